@@ -1,0 +1,77 @@
+"""Holotype turns a folder of labelled pictures into a classifier you can trust and ship.
+
+The names below are the whole public API. Each is imported when it is first used, so that
+`import holotype` costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from holotype.bundle.bundle import load_bundle as load
+    from holotype.bundle.bundle import write_bundle
+    from holotype.bundle.inference import predict
+    from holotype.dataset.audit import audit
+    from holotype.dataset.index import read_index
+    from holotype.dataset.sources import fetch
+    from holotype.dataset.split import split
+    from holotype.errors import HolotypeError
+    from holotype.evaluation.decision import decide
+    from holotype.evaluation.report import evaluate, write_report
+    from holotype.explanation.gallery import gallery
+    from holotype.explanation.heatmap import explain
+    from holotype.road import train
+    from holotype.run import Run
+
+# public name -> where it lives, and what it is called there
+_HOMES = {
+    "HolotypeError": ("holotype.errors", "HolotypeError"),
+    "Run": ("holotype.run", "Run"),
+    "audit": ("holotype.dataset.audit", "audit"),
+    "decide": ("holotype.evaluation.decision", "decide"),
+    "evaluate": ("holotype.evaluation.report", "evaluate"),
+    "explain": ("holotype.explanation.heatmap", "explain"),
+    "fetch": ("holotype.dataset.sources", "fetch"),
+    "gallery": ("holotype.explanation.gallery", "gallery"),
+    "load": ("holotype.bundle.bundle", "load_bundle"),
+    "predict": ("holotype.bundle.inference", "predict"),
+    "read_index": ("holotype.dataset.index", "read_index"),
+    "split": ("holotype.dataset.split", "split"),
+    "train": ("holotype.road", "train"),
+    "write_bundle": ("holotype.bundle.bundle", "write_bundle"),
+    "write_report": ("holotype.evaluation.report", "write_report"),
+}
+
+__all__ = [
+    "HolotypeError",
+    "Run",
+    "__version__",
+    "audit",
+    "decide",
+    "evaluate",
+    "explain",
+    "fetch",
+    "gallery",
+    "load",
+    "predict",
+    "read_index",
+    "split",
+    "train",
+    "write_bundle",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'holotype' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    value = getattr(importlib.import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

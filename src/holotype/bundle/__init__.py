@@ -1,0 +1,1 @@
+"""The classifier that ships. No torch, no pickle, no HTTP."""

@@ -1,0 +1,166 @@
+"""An ONNX graph, run on many pictures.
+
+One call of ONNX Runtime does not get faster with two threads or a larger batch, but two calls
+side by side do: so every worker decodes a few pictures and runs them itself, on one thread.
+A picture's numbers are the same whatever the batch and the number of workers.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holotype.errors import CorruptBundle, ImageRefused
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+Load = Callable[[int], NDArray[np.float32]]  # position -> model input (3, H, W), or ImageRefused
+Progress = Callable[[int], None]  # told how many pictures are done
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What a graph says of a few pictures.
+
+    Attributes:
+        positions: which pictures, in the order of the rows.
+        outputs: one array (rows, …) for each output that was asked for.
+        refused: the position and the refusal of each picture that could not be used.
+    """
+
+    positions: list[int]
+    outputs: dict[str, NDArray[np.float32]]
+    refused: list[tuple[int, ImageRefused]] = field(default_factory=list)
+
+
+def open_session(graph: bytes, *, threads: int = 1) -> "InferenceSession":
+    """An ONNX Runtime session on the CPU from the graph's own bytes.
+
+    Raises:
+        CorruptBundle: ONNX Runtime cannot read, check or build the graph.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # its errors are raised too; once is enough
+    options.use_deterministic_compute = True
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Bytes are never guessed to be ONNX Runtime's own format, which nothing here checks.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except _errors() as error:
+        reason = str(error).splitlines()[0]
+        raise CorruptBundle(
+            f"ONNX Runtime {onnxruntime.__version__} cannot open the graph: {reason}"
+        ) from error
+
+
+def call(
+    session: "InferenceSession", rows: NDArray[np.float32], outputs: Sequence[str]
+) -> list[NDArray[np.float32]]:
+    """One call of a graph that has one input: the outputs of the rows.
+
+    Raises:
+        CorruptBundle: the graph fails, or does not answer row by row.
+    """
+    try:
+        arrays = session.run(list(outputs), {session.get_inputs()[0].name: rows})
+    except _errors() as error:
+        reason = str(error).splitlines()[0]
+        raise CorruptBundle(f"the graph cannot be run: {reason}") from error
+    if any(len(array) != len(rows) for array in arrays):
+        shapes = ", ".join(str(array.shape) for array in arrays)
+        raise CorruptBundle(f"the graph answers {len(rows)} pictures with {shapes}")
+    return list(arrays)
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises about a graph."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    return (
+        state.Fail,
+        state.InvalidArgument,
+        state.InvalidGraph,
+        state.InvalidProtobuf,
+        state.NoSuchFile,
+        state.NotImplemented,
+        state.RuntimeException,
+    )
+
+
+def available_cores() -> int:
+    """The cores that this process may use, which may be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run_graph(
+    session: "InferenceSession",
+    num_images: int,
+    load: Load,
+    *,
+    outputs: Sequence[str],
+    workers: int | None = None,
+    batch_size: int = 4,
+    on_progress: Progress | None = None,
+) -> Generator[Batch, None, None]:
+    """Run a graph on the pictures 0 … num_images - 1, in that order.
+
+    At most 2 · workers + 1 batches exist at once, so outputs of any size can be consumed as
+    they come.
+
+    Args:
+        session: of a graph with one input (N, 3, H, W); shared by all workers.
+        num_images: how many pictures there are.
+        load: makes the model input of one position; called from several threads. An
+            `ImageRefused` that it raises costs that picture alone.
+        outputs: the names of the graph's outputs to return.
+        workers: threads that decode and run; one a core by default.
+        batch_size: pictures in a call; more is not faster.
+        on_progress: told after each batch how many pictures are done, refused ones included.
+    """
+
+    def run(positions: range) -> Batch:
+        images, good, refused = [], [], []
+        for position in positions:
+            try:
+                images.append(load(position))
+                good.append(position)
+            except ImageRefused as refusal:
+                refused.append((position, refusal))
+        if not images:
+            return Batch([], {}, refused)
+        arrays = call(session, np.stack(images), outputs)
+        return Batch(good, dict(zip(outputs, arrays, strict=True)), refused)
+
+    workers = workers or available_cores()
+    ranges = (
+        range(start, min(start + batch_size, num_images))
+        for start in range(0, num_images, batch_size)
+    )
+    done = 0
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[Batch]] = deque()
+        try:
+            waiting.extend(pool.submit(run, positions) for positions in islice(ranges, 2 * workers))
+            while waiting:
+                batch = waiting.popleft().result()
+                waiting.extend(pool.submit(run, positions) for positions in islice(ranges, 1))
+                yield batch
+                done += len(batch.positions) + len(batch.refused)
+                if on_progress:
+                    on_progress(done)
+        finally:
+            pool.shutdown(cancel_futures=True)

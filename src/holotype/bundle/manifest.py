@@ -1,0 +1,231 @@
+"""What a bundle says about itself, as canonical JSON.
+
+The manifest holds no time and no path, so that the same training gives the same bytes; its
+hash is the bundle's identity. What arrives from disk is checked field by field before any of
+it is used. Plain dataclasses, because importing pydantic takes as long as a prediction.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+from holotype.errors import CorruptBundle
+from holotype.preprocessing import Preprocessing
+
+FORMAT_VERSION = 1
+MAX_BYTES = 8 << 20  # more than the names of 100,000 classes need
+BACKBONE = "backbone.onnx"
+HEAD = "head.onnx"
+
+Cam = Literal["exact", "cells", "none"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How logits become answers: fitted on validation predictions, sealed before test is read.
+
+    Attributes:
+        temperature: logits are divided by it before the softmax.
+        fitted_on: the digest of the predictions that it was fitted on.
+        num_fitted: how many pictures those were.
+        views: augmented views averaged for each picture; this format knows only 1.
+        unknown_threshold: below this confidence the answer is "unknown"; None: never.
+        conformal: quantiles for prediction sets by name; None: no sets.
+    """
+
+    temperature: float
+    fitted_on: str
+    num_fitted: int
+    views: int = 1
+    unknown_threshold: float | None = None
+    conformal: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise ValueError(f"temperature is {self.temperature}, expected a number above 0")
+        if self.views != 1:
+            raise ValueError(f"views is {self.views}, but this version averages no views")
+        if self.num_fitted < 1:
+            raise ValueError(f"num_fitted is {self.num_fitted}, expected at least 1")
+        thresholds = {"unknown_threshold": self.unknown_threshold, **(self.conformal or {})}
+        for name, value in thresholds.items():
+            if value is not None and not math.isfinite(value):
+                raise ValueError(f"{name} is {value}, expected a finite number")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where the pretrained weights of the backbone came from, and under which licence."""
+
+    source: str
+    licence: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything about a classifier but its graphs.
+
+    Attributes:
+        name: what the user calls it.
+        model: the architecture's name in the catalogue.
+        classes: class names, in the order of the logits.
+        preprocessing: from a picture to the backbone's input.
+        embedding_size: D of the backbone's `embedding`.
+        feature_map_size: height and width of the backbone's `feature_map`; None: it has none.
+        cam: how heatmaps are made: `exact` (the logits are the mean over the map's cells),
+            `cells` (the head makes sense of single cells) or `none`.
+        decision: None until it is sealed.
+        weights: None when the network was trained from nothing.
+        versions: of the packages that made the bundle.
+        files: the SHA-256 of every other file in the bundle.
+    """
+
+    name: str
+    model: str
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    embedding_size: int
+    feature_map_size: tuple[int, int] | None = None
+    cam: Cam = "none"
+    decision: Decision | None = None
+    weights: Weights | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
+            raise ValueError("classes must be at least two different names")
+        if self.embedding_size < 1:
+            raise ValueError(f"embedding_size is {self.embedding_size}, expected at least 1")
+        if self.cam not in get_args(Cam):
+            raise ValueError(f"cam is {self.cam!r}, expected one of {', '.join(get_args(Cam))}")
+        if self.feature_map_size is not None and min(self.feature_map_size) < 1:
+            raise ValueError(f"feature_map_size is {self.feature_map_size}, expected at least 1")
+        if self.cam != "none" and self.feature_map_size is None:
+            raise ValueError(f"cam is {self.cam!r}, which needs a feature_map_size")
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON: the same manifest is always the same bytes."""
+        value = {
+            "format_version": FORMAT_VERSION,
+            **{name: getattr(self, name) for name in _MANIFEST if name != "format_version"},
+            "preprocessing": self.preprocessing.to_json(),
+            "decision": self.decision and asdict(self.decision),
+            "weights": self.weights and asdict(self.weights),
+        }
+        text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        return (text + "\n").encode()
+
+
+def read_manifest(content: bytes, name: str) -> Manifest:
+    """A manifest from bytes that nobody vouches for.
+
+    Args:
+        content: the file's bytes.
+        name: how error messages call the bundle.
+
+    Raises:
+        CorruptBundle: not JSON, another format version, an unknown or missing key, a value of
+            another type or out of its range.
+    """
+    if len(content) > MAX_BYTES:
+        raise CorruptBundle(f"{name}: manifest.json is larger than {MAX_BYTES >> 20} MiB")
+    try:
+        return _manifest(json.loads(content))
+    except (ValueError, OverflowError, RecursionError, CorruptBundle) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise CorruptBundle(
+            f"{name}: manifest.json makes no sense: {reason}. "
+            "Copy the bundle again from where it was made, or train again."
+        ) from error
+
+
+_NULL = type(None)
+_MANIFEST: dict[str, tuple[type, ...]] = {
+    "format_version": (int,),
+    "name": (str,),
+    "model": (str,),
+    "classes": (list,),
+    "preprocessing": (dict,),
+    "embedding_size": (int,),
+    "feature_map_size": (list, _NULL),
+    "cam": (str,),
+    "decision": (dict, _NULL),
+    "weights": (dict, _NULL),
+    "versions": (dict,),
+    "files": (dict,),
+}
+_DECISION: dict[str, tuple[type, ...]] = {
+    "temperature": (float, int),
+    "fitted_on": (str,),
+    "num_fitted": (int,),
+    "views": (int,),
+    "unknown_threshold": (float, int, _NULL),
+    "conformal": (dict, _NULL),
+}
+_WEIGHTS: dict[str, tuple[type, ...]] = {"source": (str,), "licence": (str,), "sha256": (str,)}
+
+
+def _manifest(value: Any) -> Manifest:
+    version = value.get("format_version") if isinstance(value, dict) else None
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"format_version is {version!r}, and this version of Holotype reads {FORMAT_VERSION}"
+        )
+    fields = _checked(value, _MANIFEST, "the manifest")
+    classes, size = fields["classes"], fields["feature_map_size"]
+    if not _all(str, classes):
+        raise ValueError("classes must be strings")
+    if size is not None and not (len(size) == 2 and _all(int, size)):
+        raise ValueError(f"feature_map_size is {size}, expected two whole numbers")
+    for key in ("versions", "files"):
+        if not _all(str, fields[key].values()):
+            raise ValueError(f"the values of {key} must be strings")
+    for file, sha256 in fields["files"].items():
+        if not re.fullmatch("[0-9a-f]{64}", sha256):
+            raise ValueError(f"{sha256!r} of file {file!r} is no SHA-256")
+    decision = fields["decision"]
+    if decision is not None:
+        _checked(decision, _DECISION, "decision")
+        if not _all((int, float), (decision["conformal"] or {}).values()):
+            raise ValueError("the values of conformal must be numbers")
+    weights = fields["weights"]
+    if weights is not None:
+        _checked(weights, _WEIGHTS, "weights")
+    return Manifest(
+        name=fields["name"],
+        model=fields["model"],
+        classes=tuple(classes),
+        preprocessing=Preprocessing.from_json(fields["preprocessing"]),
+        embedding_size=fields["embedding_size"],
+        feature_map_size=None if size is None else (size[0], size[1]),
+        cam=fields["cam"],
+        decision=None if decision is None else Decision(**decision),
+        weights=None if weights is None else Weights(**weights),
+        versions=fields["versions"],
+        files=fields["files"],
+    )
+
+
+def _checked(value: Any, kinds: dict[str, tuple[type, ...]], where: str) -> dict[str, Any]:
+    """The value, if it is an object with exactly these keys and types."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} is {value!r:.40}, expected an object")
+    if unknown := sorted(value.keys() - kinds.keys()):
+        raise ValueError(f"{where} has the unknown key {unknown[0]!r}")
+    if missing := sorted(kinds.keys() - value.keys()):
+        raise ValueError(f"{where} lacks {missing[0]!r}")
+    for key, types in kinds.items():
+        if not _all(types, [value[key]]):
+            expected = " or ".join("null" if kind is _NULL else kind.__name__ for kind in types)
+            raise ValueError(f"{key} is {value[key]!r:.40}, expected {expected}")
+    return value
+
+
+def _all(types: type | tuple[type, ...], values: Any) -> bool:
+    """Whether all values are of these types; True and False are no numbers here."""
+    return all(isinstance(value, types) and not isinstance(value, bool) for value in values)

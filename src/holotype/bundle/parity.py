@@ -1,0 +1,60 @@
+"""Two forms of one classifier agree on real pictures, or the export fails.
+
+Shape suffixes: N pictures, C numbers a picture (logits, or the sizes of an embedding).
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holotype.errors import ParityFailed
+
+LEAST_SPREAD = 1e-3  # of the largest number: below it rounding is as loud as the pictures
+
+
+def check_parity(
+    expected_NC: NDArray[Any], actual_NC: NDArray[Any], *, what: str, tolerance: float = 1e-4
+) -> float:
+    """The relative error between two forms: max |difference| / spread across pictures.
+
+    The spread is how far apart the pictures drive the expected numbers (the widest range of a
+    column). Dividing by the numbers themselves would let a large constant hide a network that
+    says the same of every picture, as one with untrained batch-norm statistics does: two such
+    forms agree, and it means nothing.
+
+    Args:
+        expected_NC: from the form that was trained.
+        actual_NC: from the form that ships, of the same pictures in the same order.
+        what: names the two forms in the error.
+        tolerance: the largest relative error that passes.
+
+    Raises:
+        ParityFailed: the error is larger, the shapes differ, a number is not finite, or the
+            expected numbers hardly depend on the picture, so that nothing can be certified.
+    """
+    if expected_NC.shape != actual_NC.shape or len(expected_NC) < 2:
+        raise ParityFailed(
+            f"{what}: shapes {expected_NC.shape} and {actual_NC.shape}; "
+            "expected the same one, with at least 2 pictures."
+        )
+    expected_NC, actual_NC = expected_NC.astype(np.float64), actual_NC.astype(np.float64)
+    if not (np.isfinite(expected_NC).all() and np.isfinite(actual_NC).all()):
+        raise ParityFailed(f"{what}: numbers that are not finite; the training has diverged.")
+    spread = float(np.ptp(expected_NC, axis=0).max())
+    largest = float(np.abs(expected_NC).max())
+    if spread <= LEAST_SPREAD * largest:
+        raise ParityFailed(
+            f"{what}: cannot be compared, since {len(expected_NC)} pictures give almost the same "
+            f"numbers (spread {spread:.2g}, largest {largest:.2g}). Is the network trained, and "
+            "are its batch-norm statistics estimated?"
+        )
+    worst = float(np.abs(expected_NC - actual_NC).max())
+    error = worst / spread
+    if error > tolerance:
+        raise ParityFailed(
+            f"{what}: the two forms differ by {worst:.3g} where pictures spread over "
+            f"{spread:.3g}: a relative error of {error:.2g}, expected at most {tolerance:g}. "
+            "Nothing was written; please report this with the model's name."
+        )
+    return error

@@ -1,0 +1,1 @@
+"""One module per verb: each parses, calls one function, and prints."""

@@ -1,0 +1,156 @@
+"""The command `holotype`: its table of verbs, and what becomes of an error.
+
+A verb's module is imported only when the verb is used, so that `holotype --help` is quick.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from types import TracebackType
+
+from cyclopts import App, CycloptsError, Parameter
+
+from holotype import __version__
+from holotype.cli.output import tell
+from holotype.errors import HolotypeError
+
+FAILED, MISUSED, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
+
+# verb, what it does, an example
+VERBS = (
+    (
+        "audit",
+        "Say what is broken, doubled or suspicious in a data set. Nothing of yours is changed.",
+        "holotype audit photos --output audit",
+    ),
+    (
+        "train",
+        "Turn labelled pictures into a classifier, with its report.",
+        "holotype train photos --output runs/photos-1 --recipe linear",
+    ),
+    (
+        "evaluate",
+        "Write the report of a trained classifier on other labelled pictures.",
+        "holotype evaluate runs/photos-1 new-photos --output new-report",
+    ),
+    (
+        "predict",
+        "Say what is on pictures.",
+        "holotype predict runs/photos-1 picture.jpg folder --output answers.csv",
+    ),
+    (
+        "explain",
+        "Draw which part of a picture speaks for a class.",
+        "holotype explain runs/photos-1 picture.jpg --output why.png",
+    ),
+    (
+        "models",
+        "List the architectures, and where their pretrained weights would come from.",
+        "holotype models",
+    ),
+    (
+        "fetch",
+        "Write a sample set as class folders.",
+        "holotype fetch synthetic --classes 4 --images 400 --output shapes",
+    ),
+    (
+        "doctor",
+        "Check the installation, and print the line that mends each fault.",
+        "holotype doctor",
+    ),
+    (
+        "demo",
+        "Train on real pictures of solar cells, and compare with published figures.",
+        "holotype demo",
+    ),
+)
+
+
+def build_app() -> App:
+    """The parser, with every verb still unimported."""
+    app = App(
+        name="holotype",
+        help="Turns a folder of labelled pictures into a classifier you can trust and ship.",
+        help_epilogue="First steps:\n"
+        "  holotype fetch synthetic --output shapes\n"
+        "  holotype train shapes",
+        version=__version__,
+        help_format="plaintext",
+        default_parameter=Parameter(negative=()),
+        result_action="return_value",
+        exit_on_error=False,
+        print_error=False,
+        suppress_keyboard_interrupt=False,
+    )
+    for position, (verb, summary, example) in enumerate(VERBS):
+        app.command(
+            f"holotype.cli.{verb}:{verb}",
+            name=verb,
+            help=summary,
+            help_epilogue=f"Example:\n  {example}",
+            sort_key=position,
+        )
+    return app
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; returns its exit code. Mistakes cost one line, not a traceback."""
+    try:
+        code = build_app()(list(arguments))
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except CycloptsError as error:
+        verb = " ".join(error.command_chain or ())
+        asked = f"holotype {verb}".strip()
+        return _fail(f"{_one_line(str(error))} See `{asked} --help`.", MISUSED)
+    except HolotypeError as error:
+        return _fail(str(error), error.exit_code)
+    except ModuleNotFoundError as error:
+        from holotype.cli.extras import mending_line, part_that_needs
+
+        part = part_that_needs(error.name or "")
+        if part is None:
+            raise
+        return _fail(
+            f"this needs {error.name}, which is not installed: {mending_line(part)}", FAILED
+        )
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has gone, such as `head`: the flush at exit must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        where = f"{error.filename!r}: " if error.filename is not None else ""
+        return _fail(f"{where}{error.strerror or error}", FAILED)
+
+
+def main() -> None:
+    """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        # File names may hold bytes that no encoding knows.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    sys.excepthook = _report_a_bug
+    sys.exit(run(sys.argv[1:]))
+
+
+def _fail(message: str, code: int) -> int:
+    tell(f"error: {_one_line(message)}")
+    return code
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _report_a_bug(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    traceback.print_exception(kind, error, trace)
+    tell(
+        f"error: Holotype {__version__} met what it did not expect: {kind.__name__}. "
+        "This is a bug in Holotype, not in what you did; please report it with the lines above."
+    )

@@ -1,0 +1,40 @@
+"""`holotype demo`: real pictures, a trained classifier, and published figures beside it."""
+
+import shlex
+from pathlib import Path
+
+from holotype.cli.output import show, tell, text_table
+from holotype.narration import to_stderr
+
+
+def demo(*, output: Path | None = None) -> int:
+    """Needs the extras train and samples.
+
+    Args:
+        output: The run directory; runs/demo-1, -2, … unless said otherwise.
+    """
+    from holotype import demo as solar_cells
+
+    trained = solar_cells.demo(output, narrator=to_stderr())
+    run = trained.run.path
+    ours = ("Holotype, this run", f"{trained.metrics['accuracy']}", "")
+    theirs = [(who, f"{score:.4f}", differs) for who, score, differs in solar_cells.PUBLISHED]
+    show(text_table(("weighted accuracy of", "on test", "what differs"), [ours, *theirs]))
+    show(f"\n{solar_cells.CAVEAT}\n")
+    show(f"run     {run}")
+    show(f"report  {trained.run.report / 'index.html'}")
+    tell("\nNext, try:")
+    for words in (
+        ("explain", run, _a_test_image(trained.run.index), "--output", "why.png"),
+        ("fetch", "synthetic", "--output", "shapes"),
+        ("train", "shapes", "--recipe", "linear"),
+    ):
+        tell(f"  {shlex.join(['holotype', *map(str, words)])}")
+    return 0
+
+
+def _a_test_image(index: Path) -> Path:
+    from holotype.dataset.index import read_index_file
+
+    test = read_index_file(index).part("test")
+    return test.file(str(test.table["path"].iloc[0]))

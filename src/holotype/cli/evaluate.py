@@ -1,0 +1,45 @@
+"""`holotype evaluate`: the report of a classifier on other labelled pictures."""
+
+from pathlib import Path
+
+from holotype.cli.options import AsJson, GroupPattern, LabelPattern
+from holotype.cli.output import show, show_json, tell
+from holotype.narration import to_stderr
+
+
+def evaluate(
+    run: Path,
+    data: Path,
+    /,
+    *,
+    output: Path,
+    label_pattern: LabelPattern = None,
+    group_pattern: GroupPattern = None,
+    as_json: AsJson = False,
+) -> int:
+    """Every picture of the data is predicted and counted.
+
+    Args:
+        run: A run directory, or a bundle.
+        data: A folder with one folder per class, or a CSV or Parquet table.
+        output: Write report/ and predictions.parquet into this directory.
+    """
+    from holotype import road
+
+    report = road.evaluate_on(
+        run,
+        data,
+        output,
+        label_pattern=label_pattern,
+        group_pattern=group_pattern,
+        narrator=to_stderr(),
+    )
+    if as_json:
+        show_json(report.to_json())
+        return 0
+    for caveat in report.caveats:
+        tell(caveat)
+    show(f"accuracy     {report['accuracy']} on {report.num_images:,} pictures")
+    show(f"report       {output / 'report' / 'index.html'}")
+    show(f"predictions  {output / 'predictions.parquet'}")
+    return 0

@@ -1,0 +1,54 @@
+"""The optional parts of Holotype, read from its own package metadata."""
+
+import importlib.metadata
+import re
+from functools import cache
+
+from packaging.requirements import Requirement
+
+BASE = ""  # what every installation has
+PARTS = (BASE, "train", "serve", "cluster", "samples")
+
+
+@cache
+def requirements(part: str) -> tuple[Requirement, ...]:
+    """What an extra needs beyond the base; of the base itself, what it needs at all."""
+    found = []
+    for text in importlib.metadata.requires("holotype") or []:
+        requirement = Requirement(text)
+        if requirement.name == "holotype":  # the extra `all` names the others
+            continue
+        extra = re.search(r"""extra\s*==\s*['"]([\w-]+)['"]""", text)
+        if (extra.group(1) if extra else BASE) == part:
+            found.append(requirement)
+    return tuple(found)
+
+
+def unmet(part: str) -> list[str]:
+    """The requirements of a part that are not installed, or only in another version."""
+    return [str(_bare(r)) for r in requirements(part) if not _is_met(r)]
+
+
+def mending_line(part: str) -> str:
+    """The command that installs what a part lacks; Holotype itself stays as it is."""
+    return f"pip install 'holotype[{part}]'" if part else "pip install holotype"
+
+
+def part_that_needs(module: str) -> str | None:
+    """Which extra brings a module that cannot be imported; None if none does."""
+    for part in PARTS:
+        if any(r.name.replace("-", "_") == module for r in requirements(part)):
+            return part
+    return None
+
+
+def _is_met(requirement: Requirement) -> bool:
+    try:
+        version = importlib.metadata.version(requirement.name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return requirement.specifier.contains(version, prereleases=True)
+
+
+def _bare(requirement: Requirement) -> str:
+    return f"{requirement.name}{requirement.specifier}"

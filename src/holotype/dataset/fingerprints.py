@@ -1,0 +1,138 @@
+"""What is remembered of every picture, so that a data set is decoded once and never again.
+
+A fingerprint is a small grey picture, its colours at a still lower resolution, and what the
+header said: five kilobytes, kept under the hash of the file.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+
+from holotype.dataset.index import Index
+from holotype.errors import ImageRefused
+from holotype.images import Image, decode
+from holotype.kept import Kept, key_of
+
+GREY_SIZE = 64  # pixels a side; smaller pictures keep their own size in the upper left corner
+COLOUR_SIZE = 16
+FINGERPRINT = np.dtype(
+    [
+        ("width", "<u4"),
+        ("height", "<u4"),
+        ("mode", "S8"),
+        ("darkest", "u1"),
+        ("brightest", "u1"),
+        ("rows", "u1"),  # of the grey picture that are filled
+        ("columns", "u1"),
+        ("grey", "u1", (GREY_SIZE, GREY_SIZE)),
+        ("colour", "u1", (2, COLOUR_SIZE, COLOUR_SIZE)),  # Cb and Cr; 128 is grey
+    ]
+)
+_SPACE = key_of("fingerprints", "1", str(FINGERPRINT))
+_DECODED_SIZE = (2 * GREY_SIZE, 2 * GREY_SIZE)
+_SHARD = 512
+_BACKDROP = 128  # what transparent pixels are seen against
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Fingerprints:
+    """What was seen of the pictures of an index.
+
+    Attributes:
+        paths: the pictures that could be decoded, sorted.
+        records: one record of type `FINGERPRINT` for each of them.
+        refusals: why the others could not be decoded.
+        warnings: what was left out of a picture that could, such as frames of an animation.
+    """
+
+    paths: tuple[str, ...]
+    records: NDArray[np.void]
+    refusals: dict[str, ImageRefused]
+    warnings: dict[str, tuple[str, ...]]
+
+
+def fingerprints(index: Index, *, on_progress: Progress | None = None) -> Fingerprints:
+    """Decode every picture that is not known yet; two threads decode, one writes.
+
+    Pictures with a warning are not kept: they are decoded again each time, and warn again.
+    """
+    kept = Kept("fingerprints", _SPACE)
+    sha256 = dict(zip(index.table["path"], index.table["sha256"], strict=True))
+    todo = [path for path, key in sha256.items() if not key or key not in kept]
+    fresh: dict[str, NDArray[np.void]] = {}
+    refusals: dict[str, ImageRefused] = {}
+    warnings: dict[str, tuple[str, ...]] = {}
+    done = len(sha256) - len(todo)
+    for shard in _decoded(index, todo):
+        plain: dict[str, NDArray[np.void]] = {}
+        for path, seen in shard:
+            if isinstance(seen, ImageRefused):
+                refusals[path] = seen
+                continue
+            fresh[path], notes = seen
+            if notes:
+                warnings[path] = notes
+            elif sha256[path]:
+                plain[sha256[path]] = fresh[path]
+        if plain:
+            kept.add(list(plain), np.stack(list(plain.values())))
+        done += len(shard)
+        if on_progress is not None:
+            on_progress(done, len(sha256))
+    paths = sorted(path for path in sha256 if path not in refusals)
+    records = [fresh[path] if path in fresh else kept[sha256[path]] for path in paths]
+    stacked = np.stack(records) if records else np.empty(0, FINGERPRINT)
+    return Fingerprints(tuple(paths), stacked, refusals, warnings)
+
+
+_Seen = tuple[NDArray[np.void], tuple[str, ...]] | ImageRefused
+
+
+def _decoded(index: Index, paths: list[str]) -> Iterator[list[tuple[str, _Seen]]]:
+    def look(path: str) -> tuple[str, _Seen]:
+        try:
+            image = decode(index.file(path), name=path, minimum_size=_DECODED_SIZE)
+        except ImageRefused as refusal:
+            return path, refusal
+        return path, (fingerprint(image), image.warnings)
+
+    with ThreadPoolExecutor(max_workers=2) as threads:
+        for start in range(0, len(paths), _SHARD):
+            yield list(threads.map(look, paths[start : start + _SHARD]))
+
+
+def fingerprint(image: Image) -> NDArray[np.void]:
+    """The fingerprint of one decoded picture: a record of type `FINGERPRINT`, 0-dimensional."""
+    pixels = image.pixels
+    if image.mask is not None:
+        backdrop = PillowImage.new(pixels.mode, pixels.size, (_BACKDROP,) * len(pixels.getbands()))
+        pixels = PillowImage.composite(pixels, backdrop, image.mask)
+    grey = pixels.convert("L")
+    columns, rows = (min(GREY_SIZE, side) for side in pixels.size)
+    record = np.zeros((), FINGERPRINT)
+    record["width"], record["height"] = image.stored_size
+    record["mode"] = image.mode.encode()[:8]
+    record["darkest"], record["brightest"] = _extremes(pixels)
+    record["rows"], record["columns"] = rows, columns
+    record["grey"][:rows, :columns] = np.asarray(_shrunk(grey, (columns, rows)))
+    record["colour"] = 128
+    if pixels.mode == "RGB":
+        small = _shrunk(pixels, (COLOUR_SIZE, COLOUR_SIZE)).convert("YCbCr")
+        record["colour"] = np.asarray(small).transpose(2, 0, 1)[1:]
+    return record
+
+
+def _shrunk(pixels: PillowImage.Image, size: tuple[int, int]) -> PillowImage.Image:
+    """Resized with a triangle filter: smooth enough that a copy's other size leaves no moiré."""
+    return pixels.resize(size, PillowImage.Resampling.BILINEAR)
+
+
+def _extremes(pixels: PillowImage.Image) -> tuple[int, int]:
+    values = np.asarray(pixels)
+    return int(values.min()), int(values.max())

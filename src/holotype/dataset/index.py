@@ -1,0 +1,250 @@
+"""Folders, split folders and tables become an index: one row per picture."""
+
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from holotype.dataset.folders import compiled, list_folder
+from holotype.dataset.listing import Listed, Listing, Part
+from holotype.dataset.tables import list_table
+from holotype.errors import DatasetError, ImageRefused, InvalidPattern, InvalidTable, SingleClass
+from holotype.files import replacing, sha256_of
+from holotype.images import read_header
+
+__all__ = ["COLUMNS", "Index", "Part", "read_index", "read_index_file", "require_classes"]
+
+COLUMNS = {
+    "path": "str",  # relative to the root, with forward slashes
+    "label": "str",
+    "group": "str",  # "" where there is none
+    "split": "str",  # "train", "val", "test", or "" before the split
+    "fold": "int64",  # -1 where there are no folds
+    "weight": "float64",
+    "sha256": "str",  # "" where the file cannot be read
+    "width": "int64",  # as stored, upright; 0 where the header cannot be read
+    "height": "int64",
+    "format": "str",  # as Pillow names it; "" where the header cannot be read
+}
+TABLE_EXTENSIONS = frozenset([".csv", ".tsv", ".parquet"])
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """One row per picture, sorted by path, whatever the order of files on disk.
+
+    Attributes:
+        root: the folder that paths are relative to.
+        table: the columns of `COLUMNS`.
+        classes: class names, sorted; row labels are among them. A part may lack some.
+        ignored: what was left out: files that are no pictures, pictures outside every class
+            folder, and class folders without pictures (these end with a slash).
+        undecodable: pictures left out since their names are not valid UTF-8, bytes escaped.
+    """
+
+    root: Path
+    table: pd.DataFrame
+    classes: tuple[str, ...]
+    ignored: tuple[str, ...] = ()
+    undecodable: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def part(self, split: Part) -> "Index":
+        """The pictures of one side of the split; the classes stay those of the whole."""
+        rows = self.table[self.table["split"] == split].reset_index(drop=True)
+        return replace(self, table=rows)
+
+    def without(self, paths: set[str]) -> "Index":
+        """All pictures but these."""
+        rows = self.table[~self.table["path"].isin(paths)].reset_index(drop=True)
+        return replace(self, table=rows)
+
+    def file(self, path: str) -> Path:
+        """Where a picture of this index lies on disk."""
+        return self.root / path
+
+    def write(self, path: Path) -> None:
+        """Write as Parquet; `read_index_file` reads it back."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.Table.from_pandas(self.table, preserve_index=False).replace_schema_metadata(
+            {
+                "holotype_root": json.dumps(os.path.abspath(self.root)),
+                "holotype_classes": json.dumps(self.classes),
+            }
+        )
+        with replacing(path) as temporary:
+            pq.write_table(table, temporary)
+
+
+def read_index(
+    data: str | Path, *, label_pattern: str | None = None, group_pattern: str | None = None
+) -> Index:
+    """Every picture of a folder or a table, with its label, its hash and its size.
+
+    Args:
+        data: a folder of class folders; a folder of train, val and test folders with class
+            folders in them; a flat folder, with `label_pattern`; or a CSV, TSV or Parquet
+            table with the columns path and label, and if you like group, split and weight.
+        label_pattern: a regular expression with a group `label`, searched in the file name,
+            such as `(?P<label>[a-z]+)\\.\\d+`.
+        group_pattern: a regular expression with a group `group` (or any group: the first),
+            searched in the path relative to the root. Pictures of one group stay on one side
+            of a split.
+
+    Raises:
+        EmptyDataset, SplitClassesDiffer, InvalidTable, InvalidPattern, DatasetError.
+    """
+    data = Path(data)
+    if data.is_dir():
+        listing = list_folder(data, label_pattern=label_pattern)
+    elif not data.exists():
+        raise DatasetError(
+            f"{str(data)!r} does not exist; expected a folder of pictures or a table. "
+            "Check the spelling."
+        )
+    elif data.suffix.lower() not in TABLE_EXTENSIONS:
+        raise DatasetError(
+            f"{str(data)!r} is neither a folder nor a table; expected a folder of pictures or "
+            f"a file ending in {', '.join(sorted(TABLE_EXTENSIONS))}. Unpack archives first."
+        )
+    elif label_pattern is not None:
+        raise InvalidPattern(
+            f"--label-pattern was given, but {str(data)!r} has a column with labels; "
+            "leave the pattern out, or name the folder instead of the table."
+        )
+    else:
+        listing = list_table(data)
+    if group_pattern is not None:
+        listing = _grouped(listing, group_pattern)
+    return _index_of(listing)
+
+
+def read_index_file(path: str | Path) -> Index:
+    """Read what `Index.write` wrote; the pictures are not opened.
+
+    Raises:
+        InvalidTable: the file is not an index.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InvalidTable(f"{str(path)!r} cannot be read as an index: {error}") from None
+    metadata = table.schema.metadata or {}
+    if b"holotype_root" not in metadata or set(table.column_names) != set(COLUMNS):
+        raise InvalidTable(f"{str(path)!r} is no index: expected Parquet that Holotype wrote")
+    return Index(
+        root=Path(json.loads(metadata[b"holotype_root"])),
+        table=_typed(table.to_pandas()),
+        classes=tuple(json.loads(metadata[b"holotype_classes"])),
+    )
+
+
+def require_classes(index: Index) -> None:
+    """Training needs two classes; evaluation may do with one.
+
+    Raises:
+        SingleClass: all pictures carry one label.
+    """
+    if len(index.classes) > 1:
+        return
+    label = index.classes[0] if index.classes else ""
+    inner = sorted({path.split("/")[1] for path in index.table["path"] if path.count("/") > 1})
+    hint = f" Did you mean {str(index.root / label)!r}?" if len(inner) > 1 else ""
+    raise SingleClass(
+        f"{str(index.root)!r} holds one class only, {label!r}; "
+        f"expected at least two class folders with pictures in them.{hint}"
+    )
+
+
+def _grouped(listing: Listing, pattern: str) -> Listing:
+    expression, group = compiled(pattern, "group", "--group-pattern")
+    if any(image.group for image in listing.images):
+        raise InvalidPattern(
+            "--group-pattern was given, but the table has a column with groups; leave one out."
+        )
+    images: list[Listed] = []
+    unmatched: list[str] = []
+    for image in listing.images:
+        match = expression.search(image.path)
+        if match:  # a group that took no part in the match leaves the picture without a group
+            images.append(replace(image, group=match[group] or ""))
+        else:
+            unmatched.append(image.path)
+    if unmatched:
+        raise InvalidPattern(
+            f"--group-pattern {pattern!r} matches {len(images)} of {len(listing.images)} paths; "
+            f"the first that it does not match is {min(unmatched)!r}. Expected every path to "
+            "match; make the group optional, (?P<group>…)?, if some pictures have none."
+        )
+    return replace(listing, images=images)
+
+
+def _index_of(listing: Listing) -> Index:
+    images = sorted(listing.images, key=lambda image: image.path)
+    seen = _look_at([listing.root / image.path for image in images])
+    table = pd.DataFrame(
+        {
+            "path": [image.path for image in images],
+            "label": [image.label for image in images],
+            "group": [image.group for image in images],
+            "split": [image.split for image in images],
+            "fold": -1,
+            "weight": [image.weight for image in images],
+            "sha256": [one.sha256 for one in seen],
+            "width": [one.width for one in seen],
+            "height": [one.height for one in seen],
+            "format": [one.format for one in seen],
+        }
+    )
+    return Index(
+        root=listing.root,
+        table=_typed(table),
+        classes=tuple(sorted({image.label for image in images})),
+        ignored=tuple(sorted(listing.ignored)),
+        undecodable=tuple(sorted(listing.undecodable)),
+    )
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    return table[list(COLUMNS)].astype(COLUMNS)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a file's bytes say without decoding its pixels."""
+
+    sha256: str = ""
+    width: int = 0
+    height: int = 0
+    format: str = ""
+
+
+def _look_at(files: Sequence[Path]) -> list[_Seen]:
+    """Hashes and headers; reading and hashing run beside each other."""
+    with ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1))) as threads:
+        return list(threads.map(_look, files))
+
+
+def _look(file: Path) -> _Seen:
+    try:
+        if not file.is_file():  # nothing there, a folder, or a pipe that would never end
+            return _Seen()
+        sha256 = sha256_of(file)
+    except OSError:
+        return _Seen()
+    try:
+        header = read_header(file)
+    except ImageRefused:
+        return _Seen(sha256)
+    return _Seen(sha256, header.width, header.height, header.format)

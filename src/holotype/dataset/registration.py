@@ -1,0 +1,202 @@
+"""How two small pictures are laid upon each other, and what then still differs.
+
+One picture of each pair stands still; the other moves: it is shifted and scaled along each
+axis, and its brightness, contrast and sharpness follow. What cannot be explained so remains.
+
+Shape suffixes: N pairs, R rows and K columns of pixels, P parameters.
+Coordinates run from 0 to 1 across a picture; `v = start + extent * u` says where in the moving
+picture the place u of the still one lies.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+
+_MAX_EXTENT = 1.10  # a crop of 9 % off either picture
+_MAX_SHIFT = 0.08
+_RIDGE = 1e-7  # only so that a picture without any slope can be solved for
+_CLIPPED = 8.0  # levels from black or white within which a pixel may have been cut off
+
+
+@dataclass(frozen=True, eq=False)
+class Registered:
+    """N pairs after registration.
+
+    Attributes:
+        window_N4: start and extent down, start and extent across.
+        gain_N: contrast of the still picture over that of the moving one.
+        offset_N: how much brighter the still picture is, in grey levels, at its own mean.
+        remainder_NRK: what still differs, in grey levels; 0 outside the shared area.
+        slope_NRK: grey levels per pixel of the moving picture; what errors of a fraction of
+            a pixel are multiplied with.
+        shared_NRK: 1 where both pictures have something to say.
+        contrast_N: standard deviation of the still picture.
+    """
+
+    window_N4: Floats
+    gain_N: Floats
+    offset_N: Floats
+    remainder_NRK: Floats
+    slope_NRK: Floats
+    shared_NRK: Floats
+    contrast_N: Floats
+
+    @property
+    def remainder_N(self) -> Floats:
+        """Root mean square of the remainder over the shared area."""
+        shared_N = np.maximum(self.shared_NRK.sum((1, 2)), 1)
+        return np.asarray(np.sqrt((self.remainder_NRK**2).sum((1, 2)) / shared_N))
+
+
+def register(
+    still_NRK: Floats, moving_NRK: Floats, window_N4: Floats, *, steps: int, margin: float = 0.0
+) -> Registered:
+    """Gauss-Newton on shift, scale, gain, offset and blur together.
+
+    Args:
+        window_N4: where to begin.
+        steps: how often the window is improved; with 0 it stays as it is.
+    """
+    middle_N11 = still_NRK.mean((1, 2), keepdims=True)
+    still_NRK, moving_NRK = still_NRK - middle_N11, moving_NRK - middle_N11
+    values_NM = still_NRK.reshape(len(still_NRK), -1)
+    for _ in range(steps):
+        moved = _Moved.of(moving_NRK, window_N4, margin)
+        solved_NP = _least_squares(moved.columns(movable=True), values_NM, moved.inside_NM)
+        window_N4 = _bounded(window_N4, solved_NP, still_NRK.shape[1:])
+    moved = _Moved.of(moving_NRK, window_N4, margin)
+    columns_NPM = moved.columns(movable=False)
+    solved_NP = _least_squares(columns_NPM, values_NM, moved.inside_NM)
+    # Once more without the pixels that were cut off at black or white in one picture.
+    fitted_NM = _weighted_sum(solved_NP, columns_NPM)
+    is_cut_NM = _cut_off(values_NM, moved.values, fitted_NM, middle_N11)
+    weights_NM = moved.inside_NM * ~is_cut_NM
+    solved_NP = _least_squares(columns_NPM, values_NM, weights_NM)
+    remainder_NM = (values_NM - _weighted_sum(solved_NP, columns_NPM)) * weights_NM
+    gain_N = solved_NP[:, 1]
+    return Registered(
+        window_N4,
+        gain_N,
+        solved_NP[:, 0],
+        remainder_NM.reshape(still_NRK.shape),
+        np.hypot(moved.down, moved.across),
+        moved.inside,
+        still_NRK.std((1, 2)),
+    )
+
+
+def resampling(
+    start: Floats, extent: Floats, length: int, margin: float
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Matrices (N, length, length) that look at a window of a line, and what lies inside it.
+
+    Catmull-Rom, since a triangle would blur what lies between pixels.
+    """
+    here_R = ((np.arange(length) + 0.5) / length).astype(np.float32)
+    places_NR = start[:, None] + extent[:, None] * here_R
+    inside_NR = (places_NR >= margin) & (places_NR <= 1 - margin)
+    inside_NR = inside_NR & (here_R >= margin) & (here_R <= 1 - margin)
+    pixels_R = np.arange(length, dtype=np.float32)
+    distance = np.abs((places_NR * length - np.float32(0.5))[:, :, None] - pixels_R)
+    near = 1 + distance * distance * (1.5 * distance - 2.5)
+    far = 2 + distance * (distance * (2.5 - 0.5 * distance) - 4)
+    weights = np.where(distance < 1, near, np.where(distance < 2, far, 0))
+    total = weights.sum(2, keepdims=True)
+    weights = weights / np.where(np.abs(total) < 1e-3, 1, total)
+    return weights, inside_NR
+
+
+@dataclass(frozen=True, eq=False)
+class _Moved:
+    """The moving pictures as seen through their windows, with what the fit needs of them."""
+
+    values: Floats
+    blur: Floats
+    down: Floats
+    across: Floats
+    inside: Floats
+
+    @classmethod
+    def of(cls, moving_NRK: Floats, window_N4: Floats, margin: float) -> "_Moved":
+        rows, columns = moving_NRK.shape[1:]
+        matrix_NRR, inside_NR = resampling(window_N4[:, 0], window_N4[:, 1], rows, margin)
+        matrix_NKK, inside_NK = resampling(window_N4[:, 2], window_N4[:, 3], columns, margin)
+        values = matrix_NRR @ moving_NRK @ matrix_NKK.transpose(0, 2, 1)
+        padded = np.pad(values, ((0, 0), (1, 1), (1, 1)), mode="edge")
+        middle = padded[:, 1:-1, 1:-1]
+        up, below = padded[:, :-2, 1:-1], padded[:, 2:, 1:-1]
+        left, right = padded[:, 1:-1, :-2], padded[:, 1:-1, 2:]
+        return cls(
+            values=values,
+            blur=up + below + left + right - 4 * middle,
+            down=(below - up) / 2,
+            across=(right - left) / 2,
+            inside=(inside_NR[:, :, None] & inside_NK[:, None, :]).astype(np.float32),
+        )
+
+    @property
+    def inside_NM(self) -> Floats:
+        return self.inside.reshape(len(self.inside), -1)
+
+    def columns(self, *, movable: bool) -> Floats:
+        """What the still picture is explained with (N, P, M): offset, gain, blur, and moves."""
+        free = [np.ones_like(self.values), self.values, self.blur]
+        if movable:
+            u_R1 = _centred(self.values.shape[1])[:, None]
+            u_1K = _centred(self.values.shape[2])[None, :]
+            free += [self.down, self.down * u_R1, self.across, self.across * u_1K]
+        return np.stack(free, 1).reshape(len(self.values), len(free), -1)
+
+
+def _centred(length: int) -> Floats:
+    return ((np.arange(length) + 0.5) / length - 0.5).astype(np.float32)
+
+
+def _least_squares(columns_NPM: Floats, values_NM: Floats, weights_NM: Floats) -> Floats:
+    weighted = columns_NPM * weights_NM[:, None, :]
+    normal_NPP = (weighted @ columns_NPM.transpose(0, 2, 1)).astype(np.float64)
+    right_NP = (weighted @ values_NM[:, :, None])[:, :, 0].astype(np.float64)
+    diagonal_NP = np.einsum("npp->np", normal_NPP)
+    scale_NP = 1 / np.sqrt(diagonal_NP + 1e-6)
+    normal_NPP = normal_NPP * scale_NP[:, :, None] * scale_NP[:, None, :]
+    normal_NPP = normal_NPP + _RIDGE * np.eye(normal_NPP.shape[1])
+    solved = np.linalg.solve(normal_NPP, (right_NP * scale_NP)[:, :, None])[:, :, 0]
+    return np.asarray(solved * scale_NP, dtype=np.float32)
+
+
+def _weighted_sum(solved_NP: Floats, columns_NPM: Floats) -> Floats:
+    return np.asarray((solved_NP[:, None, :] @ columns_NPM)[:, 0])
+
+
+def _cut_off(
+    still_NM: Floats, moved_NRK: Floats, fitted_NM: Floats, middle_N11: Floats
+) -> NDArray[np.bool_]:
+    """Pixels at black or white in one picture that would go further there in the other."""
+    moved_NM = moved_NRK.reshape(still_NM.shape)
+    black_N1 = _CLIPPED - middle_N11[:, 0]
+    white_N1 = 255 - _CLIPPED - middle_N11[:, 0]
+    return np.asarray(
+        ((still_NM >= white_N1) & (fitted_NM > still_NM))
+        | ((still_NM <= black_N1) & (fitted_NM < still_NM))
+        | ((moved_NM >= white_N1) & (still_NM > fitted_NM))
+        | ((moved_NM <= black_N1) & (still_NM < fitted_NM))
+    )
+
+
+def _bounded(window_N4: Floats, solved_NP: Floats, shape: tuple[int, ...]) -> Floats:
+    """The window after one step of the fit, held within what a small crop can do."""
+    gain_N = np.where(np.abs(solved_NP[:, 1]) < 0.2, 0.2, solved_NP[:, 1])
+    moved = window_N4.copy()
+    for axis, length in enumerate(shape):
+        shift_N = np.clip(solved_NP[:, 3 + 2 * axis] / gain_N / length, -0.03, 0.03)
+        growth_N = np.clip(solved_NP[:, 4 + 2 * axis] / gain_N / length, -0.03, 0.03)
+        extent_N = window_N4[:, 2 * axis + 1]
+        centre_N = window_N4[:, 2 * axis] + extent_N / 2 + shift_N
+        extent_N = np.clip(extent_N + growth_N, 1 / _MAX_EXTENT, _MAX_EXTENT)
+        centre_N = np.clip(centre_N, 0.5 - _MAX_SHIFT, 0.5 + _MAX_SHIFT)
+        moved[:, 2 * axis], moved[:, 2 * axis + 1] = centre_N - extent_N / 2, extent_N
+    return moved

@@ -1,0 +1,182 @@
+"""How far stated confidence lies from observed accuracy, and one number that mends it.
+
+Shape suffixes: N pictures, C classes, B confidence bins, R sets of weights.
+Not covered: per-class calibration, distribution shift.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from holotype.evaluation.intervals import LEVEL, NUM_RESAMPLES, Estimate
+from holotype.evaluation.metrics import weights_of
+from holotype.evaluation.ranking import ratio
+from holotype.predictions import Predictions
+
+COOLEST, HOTTEST = 0.05, 20.0
+FEWEST_IMAGES = 10
+
+
+@dataclass(frozen=True, eq=False)
+class ReliabilityBins:
+    """What a reliability diagram shows: pictures sorted into bins by their confidence.
+
+    Attributes:
+        edges_B1: the B + 1 ends of the bins; bin b holds confidences in (edge b, edge b + 1].
+        confidence_B: mean confidence; NaN in an empty bin.
+        accuracy_B: observed accuracy; NaN in an empty bin.
+        share_B: the bin's share of the weight of all pictures; sums to 1.
+        count_B: pictures.
+    """
+
+    edges_B1: NDArray[np.float64]
+    confidence_B: NDArray[np.float64]
+    accuracy_B: NDArray[np.float64]
+    share_B: NDArray[np.float64]
+    count_B: NDArray[np.int64]
+
+
+def expected_calibration_error(
+    predictions: Predictions, weights: NDArray[np.float64] | None = None, *, num_bins: int = 15
+) -> NDArray[np.float64]:
+    """Mean |confidence - accuracy| over equal-width bins, weighted by images.
+
+    Zero needs luck as well as calibration: on few pictures a perfectly calibrated classifier
+    has a positive error, since accuracies in bins scatter.
+
+    Args:
+        predictions: labelled; confidence is the highest probability of a picture.
+        weights: (N,) or (N, R); the predictions' own unless given.
+        num_bins: 15 by convention; more bins raise the bias on small sets.
+
+    Returns:
+        A fraction in [0, 1], not a percentage; () or (R,).
+
+    Source:
+        Guo et al. 2017, "On Calibration of Modern Neural Networks", eq. 3.
+    """
+    weights = weights_of(predictions, weights)
+    confidence_N = predictions.probabilities_NC.max(axis=1)
+    excess_N = confidence_N - (predictions.predicted_N == predictions.targets_N)
+    N = len(predictions)
+    excess_BN = csr_array(
+        (excess_N, (_bin_of(confidence_N, num_bins), np.arange(N))), shape=(num_bins, N)
+    )
+    return ratio(np.abs(excess_BN @ weights).sum(axis=0), weights.sum(axis=0))
+
+
+def calibration_estimate(
+    predictions: Predictions, estimate: Estimate, resampled_R: NDArray[np.float64] | None, seed: int
+) -> Estimate:
+    """The interval of the calibration error, whose lower end needs two corrections.
+
+    The error is biased upwards, and resampling adds the same bias once more: an interval
+    around the resamples of a calibrated classifier would never hold the truth. So the lower
+    end is reflected: as far below the value as resamples reach above it. And it is 0 where a
+    perfectly calibrated classifier would show this much error in one test set of twenty.
+
+    Args:
+        predictions: those that the error was computed on.
+        estimate: the error with the interval of its variance.
+        resampled_R: the error of resamples, to reflect; None where pictures have groups.
+        seed: of the simulated perfect calibration.
+
+    Source:
+        Davison and Hinkley 1997, section 5.2 (basic bootstrap); Bröcker and Smith 2007,
+        "Increasing the Reliability of Reliability Diagrams" (consistency resampling).
+    """
+    value, low = estimate.value, estimate.low
+    if value is None or low is None:
+        return estimate
+    if resampled_R is not None:
+        low = min(low, 2 * value - float(np.quantile(resampled_R, (1 + LEVEL) / 2)))
+    if value <= error_if_calibrated(predictions, seed):
+        low = 0.0
+    method = f"{estimate.method}, lower end corrected"
+    return replace(estimate, low=max(0.0, low), method=method)
+
+
+def error_if_calibrated(predictions: Predictions, seed: int, *, num_bins: int = 15) -> float:
+    """The calibration error that a perfectly calibrated classifier exceeds once in twenty.
+
+    Every picture is right with a probability that is its confidence, and nothing else changes.
+    """
+    rng = np.random.default_rng(seed)
+    weights_N = weights_of(predictions, None)
+    confidence_N = predictions.probabilities_NC.max(axis=1)
+    N = len(predictions)
+    bins_BN = csr_array((weights_N, (_bin_of(confidence_N, num_bins), np.arange(N))))
+    errors = []
+    for _ in range(NUM_RESAMPLES):
+        excess_N = confidence_N - (rng.random(N) < confidence_N)
+        errors.append(np.abs(bins_BN @ excess_N).sum() / weights_N.sum())
+    return float(np.quantile(errors, LEVEL))
+
+
+def reliability_bins(predictions: Predictions, *, num_bins: int = 15) -> ReliabilityBins:
+    """Confidence and accuracy of labelled predictions, bin by bin."""
+    weights_N = weights_of(predictions, None)
+    confidence_N = predictions.probabilities_NC.max(axis=1)
+    correct_N = predictions.predicted_N == predictions.targets_N
+    bin_N = _bin_of(confidence_N, num_bins)
+
+    def total(values_N: NDArray[np.float64]) -> NDArray[np.float64]:
+        sums = np.bincount(bin_N, values_N * weights_N, minlength=num_bins)
+        return sums.astype(np.float64)
+
+    weight_B = total(np.ones(len(predictions)))
+    return ReliabilityBins(
+        edges_B1=np.linspace(0, 1, num_bins + 1),
+        confidence_B=ratio(total(confidence_N), weight_B),
+        accuracy_B=ratio(total(correct_N.astype(np.float64)), weight_B),
+        share_B=weight_B / weight_B.sum(),
+        count_B=np.bincount(bin_N[weights_N > 0], minlength=num_bins).astype(np.int64),
+    )
+
+
+def fit_temperature(predictions: Predictions) -> float:
+    """The temperature that makes the log loss of labelled predictions least.
+
+    Logits are divided by it; above 1 it tones confidence down. It changes no prediction.
+
+    Two cases have no such temperature, and 1 (the network's own confidence) is kept: fewer
+    than 10 labelled pictures with a weight, or pictures of one class only. Where every picture
+    is right the loss falls for ever as the temperature does; then nothing says how sure to be,
+    and it is not taken below 1.
+
+    Returns:
+        A number in [0.05, 20].
+
+    Source:
+        Guo et al. 2017, section 4.2. The loss is convex in 1/T, so it has one minimum in
+        log T, and a bounded scalar search finds it.
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import logsumexp
+
+    fitted = predictions.select((predictions.targets_N >= 0) & (predictions.weights_N > 0))
+    if len(fitted) < FEWEST_IMAGES or len(np.unique(fitted.targets_N)) < 2:
+        return 1.0
+    logits_NC = fitted.logits_NC.astype(np.float64)
+    of_target_N = logits_NC[np.arange(len(fitted)), fitted.targets_N]
+    weights_N = fitted.weights_N / fitted.weights_N.sum()
+
+    def loss(log_temperature: float) -> float:
+        temperature = np.exp(log_temperature)
+        losses_N = logsumexp(logits_NC / temperature, axis=1) - of_target_N / temperature
+        return float(losses_N @ weights_N)
+
+    all_right = bool((logits_NC.max(axis=1) == of_target_N).all())
+    ends = (0.0 if all_right else np.log(COOLEST), np.log(HOTTEST))
+    found = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-6})
+    # The search never looks at the ends themselves.
+    best = min((*ends, float(found.x)), key=loss)
+    return float(np.clip(np.exp(best), COOLEST, HOTTEST))
+
+
+def _bin_of(confidence_N: NDArray[np.float64], num_bins: int) -> NDArray[np.int64]:
+    """The bin of every confidence; bins are open below and closed above."""
+    edges = np.linspace(0, 1, num_bins + 1)
+    return np.clip(np.searchsorted(edges, confidence_N, "left") - 1, 0, num_bins - 1)

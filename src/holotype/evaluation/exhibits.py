@@ -1,0 +1,46 @@
+"""Pictures that a report shows, with what the classifier looked at.
+
+Shape suffixes: H height, W width, C colour channels (red, green, blue).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Exhibit:
+    """One picture of a report.
+
+    Attributes:
+        id: the picture's relative path.
+        picture_HWC: uint8, upright.
+        heated_HWC: the picture under its heatmap, of the same shape; None where there is none.
+        true_class: None where it is not known.
+        predicted_class: what the classifier said.
+        confidence: the probability it gave to that, in [0, 1].
+        kind: whether the classifier was right.
+    """
+
+    id: str
+    picture_HWC: NDArray[np.uint8]
+    heated_HWC: NDArray[np.uint8] | None
+    true_class: str | None
+    predicted_class: str
+    confidence: float
+    kind: Literal["mistake", "correct"]
+
+    def __post_init__(self) -> None:
+        if self.picture_HWC.ndim != 3 or self.picture_HWC.shape[2] != 3:
+            raise ValueError(f"picture of {self.id!r}: (H, W, 3) expected, not {self._shape}")
+        if self.heated_HWC is not None and self.heated_HWC.shape != self._shape:
+            raise ValueError(
+                f"heatmap of {self.id!r}: {self._shape} expected, as its picture, "
+                f"not {self.heated_HWC.shape}"
+            )
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return self.picture_HWC.shape

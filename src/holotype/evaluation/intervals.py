@@ -1,0 +1,319 @@
+"""How sure a score is: 95 % intervals that cover, for few pictures and for few groups.
+
+What is independent decides the width. Pictures of one specimen succeed and fail together, so
+where pictures have groups the group is the unit, and forty pictures of one turtle count for
+little more than one. Every interval has Wilson's form, which keeps inside the range of a score
+and lies right near its ends, where good classifiers live. What differs is the number of
+pictures it is given:
+
+- a proportion of independent pictures of equal weight: that of the pictures;
+- a proportion under weights or in groups: as many independent, equal pictures as would be as
+  informative (`proportion`);
+- any other score: the same, from the variance of resamples (`from_variance`).
+
+With groups that number is divided by the design effect, measured over groups (jackknife below
+30 groups, bootstrap of groups above) and steadied by an assumption where few groups tell
+(`steadied_effect`), with the t quantile of G - 1 degrees of freedom.
+
+Percentiles of the bootstrap are not used: at 650 pictures in 40 groups and 99 % accuracy they
+cover four times in five. tests/guarantees/test_interval_coverage.py holds what is said here.
+
+Shape suffixes: N pictures, G units (pictures or groups), R resamples.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holotype.predictions import Predictions
+
+LEVEL = 0.95
+FEW_GROUPS = 30  # with fewer, resampling them says too little about those that were not drawn
+NUM_RESAMPLES = 1000
+
+_NORMAL_QUANTILE = 1.959963984540054
+_ASSUMED_CORRELATION = 0.5  # between pictures of one group, before the data say otherwise
+_ASSUMED_GROUPS = 3  # how many telling groups that assumption is worth
+_RESAMPLED_VALUES = 4_000_000  # weights held at once while resampling: 32 MB
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A score with its 95 % interval.
+
+    Attributes:
+        value: the score; None where it is 0/0, such as the recall of a class without pictures.
+        low: the lower end; None where there is no value.
+        high: the upper end; None where there is no value.
+        method: how the interval was made, in words for a reader.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    method: str
+
+    def __str__(self) -> str:
+        if self.value is None or self.low is None or self.high is None:
+            return "undefined"
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+    def to_json(self) -> dict[str, float | str | None]:
+        return {"value": self.value, "low": self.low, "high": self.high, "method": self.method}
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """What counts as one independent observation: a group, or a picture where there are none.
+
+    Attributes:
+        unit_N: for every picture the number of its unit, from 0 without gaps.
+        count: how many units there are.
+        grouped: whether any unit holds more than one picture.
+    """
+
+    unit_N: NDArray[np.int64]
+    count: int
+    grouped: bool
+
+    @classmethod
+    def of(cls, predictions: Predictions) -> "Units":
+        """Groups as units; a picture without a group stands for itself."""
+        number_of: dict[str | int, int] = {}
+        keys = [group if group else row for row, group in enumerate(predictions.groups)]
+        unit_N = np.array([number_of.setdefault(key, len(number_of)) for key in keys], np.int64)
+        return cls(unit_N, len(number_of), len(number_of) < len(predictions))
+
+    @classmethod
+    def images(cls, num_images: int) -> "Units":
+        """Every picture stands for itself."""
+        return cls(np.arange(num_images), num_images, False)
+
+    @property
+    def few(self) -> bool:
+        """Whether these are groups, and too few of them to resample."""
+        return self.grouped and self.count < FEW_GROUPS
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """What a sum over units says about its own reliability.
+
+    Attributes:
+        value: the weighted share of successes.
+        kish: how many pictures of equal weight the weights are worth.
+        measured: the design effect that the units show, at least 1.
+        assumed: the design effect of the assumed correlation within units.
+        telling: units that hold a success or units that hold a mistake, whichever are fewer.
+        units: how many units there are.
+    """
+
+    value: float
+    kish: float
+    measured: float
+    assumed: float
+    telling: int
+    units: int
+
+
+def undefined(reason: str) -> Estimate:
+    """The estimate of a score that is 0/0."""
+    return Estimate(None, None, None, f"undefined: {reason}")
+
+
+def wilson(
+    value: float, num_images: float, quantile: float = _NORMAL_QUANTILE
+) -> tuple[float, float]:
+    """Wilson's score interval of a proportion, in its modified form near 0 and 1.
+
+    Plain Wilson covers 91 % of the time for 50 pictures and an accuracy of 99 %: with two
+    mistakes it already excludes the truth. Where mistakes (or successes) are 1 to 3, the bound
+    on their side is therefore the one-sided Poisson bound, if that is the wider.
+
+    Args:
+        value: the proportion.
+        num_images: how many pictures it was counted on; may be a fraction (an effective number).
+        quantile: of the normal, or of Student's t where the variance was estimated.
+
+    Source:
+        Wilson 1927; Brown, Cai and DasGupta 2001, "Interval Estimation for a Binomial
+        Proportion", section 4.1.2.
+    """
+    from scipy.special import gammaincinv
+
+    shrink = 1 + quantile**2 / num_images
+    centre = (value + quantile**2 / (2 * num_images)) / shrink
+    spread = value * (1 - value) / num_images + (quantile / (2 * num_images)) ** 2
+    half = quantile * math.sqrt(spread) / shrink
+    low, high = centre - half, centre + half
+    few = (3 if num_images > 50 else 2) + 1e-9  # 50·(1 - 0.96) is not quite 2
+    successes, mistakes = value * num_images, (1 - value) * num_images
+    if 0 < successes <= few:
+        low = min(low, float(gammaincinv(successes, 1 - LEVEL)) / num_images)
+    if 0 < mistakes <= few:
+        high = max(high, 1 - float(gammaincinv(mistakes, 1 - LEVEL)) / num_images)
+    return max(0.0, min(low, value)), min(1.0, max(high, value))
+
+
+def proportion(success_N: NDArray[Any], weights_N: NDArray[np.float64], units: Units) -> Estimate:
+    """The weighted share of successes, with Wilson's interval on the effective number of pictures.
+
+    Weights are worth n = sum(w)² / sum(w²) pictures of equal weight (Kish's number). Groups, or
+    weights that go with success, make it n/D with the design effect D (`clustering`,
+    `steadied_effect`), and the quantile that of t with G - 1 degrees of freedom. A perfect
+    score keeps an interval whose width tells how few the pictures or the groups were.
+
+    Args:
+        success_N: 1 or True where the picture counts as a success.
+        weights_N: 0 leaves a picture out, so that a recall is a proportion over one class.
+        units: what is independent.
+
+    Source:
+        Kish 1965, "Survey Sampling"; Dean and Pagano 2015, "Evaluating Confidence Interval
+        Methods for Binomial Proportions in Clustered Surveys" (Wilson on n/D).
+    """
+    counted = weights_N > 0
+    weights, success = weights_N[counted], np.asarray(success_N)[counted].astype(np.float64)
+    if not len(weights):
+        return undefined("no pictures")
+    if not units.grouped and bool((weights == weights[0]).all()):
+        value = float(success.mean())
+        return Estimate(value, *wilson(value, len(weights)), "Wilson")
+    found = clustering(success, weights, units.unit_N[counted])
+    if found.units < 2:
+        return Estimate(found.value, 0.0, 1.0, "one group: the interval is unknown")
+    effective = found.kish / steadied_effect(found.measured, found.assumed, found.telling)
+    low, high = wilson(found.value, effective, t_quantile(found.units - 1))
+    of = f"{found.units} groups" if units.grouped else "weights"
+    return Estimate(found.value, low, high, f"Wilson, effective n = {effective:.1f} ({of})")
+
+
+def clustering(
+    success_N: NDArray[np.float64], weights_N: NDArray[np.float64], unit_N: NDArray[np.int64]
+) -> Clustering:
+    """How much less than independent pictures the pictures of these units tell.
+
+    The share of successes is a ratio of two sums over units, sum(w·success) / sum(w). Leaving
+    out one unit at a time gives its variance v, and v over that of as many independent pictures
+    under the same weights, p(1 - p)/n, is the measured design effect. That of an assumed
+    correlation ρ within units is 1 + (m - 1)ρ for units of m pictures.
+
+    Source:
+        Cochran 1977, "Sampling Techniques", section 6 (ratio estimator); Wolter 2007,
+        "Introduction to Variance Estimation", section 4 (jackknife); Kish 1965 (design effect).
+    """
+    _, unit = np.unique(unit_N, return_inverse=True)
+    success_G, weight_G = np.bincount(unit, success_N * weights_N), np.bincount(unit, weights_N)
+    G, total, squares = len(weight_G), float(weights_N.sum()), float((weights_N**2).sum())
+    value, kish = min(1.0, float(success_G.sum()) / total), total**2 / squares
+    measured = 1.0
+    if G > 1 and 0 < value < 1:
+        without_G = (success_G.sum() - success_G) / (total - weight_G)
+        variance = jackknife_variance(value, without_G)
+        measured = max(1.0, variance / (value * (1 - value) / kish))
+    tiny = 1e-12 * total
+    succeeding, failing = (success_G > tiny).sum(), (weight_G - success_G > tiny).sum()
+    return Clustering(
+        value=value,
+        kish=kish,
+        measured=measured,
+        assumed=1 + (float((weight_G**2).sum()) / squares - 1) * _ASSUMED_CORRELATION,
+        telling=int(min(succeeding, failing)),
+        units=G,
+    )
+
+
+def steadied_effect(measured: float, assumed: float, telling: int) -> float:
+    """The design effect to reckon with: what was measured, or more where little was measured.
+
+    A design effect is measured on the units that hold both sides of the story: with one bad
+    specimen among ten it says little, and with none, nothing. So it is averaged, as a
+    logarithm, with the one that a correlation of 0.5 would have: the data weigh as many units
+    as are telling, the assumption weighs 3. It is never taken below what was measured.
+
+    The averaging and its two constants are our own, chosen by simulation: betabinomial
+    groups, correlations of 0 to 0.3, 3 to 40 groups of equal and of very unequal size, true
+    accuracies of 80, 95 and 99 %. There the jackknife with t alone covers as little as 70 %.
+    """
+    logarithm = telling * math.log(measured) + _ASSUMED_GROUPS * math.log(assumed)
+    return max(measured, math.exp(logarithm / (telling + _ASSUMED_GROUPS)))
+
+
+def bootstrap_weights(
+    weights_N: NDArray[np.float64], units: Units, seed: int, num_resamples: int = NUM_RESAMPLES
+) -> Iterator[NDArray[np.float64]]:
+    """The weights of resampled test sets, (N, some) at a time, `num_resamples` in all.
+
+    Units are drawn with replacement; a picture's weight is multiplied by how often its unit was
+    drawn. A score under these weights is the score of the resampled set.
+    """
+    rng = np.random.default_rng(seed)
+    step = max(1, min(num_resamples, _RESAMPLED_VALUES // max(1, len(weights_N))))
+    for start in range(0, num_resamples, step):
+        size = min(step, num_resamples - start)
+        drawn = rng.integers(0, units.count, size=(size, units.count))
+        drawn += np.arange(size)[:, None] * units.count
+        counts = np.bincount(drawn.ravel(), minlength=size * units.count)
+        yield counts.reshape(size, units.count).T[units.unit_N] * weights_N[:, None]
+
+
+def jackknife_weights(weights_N: NDArray[np.float64], units: Units) -> NDArray[np.float64]:
+    """The weights of the test set without one unit: (N, G)."""
+    kept_NG = units.unit_N[:, None] != np.arange(units.count)
+    return np.asarray(weights_N[:, None] * kept_NG, dtype=np.float64)
+
+
+def bootstrap_variance(resampled_R: NDArray[np.float64], num_units: int) -> float:
+    """The variance of a score, from its resamples; without the bootstrap's (n - 1)/n."""
+    known_R = resampled_R[np.isfinite(resampled_R)]
+    if len(known_R) < 2 or num_units < 2:
+        return 0.0
+    return float(np.var(known_R, ddof=1)) * num_units / (num_units - 1)
+
+
+def jackknife_variance(value: float, without_G: NDArray[np.float64]) -> float:
+    """The variance of a score, from the scores without one unit; NaN if one is undefined."""
+    G = len(without_G)
+    return (G - 1) / G * float(((without_G - value) ** 2).sum())
+
+
+def from_variance(
+    value: float,
+    variance: float,
+    *,
+    effective: float,
+    quantile: float,
+    method: str,
+    top: float = 1.0,
+) -> Estimate:
+    """Wilson's interval for any score between 0 and `top`, whatever its variance came from.
+
+    The variance gives the number of independent pictures that would be as informative. Near
+    the ends of the range this covers better than percentiles: in simulations a macro AUC above
+    99 % on 200 pictures, 95 % of the time instead of 85 %. No promise is made for scores that
+    single pictures can decide, such as the log loss of an overconfident classifier.
+
+    Args:
+        value: the score of the whole set.
+        variance: of that value.
+        effective: the number of pictures to take where the variance is 0, as of a perfect score.
+        quantile: of the normal or of t.
+        method: for the reader.
+        top: the largest possible score; the least is 0.
+    """
+    share = min(1.0, max(0.0, value / top))
+    spread = variance / top**2
+    informative = share * (1 - share) / spread if spread > 1e-15 else 0.0
+    low, high = wilson(share, informative or max(effective, 1.0), quantile)
+    return Estimate(value, min(low * top, value), max(high * top, value), method)
+
+
+def t_quantile(degrees_of_freedom: int) -> float:
+    """How many standard errors to either side of a value hold 95 % of Student's t."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees_of_freedom, (1 + LEVEL) / 2))

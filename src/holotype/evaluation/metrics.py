@@ -1,0 +1,270 @@
+"""How good a classifier is: pure functions from predictions to numbers.
+
+Every function takes labelled predictions and, optionally, other weights for their pictures:
+(N,), or (N, R) for R sets at once, which is how the bootstrap gets a thousand scores for the
+price of a few products. Without them the predictions' own weights count. Results have shape ()
+or (R,); those per class (C,) or (C, R). NaN means 0/0: a score that the pictures cannot give.
+
+A class without pictures has no recall, no F1 and no area under its ROC curve, and macro
+averages leave it out: they are over the classes that occur in these pictures. A class that
+occurs but is never predicted has no precision of its own (0/0); in averages it counts as 0, as
+in scikit-learn with `zero_division=0`.
+
+Shape suffixes: N pictures, C classes, R sets of weights.
+Not covered: several labels per picture, ordered classes, costs of single confusions.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from holotype.errors import DatasetError
+from holotype.evaluation.ranking import all_classes_together, one_versus_rest, ratio
+from holotype.predictions import UNLABELLED, Predictions
+
+Floats = NDArray[np.float64]
+
+_SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)  # as scikit-learn clips it
+LARGEST_LOG_LOSS = -float(np.log(_SMALLEST_PROBABILITY))
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """The weight of pictures per class, from which every count-based score follows.
+
+    Attributes:
+        hits_C: pictures of the class that were called so (true positives).
+        actual_C: pictures of the class.
+        claimed_C: pictures that were called so.
+    """
+
+    hits_C: Floats
+    actual_C: Floats
+    claimed_C: Floats
+
+    @property
+    def accuracy(self) -> Floats:
+        """The share of pictures whose class was named, in [0, 1]."""
+        return ratio(self.hits_C.sum(axis=0), self.actual_C.sum(axis=0))
+
+    @property
+    def recall_C(self) -> Floats:
+        """The share of a class that was found, in [0, 1]; NaN for a class without pictures."""
+        return ratio(self.hits_C, self.actual_C)
+
+    @property
+    def precision_C(self) -> Floats:
+        """The share of calls that were right, in [0, 1]; NaN for a class never called."""
+        return ratio(self.hits_C, self.claimed_C)
+
+    @property
+    def f1_C(self) -> Floats:
+        """The harmonic mean of precision and recall, in [0, 1]; NaN without pictures.
+
+        Source:
+            van Rijsbergen 1979; 2·hits / (actual + claimed), which is 0 and not 0/0 for a
+            class that occurs and is never called.
+        """
+        f1_C = ratio(2 * self.hits_C, self.actual_C + self.claimed_C)
+        return np.where(self.actual_C > 0, f1_C, np.nan)
+
+    @property
+    def balanced_accuracy(self) -> Floats:
+        """The mean recall of the classes that occur, in [0, 1]; also called macro recall.
+
+        Source:
+            Brodersen et al. 2010; not adjusted for chance.
+        """
+        return self._macro(self.recall_C)
+
+    @property
+    def macro_precision(self) -> Floats:
+        """The mean precision of the classes that occur, in [0, 1]."""
+        return self._macro(self.precision_C)
+
+    @property
+    def macro_f1(self) -> Floats:
+        """The mean of the F1 of the classes that occur, in [0, 1].
+
+        Source:
+            Opitz and Burst 2019, "Macro F1 and Macro F1": the mean of F1, not the F1 of means.
+        """
+        return self._macro(self.f1_C)
+
+    @property
+    def weighted_precision(self) -> Floats:
+        """The precision of classes, averaged by their share of the pictures, in [0, 1]."""
+        return self._by_share(self.precision_C)
+
+    @property
+    def weighted_f1(self) -> Floats:
+        """The F1 of classes, averaged by their share of the pictures, in [0, 1]."""
+        return self._by_share(self.f1_C)
+
+    def _macro(self, score_C: Floats) -> Floats:
+        occurs_C = self.actual_C > 0
+        known_C = np.where(occurs_C, np.nan_to_num(score_C), 0.0)
+        return ratio(known_C.sum(axis=0), occurs_C.sum(axis=0))
+
+    def _by_share(self, score_C: Floats) -> Floats:
+        shared = (np.nan_to_num(score_C) * self.actual_C).sum(axis=0)
+        return ratio(shared, self.actual_C.sum(axis=0))
+
+
+def tally(predictions: Predictions, weights: Floats | None = None) -> Tally:
+    """Count hits, pictures and calls of every class."""
+    weights = weights_of(predictions, weights)
+    targets_N, predicted_N = predictions.targets_N, predictions.predicted_N
+    hit_N = targets_N == predicted_N
+    return Tally(
+        hits_C=_membership(predictions, targets_N, hit_N) @ weights,
+        actual_C=_membership(predictions, targets_N) @ weights,
+        claimed_C=_membership(predictions, predicted_N) @ weights,
+    )
+
+
+def accuracy(predictions: Predictions, weights: Floats | None = None) -> Floats:
+    """The share of pictures whose class was named, in [0, 1]."""
+    return tally(predictions, weights).accuracy
+
+
+def balanced_accuracy(predictions: Predictions, weights: Floats | None = None) -> Floats:
+    """The mean recall of the classes that occur, in [0, 1]."""
+    return tally(predictions, weights).balanced_accuracy
+
+
+def top_k_accuracy(predictions: Predictions, k: int, weights: Floats | None = None) -> Floats:
+    """The share of pictures whose class is among the k most probable, in [0, 1].
+
+    Of equal probabilities the first class goes first, as for the predicted class itself.
+    """
+    return mean_over_images(predictions, in_top_k_N(predictions, k).astype(np.float64), weights)
+
+
+def in_top_k_N(predictions: Predictions, k: int) -> NDArray[np.bool_]:
+    """For every picture whether its class is among the k most probable."""
+    of_target_N1 = np.take_along_axis(
+        predictions.probabilities_NC, predictions.targets_N[:, None], axis=1
+    )
+    better_N = (predictions.probabilities_NC > of_target_N1).sum(axis=1)
+    earlier_NC = np.arange(len(predictions.classes)) < predictions.targets_N[:, None]
+    tied_N = ((predictions.probabilities_NC == of_target_N1) & earlier_NC).sum(axis=1)
+    return np.asarray(better_N + tied_N < k)
+
+
+def confusion_matrix(
+    predictions: Predictions, weights: Floats | None = None, *, normalise: bool = False
+) -> Floats:
+    """How often pictures of one class were called another.
+
+    Args:
+        predictions: labelled predictions.
+        weights: (N,).
+        normalise: divide every row by its sum, so that the diagonal holds the recalls.
+
+    Returns:
+        (C, C): rows are true classes, columns are predicted ones. Weights are summed. A row
+        of a class without pictures is 0, and NaN when normalised.
+    """
+    C = len(predictions.classes)
+    cell_N = predictions.targets_N * C + predictions.predicted_N
+    counts = np.bincount(cell_N, weights_of(predictions, weights), minlength=C * C)
+    counts_CC: Floats = counts.reshape(C, C).astype(np.float64)
+    if not normalise:
+        return counts_CC
+    return ratio(counts_CC, np.broadcast_to(counts_CC.sum(axis=1, keepdims=True), (C, C)))
+
+
+def log_loss(predictions: Predictions, weights: Floats | None = None) -> Floats:
+    """The mean of -log(probability of the true class), in nats, in [0, 36.04].
+
+    Probabilities are clipped at 2.2e-16, as in scikit-learn; log(C) is what guessing costs.
+
+    Source:
+        Good 1952, "Rational Decisions".
+    """
+    row_N = np.arange(len(predictions))
+    of_target_N = predictions.probabilities_NC[row_N, predictions.targets_N]
+    losses_N = -np.log(np.clip(of_target_N, _SMALLEST_PROBABILITY, 1.0))
+    return mean_over_images(predictions, losses_N, weights)
+
+
+def brier_score(predictions: Predictions, weights: Floats | None = None) -> Floats:
+    """The mean squared distance between probabilities and truth, in [0, 2].
+
+    The squares are summed over classes, as Brier did: for two classes this is twice the score
+    that looks at one of them alone.
+
+    Source:
+        Brier 1950, "Verification of forecasts expressed in terms of probability".
+    """
+    truth_NC = predictions.targets_N[:, None] == np.arange(len(predictions.classes))
+    squares_N = ((predictions.probabilities_NC - truth_NC) ** 2).sum(axis=1)
+    return mean_over_images(predictions, squares_N, weights)
+
+
+def roc_auc_C(predictions: Predictions, weights: Floats | None = None) -> Floats:
+    """The area under the ROC curve of every class against the rest, in [0, 1]; chance is 0.5.
+
+    Source:
+        Hanley and McNeil 1982; one against the rest as in Provost and Domingos 2000.
+    """
+    return one_versus_rest_scores(predictions, weights)[0]
+
+
+def average_precision_C(predictions: Predictions, weights: Floats | None = None) -> Floats:
+    """The average precision of every class against the rest, in [0, 1]; chance is its share."""
+    return one_versus_rest_scores(predictions, weights)[1]
+
+
+def one_versus_rest_scores(
+    predictions: Predictions, weights: Floats | None = None
+) -> tuple[Floats, Floats]:
+    """`roc_auc_C` and `average_precision_C`, sorting the pictures of each class once."""
+    weights = weights_of(predictions, weights)
+    areas, average_precisions = [], []
+    for class_number in range(len(predictions.classes)):
+        ranking = one_versus_rest(predictions, class_number).under(weights)
+        areas.append(ranking.area)
+        average_precisions.append(ranking.average_precision)
+    return np.stack(areas), np.stack(average_precisions)
+
+
+def micro_roc_auc(predictions: Predictions, weights: Floats | None = None) -> Floats:
+    """The area under one ROC curve for all N·C decisions "this picture is of this class"."""
+    return all_classes_together(predictions).under(weights_of(predictions, weights)).area
+
+
+def macro(score_C: Floats) -> Floats:
+    """The mean over the classes that have a score; NaN if none has."""
+    known_C = np.isfinite(score_C)
+    return ratio(np.where(known_C, score_C, 0.0).sum(axis=0), known_C.sum(axis=0))
+
+
+def mean_over_images(
+    predictions: Predictions, values_N: Floats, weights: Floats | None = None
+) -> Floats:
+    """The weighted mean of one number per picture."""
+    weights = weights_of(predictions, weights)
+    return ratio(values_N @ weights, weights.sum(axis=0))
+
+
+def weights_of(predictions: Predictions, weights: Floats | None) -> Floats:
+    """The given weights, or the predictions' own; refuses pictures without a label."""
+    if (predictions.targets_N == UNLABELLED).any():
+        raise DatasetError(
+            "a score needs pictures whose class is known, but some here have no label; "
+            "pass `predictions.labelled()`"
+        )
+    return predictions.weights_N if weights is None else weights
+
+
+def _membership(
+    predictions: Predictions, classes_N: NDArray[np.int64], of_N: NDArray[np.bool_] | None = None
+) -> csr_array:
+    """(C, N): 1 where a picture belongs to a class (and is one of `of_N`)."""
+    N = len(predictions)
+    ones_N = np.ones(N) if of_N is None else of_N.astype(np.float64)
+    return csr_array((ones_N, (classes_N, np.arange(N))), shape=(len(predictions.classes), N))

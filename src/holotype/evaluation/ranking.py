@@ -1,0 +1,164 @@
+"""How well scores order pictures: ROC curves, the areas under them, average precision.
+
+Every area is computed under many sets of weights at once, since the bootstrap needs a thousand:
+pictures are sorted once, and what remains is a sparse product with the weights.
+
+Shape suffixes: N pictures, C classes, R sets of weights, K distinct scores of positives,
+M scores (N, or N times C where all classes are ranked together).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from holotype.predictions import Predictions
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Scores of positives and negatives, sorted, ready to be weighed.
+
+    The distinct scores of positives cut the line of scores into 2K + 1 brackets: below the
+    first, equal to it, between it and the second, equal to the second, and so on. All that an
+    area needs is the weight in each.
+
+    Attributes:
+        positives_KN: which pictures have a positive at the k-th score, lowest first.
+        negatives_BN: how many negatives of each picture lie in each of the 2K + 1 brackets.
+    """
+
+    positives_KN: csr_array
+    negatives_BN: csr_array
+
+    @classmethod
+    def of(
+        cls,
+        scores_M: NDArray[np.float64],
+        positive_M: NDArray[np.bool_],
+        image_M: NDArray[np.int64],
+        num_images: int,
+    ) -> "Ranking":
+        """Sort scores; `image_M` says which picture (whose weight) each belongs to."""
+        cuts_K = np.unique(scores_M[positive_M])
+        K = len(cuts_K)
+        bracket_M = np.searchsorted(cuts_K, scores_M, "left")
+        bracket_M += np.searchsorted(cuts_K, scores_M, "right")
+        cut = (bracket_M[positive_M] - 1) // 2
+        negative_M = ~positive_M
+        return cls(
+            _incidence(cut, image_M[positive_M], (K, num_images)),
+            _incidence(bracket_M[negative_M], image_M[negative_M], (2 * K + 1, num_images)),
+        )
+
+    def under(self, weights: NDArray[np.float64]) -> "WeighedRanking":
+        """Sum weights, (N,) or (N, R), bracket by bracket."""
+        return WeighedRanking(self.positives_KN @ weights, self.negatives_BN @ weights)
+
+
+@dataclass(frozen=True, eq=False)
+class WeighedRanking:
+    """A ranking under one or R sets of weights.
+
+    Attributes:
+        positives_K: the weight of positives at each of their scores; (K,) or (K, R).
+        negatives_B: the weight of negatives in each bracket; (2K + 1,) or (2K + 1, R).
+    """
+
+    positives_K: NDArray[np.float64]
+    negatives_B: NDArray[np.float64]
+
+    @property
+    def area(self) -> NDArray[np.float64]:
+        """The area under the ROC curve: how often a positive outranks a negative, ties halved.
+
+        Returns:
+            () or (R,), in [0, 1]; NaN without positives or without negatives.
+
+        Source:
+            Hanley and McNeil 1982; with weights as in scikit-learn's `roc_auc_score`.
+        """
+        up_to_B = np.cumsum(self.negatives_B, axis=0)
+        below_K = up_to_B[:-1:2] + self.negatives_B[1::2] / 2
+        won = (self.positives_K * below_K).sum(axis=0)
+        return ratio(won, self.positives_K.sum(axis=0) * up_to_B[-1])
+
+    @property
+    def average_precision(self) -> NDArray[np.float64]:
+        """The precision at every positive's score, averaged over positives; not interpolated.
+
+        Returns:
+            () or (R,), in [0, 1]; NaN without positives. Chance is the share of positives.
+
+        Source:
+            As scikit-learn's `average_precision_score`: sum over k of (R_k - R_(k-1)) P_k.
+        """
+        true_K = np.cumsum(self.positives_K[::-1], axis=0)[::-1]
+        false_K = np.cumsum(self.negatives_B[::-1], axis=0)[::-1][1::2]
+        precision_K = np.nan_to_num(ratio(true_K, true_K + false_K))
+        won = (self.positives_K * precision_K).sum(axis=0)
+        return ratio(won, self.positives_K.sum(axis=0))
+
+
+def one_versus_rest(predictions: Predictions, class_number: int) -> Ranking:
+    """Pictures ranked by the probability of one class."""
+    images_N = np.arange(len(predictions), dtype=np.int64)
+    scores_N = np.ascontiguousarray(predictions.probabilities_NC[:, class_number])
+    return Ranking.of(scores_N, predictions.targets_N == class_number, images_N, len(images_N))
+
+
+def all_classes_together(predictions: Predictions) -> Ranking:
+    """Every probability of every picture in one ranking: what micro averages speak of."""
+    N, C = predictions.probabilities_NC.shape
+    positive_NC = predictions.targets_N[:, None] == np.arange(C)
+    image_M = np.repeat(np.arange(N, dtype=np.int64), C)
+    return Ranking.of(predictions.probabilities_NC.ravel(), positive_NC.ravel(), image_M, N)
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A ROC curve from (0, 0) to (1, 1): one point per distinct score.
+
+    Attributes:
+        false_positive_rate_K: rising, in [0, 1].
+        true_positive_rate_K: rising, in [0, 1].
+    """
+
+    false_positive_rate_K: NDArray[np.float64]
+    true_positive_rate_K: NDArray[np.float64]
+
+
+def roc_curve(
+    scores_M: NDArray[np.float64], positive_M: NDArray[np.bool_], weights_M: NDArray[np.float64]
+) -> Curve | None:
+    """True against false positive rate as the threshold falls; None without both kinds.
+
+    Source:
+        Fawcett 2006, "An introduction to ROC analysis", algorithm 1 (ties become one step).
+    """
+    order = np.argsort(-scores_M, kind="stable")
+    true_M = np.cumsum(weights_M[order] * positive_M[order])
+    false_M = np.cumsum(weights_M[order] * ~positive_M[order])
+    if not len(order) or true_M[-1] <= 0 or false_M[-1] <= 0:
+        return None
+    last_of_tie = np.flatnonzero(np.diff(scores_M[order], append=np.nan))
+    rates = (np.concatenate(([0.0], x[last_of_tie] / x[-1])) for x in (false_M, true_M))
+    return Curve(*rates)
+
+
+def _incidence(
+    rows: NDArray[np.int64], columns: NDArray[np.int64], shape: tuple[int, int]
+) -> csr_array:
+    """How often each pair (row, column) occurs."""
+    return csr_array((np.ones(len(rows)), (rows, columns)), shape=shape)
+
+
+def ratio(
+    above: NDArray[np.float64], below: NDArray[np.float64] | NDArray[np.int_]
+) -> NDArray[np.float64]:
+    """above / below, and NaN for 0/0."""
+    above = np.asarray(above, np.float64)
+    quotient = np.full(above.shape, np.nan)
+    np.divide(above, below, out=quotient, where=np.asarray(below) > 0)
+    return quotient

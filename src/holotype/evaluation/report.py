@@ -1,0 +1,117 @@
+"""A report that a person can read, send and cite: one page, the numbers behind it, the plots.
+
+report/
+  index.html                  everything in one file; opens offline, loads nothing
+  metrics.json                every score: {"accuracy": {"value", "low", "high", "method"}, …}
+  classification_report.txt   the same for a terminal
+  confusion_matrix.png, roc.png, reliability.png, per_class.png
+  learning_curves.png         where there is a history
+  confident_mistakes.png, gallery.png   where there are exhibits
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from unicodedata import east_asian_width
+
+from matplotlib.figure import Figure
+
+from holotype.evaluation import plots
+from holotype.evaluation.evaluate import evaluate
+from holotype.evaluation.exhibits import Exhibit
+from holotype.evaluation.lettering import on_one_line, shortened
+from holotype.evaluation.page import ReportContext, page
+from holotype.evaluation.scores import ClassScores, Report
+from holotype.files import write_json, write_text
+from holotype.predictions import Predictions
+
+__all__ = [
+    "ClassScores",
+    "Report",
+    "ReportContext",
+    "classification_report",
+    "evaluate",
+    "write_report",
+]
+
+
+def write_report(
+    report: Report,
+    directory: Path,
+    *,
+    predictions: Predictions,
+    context: ReportContext,
+    exhibits: Sequence[Exhibit] = (),
+    history: Sequence[Mapping[str, Any]] | None = None,
+    validation: Report | None = None,
+) -> None:
+    """Write the page, the numbers and the plots; a plot without content is removed, if there.
+
+    Args:
+        report: what `evaluate` made of `predictions`.
+        directory: made if need be; files of an earlier report are replaced.
+        predictions: for the curves; the same that were evaluated.
+        context: what to print about the run.
+        exhibits: mistakes and hits to show, in the order to show them.
+        history: one row per epoch; keys with `loss` or `accuracy` in them are drawn, and a
+            `stage` breaks the lines.
+        validation: the scores on the part that the decision was fitted on, to stand beside.
+    """
+    mistakes = [exhibit for exhibit in exhibits if exhibit.kind == "mistake"]
+    hits = [exhibit for exhibit in exhibits if exhibit.kind == "correct"]
+    figures: dict[str, Figure | None] = {
+        "confusion_matrix": plots.confusion_figure(report),
+        "per_class": plots.per_class_figure(report),
+        "roc": plots.roc_figure(predictions, report),
+        "reliability": plots.reliability_figure(predictions, report),
+        "learning_curves": plots.learning_curves_figure(history) if history else None,
+        "confident_mistakes": plots.exhibits_figure(mistakes) if mistakes else None,
+        "gallery": plots.exhibits_figure(hits) if hits else None,
+    }
+    images: dict[str, bytes] = {}
+    for name, figure in figures.items():
+        path = directory / f"{name}.png"
+        if figure is None:
+            path.unlink(missing_ok=True)
+        else:
+            plots.save(figure, path)
+            images[name] = path.read_bytes()
+    write_json(directory / "metrics.json", report.to_json())
+    write_text(directory / "classification_report.txt", classification_report(report))
+    html = page(report, context, images, mistakes, hits, validation)
+    write_text(directory / "index.html", html)
+
+
+def classification_report(report: Report) -> str:
+    """Every score with its interval, as a table for a terminal."""
+    groups = "" if report.num_groups is None else f" from {report.num_groups} groups"
+    lines = [
+        f"{report.part}: {report.num_images} pictures{groups}, {len(report.classes)} classes"
+        f"{', weighted' if report.weighted else ''}; 95 % intervals in brackets",
+        "",
+    ]
+    rows = [["class", "precision", "recall", "F1", "pictures"]]
+    for scores in report.per_class:
+        cells = (scores.precision, scores.recall, scores.f1)
+        name = shortened(scores.name, 40)
+        rows.append([name, *(str(estimate) for estimate in cells), str(scores.support)])
+    lines += _table(rows)
+    lines += ["", *_table([[name.replace("_", " "), str(report[name])] for name in report])]
+    lines += ["", *(on_one_line(f"- {caveat}") for caveat in report.caveats)]
+    return "\n".join(lines) + "\n"
+
+
+def _table(rows: list[list[str]]) -> list[str]:
+    """Columns two spaces apart, the first to the left and the others to the right."""
+    widths = [max(_columns(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for first, *rest in rows:
+        cells = [first + " " * (widths[0] - _columns(first))]
+        cells += [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
+        lines.append("  ".join(cells))
+    return lines
+
+
+def _columns(text: str) -> int:
+    """How many columns of a terminal a text takes; East Asian letters take two."""
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)

@@ -1,0 +1,113 @@
+"""A heatmap laid over its picture, and the sheet that shows both.
+
+Shape suffixes: H height, W width, C the three channels.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+from PIL import ImageDraw, ImageFont
+
+from holotype.images import Image
+
+# Seventeen points of matplotlib's `inferno` (CC0), interpolated: even steps look even, also to the
+# colour-blind and in grey, and black stands for nothing.
+_INFERNO = np.array(
+    [
+        (0, 0, 4),
+        (11, 7, 36),
+        (33, 12, 74),
+        (61, 9, 101),
+        (87, 16, 110),
+        (113, 25, 110),
+        (138, 34, 106),
+        (163, 44, 97),
+        (188, 55, 84),
+        (210, 70, 68),
+        (228, 90, 49),
+        (241, 115, 29),
+        (249, 142, 9),
+        (252, 172, 17),
+        (249, 203, 53),
+        (242, 234, 105),
+        (252, 255, 164),
+    ],
+    np.float32,
+)
+_MARGIN = 12
+_PAPER, _INK = (255, 255, 255), (32, 32, 32)
+
+
+def colours(values_HW: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The colour, 0 to 255 (H, W, 3), of values from 0 to 1."""
+    steps = np.linspace(0, 1, len(_INFERNO))
+    channels = [np.interp(values_HW, steps, _INFERNO[:, c]) for c in range(3)]
+    return np.stack(channels, axis=2).astype(np.float32)
+
+
+def overlay(
+    picture_HWC: NDArray[np.uint8], heatmap_HW: NDArray[np.float32], *, alpha: float = 0.8
+) -> NDArray[np.uint8]:
+    """The heatmap over a grey copy of its picture, so that every colour is the heatmap's.
+
+    Args:
+        picture_HWC: the picture.
+        heatmap_HW: from 0 to 1; the more, the less of the picture shines through.
+        alpha: how opaque the greatest heat is.
+    """
+    if heatmap_HW.shape != picture_HWC.shape[:2]:
+        raise ValueError(
+            f"a heatmap of {heatmap_HW.shape} does not fit a picture of {picture_HWC.shape[:2]}"
+        )
+    grey_HW = picture_HWC @ np.array([0.299, 0.587, 0.114], np.float32)
+    opacity_HW1 = alpha * heatmap_HW[:, :, None] ** 0.75
+    mixed_HWC = (1 - opacity_HW1) * grey_HW[:, :, None] + opacity_HW1 * colours(heatmap_HW)
+    return mixed_HWC.round().clip(0, 255).astype(np.uint8)
+
+
+def shown(
+    image: Image, background: tuple[int, int, int], *, longest: int, shortest: int = 1
+) -> PillowImage.Image:
+    """The picture in RGB, opaque, scaled so that its longer side is at most `longest`.
+
+    A picture whose longer side is below `shortest` is enlarged in whole steps, so that single
+    pixels stay square.
+    """
+    picture = image.pixels.convert("RGB")
+    if image.mask is not None:
+        ground = PillowImage.new("RGB", picture.size, background)
+        picture = PillowImage.composite(picture, ground, image.mask)
+    side = max(picture.size)
+    if side > longest:
+        width, height = (max(1, round(length * longest / side)) for length in picture.size)
+        return picture.resize((width, height), PillowImage.Resampling.LANCZOS)
+    times = -(-shortest // side)
+    size = picture.width * times, picture.height * times
+    return picture.resize(size, PillowImage.Resampling.NEAREST)
+
+
+def sheet(pictures: list[PillowImage.Image], caption: list[tuple[str, int]]) -> PillowImage.Image:
+    """Pictures side by side, with lines of text (and their font size) below them."""
+    lines = [
+        (" ".join(text.split()), ImageFont.load_default(size), round(1.5 * size))
+        for text, size in caption
+    ]
+    height = max(picture.height for picture in pictures)
+    width = sum(picture.width + _MARGIN for picture in pictures) + _MARGIN
+    text_width = max((font.getlength(text) for text, font, _ in lines), default=0)
+    text_height = sum(line_height for _, _, line_height in lines)
+    page = PillowImage.new(
+        "RGB",
+        (max(width, round(text_width) + 2 * _MARGIN), height + 3 * _MARGIN + text_height),
+        _PAPER,
+    )
+    left = _MARGIN
+    for picture in pictures:
+        page.paste(picture, (left, _MARGIN))
+        left += picture.width + _MARGIN
+    top = height + 2 * _MARGIN
+    pen = ImageDraw.Draw(page)
+    for text, font, line_height in lines:
+        pen.text((_MARGIN, top), text, fill=_INK, font=font)
+        top += line_height
+    return page

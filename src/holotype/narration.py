@@ -1,0 +1,104 @@
+"""What is said while something runs: lines to a listener, and a bar for what takes longer.
+
+Everything goes to stderr or to a file, never to stdout, which belongs to results.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+Progress = Callable[[int, int], None]  # done, of how many
+
+QUIET_S = 2.0  # shorter work shows no bar
+
+
+@dataclass(frozen=True)
+class Narrator:
+    """Says lines, and shows how far a piece of work has come.
+
+    Attributes:
+        stream: where lines and bars go; None for silence.
+        log: a file that lines are added to, with the time.
+    """
+
+    stream: TextIO | None = None
+    log: Path | None = None
+
+    def say(self, line: str) -> None:
+        if self.stream is not None:
+            print(line, file=self.stream, flush=True)
+        if self.log is not None:
+            with self.log.open("a", encoding="utf-8") as file:
+                file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {line}\n")
+
+    @contextmanager
+    def progress(self, what: str) -> Iterator[Progress]:
+        """A bar with the time left on a terminal; a line every half minute elsewhere."""
+        if self.stream is None:
+            yield lambda done, total: None
+        elif self.stream.isatty():
+            with _bar(what, self.stream) as update:
+                yield update
+        else:
+            yield _Lines(what, self.stream)
+
+
+def to_stderr() -> Narrator:
+    """The narrator of the command line."""
+    return Narrator(stream=sys.stderr)
+
+
+@contextmanager
+def _bar(what: str, stream: TextIO) -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    bar = Bar(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TimeRemainingColumn(), console=Console(file=stream), transient=True,
+    )  # fmt: skip
+    started = time.monotonic()
+    shown = False
+
+    def update(done: int, total: int) -> None:
+        nonlocal shown
+        if not shown and time.monotonic() - started < QUIET_S:
+            return
+        if not shown:
+            bar.start()
+            bar.add_task(what, total=total)
+            shown = True
+        bar.update(bar.task_ids[0], completed=done, total=total)
+
+    try:
+        yield update
+    finally:
+        if shown:
+            bar.stop()
+
+
+class _Lines:
+    """A bar for where there is no terminal: a line now and then."""
+
+    EVERY_S = 30.0
+
+    def __init__(self, what: str, stream: TextIO) -> None:
+        self._what = what
+        self._stream = stream
+        self._started = self._last = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._last < self.EVERY_S or done == 0:
+            return
+        self._last = now
+        left_s = (now - self._started) / done * (total - done)
+        print(
+            f"{self._what}: {done:,} of {total:,}, about {left_s:.0f} s left",
+            file=self._stream, flush=True,
+        )  # fmt: skip

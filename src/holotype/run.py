@@ -1,0 +1,143 @@
+"""The run directory: names and one lock. Its contents are opaque to it.
+
+runs/photos-1/
+  recipe.yaml          everything that decides the run, resolved
+  index.parquet        one row per picture, with its split
+  train.log            what was said while it ran
+  environment.json     versions, machine, command
+  history.csv          one row per epoch
+  checkpoints/         what is needed to go on
+  bundle/              the classifier that ships
+  predictions/         val.parquet, test.parquet
+  audit/               audit.json, issues.csv
+  report/              index.html, metrics.json, pictures
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from holotype.errors import NotARun, RunExists, RunLocked
+from holotype.files import write_text
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one training left behind; every name in it is a property here."""
+
+    path: Path
+
+    @classmethod
+    def free(cls, path: str | Path) -> "Run":
+        """A run that does not exist yet; nothing is written before `create`.
+
+        Raises:
+            RunExists: there is something at this path already.
+        """
+        run = cls(Path(path))
+        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+            raise RunExists(
+                f"{str(run.path)!r} already holds something; nothing is overwritten. "
+                "Choose another --output, or remove it first."
+            )
+        return run
+
+    @contextmanager
+    def create(self) -> Iterator[None]:
+        """Make the directory and hold it for this process.
+
+        Raises:
+            RunLocked: another process holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self.lock():
+            yield
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Run":
+        """An existing run directory.
+
+        Raises:
+            NotARun: there is no finished or unfinished run at this path.
+        """
+        run = cls(Path(path))
+        if not run.recipe.is_file():
+            raise NotARun(
+                f"{str(path)!r} is not a run: expected a directory with recipe.yaml in it, "
+                "as `holotype train DATA --output RUN` makes."
+            )
+        return run
+
+    @property
+    def recipe(self) -> Path:
+        return self.path / "recipe.yaml"
+
+    def write_recipe(self, text: str) -> None:
+        write_text(self.recipe, text)
+
+    @property
+    def index(self) -> Path:
+        return self.path / "index.parquet"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "train.log"
+
+    @property
+    def environment(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def history(self) -> Path:
+        return self.path / "history.csv"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def bundle(self) -> Path:
+        return self.path / "bundle"
+
+    @property
+    def predictions(self) -> Path:
+        return self.path / "predictions"
+
+    @property
+    def audit(self) -> Path:
+        return self.path / "audit"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run for this process.
+
+        Raises:
+            RunLocked: another process holds it.
+        """
+        import filelock
+
+        lock = filelock.FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise RunLocked(
+                f"{str(self.path)!r} is being written by another process; "
+                "wait for it to end, or choose another --output."
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def next_run_path(data_name: str, root: Path = Path("runs")) -> Path:
+    """`runs/NAME-1`, or the first number that is free."""
+    number = 1
+    while (root / f"{data_name}-{number}").exists():
+        number += 1
+    return root / f"{data_name}-{number}"

@@ -1,0 +1,146 @@
+"""Where training starts: a network with its weights, and its graphs, exported once and kept.
+
+A pretrained network is the same for every data set, so its graphs are kept under the hash of its
+weights. When they are there already, a linear head is trained without torch.
+"""
+
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holotype.bundle.graphs import open_session
+from holotype.bundle.parity import check_parity
+from holotype.dataset.index import Index
+from holotype.files import sha256_of, write_bytes
+from holotype.kept import cache_directory, key_of
+from holotype.models.catalog import architecture
+from holotype.models.weights import WeightsSource, find_weights
+from holotype.narration import Narrator
+from holotype.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from holotype.models.classifier import Backbone
+
+EMBEDDING, FEATURE_MAP = "embedding", "feature_map"
+PARITY_IMAGES = 8
+STATISTICS_IMAGES = 64
+
+
+class Start:
+    """A network before training. What needs torch is made when it is first asked for.
+
+    Args:
+        recipe: names the network, its weights and its picture size.
+        index: pictures for the proof of parity, and for the statistics of random networks.
+    """
+
+    def __init__(self, recipe: Recipe, index: Index, narrator: Narrator) -> None:
+        self.recipe = recipe
+        self.index = index
+        self.narrator = narrator
+        self.weights: WeightsSource = find_weights(recipe.model, recipe.weights)
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """Of the weights' file, or of the network's tensors where there is no file."""
+        if self.weights.file is not None:
+            return sha256_of(self.weights.file)
+        from holotype.models.classifier import hash_of_weights
+
+        return hash_of_weights(self.backbone)
+
+    @cached_property
+    def backbone(self) -> "Backbone":
+        """The network in torch, in evaluation mode."""
+        import timm
+        import torch
+
+        from holotype.models.classifier import estimate_batch_norm, split_into_groups
+        from holotype.models.weights import load_weights
+
+        row = architecture(self.recipe.model)
+        torch.manual_seed(self.recipe.seed)
+        network = timm.create_model(row.timm_name, pretrained=False, num_classes=0)
+        load_weights(network, self.recipe.model, self.weights)
+        backbone = split_into_groups(network, self.recipe.image_size)
+        if self.weights.kind == "none":
+            images = torch.from_numpy(some_images(self.index, self.recipe, STATISTICS_IMAGES))
+            half = (len(images) + 1) // 2
+            estimate_batch_norm(backbone, [part for part in images.split(half) if len(part) > 1])
+        return backbone
+
+    def graph(self, output: str) -> bytes:
+        """The graph that gives `embedding` (and the feature map), or one cut.
+
+        Parity with torch on real pictures is proved before a graph is kept.
+        """
+        kept = self._graphs / f"{output}.onnx"
+        if not kept.is_file():
+            self._export()
+        return kept.read_bytes()
+
+    @cached_property
+    def _graphs(self) -> Path:
+        from holotype.models.export import OPSET
+
+        made_by = [f"{name} {version(name)}" for name in ("torch", "timm", "onnxscript")]
+        size = str(self.recipe.image_size)
+        key = key_of(self.recipe.model, self.weights_sha256, size, str(OPSET), *made_by)
+        return cache_directory() / "graphs" / key
+
+    def _export(self) -> None:
+        self.narrator.say(f"exporting {self.recipe.model} to ONNX (once for these weights)")
+        images = some_images(self.index, self.recipe, PARITY_IMAGES)
+        graphs = export_graphs(self.backbone, self.recipe, images)
+        for output, graph in graphs.items():
+            write_bytes(self._graphs / f"{output}.onnx", graph)
+
+
+def export_graphs(
+    backbone: "Backbone", recipe: Recipe, images_NCHW: NDArray[np.float32], *, cuts: bool = True
+) -> dict[str, bytes]:
+    """The shipped graph under `embedding`, and one for each cut, all proved on these pictures.
+
+    Args:
+        images_NCHW: model inputs of real pictures.
+        cuts: whether the graphs below the cuts are wanted too.
+
+    Raises:
+        ParityFailed: a graph disagrees with torch.
+    """
+    import torch
+
+    from holotype.models.export import cut_output, export_backbone, only_outputs
+
+    model = export_backbone(backbone, recipe.image_size, recipe.image_size)
+    graphs = {EMBEDDING: only_outputs(model, [EMBEDDING, FEATURE_MAP])}
+    with torch.no_grad():
+        x = torch.from_numpy(images_NCHW)
+        expected = {EMBEDDING: backbone(x)[0].numpy()}
+        groups = list(backbone.groups.values())[:-1] if cuts else []
+        for cut, group in enumerate(groups, start=1):
+            x = group(x)
+            graphs[cut_output(cut)] = only_outputs(model, [cut_output(cut)])
+            expected[cut_output(cut)] = x.numpy()
+    for output, graph in graphs.items():
+        session = open_session(graph, threads=2)
+        actual = session.run([output], {session.get_inputs()[0].name: images_NCHW})[0]
+        check_parity(
+            expected[output].reshape(len(images_NCHW), -1),
+            actual.reshape(len(images_NCHW), -1),
+            what=f"{recipe.model}, {output}: torch and ONNX",
+        )
+    return graphs
+
+
+def some_images(index: Index, recipe: Recipe, count: int) -> NDArray[np.float32]:
+    """Model inputs (N, 3, H, W) of up to `count` training pictures, spread over the classes."""
+    table = index.part("train").table
+    rank = table.groupby("label").cumcount()
+    chosen = table.assign(rank=rank).sort_values(["rank", "path"]).head(count)
+    preprocessing = recipe.preprocessing
+    return np.stack([preprocessing.load(index.file(path)) for path in chosen["path"]])

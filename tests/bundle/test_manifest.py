@@ -1,0 +1,110 @@
+"""A manifest is the same bytes for the same training, and is checked field by field."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from holotype.bundle.manifest import Decision, Manifest, Weights, read_manifest
+from holotype.errors import CorruptBundle
+from tests.bundle.tiny import manifest
+
+FULL = {
+    "decision": Decision(
+        temperature=0.8,
+        fitted_on="a" * 64,
+        num_fitted=12,
+        unknown_threshold=0.4,
+        conformal={"0.9": 0.2},
+    ),
+    "weights": Weights(source="package", licence="Apache-2.0", sha256="b" * 64),
+    "files": {"backbone.onnx": "c" * 64, "head.onnx": "d" * 64},
+    "classes": ("Schildkröte", "龟", "a\nb"),
+}
+
+
+@pytest.mark.parametrize("changes", [{}, FULL, {"feature_map_size": None, "cam": "none"}])
+def test_a_manifest_survives_writing_and_reading(changes: dict[str, Any]) -> None:
+    written = manifest(**changes)
+    assert read_manifest(written.to_bytes(), "x") == written
+    assert read_manifest(written.to_bytes(), "x").to_bytes() == written.to_bytes()
+
+
+def test_the_order_of_keys_does_not_change_the_bytes() -> None:
+    one = manifest(versions={"a": "1", "b": "2"})
+    other = manifest(versions={"b": "2", "a": "1"})
+    assert one.to_bytes() == other.to_bytes()
+
+
+def _set(path: str, value: object) -> Callable[[Any], None]:
+    def change(manifest: Any) -> None:
+        *above, last = path.split(".")
+        for key in above:
+            manifest = manifest[key]
+        manifest[last] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_set("format_version", 2), "format_version is 2, and this version of Holotype reads 1"),
+        (_set("format_version", True), "format_version is True"),
+        (_set("plugin", "x"), "unknown key 'plugin'"),
+        (lambda m: m.pop("classes"), "lacks 'classes'"),
+        (_set("classes", "ab"), "classes is 'ab', expected list"),
+        (_set("classes", [1, 2]), "classes must be strings"),
+        (_set("classes", ["a", "a"]), "two different names"),
+        (_set("classes", ["a"]), "two different names"),
+        (_set("embedding_size", 0), "embedding_size is 0"),
+        (_set("embedding_size", "24"), "expected int"),
+        (_set("feature_map_size", [8]), "expected two whole numbers"),
+        (_set("feature_map_size", [8, True]), "expected two whole numbers"),
+        (_set("feature_map_size", None), "needs a feature_map_size"),
+        (_set("cam", "magic"), "cam is 'magic'"),
+        (_set("preprocessing.height", -1), "height"),
+        (_set("preprocessing.run", "code"), "'run'"),
+        (_set("decision.temperature", 0), "temperature is 0"),
+        (_set("decision.temperature", float("nan")), "temperature is nan"),
+        (_set("decision.temperature", 10**400), "too large"),
+        (_set("decision.temperature", "1"), "expected float"),
+        (_set("decision.views", 8), "averages no views"),
+        (_set("decision.conformal", {"q": None}), "conformal must be numbers"),
+        (_set("decision.conformal", {"q": float("inf")}), "q is inf"),
+        (_set("decision.hook", 1), "unknown key 'hook'"),
+        (_set("weights.sha256", None), "sha256 is None"),
+        (_set("versions.torch", 2), "versions must be strings"),
+        (_set("files", {"head.onnx": "../../x"}), "no SHA-256"),
+    ],
+)
+def test_a_manifest_that_makes_no_sense_says_which_field(
+    change: Callable[[Any], None], message: str
+) -> None:
+    value = json.loads(manifest(**FULL).to_bytes())
+    change(value)
+    with pytest.raises(CorruptBundle, match=message) as caught:
+        read_manifest(json.dumps(value).encode(), "runs/x/bundle")
+    assert str(caught.value).startswith("runs/x/bundle: manifest.json")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"format_version": 1e999}'],
+)
+def test_what_is_no_manifest_is_refused(content: bytes) -> None:
+    with pytest.raises(CorruptBundle, match="makes no sense"):
+        read_manifest(content, "x")
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_temperature_that_is_no_positive_number_is_never_sealed(temperature: float) -> None:
+    with pytest.raises(ValueError, match="temperature"):
+        Decision(temperature=temperature, fitted_on="", num_fitted=1)
+
+
+def test_a_manifest_names_no_file_twice_and_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = set(json.loads(manifest().to_bytes()))
+    assert keys == {"format_version", *Manifest.__dataclass_fields__}

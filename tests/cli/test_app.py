@@ -1,0 +1,130 @@
+"""The command line as a whole: what a mistake costs, and what help costs."""
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from holotype.cli.app import VERBS, build_app, run
+
+HOLOTYPE = [sys.executable, "-c", "from holotype.cli.app import main; main()"]
+
+
+def error_of(arguments: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line on standard error of a command that fails; nothing is on standard output."""
+    assert run(arguments) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "suggestion"),
+    [
+        (["trian", "photos"], '"train"'),
+        (["train", "photos", "--epoch", "3"], "--epochs"),
+        (["train", "photos", "--epochs", "three"], '"three"'),
+        (["train", "photos", "--device", "cud"], '"cuda"'),
+        (["train", "photos", "--ratios", "0.7", "0.3"], "--ratios"),
+        (["train", "photos", "--set", "seed"], "KEY=VALUE"),
+        (["train", "--print-recipe", "--recipe", "linaer"], "'linear'"),
+        (["train", "--print-recipe", "--model", "efficientnet_lite"], "'efficientnet_lite"),
+        (["train", "--print-recipe", "--set", "sed=1"], "sed"),
+        (["train"], "DATA"),
+        (["audit"], "DATA"),
+        (["audit", "photos", "birds"], "birds"),
+        (["explain", "runs/x", "a.jpg", "--output", "why.jpg"], ".png"),
+    ],
+)
+def test_a_mistake_in_the_words_costs_one_line_and_exit_code_2(
+    arguments: list[str], suggestion: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert suggestion in error_of(arguments, 2, capsys)
+
+
+def test_data_that_does_not_exist_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "'nowhere'" in error_of(["audit", "nowhere"], 1, capsys)
+
+
+def test_a_place_that_cannot_be_written_costs_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" / "shapes"
+    line = error_of(["fetch", "synthetic", "--output", str(place)], 1, capsys)
+    assert str(tmp_path / "file") in line
+
+
+def test_an_interruption_costs_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(name: str) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("holotype.models.weights.availability", interrupt)
+    assert error_of(["models"], 130, capsys) == "error: interrupted"
+
+
+def test_an_error_of_ours_shows_the_traceback_and_asks_for_a_report() -> None:
+    sabotage = "import holotype.models.catalog as c; del c.ARCHITECTURES; " + HOLOTYPE[2]
+    ended = subprocess.run([sys.executable, "-c", sabotage, "models"], capture_output=True)
+    assert ended.returncode == 1
+    assert b"Traceback" in ended.stderr
+    assert b"This is a bug in Holotype" in ended.stderr.splitlines()[-1]
+
+
+def test_a_missing_extra_is_named_with_the_line_that_installs_it() -> None:
+    without_timm = "import sys; sys.modules['timm'] = None; " + HOLOTYPE[2]
+    words = ["train", "--print-recipe", "--model", "timm:resnet18"]
+    ended = subprocess.run([sys.executable, "-c", without_timm, *words], capture_output=True)
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert b"pip install 'holotype[train]'" in line
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    process = subprocess.Popen(
+        [*HOLOTYPE, "train", "--print-recipe"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    complaints = process.stderr.read()
+    process.stderr.close()
+    assert process.wait() == 141
+    assert complaints == b""
+
+
+@pytest.mark.parametrize(("verb", "summary", "example"), VERBS)
+def test_the_help_of_every_verb_has_an_example_that_parses(
+    verb: str, summary: str, example: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([verb, "--help"]) == 0
+    page = capsys.readouterr().out
+    assert example in page
+    assert " ".join(summary.split()) in " ".join(page.split())
+    command, _, _ = build_app().parse_args(example.split()[1:])
+    assert command.__name__ == verb
+
+
+def test_the_help_lists_the_verbs_in_the_order_of_the_road(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["--help"]) == 0
+    page = capsys.readouterr().out
+    positions = [page.index(f"│ {verb} ") for verb, _, _ in VERBS]
+    assert positions == sorted(positions)
+
+
+def test_help_takes_less_than_half_a_second_of_processor_time() -> None:
+    def seconds() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([*HOLOTYPE, "--help"], check=True, stdout=subprocess.DEVNULL)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(seconds() for _ in range(3)) < 0.5

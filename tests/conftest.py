@@ -1,0 +1,41 @@
+"""What every test starts from: no network, no screen, and a cache of its own."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from holotype.dataset.sources import make_synthetic
+
+# Before anything imports matplotlib or a hub client.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One cache for the session, so that what one test computed the next one finds.
+
+    Of session scope, since fixtures of that scope use the cache too.
+    """
+    directory = tmp_path_factory.mktemp("holotype-cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOLOTYPE_CACHE", str(directory))
+        patch.delenv("HOLOTYPE_WEIGHTS", raising=False)
+        yield directory
+
+
+@pytest.fixture
+def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, for a test that counts what is computed."""
+    directory = tmp_path / "fresh-cache"
+    monkeypatch.setenv("HOLOTYPE_CACHE", str(directory))
+    return directory
+
+
+@pytest.fixture(scope="session")
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders of three shapes, 40 pictures each; not to be written to."""
+    folder = tmp_path_factory.mktemp("synthetic") / "shapes"
+    return make_synthetic(folder, classes=3, images=120, image_size=48)

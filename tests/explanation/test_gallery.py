@@ -1,0 +1,115 @@
+"""The gallery shows what a person should look at first, and never fails for one picture."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from holotype.bundle.bundle import Bundle
+from holotype.dataset.index import Index
+from holotype.explanation.gallery import gallery
+from holotype.predictions import Predictions
+from tests.bundle.tiny import CLASSES, write_images, write_tiny
+
+COUNT = 40
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return write_tiny(tmp_path / "bundle")
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Index:
+    paths = write_images(tmp_path / "images", COUNT)
+    Image.effect_noise((900, 600), 80).save(paths[0])
+    return Index(tmp_path / "images", pd.DataFrame({"path": [p.name for p in paths]}), CLASSES)
+
+
+@pytest.fixture
+def predictions(index: Index) -> Predictions:
+    """Answers drawn by lot: the gallery believes the predictions, not the bundle."""
+    random = np.random.default_rng(3)
+    probabilities_NC = random.dirichlet((0.7, 0.7, 0.7), COUNT)
+    targets_N = probabilities_NC.argmax(axis=1)
+    wrong = random.permutation(COUNT)[:15]
+    targets_N[wrong] = (targets_N[wrong] + 1) % 3
+    targets_N[-2:] = -1
+    return Predictions(
+        classes=CLASSES,
+        ids=tuple(index.table["path"]),
+        sha256=("0" * 64,) * COUNT,
+        targets_N=targets_N.astype(np.int64),
+        weights_N=np.ones(COUNT),
+        groups=("",) * COUNT,
+        folds_N=np.full(COUNT, -1, np.int64),
+        logits_NC=np.log(probabilities_NC + 1e-9).astype(np.float32),
+        probabilities_NC=probabilities_NC,
+    )
+
+
+def test_the_most_confident_mistakes_come_first(
+    bundle: Bundle, index: Index, predictions: Predictions
+) -> None:
+    exhibits = gallery(bundle, index, predictions, mistakes=5, correct=0)
+    table = pd.DataFrame(
+        {
+            "id": predictions.ids,
+            "confidence": predictions.probabilities_NC.max(axis=1),
+            "wrong": (predictions.predicted_N != predictions.targets_N)
+            & (predictions.targets_N >= 0),
+        }
+    )
+    expected = table[table["wrong"]].sort_values("confidence", ascending=False)[:5]
+    assert [exhibit.id for exhibit in exhibits] == expected["id"].tolist()
+    assert [exhibit.confidence for exhibit in exhibits] == expected["confidence"].tolist()
+    for exhibit in exhibits:
+        row = predictions.ids.index(exhibit.id)
+        assert exhibit.kind == "mistake"
+        assert exhibit.true_class == CLASSES[predictions.targets_N[row]]
+        assert exhibit.predicted_class == CLASSES[predictions.predicted_N[row]]
+
+
+def test_correct_answers_are_drawn_from_every_class(
+    bundle: Bundle, index: Index, predictions: Predictions
+) -> None:
+    exhibits = gallery(bundle, index, predictions, mistakes=0, correct=9)
+    assert {exhibit.kind for exhibit in exhibits} == {"correct"}
+    assert Counter(exhibit.true_class for exhibit in exhibits) == dict.fromkeys(CLASSES, 3)
+    assert all(exhibit.true_class == exhibit.predicted_class for exhibit in exhibits)
+
+
+def test_the_order_of_predictions_changes_nothing_and_the_seed_does(
+    bundle: Bundle, index: Index, predictions: Predictions
+) -> None:
+    shuffled = predictions.select(np.random.default_rng(0).permutation(COUNT))
+    drawn = [
+        [exhibit.id for exhibit in gallery(bundle, index, table, seed=seed)]
+        for table, seed in ((predictions, 0), (shuffled, 0), (predictions, 1))
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_pictures_are_small_and_carry_a_heatmap_of_their_size(
+    bundle: Bundle, index: Index, predictions: Predictions
+) -> None:
+    exhibits = {e.id: e for e in gallery(bundle, index, predictions, mistakes=40, correct=40)}
+    assert len(exhibits) == COUNT - 2, "the two without a label are passed over"
+    assert exhibits["000.png"].picture_HWC.shape == (213, 320, 3)
+    for exhibit in exhibits.values():
+        assert exhibit.picture_HWC.dtype == np.uint8
+        assert exhibit.heated_HWC is not None
+        assert exhibit.heated_HWC.shape == exhibit.picture_HWC.shape
+        assert not np.array_equal(exhibit.heated_HWC, exhibit.picture_HWC)
+
+
+def test_a_picture_that_vanished_is_left_out(
+    bundle: Bundle, index: Index, predictions: Predictions
+) -> None:
+    before = [exhibit.id for exhibit in gallery(bundle, index, predictions)]
+    index.file(before[1]).unlink()
+    after = [exhibit.id for exhibit in gallery(bundle, index, predictions)]
+    assert after == [before[0], *before[2:]]
