@@ -41,5 +41,6 @@ def test_the_table_says_what_timm_says(row: Architecture) -> None:
     assert row.mean == tuple(config["mean"])
     assert row.std == tuple(config["std"])
     assert row.image_size == config["input_size"][-1]
+    assert row.hub == config["hf_hub_id"]
     parameters = sum(p.numel() for p in network.parameters()) / 1e6
     assert row.parameters_millions == pytest.approx(parameters, abs=0.006)

@@ -14,14 +14,14 @@ from holotype.errors import ImageRefused
 from holotype.kept import cache_directory
 from holotype.preprocessing import Preprocessing
 from holotype.training.augment import draw_view, look
-from holotype.training.features import keep_features
+from holotype.training.features import FrozenPart, keep_features, onnx_part
 from holotype.training.recipe import Augmentation
 
 HALF = (0.5, 0.5, 0.5)
 PREPROCESSING = Preprocessing(16, 16, "squash", "bilinear", HALF, HALF)
 
 
-def _mean_colour_graph() -> bytes:
+def _mean_colour() -> FrozenPart:
     """image -> embedding (N, 3): the mean of each channel."""
     from onnx import TensorProto, helper
 
@@ -35,7 +35,8 @@ def _mean_colour_graph() -> bytes:
         [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", 3])],
     )
     opset = helper.make_opsetid("", 20)
-    return bytes(helper.make_model(graph, opset_imports=[opset], ir_version=10).SerializeToString())
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=10)
+    return onnx_part(model.SerializeToString(), "embedding")
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ class _Counter:
 def test_features_are_what_the_graph_says_of_the_preprocessed_picture(
     index: Index, fresh_cache: Path
 ) -> None:
-    kept = keep_features(_mean_colour_graph(), "embedding", PREPROCESSING, index)
+    kept = keep_features(_mean_colour(), PREPROCESSING, index)
     expected = [PREPROCESSING.load(index.file(p)).mean(axis=(1, 2)) for p in index.table["path"]]
     assert np.allclose(kept.first_view(), np.stack(expected), atol=1e-6)
 
@@ -78,11 +79,11 @@ def test_a_second_pass_decodes_nothing_and_runs_nothing(
     index: Index, fresh_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counter = _Counter(monkeypatch)
-    first = keep_features(_mean_colour_graph(), "embedding", PREPROCESSING, index).first_view()
+    first = keep_features(_mean_colour(), PREPROCESSING, index).first_view()
     assert counter.decodes == 10
     assert counter.runs > 0
     counter.decodes = counter.runs = 0
-    again = keep_features(_mean_colour_graph(), "embedding", PREPROCESSING, index).first_view()
+    again = keep_features(_mean_colour(), PREPROCESSING, index).first_view()
     assert (counter.decodes, counter.runs) == (0, 0)
     assert np.array_equal(first, again)
 
@@ -93,7 +94,7 @@ def test_every_view_is_the_picture_changed_as_its_view_says(
     counter = _Counter(monkeypatch)
     augmentation = Augmentation()
     kept = keep_features(
-        _mean_colour_graph(), "embedding", PREPROCESSING, index,
+        _mean_colour(), PREPROCESSING, index,
         views=3, augmentation=augmentation, seed=4,
     )  # fmt: skip
     assert counter.decodes < 30
@@ -110,7 +111,7 @@ def test_views_of_another_seed_are_others_but_the_picture_itself_is_shared(
 ) -> None:
     def keys(seed: int) -> list[str]:
         kept = keep_features(
-            _mean_colour_graph(), "embedding", PREPROCESSING, index,
+            _mean_colour(), PREPROCESSING, index,
             views=2, augmentation=Augmentation(), seed=seed,
         )  # fmt: skip
         return list(kept.keys[0])
@@ -120,9 +121,9 @@ def test_views_of_another_seed_are_others_but_the_picture_itself_is_shared(
 
 
 def test_another_preprocessing_or_graph_is_another_space(index: Index, fresh_cache: Path) -> None:
-    keep_features(_mean_colour_graph(), "embedding", PREPROCESSING, index)
+    keep_features(_mean_colour(), PREPROCESSING, index)
     other = Preprocessing(16, 16, "crop", "bilinear", HALF, HALF)
-    keep_features(_mean_colour_graph(), "embedding", other, index)
+    keep_features(_mean_colour(), other, index)
     assert len(list((cache_directory() / "features").iterdir())) == 2
 
 
@@ -132,7 +133,7 @@ def test_a_picture_that_changed_since_the_index_is_refused_and_what_was_done_is_
     last = index.table["path"].iloc[-1]
     index.file(last).write_bytes(b"something else")
     with pytest.raises(ImageRefused, match="changed"):
-        keep_features(_mean_colour_graph(), "embedding", PREPROCESSING, index)
+        keep_features(_mean_colour(), PREPROCESSING, index)
     counter = _Counter(monkeypatch)
-    keep_features(_mean_colour_graph(), "embedding", PREPROCESSING, index.without({last}))
+    keep_features(_mean_colour(), PREPROCESSING, index.without({last}))
     assert counter.decodes <= 2

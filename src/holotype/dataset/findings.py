@@ -265,7 +265,7 @@ class Findings:
         """`audit.json` and `issues.csv` into a directory."""
         write_json(directory / "audit.json", self.to_json())
         text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
+        writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)  # names may hold \r
         writer.writerow(["path", "problem", "evidence", "suggestion"])
         writer.writerows(
             (issue.path, issue.problem, issue.evidence, issue.suggestion) for issue in self.issues()

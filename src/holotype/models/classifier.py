@@ -49,6 +49,21 @@ class Backbone(nn.Module):
         return self.pool(features), self.map_cells(features)
 
 
+class Below(nn.Module):
+    """The part of a backbone below a cut; the whole of it, pooled, where no cut is given."""
+
+    def __init__(self, backbone: Backbone, cut: int | None) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.cut = cut
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.cut is not None:
+            return self.backbone.run_groups(x, 0, self.cut)
+        embedding, _ = self.backbone(x)
+        return cast(Tensor, embedding)
+
+
 class Classifier(nn.Module):
     """A backbone and a linear head on its embedding."""
 

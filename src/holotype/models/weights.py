@@ -182,16 +182,12 @@ def package_file(package: WeightsPackage) -> Path | None:
 
 
 def _in_hub_cache(row: Architecture) -> WeightsSource | None:
-    if importlib.util.find_spec("timm") is None:
+    if row.hub is None or importlib.util.find_spec("huggingface_hub") is None:
         return None
-    import timm
     from huggingface_hub import try_to_load_from_cache
 
-    config = timm.get_pretrained_cfg(row.timm_name)
-    if config is None or not config.hf_hub_id:
-        return None
     for name in HUB_FILES:
-        file = try_to_load_from_cache(config.hf_hub_id, name)
+        file = try_to_load_from_cache(row.hub, name)
         if isinstance(file, str):
             return WeightsSource("cache", Path(file), row.licence)
     return None

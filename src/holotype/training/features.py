@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,9 @@ from holotype.kept import Kept, key_of
 from holotype.preprocessing import Preprocessing
 from holotype.training.augment import View, draw_view, look
 from holotype.training.recipe import Augmentation
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 Progress = Callable[[int, int], None]  # done, of how many
 
@@ -53,9 +56,29 @@ class KeptFeatures:
         return self.kept.stack([views[0] for views in self.keys])
 
 
+@dataclass(frozen=True)
+class FrozenPart:
+    """The part of a network below a cut, as something that can be run.
+
+    Attributes:
+        identity: the hash of the weights, the cut and what runs them.
+        output: `embedding`, which is kept in float32, or a cut, which is kept in float16.
+        open_session: a session of ONNX Runtime, or what answers like one.
+    """
+
+    identity: str
+    output: str
+    open_session: Callable[[], "InferenceSession"]
+
+
+def onnx_part(graph: bytes, output: str) -> FrozenPart:
+    """A graph on ONNX Runtime: three times as fast as torch on a CPU."""
+    identity = hashlib.sha256(graph).hexdigest()
+    return FrozenPart(identity, output, lambda: open_session(graph))
+
+
 def keep_features(
-    graph: bytes,
-    output: str,
+    part: FrozenPart,
     preprocessing: Preprocessing,
     index: Index,
     *,
@@ -64,11 +87,10 @@ def keep_features(
     seed: int = 0,
     on_progress: Progress | None = None,
 ) -> KeptFeatures:
-    """Run a graph on every view of every picture that is not kept yet.
+    """Run the frozen part on every view of every picture that is not kept yet.
 
     Args:
-        graph: what makes the features from a picture.
-        output: which output of it; `embedding` is kept in float32, activations in float16.
+        part: what makes the features from a picture.
         index: pictures that can be read; the audit has taken out the others.
         views: how many of each picture; the first is the picture itself.
         augmentation: what the other views are drawn from; needed for more than one.
@@ -76,7 +98,7 @@ def keep_features(
     Raises:
         ImageRefused: a picture became unreadable since the audit.
     """
-    space = key_of(hashlib.sha256(graph).hexdigest(), preprocessing.digest(), output)
+    space = key_of(part.identity, preprocessing.digest(), part.output)
     kept = Kept("features", space)
     files = [
         ImageFile(path, index.file(path), sha256)
@@ -91,7 +113,7 @@ def keep_features(
         if key not in kept
     }
     if todo:
-        _fill(kept, graph, output, list(todo), _view_loader(todo, preprocessing), on_progress)
+        _fill(kept, part, list(todo), _view_loader(todo, preprocessing), on_progress)
     return KeptFeatures(kept, keys)
 
 
@@ -126,14 +148,13 @@ def _view_loader(todo: dict[str, tuple[ImageFile, View]], preprocessing: Preproc
 
 def _fill(
     kept: Kept,
-    graph: bytes,
-    output: str,
+    part: FrozenPart,
     keys: Sequence[str],
     load: Load,
     on_progress: Progress | None,
 ) -> None:
     """Run what is missing and keep it, a shard at a time."""
-    dtype = np.float32 if output == "embedding" else np.float16
+    dtype = np.float32 if part.output == "embedding" else np.float16
     unwritten: list[str] = []
     values: list[NDArray[Any]] = []
 
@@ -143,12 +164,12 @@ def _fill(
         unwritten.clear()
         values.clear()
 
-    for batch in run_graph(open_session(graph), len(keys), load, outputs=[output]):
+    for batch in run_graph(part.open_session(), len(keys), load, outputs=[part.output]):
         if batch.refused:
             write()
             raise batch.refused[0][1]
         unwritten.extend(keys[position] for position in batch.positions)
-        values.append(batch.outputs[output].astype(dtype))
+        values.append(batch.outputs[part.output].astype(dtype))
         if len(unwritten) >= SHARD:
             write()
         if on_progress:

@@ -7,7 +7,7 @@ weights. When they are there already, a linear head is trained without torch.
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from holotype.kept import cache_directory, key_of
 from holotype.models.catalog import architecture
 from holotype.models.weights import WeightsSource, find_weights
 from holotype.narration import Narrator
+from holotype.training.features import FrozenPart, onnx_part
 from holotype.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -82,6 +83,25 @@ class Start:
         if not kept.is_file():
             self._export()
         return kept.read_bytes()
+
+    def frozen_part(self, output: str, device: str) -> FrozenPart:
+        """What lies below a cut, or the whole backbone as `embedding`, run where it is fastest."""
+        part = onnx_part(self.graph(output), output)
+        if device == "cpu":
+            return part
+        identity = key_of(part.identity, "torch", device)
+        return FrozenPart(identity, output, lambda: self._on_device(output, device))
+
+    def _on_device(self, output: str, device: str) -> Any:
+        """A copy of the network below a cut, in torch."""
+        import copy
+
+        from holotype.models.classifier import Below
+        from holotype.training.device import TorchSession
+
+        backbone = copy.deepcopy(self.backbone)
+        cut = None if output == EMBEDDING else int(output.removeprefix("cut"))
+        return TorchSession(Below(backbone, cut), output, device)
 
     @cached_property
     def _graphs(self) -> Path:

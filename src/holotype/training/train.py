@@ -68,7 +68,7 @@ def train(
     graphs: _Graphs | None = None
     for stage in recipe.stages:
         if isinstance(stage, LinearStage):
-            linear = _train_head(stage, start, narrator)
+            linear = _train_head(stage, start, device, narrator)
             graphs = _Graphs(start.graph(EMBEDDING), _linear_graph(linear))
             notes.append(f"linear head: C = {linear.strength:g} by cross-validation")
         else:
@@ -94,11 +94,11 @@ def _labels(start: Start, part: Part) -> tuple[Index, NDArray[np.int64], NDArray
     return index, targets_N, weights_N.astype(np.float32)
 
 
-def _train_head(stage: LinearStage, start: Start, narrator: Narrator) -> LinearHead:
+def _train_head(stage: LinearStage, start: Start, device: str, narrator: Narrator) -> LinearHead:
     index, targets_N, weights_N = _labels(start, "train")
     with narrator.progress("embedding training pictures") as progress:
         kept = keep_features(
-            start.graph(EMBEDDING), EMBEDDING, start.recipe.preprocessing, index,
+            start.frozen_part(EMBEDDING, device), start.recipe.preprocessing, index,
             on_progress=progress,
         )  # fmt: skip
     narrator.say(f"fitting a linear head on {len(index):,} embeddings")
@@ -147,8 +147,8 @@ def _train_top(
     cut = cut_below(classifier.backbone, stage.trainable)
     names = classifier.backbone.group_names[cut:]
     narrator.say(f"training {', '.join(names)} and the head; the rest is frozen")
-    train = _views(stage, start, cut, "train", narrator)
-    validation = _views(stage, start, cut, "val", narrator)
+    train = _views(stage, start, cut, "train", device, narrator)
+    validation = _views(stage, start, cut, "val", device, narrator)
     if validation is None:
         narrator.say("no validation pictures: the last epoch ships, unchecked")
 
@@ -171,7 +171,7 @@ def _train_top(
 
 
 def _views(
-    stage: GradientStage, start: Start, cut: int, part: Part, narrator: Narrator
+    stage: GradientStage, start: Start, cut: int, part: Part, device: str, narrator: Narrator
 ) -> Labelled | None:
     """Training pictures under all their views, others as they are; kept below the cut."""
     from holotype.models.export import cut_output
@@ -185,7 +185,7 @@ def _views(
         return Labelled(live, targets_N, weights_N)
     with narrator.progress(f"{part} pictures through the frozen part") as progress:
         kept = keep_features(
-            start.graph(cut_output(cut)), cut_output(cut), recipe.preprocessing, index,
+            start.frozen_part(cut_output(cut), device), recipe.preprocessing, index,
             views=views, augmentation=stage.augmentation, seed=recipe.seed, on_progress=progress,
         )  # fmt: skip
     return Labelled(kept, targets_N, weights_N)

@@ -1,0 +1,69 @@
+"""Where training starts: a network, its weights and its graphs."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from holotype.dataset.index import Index, read_index
+from holotype.models.catalog import ARCHITECTURES
+from holotype.narration import Narrator
+from holotype.training.features import keep_features
+from holotype.training.recipe import Recipe, resolve_recipe
+from holotype.training.start import EMBEDDING, Start
+
+
+@pytest.fixture(scope="module")
+def index(synthetic: Path) -> Index:
+    index = read_index(synthetic)
+    return replace(index, table=index.table.iloc[::3].assign(split="train").reset_index(drop=True))
+
+
+def _start(recipe: Recipe, index: Index) -> Start:
+    return Start(recipe, index, Narrator())
+
+
+def test_what_torch_computes_on_a_device_is_what_onnx_runtime_computes(
+    index: Index, fresh_cache: Path
+) -> None:
+    """The road of a GPU, on the only device that is here."""
+    recipe = resolve_recipe("linear", model="timm:test_resnet", weights="none", image_size=32)
+    start = _start(recipe, index)
+    for output in (EMBEDDING, "cut2"):
+        onnx = keep_features(start.frozen_part(output, "cpu"), recipe.preprocessing, index)
+        session = start._on_device(output, "cpu")
+        images = np.stack(
+            [recipe.preprocessing.load(index.file(path)) for path in index.table["path"]]
+        )
+        (torch_values,) = session.run([output], {"image": images})
+        expected = onnx.first_view().astype(np.float32)
+        tolerance = 1e-4 if output == EMBEDDING else 2e-3  # cuts are kept in float16
+        assert np.abs(torch_values - expected).max() < tolerance * np.abs(expected).max()
+
+
+def test_features_of_another_device_are_kept_apart(index: Index, fresh_cache: Path) -> None:
+    recipe = resolve_recipe("linear", model="timm:test_resnet", weights="none", image_size=32)
+    start = _start(recipe, index)
+    on_cpu, on_gpu = start.frozen_part(EMBEDDING, "cpu"), start.frozen_part(EMBEDDING, "cuda")
+    assert on_cpu.identity != on_gpu.identity
+
+
+def test_random_weights_are_those_of_the_seed(index: Index, fresh_cache: Path) -> None:
+    def sha256(seed: int) -> str:
+        recipe = resolve_recipe(
+            "linear", model="timm:test_resnet", weights="none", image_size=32, seed=seed
+        )
+        return _start(recipe, index).weights_sha256
+
+    assert sha256(1) == sha256(1)
+    assert sha256(1) != sha256(2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", ARCHITECTURES, ids=lambda row: row.name)
+def test_every_architecture_exports_and_passes_parity(
+    row: object, index: Index, fresh_cache: Path
+) -> None:
+    recipe = resolve_recipe("linear", model=row.name, weights="none", image_size=64)  # type: ignore[attr-defined]
+    assert len(_start(recipe, index).graph(EMBEDDING)) > 1_000_000
