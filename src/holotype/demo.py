@@ -28,7 +28,7 @@ PUBLISHED = (
     (
         "Deitsch et al. 2019, fine-tuned VGG-19",
         0.8842,
-        "30 times the parameters, on a GPU; their own 75/25 split, no validation part named",
+        "a much larger network on a GPU; their own 75/25 split, no validation part named",
     ),
     ("Deitsch et al. 2019, support vector machine", 0.8244, "the same split as their VGG-19"),
 )

@@ -142,14 +142,14 @@ def test_copies_and_groups_across_a_given_split_are_leaks(tmp_path: Path) -> Non
         rows.append(f"{'abc'[number % 3]}/{number}.png,{'abc'[number % 2]},{group},{part}")
     (root / "t.csv").write_text("\n".join(rows))
     findings = audit(read_index(root / "t.csv"))
-    copies, group = findings.leaks
+    copies, grouped = findings.leaks
     assert (copies.kind, set(copies.paths), set(copies.parts)) == (
         "copies",
         {"a/0.png", "copy of 0.jpg"},
         {"train", "test"},
     )
-    assert (group.kind, group.name, group.count) == ("group", "turtle 7", 3)
-    assert set(group.parts) == {"train", "val"}
+    assert (grouped.kind, grouped.name, grouped.count) == ("group", "turtle 7", 3)
+    assert set(grouped.parts) == {"train", "val"}
     leaking = {issue.path for issue in findings.issues() if "leak" in issue.problem}
     assert {"a/0.png", "copy of 0.jpg", "b/4.png"} <= leaking
 

@@ -84,7 +84,7 @@ def test_an_unknown_model_suggests_the_nearest() -> None:
 
 @pytest.mark.parametrize("ratios", [(0.7, 0.2, 0.2), (1.2, -0.1, -0.1), (0.0, 0.5, 0.5)])
 def test_ratios_that_do_not_make_a_split_are_refused(ratios: tuple[float, float, float]) -> None:
-    with pytest.raises(InvalidRatios, match="sum to"):
+    with pytest.raises(InvalidRatios, match="expected three numbers"):
         resolve_recipe("linear", ratios=ratios)
 
 

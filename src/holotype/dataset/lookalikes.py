@@ -19,6 +19,7 @@ dark pictures leaves too little to tell a copy by.
 Shape suffixes: N pairs, R rows and K columns of pixels.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +32,10 @@ from holotype.dataset.candidates import WINDOWS, Candidates, candidates, shrinki
 from holotype.dataset.fingerprints import COLOUR_SIZE, Fingerprints, fingerprints
 from holotype.dataset.index import Index
 from holotype.dataset.registration import Floats, Registered, register
+from holotype.files import write_json
+from holotype.kept import cache_directory, key_of
 
+_METHOD = "1"  # to be raised whenever something below changes what is found
 _LEAST_SIDE = 12  # pixels; below it a picture says too little
 _MOVABLE_SIDE = 20  # pixels; smaller pictures are compared in place, or digits slide onto digits
 
@@ -73,23 +77,35 @@ def find_lookalikes(index: Index) -> list[Lookalike]:
 
 
 def lookalikes_among(seen: Fingerprints, index: Index) -> list[Lookalike]:
-    """The same for pictures whose fingerprints are at hand."""
+    """The same for pictures whose fingerprints are at hand.
+
+    What was found is kept under the hashes of all pictures, for each verdict depends on all.
+    """
     sha256 = dict(zip(index.table["path"], index.table["sha256"], strict=True))
-    known: set[str] = set()
-    rows = []
+    row_of: dict[str, int] = {}
     for row, path in enumerate(seen.paths):
-        if sha256[path] not in known:
-            known.add(sha256[path])
-            if min(seen.records[row]["rows"], seen.records[row]["columns"]) >= _LEAST_SIDE:
-                rows.append(row)
-    paths = [seen.paths[row] for row in rows]
-    records = seen.records[rows]
+        if min(seen.records[row]["rows"], seen.records[row]["columns"]) >= _LEAST_SIDE:
+            row_of.setdefault(sha256[path], row)
+    rows = list(row_of.values())
+    kept = cache_directory() / "lookalikes" / f"{key_of(_METHOD, *row_of)}.json"
+    if not kept.is_file():
+        write_json(kept, _search(seen.records[rows]))
+    return [
+        Lookalike(seen.paths[rows[first]], seen.paths[rows[second]], *words)
+        for first, second, *words in json.loads(kept.read_text("utf-8"))
+    ]
+
+
+_Found = tuple[int, int, str, str, float]  # two rows, then kind, evidence and similarity
+
+
+def _search(records: NDArray[np.void]) -> list[_Found]:
     found = candidates(records)
     if not len(found.still):
         return []
     compared = _compare(records, found)
     copies = np.flatnonzero(_are_copies(compared, found))
-    return [_lookalike(records, paths, found, compared, int(pair)) for pair in copies]
+    return [_described(records, found, compared, int(pair)) for pair in copies]
 
 
 def clusters(copies: Iterable[Iterable[str]]) -> list[frozenset[str]]:
@@ -296,11 +312,11 @@ def _limit_with_gap(differences: list[float], limit: float, gap: float, crowded:
     return reached
 
 
-def _lookalike(
-    records: NDArray[np.void], paths: list[str], found: Candidates, compared: _Compared, pair: int
-) -> Lookalike:
+def _described(
+    records: NDArray[np.void], found: Candidates, compared: _Compared, pair: int
+) -> _Found:
     still, moving = int(found.still[pair]), int(found.moving[pair])
-    first, second = sorted((still, moving), key=lambda row: (-_pixels(records[row]), paths[row]))
+    first, second = sorted((still, moving), key=lambda row: (-_pixels(records[row]), row))
     gain, offset = float(compared.gain_N[pair]), float(compared.offset_N[pair])
     window = compared.window_N4[pair]
     difference = float(compared.difference_N[pair])
@@ -321,8 +337,7 @@ def _lookalike(
         f"brightness {offset:+.1f}) no place differs by more than {difference:.1f} of 255 grey "
         f"levels; {size} pixels"
     )
-    similarity = float(compared.similarity_N[pair])
-    return Lookalike(paths[first], paths[second], kind, evidence, similarity)
+    return first, second, kind, evidence, float(compared.similarity_N[pair])
 
 
 def _pixels(record: NDArray[np.void]) -> int:

@@ -46,7 +46,7 @@ def split(
         InvalidRatios: negative, not finite, no train, or a sum that is not 1.
         InvalidTable: the split that came with the data has gaps, or no train.
     """
-    _check(ratios)
+    check_ratios(ratios)
     wanted = dict(zip(PARTS, ratios, strict=True))
     table = index.table.sort_values("path", ignore_index=True)
     given = _given_parts(table)
@@ -91,7 +91,12 @@ def separate_counts(index: Index, *, together: Sequence[frozenset[str]] = ()) ->
     return counts
 
 
-def _check(ratios: Sequence[float]) -> None:
+def check_ratios(ratios: Sequence[float]) -> None:
+    """Refuse what is no division into train, val and test.
+
+    Raises:
+        InvalidRatios: negative, not finite, no train, or a sum that is not 1.
+    """
     expected = "expected three numbers for train, val and test, such as 0.7 0.15 0.15"
     if len(ratios) != len(PARTS):
         raise InvalidRatios(f"{len(ratios)} ratios arrived; {expected}.")

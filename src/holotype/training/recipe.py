@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from holotype.errors import InvalidRatios, InvalidRecipe, UnknownRecipe, did_you_mean
+from holotype.errors import InvalidRecipe, UnknownRecipe, did_you_mean
 from holotype.models.catalog import DEFAULT_MODEL, architecture
 from holotype.preprocessing import Preprocessing
 
@@ -184,6 +184,7 @@ def resolve_recipe(
     Raises:
         UnknownRecipe: no such name and no such file.
         InvalidRecipe: an unknown key, a wrong type or an impossible combination.
+        InvalidRatios: the parts of the split do not sum to 1.
     """
     fields = _read(str(recipe))
     said = {"model": model, "weights": weights, "seed": seed, "image_size": image_size}
@@ -273,16 +274,13 @@ def _set_in_last_stage(fields: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _validated(fields: dict[str, Any]) -> Recipe:
+    from holotype.dataset.split import check_ratios
+
     try:
         recipe = Recipe.model_validate(fields)
     except ValidationError as error:
         raise InvalidRecipe(_one_line(error)) from None
-    ratios = recipe.split.ratios
-    if min(ratios) < 0 or abs(sum(ratios) - 1) > 1e-6 or ratios[0] == 0:
-        raise InvalidRatios(
-            f"ratios {' '.join(map(str, ratios))} sum to {sum(ratios):g}; expected three "
-            "numbers of at least 0 for train, val and test that sum to 1, such as 0.7 0.15 0.15."
-        )
+    check_ratios(recipe.split.ratios)
     return recipe
 
 
