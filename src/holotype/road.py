@@ -126,7 +126,7 @@ def train(
         )
         report = _report(
             index, run, bundle, trained, findings, narrator, resolved,
-            published=published, notes=[*notes, *lacking],
+            data=str(data), published=published, notes=[*notes, *_leaks(findings), *lacking],
             command=_command(data, run, label_pattern, group_pattern),
         )  # fmt: skip
     return TrainedRun(run, report, findings)
@@ -213,6 +213,16 @@ def _lacking(missing: Mapping[Any, Sequence[str]]) -> list[str]:
     ]
 
 
+def _leaks(findings: "Findings") -> list[str]:
+    """What to say of a split that came with the data and does not keep apart what it should."""
+    if not findings.leaks:
+        return []
+    return [
+        f"The split came with the data, and {len(findings.leaks)} sets of copies, or groups, stand "
+        "on both sides of it: the score flatters. audit/issues.csv names them."
+    ]
+
+
 def _train_and_ship(
     recipe: "Recipe", index: "Index", name: str, run: Run, device: str, narrator: Narrator
 ) -> "tuple[Trained, Bundle]":
@@ -266,6 +276,7 @@ def _report(
     narrator: Narrator,
     recipe: "Recipe",
     *,
+    data: str,
     published: Published,
     notes: Sequence[str],
     command: str,
@@ -300,7 +311,7 @@ def _report(
             run_name=run.path.name,
             model=recipe.model,
             recipe=recipe.name,
-            data=f"{len(index):,} pictures of {len(index.classes)} classes in {index.root}",
+            data=f"{len(index):,} pictures of {len(index.classes)} classes in {data}",
             split_sizes={name: len(index.part(name)) for name in PARTS},
             audit=findings.summary_rows(),
             notes=[*notes, *trained.notes],

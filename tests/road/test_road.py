@@ -296,3 +296,16 @@ def test_a_class_of_one_or_two_pictures_trains_and_says_what_is_missing(
     report = (tmp_path / "run" / "report" / "index.html").read_text(encoding="utf-8")
     assert "The val part has no picture of: disc" in report
     assert "disc" in read_index(folder).classes
+
+
+def test_a_given_split_that_leaks_is_said_beside_the_score(synthetic: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    for n, file in enumerate(sorted(synthetic.glob("*/*.png"))):
+        target = folder / ("test" if n % 4 == 0 else "train") / file.relative_to(synthetic)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+    original = next((folder / "train").glob("*/*.png"))
+    shutil.copyfile(original, folder / "test" / original.parent.name / "copy.png")
+    trained = road.train(folder, output=tmp_path / "run", recipe="linear", image_size=64)
+    report = (trained.run.report / "index.html").read_text(encoding="utf-8")
+    assert "1 sets of copies, or groups, stand on both sides" in report

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from holotype.cli.options import AsJson
 from holotype.cli.output import show, show_json, tell, tell_next, text_table
 from holotype.errors import ImageRefused, UsageError
+from holotype.narration import to_stderr
 
 if TYPE_CHECKING:
     from holotype.predictions import Predictions
@@ -36,11 +37,15 @@ def predict(
         raise UsageError(f"--output {str(output)!r} must end in .csv or .json.")
 
     from holotype.bundle.bundle import load_bundle
-    from holotype.bundle.inference import predict_files
+    from holotype.bundle.inference import find_files, predict_files
     from holotype.files import write_bytes
 
     bundle = load_bundle(run)
-    predictions, refused = predict_files(bundle, pictures)
+    total = len(find_files(pictures))
+    with to_stderr().progress("predicting") as progress:
+        predictions, refused = predict_files(
+            bundle, pictures, on_progress=lambda done: progress(done, total)
+        )
     answer = answer_json(bundle.sha256, predictions, refused)
     if output is not None:
         is_csv = output.suffix.lower() == ".csv"
