@@ -41,10 +41,10 @@ def predict(
     from holotype.files import write_bytes
 
     bundle = load_bundle(run)
-    total = len(find_files(pictures))
+    files = [file.path for file in find_files(pictures)]  # folders are walked once
     with to_stderr().progress("predicting") as progress:
         predictions, refused = predict_files(
-            bundle, pictures, on_progress=lambda done: progress(done, total)
+            bundle, files, on_progress=lambda done: progress(done, len(files))
         )
     answer = answer_json(bundle.sha256, predictions, refused)
     if output is not None:
