@@ -1,7 +1,4 @@
-"""The composer: the one place where rooms meet, in the order of the road.
-
-pictures -> index -> audit -> split -> train -> bundle -> predictions -> report
-"""
+"""Pictures -> index -> audit -> split -> train -> bundle -> predictions -> report."""
 
 import shlex
 import sys
@@ -130,58 +127,6 @@ def train(
             command=_command(data, run, label_pattern, group_pattern),
         )  # fmt: skip
     return TrainedRun(run, report, findings)
-
-
-def evaluate_on(
-    run: str | Path,
-    data: str | Path,
-    output: str | Path,
-    *,
-    label_pattern: str | None = None,
-    group_pattern: str | None = None,
-    narrator: Narrator | None = None,
-) -> "Report":
-    """The report of a finished classifier on other labelled pictures, in `output/report/`.
-
-    Raises:
-        EmptyDataset: no picture could be read.
-        DatasetError: a label that the classifier does not know.
-    """
-    from holotype.bundle.bundle import load_bundle
-    from holotype.bundle.inference import predict
-    from holotype.dataset.index import read_index
-    from holotype.evaluation.report import ReportContext, evaluate, write_report
-    from holotype.explanation.gallery import gallery
-
-    narrator, output = narrator or Narrator(), Path(output)
-    bundle = load_bundle(run)
-    index = read_index(data, label_pattern=label_pattern, group_pattern=group_pattern)
-    with narrator.progress("predicting") as progress:
-        predictions, refused = predict(
-            bundle, index, on_progress=lambda done: progress(done, len(index))
-        )
-    for refusal in refused:
-        narrator.say(f"left out: {refusal}")
-    if not len(predictions):
-        raise EmptyDataset(f"none of the {len(index)} pictures in {str(data)!r} could be read.")
-    predictions.write(output / "predictions.parquet")
-    report = evaluate(predictions, part="test")
-    command = shlex.join(["holotype", "evaluate", str(run), str(data), "--output", str(output)])
-    write_report(
-        report, output / "report", predictions=predictions,
-        context=ReportContext(
-            title=f"{bundle.manifest.name} on {Path(data).name}",
-            run_name=bundle.manifest.name,
-            model=bundle.manifest.model,
-            data=f"{len(index):,} pictures in {data!s}",
-            bundle_hash=bundle.sha256,
-            temperature=bundle.temperature,
-            command=command,
-            notes=[f"{len(refused)} of {len(index)} pictures were refused."] if refused else [],
-        ),
-        exhibits=gallery(bundle, index, predictions),
-    )  # fmt: skip
-    return report
 
 
 def _usable(index: "Index", findings: "Findings", narrator: Narrator) -> "Index":

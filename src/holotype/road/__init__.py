@@ -1,0 +1,10 @@
+"""The composer: the one place where rooms meet, in the order of the road.
+
+One file for each way along it; every file reads from top to bottom like the drawing in
+docs/architecture.md.
+"""
+
+from holotype.road.evaluated import evaluate_on
+from holotype.road.trained import TrainedRun, train
+
+__all__ = ["TrainedRun", "evaluate_on", "train"]
