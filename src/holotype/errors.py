@@ -8,11 +8,16 @@
     │   ├── UnknownClass
     │   ├── InvalidRecipe
     │   ├── InvalidRatios
+    │   ├── InvalidFolds
     │   └── InvalidPattern
     ├── DatasetError
     │   ├── EmptyDataset
     │   ├── SingleClass
     │   ├── SplitClassesDiffer
+    │   ├── SplitLeaks
+    │   ├── StaleSplit
+    │   ├── ArchiveRefused
+    │   ├── DownloadFailed
     │   └── InvalidTable
     ├── ImageRefused                 costs one picture only: carries file, reason and advice
     │   ├── UnreadableFile
@@ -22,10 +27,13 @@
     │   ├── UnsupportedMode
     │   ├── TruncatedImage
     │   └── TooManyPixels
+    ├── VolumeRefused                costs one volume only: carries file and reason
     ├── RunError
     │   ├── NotARun
     │   ├── RunExists
-    │   └── RunLocked
+    │   ├── RunLocked
+    │   ├── RunDiffers
+    │   └── CorruptCheckpoint
     ├── BundleError
     │   ├── NotABundle
     │   ├── CorruptBundle
@@ -35,6 +43,7 @@
     │   ├── WeightsUnavailable
     │   └── WeightsMismatch
     ├── TrainingDiverged
+    ├── OutOfMemory
     ├── CacheUnwritable
     └── MissingExtra
 
@@ -82,6 +91,10 @@ class InvalidRatios(UsageError):
     """Split ratios that are negative or do not sum to 1."""
 
 
+class InvalidFolds(UsageError):
+    """A number of folds that the pictures cannot fill."""
+
+
 class InvalidPattern(UsageError):
     """A regular expression that does not compile, lacks its group, or matches no file."""
 
@@ -100,6 +113,22 @@ class SingleClass(DatasetError):
 
 class SplitClassesDiffer(DatasetError):
     """The folders train, val and test do not hold the same classes."""
+
+
+class SplitLeaks(DatasetError):
+    """Groups or copies stand on both sides of the split that came with the data."""
+
+
+class StaleSplit(DatasetError):
+    """The folders hold a split of other pictures, or with other settings."""
+
+
+class ArchiveRefused(DatasetError):
+    """An archive that is broken, or asks for what no data set needs."""
+
+
+class DownloadFailed(DatasetError):
+    """A download that did not come, or is not what was announced."""
 
 
 class InvalidTable(DatasetError):
@@ -156,6 +185,23 @@ class TooManyPixels(ImageRefused):
     """More pixels than the cap; refused before any is decoded."""
 
 
+class VolumeRefused(HolotypeError):
+    """One 3-D picture cannot be used; the others go on.
+
+    Attributes:
+        file: the volume, as the caller named it.
+        reason: what is wrong with it, without the file's name.
+    """
+
+    def __init__(self, file: str | Path, reason: str) -> None:
+        self.file = str(file)
+        self.reason = reason
+        super().__init__(
+            f"{self.file!r}: {reason}; expected a TIFF stack, a folder of slices or a .npy array "
+            "of grey levels. Save it again, or move it away."
+        )
+
+
 class RunError(HolotypeError):
     """A run directory cannot be used."""
 
@@ -170,6 +216,14 @@ class RunExists(RunError):
 
 class RunLocked(RunError):
     """Another process is at work in this run."""
+
+
+class RunDiffers(RunError):
+    """A run is asked to go on with another recipe or other pictures than it began with."""
+
+
+class CorruptCheckpoint(RunError):
+    """What a run left to go on from makes no sense."""
 
 
 class BundleError(HolotypeError):
@@ -206,6 +260,10 @@ class WeightsMismatch(WeightsError):
 
 class TrainingDiverged(HolotypeError):
     """The loss is no longer a finite number."""
+
+
+class OutOfMemory(HolotypeError):
+    """Training does not fit into memory, with smaller batches neither."""
 
 
 class CacheUnwritable(HolotypeError):

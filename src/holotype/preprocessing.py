@@ -8,7 +8,7 @@ Arrays: C the three channels, H height, W width of the model's input.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
+from holotype.content import Box, content_box
 from holotype.errors import CorruptBundle
 from holotype.images import LOCAL, Image, ImagePolicy, decode
 
 Fit = Literal["squash", "crop", "pad"]
+Content = Literal["whole", "crop"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
 # Part of every digest. Raise it when this file gives other numbers for the same picture, so
@@ -49,6 +51,8 @@ class Preprocessing:
         mean: per channel, of inputs scaled to [0, 1].
         std: per channel, of inputs scaled to [0, 1].
         background: what transparent pixels are laid upon, and the colour of padding.
+        content: ``crop`` first cuts the picture to what stands out from its plain ground, see
+            `content.content_box`; ``whole`` takes it as it is.
     """
 
     height: int
@@ -58,13 +62,18 @@ class Preprocessing:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     background: tuple[int, int, int] = (255, 255, 255)
+    content: Content = "whole"
 
     def __post_init__(self) -> None:
         for name in ("height", "width"):
             side = getattr(self, name)
             if not _is_whole(side) or not 1 <= side <= _LARGEST_SIDE:
                 raise ValueError(f"{name} must be a whole number from 1 to {_LARGEST_SIDE}")
-        for name, known in (("fit", get_args(Fit)), ("interpolation", get_args(Interpolation))):
+        for name, known in (
+            ("fit", get_args(Fit)),
+            ("interpolation", get_args(Interpolation)),
+            ("content", get_args(Content)),
+        ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}")
         for name in ("mean", "std"):
@@ -79,12 +88,15 @@ class Preprocessing:
             raise ValueError("background must be three whole numbers from 0 to 255")
 
     @property
-    def minimum_size(self) -> tuple[int, int]:
+    def minimum_size(self) -> tuple[int, int] | None:
         """(width, height) for `images.decode`: twice the frame.
 
         A JPEG's own reduction is a coarser filter than `interpolation`; at twice the size the
         latter still decides the result, and a phone's picture decodes several times faster.
+        None, which is the picture's own size, where the content may be a small part of it.
         """
+        if self.content == "crop":
+            return None
         return 2 * self.width, 2 * self.height
 
     def frame(self, image: Image) -> PillowImage.Image:
@@ -97,6 +109,7 @@ class Preprocessing:
         Returns:
             Mode ``L`` or ``RGB``, exactly width x height. Grey stays grey: it is resized once.
         """
+        image = self._cut(image)
         pixels = image.pixels
         needs_background = image.mask is not None or self.fit == "pad"
         if needs_background and pixels.mode == "L" and len(set(self.background)) > 1:
@@ -109,7 +122,19 @@ class Preprocessing:
 
     def frame_mask(self, image: Image) -> PillowImage.Image | None:
         """The alpha mask in the same frame, 0 on padding; None for an opaque picture."""
-        return None if image.mask is None else self._fitted(image.mask, 0)
+        mask = self._cut(image).mask
+        return None if mask is None else self._fitted(mask, 0)
+
+    def box(self, image: Image) -> Box:
+        """(left, top, right, bottom) of what is framed: all, or the content.
+
+        Around the content the box grows to the shape of the frame, as far as the picture goes,
+        so that `fit` has little left to distort, to cut off or to pad.
+        """
+        if self.content == "whole":
+            return 0, 0, *image.pixels.size
+        box = content_box(image.pixels, image.mask)
+        return _grown(box, image.pixels.size, (self.width, self.height))
 
     def tensor(self, framed: PillowImage.Image) -> NDArray[np.float32]:
         """(3, height, width), normalised, C-contiguous; grey becomes three channels."""
@@ -158,11 +183,12 @@ class Preprocessing:
         if not isinstance(value, dict):
             raise CorruptBundle(f"preprocessing must be an object, not {type(value).__name__}")
         names = {field.name for field in fields(cls)}
-        wrong = sorted(names ^ set(value), key=str)
+        written = {"content": "whole", **value}  # bundles of before there was a choice
+        wrong = sorted(names ^ set(written), key=str)
         if wrong:
             problem = "is missing" if wrong[0] in names else "is not known"
             raise CorruptBundle(f"preprocessing: the field {wrong[0]!r} {problem}")
-        given = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+        given = {k: tuple(v) if isinstance(v, list) else v for k, v in written.items()}
         try:
             return cls(**cast("dict[str, Any]", given))
         except (TypeError, ValueError) as error:
@@ -172,6 +198,13 @@ class Preprocessing:
         """SHA-256 of everything here that decides the numbers of a model's input."""
         decided = {"version": PREPROCESSING_VERSION, **self.to_json()}
         return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
+
+    def _cut(self, image: Image) -> Image:
+        box = self.box(image)
+        if box == (0, 0, *image.pixels.size):
+            return image
+        mask = None if image.mask is None else image.mask.crop(box)
+        return replace(image, pixels=image.pixels.crop(box), mask=mask)
 
     def _fitted(
         self, pixels: PillowImage.Image, colour: int | tuple[int, ...]
@@ -197,6 +230,21 @@ class Preprocessing:
         # No `reducing_gap`: it trades the filter's exactness for speed, and JPEGs, where the
         # speed would be needed, arrive already reduced.
         return pixels.resize(size, _FILTERS[self.interpolation], box)
+
+
+def _grown(box: Box, size: tuple[int, int], frame_size: tuple[int, int]) -> Box:
+    """The box with its shorter side, as the frame sees it, lengthened within the picture."""
+    left, top, right, bottom = box
+    width, height = right - left, bottom - top
+    left, right = _lengthened(left, right, size[0], round(height * frame_size[0] / frame_size[1]))
+    top, bottom = _lengthened(top, bottom, size[1], round(width * frame_size[1] / frame_size[0]))
+    return left, top, right, bottom
+
+
+def _lengthened(start: int, end: int, limit: int, wanted: int) -> tuple[int, int]:
+    length = min(max(end - start, wanted), limit)
+    first = min(max(0, start - (length - (end - start)) // 2), limit - length)
+    return first, first + length
 
 
 def _covering_size(size: tuple[int, int], frame_size: tuple[int, int]) -> tuple[int, int]:

@@ -8,9 +8,11 @@ runs/photos-1/
   history.csv          one row per epoch
   checkpoints/         what is needed to go on
   bundle/              the classifier that ships
-  predictions/         val.parquet, test.parquet
+  predictions/         val.parquet, test.parquet; oof.parquet of folds
   audit/               audit.json, issues.csv
   report/              index.html, metrics.json, pictures
+  folds/<number>/      with --folds: the run that was tested on the pictures of that fold
+  stages/<name>/       where there are several: the best of each, a run of its own, RUN@NAME
 """
 
 from collections.abc import Iterator
@@ -18,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from holotype.errors import NotARun, RunExists, RunLocked
+from holotype.errors import NotARun, RunExists, RunLocked, did_you_mean
 from holotype.files import write_text
 
 
@@ -61,7 +63,7 @@ class Run:
         Raises:
             NotARun: there is no finished or unfinished run at this path.
         """
-        run = cls(Path(path))
+        run = cls(run_path(path))
         if not run.recipe.is_file():
             raise NotARun(
                 f"{str(path)!r} is not a run: expected a directory with recipe.yaml in it, "
@@ -112,6 +114,22 @@ class Run:
     def report(self) -> Path:
         return self.path / "report"
 
+    @property
+    def folds(self) -> Path:
+        return self.path / "folds"
+
+    def fold(self, number: int) -> "Run":
+        """The run that was tested on the pictures of one fold."""
+        return Run(self.folds / str(number))
+
+    @property
+    def stages(self) -> Path:
+        return self.path / "stages"
+
+    def stage(self, name: str) -> "Run":
+        """The run that a stage of this one left, written `RUN@NAME` on the command line."""
+        return Run(self.stages / name)
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the run for this process.
@@ -133,6 +151,23 @@ class Run:
             yield
         finally:
             lock.release()
+
+
+def run_path(path: str | Path) -> Path:
+    """Where a run lies: the path itself, and for `RUN@NAME` what the stage of that name left.
+
+    Raises:
+        NotARun: the run has no stage of this name.
+    """
+    run, at, name = str(path).rpartition("@")
+    if not at or Path(path).exists() or not Run(Path(run)).recipe.is_file():
+        return Path(path)
+    stages = Run(Path(run)).stages
+    known = sorted(folder.name for folder in stages.iterdir()) if stages.is_dir() else []
+    if name not in known:
+        has = f"Its stages: {', '.join(known)}." if known else "It trained in one stage."
+        raise NotARun(f"{run!r} has no stage called {name!r}{did_you_mean(name, known)} {has}")
+    return Run(Path(run)).stage(name).path
 
 
 def next_run_path(data_name: str, root: Path = Path("runs")) -> Path:

@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+import holotype.bundle.embedding as embedding
 import holotype.bundle.inference as inference
 from holotype.bundle.bundle import Bundle, load_bundle
 from holotype.bundle.graphs import open_session, run_graph
@@ -28,7 +29,6 @@ from holotype.bundle.manifest import Decision
 from holotype.dataset.index import Index
 from holotype.errors import DatasetError, EmptyDataset, ImageRefused, UsageError
 from holotype.files import sha256_of
-from holotype.preprocessing import Preprocessing
 from tests.bundle.tiny import CLASSES, PREPROCESSING, SIDE, write_images, write_tiny
 
 
@@ -105,7 +105,7 @@ def test_probabilities_are_the_same_whatever_the_batch_the_order_and_the_threads
     order = np.random.default_rng(workers).permutation(len(images))
     shuffled = index_of(images).table.iloc[order].reset_index(drop=True)
     index = Index(images[0].parent, shuffled, CLASSES)
-    monkeypatch.setattr(inference, "SHARD", 5)
+    monkeypatch.setattr(embedding, "SHARD", 5)
     for _ in range(2):  # the second time from what is kept
         predictions, _ = predict(bundle, index, workers=workers, keep=keep)
         np.testing.assert_allclose(predictions.probabilities_NC, alone[order], atol=1e-7)
@@ -189,13 +189,13 @@ def test_what_is_kept_is_neither_decoded_nor_run_again(
 ) -> None:
     index = index_of(images)
     decoded: list[str] = []
-    load = Preprocessing.load
+    decode = embedding.decode
 
-    def counted(self: Preprocessing, *args: Any, **kwargs: Any) -> NDArray[np.float32]:
-        decoded.append(kwargs["name"])
-        return load(self, *args, **kwargs)
+    def counted(content: bytes, **options: Any) -> Any:
+        decoded.append(options["name"])
+        return decode(content, **options)
 
-    monkeypatch.setattr(Preprocessing, "load", counted)
+    monkeypatch.setattr(embedding, "decode", counted)
     first, _ = predict(bundle, index)
     assert sorted(decoded) == sorted(path.name for path in images)
     decoded.clear()
@@ -214,7 +214,7 @@ def test_what_is_kept_is_neither_decoded_nor_run_again(
 def test_a_pass_that_is_killed_goes_on_where_it_was(
     bundle: Bundle, images: list[Path], fresh_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inference, "SHARD", 8)
+    monkeypatch.setattr(embedding, "SHARD", 8)
     files = [ImageFile(path.name, path, sha256_of(path)) for path in images]
 
     def kill(done: int) -> None:

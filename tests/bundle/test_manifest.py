@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from holotype.bundle.manifest import Decision, Manifest, Weights, read_manifest
 from holotype.errors import CorruptBundle
-from tests.bundle.tiny import manifest
+from tests.bundle.tiny import PREPROCESSING, manifest
 
 FULL = {
     "decision": Decision(
@@ -16,6 +17,7 @@ FULL = {
         fitted_on="a" * 64,
         num_fitted=12,
         unknown_threshold=0.4,
+        views="mirror",
         conformal={"0.9": 0.2},
     ),
     "weights": Weights(source="package", licence="Apache-2.0", sha256="b" * 64),
@@ -35,6 +37,22 @@ def test_the_order_of_keys_does_not_change_the_bytes() -> None:
     one = manifest(versions={"a": "1", "b": "2"})
     other = manifest(versions={"b": "2", "a": "1"})
     assert one.to_bytes() == other.to_bytes()
+
+
+def test_a_manifest_of_before_there_were_views_is_read() -> None:
+    value = json.loads(manifest(**FULL).to_bytes())
+    value["decision"]["views"] = 1
+    decision = read_manifest(json.dumps(value).encode(), "x").decision
+    assert decision is not None
+    assert decision.views == "one"
+
+
+def test_an_input_that_is_not_square_is_never_turned() -> None:
+    wide = replace(PREPROCESSING, width=2 * PREPROCESSING.width)
+    turned = Decision(temperature=1.0, fitted_on="", num_fitted=1, views="dihedral")
+    with pytest.raises(ValueError, match="32 x 64 cannot be turned"):
+        manifest(preprocessing=wide, decision=turned)
+    manifest(preprocessing=wide, decision=replace(turned, views="mirror"))
 
 
 def _set(path: str, value: object) -> Callable[[Any], None]:
@@ -70,7 +88,9 @@ def _set(path: str, value: object) -> Callable[[Any], None]:
         (_set("decision.temperature", float("nan")), "temperature is nan"),
         (_set("decision.temperature", 10**400), "too large"),
         (_set("decision.temperature", "1"), "expected float"),
-        (_set("decision.views", 8), "averages no views"),
+        (_set("decision.views", 8), "views is 8, expected one of one, mirror, dihedral"),
+        (_set("decision.views", "all"), "views is 'all', expected one of"),
+        (_set("decision.views", True), "views is True"),
         (_set("decision.conformal", {"q": None}), "conformal must be numbers"),
         (_set("decision.conformal", {"q": float("inf")}), "q is inf"),
         (_set("decision.hook", 1), "unknown key 'hook'"),

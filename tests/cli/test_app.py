@@ -36,7 +36,7 @@ def error_of(arguments: list[str], code: int, capsys: pytest.CaptureFixture[str]
         (["train", "--print-recipe", "--set", "sed=1"], "sed"),
         (["train"], "DATA"),
         (["audit"], "DATA"),
-        (["audit", "photos", "birds"], "birds"),
+        (["audit", "photos", "--fail-on", "laek"], "'leak'"),
         (["explain", "runs/x", "a.jpg", "--output", "why.jpg"], ".png"),
     ],
 )

@@ -5,9 +5,14 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 
 from holotype.cli.app import run
+from holotype.dataset.index import Index
+from holotype.road import audited
 
 
 @pytest.fixture
@@ -28,7 +33,7 @@ def doubled(clean: Path) -> Path:
 
 
 def test_clean_data_ends_with_exit_code_0(clean: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["audit", str(clean)]) == 0
+    assert run(["audit", str(clean), "--quick"]) == 0
     page = capsys.readouterr().out
     assert "120 pictures of 3 classes" in page
     assert page.splitlines()[-1] == "nothing found"
@@ -37,26 +42,141 @@ def test_clean_data_ends_with_exit_code_0(clean: Path, capsys: pytest.CaptureFix
 def test_findings_end_with_exit_code_1_and_the_next_command(
     doubled: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["audit", str(doubled)]) == 1
+    assert run(["audit", str(doubled), "--quick"]) == 1
     assert f"holotype audit '{doubled}' --output audit" in capsys.readouterr().err
 
 
 def test_json_is_all_that_standard_output_gets(
     doubled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["audit", str(doubled), "--json", "--output", str(tmp_path / "audit")]) == 1
+    assert run(["audit", str(doubled), "--quick", "--json", "--output", str(tmp_path / "a")]) == 1
     printed = json.loads(capsys.readouterr().out)
-    assert json.loads((tmp_path / "audit" / "audit.json").read_text("utf-8")) == printed
+    assert json.loads((tmp_path / "a" / "audit.json").read_text("utf-8")) == printed
 
 
 def test_issues_name_the_pictures_with_a_problem_and_only_those(
     doubled: Path, tmp_path: Path
 ) -> None:
     before = sorted(path.name for path in doubled.rglob("*"))
-    assert run(["audit", str(doubled), "--output", str(tmp_path / "audit")]) == 1
+    assert run(["audit", str(doubled), "--quick", "--output", str(tmp_path / "audit")]) == 1
     with (tmp_path / "audit" / "issues.csv").open(newline="", encoding="utf-8") as file:
         issues = {Path(row["path"]).name: row for row in csv.DictReader(file)}
     assert "empty.png" in issues
     assert {"copy.png", "0000.png"} & set(issues)
     assert len(issues) <= 3
     assert sorted(path.name for path in doubled.rglob("*")) == before
+
+
+@pytest.fixture
+def seeing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that sees no more than the class, which the synthetic set writes in the folder.
+
+    What a real network sees is the slow test's in tests/road.
+    """
+
+    def embeddings(recipe: object, usable: Index, *_: object) -> NDArray[np.float32]:
+        rng = np.random.default_rng(0)
+        shapes = sorted({Path(path).parts[0] for path in usable.table["path"]})
+        seen = [shapes.index(Path(path).parts[0]) for path in usable.table["path"]]
+        noise = rng.normal(size=(len(seen), 8)) * 0.1
+        return (np.eye(8)[seen] + noise).astype(np.float32)
+
+    monkeypatch.setattr(audited, "_embeddings", embeddings)
+
+
+@pytest.fixture
+def mislabelled(clean: Path, tmp_path: Path) -> Path:
+    """A table of the same pictures, five of them under a wrong label."""
+    paths = sorted(clean.glob("*/*.png"))
+    classes = sorted({path.parent.name for path in paths})
+    rows = ["path,label"]
+    for number, path in enumerate(paths):
+        label = path.parent.name
+        if number % 25 == 3:
+            label = classes[(classes.index(label) + 1) % len(classes)]
+        rows.append(f"{path.relative_to(clean).as_posix()},{label}")
+    table = clean / "table.csv"
+    table.write_text("\n".join(rows), encoding="utf-8")
+    return table
+
+
+@pytest.mark.usefixtures("seeing")
+def test_wrong_labels_are_listed_with_the_right_one_suggested(
+    mislabelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["audit", str(mislabelled), "--output", str(tmp_path / "audit")]) == 0
+    said = capsys.readouterr()
+    assert "wrong labels, estimated: " in said.out
+    with (tmp_path / "audit" / "issues.csv").open(newline="", encoding="utf-8") as file:
+        issues = {row["path"]: row for row in csv.DictReader(file)}
+    wrong = {path for path, row in issues.items() if row["problem"] == "label_issue"}
+    rows = list(csv.DictReader(mislabelled.open(encoding="utf-8")))
+    assert wrong == {row["path"] for row in rows if row["path"].split("/")[0] != row["label"]}
+    assert all(repr(path.split("/")[0]) in issues[path]["suggestion"] for path in wrong)
+    page = (tmp_path / "audit" / "index.html").read_text("utf-8")
+    assert "Labels that are probably wrong" in page
+    assert all(path in page for path in wrong)
+
+
+@pytest.mark.usefixtures("seeing")
+def test_fail_on_makes_only_the_named_kinds_fail(
+    mislabelled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = sorted(mislabelled.parent.glob("*/*.png"))[:2]
+    shutil.copy(first, second)
+    assert run(["audit", str(mislabelled), "--quick"]) == 1  # two equal files
+    assert run(["audit", str(mislabelled), "--quick", "--fail-on", "leak,crowd"]) == 0
+    assert run(["audit", str(mislabelled), "--quick", "--fail-on", "leak,duplicate"]) == 1
+    assert "Failed on duplicate 1." in capsys.readouterr().err
+    assert run(["audit", str(mislabelled), "--fail-on", "label"]) == 1
+    assert "Failed on label 5." in capsys.readouterr().err
+
+
+def test_a_dark_picture_fails_a_check_of_quality(clean: Path) -> None:
+    picture = min(clean.glob("*/*.png"))
+    assert run(["audit", str(clean), "--quick", "--fail-on", "quality"]) == 0
+    Image.open(picture).point(lambda v: v // 20).save(picture)
+    assert run(["audit", str(clean), "--quick"]) == 0  # a suspicion and no finding
+    assert run(["audit", str(clean), "--quick", "--fail-on", "quality"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--fail-on", "laek"], "'leak'"),
+        (["--fail-on", "leak,"], "is no kind of finding"),
+        (["--fail-on", "label", "--quick"], "--quick"),
+        (["--labels", "--quick"], "exclude each other"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_read(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["audit", "nowhere", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_without_what_it_takes_labels_are_not_looked_at_and_that_is_said(
+    clean: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(audited, "NEEDED", ("a_package_that_is_not_there",))
+    assert run(["audit", str(clean)]) == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1] == "nothing found"
+    assert "not looked at: a look at labels needs a_package_that_is_not_there" in said.err
+    assert run(["audit", str(clean), "--labels"]) == 1
+    assert "pip install 'holotype[train]'" in capsys.readouterr().err
+    assert run(["audit", str(clean), "--fail-on", "label"]) == 1
+
+
+def test_copies_across_two_sources_are_found(
+    clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    picture = min(clean.glob("*/*.png"))
+    for name in (picture.parent.name, "another"):
+        (other / name).mkdir(parents=True)
+    shutil.copy(picture, other / "another" / "taken over.png")
+    Image.effect_noise((40, 40), 60).save(other / picture.parent.name / "new.png")
+    assert run(["audit", str(clean), str(other), "--quick", "--fail-on", "conflict"]) == 1
+    assert "122 pictures of 4 classes" in capsys.readouterr().out

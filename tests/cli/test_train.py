@@ -50,3 +50,38 @@ def test_a_recipe_of_ones_own_keeps_its_split_unless_told_otherwise(
     (tmp_path / "mine.yaml").write_text(own)
     kept = yaml.safe_load(printed_recipe(capsys, "--recipe", str(tmp_path / "mine.yaml")))
     assert kept["split"] == {"ratios": [0.5, 0.25, 0.25], "seed": 8}
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--set", "stages.1.epoch=3"], "did you mean 'epochs'"),
+        (["--set", "stages.1.epochs=many"], "stages.1.epochs"),
+        (["--recipe", "linear", "--weights", "none"], "trains only the head"),
+        (
+            ["--model", "hog", "--recipe", "finetune",
+             "--set", "stages.1.mixup={alpha: 1, probability: 1}"],
+            "learn nothing from mixed pictures",
+        ),
+        (["--image-size", "8"], "image_size 8 is refused"),
+        (["--recipe", "linear", "--set", "head.hidden=[512]"], "fits a linear head"),
+        (["--model", "NET:build"], "returned int; expected a torch.nn.Module"),
+        (["--model", "NET:biuld"], "did you mean 'build'"),
+        (["--recipe", "scratch", "--disk-budget", "lots"], "lots"),
+    ],
+)  # fmt: skip
+def test_a_bad_recipe_is_one_clear_line(
+    words: list[str],
+    reason: str,
+    synthetic: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    net = tmp_path / "net.py"
+    net.write_text("def build():\n    return 3\n")
+    words = [word.replace("NET", str(net)) for word in words]
+    code = run(["train", str(synthetic), "--output", str(tmp_path / "run"), *words])
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert code == 2
+    assert reason in " ".join(lines[-1:])
+    assert not any("Traceback" in line for line in lines)

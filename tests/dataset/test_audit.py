@@ -9,7 +9,7 @@ import skimage.data
 from PIL import Image
 
 from holotype.dataset.audit import audit
-from holotype.dataset.findings import Findings
+from holotype.dataset.findings import KINDS, Findings
 from holotype.dataset.index import read_index
 from holotype.dataset.split import split
 
@@ -132,6 +132,31 @@ def test_an_equal_file_and_a_near_copy_make_one_cluster(tmp_path: Path) -> None:
     assert len(set(parts[sorted(findings.copies[0])])) == 1
 
 
+def test_a_crowd_of_near_copies_is_a_warning_but_equal_files_are_a_fact(tmp_path: Path) -> None:
+    root = plain_data(tmp_path)
+    for number in range(12):
+        shutil.copy(root / "b/1.png", root / f"b/same {number:02d}.png")
+        level = 1 - 0.01 * (number + 1)
+        darker = photograph(0).point(lambda v, level=level: round(v * level))
+        darker.save(root / f"c/near {number:02d}.png")
+    findings = look_at(root)
+    equal = frozenset({"b/1.png", *(f"b/same {n:02d}.png" for n in range(12))})
+    assert findings.copies == [equal]
+    (crowd,) = findings.crowds
+    assert len(crowd) > 10
+    assert all(path == "a/0.png" or path.startswith("c/near") for path in crowd)
+    assert findings.lookalikes == ()
+    crowded = {issue.path for issue in findings.issues() if issue.problem == "crowd"}
+    assert crowded == crowd
+    assert findings.counts()["crowd"] == 1
+
+
+def test_every_kind_of_finding_has_a_name_and_a_count(tmp_path: Path) -> None:
+    counts = look_at(plain_data(tmp_path)).counts()
+    assert tuple(counts) == KINDS
+    assert set(counts.values()) == {0}
+
+
 def test_copies_and_groups_across_a_given_split_are_leaks(tmp_path: Path) -> None:
     root = plain_data(tmp_path)
     photograph(0).save(root / "copy of 0.jpg", quality=80)
@@ -170,7 +195,7 @@ def test_almost_uniform_pictures_are_suspicious(tmp_path: Path) -> None:
     Image.new("RGB", (90, 90), (3, 3, 3)).save(root / "a/black.png")
     noise = np.random.default_rng(0).integers(200, 206, (90, 90), dtype=np.uint8)
     Image.fromarray(noise).save(root / "a/blank.png")
-    assert set(look_at(root).suspicious) == {"a/black.png", "a/blank.png"}
+    assert {image.path for image in look_at(root).poor} == {"a/black.png", "a/blank.png"}
 
 
 def test_an_animation_warns_every_time(tmp_path: Path) -> None:

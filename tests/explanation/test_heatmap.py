@@ -11,13 +11,14 @@ from onnx import numpy_helper
 from PIL import Image
 
 from holotype.bundle.bundle import Bundle, write_bundle
-from holotype.bundle.manifest import Cam
+from holotype.bundle.manifest import Cam, Decision
+from holotype.bundle.members import write_members
 from holotype.errors import ImageRefused, UnknownClass
 from holotype.explanation.drawing import colours, overlay, shown
 from holotype.explanation.heatmap import cell_logits, explain, frame_in, heatmap
 from holotype.images import Image as Upright
 from holotype.images import decode
-from holotype.preprocessing import Fit, Preprocessing
+from holotype.preprocessing import Content, Fit, Preprocessing
 from tests.bundle.tiny import (
     CELLS,
     CLASSES,
@@ -40,6 +41,7 @@ def write_bright_detector(
     fit: Fit = "squash",
     cam: Cam = "exact",
     offset_D: NDArray[np.float32] | None = None,
+    content: Content = "whole",
 ) -> Bundle:
     """Class 0 ("crack") wants brightness; the others do not care."""
     backbone = backbone_model()
@@ -55,7 +57,7 @@ def write_bright_detector(
         directory,
         backbone=backbone.SerializeToString(),
         head=head_model(weight_CD=weight_CD).SerializeToString(),
-        manifest=manifest(cam=cam, preprocessing=replace(FROM_0_TO_1, fit=fit)),
+        manifest=manifest(cam=cam, preprocessing=replace(FROM_0_TO_1, fit=fit, content=content)),
     )
 
 
@@ -279,5 +281,59 @@ def test_the_frame_is_where_preprocessing_puts_it(fit: Fit, size: tuple[int, int
         assert np.abs(told - at[inside]).max() < max(2.0, 1.5 * frame_length / SIDE)
 
 
+@pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
+def test_of_a_picture_cropped_to_its_content_the_heat_lies_where_the_picture_is_bright(
+    tmp_path: Path, fit: Fit
+) -> None:
+    """A grey specimen on black, with a bright spot in it, right of the middle and above it."""
+    bundle = write_bright_detector(tmp_path / "bundle", fit, content="crop")
+    levels = np.zeros((200, 400), np.uint8)
+    levels[40:100, 260:360] = 90
+    levels[50:62, 330:342] = 255
+    found = heatmap(bundle, _as_image(Image.fromarray(levels)), 0).over((400, 200))
+    assert found.shape == (200, 400)
+    outside = np.ones_like(found, bool)
+    outside[20:160, 240:380] = False
+    assert not found[outside].any()
+    x, y = centre_of(np.where(found > 0.8, found, 0).astype(np.float32))
+    assert abs(x - 336) < 12
+    assert abs(y - 56) < 12
+
+
 def _as_image(pixels: Image.Image) -> Upright:
     return Upright(pixels, None, "PNG", "L", pixels.size)
+
+
+def test_members_are_explained_by_the_mean_of_their_maps(tmp_path: Path) -> None:
+    """Of three members one sees the spot, framed in its own way; the others look elsewhere."""
+    sealing = Decision(temperature=1.0, fitted_on="", num_fitted=1)
+    sees = write_bright_detector(tmp_path / "sees", "pad").with_decision(sealing)
+    blind = write_tiny(tmp_path / "blind", cam="none").with_decision(sealing)
+    path = write_spot(tmp_path / "spot.png", (160, 80), (120, 30))
+    whole = write_members(tmp_path / "whole", [sees, blind], name="both")
+    found = heatmap(whole, path, 0)
+    maps_HW = [heatmap(each, path, 0).over((160, 80)) for each in (sees, blind)]
+    expected_HW = sum(maps_HW[1:], maps_HW[0])
+    np.testing.assert_allclose(found.over((160, 80)), expected_HW / expected_HW.max(), atol=1e-5)
+    assert found.method == "mean over 2 members: class activation map, occlusion map"
+    assert found.probability == pytest.approx(whole.predict(path).probabilities_NC[0, 0], abs=1e-6)
+    weights_CM = np.array([[1.0, 0.0]] * 3)
+    only = write_members(tmp_path / "only", [sees, blind], name="one", weights_CM=weights_CM)
+    x, y = centre_of(explain(only, path, tmp_path / "why.png", class_name="crack").over((160, 80)))
+    assert abs(x - 120) < 160 / CELLS
+    assert abs(y - 30) < 160 / CELLS
+
+
+def test_under_views_the_map_is_the_plain_one_and_the_probability_that_of_predict(
+    tmp_path: Path,
+) -> None:
+    (path,) = write_images(tmp_path / "images", 1)
+    plain = write_tiny(tmp_path / "plain")
+    turned = write_tiny(tmp_path / "turned").with_decision(
+        Decision(temperature=1.0, fitted_on="", num_fitted=1, views="dihedral")
+    )
+    number = int(turned.predict(path).predicted_N[0])
+    found = heatmap(turned, path)
+    np.testing.assert_array_equal(found.cells_hw, heatmap(plain, path, number).cells_hw)
+    assert found.class_index == number
+    assert found.probability == pytest.approx(turned.predict(path).probabilities_NC.max(), abs=1e-6)

@@ -1,48 +1,26 @@
-"""Groups of layers and the cuts between them."""
+"""Backbone and head as one; auxiliaries beside them in training."""
 
+import numpy as np
 import pytest
 import timm
 import torch
+from torch import nn
 
-from holotype.errors import InvalidRecipe
+from holotype.bundle.graphs import open_session
+from holotype.models.build import build_backbone
+from holotype.models.catalog import HeadSpec
 from holotype.models.classifier import (
     Classifier,
+    build_head,
     estimate_batch_norm,
     hash_of_weights,
-    split_into_groups,
+    last_linear,
+    number_of_parameters,
 )
-
-NETWORKS = {
-    "tf_efficientnet_lite0": 9,
-    "mobilenetv2_100": 9,
-    "resnet18": 5,
-    "convnext_atto": 5,
-    "vit_tiny_patch16_224": 1,
-    "densenet121": 1,
-}
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_every_cut_leads_to_the_embedding_that_timm_gives(name: str) -> None:
-    torch.manual_seed(0)
-    size = 224 if name.startswith("vit") else 64
-    network = timm.create_model(name, num_classes=0).eval()
-    backbone = split_into_groups(network, size)
-    x = torch.randn(2, 3, size, size)
-    with torch.no_grad():
-        expected = network(x)
-        assert len(backbone.groups) == NETWORKS[name]
-        for cut in range(len(backbone.groups) + 1):
-            below = backbone.run_groups(x, 0, cut)
-            embedding, _ = backbone(below, start=cut)
-            assert torch.equal(embedding, expected)
-
-
-def test_cells_average_to_the_embedding_where_the_cam_is_exact() -> None:
-    network = timm.create_model("resnet18", num_classes=0).eval()
-    with torch.no_grad():
-        embedding, cells = split_into_groups(network, 64)(torch.randn(1, 3, 64, 64))
-    assert torch.allclose(cells.mean(dim=(2, 3)), embedding, atol=1e-6)
+from holotype.models.export import export_head
+from holotype.models.layouts import split_into_groups
+from holotype.models.weights import NONE, find_weights
+from tests.models.pictures import soft_pictures, with_statistics
 
 
 def test_weights_are_owned_once() -> None:
@@ -71,7 +49,71 @@ def test_estimated_statistics_normalise_the_batch_they_came_from() -> None:
     assert norm.momentum == 0.1
 
 
-def test_a_size_that_the_network_refuses_is_named() -> None:
-    network = timm.create_model("vit_tiny_patch16_224", num_classes=0)
-    with pytest.raises(InvalidRecipe, match="image_size 64"):
-        split_into_groups(network, 64)
+@pytest.mark.parametrize(
+    ("spec", "kinds"),
+    [
+        (HeadSpec(), ["Linear"]),
+        (HeadSpec(dropout=0.4), ["Dropout", "Linear"]),
+        (HeadSpec((512,), "relu", 0.5), ["Dropout", "Linear", "ReLU", "Dropout", "Linear"]),
+        (HeadSpec((8, 4), "gelu"), ["Linear", "GELU", "Linear", "GELU", "Linear"]),
+    ],
+)
+def test_a_head_is_built_as_it_is_said(spec: HeadSpec, kinds: list[str]) -> None:
+    head = build_head(16, 3, spec)
+    layers = list(head) if isinstance(head, nn.Sequential) else [head]
+    assert [type(layer).__name__ for layer in layers] == kinds
+    assert last_linear(head).out_features == 3
+    assert number_of_parameters(head) == spec.parameters(16, 3)
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "silu"])
+def test_a_dense_head_ships_what_torch_computes(activation: str) -> None:
+    torch.manual_seed(0)
+    head = build_head(16, 3, HeadSpec((32, 8), activation, 0.5)).eval()
+    embedding_ND = torch.randn(5, 16) * 3
+    with torch.no_grad():
+        expected_NC = head(embedding_ND).numpy()
+    session = open_session(export_head(head))
+    (logits_NC,) = session.run(["logits"], {"embedding": embedding_ND.numpy()})
+    assert np.allclose(logits_NC, expected_NC, atol=1e-5)
+
+
+def test_the_auxiliaries_of_googlenet_see_what_torchvision_shows_them() -> None:
+    import torchvision
+
+    torch.manual_seed(0)
+    network = torchvision.models.googlenet(weights=None, aux_logits=True, init_weights=True)
+    backbone = build_backbone("googlenet", find_weights("googlenet", NONE), 64, seed=0)
+    classifier = Classifier(backbone, 1024, 5)
+    assert backbone.taps() == ["inception4a", "inception4d"]
+    assert backbone.taps(3) == ["inception4d"]
+    assert backbone.taps(4) == []
+    network.train()
+    for module in [*network.modules(), *backbone.modules()]:
+        if isinstance(module, nn.Dropout | nn.BatchNorm2d):
+            module.eval()
+    network.fc = network.aux1.fc2 = network.aux2.fc2 = nn.Identity()
+    x = soft_pictures(2, 64)
+    with torch.no_grad():
+        expected = network(x)
+        embedding, seen = backbone.with_auxiliaries(x)
+        logits, others = classifier.with_auxiliaries(backbone.run_groups(x, 0, 3), start=3)
+    assert torch.equal(embedding, expected.logits)
+    assert torch.equal(seen["inception4a"], expected.aux_logits1)
+    assert torch.equal(seen["inception4d"], expected.aux_logits2)
+    assert logits.shape == (2, 5)
+    assert [one.shape for one in others] == [(2, 5)]
+
+
+def test_auxiliaries_are_no_part_of_what_ships() -> None:
+    backbone = build_backbone("googlenet", find_weights("googlenet", NONE), 64, seed=0)
+    with_statistics(backbone, 64)
+    aside = sum(p.numel() for p in backbone.auxiliaries.parameters())
+    assert aside > 0
+    assert number_of_parameters(backbone) == sum(p.numel() for p in backbone.parameters()) - aside
+    x = soft_pictures(2, 64)
+    with torch.no_grad():
+        before = backbone(x)[0]
+        for parameter in backbone.auxiliaries.parameters():
+            parameter.zero_()
+        assert torch.equal(backbone(x)[0], before)

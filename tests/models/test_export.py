@@ -7,8 +7,9 @@ import timm
 import torch
 
 from holotype.bundle.graphs import open_session
-from holotype.models.classifier import Backbone, split_into_groups
+from holotype.models.classifier import Backbone
 from holotype.models.export import cut_output, export_backbone, export_linear_head, only_outputs
+from holotype.models.layouts import split_into_groups
 
 SIZE = 32
 

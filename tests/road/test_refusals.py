@@ -197,7 +197,7 @@ def test_a_picture_size_that_the_network_refuses_is_one_clear_line(
 ) -> None:
     code, _, error = cli(
         "train", synthetic, "--output", tmp_path / "run", "--model", "timm:vit_tiny_patch16_224",
-        "--weights", "none", "--image-size", 100, "--recipe", "linear",
+        "--weights", "none", "--image-size", 100, "--recipe", "scratch",
     )  # fmt: skip
     assert code == 2
     assert "image_size 100" in error.rstrip().splitlines()[-1]

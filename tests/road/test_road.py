@@ -84,7 +84,8 @@ def _torch_probabilities(trained: TrainedRun, predictions: Predictions) -> np.nd
     import torch
     from safetensors.torch import load_file
 
-    from holotype.models.classifier import Classifier, split_into_groups
+    from holotype.models.classifier import Classifier
+    from holotype.models.layouts import split_into_groups
 
     bundle = load_bundle(trained.run.path)
     network = timm.create_model("tf_efficientnet_lite0", num_classes=0)
@@ -183,11 +184,11 @@ def test_another_training_seed_is_tested_on_the_same_pictures(
 def test_a_second_head_runs_the_network_not_once(
     synthetic: Path, finetuned: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import holotype.training.features as features
     import holotype.training.head as head
+    import holotype.training.loader as loader
 
     counts = {"decode": 0, "run": 0}
-    decode, run, fit = features.decode, onnxruntime.InferenceSession.run, head.fit_linear_head
+    decode, run, fit = loader.decode, onnxruntime.InferenceSession.run, head.fit_linear_head
     when_fitted: dict[str, int] = {}
 
     def counted(name: str, function: Callable[..., object]) -> Callable[..., object]:
@@ -202,7 +203,7 @@ def test_a_second_head_runs_the_network_not_once(
         when_fitted.update(counts)
         return fitted
 
-    monkeypatch.setattr(features, "decode", counted("decode", decode))
+    monkeypatch.setattr(loader, "decode", counted("decode", decode))
     monkeypatch.setattr(onnxruntime.InferenceSession, "run", counted("run", run))
     monkeypatch.setattr("holotype.training.train.fit_linear_head", recorded_fit)
     road.train(
@@ -242,7 +243,10 @@ def test_the_decision_makes_the_stored_probabilities(finetuned: TrainedRun) -> N
 def test_random_weights_train_on_purpose(synthetic: Path, tmp_path: Path) -> None:
     trained = road.train(
         synthetic, output=tmp_path / "run", model="timm:test_resnet", weights="none",
-        image_size=32, epochs=1, overrides={"stages.1.views": "1", "stages.1.trainable": "5"},
+        image_size=32, epochs=1,
+        overrides={
+            "stages.1.views": "1", "stages.1.augmentation": "null", "stages.1.trainable": "5",
+        },
     )  # fmt: skip
     manifest = load_bundle(trained.run.path).manifest
     assert manifest.weights is None
@@ -308,4 +312,4 @@ def test_a_given_split_that_leaks_is_said_beside_the_score(synthetic: Path, tmp_
     shutil.copyfile(original, folder / "test" / original.parent.name / "copy.png")
     trained = road.train(folder, output=tmp_path / "run", recipe="linear", image_size=64)
     report = (trained.run.report / "index.html").read_text(encoding="utf-8")
-    assert "1 sets of copies, or groups, stand on both sides" in report
+    assert "1 group or set of copies stands on both sides" in report

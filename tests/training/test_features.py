@@ -1,5 +1,9 @@
 """What is frozen is computed once."""
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,35 +12,43 @@ import pytest
 from PIL import Image as PillowImage
 
 import holotype.images
-import holotype.training.features as features
+import holotype.training.loader as loader
 from holotype.dataset.index import Index, read_index
 from holotype.errors import ImageRefused
 from holotype.kept import cache_directory
 from holotype.preprocessing import Preprocessing
 from holotype.training.augment import draw_view, look
-from holotype.training.features import FrozenPart, keep_features, onnx_part
-from holotype.training.recipe import Augmentation
+from holotype.training.augmentation import Augmentation
+from holotype.training.disk import DiskBudget
+from holotype.training.features import (
+    FrozenPart,
+    KeptFeatures,
+    LiveFeatures,
+    features_for,
+    keep_features,
+    onnx_part,
+)
 
 HALF = (0.5, 0.5, 0.5)
 PREPROCESSING = Preprocessing(16, 16, "squash", "bilinear", HALF, HALF)
 
 
-def _mean_colour() -> FrozenPart:
-    """image -> embedding (N, 3): the mean of each channel."""
+def _mean_colour(output: str = "embedding") -> FrozenPart:
+    """image -> (N, 3): the mean of each channel."""
     from onnx import TensorProto, helper
 
     graph = helper.make_graph(
         [
             helper.make_node("GlobalAveragePool", ["image"], ["pooled"]),
-            helper.make_node("Flatten", ["pooled"], ["embedding"]),
+            helper.make_node("Flatten", ["pooled"], [output]),
         ],
         "mean",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 16, 16])],
-        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", 3])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["n", 3])],
     )
     opset = helper.make_opsetid("", 20)
     model = helper.make_model(graph, opset_imports=[opset], ir_version=10)
-    return onnx_part(model.SerializeToString(), "embedding")
+    return onnx_part(model.SerializeToString(), output)
 
 
 @pytest.fixture
@@ -63,7 +75,7 @@ class _Counter:
             self.runs += 1
             return run(*args, **kwargs)
 
-        monkeypatch.setattr(features, "decode", counted_decode)
+        monkeypatch.setattr(loader, "decode", counted_decode)
         monkeypatch.setattr(onnxruntime.InferenceSession, "run", counted_run)
 
 
@@ -101,7 +113,7 @@ def test_every_view_is_the_picture_changed_as_its_view_says(
     row = index.table.iloc[7]
     image = holotype.images.decode(index.file(row.path))
     view = draw_view(augmentation, seed=4, sha256=row.sha256, number=2)
-    looked = look(PREPROCESSING.frame(image), view, PREPROCESSING.background)
+    looked = look(PREPROCESSING.frame(image), view)
     expected = PREPROCESSING.tensor(looked).mean(axis=(1, 2))
     assert np.allclose(kept.batch([7], [2])[0], expected, atol=1e-6)
 
@@ -137,3 +149,79 @@ def test_a_picture_that_changed_since_the_index_is_refused_and_what_was_done_is_
     counter = _Counter(monkeypatch)
     keep_features(_mean_colour(), PREPROCESSING, index.without({last}))
     assert counter.decodes <= 2
+
+
+def test_what_does_not_fit_the_budget_is_computed_anew_and_is_bit_for_bit_the_same(
+    index: Index, fresh_cache: Path
+) -> None:
+    asked = {"views": 3, "augmentation": Augmentation(), "seed": 4}
+    part = _mean_colour("cut2")
+    live, said = features_for(part, PREPROCESSING, index, budget=DiskBudget(100), **asked)  # type: ignore[arg-type]
+    assert isinstance(live, LiveFeatures)
+    assert "10 pictures (3 of each)" in said
+    assert "HOLOTYPE_DISK_BUDGET" in said
+    assert not (cache_directory() / "features").exists()
+    # 10 pictures, 3 views, 3 numbers of 2 bytes
+    kept, said = features_for(part, PREPROCESSING, index, budget=DiskBudget(180), **asked)  # type: ignore[arg-type]
+    assert isinstance(kept, KeptFeatures)
+    assert said == ""
+    rows = [3, 0, 9, 3]
+    assert live.batch(rows, [2, 0, 1, 1]).dtype == np.float16
+    assert np.array_equal(live.batch(rows, [2, 0, 1, 1]), kept.batch(rows, [2, 0, 1, 1]))
+    assert np.array_equal(live.first_view(), kept.first_view())
+    assert len(live) == len(kept) == 10
+
+
+def test_what_is_kept_already_needs_no_room(index: Index, fresh_cache: Path) -> None:
+    keep_features(_mean_colour(), PREPROCESSING, index)
+    kept, said = features_for(_mean_colour(), PREPROCESSING, index, budget=DiskBudget(0))
+    assert isinstance(kept, KeptFeatures)
+    assert said == ""
+
+
+_KILLED = """
+import sys, time
+from pathlib import Path
+import holotype.training.features as features
+from holotype.dataset.index import read_index
+from tests.training.test_features import PREPROCESSING, _mean_colour
+
+class Slow:
+    def __init__(self, session):
+        self.session = session
+    def get_inputs(self):
+        return self.session.get_inputs()
+    def run(self, *arguments):
+        time.sleep(0.2)
+        return self.session.run(*arguments)
+
+features.SHARD = 4
+part = _mean_colour()
+slow = features.FrozenPart(part.identity, part.output, lambda: Slow(part.open_session()))
+features.keep_features(slow, PREPROCESSING, read_index(Path(sys.argv[1])))
+"""
+
+
+def test_a_pass_that_is_killed_keeps_what_it_had_done(
+    tmp_path: Path, index: Index, fresh_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = subprocess.Popen([sys.executable, "-c", _KILLED, str(index.root)])
+    folder = cache_directory() / "features"
+    until = time.monotonic() + 60
+    while not list(folder.glob("*/*.keys.npy")) and time.monotonic() < until:
+        time.sleep(0.005)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    counter = _Counter(monkeypatch)
+    kept = keep_features(_mean_colour(), PREPROCESSING, index)
+    assert 0 < counter.decodes < 10
+    expected = [PREPROCESSING.load(index.file(p)).mean(axis=(1, 2)) for p in index.table["path"]]
+    assert np.allclose(kept.first_view(), np.stack(expected), atol=1e-6)
+
+
+def test_a_shard_is_written_before_it_fills_the_memory(
+    index: Index, fresh_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holotype.training.features.SHARD_BYTES", 60)  # 5 pictures of 12 bytes
+    keep_features(_mean_colour(), PREPROCESSING, index)
+    assert len(list((cache_directory() / "features").glob("*/*.keys.npy"))) == 2

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from holotype.training.head import ABSENT, LinearHead, _folds, fit_linear_head
+from holotype.training.head import ABSENT, LinearHead, fit_linear_head, head_folds
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
@@ -59,13 +59,13 @@ def test_the_chosen_strength_is_the_one_with_the_lowest_held_out_loss() -> None:
 def test_pictures_of_one_group_never_stand_on_both_sides_of_a_fold() -> None:
     targets = np.arange(60) % 3
     groups = [f"specimen{n // 6}" for n in range(60)]
-    for fit, held in _folds(targets, groups, 5, seed=0):
+    for fit, held in head_folds(targets, groups, 5, seed=0):
         assert not {groups[i] for i in fit} & {groups[i] for i in held}
 
 
 def test_folds_are_shuffled() -> None:
     targets = np.array([0, 1] * 50)
-    first_fold = _folds(targets, [""] * 100, 5, seed=0)[0][1]
+    first_fold = head_folds(targets, [""] * 100, 5, seed=0)[0][1]
     assert first_fold.max() > 60
 
 

@@ -1,89 +1,26 @@
 """The training loop on a tiny network."""
 
-import math
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from holotype.errors import InvalidRecipe, TrainingDiverged
-from holotype.models.classifier import Backbone, Classifier
-from holotype.training.groups import cut_below, parameter_groups, warmup_then_cosine
+from holotype.models.classifier import Auxiliary, Backbone, Classifier
 from holotype.training.loader import Labelled, training_batches, validation_batches
-from holotype.training.loop import Epoch, train_top
-from holotype.training.recipe import Augmentation, GradientStage
-
-
-class _Arrays:
-    """Views of pictures that are in memory: (N, V, …)."""
-
-    def __init__(self, values: NDArray[np.float32]) -> None:
-        self.values = values
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def batch(self, pictures: list[int], views: list[int]) -> NDArray[np.float32]:
-        return self.values[pictures, views]
-
-
-def _stage(**changes: object) -> GradientStage:
-    fields: dict[str, object] = {
-        "method": "gradient_descent", "trainable": 2, "views": 2, "epochs": 4, "batch_size": 16,
-        "learning_rate": 1e-2, "head_learning_rate": 1e-2, "layer_decay": 0.5,
-        "weight_decay": 0.01, "warmup": 0.1, "label_smoothing": 0.0, "patience": 3,
-        "augmentation": Augmentation(),
-    }  # fmt: skip
-    return GradientStage.model_validate(fields | changes)
-
-
-def _classifier(seed: int = 0) -> Classifier:
-    torch.manual_seed(seed)
-    groups: dict[str, nn.Module] = {
-        "low": nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()),
-        "middle": nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()),
-        "high": nn.Sequential(nn.Conv2d(8, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU()),
-    }
-    pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return Classifier(Backbone(groups, pool), 16, 3)
-
-
-def _data(count: int, seed: int) -> Labelled:
-    """Eight channels of noise; the class is the channel that is brighter."""
-    rng = np.random.default_rng(seed)
-    targets = rng.integers(3, size=count)
-    values = rng.normal(size=(count, 2, 8, 6, 6)).astype(np.float32)
-    values[np.arange(count), :, targets] += 1.0
-    return Labelled(_Arrays(values), targets, np.ones(count, np.float32))
-
-
-def _train(
-    classifier: Classifier, stage: GradientStage, *, on_epoch: Callable[[Epoch], None] | None = None
-) -> tuple[int, list[Epoch]]:
-    history: list[Epoch] = []
-    best = train_top(
-        classifier, 1, stage, _data(96, 1), _data(48, 2), seed=0, device="cpu",
-        on_epoch=on_epoch or history.append, on_step=lambda done, total: None,
-    )  # fmt: skip
-    return best, history
-
-
-def _state(module: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+from holotype.training.loop import Epoch, LoopState, train_top
+from tests.training.tiny import Arrays, chosen, classifier, data, same, stage, state, train
 
 
 def test_what_lies_above_the_cut_learns_and_nothing_else_moves() -> None:
-    classifier = _classifier()
-    before = _state(classifier)
-    best, history = _train(classifier, _stage())
-    after = _state(classifier)
+    network = classifier()
+    before = state(network)
+    ended = train(network, stage())
+    after = state(network)
     moved = {name for name in before if not torch.equal(before[name], after[name])}
-    assert best > 0
-    assert history[best].val_loss < history[0].val_loss
-    assert history[best].val_accuracy > 0.7
+    assert ended.best > 0
+    assert ended.rows[ended.best].val_loss < ended.rows[0].val_loss
+    assert ended.rows[ended.best].val_accuracy > 0.7
     assert all(
         name.startswith(("backbone.groups.middle", "backbone.groups.high", "head"))
         for name in moved
@@ -92,64 +29,195 @@ def test_what_lies_above_the_cut_learns_and_nothing_else_moves() -> None:
     assert {"head.weight", "backbone.groups.middle.0.weight"} <= moved
 
 
+def test_the_head_alone_learns_on_embeddings() -> None:
+    network = classifier()
+    before = state(network)
+    how = stage(trainable=0, learning_rate=None, head_learning_rate=0.03, epochs=10)
+    ended = train(network, how)
+    moved = {n for n, tensor in state(network).items() if not torch.equal(before[n], tensor)}
+    assert ended.rows[ended.best].val_loss < 0.95 * ended.rows[0].val_loss
+    assert moved == {"head.weight", "head.bias"}
+    assert ended.rows[1].trainable_parameters == 16 * 3 + 3
+
+
+def test_statistics_of_batch_norm_move_only_where_it_trains_and_is_told_to() -> None:
+    network = classifier()
+    before = state(network)
+    train(network, stage(trainable=1, batch_norm="train"))
+    moved = {n for n, tensor in state(network).items() if not torch.equal(before[n], tensor)}
+    statistics = {name for name in moved if "running" in name or "num_batches" in name}
+    assert statistics == {
+        f"backbone.groups.high.1.{name}"
+        for name in ("running_mean", "running_var", "num_batches_tracked")
+    }
+    assert not network.training
+
+
 def test_a_network_that_training_made_worse_ends_as_it_began() -> None:
-    classifier = _classifier()
-    _train(classifier, _stage(epochs=8))
-    before = _state(classifier)
-    best, history = _train(classifier, _stage(learning_rate=3.0, head_learning_rate=3.0, epochs=3))
-    assert best == 0
-    assert all(row.val_loss > history[0].val_loss for row in history[1:])
-    assert all(torch.equal(tensor, before[name]) for name, tensor in _state(classifier).items())
+    network = classifier()
+    train(network, stage(epochs=8))
+    before = state(network)
+    ended = train(network, stage(learning_rate=3.0, head_learning_rate=3.0, epochs=3))
+    assert ended.best == 0
+    assert all(row.val_loss > ended.rows[0].val_loss for row in ended.rows[1:])
+    assert all(torch.equal(tensor, before[name]) for name, tensor in state(network).items())
 
 
-def test_the_weights_that_ship_are_those_of_the_best_epoch() -> None:
-    classifier = _classifier()
-    states: list[dict[str, torch.Tensor]] = []
-    rows: list[Epoch] = []
-
-    def on_epoch(row: Epoch) -> None:
-        rows.append(row)
-        states.append(_state(classifier))
-
-    best, _ = _train(classifier, _stage(epochs=6), on_epoch=on_epoch)
-    assert best == min(range(len(rows)), key=lambda n: rows[n].val_loss)
-    for name, tensor in _state(classifier).items():
-        assert torch.equal(tensor, states[best][name])
+@pytest.mark.parametrize(("keep", "sign"), [("val_loss", 1), ("val_accuracy", -1)])
+def test_the_weights_that_ship_are_those_of_the_best_epoch(keep: str, sign: int) -> None:
+    network = classifier()
+    states: list[LoopState] = []
+    rate = 0.05
+    how = stage(epochs=6, keep_best_by=keep, learning_rate=rate, head_learning_rate=rate)
+    ended = train(network, how, states=states)
+    values = [sign * getattr(row, keep) for row in ended.rows]
+    assert values[ended.best] == min(values)
+    shipped = state(network)
+    assert all(torch.equal(t, shipped[name]) for name, t in states[ended.best].top.items())
 
 
-def test_the_same_seed_gives_the_same_weights() -> None:
-    first, second = _classifier(), _classifier()
-    _train(first, _stage())
-    _train(second, _stage())
-    for name, tensor in _state(first).items():
-        assert torch.equal(tensor, _state(second)[name])
+def test_the_same_seed_gives_the_same_weights_and_another_gives_others() -> None:
+    first, second, third = classifier(), classifier(), classifier()
+    train(first, stage())
+    train(second, stage())
+    train(third, stage(), seed=1)
+    assert same(first, second)
+    assert not same(first, third)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"batch_norm": "train"},
+        {"schedule": "plateau", "plateau_patience": 0, "learning_rate": 0.2, "patience": None},
+        {"optimiser": "sgd", "mixup": {"probability": 0.5, "alpha": 0.4}},
+        {"precision": "bf16"},
+    ],
+)
+def test_a_training_goes_on_from_any_state_with_the_same_bits(changes: dict[str, object]) -> None:
+    def network() -> Classifier:
+        head = nn.Sequential(nn.Dropout(0.3), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3))
+        return classifier(head=head)
+
+    how = stage(epochs=5, **changes)
+    whole, states = network(), list[LoopState]()
+    ended = train(whole, how, states=states)
+    assert [one.epoch for one in states] == list(range(len(ended.rows)))
+    for resume in states:
+        again = network()
+        went_on = train(again, how, resume=resume)
+        assert went_on.best == ended.best
+        assert [row.val_loss for row in went_on.rows] == [row.val_loss for row in ended.rows]
+        assert same(again, whole)
 
 
 def test_it_stops_when_validation_no_longer_gains() -> None:
-    _, history = _train(
-        _classifier(), _stage(epochs=40, patience=2, learning_rate=0.05, head_learning_rate=0.05)
-    )
-    losses = [row.val_loss for row in history[1:]]
+    rate = 0.05
+    how = stage(epochs=40, patience=2, learning_rate=rate, head_learning_rate=rate)
+    losses = [row.val_loss for row in train(classifier(), how).rows[1:]]
     assert len(losses) < 40
     assert min(losses[-2:]) >= min(losses[:-2])
+    assert min(losses[-3:]) == min(losses)
+
+
+def test_what_stops_it_and_what_is_kept_are_told_apart() -> None:
+    rate = 0.05
+    how = stage(
+        epochs=40, patience=2, learning_rate=rate, head_learning_rate=rate, stop_on="val_accuracy"
+    )
+    ended = train(classifier(), how)
+    trained = [row.val_accuracy for row in ended.rows[1:]]
+    assert len(trained) - 1 - int(np.argmax(trained)) == 2
+    losses = [row.val_loss for row in ended.rows]
+    assert losses[ended.best] == min(losses)
+
+
+def test_two_batches_that_make_one_step_are_one_large_batch() -> None:
+    """Without batch norm that moves, the gradient of a sum is the sum of the gradients."""
+    large, halves = classifier(), classifier()
+    train(large, stage(batch_size=32, epochs=2, optimiser="sgd"))
+    train(halves, stage(batch_size=16, accumulation=2, epochs=2, optimiser="sgd"))
+    for name, tensor in state(large).items():
+        assert torch.allclose(tensor, halves.state_dict()[name], atol=1e-5)
+
+
+def test_memory_is_saved_without_changing_a_bit() -> None:
+    plain, saved = classifier(), classifier()
+    how = stage(batch_norm="train", trainable="all")
+    train(plain, how)
+    train(saved, how, save_memory=True)
+    assert same(plain, saved)
+    assert not any("forward" in vars(group) for group in saved.backbone.groups.values())
+
+
+def test_l2_is_the_sum_of_squares_of_kernels_in_the_loss() -> None:
+    without, with_l2 = classifier(), classifier()
+    kernels = [without.head.weight] + [
+        without.backbone.groups[name][0].weight for name in ("middle", "high")
+    ]
+    penalty = sum(float(kernel.detach().square().sum()) for kernel in kernels)
+    tiny = {"learning_rate": 1e-12, "head_learning_rate": 1e-12, "epochs": 1}
+    plain = train(without, stage(**tiny)).rows[1].train_loss
+    added = train(with_l2, stage(**tiny, l2=0.01)).rows[1].train_loss
+    assert added - plain == pytest.approx(0.01 * penalty, rel=1e-4)
+
+
+def test_a_longest_gradient_is_a_longest_step_of_plain_sgd() -> None:
+    network = classifier()
+    before = state(network)
+    how = stage(
+        optimiser="sgd", momentum=0.0, clip_norm=0.01, learning_rate=1.0, head_learning_rate=1.0,
+        epochs=1, batch_size=96, warmup=0, schedule="constant",
+    )  # fmt: skip
+    states: list[LoopState] = []
+    train(network, how, states=states)
+    step = torch.cat([(states[1].top[n] - before[n]).flatten() for n in states[1].top])
+    assert float(step.norm()) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_layers_that_are_named_train_and_those_between_them_do_not() -> None:
+    network = classifier()
+    before = state(network)
+    ended = train(network, stage(trainable=["low", "high.1"], batch_norm="frozen"))
+    moved = {n for n, tensor in state(network).items() if not torch.equal(before[n], tensor)}
+    parts = {".".join(name.split(".")[2:-1]) for name in moved if name.startswith("backbone")}
+    assert parts == {"low.0", "low.1", "high.1"}
+    counted = sum(before[name].numel() for name in moved)
+    assert ended.rows[1].trainable_parameters == counted
+
+
+def test_auxiliary_classifiers_learn_and_are_no_part_of_what_is_looked_at() -> None:
+    torch.manual_seed(0)
+    plain = classifier()
+    tap = Auxiliary(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), 8)
+    backbone = Backbone(dict(plain.backbone.groups), plain.backbone.pool, None, {"middle": tap})
+    tapped = Classifier(backbone, 16, 3)
+    tapped.head.load_state_dict(plain.head.state_dict())
+    before = state(tapped)
+    alone = train(classifier(), stage(epochs=1))
+    ended = train(tapped, stage(epochs=1))
+    assert ended.rows[0].val_loss == alone.rows[0].val_loss
+    assert ended.rows[1].train_loss > alone.rows[1].train_loss * 1.2
+    assert not torch.equal(
+        before["auxiliary_heads.middle.weight"], tapped.auxiliary_heads["middle"].weight
+    )
+
+
+def test_half_precision_is_refused_on_a_cpu_with_the_reason() -> None:
+    with pytest.raises(InvalidRecipe, match="fp16 needs an NVIDIA GPU"):
+        train(classifier(), stage(precision="fp16"))
 
 
 def test_a_loss_that_is_not_finite_is_refused_with_advice() -> None:
-    data = _data(32, 1)
-    data.views.values[5] = np.nan  # type: ignore[attr-defined]
+    broken = data(32, 1)
+    broken.views.values[5] = np.nan  # type: ignore[attr-defined]
+    network = classifier()
     with pytest.raises(TrainingDiverged, match="learning-rate"):
-        train_top(
-            _classifier(), 1, _stage(), data, None, seed=0, device="cpu",
-            on_epoch=lambda row: None, on_step=lambda done, total: None,
-        )  # fmt: skip
+        train_top(network, chosen(network, 2), stage(), broken, None, seed=0)
 
 
 def test_without_validation_the_last_epoch_ships() -> None:
-    best = train_top(
-        _classifier(), 1, _stage(epochs=2), _data(32, 1), None, seed=0, device="cpu",
-        on_epoch=lambda row: None, on_step=lambda done, total: None,
-    )  # fmt: skip
-    assert best == 2
+    assert train(classifier(), stage(epochs=2), validated=False).best == 2
 
 
 def test_a_batch_holds_every_picture_once_and_views_take_turns() -> None:
@@ -157,11 +225,11 @@ def test_a_batch_holds_every_picture_once_and_views_take_turns() -> None:
     values = np.stack(
         [np.stack([np.full((1,), 10 * n + v) for v in range(views)]) for n in range(count)]
     ).astype(np.float32)
-    data = Labelled(_Arrays(values), np.zeros(count, np.int64), np.ones(count, np.float32))
+    made = Labelled(Arrays(values), np.zeros(count, np.int64), np.ones(count, np.float32))
     seen: dict[int, set[int]] = {n: set() for n in range(count)}
     orders = []
     for epoch in range(views):
-        batches = training_batches(data, views=views, batch_size=8, seed=5, epoch=epoch)
+        batches = training_batches(made, views=views, batch_size=8, seed=5, epoch=epoch)
         drawn = torch.cat([batch.inputs.flatten() for batch in batches]).int().tolist()
         assert sorted(n // 10 for n in drawn) == list(range(count))
         orders.append([n // 10 for n in drawn])
@@ -169,36 +237,30 @@ def test_a_batch_holds_every_picture_once_and_views_take_turns() -> None:
             seen[number // 10].add(number % 10)
     assert all(len(numbers) == views for numbers in seen.values())
     assert orders[0] != orders[1]
-    firsts = torch.cat([batch.inputs.flatten() for batch in validation_batches(data, 8)])
+    firsts = torch.cat([batch.inputs.flatten() for batch in validation_batches(made, 8)])
     assert firsts.int().tolist() == [10 * n for n in range(count)]
 
 
-def test_rates_fall_with_depth_and_norms_do_not_decay() -> None:
-    classifier = _classifier()
-    groups = parameter_groups(classifier, 1, _stage(learning_rate=0.1, head_learning_rate=1.0))
-    rate = {id(p): group["lr"] for group in groups for p in group["params"]}
-    decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
-    high, middle = classifier.backbone.groups["high"], classifier.backbone.groups["middle"]
-    assert rate[id(classifier.head.weight)] == 1.0
-    assert rate[id(high[0].weight)] == pytest.approx(0.1)  # type: ignore[index]
-    assert rate[id(middle[0].weight)] == pytest.approx(0.05)  # type: ignore[index]
-    assert decay[id(high[0].weight)] == 0.01  # type: ignore[index]
-    assert decay[id(high[1].weight)] == decay[id(high[0].bias)] == 0.0  # type: ignore[index]
-    low = {id(p) for p in classifier.backbone.groups["low"].parameters()}
-    assert not low & set(rate)
+def test_balanced_sampling_shows_every_class_as_often() -> None:
+    targets = np.repeat([0, 1, 2], [900, 90, 10])
+    values = np.arange(1000, dtype=np.float32).reshape(-1, 1, 1)
+    made = Labelled(Arrays(values), targets, np.ones(1000, np.float32))
+    drawn = [
+        batch.targets
+        for epoch in range(3)
+        for batch in training_batches(
+            made, views=1, batch_size=64, seed=0, epoch=epoch, balanced=True
+        )
+    ]
+    assert len(torch.cat(drawn)) == 3000
+    # 1,000 ± 4 standard deviations of a binomial of 3,000 thirds.
+    assert all(abs(int(n) - 1000) < 104 for n in torch.bincount(torch.cat(drawn)))
 
 
-def test_the_rate_rises_from_above_zero_and_falls_as_a_cosine() -> None:
-    factors = [warmup_then_cosine(step, steps=100, warmup=0.1) for step in range(100)]
-    assert factors[0] == pytest.approx(0.1)
-    assert factors[9] == factors[10] == 1.0
-    assert factors[55] == pytest.approx(0.5 * (1 + math.cos(math.pi / 2)))
-    assert 0 < factors[99] < 0.001
-    assert all(factors[n] > factors[n + 1] for n in range(10, 99))
-
-
-def test_more_groups_than_the_network_has_are_refused_with_their_names() -> None:
-    backbone = _classifier().backbone
-    assert cut_below(backbone, 2) == 1
-    with pytest.raises(InvalidRecipe, match="low, middle, high"):
-        cut_below(backbone, 4)
+def test_history_has_one_row_for_every_epoch_with_what_trains() -> None:
+    rows: list[Epoch] = []
+    ended = train(classifier(), stage(epochs=3), rows=rows)
+    assert rows == ended.rows
+    assert {row.trainable_parameters for row in rows} == {
+        8 * 8 * 9 + 8 + 16 * 8 * 9 + 16 + 32 + 16 * 3 + 3
+    }

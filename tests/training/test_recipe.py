@@ -1,11 +1,17 @@
 """The recipe: read, changed, resolved, refused."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from holotype.errors import InvalidRatios, InvalidRecipe, UnknownModel, UnknownRecipe
-from holotype.training.recipe import GradientStage, Recipe, recipe_names, resolve_recipe
+from holotype.models.catalog import architecture
+from holotype.training.recipe import Recipe, recipe_names, resolve_recipe
+from holotype.training.stages import GradientStage
+
+SUITS = {"scratch": "cnn_v1", "svm": "hog", "forest": "hog+lbp"}
 
 
 def _last(recipe: Recipe) -> GradientStage:
@@ -16,11 +22,60 @@ def _last(recipe: Recipe) -> GradientStage:
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_a_resolved_recipe_repeats_itself(name: str, tmp_path: Path) -> None:
-    recipe = resolve_recipe(name, seed=7)
+    recipe = resolve_recipe(name, seed=7, model=SUITS.get(name))
     file = tmp_path / "recipe.yaml"
     file.write_text(recipe.to_yaml(), encoding="utf-8")
     assert resolve_recipe(file) == recipe
-    assert "null" not in recipe.to_yaml()
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_resolved_recipe_says_every_key(name: str) -> None:
+    recipe = resolve_recipe(name, model=SUITS.get(name))
+    fields = yaml.safe_load(recipe.to_yaml())
+    assert set(fields) == set(Recipe.model_fields)
+    for stage, said in zip(recipe.stages, fields["stages"], strict=True):
+        assert set(said) == set(type(stage).model_fields)
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [(None, "finetune"), ("resnet18", "finetune"), ("cnn_v1", "scratch"), ("hog", "svm")],
+)
+def test_a_model_brings_its_recipe(model: str | None, name: str) -> None:
+    recipe = resolve_recipe(model=model)
+    assert recipe.name == name
+    assert recipe.weights == ("pretrained" if name == "finetune" else "none")
+
+
+def test_a_network_brings_its_own_head_unless_one_is_fitted_to_embeddings() -> None:
+    assert resolve_recipe(model="cnn_v1").head_spec == architecture("cnn_v1").head
+    assert resolve_recipe("progressive", model="cnn_v1", weights=__file__).head_spec.hidden == ()
+    assert resolve_recipe("two_phase").head_spec.hidden == ()
+
+
+def test_progressive_frees_one_group_more_in_every_stage() -> None:
+    stages = resolve_recipe("progressive").gradient_stages
+    assert [stage.trainable for stage in stages] == [1, 2, 3]
+    assert [stage.layer_decay for stage in stages] == [None, 0.5, 0.5]
+
+
+def test_the_rate_of_a_stage_of_the_head_alone_is_that_of_the_head(tmp_path: Path) -> None:
+    dropped = {"stages": "[{method: gradient_descent, trainable: 0, epochs: 2, batch_size: 4}]"}
+    with pytest.raises(InvalidRecipe, match="head_learning_rate' is missing"):
+        resolve_recipe("two_phase", overrides=dropped)
+    fields = yaml.safe_load(resolve_recipe("two_phase").to_yaml())
+    fields["stages"].pop()
+    (tmp_path / "head.yaml").write_text(yaml.safe_dump(fields), encoding="utf-8")
+    stage = _last(resolve_recipe(tmp_path / "head.yaml", learning_rate=0.5))
+    assert (stage.learning_rate, stage.head_learning_rate) == (None, 0.5)
+
+
+def test_stages_that_share_an_anchor_are_changed_one_by_one() -> None:
+    changed = {"stages.0.augmentation.zoom": "0.3"}
+    first, second = resolve_recipe("two_phase", overrides=changed).gradient_stages
+    assert first.augmentation is not None
+    assert second.augmentation is not None
+    assert (first.augmentation.zoom, second.augmentation.zoom) == (0.3, 0.1)
 
 
 def test_short_options_reach_the_last_stage() -> None:
@@ -33,7 +88,9 @@ def test_any_field_can_be_set_by_its_path() -> None:
         "finetune",
         overrides={"stages.1.augmentation.symmetry": "dihedral", "background": "[0, 0, 0]"},
     )
-    assert _last(recipe).augmentation.symmetry == "dihedral"
+    augmentation = _last(recipe).augmentation
+    assert augmentation is not None
+    assert augmentation.symmetry == "dihedral"
     assert recipe.background == (0, 0, 0)
 
 
@@ -58,6 +115,36 @@ def test_the_picture_size_and_statistics_are_those_of_the_network() -> None:
         ({"stages.1.learning_rate": ".nan"}, "finite"),
         ({"stages.0.strengths": "[]"}, "strengths"),
         ({"stages": "[1, 2"}, "not YAML"),
+        ({"stages.1.trainable": "-1"}, "expected a number of groups (3), of layers ('40 layers')"),
+        ({"stages.1.trainable": "ten layers"}, "'all'"),
+        ({"stages.1.momentum": "0.9"}, "momentum does nothing here: the optimiser is not sgd"),
+        ({"stages.1.step_factor": "0.5"}, "the schedule is not step"),
+        ({"stages.1.views": "1"}, "the first view is the picture itself"),
+        (
+            {
+                "stages.1.augmentation": "{symmetry: none, rotation_degrees: 0, zoom: 0, shift: 0, "
+                "brightness: 0, contrast: 0}"
+            },
+            "the augmentation changes nothing",
+        ),
+        (
+            {
+                "stages.1.mixup": "{alpha: 0.2, probability: 0.6}",
+                "stages.1.cutmix": "{alpha: 1, probability: 0.6}",
+            },
+            "sum to at most 1, got 1.2",
+        ),
+        ({"stages.1.optimiser": "adm"}, "'adamw', 'sgd' or 'adam'"),
+        ({"stages.1.method": "gradient"}, "gradient"),
+        ({"stages.0.method": "svm"}, "missing"),
+        ({"stages.1.name": "head"}, "names of their own"),
+        ({"stages.1.name": "../up"}, "a word"),
+        ({"head": "{hiden: [5]}"}, "did you mean 'hidden'"),
+        ({"head": "{hidden: [64]}"}, "logistic_regression fits a linear head"),
+        ({"head": "{dropout: 2}"}, "less than 1"),
+        ({"test_views": "many"}, "'none', 'auto', 'mirror' or 'dihedral'"),
+        ({"image_size": "16"}, "image_size 16 is refused by efficientnet_lite0"),
+        ({"model_options": "{alpha: 0.5}"}, "no option 'alpha'"),
     ],
 )
 def test_a_wrong_field_is_one_clear_line(overrides: dict[str, str], words: str) -> None:
@@ -65,6 +152,41 @@ def test_a_wrong_field_is_one_clear_line(overrides: dict[str, str], words: str) 
         resolve_recipe("finetune", overrides=overrides)
     assert words in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options", "words"),
+    [
+        ("linear", {"weights": "none"}, "trains only the head, and weights: none leaves random"),
+        ("linear", {"model": "cnn_v1"}, "Take `--recipe scratch`."),
+        ("linear", {"overrides": {"head": "{dropout: 0.5}"}}, "dropout does nothing here"),
+        ("finetune", {"model": "hog"}, "nothing to train by gradient_descent"),
+        (
+            "finetune",
+            {"model": "hog", "overrides": {"stages.1.mixup": "{alpha: 1, probability: 1}"}},
+            "learn nothing from mixed pictures",
+        ),
+        ("svm", {"model": "hog", "overrides": {"head": "{hidden: [8]}"}}, "is itself the head"),
+        ("svm", {"model": "hog", "image_size": 20}, "image_size 20"),
+        ("scratch", {"model": "cnn_v1", "overrides": {"stages.0.precision": "fp8"}}, "'fp32'"),
+    ],
+)
+def test_what_cannot_work_together_is_one_clear_line(
+    recipe: str, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InvalidRecipe) as refusal:
+        resolve_recipe(recipe, **options)
+    assert words in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_python_file_is_run_only_where_the_caller_names_it(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    own = f"{tmp_path / 'net.py'}:build"
+    file.write_text(resolve_recipe("scratch", model=own).to_yaml(), encoding="utf-8")
+    with pytest.raises(InvalidRecipe, match="name it yourself: --model"):
+        resolve_recipe(file)
+    assert resolve_recipe(file, model=own).model == own
 
 
 def test_epochs_of_a_recipe_without_epochs_are_refused() -> None:

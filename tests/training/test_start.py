@@ -11,7 +11,7 @@ from holotype.models.catalog import ARCHITECTURES
 from holotype.narration import Narrator
 from holotype.training.features import keep_features
 from holotype.training.recipe import Recipe, resolve_recipe
-from holotype.training.start import EMBEDDING, Start
+from holotype.training.start import EMBEDDING, Start, torch_session
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +28,11 @@ def test_what_torch_computes_on_a_device_is_what_onnx_runtime_computes(
     index: Index, fresh_cache: Path
 ) -> None:
     """The road of a GPU, on the only device that is here."""
-    recipe = resolve_recipe("linear", model="timm:test_resnet", weights="none", image_size=32)
+    recipe = resolve_recipe("scratch", model="timm:test_resnet", image_size=32)
     start = _start(recipe, index)
     for output in (EMBEDDING, "cut2"):
         onnx = keep_features(start.frozen_part(output, "cpu"), recipe.preprocessing, index)
-        session = start._on_device(output, "cpu")
+        session = torch_session(start.backbone, output, "cpu")
         images = np.stack(
             [recipe.preprocessing.load(index.file(path)) for path in index.table["path"]]
         )
@@ -43,7 +43,7 @@ def test_what_torch_computes_on_a_device_is_what_onnx_runtime_computes(
 
 
 def test_features_of_another_device_are_kept_apart(index: Index, fresh_cache: Path) -> None:
-    recipe = resolve_recipe("linear", model="timm:test_resnet", weights="none", image_size=32)
+    recipe = resolve_recipe("scratch", model="timm:test_resnet", image_size=32)
     start = _start(recipe, index)
     on_cpu, on_gpu = start.frozen_part(EMBEDDING, "cpu"), start.frozen_part(EMBEDDING, "cuda")
     assert on_cpu.identity != on_gpu.identity
@@ -51,9 +51,7 @@ def test_features_of_another_device_are_kept_apart(index: Index, fresh_cache: Pa
 
 def test_random_weights_are_those_of_the_seed(index: Index, fresh_cache: Path) -> None:
     def sha256(seed: int) -> str:
-        recipe = resolve_recipe(
-            "linear", model="timm:test_resnet", weights="none", image_size=32, seed=seed
-        )
+        recipe = resolve_recipe("scratch", model="timm:test_resnet", image_size=32, seed=seed)
         return _start(recipe, index).weights_sha256
 
     assert sha256(1) == sha256(1)
@@ -65,5 +63,5 @@ def test_random_weights_are_those_of_the_seed(index: Index, fresh_cache: Path) -
 def test_every_architecture_exports_and_passes_parity(
     row: object, index: Index, fresh_cache: Path
 ) -> None:
-    recipe = resolve_recipe("linear", model=row.name, weights="none", image_size=64)  # type: ignore[attr-defined]
+    recipe = resolve_recipe("scratch", model=row.name, image_size=64)  # type: ignore[attr-defined]
     assert len(_start(recipe, index).graph(EMBEDDING)) > 1_000_000

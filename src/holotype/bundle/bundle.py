@@ -5,6 +5,14 @@
       backbone.onnx        picture (N, 3, H, W) -> embedding (N, D), feature_map (N, D, h, w)
       head.onnx            embedding (N, D) -> logits (N, C)
 
+A bundle of several members has, instead of graphs, one bundle for each of them and a word on how
+they answer as one (see `members` and `combination`):
+
+    bundle/
+      manifest.json        classes, the sealed decision, the hashes of the files below it
+      combine.json         what each member weighs
+      members/0/ …         each a bundle, sealed, with its own preprocessing
+
 A bundle may come from a stranger. Every file is read once, its hash is compared, and sessions
 are opened from those very bytes; names are fixed, so that no path in a manifest is followed;
 graphs that would read other files are refused. Graphs are data to ONNX Runtime: operators of
@@ -14,36 +22,37 @@ a custom domain have no code here, and such a graph does not open.
 import hashlib
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from warnings import warn
 
+from holotype.bundle.combination import COMBINE, Combination, read_combination
+from holotype.bundle.embedding import Embeddings, embed
 from holotype.bundle.graphs import open_session
-from holotype.bundle.inference import (
-    Embeddings,
-    embed,
-    find_files,
-    predict_files,
-)
+from holotype.bundle.inference import find_files, predict_files
 from holotype.bundle.manifest import BACKBONE, HEAD, MAX_BYTES, Decision, Manifest, read_manifest
-from holotype.errors import BundleError, CorruptBundle, ExternalDataRefused, NotABundle
+from holotype.bundle.stripping import COPY_AGAIN, refuse_external_data, strip_metadata
+from holotype.bundle.views import ViewSet
+from holotype.errors import BundleError, CorruptBundle, NotABundle
 from holotype.files import write_bytes
 from holotype.predictions import Predictions
 from holotype.preprocessing import Preprocessing
-from holotype.run import Run
+from holotype.run import Run, run_path
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
     from onnxruntime import InferenceSession
 
+__all__ = ["MANIFEST", "MEMBERS", "Bundle", "load_bundle", "strip_metadata", "write_bundle"]
+
 MANIFEST = "manifest.json"
+MEMBERS = "members"
+MAX_DEPTH = 3  # a member may have members of its own, as the parent of folds does
 GRAPHS = (BACKBONE, HEAD)
 MAX_GRAPH_BYTES = 2 << 30  # protobuf, which ONNX is written in, ends there
 Shape = tuple[int | None, ...]  # of one picture; None is any size
-COPY_AGAIN = "Copy the bundle again from where it was made, or train again."
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,13 +63,17 @@ class Bundle:
         path: the directory that it was read from.
         manifest: what it says about itself.
         sha256: the hash of the manifest, and so of all its files: the bundle's identity.
-        graphs: the verified bytes of `backbone.onnx` and `head.onnx`.
+        graphs: the verified bytes of `backbone.onnx` and `head.onnx`; empty with members.
+        members: the bundles that answer as one; empty where the bundle has graphs of its own.
+        combination: how they do; None without members.
     """
 
     path: Path
     manifest: Manifest
     sha256: str
     graphs: dict[str, bytes] = field(repr=False)
+    members: tuple["Bundle", ...] = ()
+    combination: Combination | None = None
 
     @property
     def name(self) -> str:
@@ -73,7 +86,18 @@ class Bundle:
 
     @property
     def preprocessing(self) -> Preprocessing:
+        """From a picture to the backbone's input; with members, that of the first of them."""
         return self.manifest.preprocessing
+
+    @property
+    def leaves(self) -> tuple["Bundle", ...]:
+        """The bundles with graphs: itself, or all its members, and theirs."""
+        return sum((member.leaves for member in self.members), ()) if self.members else (self,)
+
+    @property
+    def views(self) -> ViewSet:
+        """The sealed set of views to average; the picture alone before a decision is sealed."""
+        return self.manifest.decision.views if self.manifest.decision else "one"
 
     @property
     def temperature(self) -> float:
@@ -124,12 +148,18 @@ class Bundle:
         """Seal the decision into the manifest on disk, once.
 
         Raises:
-            BundleError: a decision is sealed already, or the manifest changed on disk.
+            BundleError: a decision is sealed already, the manifest changed on disk, or views
+                are asked of members, which seal their own.
         """
         if self.manifest.decision is not None:
             raise BundleError(
                 f"{self.name}: the decision is sealed already; it is never fitted twice, since "
                 "test may have been read. Train again for another one."
+            )
+        if self.members and decision.views != "one":
+            raise BundleError(
+                f"{self.name}: views {decision.views!r} cannot be sealed over members; "
+                "each member has its own. Seal the decision with views 'one'."
             )
         path = self.path / MANIFEST
         if hashlib.sha256(path.read_bytes()).hexdigest() != self.sha256:
@@ -141,6 +171,8 @@ class Bundle:
 
     def _open(self, file: str, size: Shape, outputs: dict[str, Shape]) -> "InferenceSession":
         """A session whose input and outputs are what the manifest promises."""
+        if self.members:
+            raise BundleError(f"{self.name} has no {file} of its own; ask its members.")
         try:
             session = open_session(self.graphs[file])
         except CorruptBundle as error:
@@ -182,114 +214,129 @@ def write_bundle(directory: Path, *, backbone: bytes, head: bytes, manifest: Man
     if directory.exists():
         raise BundleError(f"{str(directory)!r} exists already; nothing is overwritten.")
     graphs = {BACKBONE: strip_metadata(backbone), HEAD: strip_metadata(head)}
-    files = {name: hashlib.sha256(graph).hexdigest() for name, graph in graphs.items()}
+    return write_files(directory, graphs, manifest, listed=GRAPHS)
+
+
+def write_files(
+    directory: Path, files: Mapping[str, bytes], manifest: Manifest, *, listed: Sequence[str]
+) -> Bundle:
+    """Write files and their manifest beside their place, open all, and rename them into it.
+
+    Args:
+        files: bytes by path below the directory.
+        manifest: without the hashes of files.
+        listed: the files whose hashes the manifest holds; manifests below hold the others'.
+    """
+    hashes = {name: hashlib.sha256(files[name]).hexdigest() for name in listed}
     temporary = directory.parent / f".tmp-{uuid.uuid4().hex}"
     temporary.mkdir(parents=True)
     try:
-        for name, graph in graphs.items():
-            write_bytes(temporary / name, graph)
-        write_bytes(temporary / MANIFEST, replace(manifest, files=files).to_bytes())
-        written = load_bundle(temporary)
-        _ = written.backbone, written.head  # both open and fit the manifest, or nothing is written
+        for name, content in files.items():
+            write_bytes(temporary / name, content)
+        write_bytes(temporary / MANIFEST, replace(manifest, files=hashes).to_bytes())
+        for leaf in load_bundle(temporary).leaves:
+            _ = leaf.backbone, leaf.head  # all open and fit the manifest, or nothing is written
         temporary.rename(directory)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return replace(written, path=directory)
+    return load_bundle(directory)
 
 
 def load_bundle(path: str | Path) -> Bundle:
-    """The bundle of a run directory, or a bundle directory itself; verified.
+    """The bundle of a run (or of a stage, `RUN@NAME`), or a bundle directory itself; verified.
 
     Raises:
         NotABundle: there is none.
         CorruptBundle: a file is missing, too many, elsewhere, or not what the manifest says.
         ExternalDataRefused: a graph reads tensors from other files.
     """
-    directory = Path(path)
+    directory = run_path(path)
     if not (directory / MANIFEST).exists():
-        directory = Run(Path(path)).bundle
+        directory = Run(directory).bundle
     if not (directory / MANIFEST).exists():
         raise NotABundle(
             f"{str(path)!r} holds no classifier: expected a run directory that training has "
             f"finished, or a bundle directory with {MANIFEST} in it."
         )
+    return _load(directory, depth=1)
+
+
+def _load(directory: Path, depth: int) -> Bundle:
     name = str(directory)
     content = _read(directory, MANIFEST, MAX_BYTES)
     manifest = read_manifest(content, name)
-    _check_names(directory, manifest)
-    graphs = {}
-    for file in GRAPHS:
-        graphs[file] = _read(directory, file, MAX_GRAPH_BYTES)
-        if hashlib.sha256(graphs[file]).hexdigest() != manifest.files[file]:
-            raise CorruptBundle(f"{name}: {file} is not what the manifest says. {COPY_AGAIN}")
-        refuse_external_data(graphs[file], f"{name}: {file}")
-    return Bundle(directory, manifest, hashlib.sha256(content).hexdigest(), graphs)
-
-
-def strip_metadata(graph: bytes) -> bytes:
-    """The same graph without documentation strings and metadata, which hold local paths.
-
-    Raises:
-        ExternalDataRefused: the graph reads tensors from other files.
-    """
-    refuse_external_data(graph, "the exported graph")
-    model = _parse(graph, "the exported graph")
-    for message in _walk(model):
-        for descriptor, _ in message.ListFields():
-            if descriptor.name in ("doc_string", "metadata_props"):
-                message.ClearField(descriptor.name)
-    return bytes(model.SerializeToString(deterministic=True))
-
-
-def refuse_external_data(graph: bytes, name: str) -> None:
-    """Refuse a graph that reads tensors from other files.
-
-    External data is named by the key `location`; where these bytes do not occur there is none,
-    and the graph need not be parsed, which would take longer than a prediction.
-    """
-    if b"location" not in graph:
-        return
-    for message in _walk(_parse(graph, name)):
-        if message.DESCRIPTOR.name == "TensorProto" and message.external_data:
-            raise ExternalDataRefused(
-                f"{name} reads its tensors from other files, which a bundle must not; "
-                "export it again with all its data inside."
-            )
-
-
-def _parse(graph: bytes, name: str) -> "ModelProto":
-    import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-
-    try:
-        return onnx.load_model_from_string(graph)
-    except DecodeError as error:
-        raise CorruptBundle(f"{name} is no ONNX graph. {COPY_AGAIN}") from error
-
-
-def _walk(message: Any) -> Iterator[Any]:
-    """A protobuf message and all within it: subgraphs, functions and sparse tensors too."""
-    yield message
-    for descriptor, value in message.ListFields():
-        if descriptor.type == descriptor.TYPE_MESSAGE:
-            for child in value if descriptor.is_repeated else [value]:
-                yield from _walk(child)
-
-
-def _check_names(directory: Path, manifest: Manifest) -> None:
-    """Exactly the files that a bundle has; hidden ones are never read and do not matter."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    if COMBINE in manifest.files:
+        combination, members = _load_members(directory, manifest, depth)
+        return Bundle(directory, manifest, sha256, {}, members, combination)
     if set(manifest.files) != set(GRAPHS):
         raise CorruptBundle(
             f"{directory}: the manifest lists {sorted(manifest.files)}, "
             f"expected {sorted(GRAPHS)}. {COPY_AGAIN}"
         )
+    _check_names(directory, {MANIFEST, *GRAPHS})
+    graphs = {}
+    for file in GRAPHS:
+        graphs[file] = _read_listed(directory, file, manifest, MAX_GRAPH_BYTES)
+        refuse_external_data(graphs[file], f"{name}: {file}")
+    return Bundle(directory, manifest, sha256, graphs)
+
+
+def _load_members(
+    directory: Path, manifest: Manifest, depth: int
+) -> tuple[Combination, tuple[Bundle, ...]]:
+    """The members, each verified like a bundle of its own, and against the manifest above it."""
+    if depth == MAX_DEPTH:
+        raise CorruptBundle(f"{directory}: members within members of members are not read.")
+    _check_names(directory, {MANIFEST, COMBINE, MEMBERS})
+    content = _read_listed(directory, COMBINE, manifest, MAX_BYTES)
+    try:
+        combination = read_combination(content, len(manifest.classes))
+    except (ValueError, OverflowError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+        raise CorruptBundle(
+            f"{directory}: {COMBINE} makes no sense: {reason}. {COPY_AGAIN}"
+        ) from error
+    numbers = [str(number) for number in range(combination.num_members)]
+    listed = {f"{MEMBERS}/{number}/{MANIFEST}": number for number in numbers}
+    if set(manifest.files) != {COMBINE, *listed}:
+        raise CorruptBundle(
+            f"{directory}: the manifest lists {len(manifest.files) - 1} members, "
+            f"expected {combination.num_members}. {COPY_AGAIN}"
+        )
+    for folder in (directory / MEMBERS, *(directory / MEMBERS / number for number in numbers)):
+        if folder.is_symlink() or not folder.is_dir():
+            raise CorruptBundle(f"{folder} is not a folder of its own. {COPY_AGAIN}")
+    _check_names(directory / MEMBERS, set(numbers))
+    members = tuple(_load(directory / MEMBERS / number, depth + 1) for number in numbers)
+    for (file, number), member in zip(listed.items(), members, strict=True):
+        if member.sha256 != manifest.files[file]:
+            raise CorruptBundle(f"{directory}: {file} is not what the manifest says. {COPY_AGAIN}")
+        if member.classes != manifest.classes:
+            raise CorruptBundle(
+                f"{directory}: member {number} knows the classes {', '.join(member.classes)}, "
+                f"expected {', '.join(manifest.classes)}. {COPY_AGAIN}"
+            )
+    return combination, members
+
+
+def _check_names(directory: Path, expected: set[str]) -> None:
+    """Exactly the files that a bundle has; hidden ones are never read and do not matter."""
     present = {entry.name for entry in directory.iterdir() if not entry.name.startswith(".")}
-    if missing := sorted({MANIFEST, *GRAPHS} - present):
+    if missing := sorted(expected - present):
         raise CorruptBundle(f"{directory}: {missing[0]} is missing. {COPY_AGAIN}")
-    if extra := sorted(present - {MANIFEST, *GRAPHS}):
+    if extra := sorted(present - expected):
         raise CorruptBundle(
             f"{directory}: {extra[0]!r} does not belong to a bundle; remove it if it is yours."
         )
+
+
+def _read_listed(directory: Path, file: str, manifest: Manifest, max_bytes: int) -> bytes:
+    """The bytes of a file, which are those that the manifest names."""
+    content = _read(directory, file, max_bytes)
+    if hashlib.sha256(content).hexdigest() != manifest.files[file]:
+        raise CorruptBundle(f"{directory}: {file} is not what the manifest says. {COPY_AGAIN}")
+    return content
 
 
 def _read(directory: Path, file: str, max_bytes: int) -> bytes:

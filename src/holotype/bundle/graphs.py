@@ -9,9 +9,10 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 Load = Callable[[int], NDArray[np.float32]]  # position -> model input (3, H, W), or ImageRefused
 Progress = Callable[[int], None]  # told how many pictures are done
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,22 +147,36 @@ def run_graph(
         arrays = call(session, np.stack(images), outputs)
         return Batch(good, dict(zip(outputs, arrays, strict=True)), refused)
 
-    workers = workers or available_cores()
-    ranges = (
-        range(start, min(start + batch_size, num_images))
-        for start in range(0, num_images, batch_size)
-    )
     done = 0
+    with closing(spread(run, num_images, batch_size=batch_size, workers=workers)) as batches:
+        for batch in batches:
+            yield batch
+            done += len(batch.positions) + len(batch.refused)
+            if on_progress:
+                on_progress(done)
+
+
+def spread(
+    run: Callable[[range], Result], count: int, *, batch_size: int, workers: int | None = None
+) -> Generator[Result, None, None]:
+    """`run(range(0, batch_size))`, `run(range(batch_size, …))`, … side by side, in their order.
+
+    At most 2 · workers + 1 results exist at once. An error of `run` stops the pass.
+
+    Args:
+        run: called from several threads.
+        count: where the last range ends.
+        workers: threads; one a core by default.
+    """
+    workers = workers or available_cores()
+    ranges = (range(start, min(start + batch_size, count)) for start in range(0, count, batch_size))
     with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[Batch]] = deque()
+        waiting: deque[Future[Result]] = deque()
         try:
             waiting.extend(pool.submit(run, positions) for positions in islice(ranges, 2 * workers))
             while waiting:
-                batch = waiting.popleft().result()
+                result = waiting.popleft().result()
                 waiting.extend(pool.submit(run, positions) for positions in islice(ranges, 1))
-                yield batch
-                done += len(batch.positions) + len(batch.refused)
-                if on_progress:
-                    on_progress(done)
+                yield result
         finally:
             pool.shutdown(cancel_futures=True)

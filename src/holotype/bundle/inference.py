@@ -1,4 +1,4 @@
-"""Bundle + pictures -> predictions; what the backbone says of a picture is kept.
+"""Bundle + pictures -> predictions.
 
 A picture's numbers are the same whatever the batch, the order and the number of workers, and
 whether they were kept or not.
@@ -6,157 +6,55 @@ whether they were kept or not.
 Shape suffixes: N pictures, D embedding, C classes, R rows of one call of the head.
 """
 
-import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.bundle.graphs import Progress, call, run_graph
+from holotype.bundle.combination import log_of_mean, log_softmax
+from holotype.bundle.embedding import (
+    Embeddings,
+    ImageFile,
+    Look,
+    embed,
+    embed_image,
+    space_of,
+    views_through,
+)
+from holotype.bundle.graphs import Progress, call
+from holotype.bundle.views import ViewSet
 from holotype.dataset.folders import IMAGE_EXTENSIONS
 from holotype.errors import (
     CorruptBundle,
     DatasetError,
     EmptyDataset,
     ImageRefused,
-    UnreadableFile,
     UsageError,
     did_you_mean,
 )
-from holotype.kept import Kept, key_of
+from holotype.images import Image
 from holotype.predictions import UNLABELLED, Predictions, softmax
 
 if TYPE_CHECKING:
     from holotype.bundle.bundle import Bundle
     from holotype.dataset.index import Index
 
-SHARD = 512  # pictures between two writes of what is kept: what a kill costs at most
+__all__ = [
+    "Embeddings",
+    "ImageFile",
+    "embed",
+    "find_files",
+    "logits_of",
+    "predict",
+    "predict_files",
+    "predict_image",
+    "run_head",
+]
+
 HEAD_ROWS = 64  # the head always sees this many rows: another number may round otherwise
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """A picture on disk, and the hash that it should have; "" where none is known."""
-
-    id: str
-    path: Path
-    sha256: str = ""
-
-    def read(self) -> tuple[bytes, str]:
-        """The bytes and their SHA-256.
-
-        Raises:
-            UnreadableFile: the file cannot be read, or is another than was indexed.
-        """
-        if self.path.exists() and not self.path.is_file():  # a pipe would never end
-            raise UnreadableFile(self.id, "this is a folder or a device", "name a file in it")
-        try:
-            content = self.path.read_bytes()
-        except OSError as error:
-            reason = f"it cannot be read ({error.strerror or error})"
-            raise UnreadableFile(self.id, reason, "check the path and its permissions") from error
-        sha256 = hashlib.sha256(content).hexdigest()
-        if self.sha256 not in ("", sha256):
-            reason = "it has changed since it was indexed"
-            raise UnreadableFile(self.id, reason, "index the data again")
-        return content, sha256
-
-
-@dataclass(frozen=True, eq=False)
-class Embeddings:
-    """What the backbone says of the pictures that could be used.
-
-    Attributes:
-        positions: which of the given files, ascending.
-        sha256: the hash of each file's bytes.
-        embeddings_ND: float32, one row for each of them.
-        refused: the others.
-    """
-
-    positions: list[int]
-    sha256: list[str]
-    embeddings_ND: NDArray[np.float32]
-    refused: list[ImageRefused]
-
-
-def embed(
-    bundle: "Bundle",
-    files: Sequence[ImageFile],
-    *,
-    keep: bool = True,
-    workers: int | None = None,
-    on_progress: Progress | None = None,
-) -> Embeddings:
-    """The embedding of each picture; those that are kept are neither decoded nor run.
-
-    Args:
-        bundle: whose backbone and preprocessing.
-        files: pictures; those whose hash is known are looked up among what is kept.
-        keep: read and write `$HOLOTYPE_CACHE`, a shard of 512 pictures at a time, so that a
-            pass that is killed goes on where it was.
-        workers: threads that decode and run; one a core by default.
-        on_progress: told how many of `files` are done.
-    """
-    kept = None
-    if keep:
-        space = key_of(bundle.backbone_sha256, bundle.preprocessing.digest(), "embedding")
-        kept = Kept("features", space)
-    sha256 = [file.sha256 for file in files]
-    missing = [n for n, name in enumerate(sha256) if kept is None or not name or name not in kept]
-    found: dict[str, NDArray[np.float32]] = {}
-    refused: dict[int, ImageRefused] = {}
-
-    def load(number: int) -> NDArray[np.float32]:
-        position = missing[number]
-        content, sha256[position] = files[position].read()
-        return bundle.preprocessing.load(content, name=files[position].id)
-
-    def report(done: int) -> None:
-        if on_progress:
-            on_progress(len(files) - len(missing) + done)
-
-    if missing:
-        batches = run_graph(
-            bundle.backbone,
-            len(missing),
-            load,
-            outputs=["embedding"],
-            workers=workers,
-            on_progress=report,
-        )
-        unwritten: list[str] = []
-        for batch in batches:
-            refused.update((missing[number], refusal) for number, refusal in batch.refused)
-            names = [sha256[missing[number]] for number in batch.positions]
-            found.update(zip(names, batch.outputs.get("embedding", ()), strict=True))
-            unwritten += names
-            if kept is not None and len(unwritten) >= SHARD:
-                _move(found, unwritten, kept)
-        if kept is not None and unwritten:
-            _move(found, unwritten, kept)
-    else:
-        report(0)
-
-    positions = [n for n in range(len(files)) if n not in refused]
-    names = [sha256[n] for n in positions]
-    if not names:
-        embeddings_ND = np.empty((0, bundle.manifest.embedding_size), np.float32)
-    elif kept is not None:
-        embeddings_ND = kept.stack(names)
-    else:
-        embeddings_ND = np.stack([found[name] for name in names])
-    return Embeddings(positions, names, embeddings_ND, [refused[n] for n in sorted(refused)])
-
-
-def _move(found: dict[str, NDArray[np.float32]], names: list[str], kept: Kept) -> None:
-    """Write what was found as one shard, and forget it here."""
-    unique = list(dict.fromkeys(names))
-    kept.add(unique, np.stack([found.pop(name) for name in unique]))
-    names.clear()
 
 
 def run_head(bundle: "Bundle", embeddings_ND: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -185,15 +83,43 @@ def run_head(bundle: "Bundle", embeddings_ND: NDArray[np.float32]) -> NDArray[np
     return logits_NC
 
 
+def logits_of(
+    bundle: "Bundle", embeddings: Embeddings, views: ViewSet | None = None
+) -> NDArray[np.float32]:
+    """The logits (N, C) that the temperature divides.
+
+    Those of the head, for one view and no members. Else the logarithm of a mean of
+    probabilities: over the views, each at temperature 1; over the members, each at its own.
+    """
+    if bundle.members:
+        answers = [
+            log_softmax(logits_of(member, embeddings, views), member.temperature)
+            for member in bundle.members
+        ]
+        assert bundle.combination is not None
+        weighted = bundle.combination.weights_CM is not None
+        weights_CM = bundle.combination.weights_for(len(bundle.classes)) if weighted else None
+        return log_of_mean(answers, weights_CM)
+    space, seen = space_of(bundle), views_through(bundle, views)
+    logits = [run_head(bundle, embeddings.of_look[Look(space, view)]) for view in seen]
+    return logits[0] if len(seen) == 1 else log_of_mean([log_softmax(each) for each in logits])
+
+
 def predict(
     bundle: "Bundle",
     index: "Index",
     *,
+    views: ViewSet | None = None,
     keep: bool = True,
     workers: int | None = None,
     on_progress: Progress | None = None,
 ) -> tuple[Predictions, list[ImageRefused]]:
     """What a bundle says about the labelled pictures of an index.
+
+    Args:
+        views: to average before a decision is sealed, so that one can be chosen; afterwards
+            those that are sealed, and no others.
+        keep, workers, on_progress: see `embed`.
 
     Returns:
         Predictions in the order of the index, without the pictures that were refused, and the
@@ -201,6 +127,7 @@ def predict(
 
     Raises:
         DatasetError: a label is none of the bundle's classes.
+        BundleError: these views cannot be had from this bundle.
     """
     table = index.table
     number_of = {name: number for number, name in enumerate(bundle.classes)}
@@ -215,11 +142,14 @@ def predict(
         ImageFile(path, index.file(path), sha256)
         for path, sha256 in zip(table["path"], table["sha256"], strict=True)
     ]
-    embeddings = embed(bundle, files, keep=keep, workers=workers, on_progress=on_progress)
+    embeddings = embed(
+        bundle, files, views=views, keep=keep, workers=workers, on_progress=on_progress
+    )
     rows = table.iloc[embeddings.positions]
     predictions = _predictions(
         bundle,
         embeddings,
+        logits_of(bundle, embeddings, views),
         ids=rows["path"].tolist(),
         targets_N=np.array([number_of[label] for label in rows["label"]], np.int64),
         weights_N=rows["weight"].to_numpy(np.float64),
@@ -251,6 +181,7 @@ def predict_files(
     predictions = _predictions(
         bundle,
         embeddings,
+        logits_of(bundle, embeddings),
         ids=[files[position].id for position in embeddings.positions],
         targets_N=np.full(N, UNLABELLED, np.int64),
         weights_N=np.ones(N),
@@ -258,6 +189,12 @@ def predict_files(
         folds_N=np.full(N, -1, np.int64),
     )
     return predictions, embeddings.refused
+
+
+def predict_image(bundle: "Bundle", image: Image) -> NDArray[np.float64]:
+    """The probabilities (C) of one decoded picture."""
+    logits_NC = logits_of(bundle, embed_image(bundle, image))
+    return np.asarray(softmax(logits_NC, bundle.temperature)[0])
 
 
 def find_files(paths: str | Path | Sequence[str | Path]) -> list[ImageFile]:
@@ -304,6 +241,7 @@ def _as_text(path: Path) -> str:
 def _predictions(
     bundle: "Bundle",
     embeddings: Embeddings,
+    logits_NC: NDArray[np.float32],
     *,
     ids: Sequence[str],
     targets_N: NDArray[np.int64],
@@ -311,7 +249,6 @@ def _predictions(
     groups: Sequence[str],
     folds_N: NDArray[np.int64],
 ) -> Predictions:
-    logits_NC = run_head(bundle, embeddings.embeddings_ND)
     return Predictions(
         classes=bundle.classes,
         ids=tuple(ids),

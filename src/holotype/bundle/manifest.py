@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
+from holotype.bundle.views import VIEWS, ViewSet
 from holotype.errors import CorruptBundle
 from holotype.preprocessing import Preprocessing
 
@@ -31,7 +32,7 @@ class Decision:
         temperature: logits are divided by it before the softmax.
         fitted_on: the digest of the predictions that it was fitted on.
         num_fitted: how many pictures those were.
-        views: augmented views averaged for each picture; this format knows only 1.
+        views: the set of fixed views of each picture that are averaged; see `bundle.views`.
         unknown_threshold: below this confidence the answer is "unknown"; None: never.
         conformal: quantiles for prediction sets by name; None: no sets.
     """
@@ -39,15 +40,15 @@ class Decision:
     temperature: float
     fitted_on: str
     num_fitted: int
-    views: int = 1
+    views: ViewSet = "one"
     unknown_threshold: float | None = None
     conformal: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise ValueError(f"temperature is {self.temperature}, expected a number above 0")
-        if self.views != 1:
-            raise ValueError(f"views is {self.views}, but this version averages no views")
+        if self.views not in VIEWS:
+            raise ValueError(f"views is {self.views!r}, expected one of {', '.join(VIEWS)}")
         if self.num_fitted < 1:
             raise ValueError(f"num_fitted is {self.num_fitted}, expected at least 1")
         thresholds = {"unknown_threshold": self.unknown_threshold, **(self.conformal or {})}
@@ -107,6 +108,11 @@ class Manifest:
             raise ValueError(f"feature_map_size is {self.feature_map_size}, expected at least 1")
         if self.cam != "none" and self.feature_map_size is None:
             raise ValueError(f"cam is {self.cam!r}, which needs a feature_map_size")
+        height, width = self.preprocessing.height, self.preprocessing.width
+        if self.decision and self.decision.views == "dihedral" and height != width:
+            raise ValueError(
+                f"views is 'dihedral', but a model input of {height} x {width} cannot be turned"
+            )
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: the same manifest is always the same bytes."""
@@ -163,7 +169,7 @@ _DECISION: dict[str, tuple[type, ...]] = {
     "temperature": (float, int),
     "fitted_on": (str,),
     "num_fitted": (int,),
-    "views": (int,),
+    "views": (str, int),
     "unknown_threshold": (float, int, _NULL),
     "conformal": (dict, _NULL),
 }
@@ -204,11 +210,16 @@ def _manifest(value: Any) -> Manifest:
         embedding_size=fields["embedding_size"],
         feature_map_size=None if size is None else (size[0], size[1]),
         cam=fields["cam"],
-        decision=None if decision is None else Decision(**decision),
+        decision=None if decision is None else _decision(decision),
         weights=None if weights is None else Weights(**weights),
         versions=fields["versions"],
         files=fields["files"],
     )
+
+
+def _decision(fields: dict[str, Any]) -> Decision:
+    """A checked decision; the first version of Holotype wrote the number of views, always 1."""
+    return Decision(**{**fields, "views": "one" if fields["views"] == 1 else fields["views"]})
 
 
 def _checked(value: Any, kinds: dict[str, tuple[type, ...]], where: str) -> dict[str, Any]:

@@ -25,6 +25,16 @@ VERBS = (
         "holotype audit photos --output audit",
     ),
     (
+        "augment",
+        "Draw what the network will see of some pictures, with their labels as they are mixed.",
+        "holotype augment photos --output sheet.png --set stages.1.views=8",
+    ),
+    (
+        "split",
+        "Write train, val and test folders for other tools; groups and copies stay whole.",
+        "holotype split photos --output photos-split --link",
+    ),
+    (
         "train",
         "Turn labelled pictures into a classifier, with its report.",
         "holotype train photos --output runs/photos-1 --recipe linear",
@@ -51,8 +61,13 @@ VERBS = (
     ),
     (
         "fetch",
-        "Write a sample set as class folders.",
+        "Write a sample set, or download a data set and unpack it safely.",
         "holotype fetch synthetic --classes 4 --images 400 --output shapes",
+    ),
+    (
+        "slice",
+        "Cut 3-D pictures into slices that remember their specimen.",
+        "holotype slice volumes --output slices --axes x,y,z",
     ),
     (
         "doctor",

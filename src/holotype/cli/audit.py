@@ -1,52 +1,127 @@
-"""`holotype audit`: what is broken, doubled or suspicious."""
+"""`holotype audit`: what is broken, doubled, poor or probably wrong."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from holotype.cli.options import AsJson, GroupPattern, LabelPattern
+from cyclopts import Parameter
+
+from holotype.cli.options import AsJson, Device, GroupPattern, LabelPattern, LabelPrefix
 from holotype.cli.output import show, show_json, tell, tell_next, text_table
+from holotype.errors import UsageError, did_you_mean
 from holotype.narration import to_stderr
 
 if TYPE_CHECKING:
     from holotype.dataset.findings import Findings
 
 SHOWN_CLASSES = 20  # of more, only the largest and the smallest are shown
+SHOWN_LABELS = 5
+QUALITY = "quality"  # --fail-on takes this for all that `dataset.quality` finds
 
 
 def audit(
-    data: Path,
+    data: Annotated[tuple[Path, ...], Parameter(negative=())],
     /,
     *,
     output: Path | None = None,
+    fail_on: Annotated[str | None, Parameter(show_default=False)] = None,
+    labels: Annotated[bool, Parameter(show_default=False)] = False,
+    quick: Annotated[bool, Parameter(show_default=False)] = False,
     label_pattern: LabelPattern = None,
     group_pattern: GroupPattern = None,
+    label_prefix: LabelPrefix = False,
+    device: Device = "auto",
     as_json: AsJson = False,
 ) -> int:
-    """Exit code 1 if there is a finding, 0 if the data is clean.
+    """Exit code 1 if there is a finding, 0 if the data is clean. Suspicions are no findings.
 
     Args:
-        data: A folder with one folder per class, or a CSV or Parquet table.
-        output: Write audit.json and issues.csv into this directory.
+        data: Folders with one folder per class, or CSV or Parquet tables; several are combined.
+        output: Write index.html, audit.json and issues.csv into this directory.
+        fail_on: Exit code 1 only for these, such as leak,conflict,label: unusable, duplicate,
+            near_duplicate, conflict, leak, crowd, small_class, missing_class, label, outlier,
+            neighbour, quality, warning.
+        labels: Insist on a look at the labels, which takes a pretrained network; unless said
+            otherwise they are looked at if it is there.
+        quick: Run no network: labels, outliers and neighbours are not looked at.
     """
-    from holotype.dataset.audit import audit as audit_index
-    from holotype.dataset.index import read_index
+    kinds = _kinds(fail_on)
+    if labels and quick:
+        raise UsageError("--labels and --quick exclude each other; name one of them.")
+    insists = labels or _needs_network(kinds, quick)
 
-    index = read_index(data, label_pattern=label_pattern, group_pattern=group_pattern)
-    with to_stderr().progress("auditing") as progress:
-        findings = audit_index(index, on_progress=progress)
+    from holotype.road.audited import audit as audit_data
+
+    audited = audit_data(
+        data,
+        labels=True if insists else False if quick else None,
+        label_pattern=label_pattern,
+        group_pattern=group_pattern,
+        label_prefix=label_prefix,
+        device=device,
+        narrator=to_stderr(),
+    )
+    findings = audited.findings
     if output is not None:
-        findings.write(output)
+        audited.write(output)
     if as_json:
         show_json(findings.to_json())
     else:
         show(_page(findings))
+    for sentence in findings.not_looked_at:
+        tell(sentence)
     if output is not None:
+        tell(f"With pictures: {output / 'index.html'}")
         tell(f"Every picture with a problem: {output / 'issues.csv'}")
-    elif findings.has_findings:
-        tell_next("holotype", "audit", data, "--output", "audit")
+    elif findings.summary_rows():
+        tell_next("holotype", "audit", *data, "--output", "audit")
     else:
-        tell_next("holotype", "train", data)
-    return 1 if findings.has_findings else 0
+        tell_next("holotype", "train", *data)
+    return _exit_code(findings, kinds)
+
+
+def _kinds(fail_on: str | None) -> list[str]:
+    """The kinds of findings that were named, `quality` spelled out; none where none were."""
+    if fail_on is None:
+        return []
+    from holotype.dataset.findings import KINDS
+    from holotype.dataset.quality import POOR
+
+    kinds = []
+    for word in fail_on.split(","):
+        kind = word.strip().lower().replace("-", "_")
+        if kind not in (*KINDS, QUALITY):
+            known = [QUALITY, *KINDS]
+            hint = did_you_mean(kind, known) or "."
+            raise UsageError(
+                f"--fail-on {word.strip()!r} is no kind of finding{hint} "
+                f"Expected some of {', '.join(known)}, with commas between them."
+            )
+        kinds += list(POOR) if kind == QUALITY else [kind]
+    return kinds
+
+
+def _needs_network(kinds: list[str], quick: bool) -> bool:
+    """What is to fail must be looked at: a check that passes unlooked is none."""
+    if not kinds:
+        return False
+    from holotype.dataset.findings import NEED_NETWORK
+
+    named = [kind for kind in kinds if kind in NEED_NETWORK]
+    if named and quick:
+        raise UsageError(
+            f"--fail-on {named[0]} needs a look that --quick leaves out; leave one of them out."
+        )
+    return bool(named)
+
+
+def _exit_code(findings: "Findings", kinds: list[str]) -> int:
+    if not kinds:
+        return 1 if findings.has_findings else 0
+    counts = findings.counts()
+    found = [f"{kind} {counts[kind]:,}" for kind in dict.fromkeys(kinds) if counts[kind]]
+    if found:
+        tell(f"Failed on {', '.join(found)}.")
+    return 1 if found else 0
 
 
 def _page(findings: "Findings") -> str:
@@ -58,9 +133,26 @@ def _page(findings: "Findings") -> str:
     lines.append(f"sizes (smallest, median, largest): {smallest_to_largest}")
     lines += ["", _class_table(findings.class_counts)]
     lines.append(f"the largest class is {findings.imbalance:.3g} times the smallest")
+    lines += _labels(findings)
     rows = findings.summary_rows()
     lines += ["", text_table(("found", "count", "what to do"), rows) if rows else "nothing found"]
     return "\n".join(lines)
+
+
+def _labels(findings: "Findings") -> list[str]:
+    """The estimate, and the labels that are most probably wrong."""
+    if findings.noise is None:
+        return []
+    issues = findings.label_issues
+    lines = [f"wrong labels, estimated: {findings.noise} of {findings.noise.judged:,}"]
+    if issues:
+        rows = [
+            (issue.path, issue.given, issue.suggested, f"{issue.probability_given:.1%}")
+            for issue in issues[:SHOWN_LABELS]
+        ]
+        header = ("most probably wrong", "label", "suggested", "label's probability")
+        lines += ["", text_table(header, rows)]
+    return lines
 
 
 def _class_table(counts: dict[str, int]) -> str:

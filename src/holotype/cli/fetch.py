@@ -1,8 +1,9 @@
-"""`holotype fetch`: a sample set as class folders."""
+"""`holotype fetch`: a data set as class folders."""
 
 from pathlib import Path
 
 from holotype.cli.output import show, tell_next
+from holotype.narration import to_stderr
 
 
 def fetch(
@@ -13,19 +14,32 @@ def fetch(
     classes: int | None = None,
     images: int | None = None,
     seed: int = 0,
+    sha256: str | None = None,
 ) -> int:
-    """Synthetic pictures are drawn here; the others come from installed packages.
+    """Samples are drawn here or come from installed packages; the rest is downloaded.
 
     Args:
-        name: synthetic, digits, mnist5k, elpv or elpv-blocks.
+        name: synthetic, micro-ct, digits, mnist5k, elpv or elpv-blocks; a set of the field, such
+            as minc-2500, oxford-pets or dogs-vs-cats; kaggle:OWNER/NAME or
+            kaggle-competition:NAME; the http address of a zip or tar archive; or its path.
         output: The directory to write; it must be new or empty.
         classes: How many classes, for synthetic (4).
         images: How many pictures in all, for synthetic (400).
-        seed: Another seed draws other synthetic pictures.
+        seed: Another seed draws other pictures, of synthetic and micro-ct.
+        sha256: What the archive must hash to, or it is refused.
     """
     from holotype.dataset.sources import fetch as fetch_source
 
-    fetched = fetch_source(name, output, classes=classes, images=images, seed=seed)
+    with to_stderr().progress("downloading (bytes)") as progress:
+        fetched = fetch_source(
+            name,
+            output,
+            classes=classes,
+            images=images,
+            seed=seed,
+            sha256=sha256,
+            on_progress=progress,
+        )
     show(f"pictures  {fetched}")
     tell_next("holotype", "train", fetched)
     return 0

@@ -1,39 +1,185 @@
-"""`holotype models`: the catalogue as a table."""
+"""`holotype models`: the catalogue as a table, or one network in detail."""
 
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlparse
+
+from cyclopts import Parameter
 
 from holotype.cli.options import AsJson
 from holotype.cli.output import show, show_json, tell, tell_next, text_table
 
+if TYPE_CHECKING:
+    from holotype.models.catalog import Architecture
+    from holotype.models.classifier import Backbone
 
-def models(*, as_json: AsJson = False) -> int:
+BATCH_SIZE = 32
+HEADER = (
+    "model", "family", "million parameters", "in all", "million multiply-adds", "pixels",
+    "GB to train", "cam", "licence", "weights",
+)  # fmt: skip
+LEGEND = (
+    "Of the backbone at its native size. In all: with its head for 1,000 classes. GB to train: a "
+    f"rough need, all of it trained, {BATCH_SIZE} pictures a batch. (not now): the server does not "
+    "answer, or the package is not installed. --json has the exact numbers."
+)
+
+
+def models(
+    name: Annotated[
+        str | None,
+        Parameter(help="One of them in detail; also timm:NAME, or FILE.py:FUNCTION, which is run."),
+    ] = None,
+    /,
+    *,
+    groups: Annotated[
+        bool, Parameter(help="The groups and layers of NAME: what `trainable` in a recipe counts.")
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
     """Any other timm network is written timm:NAME."""
-    from holotype.models.catalog import ARCHITECTURES, DEFAULT_MODEL
-    from holotype.models.weights import availability
+    from holotype.errors import UsageError
 
-    weights = {row.name: availability(row.name) for row in ARCHITECTURES}
+    if name is not None:
+        return _one(name, groups=groups, as_json=as_json)
+    if groups:
+        raise UsageError("--groups shows one network: `holotype models NAME --groups`.")
+    return _table(as_json=as_json)
+
+
+def _table(*, as_json: bool) -> int:
+    from holotype.models.catalog import ARCHITECTURES, DEFAULT_MODEL
+
+    rows = [_facts(row) for row in ARCHITECTURES]
+    answering: dict[str, bool] = {}
+    for row, facts in zip(ARCHITECTURES, rows, strict=True):
+        facts["weights_now"] = _can_be_had(row, facts["weights"], answering)
     if as_json:
-        rows = [asdict(row) | {"weights": weights[row.name]} for row in ARCHITECTURES]
         show_json({"default": DEFAULT_MODEL, "models": rows})
         return 0
-    header = ("model", "family", "million parameters", "pixels", "licence", "cam", "weights")
-    show(
-        text_table(
-            header,
-            [
-                (
-                    row.name,
-                    row.family,
-                    row.parameters_millions,
-                    row.image_size,
-                    row.licence,
-                    row.cam,
-                    weights[row.name],
-                )
-                for row in ARCHITECTURES
-            ],
-        )
-    )
+    show(text_table(HEADER, [_cells(row) for row in rows]))
+    tell(LEGEND)
     tell(f"{DEFAULT_MODEL} is the default; any other timm network is written timm:NAME.")
     tell_next("holotype", "train", "DATA", "--model", "MODEL")
     return 0
+
+
+def _one(name: str, *, groups: bool, as_json: bool) -> int:
+    from holotype.models.catalog import architecture
+
+    row = architecture(name)
+    network = None
+    if row.kind != "classical" and (groups or row.cost is None):
+        network = _built(name)
+        row = _measured(row, network)
+    facts = _facts(row)
+    facts["weights_now"] = _can_be_had(row, facts["weights"], {})
+    if groups:
+        facts["groups"] = list(_groups(network)) if network else []
+    if as_json:
+        show_json(facts)
+        return 0
+    width = max(map(len, facts))
+    for key, value in facts.items():
+        if key not in ("groups", "package"):
+            show(f"{key.replace('_', ' '):{width}}  {_in_words(value)}")
+    for group in facts.get("groups", ()):
+        show(f"\n{group['name']}  ({group['parameters']:,} parameters)")
+        for layer in group["layers"]:
+            show(f"  {layer['name']}  {layer['kind']}  {layer['parameters']:,}")
+    if groups and network is None:
+        tell(f"{row.name} is no network: it has neither groups nor layers.")
+    return 0
+
+
+def _built(name: str) -> "Backbone":
+    from holotype.models.build import build_backbone
+    from holotype.models.catalog import architecture
+    from holotype.models.weights import NONE, find_weights
+
+    return build_backbone(name, find_weights(name, NONE), architecture(name).image_size, seed=0)
+
+
+def _measured(row: "Architecture", network: "Backbone") -> "Architecture":
+    """The row with what it does not know of a network that is not in the catalogue."""
+    from holotype.models.measured import embedding_size, measured_cost
+
+    if row.cost is not None:
+        return row
+    size = row.image_size
+    return replace(
+        row, cost=measured_cost(network, size), embedding_size=embedding_size(network, size)
+    )
+
+
+def _facts(row: "Architecture") -> dict[str, Any]:
+    """What is known of a network, flat, for the table, the page of one, and `--json`."""
+    from holotype.models.weights import availability
+
+    facts = asdict(row)
+    facts |= facts.pop("cost") or {}
+    facts["cam"] = row.cam_with(row.head)
+    facts["recipe"] = row.recipe
+    facts["parameters_with_head"] = row.parameters_with_head()
+    if row.cost is not None:
+        facts["training_gigabytes"] = round(row.cost.training_gigabytes(BATCH_SIZE), 2)
+    facts["weights"] = availability(row.name) if row.kind != "own" else "not needed"
+    return facts
+
+
+def _can_be_had(row: "Architecture", weights: str, answering: dict[str, bool]) -> bool:
+    """Whether a run could start now; each server is asked once."""
+    from holotype.models.weights import server_is_reachable, server_of
+
+    if weights not in ("hub", "download"):
+        return not weights.startswith("pip install")
+    server = urlparse(server_of(row)).netloc
+    if server not in answering:
+        answering[server] = server_is_reachable(row)
+    return answering[server]
+
+
+def _cells(facts: dict[str, Any]) -> tuple[object, ...]:
+    return (
+        facts["name"], facts["family"],
+        facts["parameters"] / 1e6, facts["parameters_with_head"] / 1e6,
+        facts["multiply_adds_millions"], facts["image_size"], facts["training_gigabytes"],
+        facts["cam"], facts["licence"],
+        facts["weights"] if facts["weights_now"] else f"{facts['weights']} (not now)",
+    )  # fmt: skip
+
+
+def _groups(backbone: "Backbone") -> Iterator[dict[str, Any]]:
+    """From the bottom to the top, as `trainable: N` counts them from the end."""
+    from holotype.models.classifier import layers_of, number_of_parameters
+
+    layers = layers_of(backbone)
+    for name in (*backbone.group_names, "pool"):
+        own = [(layer, m) for layer, m in layers if layer == name or layer.startswith(f"{name}.")]
+        if name == "pool" and not own:
+            continue
+        yield {
+            "name": name,
+            "parameters": number_of_parameters(
+                backbone.pool if name == "pool" else backbone.groups[name]
+            ),
+            "layers": [
+                {
+                    "name": layer,
+                    "kind": type(module).__name__,
+                    "parameters": sum(p.numel() for p in module.parameters(recurse=False)),
+                }
+                for layer, module in own
+            ],
+        }
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_in_words(v)}" for key, v in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_in_words, value)) or "none"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "none" if value is None else str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

@@ -1,53 +1,86 @@
 """`holotype train`: labelled pictures become a run, its bundle and its report."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 from cyclopts import Parameter
 
-from holotype.cli.options import AsJson, Device, GroupPattern, LabelPattern
-from holotype.cli.output import show, show_json, tell, tell_next
+from holotype.cli.options import (
+    AsJson,
+    Device,
+    GroupPattern,
+    LabelPattern,
+    LabelPrefix,
+    OnLeak,
+    Settings,
+    key_values,
+)
+from holotype.cli.output import show, show_json, tell, tell_next, text_table
 from holotype.errors import UsageError
 from holotype.narration import to_stderr
+from holotype.run import next_run_path
+
+if TYPE_CHECKING:
+    from holotype.road import TrainedRun
+
+Switch = Annotated[bool, Parameter(negative="", show_default=False)]
+
+
+class Asked(TypedDict):
+    """What the command line says about the recipe."""
+
+    model: str | None
+    weights: str | None
+    seed: int | None
+    epochs: int | None
+    batch_size: int | None
+    learning_rate: float | None
+    image_size: int | None
+    ratios: tuple[float, float, float] | None
+    split_seed: int | None
+    overrides: Mapping[str, str]
 
 
 def train(
-    data: Path | None = None,
+    data: Annotated[tuple[Path, ...], Parameter(negative=(), show_default=False)] = (),
     /,
     *,
     output: Path | None = None,
     model: str | None = None,
-    recipe: str = "finetune",
+    recipe: str | None = None,
     seed: int | None = None,
     weights: str | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
     image_size: int | None = None,
-    settings: Annotated[
-        tuple[str, ...],
-        Parameter(
-            name="--set",
-            show_default=False,
-            help="KEY=VALUE: any field of the recipe, such as stages.1.epochs=3. Repeatable.",
-        ),
-    ] = (),
+    settings: Settings = (),
     ratios: tuple[float, float, float] | None = None,
     split_seed: int | None = None,
+    folds: int | None = None,
     label_pattern: LabelPattern = None,
     group_pattern: GroupPattern = None,
+    label_prefix: LabelPrefix = False,
+    on_leak: OnLeak = "keep",
+    exclude: Path | None = None,
     device: Device = "auto",
-    print_recipe: Annotated[bool, Parameter(show_default=False)] = False,
+    save_memory: Switch = False,
+    disk_budget: str | None = None,
+    deterministic: Switch = False,
+    resume: Switch = False,
+    print_recipe: Switch = False,
     as_json: AsJson = False,
 ) -> int:
     """Train, evaluate once on the test part, and write the run.
 
     Args:
-        data: A folder with one folder per class, or a CSV or Parquet table.
+        data: Folders with one folder per class, or CSV or Parquet tables; several are combined.
         output: The run directory; runs/NAME-1, -2, … unless said otherwise.
-        model: A name that `holotype models` lists, or timm:NAME.
-        recipe: linear (seconds), finetune, or a YAML file.
+        model: A name that `holotype models` lists, timm:NAME, or FILE.py:FUNCTION, which is run.
+        recipe: linear (seconds), finetune, two_phase, progressive, full, scratch, svm, forest, or a
+            YAML file; the one that suits the model unless said otherwise. FILE#NAME is one of a
+            file's variants; FILE alone trains all of them.
         seed: Of everything random in training; the split has its own.
         weights: pretrained, none, or a file.
         epochs: Of the recipe's last stage.
@@ -56,51 +89,46 @@ def train(
         image_size: Height and width that the network sees, in pixels.
         ratios: Train, validation and test parts; they sum to 1 (0.7 0.15 0.15).
         split_seed: Of the split (42).
+        folds: Cross-validate: train so many, each tested on its own fold, and ship their mean.
+        exclude: A table such as the audit's issues.csv: its pictures train nothing, and the score
+            is given with and without them.
+        save_memory: Compute activations twice instead of holding them; the result is the same.
+        disk_budget: For what is computed once and kept, such as 20G.
+        deterministic: Refuse operations whose result could differ from one time to the next.
+        resume: Go on with the run at --output, if there is one, as if nothing had happened.
         print_recipe: Print the resolved recipe as YAML, to edit, and stop.
     """
-    overrides = _key_values(settings)
+    asked = Asked(
+        model=model, weights=weights, seed=seed, epochs=epochs, batch_size=batch_size,
+        learning_rate=learning_rate, image_size=image_size, ratios=ratios, split_seed=split_seed,
+        overrides=key_values(settings),
+    )  # fmt: skip
     if print_recipe:
         from holotype.training.recipe import resolve_recipe
 
-        resolved = resolve_recipe(
-            recipe,
-            model=model,
-            weights=weights,
-            seed=seed,
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            image_size=image_size,
-            ratios=ratios,
-            split_seed=split_seed,
-            overrides=overrides,
-        )
-        show(resolved.to_yaml().rstrip())
+        show(resolve_recipe(recipe, **asked).to_yaml().rstrip())
         return 0
-    if data is None:
+    if not data:
         raise UsageError("no data was named: holotype train DATA, a folder or a table.")
+    if resume and output is None:
+        raise UsageError("--resume goes on with a run: name it, --output RUN.")
 
     from holotype import road
 
-    trained = road.train(
-        data,
-        output=output,
-        model=model,
-        recipe=recipe,
-        seed=seed,
-        weights=weights,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        image_size=image_size,
-        overrides=overrides,
-        ratios=ratios,
-        split_seed=split_seed,
-        label_pattern=label_pattern,
-        group_pattern=group_pattern,
-        device=device,
-        narrator=to_stderr(),
-    )
+    def run(recipe: str | None, output: Path | None) -> "TrainedRun":
+        return road.train(
+            data, recipe=recipe, output=output, folds=folds, label_pattern=label_pattern,
+            group_pattern=group_pattern, label_prefix=label_prefix, on_leak=on_leak,
+            exclude=exclude, device=device, save_memory=save_memory, disk_budget=disk_budget,
+            deterministic=deterministic, resume=resume, narrator=to_stderr(), **asked,
+        )  # fmt: skip
+
+    variants = road.variants_of(recipe)
+    if variants:
+        return _all_variants(
+            variants, run, output or next_run_path(Path(str(recipe)).stem), as_json
+        )
+    trained = run(recipe, output)
     if as_json:
         show_json(trained.summary())
         return 0
@@ -114,9 +142,20 @@ def train(
     return 0
 
 
-def _key_values(settings: Sequence[str]) -> dict[str, str]:
-    """`("a.b=1",)` becomes `{"a.b": "1"}`."""
-    for setting in settings:
-        if "=" not in setting:
-            raise UsageError(f"--set {setting!r} has no '='; expected KEY=VALUE, such as seed=1.")
-    return {key.strip(): value for key, value in (s.split("=", 1) for s in settings)}
+def _all_variants(
+    variants: dict[str, str],
+    run: "Callable[[str | None, Path | None], TrainedRun]",
+    output: Path,
+    as_json: bool,
+) -> int:
+    """Train one after the other; a table of what each cost and what validation says of it."""
+    from holotype import road
+
+    rows = road.train_variants(variants, run, output)
+    if as_json:
+        show_json({"runs": str(output), "variants": [row.to_json() for row in rows]})
+        return 0
+    show(text_table(road.VariantRow.HEADER, [row.cells() for row in rows]))
+    show(f"runs      {output}")
+    tell_next("holotype", "predict", output / rows[0].variant, "PICTURE")
+    return 0

@@ -1,10 +1,11 @@
-"""May I trust this data? What is broken, doubled, suspicious, imbalanced or leaking.
+"""May I trust this data? What is broken, doubled, poor, imbalanced or leaking.
 
-Every picture is decoded once and remembered as a fingerprint; the files are only read.
+Every picture is decoded once and remembered as a fingerprint; the files are only read. What needs
+a network to see (labels that are wrong, pictures that do not belong) `road.audit` adds.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -13,10 +14,9 @@ from holotype.dataset.fingerprints import Fingerprints, Progress, fingerprints
 from holotype.dataset.index import Index
 from holotype.dataset.listing import PARTS, Part
 from holotype.dataset.lookalikes import Lookalike, clusters, lookalikes_among
+from holotype.dataset.lookalikes import crowds as crowds_among
+from holotype.dataset.quality import poor_images
 from holotype.dataset.split import missing_classes, separate_counts
-
-_UNIFORM_RANGE = 12  # grey levels between the darkest and the brightest pixel
-_UNIFORM_DEVIATION = 0.5  # grey levels, of the picture at low resolution
 
 
 def audit(index: Index, *, on_progress: Progress | None = None) -> Findings:
@@ -28,10 +28,7 @@ def audit(index: Index, *, on_progress: Progress | None = None) -> Findings:
     seen = fingerprints(index, on_progress=on_progress)
     usable = index.without(set(seen.refusals))
     duplicates = _duplicates(usable)
-    lookalikes = lookalikes_among(seen, index)
-    copies = clusters(
-        [*(duplicate.paths for duplicate in duplicates), *((p.first, p.second) for p in lookalikes)]
-    )
+    lookalikes, copies, crowds = _believed(lookalikes_among(seen, index), duplicates, len(usable))
     counts = Counter(usable.table["label"])
     return Findings(
         images=len(index) + len(index.undecodable),
@@ -42,7 +39,8 @@ def audit(index: Index, *, on_progress: Progress | None = None) -> Findings:
         copies=copies,
         class_counts={name: counts[name] for name in index.classes},
         small_classes=_small_classes(usable, copies),
-        suspicious=_almost_uniform(seen),
+        crowds=crowds,
+        poor=tuple(poor_images(seen)),
         leaks=(*_leaking_copies(usable, copies), *_leaking_groups(usable)),
         missing_in_parts=_missing_in_given_parts(usable),
         warnings=dict(sorted(seen.warnings.items())),
@@ -77,6 +75,23 @@ def _duplicates(usable: Index) -> tuple[Duplicate, ...]:
     )
 
 
+def _believed(
+    pairs: Sequence[Lookalike], duplicates: Sequence[Duplicate], num_images: int
+) -> tuple[list[Lookalike], list[frozenset[str]], list[frozenset[str]]]:
+    """(pairs, clusters of copies, crowds): what is said of pairs inside a crowd is taken back.
+
+    Files with the same bytes are copies however many they are.
+    """
+    equal = [frozenset(duplicate.paths) for duplicate in duplicates]
+    joined = clusters([*equal, *((pair.first, pair.second) for pair in pairs)])
+    copies, too_large = crowds_among(joined, num_images)
+    crowds = [cluster for cluster in too_large if cluster not in set(equal)]
+    crowded = {path for crowd in crowds for path in crowd}
+    equal_too = [files for files in equal if not any(files <= cluster for cluster in copies)]
+    believed = [pair for pair in pairs if pair.first not in crowded]
+    return believed, sorted([*copies, *equal_too], key=min), crowds
+
+
 def _labels_of(usable: Index, lookalikes: Iterable[Lookalike]) -> dict[str, str]:
     named = {path for pair in lookalikes for path in (pair.first, pair.second)}
     labels = zip(usable.table["path"], usable.table["label"], strict=True)
@@ -89,19 +104,6 @@ def _small_classes(usable: Index, copies: list[frozenset[str]]) -> dict[str, int
         return {}
     separate = separate_counts(usable, together=copies)
     return {name: count for name, count in separate.items() if count < len(PARTS)}
-
-
-def _almost_uniform(seen: Fingerprints) -> dict[str, str]:
-    suspicious = {}
-    for path, record in zip(seen.paths, seen.records, strict=True):
-        darkest, brightest = int(record["darkest"]), int(record["brightest"])
-        deviation = float(record["grey"][: record["rows"], : record["columns"]].std())
-        if brightest - darkest <= _UNIFORM_RANGE or deviation < _UNIFORM_DEVIATION:
-            suspicious[path] = (
-                f"pixels from {darkest} to {brightest} of 255, "
-                f"deviation {deviation:.1f} at low resolution"
-            )
-    return suspicious
 
 
 def _leaking_copies(usable: Index, copies: list[frozenset[str]]) -> list[Leak]:

@@ -1,176 +1,262 @@
-"""Which pictures are worth a closer look: the nearest ones, seen through slightly moved windows.
+"""Which pictures are worth a closer look: the nearest ones, seen through many views.
 
-Every picture is shrunk to 12 by 12 and freed of brightness and contrast; so is what a crop of
-up to 5 % would leave of it. The products of all with all are taken in blocks, and of every
-picture only the nearest few are kept: nothing grows with the square of the data set but time.
+Every picture is shrunk to 12 by 12, freed of brightness and contrast, its extremes cut off (so
+that a line of text does not outweigh the picture), and described by its lowest 27 frequencies. A
+graph of nearest neighbours (HNSW) over whole pictures is asked for each picture as it would look
+cropped, mirrored or turned; a second graph, over inner parts, is asked for what has got a frame.
+Of every view the nearest few are taken: a crop competes with crops of the same extent then, and
+not with whole pictures, which in a series of like specimens are all more alike than a picture
+and its own crop. The work for one picture grows with the logarithm of the data set.
+
+The graphs are built by one thread in the order of the records, so that equal records in equal
+order give equal candidates, whatever the number of threads that ask.
+
 Perceptual hashes are coarser and no faster: a crop of 3 % moves a 64-bit hash by 10 to 22 bits.
 
-Shape suffixes: N pictures, B pictures of a block, D numbers of a descriptor, K nearest.
+Source: Malkov and Yashunin 2018, "Efficient and robust approximate nearest neighbor search using
+Hierarchical Navigable Small World graphs", IEEE TPAMI 42.
+
+Shape suffixes: N pictures, P pairs, R rows and K columns of pixels, S the side of a descriptor,
+D numbers of a description.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.floating[Any]]
+from holotype.dataset.thumbnails import Floats, shrinking
+
+if TYPE_CHECKING:
+    from usearch.index import Index as Graph
 
 DESCRIPTOR_SIZE = 12
-_NEAREST = 10  # a true copy ranked below 8 of 2,624 solar cells in 3 of 1,000 crops of 5 %
+_FREQUENCIES = 6  # half waves down plus across; more of them make crops less alike
+_NEAREST = 4  # per view; of 4,000 planted copies none was further than fifth in its best view
 _LEAST_SIMILAR = 0.85  # correlation; the least of a true copy was 0.889
+_PREFERENCE = 0.03  # in similarity, of views of the whole over those of inner parts
 _FLAT = 0.7  # grey levels of contrast below which there is no picture to compare
-_BLOCK = 512
-_ASPECT = 0.12  # of the logarithm of width over height; a crop of 5 % changes it by 0.05
+_EXTREME = 2.0  # deviations at which a descriptor is cut off
+_ASPECT = 0.12  # of the logarithm of width over height; a crop of 10 % on one side gives 0.105
+_CONNECTIVITY, _EFFORT = 16, 48  # of the graph
+_THREADS = 2
+_BLOCK = 1024
 
 
 @dataclass(frozen=True)
-class Window:
-    """A part of a picture: from where to where, as fractions of its height and width."""
+class View:
+    """How a picture may have been changed: a part of it, or the whole mirrored and turned.
 
-    top: float
-    bottom: float
-    left: float
-    right: float
+    Attributes:
+        top, bottom, left, right: the part, as fractions of height and width.
+        turns: quarter turns against the clock, after mirroring.
+        mirrored: left and right exchanged.
+    """
+
+    top: float = 0.0
+    bottom: float = 1.0
+    left: float = 0.0
+    right: float = 1.0
+    turns: int = 0
+    mirrored: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        return (self.top, self.bottom, self.left, self.right) == (0, 1, 0, 1)
+
+    def oriented(self, pictures_NRK: NDArray[Any]) -> NDArray[Any]:
+        """Pictures mirrored and turned; any axes may stand before rows and columns."""
+        if self.mirrored:
+            pictures_NRK = pictures_NRK[..., ::-1]
+        return np.rot90(pictures_NRK, self.turns, axes=(-2, -1))
 
 
-def _windows() -> tuple[Window, ...]:
-    """The whole picture first, then crops of 2.5 and 5 % at several places."""
-    windows = [Window(0, 1, 0, 1), Window(0.0125, 0.9875, 0.0125, 0.9875)]
-    for cut, places in ((0.025, (0, 1)), (0.05, (0, 0.5, 1))):
+def _views() -> tuple[View, ...]:
+    """The whole picture first, then its other orientations, then crops at several places."""
+    views = [View(turns=turns, mirrored=flip) for flip in (False, True) for turns in range(4)]
+    views.append(View(0.0125, 0.9875, 0.0125, 0.9875))
+    thirds = (0, 0.5, 1)
+    for cut, places in ((0.025, (0, 1)), (0.05, thirds), (0.075, thirds), (0.1, thirds)):
         for down in places:
             for across in places:
                 top, left = down * cut, across * cut
-                windows.append(Window(top, top + 1 - cut, left, left + 1 - cut))
-    return tuple(windows)
+                views.append(View(top, top + 1 - cut, left, left + 1 - cut))
+    return tuple(views)
 
 
-WINDOWS = _windows()
-_WHOLE = WINDOWS[0]
+_WHOLE = View()
+_INNER = View(0.1, 0.9, 0.1, 0.9)  # of both pictures: what is left within a frame
+VIEWS = (*_views(), _INNER)
+INNER = len(VIEWS) - 1  # a candidate with this view looks most alike within its borders
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Pairs of pictures: a window of `moving` looks like the whole of `still`."""
+    """P pairs of pictures: a view of `moving` looks like the whole of `still`."""
 
     still: NDArray[np.int64]
     moving: NDArray[np.int64]
-    window: NDArray[np.int64]  # positions in WINDOWS
-    mirrored: NDArray[np.bool_]
-    crowded: frozenset[int]  # still pictures with more similar ones than are listed
+    view: NDArray[np.int64]  # positions in VIEWS
+
+    def where(self, chosen: NDArray[Any] | slice) -> "Candidates":
+        return Candidates(self.still[chosen], self.moving[chosen], self.view[chosen])
 
 
-def candidates(records: NDArray[np.void]) -> Candidates:
-    """For every still picture the few others whose windows look most like it.
+def candidates(records: NDArray[np.void], *, nearest: int = _NEAREST) -> Candidates:
+    """For every view of every picture the few others that look most like it.
 
-    The nearest are taken among moving pictures for each still one, not the other way round: a
-    crop competes with windows of the same extent then, and not with whole pictures, which in a
-    series of like specimens are all more alike than a picture and its own crop.
+    Args:
+        records: fingerprints; their order decides between equals, so let it be a canonical one.
+        nearest: how many for each view.
     """
-    whole_ND = descriptors(records, _WHOLE)
-    aspect_N = np.log(records["width"] / np.maximum(records["height"], 1)).astype(np.float32)
-    nearest = _Nearest.none(len(records))
-    for start in range(0, len(records), _BLOCK):
-        block = np.arange(start, min(start + _BLOCK, len(records)))
-        best_NB = _best_similarity(whole_ND, records[block])
-        best_NB[np.abs(aspect_N[:, None] - aspect_N[block]) > _ASPECT] = -1
-        best_NB[block, np.arange(len(block))] = -1
-        nearest.update(best_NB, start)
-    return _one_direction(nearest, records)
+    if len(records) < 2:
+        return Candidates(*(np.empty(0, np.int64) for _ in range(3)))
+    graphs = {part: _graph(_in_blocks(records, part)) for part in (_WHOLE, _INNER)}
+    pairs = [
+        _looked_up(records, np.arange(start, min(start + _BLOCK, len(records))), graphs, nearest)
+        for start in range(0, len(records), _BLOCK)
+    ]
+    found = _one_direction(_Pairs.joined(pairs))
+    return Candidates(found.still_P, found.moving_P, found.view_P)
 
 
-def _best_similarity(whole_ND: Floats, moving: NDArray[np.void]) -> Floats:
-    """Of N still pictures and B moving ones: the similarity through the best window."""
-    best_NB = whole_ND @ descriptors(moving, _WHOLE, mirrored=True).T
-    product_NB = np.empty_like(best_NB)
-    for window in WINDOWS:
-        np.matmul(whole_ND, descriptors(moving, window).T, out=product_NB)
-        np.maximum(best_NB, product_NB, out=best_NB)
-    return best_NB
+def _in_blocks(records: NDArray[np.void], part: View) -> Floats:
+    starts = range(0, len(records), _BLOCK)
+    return np.concatenate([_described(_shrunk(records[s : s + _BLOCK], part)) for s in starts])
 
 
-@dataclass(eq=False)
-class _Nearest:
-    """The K nearest moving pictures of N still ones, among those that were seen so far."""
+def _graph(vectors_ND: Floats) -> "Graph":
+    from usearch.index import Index as Graph
 
-    similarity_NK: Floats
-    moving_NK: NDArray[np.int64]
-    similar_ones_N: NDArray[np.int64]  # how many there were, listed or not
+    graph = Graph(
+        ndim=vectors_ND.shape[1],
+        metric="ip",
+        dtype="f32",
+        connectivity=_CONNECTIVITY,
+        expansion_add=_EFFORT,
+        expansion_search=_EFFORT,
+    )
+    graph.add(np.arange(len(vectors_ND)), vectors_ND, threads=1)
+    return graph
+
+
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """P pairs with a direction: a view of `moving` looks like the whole of `still`."""
+
+    moving_P: NDArray[np.int64]
+    still_P: NDArray[np.int64]
+    view_P: NDArray[np.int64]
+    similarity_P: Floats
 
     @classmethod
-    def none(cls, count: int) -> "_Nearest":
-        shape = (count, _NEAREST)
-        return cls(
-            np.full(shape, -1, np.float32), np.zeros(shape, np.int64), np.zeros(count, np.int64)
-        )
+    def joined(cls, several: Sequence["_Pairs"]) -> "_Pairs":
+        columns = [(p.moving_P, p.still_P, p.view_P, p.similarity_P) for p in several]
+        return cls(*(np.concatenate(column) for column in zip(*columns, strict=True)))
 
-    def update(self, best_NB: Floats, start: int) -> None:
-        """Look at B more moving pictures, the first of which has the number `start`."""
-        self.similar_ones_N += (best_NB >= _LEAST_SIMILAR).sum(1)
-        count = min(_NEAREST, best_NB.shape[1])
-        new_NK = np.argpartition(best_NB, -count, axis=1)[:, -count:]
-        similarity = np.hstack([self.similarity_NK, np.take_along_axis(best_NB, new_NK, 1)])
-        moving = np.hstack([self.moving_NK, new_NK + start])
-        keep_NK = np.argpartition(similarity, -_NEAREST, axis=1)[:, -_NEAREST:]
-        self.similarity_NK = np.take_along_axis(similarity, keep_NK, 1)
-        self.moving_NK = np.take_along_axis(moving, keep_NK, 1)
+    def where(self, chosen: NDArray[Any]) -> "_Pairs":
+        columns = (self.moving_P, self.still_P, self.view_P, self.similarity_P)
+        return _Pairs(*(column[chosen] for column in columns))
 
 
-def descriptors(records: NDArray[np.void], window: Window, *, mirrored: bool = False) -> Floats:
-    """The window of each picture as a vector of length 1, without brightness and contrast."""
-    out_ND = np.empty((len(records), DESCRIPTOR_SIZE**2), np.float32)
+def _looked_up(
+    records: NDArray[np.void], block: NDArray[np.int64], graphs: dict[View, "Graph"], nearest: int
+) -> _Pairs:
+    """The nearest still pictures of some moving ones, each through its best view."""
+    whole_NSS = _shrunk(records[block], _WHOLE)
+    found = []
+    for number, view in enumerate(VIEWS):
+        seen_NSS = whole_NSS if view.is_whole else _shrunk(records[block], view)
+        vectors_ND = _described(view.oriented(seen_NSS))
+        graph = graphs[_INNER if number == INNER else _WHOLE]
+        matches = graph.search(vectors_ND, min(nearest + 1, len(graph)), threads=_THREADS)
+        still = np.asarray(matches.keys).astype(np.int64).reshape(len(block), -1)
+        similarity = 1 - np.asarray(matches.distances).reshape(still.shape)
+        if number == INNER:  # a crop of either picture is the better explanation
+            similarity = similarity - _PREFERENCE
+        moving = np.broadcast_to(block[:, None], still.shape)
+        numbers = np.full(still.shape, number)
+        pairs = _Pairs(moving.ravel(), still.ravel(), numbers.ravel(), similarity.ravel())
+        found.append(pairs.where(_are_possible(pairs, records)))
+    return _one_direction(_Pairs.joined(found))
+
+
+def _are_possible(pairs: _Pairs, records: NDArray[np.void]) -> NDArray[np.bool_]:
+    aspect_N = np.log(records["width"] / np.maximum(records["height"], 1)).astype(np.float32)
+    sign_V = np.array([-1 if view.turns % 2 else 1 for view in VIEWS])
+    apart_P = sign_V[pairs.view_P] * aspect_N[pairs.moving_P] - aspect_N[pairs.still_P]
+    is_other_P = pairs.moving_P != pairs.still_P
+    is_similar_P = pairs.similarity_P >= _LEAST_SIMILAR
+    return np.asarray(is_other_P & is_similar_P & (np.abs(apart_P) <= _ASPECT))
+
+
+def _one_direction(pairs: _Pairs) -> _Pairs:
+    """Every two pictures once, in the direction and through the view that look best."""
+    low, high = (f(pairs.still_P, pairs.moving_P) for f in (np.minimum, np.maximum))
+    order = np.lexsort((pairs.view_P, pairs.moving_P, -pairs.similarity_P, high, low))
+    is_first = np.ones(len(order), bool)
+    is_first[1:] = (np.diff(low[order]) != 0) | (np.diff(high[order]) != 0)
+    return pairs.where(order[is_first])
+
+
+def _shrunk(records: NDArray[np.void], view: View) -> Floats:
+    """The part of each picture that a view shows (N, S, S), not yet turned, extremes cut off."""
+    out_NSS = np.empty((len(records), DESCRIPTOR_SIZE, DESCRIPTOR_SIZE), np.float32)
     sizes = np.stack([records["rows"], records["columns"]], 1).astype(np.int64)
     for rows, columns in np.unique(sizes, axis=0):
         some = np.flatnonzero((sizes == (rows, columns)).all(1))
-        grey = records["grey"][some, :rows, :columns].astype(np.float32)
-        if mirrored:
-            grey = grey[:, :, ::-1]
-        down = shrinking(int(rows), DESCRIPTOR_SIZE, window.top, window.bottom)
-        across = shrinking(int(columns), DESCRIPTOR_SIZE, window.left, window.right)
-        small_ND = (down @ grey @ across.T).reshape(len(some), -1)
-        small_ND = small_ND - small_ND.mean(1, keepdims=True)
-        length_N1 = np.sqrt((small_ND**2).sum(1, keepdims=True))
-        has_contrast = length_N1 > _FLAT * DESCRIPTOR_SIZE
-        out_ND[some] = np.where(has_contrast, small_ND / np.maximum(length_N1, 1e-6), 0)
-    return out_ND
+        grey_NRK = records["grey"][some, :rows, :columns].astype(np.float32)
+        down = shrinking(int(rows), DESCRIPTOR_SIZE, view.top, view.bottom)
+        across = shrinking(int(columns), DESCRIPTOR_SIZE, view.left, view.right)
+        out_NSS[some] = down @ grey_NRK @ across.T
+    out_NSS -= out_NSS.mean((1, 2), keepdims=True)
+    for _ in range(2):  # the first time the extremes themselves widen the deviation
+        most = _EXTREME * out_NSS.std((1, 2), keepdims=True)
+        out_NSS = np.clip(out_NSS, -most, most)
+        out_NSS -= out_NSS.mean((1, 2), keepdims=True)
+    return out_NSS
 
 
-def shrinking(length: int, new_length: int, start: float = 0, stop: float = 1) -> Floats:
-    """A matrix (new_length, length) that shrinks a window of a line with a triangle filter."""
-    places = (start + (np.arange(new_length) + 0.5) / new_length * (stop - start)) * length - 0.5
-    places = np.clip(places, 0, length - 1)  # what lies outside looks like the border
-    width = max(1.0, (stop - start) * length / new_length)
-    weights = np.maximum(0, 1 - np.abs(np.arange(length) - places[:, None]) / width)
-    return np.asarray(weights / weights.sum(1, keepdims=True), dtype=np.float32)
+def _described(pictures_NSS: Floats) -> Floats:
+    """The low frequencies of each picture as a vector of length 1; of flat ones, of length 0."""
+    flat_NM = pictures_NSS.reshape(len(pictures_NSS), -1)
+    vectors_ND = flat_NM @ _low_frequencies()
+    length_N1 = np.linalg.norm(vectors_ND, axis=1, keepdims=True)
+    has_contrast = length_N1 > _FLAT * DESCRIPTOR_SIZE
+    return np.where(has_contrast, vectors_ND / np.maximum(length_N1, 1e-6), 0).astype(np.float32)
 
 
-def _one_direction(nearest: _Nearest, records: NDArray[np.void]) -> Candidates:
-    """Similar pairs; of the two directions of a pair the one that looks better."""
-    still, place = np.nonzero(nearest.similarity_NK >= _LEAST_SIMILAR)
-    moving = nearest.moving_NK[still, place]
-    similarity = nearest.similarity_NK[still, place]
-    low, high = np.minimum(still, moving), np.maximum(still, moving)
-    order = np.lexsort((moving, -similarity, high, low))
-    is_first = np.ones(len(order), bool)
-    is_first[1:] = (np.diff(low[order]) != 0) | (np.diff(high[order]) != 0)
-    still, moving = still[order[is_first]], moving[order[is_first]]
-    window, mirrored = _best_windows(records, still, moving)
-    crowded = np.flatnonzero(nearest.similar_ones_N > _NEAREST)
-    return Candidates(still, moving, window, mirrored, frozenset(crowded.tolist()))
+@cache
+def _low_frequencies() -> Floats:
+    """The cosines (S * S, D) of a DCT-II of low order, without the constant; orthonormal."""
+    places = (np.arange(DESCRIPTOR_SIZE) + 0.5) * np.pi / DESCRIPTOR_SIZE
+    waves = np.cos(np.arange(_FREQUENCIES + 1)[:, None] * places)
+    waves /= np.linalg.norm(waves, axis=1, keepdims=True)
+    orders = [
+        (down, across)
+        for down in range(_FREQUENCIES + 1)
+        for across in range(_FREQUENCIES + 1 - down)
+        if down + across
+    ]
+    basis = [np.outer(waves[down], waves[across]).ravel() for down, across in orders]
+    return np.stack(basis, 1).astype(np.float32)
 
 
-def _best_windows(
-    records: NDArray[np.void], still: NDArray[np.int64], moving: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Through which window each pair looks best, and whether it looks better mirrored."""
-    whole_ND = descriptors(records, _WHOLE)
-    best = np.full(len(still), -np.inf, np.float32)
-    window = np.zeros(len(still), np.int64)
-    mirrored = np.zeros(len(still), bool)
-    looks = [(number, False) for number in range(len(WINDOWS))] + [(0, True)]
-    for number, is_mirrored in looks:
-        seen_ND = descriptors(records, WINDOWS[number], mirrored=is_mirrored)
-        similarity = np.einsum("nd,nd->n", whole_ND[still], seen_ND[moving])
-        better = similarity > best
-        best[better], window[better], mirrored[better] = similarity[better], number, is_mirrored
-    return window, mirrored
+def oriented(moving_NRK: Floats, found: Candidates) -> Floats:
+    """The moving picture of each pair, mirrored and turned as its view says."""
+    turned_NRK = moving_NRK.copy()
+    for number in np.unique(found.view):
+        if VIEWS[number].turns or VIEWS[number].mirrored:
+            some = found.view == number
+            turned_NRK[some] = VIEWS[number].oriented(moving_NRK[some])
+    return turned_NRK
+
+
+def first_windows(found: Candidates) -> Floats:
+    """Windows (N, 4) as the views say: start and extent down, start and extent across."""
+    starts = np.array([[v.top, v.bottom - v.top, v.left, v.right - v.left] for v in VIEWS])
+    starts[INNER] = (0, 1, 0, 1)  # both pictures are looked at without their borders
+    return starts[found.view].astype(np.float32)

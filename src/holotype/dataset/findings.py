@@ -1,14 +1,51 @@
 """What an audit found, as values: for a table on the terminal, a CSV and a JSON file."""
 
-import csv
-import io
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from holotype.dataset.labels import LabelIssue, NoiseRate
 from holotype.dataset.listing import Part
 from holotype.dataset.lookalikes import Lookalike
-from holotype.files import write_json, write_text
+from holotype.dataset.outliers import Neighbours, Outlier
+from holotype.dataset.quality import POOR, PoorImage
+from holotype.files import write_json
+
+if TYPE_CHECKING:
+    from holotype.dataset.issues import Issue
+
+# kind as `--fail-on` names it, what it is called in a table, what it means or what to do
+_ROWS = (
+    ("unusable", "unusable pictures", "left out of training; see the reasons"),
+    ("duplicate", "equal files, one label", "redundant; a split keeps them on one side"),
+    ("near_duplicate", "near-duplicate pairs, one label", "a split keeps them on one side"),
+    ("conflict", "copies under different labels", "at least one label of each is wrong"),
+    ("leak", "leaks across the given split", "test scores would be too good"),
+    ("crowd", "crowds of near copies", "too many to be believed, and not grouped: look at them"),
+    (
+        "small_class",
+        "classes too small to split",
+        "fewer than 3 separate pictures: validation or test will lack them",
+    ),
+    (
+        "missing_class",
+        "classes missing in a given part",
+        "what is missing in train is never learnt, what is missing in test never measured",
+    ),
+    ("label", "labels probably wrong", "look at each; correct them or train with --exclude"),
+    ("outlier", "outliers", "like no other picture: do they belong here?"),
+    ("neighbour", "alike across labels or parts", "a hint, not grouped"),
+    ("almost_uniform", "almost uniform pictures", "are they pictures at all?"),
+    ("dark", "dark pictures", "far darker than is usual here"),
+    ("bright", "bright pictures", "far brighter than is usual here"),
+    ("blurred", "blurred pictures", "far less sharp than is usual here"),
+    ("low_information", "pictures with little detail", "far less than is usual here"),
+    ("odd_aspect", "pictures of an odd shape", "far longer than is usual here"),
+    ("warning", "warnings", "something of the picture was left out"),
+)
+KINDS = tuple(kind for kind, _, _ in _ROWS)
+NEED_NETWORK = frozenset(["label", "outlier", "neighbour"])  # the kinds that a network sees
 
 
 @dataclass(frozen=True)
@@ -53,16 +90,6 @@ class Leak:
 
 
 @dataclass(frozen=True)
-class Issue:
-    """One row of issues.csv: a picture and all that is wrong with it."""
-
-    path: str
-    problem: str
-    evidence: str
-    suggestion: str
-
-
-@dataclass(frozen=True)
 class Findings:
     """All that an audit found; nothing of the user's was touched.
 
@@ -77,7 +104,9 @@ class Findings:
         class_counts: usable pictures of every class.
         small_classes: classes that cannot reach every part of a split, with how many separate
             pictures they have: groups and copies count once.
-        suspicious: pictures that are almost uniform, with the reason.
+        crowds: clusters of near copies too large to be believed; see `lookalikes.crowds`. They are
+            in neither `lookalikes` nor `copies`.
+        poor: pictures that are uniform, dark, bright, blurred, without detail or oddly long.
         leaks: copies and groups on different sides of a split that came with the data.
         missing_in_parts: classes of which a part that came with the data has no picture.
         warnings: what was left out of a picture, such as frames of an animation.
@@ -85,6 +114,11 @@ class Findings:
         sizes: smallest, median and largest (width, height) by area.
         modes: how many pictures are stored in each mode.
         formats: how many pictures are of each file format.
+        label_issues: labels that are probably wrong, the most probable first.
+        noise: the estimated share of wrong labels; None where labels were not looked at.
+        outliers: pictures that are like no other, the strangest first.
+        neighbours: pictures that look alike across labels or parts; a hint, never grouped.
+        not_looked_at: what was left undone and why, in sentences.
     """
 
     images: int
@@ -95,7 +129,8 @@ class Findings:
     copies: list[frozenset[str]] = field(default_factory=list)
     class_counts: dict[str, int] = field(default_factory=dict)
     small_classes: dict[str, int] = field(default_factory=dict)
-    suspicious: dict[str, str] = field(default_factory=dict)
+    crowds: list[frozenset[str]] = field(default_factory=list)
+    poor: tuple[PoorImage, ...] = ()
     leaks: tuple[Leak, ...] = ()
     missing_in_parts: dict[Part, list[str]] = field(default_factory=dict)
     warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -103,6 +138,11 @@ class Findings:
     sizes: tuple[tuple[int, int], ...] = ()
     modes: dict[str, int] = field(default_factory=dict)
     formats: dict[str, int] = field(default_factory=dict)
+    label_issues: tuple[LabelIssue, ...] = ()
+    noise: NoiseRate | None = None
+    outliers: tuple[Outlier, ...] = ()
+    neighbours: tuple[Neighbours, ...] = ()
+    not_looked_at: tuple[str, ...] = ()
 
     @property
     def broken(self) -> set[str]:
@@ -134,7 +174,7 @@ class Findings:
 
     @property
     def has_findings(self) -> bool:
-        """Whether anything deserves action; statistics and warnings alone do not."""
+        """Whether anything deserves action; suspicions, statistics and warnings alone do not."""
         return bool(
             self.refusals
             or self.duplicates
@@ -144,93 +184,32 @@ class Findings:
             or self.missing_in_parts.get("train")
         )
 
-    def issues(self) -> list[Issue]:
-        """One row per picture that has a problem, sorted by path; several problems are joined."""
-        notes: dict[str, list[tuple[str, str, str]]] = {}
-        for path, *note in self._notes():
-            notes.setdefault(path, []).append((note[0], note[1], note[2]))
-        rows = []
-        for path in sorted(notes):
-            problems, evidence, suggestions = zip(*notes[path], strict=True)
-            columns = [_joined(problems), _joined(evidence), _joined(suggestions)]
-            rows.append(Issue(path, *columns))
-        return rows
-
-    def _notes(self) -> list[tuple[str, str, str, str]]:
-        """(path, problem, evidence, suggestion), in order of weight."""
-        notes = [(r.path, r.problem, r.reason, r.advice) for r in self.refusals]
-        for duplicate in self.duplicates:
-            notes += _notes_on_duplicate(duplicate)
-        for pair in self.lookalikes:
-            notes += self._notes_on_lookalike(pair)
-        for leak in self.leaks:
-            what = "copies of one picture" if leak.kind == "copies" else f"group {leak.name!r}"
-            parts = ", ".join(leak.parts)
-            for path in leak.paths:
-                others = ", ".join(repr(other) for other in leak.paths if other != path)
-                notes.append(
-                    (path, "leak", f"{what} in {parts}: see {others}", "move all into one part")
-                )
-        for path, reason in self.suspicious.items():
-            notes.append((path, "almost_uniform", reason, "check that this is a picture at all"))
-        for path, warnings in self.warnings.items():
-            notes += [
-                (path, "warning", warning, "check that this is meant") for warning in warnings
-            ]
-        return notes
-
-    def _notes_on_lookalike(self, pair: Lookalike) -> list[tuple[str, str, str, str]]:
-        first, second = self.labels[pair.first], self.labels[pair.second]
-        evidence = f"{pair.kind} copy of {pair.first!r}: {pair.evidence}"
-        if first == second:
-            return [(pair.second, "near_duplicate", evidence, "keep one of the two")]
-        advice = "find out which label is right, and keep one of the two"
-        other = f"{pair.kind} copy {pair.second!r} is labelled {second!r}, this one {first!r}"
-        evidence = f"{evidence}; that is labelled {first!r}, this one {second!r}"
-        return [
-            (pair.first, "label_conflict", other, advice),
-            (pair.second, "label_conflict", evidence, advice),
-        ]
+    def counts(self) -> dict[str, int]:
+        """How many of each kind were found, by the names that `--fail-on` takes; 0 included."""
+        poor = Counter(image.problem for image in self.poor)
+        return {
+            "unusable": len(self.refusals),
+            "duplicate": sum(len(d.paths) - 1 for d in self.redundant),
+            "near_duplicate": len(self.lookalikes) - len(self.lookalike_conflicts),
+            "conflict": sum(len(d.paths) for d in self.conflicts) + len(self.lookalike_conflicts),
+            "leak": len(self.leaks),
+            "crowd": len(self.crowds),
+            "small_class": len(self.small_classes),
+            "missing_class": sum(map(len, self.missing_in_parts.values())),
+            "label": len(self.label_issues),
+            "outlier": len(self.outliers),
+            "neighbour": len(self.neighbours),
+            **{problem: poor[problem] for problem in POOR},
+            "warning": len(self.warnings),
+        }
 
     def summary_rows(self) -> list[tuple[str, int, str]]:
         """(what, how many, what it means or what to do) for a table; only what was found."""
-        rows = [
-            ("unusable pictures", len(self.refusals), "left out of training; see the reasons"),
-            (
-                "equal files, one label",
-                sum(len(d.paths) - 1 for d in self.redundant),
-                "redundant; a split keeps them on one side",
-            ),
-            (
-                "equal files, different labels",
-                sum(len(d.paths) for d in self.conflicts),
-                "at least one label of each is wrong: correct them",
-            ),
-            (
-                "near-duplicate pairs, one label",
-                len(self.lookalikes) - len(self.lookalike_conflicts),
-                "verified copies; a split keeps them on one side",
-            ),
-            (
-                "near-duplicate pairs, different labels",
-                len(self.lookalike_conflicts),
-                "verified copies: find out which label is right",
-            ),
-            ("leaks across the given split", len(self.leaks), "test scores would be too good"),
-            (
-                "classes too small to split",
-                len(self.small_classes),
-                "fewer than 3 separate pictures: validation or test will lack them",
-            ),
-            (
-                "classes missing in a given part",
-                sum(map(len, self.missing_in_parts.values())),
-                "what is missing in train is never learnt, what is missing in test never measured",
-            ),
-            ("almost uniform pictures", len(self.suspicious), "look at them"),
-            ("warnings", len(self.warnings), "something of the picture was left out"),
-            ("ignored files", len(self.ignored), "not pictures, or outside every class folder"),
-        ]
+        counts = self.counts()
+        rows = [(what, counts[kind], advice) for kind, what, advice in _ROWS]
+        rows.append(
+            ("ignored files", len(self.ignored), "not pictures, or outside every class folder")
+        )
         return [row for row in rows if row[1]]
 
     def to_json(self) -> dict[str, Any]:
@@ -251,9 +230,17 @@ class Findings:
                 for pair in self.lookalikes
             ],
             "copies": [sorted(cluster) for cluster in self.copies],
+            "crowds": [sorted(cluster) for cluster in self.crowds],
             "leaks": [vars(leak) for leak in self.leaks],
             "missing_in_parts": self.missing_in_parts,
-            "almost_uniform": self.suspicious,
+            "quality": [
+                {"path": i.path, "problem": i.problem, "evidence": i.evidence} for i in self.poor
+            ],
+            "label_issues": [vars(issue) for issue in self.label_issues],
+            "noise_rate": vars(self.noise) if self.noise else None,
+            "outliers": [vars(outlier) for outlier in self.outliers],
+            "neighbours": [vars(pair) for pair in self.neighbours],
+            "not_looked_at": self.not_looked_at,
             "warnings": self.warnings,
             "ignored": self.ignored,
             "sizes": self.sizes,
@@ -261,44 +248,15 @@ class Findings:
             "formats": self.formats,
         }
 
+    def issues(self) -> list["Issue"]:
+        """One row per picture that has a problem; see `issues_of`."""
+        from holotype.dataset.issues import issues_of  # which reads findings
+
+        return issues_of(self)
+
     def write(self, directory: Path) -> None:
         """`audit.json` and `issues.csv` into a directory."""
+        from holotype.dataset.issues import write_issues
+
         write_json(directory / "audit.json", self.to_json())
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)  # names may hold \r
-        writer.writerow(["path", "problem", "evidence", "suggestion"])
-        writer.writerows(
-            (issue.path, issue.problem, issue.evidence, issue.suggestion) for issue in self.issues()
-        )
-        write_text(directory / "issues.csv", text.getvalue())
-
-
-def _notes_on_duplicate(duplicate: Duplicate) -> list[tuple[str, str, str, str]]:
-    original, label = duplicate.paths[0], duplicate.labels[0]
-    if not duplicate.is_conflict:
-        return [
-            (copy, "exact_duplicate", f"the same bytes as {original!r}", "keep one of them")
-            for copy in duplicate.paths[1:]
-        ]
-    labelled = ", ".join(
-        f"{path!r} as {name!r}"
-        for path, name in zip(duplicate.paths, duplicate.labels, strict=True)
-    )
-    advice = "find out which label is right, and keep one of them"
-    first = (original, "label_conflict", f"the same bytes are labelled {labelled}", advice)
-    return [
-        first,
-        *(
-            (
-                copy,
-                "label_conflict",
-                f"the same bytes as {original!r}, labelled {label!r}; all: {labelled}",
-                advice,
-            )
-            for copy in duplicate.paths[1:]
-        ),
-    ]
-
-
-def _joined(words: tuple[str, ...]) -> str:
-    return "; ".join(dict.fromkeys(words))
+        write_issues(self.issues(), directory / "issues.csv")

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from holotype.dataset.folders import compiled, list_folder
-from holotype.dataset.listing import Listed, Listing, Part
+from holotype.dataset.combined import combined
+from holotype.dataset.folders import list_folder
+from holotype.dataset.groups import group_column, grouped
+from holotype.dataset.listing import Listing, Part
 from holotype.dataset.tables import list_table
 from holotype.errors import DatasetError, ImageRefused, InvalidPattern, InvalidTable, SingleClass
 from holotype.files import replacing, sha256_of
@@ -85,7 +87,11 @@ class Index:
 
 
 def read_index(
-    data: str | Path, *, label_pattern: str | None = None, group_pattern: str | None = None
+    data: str | Path | Sequence[str | Path],
+    *,
+    label_pattern: str | None = None,
+    group_pattern: str | None = None,
+    label_prefix: bool = False,
 ) -> Index:
     """Every picture of a folder or a table, with its label, its hash and its size.
 
@@ -93,17 +99,37 @@ def read_index(
         data: a folder of class folders; a folder of train, val and test folders with class
             folders in them; a flat folder, with `label_pattern`; or a CSV, TSV or Parquet
             table with the columns path and label, and if you like group, split and weight.
+            Or several of these: paths are then relative to the folder that all share, and
+            equal labels are one class.
         label_pattern: a regular expression with a group `label`, searched in the file name,
             such as `(?P<label>[a-z]+)\\.\\d+`.
-        group_pattern: a regular expression with a group `group` (or any group: the first),
-            searched in the path relative to the root. Pictures of one group stay on one side
-            of a split.
+        group_pattern: where the group is read from: a regular expression with a group `group`
+            (or any group: the first), searched in the path relative to the source; or
+            `parent-folder`; or, for tables, `column:NAME`. Pictures of one group stay on one
+            side of a split.
+        label_prefix: put the name of the source before each label.
 
     Raises:
         EmptyDataset, SplitClassesDiffer, InvalidTable, InvalidPattern, DatasetError.
     """
-    data = Path(data)
+    sources = [Path(data)] if isinstance(data, str | Path) else [Path(one) for one in data]
+    if not sources:
+        raise DatasetError("no data was named; expected a folder of pictures or a table.")
+    listings = [_listed(source, label_pattern, group_pattern) for source in sources]
+    if len(sources) == 1 and not label_prefix:
+        return _index_of(listings[0])
+    return _index_of(combined(sources, listings, label_prefix=label_prefix))
+
+
+def _listed(data: Path, label_pattern: str | None, group_pattern: str | None) -> Listing:
+    """What one folder or table says about its pictures."""
+    column = group_column(group_pattern)
     if data.is_dir():
+        if column is not None:
+            raise InvalidPattern(
+                f"--group-pattern {group_pattern!r} names a column, but {str(data)!r} is a folder; "
+                "expected a table, or a regular expression, or parent-folder."
+            )
         listing = list_folder(data, label_pattern=label_pattern)
     elif not data.exists():
         raise DatasetError(
@@ -113,18 +139,19 @@ def read_index(
     elif data.suffix.lower() not in TABLE_EXTENSIONS:
         raise DatasetError(
             f"{str(data)!r} is neither a folder nor a table; expected a folder of pictures or "
-            f"a file ending in {', '.join(sorted(TABLE_EXTENSIONS))}. Unpack archives first."
+            f"a file ending in {', '.join(sorted(TABLE_EXTENSIONS))}. Unpack archives first: "
+            "holotype fetch ARCHIVE --output FOLDER."
         )
     elif label_pattern is not None:
         raise InvalidPattern(
             f"--label-pattern was given, but {str(data)!r} has a column with labels; "
             "leave the pattern out, or name the folder instead of the table."
         )
+    elif column is not None:
+        return list_table(data, group_column=column)
     else:
         listing = list_table(data)
-    if group_pattern is not None:
-        listing = _grouped(listing, group_pattern)
-    return _index_of(listing)
+    return listing if group_pattern is None else grouped(listing, group_pattern)
 
 
 def read_index_file(path: str | Path) -> Index:
@@ -165,29 +192,6 @@ def require_classes(index: Index) -> None:
         f"{str(index.root)!r} holds one class only, {label!r}; "
         f"expected at least two class folders with pictures in them.{hint}"
     )
-
-
-def _grouped(listing: Listing, pattern: str) -> Listing:
-    expression, group = compiled(pattern, "group", "--group-pattern")
-    if any(image.group for image in listing.images):
-        raise InvalidPattern(
-            "--group-pattern was given, but the table has a column with groups; leave one out."
-        )
-    images: list[Listed] = []
-    unmatched: list[str] = []
-    for image in listing.images:
-        match = expression.search(image.path)
-        if match:  # a group that took no part in the match leaves the picture without a group
-            images.append(replace(image, group=match[group] or ""))
-        else:
-            unmatched.append(image.path)
-    if unmatched:
-        raise InvalidPattern(
-            f"--group-pattern {pattern!r} matches {len(images)} of {len(listing.images)} paths; "
-            f"the first that it does not match is {min(unmatched)!r}. Expected every path to "
-            "match; make the group optional, (?P<group>…)?, if some pictures have none."
-        )
-    return replace(listing, images=images)
 
 
 def _index_of(listing: Listing) -> Index:

@@ -9,17 +9,19 @@ picture the place u of the still one lies.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.floating[Any]]
+from holotype.dataset.thumbnails import Floats
 
-_MAX_EXTENT = 1.10  # a crop of 9 % off either picture
+_MAX_EXTENT = 1.13  # a crop of 11 % off either picture
 _MAX_SHIFT = 0.08
 _RIDGE = 1e-7  # only so that a picture without any slope can be solved for
-_CLIPPED = 8.0  # levels from black or white within which a pixel may have been cut off
+_BLACK, _WHITE = 8.0, 231.0  # beyond these levels a pixel may have been cut off
+_DOUBTFUL = 3.0  # medians of the remainder at which a pixel counts for a quarter
+_LEAST_DOUBT = 0.5  # grey levels; a median of nothing says nothing
+_SAMPLED = 7  # every seventh pixel is enough for a median, and is in another column each row
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,7 @@ class Registered:
             a pixel are multiplied with.
         shared_NRK: 1 where both pictures have something to say.
         contrast_N: standard deviation of the still picture.
+        still_NRK: the still picture, its mean taken off.
     """
 
     window_N4: Floats
@@ -44,6 +47,7 @@ class Registered:
     slope_NRK: Floats
     shared_NRK: Floats
     contrast_N: Floats
+    still_NRK: Floats
 
     @property
     def remainder_N(self) -> Floats:
@@ -53,29 +57,47 @@ class Registered:
 
 
 def register(
-    still_NRK: Floats, moving_NRK: Floats, window_N4: Floats, *, steps: int, margin: float = 0.0
+    still_NRK: Floats,
+    moving_NRK: Floats,
+    window_N4: Floats,
+    *,
+    steps: int,
+    margin: float = 0.0,
+    robust: bool = False,
 ) -> Registered:
     """Gauss-Newton on shift, scale, gain, offset and blur together.
 
     Args:
         window_N4: where to begin.
         steps: how often the window is improved; with 0 it stays as it is.
+        margin: what is not looked at along every border, as a fraction of the side.
+        robust: whether places that differ much count for little, so that what was drawn over
+            a small part of one picture does not disturb the fit of the rest.
     """
     middle_N11 = still_NRK.mean((1, 2), keepdims=True)
     still_NRK, moving_NRK = still_NRK - middle_N11, moving_NRK - middle_N11
     values_NM = still_NRK.reshape(len(still_NRK), -1)
+    belief_NM = np.ones_like(values_NM)
     for _ in range(steps):
         moved = _Moved.of(moving_NRK, window_N4, margin)
-        solved_NP = _least_squares(moved.columns(movable=True), values_NM, moved.inside_NM)
+        columns_NPM, weights_NM = moved.columns(movable=True), moved.inside_NM
+        solved_NP = _least_squares(columns_NPM, values_NM, weights_NM * belief_NM)
+        if robust:
+            belief_NM = _belief(values_NM - _weighted_sum(solved_NP, columns_NPM), weights_NM)
+            solved_NP = _least_squares(columns_NPM, values_NM, weights_NM * belief_NM)
         window_N4 = _bounded(window_N4, solved_NP, still_NRK.shape[1:])
     moved = _Moved.of(moving_NRK, window_N4, margin)
     columns_NPM = moved.columns(movable=False)
-    solved_NP = _least_squares(columns_NPM, values_NM, moved.inside_NM)
+    solved_NP = _least_squares(columns_NPM, values_NM, moved.inside_NM * belief_NM)
+    if robust:
+        fitted_NM = _weighted_sum(solved_NP, columns_NPM)
+        belief_NM = _belief(values_NM - fitted_NM, moved.inside_NM)
+        solved_NP = _least_squares(columns_NPM, values_NM, moved.inside_NM * belief_NM)
     # Once more without the pixels that were cut off at black or white in one picture.
     fitted_NM = _weighted_sum(solved_NP, columns_NPM)
     is_cut_NM = _cut_off(values_NM, moved.values, fitted_NM, middle_N11)
     weights_NM = moved.inside_NM * ~is_cut_NM
-    solved_NP = _least_squares(columns_NPM, values_NM, weights_NM)
+    solved_NP = _least_squares(columns_NPM, values_NM, weights_NM * belief_NM)
     remainder_NM = (values_NM - _weighted_sum(solved_NP, columns_NPM)) * weights_NM
     gain_N = solved_NP[:, 1]
     return Registered(
@@ -86,6 +108,7 @@ def register(
         np.hypot(moved.down, moved.across),
         moved.inside,
         still_NRK.std((1, 2)),
+        still_NRK,
     )
 
 
@@ -168,6 +191,20 @@ def _least_squares(columns_NPM: Floats, values_NM: Floats, weights_NM: Floats) -
     return np.asarray(solved * scale_NP, dtype=np.float32)
 
 
+def _belief(remainder_NM: Floats, weights_NM: Floats) -> Floats:
+    """How much each pixel counts in a robust fit: all of it, down to nothing where it differs.
+
+    Geman and McClure's weights; the scale is the median of what differs inside.
+    """
+    sample = slice(0, None, _SAMPLED)
+    inside_NM = np.where(weights_NM[:, sample] > 0, np.abs(remainder_NM[:, sample]), np.inf)
+    inside_NM.sort(axis=1)
+    middle_N = np.maximum(np.isfinite(inside_NM).sum(1) // 2 - 1, 0)
+    middle_N1 = np.take_along_axis(inside_NM, middle_N[:, None], 1)
+    scale_N1 = np.clip(_DOUBTFUL * middle_N1, _LEAST_DOUBT, 255)
+    return np.asarray(1 / (1 + (remainder_NM / scale_N1) ** 2) ** 2, dtype=np.float32)
+
+
 def _weighted_sum(solved_NP: Floats, columns_NPM: Floats) -> Floats:
     return np.asarray((solved_NP[:, None, :] @ columns_NPM)[:, 0])
 
@@ -177,8 +214,8 @@ def _cut_off(
 ) -> NDArray[np.bool_]:
     """Pixels at black or white in one picture that would go further there in the other."""
     moved_NM = moved_NRK.reshape(still_NM.shape)
-    black_N1 = _CLIPPED - middle_N11[:, 0]
-    white_N1 = 255 - _CLIPPED - middle_N11[:, 0]
+    black_N1 = _BLACK - middle_N11[:, 0]
+    white_N1 = _WHITE - middle_N11[:, 0]
     return np.asarray(
         ((still_NM >= white_N1) & (fitted_NM > still_NM))
         | ((still_NM <= black_N1) & (fitted_NM < still_NM))

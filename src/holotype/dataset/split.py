@@ -1,27 +1,25 @@
-"""Every picture knows its side: a stratified split in which groups and copies stay whole.
+"""Every picture knows its side: stratified parts and folds in which groups and copies stay whole.
 
-A *unit* is what must not be torn apart: a group, a cluster of copies, or both joined where
-they overlap; most pictures are a unit of their own. Units are dealt out one by one to the
-part that lies furthest behind, per class and in all, and then moved one by one for as long
-as a move makes the split better.
+What must not be torn apart is a unit (`dealing`). Where groups and the ratios of the classes are
+at odds, the split is the best compromise within reach: no move of a single unit improves it.
+
+Small classes follow one policy: training first, then test, then validation. A class of one unit
+is learnt and not measured; of two, learnt and tested. `lacking` says what a part has to do without.
 """
 
-import hashlib
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
+from holotype.dataset.dealing import CostsOfAbsence, dealt, units_of
 from holotype.dataset.index import Index, Part
 from holotype.dataset.listing import PARTS
-from holotype.errors import InvalidRatios, InvalidTable
+from holotype.errors import InvalidFolds, InvalidRatios, InvalidTable
 
 DEFAULT_RATIOS = (0.70, 0.15, 0.15)
 DEFAULT_SEED = 42
-# Totals weigh less than classes. With equal weights a class that has one too many in train and
-# another that has one too few hold each other in place: either move alone would tilt the total.
-_WEIGHT_OF_TOTAL = 0.1
 _ORDER_OF_NEED: tuple[Part, ...] = ("train", "test", "val")  # what a small class fills first
 
 
@@ -36,7 +34,8 @@ def split(
 
     The result depends on the paths, labels, groups, `together` and the seed alone, not on
     the order of rows or the machine. A split that came with the data is kept; where it lacks
-    val or test, that part is cut from train, at its ratio of the training part.
+    val or test, that part is cut from train, at its ratio of the training part. Leaks in it
+    are kept too: see `leaks.settled`.
 
     Args:
         ratios: of train, val and test; val and test may be 0.
@@ -48,32 +47,70 @@ def split(
     """
     check_ratios(ratios)
     wanted = dict(zip(PARTS, ratios, strict=True))
-    table = index.table.sort_values("path", ignore_index=True)
-    given = _given_parts(table)
+    given = _given_parts(index.table.sort_values("path"))
     if given <= {"train"}:
         shares = wanted
     elif given == set(PARTS):
         return index
     else:
-        (lacking,) = set(PARTS) - given
-        shares = {"train": 1 - wanted[lacking], lacking: wanted[lacking]}
-    to_cut = table["split"].isin(["", "train"])
-    cut = table[to_cut]
-    units = _units(cut, together, seed)
-    parts = _dealt(units, {part: share for part, share in shares.items() if share > 0})
-    part_of_row = [""] * len(cut)
-    for unit, part in zip(units, parts, strict=True):
-        for row in unit.rows:
-            part_of_row[row] = part
-    table.loc[to_cut, "split"] = part_of_row
-    order = index.table["path"]
-    return replace(index, table=table.set_index("path").loc[order].reset_index()[list(table)])
+        (lacking_part,) = set(PARTS) - given
+        shares = {"train": 1 - wanted[lacking_part], lacking_part: wanted[lacking_part]}
+    parts = [part for part, share in shares.items() if share > 0]
+    to_cut = index.table["split"].isin(["", "train"])
+    numbers = _dealt_rows(
+        index.table[to_cut], [shares[part] for part in parts], _by_need(parts), seed, together
+    )
+    return _with_column(index, "split", {path: parts[n] for path, n in numbers.items()})
+
+
+def folds(
+    index: Index,
+    num_folds: int,
+    *,
+    seed: int = DEFAULT_SEED,
+    together: Sequence[frozenset[str]] = (),
+) -> Index:
+    """The index with its fold column filled, for cross-validation: 0 to `num_folds` - 1.
+
+    Every picture that is not in a test part stands in exactly one fold, so without a split all
+    of them do; test pictures have fold -1. Folds are of nearly equal size and stratified, and a
+    class is spread over as many of them as it has units. Like `split`, this depends on
+    nothing but the pictures, `together` and the seed.
+
+    Args:
+        together: sets of paths that must stand in one fold, such as verified copies.
+
+    Raises:
+        InvalidFolds: fewer than two folds, or more than there are units to fill them.
+    """
+    if num_folds < 2:
+        raise InvalidFolds(f"{num_folds} folds were asked for; expected at least 2, such as 5.")
+    table = index.table[index.table["split"] != "test"]
+    num_units = len(units_of(table, together, seed))
+    if num_units < num_folds:
+        raise InvalidFolds(
+            f"{num_folds} folds were asked for, but only {num_units} pictures or groups may stand "
+            "apart (groups and copies count once); ask for fewer folds, or add pictures."
+        )
+    shares = [1 / num_folds] * num_folds
+    numbers = _dealt_rows(table, shares, lambda _: [1] * num_folds, seed, together)
+    fold_of = dict.fromkeys(index.table["path"], -1) | numbers
+    return _with_column(index, "fold", fold_of)
 
 
 def missing_classes(index: Index) -> dict[Part, list[str]]:
     """The classes of which a part has no picture, for each part."""
     counts = proportions(index)
     return {part: [str(c) for c in counts.index[counts[part] == 0]] for part in PARTS}
+
+
+def lacking(index: Index) -> list[str]:
+    """What each part has to do without, as sentences; parts that were not asked for are silent."""
+    return [
+        f"The {part} part has no picture of: {', '.join(names)} (too few pictures to divide)."
+        for part, names in missing_classes(index).items()
+        if names and part in set(index.table["split"])
+    ]
 
 
 def proportions(index: Index) -> pd.DataFrame:
@@ -85,7 +122,7 @@ def proportions(index: Index) -> pd.DataFrame:
 def separate_counts(index: Index, *, together: Sequence[frozenset[str]] = ()) -> dict[str, int]:
     """How many pictures of each class may stand apart: groups and copies count once."""
     counts = dict.fromkeys(index.classes, 0)
-    for unit in _units(index.table, together, seed=0):
+    for unit in units_of(index.table, together, seed=0):
         for name, _ in unit.classes:
             counts[name] += 1
     return counts
@@ -131,176 +168,43 @@ def _given_parts(table: pd.DataFrame) -> set[str]:
     return given
 
 
-@dataclass(frozen=True)
-class _Unit:
-    """Rows that stay together, with how many pictures of each class they hold."""
+def _by_need(parts: Sequence[Part]) -> CostsOfAbsence:
+    """What it costs that a class of so many units is missing in a part.
 
-    rows: list[int]
-    classes: list[tuple[str, int]]
-    size: int
-
-
-def _units(table: pd.DataFrame, together: Sequence[frozenset[str]], seed: int) -> list[_Unit]:
-    """Units in the order in which they are dealt: large before small, else as the seed says.
-
-    The order comes from a hash of seed and path, so that no library's random generator and
-    no other picture of the data set has a say in it.
+    Whole numbers so far apart that no number of classes missing in test outweighs one that
+    is missing in train: what is not in test goes unmeasured, what is not in train, unlearnt.
     """
-    paths = list(table["path"])
-    labels = list(table["label"])
-    units = []
-    for rows in _joined(paths, list(table["group"]), together):
-        counts: dict[str, int] = {}
-        for row in rows:
-            counts[labels[row]] = counts.get(labels[row], 0) + 1
-        units.append(_Unit(rows, sorted(counts.items()), len(rows)))
+    order = [part for part in _ORDER_OF_NEED if part in parts]
 
-    def place(unit: _Unit) -> tuple[int, bytes]:
-        return -unit.size, hashlib.sha256(f"{seed}:{paths[unit.rows[0]]}".encode()).digest()
-
-    return sorted(units, key=place)
-
-
-def _joined(
-    paths: list[str], groups: list[str], together: Sequence[frozenset[str]]
-) -> list[list[int]]:
-    """Rows joined where they share a group or a set of `together`, by union-find."""
-    parent = list(range(len(paths)))
-
-    def root(row: int) -> int:
-        while parent[row] != row:
-            parent[row] = parent[parent[row]]
-            row = parent[row]
-        return row
-
-    def join(first: int, second: int) -> None:
-        low, high = sorted((root(first), root(second)))
-        parent[high] = low
-
-    first_of_group: dict[str, int] = {}
-    for row, group in enumerate(groups):
-        if group:
-            join(first_of_group.setdefault(group, row), row)
-    row_of_path = {path: row for row, path in enumerate(paths)}
-    for copies in together:
-        rows = [row_of_path[path] for path in copies if path in row_of_path]
-        for row in rows[1:]:
-            join(rows[0], row)
-    members: dict[int, list[int]] = {}
-    for row in range(len(paths)):
-        members.setdefault(root(row), []).append(row)
-    return list(members.values())
-
-
-def _dealt(units: list[_Unit], shares: dict[Part, float]) -> list[Part]:
-    """The part of each unit."""
-    deal = _Deal(units, shares)
-    for unit in range(len(units)):
-        deal.put(unit, deal.furthest_behind(unit))
-    while deal.improve():
-        pass
-    return [deal.parts[number] for number in deal.part_of_unit]
-
-
-class _Deal:
-    """Who has what, and what a move would change.
-
-    What is made small: first the cost of parts in which a class is missing though it has
-    units enough (train before test before val), then the squared distance of the counts from
-    their targets, summed over parts and classes, and of the totals from theirs.
-    """
-
-    def __init__(self, units: list[_Unit], shares: dict[Part, float]) -> None:
-        self.units = units
-        self.parts = list(shares)
-        self.shares = list(shares.values())
-        self.part_of_unit = [-1] * len(units)
-        self.dealt_total = 0
-        self.total = [0] * len(shares)
-        self.dealt: dict[str, int] = {}
-        self.counts: dict[str, list[int]] = {}
-        self.presence: dict[str, list[int]] = {}  # units, not pictures
-        units_of_class: dict[str, int] = {}
-        for unit in units:
-            for name, _ in unit.classes:
-                self.dealt[name] = 0
-                self.counts[name] = [0] * len(shares)
-                self.presence[name] = [0] * len(shares)
-                units_of_class[name] = units_of_class.get(name, 0) + 1
-        self.needed = {name: self._needed(n) for name, n in units_of_class.items()}
-
-    def _needed(self, units: int) -> list[int]:
-        """What it costs that a class of so many units is missing in a part.
-
-        Whole numbers so far apart that no number of classes missing in test outweighs one that
-        is missing in train: what is not in test goes unmeasured, what is not in train, unlearnt.
-        """
-        order = [part for part in _ORDER_OF_NEED if part in self.parts]
+    def costs(units: int) -> list[int]:
         cost = {part: 10 ** (9 * (2 - place)) for place, part in enumerate(order[:units])}
-        return [cost.get(part, 0) for part in self.parts]
+        return [cost.get(part, 0) for part in parts]
 
-    def furthest_behind(self, unit: int) -> int:
-        """The part that should have the unit, judged by what was dealt so far."""
-        one = self.units[unit]
+    return costs
 
-        def lead(part: int) -> float:
-            share = self.shares[part]
-            behind = self.total[part] - share * (self.dealt_total + one.size)
-            ahead = _WEIGHT_OF_TOTAL * one.size * behind
-            for name, count in one.classes:
-                behind = self.counts[name][part] - share * (self.dealt[name] + count)
-                ahead += count * behind
-            return ahead
 
-        return min(range(len(self.parts)), key=lead)
+def _dealt_rows(
+    table: pd.DataFrame,
+    shares: Sequence[float],
+    absence: CostsOfAbsence,
+    seed: int,
+    together: Sequence[frozenset[str]],
+) -> dict[str, int]:
+    """The number of the part that each path falls to."""
+    table = table.sort_values("path", ignore_index=True)
+    paths = list(table["path"])
+    units = units_of(table, together, seed)
+    numbers = dealt(units, shares, absence)
+    return {
+        paths[row]: number for unit, number in zip(units, numbers, strict=True) for row in unit.rows
+    }
 
-    def put(self, unit: int, part: int) -> None:
-        """Deal a unit to a part, or move it there."""
-        one = self.units[unit]
-        before = self.part_of_unit[unit]
-        if before >= 0:
-            self._count(one, before, -1)
-        else:
-            self.dealt_total += one.size
-            for name, count in one.classes:
-                self.dealt[name] += count
-        self._count(one, part, 1)
-        self.part_of_unit[unit] = part
 
-    def _count(self, one: _Unit, part: int, sign: int) -> None:
-        self.total[part] += sign * one.size
-        for name, count in one.classes:
-            self.counts[name][part] += sign * count
-            self.presence[name][part] += sign
-
-    def gain(self, unit: int, part: int) -> tuple[int, float]:
-        """By how much a move makes the whole better: absences first, then distances."""
-        one = self.units[unit]
-        before = self.part_of_unit[unit]
-        absences = 0
-        distances = self._closer(self.total, one.size, before, part, self.dealt_total)
-        distances *= _WEIGHT_OF_TOTAL
-        for name, count in one.classes:
-            distances += self._closer(self.counts[name], count, before, part, self.dealt[name])
-            if self.presence[name][before] == 1:
-                absences -= self.needed[name][before]
-            if self.presence[name][part] == 0:
-                absences += self.needed[name][part]
-        return absences, distances
-
-    def _closer(self, counts: list[int], moved: int, before: int, part: int, whole: int) -> float:
-        """How much the squared distances from the targets shrink when `moved` pictures move."""
-        surplus = counts[before] - self.shares[before] * whole
-        deficit = self.shares[part] * whole - counts[part]
-        return 2.0 * moved * (surplus + deficit - moved)
-
-    def improve(self) -> bool:
-        """One pass over all units; each takes the move that helps most. Whether any moved."""
-        moved = False
-        for unit in range(len(self.units)):
-            others = (p for p in range(len(self.parts)) if p != self.part_of_unit[unit])
-            best = max(others, key=lambda part: self.gain(unit, part), default=None)
-            if best is not None and self.gain(unit, best) > (0, 1e-6):
-                self.put(unit, best)
-                moved = True
-        return moved
+def _with_column(index: Index, column: str, values: Mapping[str, str | int]) -> Index:
+    """The index with new values in a column; paths without one keep theirs."""
+    table = index.table.copy()
+    pairs = zip(table["path"], table[column], strict=True)
+    table[column] = pd.Series(
+        [values.get(path, old) for path, old in pairs], table.index, table[column].dtype
+    )
+    return replace(index, table=table)

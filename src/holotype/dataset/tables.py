@@ -4,6 +4,7 @@ import json
 import math
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,24 +15,31 @@ REQUIRED = ("path", "label")
 OPTIONAL = ("group", "split", "weight")
 
 
-def list_table(file: Path) -> Listing:
+def list_table(file: Path, *, group_column: str = "group") -> Listing:
     """The pictures that a table names; paths are absolute or relative to the table.
 
     Pictures that are not there are listed all the same: the audit names them.
+
+    Args:
+        group_column: the column that names the specimen, patient, … of a picture.
 
     Raises:
         InvalidTable: a column or a value is missing or makes no sense.
         EmptyDataset: the table has no rows.
     """
-    columns, base = _read_parquet(file) if file.suffix.lower() == ".parquet" else _read_csv(file)
-    for name in REQUIRED:
+    if file.suffix.lower() == ".parquet":
+        columns, base = _read_parquet(file, (*REQUIRED, *OPTIONAL, group_column))
+    else:
+        columns, base = _read_csv(file)
+    for name in (*REQUIRED, *([group_column] if group_column != "group" else [])):
         if name not in columns:
             raise InvalidTable(
                 f"{str(file)!r} has no column {name!r}; its columns are "
                 f"{', '.join(map(repr, columns)) or 'none'}. Expected path and label, and if you "
                 "like group, split and weight."
             )
-    count = len(columns["path"])
+    columns["group"] = columns.get(group_column)
+    count = len(columns["path"] or [])
     if not count:
         raise EmptyDataset(f"{str(file)!r} has no rows; expected one row per picture.")
     rows = _Rows(file, {name: columns.get(name) for name in REQUIRED + OPTIONAL})
@@ -108,7 +116,10 @@ def _is_missing(cell: Any) -> bool:
     return cell is None or cell == "" or (isinstance(cell, float) and math.isnan(cell))
 
 
-def _read_csv(file: Path) -> tuple[dict[str, list[Any]], Path]:
+_Columns = dict[str, list[Any] | None]
+
+
+def _read_csv(file: Path) -> tuple[_Columns, Path]:
     """Every cell as text: "NA" and "None" are labels like any other."""
     import pandas as pd
 
@@ -129,7 +140,7 @@ def _read_csv(file: Path) -> tuple[dict[str, list[Any]], Path]:
     return _by_stripped_name(file, {name: list(table[name]) for name in table}), file.parent
 
 
-def _read_parquet(file: Path) -> tuple[dict[str, list[Any]], Path]:
+def _read_parquet(file: Path, names: Sequence[str]) -> tuple[_Columns, Path]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -137,14 +148,14 @@ def _read_parquet(file: Path) -> tuple[dict[str, list[Any]], Path]:
         table = pq.read_table(file)
     except (pa.ArrowException, OSError) as error:
         raise InvalidTable(f"{str(file)!r} cannot be read as Parquet: {error}") from None
-    wanted = [name for name in table.column_names if name.strip() in REQUIRED + OPTIONAL]
+    wanted = [name for name in table.column_names if name.strip() in names]
     columns = {name: table[name].to_pylist() for name in wanted}
     root = (table.schema.metadata or {}).get(b"holotype_root")  # an index that Holotype wrote
     return _by_stripped_name(file, columns), Path(json.loads(root)) if root else file.parent
 
 
-def _by_stripped_name(file: Path, columns: dict[Any, list[Any]]) -> dict[str, list[Any]]:
-    stripped: dict[str, list[Any]] = {}
+def _by_stripped_name(file: Path, columns: dict[Any, list[Any]]) -> _Columns:
+    stripped: _Columns = {}
     for name, cells in columns.items():
         if str(name).strip() in stripped:
             raise InvalidTable(f"{str(file)!r} has two columns called {str(name).strip()!r}")

@@ -3,20 +3,18 @@
 Shape suffixes: C classes.
 """
 
-import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from typing import Any
 
-import jinja2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from holotype.evaluation.exhibits import Exhibit
+from holotype.evaluation.flattery import Flattery
 from holotype.evaluation.intervals import Estimate
+from holotype.evaluation.rendering import data_url, jpeg_url, render, thousands
 from holotype.evaluation.scores import LARGEST, Report
 
 LARGEST_SIDE = 320  # pixels of an exhibit on the page; the plots beside it keep more
@@ -43,6 +41,7 @@ _MEANING = {
     "brier_score": ("Brier score", "0 to 2, summed over classes; lower is better"),
     "expected_calibration_error": ("Calibration error", "15 bins; lower is better"),
 }
+_OF_FOLDS = ("accuracy", "balanced_accuracy", "log_loss")
 _HEADLINES = ("balanced_accuracy", "macro_f1", "macro_roc_auc", "expected_calibration_error")
 
 
@@ -63,6 +62,8 @@ class ReportContext:
         temperature: what logits were divided by.
         command: the line that repeats this.
         published: figures of others to stand beside: (who, accuracy as a fraction, what differs).
+        folds: the scores of each fold, where predictions were pooled.
+        flattery: what the score would seem to be if groups were ignored; None without groups.
     """
 
     title: str
@@ -77,6 +78,8 @@ class ReportContext:
     temperature: float | None = None
     command: str = ""
     published: Sequence[tuple[str, float, str]] = ()
+    folds: Sequence[Report] = ()
+    flattery: Flattery | None = None
 
 
 @dataclass(frozen=True)
@@ -106,18 +109,16 @@ def page(
         hits: exhibits that were called rightly.
         validation: scores to stand beside.
     """
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(fixed=_fixed, interval=_interval, bar=_bar, thousands=_thousands)
-    template = files("holotype.evaluation").joinpath("report.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(template).render(
+    return render(
+        "report.html.j2",
+        {"fixed": _fixed, "interval": _interval, "bar": _bar, "thousands": thousands},
         report=report,
         context=context,
         validation=validation,
         accuracy=report["accuracy"],
         headlines=[(_MEANING[name][0], report[name]) for name in _HEADLINES],
         scores=[(name, *_MEANING[name], report[name]) for name in report],
+        of_folds=[(_MEANING[name][0], name) for name in _OF_FOLDS],
         images={name: _plot(png) for name, png in images.items()},
         confusions=_confusions(report),
         mistakes=[_card(exhibit) for exhibit in mistakes],
@@ -138,7 +139,7 @@ def _confusions(report: Report) -> list[dict[str, Any]]:
         {
             "true": report.classes[row],
             "called": report.classes[column],
-            "weight": _thousands(float(off_CC[row, column])),
+            "weight": thousands(float(off_CC[row, column])),
             "share": float(shares_CC[row, column]),
         }
         for row, column in pairs
@@ -148,26 +149,14 @@ def _confusions(report: Report) -> list[dict[str, Any]]:
 
 def _card(exhibit: Exhibit) -> Card:
     heated_HWC = exhibit.heated_HWC
-    heatmap = None if heated_HWC is None else _jpeg_url(heated_HWC)
-    return Card(exhibit, _jpeg_url(exhibit.picture_HWC), heatmap)
-
-
-def _jpeg_url(picture_HWC: NDArray[np.uint8]) -> str:
-    picture = Image.fromarray(picture_HWC)
-    picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
-    content = io.BytesIO()
-    picture.save(content, "JPEG", quality=85)
-    return _data_url(content.getvalue(), "jpeg")
+    heatmap = None if heated_HWC is None else jpeg_url(heated_HWC, LARGEST_SIDE)
+    return Card(exhibit, jpeg_url(exhibit.picture_HWC, LARGEST_SIDE), heatmap)
 
 
 def _plot(png: bytes) -> dict[str, Any]:
     """A plot and the width at which its letters are as large as those of the page."""
     width = Image.open(io.BytesIO(png)).width
-    return {"url": _data_url(png, "png"), "width": round(width / PIXELS_PER_POINT)}
-
-
-def _data_url(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    return {"url": data_url(png, "png"), "width": round(width / PIXELS_PER_POINT)}
 
 
 def _fixed(value: float | None) -> str:
@@ -190,8 +179,3 @@ def _bar(estimate: Estimate, name: str) -> dict[str, str] | None:
         "width": f"{100 * (high - low):.2f}%",
         "value": f"{100 * value:.2f}%",
     }
-
-
-def _thousands(number: float) -> str:
-    """1234567 as 1,234,567; a fraction of a picture keeps one digit."""
-    return f"{number:,.0f}" if float(number).is_integer() else f"{number:,.1f}"

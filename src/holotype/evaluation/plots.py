@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from holotype.evaluation.calibration import reliability_bins
 from holotype.evaluation.evaluate import scored
 from holotype.evaluation.exhibits import Exhibit
+from holotype.evaluation.flattery import Flattery
 from holotype.evaluation.intervals import wilson
 from holotype.evaluation.lettering import label, labels, set_fonts
 from holotype.evaluation.ranking import Curve, roc_curve
@@ -204,6 +205,38 @@ def per_class_figure(report: Report) -> Figure:
     axes.tick_params(axis="y", length=0)
     if len(shown) < len(report.per_class):
         axes.set_xlabel(f"the {len(shown)} of {len(report.per_class)} classes with the lowest F1")
+    return figure
+
+
+def flattery_figure(found: Mapping[str, Flattery]) -> Figure:
+    """For each data set the two accuracies with their intervals, one above the other."""
+    figure, axes = _new_figure(7.6, 1.0 + 1.05 * len(found))
+    for row, flattery in enumerate(found.values()):
+        ways = (("ignoring", RED, "s", -0.19), ("keeping", BLUE, "o", 0.19))
+        for name, colour, mark, offset in ways:
+            estimate, y = getattr(flattery, name), row + offset
+            low, value, high = (
+                100 * _number(n) for n in (estimate.low, estimate.value, estimate.high)
+            )
+            axes.plot(
+                [low, high], [y, y], color=colour, linewidth=5, alpha=0.35, solid_capstyle="butt"
+            )
+            axes.plot(value, y, mark, color=colour, markersize=8)
+            axes.annotate(
+                f"{value:.0f} %", (high, y), (8, 0), textcoords="offset points",
+                va="center", color=colour, fontweight="bold", annotation_clip=False,
+            )  # fmt: skip
+    handles = [
+        axes.plot([], [], mark, color=colour)[0] for colour, mark in ((RED, "s"), (BLUE, "o"))
+    ]
+    named = ["groups ignored: siblings of a tested picture train", "groups kept whole"]
+    figure.legend(handles, named, loc="outside upper left", ncols=2, frameon=False)
+    axes.set_yticks(range(len(found)), labels(list(found), 34))
+    axes.set_ylim(len(found) - 0.5, -0.5)
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("accuracy out of fold, in %")
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", length=0)
     return figure
 
 

@@ -6,6 +6,7 @@ report/
   classification_report.txt   the same for a terminal
   confusion_matrix.png, roc.png, reliability.png, per_class.png
   learning_curves.png         where there is a history
+  flattery.png                where pictures have groups
   confident_mistakes.png, gallery.png   where there are exhibits
 """
 
@@ -64,6 +65,7 @@ def write_report(
         "per_class": plots.per_class_figure(report),
         "roc": plots.roc_figure(predictions, report),
         "reliability": plots.reliability_figure(predictions, report),
+        "flattery": plots.flattery_figure({"": context.flattery}) if context.flattery else None,
         "learning_curves": plots.learning_curves_figure(history) if history else None,
         "confident_mistakes": plots.exhibits_figure(mistakes) if mistakes else None,
         "gallery": plots.exhibits_figure(hits) if hits else None,

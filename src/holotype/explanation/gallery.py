@@ -1,5 +1,6 @@
 """Pictures that are worth a look: confident mistakes, and some that were right."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from itertools import zip_longest
 from typing import Literal
@@ -11,7 +12,7 @@ from holotype.dataset.index import Index
 from holotype.errors import ImageRefused
 from holotype.evaluation.exhibits import Exhibit
 from holotype.explanation.drawing import overlay, shown
-from holotype.explanation.heatmap import heatmap
+from holotype.explanation.heatmap import heatmap, size_to_decode
 from holotype.images import decode
 from holotype.predictions import Predictions
 
@@ -21,7 +22,7 @@ LONGEST_SIDE = 320  # pixels: the report is one file
 
 
 def gallery(
-    bundle: Bundle,
+    bundle: Bundle | Mapping[int, Bundle],
     index: Index,
     predictions: Predictions,
     *,
@@ -35,7 +36,7 @@ def gallery(
     left out.
 
     Args:
-        bundle: what made the predictions.
+        bundle: what made the predictions; of pooled folds, the one of each fold by its number.
         index: where the pictures of the predictions lie.
         predictions: of labelled pictures; others are passed over.
         mistakes: how many at most.
@@ -49,26 +50,23 @@ def gallery(
     ]
     exhibits = []
     for row, kind in chosen:
+        of_row = bundle if isinstance(bundle, Bundle) else bundle[int(labelled.folds_N[row])]
         with suppress(ImageRefused):
-            exhibits.append(_exhibit(bundle, index, labelled, row, kind))
+            exhibits.append(_exhibit(of_row, index, labelled, row, kind))
     return exhibits
 
 
 def _exhibit(
     bundle: Bundle, index: Index, predictions: Predictions, row: int, kind: Kind
 ) -> Exhibit:
-    preprocessing = bundle.preprocessing
-    image = decode(
-        index.file(predictions.ids[row]),
-        name=predictions.ids[row],
-        minimum_size=preprocessing.minimum_size,
-    )
+    name = predictions.ids[row]
+    image = decode(index.file(name), name=name, minimum_size=size_to_decode(bundle))
     predicted = int(predictions.predicted_N[row])
-    picture = shown(image, preprocessing.background, longest=LONGEST_SIDE)
+    picture = shown(image, bundle.preprocessing.background, longest=LONGEST_SIDE)
     picture_HWC = np.asarray(picture)
     heat_HW = heatmap(bundle, image, predicted).over(picture.size)
     return Exhibit(
-        id=predictions.ids[row],
+        id=name,
         picture_HWC=picture_HWC,
         heated_HWC=overlay(picture_HWC, heat_HW),
         true_class=predictions.classes[predictions.targets_N[row]],

@@ -14,12 +14,15 @@ al. 2016) would also show what speaks for all of them. Three ways to the evidenc
   loss of evidence is noted, place by place: Zeiler & Fergus 2014, "Visualizing and
   Understanding Convolutional Networks", section 4.2.
 
+Of a classifier with members the map is the mean of theirs over the picture, each weighted as its
+answer for the class is. Where a classifier averages over views, the map is that of the plain one.
+
 Not covered: whether the network is right to look there, and evidence against a class.
 
 Shape suffixes: H height, W width, D embedding, C classes; h and w are those of the feature map.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +32,7 @@ from PIL import Image as PillowImage
 
 from holotype.bundle.bundle import Bundle
 from holotype.bundle.graphs import call
-from holotype.bundle.inference import run_head
+from holotype.bundle.inference import predict_image, run_head
 from holotype.errors import UnknownClass, did_you_mean
 from holotype.explanation.drawing import overlay, sheet, shown
 from holotype.files import replacing
@@ -37,6 +40,7 @@ from holotype.images import Image, decode
 from holotype.predictions import softmax
 from holotype.preprocessing import Preprocessing
 
+MEAN_SIDE = 160  # of the mean map over the picture: finer than any network's cells
 OCCLUDED_GRID = 8  # places along each side; a patch is twice as wide as their distance
 METHODS = {
     "exact": "class activation map",
@@ -57,6 +61,7 @@ class Heatmap:
         class_name: its name.
         probability: of this class for the whole picture.
         method: how the map was made, in words.
+        box: left, top, right, bottom of the part that was framed, as fractions of the picture.
     """
 
     cells_hw: NDArray[np.float32]
@@ -65,12 +70,21 @@ class Heatmap:
     class_name: str
     probability: float
     method: str
+    box: tuple[float, float, float, float] = (0, 0, 1, 1)
 
     def over(self, size: tuple[int, int]) -> NDArray[np.float32]:
         """The map over the upright picture itself, at any size (width, height) of its shape.
 
         What was cropped away, and so never seen, is 0.
         """
+        left, top, right, bottom = (round(self.box[side] * size[side % 2]) for side in range(4))
+        right, bottom = max(right, left + 1), max(bottom, top + 1)
+        whole_HW = np.zeros(size[::-1], np.float32)
+        whole_HW[top:bottom, left:right] = self._over_part((right - left, bottom - top))
+        return whole_HW
+
+    def _over_part(self, size: tuple[int, int]) -> NDArray[np.float32]:
+        """The map over what was framed of the picture."""
         cells = PillowImage.fromarray(self.cells_hw)
         if self.preprocessing.fit == "squash":
             return _resized(cells, size)
@@ -94,15 +108,50 @@ def heatmap(
     Raises:
         ImageRefused: the picture cannot be used.
     """
-    preprocessing = bundle.preprocessing
     if isinstance(source, Image):
         image = source
     else:
-        image = decode(source, minimum_size=preprocessing.minimum_size)
+        image = decode(source, minimum_size=size_to_decode(bundle))
+    if not bundle.members:
+        return _of_network(bundle, image, class_index)
+    probabilities_C = predict_image(bundle, image)
+    if class_index is None:
+        class_index = int(probabilities_C.argmax())
+    return _mean_of_members(bundle, image, class_index, float(probabilities_C[class_index]))
+
+
+def _mean_of_members(bundle: Bundle, image: Image, class_index: int, probability: float) -> Heatmap:
+    """The mean of the members' maps over the picture, weighted as their answers are."""
+    assert bundle.combination is not None
+    maps = [heatmap(member, image, class_index) for member in bundle.members]
+    weights_M = bundle.combination.weights_for(len(bundle.classes))[class_index]
+    width, height = image.pixels.size
+    scale = MEAN_SIDE / max(width, height)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    mean_HW = sum(
+        (weight * found.over(size) for weight, found in zip(weights_M, maps, strict=True)),
+        np.zeros(size[::-1]),
+    )
+    methods = ", ".join(dict.fromkeys(found.method for found in maps))
+    return Heatmap(
+        cells_hw=(mean_HW / max(mean_HW.max(), 1e-12)).astype(np.float32),
+        preprocessing=replace(bundle.preprocessing, fit="squash", content="whole"),
+        class_index=class_index,
+        class_name=bundle.classes[class_index],
+        probability=probability,
+        method=f"mean over {len(maps)} members: {methods}",
+    )
+
+
+def _of_network(bundle: Bundle, image: Image, class_index: int | None) -> Heatmap:
+    preprocessing = bundle.preprocessing
     input_CHW = preprocessing(image)
     embedding_D, cells_hwD = _seen_by_backbone(bundle, input_CHW)
     logits_C = run_head(bundle, embedding_D[None])[0]
-    probabilities_C = softmax(logits_C[None], bundle.temperature)[0]
+    if bundle.views == "one":
+        probabilities_C = softmax(logits_C[None], bundle.temperature)[0]
+    else:
+        probabilities_C = predict_image(bundle, image)
     if class_index is None:
         class_index = int(probabilities_C.argmax())
     if cells_hwD is not None:
@@ -117,6 +166,7 @@ def heatmap(
         class_name=bundle.classes[class_index],
         probability=float(probabilities_C[class_index]),
         method=METHODS[bundle.manifest.cam],
+        box=_fractions(preprocessing.box(image), image.pixels.size),
     )
 
 
@@ -136,7 +186,7 @@ def explain(
         UnknownClass: the classifier has no such class.
     """
     class_index = None if class_name is None else class_index_of(bundle, class_name)
-    image = decode(Path(path), minimum_size=bundle.preprocessing.minimum_size)
+    image = decode(Path(path), minimum_size=size_to_decode(bundle))
     found = heatmap(bundle, image, class_index)
     picture = shown(image, bundle.preprocessing.background, longest=480, shortest=240)
     laid_over = overlay(np.asarray(picture), found.over(picture.size))
@@ -151,6 +201,18 @@ def explain(
     with replacing(Path(output)) as temporary:
         page.save(temporary, format="PNG")
     return found
+
+
+def size_to_decode(bundle: Bundle) -> tuple[int, int] | None:
+    """(width, height) for `images.decode` that is enough for every member."""
+    widths, heights = [], []
+    for leaf in bundle.leaves:
+        size = leaf.preprocessing.minimum_size
+        if size is None:
+            return None
+        widths.append(size[0])
+        heights.append(size[1])
+    return max(widths), max(heights)
 
 
 def class_index_of(bundle: Bundle, name: str) -> int:
@@ -185,6 +247,13 @@ def frame_in(size: tuple[int, int], preprocessing: Preprocessing) -> tuple[float
     scales = preprocessing.width / size[0], preprocessing.height / size[1]
     scale = max(scales) if preprocessing.fit == "crop" else min(scales)
     return preprocessing.width / scale, preprocessing.height / scale
+
+
+def _fractions(
+    box: tuple[int, int, int, int], size: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    width, height = size
+    return box[0] / width, box[1] / height, box[2] / width, box[3] / height
 
 
 def _seen_by_backbone(

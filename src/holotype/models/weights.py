@@ -1,13 +1,14 @@
 """Where pretrained weights come from: package, file, folder or hub -> a verified state dict.
 
 In this order: a file that the user names; a folder (`HOLOTYPE_WEIGHTS`); an installed package; the
-local cache; the hub, through timm. Loaded with `weights_only=True` or from safetensors: nothing
-that a checkpoint brings along is executed.
+local cache; the hub, through timm, or the server of torchvision. Loaded with `weights_only=True` or
+from safetensors: nothing that a checkpoint brings along is executed.
 """
 
 import importlib.util
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,14 @@ from urllib.parse import urlparse
 
 from holotype.errors import WeightsMismatch, WeightsUnavailable
 from holotype.files import sha256_of
-from holotype.models.catalog import CATALOG, Architecture, WeightsPackage, architecture
+from holotype.models.catalog import (
+    CATALOG,
+    NO_OPTIONS,
+    Architecture,
+    WeightsPackage,
+    architecture,
+    with_options,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,6 +33,7 @@ NONE = "none"
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 HUB_TIMEOUT_S = 3.0
+NOT_NEEDED = "not needed"
 
 
 @dataclass(frozen=True)
@@ -42,46 +51,71 @@ class WeightsSource:
     licence: str
 
 
-def find_weights(name: str, wanted: str = PRETRAINED) -> WeightsSource:
+def find_weights(
+    name: str, wanted: str = PRETRAINED, options: Mapping[str, Any] = NO_OPTIONS
+) -> WeightsSource:
     """The first source that has the weights.
 
     Args:
-        name: a catalogue name or `timm:NAME`.
+        name: a catalogue name, `timm:NAME` or `FILE.py:FUNCTION`.
         wanted: `pretrained`, `none`, or the path of a file.
+        options: the recipe's `model_options`: another width has other weights.
 
     Raises:
         WeightsUnavailable: no source has them; the message names the four ways to get them.
     """
-    row = architecture(name)
-    if wanted == NONE:
+    row = with_options(architecture(name), options)
+    if wanted == NONE or (row.kind == "classical" and wanted == PRETRAINED):
         return WeightsSource("none", None, "none")
+    if row.kind == "classical":
+        raise WeightsUnavailable(
+            f"{row.name} describes pictures and has no weights; leave out --weights {wanted}."
+        )
     if wanted != PRETRAINED:
         return WeightsSource("file", _named_file(wanted), "unknown")
-    found = _in_folder(row) or _in_package(row) or _in_hub_cache(row)
+    found = _in_folder(row) or _in_package(row) or _in_cache(row)
     if found:
         return found
-    if hub_is_reachable():
+    if not (row.hub or row.url or row.name.startswith("timm:")):
+        raise WeightsUnavailable(_never_published(row, options))
+    if server_is_reachable(row):
         return WeightsSource("hub", None, row.licence)
     raise WeightsUnavailable(_four_ways(row))
 
 
-def load_weights(network: "nn.Module", name: str, source: WeightsSource) -> None:
-    """Fill a timm network without classifier with the weights of a source.
+def load_weights(
+    network: "nn.Module", name: str, source: WeightsSource, options: Mapping[str, Any] = NO_OPTIONS
+) -> None:
+    """Fill a network without classifier with the weights of a source.
 
     Raises:
         WeightsMismatch: the file holds other tensors than the network has.
     """
-    row = architecture(name)
+    row = with_options(architecture(name), options)
     if source.kind == "none":
         return
     if source.file is not None:
         state = read_state_dict(source.file)
         network.load_state_dict(_fit(state, network, source.file))
         return
+    if row.url is not None:
+        network.load_state_dict(_fit(_downloaded(row.url), network, Path(row.url)))
+        return
     import timm
 
+    assert row.timm_name is not None
     pretrained = timm.create_model(row.timm_name, pretrained=True, num_classes=0)
     network.load_state_dict(pretrained.state_dict())
+
+
+def _downloaded(url: str) -> dict[str, Any]:
+    """torch's own download: into its cache, verified by the hash in the file's name."""
+    import torch
+
+    state = torch.hub.load_state_dict_from_url(
+        url, map_location="cpu", check_hash=True, progress=False, weights_only=True
+    )
+    return dict(state)
 
 
 def read_state_dict(file: Path) -> dict[str, Any]:
@@ -152,7 +186,7 @@ def _in_folder(row: Architecture) -> WeightsSource | None:
     folder = os.environ.get("HOLOTYPE_WEIGHTS")
     if not folder:
         return None
-    for stem in (row.name.replace(":", "_"), row.timm_name):
+    for stem in filter(None, (_stem(row), row.timm_name)):
         for suffix in SUFFIXES:
             file = Path(folder).expanduser() / f"{stem}{suffix}"
             if file.is_file():
@@ -181,7 +215,20 @@ def package_file(package: WeightsPackage) -> Path | None:
     return file if file.is_file() else None
 
 
-def _in_hub_cache(row: Architecture) -> WeightsSource | None:
+def _stem(row: Architecture) -> str:
+    """What a file of this network's weights is called in a folder."""
+    return row.name.replace(".py:", "_").replace(":", "_")
+
+
+def _in_cache(row: Architecture) -> WeightsSource | None:
+    """What an earlier download left: of torch, or of the Hugging Face hub."""
+    if row.url is not None:
+        home = os.environ.get("TORCH_HOME")
+        cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+        folder = Path(home) if home else Path(cache) / "torch"
+        downloaded = folder.expanduser() / "hub" / "checkpoints" / Path(row.url).name
+        if downloaded.is_file():
+            return WeightsSource("cache", _with_known_hash(downloaded), row.licence)
     if row.hub is None or importlib.util.find_spec("huggingface_hub") is None:
         return None
     from huggingface_hub import try_to_load_from_cache
@@ -193,36 +240,67 @@ def _in_hub_cache(row: Architecture) -> WeightsSource | None:
     return None
 
 
-def hub_is_reachable() -> bool:
-    """Whether the hub answers at all; asked first, since its client retries for minutes."""
+def _with_known_hash(file: Path) -> Path:
+    """torch names its downloads NAME-HASH.pth, after the first figures of their SHA-256."""
+    known = file.stem.rpartition("-")[2]
+    if not sha256_of(file).startswith(known):
+        raise WeightsMismatch(
+            f"{str(file)!r} is not the file that was published: its SHA-256 does not begin with "
+            f"{known}. Delete it, so that it is downloaded again."
+        )
+    return file
+
+
+def server_is_reachable(row: Architecture) -> bool:
+    """Whether the server of these weights answers; asked first, since clients retry for minutes."""
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "on", "yes", "true"):
         return False
     if os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"):
         return True
-    endpoint = urlparse(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+    server = urlparse(server_of(row))
     try:
         with socket.create_connection(
-            (endpoint.hostname or "", endpoint.port or 443), timeout=HUB_TIMEOUT_S
+            (server.hostname or "", server.port or 443), timeout=HUB_TIMEOUT_S
         ):
             return True
     except OSError:
         return False
 
 
+def server_of(row: Architecture) -> str:
+    """The address that the weights would be downloaded from."""
+    return row.url or os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+
+
 def availability(name: str) -> str:
-    """Where the weights would come from now, without the network: a word for a table."""
+    """Where the weights would come from now, without asking the network: a word for a table.
+
+    `hub` and `download` are up to a server: `server_is_reachable` tells whether it answers.
+    """
     row = architecture(name)
+    if row.kind != "pretrained":
+        return NOT_NEEDED
     if _in_folder(row):
         return "folder"
     if row.package and package_file(row.package):
         return "installed"
-    if _in_hub_cache(row):
+    if _in_cache(row):
         return "cache"
-    return f"pip install {row.package.distribution}" if row.package else "hub"
+    if row.package:
+        return f"pip install {row.package.distribution}"
+    return "download" if row.url else "hub"
+
+
+def _never_published(row: Architecture, options: Mapping[str, Any]) -> str:
+    of = f" of alpha {options['alpha']}" if "alpha" in options else ""
+    return (
+        f"{row.name}{of} has no pretrained weights to be had: train it from nothing "
+        "(`--weights none --recipe scratch`), or name a file of its weights (`--weights FILE`)."
+    )
 
 
 def _four_ways(row: Architecture) -> str:
-    stem = row.name.replace(":", "_")
+    stem = _stem(row)
     package = (
         f"pip install {row.package.distribution}"
         if row.package

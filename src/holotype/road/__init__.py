@@ -5,6 +5,7 @@ docs/architecture.md.
 """
 
 from holotype.road.evaluated import evaluate_on
+from holotype.road.series import VariantRow, train_variants, variants_of
 from holotype.road.trained import TrainedRun, train
 
-__all__ = ["TrainedRun", "evaluate_on", "train"]
+__all__ = ["TrainedRun", "VariantRow", "evaluate_on", "train", "train_variants", "variants_of"]

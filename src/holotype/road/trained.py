@@ -1,26 +1,27 @@
 """Pictures -> index -> audit -> split -> train -> bundle -> predictions -> report."""
 
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from holotype.errors import DatasetError, EmptyDataset
+from holotype.errors import DatasetError
 from holotype.narration import Narrator
+from holotype.road.order import Order, Published, write_environment
+from holotype.road.resumed import clear_unfinished, is_finished, require_same, run_to_resume
+from holotype.road.shipped import train_and_ship
+from holotype.road.usable import usable
 from holotype.run import Run, next_run_path
 
 if TYPE_CHECKING:
     from holotype.bundle.bundle import Bundle
     from holotype.dataset.findings import Findings
     from holotype.dataset.index import Index
+    from holotype.dataset.leaks import OnLeak
+    from holotype.evaluation.flattery import Flattery
     from holotype.evaluation.report import Report
     from holotype.predictions import Predictions
-    from holotype.training.recipe import Recipe
     from holotype.training.train import Trained
-
-Published = Sequence[tuple[str, float, str]]  # who, accuracy as a fraction, what differs
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +50,11 @@ class TrainedRun:
 
 
 def train(
-    data: str | Path,
+    data: str | Path | Sequence[str | Path],
     *,
     output: str | Path | None = None,
     model: str | None = None,
-    recipe: str | Path = "finetune",
+    recipe: str | Path | None = None,
     seed: int | None = None,
     weights: str | None = None,
     epochs: int | None = None,
@@ -63,9 +64,17 @@ def train(
     overrides: Mapping[str, str] | None = None,
     ratios: Sequence[float] | None = None,
     split_seed: int | None = None,
+    folds: int | None = None,
     label_pattern: str | None = None,
     group_pattern: str | None = None,
+    label_prefix: bool = False,
+    on_leak: "OnLeak" = "keep",
+    exclude: str | Path | None = None,
     device: str = "auto",
+    save_memory: bool = False,
+    disk_budget: str | None = None,
+    deterministic: bool = False,
+    resume: bool = False,
     narrator: Narrator | None = None,
     published: Published = (),
     notes: Sequence[str] = (),
@@ -73,11 +82,23 @@ def train(
     """Audit, split, train, ship, and read the test part once.
 
     Args:
-        data: a folder with one folder per class, split folders, or a CSV or Parquet table.
+        data: a folder with one folder per class, split folders, or a CSV or Parquet table; or
+            several of these.
         output: the run directory; `runs/NAME-1`, `-2`, … unless said otherwise.
-        recipe: a name or a YAML file; the other arguments change single fields of it, see
-            `resolve_recipe`.
+        recipe: a name or a YAML file, the one that suits the model where none is named; the other
+            arguments change single fields of it, see `resolve_recipe`.
+        folds: train as many classifiers, each tested on the pictures that the others share, and
+            ship their mean; None trains one, on one split.
         label_pattern, group_pattern: where the file's path tells label and group.
+        label_prefix: put the name of its source before each label.
+        on_leak: what becomes of a split that came with the data and leaks: `refuse` it, `repair`
+            it, or `keep` it and say so beside the score.
+        exclude: a table such as the audit's issues.csv; its pictures train nothing, and the score
+            is given with and without them.
+        save_memory: compute activations twice instead of holding them; the result is the same.
+        disk_budget: what kept activations may take, such as `20G`.
+        deterministic: refuse every operation whose result could differ from one time to the next.
+        resume: go on with the run at `output` if there is one; see `resumed`.
         published: figures of others to print beside the score.
         notes: caveats to print near the score.
 
@@ -85,10 +106,13 @@ def train(
         HolotypeError: with what arrived, what was expected and what to do.
     """
     from holotype.dataset.audit import audit
+    from holotype.dataset.combined import source_name
+    from holotype.dataset.exclusion import confirmed_rows
     from holotype.dataset.index import read_index, require_classes
-    from holotype.dataset.split import missing_classes, split
+    from holotype.models.catalog import architecture
     from holotype.models.weights import find_weights
-    from holotype.training.device import resolve_device
+    from holotype.training.device import be_deterministic, resolve_device
+    from holotype.training.disk import disk_budget as read_disk_budget
     from holotype.training.recipe import resolve_recipe
 
     narrator = narrator or Narrator()
@@ -97,100 +121,104 @@ def train(
         learning_rate=learning_rate, image_size=image_size, ratios=ratios,
         split_seed=split_seed, overrides=overrides,
     )  # fmt: skip
-    resolved_device = resolve_device(device)
-    find_weights(resolved.model, resolved.weights)  # asked first: a refusal should cost no time
-    run = Run.free(output or next_run_path(Path(data).resolve().stem))
-    index = read_index(data, label_pattern=label_pattern, group_pattern=group_pattern)
+    # Asked first: a refusal should cost no time.
+    is_descriptor = architecture(resolved.model).kind == "classical"
+    resolved_device = "cpu" if is_descriptor else resolve_device(device)
+    find_weights(resolved.model, resolved.weights, resolved.model_options)
+    budget = read_disk_budget(disk_budget)
+    if exclude is not None:
+        confirmed_rows(Path(exclude))
+    if deterministic and not is_descriptor:
+        be_deterministic()
+    sources = [data] if isinstance(data, str | Path) else list(data)
+    name = "-".join(source_name(Path(source)) for source in sources)
+    path = output or next_run_path(name)
+    run = run_to_resume(path) if resume else Run.free(path)
+    index = read_index(
+        sources, label_pattern=label_pattern, group_pattern=group_pattern,
+        label_prefix=label_prefix,
+    )  # fmt: skip
     require_classes(index)
     narrator.say(f"{len(index):,} pictures of {len(index.classes)} classes in {index.root}")
     with narrator.progress("auditing") as progress:
         findings = audit(index, on_progress=progress)
-    index = _usable(index, findings, narrator)
-    index = split(
-        index, ratios=resolved.split.ratios, seed=resolved.split.seed, together=findings.copies
-    )
-    lacking = _lacking(missing_classes(index))
-    with run.create():
-        narrator = replace(narrator, log=run.log)
-        for line in lacking:
-            narrator.say(line)
-        run.write_recipe(resolved.to_yaml())
-        index.write(run.index)
-        findings.write(run.audit)
-        _write_environment(run, resolved_device)
-        trained, bundle = _train_and_ship(
-            resolved, index, Path(data).resolve().stem, run, resolved_device, narrator
-        )
-        report = _report(
-            index, run, bundle, trained, findings, narrator, resolved,
-            data=str(data), published=published, notes=[*notes, *_leaks(findings), *lacking],
-            command=_command(data, run, label_pattern, group_pattern),
-        )  # fmt: skip
-    return TrainedRun(run, report, findings)
-
-
-def _usable(index: "Index", findings: "Findings", narrator: Narrator) -> "Index":
-    """The pictures that can be read; the others are named and left out."""
-    from holotype.dataset.index import require_classes
-
-    for refusal in findings.refusals:
-        narrator.say(f"left out: {refusal.path!r}: {refusal.reason}")
-    usable = index.without(findings.broken)
-    if len(usable) == 0:
-        raise EmptyDataset(
-            f"none of the {len(index)} pictures in {str(index.root)!r} can be read; the first: "
-            f"{findings.refusals[0].reason}."
-        )
-    present = set(usable.table["label"])
-    usable = replace(usable, classes=tuple(c for c in usable.classes if c in present))
-    require_classes(usable)
-    for name in sorted(set(index.classes) - present):
-        narrator.say(f"class {name!r} is left out: none of its pictures can be read")
-    return usable
-
-
-def _lacking(missing: Mapping[Any, Sequence[str]]) -> list[str]:
-    """What each part lacks, in words; too few pictures of a class are no reason to stop."""
-    return [
-        f"The {part} part has no picture of: {', '.join(names)} (too few pictures to divide)."
-        for part, names in missing.items()
-        if names
-    ]
-
-
-def _leaks(findings: "Findings") -> list[str]:
-    """What to say of a split that came with the data and does not keep apart what it should."""
-    if not findings.leaks:
-        return []
-    return [
-        f"The split came with the data, and {len(findings.leaks)} sets of copies, or groups, stand "
-        "on both sides of it: the score flatters. audit/issues.csv names them."
-    ]
-
-
-def _train_and_ship(
-    recipe: "Recipe", index: "Index", name: str, run: Run, device: str, narrator: Narrator
-) -> "tuple[Trained, Bundle]":
-    """Train, write the bundle, and seal the decision that validation makes."""
-    from holotype.bundle.bundle import write_bundle
-    from holotype.bundle.inference import predict
-    from holotype.evaluation.decision import decide
-    from holotype.training.history import write_history
-    from holotype.training.train import train as train_stages
-
-    trained = train_stages(
-        recipe, index, name=name, checkpoints=run.checkpoints, device=device,
-        narrator=narrator,
+    index = usable(index, findings, narrator)
+    order = Order(
+        recipe=resolved, name=name, sources=[str(source) for source in sources],
+        findings=findings, device=resolved_device, narrator=narrator, on_leak=on_leak,
+        exclude=None if exclude is None else str(exclude), save_memory=save_memory, budget=budget,
+        resume=resume, published=published, notes=notes,
+        options={
+            "--label-pattern": label_pattern, "--group-pattern": group_pattern,
+            "--label-prefix": label_prefix,
+        },
     )  # fmt: skip
-    write_history(trained.history, run.history)
-    bundle = write_bundle(
-        run.bundle, backbone=trained.backbone, head=trained.head, manifest=trained.manifest
-    )
-    validation = index.part("val")
-    if len(validation):
-        predictions, _ = predict(bundle, validation)
-        bundle = bundle.with_decision(decide(predictions))
-    return trained, bundle
+    if folds is not None:
+        from holotype.road.folded import train_folds
+
+        return train_folds(order, index, run, folds)
+    return _train_once(order, index, run)
+
+
+def _train_once(order: Order, index: "Index", run: Run) -> TrainedRun:
+    """One split, one classifier."""
+    from holotype.dataset.leaks import settled
+    from holotype.dataset.split import split
+
+    together = order.findings.copies
+    index, leaks = settled(index, on_leak=order.on_leak, together=together)
+    ratios, seed = order.recipe.split.ratios, order.recipe.split.seed
+    index = split(index, ratios=ratios, seed=seed, together=together)
+    order = replace(order, notes=[*order.notes, *leaks])
+    with run.create():
+        order.findings.write(run.audit)
+        report = train_on(order, index, run, command=order.command(run))
+    return TrainedRun(run, report, order.findings)
+
+
+def train_on(
+    order: Order, index: "Index", run: Run, *, command: str, compares_groups: bool = True
+) -> "Report":
+    """One run on an index that is split: train, ship, and read the test part once.
+
+    Args:
+        run: created, and held by this process.
+        command: what repeats it.
+        compares_groups: whether the report shows what a split that ignores the groups would say.
+    """
+    from holotype.dataset.split import lacking
+    from holotype.road.flattered import flattery_of
+    from holotype.road.left_out import leave_out
+
+    narrator = replace(order.narrator, log=run.log)
+    index, left_out = leave_out(index, order.exclude, narrator)
+    if order.resume:
+        require_same(run, order.recipe, index)
+        if is_finished(run):
+            narrator.say(f"{run.path} is finished already; nothing was done again")
+            return finished_report(run)
+        clear_unfinished(run)
+    lacks = lacking(index)
+    for line in lacks:
+        narrator.say(line)
+    run.write_recipe(order.recipe.to_yaml())
+    index.write(run.index)
+    write_environment(run, order.device)
+    trained, bundle = train_and_ship(order, index, run, narrator)
+    return _report(
+        replace(order, narrator=narrator, notes=[*order.notes, *lacks]),
+        index, run, bundle, trained, command=command, left_out=left_out,
+        flattery=flattery_of(order, index) if compares_groups else None,
+    )  # fmt: skip
+
+
+def finished_report(run: Run) -> "Report":
+    """The report of a run that has been at its end before, from its predictions."""
+    from holotype.evaluation.report import evaluate
+    from holotype.predictions import read_predictions
+
+    part = "test" if (run.predictions / "test.parquet").is_file() else "val"
+    return evaluate(read_predictions(run.predictions / f"{part}.parquet"), part=part)
 
 
 def _predictions_of(
@@ -213,18 +241,15 @@ def _predictions_of(
 
 
 def _report(
+    order: Order,
     index: "Index",
     run: Run,
     bundle: "Bundle",
     trained: "Trained",
-    findings: "Findings",
-    narrator: Narrator,
-    recipe: "Recipe",
     *,
-    data: str,
-    published: Published,
-    notes: Sequence[str],
     command: str,
+    left_out: dict[str, float],
+    flattery: "Flattery | None",
 ) -> "Report":
     """The first and only look at test, and what it says, written down."""
     from dataclasses import asdict
@@ -232,9 +257,10 @@ def _report(
     from holotype.dataset.listing import PARTS
     from holotype.evaluation.report import ReportContext, evaluate, write_report
     from holotype.explanation.gallery import gallery
+    from holotype.road.left_out import note_on_left_out
 
-    validation = _predictions_of("val", index, bundle, run, narrator)
-    test = _predictions_of("test", index, bundle, run, narrator)
+    validation = _predictions_of("val", index, bundle, run, order.narrator)
+    test = _predictions_of("test", index, bundle, run, order.narrator)
     shown = test if test is not None else validation
     part: Literal["val", "test"] = "test" if test is not None else "val"
     if shown is None:
@@ -242,62 +268,31 @@ def _report(
             "neither validation nor test has a picture, so nothing can be reported; "
             "add pictures, or change --ratios."
         )
+    notes = [*order.notes]
     if test is None:
-        notes = [
-            *notes,
-            "The test part has no pictures: this is validation, which chose the model.",
-        ]
+        notes.append("The test part has no pictures: this is validation, which chose the model.")
     report = evaluate(shown, part=part)
-    narrator.say("writing the report")
+    notes += note_on_left_out(report, shown, left_out)
+    order.narrator.say("writing the report")
     write_report(
         report, run.report, predictions=shown,
         context=ReportContext(
             title=run.path.name,
             run_name=run.path.name,
-            model=recipe.model,
-            recipe=recipe.name,
-            data=f"{len(index):,} pictures of {len(index.classes)} classes in {data}",
+            model=order.recipe.model,
+            recipe=order.recipe.name,
+            data=f"{len(index):,} pictures of {len(index.classes)} classes in {order.data}",
             split_sizes={name: len(index.part(name)) for name in PARTS},
-            audit=findings.summary_rows(),
+            audit=order.findings.summary_rows(),
             notes=[*notes, *trained.notes],
             bundle_hash=bundle.sha256,
             temperature=bundle.temperature,
             command=command,
-            published=published,
+            published=order.published,
+            flattery=flattery,
         ),
         exhibits=gallery(bundle, index.part(part), shown),
         history=[asdict(row) for row in trained.history],
         validation=evaluate(validation, part="val") if validation is not None else None,
     )  # fmt: skip
     return report
-
-
-def _write_environment(run: Run, device: str) -> None:
-    import os
-    import platform
-
-    from holotype.files import write_json
-    from holotype.training.train import made_by
-
-    write_json(
-        run.environment,
-        {
-            "command": shlex.join(sys.argv),
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "processor": platform.processor() or platform.machine(),
-            "cores": os.cpu_count(),
-            "device": device,
-            "versions": made_by(),
-        },
-    )
-
-
-def _command(
-    data: str | Path, run: Run, label_pattern: str | None, group_pattern: str | None
-) -> str:
-    """What repeats the run."""
-    words = ["holotype", "train", str(data), "--recipe", str(run.recipe)]
-    for option, value in (("--label-pattern", label_pattern), ("--group-pattern", group_pattern)):
-        words += [option, value] if value else []
-    return shlex.join(words)

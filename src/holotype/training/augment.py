@@ -7,25 +7,61 @@ Applied to the framed picture (8 bits, the network's size, grey or RGB), before 
 """
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image as PillowImage
+from PIL import ImageEnhance
 
-from holotype.training.recipe import Augmentation
+from holotype.content import content_box
+from holotype.training.augmentation import Augmentation
+
+# Part of every key of what is kept. Raise it when a view of the same fields looks different.
+AUGMENT_VERSION = 2
+
+_ERASED_AREA = (0.02, 0.4)  # of the picture; both ranges as Zhong et al. 2020
+_ERASED_ASPECT = (0.3, 1 / 0.3)
+_CROPPED_ASPECT = (3 / 4, 4 / 3)
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a crop keeps: its sides as fractions of the frame's, and where it lies, 0 to 1."""
+
+    width: float
+    height: float
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class Erased:
+    """A rectangle of noise: its corners as fractions of the size, and the seed of the noise."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    seed: int
 
 
 @dataclass(frozen=True)
 class View:
-    """One way to look at a picture, drawn from an `Augmentation`."""
+    """One way to look at a picture, drawn from an `Augmentation`; the fields in order of use."""
 
+    crop: Window | None = None
     mirrored: bool = False
+    upside_down: bool = False
     quarter_turns: int = 0
     degrees: float = 0.0
     scale: float = 1.0
     shift: tuple[float, float] = (0.0, 0.0)
     brightness: float = 1.0
     contrast: float = 1.0
+    saturation: float = 1.0
+    hue: float = 0.0
+    erased: Erased | None = None
 
 
 def draw_view(augmentation: Augmentation, *, seed: int, sha256: str, number: int) -> View:
@@ -38,48 +74,148 @@ def draw_view(augmentation: Augmentation, *, seed: int, sha256: str, number: int
     def around(centre: float, spread: float) -> float:
         return float(rng.uniform(centre - spread, centre + spread))
 
-    mirrored = bool(rng.random() < 0.5) and augmentation.symmetry != "none"
+    symmetry = augmentation.symmetry
+    # Drawn in this order for good: what is drawn later leaves the earlier numbers as they are.
+    sideways = bool(rng.random() < 0.5)
+    degrees = around(0, augmentation.rotation_degrees)
+    scale = around(1, augmentation.zoom)
+    shift = around(0, augmentation.shift), around(0, augmentation.shift)
+    brightness, contrast = around(1, augmentation.brightness), around(1, augmentation.contrast)
+    upside_down = bool(rng.random() < 0.5)
+    saturation, hue = around(1, augmentation.saturation), around(0, augmentation.hue)
+    window, erased = _window(rng, augmentation.crop), _erased(rng)
     return View(
-        mirrored=mirrored,
-        quarter_turns=number % 4 if augmentation.symmetry == "dihedral" else 0,
-        degrees=around(0, augmentation.rotation_degrees),
-        scale=around(1, augmentation.zoom),
-        shift=(around(0, augmentation.shift), around(0, augmentation.shift)),
-        brightness=around(1, augmentation.brightness),
-        contrast=around(1, augmentation.contrast),
+        crop=window if augmentation.crop < 1 else None,
+        mirrored=sideways and symmetry in ("horizontal", "both", "dihedral"),
+        upside_down=upside_down and symmetry in ("vertical", "both"),
+        quarter_turns=number % 4 if symmetry == "dihedral" else 0,
+        degrees=degrees,
+        scale=scale,
+        shift=shift,
+        brightness=brightness,
+        contrast=contrast,
+        saturation=saturation,
+        hue=hue,
+        erased=erased if rng.random() < augmentation.erasing else None,
     )
 
 
-def look(
-    framed: PillowImage.Image, view: View, background: tuple[int, int, int]
-) -> PillowImage.Image:
+def _window(rng: np.random.Generator, least: float) -> Window:
+    """Of an area from `least` to 1, nearly square, no side longer than the frame's."""
+    area = float(rng.uniform(least, 1))
+    low, high = max(_CROPPED_ASPECT[0], area), min(_CROPPED_ASPECT[1], 1 / area)
+    aspect = math.exp(rng.uniform(math.log(low), math.log(high)))
+    return Window(
+        math.sqrt(area * aspect), math.sqrt(area / aspect), float(rng.random()), float(rng.random())
+    )
+
+
+def _erased(rng: np.random.Generator) -> Erased:
+    area = float(rng.uniform(*_ERASED_AREA))
+    low, high = _ERASED_ASPECT
+    aspect = math.exp(rng.uniform(math.log(low), math.log(high)))
+    width, height = min(1.0, math.sqrt(area * aspect)), min(1.0, math.sqrt(area / aspect))
+    left, top = float(rng.uniform(0, 1 - width)), float(rng.uniform(0, 1 - height))
+    return Erased(left, top, left + width, top + height, int(rng.integers(2**32)))
+
+
+def look(framed: PillowImage.Image, view: View) -> PillowImage.Image:
     """A framed picture under a view; same size and mode.
 
-    What a rotation or a shift uncovers shows the background.
+    What a rotation, a shift or a smaller scale uncovers shows the picture's own mirror image, so
+    that no straight edge and no strange colour tells a changed picture from a true one.
     """
     if view == View():
-        return framed  # without torchvision, which takes seconds to import
-    from torchvision.transforms import InterpolationMode
-    from torchvision.transforms.v2 import functional
-
+        return framed
     picture = framed
+    if view.crop is not None:
+        box = window_box(view.crop, picture.size, content_box(picture))
+        picture = picture.resize(picture.size, PillowImage.Resampling.BILINEAR, box)
     if view.mirrored:
         picture = picture.transpose(PillowImage.Transpose.FLIP_LEFT_RIGHT)
+    if view.upside_down:
+        picture = picture.transpose(PillowImage.Transpose.FLIP_TOP_BOTTOM)
     if view.quarter_turns:
         picture = picture.transpose(_QUARTER_TURNS[view.quarter_turns])
-    if (view.degrees, view.scale, view.shift) != (0.0, 1.0, (0.0, 0.0)):
-        width, height = picture.size
-        picture = functional.affine(
-            picture, angle=view.degrees, scale=view.scale, shear=[0.0],
-            translate=[round(view.shift[0] * width), round(view.shift[1] * height)],
-            interpolation=InterpolationMode.BILINEAR,
-            fill=list(background) if picture.mode == "RGB" else [_grey(background)],
-        )  # fmt: skip
+    picture = _recoloured(_moved(picture, view), view)
+    return picture if view.erased is None else _with_noise(picture, view.erased)
+
+
+def window_box(
+    window: Window, size: tuple[int, int], content: tuple[int, int, int, int]
+) -> tuple[float, float, float, float]:
+    """Where the window lies in a frame: anywhere, as long as the content keeps its share.
+
+    A window that is w of the frame wide keeps at least w of the content's width, wherever the
+    content lies, and the same for the height: so its area is what is kept of the content's box.
+    """
+    left, right = _span(window.width * size[0], window.x, size[0], content[0], content[2])
+    top, bottom = _span(window.height * size[1], window.y, size[1], content[1], content[3])
+    return left, top, right, bottom
+
+
+def _span(length: float, place: float, size: int, start: int, end: int) -> tuple[float, float]:
+    kept = length / size * (end - start)
+    lowest, highest = max(0.0, start + kept - length), min(size - length, end - kept)
+    first = lowest + place * max(0.0, highest - lowest)
+    return first, min(first + length, float(size))
+
+
+def _moved(picture: PillowImage.Image, view: View) -> PillowImage.Image:
+    """Turned clockwise about the centre, scaled, then shifted by whole pixels."""
+    if (view.degrees, view.scale, view.shift) == (0.0, 1.0, (0.0, 0.0)):
+        return picture
+    width, height = picture.size
+    across, down = round(view.shift[0] * width), round(view.shift[1] * height)
+    # Pillow asks where each pixel of the result comes from: everything here is backwards.
+    cosine = math.cos(math.radians(view.degrees)) / view.scale
+    sine = math.sin(math.radians(view.degrees)) / view.scale
+    x, y = width / 2 + across, height / 2 + down
+    left, top = width / 2 - cosine * x - sine * y, height / 2 + sine * x - cosine * y
+    margin_x = _overshoot(left, (cosine * width, sine * height), width)
+    margin_y = _overshoot(top, (-sine * width, cosine * height), height)
+    levels = np.asarray(picture)
+    margins = [(margin_y, margin_y), (margin_x, margin_x), (0, 0)][: levels.ndim]
+    mirrored = PillowImage.fromarray(np.pad(levels, margins, mode="symmetric"))
+    backwards = (cosine, sine, left + margin_x, -sine, cosine, top + margin_y)
+    bilinear = PillowImage.Resampling.BILINEAR
+    return mirrored.transform(picture.size, PillowImage.Transform.AFFINE, backwards, bilinear)
+
+
+def _overshoot(origin: float, sides: tuple[float, float], length: int) -> int:
+    """By how many pixels a parallelogram leaves the picture along one axis, at most."""
+    lowest = origin + min(0.0, sides[0]) + min(0.0, sides[1])
+    highest = origin + max(0.0, sides[0]) + max(0.0, sides[1])
+    return max(0, math.ceil(-lowest), math.ceil(highest - length)) + 1
+
+
+def _recoloured(picture: PillowImage.Image, view: View) -> PillowImage.Image:
+    """Brightness, contrast and saturation by interpolation from black, grey and greyness."""
     if view.brightness != 1.0:
-        picture = functional.adjust_brightness(picture, view.brightness)
+        picture = ImageEnhance.Brightness(picture).enhance(view.brightness)
     if view.contrast != 1.0:
-        picture = functional.adjust_contrast(picture, view.contrast)
+        picture = ImageEnhance.Contrast(picture).enhance(view.contrast)
+    if picture.mode == "L":
+        return picture
+    if view.saturation != 1.0:
+        picture = ImageEnhance.Color(picture).enhance(view.saturation)
+    turn = int(view.hue * 255)
+    if turn:
+        hue, saturation, value = picture.convert("HSV").split()
+        turned = hue.point([(level + turn) % 256 for level in range(256)])
+        picture = PillowImage.merge("HSV", (turned, saturation, value)).convert("RGB")
     return picture
+
+
+def _with_noise(picture: PillowImage.Image, erased: Erased) -> PillowImage.Image:
+    """Every erased value is drawn anew, which Zhong et al. found best."""
+    levels = np.array(picture)
+    height, width = levels.shape[:2]
+    rows = slice(round(erased.top * height), round(erased.bottom * height))
+    columns = slice(round(erased.left * width), round(erased.right * width))
+    rng = np.random.default_rng(erased.seed)
+    levels[rows, columns] = rng.integers(0, 256, levels[rows, columns].shape, np.uint8)
+    return PillowImage.fromarray(levels)
 
 
 _QUARTER_TURNS = {
@@ -87,9 +223,3 @@ _QUARTER_TURNS = {
     2: PillowImage.Transpose.ROTATE_180,
     3: PillowImage.Transpose.ROTATE_270,
 }
-
-
-def _grey(colour: tuple[int, int, int]) -> int:
-    """ITU-R 601 luma, as Pillow turns RGB into grey."""
-    red, green, blue = colour
-    return (red * 299 + green * 587 + blue * 114) // 1000

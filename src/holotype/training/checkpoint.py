@@ -1,20 +1,165 @@
-"""What a stage leaves on disk: the best weights it reached, as plain tensors."""
+"""What training leaves on disk: the best weights of a stage, and all that is needed to go on.
 
+    checkpoints/
+      finetune.safetensors         the best weights of a stage that ended, and how it ended
+      finetune.state.safetensors   everything after the last finished epoch of a stage that did not
+
+Tensors by name and one JSON text beside them: nothing in these files can be executed. Each is
+written beside its place and renamed into it, so that a process may be killed at any moment.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from holotype.errors import CorruptCheckpoint
 from holotype.files import replacing
 
 if TYPE_CHECKING:
-    from holotype.models.classifier import Classifier
+    from torch import Tensor
+
+    from holotype.training.loop import Ended, LoopState
+
+TOP, BEST, OPTIMISER = "top", "best", "optimiser"
 
 
-def write_checkpoint(classifier: "Classifier", directory: Path, stage: str) -> Path:
-    """Write `directory/STAGE.safetensors`: tensors by name, and nothing that can be executed."""
+def ended_file(directory: Path, stage: str) -> Path:
+    """Where the best weights of a stage that ended lie."""
+    return directory / f"{stage}.safetensors"
+
+
+def state_file(directory: Path, stage: str) -> Path:
+    """Where the state after the last finished epoch of a stage lies."""
+    return directory / f"{stage}.state.safetensors"
+
+
+def write_ended(ended: "Ended", weights: "Mapping[str, Tensor]", directory: Path) -> None:
+    """Write the best weights of a stage, and remove the state that it no longer needs.
+
+    Args:
+        ended: how the stage ended; its name names the file.
+        weights: of the whole classifier.
+    """
+    note = {"rows": [asdict(row) for row in ended.rows], "best": ended.best}
+    _write(ended_file(directory, ended.stage), weights, note)
+    state_file(directory, ended.stage).unlink(missing_ok=True)
+
+
+def read_ended(directory: Path, stage: str) -> "tuple[Ended, dict[str, Tensor]] | None":
+    """How a stage ended, and its weights; None where it did not end.
+
+    Raises:
+        CorruptCheckpoint: there is a file, and it makes no sense.
+    """
+    from holotype.training.loop import Ended, Epoch
+
+    path = ended_file(directory, stage)
+    if not path.is_file():
+        return None
+    weights, note = _read(path)
+    rows = [Epoch(**row) for row in _field(path, note, "rows")]
+    return Ended(stage, int(_field(path, note, "best")), rows), weights
+
+
+def write_state(state: "LoopState", directory: Path, stage: str) -> None:
+    """Write everything that the loop needs to go on after an epoch."""
+    tensors = {f"{TOP}/{name}": tensor for name, tensor in state.top.items()}
+    tensors |= {f"{BEST}/{name}": tensor for name, tensor in state.best_top.items()}
+    numbers: dict[str, dict[str, Any]] = {}
+    for key, values in state.optimiser["state"].items():
+        for name, value in values.items():
+            if _is_tensor(value):
+                tensors[f"{OPTIMISER}/{key}/{name}"] = value
+            else:
+                numbers.setdefault(str(key), {})[name] = value
+    note = {
+        "epoch": state.epoch,
+        "groups": state.optimiser["param_groups"],
+        "numbers": numbers,
+        "schedule": state.schedule,
+        "best": asdict(state.best),
+        "lowest": state.lowest,
+        "last_gain": state.last_gain,
+        "rows": [asdict(row) for row in state.rows],
+    }
+    _write(state_file(directory, stage), tensors, note)
+
+
+def read_state(directory: Path, stage: str) -> "LoopState | None":
+    """What `write_state` left; None where the stage has finished no epoch.
+
+    Raises:
+        CorruptCheckpoint: there is a file, and it makes no sense.
+    """
+    from holotype.training.loop import Epoch, LoopState
+
+    path = state_file(directory, stage)
+    if not path.is_file():
+        return None
+    tensors, note = _read(path)
+    moments: dict[int, dict[str, Any]] = {
+        int(key): dict(values) for key, values in _field(path, note, "numbers").items()
+    }
+    for full_name, tensor in _below(tensors, OPTIMISER).items():
+        key, name = full_name.split("/", 1)
+        moments.setdefault(int(key), {})[name] = tensor
+    return LoopState(
+        epoch=_field(path, note, "epoch"),
+        top=_below(tensors, TOP),
+        optimiser={"state": moments, "param_groups": _field(path, note, "groups")},
+        schedule=_field(path, note, "schedule"),
+        best=Epoch(**_field(path, note, "best")),
+        best_top=_below(tensors, BEST),
+        lowest=_field(path, note, "lowest"),
+        last_gain=_field(path, note, "last_gain"),
+        rows=[Epoch(**row) for row in _field(path, note, "rows")],
+    )
+
+
+def _is_tensor(value: Any) -> bool:
+    import torch
+
+    return isinstance(value, torch.Tensor)
+
+
+def _below(tensors: "Mapping[str, Tensor]", prefix: str) -> "dict[str, Tensor]":
+    start = f"{prefix}/"
+    return {name.removeprefix(start): t for name, t in tensors.items() if name.startswith(start)}
+
+
+def _write(path: Path, tensors: "Mapping[str, Tensor]", note: dict[str, Any]) -> None:
     from safetensors.torch import save_file
 
-    path = directory / f"{stage}.safetensors"
-    state = {name: tensor.contiguous() for name, tensor in classifier.state_dict().items()}
+    # Cloned, since two names may share their memory, which the format refuses.
+    plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
-        save_file(state, temporary)
-    return path
+        save_file(plain, temporary, metadata={"note": json.dumps(note)})
+
+
+def _read(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            note = json.loads((file.metadata() or {}).get("note", ""))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _makes_no_sense(path, str(error)) from None
+    if not isinstance(note, dict):
+        raise _makes_no_sense(path, "its note is not an object")
+    return tensors, note
+
+
+def _field(path: Path, note: dict[str, Any], key: str) -> Any:
+    if key not in note:
+        raise _makes_no_sense(path, f"it lacks {key!r}")
+    return note[key]
+
+
+def _makes_no_sense(path: Path, reason: str) -> CorruptCheckpoint:
+    return CorruptCheckpoint(
+        f"{str(path)!r} makes no sense ({' '.join(reason.split())[:120]}). Remove it to train this "
+        "stage again, and call again with --resume."
+    )

@@ -48,6 +48,20 @@ def resolve_device(wanted: str) -> str:
     return wanted
 
 
+def be_deterministic() -> None:
+    """From here on torch refuses what could give another result the next time.
+
+    It holds on one machine with as many threads; another processor may round otherwise.
+    """
+    import os
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+    import torch
+
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+
+
 def _may_have_a_gpu() -> bool:
     return sys.platform != "linux" or Path("/proc/driver/nvidia/version").exists()
 

@@ -53,7 +53,7 @@ def fit_linear_head(
     """
     from threadpoolctl import threadpool_limits
 
-    mean_D, scale_D = _standardisation(features_ND)
+    mean_D, scale_D = standardisation(features_ND)
     standard_ND = ((features_ND - mean_D) / scale_D).astype(np.float32)
     strengths = sorted(strengths)
     # One thread: products this small spend up to 30 times as long in waiting for a second one.
@@ -63,7 +63,7 @@ def fit_linear_head(
         )
         middle = strengths[len(strengths) // 2]
         strength = min(losses, key=lambda c: losses[c]) if losses else middle
-        weight_CD, bias_C = _Logistic(num_classes).fit(strength, standard_ND, targets_N, weights_N)
+        weight_CD, bias_C = Logistic(num_classes).fit(strength, standard_ND, targets_N, weights_N)
     folded_CD = weight_CD / scale_D
     return LinearHead(
         weight_CD=folded_CD.astype(np.float32),
@@ -73,7 +73,7 @@ def fit_linear_head(
     )
 
 
-def _standardisation(features_ND: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:
+def standardisation(features_ND: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Mean and standard deviation of every feature; constant ones are left as they are."""
     mean_D = features_ND.mean(axis=0, dtype=np.float64)
     scale_D = features_ND.std(axis=0, dtype=np.float64)
@@ -95,8 +95,8 @@ def _held_out_losses(
     Strengths are tried in rising order and no further than the first that is worse than the one
     before: larger ones fit ever more closely, and take ever longer.
     """
-    splits = _folds(targets_N, groups, folds, seed)
-    models = [_Logistic(num_classes) for _ in splits]
+    splits = head_folds(targets_N, groups, folds, seed)
+    models = [Logistic(num_classes) for _ in splits]
     losses: dict[float, float] = {}
     for strength in strengths if splits else ():
         loss = weight = 0.0
@@ -116,7 +116,7 @@ def _held_out_losses(
     return losses
 
 
-def _folds(
+def head_folds(
     targets_N: NDArray[np.int64], groups: Sequence[str], folds: int, seed: int
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """(rows to fit, rows held out) for each fold; each fits on at least two classes."""
@@ -139,7 +139,7 @@ def _folds(
     return [(fit, held) for fit, held in pairs if len(np.unique(targets_N[fit])) > 1]
 
 
-class _Logistic:
+class Logistic:
     """scikit-learn's multinomial logistic regression, each fit started from the one before."""
 
     def __init__(self, num_classes: int) -> None:

@@ -1,26 +1,31 @@
 """Index -> seeded batches: the same order and the same views in every run of the same seed.
 
-Shape suffixes: B pictures of a batch.
+Shape suffixes: N pictures, B pictures of a batch, C classes.
 """
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PillowImage
 
+from holotype.bundle.embedding import ImageFile
 from holotype.bundle.graphs import available_cores
-from holotype.bundle.inference import ImageFile
 from holotype.dataset.index import Index
 from holotype.images import decode
 from holotype.preprocessing import Preprocessing
 from holotype.training.augment import draw_view, look
-from holotype.training.recipe import Augmentation
+from holotype.training.augmentation import Augmentation
+from holotype.training.mixing import Mixing, draw_mix, mix_inputs, mix_targets
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+MEMORY_BYTES = 2**30  # of framed pictures: 7,000 of 224 pixels in colour, 110,000 of 96 in grey
 
 
 class Views(Protocol):
@@ -28,32 +33,101 @@ class Views(Protocol):
 
     def __len__(self) -> int: ...
 
-    def batch(self, pictures: list[int], views: list[int]) -> NDArray[Any]: ...
+    def batch(self, pictures: Sequence[int], views: Sequence[int]) -> NDArray[Any]: ...
 
 
-@dataclass(frozen=True, eq=False)
-class LiveViews:
-    """Pictures decoded and changed anew each time: for networks with no frozen part."""
+class FramedPictures:
+    """Pictures as the network's frame shows them, 8 bits, before any change.
 
-    index: Index
-    preprocessing: Preprocessing
-    augmentation: Augmentation
-    seed: int
+    Each is decoded when it is first asked for. The first that come stay in memory, up to a
+    bound; the others are decoded anew each time, since every epoch asks for all of them and no
+    order of forgetting would help.
+
+    Args:
+        memory_bytes: the bound.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[ImageFile],
+        preprocessing: Preprocessing,
+        *,
+        memory_bytes: int = MEMORY_BYTES,
+    ) -> None:
+        self.files = files
+        self._preprocessing = preprocessing
+        self._left = memory_bytes
+        self._kept: dict[int, PillowImage.Image] = {}
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self.files)
 
-    def batch(self, pictures: list[int], views: list[int]) -> NDArray[Any]:
-        with ThreadPoolExecutor(available_cores()) as pool:
-            return np.stack(list(pool.map(self._one, pictures, views)))
+    def __getitem__(self, position: int) -> PillowImage.Image:
+        """Whoever gets it must not change it.
 
-    def _one(self, picture: int, number: int) -> NDArray[np.float32]:
-        row = self.index.table.iloc[picture]
-        content, sha256 = ImageFile(row.path, self.index.file(row.path), row.sha256).read()
-        image = decode(content, name=row.path, minimum_size=self.preprocessing.minimum_size)
-        view = draw_view(self.augmentation, seed=self.seed, sha256=sha256, number=number)
-        framed = look(self.preprocessing.frame(image), view, self.preprocessing.background)
-        return self.preprocessing.tensor(framed)
+        Raises:
+            ImageRefused: it became unreadable, or another picture, since it was indexed.
+        """
+        kept = self._kept.get(position)
+        return self._read(position) if kept is None else kept
+
+    def _read(self, position: int) -> PillowImage.Image:
+        file = self.files[position]
+        content, _ = file.read()
+        image = decode(content, name=file.id, minimum_size=self._preprocessing.minimum_size)
+        framed = self._preprocessing.frame(image)
+        size = framed.width * framed.height * len(framed.getbands())
+        with self._lock:
+            if size <= self._left and position not in self._kept:
+                self._left -= size
+                self._kept[position] = framed
+        return framed
+
+
+def image_files(index: Index) -> list[ImageFile]:
+    """The pictures of an index, in its order."""
+    return [
+        ImageFile(path, index.file(path), sha256)
+        for path, sha256 in zip(index.table["path"], index.table["sha256"], strict=True)
+    ]
+
+
+class LiveViews:
+    """Pictures changed anew each time: for networks with no frozen part.
+
+    Args:
+        augmentation, seed: what the views are drawn from.
+        memory_bytes: how much of the framed pictures may stay in memory between two epochs.
+    """
+
+    def __init__(
+        self,
+        index: Index,
+        preprocessing: Preprocessing,
+        augmentation: Augmentation,
+        seed: int,
+        *,
+        memory_bytes: int = MEMORY_BYTES,
+    ) -> None:
+        files = image_files(index)
+        self._framed = FramedPictures(files, preprocessing, memory_bytes=memory_bytes)
+        self._preprocessing = preprocessing
+        self._augmentation = augmentation
+        self._seed = seed
+        self._pool = ThreadPoolExecutor(available_cores())
+
+    def __len__(self) -> int:
+        return len(self._framed)
+
+    def batch(self, pictures: Sequence[int], views: Sequence[int]) -> NDArray[Any]:
+        return np.stack(list(self._pool.map(self.one, pictures, views)))
+
+    def one(self, picture: int, number: int) -> NDArray[np.float32]:
+        """The model input (3, H, W) of one view."""
+        sha256 = self._framed.files[picture].sha256
+        view = draw_view(self._augmentation, seed=self._seed, sha256=sha256, number=number)
+        return self._preprocessing.tensor(look(self._framed[picture], view))
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +146,13 @@ class Labelled:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Inputs (B, …), targets (B,) and weights (B,) as tensors on the CPU."""
+    """Tensors on the CPU.
+
+    Attributes:
+        inputs: (B, …).
+        targets: int64 class numbers (B,), or float32 soft targets (B, C) of mixed pictures.
+        weights: float32 (B,).
+    """
 
     inputs: "Tensor"
     targets: "Tensor"
@@ -80,24 +160,53 @@ class Batch:
 
 
 def training_batches(
-    data: Labelled, *, views: int, batch_size: int, seed: int, epoch: int
+    data: Labelled,
+    *,
+    views: int,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    mixing: Mixing | None = None,
+    balanced: bool = False,
 ) -> Iterator[Batch]:
     """Every picture once, in a new order, each under one of its views.
 
     A picture goes through its views from epoch to epoch, from a random start, so that after
-    `views` epochs each was seen equally often.
+    `views` epochs each was seen equally often. While one batch is trained on, the next is made.
+
+    Args:
+        epoch: from 1.
+        mixing: how pictures of a batch, and their labels, are mixed; the number of the batch
+            decides it together with seed and epoch.
+        balanced: as many pictures are drawn, with replacement, every class as often as the others.
     """
     starts_N = np.random.default_rng([seed, 0]).integers(views, size=len(data.targets_N))
-    order_N = np.random.default_rng([seed, epoch]).permutation(len(data.targets_N))
-    for rows in np.array_split(order_N, number_of_batches(len(order_N), batch_size)):
-        yield _batch(data, rows, (starts_N[rows] + epoch) % views)
+    order_N = _order(data.targets_N, np.random.default_rng([seed, epoch]), balanced)
+    parts = np.array_split(order_N, number_of_batches(len(order_N), batch_size))
+
+    def batches() -> Iterator[Batch]:
+        for step, rows in enumerate(parts):
+            batch = _batch(data, rows, (starts_N[rows] + epoch) % views)
+            yield batch if mixing is None else _mixed(batch, mixing, seed, epoch, step)
+
+    return _one_ahead(batches())
+
+
+def _order(
+    targets_N: NDArray[np.int64], rng: np.random.Generator, balanced: bool
+) -> NDArray[np.int64]:
+    if not balanced:
+        return rng.permutation(len(targets_N))
+    of_class_C = np.bincount(targets_N)
+    chance_N = 1 / of_class_C[targets_N]
+    return rng.choice(len(targets_N), size=len(targets_N), p=chance_N / chance_N.sum())
 
 
 def validation_batches(data: Labelled, batch_size: int) -> Iterator[Batch]:
     """Every picture once as it is, in the order of the index."""
     rows_N = np.arange(len(data.targets_N))
-    for rows in np.array_split(rows_N, number_of_batches(len(rows_N), batch_size)):
-        yield _batch(data, rows, np.zeros_like(rows))
+    parts = np.array_split(rows_N, number_of_batches(len(rows_N), batch_size))
+    return _one_ahead(_batch(data, rows, np.zeros_like(rows)) for rows in parts)
 
 
 def number_of_batches(pictures: int, batch_size: int) -> int:
@@ -114,3 +223,27 @@ def _batch(data: Labelled, rows: NDArray[np.int64], views: NDArray[np.int64]) ->
         torch.from_numpy(data.targets_N[rows]),
         torch.from_numpy(data.weights_N[rows]),
     )
+
+
+def _mixed(batch: Batch, mixing: Mixing, seed: int, epoch: int, step: int) -> Batch:
+    import torch
+
+    mix = draw_mix(mixing, seed=seed, epoch=epoch, step=step, shape=tuple(batch.inputs.shape))
+    if mix is None:
+        return batch
+    soft_BC, weights_B = mix_targets(
+        batch.targets.numpy(), batch.weights.numpy(), mix, mixing.num_classes
+    )
+    return Batch(
+        mix_inputs(batch.inputs, mix), torch.from_numpy(soft_BC), torch.from_numpy(weights_B)
+    )
+
+
+def _one_ahead(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """The same batches, the next of them made in a thread while the last one is used."""
+    source = iter(batches)
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, source, None)
+        while (batch := coming.result()) is not None:
+            coming = pool.submit(next, source, None)
+            yield batch

@@ -1,18 +1,20 @@
 """The one visible training loop.
 
-The network above a cut learns on activations below it. Batch norm keeps the statistics that it was
-trained with, and dropout inside the backbone is off: what is frozen below was computed that way.
+The network above a cut learns on activations below it. All that changes from epoch to epoch is in
+one value, `LoopState`; all that is random comes from (seed, stage, epoch, step), so a training
+that goes on from a state ends with the same bits as one that was never interrupted.
 """
 
+import copy
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from holotype.errors import TrainingDiverged
-from holotype.training.groups import parameter_groups, warmup_then_cosine
+from holotype.training.groups import Chosen
 from holotype.training.loader import (
     Batch,
     Labelled,
@@ -20,13 +22,17 @@ from holotype.training.loader import (
     training_batches,
     validation_batches,
 )
-from holotype.training.recipe import GradientStage
+from holotype.training.mixing import mixing_of
+from holotype.training.schedules import Schedule
+from holotype.training.stages import GradientStage
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import Tensor, nn
+    from torch.optim import Optimizer
 
     from holotype.models.classifier import Classifier
+    from holotype.training.top import Top
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,9 @@ class Epoch:
         train_loss: mean over the epoch, label smoothing and all; nan for epoch 0.
         val_loss: log loss on validation, without label smoothing.
         val_accuracy: weighted as the pictures are.
-        learning_rate: of the topmost group in the last step.
+        learning_rate: of the topmost group that trains (of the head, where it trains alone) in
+            the last step.
+        trainable_parameters: how many numbers train.
     """
 
     stage: str
@@ -46,113 +54,247 @@ class Epoch:
     val_loss: float
     val_accuracy: float
     learning_rate: float
+    trainable_parameters: int
+
+
+@dataclass(frozen=True, eq=False)
+class LoopState:
+    """Everything that changes from epoch to epoch, as it is after one.
+
+    Attributes:
+        epoch: the last one that is finished; 0 before the first step.
+        top: tensors of the classifier that training moves, by name.
+        optimiser: the state dict of the optimiser.
+        schedule: numbers of the schedule, and of the scale of losses in fp16.
+        best: the epoch that would ship now.
+        best_top: `top` as it was then.
+        lowest: of the trained epochs, what `stop_on` names (an accuracy negated).
+        last_gain: the epoch of that.
+        rows: all epochs so far.
+    """
+
+    epoch: int
+    top: "dict[str, Tensor]"
+    optimiser: dict[str, Any]
+    schedule: dict[str, float | int]
+    best: Epoch
+    best_top: "dict[str, Tensor]"
+    lowest: float
+    last_gain: int
+    rows: list[Epoch]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a stage ended.
+
+    Attributes:
+        best: the number of the epoch whose weights ship; 0: those that it began with.
+        rows: all its epochs.
+    """
+
+    stage: str
+    best: int
+    rows: list[Epoch] = field(default_factory=list)
 
 
 OnEpoch = Callable[[Epoch], None]
 OnStep = Callable[[int, int], None]  # steps done, of how many
+OnState = Callable[[LoopState], None]
 
 
 def train_top(
     classifier: "Classifier",
-    cut: int,
+    chosen: Chosen,
     stage: GradientStage,
     train: Labelled,
     validation: Labelled | None,
     *,
     seed: int,
-    device: str,
-    on_epoch: OnEpoch,
-    on_step: OnStep,
-) -> int:
-    """Train everything above a cut; the classifier ends with the weights of its best epoch.
+    number: int = 0,
+    device: str = "cpu",
+    save_memory: bool = False,
+    on_epoch: OnEpoch = lambda epoch: None,
+    on_step: OnStep = lambda done, total: None,
+    on_state: OnState = lambda state: None,
+    resume: LoopState | None = None,
+) -> Ended:
+    """Train what is chosen; the classifier ends with the weights of its best epoch.
 
-    The best epoch is the one with the lowest validation loss, epoch 0 included: a network that
-    fine-tuning made worse ends as it began. Without validation pictures the last epoch ships.
+    The best epoch is the one with the lowest validation loss (or the highest accuracy, if the
+    stage says so), epoch 0 included: a network that fine-tuning made worse ends as it began.
+    Without validation pictures the last epoch ships.
 
-    Returns:
-        The number of the best epoch.
+    Args:
+        chosen: what trains, and the cut that `train` and `validation` were computed at.
+        number: of the stage in its recipe.
+        save_memory: compute activations twice instead of holding them.
+        on_state: is handed the state after every epoch, epoch 0 too.
+        resume: the state to go on from.
 
     Raises:
         TrainingDiverged: a loss that is not a finite number.
     """
+    run = _set_up(classifier, chosen, stage, len(train.targets_N), device, save_memory, resume)
+    mixing = mixing_of(stage.mixup, stage.cutmix, run.num_classes)
+    try:
+        state = resume
+        if state is None:
+            begun = _look_at(run, validation, 0, math.nan)
+            on_epoch(begun)
+            state = _state_after(run, begun, None, validated=validation is not None)
+            on_state(state)
+        for epoch in range(state.epoch + 1, stage.epochs + 1):
+            if _has_waited(state, stage):
+                break
+            batches = training_batches(
+                train, views=stage.views, batch_size=stage.batch_size, seed=seed, epoch=epoch,
+                mixing=mixing, balanced=stage.sampling == "balanced",
+            )  # fmt: skip
+            _seed_torch(seed, number, epoch)
+            run.top.train()
+            total = 0.0
+            with closing(cast("Generator[Batch]", batches)):
+                for step, share in enumerate(_shares(run, batches)):
+                    at = (epoch - 1) * run.steps_per_epoch + step
+                    total += _step(run, share, at, epoch)
+                    on_step(at + 1, stage.epochs * run.steps_per_epoch)
+            now = _look_at(run, validation, epoch, total / run.steps_per_epoch)
+            run.schedule.after_epoch(now.val_loss)
+            on_epoch(now)
+            state = _state_after(run, now, state, validated=validation is not None)
+            on_state(state)
+        run.own.take(state.best_top)
+    finally:
+        run.own.leave()
+    return Ended(stage.name, state.best.epoch, state.rows)
+
+
+@dataclass(frozen=True, eq=False)
+class _Running:
+    """What a training holds: the module, the optimiser, the schedule.
+
+    Attributes:
+        own: the module itself.
+        top: the same as accelerate hands it out, with its precision and processes.
+        num_classes: logits of the head.
+        trainable_parameters: how many numbers train.
+    """
+
+    stage: GradientStage
+    accelerator: "Accelerator"
+    own: "Top"
+    top: "nn.Module"
+    optimiser: "Optimizer"
+    schedule: Schedule
+    num_classes: int
+    trainable_parameters: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.schedule.steps_per_epoch
+
+
+def _set_up(
+    classifier: "Classifier",
+    chosen: Chosen,
+    stage: GradientStage,
+    pictures: int,
+    device: str,
+    save_memory: bool,
+    resume: LoopState | None,
+) -> _Running:
     import torch
-    from accelerate import Accelerator
 
-    torch.manual_seed(seed)
-    accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
-    _freeze_below(classifier, cut)
-    top = classifier.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.AdamW(parameter_groups(classifier, cut, stage))
-    steps_per_epoch = number_of_batches(len(train.targets_N), stage.batch_size)
-    steps = stage.epochs * steps_per_epoch
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, partial(warmup_then_cosine, steps=steps, warmup=stage.warmup)
-    )
-    top, optimiser = accelerator.prepare(top, optimiser)
+    from holotype.models.classifier import last_linear
+    from holotype.training.accelerated import accelerator_for, take_scale
+    from holotype.training.optimisers import make_optimiser
+    from holotype.training.top import Top
 
-    best = _look_at(accelerator, top, cut, stage, validation, 0, math.nan, 0.0)
-    best_state = _copy_of_state(accelerator, top)
-    lowest = math.inf  # of the trained epochs: the first of them are often worse than epoch 0
-    last_gain = 0
-    on_epoch(best)
-    for epoch in range(1, stage.epochs + 1):
-        total = 0.0
-        for number, batch in enumerate(_share(accelerator, train, stage, seed, epoch)):
-            loss = _loss(accelerator, top, cut, batch, stage.label_smoothing)
-            _require_finite(loss, stage, epoch)
-            accelerator.backward(loss)
-            optimiser.step()
-            optimiser.zero_grad()
-            rate = float(schedule.get_last_lr()[-1])
-            schedule.step()
-            total += float(loss.detach())
-            on_step((epoch - 1) * steps_per_epoch + number + 1, steps)
-        now = _look_at(
-            accelerator, top, cut, stage, validation, epoch, total / steps_per_epoch, rate
+    accelerator = accelerator_for(device, stage.precision)
+    moving_norms = stage.batch_norm == "train"
+    own = Top(classifier, chosen, moving_norms=moving_norms, save_memory=save_memory)
+    own.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = make_optimiser(classifier, chosen, stage)
+    # Every process takes as many batches, or the others would wait for it.
+    batches = max(1, number_of_batches(pictures, stage.batch_size) // accelerator.num_processes)
+    schedule = Schedule(stage, -(-batches // stage.accumulation))
+    if resume is not None:
+        own.take(resume.top)
+        optimiser.load_state_dict(copy.deepcopy(resume.optimiser))
+        schedule.take(resume.schedule)
+        take_scale(accelerator, resume.schedule)
+    top, optimiser = accelerator.prepare(own, optimiser)
+    size = sum(p.numel() for p in own.parameters_that_train)
+    classes = last_linear(classifier.head).out_features
+    return _Running(stage, accelerator, own, top, optimiser, schedule, classes, size)
+
+
+def _seed_torch(*numbers: int) -> None:
+    """What dropout draws from here on is decided by these numbers alone."""
+    import numpy as np
+    import torch
+
+    torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]))
+
+
+def _shares(run: _Running, batches: Iterator[Batch]) -> Iterator[list[Batch]]:
+    """The batches of this process, as many together as make one step."""
+    accelerator = run.accelerator
+    own = islice(batches, accelerator.process_index, None, accelerator.num_processes)
+    for _ in range(run.steps_per_epoch):
+        if share := list(islice(own, run.stage.accumulation)):
+            yield share
+
+
+def _step(run: _Running, share: list[Batch], at: int, epoch: int) -> float:
+    """One step of the optimiser; the loss of several batches is that of one large one.
+
+    Args:
+        at: the number of the step in the whole stage.
+    """
+    factor = run.schedule.factor(at)
+    for group in run.optimiser.param_groups:
+        group["lr"] = group["peak"] * factor
+    weight = sum(float(batch.weights.sum()) for batch in share)
+    total = 0.0
+    for number, batch in enumerate(share):
+        loss = _loss(run, batch) / weight
+        if number == 0 and run.stage.l2:
+            loss = loss + run.stage.l2 * run.own.penalty()
+        run.accelerator.backward(loss)
+        total += float(loss.detach())
+    _require_finite(total, run.stage, epoch)
+    if run.stage.clip_norm is not None:
+        run.accelerator.clip_grad_norm_(run.own.parameters_that_train, run.stage.clip_norm)
+    run.optimiser.step()
+    run.optimiser.zero_grad()
+    return total
+
+
+def _loss(run: _Running, batch: Batch) -> "Tensor":
+    """The sum of weighted cross-entropies (label smoothing: Szegedy et al. 2016).
+
+    Those of auxiliary classifiers are added at their weight (Szegedy et al. 2015).
+    """
+    import torch
+
+    from holotype.models.classifier import AUXILIARY_WEIGHT
+
+    inputs, targets, weights = _on_device(run.accelerator, batch)
+    logits, others = run.top(inputs)
+    smoothing = run.stage.label_smoothing
+
+    def summed(logits: "Tensor") -> "Tensor":
+        each = torch.nn.functional.cross_entropy(
+            logits.float(), targets, label_smoothing=smoothing, reduction="none"
         )
-        on_epoch(now)
-        if validation is None or now.val_loss < best.val_loss:
-            best, best_state = now, _copy_of_state(accelerator, top)
-        if validation is None or now.val_loss < lowest:
-            lowest, last_gain = now.val_loss, epoch
-        elif epoch - last_gain >= stage.patience:
-            break
-    trained = accelerator.unwrap_model(top)
-    trained.load_state_dict(best_state)
-    trained.to("cpu")
-    return best.epoch
+        return (each * weights).sum()
 
-
-def _freeze_below(classifier: "Classifier", cut: int) -> None:
-    classifier.eval()
-    classifier.requires_grad_(True)
-    for name in classifier.backbone.group_names[:cut]:
-        classifier.backbone.groups[name].requires_grad_(False)
-
-
-def _share(
-    accelerator: "Accelerator", train: Labelled, stage: GradientStage, seed: int, epoch: int
-) -> Iterator[Batch]:
-    """The batches of this process: every process takes as many, or the others would wait."""
-    batches = training_batches(
-        train, views=stage.views, batch_size=stage.batch_size, seed=seed, epoch=epoch
-    )
-    count = number_of_batches(len(train.targets_N), stage.batch_size)
-    even = count - count % accelerator.num_processes
-    return islice(batches, accelerator.process_index, even, accelerator.num_processes)
-
-
-def _loss(
-    accelerator: "Accelerator", top: "nn.Module", cut: int, batch: Batch, smoothing: float
-) -> "Tensor":
-    """Weighted mean cross-entropy (label smoothing: Szegedy et al. 2016)."""
-    import torch
-
-    inputs, targets, weights = _on_device(accelerator, batch)
-    each = torch.nn.functional.cross_entropy(
-        top(inputs, cut), targets, label_smoothing=smoothing, reduction="none"
-    )
-    return (each * weights).sum() / weights.sum()
+    loss = summed(logits)
+    for other in others:
+        loss = loss + AUXILIARY_WEIGHT * summed(other)
+    return loss
 
 
 def _on_device(accelerator: "Accelerator", batch: Batch) -> "tuple[Tensor, Tensor, Tensor]":
@@ -165,43 +307,76 @@ def _on_device(accelerator: "Accelerator", batch: Batch) -> "tuple[Tensor, Tenso
     return inputs, batch.targets.to(device), batch.weights.to(device)
 
 
-def _require_finite(loss: "Tensor", stage: GradientStage, epoch: int) -> None:
-    value = float(loss.detach())
-    if not math.isfinite(value):
+def _require_finite(loss: float, stage: GradientStage, epoch: int) -> None:
+    if not math.isfinite(loss):
+        rate = stage.learning_rate or stage.head_learning_rate
         raise TrainingDiverged(
-            f"stage {stage.name!r}, epoch {epoch}: the loss is {value}. The learning rate "
-            f"{stage.learning_rate:g} is likely too high: try `--learning-rate "
-            f"{stage.learning_rate / 10:g}`."
+            f"stage {stage.name!r}, epoch {epoch}: the loss is {loss}. The learning rate "
+            f"{rate:g} is likely too high: try `--learning-rate {rate / 10:g}`."
         )
 
 
-def _look_at(
-    accelerator: "Accelerator",
-    top: "nn.Module",
-    cut: int,
-    stage: GradientStage,
-    validation: Labelled | None,
-    epoch: int,
-    train_loss: float,
-    rate: float,
-) -> Epoch:
+def _look_at(run: _Running, validation: Labelled | None, epoch: int, train_loss: float) -> Epoch:
     """Log loss and accuracy on validation, both weighted."""
-    if validation is None:
-        return Epoch(stage.name, epoch, train_loss, math.nan, math.nan, rate)
     import torch
 
+    stage = run.stage
     loss = right = weight = 0.0
+    run.top.eval()
     with torch.no_grad():
-        for batch in validation_batches(validation, stage.batch_size):
-            inputs, targets, weights = _on_device(accelerator, batch)
-            logits = top(inputs, cut)
+        for batch in validation_batches(validation, stage.batch_size) if validation else ():
+            inputs, targets, weights = _on_device(run.accelerator, batch)
+            logits = run.top(inputs)[0].float()
             each = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
             loss += float((each * weights).sum())
             right += float(((logits.argmax(dim=1) == targets) * weights).sum())
             weight += float(weights.sum())
-    return Epoch(stage.name, epoch, train_loss, loss / weight, right / weight, rate)
+    peak = stage.learning_rate or stage.head_learning_rate
+    return Epoch(
+        stage=stage.name,
+        epoch=epoch,
+        train_loss=train_loss,
+        val_loss=loss / weight if validation else math.nan,
+        val_accuracy=right / weight if validation else math.nan,
+        learning_rate=peak * run.schedule.factor(epoch * run.steps_per_epoch - 1) if epoch else 0.0,
+        trainable_parameters=run.trainable_parameters,
+    )
 
 
-def _copy_of_state(accelerator: "Accelerator", top: "nn.Module") -> dict[str, Any]:
-    state = accelerator.unwrap_model(top).state_dict()
-    return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+def _state_after(
+    run: _Running, now: Epoch, before: LoopState | None, *, validated: bool
+) -> LoopState:
+    """Everything that moved, and what is best so far."""
+    from holotype.training.accelerated import scale_numbers
+
+    moved = run.own.moving_state()
+    is_best = before is None or not validated or _is_better(now, before.best, run.stage)
+    # Counted from the first trained epoch: those are often worse than epoch 0 for a while.
+    reached = _what_stops(now, run.stage) if now.epoch else math.inf
+    gains = before is None or not validated or reached < before.lowest
+    return LoopState(
+        epoch=now.epoch,
+        top=moved,
+        optimiser=copy.deepcopy(run.optimiser.state_dict()),
+        schedule={**run.schedule.numbers(), **scale_numbers(run.accelerator)},
+        best=now if before is None or is_best else before.best,
+        best_top=moved if before is None or is_best else before.best_top,
+        lowest=reached if before is None or gains else before.lowest,
+        last_gain=now.epoch if before is None or gains else before.last_gain,
+        rows=[*(before.rows if before else []), now],
+    )
+
+
+def _is_better(now: Epoch, best: Epoch, stage: GradientStage) -> bool:
+    """Of equal accuracies the one with the lower loss."""
+    if stage.keep_best_by == "val_accuracy":
+        return (-now.val_accuracy, now.val_loss) < (-best.val_accuracy, best.val_loss)
+    return now.val_loss < best.val_loss
+
+
+def _what_stops(now: Epoch, stage: GradientStage) -> float:
+    return -now.val_accuracy if stage.stop_on == "val_accuracy" else now.val_loss
+
+
+def _has_waited(state: LoopState, stage: GradientStage) -> bool:
+    return stage.patience is not None and state.epoch - state.last_gain >= stage.patience

@@ -10,118 +10,64 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from holotype.errors import InvalidRecipe, UnknownRecipe, did_you_mean
-from holotype.models.catalog import DEFAULT_MODEL, architecture
+from holotype.models.catalog import DEFAULT_MODEL, HeadSpec, architecture
 from holotype.preprocessing import Preprocessing
+from holotype.training.augmentation import Augmentation, Mixture
+from holotype.training.stages import (
+    METHODS,
+    ForestStage,
+    GradientStage,
+    HeadRecipe,
+    LinearStage,
+    Part,
+    Stage,
+    SvmStage,
+)
+from holotype.training.variants import file_and_variant, one_variant
 
-Positive = Annotated[float, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
+Byte = Annotated[int, Field(ge=0, le=255)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class SplitRecipe(_Part):
+class SplitRecipe(Part):
     """How pictures are dealt out; its own seed, so that training seeds share their test part."""
 
     ratios: tuple[float, float, float] = (0.70, 0.15, 0.15)
     seed: int = 42
 
 
-class Augmentation(_Part):
-    """Random changes of a training picture; the first view of each is always the picture itself.
-
-    Attributes:
-        symmetry: which mirror images and quarter turns are equally likely; `dihedral` is for
-            pictures without an up, such as cells, slices and material.
-        rotation_degrees: an angle is drawn from ± this.
-        zoom: a scale is drawn from 1 ± this.
-        shift: a shift is drawn from ± this fraction of the size.
-        brightness, contrast: a factor is drawn from 1 ± this.
-    """
-
-    symmetry: Literal["none", "horizontal", "dihedral"] = "horizontal"
-    rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 10.0
-    zoom: Fraction = 0.1
-    shift: Fraction = 0.05
-    brightness: Fraction = 0.1
-    contrast: Fraction = 0.1
-
-
-class LinearStage(_Part):
-    """A linear head on the pooled embedding, by multinomial logistic regression.
-
-    Attributes:
-        strengths: candidates for C, the inverse of the L2 penalty on standardised features.
-        folds: of the shuffled, stratified, group-aware cross-validation that chooses among them.
-    """
-
-    name: str = "head"
-    method: Literal["logistic_regression"]
-    strengths: Annotated[tuple[Positive, ...], Field(min_length=1)]
-    folds: Annotated[int, Field(ge=2, le=20)]
-
-
-class GradientStage(_Part):
-    """The top of the network and the head, by gradient descent.
-
-    Attributes:
-        trainable: how many groups of layers train, counted from the top.
-        views: pictures made of each training picture, kept as activations below the top.
-        learning_rate: of the topmost group at its peak.
-        head_learning_rate: of the head at its peak.
-        layer_decay: each group further down learns at this times the rate of the one above it.
-        warmup: fraction of all steps in which the rate rises to its peak; then a cosine to zero.
-        patience: epochs without a lower validation loss before it stops.
-    """
-
-    name: str = "finetune"
-    method: Literal["gradient_descent"]
-    trainable: Annotated[int, Field(ge=1)]
-    views: Annotated[int, Field(ge=1, le=64)]
-    epochs: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=2)]
-    learning_rate: Positive
-    head_learning_rate: Positive
-    layer_decay: Annotated[float, Field(gt=0, le=1)]
-    weight_decay: Annotated[float, Field(ge=0)]
-    warmup: Fraction
-    label_smoothing: Fraction
-    patience: Annotated[int, Field(ge=1)]
-    augmentation: Augmentation
-
-
-Stage = Annotated[LinearStage | GradientStage, Field(discriminator="method")]
-
-
-class Recipe(_Part):
+class Recipe(Part):
     """Everything that decides a training run.
 
     Attributes:
+        model: a name of the catalogue, `timm:NAME`, or a function in a Python file.
+        model_options: what the architecture lets be chosen, such as `alpha` of MobileNetV2.
         weights: `pretrained`, `none`, or a file.
         image_size: height and width in pixels of what the network sees.
-        fit: how a picture is brought to that size; see `Preprocessing`.
+        fit, content: how a picture is brought to that size; see `Preprocessing`.
         background: what transparent pixels are laid on, and what padding shows.
         class_weights: `balanced` weighs every class the same in the loss.
+        head: what stands on the embedding; null where the classifier is no network.
+        test_views: which views of a picture are averaged when predicting; `auto` lets validation
+            choose.
         seed: of everything random but the split.
     """
 
     name: str
     model: str
+    model_options: dict[str, float | int | str | bool] = Field(default_factory=dict)
     weights: str
     image_size: Annotated[int, Field(ge=8, le=4096)]
-    fit: Literal["squash", "crop", "pad"]
-    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"]
-    background: tuple[
-        Annotated[int, Field(ge=0, le=255)],
-        Annotated[int, Field(ge=0, le=255)],
-        Annotated[int, Field(ge=0, le=255)],
-    ]
-    class_weights: Literal["none", "balanced"]
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    fit: Literal["squash", "crop", "pad"] = "squash"
+    content: Literal["whole", "crop"] = "whole"
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bicubic"
+    background: tuple[Byte, Byte, Byte] = (255, 255, 255)
+    class_weights: Literal["none", "balanced"] = "none"
+    head: HeadRecipe | None = None
+    test_views: Literal["none", "auto", "mirror", "dihedral"] = "none"
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     split: SplitRecipe
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
 
@@ -130,9 +76,24 @@ class Recipe(_Part):
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ValueError(f"stages need names of their own, got {names}")
+        if not all(name.isidentifier() for name in names):
+            raise ValueError(f"a stage's name is a word without spaces or signs, got {names}")
+        for stage in self.stages:
+            if isinstance(stage, SvmStage | ForestStage) and len(self.stages) > 1:
+                raise ValueError(f"a stage of {stage.method} must be the only one")
         if any(isinstance(stage, LinearStage) for stage in self.stages[1:]):
             raise ValueError("a stage of logistic_regression must be the first")
         return self
+
+    @property
+    def gradient_stages(self) -> list[GradientStage]:
+        return [stage for stage in self.stages if isinstance(stage, GradientStage)]
+
+    @property
+    def head_spec(self) -> HeadSpec:
+        """The head as the models know it."""
+        head = self.head or HeadRecipe()
+        return HeadSpec(head.hidden, head.activation or "relu", head.dropout)
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -148,7 +109,13 @@ class Recipe(_Part):
             mean=row.mean,
             std=row.std,
             background=self.background,
+            content=self.content,
         )
+
+    def up_to(self, stage: str) -> "Recipe":
+        """The recipe that ends with the stage of this name."""
+        end = [one.name for one in self.stages].index(stage) + 1
+        return self.model_copy(update={"stages": self.stages[:end]})
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -161,7 +128,7 @@ def recipe_names() -> list[str]:
 
 
 def resolve_recipe(
-    recipe: str | Path = "finetune",
+    recipe: str | Path | None = None,
     *,
     model: str | None = None,
     weights: str | None = None,
@@ -177,7 +144,9 @@ def resolve_recipe(
     """A recipe by name or file, with what the caller says otherwise, and nothing left open.
 
     Args:
-        recipe: a name of `recipe_names()` or a YAML file.
+        recipe: a name of `recipe_names()` or a YAML file; the one that suits the model where
+            none is named.
+        model: the only way to name a Python file: one that a recipe names is not run.
         epochs, batch_size, learning_rate: of the last stage that has them.
         overrides: dotted key -> YAML value, such as `{"stages.1.epochs": "3"}`.
 
@@ -186,10 +155,13 @@ def resolve_recipe(
         InvalidRecipe: an unknown key, a wrong type or an impossible combination.
         InvalidRatios: the parts of the split do not sum to 1.
     """
-    fields = _read(str(recipe))
+    from holotype.training.combinations import complete, require_possible
+
+    settings = {dotted: _parse(dotted, text) for dotted, text in (overrides or {}).items()}
+    asked = model or settings.get("model")
+    fields = _read(str(recipe or architecture(str(asked or DEFAULT_MODEL)).recipe))
     said = {"model": model, "weights": weights, "seed": seed, "image_size": image_size}
     fields |= {key: value for key, value in said.items() if value is not None}
-    fields.setdefault("model", DEFAULT_MODEL)
     split_said = {"ratios": list(ratios) if ratios else None, "seed": split_seed}
     fields["split"] = (fields.get("split") or {}) | {
         key: value for key, value in split_said.items() if value is not None
@@ -199,15 +171,26 @@ def resolve_recipe(
     ):  # fmt: skip
         if value is not None:
             _set_in_last_stage(fields, key, value)
-    for dotted, text in (overrides or {}).items():
-        _set(fields, dotted, _parse(dotted, text))
-    if fields.get("image_size") is None:
-        fields["image_size"] = architecture(str(fields["model"])).image_size
-    architecture(str(fields["model"]))
-    return _validated(fields)
+    for dotted, value in settings.items():
+        _set(fields, dotted, value)
+    resolved = _validated(complete(fields, asked))
+    require_possible(resolved)
+    return resolved
 
 
 def _read(recipe: str) -> dict[str, Any]:
+    """The fields of a named recipe, of a file, or of one of a file's variants."""
+    recipe, variant = file_and_variant(recipe)
+    return one_variant(recipe, read_fields(recipe), variant, _set)
+
+
+def read_fields(recipe: str) -> dict[str, Any]:
+    """What a named recipe or a file says, variants and all.
+
+    Raises:
+        UnknownRecipe: no such name and no such file.
+        InvalidRecipe: it is not a YAML of keys and values.
+    """
     bundled = resources.files("holotype.training") / "recipes" / f"{recipe}.yaml"
     if recipe in recipe_names():
         text = bundled.read_text(encoding="utf-8")
@@ -257,15 +240,25 @@ def _step_into(place: Any, step: str, dotted: str) -> Any:
             )
         return place[int(step)]
     if isinstance(place, dict):
-        return place.setdefault(step, {})
+        # A copy, since stages that share a part through a YAML anchor share the object too.
+        inside = place.get(step)
+        place[step] = {} if inside is None else _copied(inside)
+        return place[step]
     raise InvalidRecipe(f"--set {dotted}: there is nothing inside {step!r}")
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, dict):
+        return dict(value)
+    return [_copied(one) for one in value] if isinstance(value, list) else value
 
 
 def _set_in_last_stage(fields: dict[str, Any], key: str, value: Any) -> None:
     stages = fields.get("stages") or []
     for stage in reversed(stages if isinstance(stages, list) else []):
         if isinstance(stage, dict) and stage.get("method") == "gradient_descent":
-            stage[key] = value
+            only_the_head = key == "learning_rate" and stage.get("trainable") == 0
+            stage["head_learning_rate" if only_the_head else key] = value
             return
     raise InvalidRecipe(
         f"recipe {fields.get('name')!r} has no {key}: none of its stages trains by gradient "
@@ -287,28 +280,36 @@ def _validated(fields: dict[str, Any]) -> Recipe:
 def _one_line(error: ValidationError) -> str:
     """The first complaint, in words; pydantic's own print is for programmers."""
     first = error.errors()[0]
-    place = ".".join(
-        str(p) for p in first["loc"] if p not in ("logistic_regression", "gradient_descent")
-    )
+    location = first["loc"]
+    place = ".".join(str(p) for p in location if p not in METHODS)
     if first["type"] == "extra_forbidden":
-        known = _keys_beside(first["loc"])
+        known = _keys_beside(location)
         return (
-            f"recipe: unknown key {place!r}{did_you_mean(str(first['loc'][-1]), known)} "
+            f"recipe: unknown key {place!r}{did_you_mean(str(location[-1]), known)} "
             f"Known here: {', '.join(known)}."
         )
     if first["type"] == "missing":
         return f"recipe: {place!r} is missing"
+    if first["type"] == "value_error":
+        return f"recipe: {place + ': ' if place else ''}{first['ctx']['error']}"
     return f"recipe: {place or 'recipe'}: {first['msg']}, got {str(first['input'])[:80]!r}"
 
 
+_KEYS: dict[str, type[BaseModel]] = {
+    "split": SplitRecipe,
+    "head": HeadRecipe,
+    "augmentation": Augmentation,
+    "mixup": Mixture,
+    "cutmix": Mixture,
+    "logistic_regression": LinearStage,
+    "svm": SvmStage,
+    "random_forest": ForestStage,
+    "gradient_descent": GradientStage,
+}
+
+
 def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
-    models: dict[str, type[BaseModel]] = {
-        "split": SplitRecipe,
-        "augmentation": Augmentation,
-        "logistic_regression": LinearStage,
-        "gradient_descent": GradientStage,
-    }
     for part in reversed(location[:-1]):
-        if part in models:
-            return list(models[str(part)].model_fields)
+        if part in _KEYS:
+            return list(_KEYS[str(part)].model_fields)
     return list(Recipe.model_fields)

@@ -1,9 +1,11 @@
 """Where training starts: a network with its weights, and its graphs, exported once and kept.
 
 A pretrained network is the same for every data set, so its graphs are kept under the hash of its
-weights. When they are there already, a linear head is trained without torch.
+weights. When they are there already, a linear head is trained without torch. Descriptors are a
+graph from the start, and need no torch at all.
 """
 
+from collections.abc import Callable
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -43,7 +45,10 @@ class Start:
         self.recipe = recipe
         self.index = index
         self.narrator = narrator
-        self.weights: WeightsSource = find_weights(recipe.model, recipe.weights)
+        self.weights: WeightsSource = find_weights(
+            recipe.model, recipe.weights, recipe.model_options
+        )
+        self.is_descriptor = architecture(recipe.model).kind == "classical"
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -57,28 +62,41 @@ class Start:
     @cached_property
     def backbone(self) -> "Backbone":
         """The network in torch, in evaluation mode."""
-        import timm
         import torch
 
-        from holotype.models.classifier import estimate_batch_norm, split_into_groups
-        from holotype.models.weights import load_weights
+        from holotype.models.build import build_backbone
+        from holotype.models.classifier import estimate_batch_norm
 
-        row = architecture(self.recipe.model)
-        torch.manual_seed(self.recipe.seed)
-        network = timm.create_model(row.timm_name, pretrained=False, num_classes=0)
-        load_weights(network, self.recipe.model, self.weights)
-        backbone = split_into_groups(network, self.recipe.image_size)
+        recipe = self.recipe
+        backbone = build_backbone(
+            recipe.model, self.weights, recipe.image_size,
+            seed=recipe.seed, options=recipe.model_options,
+        )  # fmt: skip
         if self.weights.kind == "none":
-            images = torch.from_numpy(some_images(self.index, self.recipe, STATISTICS_IMAGES))
+            images = torch.from_numpy(some_images(self.index, recipe, STATISTICS_IMAGES))
             half = (len(images) + 1) // 2
             estimate_batch_norm(backbone, [part for part in images.split(half) if len(part) > 1])
         return backbone
+
+    @property
+    def embedding_size(self) -> int:
+        """D, without an export."""
+        import torch
+
+        size = self.recipe.image_size
+        with torch.no_grad():
+            return int(self.backbone(torch.zeros(1, 3, size, size))[0].shape[1])
 
     def graph(self, output: str) -> bytes:
         """The graph that gives `embedding` (and the feature map), or one cut.
 
         Parity with torch on real pictures is proved before a graph is kept.
         """
+        if self.is_descriptor:
+            from holotype.bundle.descriptors import descriptor_graph
+
+            size = self.recipe.image_size
+            return descriptor_graph(self.recipe.model, size, size)
         kept = self._graphs / f"{output}.onnx"
         if not kept.is_file():
             self._export()
@@ -87,29 +105,21 @@ class Start:
     def frozen_part(self, output: str, device: str) -> FrozenPart:
         """What lies below a cut, or the whole backbone as `embedding`, run where it is fastest."""
         part = onnx_part(self.graph(output), output)
-        if device == "cpu":
+        if device == "cpu" or self.is_descriptor:
             return part
-        identity = key_of(part.identity, "torch", device)
-        return FrozenPart(identity, output, lambda: self._on_device(output, device))
-
-    def _on_device(self, output: str, device: str) -> Any:
-        """A copy of the network below a cut, in torch."""
-        import copy
-
-        from holotype.models.classifier import Below
-        from holotype.training.device import TorchSession
-
-        backbone = copy.deepcopy(self.backbone)
-        cut = None if output == EMBEDDING else int(output.removeprefix("cut"))
-        return TorchSession(Below(backbone, cut), output, device)
+        return _on_device(part, lambda: self.backbone, device)
 
     @cached_property
     def _graphs(self) -> Path:
+        from holotype.models.build import code_identity
         from holotype.models.export import OPSET
 
         made_by = [f"{name} {version(name)}" for name in ("torch", "timm", "onnxscript")]
-        size = str(self.recipe.image_size)
-        key = key_of(self.recipe.model, self.weights_sha256, size, str(OPSET), *made_by)
+        recipe = self.recipe
+        code = code_identity(recipe.model, recipe.model_options)
+        key = key_of(
+            recipe.model, self.weights_sha256, str(recipe.image_size), str(OPSET), code, *made_by
+        )
         return cache_directory() / "graphs" / key
 
     def _export(self) -> None:
@@ -118,6 +128,32 @@ class Start:
         graphs = export_graphs(self.backbone, self.recipe, images)
         for output, graph in graphs.items():
             write_bytes(self._graphs / f"{output}.onnx", graph)
+
+
+def frozen_part_of(
+    backbone: "Backbone", recipe: Recipe, index: Index, output: str, device: str
+) -> FrozenPart:
+    """The same of a network that was trained before, whose graphs nobody keeps."""
+    images = some_images(index, recipe, PARITY_IMAGES)
+    part = onnx_part(export_graphs(backbone, recipe, images)[output], output)
+    return part if device == "cpu" else _on_device(part, lambda: backbone, device)
+
+
+def _on_device(part: FrozenPart, backbone: "Callable[[], Backbone]", device: str) -> FrozenPart:
+    """The part run in torch: on a GPU it is the faster one."""
+    identity = key_of(part.identity, "torch", device)
+    return FrozenPart(identity, part.output, lambda: torch_session(backbone(), part.output, device))
+
+
+def torch_session(backbone: "Backbone", output: str, device: str) -> Any:
+    """A copy of the network below a cut, in torch."""
+    import copy
+
+    from holotype.models.classifier import Below
+    from holotype.training.device import TorchSession
+
+    cut = None if output == EMBEDDING else int(output.removeprefix("cut"))
+    return TorchSession(Below(copy.deepcopy(backbone), cut), output, device)
 
 
 def export_graphs(

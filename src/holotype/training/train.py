@@ -3,8 +3,9 @@
 Shape suffixes: N pictures, C classes, D embedding.
 """
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,18 +13,18 @@ from numpy.typing import NDArray
 
 from holotype.bundle.graphs import open_session
 from holotype.bundle.manifest import Cam, Manifest, Weights
-from holotype.dataset.index import Index, Part
+from holotype.dataset.index import Index
 from holotype.models.catalog import architecture
-from holotype.narration import Narrator
+from holotype.training.descent import Descent, Means, labels
 from holotype.training.features import keep_features
 from holotype.training.head import LinearHead, fit_linear_head
-from holotype.training.loader import Labelled, LiveViews
 from holotype.training.loop import Epoch
-from holotype.training.recipe import GradientStage, LinearStage, Recipe
+from holotype.training.recipe import Recipe
+from holotype.training.stages import ForestStage, GradientStage, LinearStage, SvmStage
 from holotype.training.start import EMBEDDING, FEATURE_MAP, Start
 
 if TYPE_CHECKING:
-    from holotype.models.classifier import Classifier
+    from holotype.training.classical import ClassicalHead
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,63 +51,92 @@ class _Graphs:
     head: bytes
 
 
+OnStage = Callable[[str, Trained], None]
+
+
 def train(
-    recipe: Recipe, index: Index, *, name: str, checkpoints: Path, device: str, narrator: Narrator
+    recipe: Recipe,
+    index: Index,
+    *,
+    name: str,
+    means: Means,
+    on_stage: OnStage = lambda name, trained: None,
 ) -> Trained:
     """Run the stages of a recipe on the training part; validation chooses, test is not touched.
 
     Args:
         index: split, with every broken picture taken out.
         name: what the classifier is called; the same in every run that should give the same bytes.
-        checkpoints: the directory for what each stage leaves.
-        device: `cpu`, `cuda` or `mps`.
+        means: what it runs on.
+        on_stage: is handed the best of every stage, with the history of that stage alone.
+
+    Returns:
+        The best of the last stage, with the history of all.
     """
-    start = Start(recipe, index, narrator)
+    start = Start(recipe, index, means.narrator)
     history: list[Epoch] = []
     notes: list[str] = []
     linear: LinearHead | None = None
+    descent: Descent | None = None
     graphs: _Graphs | None = None
-    for stage in recipe.stages:
+    for number, stage in enumerate(recipe.stages):
+        rows: list[Epoch] = []
         if isinstance(stage, LinearStage):
-            linear = _train_head(stage, start, device, narrator)
+            linear = _fit_linear(stage, start, means)
             graphs = _Graphs(start.graph(EMBEDDING), _linear_graph(linear))
             notes.append(f"linear head: C = {linear.strength:g} by cross-validation")
+        elif isinstance(stage, GradientStage):
+            descent = descent or Descent.begin(start, means, linear)
+            ended = descent.train(number, stage)
+            rows = ended.rows
+            notes.append(_which_ships(stage, ended.best))
+            if ended.best > 0 or graphs is None:
+                graphs = _Graphs(descent.backbone_graph(), descent.head_graph())
         else:
-            classifier = _classifier(start, linear)
-            best = _train_top(stage, start, classifier, checkpoints, device, narrator, history)
-            notes.append(_which_ships(stage, best))
-            if best > 0 or graphs is None:
-                graphs = _export(classifier, start, narrator)
+            fitted = _fit_classical(stage, start, means)
+            graphs = _Graphs(start.graph(EMBEDDING), fitted.graph)
+            notes.append(fitted.note)
+        history += rows
+        manifest = _manifest(start, graphs, name)
+        on_stage(stage.name, Trained(graphs.backbone, graphs.head, manifest, rows, notes[-1:]))
     assert graphs is not None
     return Trained(graphs.backbone, graphs.head, _manifest(start, graphs, name), history, notes)
 
 
-def _labels(start: Start, part: Part) -> tuple[Index, NDArray[np.int64], NDArray[np.float32]]:
-    """A part of the index, its class numbers, and what each picture weighs in the loss."""
-    index = start.index.part(part)
-    number = {label: n for n, label in enumerate(index.classes)}
-    targets_N = np.array([number[label] for label in index.table["label"]], np.int64)
-    weights_N = np.array(index.table["weight"], np.float64)
-    if start.recipe.class_weights == "balanced" and part == "train":
-        of_class_C = np.bincount(targets_N, weights_N, minlength=len(number))
-        present = np.count_nonzero(of_class_C)
-        weights_N = weights_N * weights_N.sum() / (present * of_class_C[targets_N])
-    return index, targets_N, weights_N.astype(np.float32)
+def _fit_linear(stage: LinearStage, start: Start, means: Means) -> LinearHead:
+    index, features_ND, targets_N, weights_N = _embeddings(start, means)
+    means.narrator.say(f"fitting a linear head on {len(index):,} embeddings")
+    return fit_linear_head(
+        features_ND, targets_N, weights_N, index.table["group"].tolist(),
+        num_classes=len(index.classes), strengths=stage.strengths,
+        folds=stage.folds or 2, seed=start.recipe.seed,
+    )  # fmt: skip
 
 
-def _train_head(stage: LinearStage, start: Start, device: str, narrator: Narrator) -> LinearHead:
-    index, targets_N, weights_N = _labels(start, "train")
-    with narrator.progress("embedding training pictures") as progress:
+def _fit_classical(stage: SvmStage | ForestStage, start: Start, means: Means) -> "ClassicalHead":
+    from holotype.training.classical import fit_forest, fit_svm
+
+    index, features_ND, targets_N, weights_N = _embeddings(start, means)
+    means.narrator.say(f"fitting {stage.method} on {len(index):,} embeddings")
+    fit: Callable[..., ClassicalHead] = fit_svm if isinstance(stage, SvmStage) else fit_forest
+    return fit(
+        features_ND, targets_N, weights_N, index.table["group"].tolist(),
+        num_classes=len(index.classes), seed=start.recipe.seed,
+        **stage.model_dump(exclude={"name", "method"}),
+    )  # fmt: skip
+
+
+def _embeddings(
+    start: Start, means: Means
+) -> tuple[Index, NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]:
+    """The training pictures, their embeddings, class numbers and weights in the loss."""
+    index, targets_N, weights_N = labels(start, "train")
+    with means.narrator.progress("embedding training pictures") as progress:
         kept = keep_features(
-            start.frozen_part(EMBEDDING, device), start.recipe.preprocessing, index,
+            start.frozen_part(EMBEDDING, means.device), start.recipe.preprocessing, index,
             on_progress=progress,
         )  # fmt: skip
-    narrator.say(f"fitting a linear head on {len(index):,} embeddings")
-    return fit_linear_head(
-        kept.first_view(), targets_N, weights_N.astype(np.float64), index.table["group"].tolist(),
-        num_classes=len(index.classes), strengths=stage.strengths, folds=stage.folds,
-        seed=start.recipe.seed,
-    )  # fmt: skip
+    return index, kept.first_view(), targets_N, weights_N.astype(np.float64)
 
 
 def _linear_graph(head: LinearHead) -> bytes:
@@ -115,100 +145,13 @@ def _linear_graph(head: LinearHead) -> bytes:
     return export_linear_head(head.weight_CD, head.bias_C)
 
 
-def _classifier(start: Start, linear: LinearHead | None) -> "Classifier":
-    """The network in torch; its head is the linear solution where there is one."""
-    import torch
-
-    from holotype.models.classifier import Classifier
-
-    (size,) = _output_size(start.graph(EMBEDDING), EMBEDDING)
-    torch.manual_seed(start.recipe.seed)
-    classifier = Classifier(start.backbone, size, len(start.index.classes))
-    if linear is not None:
-        with torch.no_grad():
-            classifier.head.weight.copy_(torch.from_numpy(linear.weight_CD))
-            classifier.head.bias.copy_(torch.from_numpy(linear.bias_C))
-    return classifier
-
-
-def _train_top(
-    stage: GradientStage,
-    start: Start,
-    classifier: "Classifier",
-    checkpoints: Path,
-    device: str,
-    narrator: Narrator,
-    history: list[Epoch],
-) -> int:
-    from holotype.training.checkpoint import write_checkpoint
-    from holotype.training.groups import cut_below
-    from holotype.training.loop import train_top
-
-    cut = cut_below(classifier.backbone, stage.trainable)
-    names = classifier.backbone.group_names[cut:]
-    narrator.say(f"training {', '.join(names)} and the head; the rest is frozen")
-    train = _views(stage, start, cut, "train", device, narrator)
-    validation = _views(stage, start, cut, "val", device, narrator)
-    if validation is None:
-        narrator.say("no validation pictures: the last epoch ships, unchecked")
-
-    def on_epoch(epoch: Epoch) -> None:
-        history.append(epoch)
-        narrator.say(
-            f"{stage.name} epoch {epoch.epoch}/{stage.epochs}: training loss "
-            f"{epoch.train_loss:.4f}, validation loss {epoch.val_loss:.4f}, "
-            f"validation accuracy {epoch.val_accuracy:.4f}"
-        )
-
-    assert train is not None
-    with narrator.progress(f"training {stage.name}") as progress:
-        best = train_top(
-            classifier, cut, stage, train, validation, seed=start.recipe.seed, device=device,
-            on_epoch=on_epoch, on_step=progress,
-        )  # fmt: skip
-    write_checkpoint(classifier, checkpoints, stage.name)
-    return best
-
-
-def _views(
-    stage: GradientStage, start: Start, cut: int, part: Part, device: str, narrator: Narrator
-) -> Labelled | None:
-    """Training pictures under all their views, others as they are; kept below the cut."""
-    from holotype.models.export import cut_output
-
-    index, targets_N, weights_N = _labels(start, part)
-    if len(index) == 0:
-        return None
-    recipe, views = start.recipe, stage.views if part == "train" else 1
-    if cut == 0:
-        live = LiveViews(index, recipe.preprocessing, stage.augmentation, recipe.seed)
-        return Labelled(live, targets_N, weights_N)
-    with narrator.progress(f"{part} pictures through the frozen part") as progress:
-        kept = keep_features(
-            start.frozen_part(cut_output(cut), device), recipe.preprocessing, index,
-            views=views, augmentation=stage.augmentation, seed=recipe.seed, on_progress=progress,
-        )  # fmt: skip
-    return Labelled(kept, targets_N, weights_N)
-
-
 def _which_ships(stage: GradientStage, best: int) -> str:
+    kept = "lowest validation loss"
+    if stage.keep_best_by == "val_accuracy":
+        kept = "highest validation accuracy"
     if best == 0:
-        return (
-            f"{stage.name}: no epoch had a lower validation loss than what it started from, "
-            "which ships"
-        )
-    return f"{stage.name}: epoch {best} of {stage.epochs} had the lowest validation loss and ships"
-
-
-def _export(classifier: "Classifier", start: Start, narrator: Narrator) -> _Graphs:
-    from holotype.models.export import export_linear_head
-    from holotype.training.start import PARITY_IMAGES, export_graphs, some_images
-
-    narrator.say("exporting the trained network to ONNX")
-    images = some_images(start.index, start.recipe, PARITY_IMAGES)
-    backbone = export_graphs(classifier.eval().backbone, start.recipe, images, cuts=False)
-    weight, bias = classifier.head.weight.detach(), classifier.head.bias.detach()
-    return _Graphs(backbone[EMBEDDING], export_linear_head(weight.numpy(), bias.numpy()))
+        return f"{stage.name}: what it started from had the {kept} of all epochs and ships"
+    return f"{stage.name}: epoch {best} of {stage.epochs} had the {kept} and ships"
 
 
 def _output_size(graph: bytes, output: str) -> tuple[int, ...]:
@@ -223,7 +166,10 @@ def _manifest(start: Start, graphs: _Graphs, name: str) -> Manifest:
     feature_map = _output_size(graphs.backbone, FEATURE_MAP)
     cells = (feature_map[1], feature_map[2]) if len(feature_map) == 3 else None
     # A head can be run on a cell only where a cell is as long as an embedding.
-    cam: Cam = row.cam if cells and feature_map[0] == size else "none"
+    linear = isinstance(start.recipe.stages[0], LinearStage | GradientStage) and (
+        not start.recipe.head_spec.hidden
+    )
+    cam: Cam = row.cam if cells and linear and feature_map[0] == size else "none"
     weights = None
     if start.weights.kind != "none":
         weights = Weights(start.weights.kind, start.weights.licence, start.weights_sha256)
@@ -242,7 +188,14 @@ def _manifest(start: Start, graphs: _Graphs, name: str) -> Manifest:
 
 def made_by() -> dict[str, str]:
     """The versions of what makes a bundle, without importing any of it."""
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
-    names = ("holotype", "onnx", "onnxruntime", "numpy", "pillow", "scikit-learn", "torch", "timm")
-    return {name: version(name) for name in names}
+    names = (
+        "holotype", "onnx", "onnxruntime", "numpy", "pillow", "scikit-learn", "skl2onnx", "torch",
+        "torchvision", "timm",
+    )  # fmt: skip
+    found = {}
+    for name in names:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found

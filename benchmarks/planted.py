@@ -1,0 +1,293 @@
+"""Planted defects on real pictures: what the audit finds of them, and what cleanvision finds.
+
+    .venv/bin/python benchmarks/planted.py --set elpv --seed 0
+    .venv/bin/python benchmarks/planted.py --set mnist5k --seed 0 --labels
+
+Into a split that is given (train and test folders) are planted, beside the pictures of the set:
+near-duplicates of 3 % of them by each kind of change (`planted_changes.py`), each in the part of
+its original, but of one kind, "leak", in the other part; damaged files, 1 % of each kind; and 2 %
+of the pictures lie in the folder of another class. Both programs then see the same folder.
+
+Recall counts a copy as found where it stands in one cluster with its original. Precision counts
+reported pairs; those of two pictures of the set itself are printed apart, since the sets hold
+copies of their own (`verdicts.csv`). Intervals are Wilson's, 95 %.
+"""
+
+import argparse
+import contextlib
+import io
+import itertools
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from planted_changes import REPORTED, TUNING, changes
+
+from holotype.dataset.audit import audit
+from holotype.dataset.index import read_index
+from holotype.dataset.sources import fetch
+from holotype.evaluation.intervals import wilson
+
+SHARE_OF_COPIES, SHARE_OF_DAMAGES, SHARE_OF_WRONG_LABELS = 0.03, 0.01, 0.02
+SMALLEST_WITH_TEXT = 64  # pixels; eight-pixel letters cover a smaller picture
+
+
+@dataclass
+class Planted:
+    """What was planted, by path below the folder; a family is a picture and its copies."""
+
+    name: str
+    folder: Path
+    number_of: dict[str, int] = field(default_factory=dict)  # by the name of the file in the set
+    family: dict[str, int] = field(default_factory=dict)
+    copies: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    damaged: dict[str, set[str]] = field(default_factory=dict)
+    wrong_labels: set[str] = field(default_factory=set)
+    own: set[str] = field(default_factory=set)  # pictures of the set itself
+
+
+def damages(file: bytes, rng: np.random.Generator) -> dict[str, bytes]:
+    """The same file, damaged in several ways."""
+    flipped = bytearray(file)
+    for position in rng.integers(0, 33, 4):  # signature and IHDR of a PNG
+        flipped[position] ^= 1 << int(rng.integers(8))
+    return {
+        "truncated": file[: len(file) // 2],
+        "empty": b"",
+        "zero bytes": bytes(len(file)),
+        "html": b"<!DOCTYPE html><html><body>404 not found</body></html>",
+        "flipped header": bytes(flipped),
+        "cut after the header": file[:40],
+    }
+
+
+def plant(name: str, seed: int, strengths: str, folder: Path, limit: int | None) -> Planted:
+    """Write the folder; everything is drawn from the seed."""
+    rng = np.random.default_rng([seed, len(name)])
+    index = read_index(fetch(name, folder.parent / "source"))
+    rows = list(zip(index.table["path"], index.table["label"], strict=True))
+    if limit:
+        rows = [rows[k] for k in sorted(rng.permutation(len(rows))[:limit])]
+    classes = sorted({label for _, label in rows})
+    done = Planted(name, folder)
+    done.number_of = {Path(path).name: number for number, (path, _) in enumerate(rows)}
+    part_of = np.where(rng.random(len(rows)) < 0.25, "test", "train")
+    wrong = set(rng.permutation(len(rows))[: round(SHARE_OF_WRONG_LABELS * len(rows))].tolist())
+    places = []
+    for number, (path, label) in enumerate(rows):
+        if number in wrong:
+            label = str(rng.choice([other for other in classes if other != label]))
+        place = f"{part_of[number]}/{label}/{number:05d}.png"
+        _write(folder / place, (index.root / path).read_bytes())
+        done.family[place] = number
+        if number in wrong:
+            done.wrong_labels.add(place)
+        places.append(place)
+    done.own = set(places)
+    todo = changes(REPORTED if strengths == "reported" else TUNING)
+    kinds = list(todo)
+    if min(Image.open(folder / places[0]).size) < SMALLEST_WITH_TEXT:
+        kinds.remove("text")
+    for kind in [*kinds, "leak"]:
+        for number in rng.permutation(len(rows))[: round(SHARE_OF_COPIES * len(rows))].tolist():
+            part, label, file = places[number].split("/")
+            if kind == "leak":
+                part = "train" if part == "test" else "test"
+            change = todo[kinds[number % len(kinds)] if kind == "leak" else kind]
+            copy = f"{part}/{label}/{file[:-4]} {kind}.png"
+            changed = change(Image.open(folder / places[number]), rng)
+            stream = io.BytesIO()
+            changed.save(stream, "PNG", compress_level=1)
+            _write(folder / copy, stream.getvalue())
+            done.family[copy] = number
+            done.copies.setdefault(kind, []).append((places[number], copy))
+    for number in rng.permutation(len(rows))[: round(SHARE_OF_DAMAGES * len(rows))].tolist():
+        for kind, file in damages((folder / places[number]).read_bytes(), rng).items():
+            part, label, _ = places[number].split("/")
+            path = (
+                f"{part}/{label}/damaged {number:05d} {kind}.{'jpg' if kind == 'html' else 'png'}"
+            )
+            _write(folder / path, file)
+            done.damaged.setdefault(kind, set()).add(path)
+    return done
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+@dataclass
+class Seen:
+    """What a program said of the folder."""
+
+    program: str
+    seconds: float
+    pairs: set[frozenset[str]]  # reported as copies, one by one
+    clusters: list[frozenset[str]]
+    unreadable: set[str]
+    leaks: list[frozenset[str]] | None = None
+
+
+def by_holotype(planted: Planted) -> Seen:
+    started = time.perf_counter()
+    findings = audit(read_index(planted.folder))
+    seconds = time.perf_counter() - started
+    pairs = {frozenset((pair.first, pair.second)) for pair in findings.lookalikes}
+    for duplicate in findings.duplicates:
+        pairs |= {frozenset(two) for two in itertools.combinations(duplicate.paths, 2)}
+    leaks = [frozenset(leak.paths) for leak in findings.leaks if leak.kind == "copies"]
+    return Seen("holotype", seconds, pairs, list(findings.copies), set(findings.broken), leaks)
+
+
+def by_cleanvision(planted: Planted) -> Seen:
+    """All that Imagelab looks for by itself; a pair of a set of near-duplicates is a report."""
+    from cleanvision import Imagelab
+
+    logging.disable(logging.CRITICAL)
+    started = time.perf_counter()
+    unreadable: set[str] = set()
+    stopped = ""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        lab = Imagelab(data_path=str(planted.folder))
+        try:
+            lab.find_issues()
+        except Exception as error:  # what it does with damaged files is part of the result
+            stopped = f"{type(error).__name__}: {error}"
+            names = [p for p in planted.folder.rglob("*.png") if "damaged" not in p.name]
+            lab = Imagelab(filepaths=[str(p) for p in names])
+            started = time.perf_counter()
+            lab.find_issues()
+    seconds = time.perf_counter() - started
+    if stopped:
+        print(f"\ncleanvision stopped at the damaged files and was run without: {stopped[:120]}")
+    clusters = []
+    for issue in ("exact_duplicates", "near_duplicates"):
+        for members in lab.info[issue]["sets"]:
+            clusters.append(frozenset(os.path.relpath(m, planted.folder) for m in members))
+    pairs = {frozenset(two) for c in clusters for two in itertools.combinations(sorted(c), 2)}
+    return Seen("cleanvision", seconds, pairs, clusters, unreadable)
+
+
+def tables(planted: Planted, seen: Seen) -> None:
+    """Print what was found of what was planted."""
+    cluster_of = {path: number for number, c in enumerate(seen.clusters) for path in c}
+
+    def is_joined(pair: Iterable[str]) -> bool:
+        numbers = {cluster_of.get(path, -1) for path in pair}
+        return len(numbers) == 1 and -1 not in numbers
+
+    print(f"\n{seen.program}: {seen.seconds:.1f} s\n\n| planted | found | recall |\n|---|---|---|")
+    total = [0, 0]
+    for kind, copies in planted.copies.items():
+        hits = sum(map(is_joined, copies))
+        total = [total[0] + hits, total[1] + len(copies)]
+        print(f"| {kind} | {hits} of {len(copies)} | {_interval(hits, len(copies))} |")
+    print(f"| **all copies** | {total[0]} of {total[1]} | {_interval(*total)} |")
+    if seen.leaks is not None:
+        across = planted.copies["leak"]
+        hits = sum(any(set(pair) <= leak for leak in seen.leaks) for pair in across)
+        print(f"| reported as leak | {hits} of {len(across)} | {_interval(hits, len(across))} |")
+    for kind, paths in planted.damaged.items():
+        hits = len(paths & seen.unreadable)
+        print(f"| damaged: {kind} | {hits} of {len(paths)} | {_interval(hits, len(paths))} |")
+    readable = set(planted.family)
+    print(f"\nFalse alarms on readable files: {len(seen.unreadable & readable)}.")
+    known = [pair for pair in seen.pairs if pair <= readable]
+    natural = {
+        frozenset(planted.family[path] for path in pair)
+        for pair in known
+        if len({planted.family[path] for path in pair}) > 1
+    }
+    true = {pair for pair in known if len({planted.family[path] for path in pair}) == 1}
+    same = _same_by_eye(planted)
+    rest = len(known) - len(true)
+    confirmed = sum(
+        frozenset(planted.family[p] for p in pair) in same for pair in known if pair not in true
+    )
+    judged = len(true) + rest
+    print(
+        f"Pairs reported: {judged}; of one picture and its copies {len(true)}; of two pictures of "
+        f"the set that are one by eye {confirmed}; others {rest - confirmed} "
+        f"(from {len(natural - same)} pairs of originals). "
+        f"Precision {_interval(len(true) + confirmed, judged)}."
+    )
+    if natural - same:
+        print("Not confirmed by eye:", sorted(sorted(pair) for pair in natural - same)[:20])
+
+
+def _same_by_eye(planted: Planted) -> set[frozenset[int]]:
+    """Pairs of pictures of the set that were looked at and are one; numbers as in this folder."""
+    file = Path(__file__).with_name("verdicts.csv")
+    if not file.is_file():
+        return set()
+    verdicts = pd.read_csv(file)
+    same = set()
+    for row in verdicts[verdicts["verdict"] == "same"].itertuples():
+        members = str(row.members).split(" ")
+        numbers = [planted.number_of[m] for m in members if m in planted.number_of]
+        if row.set == planted.name:
+            same |= {frozenset(two) for two in itertools.combinations(numbers, 2)}
+    return same
+
+
+def _interval(hits: int, count: int) -> str:
+    if not count:
+        return "nothing to count"
+    low, high = wilson(hits / count, count)
+    return f"{hits / count:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def wrong_labels(planted: Planted) -> None:
+    """How high the ranking of doubtful labels places the wrong ones."""
+    from sklearn.metrics import average_precision_score
+
+    from holotype.road.audited import audit as audit_with_labels
+
+    started = time.perf_counter()
+    issues = audit_with_labels(planted.folder, labels=True).findings.label_issues
+    rank = {issue.path: -place for place, issue in enumerate(issues)}
+    paths = sorted(planted.own)
+    is_wrong = [path in planted.wrong_labels for path in paths]
+    score = average_precision_score(is_wrong, [rank.get(path, -len(paths)) for path in paths])
+    hits = len(planted.wrong_labels & set(rank))
+    print(
+        f"\nWrong labels: {hits} of {len(planted.wrong_labels)} listed, recall "
+        f"{_interval(hits, len(planted.wrong_labels))}; {len(set(rank) & planted.own)} pictures of "
+        f"the set are listed; average precision {score:.3f}; "
+        f"{time.perf_counter() - started:.0f} s"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--set", choices=["elpv", "mnist5k", "digits"], default="elpv")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--strengths", choices=["reported", "tuning"], default="reported")
+    parser.add_argument("--limit", type=int, help="only so many pictures of the set")
+    parser.add_argument("--labels", action="store_true", help="look for wrong labels too")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        os.environ["HOLOTYPE_CACHE"] = str(Path(directory) / "cache")  # nothing is known before
+        folder = Path(directory) / "planted"
+        planted = plant(arguments.set, arguments.seed, arguments.strengths, folder, arguments.limit)
+        print(
+            f"## {arguments.set}, seed {arguments.seed}, {arguments.strengths} strengths: "
+            f"{len(planted.own)} pictures, {len(planted.family) - len(planted.own)} copies"
+        )
+        programs: tuple[Callable[[Planted], Seen], ...] = (by_holotype, by_cleanvision)
+        for program in programs:
+            tables(planted, program(planted))
+        if arguments.labels:
+            wrong_labels(planted)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Several classifiers become one bundle: each a member with its own preprocessing and views.
+
+Every member stays the bundle that it was, byte for byte, with its own sealed decision. The whole
+answers with the weighted mean of their probabilities, and has a decision of its own on top: the
+temperature that the logarithm of that mean is divided by.
+
+Shape suffixes: C classes, M members.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holotype.bundle.bundle import MANIFEST, MEMBERS, Bundle, write_files
+from holotype.bundle.combination import COMBINE, Combination
+from holotype.bundle.embedding import space_of
+from holotype.bundle.manifest import Manifest
+from holotype.errors import BundleError
+
+
+def write_members(
+    directory: Path,
+    members: Sequence[Bundle],
+    *,
+    name: str,
+    weights_CM: NDArray[np.float64] | None = None,
+) -> Bundle:
+    """Write a bundle that answers as the weighted mean of its members.
+
+    Args:
+        directory: where the bundle will be; it must not exist yet.
+        members: sealed bundles of the same classes, in the same order of classes.
+        name: what the user calls the whole.
+        weights_CM: what each member weighs for each class, at least 0; equal unless given. The
+            weights of a class are divided by their sum, and where classes differ in them the
+            means are divided by their sum.
+
+    Raises:
+        BundleError: the directory exists, there is no member, a member is not sealed, changed on
+            disk or knows other classes, or the weights are impossible.
+    """
+    if directory.exists():
+        raise BundleError(f"{str(directory)!r} exists already; nothing is overwritten.")
+    if not members:
+        raise BundleError("a bundle of members needs at least one; none was given.")
+    first = members[0]
+    for member in members:
+        _check_member(member, first)
+    try:
+        combination = _combination(weights_CM, len(first.classes), len(members))
+    except ValueError as error:
+        raise BundleError(f"the members cannot be combined: {error}.") from error
+    files = {COMBINE: combination.to_bytes()}
+    for number, member in enumerate(members):
+        files.update((f"{MEMBERS}/{number}/{file}", content) for file, content in _files(member))
+    listed = [COMBINE, *(f"{MEMBERS}/{number}/{MANIFEST}" for number in range(len(members)))]
+    return write_files(directory, files, _manifest(members, name), listed=listed)
+
+
+def _check_member(member: Bundle, first: Bundle) -> None:
+    if member.classes != first.classes:
+        raise BundleError(
+            f"{member.name} knows the classes {', '.join(member.classes)}, but {first.name} knows "
+            f"{', '.join(first.classes)}; members must know the same ones."
+        )
+    if member.manifest.decision is None:
+        raise BundleError(
+            f"{member.name} has no sealed decision, so its probabilities may still change; "
+            "seal one before it becomes a member."
+        )
+
+
+def _combination(
+    weights_CM: NDArray[np.float64] | None, num_classes: int, num_members: int
+) -> Combination:
+    if weights_CM is None:
+        return Combination(num_members)
+    if weights_CM.shape != (num_classes, num_members):
+        raise ValueError(
+            f"weights of shape {weights_CM.shape}, expected {(num_classes, num_members)}"
+        )
+    return Combination.of(np.asarray(weights_CM, np.float64))
+
+
+def _files(member: Bundle) -> Iterator[tuple[str, bytes]]:
+    """All files of a member with their paths in it; the manifest as it is on disk."""
+    content = (member.path / MANIFEST).read_bytes()
+    if hashlib.sha256(content).hexdigest() != member.sha256:
+        raise BundleError(f"{member.name}: manifest.json changed since it was loaded; load again")
+    yield MANIFEST, content
+    yield from member.graphs.items()
+    if member.combination is not None:
+        yield COMBINE, (member.path / COMBINE).read_bytes()
+    for number, inner in enumerate(member.members):
+        for file, content in _files(inner):
+            yield f"{MEMBERS}/{number}/{file}", content
+
+
+def _manifest(members: Sequence[Bundle], name: str) -> Manifest:
+    """What can be said of the whole; the rest is said by each member."""
+    first = members[0].manifest
+    leaves = {space_of(leaf): leaf for member in members for leaf in member.leaves}
+    models = Counter(member.manifest.model for member in members)
+    weights = {member.manifest.weights for member in members}
+    return Manifest(
+        name=name,
+        model=" + ".join(f"{n} × {model}" if n > 1 else model for model, n in models.items()),
+        classes=first.classes,
+        preprocessing=first.preprocessing,
+        embedding_size=sum(leaf.manifest.embedding_size for leaf in leaves.values()),
+        weights=first.weights if len(weights) == 1 else None,
+        versions=first.versions,
+    )

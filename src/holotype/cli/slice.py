@@ -1,0 +1,59 @@
+"""`holotype slice`: 3-D pictures become slices that remember their specimen."""
+
+from pathlib import Path
+
+from holotype.cli.options import AsJson
+from holotype.cli.output import show, show_json, tell, tell_next
+from holotype.narration import to_stderr
+
+
+def slice(  # named after the verb, and imported by nobody else
+    volumes: Path,
+    /,
+    *,
+    output: Path,
+    axes: str = "z",
+    masks: Path | None = None,
+    window: tuple[float, float] | None = None,
+    size: int | None = None,
+    every: int = 1,
+    as_json: AsJson = False,
+) -> int:
+    """Exit code 1 if some volume was refused; the others are written all the same.
+
+    Args:
+        volumes: A folder with CLASS/SPECIMEN.tif, CLASS/SPECIMEN.npy or CLASS/SPECIMEN/0001.png.
+        output: The directory to write; it must be new or empty.
+        axes: Along which axes to cut: z, or x,y,z.
+        masks: A folder laid out like the volumes; where a mask is 0, slices are black.
+        window: Percentiles of the whole volume that become black and white (0.5 99.5; volumes of
+            8 bits as they are).
+        size: Longest side of a slice in pixels; larger ones are shrunk.
+        every: Take one of so many slices.
+    """
+    from holotype.dataset.slices import Slicing, slice_volumes
+
+    chosen = tuple(part.strip() for part in axes.lower().split(","))
+    slicing = Slicing(axes=chosen, window=window, size=size, every=every, masks=masks)
+    with to_stderr().progress("slicing") as progress:
+        sliced = slice_volumes(volumes, output, slicing, on_progress=progress)
+    for refusal in sliced.refused:
+        tell(f"left out: {refusal}")
+    if as_json:
+        show_json(
+            {
+                "table": str(sliced.table),
+                "volumes": sliced.num_volumes,
+                "slices": sliced.num_slices,
+                "empty": sliced.num_empty,
+                "refused": {one.file: one.reason for one in sliced.refused},
+            }
+        )
+    else:
+        show(
+            f"{sliced.num_slices:,} slices of {sliced.num_volumes:,} specimens; "
+            f"{sliced.num_empty:,} empty ones left out"
+        )
+        show(f"table     {sliced.table}")
+    tell_next("holotype", "train", sliced.table)
+    return 1 if sliced.refused else 0

@@ -1,0 +1,257 @@
+"""Tests of several classifiers on the same pictures: what differs by more than chance?
+
+What is independent decides here too. Where pictures have groups, a group is one observation: a
+thousand slices of five specimens count as five.
+
+- two classifiers, pictures independent and of equal weight: McNemar's exact test;
+- otherwise: a permutation test that swaps the two classifiers' answers on whole units;
+- all classifiers at once: Cochran's Q, or its permutation form;
+- every pair: Holm's correction, so that the chance of naming any difference where there is none
+  stays below 5 % for the whole table.
+
+Shape suffixes: N pictures, M classifiers, U units (pictures or groups), R draws, P pairs.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holotype.evaluation.intervals import Units, t_quantile
+
+Floats = NDArray[np.float64]
+
+DRAWS = 20_000
+EXACT_UNITS = 14  # up to here every one of the 2^U swaps is looked at
+_HELD_VALUES = 4_000_000  # draws × units held at once
+_TOLERANCE = 1e-9  # two sums of the same weights in another order are equal
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Two classifiers on the same pictures.
+
+    Attributes:
+        first, second: their numbers.
+        difference: accuracy of the second minus that of the first, weighted as the pictures are.
+        low, high: of the difference, 95 %.
+        p_value: of no difference, two-sided, as if this were the only pair.
+        adjusted: the same after Holm's correction over all pairs.
+        method: the test, in words for a reader.
+    """
+
+    first: int
+    second: int
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    adjusted: float
+    method: str
+
+
+@dataclass(frozen=True)
+class OverallTest:
+    """All classifiers at once: is any of them different?"""
+
+    statistic: float
+    p_value: float
+    method: str
+
+
+def compare_pairs(
+    correct_MN: NDArray[np.bool_], weights_N: Floats, units: Units, *, seed: int = 0
+) -> list[PairedTest]:
+    """Every pair of classifiers, Holm-corrected over all of them.
+
+    Args:
+        correct_MN: whether classifier m was right about picture n.
+        weights_N: of the pictures; their scale does not matter.
+        units: which pictures belong together.
+        seed: of the permutation test's draws, where there are too many units to try all swaps.
+    """
+    simple = _is_simple(weights_N, units)
+    tests = []
+    for first, second in combinations(range(len(correct_MN)), 2):
+        gain_N = correct_MN[second].astype(np.float64) - correct_MN[first]
+        difference, low, high = difference_interval(gain_N, weights_N, units)
+        if simple:
+            p_value, method = mcnemar_exact(gain_N), "McNemar's exact test"
+        else:
+            p_value = swap_test(_over_units(gain_N * weights_N, units), seed=seed)
+            method = f"paired permutation test over {units.count} {_unit_name(units)}"
+        tests.append(PairedTest(first, second, difference, low, high, p_value, p_value, method))
+    adjusted_P = holm([test.p_value for test in tests])
+    return [
+        PairedTest(**{**vars(test), "adjusted": adjusted})
+        for test, adjusted in zip(tests, adjusted_P, strict=True)
+    ]
+
+
+def compare_all(
+    correct_MN: NDArray[np.bool_], weights_N: Floats, units: Units, *, seed: int = 0
+) -> OverallTest:
+    """Whether any classifier differs from the others.
+
+    Source:
+        Cochran 1950, "The comparison of percentages in matched samples", Biometrika 37. With
+        groups or weights the same question is put to permutations of the classifiers within units.
+    """
+    if _is_simple(weights_N, units):
+        return cochran_q(correct_MN)
+    sums_MU = np.stack([_over_units(correct_N * weights_N, units) for correct_N in correct_MN])
+    return _permuted_q(sums_MU / weights_N.sum(), units, seed)
+
+
+def mcnemar_exact(gain_N: Floats) -> float:
+    """The two-sided p-value of the pictures that only one of two classifiers got right.
+
+    Args:
+        gain_N: 1 where only the second was right, -1 where only the first was, else 0.
+
+    Source:
+        McNemar 1947, Psychometrika 12; exact form: the sign test on discordant pictures.
+    """
+    from scipy.stats import binomtest
+
+    better, worse = int((gain_N > 0).sum()), int((gain_N < 0).sum())
+    return float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
+
+
+def swap_test(sums_U: Floats, *, seed: int = 0, draws: int = DRAWS) -> float:
+    """The two-sided p-value of a sum over units, each of which could as well have had either sign.
+
+    All 2^U signs are tried where they are few; otherwise `draws` of them, the observed one counted
+    among them, so that the p-value is never 0 and never too small (Phipson & Smyth 2010).
+
+    Source:
+        Fisher 1935, "The Design of Experiments", §21; with groups: Winkler et al. 2014.
+    """
+    telling_U = sums_U[np.abs(sums_U) > _TOLERANCE]
+    if not len(telling_U):
+        return 1.0
+    observed = abs(float(telling_U.sum())) - _TOLERANCE
+    if len(telling_U) <= EXACT_UNITS:
+        signs_RU = _all_signs(len(telling_U))
+        return float(np.mean(np.abs(signs_RU @ telling_U) >= observed))
+    rng = np.random.default_rng(seed)
+    step = max(1, min(draws, _HELD_VALUES // len(telling_U)))
+    extreme = 0
+    for start in range(0, draws, step):
+        size = min(step, draws - start)
+        signs_RU = np.asarray(
+            rng.integers(0, 2, size=(size, len(telling_U)), dtype=np.int8) * 2.0 - 1.0, np.float64
+        )
+        extreme += int((np.abs(signs_RU @ telling_U) >= observed).sum())
+    return (extreme + 1) / (draws + 1)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values of a whole family of tests.
+
+    Source:
+        Holm 1979, "A simple sequentially rejective multiple test procedure".
+    """
+    count = len(p_values)
+    adjusted = [1.0] * count
+    largest = 0.0
+    for rank, number in enumerate(sorted(range(count), key=lambda n: p_values[n])):
+        largest = max(largest, min(1.0, (count - rank) * p_values[number]))
+        adjusted[number] = largest
+    return adjusted
+
+
+def difference_interval(
+    gain_N: Floats, weights_N: Floats, units: Units
+) -> tuple[float, float, float]:
+    """Weighted mean of the gains with its 95 % interval, (value, low, high).
+
+    Half a picture won and half a picture lost are added, so that two classifiers that never
+    disagreed do not seem to be equal for certain (Agresti & Min 2005, "Simple improved confidence
+    intervals for comparing matched proportions"); the variance is that of a weighted mean over
+    units, with the t quantile of what the units are worth.
+    """
+    total = float(weights_N.sum())
+    value = float(weights_N @ gain_N) / total
+    share_U = _over_units(weights_N / total, units)
+    gain_U = _over_units(weights_N * gain_N / total, units)
+    worth = 1.0 / float(share_U @ share_U)  # Kish's number of equal units
+    variance = float(((gain_U - value * share_U) ** 2).sum())
+    images = total**2 / float(weights_N @ weights_N)
+    variance = variance * worth / max(worth - 1, 1.0) + 1 / (images + 2) ** 2
+    half = t_quantile(max(1, round(worth) - 1)) * math.sqrt(variance)
+    return value, max(-1.0, value - half), min(1.0, value + half)
+
+
+def cochran_q(correct_MN: NDArray[np.bool_]) -> OverallTest:
+    """Cochran's Q on independent pictures of equal weight, by its chi-squared distribution."""
+    from scipy.stats import chi2
+
+    M = len(correct_MN)
+    by_classifier_M = correct_MN.sum(axis=1).astype(np.float64)
+    by_image_N = correct_MN.sum(axis=0).astype(np.float64)
+    spread = float((by_image_N * (M - by_image_N)).sum())
+    method = "Cochran's Q"
+    if spread == 0:
+        return OverallTest(0.0, 1.0, method)
+    deviation = float(((by_classifier_M - by_classifier_M.mean()) ** 2).sum())
+    statistic = M * (M - 1) * deviation / spread
+    return OverallTest(statistic, float(chi2.sf(statistic, M - 1)), method)
+
+
+def ranks(tests: Sequence[PairedTest], count: int, level: float = 0.05) -> list[tuple[int, int]]:
+    """Between which ranks each classifier may stand: (best, worst), 1 is the top.
+
+    A classifier stands below another only where their pair differs by more than chance, so that
+    classifiers which cannot be told apart share their ranks.
+    """
+    above, below = [0] * count, [0] * count
+    for test in tests:
+        if test.adjusted < level:
+            won, lost = (
+                (test.second, test.first) if test.difference > 0 else (test.first, test.second)
+            )
+            above[lost] += 1
+            below[won] += 1
+    return [(1 + a, count - b) for a, b in zip(above, below, strict=True)]
+
+
+def _permuted_q(share_MU: Floats, units: Units, seed: int) -> OverallTest:
+    """The spread of the classifiers' accuracies, among permutations within units."""
+    M, U = share_MU.shape
+    rng = np.random.default_rng(seed)
+
+    def spread(share: Floats) -> float:
+        accuracy_M = share.sum(axis=1)
+        return float(((accuracy_M - accuracy_M.mean()) ** 2).sum())
+
+    observed = spread(share_MU)
+    draws = max(999, min(DRAWS // 4, _HELD_VALUES * 20 // (M * U)))
+    extreme = sum(
+        spread(rng.permuted(share_MU, axis=0)) >= observed - _TOLERANCE * observed - 1e-18
+        for _ in range(draws)
+    )
+    method = f"permutation test over {units.count} {_unit_name(units)}"
+    return OverallTest(observed, (extreme + 1) / (draws + 1), method)
+
+
+def _is_simple(weights_N: Floats, units: Units) -> bool:
+    """Whether pictures are independent and of equal weight."""
+    return not units.grouped and bool(np.allclose(weights_N, weights_N[:1]))
+
+
+def _over_units(values_N: Floats, units: Units) -> Floats:
+    """The sum of a value over the pictures of every unit."""
+    return np.asarray(np.bincount(units.unit_N, values_N, minlength=units.count), np.float64)
+
+
+def _unit_name(units: Units) -> str:
+    return "groups" if units.grouped else "pictures"
+
+
+def _all_signs(count: int) -> Floats:
+    numbers = np.arange(2**count)[:, None]
+    return np.asarray((numbers >> np.arange(count) & 1) * 2.0 - 1.0, np.float64)

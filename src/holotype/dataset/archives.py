@@ -1,0 +1,319 @@
+"""Archives that strangers made are unpacked: all that is in them, or nothing.
+
+An archive is a program for writing files, so none of its words are taken on trust. Members must
+be plain files and folders; they land under names that we make, in a directory of ours that is
+renamed into its place at the end. Links, devices, absolute paths, `..`, names that some file
+system would take for one another, encrypted members, and more bytes or files than the archive can
+honestly hold are refused, each with one line. `extractall` is never called.
+
+Read: zip, and tar plain or compressed by gzip, bzip2 or xz, told apart by their first bytes.
+"""
+
+import bz2
+import errno
+import gzip
+import lzma
+import os
+import re
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, NoReturn, Protocol, Self, cast
+
+from holotype.dataset.landing import landing
+from holotype.dataset.names import identity, safe_name
+from holotype.errors import ArchiveRefused
+
+_CHUNK = 1 << 20
+_MAX_HEADER = 1 << 20  # bytes of a long name or other words about a tar member
+_FREE_MEMBERS = 2_000  # in an archive however small
+_BYTES_PER_MEMBER = 160  # what a member takes at least in an honest archive of many pictures
+_WORDY = frozenset(
+    [
+        tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
+        tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
+    ]
+)  # fmt: skip
+_DOUBLE_SUFFIX = re.compile(r"(\.tar)?\.[a-z0-9]{1,4}$", re.IGNORECASE)
+
+# What the standard library raises over archives that are broken.
+_BROKEN = (
+    EOFError, NotImplementedError, RuntimeError, UnicodeError, ValueError, lzma.LZMAError,
+    struct.error, tarfile.TarError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Caps:
+    """Where an archive stops being believable.
+
+    Attributes:
+        members: files and folders.
+        total_bytes: of all files together.
+        ratio: of the bytes that come out to the bytes of the archive.
+        free_bytes: below so many bytes the ratio is not asked about.
+    """
+
+    members: int = 2_000_000
+    total_bytes: int = 500_000_000_000
+    ratio: float = 200.0
+    free_bytes: int = 64_000_000
+
+
+CAPS = Caps()
+
+
+def unpack(archive: Path, output: Path, *, caps: Caps = CAPS) -> Path:
+    """Unpack into `output`, which must be new or empty.
+
+    Returns:
+        The folder with the data: `output`, or where nothing else is in it, the folder within.
+
+    Raises:
+        ArchiveRefused: the archive is broken, or asks for what no data set needs.
+        UsageError: the output holds something.
+    """
+    with landing(output) as directory:
+        unpack_into(archive, directory, caps=caps)
+    return data_within(output)
+
+
+def data_within(folder: Path) -> Path:
+    """Down through folders that hold nothing but one folder of folders."""
+    while True:
+        entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+        if len(entries) != 1 or not entries[0].is_dir():
+            return folder
+        if not any(inner.is_dir() for inner in entries[0].iterdir()):
+            return folder
+        folder = entries[0]
+
+
+def archive_stem(name: str) -> str:
+    """`photos` for `photos.zip` and for `photos.tar.gz`."""
+    return _DOUBLE_SUFFIX.sub("", name) or name
+
+
+def take_over(folder: Path, directory: Path, *, caps: Caps = CAPS) -> None:
+    """Copy the files of a folder that a stranger's program filled, by the rules of archives."""
+    desk = _Desk(folder, directory, caps)
+    desk.size = caps.total_bytes  # nothing is compressed, so nothing can swell
+    for place, folders, files in os.walk(folder):
+        for name in sorted(files + [one for one in folders if Path(place, one).is_symlink()]):
+            file = Path(place, name)
+            if file.is_symlink() or not file.is_file():
+                desk.refuse(f"{name!r} is a link, a device or no plain file")
+            with file.open("rb") as content:
+                relative = file.relative_to(folder).as_posix()
+                desk.write(relative, file.stat().st_size, content)
+
+
+def unpack_into(archive: Path, directory: Path, *, caps: Caps = CAPS) -> None:
+    """Unpack into a directory that has not landed yet; what is in it after an error is the
+    caller's to remove.
+
+    Raises:
+        ArchiveRefused: as `unpack`.
+    """
+    with archive.open("rb") as file:
+        head = file.read(6)
+    desk = _Desk(archive, directory, caps)
+    try:
+        if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
+            _unpack_zip(archive, desk)
+        elif head[:2] == b"\x1f\x8b":
+            with gzip.open(archive) as opened:
+                _unpack_tar(opened, desk)
+        elif head[:3] == b"BZh":
+            with bz2.open(archive) as opened:
+                _unpack_tar(opened, desk)
+        elif head == b"\xfd7zXZ\x00":
+            with lzma.open(archive) as opened:
+                _unpack_tar(opened, desk)
+        else:
+            with archive.open("rb") as file:
+                _unpack_tar(file, desk)
+    except _BROKEN as error:
+        desk.refuse(f"it is broken or cut off: {error}")
+    except OSError as error:
+        # gzip and bz2 say so without a number; a place before the start of the file is EINVAL.
+        if error.errno not in (None, errno.EINVAL):  # the disk is full, or the like
+            raise
+        desk.refuse(f"it is broken or cut off: {error}")
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+class _Desk:
+    """Where members are looked at before they may come in."""
+
+    def __init__(self, archive: Path, directory: Path, caps: Caps) -> None:
+        self.archive = archive
+        self.directory = directory
+        self.caps = caps
+        self.size = archive.stat().st_size
+        self.members = 0
+        self.written = 0
+        self._spelling: dict[str, str] = {}  # identity of a path -> as the archive spells it
+        self._files: set[str] = set()
+        self._folders: set[Path] = set()
+
+    def refuse(self, why: str) -> NoReturn:
+        raise ArchiveRefused(
+            f"{self.archive.name!r} was not unpacked: {why}. Expected a zip or tar archive of "
+            "plain files; nothing was written. Get it again, or unpack it by other means if you "
+            "trust it."
+        )
+
+    def admit(self, name: str, *, is_folder: bool) -> Path:
+        """Where a member goes; its folder is there."""
+        self.members += 1
+        self.check_members(self.members)
+        parts = self._parts(name)
+        names = [safe_name(part) for part in parts]
+        # As the file system gets it: what we changed may have made two names one.
+        keys = [identity(one) for one in names]
+        for depth in range(1, len(parts) + 1):
+            way = "/".join(parts[:depth])
+            first = self._spelling.setdefault("/".join(keys[:depth]), way)
+            if first != way:
+                self.refuse(f"the names {first!r} and {way!r} are one on some file systems")
+            if way in self._files:
+                self.refuse(f"the name {way!r} is there twice")
+        target = self.directory.joinpath(*names)
+        if is_folder:
+            self._make_folder(target)
+        else:
+            self._make_folder(target.parent)
+            self._files.add("/".join(parts))
+        return target
+
+    def _make_folder(self, folder: Path) -> None:
+        if folder not in self._folders:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._folders.add(folder)
+
+    def _parts(self, name: str) -> list[str]:
+        slashed = name.replace("\\", "/")
+        if slashed.startswith("/") or re.match(r"[A-Za-z]:", slashed):
+            self.refuse(f"the member {name!r} has an absolute path")
+        parts = [part for part in slashed.split("/") if part not in ("", ".")]
+        if ".." in parts:
+            self.refuse(f"the member {name!r} leads out of the folder")
+        if len(parts) > 40 or len(name) > 4096:
+            self.refuse(f"the path of the member {name[:60] + '…'!r} is too long")
+        return parts
+
+    def check_members(self, members: int) -> None:
+        honest = _FREE_MEMBERS + self.size // _BYTES_PER_MEMBER
+        if members > min(self.caps.members, honest):
+            self.refuse(f"it holds more than {min(self.caps.members, honest):,} members")
+
+    def check_bytes(self, count: int) -> None:
+        """Refuse so many bytes in all, whether they are announced or have come."""
+        if count > self.caps.total_bytes:
+            self.refuse(f"it holds more than {self.caps.total_bytes:,} bytes")
+        if count > self.caps.free_bytes and count > self.caps.ratio * self.size:
+            self.refuse(
+                f"{count:,} bytes would come out of {self.size:,}, more than "
+                f"{self.caps.ratio:g} times as many"
+            )
+
+    def write(self, name: str, announced: int, content: _Readable) -> None:
+        """Write a file as it streams in, counting."""
+        self.check_bytes(self.written + announced)
+        arrived = 0
+        place = self.admit(name, is_folder=False)
+        if os.path.lexists(place):  # a folder of this name, or what was there before us
+            self.refuse(f"the name {name!r} is there twice")
+        with place.open("xb") as target:
+            while chunk := content.read(_CHUNK):
+                arrived += len(chunk)
+                self.check_bytes(self.written + arrived)
+                target.write(chunk)
+        self.written += arrived
+        if arrived != announced:
+            self.refuse(f"the member {name!r} has {arrived:,} bytes, not {announced:,} as it says")
+
+
+def _unpack_zip(archive: Path, desk: _Desk) -> None:
+    desk.check_members(_entries_announced(archive, desk))
+    with zipfile.ZipFile(archive) as opened:
+        members = opened.infolist()
+        desk.check_members(len(members))
+        desk.check_bytes(sum(member.file_size for member in members))
+        for member in members:
+            kind = stat.S_IFMT(member.external_attr >> 16)
+            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                desk.refuse(f"the member {member.filename!r} is a link or a device")
+            if member.flag_bits & 0x1:
+                desk.refuse(f"the member {member.filename!r} is encrypted")
+            if member.is_dir():
+                desk.admit(member.filename, is_folder=True)
+            else:
+                with opened.open(member) as content:
+                    desk.write(member.filename, member.file_size, content)
+
+
+def _entries_announced(archive: Path, desk: _Desk) -> int:
+    """How many members the directory of a zip can name by its size, before it is read."""
+    with archive.open("rb") as file:
+        file.seek(max(0, desk.size - 65_557))  # 22 bytes and the longest comment
+        tail = file.read()
+    place = tail.rfind(b"PK\x05\x06")
+    if place < 0 or len(tail) < place + 22:
+        desk.refuse("it is cut off: the list of its members is missing")
+    entries = int(struct.unpack_from("<H", tail, place + 10)[0])
+    return entries if entries < 0xFFFF else 0  # more are counted when they have been read
+
+
+class _StrictTarInfo(tarfile.TarInfo):
+    """A header that is broken is an error; tarfile takes it for the end of the archive."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        if len(buf) == tarfile.BLOCKSIZE and not any(buf):
+            return super().frombuf(buf, encoding, errors)  # raises what ends the archive
+        try:
+            header = super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"{error} where the next member should begin") from None
+        # Long names and the like are read whole into memory.
+        if header.size < 0 or (header.type in _WORDY and header.size > _MAX_HEADER):
+            raise tarfile.ReadError(f"a header of {header.size:,} bytes")
+        return header
+
+
+class _Counted:
+    """A stream that asks the desk whether it may give more; headers cost bytes too."""
+
+    def __init__(self, stream: _Readable, desk: _Desk) -> None:
+        self._stream = stream
+        self._desk = desk
+        self._count = 0
+
+    def read(self, size: int) -> bytes:
+        chunk = self._stream.read(size)
+        self._count += len(chunk)
+        self._desk.check_bytes(self._count)
+        return chunk
+
+
+def _unpack_tar(stream: _Readable, desk: _Desk) -> None:
+    # "r|" reads forward only, so that nothing is decompressed twice.
+    counted = cast(IO[bytes], _Counted(stream, desk))
+    with tarfile.open(fileobj=counted, mode="r|", tarinfo=_StrictTarInfo) as opened:
+        while (member := opened.next()) is not None:
+            if member.isdir():
+                desk.admit(member.name, is_folder=True)
+            elif not member.isreg() or member.issparse():
+                desk.refuse(f"the member {member.name!r} is a link, a device or no plain file")
+            elif (content := opened.extractfile(member)) is not None:
+                desk.write(member.name, member.size, content)
+            opened.members.clear()  # type: ignore[attr-defined]  # it would remember them all

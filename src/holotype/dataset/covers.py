@@ -1,0 +1,135 @@
+"""Copies that something was drawn over: a frame along the border, or a text in one small box.
+
+What is covered is left out, by another fit each: for a frame the borders are painted over before
+anything is smoothed, for a text a robust fit gives little weight to what differs much. What then
+remains is judged like any other pair, but more strictly (see `are_copies`), and the contrast that
+counts is that of the rest: two dark margins around different objects are no evidence.
+
+Shape suffixes: N pairs, R rows and K columns of pixels.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holotype.dataset.candidates import VIEWS, Candidates
+from holotype.dataset.thumbnails import Floats
+from holotype.dataset.verification import (
+    CLOSE,
+    HOPELESS,
+    MOVABLE_SIDE,
+    SURE,
+    Measured,
+    colour_difference,
+    in_batches,
+    judged,
+    largest,
+    registered,
+)
+
+_LEAST_SIDE = 28  # pixels; of smaller pictures too little would be left
+_WRITTEN_SIDE = 48  # pixels; a text on smaller ones cannot be small
+_ROUGH_SIDE = 16
+_FRAME = 0.075  # of the side
+_BOX = 0.15  # of the area, the largest that a text may take
+_SHARP = 8.0  # grey levels by which a text stands out at least
+_DIFFERS = 6.0  # grey levels, at lower resolution
+
+
+def uncover(records: NDArray[np.void], found: Candidates, plain: Measured) -> Measured:
+    """The same for pairs that are no copies as they are, without what may have been drawn over.
+
+    Only pairs that are not turned are looked at: for a frame, and for a text on larger pictures.
+    """
+    measured = Measured.nothing(found)
+    sides = np.minimum(records["rows"], records["columns"]).astype(np.int64)
+    side_N = np.minimum(sides[found.still], sides[found.moving])
+    is_worth_it_N = (plain.difference_N > SURE) & (side_N >= _LEAST_SIDE)
+    is_upright_V = np.array([not (view.turns or view.mirrored) for view in VIEWS])
+    is_worth_it_N &= is_upright_V[found.view]
+    in_batches(_unframe, records, found, measured, np.flatnonzero(is_worth_it_N), side_N)
+    in_batches(
+        _unwrite,
+        records,
+        found,
+        measured,
+        np.flatnonzero(is_worth_it_N & (side_N >= _WRITTEN_SIDE)),
+        side_N,
+    )
+    return measured
+
+
+def _unframe(
+    records: NDArray[np.void],
+    found: Candidates,
+    measured: Measured,
+    pairs: NDArray[np.int64],
+    side: int,
+) -> None:
+    in_place_N4 = _in_place(found)
+    if side // 2 >= MOVABLE_SIDE:
+        half = registered(
+            records, found, in_place_N4, pairs, side // 2, steps=1, border=_frame(side // 2)
+        )
+        pairs = pairs[largest(judged(half)) < HOPELESS]
+        if not len(pairs):
+            return
+    width = _frame(side)
+    fit = registered(records, found, in_place_N4, pairs, side, steps=3, border=width)
+    contrast_N = fit.still_NRK[:, width:-width, width:-width].std((1, 2))
+    measured.note(pairs, fit, largest(judged(fit)), contrast_N, cover=1)
+    covered_RK = np.ones((side, side), bool)
+    covered_RK[width:-width, width:-width] = False
+    covered_NRK = np.broadcast_to(covered_RK, fit.still_NRK.shape)
+    measured.colour_N[pairs] = colour_difference(records, found, measured, pairs, covered_NRK)
+
+
+def _frame(side: int) -> int:
+    return int(np.ceil(_FRAME * side))
+
+
+def _in_place(found: Candidates) -> Floats:
+    return np.broadcast_to(np.array([0, 1, 0, 1], np.float32), (len(found.still), 4))
+
+
+def _unwrite(
+    records: NDArray[np.void],
+    found: Candidates,
+    measured: Measured,
+    pairs: NDArray[np.int64],
+    side: int,
+) -> None:
+    in_place_N4 = _in_place(found)
+    for rough_side, steps, most in ((_ROUGH_SIDE, 0, 2 * _BOX), (side // 2, 1, _BOX)):
+        fit = registered(records, found, in_place_N4, pairs, rough_side, steps=steps, robust=True)
+        pairs = pairs[(judged(fit) > _DIFFERS).mean((1, 2)) <= most]
+        if not len(pairs):
+            return
+    fit = registered(records, found, in_place_N4, pairs, side, steps=2, robust=True)
+    judged_NRK = judged(fit)
+    covered_NRK = np.stack([_box(judged_RK) for judged_RK in judged_NRK])
+    rest_N = largest(np.where(covered_NRK, 0, judged_NRK))
+    is_text_N = (largest(judged_NRK) >= _SHARP) & (covered_NRK.mean((1, 2)) <= _BOX)
+    better = is_text_N & (rest_N < measured.difference_N[pairs])
+    if better.any():
+        contrast_N = _deviation(fit.still_NRK, ~covered_NRK)
+        pairs, covered_NRK = pairs[better], covered_NRK[better]
+        measured.note(pairs, fit, rest_N[better], contrast_N[better], cover=2, where=better)
+        measured.colour_N[pairs] = colour_difference(records, found, measured, pairs, covered_NRK)
+
+
+def _box(judged_RK: Floats) -> NDArray[np.bool_]:
+    """The smallest box around all that differs too much for a copy, and two pixels more."""
+    rows, columns = np.nonzero(judged_RK > CLOSE)
+    box_RK = np.zeros(judged_RK.shape, bool)
+    if len(rows):
+        box_RK[
+            max(0, rows.min() - 2) : rows.max() + 3, max(0, columns.min() - 2) : columns.max() + 3
+        ] = True
+    return box_RK
+
+
+def _deviation(pictures_NRK: Floats, where_NRK: NDArray[np.bool_]) -> Floats:
+    count_N = np.maximum(where_NRK.sum((1, 2)), 1)
+    mean_N = (pictures_NRK * where_NRK).sum((1, 2)) / count_N
+    squares_N = ((pictures_NRK - mean_N[:, None, None]) ** 2 * where_NRK).sum((1, 2)) / count_N
+    return np.asarray(np.sqrt(squares_N))

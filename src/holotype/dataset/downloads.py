@@ -1,0 +1,266 @@
+"""A file comes over the network: it goes on where it stopped, is verified, and lands by rename.
+
+What has come is kept beside the target, with what the server said of it (ETag, or the date of its
+last change). The next attempt asks for the rest, on the condition that the file is still the same
+one; a server that knows no ranges sends all of it again. Only http and https are spoken, also
+where a server sends us elsewhere.
+"""
+
+import http.client
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from email.message import Message
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+from holotype.errors import DownloadFailed, UsageError
+from holotype.files import sha256_of, write_json
+
+SCHEMES = ("http", "https")
+MAX_BYTES = 500_000_000_000
+ATTEMPTS = 5  # in a row without a single new byte
+TIMEOUT_S = 60.0
+PAUSE_S = 1.0  # before the second attempt; twice as long before every later one
+_CHUNK = 1 << 18
+
+Progress = Callable[[int, int], None]
+
+
+def download(
+    url: str,
+    target: Path,
+    *,
+    sha256: str | None = None,
+    max_bytes: int = MAX_BYTES,
+    on_progress: Progress | None = None,
+    pause_s: float = PAUSE_S,
+) -> Path:
+    """Fetch a URL into a file; a second call goes on where the first was cut off.
+
+    Args:
+        sha256: what the file's hash must be, in hexadecimal.
+        max_bytes: more is refused, whether announced or not.
+        on_progress: called with (bytes so far, bytes in all); not called where the whole is
+            unknown.
+
+    Raises:
+        UsageError: the URL is not http or https, or the hash is none.
+        DownloadFailed: the server refuses, or sends too much or something else, or stays silent.
+    """
+    _require_web(url)
+    wanted = _checked_hash(sha256)
+    part = _Part(target)
+    failures = 0
+    while True:
+        before = part.size
+        try:
+            _receive(url, part, max_bytes, on_progress)
+            break
+        except (OSError, http.client.HTTPException) as error:
+            _give_up_if_hopeless(url, error)
+            failures = 0 if part.size > before else failures + 1
+            if failures >= ATTEMPTS:
+                raise DownloadFailed(
+                    f"{url!r} broke off after {part.size:,} bytes: {_said(error)}. Check the "
+                    "connection and run the same again: it goes on from there."
+                ) from None
+            time.sleep(pause_s * 2**failures if failures else 0)
+    if wanted and (found := sha256_of(part.path)) != wanted:
+        part.remove()
+        raise DownloadFailed(
+            f"{url!r} is not what was expected: its SHA-256 is {found}, not {wanted}. Nothing was "
+            "kept; check the hash, or where the file comes from."
+        )
+    part.path.replace(target)
+    part.remove()
+    return target
+
+
+def _require_web(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme.lower() not in SCHEMES or not parts.hostname:
+        raise UsageError(f"{url!r} cannot be fetched; expected http://… or https://….")
+
+
+def _checked_hash(sha256: str | None) -> str | None:
+    if sha256 is None:
+        return None
+    wanted = sha256.strip().lower()
+    if len(wanted) != 64 or set(wanted) - set("0123456789abcdef"):
+        raise UsageError(f"--sha256 {sha256!r}: expected 64 hexadecimal digits.")
+    return wanted
+
+
+class _Part:
+    """What has come so far, and of which file it is a part."""
+
+    def __init__(self, target: Path) -> None:
+        self.path = target.with_name(f"{target.name}.part")
+        self._note = target.with_name(f"{target.name}.part.json")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def condition(self, url: str) -> str | None:
+        """What tells the server which file we have a part of; None where we have none."""
+        try:
+            note = json.loads(self._note.read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        if not isinstance(note, dict) or note.get("url") != url or not self.size:
+            return None
+        condition = note.get("condition")
+        return condition if isinstance(condition, str) and condition else None
+
+    def begin(self, url: str, condition: str | None) -> None:
+        """Forget what came before."""
+        self.path.write_bytes(b"")
+        write_json(self._note, {"url": url, "condition": condition})
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self._note.unlink(missing_ok=True)
+
+
+def _receive(url: str, part: _Part, max_bytes: int, on_progress: Progress | None) -> None:
+    """One attempt: the rest of the file, or all of it."""
+    condition = part.condition(url)
+    headers = {"User-Agent": "holotype", "Accept-Encoding": "identity"}
+    if condition is not None:
+        headers |= {"Range": f"bytes={part.size}-", "If-Range": condition}
+    request = urllib.request.Request(url, headers=headers)
+    try:
+        response = _opener().open(request, timeout=TIMEOUT_S)
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code != 416 or condition is None:
+                raise
+            # Nothing is left to send; or what we have is of something else.
+            if _whole_size(error.headers) == part.size:
+                return
+            part.begin(url, None)
+            raise ConnectionError("what had come was of another file") from None
+    with response:
+        coming = _coming(response.headers)
+        if response.status != 206 or not _goes_on(response.headers, part.size):
+            part.begin(url, _condition_of(response.headers))
+        whole = part.size + coming if coming is not None else None
+        if whole is not None and whole > max_bytes:
+            _refuse_size(url, max_bytes, part)
+        _append(response, url, part, whole, max_bytes, on_progress)
+
+
+def _append(
+    response: Any,
+    url: str,
+    part: _Part,
+    whole: int | None,
+    max_bytes: int,
+    on_progress: Progress | None,
+) -> None:
+    size = part.size
+    with part.path.open("ab") as file:
+        while chunk := response.read(_CHUNK):
+            size += len(chunk)
+            if size > max_bytes:
+                file.close()
+                _refuse_size(url, max_bytes, part)
+            file.write(chunk)
+            if on_progress is not None and whole is not None:
+                on_progress(size, whole)
+    if whole is not None and size < whole:
+        raise ConnectionError(f"{whole - size:,} bytes are missing")
+
+
+def _refuse_size(url: str, max_bytes: int, part: _Part) -> None:
+    part.remove()
+    raise DownloadFailed(
+        f"{url!r} is larger than {max_bytes:,} bytes; nothing was kept. "
+        "Fetch it by other means if it should be so large."
+    )
+
+
+def _coming(headers: Message) -> int | None:
+    """How many bytes the server announces; None where it does not say."""
+    text = headers.get("Content-Length", "")
+    return int(text) if text.isdecimal() else None
+
+
+def _goes_on(headers: Message, size: int) -> bool:
+    return str(headers.get("Content-Range", "")).startswith(f"bytes {size}-")
+
+
+def _whole_size(headers: Message) -> int | None:
+    text = str(headers.get("Content-Range", "")).rpartition("/")[2]
+    return int(text) if text.isdecimal() else None
+
+
+def _condition_of(headers: Message) -> str | None:
+    """A strong ETag, else the date; a weak ETag promises nothing about bytes."""
+    etag = headers.get("ETag", "")
+    if etag and not etag.startswith("W/"):
+        return str(etag)
+    return headers.get("Last-Modified")
+
+
+def _give_up_if_hopeless(url: str, error: Exception) -> None:
+    """No server changes its mind about these."""
+    if isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code != 429:
+        raise DownloadFailed(
+            f"{url!r} was refused by its server: {error.code} {error.reason}. "
+            "Check the address, and whether one has to log in there."
+        ) from None
+    if isinstance(error, _WrongScheme):
+        raise DownloadFailed(
+            f"{url!r} leads to {error.url!r}; expected http or https. Check the address."
+        ) from None
+
+
+def _said(error: Exception) -> str:
+    reason = getattr(error, "reason", None) or error
+    return str(reason) or type(error).__name__
+
+
+class _WrongScheme(OSError):
+    def __init__(self, url: str) -> None:
+        self.url = url
+        super().__init__(url)
+
+
+class _WebRedirects(urllib.request.HTTPRedirectHandler):
+    """urllib would follow to ftp too."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        if urlsplit(newurl).scheme.lower() not in SCHEMES:
+            raise _WrongScheme(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """http, https and proxies; `build_opener` would read file:// and ftp:// too."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.UnknownHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        _WebRedirects(),
+        urllib.request.HTTPErrorProcessor(),
+    ):
+        opener.add_handler(handler)
+    return opener

@@ -1,0 +1,120 @@
+"""Findings, picture by picture: the rows of issues.csv."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from holotype.dataset.findings import Duplicate, Findings
+from holotype.dataset.lookalikes import Lookalike
+from holotype.dataset.quality import POOR
+from holotype.files import write_text
+
+COLUMNS = ("path", "problem", "evidence", "suggestion")
+
+_Note = tuple[str, str, str, str]  # the columns, before several notes on a picture are joined
+
+
+@dataclass(frozen=True)
+class Issue:
+    """One row of issues.csv: a picture and all that is wrong with it."""
+
+    path: str
+    problem: str
+    evidence: str
+    suggestion: str
+
+
+def issues_of(findings: Findings) -> list[Issue]:
+    """One row per picture that has a problem, sorted by path; several problems are joined.
+
+    Neighbours across labels are no problem of either picture and not among them.
+    """
+    notes: dict[str, list[_Note]] = {}
+    for note in _notes(findings):
+        notes.setdefault(note[0], []).append(note)
+    return [
+        Issue(path, *(_joined(words) for words in list(zip(*notes[path], strict=True))[1:]))
+        for path in sorted(notes)
+    ]
+
+
+def write_issues(issues: Iterable[Issue], path: Path) -> None:
+    """Write the rows as CSV, every field quoted: names may hold any character."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    writer.writerow(COLUMNS)
+    writer.writerows((i.path, i.problem, i.evidence, i.suggestion) for i in issues)
+    write_text(path, text.getvalue())
+
+
+def _notes(findings: Findings) -> Iterator[_Note]:
+    """In order of weight."""
+    for refusal in findings.refusals:
+        yield refusal.path, refusal.problem, refusal.reason, refusal.advice
+    for duplicate in findings.duplicates:
+        yield from _on_duplicate(duplicate)
+    for pair in findings.lookalikes:
+        yield from _on_lookalike(pair, findings.labels)
+    for leak in findings.leaks:
+        what = "copies of one picture" if leak.kind == "copies" else f"group {leak.name!r}"
+        parts = ", ".join(leak.parts)
+        for path in leak.paths:
+            others = ", ".join(repr(other) for other in leak.paths if other != path)
+            yield path, "leak", f"{what} in {parts}: see {others}", "move all into one part"
+    yield from _suspicions(findings)
+    for path, warnings in findings.warnings.items():
+        for warning in warnings:
+            yield path, "warning", warning, "check that this is meant"
+
+
+def _suspicions(findings: Findings) -> Iterator[_Note]:
+    for issue in findings.label_issues:
+        advice = f"look at it: if {issue.suggested!r} is right, correct the label"
+        yield issue.path, "label_issue", issue.evidence, advice
+    for cluster in findings.crowds:
+        first = min(cluster)
+        evidence = f"one of {len(cluster)} pictures that near copies join; the first is {first!r}"
+        for path in sorted(cluster):
+            yield path, "crowd", evidence, "look at some: copies, or only alike?"
+    for outlier in findings.outliers:
+        yield outlier.path, "outlier", outlier.evidence, "check that it belongs to this data set"
+    for image in findings.poor:
+        yield image.path, image.problem, image.evidence, POOR[image.problem]
+
+
+def _on_duplicate(duplicate: Duplicate) -> Iterator[_Note]:
+    original, *copies = duplicate.paths
+    if not duplicate.is_conflict:
+        for copy in copies:
+            yield copy, "exact_duplicate", f"the same bytes as {original!r}", "keep one of them"
+        return
+    labelled = ", ".join(
+        f"{path!r} as {name!r}"
+        for path, name in zip(duplicate.paths, duplicate.labels, strict=True)
+    )
+    advice = "find out which label is right, and keep one of them"
+    yield original, "label_conflict", f"the same bytes are labelled {labelled}", advice
+    for copy in copies:
+        evidence = (
+            f"the same bytes as {original!r}, labelled {duplicate.labels[0]!r}; all: {labelled}"
+        )
+        yield copy, "label_conflict", evidence, advice
+
+
+def _on_lookalike(pair: Lookalike, labels: dict[str, str]) -> Iterator[_Note]:
+    first, second = labels[pair.first], labels[pair.second]
+    evidence = f"{pair.kind} copy of {pair.first!r}: {pair.evidence}"
+    if first == second:
+        yield pair.second, "near_duplicate", evidence, "keep one of the two"
+        return
+    advice = "find out which label is right, and keep one of the two"
+    other = f"{pair.kind} copy {pair.second!r} is labelled {second!r}, this one {first!r}"
+    yield pair.first, "label_conflict", other, advice
+    evidence = f"{evidence}; that is labelled {first!r}, this one {second!r}"
+    yield pair.second, "label_conflict", evidence, advice
+
+
+def _joined(words: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(words))

@@ -1,0 +1,236 @@
+"""A split as folders that other tools read: OUTPUT/train/CLASS/picture, and what it was made of.
+
+    OUTPUT/train|val|test/CLASS/NAME     copies of the pictures, or symbolic links to them
+    OUTPUT/table.csv                     path, label, group, split, weight: what Holotype reads
+    OUTPUT/split.json                    the pictures (hash, label, group, part) and the settings
+
+Class folders and files get names that every file system takes, and no two in a folder that some
+would take for one. Every part has a folder for every class, be it empty: a tool that numbers
+classes by their folders would else count differently in train and in test.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from holotype.dataset.index import Index
+from holotype.dataset.landing import TABLE, landing, write_table
+from holotype.dataset.listing import PARTS
+from holotype.dataset.names import identity, safe_name, shortened
+from holotype.errors import StaleSplit, UsageError
+
+RECORD = "split.json"
+
+Pictures = dict[str, dict[str, str]]  # path in the data -> sha256, label, group, given part
+
+
+@dataclass(frozen=True)
+class SplitRecord:
+    """What `split.json` says.
+
+    Attributes:
+        settings: everything beside the pictures that decided the split.
+        pictures: of the data as it was, those that could not be read too.
+        files: path in the data -> path in the output.
+        parts: path in the data -> part.
+    """
+
+    settings: dict[str, Any]
+    pictures: Pictures
+    files: dict[str, str]
+    parts: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the pictures: the same for the same data wherever it lies."""
+        text = json.dumps(self.pictures, sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def pictures_of(index: Index) -> Pictures:
+    """What two data sets must share to be the same one."""
+    names = ("path", "sha256", "label", "group", "split")
+    rows = zip(*(index.table[name] for name in names), strict=True)
+    return {
+        path: {"sha256": sha256, "label": label, "group": group, "given": given}
+        for path, sha256, label, group, given in rows
+    }
+
+
+def write_part_folders(
+    divided: Index,
+    output: Path,
+    *,
+    pictures: Pictures,
+    settings: Mapping[str, Any],
+    link: bool = False,
+    replace: bool = False,
+) -> SplitRecord:
+    """Write the folders, the table and the record; all of it, or nothing.
+
+    Args:
+        divided: its split column is filled; it may hold fewer pictures than `pictures`.
+        link: write symbolic links instead of copies.
+        replace: take the place of the split that is there.
+
+    Raises:
+        UsageError: the output holds something that may not be replaced.
+    """
+    files = _places(divided)
+    parts = dict(zip(divided.table["path"], divided.table["split"], strict=True))
+    record = SplitRecord(dict(settings), dict(pictures), files, parts)
+    if replace:
+        _require_only_ours(output)
+    with landing(output, replace=replace) as directory:
+        for part in PARTS:
+            for name in _folders(divided).values():
+                (directory / part / name).mkdir(parents=True)
+        for path, file in files.items():
+            source = divided.file(path)
+            if link:
+                (directory / file).symlink_to(os.path.abspath(source))
+            else:
+                shutil.copyfile(source, directory / file)
+        _write_rows(divided, files, directory)
+        _write_record(directory / RECORD, record)
+    return record
+
+
+def read_record(output: Path) -> SplitRecord | None:
+    """What the folders were made of; None where there is nothing yet.
+
+    Raises:
+        StaleSplit: the record cannot be read.
+    """
+    path = output / RECORD
+    if not path.exists():
+        return None
+    try:
+        raw = json.loads(path.read_text("utf-8"))
+        rows = raw["pictures"]
+        return SplitRecord(
+            settings=raw["settings"],
+            pictures={
+                row["path"]: {name: row[name] for name in ("sha256", "label", "group", "given")}
+                for row in rows
+            },
+            files={row["path"]: row["file"] for row in rows if row["file"]},
+            parts={row["path"]: row["part"] for row in rows if row["file"]},
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise StaleSplit(
+            f"{str(path)!r} cannot be read: {error!r}. Expected what `holotype split` wrote; "
+            "remove the folder, or choose another --output."
+        ) from None
+
+
+def require_same(
+    record: SplitRecord, output: Path, *, pictures: Pictures, settings: Mapping[str, Any]
+) -> None:
+    """Pass where the folders hold just this split.
+
+    Raises:
+        StaleSplit: with the difference.
+    """
+    differences = _settings_that_differ(record.settings, settings)
+    then, now = record.pictures, pictures
+    added, removed = sorted(set(now) - set(then)), sorted(set(then) - set(now))
+    changed = sorted(path for path in set(now) & set(then) if now[path] != then[path])
+    for what, paths in (("added", added), ("removed", removed), ("changed", changed)):
+        if paths:
+            differences.append(f"{len(paths):,} pictures {what} (such as {paths[0]!r})")
+    gone = [file for file in record.files.values() if not (output / file).exists()]
+    if gone:
+        differences.append(f"{len(gone):,} files of it are gone (such as {gone[0]!r})")
+    if differences:
+        raise StaleSplit(
+            f"{str(output)!r} holds another split: {'; '.join(differences)}. "
+            "Use --force to build it anew, or choose another --output."
+        )
+
+
+def _settings_that_differ(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{name} was {then.get(name)}, is {now.get(name)}"
+        for name in sorted({*then, *now})
+        if then.get(name) != now.get(name)
+    ]
+
+
+def _folders(index: Index) -> dict[str, str]:
+    """label -> the name of its folder."""
+    taken: set[str] = set()
+    return {label: _free(_shown(safe_name(label)), label, taken) for label in index.classes}
+
+
+def _places(index: Index) -> dict[str, str]:
+    """path in the data -> path in the output."""
+    folders = _folders(index)
+    taken: dict[str, set[str]] = {}
+    places = {}
+    for path, label, part in sorted(
+        zip(index.table["path"], index.table["label"], index.table["split"], strict=True)
+    ):
+        folder = f"{part}/{folders[label]}"
+        name = _shown(safe_name(PurePosixPath(path).name))
+        places[path] = f"{folder}/{_free(name, path, taken.setdefault(folder, set()))}"
+    return places
+
+
+def _shown(name: str) -> str:
+    """Not hidden: other tools pass over names that begin with a dot."""
+    return shortened(f"_{name}") if name.startswith(".") else name
+
+
+def _free(name: str, source: str, taken: set[str]) -> str:
+    """The name, or if another has it, the name with a hash of what it stands for."""
+    if identity(name) in taken:
+        mark = "-" + hashlib.sha256(source.encode()).hexdigest()[:12]
+        whole = PurePosixPath(shortened(name, room=200))
+        name = f"{whole.stem}{mark}{whole.suffix}"
+    taken.add(identity(name))
+    return name
+
+
+def _require_only_ours(output: Path) -> None:
+    """`--force` removes a split, and nothing that anyone else put there."""
+    record = read_record(output) if output.exists() else None
+    ours = {RECORD, TABLE, *(record.files.values() if record else ())}
+    for folder, _, files in os.walk(output):
+        for name in files:
+            file = (Path(folder) / name).relative_to(output).as_posix()
+            if record is None or file not in ours:
+                raise UsageError(
+                    f"{str(output)!r} holds {file!r}, which `holotype split` did not write; "
+                    "nothing is removed. Choose another --output, or move it away."
+                )
+
+
+def _write_rows(divided: Index, files: Mapping[str, str], directory: Path) -> None:
+    names = ("path", "label", "group", "split", "weight")
+    rows = zip(*(divided.table[name] for name in names), strict=True)
+    write_table(directory, names, [(files[path], *others) for path, *others in rows])
+
+
+def _write_record(path: Path, record: SplitRecord) -> None:
+    rows = [
+        {
+            "path": name,
+            **picture,
+            "part": record.parts.get(name, ""),
+            "file": record.files.get(name, ""),  # "" where the picture could not be read
+        }
+        for name, picture in record.pictures.items()
+    ]
+    value = {
+        "holotype_split": 1,
+        "data": record.digest,
+        "settings": record.settings,
+        "pictures": rows,
+    }
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=True) + "\n", encoding="ascii")

@@ -1,0 +1,294 @@
+"""Whether two pictures are one: laid upon each other, and judged by what then still differs.
+
+A likeness is not enough: two cells of one solar module, or two handwritten ones, are as like as
+a picture and its JPEG. Candidates are first laid upon each other roughly, at 16 by 16 pixels, and
+of every picture only the nearest few go on; these are registered at up to 64 by 64 (shift, scale,
+brightness, contrast and sharpness are fitted), and three things are asked of what still differs:
+
+1. Is it small *everywhere*? A copy differs by noise, another specimen differs somewhere: what
+   counts is the largest smoothed difference, not the mean. Where the picture is steep, more is
+   forgiven, for resampling errs there.
+2. Is it far smaller than what the next other pictures of this data set show? Nearest pictures
+   that differ gradually, one a little more than the other, are a crowd and not copies.
+3. Is it small beside the contrast of the picture itself? Two dark frames are no evidence.
+
+What was drawn over a picture is left out: a frame along the border, or a text within one small
+box. Then the fit is a robust one, and the same is asked of the rest, more strictly.
+
+Shape suffixes: N pairs, R rows and K columns of pixels.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holotype.dataset.candidates import VIEWS, Candidates, first_windows, oriented
+from holotype.dataset.fingerprints import COLOUR_SIZE
+from holotype.dataset.registration import Registered, register
+from holotype.dataset.thumbnails import Floats, grey_at, shrinking, smoothing
+
+MOVABLE_SIDE = 20  # pixels; smaller pictures are compared in place, or digits slide onto digits
+
+# The limits below are differences in grey levels of 255, as `judged` measures them.
+SURE = 0.75  # copies, whatever the other pictures look like
+CLOSE = 1.4  # copies if the next other picture differs twice as much; other cells begin at 1.45
+_LOOSE = 4.5  # copies if the next other picture differs four times as much
+_CLOSE_GAP, _FINE_GAP, _LOOSE_GAP = 2.0, 3.0, 4.0  # fine: small beside the contrast, too
+_SURE_CONTRAST, _CONTRAST = 0.05, 0.15  # limits again, as fractions of the picture's contrast
+HOPELESS = 10.0  # at half the resolution; such pairs are not looked at again
+_COLOUR_LIMIT = 10.0  # levels of chroma
+_SLOPE_FORGIVEN = 0.1  # of a pixel
+_BATCH = 128
+
+
+@dataclass(eq=False)
+class Measured:
+    """What was measured of N candidate pairs.
+
+    Attributes:
+        difference_N: the largest one, in grey levels; infinite where nobody looked twice.
+        contrast_N: standard deviation of the still picture, without what is covered.
+        similarity_N: correlation after registration.
+        gain_N, offset_N, window_N4: as `Registered` has them.
+        colour_N: the largest difference of chroma.
+        cover_N: 0 where nothing is left out, 1 for a frame, 2 for a text.
+    """
+
+    difference_N: Floats
+    contrast_N: Floats
+    similarity_N: Floats
+    gain_N: Floats
+    offset_N: Floats
+    window_N4: Floats
+    colour_N: Floats
+    cover_N: NDArray[np.int8]
+
+    @classmethod
+    def nothing(cls, found: Candidates) -> "Measured":
+        count = len(found.still)
+        return cls(
+            difference_N=np.full(count, np.inf, np.float32),
+            contrast_N=np.zeros(count, np.float32),
+            similarity_N=np.zeros(count, np.float32),
+            gain_N=np.ones(count, np.float32),
+            offset_N=np.zeros(count, np.float32),
+            window_N4=first_windows(found),
+            colour_N=np.zeros(count, np.float32),
+            cover_N=np.zeros(count, np.int8),
+        )
+
+    def note(
+        self,
+        pairs: NDArray[np.int64],
+        fit: Registered,
+        difference_N: Floats,
+        contrast_N: Floats | None = None,
+        *,
+        cover: int = 0,
+        where: NDArray[Any] | slice = slice(None),
+    ) -> None:
+        """Write down a fit for some pairs; `where` says which of the fit they are."""
+        self.difference_N[pairs] = difference_N
+        self.contrast_N[pairs] = fit.contrast_N[where] if contrast_N is None else contrast_N
+        explained_N = fit.remainder_N**2 / np.maximum(fit.contrast_N, 1e-3) ** 2
+        self.similarity_N[pairs] = np.sqrt(np.maximum(0, 1 - explained_N[where]))
+        self.gain_N[pairs], self.offset_N[pairs] = fit.gain_N[where], fit.offset_N[where]
+        self.window_N4[pairs] = fit.window_N4[where]
+        self.cover_N[pairs] = cover
+
+    def replaced(self, other: "Measured", where: NDArray[np.bool_]) -> "Measured":
+        """What another way of measuring says, where that is the better one."""
+        merged = {
+            name: np.where(where.reshape(-1, *[1] * (mine.ndim - 1)), getattr(other, name), mine)
+            for name, mine in vars(self).items()
+        }
+        return Measured(**merged)
+
+
+def measure(records: NDArray[np.void], found: Candidates) -> Measured:
+    """Lay every pair of candidates upon each other, and say what differs."""
+    measured = Measured.nothing(found)
+    sides = np.minimum(records["rows"], records["columns"]).astype(np.int64)
+    side_N = np.minimum(sides[found.still], sides[found.moving])
+    measured.window_N4[side_N < MOVABLE_SIDE] = (0, 1, 0, 1)
+    in_batches(_measure_batch, records, found, measured, np.arange(len(side_N)), side_N)
+    return measured
+
+
+def in_batches(
+    work: Callable[..., None],
+    records: NDArray[np.void],
+    found: Candidates,
+    measured: Measured,
+    pairs: NDArray[np.int64],
+    side_N: NDArray[np.int64],
+) -> None:
+    """Two threads work on pairs of one size at a time; each writes to its own pairs."""
+    batches = [
+        (same_side[start : start + _BATCH], int(side))
+        for side in np.unique(side_N[pairs])
+        for same_side in [pairs[side_N[pairs] == side]]
+        for start in range(0, len(same_side), _BATCH)
+    ]
+    with ThreadPoolExecutor(max_workers=2) as threads:
+        list(threads.map(lambda batch: work(records, found, measured, *batch), batches))
+
+
+def _measure_batch(
+    records: NDArray[np.void],
+    found: Candidates,
+    measured: Measured,
+    pairs: NDArray[np.int64],
+    side: int,
+) -> None:
+    """Measure some pairs at `side` by `side` pixels; hopeless ones only at half of that."""
+    if side // 2 >= MOVABLE_SIDE:
+        half = registered(records, found, measured.window_N4, pairs, side // 2, steps=3)
+        measured.difference_N[pairs] = largest(judged(half))
+        measured.window_N4[pairs] = half.window_N4
+        pairs = pairs[measured.difference_N[pairs] < HOPELESS]
+        if not len(pairs):
+            return
+    fit = registered(records, found, measured.window_N4, pairs, side, steps=2)
+    measured.note(pairs, fit, largest(judged(fit)))
+    measured.colour_N[pairs] = colour_difference(records, found, measured, pairs)
+
+
+def registered(
+    records: NDArray[np.void],
+    found: Candidates,
+    window_N4: Floats,
+    pairs: NDArray[np.int64],
+    side: int,
+    *,
+    steps: int,
+    robust: bool = False,
+    border: int = 0,
+) -> Registered:
+    movable = side >= MOVABLE_SIDE
+    # Smoothed by about a pixel, so that what lies between pixels is known when they move. A
+    # border that is left out shall not be smeared into the rest, so it is painted over.
+    inside = np.clip(np.arange(side), border - 1, side - border) if border else np.arange(side)
+    smooth = smoothing(side, 1.0 if movable else 0.5)
+    smooth = smooth @ np.eye(side, dtype=np.float32)[inside]
+    still_NRK = smooth @ grey_at(records[found.still[pairs]], side) @ smooth.T
+    moving_NRK = grey_at(records[found.moving[pairs]], side)
+    moving_NRK = smooth @ oriented(moving_NRK, found.where(pairs)) @ smooth.T
+    return register(
+        still_NRK,
+        moving_NRK,
+        window_N4[pairs],
+        steps=steps if movable else 0,
+        # At the border a crop lacks what lay outside.
+        margin=max(2, border) / side if movable else border / side,
+        robust=robust,
+    )
+
+
+def judged(fit: Registered) -> Floats:
+    """The smoothed difference at every place, in grey levels, steep places forgiven."""
+    smooth = smoothing(fit.shared_NRK.shape[1], 0.7)
+    share_NRK = smooth @ fit.shared_NRK @ smooth.T + np.float32(1e-3)
+    remainder_NRK = np.abs(smooth @ fit.remainder_NRK @ smooth.T) / share_NRK
+    steep_NRK = np.sqrt((smooth @ (fit.slope_NRK**2 * fit.shared_NRK) @ smooth.T) / share_NRK)
+    return np.asarray(
+        remainder_NRK * fit.shared_NRK / (1 + np.float32(_SLOPE_FORGIVEN) * steep_NRK)
+    )
+
+
+def largest(judged_NRK: Floats) -> Floats:
+    return np.asarray(judged_NRK.max((1, 2)))
+
+
+def colour_difference(
+    records: NDArray[np.void],
+    found: Candidates,
+    measured: Measured,
+    pairs: NDArray[np.int64],
+    covered_NRK: NDArray[np.bool_] | None = None,
+) -> Floats:
+    """The largest difference of chroma at low resolution, through the windows that were found.
+
+    Colours follow the contrast that was found, or do not. At edges of colour a quarter of the
+    slope is forgiven, for there a quarter of a pixel is all that it takes; of a picture that
+    moved between the pixels, half of it.
+    """
+    largest_N = np.empty(len(pairs), np.float32)
+    blur = smoothing(COLOUR_SIZE, 0.7)
+    for number, pair in enumerate(pairs):
+        still = records["colour"][found.still[pair]].astype(np.float32) - 128
+        moving = records["colour"][found.moving[pair]].astype(np.float32) - 128
+        moving = VIEWS[found.view[pair]].oriented(moving)
+        top, height, left, width = (float(v) for v in measured.window_N4[pair])
+        down = shrinking(COLOUR_SIZE, COLOUR_SIZE, top, top + height)
+        across = shrinking(COLOUR_SIZE, COLOUR_SIZE, left, left + width)
+        is_moved = max(abs(top), abs(left), abs(height - 1), abs(width - 1)) > 0.01
+        still, moved = (blur @ c @ blur.T for c in (still, down @ moving @ across.T))
+        slope = np.hypot(*np.gradient(still, axis=(1, 2))) * (2 if is_moved else 1)
+        apart = np.minimum(abs(moved - still), abs(moved * measured.gain_N[pair] - still))
+        apart = apart - slope / 4
+        if covered_NRK is not None:
+            side = covered_NRK.shape[1]
+            shrink = shrinking(side, COLOUR_SIZE)
+            apart *= (shrink @ covered_NRK[number].astype(np.float32) @ shrink.T) < 0.01
+        largest_N[number] = apart[:, 1:-1, 1:-1].max()
+    return largest_N
+
+
+def are_copies(
+    measured: Measured,
+    found: Candidates,
+    crowded: frozenset[int],
+    beside: Measured | None = None,
+) -> NDArray[np.bool_]:
+    """Which pairs are small enough in difference, both by themselves and beside others.
+
+    Args:
+        crowded: pictures with more similar ones than are among the pairs.
+        beside: what was measured before something was left out. Others may then be as near as
+            either says, and larger differences are not allowed at all.
+    """
+    context_N, loose_limit = measured.difference_N, _LOOSE
+    if beside is not None:
+        context_N, loose_limit = np.minimum(context_N, beside.difference_N), 0.0
+    differences: defaultdict[int, list[float]] = defaultdict(list)
+    pictures = list(zip(found.still.tolist(), found.moving.tolist(), strict=True))
+    for (still, moving), difference in zip(pictures, context_N.tolist(), strict=True):
+        differences[still].append(difference)
+        differences[moving].append(difference)
+
+    def limits(limit: float, gap: float) -> Floats:
+        """For every pair the lower of the limits of its two pictures."""
+        of = {
+            picture: _limit_with_gap(sorted(values), limit, gap, picture in crowded)
+            for picture, values in differences.items()
+        }
+        return np.array([min(of[still], of[moving]) for still, moving in pictures])
+
+    fine_N = np.minimum(limits(loose_limit, _FINE_GAP), _SURE_CONTRAST * measured.contrast_N)
+    limit_N = np.maximum(limits(CLOSE, _CLOSE_GAP), limits(loose_limit, _LOOSE_GAP))
+    limit_N = np.maximum(fine_N, np.minimum(limit_N, _CONTRAST * measured.contrast_N))
+    sure_N = np.minimum(SURE, _SURE_CONTRAST * measured.contrast_N)
+    is_alike_N = measured.difference_N <= np.maximum(limit_N, sure_N)
+    is_plausible_N = (measured.gain_N > 0.8) & (measured.gain_N < 1.25)
+    return np.asarray(is_alike_N & is_plausible_N & (measured.colour_N <= _COLOUR_LIMIT))
+
+
+def _limit_with_gap(differences: list[float], limit: float, gap: float, crowded: bool) -> float:
+    """The largest difference up to `limit` after which the next one is `gap` times as large.
+
+    A crowded picture has more neighbours than were looked at; there what follows the last one
+    is not known, so that it may not count as a gap.
+    """
+    reached = 0.0
+    for this, following in zip(differences, [*differences[1:], np.inf], strict=True):
+        if this > limit or (crowded and following == np.inf):
+            break
+        if following >= gap * this:
+            reached = this
+    return reached

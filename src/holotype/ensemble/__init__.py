@@ -1,0 +1,1 @@
+"""Several classifiers as one; what each is worth is decided on validation."""

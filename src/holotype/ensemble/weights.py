@@ -1,0 +1,199 @@
+"""What each member of an ensemble is worth, decided on validation predictions.
+
+Every method gives a matrix of weights, one row for each member and one column for each class; the
+ensemble's probability of a class is the weighted sum over members, made to sum to 1 over classes.
+
+- `average`: every member the same.
+- `weighted`: one weight a member, on the simplex, of the lowest log loss.
+- `greedy`: members are taken again and again, each time the one that helps most (Caruana et al.
+  2004, "Ensemble Selection from Libraries of Models").
+- `adaptive`: one weight for every member and class, so that a hard class is decided by the member
+  that knows it; shrunk towards equal weights, the more the fewer pictures a class has.
+
+Shape suffixes: M members, N pictures, C classes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Method = Literal["average", "weighted", "greedy", "adaptive"]
+
+METHODS: tuple[Method, ...] = get_args(Method)
+GREEDY_STEPS = 50
+GREEDY_START = 3  # the best so many members begin together, as the paper advises
+SHRINKAGE_IMAGES = 20.0  # how many pictures of a class equal weights are worth
+_ITERATIONS = 300
+_SMALLEST = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """Weights, and how well every method did on pictures that its weights had not seen.
+
+    Attributes:
+        method: the one that was taken.
+        weights_MC: of the members, for each class; columns sum to 1.
+        losses: log loss by method, out of fold.
+    """
+
+    method: Method
+    weights_MC: Floats
+    losses: dict[Method, float]
+
+
+def combine(probabilities_MNC: Floats, weights_MC: Floats) -> Floats:
+    """The ensemble's probabilities (N, C); rows sum to 1."""
+    mixed_NC = np.einsum("mnc,mc->nc", probabilities_MNC, weights_MC)
+    return np.asarray(mixed_NC / mixed_NC.sum(axis=1, keepdims=True), np.float64)
+
+
+def fit_weights(
+    method: Method, probabilities_MNC: Floats, targets_N: NDArray[np.int64], weights_N: Floats
+) -> Floats:
+    """Weights (M, C) from validation predictions.
+
+    Args:
+        probabilities_MNC: of every member, on the same pictures, each after its own temperature.
+        targets_N: their classes.
+        weights_N: of the pictures.
+    """
+    M, _, C = probabilities_MNC.shape
+    fit: dict[Method, Callable[[], Floats]] = {
+        "average": lambda: np.full(M, 1 / M),
+        "weighted": lambda: _on_simplex(probabilities_MNC, targets_N, weights_N),
+        "greedy": lambda: _greedy(probabilities_MNC, targets_N, weights_N),
+    }
+    if method == "adaptive":
+        return _adaptive(probabilities_MNC, targets_N, weights_N)
+    return np.repeat(fit[method]()[:, None], C, axis=1)
+
+
+def choose(
+    probabilities_MNC: Floats,
+    targets_N: NDArray[np.int64],
+    weights_N: Floats,
+    fold_N: NDArray[np.int64],
+    *,
+    methods: tuple[Method, ...] = METHODS,
+) -> Choice:
+    """The method with the lowest log loss on pictures that its weights had not seen.
+
+    A method that must learn weights is taken only where it gains more than two standard errors of
+    the gain over `average`: on few pictures the plain mean is hard to beat.
+
+    Args:
+        fold_N: which pictures are held out together; groups and copies share a fold.
+    """
+    held_out = {m: _held_out(m, probabilities_MNC, targets_N, weights_N, fold_N) for m in methods}
+    losses: dict[Method, float] = {
+        method: float(np.average(loss_N, weights=weights_N)) for method, loss_N in held_out.items()
+    }
+    best = min(methods, key=lambda method: losses[method])
+    if "average" in methods and best != "average":
+        gain_N = held_out["average"] - held_out[best]
+        if np.average(gain_N, weights=weights_N) < 2 * _standard_error(gain_N, weights_N):
+            best = "average"
+    return Choice(best, fit_weights(best, probabilities_MNC, targets_N, weights_N), losses)
+
+
+def _held_out(
+    method: Method,
+    probabilities_MNC: Floats,
+    targets_N: NDArray[np.int64],
+    weights_N: Floats,
+    fold_N: NDArray[np.int64],
+) -> Floats:
+    """The loss of every picture under weights that were fitted without its fold."""
+    loss_N = np.empty(len(targets_N))
+    for fold in np.unique(fold_N):
+        held = fold_N == fold
+        weights_MC = fit_weights(
+            method, probabilities_MNC[:, ~held], targets_N[~held], weights_N[~held]
+        )
+        loss_N[held] = _losses(combine(probabilities_MNC[:, held], weights_MC), targets_N[held])
+    return loss_N
+
+
+def _standard_error(gain_N: Floats, weights_N: Floats) -> float:
+    share_N = weights_N / weights_N.sum()
+    centred_N = share_N * (gain_N - share_N @ gain_N)
+    return float(np.sqrt((centred_N**2).sum()))
+
+
+def _losses(probabilities_NC: Floats, targets_N: NDArray[np.int64]) -> Floats:
+    true_N = probabilities_NC[np.arange(len(targets_N)), targets_N]
+    return np.asarray(-np.log(np.maximum(true_N, _SMALLEST)), np.float64)
+
+
+def _on_simplex(
+    probabilities_MNC: Floats, targets_N: NDArray[np.int64], weights_N: Floats
+) -> Floats:
+    """Mixture weights of the highest likelihood, by expectation-maximisation.
+
+    The log loss of a mixture is convex in its weights, and every step of the algorithm lowers it
+    (Dempster, Laird & Rubin 1977), so there is no rate to choose and no starting point to fear.
+    """
+    true_MN = probabilities_MNC[:, np.arange(len(targets_N)), targets_N]
+    share_M = np.full(len(true_MN), 1 / len(true_MN))
+    for _ in range(_ITERATIONS):
+        part_MN = share_M[:, None] * true_MN + _SMALLEST
+        part_MN /= part_MN.sum(axis=0)
+        share_M = np.average(part_MN, axis=1, weights=weights_N)
+    return np.asarray(share_M, np.float64)
+
+
+def _greedy(probabilities_MNC: Floats, targets_N: NDArray[np.int64], weights_N: Floats) -> Floats:
+    """How often each member was taken, when each step takes the one that helps most."""
+
+    def loss(sum_NC: Floats, taken: int) -> float:
+        return float(np.average(_losses(sum_NC / taken, targets_N), weights=weights_N))
+
+    M = len(probabilities_MNC)
+    alone = sorted(range(M), key=lambda member: loss(probabilities_MNC[member], 1))
+    counts_M = np.zeros(M)
+    counts_M[alone[: min(GREEDY_START, M)]] = 1
+    sum_NC = np.einsum("m,mnc->nc", counts_M, probabilities_MNC)
+    best, best_counts_M = loss(probabilities_MNC[alone[0]], 1), np.eye(M)[alone[0]]
+    together = loss(sum_NC, int(counts_M.sum()))
+    if together < best:
+        best, best_counts_M = together, counts_M.copy()
+    for taken in range(int(counts_M.sum()) + 1, GREEDY_STEPS + 1):
+        losses = [loss(sum_NC + probabilities_MNC[member], taken) for member in range(M)]
+        member = int(np.argmin(losses))
+        counts_M[member] += 1
+        sum_NC = sum_NC + probabilities_MNC[member]
+        if losses[member] < best:
+            best, best_counts_M = losses[member], counts_M.copy()
+    return np.asarray(best_counts_M / best_counts_M.sum(), np.float64)
+
+
+def _adaptive(probabilities_MNC: Floats, targets_N: NDArray[np.int64], weights_N: Floats) -> Floats:
+    """Weights of every class from the pictures of that class, shrunk towards equal weights.
+
+    A member is worth more for a class the less it loses on the class's pictures, and on the
+    pictures that it takes for the class by mistake: for each class the one-versus-rest log loss.
+    """
+    M, N, C = probabilities_MNC.shape
+    weights_MC = np.full((M, C), 1 / M)
+    for number in range(C):
+        is_class_N = targets_N == number
+        images = float(weights_N[is_class_N].sum())
+        if images == 0:
+            continue
+        # Both sides weigh the same, or the many pictures of other classes would decide alone.
+        balance_N = np.where(is_class_N, 1 / images, 0.0)
+        rest = float(weights_N[~is_class_N].sum())
+        if rest > 0:
+            balance_N = np.where(is_class_N, balance_N, 1 / rest)
+        probability_MN = probabilities_MNC[:, :, number]
+        right_MN = np.where(is_class_N, probability_MN, 1 - probability_MN)
+        two_MN2 = np.stack([right_MN, 1 - right_MN], axis=2)
+        fitted_M = _on_simplex(two_MN2, np.zeros(N, np.int64), weights_N * balance_N)
+        trust = images / (images + SHRINKAGE_IMAGES)
+        weights_MC[:, number] = trust * fitted_M + (1 - trust) / M
+    return weights_MC

@@ -1,0 +1,158 @@
+"""What is above a cut, as one module that trains: which of it moves, and in which mode.
+
+Shape suffixes: N pictures, C classes.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm as AnyBatchNorm
+
+from holotype.training.groups import Chosen
+from holotype.training.optimisers import layers_by_name, taps_of
+
+if TYPE_CHECKING:
+    from holotype.models.classifier import Classifier
+
+Context = AbstractContextManager[None]
+
+
+class Top(nn.Module):
+    """A classifier from a cut upwards; everything else in it is frozen.
+
+    In training, dropout works in the head alone: what is frozen below was computed without. Batch
+    norm keeps its statistics unless `moving_norms`, and then those of layers that train move.
+
+    Args:
+        chosen: what trains.
+        moving_norms: whether batch norm in it uses, and learns, the statistics of batches.
+        save_memory: activations inside a group are computed again on the way back, instead of
+            being held; the result is the same.
+    """
+
+    def __init__(
+        self,
+        classifier: "Classifier",
+        chosen: Chosen,
+        *,
+        moving_norms: bool = False,
+        save_memory: bool = False,
+    ) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self._cut = chosen.cut
+        modules = layers_by_name(classifier)
+        layers = [modules[name] for name in chosen.layers]
+        self._norms = [m for m in layers if moving_norms and isinstance(m, AnyBatchNorm)]
+        taps = taps_of(classifier, chosen)
+        self._heads = [
+            classifier.head,
+            *(classifier.auxiliary_heads[name] for name in taps),
+            *(classifier.backbone.auxiliaries[name] for name in taps),
+        ]
+        classifier.requires_grad_(False)
+        for module in self._heads:
+            module.requires_grad_(True)
+        for layer in layers:
+            for parameter in layer.parameters(recurse=False):
+                parameter.requires_grad_(True)
+        if save_memory and chosen.cut is not None:
+            for group in list(classifier.backbone.groups.values())[chosen.cut :]:
+                group.forward = partial(_recomputed, group, group.forward)
+        self._save_memory = save_memory
+
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Logits (N, C), and in training those of the auxiliary classifiers."""
+        if self._cut is None:
+            return self.classifier.head(x), []
+        if self.training:
+            return self.classifier.with_auxiliaries(x, self._cut)
+        return self.classifier(x, self._cut), []
+
+    def train(self, mode: bool = True) -> "Top":
+        """Training mode for heads and moving norms; evaluation mode for all else."""
+        super().train(False)
+        self.training = mode
+        for module in (*self._heads, *self._norms):
+            module.train(mode)
+        return self
+
+    @property
+    def has_moving_norms(self) -> bool:
+        return bool(self._norms)
+
+    @property
+    def parameters_that_train(self) -> list[nn.Parameter]:
+        return [p for p in self.parameters() if p.requires_grad]
+
+    def penalty(self) -> Tensor:
+        """The sum of squares of all weights that train, without norms and biases."""
+        squares = [p.square().sum() for p in self.parameters_that_train if p.ndim > 1]
+        return torch.stack(squares).sum()
+
+    def moving_state(self) -> dict[str, Tensor]:
+        """Copies of all that training changes, on the CPU, by its name in the classifier."""
+        names = self._moving_names()
+        state = self.classifier.state_dict()
+        return {name: state[name].detach().cpu().clone() for name in names}
+
+    def take(self, state: dict[str, Tensor]) -> None:
+        """Put back what `moving_state` gave."""
+        own = self.classifier.state_dict()
+        with torch.no_grad():
+            for name, tensor in state.items():
+                own[name].copy_(tensor)
+
+    def _moving_names(self) -> list[str]:
+        names = [name for name, p in self.classifier.named_parameters() if p.requires_grad]
+        norms = set(self._norms) | {
+            module for head in self._heads for module in head.modules()
+            if isinstance(module, AnyBatchNorm)
+        }  # fmt: skip
+        for name, module in self.classifier.named_modules():
+            if module in norms:
+                names += [f"{name}.{buffer}" for buffer, _ in module.named_buffers(recurse=False)]
+        return names
+
+    def leave(self) -> None:
+        """Give the classifier back: in evaluation mode, on the CPU, and as it was called."""
+        if self._save_memory:
+            for group in self.classifier.backbone.groups.values():
+                group.__dict__.pop("forward", None)
+        self.classifier.eval().to("cpu")
+
+
+def _recomputed(group: nn.Module, forward: Any, x: Tensor) -> Tensor:
+    """Activation checkpointing (Chen et al. 2016); an evaluation needs none."""
+    from torch.utils.checkpoint import checkpoint
+
+    if not torch.is_grad_enabled():
+        return forward(x)  # type: ignore[no-any-return]
+    contexts = partial(_contexts, group)
+    return checkpoint(forward, x, use_reentrant=False, context_fn=contexts)  # type: ignore[no-any-return]
+
+
+def _contexts(
+    group: nn.Module,
+) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    return nullcontext(), _statistics_held(group)
+
+
+@contextmanager
+def _statistics_held(group: nn.Module) -> Iterator[None]:
+    """The second time the same batch passes, batch norm must not count it again."""
+    norms = [m for m in group.modules() if isinstance(m, AnyBatchNorm) and m.training]
+    own = [dict(norm.named_buffers(recurse=False)) for norm in norms]
+    for norm, buffers in zip(norms, own, strict=True):
+        for name, buffer in buffers.items():
+            setattr(norm, name, buffer.clone())
+    try:
+        yield
+    finally:
+        for norm, buffers in zip(norms, own, strict=True):
+            for name, buffer in buffers.items():
+                setattr(norm, name, buffer)

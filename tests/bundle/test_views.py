@@ -1,0 +1,156 @@
+"""Averaging over views is a property of the bundle: exact, fixed, sealed, and computed once."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+import holotype.bundle.embedding as embedding
+from holotype.bundle.bundle import Bundle, load_bundle
+from holotype.bundle.inference import predict, predict_files
+from holotype.bundle.manifest import Decision
+from holotype.bundle.views import VIEWS, FixedView, ViewSet
+from holotype.errors import BundleError
+from holotype.predictions import softmax
+from tests.bundle.test_inference import index_of
+from tests.bundle.tiny import PREPROCESSING, write_images, write_tiny
+
+TURNS = [Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270]
+
+
+def decision(views: ViewSet, temperature: float = 1.0) -> Decision:
+    return Decision(temperature=temperature, fitted_on="0" * 64, num_fitted=9, views=views)
+
+
+def square_images(directory: Path, count: int) -> list[Path]:
+    """At the size of the model's input, so that a turned file is a turned input to the bit."""
+    paths = write_images(directory, count)
+    for path in paths:
+        Image.open(path).resize((32, 32), Image.Resampling.NEAREST).save(path)
+    return paths
+
+
+def turned_by_pillow(path: Path, views: ViewSet, folder: Path) -> list[Path]:
+    """Each view of a picture as a file of its own, made by another library."""
+    folder.mkdir(exist_ok=True)
+    files = []
+    for number, view in enumerate(VIEWS[views]):
+        picture: Image.Image = Image.open(path)
+        if view.mirrored:
+            picture = ImageOps.mirror(picture)
+        if view.quarter_turns:
+            picture = picture.transpose(TURNS[view.quarter_turns - 1])
+        files.append(folder / f"{path.stem}-{number}.png")
+        picture.save(files[-1])
+    return files
+
+
+@pytest.mark.parametrize(("views", "count"), [("one", 1), ("mirror", 2), ("dihedral", 8)])
+def test_probabilities_are_the_mean_over_files_that_pillow_turned(
+    tmp_path: Path, views: ViewSet, count: int
+) -> None:
+    plain = write_tiny(tmp_path / "plain")
+    sealed = write_tiny(tmp_path / "sealed").with_decision(decision(views))
+    for path in square_images(tmp_path / "images", 3):
+        files = turned_by_pillow(path, views, tmp_path / "turned")
+        assert len(files) == count
+        expected_C = plain.predict(files).probabilities_NC.mean(axis=0)
+        np.testing.assert_allclose(sealed.predict(path).probabilities_NC[0], expected_C, atol=1e-6)
+
+
+def test_the_eight_views_are_eight_different_ones_and_hold_the_smaller_sets() -> None:
+    picture_CHW = np.arange(3 * 4 * 4, dtype=np.float32).reshape(3, 4, 4)
+    seen = {view.of(picture_CHW).tobytes() for view in VIEWS["dihedral"]}
+    assert len(seen) == 8
+    assert VIEWS["one"] == (FixedView(),)
+    assert VIEWS["dihedral"][:2] == VIEWS["mirror"]
+    assert VIEWS["mirror"][:1] == VIEWS["one"]
+
+
+def test_the_temperature_divides_the_logarithm_of_the_mean(tmp_path: Path) -> None:
+    path = square_images(tmp_path / "images", 1)[0]
+    warm = write_tiny(tmp_path / "warm").with_decision(decision("mirror", 2.0))
+    one = write_tiny(tmp_path / "one").with_decision(decision("mirror"))
+    mean_C = one.predict(path).probabilities_NC[0]
+    expected_C = mean_C**0.5 / (mean_C**0.5).sum()
+    predictions = warm.predict(path)
+    np.testing.assert_allclose(predictions.probabilities_NC[0], expected_C, atol=1e-6)
+    np.testing.assert_allclose(
+        softmax(predictions.logits_NC, 2.0), predictions.probabilities_NC, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize("keep", [True, False])
+def test_views_are_the_same_whatever_the_batch_the_order_and_the_threads(
+    tmp_path: Path, workers: int, keep: bool, fresh_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = write_images(tmp_path / "images", 11)
+    bundle = write_tiny(tmp_path / "bundle").with_decision(decision("dihedral"))
+    alone = np.concatenate([bundle.predict([path]).probabilities_NC for path in images])
+    order = np.random.default_rng(workers).permutation(len(images))
+    index = index_of([images[n] for n in order])
+    monkeypatch.setattr(embedding, "SHARD", 3)
+    for _ in range(2):  # the second time from what is kept
+        predictions, _ = predict(bundle, index, workers=workers, keep=keep)
+        np.testing.assert_allclose(predictions.probabilities_NC, alone[order], atol=1e-6)
+
+
+def test_each_picture_is_decoded_once_for_all_its_views_and_no_view_is_run_twice(
+    tmp_path: Path, fresh_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = write_images(tmp_path / "images", 6)
+    index = index_of(images)
+    bundle = write_tiny(tmp_path / "bundle")
+    decoded: list[str] = []
+    rows: list[int] = []
+    decode, call = embedding.decode, embedding.call
+
+    def counted_decode(content: bytes, **options: Any) -> Any:
+        decoded.append(options["name"])
+        return decode(content, **options)
+
+    def counted_call(session: Any, inputs: Any, outputs: Any) -> Any:
+        rows.append(len(inputs))
+        return call(session, inputs, outputs)
+
+    monkeypatch.setattr(embedding, "decode", counted_decode)
+    monkeypatch.setattr(embedding, "call", counted_call)
+    predict(bundle, index)
+    predict(bundle, index, views="dihedral")
+    assert sorted(decoded) == sorted(2 * [path.name for path in images])
+    assert sum(rows) == 8 * len(images), "the plain view was known already"
+    predict(bundle, index, views="mirror")
+    predict(load_bundle(bundle.path).with_decision(decision("dihedral")), index)
+    assert sum(rows) == 8 * len(images)
+
+
+def test_what_is_sealed_cannot_be_predicted_otherwise(tmp_path: Path) -> None:
+    index = index_of(write_images(tmp_path / "images", 2))
+    sealed = write_tiny(tmp_path / "bundle").with_decision(decision("mirror"))
+    with pytest.raises(BundleError, match="'dihedral' were asked for, but 'mirror' are sealed"):
+        predict(sealed, index, views="dihedral")
+    assert len(predict(sealed, index, views="mirror")[0]) == 2
+
+
+def test_an_input_that_is_not_square_is_not_turned(tmp_path: Path) -> None:
+    bundle = write_tiny(tmp_path / "bundle")
+    wide = replace(bundle.manifest, preprocessing=replace(PREPROCESSING, width=64))
+    index = index_of(write_images(tmp_path / "images", 2))
+    with pytest.raises(BundleError, match="32 x 64 cannot be turned"):
+        predict(replace(bundle, manifest=wide), index, views="dihedral")
+
+
+def test_a_bad_picture_costs_itself_only_under_views_too(tmp_path: Path) -> None:
+    images = write_images(tmp_path / "images", 5)
+    images[2].write_bytes(b"no picture")
+    bundle: Bundle = write_tiny(tmp_path / "bundle").with_decision(decision("dihedral"))
+    predictions, refused = predict_files(bundle, images)
+    assert [Path(refusal.file).name for refusal in refused] == ["002.png"]
+    good = [path for n, path in enumerate(images) if n != 2]
+    np.testing.assert_allclose(
+        predictions.probabilities_NC, bundle.predict(good).probabilities_NC, atol=1e-6
+    )

@@ -1,0 +1,138 @@
+"""The paired tests against statsmodels and scipy, and by hand."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from holotype.comparison.paired import (
+    cochran_q,
+    compare_all,
+    compare_pairs,
+    difference_interval,
+    holm,
+    mcnemar_exact,
+    ranks,
+    swap_test,
+)
+from holotype.evaluation.intervals import Units
+
+TABLES = 1000
+
+
+def _random_answers(rng: np.random.Generator) -> np.ndarray:
+    """(M, N) right or wrong: classifiers and pictures of different quality."""
+    M, N = int(rng.integers(2, 7)), int(rng.integers(3, 60))
+    chance = rng.uniform(0.2, 1, size=(M, 1)) * rng.uniform(0.3, 1, size=N)
+    return rng.random((M, N)) < chance
+
+
+def test_mcnemar_agrees_with_statsmodels_on_random_tables() -> None:
+    from statsmodels.stats.contingency_tables import mcnemar
+
+    rng = np.random.default_rng(0)
+    for _ in range(TABLES):
+        first, second = _random_answers(rng)[:2]
+        table = [[np.sum(f & s) for s in (second, ~second)] for f in (first, ~first)]
+        expected = mcnemar(table, exact=True).pvalue
+        actual = mcnemar_exact(second.astype(float) - first)
+        assert actual == pytest.approx(expected, abs=1e-12)
+
+
+def test_cochrans_q_agrees_with_statsmodels_on_random_tables() -> None:
+    from statsmodels.stats.contingency_tables import cochrans_q
+
+    rng = np.random.default_rng(1)
+    seen = 0
+    for _ in range(TABLES):
+        correct_MN = _random_answers(rng)
+        actual = cochran_q(correct_MN)
+        if (correct_MN == correct_MN[0]).all():
+            assert (actual.statistic, actual.p_value) == (0.0, 1.0)  # there statsmodels says nan
+            continue
+        expected = cochrans_q(correct_MN.T.astype(int))
+        assert actual.statistic == pytest.approx(expected.statistic)
+        assert actual.p_value == pytest.approx(expected.pvalue)
+        seen += 1
+    assert seen > TABLES // 2
+
+
+def test_holm_agrees_with_statsmodels_on_random_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    from statsmodels.stats.multitest import multipletests
+
+    monkeypatch.setattr("gc.collect", lambda: 0)  # which it calls each time, for 0.2 seconds
+    rng = np.random.default_rng(2)
+    for _ in range(TABLES):
+        p_values = rng.random(int(rng.integers(1, 20))) ** 3
+        expected = multipletests(p_values, method="holm")[1]
+        assert holm(p_values.tolist()) == pytest.approx(expected.tolist())
+
+
+def test_the_swap_test_agrees_with_scipys_permutation_test_on_random_tables() -> None:
+    from scipy.stats import permutation_test
+
+    rng = np.random.default_rng(3)
+    for _ in range(TABLES):
+        sums_U = rng.integers(-4, 5, size=int(rng.integers(2, 9))).astype(float)
+        result = permutation_test(
+            (sums_U, np.zeros_like(sums_U)),
+            lambda a, b, axis: np.sum(a - b, axis=axis),
+            permutation_type="samples", n_resamples=np.inf, vectorized=True,
+        )  # fmt: skip
+        assert swap_test(sums_U) == pytest.approx(result.pvalue)
+
+
+def test_the_drawn_swap_test_comes_close_to_the_exact_one() -> None:
+    rng = np.random.default_rng(4)
+    sums_U = rng.normal(0.4, 1, size=16)
+    signs = np.array(list(product([-1.0, 1.0], repeat=16)))
+    exact = float(np.mean(np.abs(signs @ sums_U) >= abs(sums_U.sum()) - 1e-9))
+    assert swap_test(sums_U, draws=40_000) == pytest.approx(exact, abs=0.01)
+
+
+def test_a_thousand_slices_of_five_specimens_count_as_five() -> None:
+    units = Units(np.repeat(np.arange(5), 200), 5, True)
+    correct_MN = np.stack([np.zeros(1000, bool), np.ones(1000, bool)])
+    (test,) = compare_pairs(correct_MN, np.ones(1000), units)
+    assert test.p_value == pytest.approx(2 / 2**5)  # all five agree, either way
+    assert "5 groups" in test.method
+
+
+def test_weights_are_heard() -> None:
+    correct_MN = np.array([[1, 1, 0, 0, 1, 0], [0, 0, 1, 1, 1, 1]], bool)
+    units = Units.images(6)
+    (equal,) = compare_pairs(correct_MN, np.ones(6), units)
+    (weighted,) = compare_pairs(correct_MN, np.array([9, 9, 1, 1, 1, 1.0]), units)
+    assert equal.difference > 0 > weighted.difference
+
+
+def test_classifiers_that_never_differ_are_not_equal_for_certain() -> None:
+    value, low, high = difference_interval(np.zeros(50), np.ones(50), Units.images(50))
+    assert value == 0
+    assert low < 0 < high
+
+
+def test_the_interval_of_a_difference_is_that_of_agresti_and_min() -> None:
+    """Their adjusted Wald interval for matched pairs, with the normal quantile."""
+    gain_N = np.repeat([1.0, -1.0, 0.0], [30, 12, 158])
+    _, low, high = difference_interval(gain_N, np.ones(200), Units.images(200))
+    b, c, n = 30.5, 12.5, 202.0
+    half = 1.96 * np.sqrt((b + c) - (b - c) ** 2 / n) / n
+    assert (high - low) / 2 == pytest.approx(half, rel=0.03)
+
+
+def test_classifiers_that_cannot_be_told_apart_share_their_ranks() -> None:
+    rng = np.random.default_rng(5)
+    good = rng.random((2, 400)) < 0.9
+    bad = rng.random((1, 400)) < 0.5
+    tests = compare_pairs(np.concatenate([good, bad]), np.ones(400), Units.images(400))
+    assert ranks(tests, 3) == [(1, 2), (1, 2), (3, 3)]
+
+
+def test_with_groups_the_overall_test_permutes_within_them() -> None:
+    rng = np.random.default_rng(6)
+    units = Units(np.repeat(np.arange(12), 10), 12, True)
+    equal = np.broadcast_to(rng.random(120) < 0.7, (4, 120))
+    assert compare_all(equal, np.ones(120), units).p_value == 1.0
+    better = np.concatenate([equal, np.ones((1, 120), bool)])
+    assert compare_all(better, np.ones(120), units).p_value < 0.01

@@ -1,0 +1,110 @@
+"""Pictures that a person wants left out."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from holotype.dataset.exclusion import excluded, weights_before
+from holotype.dataset.index import Index, read_index
+from holotype.errors import InvalidTable
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Index:
+    for part, count in (("train", 4), ("val", 2), ("test", 3)):
+        for number in range(2 * count):
+            path = tmp_path / "data" / part / "ab"[number % 2] / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (8, 8), 20 * number).save(path)
+    return read_index(tmp_path / "data")
+
+
+def table(tmp_path: Path, *rows: str) -> Path:
+    path = tmp_path / "issues.csv"
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+def test_without_a_column_confirmed_all_that_is_listed_goes(index: Index, tmp_path: Path) -> None:
+    issues = table(
+        tmp_path, "path,problem", "train/a/0.png,blurred", "val/b/1.png,label_issue",
+        "test/a/0.png,label_issue",
+    )  # fmt: skip
+    left, lines = excluded(index, issues)
+    assert set(index.table["path"]) - set(left.table["path"]) == {"train/a/0.png", "val/b/1.png"}
+    assert lines[0].startswith("3 pictures")
+    assert "blurred 1, label_issue 2" in lines[0]
+    assert lines[1].startswith("1 of them")
+
+
+def test_test_pictures_stay_with_weight_0_and_what_they_weighed_is_known(
+    index: Index, tmp_path: Path
+) -> None:
+    index.table.loc[index.table["path"] == "test/b/1.png", "weight"] = 0.25
+    issues = table(tmp_path, "path", "test/a/0.png", "test/b/1.png")
+    left, _ = excluded(index, issues)
+    weights = dict(zip(left.table["path"], left.table["weight"], strict=True))
+    assert weights["test/a/0.png"] == weights["test/b/1.png"] == 0
+    assert sorted(set(weights.values())) == [0, 1]
+    assert len(left) == len(index)
+    assert weights_before(index, left) == {"test/a/0.png": 1.0, "test/b/1.png": 0.25}
+    assert index.table["weight"].min() == 0.25  # the index that came in is untouched
+
+
+def test_only_confirmed_rows_go_where_there_is_such_a_column(index: Index, tmp_path: Path) -> None:
+    issues = table(
+        tmp_path, "path,confirmed", "train/a/0.png,yes", "train/b/1.png,no", "train/a/2.png,",
+        "train/b/3.png, TRUE ", "val/a/0.png,1", "val/b/1.png,0",
+    )  # fmt: skip
+    left, lines = excluded(index, issues)
+    gone = set(index.table["path"]) - set(left.table["path"])
+    assert gone == {"train/a/0.png", "train/b/3.png", "val/a/0.png"}
+    assert len(lines) == 1
+
+
+def test_before_a_split_all_that_is_named_goes(index: Index, tmp_path: Path) -> None:
+    index.table["split"] = ""
+    left, _ = excluded(index, table(tmp_path, "path", "test/a/0.png"))
+    assert len(left) == len(index) - 1
+    assert weights_before(index, left) == {}
+
+
+def test_a_path_of_no_picture_is_said_and_no_error(index: Index, tmp_path: Path) -> None:
+    left, lines = excluded(index, table(tmp_path, "path", "elsewhere.png", "train/a/0.png"))
+    assert len(left) == len(index) - 1
+    assert lines[0].startswith("1 pictures named")
+    assert "'elsewhere.png'" in lines[1]
+
+
+def test_names_with_any_character_and_a_spreadsheets_byte_order_mark_are_read(
+    index: Index, tmp_path: Path
+) -> None:
+    index.table["path"] = index.table["path"].replace("train/a/0.png", 'a,"b"\n🐢.png')
+    issues = tmp_path / "issues.csv"
+    issues.write_text(
+        '\ufeff"path","confirmed"\r\n"a,""b""\n🐢.png","yes"\r\n', "utf-8", newline=""
+    )
+    left, _ = excluded(index, issues)
+    assert len(left) == len(index) - 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (["file,confirmed", "a.png,yes"], "expected a column 'path'"),
+        (["path,confirmed", "train/a/0.png,perhaps"], "'perhaps'"),
+        ([""], "no columns"),
+    ],
+)
+def test_a_table_that_makes_no_sense_is_refused(
+    index: Index, tmp_path: Path, rows: list[str], said: str
+) -> None:
+    with pytest.raises(InvalidTable, match=said) as error:
+        excluded(index, table(tmp_path, *rows))
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_table_is_refused(index: Index, tmp_path: Path) -> None:
+    with pytest.raises(InvalidTable, match="cannot be read"):
+        excluded(index, tmp_path / "nowhere.csv")

@@ -1,0 +1,42 @@
+"""A split that came with the data is kept, mended or refused, as the user says."""
+
+import pytest
+
+from holotype.dataset.leaks import leaking_units, repaired, settled
+from holotype.errors import SplitLeaks
+from tests.dataset.indices import make_index, part_of
+
+SPLITS = ["train", "test", "val", "test", "train", "test"]
+
+
+def test_groups_and_copies_that_overlap_leak_as_one() -> None:
+    index = make_index(list("aaabbb"), ["g", "g", "", "", "", ""], SPLITS)
+    paths = list(index.table["path"])
+    units = leaking_units(index, together=[frozenset(paths[1:3]), frozenset(paths[4:5])])
+    assert units == [paths[:3]]
+
+
+def test_repair_moves_what_leaks_to_train_and_nothing_else() -> None:
+    index = make_index(list("aaabbb"), ["g", "g", "", "h", "", "h"], SPLITS)
+    mended = repaired(index)
+    assert list(part_of(mended).values()) == ["train", "train", "val", "test", "train", "test"]
+    assert leaking_units(mended) == []
+    assert list(part_of(index).values()) == SPLITS
+
+
+def test_the_user_says_what_becomes_of_a_leak() -> None:
+    index = make_index(list("aaabbb"), ["g", "g", "", "", "", ""], SPLITS)
+    with pytest.raises(SplitLeaks, match=r"1 group .*'a/000000.png' in train and .* in test"):
+        settled(index, on_leak="refuse")
+    kept, notes = settled(index, on_leak="keep")
+    assert part_of(kept) == part_of(index)
+    assert "flatters" in notes[0]
+    mended, notes = settled(index, on_leak="repair")
+    assert part_of(mended) == part_of(repaired(index))
+    assert "1 pictures were moved to train" in notes[0]
+
+
+@pytest.mark.parametrize("splits", [SPLITS, [""] * 6])
+def test_nothing_is_said_where_nothing_leaks(splits: list[str]) -> None:
+    index = make_index(list("aaabbb"), splits=splits)
+    assert settled(index, on_leak="refuse") == (index, [])

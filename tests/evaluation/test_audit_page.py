@@ -1,0 +1,127 @@
+"""The page of an audit: every finding with its pictures, whatever they are called."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from holotype.dataset.audit import audit
+from holotype.dataset.findings import Findings
+from holotype.dataset.index import read_index
+from holotype.dataset.labels import LabelIssue, NoiseRate
+from holotype.dataset.outliers import Neighbours, Outlier
+from holotype.evaluation import audit_page
+from holotype.evaluation.audit_page import write_audit_page
+
+LONG = "Ammonoidea <b>Größe</b> 漢字 $x^2$ & sixty letters of a name, uncut"
+
+
+class _Page(HTMLParser):
+    """The text of a page, and where its pictures come from."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text, self.sources, self.tags = "", [], set()
+        self.feed(text)
+
+    text: str
+    sources: list[str]
+    tags: set[str]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Twelve pictures, among them grey, alpha, CMYK and 16 bits; copies; broken ones."""
+    whole = Image.fromarray(skimage.data.immunohistochemistry())
+    root = tmp_path / "data"
+    for name in (LONG, "b", "c"):
+        (root / name).mkdir(parents=True)
+    for number in range(12):
+        row, column = divmod(number, 6)
+        image = whole.crop((80 * column, 80 * row, 80 * column + 80, 80 * row + 80))
+        if number == 0:
+            image = image.convert("L")
+        if number == 1:
+            image.putalpha(Image.linear_gradient("L").resize((80, 80)))
+        if number == 2:
+            image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 200)
+        if number == 3:
+            image.convert("CMYK").save(root / LONG / "3.jpg")
+            continue
+        image.save(root / (LONG, "b", "c")[number % 3] / f"{number}.png")
+    Image.open(root / "b/4.png").resize((160, 160)).save(root / LONG / "copy.png")
+    Image.open(root / "c/5.png").resize((160, 160)).save(root / "c/copy.png")
+    (root / "c/empty <i>.png").touch()
+    return root
+
+
+def _written(findings: Findings, root: Path, path: Path) -> _Page:
+    write_audit_page(findings, read_index(root), path, title="Audit of data")
+    return _Page(path.read_text("utf-8"))
+
+
+def test_the_page_shows_every_kind_of_finding_and_loads_nothing(root: Path, tmp_path: Path) -> None:
+    found = audit(read_index(root))
+    of_class = f"{LONG}/0.png"
+    findings = Findings(
+        **{name: getattr(found, name) for name in vars(found)}
+        | {
+            "label_issues": (LabelIssue(of_class, LONG, "b", 0.01, 0.98, 0.5),),
+            "noise": NoiseRate(0.05, 0.02, 0.09, 12),
+            "outliers": (Outlier("b/1.png", 0.8, 0.2, "c/2.png"),),
+            "neighbours": (Neighbours("b/7.png", "c/8.png", 0.97, ("b", "c"), ("", "")),),
+            "crowds": [frozenset({"b/7.png", "b/10.png"})],
+            "not_looked_at": ("Something was not looked at: <reason>.",),
+        }
+    )  # type: ignore[arg-type]
+    page = _written(findings, root, tmp_path / "index.html")
+    for words in (
+        "Copies under different labels", "Copies", "Crowds", "Outliers", "Unusable pictures",
+        "Alike across labels or parts", "Labels that are probably wrong", f"{LONG} → b?",
+        "98% b, 1.0%", "4.0 times as far", "5.0% (2.0% to 9.0%)", "Not looked at", "<reason>",
+        "c/empty <i>.png", of_class, f"{LONG}/copy.png",
+    ):  # fmt: skip
+        assert words in page.text, words
+    assert page.sources
+    assert all(source.startswith("data:image/jpeg;base64,") for source in page.sources)
+    assert not {"script", "link", "i"} & page.tags  # a name is text, not markup
+
+
+def test_of_clean_data_the_page_says_so(root: Path, tmp_path: Path) -> None:
+    page = _written(Findings(images=3, class_counts={"a": 3}), root, tmp_path / "index.html")
+    assert "Nothing." in page.text
+    assert page.sources == []
+    assert _written(Findings(images=0), root, tmp_path / "index.html").text
+
+
+def test_many_findings_are_cut_and_how_many_there_are_is_said(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_page, "MOST", 3)
+    paths = list(read_index(root).table["path"][:7])
+    findings = Findings(images=14, outliers=tuple(Outlier(p, 0.8, 0.2, p) for p in paths))
+    page = _written(findings, root, tmp_path / "index.html")
+    assert re.search(r"Outliers\s+3 of 7", page.text)
+    assert len(page.sources) == 3
+
+
+def test_a_picture_that_has_gone_is_named_and_not_shown(root: Path, tmp_path: Path) -> None:
+    findings = Findings(images=14, outliers=(Outlier("b/1.png", 0.8, 0.2, "b/7.png"),))
+    index = read_index(root)
+    (root / "b/1.png").unlink()
+    write_audit_page(findings, index, tmp_path / "index.html", title="Audit")
+    page = _Page((tmp_path / "index.html").read_text("utf-8"))
+    assert "cannot be shown" in page.text
+    assert "b/1.png" in page.text
+    assert page.sources == []

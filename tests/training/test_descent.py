@@ -1,0 +1,177 @@
+"""Stages of gradient descent, one after the other, on a tiny network of one's own."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import holotype.training.loop as loop
+from holotype.dataset.index import Index
+from holotype.dataset.split import split
+from holotype.errors import OutOfMemory, TrainingDiverged
+from holotype.models.classifier import hash_of_weights
+from holotype.narration import Narrator
+from holotype.training.descent import Descent, Means
+from holotype.training.loop import Ended
+from holotype.training.recipe import Recipe, resolve_recipe
+from holotype.training.start import Start
+from tests.training.tiny import NETWORK
+
+SHARED: dict[str, Any] = {
+    "method": "gradient_descent", "epochs": 3, "batch_size": 12, "learning_rate": 0.02,
+    "head_learning_rate": 0.02, "batch_norm": "train",
+}  # fmt: skip
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Callable[..., Recipe]:
+    """A recipe of stages, each given by what differs from `SHARED`."""
+
+    def make(*stages: dict[str, Any]) -> Recipe:
+        (tmp_path / "net.py").write_text(NETWORK)
+        fields = {
+            "name": "own", "image_size": 32, "fit": "squash", "interpolation": "bilinear",
+            "background": [0, 0, 0], "class_weights": "none", "seed": 0, "split": {"seed": 1},
+            "stages": [{"name": f"s{n}", **SHARED, **one} for n, one in enumerate(stages)],
+        }  # fmt: skip
+        (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(fields))
+        return resolve_recipe(tmp_path / "recipe.yaml", model=f"{tmp_path / 'net.py'}:build")
+
+    return make
+
+
+def _run(
+    recipe: Recipe, pictures: Index, checkpoints: Path, said: list[str] | None = None
+) -> tuple[Descent, list[Ended]]:
+    stream = io.StringIO()
+    narrator = Narrator(stream)
+    index = split(pictures, ratios=(0.6, 0.3, 0.1), seed=1)
+    start = Start(recipe, index, narrator)
+    descent = Descent.begin(start, Means("cpu", checkpoints, narrator), None)
+    ended = [descent.train(n, one) for n, one in enumerate(recipe.gradient_stages)]
+    if said is not None:
+        said += stream.getvalue().splitlines()
+    return descent, ended
+
+
+HEAD_ONLY = {"trainable": 0, "learning_rate": None, "batch_norm": None}
+
+
+def test_a_stage_sees_what_the_stages_before_it_made_of_the_network(
+    pictures: Index, recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    """Its frozen part is the trained one, not the one that the run began with."""
+    _, (first, second) = _run(recipe({"trainable": "all"}, HEAD_ONLY), pictures, tmp_path / "c")
+    assert first.best > 0
+    assert second.rows[0].val_loss == pytest.approx(first.rows[first.best].val_loss, rel=1e-4)
+    assert second.rows[0].trainable_parameters == 8 * 3 + 3
+
+
+def test_a_stage_that_ended_is_not_trained_again(
+    pictures: Index, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = recipe({"trainable": "all"}, {"trainable": ["0"]})
+    descent, ended = _run(own, pictures, tmp_path / "c")
+    monkeypatch.setattr("holotype.training.descent.train_top", None)
+    again, told = _run(own, pictures, tmp_path / "c")
+    # As text, since the training loss of epoch 0 is nan, which is not equal to itself.
+    assert str(told) == str(ended)
+    assert hash_of_weights(again.classifier) == hash_of_weights(descent.classifier)
+
+
+def test_a_training_that_was_killed_goes_on_as_if_nothing_had_happened(
+    pictures: Index, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = recipe({"trainable": "all", "epochs": 4, "mixup": {"probability": 0.5, "alpha": 1}})
+    undisturbed, _ = _run(own, pictures, tmp_path / "whole")
+    step, calls = loop._step, 0
+
+    def killed(*arguments: Any) -> float:
+        nonlocal calls
+        calls += 1
+        if calls == 8:  # in the middle of the third epoch of three steps
+            raise KeyboardInterrupt
+        return step(*arguments)
+
+    monkeypatch.setattr(loop, "_step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        _run(own, pictures, tmp_path / "killed")
+    monkeypatch.setattr(loop, "_step", step)
+    resumed, _ = _run(own, pictures, tmp_path / "killed")
+    assert hash_of_weights(resumed.classifier) == hash_of_weights(undisturbed.classifier)
+
+
+def test_out_of_memory_halves_the_batch_and_makes_steps_of_two(
+    pictures: Index, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = recipe({"trainable": "all", "batch_norm": "frozen", "epochs": 2})
+    _memory_for(6, monkeypatch)
+    said: list[str] = []
+    _, (ended,) = _run(own, pictures, tmp_path / "halved", said)
+    assert any("out of memory; going on with batches of 6, 2 of them" in line for line in said)
+    assert ended.best > 0
+
+
+def test_memory_that_never_suffices_is_one_clear_line(
+    pictures: Index, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _memory_for(0, monkeypatch)
+    with pytest.raises(OutOfMemory, match="--save-memory"):
+        _run(recipe({"trainable": "all"}), pictures, tmp_path / "c")
+
+
+def _memory_for(pictures: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    loss = loop._loss
+
+    def limited(run: Any, batch: Any) -> Any:
+        if len(batch.inputs) > pictures:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")
+        return loss(run, batch)
+
+    monkeypatch.setattr(loop, "_loss", limited)
+
+
+def test_a_loss_that_breaks_names_the_last_good_weights(
+    pictures: Index, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss, calls = loop._loss, 0
+
+    def broken(run: Any, batch: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return loss(run, batch) * (float("nan") if calls == 5 else 1)
+
+    monkeypatch.setattr(loop, "_loss", broken)
+    with pytest.raises(TrainingDiverged, match=r"of epoch 1, are in .*s0.state.safetensors"):
+        _run(recipe({"trainable": "all"}), pictures, tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"trainable": "all", "patience": 3}, "patience 3 cannot fire within 3 epochs"),
+        (
+            {"trainable": "all", "schedule": "plateau"},
+            "plateau_patience 2 cannot fire within 3 epochs",
+        ),
+        ({"trainable": ["0"]}, "training 0 and the head (1 of 4 layers), 195 parameters"),
+        ({"trainable": ["0"]}, "batch_norm: train has no effect"),
+        (
+            {"trainable": "all", "cutmix": {"probability": 1, "alpha": 1}},
+            "CutMix (alpha 1) on 100 % of the batches",
+        ),
+    ],
+)
+def test_what_trains_and_what_cannot_have_an_effect_is_said(
+    changes: dict[str, Any],
+    words: str,
+    pictures: Index,
+    recipe: Callable[..., Recipe],
+    tmp_path: Path,
+) -> None:
+    said: list[str] = []
+    _run(recipe(changes), pictures, tmp_path / "c", said)
+    assert any(words in line for line in said)

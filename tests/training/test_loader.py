@@ -1,0 +1,115 @@
+"""Seeded batches of pictures that are changed anew each time."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as PillowImage
+
+import holotype.training.loader as loader
+from holotype.dataset.index import Index, read_index
+from holotype.errors import ImageRefused
+from holotype.images import decode
+from holotype.preprocessing import Preprocessing
+from holotype.training.augment import draw_view, look
+from holotype.training.augmentation import Augmentation, Mixture
+from holotype.training.loader import Batch, Labelled, LiveViews, training_batches
+from holotype.training.mixing import Mixing, draw_mix, mix_inputs
+
+HALF = (0.5, 0.5, 0.5)
+PREPROCESSING = Preprocessing(16, 16, "squash", "bilinear", HALF, HALF)
+FRAME_BYTES = 16 * 16 * 3
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Index:
+    rng = np.random.default_rng(0)
+    for n in range(10):
+        file = tmp_path / "data" / f"class{n % 2}" / f"{n}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        PillowImage.fromarray(rng.integers(0, 256, (24, 20, 3), dtype=np.uint8)).save(file)
+    return read_index(tmp_path / "data")
+
+
+def _labelled(index: Index, **changes: int) -> Labelled:
+    views = LiveViews(index, PREPROCESSING, Augmentation(), 3, **changes)
+    targets = np.array([index.classes.index(label) for label in index.table["label"]])
+    return Labelled(views, targets, np.ones(len(index), np.float32))
+
+
+def _batches(data: Labelled, epoch: int, mixing: Mixing | None = None) -> list[Batch]:
+    return list(training_batches(data, views=4, batch_size=4, seed=3, epoch=epoch, mixing=mixing))
+
+
+class _Decodes:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+
+        def counted(*args: object, **kwargs: object) -> object:
+            self.count += 1
+            return decode(*args, **kwargs)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(loader, "decode", counted)
+
+
+def test_a_live_view_is_the_framed_picture_changed_as_its_view_says(index: Index) -> None:
+    found = _labelled(index).views.batch([7, 2], [2, 0])
+    row = index.table.iloc[7]
+    view = draw_view(Augmentation(), seed=3, sha256=row.sha256, number=2)
+    framed = PREPROCESSING.frame(decode(index.file(row.path)))
+    expected = PREPROCESSING.tensor(look(framed, view))
+    assert np.array_equal(found[0], expected)
+    assert np.array_equal(found[1], PREPROCESSING.load(index.file(index.table["path"].iloc[2])))
+
+
+def test_a_second_epoch_decodes_nothing(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    decodes = _Decodes(monkeypatch)
+    data = _labelled(index)
+    _batches(data, 1)
+    assert decodes.count == 10
+    _batches(data, 2)
+    assert decodes.count == 10
+
+
+def test_beyond_the_memory_bound_pictures_are_decoded_anew_and_are_the_same(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decodes = _Decodes(monkeypatch)
+    bounded, free = _labelled(index, memory_bytes=6 * FRAME_BYTES), _labelled(index)
+    for epoch in (1, 2):
+        for one, other in zip(_batches(bounded, epoch), _batches(free, epoch), strict=True):
+            assert torch.equal(one.inputs, other.inputs)
+            assert torch.equal(one.targets, other.targets)
+    assert decodes.count == 10 + (10 + 4)  # all at once; then those that found no room again
+
+
+def test_a_picture_that_changed_since_the_index_is_refused(index: Index) -> None:
+    index.file(index.table["path"].iloc[0]).write_bytes(b"something else")
+    with pytest.raises(ImageRefused, match="changed"):
+        _batches(_labelled(index), 1)
+
+
+def test_batches_that_nobody_waits_for_are_left_alone(index: Index) -> None:
+    batches = training_batches(_labelled(index), views=4, batch_size=4, seed=3, epoch=1)
+    first = next(iter(batches))
+    batches.close()  # type: ignore[attr-defined]
+    assert torch.equal(first.inputs, _batches(_labelled(index), 1)[0].inputs)
+
+
+def test_mixed_batches_have_soft_targets_and_the_others_class_numbers(index: Index) -> None:
+    mixing = Mixing(Mixture(probability=0.5, alpha=1.0), None, 2)
+    data, kinds = _labelled(index), set()
+    for epoch in range(1, 5):
+        plain = _batches(data, epoch)
+        for step, batch in enumerate(_batches(data, epoch, mixing)):
+            mix = draw_mix(mixing, seed=3, epoch=epoch, step=step, shape=tuple(batch.inputs.shape))
+            kinds.add(batch.targets.dtype)
+            if mix is None:
+                assert torch.equal(batch.inputs, plain[step].inputs)
+                assert batch.targets.shape == (len(batch.inputs),)
+            else:
+                assert torch.equal(batch.inputs, mix_inputs(plain[step].inputs, mix))
+                assert batch.targets.shape == (len(batch.inputs), 2)
+                assert torch.allclose(batch.targets.sum(dim=1), torch.ones(len(batch.inputs)))
+    assert kinds == {torch.int64, torch.float32}

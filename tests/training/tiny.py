@@ -1,0 +1,105 @@
+"""A tiny network and what it learns from."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from holotype.models.classifier import Backbone, Classifier
+from holotype.training.groups import Chosen, what_trains
+from holotype.training.loader import Labelled
+from holotype.training.loop import Ended, Epoch, LoopState, train_top
+from holotype.training.stages import GradientStage, Trainable
+
+
+class Arrays:
+    """Views of pictures that are in memory: (N, V, …)."""
+
+    def __init__(self, values: NDArray[np.float32]) -> None:
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def batch(self, pictures: list[int], views: list[int]) -> NDArray[np.float32]:
+        return self.values[pictures, views]
+
+
+def stage(**changes: object) -> GradientStage:
+    fields: dict[str, object] = {
+        "method": "gradient_descent", "trainable": 2, "views": 2, "epochs": 4, "batch_size": 16,
+        "learning_rate": 1e-2, "head_learning_rate": 1e-2, "warmup": 0.1, "patience": 3,
+    }  # fmt: skip
+    return GradientStage.model_validate(fields | changes)
+
+
+def classifier(seed: int = 0, head: nn.Module | None = None) -> Classifier:
+    torch.manual_seed(seed)
+    groups: dict[str, nn.Module] = {
+        "low": nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()),
+        "middle": nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()),
+        "high": nn.Sequential(nn.Conv2d(8, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU()),
+    }
+    pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    made = Classifier(Backbone(groups, pool), 16, 3)
+    if head is not None:
+        made.head = head
+    return made.eval()
+
+
+def data(count: int, seed: int, shape: tuple[int, ...] = (8, 6, 6)) -> Labelled:
+    """Noise in two views; the class is the channel that is brighter."""
+    rng = np.random.default_rng(seed)
+    targets = rng.integers(3, size=count)
+    values = rng.normal(size=(count, 2, *shape)).astype(np.float32)
+    values[np.arange(count), :, targets] += 1.0
+    return Labelled(Arrays(values), targets, np.ones(count, np.float32))
+
+
+def chosen(network: Classifier, trainable: Trainable) -> Chosen:
+    return what_trains(network.backbone, trainable)
+
+
+def train(
+    network: Classifier,
+    how: GradientStage,
+    *,
+    resume: LoopState | None = None,
+    states: list[LoopState] | None = None,
+    rows: list[Epoch] | None = None,
+    save_memory: bool = False,
+    validated: bool = True,
+    seed: int = 0,
+) -> Ended:
+    """96 pictures to train on and 48 to look at, as activations at the cut of the stage."""
+    what = chosen(network, how.trainable)
+    shape = {None: (16,), 0: (3, 6, 6)}.get(what.cut, (8, 6, 6))
+    return train_top(
+        network, what, how, data(96, 1, shape), data(48, 2, shape) if validated else None,
+        seed=seed, save_memory=save_memory, resume=resume,
+        on_state=(states if states is not None else []).append,
+        on_epoch=(rows if rows is not None else []).append,
+    )  # fmt: skip
+
+
+def state(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def same(one: nn.Module, other: nn.Module) -> bool:
+    a, b = one.state_dict(), other.state_dict()
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+NETWORK = """
+from torch import nn
+
+def build(width=8):
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, stride=2), nn.BatchNorm2d(6), nn.ReLU(),
+        nn.Conv2d(6, width, 3, stride=2), nn.BatchNorm2d(width), nn.ReLU(),
+    )
+
+def other():
+    return nn.Sequential(nn.Conv2d(3, 8, 3, stride=4), nn.ReLU())
+"""
