@@ -25,9 +25,11 @@ and batch-norm statistics estimated on two batches, it
 Descriptors have no weights: their head, a support vector machine, was fitted instead, and its graph
 agrees with scikit-learn.
 
-**groups** is the number of groups of layers, and so of cuts at which activations can be kept
-(`holotype models NAME --groups` prints them). **cam** says how a heatmap is made without a
-gradient, with the head that the network has by default, and what was proved about it:
+**embedding** is its length at the smallest size; of descriptors and of a flattened map it depends
+on the size. In **head**, dropout stands before every layer. **groups** is the number of groups of
+layers, and so of cuts at which activations can be kept (`holotype models NAME --groups` prints
+them). **cam** says how a heatmap is made without a gradient, with the head that the network has by
+default, and what was proved about it:
 
 - `exact`: the heatmap equals Grad-CAM as captum computes it with gradients (the positive part of
   both, scaled to a largest value of 1, differs by at most 1e-4), at the first picture size whose

@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 
 DESCRIPTOR_SIZE = 12
 _FREQUENCIES = 6  # half waves down plus across; more of them make crops less alike
-_NEAREST = 4  # per view; of 4,000 planted copies none was further than fifth in its best view
+_NEAREST = 3  # per view; TODO
 _LEAST_SIMILAR = 0.85  # correlation; the least of a true copy was 0.889
 _PREFERENCE = 0.03  # in similarity, of views of the whole over those of inner parts
 _FLAT = 0.7  # grey levels of contrast below which there is no picture to compare
 _EXTREME = 2.0  # deviations at which a descriptor is cut off
 _ASPECT = 0.12  # of the logarithm of width over height; a crop of 10 % on one side gives 0.105
-_CONNECTIVITY, _EFFORT = 16, 48  # of the graph
+_CONNECTIVITY, _CARE, _EFFORT = 16, 96, 32  # of the graph: its edges, building, searching
 _THREADS = 2
 _BLOCK = 1024
 
@@ -78,8 +78,7 @@ def _views() -> tuple[View, ...]:
     """The whole picture first, then its other orientations, then crops at several places."""
     views = [View(turns=turns, mirrored=flip) for flip in (False, True) for turns in range(4)]
     views.append(View(0.0125, 0.9875, 0.0125, 0.9875))
-    thirds = (0, 0.5, 1)
-    for cut, places in ((0.025, (0, 1)), (0.05, thirds), (0.075, thirds), (0.1, thirds)):
+    for cut, places in ((0.025, (0, 1)), (0.05, (0, 0.5, 1)), (0.1, (0, 0.5, 1))):
         for down in places:
             for across in places:
                 top, left = down * cut, across * cut
@@ -136,7 +135,7 @@ def _graph(vectors_ND: Floats) -> "Graph":
         metric="ip",
         dtype="f32",
         connectivity=_CONNECTIVITY,
-        expansion_add=_EFFORT,
+        expansion_add=_CARE,
         expansion_search=_EFFORT,
     )
     graph.add(np.arange(len(vectors_ND)), vectors_ND, threads=1)

@@ -78,7 +78,7 @@ def only_outputs(model: "onnx.ModelProto", outputs: list[str]) -> bytes:
     """The part of a graph that leads to these outputs, as one file without local paths."""
     import onnx
 
-    from holotype.bundle.bundle import strip_metadata
+    from holotype.bundle.stripping import strip_metadata
 
     names = [output.name for output in model.graph.output]
     wanted = [name for name in outputs if name in names]

@@ -1,14 +1,27 @@
-"""One recipe file with several variants: a run for each, and a table of what each costs."""
+"""One recipe file with several variants: a run for each, and a table of what each costs.
 
+    OUTPUT/NAME/          an ordinary run for each variant
+    OUTPUT/variants.md    the table
+    OUTPUT/variants.json  the same, for programs
+
+Called again with `--resume`, what is finished keeps its row.
+"""
+
+import json
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from holotype.files import write_text
+from holotype.files import write_json, write_text
+from holotype.road.resumed import is_finished
 from holotype.road.trained import TrainedRun
 from holotype.run import Run
+
+BUFFERS = (".running_mean", ".running_var", ".num_batches_tracked")
+TRAINING_ONLY = ("auxiliary_heads.", "backbone.auxiliaries.")
 
 
 @dataclass(frozen=True)
@@ -16,8 +29,9 @@ class VariantRow:
     """What one variant cost, and what validation says of it.
 
     Attributes:
-        parameters: of the network and its head; None where that is not known.
-        seconds: of the whole run, audit and report included.
+        parameters: weights and biases of the network and its head; None where no network is
+            trained, or where their number is not known.
+        seconds: of the call that trained it, audit and report included.
         accuracy: on validation, weighted, with its 95 % interval; None without validation.
     """
 
@@ -27,63 +41,109 @@ class VariantRow:
     seconds: float
     accuracy: str | None
 
-    HEADER: ClassVar = ("variant", "model", "parameters", "seconds", "validation accuracy")
+    HEADER: ClassVar = ("variant", "model", "parameters", "training time", "validation accuracy")
 
     def cells(self) -> tuple[str, ...]:
-        parameters = "unknown" if self.parameters is None else f"{self.parameters:,}"
+        parameters = "–" if self.parameters is None else f"{self.parameters:,}"
         return (
-            self.variant, self.model, parameters, f"{self.seconds:.0f}", self.accuracy or "none",
+            self.variant, self.model, parameters, _duration(self.seconds), self.accuracy or "–",
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def variants_of(recipe: str | None) -> dict[str, str]:
-    """The recipes of a file with variants, by name, as `train` takes them; none of any other."""
+def variants_of(recipe: str | None, said: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """The recipes of a file with variants, by name, as `train` takes them; none of any other.
+
+    Args:
+        said: what the caller says otherwise, as `resolve_recipe` takes it; with it all variants
+            are looked at now, since a refusal of the last one would come after hours.
+
+    Raises:
+        HolotypeError: a variant is not possible, or its weights cannot be had.
+    """
     if recipe is None or not Path(recipe).is_file():
         return {}
-    from holotype.training.recipe import read_fields
+    from holotype.models.weights import find_weights
+    from holotype.training.recipe import read_fields, resolve_recipe
     from holotype.training.variants import SIGN, require_variants
 
     names = require_variants(recipe, read_fields(recipe))
-    return {name: f"{recipe}{SIGN}{name}" for name in names}
+    variants = {name: f"{recipe}{SIGN}{name}" for name in names}
+    if said is None:
+        return variants
+    for variant in variants.values():
+        resolved = resolve_recipe(variant, **said)
+        find_weights(resolved.model, resolved.weights, resolved.model_options)
+    return variants
 
 
 def train_variants(
-    variants: dict[str, str],
+    variants: Mapping[str, str],
     train: Callable[[str | None, Path | None], TrainedRun],
     output: Path,
 ) -> list[VariantRow]:
-    """Train each into `output/NAME`, and write the table as `output/variants.md`.
+    """Train each into `output/NAME`, and write the table after each.
 
     Args:
         variants: recipes by name; see `variants_of`.
         train: a recipe and an output -> the run.
     """
-    rows = []
+    before = _rows_before(output)
+    rows: list[VariantRow] = []
     for name, recipe in variants.items():
+        took_its_time = name in before and is_finished(Run(output / name))
         started = time.perf_counter()
         trained = train(recipe, output / name)
-        rows.append(_row(name, trained, time.perf_counter() - started))
+        seconds = time.perf_counter() - started
+        rows.append(_row(name, trained, before[name].seconds if took_its_time else seconds))
         write_text(output / "variants.md", _table(rows))
+        write_json(output / "variants.json", [row.to_json() for row in rows])
     return rows
 
 
-def _row(name: str, trained: TrainedRun, seconds: float) -> VariantRow:
-    from holotype.models.catalog import architecture
-    from holotype.training.recipe import resolve_recipe
+def _rows_before(output: Path) -> dict[str, VariantRow]:
+    """What an earlier call has finished; nothing where it left no table, or one that is odd."""
+    file = output / "variants.json"
+    if not file.is_file():
+        return {}
+    try:
+        rows = [VariantRow(**row) for row in json.loads(file.read_text(encoding="utf-8"))]
+    except (ValueError, TypeError):
+        return {}
+    return {row.variant: row for row in rows}
 
-    recipe = resolve_recipe(trained.run.recipe)
-    row = architecture(recipe.model)
-    classes = len(trained.findings.class_counts)
+
+def _row(name: str, trained: TrainedRun, seconds: float) -> VariantRow:
+    from holotype.training.recipe import read_fields
+
+    fields = read_fields(str(trained.run.recipe))  # resolved: every key is there
     return VariantRow(
         variant=name,
-        model=recipe.model,
-        parameters=row.parameters_with_head(classes),
+        model=fields["model"],
+        parameters=_parameters(trained.run, fields),
         seconds=seconds,
         accuracy=_validation_accuracy(trained.run),
     )
+
+
+def _parameters(run: Run, fields: Mapping[str, Any]) -> int | None:
+    """Counted in what the last stage left: width and head are the recipe's to choose."""
+    from safetensors import safe_open
+
+    from holotype.training.checkpoint import ended_file
+
+    file = ended_file(run.checkpoints, fields["stages"][-1]["name"])
+    if not file.is_file():
+        return None
+    with safe_open(file, framework="numpy") as tensors:
+        sizes = [
+            math.prod(tensors.get_slice(name).get_shape())
+            for name in tensors.keys()  # noqa: SIM118
+            if not name.endswith(BUFFERS) and not name.startswith(TRAINING_ONLY)
+        ]
+    return int(sum(sizes))
 
 
 def _validation_accuracy(run: Run) -> str | None:
@@ -94,6 +154,14 @@ def _validation_accuracy(run: Run) -> str | None:
     if not file.is_file():
         return None
     return str(evaluate(read_predictions(file), part="val")["accuracy"])
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _table(rows: list[VariantRow]) -> str:

@@ -111,7 +111,7 @@ class Start:
 
     @cached_property
     def _graphs(self) -> Path:
-        from holotype.models.build import code_identity
+        from holotype.models.catalog import code_identity
         from holotype.models.export import OPSET
 
         made_by = [f"{name} {version(name)}" for name in ("torch", "timm", "onnxscript")]

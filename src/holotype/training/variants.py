@@ -12,6 +12,7 @@
 reaches inside.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from holotype.errors import InvalidRecipe, did_you_mean
 
 VARIANTS = "variants"
 SIGN = "#"
+NAME = re.compile(r"\w[\w.+-]*")  # it names a directory too, and must not lead out of its place
 
 
 def file_and_variant(recipe: str) -> tuple[str, str | None]:
@@ -28,8 +30,8 @@ def file_and_variant(recipe: str) -> tuple[str, str | None]:
     return (file, variant) if sign and Path(file).is_file() else (recipe, None)
 
 
-def require_variants(recipe: str, fields: Mapping[str, Any]) -> list[str]:
-    """The names of a file's variants; none where it is one recipe.
+def require_variants(recipe: str, fields: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The variants of a file and what each changes; none where it is one recipe.
 
     Raises:
         InvalidRecipe: `variants` is anything but names with the keys that each changes.
@@ -40,9 +42,15 @@ def require_variants(recipe: str, fields: Mapping[str, Any]) -> list[str]:
     ):
         raise InvalidRecipe(
             f"{recipe}: variants must be names with the keys that each changes, such as "
-            "`small: {model: resnet18}`."
+            "`variants: {small: {model: resnet18}}`."
         )
-    return [str(name) for name in variants]
+    for name in variants:
+        if not NAME.fullmatch(str(name)):
+            raise InvalidRecipe(
+                f"{recipe}: a variant names a directory, and {str(name)!r} is no such name; take "
+                "letters, digits, '_', '-', '.' and '+', beginning with a letter or digit."
+            )
+    return {str(name): keys or {} for name, keys in variants.items()}
 
 
 def one_variant(
@@ -57,20 +65,32 @@ def one_variant(
         set_key: sets a dotted key in nested fields.
 
     Raises:
-        InvalidRecipe: no such variant, or none is named where there are several.
+        InvalidRecipe: no such variant, none is named where there are several, or a key of it
+            leads nowhere.
     """
-    names = require_variants(recipe, fields)
+    variants = require_variants(recipe, fields)
     own = {key: value for key, value in fields.items() if key != VARIANTS}
-    if variant is None and not names:
+    if variant is None and not variants:
         return own
-    if variant not in names:
-        asked = f"no variant called {variant!r}" if variant else "several variants"
-        hint = did_you_mean(variant, names) if variant else "."
-        raise InvalidRecipe(
-            f"{recipe}: {asked}{hint} Name one: {recipe}{SIGN}{names[0] if names else 'NAME'}"
-            f"{'; there are ' + ', '.join(names) if names else '; the file has no variants'}."
-        )
+    if variant not in variants:
+        raise InvalidRecipe(_which(recipe, variant, list(variants)))
     own["name"] = f"{own.get('name', Path(recipe).stem)}_{variant}"
-    for key, value in (fields[VARIANTS][variant] or {}).items():
-        set_key(own, str(key), value)
+    for key, value in variants[variant].items():
+        try:
+            set_key(own, str(key), value)
+        except InvalidRecipe as error:
+            reason = str(error).removeprefix("--set ")
+            raise InvalidRecipe(f"{recipe}{SIGN}{variant}: {reason}") from None
     return own
+
+
+def _which(recipe: str, variant: str | None, names: list[str]) -> str:
+    if not names:
+        return f"{recipe}: no variant called {variant!r}: the file has none. Say --recipe {recipe}."
+    if variant is None:
+        return (
+            f"{recipe} holds {len(names)} recipes: {', '.join(names)}. "
+            f"Name one: {recipe}{SIGN}{names[0]}."
+        )
+    hint = did_you_mean(variant, names) or "."
+    return f"{recipe}: no variant called {variant!r}{hint} Known: {', '.join(names)}."

@@ -1,0 +1,183 @@
+"""Families of models and ways to train side by side, on the ELPV solar cells.
+
+    .venv/bin/python benchmarks/elpv_models.py --output runs/elpv-models
+
+Descriptors, networks from nothing at 64 px and a pretrained network under four recipes, on split
+seeds 0 to 2; labels, weights and split as in benchmarks/elpv.py. Writes `elpv_models.json` into the
+output and a table to stdout; what is in the file is not run again, so a killed benchmark goes on.
+
+Nothing was chosen on these seeds: see docs/log.md.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from elpv import RATIOS, corrected_interval
+
+from holotype import road
+from holotype.bundle.bundle import load_bundle
+from holotype.bundle.inference import predict
+from holotype.dataset.index import read_index_file
+from holotype.demo import split_table
+from holotype.models.catalog import architecture
+from holotype.narration import to_stderr
+from holotype.predictions import read_predictions
+
+DIHEDRAL = (
+    "{symmetry: dihedral, rotation_degrees: 0, zoom: 0, shift: 0, brightness: 0, contrast: 0}"
+)
+FROM_NOTHING = "from nothing"
+PRETRAINED = "pretrained"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table: a model under a recipe; the augmented stages by number."""
+
+    family: str
+    model: str
+    recipe: str
+    augmented: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}-{self.recipe}"
+
+
+CASES = (
+    Case("descriptors", "hog", "svm"),
+    Case(FROM_NOTHING, "cnn_baseline", "scratch", (0,)),
+    Case(FROM_NOTHING, "cnn_v1", "scratch", (0,)),
+    Case(FROM_NOTHING, "cnn_v2_residual", "scratch", (0,)),
+    Case(FROM_NOTHING, "cnn_v2_dense", "scratch", (0,)),
+    Case(PRETRAINED, "efficientnet_lite0", "linear"),
+    Case(PRETRAINED, "efficientnet_lite0", "two_phase", (0, 1)),
+    Case(PRETRAINED, "efficientnet_lite0", "progressive", (1, 2, 3)),
+    Case(PRETRAINED, "efficientnet_lite0", "finetune", (1,)),
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run: weighted accuracy on test, what it took, and how fast it answers."""
+
+    case: str
+    seed: int
+    value: float
+    low: float
+    high: float
+    seconds: float
+    parameters: int
+    images_per_second: float
+
+
+def run_one(case: Case, seed: int, output: Path) -> Result:
+    data = output / f"data-{seed}"
+    table = data / "table.csv"
+    if not table.exists():
+        table = split_table(data, seed=seed)
+    path = output / f"{case.name}-{seed}"
+    started = time.perf_counter()
+    trained = road.train(
+        table, output=path, model=case.model, recipe=case.recipe, ratios=RATIOS, resume=True,
+        overrides={f"stages.{n}.augmentation": DIHEDRAL for n in case.augmented},
+        narrator=to_stderr(),
+    )  # fmt: skip
+    seconds = time.perf_counter() - started
+    accuracy = trained.metrics["accuracy"]
+    assert accuracy.value is not None
+    assert accuracy.low is not None
+    assert accuracy.high is not None
+    return Result(
+        case.name, seed, accuracy.value, accuracy.low, accuracy.high, seconds,
+        architecture(case.model).parameters_with_head(len(trained.metrics.classes)) or 0,
+        _images_per_second(path),
+    )  # fmt: skip
+
+
+def _images_per_second(run: Path) -> float:
+    """Of the bundle on pictures that it has not seen, decoding included, nothing kept."""
+    index = read_index_file(run / "index.parquet").part("val")
+    bundle = load_bundle(run)
+    started = time.perf_counter()
+    predict(bundle, index, keep=False)
+    return len(index) / (time.perf_counter() - started)
+
+
+def margin(output: Path, better: Sequence[str], worse: Sequence[str], seeds: Sequence[int]) -> str:
+    """The best pretrained case minus the best from nothing, both chosen on validation."""
+
+    def chosen(names: Sequence[str]) -> str:
+        return max(names, key=lambda name: np.mean([_validation(output, name, s) for s in seeds]))
+
+    first, second = chosen(better), chosen(worse)
+    differences = []
+    for seed in seeds:
+        right = []
+        for name in (first, second):
+            p = read_predictions(output / f"{name}-{seed}" / "predictions" / "test.parquet")
+            right.append(np.average(p.predicted_N == p.targets_N, weights=p.weights_N))
+        differences.append(float(right[0] - right[1]))
+    mean, low, high = corrected_interval(differences)
+    return (
+        f"{first} minus {second}, each chosen on validation: {100 * mean:+.1f} points "
+        f"[{100 * low:+.1f}, {100 * high:+.1f}] (Nadeau & Bengio)"
+    )
+
+
+def _validation(output: Path, name: str, seed: int) -> float:
+    p = read_predictions(output / f"{name}-{seed}" / "predictions" / "val.parquet")
+    return float(np.average(p.predicted_N == p.targets_N, weights=p.weights_N))
+
+
+def table_of(results: Sequence[Result]) -> str:
+    seeds = sorted({r.seed for r in results})
+    head = ["model", "recipe", *(f"seed {seed}" for seed in seeds)]
+    head += ["mean", "seconds", "parameters", "pictures/s"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for case in CASES:
+        own = [r for r in results if r.case == case.name]
+        if not own:
+            continue
+        by_seed = {r.seed: r for r in own}
+        cells = [
+            f"{100 * r.value:.1f} [{100 * r.low:.1f}, {100 * r.high:.1f}]" if r else ""
+            for r in (by_seed.get(seed) for seed in seeds)
+        ]
+        lines.append(
+            f"| {case.model} | {case.recipe} | {' | '.join(cells)} | "
+            f"{100 * np.mean([r.value for r in own]):.1f} | "
+            f"{np.mean([r.seconds for r in own]):.0f} | {own[0].parameters:,} | "
+            f"{np.mean([r.images_per_second for r in own]):.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--output", type=Path, default=Path("runs/elpv-models"))
+    arguments = parser.parse_args()
+    file = arguments.output / "elpv_models.json"
+    results = [Result(**row) for row in json.loads(file.read_text())] if file.exists() else []
+    done = {(r.case, r.seed) for r in results}
+    for seed in arguments.seeds:
+        for case in CASES:
+            if (case.name, seed) not in done:
+                results.append(run_one(case, seed, arguments.output))
+                file.write_text(json.dumps([asdict(r) for r in results], indent=2) + "\n")
+    print(table_of(results))
+    for what, family in (("pretrained against from nothing", FROM_NOTHING),):
+        better = [case.name for case in CASES if case.family == PRETRAINED]
+        worse = [case.name for case in CASES if case.family == family]
+        print(f"\n{what}: {margin(arguments.output, better, worse, arguments.seeds)}")
+    print(f"\n{sum(r.seconds for r in results) / 60:.0f} minutes in all")
+
+
+if __name__ == "__main__":
+    main()

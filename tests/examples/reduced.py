@@ -1,0 +1,82 @@
+"""The examples, and how each becomes small enough for a test: sizes and numbers, nothing else."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from holotype.models.catalog import architecture
+from holotype.run import Run
+from holotype.training.recipe import Recipe, resolve_recipe
+from holotype.training.stages import GradientStage
+
+FOLDER = Path(__file__).parents[2] / "examples"
+NAMES = ("fossils", "materials", "turtles", "eye_vs_ai", "cats_and_dogs")
+VARIANTS = {
+    name: tuple(yaml.safe_load((FOLDER / f"{name}.yaml").read_text("utf-8"))["variants"])
+    for name in NAMES
+}
+
+
+def recipe_of(name: str, variant: str) -> str:
+    """As the command line takes it."""
+    return f"{FOLDER / name}.yaml#{variant}"
+
+
+def resolved(name: str, variant: str) -> Recipe:
+    return resolve_recipe(recipe_of(name, variant))
+
+
+def reduced(
+    name: str,
+    variant: str,
+    *,
+    model: str | None = None,
+    image_size: int | None = None,
+    stage: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Arguments of `road.train`: the example at its smallest, from random weights.
+
+    Args:
+        model: a tiny network of the same kind instead; its real weights where it has any here.
+        stage: keys of every stage of gradient descent.
+    """
+    recipe = resolved(name, variant)
+    row = architecture(model or recipe.model)
+    arguments: dict[str, Any] = {
+        "recipe": recipe_of(name, variant),
+        "image_size": image_size or max(row.minimum_size, 32),
+        "overrides": {},
+    }
+    if row.kind == "pretrained" and row.package is None:
+        arguments["weights"] = "none"  # without this line: the real ones
+    if model is not None:
+        arguments |= {"model": model}
+        arguments["overrides"]["model_options"] = "{}"
+    for number, one in enumerate(recipe.stages):
+        keys = _of_stage(one, stage) if isinstance(one, GradientStage) else {"folds": 2}
+        arguments["overrides"] |= {f"stages.{number}.{key}": str(v) for key, v in keys.items()}
+    if arguments.get("weights") == "none" and all(
+        isinstance(one, GradientStage) and one.trainable == 0 for one in recipe.stages
+    ):
+        # The head alone cannot learn on random numbers, and is refused.
+        arguments["overrides"] |= {
+            "stages.0.trainable": "all", "stages.0.learning_rate": "0.001",
+        }  # fmt: skip
+    return arguments
+
+
+def _of_stage(one: GradientStage, stage: Mapping[str, Any] | None) -> dict[str, Any]:
+    """One epoch of small batches unless said otherwise."""
+    return {"epochs": 1, "views": 2, "batch_size": 16, "accumulation": 1, **(stage or {})}
+
+
+def epochs_of(run: Run) -> list[tuple[str, int, int]]:
+    """Stage, epoch and how many numbers trained, in the order of `history.csv`."""
+    with run.history.open(encoding="utf-8") as file:
+        return [
+            (row["stage"], int(row["epoch"]), int(row["trainable_parameters"]))
+            for row in csv.DictReader(file)
+        ]

@@ -1,0 +1,180 @@
+"""Each example runs, small; what trains in each epoch is what its schedule says.
+
+A network of timm that has a few thousand weights stands for the real one; the slow tests take the
+real ones, with random weights.
+"""
+
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+from torch import nn
+
+from holotype import road
+from holotype.bundle.bundle import load_bundle
+from holotype.dataset.index import read_index_file
+from holotype.road import TrainedRun
+from tests.examples.conftest import Pictures
+from tests.examples.reduced import NAMES, VARIANTS, epochs_of, reduced, resolved
+
+RESNET, CONVNEXT = "timm:test_resnet", "timm:test_convnext"
+
+
+def train(pictures: Pictures, name: str, variant: str, output: Path, **changes: Any) -> TrainedRun:
+    data, said = pictures(name)
+    return road.train(data, output=output, **said, **reduced(name, variant, **changes))
+
+
+def sizes(trained: TrainedRun) -> dict[str, int]:
+    """How many numbers trained in each stage; the same in each of its epochs."""
+    by_stage = {}
+    for stage, epochs in groupby(epochs_of(trained.run), key=lambda row: row[0]):
+        counts = [(epoch, size) for _, epoch, size in epochs]
+        assert [epoch for epoch, _ in counts] == list(range(len(counts)))
+        assert len({size for _, size in counts}) == 1
+        by_stage[stage] = counts[0][1]
+    return by_stage
+
+
+def network_of(model: str, **options: Any) -> nn.Module:
+    """The network in timm, without its classifier."""
+    return timm.create_model(model.removeprefix("timm:"), num_classes=0, **options)
+
+
+def count(*modules: nn.Module) -> int:
+    return sum(parameter.numel() for module in modules for parameter in module.parameters())
+
+
+def top_layers(network: nn.Module, number: int) -> int:
+    """Weights of so many modules from the top, in the order that timm lists them."""
+    own = [list(module.parameters(recurse=False)) for module in network.modules()]
+    return sum(p.numel() for layer in [one for one in own if one][-number:] for p in layer)
+
+
+def head(width: int, classes: int, *hidden: int) -> int:
+    widths = (width, *hidden, classes)
+    return sum((a + 1) * b for a, b in zip(widths, widths[1:], strict=False))
+
+
+real = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("model", "timm_name"),
+    [(RESNET, RESNET), pytest.param(None, "resnet18", marks=real)],
+)
+def test_turtles_thaw_one_group_more_in_each_stage(
+    model: str | None, timm_name: str, pictures: Pictures, tmp_path: Path
+) -> None:
+    trained = train(pictures, "turtles", "resnet18", tmp_path / "run", model=model)
+    network = network_of(timm_name)
+    alone = head(network.num_features, 3)
+    groups = [network.layer4, network.layer3, network.layer2]
+    assert sizes(trained) == {
+        "frozen": alone,
+        **{f"top{n}": alone + count(*groups[:n]) for n in (1, 2, 3)},
+    }
+    table = read_index_file(trained.run.index).table
+    assert table["group"].nunique() == 30
+    assert table.groupby("group")["split"].nunique().max() == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "timm_name"),
+    [(CONVNEXT, CONVNEXT), pytest.param(None, "resnet50", marks=real)],
+)
+def test_materials_train_a_dense_head_and_then_40_layers(
+    model: str | None, timm_name: str, pictures: Pictures, tmp_path: Path
+) -> None:
+    trained = train(pictures, "materials", "resnet50", tmp_path / "run", model=model)
+    network = network_of(timm_name)
+    dense = head(network.num_features, 3, 512)
+    assert sizes(trained) == {"head": dense, "finetune": dense + top_layers(network, 40)}
+
+
+@pytest.mark.parametrize(
+    ("model", "timm_name"),
+    [(RESNET, RESNET), pytest.param(None, "resnet50", marks=real)],
+)
+def test_cats_and_dogs_train_the_head_and_then_the_top_ten_layers(
+    model: str | None, timm_name: str, pictures: Pictures, tmp_path: Path
+) -> None:
+    # Several batches to a step, and as many epochs as the project has.
+    trained = train(
+        pictures, "cats_and_dogs", "resnet50", tmp_path / "run", model=model,
+        stage={"epochs": 3, "accumulation": 2},
+    )  # fmt: skip
+    network = network_of(timm_name)
+    alone = head(network.num_features, 2)
+    assert sizes(trained) == {"head": alone, "finetune": alone + top_layers(network, 10)}
+    assert load_bundle(trained.run.path).classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("variant", "model", "timm_name"),
+    [
+        ("convnext_base", CONVNEXT, CONVNEXT),
+        pytest.param("mobilenet", None, "mobilenetv1_100", marks=real),
+    ],
+)
+def test_fossils_train_the_head_and_then_everything_by_specimen(
+    variant: str, model: str | None, timm_name: str, pictures: Pictures, tmp_path: Path
+) -> None:
+    trained = train(pictures, "fossils", variant, tmp_path / "run", model=model)
+    network = network_of(timm_name)
+    alone = head(network.num_features, 3)
+    assert sizes(trained) == {"frozen": alone, "finetune": alone + count(network)}
+    table = read_index_file(trained.run.index).table
+    assert table.groupby("group")["split"].nunique().max() == 1
+    assert load_bundle(trained.run.path).preprocessing.content == "crop"
+    log = trained.run.log.read_text(encoding="utf-8")
+    assert "manifold MixUp" in log
+    assert "CutMix" in log
+
+
+@pytest.mark.parametrize("variant", ["classical_svm", pytest.param("classical_forest", marks=real)])
+def test_eye_vs_ai_begins_with_descriptors(
+    variant: str, pictures: Pictures, tmp_path: Path
+) -> None:
+    trained = train(pictures, "eye_vs_ai", variant, tmp_path / "run")
+    assert epochs_of(trained.run) == []
+    assert load_bundle(trained.run.path).manifest.model == "hog+lbp+colour"
+
+
+@pytest.mark.parametrize(
+    ("name", "variant"),
+    [("cats_and_dogs", "cnn_baseline"), pytest.param("eye_vs_ai", "cnn_v1", marks=real)],
+)
+def test_networks_from_nothing_train_whole_in_every_epoch(
+    name: str, variant: str, pictures: Pictures, tmp_path: Path
+) -> None:
+    trained = train(pictures, name, variant, tmp_path / "run")
+    # By hand: 3x3 convolutions without bias, a batch norm of two numbers a channel after each.
+    expected = {
+        "cnn_baseline": 93_472 + head(128, 2, 128),
+        "cnn_v1": 388_896 + head(256, 3, 256),
+    }
+    assert sizes(trained) == {"scratch": expected[variant]}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    ("name", "variant"), [(name, variant) for name in NAMES for variant in VARIANTS[name]]
+)
+def test_every_variant_of_every_example_ends_in_a_bundle_and_a_report(
+    name: str, variant: str, pictures: Pictures, tmp_path: Path
+) -> None:
+    trained = train(pictures, name, variant, tmp_path / "run")
+    recipe = resolved(name, variant)
+    bundle = load_bundle(trained.run.path)
+    assert bundle.manifest.model == recipe.model
+    assert bundle.manifest.decision is not None
+    assert (trained.run.report / "index.html").is_file()
+    assert trained.metrics.part == "test"
+    assert trained.metrics["accuracy"].value is not None
+    assert [stage for stage, _, _ in epochs_of(trained.run)] == [
+        stage.name for stage in recipe.gradient_stages for _ in range(2)
+    ]
