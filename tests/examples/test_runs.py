@@ -4,7 +4,7 @@ A network of timm that has a few thousand weights stands for the real one; the s
 real ones, with random weights.
 """
 
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ def top_layers(network: nn.Module, number: int) -> int:
 
 def head(width: int, classes: int, *hidden: int) -> int:
     widths = (width, *hidden, classes)
-    return sum((a + 1) * b for a, b in zip(widths, widths[1:], strict=False))
+    return sum((a + 1) * b for a, b in pairwise(widths))
 
 
 real = pytest.mark.slow
