@@ -18,6 +18,7 @@ from holotype.dataset.sources import fetch
 from holotype.evaluation.flattery import Flattery
 from holotype.evaluation.plots import flattery_figure, save
 from holotype.narration import to_stderr
+from holotype.road.audited import Audited
 from holotype.road.flattered import flattery_of
 from holotype.road.order import Order
 from holotype.training.recipe import resolve_recipe
@@ -36,8 +37,8 @@ def measured(name: str, directory: Path) -> Flattery:
         findings = audit(index, on_progress=progress)
     recipe = resolve_recipe("linear")
     order = Order(
-        recipe=recipe, name=name, sources=[name], findings=findings, device="cpu",
-        narrator=narrator,
+        recipe=recipe, name=name, sources=[name], audited=Audited(index, findings, name),
+        device="cpu", narrator=narrator,
     )  # fmt: skip
     found = flattery_of(order, index)
     assert found is not None

@@ -9,7 +9,7 @@ runs/photos-1/
   checkpoints/         what is needed to go on
   bundle/              the classifier that ships
   predictions/         val.parquet, test.parquet; oof.parquet of folds
-  audit/               audit.json, issues.csv
+  audit/               index.html, audit.json, issues.csv
   report/              index.html, metrics.json, pictures
   folds/<number>/      with --folds: the run that was tested on the pictures of that fold
   stages/<name>/       where there are several: the best of each, a run of its own, RUN@NAME

@@ -1,7 +1,7 @@
 """Each example runs, small; what trains in each epoch is what its schedule says.
 
-A network of timm that has a few thousand weights stands for the real one; the slow tests take the
-real ones, with random weights.
+A network of a few thousand weights stands for the real one; the slow tests take the real ones, with
+random weights.
 """
 
 from itertools import groupby, pairwise
@@ -12,14 +12,17 @@ import pytest
 import timm
 from torch import nn
 
+from examples import my_net
 from holotype import road
 from holotype.bundle.bundle import load_bundle
 from holotype.dataset.index import read_index_file
 from holotype.road import TrainedRun
+from tests.examples import deep
 from tests.examples.conftest import Pictures
-from tests.examples.reduced import NAMES, VARIANTS, epochs_of, reduced, resolved
+from tests.examples.reduced import FOLDER, NAMES, VARIANTS, epochs_of, reduced, resolved
 
-RESNET, CONVNEXT = "timm:test_resnet", "timm:test_convnext"
+THREE_GROUPS = f"{FOLDER / 'my_net.py'}:build"
+MANY_LAYERS = f"{Path(__file__).with_name('deep.py')}:build"
 
 
 def train(pictures: Pictures, name: str, variant: str, output: Path, **changes: Any) -> TrainedRun:
@@ -38,9 +41,14 @@ def sizes(trained: TrainedRun) -> dict[str, int]:
     return by_stage
 
 
-def network_of(model: str, **options: Any) -> nn.Module:
-    """The network in timm, without its classifier."""
-    return timm.create_model(model.removeprefix("timm:"), num_classes=0, **options)
+def network_of(name: str) -> tuple[nn.Module, int]:
+    """The network without its classifier, as timm or the file has it; and its width."""
+    if name == THREE_GROUPS:
+        return my_net.build(), 64
+    if name == MANY_LAYERS:
+        return deep.build(), 6
+    network = timm.create_model(name, num_classes=0)
+    return network, network.num_features
 
 
 def count(*modules: nn.Module) -> int:
@@ -62,16 +70,16 @@ real = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
-    ("model", "timm_name"),
-    [(RESNET, RESNET), pytest.param(None, "resnet18", marks=real)],
+    ("model", "name"), [(THREE_GROUPS, THREE_GROUPS), pytest.param(None, "resnet18", marks=real)]
 )
 def test_turtles_thaw_one_group_more_in_each_stage(
-    model: str | None, timm_name: str, pictures: Pictures, tmp_path: Path
+    model: str | None, name: str, pictures: Pictures, tmp_path: Path
 ) -> None:
     trained = train(pictures, "turtles", "resnet18", tmp_path / "run", model=model)
-    network = network_of(timm_name)
-    alone = head(network.num_features, 3)
-    groups = [network.layer4, network.layer3, network.layer2]
+    network, width = network_of(name)
+    alone = head(width, 3)
+    groups = list(network.children())[::-1]  # of a ResNet, the last two are pool and classifier
+    groups = [group for group in groups if count(group)]
     assert sizes(trained) == {
         "frozen": alone,
         **{f"top{n}": alone + count(*groups[:n]) for n in (1, 2, 3)},
@@ -82,49 +90,47 @@ def test_turtles_thaw_one_group_more_in_each_stage(
 
 
 @pytest.mark.parametrize(
-    ("model", "timm_name"),
-    [(CONVNEXT, CONVNEXT), pytest.param(None, "resnet50", marks=real)],
+    ("model", "name"), [(MANY_LAYERS, MANY_LAYERS), pytest.param(None, "resnet50", marks=real)]
 )
 def test_materials_train_a_dense_head_and_then_40_layers(
-    model: str | None, timm_name: str, pictures: Pictures, tmp_path: Path
+    model: str | None, name: str, pictures: Pictures, tmp_path: Path
 ) -> None:
     trained = train(pictures, "materials", "resnet50", tmp_path / "run", model=model)
-    network = network_of(timm_name)
-    dense = head(network.num_features, 3, 512)
+    network, width = network_of(name)
+    dense = head(width, 3, 512)
     assert sizes(trained) == {"head": dense, "finetune": dense + top_layers(network, 40)}
 
 
 @pytest.mark.parametrize(
-    ("model", "timm_name"),
-    [(RESNET, RESNET), pytest.param(None, "resnet50", marks=real)],
+    ("model", "name"), [(MANY_LAYERS, MANY_LAYERS), pytest.param(None, "resnet50", marks=real)]
 )
 def test_cats_and_dogs_train_the_head_and_then_the_top_ten_layers(
-    model: str | None, timm_name: str, pictures: Pictures, tmp_path: Path
+    model: str | None, name: str, pictures: Pictures, tmp_path: Path
 ) -> None:
     # Several batches to a step, and as many epochs as the project has.
     trained = train(
         pictures, "cats_and_dogs", "resnet50", tmp_path / "run", model=model,
         stage={"epochs": 3, "accumulation": 2},
     )  # fmt: skip
-    network = network_of(timm_name)
-    alone = head(network.num_features, 2)
+    network, width = network_of(name)
+    alone = head(width, 2)
     assert sizes(trained) == {"head": alone, "finetune": alone + top_layers(network, 10)}
     assert load_bundle(trained.run.path).classes == ("cat", "dog")
 
 
 @pytest.mark.parametrize(
-    ("variant", "model", "timm_name"),
+    ("variant", "model", "name"),
     [
-        ("convnext_base", CONVNEXT, CONVNEXT),
+        ("convnext_base", THREE_GROUPS, THREE_GROUPS),
         pytest.param("mobilenet", None, "mobilenetv1_100", marks=real),
     ],
 )
 def test_fossils_train_the_head_and_then_everything_by_specimen(
-    variant: str, model: str | None, timm_name: str, pictures: Pictures, tmp_path: Path
+    variant: str, model: str | None, name: str, pictures: Pictures, tmp_path: Path
 ) -> None:
     trained = train(pictures, "fossils", variant, tmp_path / "run", model=model)
-    network = network_of(timm_name)
-    alone = head(network.num_features, 3)
+    network, width = network_of(name)
+    alone = head(width, 3)
     assert sizes(trained) == {"frozen": alone, "finetune": alone + count(network)}
     table = read_index_file(trained.run.index).table
     assert table.groupby("group")["split"].nunique().max() == 1

@@ -29,6 +29,7 @@ def test_several_sources_are_one_data_set(
     assert code == 0, error
     table = read_index_file(run / "index.parquet").table
     assert len(table) == 240
+    assert (run / "audit" / "index.html").is_file()
     # Every picture is there twice, and copies across sources stay on one side.
     assert (table.groupby("sha256")["split"].nunique() == 1).all()
 

@@ -73,7 +73,7 @@ def train_folds(order: Order, index: "Index", run: Run, num_folds: int) -> Train
             clear_unfinished(run)
         run.write_recipe(order.recipe.to_yaml())
         index.write(run.index)
-        order.findings.write(run.audit)
+        order.audited.write(run.audit)
         write_environment(run, order.device)
         for fold, fold_run in enumerate(runs):
             order.narrator.say(f"fold {fold} ({fold + 1} of {num_folds})")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from holotype.narration import Narrator
+from holotype.road.audited import Audited
 from holotype.run import Run
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Order:
         recipe: resolved.
         name: what the classifier is called.
         sources: the pictures, as they were named.
-        findings: of the audit.
+        audited: the pictures, unusable ones too, and what the audit found.
         options: how labels and groups are read, by the option's name.
         others: see `train`.
     """
@@ -34,7 +35,7 @@ class Order:
     recipe: "Recipe"
     name: str
     sources: Sequence[str]
-    findings: "Findings"
+    audited: Audited
     device: str
     narrator: Narrator
     on_leak: "OnLeak" = "keep"
@@ -45,6 +46,11 @@ class Order:
     published: Published = ()
     notes: Sequence[str] = ()
     options: Mapping[str, str | bool | None] = field(default_factory=dict)
+
+    @property
+    def findings(self) -> "Findings":
+        """Of the audit."""
+        return self.audited.findings
 
     @property
     def data(self) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from holotype.errors import DatasetError
 from holotype.narration import Narrator
+from holotype.road.audited import Audited
 from holotype.road.order import Order, Published, write_environment
 from holotype.road.resumed import clear_unfinished, is_finished, require_same, run_to_resume
 from holotype.road.shipped import train_and_ship
@@ -142,10 +143,11 @@ def train(
     narrator.say(f"{len(index):,} pictures of {len(index.classes)} classes in {index.root}")
     with narrator.progress("auditing") as progress:
         findings = audit(index, on_progress=progress)
+    audited = Audited(index, findings, name)
     index = usable(index, findings, narrator)
     order = Order(
         recipe=resolved, name=name, sources=[str(source) for source in sources],
-        findings=findings, device=resolved_device, narrator=narrator, on_leak=on_leak,
+        audited=audited, device=resolved_device, narrator=narrator, on_leak=on_leak,
         exclude=None if exclude is None else str(exclude), save_memory=save_memory, budget=budget,
         resume=resume, published=published, notes=notes,
         options={
@@ -171,7 +173,7 @@ def _train_once(order: Order, index: "Index", run: Run) -> TrainedRun:
     index = split(index, ratios=ratios, seed=seed, together=together)
     order = replace(order, notes=[*order.notes, *leaks])
     with run.create():
-        order.findings.write(run.audit)
+        order.audited.write(run.audit)
         report = train_on(order, index, run, command=order.command(run))
     return TrainedRun(run, report, order.findings)
 
