@@ -3,12 +3,17 @@
 from torch import nn
 
 LAYERS = 44
+WIDTH = 6
 
 
 def build() -> nn.Module:
-    """Convolutions of one pixel after a first one; 6 channels."""
-    first = nn.Conv2d(3, 6, 3, stride=2)
-    return nn.Sequential(
-        nn.Sequential(first, *[nn.Conv2d(6, 6, 1) for _ in range(20)]),
-        nn.Sequential(*[nn.Conv2d(6, 6, 1) for _ in range(LAYERS - 21)]),
-    )
+    """A convolution, and many of one pixel that begin as the identity, lest the picture fades."""
+    lower = [nn.Conv2d(3, WIDTH, 3, stride=2), *(_same() for _ in range(20))]
+    upper = [_same() for _ in range(LAYERS - len(lower))]
+    return nn.Sequential(nn.Sequential(*lower), nn.Sequential(*upper))
+
+
+def _same() -> nn.Conv2d:
+    layer = nn.Conv2d(WIDTH, WIDTH, 1)
+    nn.init.dirac_(layer.weight)
+    return layer

@@ -44,9 +44,9 @@ def sizes(trained: TrainedRun) -> dict[str, int]:
 def network_of(name: str) -> tuple[nn.Module, int]:
     """The network without its classifier, as timm or the file has it; and its width."""
     if name == THREE_GROUPS:
-        return my_net.build(), 64
+        return my_net.build(), 64  # 4 x 16
     if name == MANY_LAYERS:
-        return deep.build(), 6
+        return deep.build(), deep.WIDTH
     network = timm.create_model(name, num_classes=0)
     return network, network.num_features
 

@@ -15,7 +15,6 @@ from holotype.dataset.candidates import VIEWS, Candidates
 from holotype.dataset.thumbnails import Floats
 from holotype.dataset.verification import (
     CLOSE,
-    HOPELESS,
     MOVABLE_SIDE,
     SURE,
     Measured,
@@ -28,11 +27,10 @@ from holotype.dataset.verification import (
 
 _LEAST_SIDE = 28  # pixels; of smaller pictures too little would be left
 _WRITTEN_SIDE = 48  # pixels; a text on smaller ones cannot be small
-_ROUGH_SIDE = 16
 _FRAME = 0.075  # of the side
 _BOX = 0.15  # of the area, the largest that a text may take
 _SHARP = 8.0  # grey levels by which a text stands out at least
-_DIFFERS = 6.0  # grey levels, at lower resolution
+_FRAMED = 8.0  # grey levels within the frame at half the resolution; more is hopeless
 
 
 def uncover(records: NDArray[np.void], found: Candidates, plain: Measured) -> Measured:
@@ -70,7 +68,7 @@ def _unframe(
         half = registered(
             records, found, in_place_N4, pairs, side // 2, steps=1, border=_frame(side // 2)
         )
-        pairs = pairs[largest(judged(half)) < HOPELESS]
+        pairs = pairs[largest(judged(half)) < _FRAMED]
         if not len(pairs):
             return
     width = _frame(side)
@@ -99,11 +97,12 @@ def _unwrite(
     side: int,
 ) -> None:
     in_place_N4 = _in_place(found)
-    for rough_side, steps, most in ((_ROUGH_SIDE, 0, 2 * _BOX), (side // 2, 1, _BOX)):
-        fit = registered(records, found, in_place_N4, pairs, rough_side, steps=steps, robust=True)
-        pairs = pairs[(judged(fit) > _DIFFERS).mean((1, 2)) <= most]
-        if not len(pairs):
-            return
+    half = registered(records, found, in_place_N4, pairs, side // 2, steps=1, robust=True)
+    half_NRK = judged(half)
+    share_N = np.array([_box(judged_RK).mean() for judged_RK in half_NRK])
+    pairs = pairs[(largest(half_NRK) >= _SHARP / 4) & (share_N <= 3 * _BOX)]
+    if not len(pairs):
+        return
     fit = registered(records, found, in_place_N4, pairs, side, steps=2, robust=True)
     judged_NRK = judged(fit)
     covered_NRK = np.stack([_box(judged_RK) for judged_RK in judged_NRK])

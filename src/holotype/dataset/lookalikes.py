@@ -27,7 +27,7 @@ from holotype.dataset.verification import Measured, are_copies, measure
 from holotype.files import write_json
 from holotype.kept import cache_directory, key_of
 
-_METHOD = "3"  # to be raised whenever something below changes what is found
+_METHOD = "4"  # to be raised whenever something below changes what is found
 _LEAST_SIDE = 12  # pixels; below it a picture says too little
 _CROWD_SIZE, _CROWD_SHARE = 10, 0.01  # clusters above both are a warning, not a fact
 
@@ -86,13 +86,13 @@ _Found = tuple[int, int, str, str, float]  # two rows, then kind, evidence and s
 
 
 def _search(records: NDArray[np.void]) -> list[_Found]:
-    found, crowded = shortlisted(records, candidates(records))
+    found, beyond = shortlisted(records, candidates(records))
     if not len(found.still):
         return []
     plain = measure(records, found)
-    is_copy = are_copies(plain, found, crowded)
+    is_copy = are_copies(plain, found, beyond)
     rest = uncover(records, found, plain)
-    is_covered = ~is_copy & are_copies(rest, found, crowded, plain)
+    is_covered = ~is_copy & are_copies(rest, found, beyond, plain)
     measured = plain.replaced(rest, is_covered)
     copies = np.flatnonzero(is_copy | is_covered)
     return [_described(records, found, measured, int(pair)) for pair in copies]

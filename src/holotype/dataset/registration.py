@@ -112,6 +112,24 @@ def register(
     )
 
 
+def tangent_remainder(
+    still_NRK: Floats, moving_NRK: Floats, window_N4: Floats, *, margin: float
+) -> tuple[Floats, Floats]:
+    """What still differs where the moving picture may follow its own slopes, and the shared area.
+
+    One linear fit, the first half of one step of `register`, at a third of the time of two steps.
+    Source: Simard, LeCun and Denker 1993, "Efficient pattern recognition using a new
+    transformation distance" (the one-sided tangent distance).
+    """
+    middle_N11 = still_NRK.mean((1, 2), keepdims=True)
+    values_NM = (still_NRK - middle_N11).reshape(len(still_NRK), -1)
+    moved = _Moved.of(moving_NRK - middle_N11, window_N4, margin)
+    columns_NPM = moved.columns(movable=True)
+    solved_NP = _least_squares(columns_NPM, values_NM, moved.inside_NM)
+    remainder_NM = (values_NM - _weighted_sum(solved_NP, columns_NPM)) * moved.inside_NM
+    return remainder_NM.reshape(still_NRK.shape), moved.inside
+
+
 def resampling(
     start: Floats, extent: Floats, length: int, margin: float
 ) -> tuple[Floats, NDArray[np.bool_]]:

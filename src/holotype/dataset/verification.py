@@ -40,10 +40,11 @@ CLOSE = 1.4  # copies if the next other picture differs twice as much; other cel
 _LOOSE = 4.5  # copies if the next other picture differs four times as much
 _CLOSE_GAP, _FINE_GAP, _LOOSE_GAP = 2.0, 3.0, 4.0  # fine: small beside the contrast, too
 _SURE_CONTRAST, _CONTRAST = 0.05, 0.15  # limits again, as fractions of the picture's contrast
-HOPELESS = 10.0  # at half the resolution; such pairs are not looked at again
+# At half the resolution: the first are looked at again, the second if they stand beside a copy.
+_NEAR, HOPELESS = 5.5, 12.0
 _COLOUR_LIMIT = 10.0  # levels of chroma
 _SLOPE_FORGIVEN = 0.1  # of a pixel
-_BATCH = 128
+_BATCH = 64
 
 
 @dataclass(eq=False)
@@ -116,7 +117,16 @@ def measure(records: NDArray[np.void], found: Candidates) -> Measured:
     sides = np.minimum(records["rows"], records["columns"]).astype(np.int64)
     side_N = np.minimum(sides[found.still], sides[found.moving])
     measured.window_N4[side_N < MOVABLE_SIDE] = (0, 1, 0, 1)
-    in_batches(_measure_batch, records, found, measured, np.arange(len(side_N)), side_N)
+    is_large_N = side_N // 2 >= MOVABLE_SIDE
+    in_batches(_roughly, records, found, measured, np.flatnonzero(is_large_N), side_N)
+    is_near_N = ~is_large_N | (measured.difference_N < _NEAR)
+    in_batches(_exactly, records, found, measured, np.flatnonzero(is_near_N), side_N)
+    # What stands beside a possible copy decides about it, so that is measured as well.
+    alike_N = is_near_N & (measured.difference_N <= _LOOSE)
+    alike = np.concatenate([found.still[alike_N], found.moving[alike_N]])
+    is_beside_N = np.isin(found.still, alike) | np.isin(found.moving, alike)
+    is_beside_N &= ~is_near_N & (measured.difference_N < HOPELESS)
+    in_batches(_exactly, records, found, measured, np.flatnonzero(is_beside_N), side_N)
     return measured
 
 
@@ -139,21 +149,27 @@ def in_batches(
         list(threads.map(lambda batch: work(records, found, measured, *batch), batches))
 
 
-def _measure_batch(
+def _roughly(
     records: NDArray[np.void],
     found: Candidates,
     measured: Measured,
     pairs: NDArray[np.int64],
     side: int,
 ) -> None:
-    """Measure some pairs at `side` by `side` pixels; hopeless ones only at half of that."""
-    if side // 2 >= MOVABLE_SIDE:
-        half = registered(records, found, measured.window_N4, pairs, side // 2, steps=3)
-        measured.difference_N[pairs] = largest(judged(half))
-        measured.window_N4[pairs] = half.window_N4
-        pairs = pairs[measured.difference_N[pairs] < HOPELESS]
-        if not len(pairs):
-            return
+    """Measure some pairs at half the resolution."""
+    half = registered(records, found, measured.window_N4, pairs, side // 2, steps=3)
+    measured.difference_N[pairs] = largest(judged(half))
+    measured.window_N4[pairs] = half.window_N4
+
+
+def _exactly(
+    records: NDArray[np.void],
+    found: Candidates,
+    measured: Measured,
+    pairs: NDArray[np.int64],
+    side: int,
+) -> None:
+    """Measure some pairs at `side` by `side` pixels."""
     fit = registered(records, found, measured.window_N4, pairs, side, steps=2)
     measured.note(pairs, fit, largest(judged(fit)))
     measured.colour_N[pairs] = colour_difference(records, found, measured, pairs)
@@ -243,13 +259,13 @@ def colour_difference(
 def are_copies(
     measured: Measured,
     found: Candidates,
-    crowded: frozenset[int],
+    beyond: Floats,
     beside: Measured | None = None,
 ) -> NDArray[np.bool_]:
     """Which pairs are small enough in difference, both by themselves and beside others.
 
     Args:
-        crowded: pictures with more similar ones than are among the pairs.
+        beyond: for every picture the least difference of those that are not among the pairs.
         beside: what was measured before something was left out. Others may then be as near as
             either says, and larger differences are not allowed at all.
     """
@@ -265,7 +281,7 @@ def are_copies(
     def limits(limit: float, gap: float) -> Floats:
         """For every pair the lower of the limits of its two pictures."""
         of = {
-            picture: _limit_with_gap(sorted(values), limit, gap, picture in crowded)
+            picture: _limit_with_gap(sorted(values), limit, gap, float(beyond[picture]))
             for picture, values in differences.items()
         }
         return np.array([min(of[still], of[moving]) for still, moving in pictures])
@@ -279,16 +295,15 @@ def are_copies(
     return np.asarray(is_alike_N & is_plausible_N & (measured.colour_N <= _COLOUR_LIMIT))
 
 
-def _limit_with_gap(differences: list[float], limit: float, gap: float, crowded: bool) -> float:
+def _limit_with_gap(differences: list[float], limit: float, gap: float, beyond: float) -> float:
     """The largest difference up to `limit` after which the next one is `gap` times as large.
 
-    A crowded picture has more neighbours than were looked at; there what follows the last one
-    is not known, so that it may not count as a gap.
+    What was not looked at is not the next one of a near pair only where it must differ more.
     """
     reached = 0.0
     for this, following in zip(differences, [*differences[1:], np.inf], strict=True):
-        if this > limit or (crowded and following == np.inf):
+        if this > limit:
             break
-        if following >= gap * this:
+        if min(following, max(beyond, this)) >= gap * this:
             reached = this
     return reached
