@@ -74,7 +74,7 @@ def test_a_split_that_leaks_is_refused_or_mended(
     shutil.copy(trained, given / "test" / trained.parent.name / "leak.png")
     words = ["split", str(given), "--output", str(tmp_path / "out")]
     assert run(words) == 1
-    assert "stand on both sides" in capsys.readouterr().err
+    assert "stands on both sides" in capsys.readouterr().err
     assert run([*words, "--on-leak", "repair", "--json"]) == 0
     captured = capsys.readouterr()
     assert any("moved to train" in note for note in json.loads(captured.out)["notes"])

@@ -15,6 +15,8 @@ from holotype.dataset import candidates as search
 from holotype.dataset.fingerprints import FINGERPRINT
 from holotype.dataset.index import Index, read_index
 from holotype.dataset.lookalikes import clusters, crowds, find_lookalikes
+from holotype.dataset.registration import tangent_remainder
+from holotype.dataset.verification import _limit_with_gap
 
 
 @functools.cache
@@ -141,6 +143,38 @@ def test_candidates_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.M
         found.append(np.stack([listed.still, listed.moving, listed.view]))
     assert np.array_equal(found[0], found[1])
     assert np.array_equal(found[0], found[2])
+
+
+def test_a_small_shift_is_explained_by_one_linear_fit_and_another_picture_is_not() -> None:
+    down, across = np.meshgrid(np.arange(16.0), np.arange(16.0), indexing="ij")
+
+    def waves(shift: float) -> np.ndarray:
+        picture = np.sin((down + shift) / 3) * np.cos((across - shift) / 4)
+        return (128 + 50 * picture)[None].astype(np.float32)
+
+    window = np.array([[0, 1, 0, 1]], np.float32)
+    still, other = waves(0), (128 + 50 * np.sin(down * across / 20))[None].astype(np.float32)
+    of_shifted, shared = tangent_remainder(still, 0.9 * waves(0.4) + 7, window, margin=1 / 8)
+    of_other, _ = tangent_remainder(still, other, window, margin=1 / 8)
+    assert shared.sum() == 12 * 12
+    assert np.abs(of_shifted).max() < 0.05 * still.std()
+    assert np.abs(of_other).max() > 0.5 * still.std()
+
+
+@pytest.mark.parametrize(
+    ("differences", "beyond", "reached"),
+    [
+        ([1.0, 5.0], np.inf, 1.0),  # the next one is five times as far
+        ([1.0, 3.0], np.inf, 3.0),  # no gap after the first, but nothing after the second
+        ([1.0], 3.0, 0.0),  # what was left out may be three times as far only
+        ([1.0], 4.0, 1.0),
+        ([5.0], np.inf, 0.0),  # too far, whatever follows
+    ],
+)
+def test_what_was_left_out_counts_as_the_next_picture(
+    differences: list[float], beyond: float, reached: float
+) -> None:
+    assert _limit_with_gap(differences, limit=4.5, gap=4.0, beyond=beyond) == reached
 
 
 def test_a_large_cluster_is_a_crowd_and_not_a_fact() -> None:
