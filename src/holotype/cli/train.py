@@ -123,7 +123,7 @@ def train(
             deterministic=deterministic, resume=resume, narrator=to_stderr(), **asked,
         )  # fmt: skip
 
-    variants = road.variants_of(recipe)
+    variants = road.variants_of(recipe, asked)
     if variants:
         return _all_variants(
             variants, run, output or next_run_path(Path(str(recipe)).stem), as_json
