@@ -190,8 +190,10 @@ def test_other_pictures_are_refused_with_the_difference(
     data = tmp_path / "colours"
     shutil.copytree(colours, data)
     (data / "red" / "0.png").unlink()
+    before = _bytes_of(undisturbed.run)
     error = Command(data, recipe, undisturbed.run).refused()
     assert "'red/0.png' is gone" in error
+    assert _bytes_of(undisturbed.run) == before
 
 
 def test_a_finished_run_is_not_done_again(undisturbed: Command) -> None:

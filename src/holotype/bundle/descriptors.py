@@ -19,7 +19,7 @@ Shape suffixes: N pictures, H height, W width, D embedding, P neighbours, K kern
 """
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,10 +130,10 @@ class _Drawing:
         self.nodes: list[NodeProto] = []
         self.constants: list[TensorProto] = []
 
-    def node(self, operator: str, inputs: list[str], output: str, **attributes: object) -> str:
+    def node(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
         from onnx import helper
 
-        self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))  # type: ignore[arg-type]
+        self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
         return output
 
     def constant(self, name: str, values: object, dtype: type = np.float32) -> str:

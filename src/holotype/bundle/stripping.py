@@ -44,7 +44,7 @@ def refuse_external_data(graph: bytes, name: str) -> None:
 
 def _parse(graph: bytes, name: str) -> "ModelProto":
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
 
     try:
         return onnx.load_model_from_string(graph)

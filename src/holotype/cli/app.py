@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from io import TextIOWrapper
 from types import TracebackType
 
 from cyclopts import App, CycloptsError, Parameter
@@ -146,8 +147,9 @@ def run(arguments: Sequence[str]) -> int:
 def main() -> None:
     """The console script."""
     for stream in (sys.stdout, sys.stderr):
-        # File names may hold bytes that no encoding knows.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        if isinstance(stream, TextIOWrapper):
+            # File names may hold bytes that no encoding knows.
+            stream.reconfigure(errors="backslashreplace")
     sys.excepthook = _report_a_bug
     sys.exit(run(sys.argv[1:]))
 

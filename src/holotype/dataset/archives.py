@@ -40,7 +40,8 @@ _WORDY = frozenset(
 )  # fmt: skip
 _DOUBLE_SUFFIX = re.compile(r"(\.tar)?\.[a-z0-9]{1,4}$", re.IGNORECASE)
 
-# What the standard library raises over archives that are broken.
+# What the standard library raises over archives that are broken: RuntimeError where a member is
+# encrypted, NotImplementedError where its method is unknown, ValueError over numbers in headers.
 _BROKEN = (
     EOFError, NotImplementedError, RuntimeError, UnicodeError, ValueError, lzma.LZMAError,
     struct.error, tarfile.TarError, zipfile.BadZipFile, zlib.error,
@@ -316,4 +317,5 @@ def _unpack_tar(stream: _Readable, desk: _Desk) -> None:
                 desk.refuse(f"the member {member.name!r} is a link, a device or no plain file")
             elif (content := opened.extractfile(member)) is not None:
                 desk.write(member.name, member.size, content)
-            opened.members.clear()  # type: ignore[attr-defined]  # it would remember them all
+            # It would remember them all; the stubs of the standard library lack the name.
+            opened.members.clear()  # type: ignore[attr-defined]

@@ -103,19 +103,20 @@ def _see_size(network: nn.Module, image_size: int) -> None:
     Raises:
         InvalidRecipe: the size is no multiple of its patches.
     """
-    patches = getattr(network, "patch_embed", None)
+    patches: Any = getattr(network, "patch_embed", None)
     native = getattr(patches, "img_size", None)
     if native is None or tuple(native) == (image_size, image_size):
         return
-    if not hasattr(network, "set_input_size"):
+    resample: Any = getattr(network, "set_input_size", None)
+    if resample is None:
         return  # it will say no when it is run
-    (step, _) = cast(tuple[int, int], patches.patch_size)  # type: ignore[union-attr]
+    (step, _) = cast(tuple[int, int], patches.patch_size)
     if image_size < step or image_size % step:
         raise InvalidRecipe(
             f"image_size {image_size} is refused by this network: it cuts pictures into patches "
             f"of {step} pixels; choose a multiple of {step}, such as {native[0]}."
         )
-    network.set_input_size(img_size=(image_size, image_size))  # type: ignore[operator]
+    resample(img_size=(image_size, image_size))
 
 
 def _from_torchvision(row: Architecture, options: Mapping[str, Any]) -> nn.Module:

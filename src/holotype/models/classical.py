@@ -204,8 +204,8 @@ def _ending(
 
     graph = model.graph
     for operator, inputs, output in nodes:
-        attributes = {"axis": 1} if operator == "Concat" else {}
-        graph.node.append(helper.make_node(operator, inputs, [output], **attributes))  # type: ignore[arg-type]
+        attributes: dict[str, Any] = {"axis": 1} if operator == "Concat" else {}
+        graph.node.append(helper.make_node(operator, inputs, [output], **attributes))
     graph.node.append(helper.make_node("Gemm", [source, "to_logits", "bias"], ["logits"]))
     for name, values in {**constants, "to_logits": weight_KC, "bias": bias_C}.items():
         graph.initializer.append(

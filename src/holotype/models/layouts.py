@@ -7,7 +7,7 @@ for bit the same numbers through it. Else the whole network is one group.
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -282,11 +282,9 @@ class _Tokens(nn.Module):
             self.register_parameter(name, parameter)
 
     def forward(self, x: Tensor) -> Tensor:
-        network = self._network[0]
-        x = network.patch_embed(x)  # type: ignore[operator]
-        x = network._pos_embed(x)  # type: ignore[operator]
-        x = network.patch_drop(x)  # type: ignore[operator]
-        return cast(Tensor, network.norm_pre(x))  # type: ignore[operator]
+        network: Any = self._network[0]
+        x = network._pos_embed(network.patch_embed(x))
+        return cast(Tensor, network.norm_pre(network.patch_drop(x)))
 
 
 TRANSFORMER_GROUPS = 4
@@ -329,8 +327,8 @@ class _TimmFeatures(nn.Module):
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        features: Callable[[Tensor], Tensor] = self.network.forward_features  # type: ignore[assignment]
-        return features(x)
+        network: Any = self.network
+        return cast(Tensor, network.forward_features(x))
 
 
 class _TimmPool(nn.Module):
@@ -341,8 +339,8 @@ class _TimmPool(nn.Module):
         self._network = [network]  # in a list, so that its weights are not registered twice
 
     def forward(self, features: Tensor) -> Tensor:
-        head = self._network[0].forward_head
-        return cast(Tensor, head(features, pre_logits=True))  # type: ignore[operator]
+        network: Any = self._network[0]
+        return cast(Tensor, network.forward_head(features, pre_logits=True))
 
 
 def _whole(network: nn.Module) -> Backbone:

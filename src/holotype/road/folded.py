@@ -26,7 +26,7 @@ from holotype.road.flattered import flattery_of
 from holotype.road.left_out import leave_out, note_on_left_out
 from holotype.road.order import Order, write_environment
 from holotype.road.resumed import clear_unfinished, is_finished, require_same
-from holotype.road.trained import TrainedRun, finished_report, train_on
+from holotype.road.trained import TrainedRun, finished_report, predictions_of, train_on
 from holotype.run import Run
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _train_fold(order: Order, index: "Index", run: Run, fold: int) -> None:
         train_on(
             replace(order, published=()), dealt, run,
             command=order.command(run, "--folds", str(int(index.table["fold"].max()) + 1)),
-            compares_groups=False,
+            is_fold=True,
         )  # fmt: skip
 
 
@@ -189,7 +189,7 @@ def _report(
 
     left, weights = leave_out(index, order.exclude, order.narrator)
     pooled = evaluate(oof, part=OUT_OF_FOLD)
-    test = _test_predictions(left, run, bundle, order)
+    test = predictions_of("test", left, bundle, run, order.narrator)
     counted = dict(zip(index.table["path"], index.table["weight"], strict=True))
     weights |= {
         path: counted[path]
@@ -244,22 +244,3 @@ def _notes(bundle: "Bundle", has_test: bool) -> list[str]:
         "little better than these figures, but no picture here can tell, since each has trained "
         "most of its members.",
     ]
-
-
-def _test_predictions(
-    index: "Index", run: Run, bundle: "Bundle", order: Order
-) -> "Predictions | None":
-    """The first and only look at a test part that came with the data; None where there is none."""
-    from holotype.bundle.inference import predict
-
-    pictures = index.part("test")
-    if len(pictures) == 0:
-        return None
-    with order.narrator.progress("predicting test") as progress:
-        predictions, refused = predict(
-            bundle, pictures, on_progress=lambda done: progress(done, len(pictures))
-        )
-    if refused:
-        raise DatasetError(f"a picture became unreadable while training ran: {refused[0]}")
-    predictions.write(run.predictions / "test.parquet")
-    return predictions

@@ -173,27 +173,27 @@ def _train_once(order: Order, index: "Index", run: Run) -> TrainedRun:
     index = split(index, ratios=ratios, seed=seed, together=together)
     order = replace(order, notes=[*order.notes, *leaks])
     with run.create():
-        order.audited.write(run.audit)
         report = train_on(order, index, run, command=order.command(run))
     return TrainedRun(run, report, order.findings)
 
 
 def train_on(
-    order: Order, index: "Index", run: Run, *, command: str, compares_groups: bool = True
+    order: Order, index: "Index", run: Run, *, command: str, is_fold: bool = False
 ) -> "Report":
     """One run on an index that is split: train, ship, and read the test part once.
 
     Args:
         run: created, and held by this process.
         command: what repeats it.
-        compares_groups: whether the report shows what a split that ignores the groups would say.
+        is_fold: whether it is one of several, whose parent holds the audit and says what a split
+            that ignores the groups would claim.
     """
     from holotype.dataset.split import lacking
     from holotype.road.flattered import flattery_of
     from holotype.road.left_out import leave_out
 
     narrator = replace(order.narrator, log=run.log)
-    index, left_out = leave_out(index, order.exclude, narrator)
+    index, left_out = leave_out(index, order.exclude, order.narrator)
     if order.resume:
         require_same(run, order.recipe, index)
         if is_finished(run):
@@ -205,12 +205,14 @@ def train_on(
         narrator.say(line)
     run.write_recipe(order.recipe.to_yaml())
     index.write(run.index)
+    if not is_fold:
+        order.audited.write(run.audit)
     write_environment(run, order.device)
     trained, bundle = train_and_ship(order, index, run, narrator)
     return _report(
         replace(order, narrator=narrator, notes=[*order.notes, *lacks]),
         index, run, bundle, trained, command=command, left_out=left_out,
-        flattery=flattery_of(order, index) if compares_groups else None,
+        flattery=None if is_fold else flattery_of(order, index),
     )  # fmt: skip
 
 
@@ -223,7 +225,7 @@ def finished_report(run: Run) -> "Report":
     return evaluate(read_predictions(run.predictions / f"{part}.parquet"), part=part)
 
 
-def _predictions_of(
+def predictions_of(
     part: Literal["val", "test"], index: "Index", bundle: "Bundle", run: Run, narrator: Narrator
 ) -> "Predictions | None":
     """Predictions of one part, written; None where it has no pictures."""
@@ -261,8 +263,8 @@ def _report(
     from holotype.explanation.gallery import gallery
     from holotype.road.left_out import note_on_left_out
 
-    validation = _predictions_of("val", index, bundle, run, order.narrator)
-    test = _predictions_of("test", index, bundle, run, order.narrator)
+    validation = predictions_of("val", index, bundle, run, order.narrator)
+    test = predictions_of("test", index, bundle, run, order.narrator)
     shown = test if test is not None else validation
     part: Literal["val", "test"] = "test" if test is not None else "val"
     if shown is None:

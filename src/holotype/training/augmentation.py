@@ -5,16 +5,14 @@ Only the words and their bounds; `augment` draws a view from them, `mixing` mixe
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from holotype.training.part import Part
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Augmentation(_Part):
+class Augmentation(Part):
     """Random changes of a training picture; the first view of each is always the picture itself.
 
     Attributes:
@@ -54,7 +52,7 @@ class Augmentation(_Part):
         return self != still
 
 
-class Mixture(_Part):
+class Mixture(Part):
     """How often the pictures of a batch are mixed in pairs, and how evenly.
 
     Attributes:

@@ -4,7 +4,7 @@ Shape suffixes: N pictures, D features, C classes.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.predictions import softmax
+
+Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +60,12 @@ def fit_linear_head(
     strengths = sorted(strengths)
     # One thread: products this small spend up to 30 times as long in waiting for a second one.
     with threadpool_limits(limits=1):
-        losses = _held_out_losses(
-            standard_ND, targets_N, weights_N, groups, num_classes, strengths, folds, seed
+        splits = head_folds(targets_N, groups, folds, seed)
+        weight = sum(float(weights_N[held].sum()) for _, held in splits)
+        tried = held_out_by_strength(
+            standard_ND, targets_N, weights_N, splits, num_classes, strengths
         )
+        losses = {strength: loss / weight for strength, _, loss in tried} if weight else {}
         middle = strengths[len(strengths) // 2]
         strength = min(losses, key=lambda c: losses[c]) if losses else middle
         weight_CD, bias_C = Logistic(num_classes).fit(strength, standard_ND, targets_N, weights_N)
@@ -80,45 +85,51 @@ def standardisation(features_ND: NDArray[np.float32]) -> tuple[NDArray[Any], NDA
     return mean_D, np.where(scale_D > 1e-6, scale_D, 1.0)
 
 
-def _held_out_losses(
+def held_out_by_strength(
     standard_ND: NDArray[np.float32],
     targets_N: NDArray[np.int64],
     weights_N: NDArray[np.float64],
-    groups: Sequence[str],
+    splits: Sequence[tuple[Rows, Rows]],
     num_classes: int,
     strengths: Sequence[float],
-    folds: int,
-    seed: int,
-) -> dict[float, float]:
-    """Weighted log loss over all held-out pictures, by strength; empty if no fold can be made.
+) -> Iterator[tuple[float, NDArray[np.float64], float]]:
+    """Each strength with the held-out probabilities (N, C) and their `held_out_loss`.
 
-    Strengths are tried in rising order and no further than the first that is worse than the one
-    before: larger ones fit ever more closely, and take ever longer.
+    Strengths are tried in rising order and no further than the first that is worse than one
+    before: larger ones fit ever more closely, and take ever longer. Pictures that no fold holds
+    out are NaN; nothing comes where there is no fold.
     """
-    splits = head_folds(targets_N, groups, folds, seed)
     models = [Logistic(num_classes) for _ in splits]
-    losses: dict[float, float] = {}
-    for strength in strengths if splits else ():
-        loss = weight = 0.0
+    rows = np.concatenate([held for _, held in splits]) if splits else np.empty(0, np.int64)
+    least = np.inf
+    for strength in sorted(strengths) if splits else ():
+        probabilities_NC = np.full((len(targets_N), num_classes), np.nan)
         for model, (fit, held) in zip(models, splits, strict=True):
             weight_CD, bias_C = model.fit(
                 strength, standard_ND[fit], targets_N[fit], weights_N[fit]
             )
-            probabilities_NC = softmax(standard_ND[held] @ weight_CD.T + bias_C)
-            true_N = probabilities_NC[np.arange(len(held)), targets_N[held]]
-            loss -= float(weights_N[held] @ np.log(np.maximum(true_N, 1e-12)))
-            weight += float(weights_N[held].sum())
-        if weight == 0:
-            return {}
-        losses[strength] = loss / weight
-        if losses[strength] > min(losses.values()):
-            break
-    return losses
+            probabilities_NC[held] = softmax(standard_ND[held] @ weight_CD.T + bias_C)
+        loss = held_out_loss(probabilities_NC, targets_N, weights_N, rows)
+        yield strength, probabilities_NC, loss
+        if loss > least:
+            return
+        least = loss
+
+
+def held_out_loss(
+    probabilities_NC: NDArray[np.float64],
+    targets_N: NDArray[np.int64],
+    weights_N: NDArray[np.float64],
+    rows: Rows,
+) -> float:
+    """Weighted log loss, summed over some rows."""
+    true_R = probabilities_NC[rows, targets_N[rows]]
+    return -float(weights_N[rows] @ np.log(np.maximum(true_R, 1e-12)))
 
 
 def head_folds(
     targets_N: NDArray[np.int64], groups: Sequence[str], folds: int, seed: int
-) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+) -> list[tuple[Rows, Rows]]:
     """(rows to fit, rows held out) for each fold; each fits on at least two classes."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 

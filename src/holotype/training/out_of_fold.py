@@ -9,10 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.predictions import softmax
-from holotype.training.head import Logistic, head_folds, standardisation
-
-Rows = NDArray[np.int64]
+from holotype.training.head import (
+    Rows,
+    head_folds,
+    held_out_by_strength,
+    held_out_loss,
+    standardisation,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +64,10 @@ def out_of_fold(
     mean_D, scale_D = standardisation(features_ND)
     standard_ND = ((features_ND - mean_D) / scale_D).astype(np.float32)
     with threadpool_limits(limits=1):  # as in fit_linear_head: a second thread is waited for
-        tried = _held_out(standard_ND, targets_N, weights_N, splits, num_classes, strengths)
+        tries = held_out_by_strength(
+            standard_ND, targets_N, weights_N, splits, num_classes, strengths
+        )
+        tried = {strength: probabilities_NC for strength, probabilities_NC, _ in tries}
     probabilities_NC = np.full((len(targets_N), num_classes), np.nan)
     is_judged_N = np.zeros(len(targets_N), np.bool_)
     chosen = []
@@ -91,36 +97,6 @@ def out_of_fold_probabilities(
     ).probabilities_NC  # fmt: skip
 
 
-def _held_out(
-    standard_ND: NDArray[np.float32],
-    targets_N: NDArray[np.int64],
-    weights_N: NDArray[np.float64],
-    splits: Sequence[tuple[Rows, Rows]],
-    num_classes: int,
-    strengths: Sequence[float],
-) -> dict[float, NDArray[np.float64]]:
-    """Held-out probabilities (N, C) by strength, in rising order.
-
-    As in `fit_linear_head`, no further than the first strength that is worse than one before.
-    """
-    models = [Logistic(num_classes) for _ in splits]
-    tried: dict[float, NDArray[np.float64]] = {}
-    losses: list[float] = []
-    for strength in sorted(strengths) if splits else ():
-        probabilities_NC = np.full((len(targets_N), num_classes), np.nan)
-        for model, (fit, held) in zip(models, splits, strict=True):
-            weight_CD, bias_C = model.fit(
-                strength, standard_ND[fit], targets_N[fit], weights_N[fit]
-            )
-            probabilities_NC[held] = softmax(standard_ND[held] @ weight_CD.T + bias_C)
-        tried[strength] = probabilities_NC
-        every = np.concatenate([held for _, held in splits])
-        losses.append(_loss(probabilities_NC, targets_N, weights_N, every))
-        if losses[-1] > min(losses):
-            break
-    return tried
-
-
 def _best_for_the_others(
     tried: dict[float, NDArray[np.float64]],
     targets_N: NDArray[np.int64],
@@ -131,15 +107,4 @@ def _best_for_the_others(
     """The strength that lost least on all folds but one; of equals the smaller."""
     others = [held for other, (_, held) in enumerate(splits) if other != number]
     rows = np.concatenate(others) if others else np.empty(0, np.int64)
-    return min(tried, key=lambda c: _loss(tried[c], targets_N, weights_N, rows))
-
-
-def _loss(
-    probabilities_NC: NDArray[np.float64],
-    targets_N: NDArray[np.int64],
-    weights_N: NDArray[np.float64],
-    rows: Rows,
-) -> float:
-    """Weighted log loss, summed over some rows."""
-    true_R = probabilities_NC[rows, targets_N[rows]]
-    return -float(weights_N[rows] @ np.log(np.maximum(true_R, 1e-12)))
+    return min(tried, key=lambda c: held_out_loss(tried[c], targets_N, weights_N, rows))

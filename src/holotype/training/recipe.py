@@ -16,13 +16,13 @@ from holotype.errors import InvalidRecipe, UnknownRecipe, did_you_mean
 from holotype.models.catalog import DEFAULT_MODEL, HeadSpec, architecture
 from holotype.preprocessing import Preprocessing
 from holotype.training.augmentation import Augmentation, Mixture
+from holotype.training.part import Part
 from holotype.training.stages import (
     METHODS,
     ForestStage,
     GradientStage,
     HeadRecipe,
     LinearStage,
-    Part,
     Stage,
     SvmStage,
 )

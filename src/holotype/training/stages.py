@@ -8,9 +8,10 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from holotype.training.augmentation import Augmentation, Mixture
+from holotype.training.part import Part
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -20,12 +21,6 @@ Strengths = Annotated[tuple[Positive, ...], Field(min_length=1)]
 Folds = Annotated[int, Field(ge=2, le=20)]
 Trainable = int | str | tuple[str, ...]
 LAYERS = re.compile(r"([1-9]\d*) layers?")
-
-
-class Part(BaseModel):
-    """Anything in a recipe: immutable, and without keys that nobody reads."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
