@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from holotype.dataset.dealing import unit_names
 from holotype.dataset.index import Index, read_index
 from holotype.road import audited
-from holotype.road.audited import audit, unit_names
+from holotype.road.audited import audit
 
 
 def _spoilt(synthetic: Path, folder: Path) -> tuple[Path, set[str]]:
@@ -76,7 +77,9 @@ def test_groups_and_copies_that_overlap_share_a_fold(synthetic: Path) -> None:
     index = read_index(synthetic)
     index.table.loc[[0, 1], "group"] = "specimen"
     paths = index.table["path"]
-    units = unit_names(index, [frozenset([paths[1], paths[5]]), frozenset([paths[7], paths[8]])])
+    units = unit_names(
+        index.table, [frozenset([paths[1], paths[5]]), frozenset([paths[7], paths[8]])]
+    )
     assert units[0] == units[1] == units[5] != ""
     assert units[7] == units[8] not in ("", units[0])
     assert units[2] == ""

@@ -59,6 +59,15 @@ def units_of(table: pd.DataFrame, together: Sequence[frozenset[str]], seed: int)
     return sorted(units, key=place)
 
 
+def unit_names(table: pd.DataFrame, together: Sequence[frozenset[str]]) -> list[str]:
+    """For each row the name of the unit that must not be torn apart; "" where it is alone."""
+    names = [""] * len(table)
+    for number, unit in enumerate(units_of(table, together, seed=0)):
+        for row in unit.rows if len(unit.rows) > 1 else ():
+            names[row] = f"unit {number}"
+    return names
+
+
 def _joined(
     paths: list[str], groups: list[str], together: Sequence[frozenset[str]]
 ) -> list[list[int]]:

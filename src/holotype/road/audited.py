@@ -153,6 +153,7 @@ def _with_labels(
 ) -> "Findings":
     import numpy as np
 
+    from holotype.dataset.dealing import unit_names
     from holotype.dataset.labels import label_issues, noise_rate, tells_apart
     from holotype.training.out_of_fold import out_of_fold
     from holotype.training.stages import LinearStage
@@ -163,7 +164,7 @@ def _with_labels(
     weights_N = table["weight"].to_numpy(np.float64)
     if len(np.unique(targets_N[weights_N > 0])) < 2:
         return _not_looked_at(findings, "pictures of one class only", what="Labels were")
-    units = unit_names(usable, findings.copies)
+    units = unit_names(usable.table, findings.copies)
     (stage,) = (stage for stage in recipe.stages if isinstance(stage, LinearStage))
     folds = stage.folds or FOLDS
     narrator.say(f"asking a linear head about {len(usable):,} labels, {folds} folds")
@@ -193,21 +194,6 @@ def _with_labels(
         return findings
     reason = "weight 0, or no other picture of their class to learn from"
     return _not_looked_at(findings, reason, what=f"{unjudged:,} labels were")
-
-
-def unit_names(index: "Index", copies: Sequence[frozenset[str]]) -> list[str]:
-    """For each picture the name of what must stay in one fold with it; "" where it is alone.
-
-    Args:
-        copies: sets of paths that show one picture; joined with the groups where they overlap.
-    """
-    from holotype.dataset.dealing import units_of
-
-    names = [""] * len(index)
-    for number, unit in enumerate(units_of(index.table, copies, seed=0)):
-        for row in unit.rows if len(unit.rows) > 1 else ():
-            names[row] = f"unit {number}"
-    return names
 
 
 def _not_looked_at(

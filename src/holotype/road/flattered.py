@@ -69,6 +69,7 @@ def compare(
     index: "Index", features_ND: "NDArray[np.float32]", copies: Sequence[frozenset[str]], seed: int
 ) -> "Flattery":
     """The two accuracies from features; copies of one picture share a fold in both."""
+    from holotype.dataset.dealing import unit_names
     from holotype.evaluation.flattery import flattery
     from holotype.evaluation.intervals import Units
     from holotype.training.out_of_fold import out_of_fold_probabilities
@@ -79,7 +80,7 @@ def compare(
 
     def judged(dealt: "Index") -> "NDArray[np.float64]":
         return out_of_fold_probabilities(
-            features_ND, targets_N, weights_N, _units(dealt, copies, seed),
+            features_ND, targets_N, weights_N, unit_names(dealt.table, copies),
             num_classes=len(index.classes), strengths=STRENGTHS, folds=FOLDS, seed=seed,
         )  # fmt: skip
 
@@ -89,14 +90,3 @@ def compare(
     unit_N = np.unique(names, return_inverse=True)[1].astype(np.int64)
     units = Units(unit_N, int(unit_N.max()) + 1, True)
     return flattery(ignoring_NC, keeping_NC, targets_N, weights_N, units)
-
-
-def _units(index: "Index", copies: Sequence[frozenset[str]], seed: int) -> list[str]:
-    """For each row the name of what must not be torn apart with it, groups and copies joined."""
-    from holotype.dataset.dealing import units_of
-
-    names = [""] * len(index)
-    for number, unit in enumerate(units_of(index.table, copies, seed)):
-        for row in unit.rows if len(unit.rows) > 1 else ():
-            names[row] = str(number)
-    return names
