@@ -35,10 +35,11 @@ from holotype.training.features import features_for, keep_features
 from holotype.training.groups import Chosen, what_trains
 from holotype.training.head import LinearHead, fit_linear_head
 from holotype.training.loader import Labelled
-from holotype.training.loop import Epoch, train_top
+from holotype.training.loop import train_top
 from holotype.training.recipe import Recipe, resolve_recipe
 from holotype.training.stages import GradientStage, LinearStage
 from holotype.training.start import EMBEDDING, Start
+from holotype.training.state import Epoch
 
 RATIOS = (1 - VALIDATION_FRACTION - TEST_FRACTION, VALIDATION_FRACTION, TEST_FRACTION)
 AUGMENTATION = (

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from holotype.evaluation.decision import decide
     from holotype.evaluation.report import evaluate, write_report
     from holotype.explanation.gallery import gallery
-    from holotype.explanation.heatmap import explain
+    from holotype.explanation.sheets import explain
     from holotype.road import train
     from holotype.run import Run
 
@@ -32,7 +32,7 @@ _HOMES = {
     "audit": ("holotype.dataset.audit", "audit"),
     "decide": ("holotype.evaluation.decision", "decide"),
     "evaluate": ("holotype.evaluation.report", "evaluate"),
-    "explain": ("holotype.explanation.heatmap", "explain"),
+    "explain": ("holotype.explanation.sheets", "explain"),
     "fetch": ("holotype.dataset.sources", "fetch"),
     "gallery": ("holotype.explanation.gallery", "gallery"),
     "load": ("holotype.bundle.bundle", "load_bundle"),

@@ -9,6 +9,7 @@
     │   ├── InvalidRecipe
     │   ├── InvalidRatios
     │   ├── InvalidFolds
+    │   ├── InvalidSelection
     │   └── InvalidPattern
     ├── DatasetError
     │   ├── EmptyDataset
@@ -33,6 +34,7 @@
     │   ├── RunExists
     │   ├── RunLocked
     │   ├── RunDiffers
+    │   ├── NotComparable
     │   └── CorruptCheckpoint
     ├── BundleError
     │   ├── NotABundle
@@ -44,6 +46,7 @@
     │   └── WeightsMismatch
     ├── TrainingDiverged
     ├── OutOfMemory
+    ├── Terminated                exit code 143, as the shell says of SIGTERM
     ├── CacheUnwritable
     └── MissingExtra
 
@@ -93,6 +96,10 @@ class InvalidRatios(UsageError):
 
 class InvalidFolds(UsageError):
     """A number of folds that the pictures cannot fill."""
+
+
+class InvalidSelection(UsageError):
+    """A rule for choosing among runs that cannot be read, or asks for what was not measured."""
 
 
 class InvalidPattern(UsageError):
@@ -222,6 +229,10 @@ class RunDiffers(RunError):
     """A run is asked to go on with another recipe or other pictures than it began with."""
 
 
+class NotComparable(RunError):
+    """Runs that were not tested on the same pictures, or know different classes."""
+
+
 class CorruptCheckpoint(RunError):
     """What a run left to go on from makes no sense."""
 
@@ -264,6 +275,12 @@ class TrainingDiverged(HolotypeError):
 
 class OutOfMemory(HolotypeError):
     """Training does not fit into memory, with smaller batches neither."""
+
+
+class Terminated(HolotypeError):
+    """The process was told to stop, and left what it had."""
+
+    exit_code = 143
 
 
 class CacheUnwritable(HolotypeError):

@@ -11,6 +11,7 @@ runs/photos-1/
   predictions/         val.parquet, test.parquet; oof.parquet of folds
   audit/               index.html, audit.json, issues.csv
   report/              index.html, metrics.json, pictures
+  MODEL_CARD.md        what it is, what it was measured on and where it ends, for whoever gets it
   folds/<number>/      with --folds: the run that was tested on the pictures of that fold
   stages/<name>/       where there are several: the best of each, a run of its own, RUN@NAME
 """
@@ -115,8 +116,17 @@ class Run:
         return self.path / "report"
 
     @property
+    def card(self) -> Path:
+        return self.path / "MODEL_CARD.md"
+
+    @property
     def folds(self) -> Path:
         return self.path / "folds"
+
+    @property
+    def whole(self) -> "Run":
+        """The run that this stage belongs to; a run that is no stage is whole itself."""
+        return Run(self.path.parent.parent) if self.path.parent.name == "stages" else self
 
     def fold(self, number: int) -> "Run":
         """The run that was tested on the pictures of one fold."""

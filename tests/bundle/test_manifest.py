@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from holotype.bundle.manifest import Decision, Manifest, Weights, read_manifest
+from holotype.bundle.manifest import Decision, HeldBack, Manifest, Unknown, Weights, read_manifest
 from holotype.errors import CorruptBundle
 from tests.bundle.tiny import PREPROCESSING, manifest
 
@@ -16,9 +16,11 @@ FULL = {
         temperature=0.8,
         fitted_on="a" * 64,
         num_fitted=12,
-        unknown_threshold=0.4,
         views="mirror",
-        conformal={"0.9": 0.2},
+        unknown=Unknown(
+            score="neighbours", threshold=0.4, rejection=0.05, num_fitted=60, neighbours=5
+        ),
+        held_back=HeldBack("cal", "e" * 64, num_fitted=80, penalty=0.01, free_classes=2),
     ),
     "weights": Weights(source="package", licence="Apache-2.0", sha256="b" * 64),
     "files": {"backbone.onnx": "c" * 64, "head.onnx": "d" * 64},
@@ -45,6 +47,22 @@ def test_a_manifest_of_before_there_were_views_is_read() -> None:
     decision = read_manifest(json.dumps(value).encode(), "x").decision
     assert decision is not None
     assert decision.views == "one"
+
+
+def test_a_decision_without_sets_and_unknowns_has_the_bytes_that_it_always_had() -> None:
+    """Written by hand after what the first bundles hold: their identity must not change."""
+    plain = Decision(temperature=1.5, fitted_on="a", num_fitted=3)
+    text = manifest(decision=plain).to_bytes().decode()
+    expected = """  "decision": {
+    "conformal": null,
+    "fitted_on": "a",
+    "num_fitted": 3,
+    "temperature": 1.5,
+    "unknown_threshold": null,
+    "views": "one"
+  },
+"""
+    assert expected in text
 
 
 def test_an_input_that_is_not_square_is_never_turned() -> None:
@@ -91,8 +109,15 @@ def _set(path: str, value: object) -> Callable[[Any], None]:
         (_set("decision.views", 8), "views is 8, expected one of one, mirror, dihedral"),
         (_set("decision.views", "all"), "views is 'all', expected one of"),
         (_set("decision.views", True), "views is True"),
-        (_set("decision.conformal", {"q": None}), "conformal must be numbers"),
-        (_set("decision.conformal", {"q": float("inf")}), "q is inf"),
+        (_set("decision.conformal", {"0.9": 0.2}), "conformal has the unknown key '0.9'"),
+        (_set("decision.conformal.source", "test"), "conformal.source is 'test', expected one of"),
+        (_set("decision.conformal.num_fitted", 0), "conformal.num_fitted is 0"),
+        (_set("decision.conformal.penalty", float("nan")), "conformal.penalty is nan"),
+        (_set("decision.unknown", None), "unknown is None, expected an object"),
+        (_set("decision.unknown.score", "mood"), "unknown.score is 'mood', expected one of"),
+        (_set("decision.unknown.rejection", 1), "unknown.rejection is 1"),
+        (_set("decision.unknown_threshold", None), "both unknown and unknown_threshold"),
+        (_set("decision.unknown_threshold", float("inf")), "unknown_threshold is inf"),
         (_set("decision.hook", 1), "unknown key 'hook'"),
         (_set("weights.sha256", None), "sha256 is None"),
         (_set("versions.torch", 2), "versions must be strings"),

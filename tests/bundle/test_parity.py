@@ -20,6 +20,14 @@ def test_a_real_difference_fails_with_its_numbers() -> None:
         check_parity(LOGITS, LOGITS + 0.1, what="torch and ONNX")
 
 
+def test_a_difference_as_large_as_rounding_is_told_from_a_mistake() -> None:
+    other = LOGITS + np.float32(0.01)
+    with pytest.raises(ParityFailed, match=r"off by 0\.00\d+.*larger --image-size, pretrained"):
+        check_parity(LOGITS, other, what="x", exact=lambda: LOGITS.astype(np.float64) + 0.02)
+    with pytest.raises(ParityFailed, match="please report"):
+        check_parity(LOGITS, other, what="x", exact=lambda: LOGITS.astype(np.float64) + 1e-6)
+
+
 def test_two_forms_that_say_the_same_of_every_picture_are_not_certified() -> None:
     constant = np.tile(LOGITS[:1], (10, 1)) + 1e-6 * LOGITS
     with pytest.raises(ParityFailed, match="almost the same"):

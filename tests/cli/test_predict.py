@@ -122,6 +122,7 @@ def test_csv_json_and_standard_output_say_the_same(
         "class",
         "probability",
         "unknown",
+        "set",
         *(f"p:{c}" for c in CLASSES),
     ]
     for row, prediction in zip(rows, printed["predictions"], strict=True):

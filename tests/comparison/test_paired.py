@@ -14,6 +14,7 @@ from holotype.comparison.paired import (
     mcnemar_exact,
     ranks,
     swap_test,
+    swap_tests,
 )
 from holotype.evaluation.intervals import Units
 
@@ -88,6 +89,51 @@ def test_the_drawn_swap_test_comes_close_to_the_exact_one() -> None:
     signs = np.array(list(product([-1.0, 1.0], repeat=16)))
     exact = float(np.mean(np.abs(signs @ sums_U) >= abs(sums_U.sum()) - 1e-9))
     assert swap_test(sums_U, draws=40_000) == pytest.approx(exact, abs=0.01)
+
+
+def test_tests_that_share_their_draws_are_those_of_each_alone() -> None:
+    rng = np.random.default_rng(7)
+    few, many = np.zeros(30), rng.normal(0.2, 1, 30)
+    few[:8] = rng.integers(-3, 4, 8)
+    together = swap_tests([few, many, np.zeros(30)])
+    assert together == [swap_test(few), swap_test(many), 1.0]
+    assert together[0] == swap_test(few[:8])  # all swaps of the units that tell, none drawn
+
+
+def test_the_spread_that_is_permuted_is_cochrans_q_where_pictures_are_equal() -> None:
+    """Of given answers it is Q times a constant, so that permutations order both alike."""
+    from statsmodels.stats.contingency_tables import cochrans_q
+
+    rng = np.random.default_rng(8)
+    for _ in range(TABLES):
+        correct_MN = _random_answers(rng)
+        M, N = correct_MN.shape
+        alone = Units(np.arange(N), N, True)
+        actual = compare_all(correct_MN, np.ones(N), alone, draws=1).statistic
+        right_N = correct_MN.sum(axis=0)
+        within = (right_N * (M - right_N)).sum()
+        if within == 0:
+            assert actual == pytest.approx(0)
+            continue
+        expected = cochrans_q(correct_MN.T.astype(int)).statistic
+        assert actual * N**2 * M * (M - 1) / within == pytest.approx(expected)
+
+
+def test_the_permuted_p_value_comes_close_to_scipys_over_all_permutations() -> None:
+    from scipy.stats import permutation_test
+
+    rng = np.random.default_rng(9)
+    for _ in range(20):
+        units = Units(np.repeat(np.arange(4), 5), 4, True)
+        correct_MN, weights_N = rng.random((3, 20)) < 0.7, rng.choice([0.5, 1.0], 20)
+        sums = [np.bincount(units.unit_N, row * weights_N) for row in correct_MN]
+        exact = permutation_test(
+            sums,
+            lambda a, b, c, axis: np.var([a.sum(axis), b.sum(axis), c.sum(axis)], axis=0).round(9),
+            permutation_type="samples", n_resamples=np.inf, alternative="greater", vectorized=True,
+        ).pvalue  # fmt: skip
+        actual = compare_all(correct_MN, weights_N, units, draws=1500).p_value
+        assert actual == pytest.approx(exact, abs=0.06)
 
 
 def test_a_thousand_slices_of_five_specimens_count_as_five() -> None:

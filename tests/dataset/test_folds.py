@@ -35,6 +35,13 @@ def test_the_test_part_stands_outside_of_the_folds() -> None:
     assert list(done.table["split"]) == list(index.table["split"])
 
 
+def test_the_calibration_part_stands_outside_of_the_folds() -> None:
+    index = make_index(["a", "b"] * 20, splits=["cal"] * 10 + ["train"] * 30)
+    places = fold_of(folds(index, 3))
+    assert {places[path] for path in index.part("cal").table["path"]} == {-1}
+    assert set(places.values()) == {-1, 0, 1, 2}
+
+
 def test_groups_are_spread_at_least_as_evenly_as_scikit_learn_does() -> None:
     rng = random.Random(5)
     labels, groups = [], []

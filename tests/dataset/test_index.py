@@ -329,7 +329,7 @@ def test_a_missing_picture_keeps_its_row_for_the_audit_to_name(tmp_path: Path) -
         ("path,label,weight\n1.png,a,inf\n", "weight 'inf'"),
         ("path,label,weight\n1.png,a,\n", "weight ''"),
         ("path,label,weight\n1.png,a,heavy\n", "weight 'heavy'"),
-        ("path,label,split\n1.png,a,dev\n", "unknown split 'dev'.*train, val or test"),
+        ("path,label,split\n1.png,a,dev\n", "unknown split 'dev'.*train, val, test or cal"),
         ("", "cannot be read as a table"),
     ],
 )

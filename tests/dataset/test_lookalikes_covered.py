@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from holotype.dataset import candidates as search
+from holotype.dataset import cells
 from holotype.dataset.fingerprints import FINGERPRINT
 from holotype.dataset.index import Index, read_index
 from holotype.dataset.lookalikes import clusters, crowds, find_lookalikes
 from holotype.dataset.registration import tangent_remainder
+from holotype.dataset.thumbnails import grey_at
 from holotype.dataset.verification import _limit_with_gap
 
 
@@ -114,9 +116,10 @@ def random_records(count: int) -> np.ndarray:
     return records
 
 
-def test_the_graph_lists_what_an_exact_search_lists() -> None:
-    records = random_records(800)
-    whole = search._described(search._shrunk(records, search.VIEWS[0]))
+def test_the_cells_list_what_an_exact_search_lists() -> None:
+    records = random_records(2500)  # eight cells, of which six are searched
+    seen = grey_at(records, search._SEEN_SIZE)
+    whole = search._described(search._part(seen, search.VIEWS[0]))
     similarity = whole @ whole.T
     np.fill_diagonal(similarity, -1)
     nearest = np.argsort(-similarity, axis=1)[:, : search._NEAREST]
@@ -138,7 +141,7 @@ def test_candidates_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.M
     records = random_records(250)
     found = []
     for threads in (1, 2, 5):
-        monkeypatch.setattr(search, "_THREADS", threads)
+        monkeypatch.setattr(cells, "_THREADS", threads)
         listed = search.candidates(records)
         found.append(np.stack([listed.still, listed.moving, listed.view]))
     assert np.array_equal(found[0], found[1])

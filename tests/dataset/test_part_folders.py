@@ -71,6 +71,22 @@ def test_every_part_has_a_folder_for_every_class(tmp_path: Path) -> None:
         ]
 
 
+@pytest.mark.parametrize("name", ["cal", "Calibration"])
+def test_a_calibration_part_is_read_from_folders_and_written_as_one(
+    tmp_path: Path, name: str
+) -> None:
+    parts = ("train", "val", "test", name)
+    names = [f"{part}/{label}/{n}.png" for part in parts for label in "ab" for n in range(2)]
+    index = read_index(paint(tmp_path / "data", *names))
+    assert len(index.part("cal")) == 4
+    files = written(index, tmp_path / "out")
+    again = read_index(tmp_path / "out" / "table.csv")
+    assert set(again.part("cal").table["path"]) == {
+        files[path] for path in index.part("cal").table["path"]
+    }
+    assert sorted(path.name for path in (tmp_path / "out" / "cal").iterdir()) == ["a", "b"]
+
+
 def test_links_lead_to_the_pictures(tmp_path: Path) -> None:
     index = read_index(paint(tmp_path / "data", "a/1.png", "a/2.png", "b/1.png", "b/2.png"))
     for path, file in written(index, tmp_path / "out", link=True).items():

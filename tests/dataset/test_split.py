@@ -43,11 +43,54 @@ def test_a_test_share_of_zero_leaves_test_empty() -> None:
 
 @pytest.mark.parametrize(
     "ratios",
-    [(0.7, 0.2, 0.2), (1.2, -0.1, -0.1), (0.0, 0.5, 0.5), (float("nan"), 0.5, 0.5), (0.5, 0.5)],
+    [
+        (0.7, 0.2, 0.2),
+        (1.2, -0.1, -0.1),
+        (0.0, 0.5, 0.5),
+        (float("nan"), 0.5, 0.5),
+        (0.5, 0.5),
+        (0.5, 0.2, 0.1, 0.1, 0.1),
+    ],
 )
 def test_impossible_ratios_are_refused(ratios: tuple[float, float, float]) -> None:
     with pytest.raises(InvalidRatios, match="expected three numbers"):
         split(make_index(["a"] * 10), ratios=ratios)
+
+
+@pytest.mark.parametrize(
+    "ratios", [(0.6, 0.15, 0.15, 0.2), (0.6, 0.2, 0.3, -0.1), (0.0, 0.3, 0.3, 0.4)]
+)
+def test_impossible_ratios_of_four_parts_are_refused(ratios: tuple[float, ...]) -> None:
+    with pytest.raises(InvalidRatios, match="expected four numbers for train, val, test and cal"):
+        split(make_index(["a"] * 10), ratios=ratios)
+
+
+def test_a_fourth_ratio_gives_a_part_for_calibration() -> None:
+    index = split(make_index(["a"] * 200 + ["b"] * 100), ratios=(0.6, 0.15, 0.15, 0.1))
+    assert list(proportions(index).columns) == ["train", "val", "test", "cal"]
+    assert counts(index) == [[120, 30, 30, 20], [60, 15, 15, 10]]
+
+
+def test_a_fourth_ratio_of_zero_changes_nothing() -> None:
+    index = make_index(["a"] * 31 + ["b"] * 17)
+    assert part_of(split(index, ratios=(0.7, 0.15, 0.15, 0.0))) == part_of(split(index))
+
+
+def test_small_classes_fill_the_calibration_part_last() -> None:
+    index = split(make_index(list("abbcccdddd") + ["e"] * 100), ratios=(0.55, 0.15, 0.15, 0.15))
+    assert counts(index)[:4] == [[1, 0, 0, 0], [1, 0, 1, 0], [1, 1, 1, 0], [1, 1, 1, 1]]
+    assert "The cal part has no picture of: a, b, c (too few pictures to divide)." in lacking(index)
+
+
+def test_a_given_split_keeps_its_calibration_part_and_lacks_none_unasked() -> None:
+    given = ["train"] * 60 + ["val"] * 20 + ["test"] * 20
+    index = make_index(["a", "b"] * 50, splits=given)
+    assert part_of(split(index)) == part_of(index)
+    cut = split(index, ratios=(0.6, 0.15, 0.15, 0.1))  # asked for: cut from train alone
+    assert proportions(cut).sum().to_dict() == {"train": 54, "val": 20, "test": 20, "cal": 6}
+    with_cal = make_index(["a", "b"] * 50, splits=[*given[:90], *["cal"] * 10])
+    for ratios in ((0.7, 0.15, 0.15), (0.6, 0.15, 0.15, 0.1)):
+        assert part_of(split(with_cal, ratios=ratios)) == part_of(with_cal)
 
 
 def test_ratios_may_miss_one_by_rounding() -> None:

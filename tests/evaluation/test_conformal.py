@@ -1,10 +1,22 @@
 """Sets of classes that hold the true one as often as promised."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from holotype.bundle.calibrated import Calibrated, read_calibrated
+from holotype.bundle.manifest import HeldBack
 from holotype.errors import DatasetError
-from holotype.evaluation.conformal import calibrate, conformal_quantile
+from holotype.evaluation.conformal import (
+    Conformal,
+    calibrate,
+    conformal_quantile,
+    fewest_pictures,
+    hold_back,
+    judge_sets,
+    limits,
+)
 from holotype.predictions import Predictions
 
 
@@ -76,3 +88,69 @@ def test_too_few_pictures_give_sets_of_everything_and_no_set_is_empty() -> None:
 def test_a_coverage_that_is_no_share_is_refused(coverage: float) -> None:
     with pytest.raises(DatasetError, match=r"0\.95"):
         calibrate(_predictions(np.random.default_rng(3), 10), coverage)
+
+
+def test_a_classifier_that_is_right_more_often_than_promised_leaves_sets_of_one() -> None:
+    rng = np.random.default_rng(4)
+    drawn = _predictions(rng, 300)
+    sure_NC = np.full((300, 4), 0.01)
+    sure_NC[np.arange(300), drawn.targets_N] = 0.97 - 0.0001 * np.arange(300)
+    sure_NC /= sure_NC.sum(axis=1, keepdims=True)
+    conformal = calibrate(replace(drawn, probabilities_NC=sure_NC), 0.8)
+    assert (conformal.sets_NC(sure_NC).sum(axis=1) == 1).all()
+    bare_NC = conformal.sets_NC(sure_NC, never_empty=False)
+    assert bare_NC.any(axis=1).mean() == pytest.approx(0.8, abs=0.01)
+
+
+def test_what_is_sealed_gives_the_limits_of_any_coverage() -> None:
+    drawn = _predictions(np.random.default_rng(5), 200)
+    found = hold_back(drawn, "cal")
+    assert found is not None
+    held_back, calibrated = found
+    assert held_back.fitted_on == drawn.digest()
+    read = read_calibrated(calibrated.to_bytes(), 4)
+    for coverage in (0.6, 0.9, 0.99):
+        for method in ("lac", "raps"):
+            for by_class in (False, True):
+                again = limits(
+                    read, coverage, num_classes=4, method=method, by_class=by_class,
+                    held_back=held_back,
+                )  # fmt: skip
+                direct = calibrate(drawn, coverage, method=method, by_class=by_class)
+                np.testing.assert_array_equal(again.limit_C, direct.limit_C)
+
+
+def test_pictures_that_a_person_left_out_promise_nothing() -> None:
+    drawn = _predictions(np.random.default_rng(6), 50)
+    weights_N = np.where(np.arange(50) < 20, 0.0, 1 / 3)
+    found = hold_back(replace(drawn, weights_N=weights_N), "cal")
+    assert found is not None
+    assert found[0].num_fitted == len(found[1]) == 30
+    assert hold_back(replace(drawn, weights_N=np.zeros(50)), "cal") is None
+
+
+@pytest.mark.parametrize(("coverage", "fewest"), [(0.9, 9), (0.95, 19), (0.99, 99)])
+def test_the_fewest_pictures_are_just_enough(coverage: float, fewest: int) -> None:
+    assert fewest_pictures(coverage) == fewest
+    assert conformal_quantile(np.zeros(fewest - 1), coverage) == np.inf
+    assert conformal_quantile(np.zeros(fewest), coverage) == 0
+
+
+def test_sets_are_judged_on_pictures_that_calibrated_nothing() -> None:
+    rng = np.random.default_rng(7)
+    found = hold_back(_predictions(rng, 500), "cal")
+    assert found is not None
+    new = _predictions(rng, 400)
+    for scores, coverage in zip(judge_sets(found[1], found[0], new), (0.9, 0.95), strict=True):
+        included_NC = calibrate_from(found, coverage).sets_NC(new.probabilities_NC)
+        hit_N = included_NC[np.arange(400), new.targets_N]
+        assert scores.promised == coverage
+        assert scores.covered.value == pytest.approx(hit_N.mean())
+        assert scores.covered.low is not None
+        assert scores.covered.low < hit_N.mean()
+        assert scores.mean_size == pytest.approx(included_NC.sum() / 400)
+    assert judge_sets(found[1], found[0], new.select(np.zeros(400, bool))) == []
+
+
+def calibrate_from(found: tuple[HeldBack, Calibrated], coverage: float) -> Conformal:
+    return limits(found[1], coverage, num_classes=4, held_back=found[0])

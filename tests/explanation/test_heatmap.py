@@ -15,7 +15,9 @@ from holotype.bundle.manifest import Cam, Decision
 from holotype.bundle.members import write_members
 from holotype.errors import ImageRefused, UnknownClass
 from holotype.explanation.drawing import colours, overlay, shown
-from holotype.explanation.heatmap import cell_logits, explain, frame_in, heatmap
+from holotype.explanation.evidence import cell_logits
+from holotype.explanation.heatmap import frame_in, heatmap
+from holotype.explanation.sheets import explain
 from holotype.images import Image as Upright
 from holotype.images import decode
 from holotype.preprocessing import Content, Fit, Preprocessing

@@ -19,6 +19,10 @@ from tests.dataset.indices import fold_of, make_index, part_of
 
 Together = list[frozenset[str]]
 Data = tuple[Index, Together]
+RATIOS = {  # with and without a part for calibration
+    (0.7, 0.15, 0.15): {"train", "val", "test"},
+    (0.6, 0.15, 0.15, 0.1): {"train", "val", "test", "cal"},
+}
 
 
 @st.composite
@@ -73,9 +77,14 @@ def check(
 def test_any_split_is_complete_pure_and_blind_to_order(
     data: Data, shuffle: random.Random, seed: int
 ) -> None:
-    places = check(data, shuffle, lambda i, t: dict(part_of(split(i, seed=seed, together=t))))
-    assert set(places.values()) <= {"train", "val", "test"}
-    assert "train" in places.values()
+    for ratios, parts in RATIOS.items():
+
+        def place(index: Index, together: Together) -> dict[str, Hashable]:
+            return dict(part_of(split(index, ratios=ratios, seed=seed, together=together)))  # noqa: B023
+
+        places = check(data, shuffle, place)
+        assert set(places.values()) <= parts
+        assert "train" in places.values()
 
 
 @settings(max_examples=120, deadline=None)
@@ -105,14 +114,14 @@ def test_any_repaired_split_is_complete_pure_and_blind_to_order(
 
 @settings(max_examples=100, deadline=None)
 @given(data_sets(), st.integers(0, 1000))
-def test_small_classes_fill_train_then_test_then_val(data: Data, seed: int) -> None:
+def test_small_classes_fill_train_then_test_then_val_then_cal(data: Data, seed: int) -> None:
     """Where every unit is of one class, a class of n units reaches the first n parts."""
     index, _ = data
     table = index.table.copy()
     pairs = zip(table["group"], table["label"], strict=True)
     table["group"] = [group and f"{group} {label}" for group, label in pairs]
     index = Index(index.root, table, index.classes)
-    missing = missing_classes(split(index, seed=seed))
+    missing = missing_classes(split(index, ratios=(0.6, 0.15, 0.15, 0.1), seed=seed))
     units: dict[str, int] = defaultdict(int)
     label_of = dict(zip(table["path"], table["label"], strict=True))
     for unit in units_of(index, []):
@@ -120,20 +129,33 @@ def test_small_classes_fill_train_then_test_then_val(data: Data, seed: int) -> N
     assert missing["train"] == []
     assert missing["test"] == sorted(name for name, count in units.items() if count < 2)
     assert missing["val"] == sorted(name for name, count in units.items() if count < 3)
+    if "cal" in missing:  # no unit is left for it where there are few
+        assert missing["cal"] == sorted(name for name, count in units.items() if count < 4)
+    plain = missing_classes(split(index, seed=seed))
+    assert plain == {part: missing[part] for part in ("train", "val", "test")}
 
 
 @settings(max_examples=60, deadline=None)
 @given(data_sets(), st.integers(0, 1000))
 def test_no_move_of_a_single_unit_improves_a_split(data: Data, seed: int) -> None:
     index, together = data
-    places = part_of(split(index, seed=seed, together=together))
+    for ratios in RATIOS:
+        _check_no_move_helps(index, together, ratios, seed)
+
+
+def _check_no_move_helps(
+    index: Index, together: Together, ratios: tuple[float, ...], seed: int
+) -> None:
+    places = part_of(split(index, ratios=ratios, seed=seed, together=together))
     label_of = dict(zip(index.table["path"], index.table["label"], strict=True))
     units = units_of(index, together)
     in_units: dict[str, int] = defaultdict(int)
     for unit in units:
         for label in {label_of[path] for path in unit}:
             in_units[label] += 1
-    shares = {"train": 0.7, "test": 0.15, "val": 0.15}  # in the order of need
+    named = dict(zip(("train", "val", "test", "cal"), ratios, strict=False))
+    order = ("train", "test", "val", "cal")  # of need
+    shares = {part: named[part] for part in order if part in named}
 
     def badness(chosen: dict[str, str]) -> tuple[float, ...]:
         held: dict[tuple[str, str], int] = defaultdict(int)

@@ -23,9 +23,10 @@ from holotype.bundle.graphs import open_session
 from holotype.bundle.manifest import Manifest
 from holotype.bundle.parity import check_parity
 from holotype.explanation.heatmap import heatmap
+from holotype.explanation.methods import Way
 from holotype.images import Image
 from holotype.models.build import build_backbone
-from holotype.models.catalog import ARCHITECTURES, CATALOG, Architecture, architecture
+from holotype.models.catalog import ARCHITECTURES, CATALOG, Architecture, HeadSpec, architecture
 from holotype.models.classifier import AUXILIARY_WEIGHT, Backbone, Classifier, last_linear
 from holotype.models.export import export_backbone, export_head, only_outputs
 from holotype.models.weights import NONE, find_weights
@@ -97,6 +98,25 @@ def test_it_learns_and_ships_what_was_trained(
     passed[name] = seen
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", [row.name for row in ARCHITECTURES if row.cam == "exact" and row.head.hidden]
+)
+def test_with_a_linear_head_the_map_is_exact_where_the_own_head_is_a_deep_one(
+    name: str, tmp_path: Path
+) -> None:
+    row = replace(architecture(name), head=HeadSpec())
+    size = row.minimum_size
+    classifier = _classifier(name, size, HeadSpec())
+    torch.nn.init.zeros_(last_linear(classifier.head).bias)
+    wide = _size_of_several_cells(classifier, row, size)
+    backbone, head = _graphs(classifier, wide)
+    manifest = _manifest(classifier, row, wide)
+    assert manifest.cam == "exact"
+    bundle = write_bundle(tmp_path / "bundle", backbone=backbone, head=head, manifest=manifest)
+    _heatmap_is_what_the_catalogue_says(classifier, bundle)
+
+
 def test_the_page_names_every_model() -> None:
     assert names_on_page() == [row.name for row in ARCHITECTURES]
 
@@ -106,7 +126,7 @@ def last_embedding(classifier: Classifier, size: int) -> int:
         return int(classifier.backbone(soft_pictures(1, size))[0].shape[1])
 
 
-def _classifier(name: str, size: int) -> Classifier:
+def _classifier(name: str, size: int, head: HeadSpec | None = None) -> Classifier:
     """Random weights, the head's scaled so that pictures drive the logits over a range of 1."""
     row = architecture(name)
     scale = 0.2 if row.family in TREMBLING else 1.0
@@ -115,7 +135,7 @@ def _classifier(name: str, size: int) -> Classifier:
     with torch.no_grad():
         width = backbone(soft_pictures(2, size))[0].shape[1]
     torch.manual_seed(0)
-    classifier = Classifier(backbone, width, len(CLASSES), row.head).eval()
+    classifier = Classifier(backbone, width, len(CLASSES), head or row.head).eval()
     with torch.no_grad():
         logits = classifier(soft_pictures(PICTURES, size, seed=6))
         last_linear(classifier.head).weight /= (logits.amax(0) - logits.amin(0)).max()
@@ -214,6 +234,7 @@ def _heatmap_is_what_the_catalogue_says(classifier: Classifier, bundle: Bundle) 
     found = heatmap(bundle, picture)
     x = torch.from_numpy(bundle.preprocessing(picture))[None]
     expected_hw = _grad_cam(classifier, x, found.class_index)
+    _found_by_itself(classifier, bundle, picture, expected_hw)
     difference = float(np.abs(found.cells_hw - expected_hw).max())
     if bundle.manifest.cam == "exact":
         assert difference <= TOLERANCE
@@ -222,6 +243,15 @@ def _heatmap_is_what_the_catalogue_says(classifier: Classifier, bundle: Bundle) 
     assert correlation > LEAST_CORRELATION
     if bundle.manifest.model in CATALOG:  # of other networks nobody knew that they are exact
         assert difference > TOLERANCE
+
+
+def _found_by_itself(
+    classifier: Classifier, bundle: Bundle, picture: Image, expected_hw: NDArray[np.float32]
+) -> None:
+    """Of any network with a map, Grad-CAM as it ships is captum's, of the layer that it finds."""
+    way = Way("gradcam", networks=lambda _: classifier)
+    found = heatmap(bundle, picture, way=way)
+    assert float(np.abs(found.cells_hw - expected_hw).max()) <= TOLERANCE, found.method
 
 
 def _grad_cam(classifier: Classifier, x: Tensor, class_index: int) -> NDArray[np.float32]:

@@ -132,6 +132,17 @@ def test_its_temperature_was_fitted_out_of_fold(folded: TrainedRun) -> None:
     assert decision.num_fitted == len(oof)
 
 
+def test_its_card_names_the_folds_and_its_cost_is_the_sum_of_theirs(folded: TrainedRun) -> None:
+    card = folded.run.card.read_text(encoding="utf-8")
+    assert "Judged out of fold" in card
+    assert load_bundle(folded.run.path).sha256 in card
+    assert all(f"| fold {number} |" in card for number in range(FOLDS))
+    runs = [folded.run, *(folded.run.fold(number) for number in range(FOLDS))]
+    whole, *parts = (json.loads(run.environment.read_text())["training_seconds"] for run in runs)
+    assert whole == pytest.approx(sum(parts), abs=0.01)
+    assert all(run.card.is_file() for run in runs)
+
+
 def test_all_folds_of_a_linear_head_are_one_pass_of_the_network(
     folded: TrainedRun, counts: _Counts
 ) -> None:

@@ -150,6 +150,25 @@ def test_a_run_killed_at_its_tender_spots_ends_with_the_same_bundle(
     assert load_bundle(command.run).sha256 == load_bundle(undisturbed.run).sha256
 
 
+def test_sigterm_writes_a_state_and_exits_with_143(
+    colours: Path, recipe: Path, undisturbed: Command, tmp_path: Path
+) -> None:
+    command = Command(colours, recipe, tmp_path / "run")
+    log = command.run / "train.log"
+    process = command.start()
+    while not (log.is_file() and "top epoch 1/" in log.read_text()):
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.terminate()
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 143
+    assert "--resume goes on" in err
+    assert "Traceback" not in err
+    assert (command.run / "checkpoints" / "top.state.safetensors").is_file()
+    command.finish()
+    assert load_bundle(command.run).sha256 == load_bundle(undisturbed.run).sha256
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_run_killed_at_20_random_moments_ends_with_the_same_bundle(

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +31,34 @@ def test_a_run_leaves_every_file_that_it_promises(finetuned: TrainedRun) -> None
         "audit/audit.json", "audit/issues.csv", "report/index.html", "report/metrics.json",
         "report/classification_report.txt", "report/learning_curves.png",
         "report/confusion_matrix.png", "report/roc.png", "report/reliability.png",
-        "report/per_class.png", "report/gallery.png",
+        "report/per_class.png", "report/gallery.png", "MODEL_CARD.md",
     )  # fmt: skip
     assert [name for name in files if not (run.path / name).is_file()] == []
     assert not list(run.path.rglob(".tmp-*"))
+
+
+def test_the_card_says_what_ships_how_good_it_is_and_how_to_repeat_it(
+    finetuned: TrainedRun,
+) -> None:
+    card = (finetuned.run.path / "MODEL_CARD.md").read_text(encoding="utf-8")
+    bundle = load_bundle(finetuned.run.path)
+    accuracy = finetuned.metrics["accuracy"]
+    assert bundle.sha256 in card
+    assert f"accuracy **{accuracy.value:.3f}**" in card
+    assert f"holotype train {read_index_file(finetuned.run.index).root}" in card
+    assert bundle.manifest.weights is not None
+    assert f"license: {bundle.manifest.weights.licence.lower()}\n" in card
+    assert "No file stands in two parts." in card
+
+
+def test_what_training_cost_is_on_record(finetuned: TrainedRun) -> None:
+    cost = json.loads(finetuned.run.environment.read_text())
+    history = (finetuned.run.path / "train.log").read_text(encoding="utf-8").splitlines()
+    began, ended = (datetime.fromisoformat(history[at].split()[0]) for at in (0, -1))
+    assert 0 < cost["training_seconds"] <= (ended - began).total_seconds() + 2
+    assert cost["training_resumed"] is False
+    # An interpreter with torch in it takes more than this, and no test machine so much.
+    assert 150 < cost["peak_memory_mb"] < 500_000
 
 
 def test_it_learns_shapes(finetuned: TrainedRun) -> None:
@@ -122,12 +147,17 @@ def test_predict_evaluate_and_the_api_give_the_same_probabilities(
     assert code == 0
     assert np.abs(told - stored.probabilities_NC).max() < 1e-6
 
-    code, _, _ = cli("evaluate", finetuned.run.path, index.root, "--output", tmp_path / "again")
+    code, _, said = cli("evaluate", finetuned.run.path, index.root, "--output", tmp_path / "again")
     everything = read_predictions(tmp_path / "again" / "predictions.parquet")
     row = {name: n for n, name in enumerate(everything.ids)}
     same = everything.probabilities_NC[[row[name] for name in stored.ids]]
     assert code == 0
-    assert (tmp_path / "again" / "report" / "index.html").is_file()
+    page = (tmp_path / "again" / "report" / "index.html").read_text(encoding="utf-8")
+    assert f"<h1>Evaluation on {index.root.name}</h1>" in page
+    assert "<em>test</em>" not in page
+    taught = len(index) - len(index.part("test"))
+    assert f"{taught} of {len(index)} pictures taught this classifier" in page
+    assert "pictures taught this classifier" in said
     assert np.abs(same - stored.probabilities_NC).max() < 1e-6
 
 

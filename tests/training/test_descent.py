@@ -15,9 +15,10 @@ from holotype.errors import OutOfMemory, TrainingDiverged
 from holotype.models.classifier import hash_of_weights
 from holotype.narration import Narrator
 from holotype.training.descent import Descent, Means
-from holotype.training.loop import Ended
 from holotype.training.recipe import Recipe, resolve_recipe
 from holotype.training.start import Start
+from holotype.training.state import Ended
+from holotype.training.train import _which_ships
 from tests.training.tiny import NETWORK
 
 SHARED: dict[str, Any] = {
@@ -80,6 +81,21 @@ def test_a_stage_that_ended_is_not_trained_again(
     # As text, since the training loss of epoch 0 is nan, which is not equal to itself.
     assert str(told) == str(ended)
     assert hash_of_weights(again.classifier) == hash_of_weights(descent.classifier)
+
+
+def test_only_what_something_has_taught_ships_as_it_began(
+    pictures: Index, recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    bad = {"trainable": "all", "learning_rate": 30.0, "head_learning_rate": 30.0}
+    own = recipe(bad)
+    _, (first,) = _run(own, pictures, tmp_path / "untrained")
+    assert first.best > 0
+    assert all(row.val_loss > first.rows[0].val_loss for row in first.rows[1:])
+    assert "learnt nothing" in _which_ships(own.gradient_stages[0], first)
+    own = recipe({"trainable": "all"}, bad)
+    _, (taught, second) = _run(own, pictures, tmp_path / "taught")
+    assert second.best == 0
+    assert "learnt nothing" not in _which_ships(own.gradient_stages[0], taught)
 
 
 def test_a_training_that_was_killed_goes_on_as_if_nothing_had_happened(

@@ -73,6 +73,7 @@ class Case:
 
 
 LABELS = {"name", "gradient.name", "linear.name", "svm.name", "forest.name"}
+SEALED = {"test_views", "references", "unknown"}  # into the bundle, after training
 COSTLY = {"patience": None, "epochs": 6, "learning_rate": 0.1, "head_learning_rate": 0.1}
 
 CASES: dict[str, Case] = {
@@ -87,6 +88,8 @@ CASES: dict[str, Case] = {
     "class_weights": Case("balanced"),
     "head": Case({"hidden": [4]}),
     "test_views": Case("mirror"),
+    "references": Case(True),
+    "unknown": Case(0.3),
     "seed": Case(1),
     "split": Case({"ratios": [0.5, 0.4, 0.1], "seed": 1}),
     "stages": Case([{**GRADIENT, "epochs": 2}]),
@@ -190,8 +193,8 @@ def _fields(key: str) -> tuple[dict[str, Any], dict[str, Any]]:
     stages = {"linear": LINEAR, "svm": SVM, "forest": FOREST}
     stage = dict(stages.get(part, GRADIENT))
     recipe = {**FEW_KEYS, "split": dict(FEW_KEYS["split"]), "stages": [stage]}
-    recipe["model"] = "hog" if part in stages or key == "test_views" else "OWN"
-    if key == "test_views":
+    recipe["model"] = "hog" if part in stages or key in SEALED else "OWN"
+    if key in SEALED:
         recipe["stages"] = [LINEAR]
     inner = {
         "": recipe, "split": recipe["split"], "head": {}, "augmentation": {"symmetry": "none"},
@@ -216,15 +219,15 @@ def _resolved(fields: dict[str, Any], files: dict[str, str], folder: Path) -> Re
 SHIPPED: dict[str, str] = {}  # most cases change one recipe, which need be trained only once
 
 
-def _ships(recipe: Recipe, pictures: Index, folder: Path) -> str:
-    """The hash of what the recipe makes of the pictures."""
-    key = recipe.to_yaml()
+def _ships(recipe: Recipe, pictures: Index, folder: Path, *, sealed: bool = False) -> str:
+    """The hash of what the recipe makes of the pictures: of what learnt, or of the bundle."""
+    key = f"{sealed} {recipe.to_yaml()}"
     if key not in SHIPPED:
-        SHIPPED[key] = _trained(recipe, pictures, folder)
+        SHIPPED[key] = _trained(recipe, pictures, folder, sealed)
     return SHIPPED[key]
 
 
-def _trained(recipe: Recipe, pictures: Index, folder: Path) -> str:
+def _trained(recipe: Recipe, pictures: Index, folder: Path, sealed: bool) -> str:
     index = split(pictures, ratios=recipe.split.ratios, seed=recipe.split.seed)
     means = Means("cpu", folder / hashlib.sha256(recipe.to_yaml().encode()).hexdigest(), Narrator())
     if recipe.gradient_stages:
@@ -233,7 +236,7 @@ def _trained(recipe: Recipe, pictures: Index, folder: Path) -> str:
             descent.train(number, stage)
         return hash_of_weights(descent.classifier)
     trained = train(recipe, index, name="one", means=means)
-    if recipe.test_views == "none" and "test_views" not in folder.name:
+    if not sealed:
         return hashlib.sha256(trained.head).hexdigest()
     from holotype.road.shipped import _ship
     from holotype.run import Run
@@ -268,7 +271,8 @@ def test_changing_a_key_changes_what_ships_or_is_refused(
         return
     after = _resolved(recipe, files, tmp_path)
     assert before != after
-    assert _ships(before, pictures, tmp_path) != _ships(after, pictures, tmp_path)
+    shipped = [_ships(one, pictures, tmp_path, sealed=key in SEALED) for one in (before, after)]
+    assert shipped[0] != shipped[1]
 
 
 @pytest.mark.parametrize("key", ["name", "gradient.name"])

@@ -8,7 +8,8 @@ from torch import nn
 from holotype.errors import InvalidRecipe, TrainingDiverged
 from holotype.models.classifier import Auxiliary, Backbone, Classifier
 from holotype.training.loader import Labelled, training_batches, validation_batches
-from holotype.training.loop import Epoch, LoopState, train_top
+from holotype.training.loop import train_top
+from holotype.training.state import Epoch, LoopState
 from tests.training.tiny import Arrays, chosen, classifier, data, same, stage, state, train
 
 
@@ -61,6 +62,18 @@ def test_a_network_that_training_made_worse_ends_as_it_began() -> None:
     assert ended.best == 0
     assert all(row.val_loss > ended.rows[0].val_loss for row in ended.rows[1:])
     assert all(torch.equal(tensor, before[name]) for name, tensor in state(network).items())
+
+
+def test_an_untrained_network_does_not_ship_however_bad_the_training() -> None:
+    network = classifier()
+    how = stage(learning_rate=3.0, head_learning_rate=3.0, epochs=3)
+    train_on, look_at = data(96, 1), data(48, 2)
+    ended = train_top(
+        network, chosen(network, 2), how, train_on, look_at, seed=0, begins_trained=False
+    )
+    trained = [row.val_loss for row in ended.rows[1:]]
+    assert ended.rows[0].val_loss < min(trained)
+    assert ended.best == 1 + int(np.argmin(trained))
 
 
 @pytest.mark.parametrize(("keep", "sign"), [("val_loss", 1), ("val_accuracy", -1)])

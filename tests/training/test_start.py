@@ -10,7 +10,7 @@ from holotype.dataset.index import Index, read_index
 from holotype.narration import Narrator
 from holotype.training.features import keep_features
 from holotype.training.recipe import Recipe, resolve_recipe
-from holotype.training.start import EMBEDDING, Start, torch_session
+from holotype.training.start import EMBEDDING, Start, in_double, torch_session
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,21 @@ def test_what_torch_computes_on_a_device_is_what_onnx_runtime_computes(
         expected = onnx.first_view().astype(np.float32)
         tolerance = 1e-4 if output == EMBEDDING else 2e-3  # cuts are kept in float16
         assert np.abs(torch_values - expected).max() < tolerance * np.abs(expected).max()
+
+
+def test_what_torch_computes_is_what_it_computes_with_64_bits_but_for_rounding(
+    index: Index, fresh_cache: Path
+) -> None:
+    recipe = resolve_recipe("scratch", model="timm:test_resnet", image_size=32)
+    backbone = _start(recipe, index).backbone
+    images = np.stack([recipe.preprocessing.load(index.file(p)) for p in index.table["path"][:4]])
+    for output in (EMBEDDING, "cut2"):
+        (single,) = torch_session(backbone, output, "cpu").run([output], {"image": images})
+        exact = in_double(backbone, output, images)
+        assert exact.dtype == np.float64
+        difference = np.abs(exact - single.reshape(4, -1)).max()
+        assert 0 < difference < 1e-5 * np.abs(exact).max()
+    assert next(backbone.parameters()).dtype.itemsize == 4, "the network itself is left as it was"
 
 
 def test_features_of_another_device_are_kept_apart(index: Index, fresh_cache: Path) -> None:

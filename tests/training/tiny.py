@@ -8,8 +8,10 @@ from torch import nn
 from holotype.models.classifier import Backbone, Classifier
 from holotype.training.groups import Chosen, what_trains
 from holotype.training.loader import Labelled
-from holotype.training.loop import Ended, Epoch, LoopState, train_top
+from holotype.training.loop import train_top
 from holotype.training.stages import GradientStage, Trainable
+from holotype.training.state import Ended, Epoch, LoopState
+from holotype.training.watch import Watch
 
 
 class Arrays:
@@ -70,13 +72,14 @@ def train(
     save_memory: bool = False,
     validated: bool = True,
     seed: int = 0,
+    watch: Watch | None = None,
 ) -> Ended:
     """96 pictures to train on and 48 to look at, as activations at the cut of the stage."""
     what = chosen(network, how.trainable)
     shape = {None: (16,), 0: (3, 6, 6)}.get(what.cut, (8, 6, 6))
     return train_top(
         network, what, how, data(96, 1, shape), data(48, 2, shape) if validated else None,
-        seed=seed, save_memory=save_memory, resume=resume,
+        seed=seed, save_memory=save_memory, resume=resume, watch=watch,
         on_state=(states if states is not None else []).append,
         on_epoch=(rows if rows is not None else []).append,
     )  # fmt: skip

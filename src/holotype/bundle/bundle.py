@@ -4,6 +4,8 @@
       manifest.json        classes, preprocessing, the sealed decision, the hash of each graph
       backbone.onnx        picture (N, 3, H, W) -> embedding (N, D), feature_map (N, D, h, w)
       head.onnx            embedding (N, D) -> logits (N, C)
+      references.npz       by choice: the embeddings of the training pictures (see `references`)
+      conformal.npz        where a part was held back for it: see `calibrated`
 
 A bundle of several members has, instead of graphs, one bundle for each of them and a word on how
 they answer as one (see `members` and `combination`):
@@ -22,18 +24,28 @@ a custom domain have no code here, and such a graph does not open.
 import hashlib
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 from warnings import warn
 
+from holotype.bundle.calibrated import CONFORMAL, Calibrated, read_calibrated
 from holotype.bundle.combination import COMBINE, Combination, read_combination
 from holotype.bundle.embedding import Embeddings, embed
-from holotype.bundle.graphs import open_session
+from holotype.bundle.fitting import Shape, open_fitting
 from holotype.bundle.inference import find_files, predict_files
+from holotype.bundle.listed import (
+    EXTRAS,
+    makes_no_sense,
+    read_extras,
+    read_file,
+    read_listed,
+    require_names,
+)
 from holotype.bundle.manifest import BACKBONE, HEAD, MAX_BYTES, Decision, Manifest, read_manifest
+from holotype.bundle.references import REFERENCES, References, read_references
 from holotype.bundle.stripping import COPY_AGAIN, refuse_external_data, strip_metadata
 from holotype.bundle.views import ViewSet
 from holotype.errors import BundleError, CorruptBundle, NotABundle
@@ -52,7 +64,7 @@ MEMBERS = "members"
 MAX_DEPTH = 3  # a member may have members of its own, as the parent of folds does
 GRAPHS = (BACKBONE, HEAD)
 MAX_GRAPH_BYTES = 2 << 30  # protobuf, which ONNX is written in, ends there
-Shape = tuple[int | None, ...]  # of one picture; None is any size
+Extra = TypeVar("Extra")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +78,7 @@ class Bundle:
         graphs: the verified bytes of `backbone.onnx` and `head.onnx`; empty with members.
         members: the bundles that answer as one; empty where the bundle has graphs of its own.
         combination: how they do; None without members.
+        extras: the verified bytes of `references.npz` and `conformal.npz`, where there are any.
     """
 
     path: Path
@@ -74,6 +87,7 @@ class Bundle:
     graphs: dict[str, bytes] = field(repr=False)
     members: tuple["Bundle", ...] = ()
     combination: Combination | None = None
+    extras: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:
@@ -103,6 +117,33 @@ class Bundle:
     def temperature(self) -> float:
         """The sealed one; 1 before a decision is sealed."""
         return self.manifest.decision.temperature if self.manifest.decision else 1.0
+
+    @property
+    def own_files(self) -> dict[str, bytes]:
+        """The verified bytes of its graphs and extras: all but the manifest and what is below."""
+        return {**self.graphs, **self.extras}
+
+    @cached_property
+    def references(self) -> References | None:
+        """The training pictures as its backbone sees them; None where they were not kept.
+
+        Those of a bundle with members are with its `leaves`.
+        """
+        size = self.manifest.embedding_size
+        return self._read_extra(REFERENCES, lambda raw, count: read_references(raw, count, size))
+
+    @cached_property
+    def calibrated(self) -> Calibrated | None:
+        """What sets of classes rest on; None where nothing was held back to calibrate them."""
+        return self._read_extra(CONFORMAL, read_calibrated)
+
+    def _read_extra(self, file: str, read: Callable[[bytes, int], Extra]) -> Extra | None:
+        if file not in self.extras:
+            return None
+        try:
+            return read(self.extras[file], len(self.classes))
+        except ValueError as error:
+            raise makes_no_sense(self.path, file, error) from error
 
     @property
     def backbone_sha256(self) -> str:
@@ -144,55 +185,71 @@ class Bundle:
         """What the backbone says about pictures: files, or folders with all in them."""
         return embed(self, find_files(paths), keep=False)
 
-    def with_decision(self, decision: Decision) -> "Bundle":
-        """Seal the decision into the manifest on disk, once.
+    def with_references(self, references: References) -> "Bundle":
+        """Keep the training pictures' embeddings in the bundle, before its decision is sealed.
 
         Raises:
-            BundleError: a decision is sealed already, the manifest changed on disk, or views
-                are asked of members, which seal their own.
+            BundleError: a decision is sealed already, the manifest changed on disk, or the bundle
+                has members, which keep their own.
         """
+        if self.members:
+            raise BundleError(f"{self.name}: its members keep references, the whole has none.")
+        self._require_unsealed()
+        return self._with_extra(REFERENCES, references.to_bytes(), self.manifest)
+
+    def with_decision(self, decision: Decision, calibrated: Calibrated | None = None) -> "Bundle":
+        """Seal the decision into the manifest on disk, once.
+
+        Args:
+            calibrated: what sets of classes rest on, where `decision.held_back` says so.
+
+        Raises:
+            BundleError: a decision is sealed already, the manifest changed on disk, or views or
+                unknown are asked of members, which seal their own.
+        """
+        self._require_unsealed()
+        if self.members and (decision.views != "one" or decision.unknown is not None):
+            what = "unknown" if decision.unknown else f"views {decision.views!r}"
+            raise BundleError(
+                f"{self.name}: {what} cannot be sealed over members; each member has its own. "
+                "Seal the decision with views 'one' and without unknown."
+            )
+        if (calibrated is None) != (decision.held_back is None):
+            raise ValueError("sets need both what was held back and its scores, or neither")
+        manifest = replace(self.manifest, decision=decision)
+        if calibrated is not None:
+            return self._with_extra(CONFORMAL, calibrated.to_bytes(), manifest)
+        return self._rewritten(manifest, self.extras)
+
+    def _require_unsealed(self) -> None:
         if self.manifest.decision is not None:
             raise BundleError(
                 f"{self.name}: the decision is sealed already; it is never fitted twice, since "
                 "test may have been read. Train again for another one."
             )
-        if self.members and decision.views != "one":
-            raise BundleError(
-                f"{self.name}: views {decision.views!r} cannot be sealed over members; "
-                "each member has its own. Seal the decision with views 'one'."
-            )
-        path = self.path / MANIFEST
-        if hashlib.sha256(path.read_bytes()).hexdigest() != self.sha256:
-            raise BundleError(f"{self.name}: manifest.json changed since it was loaded; load again")
-        manifest = replace(self.manifest, decision=decision)
+
+    def _with_extra(self, file: str, content: bytes, manifest: Manifest) -> "Bundle":
+        self._require_same_manifest()
+        write_bytes(self.path / file, content)
+        files = {**manifest.files, file: hashlib.sha256(content).hexdigest()}
+        return self._rewritten(replace(manifest, files=files), {**self.extras, file: content})
+
+    def _rewritten(self, manifest: Manifest, extras: dict[str, bytes]) -> "Bundle":
+        self._require_same_manifest()
         content = manifest.to_bytes()
-        write_bytes(path, content)
-        return replace(self, manifest=manifest, sha256=hashlib.sha256(content).hexdigest())
+        write_bytes(self.path / MANIFEST, content)
+        sha256 = hashlib.sha256(content).hexdigest()
+        return replace(self, manifest=manifest, sha256=sha256, extras=extras)
+
+    def _require_same_manifest(self) -> None:
+        if hashlib.sha256((self.path / MANIFEST).read_bytes()).hexdigest() != self.sha256:
+            raise BundleError(f"{self.name}: manifest.json changed since it was loaded; load again")
 
     def _open(self, file: str, size: Shape, outputs: dict[str, Shape]) -> "InferenceSession":
         """A session whose input and outputs are what the manifest promises."""
         if self.members:
             raise BundleError(f"{self.name} has no {file} of its own; ask its members.")
-        try:
-            session = open_session(self.graphs[file])
-        except CorruptBundle as error:
-            raise CorruptBundle(f"{self.name}: {file}: {error}") from error
-        inputs = session.get_inputs()
-        given = {o.name: o.shape for o in session.get_outputs() if o.type == "tensor(float)"}
-        takes_floats = [one.type for one in inputs] == ["tensor(float)"]
-        if not takes_floats or not _fits(inputs[0].shape, size):
-            shapes = [[one.type, *one.shape] for one in inputs]
-            raise CorruptBundle(
-                f"{self.name}: {file} takes {shapes}, but the manifest says {['N', *size]}. "
-                f"{COPY_AGAIN}"
-            )
-        for name, shape in outputs.items():
-            if name not in given or not _fits(given[name], shape):
-                raise CorruptBundle(
-                    f"{self.name}: {file} gives {given}, but the manifest says "
-                    f"{name} of {['N', *shape]}. {COPY_AGAIN}"
-                )
-        return session
+        return open_fitting(self.graphs[file], f"{self.name}: {file}", size, outputs)
 
 
 def write_bundle(directory: Path, *, backbone: bytes, head: bytes, manifest: Manifest) -> Bundle:
@@ -263,23 +320,26 @@ def load_bundle(path: str | Path) -> Bundle:
 
 def _load(directory: Path, depth: int) -> Bundle:
     name = str(directory)
-    content = _read(directory, MANIFEST, MAX_BYTES)
+    content = read_file(directory, MANIFEST, MAX_BYTES)
     manifest = read_manifest(content, name)
     sha256 = hashlib.sha256(content).hexdigest()
-    if COMBINE in manifest.files:
+    listed = set(manifest.files)
+    if COMBINE in listed:
         combination, members = _load_members(directory, manifest, depth)
-        return Bundle(directory, manifest, sha256, {}, members, combination)
-    if set(manifest.files) != set(GRAPHS):
+        extras = read_extras(directory, manifest)
+        return Bundle(directory, manifest, sha256, {}, members, combination, extras)
+    if listed - set(EXTRAS) != set(GRAPHS):
         raise CorruptBundle(
             f"{directory}: the manifest lists {sorted(manifest.files)}, "
             f"expected {sorted(GRAPHS)}. {COPY_AGAIN}"
         )
-    _check_names(directory, {MANIFEST, *GRAPHS})
+    require_names(directory, {MANIFEST, *listed})
     graphs = {}
     for file in GRAPHS:
-        graphs[file] = _read_listed(directory, file, manifest, MAX_GRAPH_BYTES)
+        graphs[file] = read_listed(directory, file, manifest, MAX_GRAPH_BYTES)
         refuse_external_data(graphs[file], f"{name}: {file}")
-    return Bundle(directory, manifest, sha256, graphs)
+    extras = read_extras(directory, manifest)
+    return Bundle(directory, manifest, sha256, graphs, extras=extras)
 
 
 def _load_members(
@@ -288,18 +348,16 @@ def _load_members(
     """The members, each verified like a bundle of its own, and against the manifest above it."""
     if depth == MAX_DEPTH:
         raise CorruptBundle(f"{directory}: members within members of members are not read.")
-    _check_names(directory, {MANIFEST, COMBINE, MEMBERS})
-    content = _read_listed(directory, COMBINE, manifest, MAX_BYTES)
+    extras = {CONFORMAL} & set(manifest.files)
+    require_names(directory, {MANIFEST, COMBINE, MEMBERS, *extras})
+    content = read_listed(directory, COMBINE, manifest, MAX_BYTES)
     try:
         combination = read_combination(content, len(manifest.classes))
     except (ValueError, OverflowError, RecursionError) as error:
-        reason = str(error).splitlines()[0]
-        raise CorruptBundle(
-            f"{directory}: {COMBINE} makes no sense: {reason}. {COPY_AGAIN}"
-        ) from error
+        raise makes_no_sense(directory, COMBINE, error) from error
     numbers = [str(number) for number in range(combination.num_members)]
     listed = {f"{MEMBERS}/{number}/{MANIFEST}": number for number in numbers}
-    if set(manifest.files) != {COMBINE, *listed}:
+    if set(manifest.files) - extras != {COMBINE, *listed}:
         raise CorruptBundle(
             f"{directory}: the manifest lists {len(manifest.files) - 1} members, "
             f"expected {combination.num_members}. {COPY_AGAIN}"
@@ -307,7 +365,7 @@ def _load_members(
     for folder in (directory / MEMBERS, *(directory / MEMBERS / number for number in numbers)):
         if folder.is_symlink() or not folder.is_dir():
             raise CorruptBundle(f"{folder} is not a folder of its own. {COPY_AGAIN}")
-    _check_names(directory / MEMBERS, set(numbers))
+    require_names(directory / MEMBERS, set(numbers))
     members = tuple(_load(directory / MEMBERS / number, depth + 1) for number in numbers)
     for (file, number), member in zip(listed.items(), members, strict=True):
         if member.sha256 != manifest.files[file]:
@@ -318,43 +376,3 @@ def _load_members(
                 f"expected {', '.join(manifest.classes)}. {COPY_AGAIN}"
             )
     return combination, members
-
-
-def _check_names(directory: Path, expected: set[str]) -> None:
-    """Exactly the files that a bundle has; hidden ones are never read and do not matter."""
-    present = {entry.name for entry in directory.iterdir() if not entry.name.startswith(".")}
-    if missing := sorted(expected - present):
-        raise CorruptBundle(f"{directory}: {missing[0]} is missing. {COPY_AGAIN}")
-    if extra := sorted(present - expected):
-        raise CorruptBundle(
-            f"{directory}: {extra[0]!r} does not belong to a bundle; remove it if it is yours."
-        )
-
-
-def _read_listed(directory: Path, file: str, manifest: Manifest, max_bytes: int) -> bytes:
-    """The bytes of a file, which are those that the manifest names."""
-    content = _read(directory, file, max_bytes)
-    if hashlib.sha256(content).hexdigest() != manifest.files[file]:
-        raise CorruptBundle(f"{directory}: {file} is not what the manifest says. {COPY_AGAIN}")
-    return content
-
-
-def _read(directory: Path, file: str, max_bytes: int) -> bytes:
-    """The bytes of a regular file that lies in the bundle itself."""
-    path = directory / file
-    if not path.is_file() or path.resolve().parent != directory.resolve():
-        raise CorruptBundle(f"{directory}: {file} is not a file of its own. {COPY_AGAIN}")
-    if path.stat().st_size > max_bytes:
-        raise CorruptBundle(f"{directory}: {file} is larger than {max_bytes >> 20} MiB")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BundleError(f"{directory}: {file} cannot be read ({error.strerror})") from error
-
-
-def _fits(shape: Sequence[Any], size: Shape) -> bool:
-    """Whether a graph's shape is (any batch, *size); sizes that a graph leaves open fit."""
-    return len(shape) == len(size) + 1 and all(
-        not isinstance(given, int) or expected in (None, given)
-        for given, expected in zip(shape[1:], size, strict=True)
-    )

@@ -8,6 +8,7 @@ Shape suffixes: N pictures, D embedding, C classes, R rows of one call of the he
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,9 @@ from holotype.bundle.embedding import (
     views_through,
 )
 from holotype.bundle.graphs import Progress, call
-from holotype.bundle.views import ViewSet
+from holotype.bundle.manifest import UnknownScore
+from holotype.bundle.unknown import energies_N, familiarity_N
+from holotype.bundle.views import PLAIN, ViewSet
 from holotype.dataset.folders import IMAGE_EXTENSIONS
 from holotype.errors import (
     CorruptBundle,
@@ -43,9 +46,12 @@ if TYPE_CHECKING:
     from holotype.dataset.index import Index
 
 __all__ = [
+    "Answers",
     "Embeddings",
     "ImageFile",
+    "answer_files",
     "embed",
+    "embed_index",
     "find_files",
     "logits_of",
     "predict",
@@ -55,6 +61,21 @@ __all__ = [
 ]
 
 HEAD_ROWS = 64  # the head always sees this many rows: another number may round otherwise
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a bundle says about pictures without labels.
+
+    Attributes:
+        predictions: of the pictures that could be used.
+        refused: the others.
+        unknown_N: whether each is of no known class; None where that was not sealed.
+    """
+
+    predictions: Predictions
+    refused: list[ImageRefused]
+    unknown_N: NDArray[np.bool_] | None
 
 
 def run_head(bundle: "Bundle", embeddings_ND: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -105,6 +126,56 @@ def logits_of(
     return logits[0] if len(seen) == 1 else log_of_mean([log_softmax(each) for each in logits])
 
 
+def familiarity_of(
+    bundle: "Bundle", embeddings: Embeddings, score: UnknownScore, neighbours: int
+) -> NDArray[np.float64]:
+    """How well each picture (N) fits what the bundle has learnt; see `bundle.unknown`.
+
+    Raises:
+        CorruptBundle: the score needs references, and the bundle has none.
+    """
+    plain_ND = embeddings.of_look[Look(space_of(bundle), PLAIN)]
+    if score == "energy":
+        return energies_N(run_head(bundle, plain_ND))
+    if bundle.references is None:
+        raise CorruptBundle(
+            f"{bundle.name}: unknown pictures are told by the nearest training pictures, but it "
+            "holds none; train it again."
+        )
+    return familiarity_N(bundle.references, plain_ND, neighbours)
+
+
+def unknown_of(bundle: "Bundle", embeddings: Embeddings) -> NDArray[np.bool_] | None:
+    """Whether each picture (N) is of no known class; None where that was not sealed.
+
+    A bundle of members never says so: what its members would say each by itself keeps no promise
+    for the whole.
+    """
+    unknown = bundle.manifest.decision.unknown if bundle.manifest.decision else None
+    if unknown is None or bundle.members:
+        return None
+    scores_N = familiarity_of(bundle, embeddings, unknown.score, unknown.neighbours)
+    return np.asarray(scores_N < unknown.threshold, np.bool_)
+
+
+def embed_index(
+    bundle: "Bundle",
+    index: "Index",
+    *,
+    views: ViewSet | None = None,
+    keep: bool = True,
+    workers: int | None = None,
+    on_progress: Progress | None = None,
+) -> Embeddings:
+    """The embeddings of the pictures of an index; see `embed`."""
+    table = index.table
+    files = [
+        ImageFile(path, index.file(path), sha256)
+        for path, sha256 in zip(table["path"], table["sha256"], strict=True)
+    ]
+    return embed(bundle, files, views=views, keep=keep, workers=workers, on_progress=on_progress)
+
+
 def predict(
     bundle: "Bundle",
     index: "Index",
@@ -138,12 +209,8 @@ def predict(
                 f"{did_you_mean(label, number_of)}. It knows: {', '.join(bundle.classes)}. "
                 "Rename the class in the data, or train with it."
             )
-    files = [
-        ImageFile(path, index.file(path), sha256)
-        for path, sha256 in zip(table["path"], table["sha256"], strict=True)
-    ]
-    embeddings = embed(
-        bundle, files, views=views, keep=keep, workers=workers, on_progress=on_progress
+    embeddings = embed_index(
+        bundle, index, views=views, keep=keep, workers=workers, on_progress=on_progress
     )
     rows = table.iloc[embeddings.positions]
     predictions = _predictions(
@@ -166,6 +233,18 @@ def predict_files(
     workers: int | None = None,
     on_progress: Progress | None = None,
 ) -> tuple[Predictions, list[ImageRefused]]:
+    """What a bundle says about pictures without labels, and the refusals; see `answer_files`."""
+    answers = answer_files(bundle, paths, workers=workers, on_progress=on_progress)
+    return answers.predictions, answers.refused
+
+
+def answer_files(
+    bundle: "Bundle",
+    paths: str | Path | Sequence[str | Path],
+    *,
+    workers: int | None = None,
+    on_progress: Progress | None = None,
+) -> Answers:
     """What a bundle says about pictures without labels: files, and folders with all in them.
 
     The ids are the paths as they were given, or found below a folder that was given. Nothing
@@ -188,7 +267,7 @@ def predict_files(
         groups=[""] * N,
         folds_N=np.full(N, -1, np.int64),
     )
-    return predictions, embeddings.refused
+    return Answers(predictions, embeddings.refused, unknown_of(bundle, embeddings))
 
 
 def predict_image(bundle: "Bundle", image: Image) -> NDArray[np.float64]:

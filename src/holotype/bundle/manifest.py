@@ -22,6 +22,67 @@ BACKBONE = "backbone.onnx"
 HEAD = "head.onnx"
 
 Cam = Literal["exact", "cells", "none"]
+UnknownScore = Literal["energy", "neighbours"]
+HeldBackSource = Literal["cal", "out_of_fold"]
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """When a picture is of no known class; see `bundle.unknown` for the scores.
+
+    Attributes:
+        score: what is asked how well a picture fits: the `energy` of the logits, or the cosine to
+            the nearest `neighbours` among the references.
+        threshold: a picture with a smaller score is unknown.
+        rejection: the share of pictures of known classes that is promised not to be exceeded.
+        num_fitted: how many pictures the threshold rests on.
+        neighbours: which of the nearest references vouches for a picture.
+    """
+
+    score: UnknownScore
+    threshold: float
+    rejection: float
+    num_fitted: int
+    neighbours: int
+
+    def __post_init__(self) -> None:
+        if self.score not in get_args(UnknownScore):
+            expected = ", ".join(get_args(UnknownScore))
+            raise ValueError(f"unknown.score is {self.score!r:.40}, expected one of {expected}")
+        if not math.isfinite(self.threshold):
+            raise ValueError(f"unknown_threshold is {self.threshold}, expected a finite number")
+        if not 0 < self.rejection < 1:
+            raise ValueError(f"unknown.rejection is {self.rejection}, expected between 0 and 1")
+        for name in ("num_fitted", "neighbours"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"unknown.{name} is {getattr(self, name)}, expected at least 1")
+
+
+@dataclass(frozen=True)
+class HeldBack:
+    """What was held back for sets of classes; the scores are in `conformal.npz`.
+
+    Attributes:
+        source: `cal`, a part that nothing else read, or `out_of_fold`.
+        fitted_on: the digest of the predictions.
+        num_fitted: how many pictures those were.
+        penalty, free_classes: of RAPS, as the scores were made.
+    """
+
+    source: HeldBackSource
+    fitted_on: str
+    num_fitted: int
+    penalty: float
+    free_classes: int
+
+    def __post_init__(self) -> None:
+        if self.source not in get_args(HeldBackSource):
+            expected = ", ".join(get_args(HeldBackSource))
+            raise ValueError(f"conformal.source is {self.source!r:.40}, expected one of {expected}")
+        if not (math.isfinite(self.penalty) and self.penalty >= 0):
+            raise ValueError(f"conformal.penalty is {self.penalty}, expected at least 0")
+        if self.num_fitted < 1:
+            raise ValueError(f"conformal.num_fitted is {self.num_fitted}, expected at least 1")
 
 
 @dataclass(frozen=True)
@@ -33,16 +94,16 @@ class Decision:
         fitted_on: the digest of the predictions that it was fitted on.
         num_fitted: how many pictures those were.
         views: the set of fixed views of each picture that are averaged; see `bundle.views`.
-        unknown_threshold: below this confidence the answer is "unknown"; None: never.
-        conformal: quantiles for prediction sets by name; None: no sets.
+        unknown: when the answer is "unknown"; None: never.
+        held_back: what sets of classes rest on; None: no sets.
     """
 
     temperature: float
     fitted_on: str
     num_fitted: int
     views: ViewSet = "one"
-    unknown_threshold: float | None = None
-    conformal: Mapping[str, float] | None = None
+    unknown: Unknown | None = None
+    held_back: HeldBack | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature > 0):
@@ -51,10 +112,22 @@ class Decision:
             raise ValueError(f"views is {self.views!r}, expected one of {', '.join(VIEWS)}")
         if self.num_fitted < 1:
             raise ValueError(f"num_fitted is {self.num_fitted}, expected at least 1")
-        thresholds = {"unknown_threshold": self.unknown_threshold, **(self.conformal or {})}
-        for name, value in thresholds.items():
-            if value is not None and not math.isfinite(value):
-                raise ValueError(f"{name} is {value}, expected a finite number")
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in the manifest; what is not there leaves the bytes as they always were."""
+        value: dict[str, Any] = {
+            "temperature": self.temperature,
+            "fitted_on": self.fitted_on,
+            "num_fitted": self.num_fitted,
+            "views": self.views,
+            "unknown_threshold": self.unknown and self.unknown.threshold,
+            "conformal": self.held_back and asdict(self.held_back),
+        }
+        if self.unknown is not None:
+            value["unknown"] = {
+                key: part for key, part in asdict(self.unknown).items() if key != "threshold"
+            }
+        return value
 
 
 @dataclass(frozen=True)
@@ -120,7 +193,7 @@ class Manifest:
             "format_version": FORMAT_VERSION,
             **{name: getattr(self, name) for name in _MANIFEST if name != "format_version"},
             "preprocessing": self.preprocessing.to_json(),
-            "decision": self.decision and asdict(self.decision),
+            "decision": self.decision and self.decision.to_json(),
             "weights": self.weights and asdict(self.weights),
         }
         text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
@@ -173,6 +246,19 @@ _DECISION: dict[str, tuple[type, ...]] = {
     "unknown_threshold": (float, int, _NULL),
     "conformal": (dict, _NULL),
 }
+_UNKNOWN: dict[str, tuple[type, ...]] = {
+    "score": (str,),
+    "rejection": (float, int),
+    "num_fitted": (int,),
+    "neighbours": (int,),
+}
+_HELD_BACK: dict[str, tuple[type, ...]] = {
+    "source": (str,),
+    "fitted_on": (str,),
+    "num_fitted": (int,),
+    "penalty": (float, int),
+    "free_classes": (int,),
+}
 _WEIGHTS: dict[str, tuple[type, ...]] = {"source": (str,), "licence": (str,), "sha256": (str,)}
 
 
@@ -195,10 +281,6 @@ def _manifest(value: Any) -> Manifest:
         if not re.fullmatch("[0-9a-f]{64}", sha256):
             raise ValueError(f"{sha256!r} of file {file!r} is no SHA-256")
     decision = fields["decision"]
-    if decision is not None:
-        _checked(decision, _DECISION, "decision")
-        if not _all((int, float), (decision["conformal"] or {}).values()):
-            raise ValueError("the values of conformal must be numbers")
     weights = fields["weights"]
     if weights is not None:
         _checked(weights, _WEIGHTS, "weights")
@@ -218,8 +300,26 @@ def _manifest(value: Any) -> Manifest:
 
 
 def _decision(fields: dict[str, Any]) -> Decision:
-    """A checked decision; the first version of Holotype wrote the number of views, always 1."""
-    return Decision(**{**fields, "views": "one" if fields["views"] == 1 else fields["views"]})
+    """A decision; the first version of Holotype wrote the number of views, always 1."""
+    unknown = fields.get("unknown")
+    known = {key: value for key, value in fields.items() if key != "unknown"}
+    _checked(known, _DECISION, "decision")
+    threshold = fields["unknown_threshold"]
+    if "unknown" in fields:
+        _checked(unknown, _UNKNOWN, "unknown")
+    if (unknown is None) != (threshold is None):
+        raise ValueError("decision needs both unknown and unknown_threshold, or neither")
+    held_back = fields["conformal"]
+    if held_back is not None:
+        _checked(held_back, _HELD_BACK, "conformal")
+    return Decision(
+        temperature=fields["temperature"],
+        fitted_on=fields["fitted_on"],
+        num_fitted=fields["num_fitted"],
+        views="one" if fields["views"] == 1 else fields["views"],
+        unknown=None if unknown is None else Unknown(threshold=threshold, **unknown),
+        held_back=None if held_back is None else HeldBack(**held_back),
+    )
 
 
 def _checked(value: Any, kinds: dict[str, tuple[type, ...]], where: str) -> dict[str, Any]:

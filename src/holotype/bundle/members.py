@@ -4,10 +4,17 @@ Every member stays the bundle that it was, byte for byte, with its own sealed de
 answers with the weighted mean of their probabilities, and has a decision of its own on top: the
 temperature that the logarithm of that mean is divided by.
 
+Where the file system allows, a member's files are the very files that it was taken from, under a
+second name (hard links), so that an ensemble of large networks takes no room of its own. No file
+of a bundle is ever changed in its place, so neither name can change what the other shows.
+
 Shape suffixes: C classes, M members.
 """
 
+import filecmp
 import hashlib
+import os
+import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -58,7 +65,29 @@ def write_members(
     for number, member in enumerate(members):
         files.update((f"{MEMBERS}/{number}/{file}", content) for file, content in _files(member))
     listed = [COMBINE, *(f"{MEMBERS}/{number}/{MANIFEST}" for number in range(len(members)))]
-    return write_files(directory, files, _manifest(members, name), listed=listed)
+    written = write_files(directory, files, _manifest(members, name), listed=listed)
+    for number, member in enumerate(members):
+        _share(member.path, directory / MEMBERS / str(number))
+    return written
+
+
+def _share(source: Path, copied: Path) -> None:
+    """Let the files of a copied bundle be links to those that they were copied from.
+
+    Another file system, or one without links, keeps the copies.
+    """
+    for path in sorted(path for path in copied.rglob("*") if path.is_file()):
+        original = source / path.relative_to(copied)
+        link = path.with_name(f".tmp-{uuid.uuid4().hex}")
+        try:
+            os.link(original, link, follow_symlinks=False)
+        except (OSError, NotImplementedError):
+            return
+        try:
+            if filecmp.cmp(link, path, shallow=False):  # it may have been replaced just now
+                link.replace(path)
+        finally:
+            link.unlink(missing_ok=True)
 
 
 def _check_member(member: Bundle, first: Bundle) -> None:
@@ -92,7 +121,7 @@ def _files(member: Bundle) -> Iterator[tuple[str, bytes]]:
     if hashlib.sha256(content).hexdigest() != member.sha256:
         raise BundleError(f"{member.name}: manifest.json changed since it was loaded; load again")
     yield MANIFEST, content
-    yield from member.graphs.items()
+    yield from member.own_files.items()
     if member.combination is not None:
         yield COMBINE, (member.path / COMBINE).read_bytes()
     for number, inner in enumerate(member.members):

@@ -3,6 +3,7 @@
 Shape suffixes: N pictures, C numbers a picture (logits, or the sizes of an embedding).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,17 @@ from numpy.typing import NDArray
 
 from holotype.errors import ParityFailed
 
+LIKE_ROUNDING = 4.0  # times the rounding of one form: what the rounding of two may come to
 LEAST_SPREAD = 1e-3  # of the largest number: below it rounding is as loud as the pictures
 
 
 def check_parity(
-    expected_NC: NDArray[Any], actual_NC: NDArray[Any], *, what: str, tolerance: float = 1e-4
+    expected_NC: NDArray[Any],
+    actual_NC: NDArray[Any],
+    *,
+    what: str,
+    tolerance: float = 1e-4,
+    exact: Callable[[], NDArray[np.float64]] | None = None,
 ) -> float:
     """The relative error between two forms: max |difference| / spread across pictures.
 
@@ -28,6 +35,8 @@ def check_parity(
         actual_NC: from the form that ships, of the same pictures in the same order.
         what: names the two forms in the error.
         tolerance: the largest relative error that passes.
+        exact: computes the expected numbers (N, C) in double precision; asked only where the two
+            forms differ, to tell rounding from a mistake.
 
     Raises:
         ParityFailed: the error is larger, the shapes differ, a number is not finite, or the
@@ -52,9 +61,21 @@ def check_parity(
     worst = float(np.abs(expected_NC - actual_NC).max())
     error = worst / spread
     if error > tolerance:
+        rounding = float(np.abs(expected_NC - exact()).max()) / spread if exact else 0.0
         raise ParityFailed(
             f"{what}: the two forms differ by {worst:.3g} where pictures spread over "
             f"{spread:.3g}: a relative error of {error:.2g}, expected at most {tolerance:g}. "
-            "Nothing was written; please report this with the model's name."
+            f"Nothing was written; {_advice(error, rounding)}"
         )
     return error
+
+
+def _advice(error: float, rounding: float) -> str:
+    """What to do about an error, given that of single precision in the first form alone."""
+    if error > LIKE_ROUNDING * rounding:
+        return "please report this with the model's name."
+    return (
+        f"the network alone, with its numbers rounded to 32 bits, is off by {rounding:.2g}, so no "
+        "form can be proved equal. Its pictures are told apart too little: take a larger "
+        "--image-size, pretrained weights, or another model."
+    )

@@ -46,9 +46,19 @@ VERBS = (
         "holotype evaluate runs/photos-1 new-photos --output new-report",
     ),
     (
+        "compare",
+        "Say which of several runs is better, how sure that is, and which one to ship.",
+        "holotype compare runs --select best",
+    ),
+    (
         "predict",
         "Say what is on pictures.",
         "holotype predict runs/photos-1 picture.jpg folder --output answers.csv",
+    ),
+    (
+        "ensemble",
+        "Make one classifier of several runs, and say whether it beats the best of them.",
+        "holotype ensemble runs/a runs/b@frozen --output runs/both",
     ),
     (
         "explain",

@@ -7,7 +7,7 @@ from functools import cache
 from packaging.requirements import Requirement
 
 BASE = ""  # what every installation has
-PARTS = (BASE, "train", "serve", "cluster", "kaggle", "samples")
+PARTS = (BASE, "train", "serve", "cluster", "explain", "kaggle", "samples")
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from cyclopts import Parameter
 
@@ -22,7 +22,7 @@ from holotype.narration import to_stderr
 from holotype.run import next_run_path
 
 if TYPE_CHECKING:
-    from holotype.road import TrainedRun
+    from holotype.road import Rehearsal, TrainedRun
 
 Switch = Annotated[bool, Parameter(negative="", show_default=False)]
 
@@ -51,6 +51,7 @@ def train(
     recipe: str | None = None,
     seed: int | None = None,
     weights: str | None = None,
+    init_from: str | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -69,6 +70,8 @@ def train(
     disk_budget: str | None = None,
     deterministic: Switch = False,
     resume: Switch = False,
+    checkpoint_every: float = 10.0,
+    dry_run: Switch = False,
     print_recipe: Switch = False,
     as_json: AsJson = False,
 ) -> int:
@@ -83,6 +86,8 @@ def train(
             file's variants; FILE alone trains all of them.
         seed: Of everything random in training; the split has its own.
         weights: pretrained, none, or a file.
+        init_from: RUN or RUN@STAGE: start from the weights that it left; its head too, where it
+            knew the same classes and the recipe begins with no linear head.
         epochs: Of the recipe's last stage.
         batch_size: Of the recipe's last stage.
         learning_rate: Of the recipe's last stage.
@@ -96,6 +101,9 @@ def train(
         disk_budget: For what is computed once and kept, such as 20G.
         deterministic: Refuse operations whose result could differ from one time to the next.
         resume: Go on with the run at --output, if there is one, as if nothing had happened.
+        checkpoint_every: Minutes between two states within an epoch; one is written after every
+            epoch, and when the process is told to stop (SIGTERM).
+        dry_run: Audit, split, time a batch of every stage, print what training would take, stop.
         print_recipe: Print the resolved recipe as YAML, to edit, and stop.
     """
     asked = Asked(
@@ -112,18 +120,35 @@ def train(
         raise UsageError("no data was named: holotype train DATA, a folder or a table.")
     if resume and output is None:
         raise UsageError("--resume goes on with a run: name it, --output RUN.")
+    if not checkpoint_every > 0:
+        raise UsageError(f"--checkpoint-every is {checkpoint_every:g}, expected minutes above 0.")
 
     from holotype import road
+    from holotype.training.watch import Watch
+
+    watch = Watch(checkpoint_every)
+
+    options: dict[str, Any] = dict(
+        asked, init_from=init_from, folds=folds, label_pattern=label_pattern,
+        group_pattern=group_pattern, label_prefix=label_prefix, on_leak=on_leak, exclude=exclude,
+        device=device, save_memory=save_memory, disk_budget=disk_budget,
+        deterministic=deterministic, resume=resume, watch=watch, narrator=to_stderr(),
+    )  # fmt: skip
 
     def run(recipe: str | None, output: Path | None) -> "TrainedRun":
-        return road.train(
-            data, recipe=recipe, output=output, folds=folds, label_pattern=label_pattern,
-            group_pattern=group_pattern, label_prefix=label_prefix, on_leak=on_leak,
-            exclude=exclude, device=device, save_memory=save_memory, disk_budget=disk_budget,
-            deterministic=deterministic, resume=resume, narrator=to_stderr(), **asked,
-        )  # fmt: skip
+        with watch.listening():
+            trained: TrainedRun = road.train(data, recipe=recipe, output=output, **options)
+        return trained
 
     variants = road.variants_of(recipe, asked)
+    if dry_run:
+        if variants:
+            raise UsageError(
+                f"--dry-run looks at one recipe, and {recipe} has several variants: name one, "
+                f"{recipe}#{next(iter(variants))}."
+            )
+        found = road.train(data, recipe=recipe, output=output, dry_run=True, **options)
+        return _say(found, as_json)
     if variants:
         return _all_variants(
             variants, run, output or next_run_path(Path(str(recipe)).stem), as_json
@@ -139,6 +164,23 @@ def train(
     show(f"run       {trained.run.path}")
     show(f"report    {trained.run.report / 'index.html'}")
     tell_next("holotype", "predict", trained.run.path, "PICTURE")
+    return 0
+
+
+def _say(found: "Rehearsal", as_json: bool) -> int:
+    """What a training would take; nothing was written but what is kept anyway."""
+    from holotype.training.rehearsal import duration, said
+
+    if as_json:
+        show_json(found.to_json())
+        return 0
+    rows = [("part", "pictures"), *((part, f"{n:,}") for part, n in found.parts.items())]
+    show(text_table(rows[0], rows[1:]))
+    show(text_table(("stage", "work", "time", "disk"), said(found.costs)))
+    if found.num_runs > 1:
+        show(f"{found.num_runs} folds: {duration(found.seconds)} in all")
+    if found.memory_mb is not None:
+        show(f"memory    {found.memory_mb:,.0f} MB at most until here")
     return 0
 
 

@@ -14,7 +14,7 @@ Shape suffixes: N pictures, M classifiers, U units (pictures or groups), R draws
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -39,7 +39,7 @@ class PairedTest:
         difference: accuracy of the second minus that of the first, weighted as the pictures are.
         low, high: of the difference, 95 %.
         p_value: of no difference, two-sided, as if this were the only pair.
-        adjusted: the same after Holm's correction over all pairs.
+        adjusted: the same after Holm's correction over all pairs; see `gated` too.
         method: the test, in words for a reader.
     """
 
@@ -63,7 +63,12 @@ class OverallTest:
 
 
 def compare_pairs(
-    correct_MN: NDArray[np.bool_], weights_N: Floats, units: Units, *, seed: int = 0
+    correct_MN: NDArray[np.bool_],
+    weights_N: Floats,
+    units: Units,
+    *,
+    seed: int = 0,
+    draws: int = DRAWS,
 ) -> list[PairedTest]:
     """Every pair of classifiers, Holm-corrected over all of them.
 
@@ -71,30 +76,35 @@ def compare_pairs(
         correct_MN: whether classifier m was right about picture n.
         weights_N: of the pictures; their scale does not matter.
         units: which pictures belong together.
-        seed: of the permutation test's draws, where there are too many units to try all swaps.
+        seed, draws: of the permutation test, where there are too many units to try all swaps.
     """
-    simple = _is_simple(weights_N, units)
-    tests = []
-    for first, second in combinations(range(len(correct_MN)), 2):
-        gain_N = correct_MN[second].astype(np.float64) - correct_MN[first]
-        difference, low, high = difference_interval(gain_N, weights_N, units)
-        if simple:
-            p_value, method = mcnemar_exact(gain_N), "McNemar's exact test"
-        else:
-            p_value = swap_test(_over_units(gain_N * weights_N, units), seed=seed)
-            method = f"paired permutation test over {units.count} {_unit_name(units)}"
-        tests.append(PairedTest(first, second, difference, low, high, p_value, p_value, method))
-    adjusted_P = holm([test.p_value for test in tests])
+    pairs = list(combinations(range(len(correct_MN)), 2))
+    gains = [correct_MN[second].astype(np.float64) - correct_MN[first] for first, second in pairs]
+    if _is_simple(weights_N, units):
+        p_values, method = [mcnemar_exact(gain_N) for gain_N in gains], "McNemar's exact test"
+    else:
+        sums = [_over_units(gain_N * weights_N, units) for gain_N in gains]
+        p_values = swap_tests(sums, seed=seed, draws=draws)
+        method = f"paired permutation test over {units.count} {_unit_name(units)}"
     return [
-        PairedTest(**{**vars(test), "adjusted": adjusted})
-        for test, adjusted in zip(tests, adjusted_P, strict=True)
+        PairedTest(*pair, *difference_interval(gain_N, weights_N, units), p, adjusted, method)
+        for pair, gain_N, p, adjusted in zip(pairs, gains, p_values, holm(p_values), strict=True)
     ]
 
 
 def compare_all(
-    correct_MN: NDArray[np.bool_], weights_N: Floats, units: Units, *, seed: int = 0
+    correct_MN: NDArray[np.bool_],
+    weights_N: Floats,
+    units: Units,
+    *,
+    seed: int = 0,
+    draws: int | None = None,
 ) -> OverallTest:
     """Whether any classifier differs from the others.
+
+    Args:
+        draws: of the permutation form; as many as a few seconds allow unless said otherwise.
+        others: as for `compare_pairs`.
 
     Source:
         Cochran 1950, "The comparison of percentages in matched samples", Biometrika 37. With
@@ -103,7 +113,16 @@ def compare_all(
     if _is_simple(weights_N, units):
         return cochran_q(correct_MN)
     sums_MU = np.stack([_over_units(correct_N * weights_N, units) for correct_N in correct_MN])
-    return _permuted_q(sums_MU / weights_N.sum(), units, seed)
+    return _permuted_q(sums_MU / weights_N.sum(), units, seed, draws)
+
+
+def gated(tests: Sequence[PairedTest], overall: OverallTest) -> list[PairedTest]:
+    """The same tests, where no pair is clearer than the test of all together.
+
+    So one claim, of whatever kind, is made about equal classifiers at most 5 times in 100: pairs
+    and the overall test, each at 5 %, would together err more often.
+    """
+    return [replace(test, adjusted=max(test.adjusted, overall.p_value)) for test in tests]
 
 
 def mcnemar_exact(gain_N: Floats) -> float:
@@ -130,23 +149,39 @@ def swap_test(sums_U: Floats, *, seed: int = 0, draws: int = DRAWS) -> float:
     Source:
         Fisher 1935, "The Design of Experiments", §21; with groups: Winkler et al. 2014.
     """
-    telling_U = sums_U[np.abs(sums_U) > _TOLERANCE]
-    if not len(telling_U):
-        return 1.0
-    observed = abs(float(telling_U.sum())) - _TOLERANCE
-    if len(telling_U) <= EXACT_UNITS:
-        signs_RU = _all_signs(len(telling_U))
-        return float(np.mean(np.abs(signs_RU @ telling_U) >= observed))
+    return swap_tests([sums_U], seed=seed, draws=draws)[0]
+
+
+def swap_tests(sums: Sequence[Floats], *, seed: int = 0, draws: int = DRAWS) -> list[float]:
+    """`swap_test` of several sums over the same units, which share their draws."""
+    sums_PU = np.stack(sums) if sums else np.zeros((0, 0))
+    sums_PU = np.where(np.abs(sums_PU) > _TOLERANCE, sums_PU, 0.0)
+    observed_P = np.abs(sums_PU.sum(axis=1)) - _TOLERANCE
+    telling_P = (sums_PU != 0).sum(axis=1)
+    p_values = np.ones(len(sums_PU))
+    for pair in np.flatnonzero((telling_P > 0) & (telling_P <= EXACT_UNITS)):
+        telling_U = sums_PU[pair][sums_PU[pair] != 0]
+        swapped_R = np.abs(_all_signs(len(telling_U)) @ telling_U)
+        p_values[pair] = np.mean(swapped_R >= observed_P[pair])
+    many = np.flatnonzero(telling_P > EXACT_UNITS)
+    if len(many):
+        extreme_P = _extreme(sums_PU[many], observed_P[many], seed, draws)
+        p_values[many] = (extreme_P + 1) / (draws + 1)
+    return [float(p) for p in p_values]
+
+
+def _extreme(sums_PU: Floats, observed_P: Floats, seed: int, draws: int) -> NDArray[np.int64]:
+    """How many draws of signs give at least the observed sum."""
+    sums_UP = np.ascontiguousarray(sums_PU[:, (sums_PU != 0).any(axis=0)].T)
+    U = len(sums_UP)
     rng = np.random.default_rng(seed)
-    step = max(1, min(draws, _HELD_VALUES // len(telling_U)))
-    extreme = 0
+    step = max(1, min(draws, _HELD_VALUES // U))
+    extreme_P = np.zeros(len(sums_PU), np.int64)
     for start in range(0, draws, step):
         size = min(step, draws - start)
-        signs_RU = np.asarray(
-            rng.integers(0, 2, size=(size, len(telling_U)), dtype=np.int8) * 2.0 - 1.0, np.float64
-        )
-        extreme += int((np.abs(signs_RU @ telling_U) >= observed).sum())
-    return (extreme + 1) / (draws + 1)
+        signs_RU = rng.integers(0, 2, size=(size, U), dtype=np.int8) * 2.0 - 1.0
+        extreme_P += (np.abs(signs_RU @ sums_UP) >= observed_P).sum(axis=0)
+    return extreme_P
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -219,7 +254,7 @@ def ranks(tests: Sequence[PairedTest], count: int, level: float = 0.05) -> list[
     return [(1 + a, count - b) for a, b in zip(above, below, strict=True)]
 
 
-def _permuted_q(share_MU: Floats, units: Units, seed: int) -> OverallTest:
+def _permuted_q(share_MU: Floats, units: Units, seed: int, draws: int | None) -> OverallTest:
     """The spread of the classifiers' accuracies, among permutations within units."""
     M, U = share_MU.shape
     rng = np.random.default_rng(seed)
@@ -229,7 +264,7 @@ def _permuted_q(share_MU: Floats, units: Units, seed: int) -> OverallTest:
         return float(((accuracy_M - accuracy_M.mean()) ** 2).sum())
 
     observed = spread(share_MU)
-    draws = max(999, min(DRAWS // 4, _HELD_VALUES * 20 // (M * U)))
+    draws = draws or max(999, min(DRAWS // 4, _HELD_VALUES * 20 // (M * U)))
     extreme = sum(
         spread(rng.permuted(share_MU, axis=0)) >= observed - _TOLERANCE * observed - 1e-18
         for _ in range(draws)

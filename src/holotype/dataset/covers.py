@@ -11,7 +11,7 @@ Shape suffixes: N pairs, R rows and K columns of pixels.
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.dataset.candidates import VIEWS, Candidates
+from holotype.dataset.candidates import INNER, LEAST_SIDES, UPPER, VIEWS, Candidates, first_windows
 from holotype.dataset.thumbnails import Floats
 from holotype.dataset.verification import (
     CLOSE,
@@ -25,12 +25,10 @@ from holotype.dataset.verification import (
     registered,
 )
 
-_LEAST_SIDE = 28  # pixels; of smaller pictures too little would be left
-_WRITTEN_SIDE = 48  # pixels; a text on smaller ones cannot be small
 _FRAME = 0.075  # of the side
 _BOX = 0.15  # of the area, the largest that a text may take
 _SHARP = 8.0  # grey levels by which a text stands out at least
-_FRAMED = 8.0  # grey levels within the frame at half the resolution; more is hopeless
+_FRAMED = 4.0  # grey levels within the frame at half the resolution; more is hopeless
 
 
 def uncover(records: NDArray[np.void], found: Candidates, plain: Measured) -> Measured:
@@ -41,7 +39,7 @@ def uncover(records: NDArray[np.void], found: Candidates, plain: Measured) -> Me
     measured = Measured.nothing(found)
     sides = np.minimum(records["rows"], records["columns"]).astype(np.int64)
     side_N = np.minimum(sides[found.still], sides[found.moving])
-    is_worth_it_N = (plain.difference_N > SURE) & (side_N >= _LEAST_SIDE)
+    is_worth_it_N = (plain.difference_N > SURE) & (side_N >= LEAST_SIDES[INNER])
     is_upright_V = np.array([not (view.turns or view.mirrored) for view in VIEWS])
     is_worth_it_N &= is_upright_V[found.view]
     in_batches(_unframe, records, found, measured, np.flatnonzero(is_worth_it_N), side_N)
@@ -50,7 +48,7 @@ def uncover(records: NDArray[np.void], found: Candidates, plain: Measured) -> Me
         records,
         found,
         measured,
-        np.flatnonzero(is_worth_it_N & (side_N >= _WRITTEN_SIDE)),
+        np.flatnonzero(is_worth_it_N & (side_N >= LEAST_SIDES[UPPER])),
         side_N,
     )
     return measured
@@ -63,22 +61,30 @@ def _unframe(
     pairs: NDArray[np.int64],
     side: int,
 ) -> None:
-    in_place_N4 = _in_place(found)
+    window_N4 = np.empty((len(found.still), 4), np.float32)  # only those of `pairs` are filled
+    window_N4[pairs] = _within_frames(found.where(pairs))
     if side // 2 >= MOVABLE_SIDE:
         half = registered(
-            records, found, in_place_N4, pairs, side // 2, steps=1, border=_frame(side // 2)
+            records, found, window_N4, pairs, side // 2, steps=1, border=_frame(side // 2)
         )
+        window_N4[pairs] = half.window_N4
         pairs = pairs[largest(judged(half)) < _FRAMED]
         if not len(pairs):
             return
     width = _frame(side)
-    fit = registered(records, found, in_place_N4, pairs, side, steps=3, border=width)
+    fit = registered(records, found, window_N4, pairs, side, steps=2, border=width)
     contrast_N = fit.still_NRK[:, width:-width, width:-width].std((1, 2))
     measured.note(pairs, fit, largest(judged(fit)), contrast_N, cover=1)
     covered_RK = np.ones((side, side), bool)
     covered_RK[width:-width, width:-width] = False
     covered_NRK = np.broadcast_to(covered_RK, fit.still_NRK.shape)
     measured.colour_N[pairs] = colour_difference(records, found, measured, pairs, covered_NRK)
+
+
+def _within_frames(found: Candidates) -> Floats:
+    """Where to begin: what looks alike within its borders begins there, anything else in place."""
+    is_inner_N = found.part == INNER
+    return np.where(is_inner_N[:, None], first_windows(found), _in_place(found))
 
 
 def _frame(side: int) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from holotype.dataset.listing import PART_OF_NAME, PARTS, Listed, Listing
+from holotype.dataset.listing import ALL_PARTS, PART_OF_NAME, Listed, Listing
 from holotype.errors import DatasetError, EmptyDataset, InvalidPattern, SplitClassesDiffer
 
 IMAGE_EXTENSIONS = frozenset(
@@ -148,7 +148,7 @@ def _escaped(path: str) -> str:
 
 
 def _has_part_folders(root: Path, images: list[str]) -> bool:
-    """Whether the topmost folders are train, val and test rather than classes."""
+    """Whether the topmost folders are train, val, test or cal rather than classes."""
     tops = {path.split("/", 1)[0] for path in images if "/" in path}
     parts = {PART_OF_NAME[top.lower()] for top in tops if top.lower() in PART_OF_NAME}
     others = sorted(top for top in tops if top.lower() not in PART_OF_NAME)
@@ -210,7 +210,7 @@ def _labelled_by_name(paths: list[str], pattern: str, has_parts: bool) -> list[L
 
 
 def _require_same_classes(images: list[Listed]) -> None:
-    classes = {part: {i.label for i in images if i.split == part} for part in PARTS}
+    classes = {part: {i.label for i in images if i.split == part} for part in ALL_PARTS}
     present = {part: names for part, names in classes.items() if names}
     every = set().union(*present.values())
     lacking = [

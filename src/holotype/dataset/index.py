@@ -24,7 +24,7 @@ COLUMNS = {
     "path": "str",  # relative to the root, with forward slashes
     "label": "str",
     "group": "str",  # "" where there is none
-    "split": "str",  # "train", "val", "test", or "" before the split
+    "split": "str",  # "train", "val", "test", "cal", or "" before the split
     "fold": "int64",  # -1 where there are no folds
     "weight": "float64",
     "sha256": "str",  # "" where the file cannot be read

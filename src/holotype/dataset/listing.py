@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Part = Literal["train", "val", "test"]
-PARTS: tuple[Part, ...] = ("train", "val", "test")
+Part = Literal["train", "val", "test", "cal"]
+PARTS: tuple[Part, ...] = ("train", "val", "test")  # those that every split is asked for
+ALL_PARTS: tuple[Part, ...] = (*PARTS, "cal")  # cal: held back, for sets of classes and no more
 
 # The names that folders and tables give to the parts, in lower case.
 PART_OF_NAME: dict[str, Part] = {
@@ -16,6 +17,8 @@ PART_OF_NAME: dict[str, Part] = {
     "validation": "val",
     "test": "test",
     "testing": "test",
+    "cal": "cal",
+    "calibration": "cal",
 }
 
 

@@ -1,6 +1,6 @@
 """A split as folders that other tools read: OUTPUT/train/CLASS/picture, and what it was made of.
 
-    OUTPUT/train|val|test/CLASS/NAME     copies of the pictures, or symbolic links to them
+    OUTPUT/train|val|test|cal/CLASS/NAME     copies of the pictures, or symbolic links to them
     OUTPUT/table.csv                     path, label, group, split, weight: what Holotype reads
     OUTPUT/split.json                    the pictures (hash, label, group, part) and the settings
 
@@ -20,8 +20,8 @@ from typing import Any
 
 from holotype.dataset.index import Index
 from holotype.dataset.landing import TABLE, landing, write_table
-from holotype.dataset.listing import PARTS
 from holotype.dataset.names import identity, safe_name, shortened
+from holotype.dataset.split import parts_of
 from holotype.errors import StaleSplit, UsageError
 
 RECORD = "split.json"
@@ -87,7 +87,7 @@ def write_part_folders(
     if replace:
         _require_only_ours(output)
     with landing(output, replace=replace) as directory:
-        for part in PARTS:
+        for part in parts_of(divided):
             for name in _folders(divided).values():
                 (directory / part / name).mkdir(parents=True)
         for path, file in files.items():

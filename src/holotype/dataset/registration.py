@@ -141,14 +141,21 @@ def resampling(
     places_NR = start[:, None] + extent[:, None] * here_R
     inside_NR = (places_NR >= margin) & (places_NR <= 1 - margin)
     inside_NR = inside_NR & (here_R >= margin) & (here_R <= 1 - margin)
-    pixels_R = np.arange(length, dtype=np.float32)
-    distance = np.abs((places_NR * length - np.float32(0.5))[:, :, None] - pixels_R)
+    pixel_NR = places_NR * length - np.float32(0.5)
+    first_NR = np.floor(pixel_NR).astype(np.int64) - 1  # the first of the four pixels that count
+    tap_NR4 = first_NR[:, :, None] + np.arange(4)
+    distance = np.abs(pixel_NR[:, :, None] - tap_NR4).astype(np.float32)
     near = 1 + distance * distance * (1.5 * distance - 2.5)
     far = 2 + distance * (distance * (2.5 - 0.5 * distance) - 4)
-    weights = np.where(distance < 1, near, np.where(distance < 2, far, 0))
-    total = weights.sum(2, keepdims=True)
-    weights = weights / np.where(np.abs(total) < 1e-3, 1, total)
-    return weights, inside_NR
+    weights_NR4 = np.where(distance < 1, near, far)
+    weights_NR4 *= (tap_NR4 >= 0) & (tap_NR4 < length) & (distance < 2)
+    total = weights_NR4.sum(2, keepdims=True)
+    weights_NR4 /= np.where(np.abs(total) < 1e-3, 1, total)
+    matrix_NRR = np.zeros((len(start), length, length + 4), np.float32)  # four more to spill into
+    np.put_along_axis(
+        matrix_NRR, np.where(weights_NR4 == 0, length + np.arange(4), tap_NR4), weights_NR4, 2
+    )
+    return matrix_NRR[:, :, :length], inside_NR
 
 
 @dataclass(frozen=True, eq=False)

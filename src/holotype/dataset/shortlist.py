@@ -8,7 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.dataset.candidates import Candidates, first_windows, oriented
+from holotype.dataset.candidates import (
+    INNER,
+    LOWER,
+    PARTS,
+    UPPER,
+    VIEWS,
+    Candidates,
+    first_windows,
+    ranks,
+)
 from holotype.dataset.registration import register, tangent_remainder
 from holotype.dataset.thumbnails import Floats, grey_at, smoothing
 
@@ -20,8 +29,9 @@ _MOST = 0.7  # of the places; the others may be covered by a frame or a text
 _CAP = 0.25  # in the mean no place counts for more, so that a line of text is no hindrance
 # The largest difference of a pair that is left out is estimated: so many times the mean one for
 # every 16 pixels of its side. Different cells and digits (seed 7) have 3 and 1.6 in the middle.
-# At 3.6 two cells of ELPV that an earlier look took for sister wafers would become copies.
-_LEAST_PEAK = 3.0
+# At 3 two cells of ELPV (2360 and 2361) that an earlier look took for sister wafers became copies
+# in a part of the set; digits have fewer places to differ at.
+_LEAST_PEAK, _PEAK_SIDE = 2.75, 48  # of pictures of so many pixels; of smaller ones less
 _BATCH = 192
 
 
@@ -33,46 +43,75 @@ def shortlisted(records: NDArray[np.void], found: Candidates) -> tuple[Candidate
         they are; and for every picture the least difference, in grey levels as `verification`
         measures them, of what was left out: estimated, infinite where nothing was.
     """
-    smooth = smoothing(_SIDE, 1.0)
-    grey_NRK = np.empty((len(records), _SIDE, _SIDE), np.float32)
-    for start in range(0, len(records), _BATCH):
-        block = slice(start, start + _BATCH)
-        grey_NRK[block] = smooth @ grey_at(records[block], _SIDE) @ smooth.T
-    starts = range(0, len(found.still), _BATCH)
-    rough_N = np.empty(len(found.still), np.float32)
+    if not len(records):
+        return found, np.empty(0, np.float32)
+    grey_NRK = np.concatenate(
+        [grey_at(records[s : s + _BATCH], _SIDE) for s in range(0, len(records), _BATCH)]
+    )
+    difference_N = np.empty(len(found.still), np.float32)
+    contrast_N = np.empty(len(found.still), np.float32)
     is_near_N = np.zeros(len(found.still), bool)
 
-    def look(start: int) -> None:
-        block = slice(start, start + _BATCH)
-        rough_N[block], is_near_N[block] = _rough_difference(grey_NRK, found.where(block))
+    def look(pairs: NDArray[np.int64]) -> None:
+        difference_N[pairs], contrast_N[pairs], is_near_N[pairs] = _rough_difference(
+            grey_NRK, found.where(pairs)
+        )
 
     with ThreadPoolExecutor(max_workers=2) as threads:
-        list(threads.map(look, starts))
+        list(threads.map(look, _batches(found)))
     pictures_2N = np.stack([found.still, found.moving])
-    orderly_N = np.where(is_near_N, rough_N, np.inf)
-    rank_2N = _ranks(pictures_2N.ravel(), np.tile(orderly_N, 2)).reshape(2, -1)
+    orderly_N = np.where(is_near_N, difference_N, np.inf)
+    rank_2N = ranks(pictures_2N.ravel(), np.tile(orderly_N, 2)).reshape(2, -1)
     # What looks most alike as it is says how far apart different pictures of this data set are.
     listed_N = is_near_N & ((rank_2N.min(0) < _LISTED) | (found.view == 0))
     sides = np.minimum(records["rows"], records["columns"]).astype(np.float32)
-    contrast = grey_NRK.std((1, 2))
-    least_N = rough_N * contrast[found.still] * _LEAST_PEAK * sides[pictures_2N].min(0) / _SIDE
+    side_N = sides[pictures_2N].min(0)
+    peak_N = _LEAST_PEAK * np.minimum(1, side_N / _PEAK_SIDE)
+    least_N = difference_N * contrast_N * peak_N * side_N / _SIDE
     beyond = np.full(len(records), np.inf, np.float32)
     for pictures_N in pictures_2N:
         np.minimum.at(beyond, pictures_N[~listed_N], least_N[~listed_N])
     return found.where(listed_N), beyond
 
 
-def _rough_difference(grey_NRK: Floats, found: Candidates) -> tuple[Floats, NDArray[np.bool_]]:
-    """The mean difference of each pair in contrasts, and whether it is small enough for a copy.
+def _batches(found: Candidates) -> list[NDArray[np.int64]]:
+    """Pairs through one view at a time, so that one window serves them all."""
+    order = np.argsort(found.view, kind="stable")
+    ends = np.searchsorted(found.view[order], np.arange(1, len(VIEWS)))
+    return [
+        of_view[start : start + _BATCH]
+        for of_view in np.split(order, ends)
+        for start in range(0, len(of_view), _BATCH)
+    ]
+
+
+def _rough_difference(
+    grey_NRK: Floats, found: Candidates
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Of pairs through one view the mean difference in contrasts, the contrast in grey levels,
+    and whether the difference is small enough for a copy.
 
     Most pairs are told by one linear fit; only what is left of them is laid upon each other.
     """
-    still_NRK, moving_NRK = grey_NRK[found.still], oriented(grey_NRK[found.moving], found)
+    view = VIEWS[found.view[0]]
+    smooth = smoothing(_SIDE, 1.0)
+    if view.part == INNER:  # what may be a frame is painted over before it is smeared
+        inside = np.clip(np.arange(_SIDE), _MARGIN, _SIDE - 1 - _MARGIN)
+        smooth = smooth @ np.eye(_SIDE, dtype=np.float32)[inside]
+    still_NRK = smooth @ grey_NRK[found.still] @ smooth.T
+    moving_NRK = smooth @ view.oriented(grey_NRK[found.moving]) @ smooth.T
+    if view.part in (UPPER, LOWER):
+        top, bottom = (round(_SIDE * edge) for edge in PARTS[view.part][:2])
+        still_NRK, moving_NRK = still_NRK[:, top:bottom], moving_NRK[:, top:bottom]
     window_N4, margin = first_windows(found), _MARGIN / _SIDE  # a crop lacks what lay outside
     contrast_N = np.maximum(still_NRK.std((1, 2)), 1)
-    mean_N, most_N = _differences(
-        *tangent_remainder(still_NRK, moving_NRK, window_N4, margin=margin), contrast_N
+    if view.part == INNER:  # a bright frame may be all that is seen at so few pixels
+        for pictures in (found.still, found.moving):
+            contrast_N = np.maximum(contrast_N, grey_NRK[pictures].std((1, 2)))
+    remainder_NRK, shared_1RK = tangent_remainder(
+        still_NRK, moving_NRK, window_N4[:1], margin=margin
     )
+    mean_N, most_N = _differences(remainder_NRK, shared_1RK, contrast_N)
     is_near_N = (mean_N < _LIMIT) & (most_N < _MOST_LIMIT)
     near = np.flatnonzero(is_near_N)
     if len(near):
@@ -81,7 +120,7 @@ def _rough_difference(grey_NRK: Floats, found: Candidates) -> tuple[Floats, NDAr
         )
         mean_N[near], most_N = _differences(fit.remainder_NRK, fit.shared_NRK, contrast_N[near])
         is_near_N[near] = (mean_N[near] < _LIMIT) & (most_N < _MOST_LIMIT)
-    return mean_N, is_near_N
+    return mean_N, contrast_N, is_near_N
 
 
 def _differences(
@@ -94,15 +133,3 @@ def _differences(
     place = int(_MOST * inner_NM.shape[1])
     most_N = np.partition(inner_NM, place, axis=1)[:, place]
     return total_N / np.maximum(shared_NRK.sum((1, 2)), 1), most_N
-
-
-def _ranks(groups: NDArray[np.int64], values: Floats) -> NDArray[np.int64]:
-    """The place of every value among those of its group, the smallest first."""
-    order = np.lexsort((values, groups))
-    sorted_groups = groups[order]
-    is_first = np.ones(len(order), bool)
-    is_first[1:] = np.diff(sorted_groups) != 0
-    places = np.arange(len(order))
-    ranks = np.empty(len(order), np.int64)
-    ranks[order] = places - np.maximum.accumulate(np.where(is_first, places, 0))
-    return ranks

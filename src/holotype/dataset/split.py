@@ -5,6 +5,9 @@ at odds, the split is the best compromise within reach: no move of a single unit
 
 Small classes follow one policy: training first, then test, then validation. A class of one unit
 is learnt and not measured; of two, learnt and tested. `lacking` says what a part has to do without.
+
+A fourth part, `cal`, is made where a fourth ratio asks for it: pictures that neither train, choose,
+calibrate confidence nor test anything, so that sets of classes can keep a promise.
 """
 
 import math
@@ -15,18 +18,18 @@ import pandas as pd
 
 from holotype.dataset.dealing import CostsOfAbsence, dealt, units_of
 from holotype.dataset.index import Index, Part
-from holotype.dataset.listing import PARTS
+from holotype.dataset.listing import ALL_PARTS, PARTS
 from holotype.errors import InvalidFolds, InvalidRatios, InvalidTable
 
 DEFAULT_RATIOS = (0.70, 0.15, 0.15)
 DEFAULT_SEED = 42
-_ORDER_OF_NEED: tuple[Part, ...] = ("train", "test", "val")  # what a small class fills first
+_ORDER_OF_NEED: tuple[Part, ...] = ("train", "test", "val", "cal")  # what a small class fills first
 
 
 def split(
     index: Index,
     *,
-    ratios: tuple[float, float, float] = DEFAULT_RATIOS,
+    ratios: Sequence[float] = DEFAULT_RATIOS,
     seed: int = DEFAULT_SEED,
     together: Sequence[frozenset[str]] = (),
 ) -> Index:
@@ -34,11 +37,11 @@ def split(
 
     The result depends on the paths, labels, groups, `together` and the seed alone, not on
     the order of rows or the machine. A split that came with the data is kept; where it lacks
-    val or test, that part is cut from train, at its ratio of the training part. Leaks in it
-    are kept too: see `leaks.settled`.
+    val, test or a cal that the ratios ask for, that part is cut from train, at its ratio of the
+    training part. Leaks in it are kept too: see `leaks.settled`.
 
     Args:
-        ratios: of train, val and test; val and test may be 0.
+        ratios: of train, val and test, and of cal if there is to be one; all but train may be 0.
         together: sets of paths that must stand on one side, such as verified copies.
 
     Raises:
@@ -46,15 +49,15 @@ def split(
         InvalidTable: the split that came with the data has gaps, or no train.
     """
     check_ratios(ratios)
-    wanted = dict(zip(PARTS, ratios, strict=True))
+    wanted = dict(zip(ALL_PARTS, ratios, strict=False))
     given = _given_parts(index.table.sort_values("path"))
+    cut = {part: share for part, share in wanted.items() if part not in given and share > 0}
     if given <= {"train"}:
         shares = wanted
-    elif given == set(PARTS):
+    elif not cut:
         return index
     else:
-        (lacking_part,) = set(PARTS) - given
-        shares = {"train": 1 - wanted[lacking_part], lacking_part: wanted[lacking_part]}
+        shares = {"train": 1 - sum(cut.values()), **cut}
     parts = [part for part, share in shares.items() if share > 0]
     to_cut = index.table["split"].isin(["", "train"])
     numbers = _dealt_rows(
@@ -72,10 +75,10 @@ def folds(
 ) -> Index:
     """The index with its fold column filled, for cross-validation: 0 to `num_folds` - 1.
 
-    Every picture that is not in a test part stands in exactly one fold, so without a split all
-    of them do; test pictures have fold -1. Folds are of nearly equal size and stratified, and a
-    class is spread over as many of them as it has units. Like `split`, this depends on
-    nothing but the pictures, `together` and the seed.
+    Every picture that is not in a test or cal part stands in exactly one fold, so without a split
+    all of them do; those pictures have fold -1. Folds are of nearly equal size and stratified, and
+    a class is spread over as many of them as it has units. Like `split`, this depends on nothing
+    but the pictures, `together` and the seed.
 
     Args:
         together: sets of paths that must stand in one fold, such as verified copies.
@@ -85,7 +88,7 @@ def folds(
     """
     if num_folds < 2:
         raise InvalidFolds(f"{num_folds} folds were asked for; expected at least 2, such as 5.")
-    table = index.table[index.table["split"] != "test"]
+    table = index.table[~index.table["split"].isin(["test", "cal"])]
     num_units = len(units_of(table, together, seed))
     if num_units < num_folds:
         raise InvalidFolds(
@@ -98,10 +101,16 @@ def folds(
     return _with_column(index, "fold", fold_of)
 
 
+def parts_of(index: Index) -> tuple[Part, ...]:
+    """Train, val and test, and cal where the split has it."""
+    present = set(index.table["split"])
+    return tuple(part for part in ALL_PARTS if part in PARTS or part in present)
+
+
 def missing_classes(index: Index) -> dict[Part, list[str]]:
     """The classes of which a part has no picture, for each part."""
     counts = proportions(index)
-    return {part: [str(c) for c in counts.index[counts[part] == 0]] for part in PARTS}
+    return {part: [str(c) for c in counts.index[counts[part] == 0]] for part in parts_of(index)}
 
 
 def lacking(index: Index) -> list[str]:
@@ -116,7 +125,7 @@ def lacking(index: Index) -> list[str]:
 def proportions(index: Index) -> pd.DataFrame:
     """How many pictures of each class (rows) each part (columns) holds."""
     counts = pd.crosstab(index.table["label"], index.table["split"])
-    return counts.reindex(index=list(index.classes), columns=list(PARTS), fill_value=0)
+    return counts.reindex(index=list(index.classes), columns=list(parts_of(index)), fill_value=0)
 
 
 def separate_counts(index: Index, *, together: Sequence[frozenset[str]] = ()) -> dict[str, int]:
@@ -129,13 +138,15 @@ def separate_counts(index: Index, *, together: Sequence[frozenset[str]] = ()) ->
 
 
 def check_ratios(ratios: Sequence[float]) -> None:
-    """Refuse what is no division into train, val and test.
+    """Refuse what is no division into train, val and test, with or without cal.
 
     Raises:
         InvalidRatios: negative, not finite, no train, or a sum that is not 1.
     """
     expected = "expected three numbers for train, val and test, such as 0.7 0.15 0.15"
-    if len(ratios) != len(PARTS):
+    if len(ratios) == len(ALL_PARTS):
+        expected = "expected four numbers for train, val, test and cal, such as 0.6 0.15 0.15 0.1"
+    if len(ratios) not in (len(PARTS), len(ALL_PARTS)):
         raise InvalidRatios(f"{len(ratios)} ratios arrived; {expected}.")
     if not all(math.isfinite(ratio) and ratio >= 0 for ratio in ratios):
         raise InvalidRatios(f"the ratios {_shown(ratios)} are not all at least 0; {expected}.")
@@ -158,7 +169,7 @@ def _given_parts(table: pd.DataFrame) -> set[str]:
         raise InvalidTable(
             f"the split column is filled for {len(table) - len(blank)} of {len(table)} pictures; "
             f"the first without one is {blank['path'].iloc[0]!r}. "
-            "Expected train, val or test in every row, or in none."
+            "Expected train, val, test or cal in every row, or in none."
         )
     if given and "train" not in given:
         raise InvalidTable(
@@ -175,9 +186,10 @@ def _by_need(parts: Sequence[Part]) -> CostsOfAbsence:
     is missing in train: what is not in test goes unmeasured, what is not in train, unlearnt.
     """
     order = [part for part in _ORDER_OF_NEED if part in parts]
+    highest = max(2, len(order) - 1)
 
     def costs(units: int) -> list[int]:
-        cost = {part: 10 ** (9 * (2 - place)) for place, part in enumerate(order[:units])}
+        cost = {part: 10 ** (9 * (highest - place)) for place, part in enumerate(order[:units])}
         return [cost.get(part, 0) for part in parts]
 
     return costs

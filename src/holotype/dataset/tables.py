@@ -96,7 +96,9 @@ class _Rows:
     def split(self, row: int) -> str:
         name = self.text("split", row)
         if name and name.lower() not in PART_OF_NAME:
-            self.refuse(row, f"unknown split {name!r}", "train, val or test, or an empty column")
+            self.refuse(
+                row, f"unknown split {name!r}", "train, val, test or cal, or an empty column"
+            )
         return PART_OF_NAME[name.lower()] if name else ""
 
     def weight(self, row: int) -> float:

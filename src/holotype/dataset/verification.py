@@ -12,6 +12,10 @@ brightness, contrast and sharpness are fitted), and three things are asked of wh
    that differ gradually, one a little more than the other, are a crowd and not copies.
 3. Is it small beside the contrast of the picture itself? Two dark frames are no evidence.
 
+Heavy compression of a small picture leaves noise that is as large as what tells two specimens
+apart. At half the resolution it is smoothed away, and two specimens still differ, so the same
+three are asked there as well.
+
 What was drawn over a picture is left out: a frame along the border, or a text within one small
 box. Then the fit is a robust one, and the same is asked of the rest, more strictly.
 
@@ -27,7 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.dataset.candidates import VIEWS, Candidates, first_windows, oriented
+from holotype.dataset.candidates import VIEWS, WHOLE, Candidates, first_windows, oriented
 from holotype.dataset.fingerprints import COLOUR_SIZE
 from holotype.dataset.registration import Registered, register
 from holotype.dataset.thumbnails import Floats, grey_at, shrinking, smoothing
@@ -41,10 +45,14 @@ _LOOSE = 4.5  # copies if the next other picture differs four times as much
 _CLOSE_GAP, _FINE_GAP, _LOOSE_GAP = 2.0, 3.0, 4.0  # fine: small beside the contrast, too
 _SURE_CONTRAST, _CONTRAST = 0.05, 0.15  # limits again, as fractions of the picture's contrast
 # At half the resolution: the first are looked at again, the second if they stand beside a copy.
-_NEAR, HOPELESS = 5.5, 12.0
+_NEAR, _NEAR_INSIDE, HOPELESS = 3.5, 7.0, 12.0  # inside: a frame may still be seen
+# At half the resolution noise, as of compression, is smoothed away, and another picture is not.
+_COARSE, _COARSE_GAP = (1.5, 2.0), 3.5  # the second for pictures of high contrast
+_COARSE_CONTRAST = (0.1, 0.04)  # the first bounds both limits
+_NOISY = 5.5  # the largest difference that noise may make
 _COLOUR_LIMIT = 10.0  # levels of chroma
 _SLOPE_FORGIVEN = 0.1  # of a pixel
-_BATCH = 64
+_BATCH = 32
 
 
 @dataclass(eq=False)
@@ -53,6 +61,7 @@ class Measured:
 
     Attributes:
         difference_N: the largest one, in grey levels; infinite where nobody looked twice.
+        coarse_N: the same at half the resolution; infinite of pictures too small for that.
         contrast_N: standard deviation of the still picture, without what is covered.
         similarity_N: correlation after registration.
         gain_N, offset_N, window_N4: as `Registered` has them.
@@ -61,6 +70,7 @@ class Measured:
     """
 
     difference_N: Floats
+    coarse_N: Floats
     contrast_N: Floats
     similarity_N: Floats
     gain_N: Floats
@@ -74,6 +84,7 @@ class Measured:
         count = len(found.still)
         return cls(
             difference_N=np.full(count, np.inf, np.float32),
+            coarse_N=np.full(count, np.inf, np.float32),
             contrast_N=np.zeros(count, np.float32),
             similarity_N=np.zeros(count, np.float32),
             gain_N=np.ones(count, np.float32),
@@ -119,7 +130,8 @@ def measure(records: NDArray[np.void], found: Candidates) -> Measured:
     measured.window_N4[side_N < MOVABLE_SIDE] = (0, 1, 0, 1)
     is_large_N = side_N // 2 >= MOVABLE_SIDE
     in_batches(_roughly, records, found, measured, np.flatnonzero(is_large_N), side_N)
-    is_near_N = ~is_large_N | (measured.difference_N < _NEAR)
+    near_N = np.where(found.part == WHOLE, _NEAR, _NEAR_INSIDE)
+    is_near_N = ~is_large_N | (measured.difference_N < near_N)
     in_batches(_exactly, records, found, measured, np.flatnonzero(is_near_N), side_N)
     # What stands beside a possible copy decides about it, so that is measured as well.
     alike_N = is_near_N & (measured.difference_N <= _LOOSE)
@@ -158,7 +170,7 @@ def _roughly(
 ) -> None:
     """Measure some pairs at half the resolution."""
     half = registered(records, found, measured.window_N4, pairs, side // 2, steps=3)
-    measured.difference_N[pairs] = largest(judged(half))
+    measured.difference_N[pairs] = measured.coarse_N[pairs] = largest(judged(half))
     measured.window_N4[pairs] = half.window_N4
 
 
@@ -269,30 +281,49 @@ def are_copies(
         beside: what was measured before something was left out. Others may then be as near as
             either says, and larger differences are not allowed at all.
     """
-    context_N, loose_limit = measured.difference_N, _LOOSE
+    contrast_N, context_N, loose_limit = measured.contrast_N, measured.difference_N, _LOOSE
     if beside is not None:
         context_N, loose_limit = np.minimum(context_N, beside.difference_N), 0.0
-    differences: defaultdict[int, list[float]] = defaultdict(list)
-    pictures = list(zip(found.still.tolist(), found.moving.tolist(), strict=True))
-    for (still, moving), difference in zip(pictures, context_N.tolist(), strict=True):
-        differences[still].append(difference)
-        differences[moving].append(difference)
-
-    def limits(limit: float, gap: float) -> Floats:
-        """For every pair the lower of the limits of its two pictures."""
-        of = {
-            picture: _limit_with_gap(sorted(values), limit, gap, float(beyond[picture]))
-            for picture, values in differences.items()
-        }
-        return np.array([min(of[still], of[moving]) for still, moving in pictures])
-
-    fine_N = np.minimum(limits(loose_limit, _FINE_GAP), _SURE_CONTRAST * measured.contrast_N)
-    limit_N = np.maximum(limits(CLOSE, _CLOSE_GAP), limits(loose_limit, _LOOSE_GAP))
-    limit_N = np.maximum(fine_N, np.minimum(limit_N, _CONTRAST * measured.contrast_N))
-    sure_N = np.minimum(SURE, _SURE_CONTRAST * measured.contrast_N)
+    context = _Context.of(found, context_N, beyond)
+    fine_N = np.minimum(context.limits(loose_limit, _FINE_GAP), _SURE_CONTRAST * contrast_N)
+    limit_N = np.maximum(context.limits(CLOSE, _CLOSE_GAP), context.limits(loose_limit, _LOOSE_GAP))
+    limit_N = np.maximum(fine_N, np.minimum(limit_N, _CONTRAST * contrast_N))
+    sure_N = np.minimum(SURE, _SURE_CONTRAST * contrast_N)
     is_alike_N = measured.difference_N <= np.maximum(limit_N, sure_N)
+    if beside is None:
+        coarse = _Context.of(found, measured.coarse_N, beyond)
+        coarse_N = np.clip(_COARSE_CONTRAST[1] * contrast_N, *_COARSE)
+        coarse_N = np.minimum(coarse_N, _COARSE_CONTRAST[0] * contrast_N)
+        coarse_N = np.minimum(coarse_N, coarse.limits(_COARSE[1], _COARSE_GAP))
+        is_alike_N |= (measured.coarse_N <= coarse_N) & (measured.difference_N <= _NOISY)
     is_plausible_N = (measured.gain_N > 0.8) & (measured.gain_N < 1.25)
     return np.asarray(is_alike_N & is_plausible_N & (measured.colour_N <= _COLOUR_LIMIT))
+
+
+@dataclass(frozen=True, eq=False)
+class _Context:
+    """What every picture differs from others by, and the least that it may from the rest."""
+
+    pictures: list[tuple[int, int]]
+    differences: dict[int, list[float]]
+    beyond: Floats
+
+    @classmethod
+    def of(cls, found: Candidates, difference_N: Floats, beyond: Floats) -> "_Context":
+        differences: defaultdict[int, list[float]] = defaultdict(list)
+        pictures = list(zip(found.still.tolist(), found.moving.tolist(), strict=True))
+        for (still, moving), difference in zip(pictures, difference_N.tolist(), strict=True):
+            differences[still].append(difference)
+            differences[moving].append(difference)
+        return cls(pictures, {p: sorted(values) for p, values in differences.items()}, beyond)
+
+    def limits(self, limit: float, gap: float) -> Floats:
+        """For every pair the lower of the limits of its two pictures."""
+        of = {
+            picture: _limit_with_gap(values, limit, gap, float(self.beyond[picture]))
+            for picture, values in self.differences.items()
+        }
+        return np.array([min(of[still], of[moving]) for still, moving in self.pictures])
 
 
 def _limit_with_gap(differences: list[float], limit: float, gap: float, beyond: float) -> float:

@@ -10,7 +10,10 @@ ensemble's probability of a class is the weighted sum over members, made to sum 
 - `adaptive`: one weight for every member and class, so that a hard class is decided by the member
   that knows it; shrunk towards equal weights, the more the fewer pictures a class has.
 
-Shape suffixes: M members, N pictures, C classes.
+Pictures of one group fail together, so a class counts for as many pictures as it has groups, and
+the gain of a method is as sure as its groups make it.
+
+Shape suffixes: M members, N pictures, C classes, U units (pictures or groups).
 """
 
 from collections.abc import Callable
@@ -26,9 +29,10 @@ Method = Literal["average", "weighted", "greedy", "adaptive"]
 METHODS: tuple[Method, ...] = get_args(Method)
 GREEDY_STEPS = 50
 GREEDY_START = 3  # the best so many members begin together, as the paper advises
-SHRINKAGE_IMAGES = 20.0  # how many pictures of a class equal weights are worth
+SHRINKAGE_IMAGES = 20.0  # how many pictures (or groups) of a class equal weights are worth
 _ITERATIONS = 300
 _SMALLEST = 1e-12
+_SMALLEST_ERROR = 0.01  # members that are all but perfect share a class
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,14 +57,19 @@ def combine(probabilities_MNC: Floats, weights_MC: Floats) -> Floats:
 
 
 def fit_weights(
-    method: Method, probabilities_MNC: Floats, targets_N: NDArray[np.int64], weights_N: Floats
+    method: Method,
+    probabilities_MNC: Floats,
+    targets_N: NDArray[np.int64],
+    weights_N: Floats,
+    unit_N: NDArray[np.int64] | None = None,
 ) -> Floats:
     """Weights (M, C) from validation predictions.
 
     Args:
         probabilities_MNC: of every member, on the same pictures, each after its own temperature.
         targets_N: their classes.
-        weights_N: of the pictures.
+        weights_N: of the pictures; at least one above 0.
+        unit_N: the number of each picture's group, from 0; every picture its own unless given.
     """
     M, _, C = probabilities_MNC.shape
     fit: dict[Method, Callable[[], Floats]] = {
@@ -69,7 +78,8 @@ def fit_weights(
         "greedy": lambda: _greedy(probabilities_MNC, targets_N, weights_N),
     }
     if method == "adaptive":
-        return _adaptive(probabilities_MNC, targets_N, weights_N)
+        own_N = np.arange(len(targets_N)) if unit_N is None else unit_N
+        return _adaptive(probabilities_MNC, targets_N, weights_N, own_N)
     return np.repeat(fit[method]()[:, None], C, axis=1)
 
 
@@ -79,6 +89,7 @@ def choose(
     weights_N: Floats,
     fold_N: NDArray[np.int64],
     *,
+    unit_N: NDArray[np.int64] | None = None,
     methods: tuple[Method, ...] = METHODS,
 ) -> Choice:
     """The method with the lowest log loss on pictures that its weights had not seen.
@@ -87,18 +98,29 @@ def choose(
     the gain over `average`: on few pictures the plain mean is hard to beat.
 
     Args:
-        fold_N: which pictures are held out together; groups and copies share a fold.
+        fold_N: which pictures are held out together; groups and copies share a fold. With one
+            fold alone nothing can be held out, and the plain mean is taken.
+        unit_N: see `fit_weights`.
     """
-    held_out = {m: _held_out(m, probabilities_MNC, targets_N, weights_N, fold_N) for m in methods}
+    if len(np.unique(fold_N)) < 2:
+        average = fit_weights("average", probabilities_MNC, targets_N, weights_N)
+        return Choice("average", average, {})
+    losses_N: dict[Method, Floats] = {
+        method: _losses(
+            _held_out(method, probabilities_MNC, targets_N, weights_N, fold_N, unit_N), targets_N
+        )
+        for method in methods
+    }
     losses: dict[Method, float] = {
-        method: float(np.average(loss_N, weights=weights_N)) for method, loss_N in held_out.items()
+        method: float(np.average(loss_N, weights=weights_N)) for method, loss_N in losses_N.items()
     }
     best = min(methods, key=lambda method: losses[method])
     if "average" in methods and best != "average":
-        gain_N = held_out["average"] - held_out[best]
-        if np.average(gain_N, weights=weights_N) < 2 * _standard_error(gain_N, weights_N):
+        gain_N = losses_N["average"] - losses_N[best]
+        gain = float(np.average(gain_N, weights=weights_N))
+        if gain < 2 * _standard_error(gain_N, weights_N, unit_N):
             best = "average"
-    return Choice(best, fit_weights(best, probabilities_MNC, targets_N, weights_N), losses)
+    return Choice(best, fit_weights(best, probabilities_MNC, targets_N, weights_N, unit_N), losses)
 
 
 def _held_out(
@@ -107,21 +129,26 @@ def _held_out(
     targets_N: NDArray[np.int64],
     weights_N: Floats,
     fold_N: NDArray[np.int64],
+    unit_N: NDArray[np.int64] | None = None,
 ) -> Floats:
-    """The loss of every picture under weights that were fitted without its fold."""
-    loss_N = np.empty(len(targets_N))
+    """The ensemble's probabilities (N, C), each fold's with weights fitted on the other folds."""
+    found_NC = np.empty(probabilities_MNC.shape[1:])
     for fold in np.unique(fold_N):
         held = fold_N == fold
         weights_MC = fit_weights(
-            method, probabilities_MNC[:, ~held], targets_N[~held], weights_N[~held]
-        )
-        loss_N[held] = _losses(combine(probabilities_MNC[:, held], weights_MC), targets_N[held])
-    return loss_N
+            method, probabilities_MNC[:, ~held], targets_N[~held], weights_N[~held],
+            None if unit_N is None else unit_N[~held],
+        )  # fmt: skip
+        found_NC[held] = combine(probabilities_MNC[:, held], weights_MC)
+    return found_NC
 
 
-def _standard_error(gain_N: Floats, weights_N: Floats) -> float:
+def _standard_error(gain_N: Floats, weights_N: Floats, unit_N: NDArray[np.int64] | None) -> float:
+    """Of the weighted mean of gains whose units are independent."""
     share_N = weights_N / weights_N.sum()
     centred_N = share_N * (gain_N - share_N @ gain_N)
+    if unit_N is not None:
+        centred_N = np.bincount(unit_N, centred_N)
     return float(np.sqrt((centred_N**2).sum()))
 
 
@@ -172,28 +199,38 @@ def _greedy(probabilities_MNC: Floats, targets_N: NDArray[np.int64], weights_N: 
     return np.asarray(best_counts_M / best_counts_M.sum(), np.float64)
 
 
-def _adaptive(probabilities_MNC: Floats, targets_N: NDArray[np.int64], weights_N: Floats) -> Floats:
-    """Weights of every class from the pictures of that class, shrunk towards equal weights.
+def _adaptive(
+    probabilities_MNC: Floats,
+    targets_N: NDArray[np.int64],
+    weights_N: Floats,
+    unit_N: NDArray[np.int64],
+) -> Floats:
+    """Weights of every class by how well each member tells it from the rest.
 
-    A member is worth more for a class the less it loses on the class's pictures, and on the
-    pictures that it takes for the class by mistake: for each class the one-versus-rest log loss.
+    A member is worth more for a class the smaller its squared error there, on the class's pictures
+    and on those that it takes for the class by mistake, as in Bates & Granger 1969, "The
+    Combination of Forecasts". The error is squared once more, so that a member which does not know
+    a class is heard little. Weights of the lowest log loss, class by class, lost more where nothing
+    was to be gained: of members that are sure of themselves they take one.
     """
-    M, N, C = probabilities_MNC.shape
+    M, _, C = probabilities_MNC.shape
     weights_MC = np.full((M, C), 1 / M)
     for number in range(C):
         is_class_N = targets_N == number
-        images = float(weights_N[is_class_N].sum())
-        if images == 0:
+        own_N, rest_N = weights_N * is_class_N, weights_N * ~is_class_N
+        if own_N.sum() == 0:
             continue
+        said_MN = probabilities_MNC[:, :, number]
         # Both sides weigh the same, or the many pictures of other classes would decide alone.
-        balance_N = np.where(is_class_N, 1 / images, 0.0)
-        rest = float(weights_N[~is_class_N].sum())
-        if rest > 0:
-            balance_N = np.where(is_class_N, balance_N, 1 / rest)
-        probability_MN = probabilities_MNC[:, :, number]
-        right_MN = np.where(is_class_N, probability_MN, 1 - probability_MN)
-        two_MN2 = np.stack([right_MN, 1 - right_MN], axis=2)
-        fitted_M = _on_simplex(two_MN2, np.zeros(N, np.int64), weights_N * balance_N)
-        trust = images / (images + SHRINKAGE_IMAGES)
-        weights_MC[:, number] = trust * fitted_M + (1 - trust) / M
+        missed_M = (1 - said_MN) ** 2 @ own_N / own_N.sum()
+        mistaken_M = said_MN**2 @ rest_N / max(rest_N.sum(), _SMALLEST)
+        skill_M = ((missed_M + mistaken_M) / 2 + _SMALLEST_ERROR) ** -2.0
+        worth = _worth(np.bincount(unit_N, own_N).astype(np.float64))
+        trust = worth / (worth + SHRINKAGE_IMAGES)
+        weights_MC[:, number] = trust * skill_M / skill_M.sum() + (1 - trust) / M
     return weights_MC
+
+
+def _worth(weights_U: Floats) -> float:
+    """How many units of equal weight these are as good as (Kish 1965, "Survey Sampling")."""
+    return float(weights_U.sum() ** 2 / (weights_U**2).sum())

@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.bundle.manifest import Decision
+from holotype.bundle.calibrated import Calibrated
+from holotype.bundle.manifest import Decision, HeldBackSource
 from holotype.bundle.views import VIEWS, ViewSet
 from holotype.errors import DatasetError
 from holotype.evaluation import metrics
 from holotype.evaluation.calibration import FEWEST_IMAGES, fit_temperature
+from holotype.evaluation.conformal import hold_back
 from holotype.evaluation.intervals import Units
 from holotype.predictions import Predictions, softmax
 
@@ -32,6 +34,26 @@ def decide(predictions: Predictions, *, views: ViewSet = "one") -> Decision:
         num_fitted=len(labelled),
         views=views,
     )
+
+
+def with_sets(
+    decision: Decision, predictions: Predictions, source: HeldBackSource
+) -> tuple[Decision, Calibrated | None]:
+    """The decision with what sets of classes rest on, and the scores to seal beside it.
+
+    Args:
+        decision: with the temperature that is about to be sealed.
+        predictions: under its views, of pictures that neither trained nor chose anything. Out of
+            fold, each by the member that never saw the picture: the whole then answers with a mean
+            that is a little surer than any member, and the promise is held by experience, not by
+            proof (cross-conformal prediction: Vovk 2015).
+        source: which of the two they are.
+    """
+    probabilities_NC = softmax(predictions.logits_NC, decision.temperature)
+    found = hold_back(replace(predictions, probabilities_NC=probabilities_NC), source)
+    if found is None:
+        return decision, None
+    return replace(decision, held_back=found[0]), found[1]
 
 
 def choose_views(candidates: Mapping[ViewSet, Predictions]) -> ViewSet:

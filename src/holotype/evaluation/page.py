@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from holotype.evaluation.conformal import SetScores
 from holotype.evaluation.exhibits import Exhibit
 from holotype.evaluation.flattery import Flattery
 from holotype.evaluation.intervals import Estimate
@@ -22,7 +23,7 @@ PIXELS_PER_POINT = 1.45  # plots have more pixels than the page shows, for sharp
 MOST_CONFUSIONS = 10
 
 # What each score is called and means.
-_MEANING = {
+MEANING = {
     "accuracy": ("Accuracy", "pictures whose class was named"),
     "accuracy_unweighted": ("Accuracy, unweighted", "every labelled picture counts once"),
     "balanced_accuracy": ("Balanced accuracy", "mean recall: every class counts the same"),
@@ -64,6 +65,7 @@ class ReportContext:
         published: figures of others to stand beside: (who, accuracy as a fraction, what differs).
         folds: the scores of each fold, where predictions were pooled.
         flattery: what the score would seem to be if groups were ignored; None without groups.
+        sets: what sets of classes are worth on test; none where nothing was held back for them.
     """
 
     title: str
@@ -80,6 +82,7 @@ class ReportContext:
     published: Sequence[tuple[str, float, str]] = ()
     folds: Sequence[Report] = ()
     flattery: Flattery | None = None
+    sets: Sequence[SetScores] = ()
 
 
 @dataclass(frozen=True)
@@ -116,11 +119,11 @@ def page(
         context=context,
         validation=validation,
         accuracy=report["accuracy"],
-        headlines=[(_MEANING[name][0], report[name]) for name in _HEADLINES],
-        scores=[(name, *_MEANING[name], report[name]) for name in report],
-        of_folds=[(_MEANING[name][0], name) for name in _OF_FOLDS],
+        headlines=[(MEANING[name][0], report[name]) for name in _HEADLINES],
+        scores=[(name, *MEANING[name], report[name]) for name in report],
+        of_folds=[(MEANING[name][0], name) for name in _OF_FOLDS],
         images={name: _plot(png) for name, png in images.items()},
-        confusions=_confusions(report),
+        confusions=commonest_confusions(report),
         mistakes=[_card(exhibit) for exhibit in mistakes],
         hits=[_card(exhibit) for exhibit in hits],
         notes=[*context.notes, *report.caveats],
@@ -128,7 +131,7 @@ def page(
     )
 
 
-def _confusions(report: Report) -> list[dict[str, Any]]:
+def commonest_confusions(report: Report) -> list[dict[str, Any]]:
     """The commonest confusions, with their share of the true class."""
     off_CC = report.confusion_CC.copy()
     np.fill_diagonal(off_CC, 0)

@@ -35,7 +35,8 @@ _INFERNO = np.array(
     np.float32,
 )
 _MARGIN = 12
-_PAPER, _INK = (255, 255, 255), (32, 32, 32)
+_PAPER, _INK, _MISSING = (255, 255, 255), (32, 32, 32), (226, 226, 226)
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def colours(values_HW: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -92,7 +93,7 @@ def sheet(pictures: list[PillowImage.Image], caption: list[tuple[str, int]]) -> 
         (" ".join(text.split()), ImageFont.load_default(size), round(1.5 * size))
         for text, size in caption
     ]
-    height = max(picture.height for picture in pictures)
+    height = max((picture.height for picture in pictures), default=-_MARGIN)
     width = sum(picture.width + _MARGIN for picture in pictures) + _MARGIN
     text_width = max((font.getlength(text) for text, font, _ in lines), default=0)
     text_height = sum(line_height for _, _, line_height in lines)
@@ -111,3 +112,58 @@ def sheet(pictures: list[PillowImage.Image], caption: list[tuple[str, int]]) -> 
         pen.text((_MARGIN, top), text, fill=_INK, font=font)
         top += line_height
     return page
+
+
+def tiles(
+    pictures: list[PillowImage.Image | None], captions: list[list[str]], *, side: int = 132
+) -> PillowImage.Image:
+    """Small pictures in a row, each with its own lines below it.
+
+    Args:
+        pictures: of any size; a grey square with a word where there is none.
+        captions: lines for each of them, shortened in their middle to the width of a tile.
+    """
+    font, line_height = ImageFont.load_default(11), 16
+    lines = max((len(caption) for caption in captions), default=0)
+    width = len(pictures) * (side + _MARGIN) + _MARGIN
+    row = PillowImage.new("RGB", (width, side + lines * line_height + 2 * _MARGIN), _PAPER)
+    pen = ImageDraw.Draw(row)
+    for number, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        left = _MARGIN + number * (side + _MARGIN)
+        if picture is None:
+            pen.rectangle((left, _MARGIN, left + side - 1, _MARGIN + side - 1), fill=_MISSING)
+            pen.text((left + 8, _MARGIN + side // 2 - 8), "no longer there", fill=_INK, font=font)
+        else:
+            small = picture.copy()
+            small.thumbnail((side, side), PillowImage.Resampling.LANCZOS)
+            corner = left + (side - small.width) // 2, _MARGIN + (side - small.height) // 2
+            row.paste(small, corner)
+        for line, text in enumerate(caption):
+            at = left, _MARGIN + side + 4 + line * line_height
+            pen.text(at, within(text, font, side), fill=_INK, font=font)
+    return row
+
+
+def stacked(pages: list[PillowImage.Image]) -> PillowImage.Image:
+    """Pictures below each other, on paper as wide as the widest."""
+    width, height = max(page.width for page in pages), sum(page.height for page in pages)
+    whole = PillowImage.new("RGB", (width, height), _PAPER)
+    top = 0
+    for page in pages:
+        whole.paste(page, (0, top))
+        top += page.height
+    return whole
+
+
+def within(text: str, font: Font, width: float) -> str:
+    """The text on one line, without its middle where it is wider than so many pixels."""
+    text = " ".join(text.split())
+    if font.getlength(text) <= width:
+        return text
+    kept = len(text)
+    while kept > 1:
+        kept -= 1
+        short = f"{text[: kept - kept // 2]}…{text[len(text) - kept // 2 :]}"
+        if font.getlength(short) <= width:
+            return short
+    return "…"

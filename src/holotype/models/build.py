@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from holotype.errors import InvalidRecipe, UnknownModel, did_you_mean
+from holotype.errors import InvalidRecipe, UnknownModel, WeightsMismatch, did_you_mean
 from holotype.models.catalog import (
     NO_OPTIONS,
     Architecture,
@@ -25,7 +25,7 @@ from holotype.models.catalog import (
 from holotype.models.classifier import Backbone
 from holotype.models.layouts import backbone_of_own, split_into_groups
 from holotype.models.networks import plain, second
-from holotype.models.weights import WeightsSource, load_weights
+from holotype.models.weights import BACKBONE, WeightsSource, below, left_by_stage, load_weights
 
 __all__ = ["NETWORKS", "build_backbone", "code_identity"]
 
@@ -70,6 +70,11 @@ def build_backbone(
             f"{row.name} is no network: it describes pictures and has nothing to train by "
             "gradient descent. Take `--recipe svm`, `forest` or `linear`."
         )
+    left = left_by_stage(weights)
+    if left is not None:
+        nothing = WeightsSource("none", None, weights.licence)
+        backbone = build_backbone(model, nothing, image_size, seed=seed, options=options)
+        return _as_it_was_left(backbone, below(left, BACKBONE), model, str(weights.file))
     torch.manual_seed(seed)
     if row.kind == "own":
         own = _own_network(model, options)
@@ -80,6 +85,20 @@ def build_backbone(
         load_weights(backbone, model, weights)
         return backbone.eval()
     return _pretrained(model, weights, image_size, options)
+
+
+def _as_it_was_left(
+    backbone: Backbone, tensors: Mapping[str, Any], model: str, file: str
+) -> Backbone:
+    try:
+        backbone.load_state_dict(tensors)
+    except RuntimeError as error:
+        difference = str(error).splitlines()[-1].strip()
+        raise WeightsMismatch(
+            f"{file!r} was left by a run of another network than {model} ({difference[:160]}); "
+            "expected the same model, of the same picture size if it is a transformer."
+        ) from None
+    return backbone.eval()
 
 
 def _pretrained(

@@ -1,7 +1,8 @@
 """Where pretrained weights come from: package, file, folder or hub -> a verified state dict.
 
-In this order: a file that the user names; a folder (`HOLOTYPE_WEIGHTS`); an installed package; the
-local cache; the hub, through timm, or the server of torchvision. Loaded with `weights_only=True` or
+In this order: a file that the user names, which may be what a stage of another run left; a folder
+(`HOLOTYPE_WEIGHTS`); an installed package; the local cache; the hub, through timm, or the server of
+torchvision. Loaded with `weights_only=True` or
 from safetensors: nothing that a checkpoint brings along is executed.
 """
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 PRETRAINED = "pretrained"
 NONE = "none"
+BACKBONE, HEAD = "backbone", "head"  # of a classifier, as its tensors are named
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 HUB_TIMEOUT_S = 3.0
@@ -143,6 +145,24 @@ def read_state_dict(file: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or not all(hasattr(v, "shape") for v in state.values()):
         raise WeightsMismatch(f"{str(file)!r} holds no state dict: expected names and tensors.")
     return dict(state)
+
+
+def left_by_stage(source: WeightsSource) -> dict[str, Any] | None:
+    """The tensors of a classifier, if a stage of Holotype wrote this file; None for other files.
+
+    They are named as in `models.classifier`: `backbone.…`, `head.…`.
+    """
+    if source.file is None or source.file.suffix != ".safetensors":
+        return None
+    state = read_state_dict(source.file)
+    parts = {name.partition(".")[0] for name in state}
+    return state if {BACKBONE, HEAD} <= parts <= {BACKBONE, HEAD, "auxiliary_heads"} else None
+
+
+def below(state: Mapping[str, Any], part: str) -> dict[str, Any]:
+    """The tensors of one part of a classifier, under their names in it."""
+    start = f"{part}."
+    return {name.removeprefix(start): t for name, t in state.items() if name.startswith(start)}
 
 
 def _fit(state: dict[str, Any], network: "nn.Module", file: Path) -> dict[str, Any]:

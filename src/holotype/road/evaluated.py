@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING
 
 from holotype.errors import EmptyDataset
 from holotype.narration import Narrator
+from holotype.run import Run, run_path
 
 if TYPE_CHECKING:
+    from holotype.dataset.index import Index
     from holotype.evaluation.report import Report
+
+NEW = "new"  # what was handed in, as opposed to a part of the run's own split
 
 
 def evaluate_on(
@@ -44,20 +48,42 @@ def evaluate_on(
     if not len(predictions):
         raise EmptyDataset(f"none of the {len(index)} pictures in {str(data)!r} could be read.")
     predictions.write(output / "predictions.parquet")
-    report = evaluate(predictions, part="test")
+    report = evaluate(predictions, part=NEW)
+    notes = [f"{len(refused)} of {len(index)} pictures were refused."] if refused else []
+    notes += _seen_before(run, index)
+    for note in notes:
+        narrator.say(note)
     command = shlex.join(["holotype", "evaluate", str(run), str(data), "--output", str(output)])
     write_report(
         report, output / "report", predictions=predictions,
         context=ReportContext(
-            title=f"{bundle.manifest.name} on {Path(data).name}",
+            title=f"Evaluation on {Path(data).name}",
             run_name=bundle.manifest.name,
             model=bundle.manifest.model,
             data=f"{len(index):,} pictures in {data!s}",
             bundle_hash=bundle.sha256,
             temperature=bundle.temperature,
             command=command,
-            notes=[f"{len(refused)} of {len(index)} pictures were refused."] if refused else [],
+            notes=notes,
         ),
         exhibits=gallery(bundle, index, predictions),
     )  # fmt: skip
     return report
+
+
+def _seen_before(run: str | Path, index: "Index") -> list[str]:
+    """A sentence where the run's own index holds some of these pictures outside of its test."""
+    from holotype.dataset.index import read_index_file
+
+    own = Run(run_path(run)).index
+    if not own.is_file():
+        return []
+    table = read_index_file(own).table
+    taught = set(table["sha256"][table["split"] != "test"]) - {""}
+    seen = int(index.table["sha256"].isin(taught).sum())
+    if not seen:
+        return []
+    return [
+        f"{seen:,} of {len(index):,} pictures taught this classifier or chose its settings: the "
+        "scores flatter it."
+    ]

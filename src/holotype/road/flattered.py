@@ -34,7 +34,7 @@ def flattery_of(order: "Order", index: "Index") -> "Flattery | None":
     from holotype.training.features import keep_features
     from holotype.training.start import EMBEDDING, Start
 
-    table = index.table[index.table["split"] != "test"].reset_index(drop=True)
+    table = index.table[~index.table["split"].isin(["test", "cal"])].reset_index(drop=True)
     index = replace(index, table=table)
     groups = table["group"][table["group"] != ""]
     if groups.nunique() < 2 or groups.nunique() == len(groups):

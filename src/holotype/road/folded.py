@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from holotype.errors import DatasetError, InvalidRatios
+from holotype.errors import DatasetError, InvalidRatios, InvalidRecipe
 from holotype.road.flattered import flattery_of
 from holotype.road.left_out import leave_out, note_on_left_out
-from holotype.road.order import Order, write_environment
+from holotype.road.order import Order, cost_of, record_cost, write_environment
+from holotype.road.promised import scores_of_sets, sealed_with_sets
 from holotype.road.resumed import clear_unfinished, is_finished, require_same
 from holotype.road.trained import TrainedRun, finished_report, predictions_of, train_on
 from holotype.run import Run
@@ -48,7 +49,9 @@ def train_folds(order: Order, index: "Index", run: Run, num_folds: int) -> Train
 
     Raises:
         InvalidFolds: there are not as many pictures or groups.
-        InvalidRatios: the recipe leaves no validation part to seal a decision on.
+        InvalidRatios: the recipe leaves no validation part to seal a decision on, or asks for a
+            part that folds do not need.
+        InvalidRecipe: it asks for what only a single classifier can promise.
     """
     from holotype.dataset.leaks import settled
     from holotype.dataset.split import folds
@@ -58,6 +61,16 @@ def train_folds(order: Order, index: "Index", run: Run, num_folds: int) -> Train
             "folds need a validation part to fit each temperature on, but the ratios "
             f"{', '.join(f'{ratio:g}' for ratio in order.recipe.split.ratios)} leave none; "
             "give it a share, such as 0.7 0.15 0.15."
+        )
+    if len(order.recipe.split.ratios) > 3:
+        raise InvalidRatios(
+            "folds calibrate sets of classes on what each classifier says of its own fold, so no "
+            "part is held back for that; give three ratios, such as 0.7 0.15 0.15."
+        )
+    if order.recipe.unknown is not None:
+        raise InvalidRecipe(
+            "recipe: unknown is sealed for one classifier, and folds ship the mean of several. "
+            "Leave it out, or train without --folds."
         )
     together = order.findings.copies
     index, leaks = settled(index, on_leak=order.on_leak, together=together)
@@ -80,7 +93,9 @@ def train_folds(order: Order, index: "Index", run: Run, num_folds: int) -> Train
             _train_fold(order, index, fold_run, fold)
         oof, scores = _pooled(runs, index)
         oof.write(run.predictions / "oof.parquet")
-        bundle = _mean_of(runs, run, order.name, oof)
+        bundle = _mean_of(runs, run, order.name, oof, index)
+        seconds, resumed = cost_of(runs)
+        record_cost(run, seconds, resumed=resumed)
         order = replace(order, notes=[*order.notes, *leaks])
         report = _report(order, index, run, bundle, oof, scores)
     return TrainedRun(run, report, order.findings)
@@ -159,7 +174,9 @@ def _concatenated(parts: "Sequence[Predictions]") -> "Predictions":
     )
 
 
-def _mean_of(runs: Sequence[Run], run: Run, name: str, oof: "Predictions") -> "Bundle":
+def _mean_of(
+    runs: Sequence[Run], run: Run, name: str, oof: "Predictions", index: "Index"
+) -> "Bundle":
     """The classifiers of the folds as members of one, sealed."""
     from holotype.bundle.bundle import load_bundle
     from holotype.bundle.members import write_members
@@ -172,7 +189,9 @@ def _mean_of(runs: Sequence[Run], run: Run, name: str, oof: "Predictions") -> "B
                 f"{str(fold.path)!r} has no validation picture to fit its temperature on; ask for "
                 "fewer folds, or give validation a larger share with --ratios."
             )
-    return write_members(run.bundle, members, name=name).with_decision(decide(oof))
+    return sealed_with_sets(
+        write_members(run.bundle, members, name=name), decide(oof), index, out_of_fold=oof
+    )
 
 
 def _report(
@@ -184,6 +203,7 @@ def _report(
     scores: "Sequence[Report]",
 ) -> "Report":
     """The pooled predictions; or those of the mean, where the data came with a test part."""
+    from holotype.evaluation.card import write_card
     from holotype.evaluation.report import ReportContext, evaluate, write_report
     from holotype.explanation.gallery import gallery
 
@@ -198,37 +218,44 @@ def _report(
     }
     shown, report = (oof, pooled) if test is None else (test, evaluate(test, part="test"))
     order.narrator.say("writing the report")
+    context = ReportContext(
+        title=run.path.name,
+        run_name=run.path.name,
+        model=bundle.manifest.model,
+        recipe=order.recipe.name,
+        data=f"{len(index):,} pictures of {len(index.classes)} classes in {order.data}",
+        split_sizes={
+            **{scored.part: scored.num_images for scored in scores},
+            **({} if test is None else {"test": len(test)}),
+        },
+        audit=order.findings.summary_rows(),
+        notes=[
+            *order.notes,
+            *_notes(bundle, test is not None),
+            *note_on_left_out(report, shown, weights),
+        ],
+        bundle_hash="" if test is None else bundle.sha256,
+        temperature=None if test is None else bundle.temperature,
+        command=order.command(run, "--folds", str(len(scores))),
+        published=order.published,
+        folds=scores,
+        flattery=flattery_of(order, left),
+        sets=scores_of_sets(bundle, test),
+    )
+    beside = None if test is None else pooled
+    write_card(
+        run, report, context=context, bundle=bundle, index=index, validation=beside,
+        seeds=order.seeds,
+    )  # fmt: skip
+    # Last: the page is what says that the run is finished.
     write_report(
-        report, run.report, predictions=shown,
-        context=ReportContext(
-            title=run.path.name,
-            run_name=run.path.name,
-            model=bundle.manifest.model,
-            recipe=order.recipe.name,
-            data=f"{len(index):,} pictures of {len(index.classes)} classes in {order.data}",
-            split_sizes={
-                **{scored.part: scored.num_images for scored in scores},
-                **({} if test is None else {"test": len(test)}),
-            },
-            audit=order.findings.summary_rows(),
-            notes=[
-                *order.notes,
-                *_notes(bundle, test is not None),
-                *note_on_left_out(report, shown, weights),
-            ],
-            bundle_hash="" if test is None else bundle.sha256,
-            temperature=None if test is None else bundle.temperature,
-            command=order.command(run, "--folds", str(len(scores))),
-            published=order.published,
-            folds=scores,
-            flattery=flattery_of(order, left),
-        ),
+        report, run.report, predictions=shown, context=context,
         exhibits=(
             gallery(dict(enumerate(bundle.members)), index, oof)
             if test is None
             else gallery(bundle, index, test)
         ),
-        validation=None if test is None else pooled,
+        validation=beside,
     )  # fmt: skip
     return report
 

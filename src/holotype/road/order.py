@@ -1,5 +1,6 @@
 """What one call of `train` asks for, once its pictures are known."""
 
+import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from holotype.dataset.leaks import OnLeak
     from holotype.training.disk import DiskBudget
     from holotype.training.recipe import Recipe
+    from holotype.training.watch import Watch
 
 Published = Sequence[tuple[str, float, str]]  # who, accuracy as a fraction, what differs
 
@@ -43,6 +45,7 @@ class Order:
     save_memory: bool = False
     budget: "DiskBudget | None" = None
     resume: bool = False
+    watch: "Watch | None" = None
     published: Published = ()
     notes: Sequence[str] = ()
     options: Mapping[str, str | bool | None] = field(default_factory=dict)
@@ -56,6 +59,11 @@ class Order:
     def data(self) -> str:
         """The pictures, in words."""
         return ", ".join(self.sources)
+
+    @property
+    def seeds(self) -> dict[str, int]:
+        """What each seed is for, and the seed."""
+        return {"training": self.recipe.seed, "split": self.recipe.split.seed}
 
     def command(self, run: Run, *more: str) -> str:
         """What repeats the run; a file of the user's is run only where it is named."""
@@ -71,6 +79,7 @@ class Order:
 
 
 def write_environment(run: Run, device: str) -> None:
+    """What the run is done with; what it cost is added by `record_cost`."""
     import os
     import platform
 
@@ -89,3 +98,42 @@ def write_environment(run: Run, device: str) -> None:
             "versions": made_by(),
         },
     )
+
+
+def record_cost(run: Run, training_seconds: float | None, *, resumed: bool = False) -> None:
+    """Add to `environment.json` what training took.
+
+    Args:
+        run: whose environment was written.
+        training_seconds: from the first look at training pictures to the sealed bundle; what was
+            kept from another run took no time. None where it is not known.
+        resumed: whether the seconds of an earlier process are missing, since it was killed.
+    """
+    from holotype.files import write_json
+
+    known = json.loads(run.environment.read_text(encoding="utf-8"))
+    cost = {
+        "training_seconds": None if training_seconds is None else round(training_seconds, 2),
+        "training_resumed": resumed,
+        "peak_memory_mb": peak_memory_mb(),
+    }
+    write_json(run.environment, {**known, **cost})
+
+
+def cost_of(runs: Sequence[Run]) -> tuple[float | None, bool]:
+    """The seconds of several runs together, and whether some are missing; None: one is unknown."""
+    known = [json.loads(run.environment.read_text(encoding="utf-8")) for run in runs]
+    seconds = [one.get("training_seconds") for one in known]
+    resumed = any(one.get("training_resumed", False) for one in known)
+    return (None if None in seconds else sum(seconds)), resumed
+
+
+def peak_memory_mb() -> float | None:
+    """The most memory that this process has held so far, in MB of 10^6 bytes; None on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    num_bytes = peak if sys.platform == "darwin" else 1024 * peak
+    return round(num_bytes / 1e6, 1)

@@ -65,7 +65,16 @@ def clear_unfinished(run: Run) -> None:
 
 
 def _require_same_recipe(run: Run, recipe: "Recipe") -> None:
-    began = _flat(yaml.safe_load(run.recipe.read_text(encoding="utf-8")))
+    from holotype.training.recipe import Recipe
+
+    written = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
+    # A key that is younger than the run had its default.
+    younger = {
+        name: field.default
+        for name, field in Recipe.model_fields.items()
+        if name not in written and field.default_factory is None and not field.is_required()
+    }
+    began = _flat({**written, **younger})
     now = _flat(recipe.model_dump(mode="json"))
     different = [
         f"{key}: {began.get(key, 'nothing')} then, {now.get(key, 'nothing')} now"

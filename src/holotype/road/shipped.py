@@ -1,11 +1,13 @@
 """Stages become bundles, and validation seals what they answer with."""
 
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from holotype.errors import InvalidRecipe
+from holotype.errors import InvalidRatios, InvalidRecipe
 from holotype.narration import Narrator
 from holotype.road.order import Order
+from holotype.road.promised import references_from, sealed_with_sets, told_unknown
 from holotype.run import Run
 
 if TYPE_CHECKING:
@@ -22,16 +24,14 @@ def train_and_ship(
     """Train, write the bundles, and seal the decisions that validation makes."""
     from holotype.training.descent import Means
     from holotype.training.train import train as train_stages
+    from holotype.training.watch import Watch
 
     recipe = order.recipe
-    if recipe.test_views != "none" and len(index.part("val")) == 0:
-        raise InvalidRecipe(
-            f"recipe: test_views: {recipe.test_views} is sealed with what validation says of it, "
-            "and validation has no pictures. Say none, or change --ratios."
-        )
+    _require_validation(recipe, index)
     means = Means(
-        order.device, run.checkpoints, narrator, save_memory=order.save_memory, budget=order.budget
-    )
+        order.device, run.checkpoints, narrator, save_memory=order.save_memory,
+        budget=order.budget, watch=order.watch or Watch(),
+    )  # fmt: skip
 
     def keep(stage: str, best: "Trained") -> None:
         """What a stage left, as a run that could have been trained on its own."""
@@ -48,6 +48,36 @@ def train_and_ship(
     return trained, _ship(recipe, index, trained, run)
 
 
+def _require_validation(recipe: "Recipe", index: "Index") -> None:
+    """Refuse before any work what cannot be sealed at its end.
+
+    Raises:
+        InvalidRecipe: validation has no pictures, or too few for what it is to promise.
+        InvalidRatios: a part was held back for sets of classes, but nothing can be sealed.
+    """
+    from holotype.evaluation.unknown import fewest_pictures
+
+    table = index.part("val").table
+    num_images = int((table["weight"] > 0).sum())
+    if recipe.test_views != "none" and num_images == 0:
+        raise InvalidRecipe(
+            f"recipe: test_views: {recipe.test_views} is sealed with what validation says of it, "
+            "and validation has no pictures. Say none, or change --ratios."
+        )
+    if recipe.unknown is not None and num_images < fewest_pictures(recipe.unknown):
+        raise InvalidRecipe(
+            f"recipe: unknown: {recipe.unknown:g} is a promise that takes at least "
+            f"{fewest_pictures(recipe.unknown)} validation pictures, and there are {num_images}. "
+            "Allow a larger share, or give validation more pictures with --ratios."
+        )
+    if num_images == 0 and len(index.part("cal")):
+        raise InvalidRatios(
+            f"{len(index.part('cal'))} pictures are held back to calibrate sets of classes on, but "
+            "validation has none to fit the temperature on first; give it a share, such as "
+            "0.6 0.15 0.15 0.1."
+        )
+
+
 def _ship(recipe: "Recipe", index: "Index", trained: "Trained", run: Run) -> "Bundle":
     """Write history and bundle; validation chooses the views and fits the decision."""
     from holotype.bundle.bundle import write_bundle
@@ -57,27 +87,33 @@ def _ship(recipe: "Recipe", index: "Index", trained: "Trained", run: Run) -> "Bu
     bundle = write_bundle(
         run.bundle, backbone=trained.backbone, head=trained.head, manifest=trained.manifest
     )
-    validation = index.part("val")
-    if len(validation) == 0:
+    if recipe.references:
+        bundle = bundle.with_references(references_from(bundle, index))
+    if len(index.part("val")) == 0:
         return bundle
-    return _decided(recipe, bundle, validation, trained, run)
+    return _decided(recipe, bundle, index, trained, run)
 
 
 def _decided(
-    recipe: "Recipe", bundle: "Bundle", validation: "Index", trained: "Trained", run: Run
+    recipe: "Recipe", bundle: "Bundle", index: "Index", trained: "Trained", run: Run
 ) -> "Bundle":
     from holotype.bundle.inference import predict
     from holotype.evaluation.decision import choose_views, decide, views_effect
 
+    validation = index.part("val")
     candidates = {
         views: predict(bundle, validation, views=views)[0] for views in _candidate_views(recipe)
     }
     views = next(reversed(candidates))
     if recipe.test_views == "auto":
         views = choose_views(candidates)
-    bundle = bundle.with_decision(decide(candidates[views], views=views))
+    decision = decide(candidates[views], views=views)
     if views != "one":
         trained.notes.append(views_effect(views, candidates["one"], candidates[views]).note())
+    if recipe.unknown is not None:
+        bundle, unknown = told_unknown(recipe, bundle, index, trained.notes)
+        decision = replace(decision, unknown=unknown)
+    bundle = sealed_with_sets(bundle, decision, index)
     sealed, _ = predict(bundle, validation)  # embeddings are kept: this costs a head
     sealed.write(run.predictions / "val.parquet")
     return bundle

@@ -1,14 +1,17 @@
 """Pictures -> index -> audit -> split -> train -> bundle -> predictions -> report."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from holotype.errors import DatasetError
 from holotype.narration import Narrator
 from holotype.road.audited import Audited
-from holotype.road.order import Order, Published, write_environment
+from holotype.road.order import Order, Published, record_cost, write_environment
+from holotype.road.promised import scores_of_sets
+from holotype.road.rehearsed import Rehearsal, rehearse
 from holotype.road.resumed import clear_unfinished, is_finished, require_same, run_to_resume
 from holotype.road.shipped import train_and_ship
 from holotype.road.usable import usable
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from holotype.evaluation.report import Report
     from holotype.predictions import Predictions
     from holotype.training.train import Trained
+    from holotype.training.watch import Watch
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +54,20 @@ class TrainedRun:
         }
 
 
+@overload
 def train(
+    data: str | Path | Sequence[str | Path], *, dry_run: Literal[True], **options: Any
+) -> Rehearsal: ...
+
+
+@overload
+def train(
+    data: str | Path | Sequence[str | Path], *, dry_run: Literal[False] = False, **options: Any
+) -> TrainedRun: ...
+
+
+# mypy would have all options spelled out in every overload.
+def train(  # type: ignore[misc]
     data: str | Path | Sequence[str | Path],
     *,
     output: str | Path | None = None,
@@ -58,6 +75,7 @@ def train(
     recipe: str | Path | None = None,
     seed: int | None = None,
     weights: str | None = None,
+    init_from: str | Path | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -76,10 +94,12 @@ def train(
     disk_budget: str | None = None,
     deterministic: bool = False,
     resume: bool = False,
+    watch: "Watch | None" = None,
+    dry_run: bool = False,
     narrator: Narrator | None = None,
     published: Published = (),
     notes: Sequence[str] = (),
-) -> TrainedRun:
+) -> TrainedRun | Rehearsal:
     """Audit, split, train, ship, and read the test part once.
 
     Args:
@@ -88,6 +108,7 @@ def train(
         output: the run directory; `runs/NAME-1`, `-2`, … unless said otherwise.
         recipe: a name or a YAML file, the one that suits the model where none is named; the other
             arguments change single fields of it, see `resolve_recipe`.
+        init_from: a run, or RUN@STAGE, whose weights this recipe starts from.
         folds: train as many classifiers, each tested on the pictures that the others share, and
             ship their mean; None trains one, on one split.
         label_pattern, group_pattern: where the file's path tells label and group.
@@ -100,6 +121,8 @@ def train(
         disk_budget: what kept activations may take, such as `20G`.
         deterministic: refuse every operation whose result could differ from one time to the next.
         resume: go on with the run at `output` if there is one; see `resumed`.
+        watch: how often a state is written within an epoch, and whether to stop after a step.
+        dry_run: time a batch of every stage, say what it would take, and leave no run behind.
         published: figures of others to print beside the score.
         notes: caveats to print near the score.
 
@@ -117,6 +140,11 @@ def train(
     from holotype.training.recipe import resolve_recipe
 
     narrator = narrator or Narrator()
+    if init_from is not None:
+        from holotype.road.begun import weights_of
+
+        begun = weights_of(init_from, model=model, weights=weights)
+        model, weights, image_size = begun.model, begun.weights, image_size or begun.image_size
     resolved = resolve_recipe(
         recipe, model=model, weights=weights, seed=seed, epochs=epochs, batch_size=batch_size,
         learning_rate=learning_rate, image_size=image_size, ratios=ratios,
@@ -149,12 +177,14 @@ def train(
         recipe=resolved, name=name, sources=[str(source) for source in sources],
         audited=audited, device=resolved_device, narrator=narrator, on_leak=on_leak,
         exclude=None if exclude is None else str(exclude), save_memory=save_memory, budget=budget,
-        resume=resume, published=published, notes=notes,
+        resume=resume, watch=watch, published=published, notes=notes,
         options={
             "--label-pattern": label_pattern, "--group-pattern": group_pattern,
             "--label-prefix": label_prefix,
         },
     )  # fmt: skip
+    if dry_run:
+        return rehearse(order, index, folds)
     if folds is not None:
         from holotype.road.folded import train_folds
 
@@ -194,6 +224,7 @@ def train_on(
 
     narrator = replace(order.narrator, log=run.log)
     index, left_out = leave_out(index, order.exclude, order.narrator)
+    goes_on = run.recipe.is_file()
     if order.resume:
         require_same(run, order.recipe, index)
         if is_finished(run):
@@ -208,7 +239,9 @@ def train_on(
     if not is_fold:
         order.audited.write(run.audit)
     write_environment(run, order.device)
+    began = time.monotonic()
     trained, bundle = train_and_ship(order, index, run, narrator)
+    record_cost(run, time.monotonic() - began, resumed=goes_on)
     return _report(
         replace(order, narrator=narrator, notes=[*order.notes, *lacks]),
         index, run, bundle, trained, command=command, left_out=left_out,
@@ -258,7 +291,8 @@ def _report(
     """The first and only look at test, and what it says, written down."""
     from dataclasses import asdict
 
-    from holotype.dataset.listing import PARTS
+    from holotype.dataset.split import parts_of
+    from holotype.evaluation.card import write_card
     from holotype.evaluation.report import ReportContext, evaluate, write_report
     from holotype.explanation.gallery import gallery
     from holotype.road.left_out import note_on_left_out
@@ -278,25 +312,32 @@ def _report(
     report = evaluate(shown, part=part)
     notes += note_on_left_out(report, shown, left_out)
     order.narrator.say("writing the report")
+    context = ReportContext(
+        title=run.path.name,
+        run_name=run.path.name,
+        model=order.recipe.model,
+        recipe=order.recipe.name,
+        data=f"{len(index):,} pictures of {len(index.classes)} classes in {order.data}",
+        split_sizes={name: len(index.part(name)) for name in parts_of(index)},
+        audit=order.findings.summary_rows(),
+        notes=[*notes, *trained.notes],
+        bundle_hash=bundle.sha256,
+        temperature=bundle.temperature,
+        command=command,
+        published=order.published,
+        flattery=flattery,
+        sets=scores_of_sets(bundle, test),
+    )
+    beside = evaluate(validation, part="val") if validation is not None else None
+    write_card(
+        run, report, context=context, bundle=bundle, index=index, validation=beside,
+        seeds=order.seeds,
+    )  # fmt: skip
+    # Last: the page is what says that the run is finished.
     write_report(
-        report, run.report, predictions=shown,
-        context=ReportContext(
-            title=run.path.name,
-            run_name=run.path.name,
-            model=order.recipe.model,
-            recipe=order.recipe.name,
-            data=f"{len(index):,} pictures of {len(index.classes)} classes in {order.data}",
-            split_sizes={name: len(index.part(name)) for name in PARTS},
-            audit=order.findings.summary_rows(),
-            notes=[*notes, *trained.notes],
-            bundle_hash=bundle.sha256,
-            temperature=bundle.temperature,
-            command=command,
-            published=order.published,
-            flattery=flattery,
-        ),
+        report, run.report, predictions=shown, context=context,
         exhibits=gallery(bundle, index.part(part), shown),
         history=[asdict(row) for row in trained.history],
-        validation=evaluate(validation, part="val") if validation is not None else None,
+        validation=beside,
     )  # fmt: skip
     return report

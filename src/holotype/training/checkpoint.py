@@ -2,14 +2,14 @@
 
     checkpoints/
       finetune.safetensors         the best weights of a stage that ended, and how it ended
-      finetune.state.safetensors   everything after the last finished epoch of a stage that did not
+      finetune.state.safetensors   everything that a stage which did not end needs to go on
 
 Tensors by name and one JSON text beside them: nothing in these files can be executed. Each is
 written beside its place and renamed into it, so that a process may be killed at any moment.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +20,9 @@ from holotype.files import replacing
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from holotype.training.loop import Ended, LoopState
+    from holotype.training.state import Ended, LoopState
 
-TOP, BEST, OPTIMISER = "top", "best", "optimiser"
+TOP, BEST, OPTIMISER, RANDOM = "top", "best", "optimiser", "random"
 
 
 def ended_file(directory: Path, stage: str) -> Path:
@@ -31,18 +31,25 @@ def ended_file(directory: Path, stage: str) -> Path:
 
 
 def state_file(directory: Path, stage: str) -> Path:
-    """Where the state after the last finished epoch of a stage lies."""
+    """Where the last state of a stage that did not end lies."""
     return directory / f"{stage}.state.safetensors"
 
 
-def write_ended(ended: "Ended", weights: "Mapping[str, Tensor]", directory: Path) -> None:
+def write_ended(
+    ended: "Ended", weights: "Mapping[str, Tensor]", directory: Path, *, classes: Sequence[str]
+) -> None:
     """Write the best weights of a stage, and remove the state that it no longer needs.
 
     Args:
         ended: how the stage ended; its name names the file.
         weights: of the whole classifier.
+        classes: what its logits stand for.
     """
-    note = {"rows": [asdict(row) for row in ended.rows], "best": ended.best}
+    note = {
+        "rows": [asdict(row) for row in ended.rows],
+        "best": ended.best,
+        "classes": list(classes),
+    }
     _write(ended_file(directory, ended.stage), weights, note)
     state_file(directory, ended.stage).unlink(missing_ok=True)
 
@@ -53,7 +60,7 @@ def read_ended(directory: Path, stage: str) -> "tuple[Ended, dict[str, Tensor]] 
     Raises:
         CorruptCheckpoint: there is a file, and it makes no sense.
     """
-    from holotype.training.loop import Ended, Epoch
+    from holotype.training.state import Ended, Epoch
 
     path = ended_file(directory, stage)
     if not path.is_file():
@@ -63,10 +70,18 @@ def read_ended(directory: Path, stage: str) -> "tuple[Ended, dict[str, Tensor]] 
     return Ended(stage, int(_field(path, note, "best")), rows), weights
 
 
+def classes_of(file: Path) -> tuple[str, ...]:
+    """What the logits of the weights that a stage left stand for."""
+    _, note = _read(file)
+    return tuple(str(name) for name in _field(file, note, "classes"))
+
+
 def write_state(state: "LoopState", directory: Path, stage: str) -> None:
-    """Write everything that the loop needs to go on after an epoch."""
+    """Write everything that the loop needs to go on."""
     tensors = {f"{TOP}/{name}": tensor for name, tensor in state.top.items()}
     tensors |= {f"{BEST}/{name}": tensor for name, tensor in state.best_top.items()}
+    if state.random is not None:
+        tensors[RANDOM] = state.random
     numbers: dict[str, dict[str, Any]] = {}
     for key, values in state.optimiser["state"].items():
         for name, value in values.items():
@@ -83,17 +98,19 @@ def write_state(state: "LoopState", directory: Path, stage: str) -> None:
         "lowest": state.lowest,
         "last_gain": state.last_gain,
         "rows": [asdict(row) for row in state.rows],
+        "step": state.step,
+        "total": state.total,
     }
     _write(state_file(directory, stage), tensors, note)
 
 
 def read_state(directory: Path, stage: str) -> "LoopState | None":
-    """What `write_state` left; None where the stage has finished no epoch.
+    """What `write_state` left; None where the stage has begun nothing.
 
     Raises:
         CorruptCheckpoint: there is a file, and it makes no sense.
     """
-    from holotype.training.loop import Epoch, LoopState
+    from holotype.training.state import Epoch, LoopState
 
     path = state_file(directory, stage)
     if not path.is_file():
@@ -115,6 +132,9 @@ def read_state(directory: Path, stage: str) -> "LoopState | None":
         lowest=_field(path, note, "lowest"),
         last_gain=_field(path, note, "last_gain"),
         rows=[Epoch(**row) for row in _field(path, note, "rows")],
+        step=_field(path, note, "step"),
+        total=_field(path, note, "total"),
+        random=tensors.get(RANDOM),
     )
 
 

@@ -17,10 +17,12 @@ from holotype.training.features import FrozenPart, features_for
 from holotype.training.groups import Chosen, what_trains
 from holotype.training.head import LinearHead
 from holotype.training.loader import Labelled, LiveViews
-from holotype.training.loop import Ended, Epoch, LoopState, OnStep, train_top
+from holotype.training.loop import OnStep, train_top
 from holotype.training.mixing import check_mixing, mixing_of
 from holotype.training.stages import GradientStage
 from holotype.training.start import EMBEDDING, PARITY_IMAGES, Start, some_images
+from holotype.training.state import Ended, Epoch, LoopState
+from holotype.training.watch import Watch
 
 if TYPE_CHECKING:
     from holotype.models.classifier import Classifier
@@ -37,6 +39,7 @@ class Means:
         checkpoints: the directory for what each stage leaves, and goes on from.
         save_memory: activations are computed twice instead of held.
         budget: disk for kept activations; the usual one unless said otherwise.
+        watch: when a state is written within an epoch, and whether to stop.
     """
 
     device: str
@@ -44,6 +47,7 @@ class Means:
     narrator: Narrator
     save_memory: bool = False
     budget: DiskBudget | None = None
+    watch: Watch = field(default_factory=Watch)
 
 
 @dataclass(eq=False)
@@ -52,17 +56,22 @@ class Descent:
 
     Attributes:
         classifier: with the best weights of the stages so far.
+        has_learnt: whether the head was ever taught; else its numbers are random.
         lowest: the lowest cut above which something trained; None before the first such stage.
     """
 
     start: Start
     means: Means
     classifier: "Classifier"
+    has_learnt: bool
     lowest: int | None = field(default=None)
 
     @classmethod
     def begin(cls, start: Start, means: Means, linear: LinearHead | None) -> "Descent":
-        """The network as it starts; its head is the linear solution where there is one."""
+        """The network as it starts; its head is the linear solution where there is one.
+
+        Else it is the head that another run left with the weights, if that knew the same classes.
+        """
         import torch
 
         from holotype.models.classifier import Classifier, last_linear
@@ -78,7 +87,8 @@ class Descent:
             with torch.no_grad():
                 layer.weight.copy_(torch.from_numpy(linear.weight_CD))
                 layer.bias.copy_(torch.from_numpy(linear.bias_C))
-        return cls(start, means, classifier.eval())
+        has_learnt = linear is not None or _take_head_that_was_left(classifier, start)
+        return cls(start, means, classifier.eval(), has_learnt)
 
     def train(self, number: int, stage: GradientStage) -> Ended:
         """Run a stage, or take what it left when it ended before; the classifier is its best.
@@ -100,7 +110,11 @@ class Descent:
             self.means.narrator.say(f"{stage.name}: ended before, epoch {how.best} ships")
         else:
             how = self._train(number, stage, chosen)
-            write_ended(how, self.classifier.state_dict(), self.means.checkpoints)
+            write_ended(
+                how, self.classifier.state_dict(), self.means.checkpoints,
+                classes=self.start.index.classes,
+            )  # fmt: skip
+        self.has_learnt = True
         if chosen.cut is not None and how.best > 0:
             self.lowest = chosen.cut if self.lowest is None else min(self.lowest, chosen.cut)
         return how
@@ -122,7 +136,8 @@ class Descent:
         with narrator.progress(f"training {stage.name}") as progress:
             return _while_it_fits(
                 self.classifier, chosen, stage, train, validation,
-                seed=self.start.recipe.seed, number=number, means=self.means, on_step=progress,
+                seed=self.start.recipe.seed, number=number,
+                begins_trained=self.has_learnt, means=self.means, on_step=progress,
             )  # fmt: skip
 
     def _views(self, stage: GradientStage, cut: int | None, part: Part) -> Labelled | None:
@@ -143,6 +158,19 @@ class Descent:
             )  # fmt: skip
         if line:
             self.means.narrator.say(line)
+        return Labelled(features, targets_N, weights_N)
+
+    def few_kept(
+        self,
+        cut: int | None,
+        few: Index,
+        targets_N: NDArray[np.int64],
+        weights_N: NDArray[np.float32],
+    ) -> Labelled:
+        """Some pictures as they are below the cut, in memory."""
+        features, _ = features_for(
+            self._frozen_part(cut), self.start.recipe.preprocessing, few, budget=DiskBudget(0)
+        )
         return Labelled(features, targets_N, weights_N)
 
     def _frozen_part(self, cut: int | None) -> FrozenPart:
@@ -184,6 +212,22 @@ def labels(start: Start, part: Part) -> tuple[Index, NDArray[np.int64], NDArray[
         present = np.count_nonzero(of_class_C)
         weights_N = weights_N * weights_N.sum() / (present * of_class_C[targets_N])
     return index, targets_N, weights_N.astype(np.float32)
+
+
+def _take_head_that_was_left(classifier: "Classifier", start: Start) -> bool:
+    """Whether there was one that fits."""
+    from holotype.models.weights import HEAD, below, left_by_stage
+    from holotype.training.checkpoint import classes_of
+
+    left, file = left_by_stage(start.weights), start.weights.file
+    if left is None or file is None or classes_of(file) != start.index.classes:
+        return False
+    head = below(left, HEAD)
+    own = classifier.head.state_dict()
+    if {n: t.shape for n, t in head.items()} != {n: t.shape for n, t in own.items()}:
+        return False
+    classifier.head.load_state_dict(head)
+    return True
 
 
 def _what_to_say(stage: GradientStage, chosen: Chosen, classifier: "Classifier") -> list[str]:
@@ -228,6 +272,7 @@ def _while_it_fits(
     *,
     seed: int,
     number: int,
+    begins_trained: bool,
     means: Means,
     on_step: OnStep,
 ) -> Ended:
@@ -253,8 +298,9 @@ def _while_it_fits(
         try:
             return train_top(
                 classifier, chosen, stage, train, validation, seed=seed, number=number,
-                device=means.device, save_memory=means.save_memory, on_epoch=tell,
-                on_step=on_step, on_state=remember, resume=state,
+                begins_trained=begins_trained, device=means.device, save_memory=means.save_memory,
+                on_epoch=tell, on_step=on_step, on_state=remember, resume=state,
+                watch=means.watch,
             )  # fmt: skip
         except TrainingDiverged as error:
             if state is None or state.epoch == 0:

@@ -48,6 +48,26 @@ def resolve_device(wanted: str) -> str:
     return wanted
 
 
+def memory_mb(device: str) -> float | None:
+    """The most that a device held so far, in MB of 10^6 bytes; None where it cannot be read."""
+    import torch
+
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e6
+    if device == "mps":
+        return torch.mps.driver_allocated_memory() / 1e6
+    return None
+
+
+def utilisation(device: str) -> float | None:
+    """How busy a GPU is, in per cent; None where nobody says so."""
+    if device != "cuda" or importlib.util.find_spec("pynvml") is None:
+        return None
+    import torch
+
+    return float(torch.cuda.utilization())
+
+
 def be_deterministic() -> None:
     """From here on torch refuses what could give another result the next time.
 

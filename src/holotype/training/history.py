@@ -6,7 +6,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from holotype.files import replacing
-from holotype.training.loop import Epoch
+from holotype.training.state import Epoch
 
 
 def write_history(epochs: Sequence[Epoch], path: Path) -> None:

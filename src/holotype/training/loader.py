@@ -168,6 +168,7 @@ def training_batches(
     epoch: int,
     mixing: Mixing | None = None,
     balanced: bool = False,
+    skip: int = 0,
 ) -> Iterator[Batch]:
     """Every picture once, in a new order, each under one of its views.
 
@@ -179,13 +180,14 @@ def training_batches(
         mixing: how pictures of a batch, and their labels, are mixed; the number of the batch
             decides it together with seed and epoch.
         balanced: as many pictures are drawn, with replacement, every class as often as the others.
+        skip: so many of the first batches, which are not even made.
     """
     starts_N = np.random.default_rng([seed, 0]).integers(views, size=len(data.targets_N))
     order_N = _order(data.targets_N, np.random.default_rng([seed, epoch]), balanced)
     parts = np.array_split(order_N, number_of_batches(len(order_N), batch_size))
 
     def batches() -> Iterator[Batch]:
-        for step, rows in enumerate(parts):
+        for step, rows in enumerate(parts[skip:], start=skip):
             batch = _batch(data, rows, (starts_N[rows] + epoch) % views)
             yield batch if mixing is None else _mixed(batch, mixing, seed, epoch, step)
 

@@ -9,12 +9,13 @@ import copy
 import math
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-from holotype.errors import TrainingDiverged
+from holotype.errors import Terminated, TrainingDiverged
 from holotype.training.groups import Chosen
+from holotype.training.judgement import has_waited, is_better, what_stops
 from holotype.training.loader import (
     Batch,
     Labelled,
@@ -25,6 +26,8 @@ from holotype.training.loader import (
 from holotype.training.mixing import mixing_of
 from holotype.training.schedules import Schedule
 from holotype.training.stages import GradientStage
+from holotype.training.state import Ended, Epoch, LoopState
+from holotype.training.watch import Watch
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -33,69 +36,6 @@ if TYPE_CHECKING:
 
     from holotype.models.classifier import Classifier
     from holotype.training.top import Top
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One row of `history.csv`; epoch 0 is the network before the first step.
-
-    Attributes:
-        train_loss: mean over the epoch, label smoothing and all; nan for epoch 0.
-        val_loss: log loss on validation, without label smoothing.
-        val_accuracy: weighted as the pictures are.
-        learning_rate: of the topmost group that trains (of the head, where it trains alone) in
-            the last step.
-        trainable_parameters: how many numbers train.
-    """
-
-    stage: str
-    epoch: int
-    train_loss: float
-    val_loss: float
-    val_accuracy: float
-    learning_rate: float
-    trainable_parameters: int
-
-
-@dataclass(frozen=True, eq=False)
-class LoopState:
-    """Everything that changes from epoch to epoch, as it is after one.
-
-    Attributes:
-        epoch: the last one that is finished; 0 before the first step.
-        top: tensors of the classifier that training moves, by name.
-        optimiser: the state dict of the optimiser.
-        schedule: numbers of the schedule, and of the scale of losses in fp16.
-        best: the epoch that would ship now.
-        best_top: `top` as it was then.
-        lowest: of the trained epochs, what `stop_on` names (an accuracy negated).
-        last_gain: the epoch of that.
-        rows: all epochs so far.
-    """
-
-    epoch: int
-    top: "dict[str, Tensor]"
-    optimiser: dict[str, Any]
-    schedule: dict[str, float | int]
-    best: Epoch
-    best_top: "dict[str, Tensor]"
-    lowest: float
-    last_gain: int
-    rows: list[Epoch]
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a stage ended.
-
-    Attributes:
-        best: the number of the epoch whose weights ship; 0: those that it began with.
-        rows: all its epochs.
-    """
-
-    stage: str
-    best: int
-    rows: list[Epoch] = field(default_factory=list)
 
 
 OnEpoch = Callable[[Epoch], None]
@@ -112,31 +52,38 @@ def train_top(
     *,
     seed: int,
     number: int = 0,
+    begins_trained: bool = True,
     device: str = "cpu",
     save_memory: bool = False,
     on_epoch: OnEpoch = lambda epoch: None,
     on_step: OnStep = lambda done, total: None,
     on_state: OnState = lambda state: None,
     resume: LoopState | None = None,
+    watch: Watch | None = None,
 ) -> Ended:
     """Train what is chosen; the classifier ends with the weights of its best epoch.
 
     The best epoch is the one with the lowest validation loss (or the highest accuracy, if the
-    stage says so), epoch 0 included: a network that fine-tuning made worse ends as it began.
-    Without validation pictures the last epoch ships.
+    stage says so), epoch 0 included: a network that fine-tuning made worse ends as it began. One
+    that begins untrained does not: what it began with is no candidate. Without validation
+    pictures the last epoch ships.
 
     Args:
         chosen: what trains, and the cut that `train` and `validation` were computed at.
         number: of the stage in its recipe.
+        begins_trained: whether anything has taught the head before; else its numbers are random.
         save_memory: compute activations twice instead of holding them.
-        on_state: is handed the state after every epoch, epoch 0 too.
+        on_state: is handed the state after every epoch, epoch 0 too, and when `watch` wants one.
         resume: the state to go on from.
+        watch: says after every step whether a state is due, and whether to stop.
 
     Raises:
         TrainingDiverged: a loss that is not a finite number.
+        Terminated: the process was told to stop; the state was handed out before.
     """
     run = _set_up(classifier, chosen, stage, len(train.targets_N), device, save_memory, resume)
     mixing = mixing_of(stage.mixup, stage.cutmix, run.num_classes)
+    watch = watch or Watch()
     try:
         state = resume
         if state is None:
@@ -145,24 +92,30 @@ def train_top(
             state = _state_after(run, begun, None, validated=validation is not None)
             on_state(state)
         for epoch in range(state.epoch + 1, stage.epochs + 1):
-            if _has_waited(state, stage):
+            if has_waited(state, stage):
                 break
             batches = training_batches(
                 train, views=stage.views, batch_size=stage.batch_size, seed=seed, epoch=epoch,
                 mixing=mixing, balanced=stage.sampling == "balanced",
+                skip=state.step * run.batches_per_step,
             )  # fmt: skip
-            _seed_torch(seed, number, epoch)
+            _seed_torch(seed, number, epoch, state.random)
             run.top.train()
-            total = 0.0
-            with closing(cast("Generator[Batch]", batches)):
-                for step, share in enumerate(_shares(run, batches)):
+            total = state.total
+            with closing(cast("Generator[Batch]", batches)), watch.patience():
+                for step, share in enumerate(_shares(run, batches), start=state.step):
                     at = (epoch - 1) * run.steps_per_epoch + step
                     total += _step(run, share, at, epoch)
                     on_step(at + 1, stage.epochs * run.steps_per_epoch)
+                    if watch.state_is_due() or watch.told_to_stop:
+                        on_state(_state_within(run, state, step + 1, total))
+                    if watch.told_to_stop:
+                        raise _told_to_stop(stage, epoch, step + 1, run.steps_per_epoch)
             now = _look_at(run, validation, epoch, total / run.steps_per_epoch)
             run.schedule.after_epoch(now.val_loss)
             on_epoch(now)
-            state = _state_after(run, now, state, validated=validation is not None)
+            is_judged = validation is not None and (begins_trained or epoch > 1)
+            state = _state_after(run, now, state, validated=is_judged)
             on_state(state)
         run.own.take(state.best_top)
     finally:
@@ -193,6 +146,11 @@ class _Running:
     @property
     def steps_per_epoch(self) -> int:
         return self.schedule.steps_per_epoch
+
+    @property
+    def batches_per_step(self) -> int:
+        """Of all processes together."""
+        return self.stage.accumulation * int(self.accelerator.num_processes)
 
 
 def _set_up(
@@ -230,12 +188,15 @@ def _set_up(
     return _Running(stage, accelerator, own, top, optimiser, schedule, classes, size)
 
 
-def _seed_torch(*numbers: int) -> None:
-    """What dropout draws from here on is decided by these numbers alone."""
+def _seed_torch(seed: int, stage: int, epoch: int, random: "Tensor | None") -> None:
+    """What dropout draws is decided by these numbers, or by a state within the epoch."""
     import numpy as np
     import torch
 
-    torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]))
+    sequence = np.random.SeedSequence((seed, stage, epoch))
+    torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
+    if random is not None:
+        torch.set_rng_state(random)
 
 
 def _shares(run: _Running, batches: Iterator[Batch]) -> Iterator[list[Batch]]:
@@ -320,6 +281,8 @@ def _look_at(run: _Running, validation: Labelled | None, epoch: int, train_loss:
     """Log loss and accuracy on validation, both weighted."""
     import torch
 
+    from holotype.training.device import memory_mb, utilisation
+
     stage = run.stage
     loss = right = weight = 0.0
     run.top.eval()
@@ -340,6 +303,8 @@ def _look_at(run: _Running, validation: Labelled | None, epoch: int, train_loss:
         val_accuracy=right / weight if validation else math.nan,
         learning_rate=peak * run.schedule.factor(epoch * run.steps_per_epoch - 1) if epoch else 0.0,
         trainable_parameters=run.trainable_parameters,
+        device_memory_mb=memory_mb(run.accelerator.device.type),
+        device_utilisation=utilisation(run.accelerator.device.type),
     )
 
 
@@ -350,9 +315,9 @@ def _state_after(
     from holotype.training.accelerated import scale_numbers
 
     moved = run.own.moving_state()
-    is_best = before is None or not validated or _is_better(now, before.best, run.stage)
+    is_best = before is None or not validated or is_better(now, before.best, run.stage)
     # Counted from the first trained epoch: those are often worse than epoch 0 for a while.
-    reached = _what_stops(now, run.stage) if now.epoch else math.inf
+    reached = what_stops(now, run.stage) if now.epoch else math.inf
     gains = before is None or not validated or reached < before.lowest
     return LoopState(
         epoch=now.epoch,
@@ -367,16 +332,26 @@ def _state_after(
     )
 
 
-def _is_better(now: Epoch, best: Epoch, stage: GradientStage) -> bool:
-    """Of equal accuracies the one with the lower loss."""
-    if stage.keep_best_by == "val_accuracy":
-        return (-now.val_accuracy, now.val_loss) < (-best.val_accuracy, best.val_loss)
-    return now.val_loss < best.val_loss
+def _state_within(run: _Running, before: LoopState, step: int, total: float) -> LoopState:
+    """Everything that moved since the last epoch; what is best is judged after this one."""
+    import torch
+
+    from holotype.training.accelerated import scale_numbers
+
+    return replace(
+        before,
+        top=run.own.moving_state(),
+        optimiser=copy.deepcopy(run.optimiser.state_dict()),
+        schedule={**run.schedule.numbers(), **scale_numbers(run.accelerator)},
+        step=step,
+        total=total,
+        random=torch.get_rng_state(),
+    )
 
 
-def _what_stops(now: Epoch, stage: GradientStage) -> float:
-    return -now.val_accuracy if stage.stop_on == "val_accuracy" else now.val_loss
-
-
-def _has_waited(state: LoopState, stage: GradientStage) -> bool:
-    return stage.patience is not None and state.epoch - state.last_gain >= stage.patience
+def _told_to_stop(stage: GradientStage, epoch: int, step: int, steps: int) -> Terminated:
+    return Terminated(
+        f"told to stop (SIGTERM) after step {step} of {steps} of epoch {epoch} of stage "
+        f"{stage.name!r}; the state is written. The same command with --output RUN --resume "
+        "goes on."
+    )

@@ -32,9 +32,14 @@ Byte = Annotated[int, Field(ge=0, le=255)]
 
 
 class SplitRecipe(Part):
-    """How pictures are dealt out; its own seed, so that training seeds share their test part."""
+    """How pictures are dealt out; its own seed, so that training seeds share their test part.
 
-    ratios: tuple[float, float, float] = (0.70, 0.15, 0.15)
+    Attributes:
+        ratios: of train, val and test; a fourth is held back to calibrate sets of classes on.
+        seed: deals the pictures out.
+    """
+
+    ratios: Annotated[tuple[float, ...], Field(min_length=3, max_length=4)] = (0.70, 0.15, 0.15)
     seed: int = 42
 
 
@@ -42,17 +47,24 @@ class Recipe(Part):
     """Everything that decides a training run.
 
     Attributes:
+        name: what the recipe is called.
         model: a name of the catalogue, `timm:NAME`, or a function in a Python file.
         model_options: what the architecture lets be chosen, such as `alpha` of MobileNetV2.
         weights: `pretrained`, `none`, or a file.
         image_size: height and width in pixels of what the network sees.
-        fit, content: how a picture is brought to that size; see `Preprocessing`.
-        background: what transparent pixels are laid on, and what padding shows.
+        fit, content, interpolation, background: how a picture is brought to that size; see
+            `Preprocessing`.
         class_weights: `balanced` weighs every class the same in the loss.
         head: what stands on the embedding; null where the classifier is no network.
         test_views: which views of a picture are averaged when predicting; `auto` lets validation
             choose.
+        references: keep the training pictures' embeddings and names in the bundle, so that it can
+            say which of them a picture looks like. Whoever gets the bundle gets them too.
+        unknown: answer "unknown" for pictures of no known class, and for at most this share of
+            pictures of known ones, such as 0.05; null: never.
         seed: of everything random but the split.
+        split: which pictures train, choose and judge.
+        stages: what is trained, one after the other, each from where the one before ended.
     """
 
     name: str
@@ -67,6 +79,8 @@ class Recipe(Part):
     class_weights: Literal["none", "balanced"] = "none"
     head: HeadRecipe | None = None
     test_views: Literal["none", "auto", "mirror", "dihedral"] = "none"
+    references: bool = False
+    unknown: Annotated[float, Field(gt=0, le=0.5)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     split: SplitRecipe
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]

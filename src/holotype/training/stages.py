@@ -55,6 +55,8 @@ class Settled(Part):
             return fields
         settled = dict(fields)
         for rule in cls.only:
+            if rule.beside not in settled and cls.model_fields[rule.beside].is_required():
+                continue  # that it is missing is said when all keys are looked at
             beside = settled.get(rule.beside, cls.model_fields[rule.beside].default)
             if not rule.fits(beside):
                 if settled.get(rule.key) is not None:
@@ -99,7 +101,7 @@ class LinearStage(Settled):
         Only(
             "folds",
             "strengths",
-            lambda s: s is None or len(s) != 1,
+            lambda s: not isinstance(s, list | tuple) or len(s) != 1,
             5,
             "one strength leaves no choice",
         ),
@@ -176,9 +178,12 @@ class GradientStage(Settled):
             names of groups or modules.
         batch_norm: `train` lets the statistics of what trains move; `frozen` keeps them.
         views: pictures made of each training picture; the first is the picture itself.
+        epochs: how often all training pictures are seen, each time in one of their views.
+        batch_size: pictures in a batch.
         sampling: `all` shows every picture once in an epoch; `balanced` draws as many with
             replacement, every class as often as the others.
         accumulation: batches whose gradients make one step.
+        optimiser: what turns gradients into steps.
         momentum: of SGD.
         learning_rate: of the topmost group that trains, at its peak.
         head_learning_rate: of the head at its peak.
@@ -186,15 +191,20 @@ class GradientStage(Settled):
         weight_decay: per step on weights, not on norms and biases: decoupled in AdamW.
         l2: this times the sum of squares of all weights that train, without norms and biases, is
             added to the loss.
+        schedule: how the rate falls after its peak.
         warmup: fraction of all steps in which the rate rises to its peak, never from zero.
-        step_epochs, step_factor: after each so many epochs the rate is multiplied.
-        plateau_factor, plateau_patience: what the rate is multiplied by after more than so many
-            epochs without a lower validation loss.
+        step_epochs, step_factor: after each `step_epochs` epochs the rate is multiplied by
+            `step_factor`.
+        plateau_factor, plateau_patience: the rate is multiplied by `plateau_factor` after more
+            than `plateau_patience` epochs without a lower validation loss.
+        label_smoothing: share of the true class that is dealt to all classes in the loss.
         clip_norm: longest gradient.
         patience: epochs without a gain before it stops.
         stop_on: what must gain for that.
         keep_best_by: what decides which epoch ships.
+        precision: of the forward pass; `fp16` needs a GPU.
         mixup, cutmix: see `Mixture`; a batch is mixed in one way or not at all.
+        augmentation: the random changes that make the other views.
     """
 
     name: str = "finetune"

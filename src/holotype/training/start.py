@@ -6,7 +6,7 @@ graph from the start, and need no torch at all.
 """
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,8 +152,7 @@ def torch_session(backbone: "Backbone", output: str, device: str) -> Any:
     from holotype.models.classifier import Below
     from holotype.training.device import TorchSession
 
-    cut = None if output == EMBEDDING else int(output.removeprefix("cut"))
-    return TorchSession(Below(copy.deepcopy(backbone), cut), output, device)
+    return TorchSession(Below(copy.deepcopy(backbone), _cut_of(output)), output, device)
 
 
 def export_graphs(
@@ -189,8 +188,29 @@ def export_graphs(
             expected[output].reshape(len(images_NCHW), -1),
             actual.reshape(len(images_NCHW), -1),
             what=f"{recipe.model}, {output}: torch and ONNX",
+            exact=partial(in_double, backbone, output, images_NCHW),
         )
     return graphs
+
+
+def in_double(
+    backbone: "Backbone", output: str, images_NCHW: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """What torch says below a cut, computed with 64 bits: (N, numbers of a picture)."""
+    import copy
+
+    import torch
+
+    from holotype.models.classifier import Below
+
+    below = Below(copy.deepcopy(backbone).double(), _cut_of(output))
+    with torch.no_grad():
+        values = below(torch.from_numpy(images_NCHW).double())
+    return np.asarray(values.numpy().reshape(len(images_NCHW), -1))
+
+
+def _cut_of(output: str) -> int | None:
+    return None if output == EMBEDDING else int(output.removeprefix("cut"))
 
 
 def some_images(index: Index, recipe: Recipe, count: int) -> NDArray[np.float32]:

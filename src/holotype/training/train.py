@@ -3,6 +3,7 @@
 Shape suffixes: N pictures, C classes, D embedding.
 """
 
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,10 +19,11 @@ from holotype.models.catalog import architecture
 from holotype.training.descent import Descent, Means, labels
 from holotype.training.features import keep_features
 from holotype.training.head import LinearHead, fit_linear_head
-from holotype.training.loop import Epoch
+from holotype.training.judgement import is_better
 from holotype.training.recipe import Recipe
 from holotype.training.stages import ForestStage, GradientStage, LinearStage, SvmStage
 from holotype.training.start import EMBEDDING, FEATURE_MAP, Start
+from holotype.training.state import Ended, Epoch
 
 if TYPE_CHECKING:
     from holotype.training.classical import ClassicalHead
@@ -89,7 +91,7 @@ def train(
             descent = descent or Descent.begin(start, means, linear)
             ended = descent.train(number, stage)
             rows = ended.rows
-            notes.append(_which_ships(stage, ended.best))
+            notes.append(_which_ships(stage, ended))
             if ended.best > 0 or graphs is None:
                 graphs = _Graphs(descent.backbone_graph(), descent.head_graph())
         else:
@@ -145,13 +147,21 @@ def _linear_graph(head: LinearHead) -> bytes:
     return export_linear_head(head.weight_CD, head.bias_C)
 
 
-def _which_ships(stage: GradientStage, best: int) -> str:
+def _which_ships(stage: GradientStage, ended: Ended) -> str:
+    """Which epoch ships and why; where an untrained network was as good, that is said too."""
+    best, begun = ended.rows[ended.best], ended.rows[0]
     kept = "lowest validation loss"
     if stage.keep_best_by == "val_accuracy":
         kept = "highest validation accuracy"
-    if best == 0:
+    if best.epoch == 0:
         return f"{stage.name}: what it started from had the {kept} of all epochs and ships"
-    return f"{stage.name}: epoch {best} of {stage.epochs} had the {kept} and ships"
+    said = f"{stage.name}: epoch {best.epoch} of {stage.epochs} had the {kept} and ships"
+    if math.isnan(begun.val_loss) or is_better(best, begun, stage):
+        return said
+    return (
+        f"{said}, though validation was no worse before training: it has learnt nothing that "
+        "carries over. Try another learning rate, more epochs or pretrained weights"
+    )
 
 
 def _output_size(graph: bytes, output: str) -> tuple[int, ...]:

@@ -1,0 +1,203 @@
+"""Do heatmaps point at what the classifier looks at? Three checks on pictures with known regions.
+
+    .venv/bin/python benchmarks/explanations.py --output runs/explanations
+
+A linear head on `efficientnet_lite0` at 384 pixels (a map of 12 x 12 cells), trained on 800
+pictures of the synthetic set (seed 0). Asked are new ones (seed 10); nothing was chosen on these.
+
+- The pointing game: is the hottest place within the box around the object? Strictly, and with the
+  paper's tolerance of 3 % of the side. Chance is how often the same places lie in the boxes of
+  the other pictures; a point drawn by lot would hit the box's share of the picture (area). The
+  same for networks whose weights are all drawn anew; a cold map points nowhere.
+- Deletion and insertion: areas under the curves, by the map and in an order drawn by lot.
+- Randomisation: the rank correlation of the map with that of the network whose uppermost layers
+  are drawn anew, from the head alone down to all layers.
+
+Every heatmap is that of the picture's own class. Intervals are Wilson's, of pictures; those of
+redrawn networks take each picture once for each network, so they are somewhat too narrow. Slower
+methods see the first few pictures of each class. Each finished part is kept as JSON in the output.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+
+from holotype import road
+from holotype.bundle.bundle import Bundle, load_bundle
+from holotype.dataset.sources import make_synthetic
+from holotype.dataset.synthetic import MASKS
+from holotype.evaluation.intervals import wilson
+from holotype.explanation.checks import (
+    chance_of_pointing,
+    curves,
+    curves_of_chance,
+    points_at,
+    randomisation,
+    widened,
+)
+from holotype.explanation.heatmap import heatmap, size_to_decode
+from holotype.explanation.methods import GRADIENTS, Method, Way
+from holotype.images import Image, decode
+from holotype.models.gradients import layers_from_the_top, randomised
+from holotype.road.explained import Rebuilt
+
+TOLERANCE = 0.03
+METHODS: tuple[Method, ...] = ("gradcam++", "occlusion", "integrated-gradients")
+FEW: tuple[Method, ...] = ("occlusion", "integrated-gradients")
+REDRAWN = 3  # networks
+SHARES = (0.1, 0.5, 1.0)  # of the layers, from the top; the head alone comes first
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """A picture, its class, and the box around its object."""
+
+    image: Image
+    class_name: str
+    box_HW: NDArray[np.bool_]
+
+
+def known(folder: Path, count: int, bundle: Bundle) -> list[Known]:
+    """The first pictures of each class, in turn."""
+    files = sorted(folder.glob("[!.]*/*.png"), key=lambda file: (file.name, file.parent.name))
+    found = []
+    for file in files[:count]:
+        with PillowImage.open(folder / MASKS / file.parent.name / file.name) as mask:
+            left, top, right, bottom = mask.getbbox() or (0, 0, *mask.size)
+            box_HW = np.zeros(mask.size[::-1], bool)
+        box_HW[top:bottom, left:right] = True
+        image = decode(file, minimum_size=size_to_decode(bundle))
+        found.append(Known(image, file.parent.name, box_HW))
+    return found
+
+
+def pointing(bundle: Bundle, pictures: Sequence[Known], way: Way) -> dict[str, Any]:
+    """How often the hottest place is in the box, and how often it is in those of the others."""
+    heats_HW = [
+        heatmap(bundle, one.image, bundle.classes.index(one.class_name), way=way).over(
+            one.image.pixels.size
+        )
+        for one in pictures
+    ]
+    boxes_HW = [one.box_HW for one in pictures]
+    wide_HW = [widened(box_HW, TOLERANCE) for box_HW in boxes_HW]
+    return {
+        "pictures": len(pictures),
+        "strict": sum(map(points_at, heats_HW, boxes_HW)),
+        "tolerant": sum(map(points_at, heats_HW, wide_HW)),
+        "chance": chance_of_pointing(heats_HW, boxes_HW),
+        "chance_tolerant": chance_of_pointing(heats_HW, wide_HW),
+        "area": float(np.mean(boxes_HW)),
+        "cold": sum(not heat_HW.any() for heat_HW in heats_HW),
+    }
+
+
+def areas(bundle: Bundle, pictures: Sequence[Known], way: Way | None) -> dict[str, Any]:
+    """Mean areas of deletion and insertion, by a map or, without a way, in an order by lot."""
+    deletion, insertion = [], []
+    for number, one in enumerate(pictures):
+        class_index = bundle.classes.index(one.class_name)
+        if way is None:
+            seen = curves_of_chance(bundle, one.image, class_index, seed=number)
+        else:
+            seen = curves(bundle, one.image, heatmap(bundle, one.image, class_index, way=way))
+        deletion.append(seen.deletion_area)
+        insertion.append(seen.insertion_area)
+    return {
+        "pictures": len(pictures),
+        "deletion": float(np.mean(deletion)),
+        "insertion": float(np.mean(insertion)),
+    }
+
+
+def correlations(
+    bundle: Bundle, pictures: Sequence[Known], networks: Rebuilt
+) -> dict[str, list[float]]:
+    """Of Grad-CAM: mean and standard deviation over pictures, for each number of layers."""
+    names = layers_from_the_top(networks(bundle))
+    counts = [1, *(max(2, round(share * len(names))) for share in SHARES)]
+    changed = [randomised(networks(bundle), names[:count], seed=0) for count in counts]
+    rows = [
+        randomisation(
+            bundle, one.image, Way("gradcam", "top", networks),
+            [lambda _, other=other: other for other in changed],
+            bundle.classes.index(one.class_name),
+        )
+        for one in pictures
+    ]  # fmt: skip
+    values = np.array(rows)
+    return {
+        f"{count} of {len(names)} layers": [float(column.mean()), float(column.std())]
+        for count, column in zip(counts, values.T, strict=True)
+    }
+
+
+def parts(
+    bundle: Bundle, run: Path, pictures: list[Known], few: int
+) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """What is measured, by the name under which it is kept."""
+    networks = Rebuilt(run)
+    yield "pointing cam", lambda: pointing(bundle, pictures, Way("cam"))
+    names = layers_from_the_top(networks(bundle))
+    for seed in range(REDRAWN):
+        other = randomised(networks(bundle), names, seed=seed)
+        way = Way("gradcam", "top", lambda _, other=other: other)
+        yield f"pointing redrawn {seed}", lambda w=way: pointing(bundle, pictures, w)
+    for method in METHODS:
+        layer = "top" if method == "gradcam++" else None
+        way = Way(method, layer, networks if method in GRADIENTS else None)
+        shown = pictures[:few] if method in FEW else pictures
+        yield f"pointing {method}", lambda w=way, s=shown: pointing(bundle, s, w)
+    yield "areas cam", lambda: areas(bundle, pictures[:few], Way("cam"))
+    yield "areas by lot", lambda: areas(bundle, pictures[:few], None)
+    yield "correlations", lambda: correlations(bundle, pictures[:few], networks)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("runs/explanations"))
+    parser.add_argument("--run", type=Path, help="take this run instead of training one")
+    parser.add_argument("--pictures", type=int, default=120)
+    parser.add_argument("--few", type=int, default=24)
+    asked = parser.parse_args()
+    run = asked.run or asked.output / "run"
+    if asked.run is None and not run.exists():
+        shapes = make_synthetic(asked.output / "train", classes=4, images=800, seed=0)
+        road.train(shapes, output=run, recipe="linear", model="efficientnet_lite0", image_size=384)
+    new = asked.output / "new"
+    if not new.exists():
+        make_synthetic(new, classes=4, images=asked.pictures, seed=10)
+    bundle = load_bundle(run)
+    pictures = known(new, asked.pictures, bundle)
+    for name, measured in parts(bundle, run, pictures, asked.few):
+        file = asked.output / f"{name.replace(' ', '-')}.json"
+        if not file.exists():
+            file.write_text(json.dumps(measured(), indent=2), encoding="utf-8")
+        _print(name, json.loads(file.read_text(encoding="utf-8")))
+
+
+def _print(name: str, said: dict[str, Any]) -> None:
+    if "strict" not in said:
+        print(f"{name:30} {said}", flush=True)
+        return
+    shares = []
+    for key in ("strict", "tolerant"):
+        low, high = wilson(said[key] / said["pictures"], said["pictures"])
+        shares.append(f"{said[key] / said['pictures']:.3f} [{low:.3f}, {high:.3f}]")
+    print(
+        f"{name:30} {shares[0]}  chance {said['chance']:.3f}   within 3 %: {shares[1]}  "
+        f"chance {said['chance_tolerant']:.3f}   area {said['area']:.3f}   cold {said['cold']} "
+        f"  n = {said['pictures']}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()

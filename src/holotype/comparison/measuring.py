@@ -1,0 +1,59 @@
+"""The process that measures one bundle: a request as JSON on standard input, the answer on output.
+
+{"bundle": PATH, "files": [PATH, …]}  ->  {"images_per_second", "latency_seconds", "memory_bytes"}
+"""
+
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+WARM = 3  # pictures before the clock runs: the graphs are opened and memory is laid out
+ROUNDS = 2  # over all pictures; the better one counts, since a disturbance only ever slows
+ALONE = 12  # pictures asked about one by one
+
+
+def measure(bundle_path: str, files: list[str]) -> dict[str, Any]:
+    """How fast a bundle answers about these pictures, decoding included, nothing kept."""
+    from holotype.bundle.bundle import load_bundle
+    from holotype.bundle.inference import predict_files
+
+    bundle = load_bundle(bundle_path)
+    for file in files[:WARM]:
+        predict_files(bundle, [file], workers=1)
+
+    def seconds(paths: list[str], workers: int | None) -> float:
+        started = time.perf_counter()
+        predict_files(bundle, paths, workers=workers)
+        return time.perf_counter() - started
+
+    alone = [seconds([file], 1) for file in files[:ALONE]]
+    together = min(seconds(files, None) for _ in range(ROUNDS))
+    return {
+        "images_per_second": len(files) / together,
+        "latency_seconds": statistics.median(alone),
+        "memory_bytes": most_memory(),
+    }
+
+
+def most_memory() -> int | None:
+    """The most bytes that this process has held; None where the system does not say."""
+    try:
+        # On Linux the resource module would say what the parent held too.
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        pass
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+if __name__ == "__main__":
+    request = json.load(sys.stdin)
+    print(json.dumps(measure(request["bundle"], request["files"])))

@@ -1,0 +1,187 @@
+"""The one to ship, by a rule that a person can read: "within 1 point of the best, then fastest".
+
+    rule        how good, then what else counts, each deciding what the one before left open
+    how good    best | within NUMBER points of the best | tied with the best
+                after "best" a score may be named: accuracy (unless said otherwise),
+                balanced accuracy, macro F1, log loss
+    what else   fastest | smallest | lowest latency | least memory | fewest parameters
+
+A point is one hundredth: 91.0 % is within 1 point of 91.8 %. The choice is made on validation, or
+out of fold; test has no say in it.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from holotype.comparison.cost import Cost
+from holotype.comparison.resampled import METRICS
+from holotype.comparison.standing import LEVEL, Standing
+from holotype.errors import InvalidSelection, did_you_mean
+
+EXAMPLE = "within 1 point of the best, then fastest"
+ACCURACY = "accuracy"
+
+# what a rule says -> the field of Cost, whether more of it is better
+PREFERENCES = {
+    "fastest": ("images_per_second", True),
+    "smallest": ("size_bytes", False),
+    "lowest latency": ("latency_seconds", False),
+    "least memory": ("memory_bytes", False),
+    "fewest parameters": ("parameters", False),
+}
+_SCORES = {ACCURACY: ACCURACY, **{m.title.lower(): name for name, m in METRICS.items()}}
+_BEST = re.compile(r"(?:the )?best(?: (?P<score>.+))?")
+_WITHIN = re.compile(
+    r"within (?P<points>\d+(?:\.\d+)?) ?(?:points?|%) of the best(?: (?P<score>.+))?"
+)
+_TIED = re.compile(r"(?:tied with|not worse than) the best")
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How to choose.
+
+    Attributes:
+        text: as it was written.
+        score: which score says how good.
+        within: by how much at most one may lie below the best, as a fraction; None: those that
+            cannot be told apart from it.
+        preferences: fields of `Cost`, the first one first.
+    """
+
+    text: str
+    score: str
+    within: float | None
+    preferences: tuple[str, ...]
+
+    @property
+    def needs_measurement(self) -> bool:
+        return bool(
+            {"images_per_second", "latency_seconds", "memory_bytes"} & set(self.preferences)
+        )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a rule chose.
+
+    Attributes:
+        rule: the rule.
+        part: what it was chosen on, `val` or `oof`.
+        chosen: the number of the classifier in that standing.
+        candidates: those that were good enough, the chosen one first.
+    """
+
+    rule: Rule
+    part: str
+    chosen: int
+    candidates: tuple[int, ...]
+
+
+def read_rule(text: str) -> Rule:
+    """A rule from its words.
+
+    Raises:
+        InvalidSelection: they make no sense, with what would.
+    """
+    plain = " ".join(text.lower().split())
+    words = [word for word in re.split(r",\s*(?:then\s+)?|\s+then\s+", plain) if word]
+    first, *rest = words or [""]
+    score, within = _how_good(first, text)
+    return Rule(text, score, within, tuple(PREFERENCES[_preference(w, text)][0] for w in rest))
+
+
+def choose(standing: Standing, costs: Sequence[Cost], rule: Rule) -> Choice:
+    """Apply a rule.
+
+    Args:
+        standing: on validation or out of fold.
+        costs: of each classifier of the standing.
+
+    Raises:
+        InvalidSelection: test is to choose, or a candidate's cost is not known.
+    """
+    if standing.part == "test":
+        raise InvalidSelection(
+            "a run is never chosen on test, which only reports; train with a validation part."
+        )
+    values = _values(standing, rule.score)
+    good = _good_enough(standing, values, rule)
+    lower_is_better = rule.score in METRICS and METRICS[rule.score].low_is_good
+    for field in rule.preferences:
+        unknown = [standing.names[n] for n in good if getattr(costs[n], field) is None]
+        if unknown:
+            raise InvalidSelection(
+                f"--select {rule.text!r} asks for {field.replace('_', ' ')}, which is not known of "
+                f"{', '.join(map(repr, unknown[:3]))}; it is measured on validation pictures that "
+                "lie where they were trained from, with --speed-images above 0."
+            )
+    more_is_better = dict(PREFERENCES.values())
+
+    def key(number: int) -> tuple[float, ...]:
+        prices = [
+            getattr(costs[number], field) * (-1 if more_is_better[field] else 1)
+            for field in rule.preferences
+        ]
+        return *prices, values[number] * (1 if lower_is_better else -1)
+
+    ordered = sorted(good, key=lambda number: (key(number), standing.names[number]))
+    return Choice(rule, standing.part, ordered[0], tuple(ordered))
+
+
+def _values(standing: Standing, score: str) -> Mapping[int, float]:
+    if score == ACCURACY:
+        return {number: standing.accuracy(number) for number in range(len(standing.answers))}
+    known = standing.scores[score].values
+    return {number: value for number, value in enumerate(known) if value is not None}
+
+
+def _good_enough(standing: Standing, values: Mapping[int, float], rule: Rule) -> list[int]:
+    if rule.within is None:
+        tests = {n: standing.test(standing.best, n) for n in values}
+        return [n for n, test in tests.items() if test is None or test.adjusted >= LEVEL]
+    lower_is_better = rule.score in METRICS and METRICS[rule.score].low_is_good
+    best = min(values.values()) if lower_is_better else max(values.values())
+    return [n for n, value in values.items() if abs(value - best) <= rule.within + _ROUNDING]
+
+
+def _how_good(words: str, text: str) -> tuple[str, float | None]:
+    if _TIED.fullmatch(words):
+        return ACCURACY, None
+    if found := _BEST.fullmatch(words):
+        return _score(found["score"], text), 0.0
+    if found := _WITHIN.fullmatch(words):
+        score = _score(found["score"], text)
+        if score in METRICS and not METRICS[score].counts:
+            raise InvalidSelection(
+                f"--select {text!r}: log loss has no points; say 'best log loss', or name "
+                "accuracy, balanced accuracy or macro F1."
+            )
+        return score, float(found["points"]) / 100
+    raise InvalidSelection(
+        f"--select {text!r} begins with {words!r}; expected 'best', 'within NUMBER points of the "
+        f"best' or 'tied with the best', such as {EXAMPLE!r}."
+    )
+
+
+def _score(words: str | None, text: str) -> str:
+    if words is None:
+        return ACCURACY
+    if words not in _SCORES:
+        raise InvalidSelection(
+            f"--select {text!r} names the score {words!r}{did_you_mean(words, _SCORES)}; "
+            f"expected one of {', '.join(_SCORES)}."
+        )
+    return _SCORES[words]
+
+
+def _preference(words: str, text: str) -> str:
+    plain = words.removeprefix("the ")
+    if plain not in PREFERENCES:
+        raise InvalidSelection(
+            f"--select {text!r} asks for {words!r}{did_you_mean(plain, PREFERENCES)}; expected one "
+            f"of {', '.join(PREFERENCES)}, such as {EXAMPLE!r}."
+        )
+    return plain

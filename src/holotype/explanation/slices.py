@@ -1,0 +1,285 @@
+"""Slices of a specimen, matched with slices of known specimens.
+
+"It is this species because its slices look like those of that specimen": for every slice the most
+alike slice of every reference specimen, by three measures (see `similarity`), and their means over
+the slices of a specimen.
+
+Slices are cut to their content and laid into one square frame first, so that neither the place in
+the picture nor the size counts. They are not turned: a scan that stands otherwise matches worse.
+
+Shape suffixes: Q slices that are asked about, R reference slices, S side of the frame.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holotype.bundle.bundle import Bundle
+from holotype.bundle.inference import find_files, predict_files
+from holotype.dataset.index import TABLE_EXTENSIONS, read_index
+from holotype.errors import DatasetError, EmptyDataset, ImageRefused
+from holotype.explanation.similarity import bright, dice_QR, ncc_QR, ssim
+from holotype.images import decode
+from holotype.preprocessing import Preprocessing
+
+SIDE = 64  # pixels of the frame: what tells species apart in a slice is larger than 1/64 of it
+FRAME = Preprocessing(
+    SIDE, SIDE, "pad", "bilinear", (0.0,) * 3, (1.0,) * 3, background=(0, 0, 0), content="crop"
+)
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """One picture of one specimen.
+
+    Attributes:
+        name: its path as it was found.
+        file: where it lies.
+        specimen: its group.
+        label: its class; "" where nobody said it.
+    """
+
+    name: str
+    file: Path
+    specimen: str
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A slice and the slice of one reference specimen that it looks most like."""
+
+    slice: Slice
+    reference: Slice
+    ssim: float
+    ncc: float
+    dice: float
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """How much a specimen looks like one reference specimen: means over the best pairs.
+
+    Attributes:
+        specimen, label: of the reference.
+        ssim, ncc, dice: each the mean, over the slices, of the best value that any slice of the
+            reference gets.
+        pairs: for every slice the partner with the highest SSIM.
+    """
+
+    specimen: str
+    label: str
+    ssim: float
+    ncc: float
+    dice: float
+    pairs: tuple[Pair, ...]
+
+    @property
+    def score(self) -> float:
+        """The mean of the three, by which references are ranked."""
+        return (self.ssim + self.ncc + self.dice) / 3
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """What was found of one specimen.
+
+    Attributes:
+        class_name, probability: the classifier's answer for all its slices, by the mean of their
+            probabilities.
+        ranked: reference specimens, the most alike first; itself is never among them.
+    """
+
+    specimen: str
+    class_name: str
+    probability: float
+    ranked: tuple[Ranked, ...]
+
+
+@dataclass(frozen=True)
+class Matches:
+    """All specimens that were asked about."""
+
+    specimens: tuple[Specimen, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """For `--json`: the ranking of every specimen, without the pairs."""
+        return {
+            "specimens": [
+                {
+                    "specimen": one.specimen,
+                    "class": one.class_name,
+                    "probability": one.probability,
+                    "ranked": [
+                        {"specimen": r.specimen, "label": r.label, "score": r.score,
+                         "ssim": r.ssim, "ncc": r.ncc, "dice": r.dice}
+                        for r in one.ranked
+                    ],
+                }
+                for one in self.specimens
+            ]
+        }  # fmt: skip
+
+
+def read_references(data: str | Path) -> list[Slice]:
+    """The slices of a labelled index with groups; the table of a folder where it has one.
+
+    Raises:
+        DatasetError: there are no groups.
+    """
+    index = read_index(_table_or(Path(data)))
+    table = index.table
+    if (table["group"] == "").all():
+        raise DatasetError(
+            f"{str(data)!r} names no specimens; expected a table with the columns path, label and "
+            "group, as `holotype slice` writes it."
+        )
+    named = zip(table["path"], table["group"], table["label"], strict=True)
+    return _numbered([Slice(path, index.file(path), group, label) for path, group, label in named])
+
+
+def read_slices(paths: Sequence[Path]) -> list[Slice]:
+    """Slices to ask about: tables and folders with one give groups; of other pictures the folder
+    that they lie in is the specimen.
+
+    Raises:
+        EmptyDataset, UsageError: there are none.
+    """
+    found: list[Slice] = []
+    for path in paths:
+        source = _table_or(path)
+        if source.suffix.lower() in TABLE_EXTENSIONS:
+            found += read_references(source)
+        else:
+            found += [
+                Slice(file.id, file.path, file.path.absolute().parent.name)
+                for file in find_files(path)
+            ]
+    return _numbered(found)
+
+
+def match(
+    bundle: Bundle,
+    slices: Sequence[Slice],
+    references: Sequence[Slice],
+    *,
+    on_progress: Progress = lambda done, total: None,
+) -> Matches:
+    """The reference specimens most like each specimen; slices that cannot be read are left out.
+
+    Every slice is compared with every reference slice but those of its own specimen.
+
+    Raises:
+        EmptyDataset: nothing can be read, or there is no other specimen to compare with.
+    """
+    predictions, _ = predict_files(bundle, [one.file for one in slices])
+    said = dict(zip(predictions.ids, predictions.probabilities_NC, strict=True))
+    framed_R = _Framed.of(references)
+    of_specimen: dict[str, list[Slice]] = {}
+    for one in slices:
+        of_specimen.setdefault(one.specimen, []).append(one)
+    specimens, done = [], 0
+    for name, own in of_specimen.items():
+        framed_Q = _Framed.of(own)
+        others = framed_R.but(name)
+        if not framed_Q.slices or not others.slices:
+            raise EmptyDataset(
+                f"specimen {name!r}: {len(framed_Q.slices)} slices could be read, and "
+                f"{len(others.slices)} reference slices of other specimens; expected some of both."
+            )
+        scores = _compared(framed_Q, others)
+        ranked = _ranked(framed_Q.slices, others.slices, scores)
+        done += len(own)
+        on_progress(done, len(slices))
+        answers_QC = [said[str(one.file)] for one in own if str(one.file) in said]
+        mean_C = np.mean(answers_QC, axis=0)
+        best = int(mean_C.argmax())
+        specimens.append(Specimen(name, bundle.classes[best], float(mean_C[best]), ranked))
+    return Matches(tuple(specimens))
+
+
+@dataclass(frozen=True, eq=False)
+class _Framed:
+    """Slices that could be read, in the common frame: grey in [0, 1], and what is bright."""
+
+    slices: list[Slice]
+    grey_QSS: NDArray[np.float32]
+    bright_QSS: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, slices: Sequence[Slice]) -> "_Framed":
+        read, grey = [], []
+        for one in slices:
+            try:
+                framed = FRAME.frame(decode(one.file, name=one.name))
+            except ImageRefused:
+                continue
+            read.append(one)
+            grey.append(np.asarray(framed.convert("L"), np.float32) / 255)
+        grey_QSS = np.array(grey, np.float32).reshape(len(read), SIDE, SIDE)
+        bright_QSS = np.array([bright(one_SS) for one_SS in grey_QSS], bool)
+        return cls(read, grey_QSS, bright_QSS.reshape(grey_QSS.shape))
+
+    def but(self, specimen: str) -> "_Framed":
+        """Those of all other specimens."""
+        kept = [row for row, one in enumerate(self.slices) if one.specimen != specimen]
+        slices = [self.slices[row] for row in kept]
+        return _Framed(slices, self.grey_QSS[kept], self.bright_QSS[kept])
+
+
+@dataclass(frozen=True, eq=False)
+class _Scores:
+    ssim_QR: NDArray[np.float64]
+    ncc_QR: NDArray[np.float64]
+    dice_QR: NDArray[np.float64]
+
+
+def _compared(first: _Framed, second: _Framed) -> _Scores:
+    ssim_QR = np.empty((len(first.slices), len(second.slices)))
+    for row, one_SS in enumerate(first.grey_QSS):
+        ssim_QR[row] = [ssim(one_SS, other_SS) for other_SS in second.grey_QSS]
+    return _Scores(
+        ssim_QR,
+        ncc_QR(first.grey_QSS, second.grey_QSS),
+        dice_QR(first.bright_QSS, second.bright_QSS),
+    )
+
+
+def _ranked(
+    slices: Sequence[Slice], references: Sequence[Slice], scores: _Scores
+) -> tuple[Ranked, ...]:
+    columns_of: dict[str, list[int]] = {}
+    for column, reference in enumerate(references):
+        columns_of.setdefault(reference.specimen, []).append(column)
+    ranked = []
+    for specimen, columns in columns_of.items():
+        partners_Q = np.array(columns)[scores.ssim_QR[:, columns].argmax(axis=1)]
+        pairs = tuple(
+            Pair(
+                one, references[column], float(scores.ssim_QR[row, column]),
+                float(scores.ncc_QR[row, column]), float(scores.dice_QR[row, column]),
+            )
+            for row, (one, column) in enumerate(zip(slices, partners_Q.tolist(), strict=True))
+        )  # fmt: skip
+        best_ssim, best_ncc, best_dice = (
+            float(each_QR[:, columns].max(axis=1).mean())
+            for each_QR in (scores.ssim_QR, scores.ncc_QR, scores.dice_QR)
+        )
+        label = references[columns[0]].label
+        ranked.append(Ranked(specimen, label, best_ssim, best_ncc, best_dice, pairs))
+    return tuple(sorted(ranked, key=lambda one: (-one.score, one.specimen)))
+
+
+def _table_or(path: Path) -> Path:
+    """The table that `holotype slice` put into a folder; else the path itself."""
+    return path / "table.csv" if (path / "table.csv").is_file() else path
+
+
+def _numbered(slices: list[Slice]) -> list[Slice]:
+    """By specimen and name, so that pairs stand in the order of the scan."""
+    return sorted(slices, key=lambda one: (one.specimen, one.name))

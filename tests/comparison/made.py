@@ -1,0 +1,123 @@
+"""Several classifiers' predictions of the same pictures, and runs of tiny classifiers on disk."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from holotype.bundle.bundle import write_bundle
+from holotype.bundle.inference import predict
+from holotype.comparison.answers import Answers, same_pictures
+from holotype.comparison.cost import Cost
+from holotype.comparison.disagreements import disagreements
+from holotype.comparison.outcome import Contestant, Outcome
+from holotype.comparison.selection import Choice
+from holotype.comparison.standing import Standing, standing
+from holotype.dataset.index import read_index
+from holotype.dataset.split import split
+from holotype.evaluation.decision import decide
+from holotype.predictions import Predictions, softmax
+from holotype.run import Run
+from tests.bundle.tiny import CLASSES, backbone_model, head_model, manifest, write_images
+from tests.evaluation.made import called
+
+
+def several(
+    num_images: int = 200,
+    num_classes: int = 3,
+    signals: Sequence[float] = (1.0, 1.5, 2.0),
+    *,
+    seed: int = 0,
+    groups: int | None = None,
+    weighted: bool = False,
+) -> dict[str, Predictions]:
+    """Classifiers that share what is hard and differ in how much they know."""
+    rng = np.random.default_rng(seed)
+    N, C = num_images, num_classes
+    targets_N = rng.integers(0, C, N)
+    hard_NC = rng.normal(size=(N, C))
+    weights_N = rng.choice([1 / 3, 2 / 3, 1.0], N) if weighted else np.ones(N)
+    found = {}
+    for number, signal in enumerate(signals):
+        logits_NC = hard_NC + 0.7 * rng.normal(size=(N, C))
+        logits_NC[np.arange(N), targets_N] += signal
+        found[f"run {number}"] = Predictions(
+            classes=tuple(f"class {c}" for c in range(C)),
+            ids=tuple(f"folder/{n:04d}.png" for n in range(N)),
+            sha256=tuple(f"{n:064x}" for n in range(N)),
+            targets_N=targets_N,
+            weights_N=weights_N,
+            groups=("",) * N if groups is None else tuple(f"g{n % groups}" for n in range(N)),
+            folds_N=np.full(N, -1),
+            logits_NC=logits_NC.astype(np.float32),
+            probabilities_NC=softmax(logits_NC.astype(np.float32)),
+        )
+    return found
+
+
+def answered(targets: Sequence[int], *answers: Sequence[int], num_classes: int = 3) -> Answers:
+    """Classifiers a, b, … that call the pictures what is given."""
+    each = {
+        chr(ord("a") + number): replace(
+            called(targets, predicted, num_classes),
+            sha256=tuple(f"{n:064x}" for n in range(len(targets))),
+        )
+        for number, predicted in enumerate(answers)
+    }
+    return same_pictures(each, "test")
+
+
+def outcome_of(
+    standings: dict[str, Standing],
+    costs: Sequence[Cost] | None = None,
+    choice: Choice | None = None,
+) -> Outcome:
+    """A comparison of runs of which only predictions and costs exist."""
+    main = next(iter(standings.values()))
+    costs = costs or [Cost()] * len(main.names)
+    contestants = tuple(
+        Contestant(name, Path("runs") / name, "tiny", "photos", None, "", cost)
+        for name, cost in zip(main.names, costs, strict=True)
+    )
+    return Outcome(
+        contestants, standings, (), "Not measured.", tuple(disagreements(main.answers)), choice
+    )
+
+
+def outcome(*, num_images: int = 200, num_classes: int = 3, models: int = 3) -> Outcome:
+    """Of test and validation."""
+    signals = [1.0 + 0.5 * number for number in range(models)]
+    parts = {
+        part: standing(same_pictures(several(num_images, num_classes, signals, seed=n), part), part)
+        for n, part in enumerate(("test", "val"))
+    }
+    return outcome_of(parts, [Cost(images_per_second=10.0 * (m + 1)) for m in range(models)])
+
+
+def write_pictures(folder: Path, count: int = 60) -> Path:
+    """Class folders of colour noise."""
+    for number, name in enumerate(CLASSES):
+        write_images(folder / name, count // len(CLASSES), seed=number)
+    return folder
+
+
+def write_run(path: Path, data: Path, *, seed: int = 0, split_seed: int = 0) -> Run:
+    """A run such as training leaves, of a tiny classifier with random weights."""
+    run = Run(path)
+    index = split(read_index(data), ratios=(0.4, 0.3, 0.3), seed=split_seed)
+    index.write(run.index)
+    run.write_recipe("model: tiny\n")
+    run.environment.write_text(json.dumps({"training_seconds": 12.5, "training_resumed": False}))
+    bundle = write_bundle(
+        run.bundle,
+        backbone=backbone_model().SerializeToString(),
+        head=head_model(seed=seed).SerializeToString(),
+        manifest=manifest(name=data.name),
+    )
+    bundle = bundle.with_decision(decide(predict(bundle, index.part("val"), keep=False)[0]))
+    for part in ("val", "test"):
+        predictions, _ = predict(bundle, index.part(part), keep=False)
+        predictions.write(run.predictions / f"{part}.parquet")
+    return run

@@ -1,0 +1,44 @@
+"""The end of the fossil example in small: two networks of two sizes, with weights by class."""
+
+from pathlib import Path
+
+import pytest
+
+from holotype import road
+from holotype.bundle.bundle import load_bundle
+from holotype.dataset.micro_ct import make_micro_ct
+from holotype.predictions import read_predictions
+from tests.examples.reduced import FOLDER, reduced, resolved
+
+STAND_IN = f"{FOLDER / 'my_net.py'}:build"
+SIZES = {"convnext_large": 48, "efficientnetv2_s": 32}  # for 384 and 224
+
+
+@pytest.mark.slow
+def test_fossils_end_in_two_networks_of_two_sizes_weighed_by_class(tmp_path: Path) -> None:
+    assert {name: resolved("fossils", name).image_size for name in SIZES} == {
+        "convnext_large": 384,
+        "efficientnetv2_s": 224,
+    }
+    slices = make_micro_ct(tmp_path / "slices", species=3, specimens=8, slices=6, size=48)
+    runs = [
+        road.train(
+            slices, output=tmp_path / name,
+            **reduced("fossils", name, model=STAND_IN, image_size=size),
+        ).run.path
+        for name, size in SIZES.items()
+    ]  # fmt: skip
+    made = road.ensemble(runs, output=tmp_path / "fossils", method="adaptive")
+    bundle = load_bundle(made.run.path)
+    assert [leaf.preprocessing.width for leaf in bundle.leaves] == list(SIZES.values())
+    assert {leaf.preprocessing.content for leaf in bundle.leaves} == {"crop"}
+    validation = read_predictions(made.run.predictions / "val.parquet")
+    specimens = len(set(validation.groups))
+    assert specimens < len(validation) / 4
+    assert made.metrics.num_groups is not None
+    # A class of one or two specimens gives little ground to leave equal weights.
+    for member in made.recipe.members:
+        assert all(0.35 < weight < 0.65 for weight in member.weights.values())
+    command = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert "holotype ensemble" in command
+    assert "--method adaptive" in command

@@ -1,0 +1,143 @@
+"""A classifier is explained in the way that was asked for, or the refusal names what works."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from onnx import load_model_from_string, numpy_helper
+
+from holotype.bundle.bundle import Bundle
+from holotype.bundle.manifest import Decision
+from holotype.bundle.members import write_members
+from holotype.errors import UsageError
+from holotype.explanation.evidence import summed_into_cells
+from holotype.explanation.heatmap import heatmap
+from holotype.explanation.methods import Method, Way
+from tests.bundle.tiny import CELLS, CLASSES, EMBEDDING, write_images, write_tiny
+
+
+def in_torch(bundle: Bundle):  # type: ignore[no-untyped-def]  # importing torch takes seconds
+    """The network of a tiny bundle, with the weights that its graphs hold."""
+    from torch import from_numpy, nn
+
+    from holotype.models.classifier import Backbone, Classifier
+    from holotype.models.gradients import frozen, set_linear_head
+
+    tensors: dict[str, NDArray[np.float32]] = {}
+    for graph in bundle.graphs.values():
+        found = load_model_from_string(graph).graph.initializer
+        tensors |= {one.name: numpy_helper.to_array(one) for one in found}
+    convolution = nn.Conv2d(3, EMBEDDING, 4, stride=4, bias=False)
+    convolution.load_state_dict({"weight": from_numpy(tensors["kernel"].copy())})
+    pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    backbone = Backbone({"low": nn.Sequential(convolution, nn.ReLU())}, pool)
+    classifier = Classifier(backbone, EMBEDDING, len(CLASSES))
+    set_linear_head(classifier, tensors["w"], tensors["b"])
+    return frozen(classifier)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return write_tiny(tmp_path / "bundle")
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    return write_images(tmp_path / "images", 1)[0]
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_grad_cam_of_the_last_map_is_the_class_activation_map(
+    bundle: Bundle, picture: Path, temperature: float
+) -> None:
+    """Without the head's bias, which every cell has and no gradient sees."""
+    sealed = Decision(temperature=temperature, fitted_on="", num_fitted=1)
+    plain = replace(bundle, manifest=replace(bundle.manifest, decision=sealed))
+    plain = replace(plain, graphs=_without_bias(bundle))
+    for number in range(len(CLASSES)):
+        seen = heatmap(plain, picture, number, way=Way("gradcam", networks=in_torch))
+        expected = heatmap(plain, picture, number, way=Way("cam"))
+        assert seen.method == "Grad-CAM of low"
+        assert seen.probability == expected.probability
+        np.testing.assert_allclose(seen.cells_hw, expected.cells_hw, atol=1e-4)
+    assert expected.cells_hw.any()
+
+
+def _without_bias(bundle: Bundle) -> dict[str, bytes]:
+    model = load_model_from_string(bundle.graphs["head.onnx"])
+    (bias,) = [one for one in model.graph.initializer if one.name == "b"]
+    bias.CopyFrom(numpy_helper.from_array(np.zeros(len(CLASSES), np.float32), "b"))
+    return {**bundle.graphs, "head.onnx": model.SerializeToString()}
+
+
+def test_each_method_names_itself_and_they_differ(bundle: Bundle, picture: Path) -> None:
+    said = {
+        "cam": "class activation map",
+        "occlusion": "occlusion map",
+        "gradcam": "Grad-CAM of low",
+        "gradcam++": "Grad-CAM++ of low",
+        "integrated-gradients": "integrated gradients in 64 steps from the mean colour",
+    }
+    maps = {}
+    for method, words in said.items():
+        found = heatmap(bundle, picture, 1, way=Way(method, networks=in_torch))  # type: ignore[arg-type]
+        assert found.method == words
+        assert found.cells_hw.min() >= 0
+        assert found.cells_hw.max() == 1
+        maps[method] = found.over((40, 36))
+    assert len({each.tobytes() for each in maps.values()}) == len(said)
+
+
+def test_a_layer_can_be_named(bundle: Bundle, picture: Path) -> None:
+    found = heatmap(bundle, picture, 0, way=Way("gradcam++", "low.0", in_torch))
+    assert found.method == "Grad-CAM++ of low.0"
+    assert found.cells_hw.shape == (CELLS, CELLS)
+
+
+def test_auto_is_occlusion_where_there_are_no_cells(tmp_path: Path, picture: Path) -> None:
+    without = write_tiny(tmp_path / "without", cam="none")
+    assert heatmap(without, picture).method == "occlusion map"
+    with pytest.raises(UsageError, match=r"no class activation map.*work: auto, occlusion\."):
+        heatmap(without, picture, way=Way("cam"))
+
+
+@pytest.mark.parametrize("method", ["gradcam", "gradcam++", "integrated-gradients", "rollout"])
+def test_a_bundle_alone_has_no_gradients(bundle: Bundle, picture: Path, method: Method) -> None:
+    with pytest.raises(UsageError, match=rf"{method.replace('+', '.')} needs .*auto, cam, occlus"):
+        heatmap(bundle, picture, way=Way(method))
+
+
+@pytest.mark.parametrize("method", ["auto", "cam", "occlusion", "rollout"])
+def test_a_layer_without_a_method_that_has_layers_is_refused(method: Method) -> None:
+    with pytest.raises(UsageError, match=rf"--layer low goes with .*gradcam.*{method}"):
+        Way(method, "low")
+
+
+def test_members_are_differentiated_one_by_one(tmp_path: Path, picture: Path) -> None:
+    sealing = Decision(temperature=1.0, fitted_on="", num_fitted=1)
+    one = write_tiny(tmp_path / "one").with_decision(sealing)
+    other = write_tiny(tmp_path / "other", cam="none").with_decision(sealing)
+    whole = write_members(tmp_path / "whole", [one, other], name="both")
+    asked = []
+
+    def networks(leaf: Bundle):  # type: ignore[no-untyped-def]
+        asked.append(leaf.sha256)
+        return in_torch(leaf)
+
+    found = heatmap(whole, picture, 0, way=Way("gradcam", networks=networks))
+    assert asked == [one.sha256, other.sha256]
+    assert found.method == "mean over 2 members: Grad-CAM of low"
+    alone = heatmap(one, picture, 0, way=Way("gradcam", networks=in_torch))
+    np.testing.assert_allclose(found.over((40, 36)), alone.over((40, 36)), atol=0.08)
+
+
+@pytest.mark.parametrize("shape", [(224, 224), (64, 100), (10, 3)])
+def test_single_pixels_are_summed_into_cells_and_none_is_lost(shape: tuple[int, int]) -> None:
+    values_HW = np.random.default_rng(0).normal(size=shape)
+    cells_hw = summed_into_cells(values_HW, 28)
+    assert cells_hw.shape == (min(28, shape[0]), min(28, shape[1]))
+    assert cells_hw.sum() == pytest.approx(values_HW.sum())
+    if shape == (224, 224):
+        assert cells_hw[3, 5] == pytest.approx(values_HW[24:32, 40:48].sum())

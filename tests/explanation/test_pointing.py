@@ -1,0 +1,59 @@
+"""A trained network points at the object, one with other weights does not: the pointing game.
+
+Zhang et al. 2018, on new pictures of the synthetic set whose objects' boxes are known.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from holotype import road
+from holotype.bundle.bundle import load_bundle
+from holotype.dataset.sources import make_synthetic
+from holotype.dataset.synthetic import MASKS
+from holotype.explanation.checks import chance_of_pointing, points_at
+from holotype.explanation.heatmap import heatmap
+from holotype.explanation.methods import Way
+from holotype.images import decode
+
+PICTURES = 60
+LEAST = 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_trained_network_points_at_the_object_and_redrawn_ones_do_not(tmp_path: Path) -> None:
+    from holotype.models.gradients import layers_from_the_top, randomised
+    from holotype.road.explained import Rebuilt
+
+    shapes = make_synthetic(tmp_path / "shapes", classes=4, images=800)
+    run = tmp_path / "run"
+    # 384 pixels give a map of 12 x 12 cells: at 224 a cell is as large as half an object.
+    road.train(shapes, output=run, recipe="linear", model="efficientnet_lite0", image_size=384)
+    new = make_synthetic(tmp_path / "new", classes=4, images=PICTURES, seed=11)
+    bundle, networks = load_bundle(run), Rebuilt(run)
+    trained = networks(bundle)
+    names = layers_from_the_top(trained)
+    redrawn = [randomised(trained, names, seed=seed) for seed in range(2)]
+    boxes_HW, own_HW = [], []
+    redrawn_HW: list[list[NDArray[np.float32]]] = [[], []]
+    for file in sorted(new.glob("[!.]*/*.png")):
+        with Image.open(new / MASKS / file.parent.name / file.name) as mask:
+            left, top, right, bottom = mask.getbbox() or (0, 0, 0, 0)
+        image, own = decode(file), bundle.classes.index(file.parent.name)
+        box_HW = np.zeros(image.pixels.size[::-1], bool)
+        box_HW[top:bottom, left:right] = True
+        boxes_HW.append(box_HW)
+        own_HW.append(heatmap(bundle, image, own).over(image.pixels.size))
+        for network, heats_HW in zip(redrawn, redrawn_HW, strict=True):
+            way = Way("gradcam", "top", lambda _, network=network: network)
+            heats_HW.append(heatmap(bundle, image, own, way=way).over(image.pixels.size))
+    assert np.mean(list(map(points_at, own_HW, boxes_HW))) > LEAST
+    assert chance_of_pointing(own_HW, boxes_HW) < 0.65
+    for heats_HW in redrawn_HW:
+        chance = chance_of_pointing(heats_HW, boxes_HW)
+        hits = np.mean(list(map(points_at, heats_HW, boxes_HW)))
+        assert abs(hits - chance) < 3 * np.sqrt(0.25 / PICTURES)
