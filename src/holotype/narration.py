@@ -102,3 +102,12 @@ class _Lines:
             f"{self._what}: {done:,} of {total:,}, about {left_s:.0f} s left",
             file=self._stream, flush=True,
         )  # fmt: skip
+
+
+def duration(seconds: float) -> str:
+    """Such as ``40 s``, ``3 min`` or ``2.5 h``."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -143,6 +143,7 @@ def test_the_report_says_whether_it_is_worth_its_cost(assembled: AssembledRun) -
     assert told["recommended"] is verdict.recommended
     assert told["judged"]["part"] == "test"
     assert ("Recommended: " if verdict.recommended else "Not recommended: ") in page
+    assert "The audit found nothing" not in assembled.run.card.read_text(encoding="utf-8")
     for text in ("pictures a second", "adaptive", "before test was read", "3,"):
         assert text in page
     assert verdict.speed is not None

@@ -1,5 +1,6 @@
 """A run that is killed goes on as if nothing had happened: real processes, killed by SIGKILL."""
 
+import json
 import os
 import random
 import shutil
@@ -148,6 +149,8 @@ def test_a_run_killed_at_its_tender_spots_ends_with_the_same_bundle(
         assert command.kill_when(due), f"the run ended before it could be killed in {name}"
     command.finish()
     assert load_bundle(command.run).sha256 == load_bundle(undisturbed.run).sha256
+    environment = json.loads((command.run / "environment.json").read_text(encoding="utf-8"))
+    assert environment["training_resumed"]  # its seconds are not all
 
 
 def test_sigterm_writes_a_state_and_exits_with_143(

@@ -18,7 +18,7 @@ from holotype.cli.options import (
 )
 from holotype.cli.output import show, show_json, tell, tell_next, text_table
 from holotype.errors import UsageError
-from holotype.narration import to_stderr
+from holotype.narration import duration, to_stderr
 from holotype.run import next_run_path
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def train(
 
 def _say(found: "Rehearsal", as_json: bool) -> int:
     """What a training would take; nothing was written but what is kept anyway."""
-    from holotype.training.rehearsal import duration, said
+    from holotype.training.rehearsal import said
 
     if as_json:
         show_json(found.to_json())

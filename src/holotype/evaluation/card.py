@@ -21,6 +21,7 @@ from holotype.evaluation.page import MEANING, ReportContext, commonest_confusion
 from holotype.evaluation.rendering import render, thousands
 from holotype.evaluation.scores import ClassScores, Report
 from holotype.files import write_text
+from holotype.narration import duration
 from holotype.run import Run
 
 if TYPE_CHECKING:
@@ -294,17 +295,9 @@ def _facts(
         yield "Machine", ", ".join(str(one) for one in [*machine, cores] if one)
     if (seconds := environment.get("training_seconds")) is not None:
         least = "at least " if environment.get("training_resumed") else ""
-        yield "Training took", least + _duration(seconds)
+        yield "Training took", least + duration(seconds)
     if (peak := environment.get("peak_memory_mb")) is not None:
         yield "Memory at most", f"{peak:,.0f} MB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
 
 
 def escaped(text: str) -> Markup:

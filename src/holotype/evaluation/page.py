@@ -57,7 +57,7 @@ class ReportContext:
         recipe: the name of the recipe.
         data: where the pictures came from, in a sentence.
         split_sizes: pictures in each part.
-        audit: what the audit found: (what, how many, advice).
+        audit: what the audit found: (what, how many, advice); None where others have been told.
         notes: honest caveats, printed beside the score.
         bundle_hash: SHA-256 of the bundle that was evaluated.
         temperature: what logits were divided by.
@@ -74,7 +74,7 @@ class ReportContext:
     recipe: str = ""
     data: str = ""
     split_sizes: Mapping[str, int] = field(default_factory=dict)
-    audit: Sequence[tuple[str, int, str]] = ()
+    audit: Sequence[tuple[str, int, str]] | None = ()
     notes: Sequence[str] = ()
     bundle_hash: str = ""
     temperature: float | None = None

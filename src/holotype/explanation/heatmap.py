@@ -143,7 +143,7 @@ def _mean_of_members(
         class_index=class_index,
         class_name=bundle.classes[class_index],
         probability=probability,
-        method=f"mean over {len(maps)} members: {methods}",
+        method=f"mean over {len(maps)} {'member' if len(maps) == 1 else 'members'}: {methods}",
         is_of_class=any(found.is_of_class for found in maps),
     )
 

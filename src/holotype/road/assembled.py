@@ -333,6 +333,7 @@ def _write_report(
         recipe=f"ensemble ({recipe.method})",
         data=f"{len(index):,} pictures of {len(index.classes)} classes in {index.root}",
         split_sizes={name: len(index.part(name)) for name in PARTS},
+        audit=None,
         notes=_notes(recipe, verdict, has_test=report.part == "test"),
         bundle_hash=bundle.sha256,
         temperature=bundle.temperature,

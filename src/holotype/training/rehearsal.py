@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from holotype.dataset.index import Index
+from holotype.narration import duration
 from holotype.training.augmentation import Augmentation
 from holotype.training.descent import Descent, Means, labels
 from holotype.training.disk import shown
@@ -134,12 +135,3 @@ def said(costs: list[Cost]) -> list[tuple[str, str, str, str]]:
     ]
     seconds, disk = sum(c.seconds for c in costs), sum(c.disk_bytes for c in costs)
     return [*rows, ("in all", "", duration(seconds), shown(disk) if disk else "")]
-
-
-def duration(seconds: float) -> str:
-    """Such as ``40 s``, ``3 min`` or ``2.5 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
