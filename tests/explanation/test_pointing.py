@@ -19,7 +19,8 @@ from holotype.explanation.heatmap import heatmap
 from holotype.explanation.methods import Way
 from holotype.images import decode
 
-PICTURES = 60
+PICTURES = 160  # of 60, with a rate of 0.95, one time in thirteen no more than 54 are right
+REDRAWN = 60  # of them are shown to redrawn networks, which take long
 LEAST = 0.9
 
 
@@ -49,11 +50,13 @@ def test_a_trained_network_points_at_the_object_and_redrawn_ones_do_not(tmp_path
         boxes_HW.append(box_HW)
         own_HW.append(heatmap(bundle, image, own).over(image.pixels.size))
         for network, heats_HW in zip(redrawn, redrawn_HW, strict=True):
+            if len(heats_HW) == REDRAWN:
+                continue
             way = Way("gradcam", "top", lambda _, network=network: network)
             heats_HW.append(heatmap(bundle, image, own, way=way).over(image.pixels.size))
     assert np.mean(list(map(points_at, own_HW, boxes_HW))) > LEAST
     assert chance_of_pointing(own_HW, boxes_HW) < 0.65
     for heats_HW in redrawn_HW:
-        chance = chance_of_pointing(heats_HW, boxes_HW)
-        hits = np.mean(list(map(points_at, heats_HW, boxes_HW)))
-        assert abs(hits - chance) < 3 * np.sqrt(0.25 / PICTURES)
+        chance = chance_of_pointing(heats_HW, boxes_HW[:REDRAWN])
+        hits = np.mean(list(map(points_at, heats_HW, boxes_HW[:REDRAWN])))
+        assert abs(hits - chance) < 3 * np.sqrt(0.25 / REDRAWN)
