@@ -10,6 +10,7 @@ after the other in the same process:
   asked in benchmarks/views.py);
 - `live`: the same groups train, and every picture goes through the frozen part in eager torch
   (channels-last, no gradients), under a fresh view in each epoch;
+- `eager`: the same as `live` in torch's default memory format, as most would write it;
 - `whole`: the whole network trains in eager torch (channels-last), under a fresh view in each
   epoch, at the rates of the recipe `full`.
 
@@ -41,7 +42,7 @@ from holotype.training.stages import GradientStage
 if TYPE_CHECKING:
     from torch import nn
 
-ARMS = ("kept", "live", "whole")
+ARMS = ("kept", "live", "eager", "whole")
 # Cells have no up, and nothing else about them varies by hand: as in the demo.
 AUGMENTATION = (
     "{symmetry: dihedral, rotation_degrees: 0, zoom: 0, shift: 0, brightness: 0, contrast: 0}"
@@ -77,6 +78,7 @@ class ThroughTheFrozenPart:
 
     views: LiveViews
     below: "nn.Module"
+    channels_last: bool
 
     def __len__(self) -> int:
         return len(self.views)
@@ -86,7 +88,9 @@ class ThroughTheFrozenPart:
 
         with torch.no_grad():
             x = torch.from_numpy(self.views.batch(pictures, views))
-            return self.below(x.contiguous(memory_format=torch.channels_last)).numpy()
+            if self.channels_last:
+                x = x.contiguous(memory_format=torch.channels_last)
+            return self.below(x).contiguous().numpy()
 
 
 def run_one(cells: Cells, arm: str, seed: int, epochs: int) -> Result:
@@ -124,7 +128,7 @@ def _data(
     for part in ("train", "val"):
         index, targets_N, weights_N = labels(start, part)
         live = LiveViews(index, start.recipe.preprocessing, stage.augmentation or Augmentation(), 0)
-        views = live if arm == "whole" else ThroughTheFrozenPart(live, below)
+        views = live if arm == "whole" else ThroughTheFrozenPart(live, below, arm == "live")
         data.append(Labelled(views, targets_N, weights_N))
     return data[0], data[1]
 

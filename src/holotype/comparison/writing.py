@@ -25,6 +25,7 @@ from holotype.comparison.strengths import by_class, confused_pairs
 from holotype.evaluation.intervals import Estimate
 from holotype.evaluation.lettering import on_one_line
 from holotype.files import write_json, write_text
+from holotype.narration import duration
 
 MOST_CLASSES = 40  # in the text; the table beside it has all
 MOST_GAPS = 60
@@ -146,7 +147,9 @@ def cost_of(one: Contestant) -> dict[str, str]:
     return {
         "parameters": "–" if cost.parameters is None else f"{cost.parameters:,}",
         "size_bytes": "–" if cost.size_bytes is None else f"{cost.size_bytes / 1e6:,.1f} MB",
-        "training_seconds": duration(cost.training_seconds),
+        "training_seconds": "–"
+        if cost.training_seconds is None
+        else duration(cost.training_seconds),
         "images_per_second": "–"
         if cost.images_per_second is None
         else f"{cost.images_per_second:,.{0 if cost.images_per_second >= 100 else 1}f}",
@@ -155,16 +158,6 @@ def cost_of(one: Contestant) -> dict[str, str]:
         else f"{1000 * cost.latency_seconds:,.1f} ms",
         "memory_bytes": "–" if cost.memory_bytes is None else f"{cost.memory_bytes / 1e6:,.0f} MB",
     }
-
-
-def duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "–"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _chosen_value(outcome: Outcome) -> float | None:

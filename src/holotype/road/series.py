@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from holotype.files import write_json, write_text
+from holotype.narration import duration
 from holotype.road.resumed import is_finished
 from holotype.road.trained import TrainedRun
 from holotype.run import Run
@@ -46,7 +47,7 @@ class VariantRow:
     def cells(self) -> tuple[str, ...]:
         parameters = "–" if self.parameters is None else f"{self.parameters:,}"
         return (
-            self.variant, self.model, parameters, _duration(self.seconds), self.accuracy or "–",
+            self.variant, self.model, parameters, duration(self.seconds), self.accuracy or "–",
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
@@ -154,14 +155,6 @@ def _validation_accuracy(run: Run) -> str | None:
     if not file.is_file():
         return None
     return str(evaluate(read_predictions(file), part="val")["accuracy"])
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _table(rows: list[VariantRow]) -> str:
