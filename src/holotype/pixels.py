@@ -3,9 +3,13 @@
 Arrays: H height, W width.
 """
 
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
 from PIL import Image as PillowImage
-from PIL import ImageFile
+from PIL import ImageFile, ImageFont
 
 from holotype.errors import UnsupportedMode
 
@@ -91,3 +95,13 @@ def _from_lab(plugin: ImageFile.ImageFile) -> PillowImage.Image:
     if converted is None:
         raise ValueError("conversion from LAB failed")
     return converted
+
+
+@lru_cache
+def font_of(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which comes with matplotlib: Pillow's own font knows no letter beyond ASCII."""
+    found = find_spec("matplotlib")  # found without importing it
+    assert found is not None
+    assert found.origin is not None
+    file = Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+    return ImageFont.truetype(file, size)

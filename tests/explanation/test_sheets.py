@@ -74,3 +74,12 @@ def test_pages_are_stacked_on_white_paper() -> None:
     assert whole.size == (10, 12)
     assert whole.getpixel((9, 11)) == (255, 255, 255)
     assert whole.getpixel((3, 11)) == (0, 0, 255)
+
+
+def test_letters_beyond_ascii_are_drawn_as_themselves() -> None:
+    from holotype.pixels import font_of
+
+    font = font_of(14)
+    missing = bytes(font.getmask("\U0010ffff"))  # what stands for a letter that the font lacks
+    for letter in "üéñßøžЖΩ":
+        assert bytes(font.getmask(letter)) != missing

@@ -9,6 +9,7 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
 from holotype.images import Image
+from holotype.pixels import font_of
 
 # Seventeen points of matplotlib's `inferno` (CC0), interpolated: even steps look even, also to the
 # colour-blind and in grey, and black stands for nothing.
@@ -89,10 +90,7 @@ def shown(
 
 def sheet(pictures: list[PillowImage.Image], caption: list[tuple[str, int]]) -> PillowImage.Image:
     """Pictures side by side, with lines of text (and their font size) below them."""
-    lines = [
-        (" ".join(text.split()), ImageFont.load_default(size), round(1.5 * size))
-        for text, size in caption
-    ]
+    lines = [(" ".join(text.split()), font_of(size), round(1.5 * size)) for text, size in caption]
     height = max((picture.height for picture in pictures), default=-_MARGIN)
     width = sum(picture.width + _MARGIN for picture in pictures) + _MARGIN
     text_width = max((font.getlength(text) for text, font, _ in lines), default=0)
@@ -123,7 +121,7 @@ def tiles(
         pictures: of any size; a grey square with a word where there is none.
         captions: lines for each of them, shortened in their middle to the width of a tile.
     """
-    font, line_height = ImageFont.load_default(11), 16
+    font, line_height = font_of(11), 16
     lines = max((len(caption) for caption in captions), default=0)
     width = len(pictures) * (side + _MARGIN) + _MARGIN
     row = PillowImage.new("RGB", (width, side + lines * line_height + 2 * _MARGIN), _PAPER)

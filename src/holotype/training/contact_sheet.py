@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
-from PIL import ImageDraw, ImageFont
+from PIL import ImageDraw
 
+from holotype.pixels import font_of
 from holotype.training.augment import draw_view, look
 from holotype.training.augmentation import Augmentation
 from holotype.training.mixing import Mix, Mixing, draw_mix, mix_inputs, mix_targets
@@ -95,7 +96,7 @@ def contact_sheet(
     pictures: Sequence[Shown], columns: Sequence[Column], classes: Sequence[str], title: str
 ) -> PillowImage.Image:
     """The sheet in RGB, on white."""
-    small, large = ImageFont.load_default(12), ImageFont.load_default(15)
+    small, large = font_of(12), font_of(15)
     side = _tile_size(columns[0].tiles[0].picture)
     names = [[_shortened(one.name, 30), classes[one.target]] for one in pictures]
     words = [[_said(tile.shares, classes) for tile in column.tiles] for column in columns]
