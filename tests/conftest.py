@@ -1,12 +1,15 @@
 """What every test starts from: no network, no screen, and a cache of its own."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from holotype.cli.app import run as command
 from holotype.dataset.sources import make_synthetic
+
+Cli = Callable[..., tuple[int, str, str]]
 
 # Before anything imports matplotlib or a hub client.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -24,6 +27,18 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("HOLOTYPE_CACHE", str(directory))
         patch.delenv("HOLOTYPE_WEIGHTS", raising=False)
         yield directory
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    """The command line in this process: exit code, stdout, stderr."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        code = command([str(word) for word in words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
 
 
 @pytest.fixture

@@ -1,25 +1,12 @@
 """`holotype ensemble` on the command line: what it prints, and what it refuses in one line."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from holotype.cli.app import run as command
+from tests.conftest import Cli
 from tests.ensemble.runs import make_run, split_shapes
-
-Cli = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
-    def run(*words: object) -> tuple[int, str, str]:
-        code = command([str(word) for word in words])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture(scope="module")

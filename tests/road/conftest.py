@@ -1,15 +1,11 @@
 """One small run on real parts, that the tests of the road look at from many sides."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from holotype import road
-from holotype.cli.app import run as command
 from holotype.road import TrainedRun
-
-Cli = Callable[..., tuple[int, str, str]]
 
 # The pretrained network at a quarter of its size: the mechanics are the same, the time is not.
 SMALL = {"image_size": 64, "overrides": {"stages.1.views": "2", "stages.1.trainable": "2"}}
@@ -22,15 +18,3 @@ def finetuned(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Trai
     return road.train(
         synthetic, output=output, image_size=64, epochs=2, overrides=SMALL["overrides"]
     )
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
-    """The command line in this process: exit code, stdout, stderr."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        code = command([str(word) for word in words])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run

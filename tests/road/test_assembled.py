@@ -16,8 +16,8 @@ from holotype.errors import BundleError, CorruptBundle, NotComparable
 from holotype.predictions import read_predictions, softmax
 from holotype.road.assembled import AssembledRun
 from holotype.run import Run
+from tests.conftest import Cli
 from tests.ensemble.runs import make_folded, make_run
-from tests.road.conftest import Cli
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from holotype.models.weights import below, find_weights, left_by_stage
 from holotype.road import TrainedRun
 from holotype.road.begun import weights_of
 from holotype.run import Run
-from tests.road.conftest import Cli
+from tests.conftest import Cli
 
 TINY = {"model": "cnn_baseline", "recipe": "scratch", "image_size": 32}
 

@@ -16,7 +16,7 @@ from holotype.models.gradients import logits_of
 from holotype.road import TrainedRun
 from holotype.road.explained import Rebuilt, classifier_of, explain_pictures, files_of, way_of
 from holotype.run import Run
-from tests.road.conftest import Cli
+from tests.conftest import Cli
 
 
 @pytest.fixture

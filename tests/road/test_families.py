@@ -12,7 +12,7 @@ from holotype.bundle.bundle import load_bundle
 from holotype.dataset.sources import make_synthetic
 from holotype.models.catalog import ARCHITECTURES, architecture
 from holotype.predictions import read_predictions
-from tests.road.conftest import Cli
+from tests.conftest import Cli
 
 FAMILIES = {
     "Descriptors": "lbp",

@@ -21,7 +21,7 @@ from holotype.predictions import read_predictions
 from holotype.road import TrainedRun
 from holotype.run import Run
 from holotype.training.start import PARITY_IMAGES
-from tests.road.conftest import Cli
+from tests.conftest import Cli
 
 FOLDS = 2
 LINEAR = {"recipe": "linear", "image_size": 64, "overrides": {"stages.0.folds": "2"}}

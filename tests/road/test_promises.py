@@ -21,8 +21,8 @@ from holotype.road import TrainedRun
 from holotype.road.resumed import require_same
 from holotype.run import Run
 from holotype.training.recipe import resolve_recipe
+from tests.conftest import Cli
 from tests.dataset.indices import make_index
-from tests.road.conftest import Cli
 
 HOG = {"model": "hog", "recipe": "linear", "image_size": 64}
 FOLDS = {"stages.0.folds": "2"}

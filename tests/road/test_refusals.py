@@ -10,7 +10,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from holotype.road import TrainedRun
-from tests.road.conftest import Cli
+from tests.conftest import Cli
 
 
 def _pictures(folder: Path, classes: list[str], each: int = 6) -> Path:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from holotype import road
-from tests.road.conftest import SMALL, Cli
+from tests.conftest import Cli
+from tests.road.conftest import SMALL
 from tests.road.test_series import FILE, write
 
 

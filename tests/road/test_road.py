@@ -19,7 +19,7 @@ from holotype.bundle.bundle import Bundle, load_bundle
 from holotype.dataset.index import Index, read_index, read_index_file
 from holotype.predictions import Predictions, read_predictions, softmax
 from holotype.road import TrainedRun
-from tests.road.conftest import Cli
+from tests.conftest import Cli
 
 
 def test_a_run_leaves_every_file_that_it_promises(finetuned: TrainedRun) -> None:

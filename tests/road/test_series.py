@@ -9,7 +9,7 @@ from holotype import road
 from holotype.bundle.bundle import load_bundle
 from holotype.errors import InvalidRecipe, WeightsUnavailable
 from holotype.predictions import read_predictions
-from tests.road.conftest import Cli
+from tests.conftest import Cli
 
 FILE = """
 name: shapes

@@ -12,7 +12,7 @@ from holotype.errors import NotARun
 from holotype.predictions import read_predictions
 from holotype.road import TrainedRun
 from holotype.run import Run
-from tests.road.conftest import Cli
+from tests.conftest import Cli
 
 
 def test_every_stage_leaves_its_best_with_its_own_curves(finetuned: TrainedRun) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from holotype.dataset.index import read_index_file
-from tests.road.conftest import Cli
+from tests.conftest import Cli
 
 # Descriptors and a linear head: no network, so that each run takes a second or two.
 QUICK = ("--model", "hog", "--recipe", "linear", "--image-size", 32)

@@ -20,6 +20,7 @@ from holotype.cli.output import show, show_json, tell, tell_next, text_table
 from holotype.errors import UsageError
 from holotype.narration import duration, to_stderr
 from holotype.run import next_run_path
+from holotype.training.watch import CHECKPOINT_MINUTES
 
 if TYPE_CHECKING:
     from holotype.road import Rehearsal, TrainedRun
@@ -70,7 +71,7 @@ def train(
     disk_budget: str | None = None,
     deterministic: Switch = False,
     resume: Switch = False,
-    checkpoint_every: float = 10.0,
+    checkpoint_every: float = CHECKPOINT_MINUTES,
     dry_run: Switch = False,
     print_recipe: Switch = False,
     as_json: AsJson = False,

@@ -315,7 +315,7 @@ def _write_report(
     run: Run,
     narrator: Narrator,
 ) -> None:
-    from holotype.dataset.listing import PARTS
+    from holotype.dataset.split import parts_of
     from holotype.ensemble.recipe import read_ensemble
     from holotype.evaluation.card import write_card
     from holotype.evaluation.report import ReportContext, evaluate, write_report
@@ -332,7 +332,7 @@ def _write_report(
         model=bundle.manifest.model,
         recipe=f"ensemble ({recipe.method})",
         data=f"{len(index):,} pictures of {len(index.classes)} classes in {index.root}",
-        split_sizes={name: len(index.part(name)) for name in PARTS},
+        split_sizes={name: len(index.part(name)) for name in parts_of(index)},
         audit=None,
         notes=_notes(recipe, verdict, has_test=report.part == "test"),
         bundle_hash=bundle.sha256,

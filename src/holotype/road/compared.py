@@ -244,7 +244,7 @@ def _predictions(
 
     files = {part: run.predictions / f"{part}.parquet" for part in PARTS}
     found = {part: read_predictions(file) for part, file in files.items() if file.is_file()}
-    is_stage = run.path.parent.name == "stages"
+    is_stage = run.whole != run
     if not is_stage or "test" in found or bundle is None or index is None:
         return found
     pictures = index.part("test")

@@ -230,7 +230,7 @@ def _from_checkpoint(run: Run, bundle: "Bundle") -> "Classifier":
 
     recipe = resolve_recipe(run.recipe)
     # What a stage left lies with the run that it belongs to.
-    whole = Run(run.path.parent.parent) if run.path.parent.name == "stages" else run
+    whole = run.whole
     ended = read_ended(whole.checkpoints, recipe.gradient_stages[-1].name)
     if ended is None:
         raise UsageError(

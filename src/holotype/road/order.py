@@ -13,6 +13,7 @@ from holotype.run import Run
 
 if TYPE_CHECKING:
     from holotype.dataset.findings import Findings
+    from holotype.dataset.index import Index
     from holotype.dataset.leaks import OnLeak
     from holotype.training.disk import DiskBudget
     from holotype.training.recipe import Recipe
@@ -64,6 +65,16 @@ class Order:
     def seeds(self) -> dict[str, int]:
         """What each seed is for, and the seed."""
         return {"training": self.recipe.seed, "split": self.recipe.split.seed}
+
+    def split(self, index: "Index") -> "tuple[Index, list[str]]":
+        """The pictures in their parts, and what is said of a split that came with them."""
+        from holotype.dataset.leaks import settled
+        from holotype.dataset.split import split
+
+        together = self.findings.copies
+        index, leaks = settled(index, on_leak=self.on_leak, together=together)
+        how = self.recipe.split
+        return split(index, ratios=how.ratios, seed=how.seed, together=together), list(leaks)
 
     def command(self, run: Run, *more: str) -> str:
         """What repeats the run; a file of the user's is run only where it is named."""

@@ -22,14 +22,12 @@ class Rehearsal:
         costs: of its pieces of work.
         num_runs: trainings of this kind: with folds there are several.
         memory_mb: the most that this process held; activations of one batch are in it.
-        findings: rows of the audit: what, how many, and what that means.
     """
 
     parts: dict[str, int]
     costs: "list[Cost]"
     num_runs: int
     memory_mb: float | None
-    findings: list[tuple[str, int, str]]
 
     @property
     def seconds(self) -> float:
@@ -49,24 +47,18 @@ class Rehearsal:
 
 def rehearse(order: Order, index: "Index", folds: int | None) -> Rehearsal:
     """Split as `train` would, time a batch of each stage, and leave no run behind."""
-    from holotype.dataset.leaks import settled
-    from holotype.dataset.listing import PARTS
-    from holotype.dataset.split import split
+    from holotype.dataset.split import parts_of
     from holotype.training.descent import Means
     from holotype.training.rehearsal import rehearse as rehearse_stages
 
-    together = order.findings.copies
-    index, _ = settled(index, on_leak=order.on_leak, together=together)
-    ratios, seed = order.recipe.split.ratios, order.recipe.split.seed
-    index = split(index, ratios=ratios, seed=seed, together=together)
+    index, _ = order.split(index)
     order.narrator.say("timing a batch of every stage")
     with tempfile.TemporaryDirectory() as nowhere:
         means = Means(order.device, Path(nowhere), Narrator(), save_memory=order.save_memory)
         costs = rehearse_stages(order.recipe, index, means)
     return Rehearsal(
-        parts={name: len(index.part(name)) for name in PARTS},
+        parts={name: len(index.part(name)) for name in parts_of(index)},
         costs=costs,
         num_runs=folds or 1,
         memory_mb=peak_memory_mb(),
-        findings=list(order.findings.summary_rows()),
     )

@@ -194,13 +194,7 @@ def train(  # type: ignore[misc]
 
 def _train_once(order: Order, index: "Index", run: Run) -> TrainedRun:
     """One split, one classifier."""
-    from holotype.dataset.leaks import settled
-    from holotype.dataset.split import split
-
-    together = order.findings.copies
-    index, leaks = settled(index, on_leak=order.on_leak, together=together)
-    ratios, seed = order.recipe.split.ratios, order.recipe.split.seed
-    index = split(index, ratios=ratios, seed=seed, together=together)
+    index, leaks = order.split(index)
     order = replace(order, notes=[*order.notes, *leaks])
     with run.create():
         report = train_on(order, index, run, command=order.command(run))

@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from holotype.dataset.index import Index
 from holotype.narration import duration
@@ -16,11 +15,8 @@ from holotype.training.recipe import Recipe
 from holotype.training.stages import GradientStage
 from holotype.training.start import EMBEDDING, Start
 
-if TYPE_CHECKING:
-    from holotype.training.head import LinearHead
-
 IMAGES = 24  # that the frozen part is timed on
-LATER = 2  # the step that is timed: the first one warms up
+BATCHES = 2  # that a stage is timed on, twice: the first one of all warms up
 
 
 @dataclass(frozen=True)
@@ -54,8 +50,7 @@ def rehearse(recipe: Recipe, index: Index, means: Means) -> list[Cost]:
     descent: Descent | None = None
     for number, stage in enumerate(recipe.stages):
         if isinstance(stage, GradientStage):
-            no_head: LinearHead | None = None
-            descent = descent or Descent.begin(start, means, no_head)
+            descent = descent or Descent.begin(start, means, None)
             costs += _of_descent(descent, number, stage)
         else:
             costs.append(_of_frozen(start, start.frozen_part(EMBEDDING, means.device), stage.name))
@@ -101,11 +96,11 @@ def _of_descent(descent: Descent, number: int, stage: GradientStage) -> list[Cos
 
 
 def _of_batch(descent: Descent, number: int, stage: GradientStage, cut: int | None) -> float:
-    """Seconds of one batch, forth and back, at its second turn."""
+    """Seconds of one batch, forth and back."""
     from holotype.training.loop import train_top
 
     index, targets_N, weights_N = labels(descent.start, "train")
-    count = min(len(index), LATER * stage.batch_size)
+    count = min(len(index), BATCHES * stage.batch_size)
     few = replace(index, table=index.table.head(count).reset_index(drop=True))
     recipe = descent.start.recipe
     if cut == 0:
