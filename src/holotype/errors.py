@@ -198,15 +198,20 @@ class VolumeRefused(HolotypeError):
     Attributes:
         file: the volume, as the caller named it.
         reason: what is wrong with it, without the file's name.
+        advice: what was expected, and what to do.
     """
 
-    def __init__(self, file: str | Path, reason: str) -> None:
+    def __init__(
+        self,
+        file: str | Path,
+        reason: str,
+        advice: str = "expected a TIFF stack, a folder of slices or a .npy array of grey levels. "
+        "Save it again, or move it away.",
+    ) -> None:
         self.file = str(file)
         self.reason = reason
-        super().__init__(
-            f"{self.file!r}: {reason}; expected a TIFF stack, a folder of slices or a .npy array "
-            "of grey levels. Save it again, or move it away."
-        )
+        self.advice = advice
+        super().__init__(f"{self.file!r}: {reason}; {advice}")
 
 
 class RunError(HolotypeError):

@@ -104,6 +104,11 @@ class _Lines:
         )  # fmt: skip
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Such as ``1 picture``, ``1,200 pictures`` or ``3 classes``; the plural where it is no -s."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def duration(seconds: float) -> str:
     """Such as ``40 s``, ``3 min 20 s`` or ``2 h 30 min``."""
     minutes, rest = divmod(round(seconds), 60)

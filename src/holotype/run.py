@@ -24,6 +24,8 @@ from pathlib import Path
 from holotype.errors import NotARun, RunExists, RunLocked, did_you_mean
 from holotype.files import write_text
 
+LOCK = ".lock"
+
 
 @dataclass(frozen=True)
 class Run:
@@ -35,11 +37,13 @@ class Run:
     def free(cls, path: str | Path) -> "Run":
         """A run that does not exist yet; nothing is written before `create`.
 
+        What a refusal left behind, no more than the lock, is free too.
+
         Raises:
             RunExists: there is something at this path already.
         """
         run = cls(Path(path))
-        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+        if run.path.exists() and (not run.path.is_dir() or _holds_something(run.path)):
             raise RunExists(
                 f"{str(run.path)!r} already holds something; nothing is overwritten. "
                 "Choose another --output, or remove it first."
@@ -149,7 +153,7 @@ class Run:
         """
         import filelock
 
-        lock = filelock.FileLock(self.path / ".lock", timeout=0)
+        lock = filelock.FileLock(self.path / LOCK, timeout=0)
         try:
             lock.acquire()
         except filelock.Timeout:
@@ -161,6 +165,10 @@ class Run:
             yield
         finally:
             lock.release()
+
+
+def _holds_something(directory: Path) -> bool:
+    return any(entry.name != LOCK for entry in directory.iterdir())
 
 
 def run_path(path: str | Path) -> Path:

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from PIL import Image, ImageOps
+from scipy.ndimage import affine_transform
 
 import holotype.bundle.embedding as embedding
 from holotype.bundle.bundle import Bundle, load_bundle
@@ -68,6 +70,77 @@ def test_the_eight_views_are_eight_different_ones_and_hold_the_smaller_sets() ->
     assert VIEWS["one"] == (FixedView(),)
     assert VIEWS["dihedral"][:2] == VIEWS["mirror"]
     assert VIEWS["mirror"][:1] == VIEWS["one"]
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (21, 40)])
+@pytest.mark.parametrize("factor", [1.1, 1.2])
+def test_a_magnified_centre_is_what_scipy_and_pillow_make_of_it(
+    factor: float, shape: tuple[int, int]
+) -> None:
+    """SciPy interpolates the same places; Pillow the same window, by its own arithmetic."""
+    height, width = shape
+    noise_CHW = np.random.default_rng(0).normal(size=(3, height, width)).astype(np.float32)
+    seen_CHW = FixedView(magnified=factor).of(noise_CHW)
+    assert seen_CHW.dtype == np.float32
+    assert seen_CHW.shape == noise_CHW.shape
+    assert seen_CHW.flags.c_contiguous
+    centre = (np.array(shape) - 1) / 2
+    window = (1 - 1 / factor) / 2  # of each side, that is cut off
+    for seen_HW, plain_HW in zip(seen_CHW, noise_CHW, strict=True):
+        expected_HW = affine_transform(
+            plain_HW.astype(np.float64), [1 / factor] * 2, centre * (1 - 1 / factor), order=1
+        )
+        np.testing.assert_allclose(seen_HW, expected_HW, atol=1e-5)
+        expected = Image.fromarray(plain_HW, "F").transform(
+            (width, height), Image.Transform.AFFINE,
+            (1 / factor, 0, window * width, 0, 1 / factor, window * height),
+            Image.Resampling.BILINEAR,
+        )  # fmt: skip
+        np.testing.assert_allclose(seen_HW, np.asarray(expected), atol=1e-3)
+
+
+def test_a_smooth_picture_magnified_is_the_same_waves_wider() -> None:
+    place_S = np.arange(64) - 31.5
+    for view in VIEWS["scales"]:
+        wave_S = np.sin(place_S[:, None] / 9) + np.cos(place_S / 7)
+        wider_S = np.sin(place_S[:, None] / view.magnified / 9) + np.cos(
+            place_S / view.magnified / 7
+        )
+        seen_CHW = view.of(np.stack([wave_S] * 3).astype(np.float32))
+        np.testing.assert_allclose(seen_CHW[1], wider_S, atol=0.006)  # of what spans from -2 to 2
+
+
+def test_scales_are_averaged_as_onnxruntime_and_scipy_do_it_by_hand(tmp_path: Path) -> None:
+    bundle = write_tiny(tmp_path / "plain")
+    sealed = write_tiny(tmp_path / "sealed").with_decision(decision("scales"))
+    backbone, head = (
+        onnxruntime.InferenceSession(bundle.graphs[name]) for name in ("backbone.onnx", "head.onnx")
+    )
+    differs = 0.0
+    for path in write_images(tmp_path / "images", 3):
+        plain_CHW = bundle.preprocessing.load(path).astype(np.float64)
+        seen = [
+            affine_transform(
+                plain_CHW, [1, 1 / factor, 1 / factor], [0, *[15.5 * (1 - 1 / factor)] * 2], order=1
+            )
+            for factor in (1.0, 1.1, 1.2)
+        ]
+        embeddings_VD = backbone.run(["embedding"], {"image": np.stack(seen).astype(np.float32)})[0]
+        logits_VC = head.run(["logits"], {"embedding": embeddings_VD})[0]
+        expected_C = softmax(logits_VC).mean(axis=0)
+        found = sealed.predict(path)
+        np.testing.assert_allclose(found.probabilities_NC[0], expected_C, atol=1e-5)
+        index, _ = predict(sealed, index_of([path]))
+        np.testing.assert_array_equal(index.probabilities_NC, found.probabilities_NC)
+        differs = max(differs, np.abs(expected_C - softmax(logits_VC)[0]).max())
+    assert differs > 1e-3
+
+
+def test_every_view_of_all_sets_is_kept_under_a_key_of_its_own() -> None:
+    views = {view for views in VIEWS.values() for view in views}
+    assert len(views) == 8 + 2
+    assert len({view.key("ab" * 32) for view in views}) == len(views)
+    assert VIEWS["scales"][:1] == VIEWS["one"]
 
 
 def test_the_temperature_divides_the_logarithm_of_the_mean(tmp_path: Path) -> None:

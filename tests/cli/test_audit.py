@@ -140,6 +140,71 @@ def test_a_dark_picture_fails_a_check_of_quality(clean: Path) -> None:
     assert run(["audit", str(clean), "--quick", "--fail-on", "quality"]) == 1
 
 
+def test_a_check_for_leaks_says_when_there_is_no_split_to_check(
+    clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["audit", str(clean), "--quick", "--fail-on", "leak"]) == 0
+    assert "No split came with the data" in capsys.readouterr().err
+    assert run(["split", str(clean), "--output", str(tmp_path / "parts")]) == 0
+    capsys.readouterr()
+    assert run(["audit", str(tmp_path / "parts"), "--quick", "--fail-on", "leak"]) == 0
+    assert "No split" not in capsys.readouterr().err
+
+
+def test_what_is_amiss_with_whole_classes_is_said_by_name(
+    clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second, *others = sorted(folder for folder in clean.iterdir() if folder.is_dir())
+    for picture in sorted(first.iterdir())[2:]:
+        picture.unlink()
+    assert run(["audit", str(clean), "--quick"]) == 1
+    small = f"Classes of few pictures that may stand apart: {first.name} (2)."
+    assert small in capsys.readouterr().out
+    rows = [f"{path},{path.parent.name}" for path in clean.glob("*/*.png")]
+    parts = [f"{row},{'train' if row.endswith(first.name) else 'test'}" for row in rows]
+    (tmp_path / "t.csv").write_text("path,label,split\n" + "\n".join(parts) + "\n")
+    assert run(["audit", str(tmp_path / "t.csv"), "--quick"]) == 1
+    page = capsys.readouterr().out
+    assert f"The given test part has no picture of: {first.name}." in page
+    for folder in (second, *others):
+        shutil.rmtree(folder)
+    run(["audit", str(clean), "--quick"])
+    said = capsys.readouterr()
+    assert "There is one class only" in said.out
+    assert "holotype train" not in said.err
+
+
+def test_split_folders_of_different_classes_are_audited_and_the_missing_classes_named(
+    clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second, third = sorted(folder for folder in clean.iterdir() if folder.is_dir())
+    parts = tmp_path / "parts"
+    for part, folders in (("train", (first, second)), ("test", (first, second, third))):
+        for folder in folders:
+            (parts / part / folder.name).mkdir(parents=True)
+            for picture in sorted(folder.iterdir())[part == "test" : 20 : 2]:
+                shutil.copy(picture, parts / part / folder.name)
+    output = tmp_path / "audit"
+    assert run(["audit", str(parts), "--quick", "--output", str(output)]) == 1
+    told = f"The given train part has no picture of: {third.name}."
+    assert told in capsys.readouterr().out
+    found = json.loads((output / "audit.json").read_text("utf-8"))
+    assert found["missing_in_parts"] == {"train": [third.name]}
+    assert told in (output / "index.html").read_text("utf-8")
+    assert run(["audit", str(parts), "--quick", "--fail-on", "missing_class"]) == 1
+    assert run(["train", str(parts), "--output", str(tmp_path / "run")]) == 1
+    assert "different classes" in capsys.readouterr().err
+
+
+def test_one_picture_of_one_class_is_no_plural(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data" / "only").mkdir(parents=True)
+    Image.effect_noise((40, 40), 60).save(tmp_path / "data" / "only" / "one.png")
+    run(["audit", str(tmp_path / "data"), "--quick"])
+    assert capsys.readouterr().out.startswith("1 picture of 1 class\n")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -147,6 +212,7 @@ def test_a_dark_picture_fails_a_check_of_quality(clean: Path) -> None:
         (["--fail-on", "leak,"], "is no kind of finding"),
         (["--fail-on", "label", "--quick"], "--quick"),
         (["--labels", "--quick"], "exclude each other"),
+        (["--output", __file__], "is a file"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_read(

@@ -32,6 +32,14 @@ def test_the_same_seed_draws_the_same_pictures_and_another_draws_others(tmp_path
     assert drawn[0] != drawn[2]
 
 
+def test_a_seed_for_what_is_not_drawn_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["fetch", "digits", "--seed", "3", "--output", str(tmp_path / "x")]) == 2
+    assert "leave out --seed" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
 def test_a_directory_with_something_in_it_is_left_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

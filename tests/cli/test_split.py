@@ -40,6 +40,19 @@ def test_a_split_is_written_once_and_kept(
     assert {path: path.stat().st_mtime_ns for path in output.rglob("*")} == before
 
 
+@pytest.mark.parametrize("data_last", [False, True])
+def test_a_fourth_ratio_makes_a_part_to_calibrate_sets_on(
+    data_last: bool, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ratios = ["--ratios", "0.5", "0.2", "0.2", "0.1"]
+    words = [*ratios, str(photos)] if data_last else [str(photos), *ratios]
+    assert run(["split", *words, "--output", str(tmp_path / "out"), "--json"]) == 0
+    counts = json.loads(capsys.readouterr().out)["counts"]
+    totals = {part: sum(of_class.values()) for part, of_class in counts.items()}
+    assert totals == {"train": 61, "val": 25, "test": 24, "cal": 12}
+    assert read_index(tmp_path / "out" / "table.csv").part("cal").table.shape[0] == 12
+
+
 def test_copies_that_the_audit_finds_stand_on_one_side(photos: Path, tmp_path: Path) -> None:
     first = min(photos.glob("*/*.png"))
     for seed in ("1", "2", "3"):
@@ -59,7 +72,7 @@ def test_a_stale_split_is_refused_with_the_difference_until_forced(
     min(photos.glob("*/*.png")).unlink()
     assert run(words) == 1
     error = capsys.readouterr().err
-    assert "1 pictures removed" in error
+    assert "1 picture removed" in error
     assert "--force" in error
     assert run([*words, "--force"]) == 0
     assert len(read_index(tmp_path / "out")) == 121
@@ -79,6 +92,38 @@ def test_a_split_that_leaks_is_refused_or_mended(
     captured = capsys.readouterr()
     assert any("moved to train" in note for note in json.loads(captured.out)["notes"])
     assert len(list((tmp_path / "out" / "train").rglob("leak.png"))) == 1
+
+
+def test_force_asks_before_the_work_whether_all_that_is_there_is_its_own(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "mine.txt").write_text("mine")
+    broken = min(photos.glob("*/*.png"))
+    broken.write_bytes(b"")  # an audit would name it
+    assert run(["split", str(photos), "--output", str(output), "--force"]) == 2
+    error = capsys.readouterr().err
+    assert "'mine.txt', which `holotype split` did not write" in error
+    assert broken.name not in error
+
+
+def test_a_part_that_stays_empty_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for label in ("a", "b"):
+        folder = tmp_path / "data" / label
+        folder.mkdir(parents=True)
+        Image.linear_gradient("L").rotate(30 * ord(label)).save(folder / "1.png")
+    words = ["split", str(tmp_path / "data"), "--output", str(tmp_path / "out")]
+    for _ in range(2):  # when it is written, and when it is found
+        assert run(words) == 0
+        error = capsys.readouterr().err
+        assert "The val part is empty: too few pictures of each class can stand apart" in error
+        assert "The test part is empty" in error
+    words = ["split", str(tmp_path / "data"), "--output", str(tmp_path / "two")]
+    assert run([*words, "--ratios", "1", "0", "0"]) == 0
+    assert "is empty" not in capsys.readouterr().err
 
 
 def test_several_sources_are_split_together(

@@ -6,6 +6,9 @@ import pytest
 import yaml
 
 from holotype.cli.app import run
+from holotype.cli.options import ratios_as_one_word
+from holotype.errors import InvalidRatios
+from holotype.training.recipe import resolve_recipe
 
 
 def printed_recipe(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -28,6 +31,7 @@ def test_a_printed_recipe_resolves_to_itself(
         (["--epochs", "3"], ("stages", 1, "epochs"), 3),
         (["--set", "seed=9", "--set", "image_size=96"], ("image_size",), 96),
         (["--ratios", "0.6", "0.2", "0.2"], ("split", "ratios"), [0.6, 0.2, 0.2]),
+        (["--ratios", "0.5", "0.2", "0.2", "0.1"], ("split", "ratios"), [0.5, 0.2, 0.2, 0.1]),
         (["--split-seed", "3"], ("split", "seed"), 3),
     ],
 )
@@ -85,3 +89,26 @@ def test_a_bad_recipe_is_one_clear_line(
     assert code == 2
     assert reason in " ".join(lines[-1:])
     assert not any("Traceback" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "read"),
+    [
+        (["train", "a", "--ratios", "0.6", "0.2", "0.2"], ["train", "a", "--ratios=0.6,0.2,0.2"]),
+        (["train", "--ratios", ".5", "0", "-1", "a"], ["train", "--ratios=.5,0,-1", "a"]),
+        (["train", "--ratios", "a", "--epochs", "3"], ["train", "--ratios", "a", "--epochs", "3"]),
+        (["predict", "--", "--ratios", "1", "1"], ["predict", "--", "--ratios", "1", "1"]),
+        (["train", "--ratios=0.6,0.2,0.2", "1"], ["train", "--ratios=0.6,0.2,0.2", "1"]),
+    ],
+)
+def test_the_numbers_after_ratios_are_one_word_and_nothing_else_is(
+    words: list[str], read: list[str]
+) -> None:
+    assert ratios_as_one_word(words) == read
+
+
+@pytest.mark.parametrize("count", [0, 2, 5])
+def test_another_number_of_ratios_is_refused_from_python_too(count: int) -> None:
+    with pytest.raises(InvalidRatios, match=rf"{count} ratios arrived; .* or a fourth for cal"):
+        resolve_recipe("linear", ratios=(1.0,) * count)
+    assert resolve_recipe("linear", ratios=(0.5, 0.2, 0.2, 0.1)).split.ratios[3] == 0.1

@@ -75,6 +75,19 @@ def test_long_names_and_empty_folders_come_through(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "empty").is_dir()
 
 
+def test_what_macos_adds_hides_no_data(tmp_path: Path) -> None:
+    content = {"photos/cat/1.png": b"one", "__MACOSX/photos/._1.png": b"x", ".DS_Store": b"x"}
+    data = unpack(zipped(tmp_path / "a.zip", content), tmp_path / "out")
+    assert data == tmp_path / "out" / "photos"
+
+
+def test_an_archive_without_a_file_is_refused(tmp_path: Path) -> None:
+    archive = zipped(tmp_path / "a.zip", {"photos/": b""})
+    with pytest.raises(ArchiveRefused, match="it holds no file"):
+        unpack(archive, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def zip_slip(path: Path) -> None:
     zipped(path, {"good.png": b"x", "../../escaped.png": b"x"})
 

@@ -225,7 +225,8 @@ def test_the_files_of_an_audit_survive_every_name(tmp_path: Path, name: str) -> 
     findings.write(tmp_path / "out")
     with (tmp_path / "out" / "issues.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["path", "problem", "evidence", "suggestion"]
+    assert list(rows[0]) == ["path", "problem", "evidence", "suggestion", "confirmed"]
+    assert {row["confirmed"] for row in rows} == {""}
     assert {row["path"] for row in rows} >= {f"a/{name}.jpg", f"b/{name}.png"}
     assert len(rows) == len({row["path"] for row in rows})
     written = json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))
@@ -235,6 +236,23 @@ def test_the_files_of_an_audit_survive_every_name(tmp_path: Path, name: str) -> 
         "audit.json",
         "issues.csv",
     ]
+
+
+def test_what_was_confirmed_is_kept_by_the_next_audit_where_the_problem_is_the_same(
+    tmp_path: Path,
+) -> None:
+    root, issues = plain_data(tmp_path / "data"), tmp_path / "out" / "issues.csv"
+    (root / 'a/empty, "1".jpg').touch()
+    (root / "a/broken.jpg").write_text("no picture")
+    look_at(root).write(tmp_path / "out")
+    written = issues.read_text(encoding="utf-8")
+    assert written.count(',""\n') == 2
+    issues.write_text(written.replace(',""\n', ',"yes"\n'), encoding="utf-8")
+    (root / "a/broken.jpg").write_bytes(b"")  # another problem: what was said is of the old one
+    look_at(root).write(tmp_path / "out")
+    with issues.open(encoding="utf-8", newline="") as file:
+        said = {row["path"]: row["confirmed"] for row in csv.DictReader(file)}
+    assert said == {'a/empty, "1".jpg': "yes", "a/broken.jpg": ""}
 
 
 def test_an_audit_touches_nothing_and_reports_its_progress(tmp_path: Path) -> None:

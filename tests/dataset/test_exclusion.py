@@ -73,8 +73,59 @@ def test_before_a_split_all_that_is_named_goes(index: Index, tmp_path: Path) -> 
 def test_a_path_of_no_picture_is_said_and_no_error(index: Index, tmp_path: Path) -> None:
     left, lines = excluded(index, table(tmp_path, "path", "elsewhere.png", "train/a/0.png"))
     assert len(left) == len(index) - 1
-    assert lines[0].startswith("1 pictures named")
-    assert "'elsewhere.png'" in lines[1]
+    named = str(tmp_path / "issues.csv")
+    assert lines == [
+        f"1 picture named in {named!r} is left out.",
+        f"1 path in {named!r} is no picture of this data set; the first: 'elsewhere.png'.",
+    ]
+
+
+def test_a_table_of_other_data_is_refused(index: Index, tmp_path: Path) -> None:
+    """Whoever names pictures to leave out, and gets none of them left out, was misunderstood."""
+    issues = table(tmp_path, "path", "data/train/a/0.png", "elsewhere.png")
+    with pytest.raises(InvalidTable, match=r"no path in .* \(2 paths\) .*'test/a/0.png'"):
+        excluded(index, issues)
+
+
+@pytest.mark.parametrize("word", ["", "no", "0"])
+def test_a_table_that_confirms_nothing_is_refused_with_how_to_confirm(
+    index: Index, tmp_path: Path, word: str
+) -> None:
+    issues = table(tmp_path, "path,confirmed", f"train/a/0.png,{word}", f"val/a/0.png,{word}")
+    with pytest.raises(InvalidTable, match=r"no row .* \(2 rows\).*Write yes") as error:
+        excluded(index, issues)
+    assert "\n" not in str(error.value)
+
+
+def test_of_clean_data_nothing_is_left_out(index: Index, tmp_path: Path) -> None:
+    """An audit that found nothing leaves nothing to confirm, and a script goes on."""
+    left, lines = excluded(index, table(tmp_path, "path,problem,confirmed"))
+    assert len(left) == len(index)
+    assert lines[0].startswith("0 pictures")
+
+
+@pytest.mark.parametrize("word", ["yes", "YES", "True", "1", "x", " X "])
+def test_yes_is_said_in_many_ways(index: Index, tmp_path: Path, word: str) -> None:
+    issues = table(tmp_path, "path,confirmed", f"train/a/0.png,{word}", "train/b/1.png,")
+    left, _ = excluded(index, issues)
+    assert set(index.table["path"]) - set(left.table["path"]) == {"train/a/0.png"}
+
+
+def test_broken_pictures_that_an_audit_names_are_of_the_data_set(
+    index: Index, tmp_path: Path
+) -> None:
+    usable = index.without({"train/a/0.png"})
+    left, lines = excluded(usable, table(tmp_path, "path,problem", "train/a/0.png,empty_file"))
+    assert len(left) == len(usable)
+    assert lines == [f"0 pictures named in {str(tmp_path / 'issues.csv')!r} are left out."]
+
+
+def test_every_problem_of_a_picture_is_counted_by_itself(index: Index, tmp_path: Path) -> None:
+    issues = table(
+        tmp_path, "path,problem", "train/a/0.png,label_issue; dark", "train/b/1.png,dark",
+    )  # fmt: skip
+    _, lines = excluded(index, issues)
+    assert lines[0].endswith("are left out: dark 2, label_issue 1.")
 
 
 def test_names_with_any_character_and_a_spreadsheets_byte_order_mark_are_read(

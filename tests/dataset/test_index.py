@@ -80,6 +80,9 @@ def test_split_folders_with_different_classes_are_refused_by_name(tmp_path: Path
     class_folders(tmp_path, "train/a/1.png", "train/b/2.png", "test/a/3.png", "test/c/4.png")
     with pytest.raises(SplitClassesDiffer, match=r"train lacks 'c'; test lacks 'b'"):
         read_index(tmp_path)
+    index = read_index(tmp_path, parts_may_differ=True)  # as an audit reads them
+    assert index.classes == ("a", "b", "c")
+    assert len(index) == 4
 
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:

@@ -165,6 +165,22 @@ def test_a_class_that_no_picture_carries_is_no_obstacle() -> None:
     assert 0 <= rate.low <= rate.value <= rate.high < 0.15
 
 
+@pytest.mark.parametrize(
+    ("count", "units", "held"), [(17, 17, 0.195), (400, 400, 0.0092), (400, 4, 0.602)]
+)
+def test_where_no_wrong_label_is_seen_there_may_be_some_all_the_same(
+    count: int, units: int, held: float
+) -> None:
+    """The upper ends are the exact two-sided 95 % limits for 0 of so many, as tables print them."""
+    given = np.arange(count) % 2
+    knows = 0.98 * np.eye(2)[given] + 0.01
+    names = [f"unit {n * units // count}" for n in range(count)]
+    rate = noise_rate(knows, given, np.full(count, 0.5), names)
+    assert rate is not None
+    assert rate.value == rate.low == 0
+    assert rate.high == pytest.approx(held, abs=0.0005)
+
+
 def test_one_class_has_no_noise_rate() -> None:
     assert noise_rate(np.ones((5, 1)), np.zeros(5, np.int64), np.ones(5), [""] * 5) is None
     assert _issues(np.empty((0, 10)), np.empty(0, np.int64)) == []

@@ -33,7 +33,16 @@ def test_the_user_says_what_becomes_of_a_leak() -> None:
     assert "flatters" in notes[0]
     mended, notes = settled(index, on_leak="repair")
     assert part_of(mended) == part_of(repaired(index))
-    assert "1 pictures were moved to train" in notes[0]
+    assert len(notes) == 1
+    assert "1 picture was moved to train" in notes[0]
+
+
+def test_a_part_that_repair_empties_is_said() -> None:
+    index = make_index(list("aaabbb"), ["g", "g", "h", "h", "", ""], ["train", "test"] * 3)
+    index.table.loc[5, "split"] = "val"
+    _, notes = settled(index, on_leak="repair")
+    assert "2 pictures were moved to train" in notes[0]
+    assert notes[1].startswith("Nothing that was given is left in test;")
 
 
 @pytest.mark.parametrize("splits", [SPLITS, [""] * 6])

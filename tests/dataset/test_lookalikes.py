@@ -78,6 +78,8 @@ CHANGES: dict[str, Change] = {
     "brighter": brightened(1.045),
     "darker": brightened(0.95),
     "contrast": contrasted(1.04),
+    "much darker": brightened(0.7),
+    "much flatter": contrasted(0.6),
     "crop 2.7": cropped(0.027),
     "crop 4.4": cropped(0.044),
     "mirrored": mirrored,

@@ -113,6 +113,7 @@ def test_a_mask_blackens_what_it_does_not_cover(tmp_path: Path) -> None:
         assert image[mask[3] == 1].mean() > 200
     reasons = {Path(one.file).stem: one.reason for one in sliced.refused}
     assert "no mask" in reasons["unmasked"]
+    assert all("mask" in one.advice for one in sliced.refused)
     assert "(12, 20, 15)" in reasons["other"]
 
 
@@ -198,6 +199,16 @@ def test_two_volumes_of_one_name_are_not_mixed(tmp_path: Path) -> None:
     write_stack(tmp_path / "volumes/a/s.tif", ball(1), photometric="minisblack")
     sliced = slice_volumes(tmp_path / "volumes", tmp_path / "out")
     assert [Path(one.file).name for one in sliced.refused] == ["s.tif"]
+
+
+def test_slices_do_not_land_among_the_volumes(tmp_path: Path) -> None:
+    """The next time they would be volumes themselves."""
+    for folder in ("volumes", "masks"):
+        write_stack(tmp_path / folder / "a/s.npy", ball())
+        slicing = Slicing(masks=tmp_path / "masks" if folder == "masks" else None)
+        with pytest.raises(UsageError, match="lie within"):
+            slice_volumes(tmp_path / "volumes", tmp_path / folder / "slices", slicing)
+        assert [file.name for file in (tmp_path / folder).iterdir()] == ["a"]
 
 
 def test_no_volumes_at_all_are_refused(tmp_path: Path) -> None:

@@ -35,6 +35,19 @@ def test_small_classes_fill_train_then_test_then_val() -> None:
     ]
 
 
+def test_an_empty_part_is_said_where_it_was_asked_for() -> None:
+    index = split(make_index(list("aabb")))
+    assert lacking(index) == []
+    (said,) = lacking(index, ratios=(0.7, 0.15, 0.15))
+    assert said.startswith("The val part is empty")
+    assert lacking(index, ratios=(0.7, 0.0, 0.3)) == []
+
+
+def test_of_very_many_classes_only_some_are_named() -> None:
+    (said,) = lacking(split(make_index([f"c{i // 2:03d}" for i in range(100)] + ["z"] * 9)))
+    assert said.endswith("c018, c019 and 30 more (too few pictures to divide).")
+
+
 def test_a_test_share_of_zero_leaves_test_empty() -> None:
     index = split(make_index(["a"] * 10 + ["b"] * 2), ratios=(0.8, 0.2, 0.0))
     assert proportions(index)["test"].sum() == 0

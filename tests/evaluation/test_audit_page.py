@@ -15,7 +15,7 @@ from holotype.dataset.index import read_index
 from holotype.dataset.labels import LabelIssue, NoiseRate
 from holotype.dataset.outliers import Neighbours, Outlier
 from holotype.evaluation import audit_page
-from holotype.evaluation.audit_page import write_audit_page
+from holotype.evaluation.audit_page import LARGEST_SIDE, write_audit_page
 
 LONG = "Ammonoidea <b>Größe</b> 漢字 $x^2$ & sixty letters of a name, uncut"
 
@@ -114,6 +114,41 @@ def test_many_findings_are_cut_and_how_many_there_are_is_said(
     page = _written(findings, root, tmp_path / "index.html")
     assert re.search(r"Outliers\s+3 of 7", page.text)
     assert len(page.sources) == 3
+
+
+def test_classes_that_are_amiss_are_named(root: Path, tmp_path: Path) -> None:
+    findings = Findings(
+        images=9,
+        class_counts={"a": 4, "b": 5, "c <i>": 0},
+        small_classes={"a": 2},
+        missing_in_parts={"test": ["b", "c <i>"]},
+    )
+    page = _written(findings, root, tmp_path / "index.html")
+    of_classes = page.text[page.text.index("Classes") :]
+    for sentence in findings.class_notes():
+        assert sentence in of_classes
+    assert "The given test part has no picture of: b, c <i>." in of_classes
+    assert "Classes of few pictures that may stand apart: a (2)." in of_classes
+    assert "i" not in page.tags
+
+
+def test_small_pictures_are_drawn_as_large_as_others_and_keep_their_pixels(tmp_path: Path) -> None:
+    """79 pixels and 80 lie beside each other, so one must not be drawn twice as large."""
+    root = tmp_path / "data"
+    (root / "a").mkdir(parents=True)
+    for side in (8, 79, 80, 400):
+        Image.effect_noise((side, side), 60).save(root / "a" / f"{side}.png")
+    paths = [f"a/{side}.png" for side in (8, 79, 80, 400)]
+    findings = Findings(images=4, outliers=tuple(Outlier(p, 0.8, 0.2, p) for p in paths))
+    _written(findings, root, tmp_path / "index.html")
+    text = (tmp_path / "index.html").read_text("utf-8")
+    drawn = dict(re.findall(r'<img [^>]*alt="a/(\d+).png"( class="small")?>', text))
+    assert drawn == {"8": ' class="small"', "79": ' class="small"', "80": "", "400": ""}
+    rules = dict(re.findall(r"^(\.frame img[^{]*?) {(.*?)}", text, re.MULTILINE))
+    (of_all,) = (rule for names, rule in rules.items() if names.startswith(".frame img,"))
+    assert f"width: {LARGEST_SIDE / 16:g}rem; height: {LARGEST_SIDE / 16:g}rem" in of_all
+    assert "object-fit: contain" in of_all
+    assert rules[".frame img.small"].strip() == "image-rendering: pixelated;"  # and no other size
 
 
 def test_a_picture_that_has_gone_is_named_and_not_shown(root: Path, tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_a_run_without_a_part_held_back_says_how_to_get_sets(
 ) -> None:
     code, out, err = cli("predict", finetuned.run.path, synthetic, "--coverage", 0.9)
     assert (code, out) == (1, "")
-    assert "split.ratios='[0.6, 0.15, 0.15, 0.1]'" in err
+    assert "--ratios 0.6 0.15 0.15 0.1" in err
     assert err.count("\n") == 1
 
 

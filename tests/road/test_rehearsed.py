@@ -1,14 +1,24 @@
 """`train --dry-run` says what training would take, and leaves no run behind."""
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from holotype import road
+from holotype.dataset.index import read_index_file
+from holotype.errors import InvalidFolds, InvalidRatios
+from holotype.run import Run
 from tests.conftest import Cli
 from tests.road.conftest import SMALL
 from tests.road.test_series import FILE, write
+
+QUICK: dict[str, Any] = {
+    "model": "lbp", "recipe": "linear",
+    "overrides": {"stages.0.strengths": "[0.01]", "stages.0.folds": "null"},
+}  # fmt: skip
 
 
 def test_a_dry_run_times_every_stage_and_writes_no_run(
@@ -23,23 +33,86 @@ def test_a_dry_run_times_every_stage_and_writes_no_run(
     assert not run.exists()
     found = json.loads(out)
     frozen_head, frozen, epochs = found["stages"]
-    pictures = found["parts"]["train"] + found["parts"]["val"]
+    (parts,) = found["trainings"]
+    pictures = parts["train"] + parts["val"]
     assert frozen_head["work"].startswith(f"{pictures} views")
     assert frozen_head["disk_bytes"] == pictures * 1280 * 4  # float32 embeddings
-    assert frozen["work"].startswith(f"{found['parts']['train'] + pictures} views")
+    assert frozen["work"].startswith(f"{parts['train'] + pictures} views")
     assert epochs["work"].startswith("12 epochs of")
     assert all(stage["seconds"] > 0 for stage in found["stages"])
     assert found["seconds"] == pytest.approx(sum(stage["seconds"] for stage in found["stages"]))
     assert found["memory_mb"] > 50
 
 
-def test_what_is_kept_already_costs_nothing_and_folds_are_counted(
-    finetuned: road.TrainedRun, synthetic: Path
-) -> None:
-    found = road.train(synthetic, dry_run=True, folds=3, recipe="finetune", **SMALL)
-    assert found.num_runs == 3
+def test_what_is_kept_already_costs_nothing(finetuned: road.TrainedRun, synthetic: Path) -> None:
+    found = road.train(synthetic, dry_run=True, recipe="finetune", **SMALL)
     assert found.costs[0].disk_bytes == 0  # the same pictures were embedded by that run
-    assert found.seconds == pytest.approx(3 * sum(cost.seconds for cost in found.costs))
+    assert found.costs[0].work.startswith("0 views")
+
+
+def trained_on(run: Run) -> dict[str, int]:
+    """The pictures of each part that a run's index holds, without those that count nothing."""
+    table = read_index_file(run.index).table
+    counted = table[table["weight"] > 0]["split"].value_counts()
+    return {part: int(counted.get(part, 0)) for part in ("train", "val", "test")}
+
+
+@pytest.fixture
+def doubted(finetuned: road.TrainedRun, tmp_path: Path) -> Path:
+    """A table that names pictures of all parts of a split with the usual seed."""
+    table = read_index_file(finetuned.run.index).table
+    named = [
+        path
+        for part, count in (("train", 9), ("val", 3), ("test", 2))
+        for path in table[table["split"] == part]["path"].head(count)
+    ]
+    (tmp_path / "issues.csv").write_text("path,confirmed\n" + "".join(f"{p},yes\n" for p in named))
+    return tmp_path / "issues.csv"
+
+
+def test_what_is_excluded_is_in_no_count(
+    finetuned: road.TrainedRun, doubted: Path, synthetic: Path
+) -> None:
+    (found,) = road.train(synthetic, dry_run=True, exclude=doubted, **QUICK).trainings
+    assert found == {
+        part: trained_on(finetuned.run)[part] - count
+        for part, count in (("train", 9), ("val", 3), ("test", 2))
+    }
+
+
+def test_with_folds_it_is_the_sum_of_their_trainings(
+    doubted: Path, synthetic: Path, tmp_path: Path, cli: Cli, fresh_cache: Path
+) -> None:
+    words = ("--model", "lbp", "--recipe", "linear", "--folds", 2, "--exclude", doubted)
+    code, out, err = cli("train", synthetic, *words, "--dry-run")
+    assert code == 0
+    assert f" {120 - 14} views " in out, "a picture is embedded once, in however many folds"
+    assert "is the sum of 2 trainings on " in out
+    assert err.count("are left out") == 1
+    run = road.train(synthetic, output=tmp_path / "run", exclude=doubted, folds=2, **QUICK).run
+    for fold in range(2):
+        sizes = trained_on(run.fold(fold))
+        row = ["fold", str(fold), *map(str, sizes.values())]
+        assert row in [line.split() for line in out.splitlines()]
+
+
+def test_the_batches_of_all_folds_are_counted(synthetic: Path) -> None:
+    options: dict[str, Any] = {
+        "model": "cnn_baseline", "recipe": "scratch", "image_size": 32, "batch_size": 16,
+        "overrides": {"stages.0.views": "1", "stages.0.augmentation": "null"}, "epochs": 2,
+    }  # fmt: skip
+    found = road.train(synthetic, dry_run=True, folds=4, **options)
+    batches = sum(math.ceil(sizes["train"] / 16) for sizes in found.trainings)
+    (cost,) = found.costs
+    assert cost.work == f"2 epochs of {batches} batches of up to 16 in 4 trainings"
+    assert found.seconds == cost.seconds > 0
+
+
+def test_what_folds_cannot_do_is_refused_before_anything_is_timed(synthetic: Path) -> None:
+    with pytest.raises(InvalidRatios, match="folds need a validation part"):
+        road.train(synthetic, dry_run=True, folds=3, ratios=(0.8, 0.0, 0.2), **QUICK)
+    with pytest.raises(InvalidFolds, match="at least 2"):
+        road.train(synthetic, dry_run=True, folds=1, **QUICK)
 
 
 def test_a_file_of_variants_is_refused_with_a_name(

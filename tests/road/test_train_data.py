@@ -1,10 +1,13 @@
 """What `holotype train` does with several sources, with leaks, and with pictures to leave out."""
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from holotype.dataset.index import read_index_file
 from tests.conftest import Cli
@@ -74,6 +77,109 @@ def test_a_leaking_split_is_repaired_when_asked(
     table = read_index_file(run / "index.parquet").table
     copy = table[table["path"].str.endswith("copy.png")].iloc[0]
     assert set(table[table["sha256"] == copy["sha256"]]["split"]) == {"train"}
+
+
+@pytest.mark.parametrize("folds", [(), ("--folds", 2)])
+def test_a_leaking_split_that_is_kept_is_said_before_training_and_beside_the_score(
+    synthetic: Path, tmp_path: Path, run: Path, cli: Cli, folds: tuple[object, ...]
+) -> None:
+    data = _with_a_leak(synthetic, tmp_path / "data")
+    code, _, error = cli("train", data, "--output", run, *folds, *QUICK)
+    assert code == 0, error
+    said = [line for line in error.splitlines() if "the score flatters" in line]
+    assert len(said) == 2
+    assert "copy.png" in said[0]
+    assert error.index(said[0]) < error.index("writing the report")
+    if folds:
+        assert error.index(said[0]) < error.index("fold 0")
+    assert json.loads((run / "report" / "metrics.json").read_text())["caveats"][0] == said[0]
+    assert (run / "MODEL_CARD.md").read_text("utf-8").count("the score flatters") == 1
+    for fold in (run / "folds").glob("*"):  # which is of train and validation, and clean
+        assert "flatters" not in (fold / "report" / "metrics.json").read_text()
+    # A finished run says it again.
+    _, out, error = cli("train", data, "--output", run, "--resume", "--json", *folds, *QUICK)
+    assert json.loads(out)["metrics"]["caveats"][0] == said[0]
+
+
+def _noise(folder: Path, *names: str) -> Path:
+    for seed, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(seed).integers(0, 256, (40, 40, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / name)
+    return folder
+
+
+def test_a_part_that_stays_empty_is_said_before_anything_is_fitted(
+    tmp_path: Path, run: Path, cli: Cli
+) -> None:
+    """Two pictures of each class that may stand apart: one is learnt, one tested."""
+    data = _noise(tmp_path / "data", "a/0.png", "a/1.png", "b/0.png", "b/1.png")
+    for copy in ("a/2.png", "b/2.png"):
+        shutil.copyfile(data / copy.replace("2", "1"), data / copy)
+    code, _, error = cli("train", data, "--output", run, *QUICK)
+    assert code == 0, error
+    lines = error.splitlines()
+    (said,) = (line for line in lines if line.startswith("The val part is empty: too few pictures"))
+    assert "copies of one picture" in said
+    assert lines.index(said) < lines.index("writing the report")
+    assert said in (run / "MODEL_CARD.md").read_text("utf-8")
+
+
+def test_where_nothing_could_be_reported_nothing_is_trained_and_nothing_is_in_the_way(
+    tmp_path: Path, run: Path, cli: Cli
+) -> None:
+    data = _noise(tmp_path / "data", "a/0.png", "b/0.png")
+    for _ in range(2):  # the second call finds what the first one left
+        code, _, error = cli("train", data, "--output", run, *QUICK)
+        assert code == 1
+        last = error.splitlines()[-1]
+        assert "neither validation nor test" in last
+        assert "The test part is empty: too few pictures of each class" in last
+    _noise(tmp_path / "data", *(f"{name}/{n}.png" for n in range(6) for name in "ab"))
+    code, _, error = cli("train", data, "--output", run, *QUICK)
+    assert code == 0, error
+
+
+def test_only_what_was_confirmed_in_the_issues_of_an_audit_is_excluded(
+    synthetic: Path, tmp_path: Path, run: Path, cli: Cli
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(synthetic, data)
+    first, second = sorted(data.glob("*/*.png"))[:2]
+    for original in (first, second):
+        shutil.copyfile(original, original.with_name(f"copy of {original.name}"))
+    issues = tmp_path / "audit" / "issues.csv"
+    assert cli("audit", data, "--quick", "--output", issues.parent)[0] == 1
+    for _ in range(2):
+        code, _, error = cli("train", data, "--exclude", issues, "--output", run, *QUICK)
+        assert code == 1
+        assert "Write yes into the column 'confirmed'" in error.splitlines()[-1]
+        assert not run.exists()
+    lines = issues.read_text(encoding="utf-8").splitlines()
+    rows = [line for line in lines[1:] if "copy of" in line.split(",")[0]]
+    assert len(rows) == 2
+    marked = [row.removesuffix('""') + '"Yes"' if row == rows[0] else row for row in lines]
+    issues.write_text("\n".join(marked), encoding="utf-8")
+    code, _, error = cli("train", data, "--exclude", issues, "--output", run, *QUICK)
+    assert code == 0, error
+    assert "1 picture named in" in error
+    table = read_index_file(run / "index.parquet").table
+    weights = dict(zip(table["path"], table["weight"], strict=True))
+    counted = {path for path, weight in weights.items() if weight > 0}
+    everything = {file.relative_to(data).as_posix() for file in data.glob("*/*.png")}
+    assert everything - counted == {rows[0].split(",")[0].strip('"')}
+
+
+def test_exclusions_of_other_data_leave_nothing_in_the_way(
+    synthetic: Path, tmp_path: Path, run: Path, cli: Cli
+) -> None:
+    issues = tmp_path / "mine.csv"
+    issues.write_text("path\nelsewhere/1.png\n")
+    for _ in range(2):
+        code, _, error = cli("train", synthetic, "--exclude", issues, "--output", run, *QUICK)
+        assert code == 1
+        assert "(1 path) is a picture of this data set" in error.splitlines()[-1]
+        assert not run.exists()
 
 
 def test_what_is_excluded_trains_nothing_and_the_score_is_given_with_it_and_without(

@@ -142,7 +142,7 @@ def test_the_picture_size_and_statistics_are_those_of_the_network() -> None:
         ({"head": "{hiden: [5]}"}, "did you mean 'hidden'"),
         ({"head": "{hidden: [64]}"}, "logistic_regression fits a linear head"),
         ({"head": "{dropout: 2}"}, "less than 1"),
-        ({"test_views": "many"}, "'none', 'auto', 'mirror' or 'dihedral'"),
+        ({"test_views": "many"}, "'none', 'auto', 'mirror', 'dihedral' or 'scales'"),
         ({"image_size": "16"}, "image_size 16 is refused by efficientnet_lite0"),
         ({"model_options": "{alpha: 0.5}"}, "no option 'alpha'"),
     ],

@@ -109,7 +109,8 @@ def views_through(leaf: "Bundle", views: ViewSet | None) -> tuple[FixedView, ...
     if views == "dihedral" and leaf.preprocessing.height != leaf.preprocessing.width:
         raise BundleError(
             f"{leaf.name}: a model input of {leaf.preprocessing.height} x "
-            f"{leaf.preprocessing.width} cannot be turned; use the views 'one' or 'mirror'."
+            f"{leaf.preprocessing.width} cannot be turned; use the views 'one', "
+            "'mirror' or 'scales'."
         )
     return VIEWS[views]
 
@@ -274,7 +275,7 @@ def _inputs(
     leaves: Mapping[str, "Bundle"],
     image_for: Callable[[Preprocessing], Image],
 ) -> dict[Look, NDArray[np.float32]]:
-    """What the backbones see of one picture: framed once for each, then mirrored and turned."""
+    """What the backbones see of one picture: framed once for each, then seen in every view."""
     plain: dict[str, NDArray[np.float32]] = {}
     for look in looks:
         if look.space not in plain:

@@ -1,16 +1,16 @@
 """Fixed ways to look at a picture again, for a classifier that averages over them.
 
 A set of views is a property of a classifier, sealed with its temperature, and never a choice of
-the one who predicts: averaging changes what the temperature means. The views are exact (mirror
-images and quarter turns of the model's input, no pixel is interpolated) and there is nothing
-random in them.
+the one who predicts: averaging changes what the temperature means. There is nothing random in the
+views. Mirror images and quarter turns of the model's input are exact; only a magnified centre is
+interpolated, from the pixels of that input, in the same few sums and products everywhere.
 
 Probabilities are averaged, not logits: a view that the network cannot make sense of says little
 and then counts little, while logits would let the loudest view decide. The logarithm of the mean
 takes the place of the logits, so that one temperature mends what averaging does to confidence;
 the same rule joins the members of a classifier.
 
-Shape suffixes: C the three channels, H height, W width.
+Shape suffixes: C the three channels, H height, W width, S either of them.
 """
 
 from dataclasses import dataclass
@@ -21,20 +21,27 @@ from numpy.typing import NDArray
 
 from holotype.kept import key_of
 
-ViewSet = Literal["one", "mirror", "dihedral"]
+ViewSet = Literal["one", "mirror", "dihedral", "scales"]
 
 
 @dataclass(frozen=True)
 class FixedView:
-    """The mirror image or not, then turned to the left by so many quarters."""
+    """The mirror image or not, turned to the left by so many quarters, its centre magnified.
+
+    Attributes:
+        magnified: by how much, at least 1; what no longer fits is cut off on all sides alike.
+    """
 
     mirrored: bool = False
     quarter_turns: int = 0
+    magnified: float = 1.0
 
     def of(self, input_CHW: NDArray[np.float32]) -> NDArray[np.float32]:
         """The model input seen so; quarter turns of what is not square change its shape."""
         if self.mirrored:
             input_CHW = input_CHW[:, :, ::-1]
+        if self.magnified != 1:
+            input_CHW = _magnified(input_CHW, self.magnified)
         return np.ascontiguousarray(np.rot90(input_CHW, self.quarter_turns, axes=(1, 2)))
 
     def key(self, sha256: str) -> str:
@@ -42,13 +49,40 @@ class FixedView:
         return sha256 if self == PLAIN else key_of(sha256, repr(self))
 
 
+def _magnified(input_CHW: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
+    """The centre, larger by a factor of at least 1, interpolated bilinearly; of the same shape.
+
+    Pixel i of S shows the place c + (i - c) / factor with c = (S - 1) / 2, which never lies outside
+    of the centres of the outermost pixels; columns first, then rows.
+    """
+    left_W, right_W, share_W = _places(input_CHW.shape[2], factor)
+    wide_CHW = input_CHW[:, :, left_W] * (1 - share_W) + input_CHW[:, :, right_W] * share_W
+    above_H, below_H, share_H = _places(input_CHW.shape[1], factor)
+    share_H1 = share_H[:, None]
+    seen_CHW = wide_CHW[:, above_H] * (1 - share_H1) + wide_CHW[:, below_H] * share_H1
+    return np.asarray(seen_CHW, np.float32)
+
+
+def _places(
+    size: int, factor: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Between which two pixels each pixel (S) of a magnified row lies, and how near the second."""
+    centre = (size - 1) / 2
+    place_S = centre + (np.arange(size) - centre) / factor
+    first_S = np.floor(place_S).astype(np.int64)
+    second_S = np.minimum(first_S + 1, size - 1)
+    return first_S, second_S, (place_S - first_S).astype(np.float32)
+
+
 PLAIN = FixedView()
 
-# The picture itself comes first in every set, and a larger set holds the smaller ones.
+# The picture itself comes first in every set. Scales are within what training zooms by default, and
+# a little beyond.
 VIEWS: dict[ViewSet, tuple[FixedView, ...]] = {
     "one": (PLAIN,),
     "mirror": (PLAIN, FixedView(mirrored=True)),
     "dihedral": tuple(
         FixedView(mirrored, turns) for turns in range(4) for mirrored in (False, True)
     ),
+    "scales": (PLAIN, FixedView(magnified=1.1), FixedView(magnified=1.2)),
 }

@@ -13,6 +13,7 @@ from types import TracebackType
 from cyclopts import App, CycloptsError, Parameter
 
 from holotype import __version__
+from holotype.cli.options import ratios_as_one_word
 from holotype.cli.output import tell
 from holotype.errors import HolotypeError
 
@@ -123,7 +124,7 @@ def build_app() -> App:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns its exit code. Mistakes cost one line, not a traceback."""
     try:
-        code = build_app()(list(arguments))
+        code = build_app()(ratios_as_one_word(arguments))
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except CycloptsError as error:

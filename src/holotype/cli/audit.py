@@ -8,13 +8,14 @@ from cyclopts import Parameter
 from holotype.cli.options import AsJson, Device, GroupPattern, LabelPattern, LabelPrefix
 from holotype.cli.output import show, show_json, tell, tell_next, text_table
 from holotype.errors import UsageError, did_you_mean
-from holotype.narration import to_stderr
+from holotype.narration import counted, to_stderr
 
 if TYPE_CHECKING:
     from holotype.dataset.findings import Findings
 
 SHOWN_CLASSES = 20  # of more, only the largest and the smallest are shown
 SHOWN_LABELS = 5
+OF_GIVEN_SPLITS = frozenset(["leak", "missing_class"])  # kinds that data without parts cannot have
 QUALITY = "quality"  # --fail-on takes this for all that `dataset.quality` finds
 
 
@@ -47,6 +48,8 @@ def audit(
     kinds = _kinds(fail_on)
     if labels and quick:
         raise UsageError("--labels and --quick exclude each other; name one of them.")
+    if output is not None and output.exists() and not output.is_dir():
+        raise UsageError(f"--output {str(output)!r} is a file; name a directory to write into.")
     insists = labels or _needs_network(kinds, quick)
 
     from holotype.road.audited import audit as audit_data
@@ -69,12 +72,14 @@ def audit(
         show(_page(findings))
     for sentence in findings.not_looked_at:
         tell(sentence)
+    if OF_GIVEN_SPLITS & set(kinds) and not audited.index.table["split"].any():
+        tell("No split came with the data, so nothing was found to be wrong with it.")
     if output is not None:
         tell(f"With pictures: {output / 'index.html'}")
         tell(f"Every picture with a problem: {output / 'issues.csv'}")
     elif findings.summary_rows():
         tell_next("holotype", "audit", *data, "--output", "audit")
-    else:
+    elif len(audited.index.classes) > 1:
         tell_next("holotype", "train", *data)
     return _exit_code(findings, kinds)
 
@@ -126,13 +131,15 @@ def _exit_code(findings: "Findings", kinds: list[str]) -> int:
 
 def _page(findings: "Findings") -> str:
     """What there is, how much of each class, and what was found."""
-    lines = [f"{findings.images:,} pictures of {len(findings.class_counts)} classes"]
+    classes = counted(len(findings.class_counts), "class", "classes")
+    lines = [f"{counted(findings.images, 'picture')} of {classes}"]
     for what, counts in (("formats", findings.formats), ("modes", findings.modes)):
         lines.append(f"{what}: " + ", ".join(f"{name} {n:,}" for name, n in counts.items()))
     smallest_to_largest = ", ".join(f"{width}×{height}" for width, height in findings.sizes)
     lines.append(f"sizes (smallest, median, largest): {smallest_to_largest}")
     lines += ["", _class_table(findings.class_counts)]
     lines.append(f"the largest class is {findings.imbalance:.3g} times the smallest")
+    lines += findings.class_notes()
     lines += _labels(findings)
     rows = findings.summary_rows()
     lines += ["", text_table(("found", "count", "what to do"), rows) if rows else "nothing found"]

@@ -13,7 +13,7 @@ def fetch(
     output: Path,
     classes: int | None = None,
     images: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     sha256: str | None = None,
 ) -> int:
     """Samples are drawn here or come from installed packages; the rest is downloaded.
@@ -25,7 +25,7 @@ def fetch(
         output: The directory to write; it must be new or empty.
         classes: How many classes, for synthetic (4).
         images: How many pictures in all, for synthetic (400).
-        seed: Another seed draws other pictures, of synthetic and micro-ct.
+        seed: Another seed draws other pictures, of synthetic and micro-ct (0).
         sha256: What the archive must hash to, or it is refused.
     """
     from holotype.dataset.sources import fetch as fetch_source

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from holotype.errors import UsageError
+
+RATIOS = "--ratios"
 
 AsJson = Annotated[
     bool,
@@ -55,6 +57,29 @@ Device = Annotated[
     Parameter(help="Where to train; auto takes a GPU if there is one."),
 ]
 
+
+def _ratios(_: object, tokens: Sequence[Token]) -> tuple[float, ...]:
+    words = [word for token in tokens for word in token.value.split(",")]
+    if len(words) not in (3, 4) or not all(map(_is_number, words)):
+        raise ValueError(
+            f"expected three numbers for train, val and test, such as {RATIOS} 0.7 0.15 0.15, or "
+            f"four, the last for cal, such as {RATIOS} 0.6 0.15 0.15 0.1; got {' '.join(words)}."
+        )
+    return tuple(float(word) for word in words)
+
+
+Ratios = Annotated[
+    tuple[float, ...] | None,
+    Parameter(
+        name=RATIOS,
+        n_tokens=1,
+        accepts_keys=False,
+        converter=_ratios,
+        help="Train, validation and test parts; they sum to 1 (0.7 0.15 0.15). A fourth part, "
+        "cal, is held back to calibrate sets of classes on (0.6 0.15 0.15 0.1).",
+    ),
+]
+
 Settings = Annotated[
     tuple[str, ...],
     Parameter(
@@ -71,3 +96,30 @@ def key_values(settings: Sequence[str]) -> dict[str, str]:
         if "=" not in setting:
             raise UsageError(f"--set {setting!r} has no '='; expected KEY=VALUE, such as seed=1.")
     return {key.strip(): value for key, value in (s.split("=", 1) for s in settings)}
+
+
+def ratios_as_one_word(arguments: Sequence[str]) -> list[str]:
+    """`--ratios 0.6 0.2 0.2` becomes `--ratios=0.6,0.2,0.2`.
+
+    Three numbers or four may follow, and data after them: the parser only knows options of a fixed
+    number of words, or of all that come.
+    """
+    words: list[str] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            return [*words, word, *rest]
+        numbers: list[str] = []
+        while word == RATIOS and rest and _is_number(rest[0]):
+            numbers.append(rest.pop(0))
+        words.append(f"{word}={','.join(numbers)}" if numbers else word)
+    return words
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

@@ -127,7 +127,7 @@ def _sets_of(
     if bundle.calibrated is None or held_back is None:
         raise BundleError(
             f"{bundle.name}: no pictures were held back to calibrate sets of classes on. Train "
-            "again with --set split.ratios='[0.6, 0.15, 0.15, 0.1]', or with --folds 5."
+            "again with --ratios 0.6 0.15 0.15 0.1, or with --folds 5."
         )
     return limits(
         bundle.calibrated, coverage, num_classes=len(bundle.classes),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from holotype.cli.options import AsJson, GroupPattern, LabelPattern, LabelPrefix, OnLeak
+from holotype.cli.options import AsJson, GroupPattern, LabelPattern, LabelPrefix, OnLeak, Ratios
 from holotype.cli.output import show, show_json, tell, tell_next, text_table
 from holotype.errors import UsageError
 from holotype.narration import to_stderr
@@ -24,7 +24,7 @@ def split(
     link: Annotated[bool, Parameter(show_default=False)] = False,
     copy: Annotated[bool, Parameter(show_default=False)] = False,
     force: Annotated[bool, Parameter(show_default=False)] = False,
-    ratios: tuple[float, float, float] | None = None,
+    ratios: Ratios = None,
     seed: int | None = None,
     on_leak: OnLeak = "refuse",
     label_pattern: LabelPattern = None,
@@ -41,7 +41,6 @@ def split(
         link: Write symbolic links to the pictures.
         copy: Write copies of the pictures; this is what happens unless said otherwise.
         force: Build anew what is there.
-        ratios: Train, validation and test parts; they sum to 1 (0.7 0.15 0.15).
         seed: Of the split (42).
     """
     from holotype.road.divided import divide

@@ -13,12 +13,13 @@ from holotype.cli.options import (
     LabelPattern,
     LabelPrefix,
     OnLeak,
+    Ratios,
     Settings,
     key_values,
 )
 from holotype.cli.output import show, show_json, tell, tell_next, text_table
 from holotype.errors import UsageError
-from holotype.narration import duration, to_stderr
+from holotype.narration import counted, duration, to_stderr
 from holotype.run import next_run_path
 from holotype.training.watch import CHECKPOINT_MINUTES
 
@@ -38,7 +39,7 @@ class Asked(TypedDict):
     batch_size: int | None
     learning_rate: float | None
     image_size: int | None
-    ratios: tuple[float, float, float] | None
+    ratios: tuple[float, ...] | None
     split_seed: int | None
     overrides: Mapping[str, str]
 
@@ -58,7 +59,7 @@ def train(
     learning_rate: float | None = None,
     image_size: int | None = None,
     settings: Settings = (),
-    ratios: tuple[float, float, float] | None = None,
+    ratios: Ratios = None,
     split_seed: int | None = None,
     folds: int | None = None,
     label_pattern: LabelPattern = None,
@@ -93,11 +94,10 @@ def train(
         batch_size: Of the recipe's last stage.
         learning_rate: Of the recipe's last stage.
         image_size: Height and width that the network sees, in pixels.
-        ratios: Train, validation and test parts; they sum to 1 (0.7 0.15 0.15).
         split_seed: Of the split (42).
         folds: Cross-validate: train so many, each tested on its own fold, and ship their mean.
-        exclude: A table such as the audit's issues.csv: its pictures train nothing, and the score
-            is given with and without them.
+        exclude: A table such as the audit's issues.csv: pictures with yes under `confirmed`, or all
+            where there is no such column, train nothing; the score is given with and without them.
         save_memory: Compute activations twice instead of holding them; the result is the same.
         disk_budget: For what is computed once and kept, such as 20G.
         deterministic: Refuse operations whose result could differ from one time to the next.
@@ -161,7 +161,8 @@ def train(
     report = trained.metrics
     for caveat in report.caveats:
         tell(caveat)
-    show(f"accuracy  {report['accuracy']} on {report.num_images:,} pictures ({report.part})")
+    size = counted(report.num_images, "picture")
+    show(f"accuracy  {report['accuracy']} on {size} ({report.part})")
     show(f"run       {trained.run.path}")
     show(f"report    {trained.run.report / 'index.html'}")
     tell_next("holotype", "predict", trained.run.path, "PICTURE")
@@ -175,14 +176,33 @@ def _say(found: "Rehearsal", as_json: bool) -> int:
     if as_json:
         show_json(found.to_json())
         return 0
-    rows = [("part", "pictures"), *((part, f"{n:,}") for part, n in found.parts.items())]
-    show(text_table(rows[0], rows[1:]))
+    show(_sizes(found.trainings))
     show(text_table(("stage", "work", "time", "disk"), said(found.costs)))
-    if found.num_runs > 1:
-        show(f"{found.num_runs} folds: {duration(found.seconds)} in all")
+    if len(found.trainings) > 1:
+        least, most = (pick(one["train"] for one in found.trainings) for pick in (min, max))
+        most_of_all = counted(most, "picture")
+        size = most_of_all if least == most else f"{least:,} to {most_of_all}"
+        show(
+            f"{len(found.trainings)} folds: {duration(found.seconds)} is the sum of "
+            f"{len(found.trainings)} trainings on {size} each"
+        )
     if found.memory_mb is not None:
         show(f"memory    {found.memory_mb:,.0f} MB at most until here")
     return 0
+
+
+def _sizes(trainings: list[dict[str, int]]) -> str:
+    """How many pictures of each part; a row for every training where there are several."""
+    if len(trainings) == 1:
+        return text_table(
+            ("part", "pictures"), [(part, f"{n:,}") for part, n in trainings[0].items()]
+        )
+    parts = list(trainings[0])
+    rows = [
+        (f"fold {fold}", *(f"{sizes[part]:,}" for part in parts))
+        for fold, sizes in enumerate(trainings)
+    ]
+    return text_table(("training", *parts), rows)
 
 
 def _all_variants(

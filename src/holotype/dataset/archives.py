@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NoReturn, Protocol, Self, cast
 
+from holotype.dataset.folders import is_passed_over
 from holotype.dataset.landing import landing
 from holotype.dataset.names import identity, safe_name
 from holotype.errors import ArchiveRefused
@@ -80,13 +81,18 @@ def unpack(archive: Path, output: Path, *, caps: Caps = CAPS) -> Path:
     """
     with landing(output) as directory:
         unpack_into(archive, directory, caps=caps)
+        if not any(files for _, _, files in os.walk(directory)):
+            _Desk(archive, directory, caps).refuse("it holds no file")
     return data_within(output)
 
 
 def data_within(folder: Path) -> Path:
-    """Down through folders that hold nothing but one folder of folders."""
+    """Down through folders that hold nothing but one folder of folders.
+
+    What an index passes over, such as the `__MACOSX` in archives of macOS, is nothing here too.
+    """
     while True:
-        entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+        entries = [entry for entry in folder.iterdir() if not is_passed_over(entry.name)]
         if len(entries) != 1 or not entries[0].is_dir():
             return folder
         if not any(inner.is_dir() for inner in entries[0].iterdir()):

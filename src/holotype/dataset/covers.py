@@ -11,7 +11,14 @@ Shape suffixes: N pairs, R rows and K columns of pixels.
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.dataset.candidates import INNER, LEAST_SIDES, UPPER, VIEWS, Candidates, first_windows
+from holotype.dataset.candidates import (
+    INNER,
+    LEAST_SIDES,
+    UPPER,
+    VIEWS,
+    WHOLE,
+    Candidates,
+)
 from holotype.dataset.thumbnails import Floats
 from holotype.dataset.verification import (
     CLOSE,
@@ -28,6 +35,9 @@ from holotype.dataset.verification import (
 _FRAME = 0.075  # of the side
 _BOX = 0.15  # of the area, the largest that a text may take
 _SHARP = 8.0  # grey levels by which a text stands out at least
+# At a glance 70 % of the places within differ by less, in contrasts: of 675 planted copies with
+# frames or texts that are found (seeds 7 and 11) three are above.
+_GLANCED_SIDE, _GLANCED_SHARE, _GLANCED = 16, 0.7, 0.25
 _FRAMED = 4.0  # grey levels within the frame at half the resolution; more is hopeless
 
 
@@ -42,15 +52,10 @@ def uncover(records: NDArray[np.void], found: Candidates, plain: Measured) -> Me
     is_worth_it_N = (plain.difference_N > SURE) & (side_N >= LEAST_SIDES[INNER])
     is_upright_V = np.array([not (view.turns or view.mirrored) for view in VIEWS])
     is_worth_it_N &= is_upright_V[found.view]
-    in_batches(_unframe, records, found, measured, np.flatnonzero(is_worth_it_N), side_N)
-    in_batches(
-        _unwrite,
-        records,
-        found,
-        measured,
-        np.flatnonzero(is_worth_it_N & (side_N >= LEAST_SIDES[UPPER])),
-        side_N,
-    )
+    is_framed_N = is_worth_it_N & np.isin(found.part, (WHOLE, INNER))
+    in_batches(_unframe, records, found, measured, np.flatnonzero(is_framed_N), side_N)
+    is_written_N = is_worth_it_N & (found.part != INNER) & (side_N >= LEAST_SIDES[UPPER])
+    in_batches(_unwrite, records, found, measured, np.flatnonzero(is_written_N), side_N)
     return measured
 
 
@@ -63,14 +68,15 @@ def _unframe(
 ) -> None:
     window_N4 = np.empty((len(found.still), 4), np.float32)  # only those of `pairs` are filled
     window_N4[pairs] = _within_frames(found.where(pairs))
-    if side // 2 >= MOVABLE_SIDE:
+    pairs = _promising(records, found, window_N4, pairs, border=_frame(_GLANCED_SIDE))
+    if len(pairs) and side // 2 >= MOVABLE_SIDE:
         half = registered(
             records, found, window_N4, pairs, side // 2, steps=1, border=_frame(side // 2)
         )
         window_N4[pairs] = half.window_N4
         pairs = pairs[largest(judged(half)) < _FRAMED]
-        if not len(pairs):
-            return
+    if not len(pairs):
+        return
     width = _frame(side)
     fit = registered(records, found, window_N4, pairs, side, steps=2, border=width)
     contrast_N = fit.still_NRK[:, width:-width, width:-width].std((1, 2))
@@ -84,7 +90,7 @@ def _unframe(
 def _within_frames(found: Candidates) -> Floats:
     """Where to begin: what looks alike within its borders begins there, anything else in place."""
     is_inner_N = found.part == INNER
-    return np.where(is_inner_N[:, None], first_windows(found), _in_place(found))
+    return np.where(is_inner_N[:, None], found.window_P4, _in_place(found))
 
 
 def _frame(side: int) -> int:
@@ -103,6 +109,9 @@ def _unwrite(
     side: int,
 ) -> None:
     in_place_N4 = _in_place(found)
+    pairs = _promising(records, found, in_place_N4, pairs, robust=True)
+    if not len(pairs):
+        return
     half = registered(records, found, in_place_N4, pairs, side // 2, steps=1, robust=True)
     half_NRK = judged(half)
     share_N = np.array([_box(judged_RK).mean() for judged_RK in half_NRK])
@@ -120,6 +129,26 @@ def _unwrite(
         pairs, covered_NRK = pairs[better], covered_NRK[better]
         measured.note(pairs, fit, rest_N[better], contrast_N[better], cover=2, where=better)
         measured.colour_N[pairs] = colour_difference(records, found, measured, pairs, covered_NRK)
+
+
+def _promising(
+    records: NDArray[np.void],
+    found: Candidates,
+    window_N4: Floats,
+    pairs: NDArray[np.int64],
+    *,
+    border: int = 0,
+    robust: bool = False,
+) -> NDArray[np.int64]:
+    """The pairs of which most places are alike where they are, at very few pixels."""
+    fit = registered(
+        records, found, window_N4, pairs, _GLANCED_SIDE, steps=0, border=border, robust=robust
+    )
+    inside = slice(max(border, 1), -max(border, 1))
+    apart_NM = np.abs(fit.remainder_NRK[:, inside, inside]).reshape(len(pairs), -1)
+    place = int(_GLANCED_SHARE * apart_NM.shape[1])
+    apart_N = np.partition(apart_NM, place, axis=1)[:, place]
+    return pairs[apart_N < _GLANCED * np.maximum(fit.contrast_N, 1)]
 
 
 def _box(judged_RK: Floats) -> NDArray[np.bool_]:

@@ -1,12 +1,14 @@
 """Pictures that a person wants left out, as named in a table such as the issues.csv of an audit."""
 
 import csv
+import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 from holotype.dataset.index import Index
 from holotype.errors import InvalidTable
+from holotype.narration import counted
 
 CONFIRMED = "confirmed"
 _YES = frozenset(["yes", "y", "true", "1", "x"])
@@ -24,20 +26,42 @@ def excluded(index: Index, issues: str | Path) -> tuple[Index, list[str]]:
     Args:
         index: split, if a part is to be judged.
         issues: a CSV file with a column `path`. All its rows count, unless there is a column
-            `confirmed`: then those that say yes, true, 1 or x.
+            `confirmed`, as an audit writes it: then those that say yes, true, 1 or x.
 
     Raises:
-        InvalidTable: no such file, no column `path`, or a `confirmed` that is neither yes nor no.
+        InvalidTable: no such file, no column `path`, a `confirmed` that is neither yes nor no, no
+            row that is confirmed, or none of its paths is of this data set.
     """
+    foreign = foreign_paths(index, issues)
     rows = confirmed_rows(Path(issues))
-    named = {row["path"] for row in rows}
-    present = index.table["path"].isin(named)
+    present = index.table["path"].isin({row["path"] for row in rows})
     in_test = present & (index.table["split"] == "test")
     table = index.table.copy()
     table.loc[in_test, "weight"] = 0.0
     left = replace(index, table=table[~present | in_test].reset_index(drop=True))
-    lines = _sentences(rows, set(index.table.loc[present, "path"]), int(in_test.sum()), issues)
-    return left, lines
+    gone = set(index.table.loc[present, "path"])
+    return left, _sentences(rows, gone, foreign, int(in_test.sum()), issues)
+
+
+def foreign_paths(index: Index, issues: str | Path) -> list[str]:
+    """Paths that a table names and that are no picture of this data set, sorted.
+
+    Pictures that cannot be read are of the data set, whether or not the index still has them: the
+    audit names them too.
+
+    Raises:
+        InvalidTable: as `excluded`.
+    """
+    named = {row["path"] for row in confirmed_rows(Path(issues))}
+    known = {*index.table["path"], *index.undecodable}
+    foreign = sorted(path for path in named - known if not os.path.lexists(index.file(path)))
+    if named and len(foreign) == len(named):
+        raise InvalidTable(
+            f"no path in {str(issues)!r} ({counted(len(named), 'path')}) is a picture of this data "
+            f"set; the first: {foreign[0]!r}. Expected paths as the audit of the same data writes "
+            f"them, such as {index.table['path'].iloc[0]!r}."
+        )
+    return foreign
 
 
 def weights_before(index: Index, left: Index) -> dict[str, float]:
@@ -57,6 +81,25 @@ def confirmed_rows(issues: Path) -> list[dict[str, str]]:
     Raises:
         InvalidTable: as `excluded`, which is too late for a person who waits.
     """
+    rows = rows_of(issues)
+    if not rows or CONFIRMED not in rows[0]:
+        return rows
+    confirmed = [row for row in rows if _is_yes(row, issues)]
+    if not confirmed:
+        raise InvalidTable(
+            f"no row of {str(issues)!r} is confirmed ({counted(len(rows), 'row')}), so nothing "
+            "would be left out. Write yes into the column 'confirmed' of every picture that is to "
+            "go, or leave --exclude out."
+        )
+    return confirmed
+
+
+def rows_of(issues: Path) -> list[dict[str, str]]:
+    """All rows of a table of pictures, by column.
+
+    Raises:
+        InvalidTable: it cannot be read, or has no column `path`.
+    """
     try:
         with issues.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
@@ -72,9 +115,7 @@ def confirmed_rows(issues: Path) -> list[dict[str, str]]:
         raise InvalidTable(
             f"{str(issues)!r} has {found}; expected a column 'path', and if you like 'confirmed'."
         )
-    if CONFIRMED not in columns:
-        return rows
-    return [row for row in rows if _is_yes(row, issues)]
+    return rows
 
 
 def _is_yes(row: dict[str, str], issues: Path) -> bool:
@@ -88,23 +129,31 @@ def _is_yes(row: dict[str, str], issues: Path) -> bool:
 
 
 def _sentences(
-    rows: list[dict[str, str]], present: set[str], in_test: int, issues: str | Path
+    rows: list[dict[str, str]],
+    gone: set[str],
+    foreign: list[str],
+    in_test: int,
+    issues: str | Path,
 ) -> list[str]:
     problems = Counter(
-        row["problem"] for row in rows if row["path"] in present and "problem" in row
+        problem
+        for row in rows
+        if row["path"] in gone
+        for problem in set(row.get("problem", "").split("; ")) - {""}
     )
     why = ", ".join(f"{name} {count:,}" for name, count in sorted(problems.items()))
+    are = "is" if len(gone) == 1 else "are"
     lines = [
-        f"{len(present):,} pictures named in {str(issues)!r} are left out{f': {why}' * bool(why)}."
+        f"{counted(len(gone), 'picture')} named in {str(issues)!r} {are} left out"
+        f"{f': {why}' * bool(why)}."
     ]
     if in_test:
+        are = "is a test picture" if in_test == 1 else "are test pictures"
+        lines.append(f"{in_test:,} of them {are}: the score is given with and without.")
+    if foreign:
+        are = "is" if len(foreign) == 1 else "are"
         lines.append(
-            f"{in_test:,} of them are test pictures: the score is given with and without them."
-        )
-    unknown = sorted({row["path"] for row in rows} - present)
-    if unknown:
-        lines.append(
-            f"{len(unknown):,} paths in {str(issues)!r} are no picture of this data set; the "
-            f"first: {unknown[0]!r}."
+            f"{counted(len(foreign), 'path')} in {str(issues)!r} {are} no picture of this data "
+            f"set; the first: {foreign[0]!r}."
         )
     return lines

@@ -10,6 +10,7 @@ from holotype.dataset.listing import Part
 from holotype.dataset.lookalikes import Lookalike
 from holotype.dataset.outliers import Neighbours, Outlier
 from holotype.dataset.quality import POOR, PoorImage
+from holotype.dataset.split import some_of
 from holotype.files import write_json
 
 if TYPE_CHECKING:
@@ -211,6 +212,19 @@ class Findings:
             ("ignored files", len(self.ignored), "not pictures, or outside every class folder")
         )
         return [row for row in rows if row[1]]
+
+    def class_notes(self) -> list[str]:
+        """What is amiss with whole classes, by name, in sentences."""
+        notes = [
+            f"The given {part} part has no picture of: {some_of(names)}."
+            for part, names in self.missing_in_parts.items()
+        ]
+        if self.small_classes:
+            small = [f"{name} ({count})" for name, count in self.small_classes.items()]
+            notes.append(f"Classes of few pictures that may stand apart: {some_of(small)}.")
+        if sum(count > 0 for count in self.class_counts.values()) == 1:
+            notes.append("There is one class only, so there is nothing to learn to tell apart.")
+        return notes
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as values that JSON can hold."""

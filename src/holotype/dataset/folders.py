@@ -15,12 +15,14 @@ IMAGE_EXTENSIONS = frozenset(
 SYSTEM_NAMES = frozenset(["thumbs.db", "desktop.ini", "__macosx"])
 
 
-def list_folder(root: Path, *, label_pattern: str | None = None) -> Listing:
+def list_folder(
+    root: Path, *, label_pattern: str | None = None, parts_may_differ: bool = False
+) -> Listing:
     """The pictures below a folder, with their labels and, in split folders, their parts.
 
     Raises:
         EmptyDataset: there is no picture at all.
-        SplitClassesDiffer: a part lacks classes that another one has.
+        SplitClassesDiffer: a part lacks classes that another one has, and may not.
         InvalidPattern: the pattern does not compile, or some name does not match it.
         DatasetError: the folder cannot be read, or shows no labels.
     """
@@ -36,7 +38,7 @@ def list_folder(root: Path, *, label_pattern: str | None = None) -> Listing:
         images = _labelled_by_name(found.images, label_pattern, has_parts)
         return Listing(root, images, tuple(found.others), tuple(found.undecodable))
     images, strays = _labelled_by_folder(root, found.images, has_parts)
-    if has_parts:
+    if has_parts and not parts_may_differ:
         _require_same_classes(images)
     ignored = (*found.others, *strays, *_empty_class_folders(found, has_parts))
     return Listing(root, images, ignored, tuple(found.undecodable))
@@ -109,7 +111,7 @@ def _walk(
     if identity in above:
         return
     for entry in entries:
-        if entry.name.startswith(".") or entry.name.lower() in SYSTEM_NAMES:
+        if is_passed_over(entry.name):
             continue
         path = f"{folder}/{entry.name}" if folder else entry.name
         if _is_folder(entry):
@@ -117,6 +119,11 @@ def _walk(
             yield from _walk(root, path, (*above, identity))
         elif _is_file(entry):
             yield path, False
+
+
+def is_passed_over(name: str) -> bool:
+    """Whether a file or folder is hidden, or an operating system's own."""
+    return name.startswith(".") or name.lower() in SYSTEM_NAMES
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

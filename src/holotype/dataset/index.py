@@ -17,6 +17,7 @@ from holotype.dataset.tables import list_table
 from holotype.errors import DatasetError, ImageRefused, InvalidPattern, InvalidTable, SingleClass
 from holotype.files import replacing, sha256_of
 from holotype.images import read_header
+from holotype.narration import counted
 
 __all__ = ["COLUMNS", "Index", "Part", "read_index", "read_index_file", "require_classes"]
 
@@ -57,6 +58,12 @@ class Index:
     def __len__(self) -> int:
         return len(self.table)
 
+    @property
+    def in_words(self) -> str:
+        """Such as ``120 pictures of 3 classes``."""
+        classes = counted(len(self.classes), "class", "classes")
+        return f"{counted(len(self), 'picture')} of {classes}"
+
     def part(self, split: Part) -> "Index":
         """The pictures of one side of the split; the classes stay those of the whole."""
         rows = self.table[self.table["split"] == split].reset_index(drop=True)
@@ -92,6 +99,7 @@ def read_index(
     label_pattern: str | None = None,
     group_pattern: str | None = None,
     label_prefix: bool = False,
+    parts_may_differ: bool = False,
 ) -> Index:
     """Every picture of a folder or a table, with its label, its hash and its size.
 
@@ -108,6 +116,7 @@ def read_index(
             `parent-folder`; or, for tables, `column:NAME`. Pictures of one group stay on one
             side of a split.
         label_prefix: put the name of the source before each label.
+        parts_may_differ: take split folders that hold different classes, which an audit reports.
 
     Raises:
         EmptyDataset, SplitClassesDiffer, InvalidTable, InvalidPattern, DatasetError.
@@ -115,13 +124,17 @@ def read_index(
     sources = [Path(data)] if isinstance(data, str | Path) else [Path(one) for one in data]
     if not sources:
         raise DatasetError("no data was named; expected a folder of pictures or a table.")
-    listings = [_listed(source, label_pattern, group_pattern) for source in sources]
+    listings = [
+        _listed(source, label_pattern, group_pattern, parts_may_differ) for source in sources
+    ]
     if len(sources) == 1 and not label_prefix:
         return _index_of(listings[0])
     return _index_of(combined(sources, listings, label_prefix=label_prefix))
 
 
-def _listed(data: Path, label_pattern: str | None, group_pattern: str | None) -> Listing:
+def _listed(
+    data: Path, label_pattern: str | None, group_pattern: str | None, parts_may_differ: bool
+) -> Listing:
     """What one folder or table says about its pictures."""
     column = group_column(group_pattern)
     if data.is_dir():
@@ -130,7 +143,7 @@ def _listed(data: Path, label_pattern: str | None, group_pattern: str | None) ->
                 f"--group-pattern {group_pattern!r} names a column, but {str(data)!r} is a folder; "
                 "expected a table, or a regular expression, or parent-folder."
             )
-        listing = list_folder(data, label_pattern=label_pattern)
+        listing = list_folder(data, label_pattern=label_pattern, parts_may_differ=parts_may_differ)
     elif not data.exists():
         raise DatasetError(
             f"{str(data)!r} does not exist; expected a folder of pictures or a table. "

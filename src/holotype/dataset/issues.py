@@ -6,14 +6,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from holotype.dataset.exclusion import CONFIRMED, rows_of
 from holotype.dataset.findings import Duplicate, Findings
 from holotype.dataset.lookalikes import Lookalike
 from holotype.dataset.quality import POOR
+from holotype.errors import InvalidTable
 from holotype.files import write_text
 
-COLUMNS = ("path", "problem", "evidence", "suggestion")
+COLUMNS = ("path", "problem", "evidence", "suggestion", CONFIRMED)
 
-_Note = tuple[str, str, str, str]  # the columns, before several notes on a picture are joined
+_Note = tuple[str, str, str, str]  # an issue, before several notes on a picture are joined
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,29 @@ def issues_of(findings: Findings) -> list[Issue]:
 
 
 def write_issues(issues: Iterable[Issue], path: Path) -> None:
-    """Write the rows as CSV, every field quoted: names may hold any character."""
+    """Write the rows as CSV, every field quoted: names may hold any character.
+
+    In the last column a person says which pictures `train --exclude` leaves out. What was said
+    there of a picture with the same problems is kept; else it is empty.
+    """
+    said = _said_before(path)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(COLUMNS)
-    writer.writerows((i.path, i.problem, i.evidence, i.suggestion) for i in issues)
+    writer.writerows(
+        (i.path, i.problem, i.evidence, i.suggestion, said.get((i.path, i.problem), ""))
+        for i in issues
+    )
     write_text(path, text.getvalue())
+
+
+def _said_before(issues: Path) -> dict[tuple[str, str], str]:
+    """What a person wrote under `confirmed`, by path and problem; nothing where there is none."""
+    try:
+        rows = rows_of(issues)
+    except InvalidTable:
+        return {}
+    return {(row["path"], row.get("problem", "")): row.get(CONFIRMED, "") for row in rows}
 
 
 def _notes(findings: Findings) -> Iterator[_Note]:

@@ -156,8 +156,10 @@ def noise_rate(
     Confident learning counts wrong labels in two ways, one of which tends to say too few and the
     other too many (`noise_counts`). The interval reaches from the 2.5th percentile of the lower
     to the 97.5th of the higher over bootstrap samples of whole units, so it holds both the luck
-    of the sample and the disagreement of the two. It takes the probabilities as they are. Where
-    classes overlap, pictures that could be either count as wrong.
+    of the sample and the disagreement of the two. Where no wrong label is seen, none is drawn
+    either, so the upper end is never below the exact limit for none among so many units (Clopper
+    and Pearson 1934). It takes the probabilities as they are. Where classes overlap, pictures that
+    could be either count as wrong.
 
     Args:
         weights_N: what each picture counts; one whose label is half sure counts half.
@@ -180,10 +182,13 @@ def noise_rate(
     few, many = np.array(counts).T
     tail = (1 - CONFIDENCE) / 2
     value = float(few[0] + many[0]) / 2
+    unit_weights = np.bincount(unit_N, weights_N[counted])
+    units_in_effect = float(unit_weights.sum() ** 2 / (unit_weights**2).sum())
+    unseen = 1 - tail ** (1 / units_in_effect)
     return NoiseRate(
         value=value,
         low=min(value, float(np.quantile(few[1:], tail))),
-        high=max(value, float(np.quantile(many[1:], 1 - tail))),
+        high=max(value, float(np.quantile(many[1:], 1 - tail)), unseen),
         judged=len(targets_N),
     )
 

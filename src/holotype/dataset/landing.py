@@ -55,6 +55,23 @@ def require_free(output: Path) -> None:
         )
 
 
+def require_outside(output: Path, *sources: Path) -> None:
+    """Refuse an output within the data: it would be read as data the next time.
+
+    Raises:
+        UsageError: the output and a folder of the data lie within each other.
+    """
+    for source in sources:
+        folder = source.resolve()
+        if folder.is_dir() and (
+            output.resolve().is_relative_to(folder) or folder.is_relative_to(output.resolve())
+        ):
+            raise UsageError(
+                f"the output {str(output)!r} and the data {str(source)!r} lie within each other; "
+                "choose an --output beside the data."
+            )
+
+
 def write_table(directory: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Path:
     """`table.csv` in a directory that has not landed yet."""
     table = directory / TABLE

@@ -7,6 +7,7 @@ from typing import Literal
 from holotype.dataset.dealing import units_of
 from holotype.dataset.index import Index
 from holotype.errors import SplitLeaks
+from holotype.narration import counted
 
 OnLeak = Literal["refuse", "repair", "keep"]
 
@@ -73,4 +74,9 @@ def settled(
         return index, [f"{what}: the score flatters."]
     after = repaired(index, together=together)
     moved = int((after.table["split"] != index.table["split"]).sum())
-    return after, [f"{what}. {moved} pictures were moved to train."]
+    were = "was" if moved == 1 else "were"
+    notes = [f"{what}. {counted(moved, 'picture')} {were} moved to train."]
+    if emptied := sorted(set(index.table["split"]) - set(after.table["split"])):
+        parts = " and ".join(emptied)
+        notes.append(f"Nothing that was given is left in {parts}; it is cut from train anew.")
+    return after, notes

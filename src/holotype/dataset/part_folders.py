@@ -23,8 +23,12 @@ from holotype.dataset.landing import TABLE, landing, write_table
 from holotype.dataset.names import identity, safe_name, shortened
 from holotype.dataset.split import parts_of
 from holotype.errors import StaleSplit, UsageError
+from holotype.narration import counted
 
 RECORD = "split.json"
+
+# What a picture of the record says, and what that is called when it differs.
+_WORDS = {"sha256": "content", "label": "label", "group": "group", "given": "given part"}
 
 Pictures = dict[str, dict[str, str]]  # path in the data -> sha256, label, group, given part
 
@@ -85,7 +89,7 @@ def write_part_folders(
     parts = dict(zip(divided.table["path"], divided.table["split"], strict=True))
     record = SplitRecord(dict(settings), dict(pictures), files, parts)
     if replace:
-        _require_only_ours(output)
+        require_only_ours(output)
     with landing(output, replace=replace) as directory:
         for part in parts_of(divided):
             for name in _folders(divided).values():
@@ -115,10 +119,7 @@ def read_record(output: Path) -> SplitRecord | None:
         rows = raw["pictures"]
         return SplitRecord(
             settings=raw["settings"],
-            pictures={
-                row["path"]: {name: row[name] for name in ("sha256", "label", "group", "given")}
-                for row in rows
-            },
+            pictures={row["path"]: {name: row[name] for name in _WORDS} for row in rows},
             files={row["path"]: row["file"] for row in rows if row["file"]},
             parts={row["path"]: row["part"] for row in rows if row["file"]},
         )
@@ -141,17 +142,42 @@ def require_same(
     then, now = record.pictures, pictures
     added, removed = sorted(set(now) - set(then)), sorted(set(then) - set(now))
     changed = sorted(path for path in set(now) & set(then) if now[path] != then[path])
-    for what, paths in (("added", added), ("removed", removed), ("changed", changed)):
+    how = [
+        word
+        for key, word in _WORDS.items()
+        if any(now[path][key] != then[path][key] for path in changed)
+    ]
+    in_what = f"changed in {', '.join(how)}"
+    for what, paths in (("added", added), ("removed", removed), (in_what, changed)):
         if paths:
-            differences.append(f"{len(paths):,} pictures {what} (such as {paths[0]!r})")
+            differences.append(f"{counted(len(paths), 'picture')} {what} (such as {paths[0]!r})")
     gone = [file for file in record.files.values() if not (output / file).exists()]
     if gone:
-        differences.append(f"{len(gone):,} files of it are gone (such as {gone[0]!r})")
+        files_are = "1 file of it is" if len(gone) == 1 else f"{len(gone):,} files of it are"
+        differences.append(f"{files_are} gone (such as {gone[0]!r})")
     if differences:
         raise StaleSplit(
             f"{str(output)!r} holds another split: {'; '.join(differences)}. "
             "Use --force to build it anew, or choose another --output."
         )
+
+
+def require_only_ours(output: Path) -> None:
+    """`--force` removes a split, and nothing that anyone else put there.
+
+    Raises:
+        UsageError: there is a file in the output that `holotype split` did not write.
+    """
+    record = read_record(output) if output.exists() else None
+    ours = {RECORD, TABLE, *(record.files.values() if record else ())}
+    for folder, _, files in os.walk(output):
+        for name in files:
+            file = (Path(folder) / name).relative_to(output).as_posix()
+            if record is None or file not in ours:
+                raise UsageError(
+                    f"{str(output)!r} holds {file!r}, which `holotype split` did not write; "
+                    "nothing is removed. Choose another --output, or move it away."
+                )
 
 
 def _settings_that_differ(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -195,20 +221,6 @@ def _free(name: str, source: str, taken: set[str]) -> str:
         name = f"{whole.stem}{mark}{whole.suffix}"
     taken.add(identity(name))
     return name
-
-
-def _require_only_ours(output: Path) -> None:
-    """`--force` removes a split, and nothing that anyone else put there."""
-    record = read_record(output) if output.exists() else None
-    ours = {RECORD, TABLE, *(record.files.values() if record else ())}
-    for folder, _, files in os.walk(output):
-        for name in files:
-            file = (Path(folder) / name).relative_to(output).as_posix()
-            if record is None or file not in ours:
-                raise UsageError(
-                    f"{str(output)!r} holds {file!r}, which `holotype split` did not write; "
-                    "nothing is removed. Choose another --output, or move it away."
-                )
 
 
 def _write_rows(divided: Index, files: Mapping[str, str], directory: Path) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from holotype.dataset.landing import landing, write_table
+from holotype.dataset.landing import landing, require_outside, write_table
 from holotype.dataset.volumes import Specimen, find_specimens, level_quantiles, open_volume
 from holotype.errors import EmptyDataset, UsageError, VolumeRefused
 
@@ -103,7 +103,7 @@ def slice_volumes(
 
     Raises:
         EmptyDataset: there is no volume, or none that can be used.
-        UsageError: the output holds something.
+        UsageError: the output holds something, or lies within the volumes.
     """
     slicing = slicing or Slicing()
     specimens = find_specimens(volumes) if volumes.is_dir() else []
@@ -112,6 +112,7 @@ def slice_volumes(
             f"{str(volumes)!r} holds no volumes; expected CLASS/SPECIMEN.tif, CLASS/SPECIMEN.npy "
             "or CLASS/SPECIMEN/0001.png."
         )
+    require_outside(output, volumes, *([slicing.masks] if slicing.masks else []))
     masks = _masks_below(slicing.masks)
     rows: list[tuple[str, str, str]] = []
     records: list[dict[str, Any]] = []
@@ -148,7 +149,11 @@ def slice_volumes(
 def _require_alone(seen: dict[str, Path], specimen: Specimen) -> None:
     first = seen.setdefault(specimen.group.casefold(), specimen.path)
     if first != specimen.path:
-        raise VolumeRefused(specimen.path, f"{first.name!r} beside it has the same name")
+        raise VolumeRefused(
+            specimen.path,
+            f"{first.name!r} beside it has the same name",
+            "expected one volume for each specimen. Rename or move one of them.",
+        )
 
 
 def _masks_below(folder: Path | None) -> dict[str, Path] | None:
@@ -211,11 +216,14 @@ def _mask_of(
     if masks is None:
         return None
     if specimen.group not in masks:
-        raise VolumeRefused(specimen.path, "there is no mask for it")
+        advice = "expected one of the same class and name below --masks."
+        raise VolumeRefused(specimen.path, "there is no mask for it", advice)
     mask_ZYX = open_volume(masks[specimen.group], scratch / "mask.npy")
     if mask_ZYX.shape != shape:
         raise VolumeRefused(
-            specimen.path, f"its mask is of shape {mask_ZYX.shape}, the volume of {shape}"
+            specimen.path,
+            f"its mask is of shape {mask_ZYX.shape}, the volume of {shape}",
+            "expected a mask with a voxel for every voxel of the volume.",
         )
     return mask_ZYX
 

@@ -48,6 +48,7 @@ from holotype.files import sha256_of
 __all__ = ["CELLS_PER_BLOCK", "ELSEWHERE", "SOURCES", "fetch", "fetch_archive", "make_synthetic"]
 
 CELLS_PER_BLOCK = 60
+DRAWN = frozenset(["synthetic", "micro-ct"])  # by chance, and not found somewhere
 
 
 def fetch(
@@ -56,7 +57,7 @@ def fetch(
     *,
     classes: int | None = None,
     images: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     sha256: str | None = None,
     on_progress: Progress | None = None,
 ) -> Path:
@@ -68,7 +69,7 @@ def fetch(
         output: a directory that is new or empty.
         classes: how many classes, for `synthetic`; 4 unless given.
         images: how many pictures in all, for `synthetic`; 400 unless given.
-        seed: another seed draws other pictures, of `synthetic` and `micro-ct`.
+        seed: another seed draws other pictures, of `synthetic` and `micro-ct`; 0 unless given.
         sha256: what the archive's hash must be.
         on_progress: called with (bytes so far, bytes in all) of a download.
 
@@ -86,12 +87,16 @@ def fetch(
             f"{name!r} has the classes and pictures that it has; "
             "leave out --classes and --images, which are for 'synthetic'."
         )
+    if name not in DRAWN and seed is not None:
+        raise UsageError(
+            f"{name!r} is as it is; leave out --seed, which is for {' and '.join(sorted(DRAWN))}."
+        )
     source = ELSEWHERE.get(name, name)
     is_archive = "://" in source or Path(source).is_file()
     if sha256 is not None and not is_archive:
         raise UsageError(f"--sha256 is for archives and their addresses, not for {name!r}.")
     if name in SOURCES:
-        write = _drawn(name, classes, images, seed)
+        write = _drawn(name, classes, images, 0 if seed is None else seed)
         with landing(output) as directory:
             made = write(directory)
         return output / made.relative_to(directory)

@@ -20,9 +20,11 @@ from holotype.dataset.dealing import CostsOfAbsence, dealt, units_of
 from holotype.dataset.index import Index, Part
 from holotype.dataset.listing import ALL_PARTS, PARTS
 from holotype.errors import InvalidFolds, InvalidRatios, InvalidTable
+from holotype.narration import counted
 
 DEFAULT_RATIOS = (0.70, 0.15, 0.15)
 DEFAULT_SEED = 42
+_NAMES_SHOWN = 20
 _ORDER_OF_NEED: tuple[Part, ...] = ("train", "test", "val", "cal")  # what a small class fills first
 
 
@@ -87,12 +89,16 @@ def folds(
         InvalidFolds: fewer than two folds, or more than there are units to fill them.
     """
     if num_folds < 2:
-        raise InvalidFolds(f"{num_folds} folds were asked for; expected at least 2, such as 5.")
+        were = "was" if num_folds == 1 else "were"
+        raise InvalidFolds(
+            f"{counted(num_folds, 'fold')} {were} asked for; expected at least 2, such as 5."
+        )
     table = index.table[~index.table["split"].isin(["test", "cal"])]
     num_units = len(units_of(table, together, seed))
     if num_units < num_folds:
+        units = "picture or group" if num_units == 1 else "pictures or groups"
         raise InvalidFolds(
-            f"{num_folds} folds were asked for, but only {num_units} pictures or groups may stand "
+            f"{num_folds} folds were asked for, but only {num_units} {units} may stand "
             "apart (groups and copies count once); ask for fewer folds, or add pictures."
         )
     shares = [1 / num_folds] * num_folds
@@ -113,13 +119,28 @@ def missing_classes(index: Index) -> dict[Part, list[str]]:
     return {part: [str(c) for c in counts.index[counts[part] == 0]] for part in parts_of(index)}
 
 
-def lacking(index: Index) -> list[str]:
-    """What each part has to do without, as sentences; parts that were not asked for are silent."""
+def lacking(index: Index, *, ratios: Sequence[float] = ()) -> list[str]:
+    """What each part has to do without, as sentences.
+
+    Args:
+        ratios: of the parts that were asked for; of others, those that are empty are silent.
+    """
+    present = set(index.table["split"])
+    asked = {part for part, share in zip(ALL_PARTS, ratios, strict=False) if share > 0}
     return [
-        f"The {part} part has no picture of: {', '.join(names)} (too few pictures to divide)."
+        f"The {part} part has no picture of: {some_of(names)} (too few pictures to divide)."
+        if part in present
+        else f"The {part} part is empty: too few pictures of each class can stand apart (those of "
+        "one group go together, and so do copies of one picture)."
         for part, names in missing_classes(index).items()
-        if names and part in set(index.table["split"])
+        if names and part in present | asked
     ]
+
+
+def some_of(names: Sequence[str]) -> str:
+    """Names for a sentence, all of them or the first twenty."""
+    shown = ", ".join(names[:_NAMES_SHOWN])
+    return shown + (f" and {len(names) - _NAMES_SHOWN:,} more" if names[_NAMES_SHOWN:] else "")
 
 
 def proportions(index: Index) -> pd.DataFrame:
@@ -147,7 +168,10 @@ def check_ratios(ratios: Sequence[float]) -> None:
     if len(ratios) == len(ALL_PARTS):
         expected = "expected four numbers for train, val, test and cal, such as 0.6 0.15 0.15 0.1"
     if len(ratios) not in (len(PARTS), len(ALL_PARTS)):
-        raise InvalidRatios(f"{len(ratios)} ratios arrived; {expected}.")
+        raise InvalidRatios(
+            f"{len(ratios)} ratios arrived; {expected}, or a fourth for cal, such as "
+            "0.6 0.15 0.15 0.1."
+        )
     if not all(math.isfinite(ratio) and ratio >= 0 for ratio in ratios):
         raise InvalidRatios(f"the ratios {_shown(ratios)} are not all at least 0; {expected}.")
     if abs(sum(ratios) - 1) > 1e-6:

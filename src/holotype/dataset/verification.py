@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.dataset.candidates import VIEWS, WHOLE, Candidates, first_windows, oriented
+from holotype.dataset.candidates import VIEWS, WHOLE, Candidates, oriented
 from holotype.dataset.fingerprints import COLOUR_SIZE
 from holotype.dataset.registration import Registered, register
 from holotype.dataset.thumbnails import Floats, grey_at, shrinking, smoothing
@@ -47,7 +47,7 @@ _SURE_CONTRAST, _CONTRAST = 0.05, 0.15  # limits again, as fractions of the pict
 # At half the resolution: the first are looked at again, the second if they stand beside a copy.
 _NEAR, _NEAR_INSIDE, HOPELESS = 3.5, 7.0, 12.0  # inside: a frame may still be seen
 # At half the resolution noise, as of compression, is smoothed away, and another picture is not.
-_COARSE, _COARSE_GAP = (1.5, 2.0), 3.5  # the second for pictures of high contrast
+_COARSE, _COARSE_GAP = (1.5, 2.0), 4.0  # the second for pictures of high contrast
 _COARSE_CONTRAST = (0.1, 0.04)  # the first bounds both limits
 _NOISY = 5.5  # the largest difference that noise may make
 _COLOUR_LIMIT = 10.0  # levels of chroma
@@ -89,7 +89,7 @@ class Measured:
             similarity_N=np.zeros(count, np.float32),
             gain_N=np.ones(count, np.float32),
             offset_N=np.zeros(count, np.float32),
-            window_N4=first_windows(found),
+            window_N4=found.window_P4.copy(),
             colour_N=np.zeros(count, np.float32),
             cover_N=np.zeros(count, np.int8),
         )
@@ -169,7 +169,7 @@ def _roughly(
     side: int,
 ) -> None:
     """Measure some pairs at half the resolution."""
-    half = registered(records, found, measured.window_N4, pairs, side // 2, steps=3)
+    half = registered(records, found, measured.window_N4, pairs, side // 2, steps=2)
     measured.difference_N[pairs] = measured.coarse_N[pairs] = largest(judged(half))
     measured.window_N4[pairs] = half.window_N4
 
@@ -296,7 +296,7 @@ def are_copies(
         coarse_N = np.minimum(coarse_N, _COARSE_CONTRAST[0] * contrast_N)
         coarse_N = np.minimum(coarse_N, coarse.limits(_COARSE[1], _COARSE_GAP))
         is_alike_N |= (measured.coarse_N <= coarse_N) & (measured.difference_N <= _NOISY)
-    is_plausible_N = (measured.gain_N > 0.8) & (measured.gain_N < 1.25)
+    is_plausible_N = (measured.gain_N > 0.5) & (measured.gain_N < 2)
     return np.asarray(is_alike_N & is_plausible_N & (measured.colour_N <= _COLOUR_LIMIT))
 
 

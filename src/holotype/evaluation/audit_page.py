@@ -22,7 +22,7 @@ from holotype.evaluation.rendering import jpeg_url, render, thousands
 from holotype.files import write_text
 from holotype.images import decode
 
-LARGEST_SIDE = 160  # pixels of a picture on the page
+LARGEST_SIDE = 160  # pixels of a picture on the page, which draws every one as large as that
 MOST = 60  # groups or pictures of one kind; the tables beside the page have all
 MOST_IN_GROUP = 8
 MOST_POOR = 12  # of each problem
@@ -50,7 +50,7 @@ class Shown:
         label: as given.
         part: of a given split, or "".
         url: the picture itself; None where it cannot be read.
-        is_small: whether it is shown larger than it is, so that its pixels should stay pixels.
+        is_small: whether it is drawn so much larger than it is that its pixels should stay pixels.
     """
 
     path: str
@@ -114,6 +114,7 @@ def write_audit_page(findings: Findings, index: Index, path: Path, *, title: str
         tiles=_tiles(findings),
         sections=sections,
         rows=findings.summary_rows(),
+        class_notes=findings.class_notes(),
         refusals=findings.refusals[:MOST_ROWS],
         classes=classes[:MOST_CLASSES],
         largest=max(findings.class_counts.values(), default=0) or 1,

@@ -21,7 +21,7 @@ from holotype.evaluation.page import MEANING, ReportContext, commonest_confusion
 from holotype.evaluation.rendering import render, thousands
 from holotype.evaluation.scores import ClassScores, Report
 from holotype.files import write_text
-from holotype.narration import duration
+from holotype.narration import counted, duration
 from holotype.run import Run
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ def _calibration(report: Report, bundle: "Bundle") -> str:
     before = " before test was read" if report.part == "test" else ""
     return (
         f"{said} What ships divides logits by {decision.temperature:.3g}, fitted on "
-        f"{decision.num_fitted:,} {_plural('picture', decision.num_fitted)}{before}.{views}{sets}"
+        f"{counted(decision.num_fitted, 'picture')}{before}.{views}{sets}"
     )
 
 
@@ -326,7 +326,3 @@ def _short(estimate: Estimate) -> str:
     if estimate.value is None:
         return estimate.method
     return f"{_plain(estimate)} ({interval(estimate)})"
-
-
-def _plural(noun: str, count: int) -> str:
-    return noun if count == 1 else f"{noun}s"

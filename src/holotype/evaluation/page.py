@@ -17,6 +17,7 @@ from holotype.evaluation.flattery import Flattery
 from holotype.evaluation.intervals import Estimate
 from holotype.evaluation.rendering import data_url, jpeg_url, render, thousands
 from holotype.evaluation.scores import LARGEST, Report
+from holotype.evaluation.weighing import COMPARED, WeighingEffect
 
 LARGEST_SIDE = 320  # pixels of an exhibit on the page; the plots beside it keep more
 PIXELS_PER_POINT = 1.45  # plots have more pixels than the page shows, for sharp screens
@@ -66,6 +67,7 @@ class ReportContext:
         folds: the scores of each fold, where predictions were pooled.
         flattery: what the score would seem to be if groups were ignored; None without groups.
         sets: what sets of classes are worth on test; none where nothing was held back for them.
+        weighing: what class weights or balanced sampling did; None where training had none.
     """
 
     title: str
@@ -83,6 +85,7 @@ class ReportContext:
     folds: Sequence[Report] = ()
     flattery: Flattery | None = None
     sets: Sequence[SetScores] = ()
+    weighing: WeighingEffect | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,13 @@ def page(
     """
     return render(
         "report.html.j2",
-        {"fixed": _fixed, "interval": _interval, "bar": _bar, "thousands": thousands},
+        {
+            "fixed": _fixed,
+            "signed": _signed,
+            "interval": _interval,
+            "bar": _bar,
+            "thousands": thousands,
+        },
         report=report,
         context=context,
         validation=validation,
@@ -124,6 +133,7 @@ def page(
         of_folds=[(MEANING[name][0], name) for name in _OF_FOLDS],
         images={name: _plot(png) for name, png in images.items()},
         confusions=commonest_confusions(report),
+        compared=[(MEANING[name][0], name) for name in COMPARED],
         mistakes=[_card(exhibit) for exhibit in mistakes],
         hits=[_card(exhibit) for exhibit in hits],
         notes=[*context.notes, *report.caveats],
@@ -164,6 +174,10 @@ def _plot(png: bytes) -> dict[str, Any]:
 
 def _fixed(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.3f}".replace("-", "−")
 
 
 def _interval(estimate: Estimate) -> str:

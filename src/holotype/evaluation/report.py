@@ -78,7 +78,8 @@ def write_report(
         else:
             plots.save(figure, path)
             images[name] = path.read_bytes()
-    write_json(directory / "metrics.json", report.to_json())
+    weighing = {} if context.weighing is None else {"class_weighting": context.weighing.to_json()}
+    write_json(directory / "metrics.json", {**report.to_json(), **weighing})
     write_text(directory / "classification_report.txt", classification_report(report))
     html = page(report, context, images, mistakes, hits, validation)
     write_text(directory / "index.html", html)

@@ -331,7 +331,7 @@ def _write_report(
         run_name=run.path.name,
         model=bundle.manifest.model,
         recipe=f"ensemble ({recipe.method})",
-        data=f"{len(index):,} pictures of {len(index.classes)} classes in {index.root}",
+        data=f"{index.in_words} in {index.root}",
         split_sizes={name: len(index.part(name)) for name in parts_of(index)},
         audit=None,
         notes=_notes(recipe, verdict, has_test=report.part == "test"),

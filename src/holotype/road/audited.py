@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holotype.errors import MissingExtra, WeightsUnavailable
-from holotype.narration import Narrator
+from holotype.narration import Narrator, counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,8 +75,9 @@ def audit(
     if labels:
         _require_network()
     index = read_index(
-        data, label_pattern=label_pattern, group_pattern=group_pattern, label_prefix=label_prefix
-    )
+        data, label_pattern=label_pattern, group_pattern=group_pattern, label_prefix=label_prefix,
+        parts_may_differ=True,
+    )  # fmt: skip
     with narrator.progress("auditing") as progress:
         findings = audit_index(index, on_progress=progress)
     usable = index.without(findings.broken)
@@ -167,7 +168,7 @@ def _with_labels(
     units = unit_names(usable.table, findings.copies)
     (stage,) = (stage for stage in recipe.stages if isinstance(stage, LinearStage))
     folds = stage.folds or FOLDS
-    narrator.say(f"asking a linear head about {len(usable):,} labels, {folds} folds")
+    narrator.say(f"asking a linear head about {counted(len(usable), 'label')}, {folds} folds")
     said = out_of_fold(
         embeddings_ND, targets_N, weights_N, units,
         num_classes=len(classes), strengths=stage.strengths, folds=folds, seed=recipe.seed,
@@ -193,7 +194,8 @@ def _with_labels(
     if not unjudged:
         return findings
     reason = "weight 0, or no other picture of their class to learn from"
-    return _not_looked_at(findings, reason, what=f"{unjudged:,} labels were")
+    were = "was" if unjudged == 1 else "were"
+    return _not_looked_at(findings, reason, what=f"{counted(unjudged, 'label')} {were}")
 
 
 def _not_looked_at(

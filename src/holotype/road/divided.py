@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from holotype.errors import UsageError
 from holotype.narration import Narrator
 from holotype.road.usable import usable
 
@@ -45,7 +44,7 @@ def divide(
     data: str | Path | Sequence[str | Path],
     output: str | Path,
     *,
-    ratios: tuple[float, float, float] | None = None,
+    ratios: Sequence[float] | None = None,
     seed: int | None = None,
     link: bool = False,
     force: bool = False,
@@ -62,6 +61,7 @@ def divide(
 
     Args:
         output: new, empty, or a split that this function wrote.
+        ratios: of train, val and test, and of cal if there is to be one; they sum to 1.
         link: symbolic links to the pictures instead of copies.
         force: build anew what is there, even if it is stale.
         on_leak: what becomes of groups and copies that stand on both sides of a split that came
@@ -74,11 +74,12 @@ def divide(
     """
     from holotype.dataset.audit import audit
     from holotype.dataset.index import read_index
-    from holotype.dataset.landing import require_free
+    from holotype.dataset.landing import require_free, require_outside
     from holotype.dataset.leaks import settled
     from holotype.dataset.part_folders import (
         pictures_of,
         read_record,
+        require_only_ours,
         require_same,
         write_part_folders,
     )
@@ -88,11 +89,12 @@ def divide(
     ratios = DEFAULT_RATIOS if ratios is None else ratios
     seed = DEFAULT_SEED if seed is None else seed
     check_ratios(ratios)
-    _require_outside(output, data)
+    sources = [data] if isinstance(data, str | Path) else data
+    require_outside(output, *map(Path, sources))
     index = read_index(
         data, label_pattern=label_pattern, group_pattern=group_pattern, label_prefix=label_prefix
     )
-    narrator.say(f"{len(index):,} pictures of {len(index.classes)} classes in {index.root}")
+    narrator.say(f"{index.in_words} in {index.root}")
     pictures = pictures_of(index)
     settings = {
         "ratios": list(ratios), "seed": seed, "on_leak": on_leak, "files": _kind(link=link),
@@ -101,9 +103,12 @@ def divide(
     if record is not None:
         require_same(record, output, pictures=pictures, settings=settings)
         done = _as_recorded(index, record.parts)
-        return Divided(output, done, tuple(lacking(done)), {}, is_new=False)
-    if not force:
-        require_free(output)  # asked first: a refusal should cost no audit
+        return Divided(output, done, tuple(lacking(done, ratios=ratios)), {}, is_new=False)
+    # Asked first: a refusal should cost no audit.
+    if force and output.is_dir():
+        require_only_ours(output)
+    else:
+        require_free(output)
     with narrator.progress("auditing") as progress:
         findings = audit(index, on_progress=progress)
     kept, notes = settled(
@@ -112,26 +117,13 @@ def divide(
     done = split(kept, ratios=ratios, seed=seed, together=findings.copies)
     write_part_folders(done, output, pictures=pictures, settings=settings, link=link, replace=force)
     return Divided(
-        output, done, (*notes, *lacking(done)),
+        output, done, (*notes, *lacking(done, ratios=ratios)),
         {refusal.path: refusal.reason for refusal in findings.refusals}, is_new=True,
     )  # fmt: skip
 
 
 def _kind(*, link: bool) -> str:
     return "links" if link else "copies"
-
-
-def _require_outside(output: Path, data: str | Path | Sequence[str | Path]) -> None:
-    """A split within its own data would be read as data the next time."""
-    for source in [data] if isinstance(data, str | Path) else data:
-        folder = Path(source).resolve()
-        if folder.is_dir() and (
-            output.resolve().is_relative_to(folder) or folder.is_relative_to(output.resolve())
-        ):
-            raise UsageError(
-                f"the output {str(output)!r} and the data {str(source)!r} lie within each other; "
-                "choose an --output beside the data."
-            )
 
 
 def _as_recorded(index: "Index", parts: dict[str, str]) -> "Index":

@@ -35,6 +35,7 @@ def evaluate_on(
     from holotype.dataset.index import read_index
     from holotype.evaluation.report import ReportContext, evaluate, write_report
     from holotype.explanation.gallery import gallery
+    from holotype.road.weighed import effect_of_weighing, weights_of
 
     narrator, output = narrator or Narrator(), Path(output)
     bundle = load_bundle(run)
@@ -65,6 +66,9 @@ def evaluate_on(
             temperature=bundle.temperature,
             command=command,
             notes=notes,
+            weighing=effect_of_weighing(
+                report, predictions, weights_of(Run(run_path(run)), bundle)
+            ),
         ),
         exhibits=gallery(bundle, index, predictions),
     )  # fmt: skip

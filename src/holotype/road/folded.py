@@ -28,6 +28,7 @@ from holotype.road.order import Order, cost_of, record_cost, write_environment
 from holotype.road.promised import scores_of_sets, sealed_with_sets
 from holotype.road.resumed import clear_unfinished, is_finished, require_same
 from holotype.road.trained import TrainedRun, finished_report, predictions_of, train_on
+from holotype.road.weighed import effect_of_weighing, weights_of_folds
 from holotype.run import Run
 
 if TYPE_CHECKING:
@@ -53,7 +54,38 @@ def train_folds(order: Order, index: "Index", run: Run, num_folds: int) -> Train
             part that folds do not need.
         InvalidRecipe: it asks for what only a single classifier can promise.
     """
-    from holotype.dataset.leaks import settled
+    index, order = in_folds(order, index, num_folds)
+    runs = [run.fold(fold) for fold in range(num_folds)]
+    order = replace(order, narrator=replace(order.narrator, log=run.log))
+    with run.create():
+        if order.resume:
+            require_same(run, order.recipe, index)
+            if is_finished(run):
+                order.narrator.say(f"{run.path} is finished already; nothing was done again")
+                return TrainedRun(run, order.cautioned(_finished_report(run)), order.findings)
+            clear_unfinished(run)
+        run.write_recipe(order.recipe.to_yaml())
+        index.write(run.index)
+        order.audited.write(run.audit)
+        write_environment(run, order.device)
+        for fold, fold_run in enumerate(runs):
+            order.narrator.say(f"fold {fold} ({fold + 1} of {num_folds})")
+            _train_fold(order, index, fold_run, fold)
+        oof, scores = _pooled(runs, index)
+        oof.write(run.predictions / "oof.parquet")
+        bundle = _mean_of(runs, run, order.name, oof, index)
+        seconds, resumed = cost_of(runs)
+        record_cost(run, seconds, resumed=resumed)
+        report = _report(order, index, run, bundle, runs, oof, scores)
+    return TrainedRun(run, report, order.findings)
+
+
+def in_folds(order: Order, index: "Index", num_folds: int) -> "tuple[Index, Order]":
+    """The pictures in their folds; and the order, which knows of a split that leaks.
+
+    Raises:
+        InvalidFolds, InvalidRatios, InvalidRecipe: see `train_folds`.
+    """
     from holotype.dataset.split import folds
 
     if order.recipe.split.ratios[1] == 0:
@@ -72,33 +104,20 @@ def train_folds(order: Order, index: "Index", run: Run, num_folds: int) -> Train
             "recipe: unknown is sealed for one classifier, and folds ship the mean of several. "
             "Leave it out, or train without --folds."
         )
-    together = order.findings.copies
-    index, leaks = settled(index, on_leak=order.on_leak, together=together)
-    index = folds(index, num_folds, seed=order.recipe.split.seed, together=together)
-    runs = [run.fold(fold) for fold in range(num_folds)]
-    order = replace(order, narrator=replace(order.narrator, log=run.log))
-    with run.create():
-        if order.resume:
-            require_same(run, order.recipe, index)
-            if is_finished(run):
-                order.narrator.say(f"{run.path} is finished already; nothing was done again")
-                return TrainedRun(run, _finished_report(run), order.findings)
-            clear_unfinished(run)
-        run.write_recipe(order.recipe.to_yaml())
-        index.write(run.index)
-        order.audited.write(run.audit)
-        write_environment(run, order.device)
-        for fold, fold_run in enumerate(runs):
-            order.narrator.say(f"fold {fold} ({fold + 1} of {num_folds})")
-            _train_fold(order, index, fold_run, fold)
-        oof, scores = _pooled(runs, index)
-        oof.write(run.predictions / "oof.parquet")
-        bundle = _mean_of(runs, run, order.name, oof, index)
-        seconds, resumed = cost_of(runs)
-        record_cost(run, seconds, resumed=resumed)
-        order = replace(order, notes=[*order.notes, *leaks])
-        report = _report(order, index, run, bundle, oof, scores)
-    return TrainedRun(run, report, order.findings)
+    index, order = order.settled(index)
+    seed, together = order.recipe.split.seed, order.findings.copies
+    return folds(index, num_folds, seed=seed, together=together), order
+
+
+def dealt_for(order: Order, index: "Index", fold: int) -> "Index":
+    """The split of one fold's run: the fold is tested, validation is cut from the others."""
+    from holotype.dataset.split import split
+
+    recipe = order.recipe
+    return split(
+        _tested_on(index, fold),
+        ratios=recipe.split.ratios, seed=recipe.split.seed, together=order.findings.copies,
+    )  # fmt: skip
 
 
 def _finished_report(run: Run) -> "Report":
@@ -112,17 +131,10 @@ def _finished_report(run: Run) -> "Report":
 
 
 def _train_fold(order: Order, index: "Index", run: Run, fold: int) -> None:
-    """An ordinary run whose test part is the fold; validation is cut from the other folds."""
-    from holotype.dataset.split import split
-
-    recipe = order.recipe
-    dealt = split(
-        _tested_on(index, fold),
-        ratios=recipe.split.ratios, seed=recipe.split.seed, together=order.findings.copies,
-    )  # fmt: skip
+    """An ordinary run."""
     with run.create():
         train_on(
-            replace(order, published=()), dealt, run,
+            replace(order, published=(), leaks=()), dealt_for(order, index, fold), run,
             command=order.command(run, "--folds", str(int(index.table["fold"].max()) + 1)),
             is_fold=True,
         )  # fmt: skip
@@ -199,6 +211,7 @@ def _report(
     index: "Index",
     run: Run,
     bundle: "Bundle",
+    runs: Sequence[Run],
     oof: "Predictions",
     scores: "Sequence[Report]",
 ) -> "Report":
@@ -217,13 +230,14 @@ def _report(
         if weight != counted[path]
     }
     shown, report = (oof, pooled) if test is None else (test, evaluate(test, part="test"))
+    report = order.cautioned(report)
     order.narrator.say("writing the report")
     context = ReportContext(
         title=run.path.name,
         run_name=run.path.name,
         model=bundle.manifest.model,
         recipe=order.recipe.name,
-        data=f"{len(index):,} pictures of {len(index.classes)} classes in {order.data}",
+        data=f"{index.in_words} in {order.data}",
         split_sizes={
             **{scored.part: scored.num_images for scored in scores},
             **({} if test is None else {"test": len(test)}),
@@ -241,6 +255,11 @@ def _report(
         folds=scores,
         flattery=flattery_of(order, left),
         sets=scores_of_sets(bundle, test),
+        weighing=(
+            # What ships answers with a mean, out of which the weights of its members cannot be
+            # taken; each classifier's own answers are those out of fold.
+            effect_of_weighing(pooled, oof, weights_of_folds(runs, oof)) if test is None else None
+        ),
     )
     beside = None if test is None else pooled
     write_card(

@@ -4,7 +4,7 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from holotype.narration import Narrator
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from holotype.dataset.findings import Findings
     from holotype.dataset.index import Index
     from holotype.dataset.leaks import OnLeak
+    from holotype.evaluation.report import Report
     from holotype.training.disk import DiskBudget
     from holotype.training.recipe import Recipe
     from holotype.training.watch import Watch
@@ -32,6 +33,7 @@ class Order:
         sources: the pictures, as they were named.
         audited: the pictures, unusable ones too, and what the audit found.
         options: how labels and groups are read, by the option's name.
+        leaks: what is to be known of a split that came with the data, before its score is quoted.
         others: see `train`.
     """
 
@@ -50,6 +52,7 @@ class Order:
     published: Published = ()
     notes: Sequence[str] = ()
     options: Mapping[str, str | bool | None] = field(default_factory=dict)
+    leaks: Sequence[str] = ()
 
     @property
     def findings(self) -> "Findings":
@@ -66,15 +69,26 @@ class Order:
         """What each seed is for, and the seed."""
         return {"training": self.recipe.seed, "split": self.recipe.split.seed}
 
-    def split(self, index: "Index") -> "tuple[Index, list[str]]":
-        """The pictures in their parts, and what is said of a split that came with them."""
+    def settled(self, index: "Index") -> "tuple[Index, Order]":
+        """The pictures after the choice about leaks, which is said; and the order that knows it."""
         from holotype.dataset.leaks import settled
+
+        index, leaks = settled(index, on_leak=self.on_leak, together=self.findings.copies)
+        for line in leaks:
+            self.narrator.say(line)
+        return index, replace(self, leaks=leaks)
+
+    def split(self, index: "Index") -> "tuple[Index, Order]":
+        """The pictures in their parts; and the order, which knows of a split that leaks."""
         from holotype.dataset.split import split
 
-        together = self.findings.copies
-        index, leaks = settled(index, on_leak=self.on_leak, together=together)
-        how = self.recipe.split
-        return split(index, ratios=how.ratios, seed=how.seed, together=together), list(leaks)
+        index, order = self.settled(index)
+        how, together = self.recipe.split, self.findings.copies
+        return split(index, ratios=how.ratios, seed=how.seed, together=together), order
+
+    def cautioned(self, report: "Report") -> "Report":
+        """The report with what is to be known of the split among its caveats."""
+        return replace(report, caveats=(*self.leaks, *report.caveats))
 
     def command(self, run: Run, *more: str) -> str:
         """What repeats the run; a file of the user's is run only where it is named."""

@@ -27,7 +27,6 @@ def train_and_ship(
     from holotype.training.watch import Watch
 
     recipe = order.recipe
-    _require_validation(recipe, index)
     means = Means(
         order.device, run.checkpoints, narrator, save_memory=order.save_memory,
         budget=order.budget, watch=order.watch or Watch(),
@@ -48,7 +47,7 @@ def train_and_ship(
     return trained, _ship(recipe, index, trained, run)
 
 
-def _require_validation(recipe: "Recipe", index: "Index") -> None:
+def require_validation(recipe: "Recipe", index: "Index") -> None:
     """Refuse before any work what cannot be sealed at its end.
 
     Raises:
@@ -125,10 +124,13 @@ def _candidate_views(recipe: "Recipe") -> "list[ViewSet]":
         return ["one"]
     if recipe.test_views != "auto":
         return ["one", recipe.test_views]
-    seen = {stage.augmentation.symmetry for stage in recipe.gradient_stages if stage.augmentation}
+    changes = [stage.augmentation for stage in recipe.gradient_stages if stage.augmentation]
+    seen = {change.symmetry for change in changes}
     candidates: list[ViewSet] = ["one"]
     if seen & {"horizontal", "both", "dihedral"}:
         candidates.append("mirror")
+    if any(change.zoom > 0 for change in changes):
+        candidates.append("scales")
     if "dihedral" in seen:
         candidates.append("dihedral")
     return candidates

@@ -13,7 +13,7 @@ from holotype.road.order import Order, Published, record_cost, write_environment
 from holotype.road.promised import scores_of_sets
 from holotype.road.rehearsed import Rehearsal, rehearse
 from holotype.road.resumed import clear_unfinished, is_finished, require_same, run_to_resume
-from holotype.road.shipped import train_and_ship
+from holotype.road.shipped import require_validation, train_and_ship
 from holotype.road.usable import usable
 from holotype.run import Run, next_run_path
 
@@ -115,8 +115,8 @@ def train(  # type: ignore[misc]
         label_prefix: put the name of its source before each label.
         on_leak: what becomes of a split that came with the data and leaks: `refuse` it, `repair`
             it, or `keep` it and say so beside the score.
-        exclude: a table such as the audit's issues.csv; its pictures train nothing, and the score
-            is given with and without them.
+        exclude: a table such as the audit's issues.csv; what is confirmed in it, or all where it
+            has no such column, trains nothing, and the score is given with and without it.
         save_memory: compute activations twice instead of holding them; the result is the same.
         disk_budget: what kept activations may take, such as `20G`.
         deterministic: refuse every operation whose result could differ from one time to the next.
@@ -131,7 +131,7 @@ def train(  # type: ignore[misc]
     """
     from holotype.dataset.audit import audit
     from holotype.dataset.combined import source_name
-    from holotype.dataset.exclusion import confirmed_rows
+    from holotype.dataset.exclusion import confirmed_rows, foreign_paths
     from holotype.dataset.index import read_index, require_classes
     from holotype.models.catalog import architecture
     from holotype.models.weights import find_weights
@@ -168,7 +168,9 @@ def train(  # type: ignore[misc]
         label_prefix=label_prefix,
     )  # fmt: skip
     require_classes(index)
-    narrator.say(f"{len(index):,} pictures of {len(index.classes)} classes in {index.root}")
+    if exclude is not None:
+        foreign_paths(index, exclude)
+    narrator.say(f"{index.in_words} in {index.root}")
     with narrator.progress("auditing") as progress:
         findings = audit(index, on_progress=progress)
     audited = Audited(index, findings, name)
@@ -194,8 +196,7 @@ def train(  # type: ignore[misc]
 
 def _train_once(order: Order, index: "Index", run: Run) -> TrainedRun:
     """One split, one classifier."""
-    index, leaks = order.split(index)
-    order = replace(order, notes=[*order.notes, *leaks])
+    index, order = order.split(index)
     with run.create():
         report = train_on(order, index, run, command=order.command(run))
     return TrainedRun(run, report, order.findings)
@@ -223,9 +224,12 @@ def train_on(
         require_same(run, order.recipe, index)
         if is_finished(run):
             narrator.say(f"{run.path} is finished already; nothing was done again")
-            return finished_report(run)
+            return order.cautioned(finished_report(run))
         clear_unfinished(run)
-    lacks = lacking(index)
+    lacks = lacking(index, ratios=order.recipe.split.ratios)
+    # Before anything is written: the same command should do once its cause is removed.
+    require_validation(order.recipe, index)
+    _require_a_part_to_report(index, lacks)
     for line in lacks:
         narrator.say(line)
     run.write_recipe(order.recipe.to_yaml())
@@ -241,6 +245,19 @@ def train_on(
         index, run, bundle, trained, command=command, left_out=left_out,
         flattery=None if is_fold else flattery_of(order, index),
     )  # fmt: skip
+
+
+def _require_a_part_to_report(index: "Index", lacks: Sequence[str]) -> None:
+    """
+    Raises:
+        DatasetError: neither validation nor test has a picture.
+    """
+    if set(index.table["split"]) & {"val", "test"}:
+        return
+    advice = "Add pictures, or change --ratios."
+    raise DatasetError(
+        " ".join(["neither validation nor test would have a picture to report on.", *lacks, advice])
+    )
 
 
 def finished_report(run: Run) -> "Report":
@@ -290,20 +307,17 @@ def _report(
     from holotype.evaluation.report import ReportContext, evaluate, write_report
     from holotype.explanation.gallery import gallery
     from holotype.road.left_out import note_on_left_out
+    from holotype.road.weighed import effect_of_weighing
 
     validation = predictions_of("val", index, bundle, run, order.narrator)
     test = predictions_of("test", index, bundle, run, order.narrator)
     shown = test if test is not None else validation
     part: Literal["val", "test"] = "test" if test is not None else "val"
-    if shown is None:
-        raise DatasetError(
-            "neither validation nor test has a picture, so nothing can be reported; "
-            "add pictures, or change --ratios."
-        )
+    assert shown is not None  # see `_require_a_part_to_report`
     notes = [*order.notes]
     if test is None:
         notes.append("The test part has no pictures: this is validation, which chose the model.")
-    report = evaluate(shown, part=part)
+    report = order.cautioned(evaluate(shown, part=part))
     notes += note_on_left_out(report, shown, left_out)
     order.narrator.say("writing the report")
     context = ReportContext(
@@ -311,7 +325,7 @@ def _report(
         run_name=run.path.name,
         model=order.recipe.model,
         recipe=order.recipe.name,
-        data=f"{len(index):,} pictures of {len(index.classes)} classes in {order.data}",
+        data=f"{index.in_words} in {order.data}",
         split_sizes={name: len(index.part(name)) for name in parts_of(index)},
         audit=order.findings.summary_rows(),
         notes=[*notes, *trained.notes],
@@ -321,6 +335,7 @@ def _report(
         published=order.published,
         flattery=flattery,
         sets=scores_of_sets(bundle, test),
+        weighing=effect_of_weighing(report, shown, trained.emphasis_C),
     )
     beside = evaluate(validation, part="val") if validation is not None else None
     write_card(

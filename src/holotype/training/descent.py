@@ -13,6 +13,7 @@ from holotype.errors import InvalidRecipe, OutOfMemory, TrainingDiverged
 from holotype.narration import Narrator
 from holotype.training.augmentation import Augmentation
 from holotype.training.disk import DiskBudget
+from holotype.training.emphasis import inverse_frequency
 from holotype.training.features import FrozenPart, features_for
 from holotype.training.groups import Chosen, what_trains
 from holotype.training.head import LinearHead
@@ -208,9 +209,7 @@ def labels(start: Start, part: Part) -> tuple[Index, NDArray[np.int64], NDArray[
     targets_N = np.array([number[label] for label in index.table["label"]], np.int64)
     weights_N = np.array(index.table["weight"], np.float64)
     if start.recipe.class_weights == "balanced" and part == "train":
-        of_class_C = np.bincount(targets_N, weights_N, minlength=len(number))
-        present = np.count_nonzero(of_class_C)
-        weights_N = weights_N * weights_N.sum() / (present * of_class_C[targets_N])
+        weights_N = weights_N * inverse_frequency(targets_N, weights_N, len(number))[targets_N]
     return index, targets_N, weights_N.astype(np.float32)
 
 

@@ -56,8 +56,9 @@ class Recipe(Part):
             `Preprocessing`.
         class_weights: `balanced` weighs every class the same in the loss.
         head: what stands on the embedding; null where the classifier is no network.
-        test_views: which views of a picture are averaged when predicting; `auto` lets validation
-            choose.
+        test_views: which views of a picture are averaged when predicting: it and its mirror image,
+            all eight of `dihedral`, or `scales`: it and its centre magnified by 1.1 and by 1.2;
+            `auto` lets validation choose among those that training saw.
         references: keep the training pictures' embeddings and names in the bundle, so that it can
             say which of them a picture looks like. Whoever gets the bundle gets them too.
         unknown: answer "unknown" for pictures of no known class, and for at most this share of
@@ -78,7 +79,7 @@ class Recipe(Part):
     background: tuple[Byte, Byte, Byte] = (255, 255, 255)
     class_weights: Literal["none", "balanced"] = "none"
     head: HeadRecipe | None = None
-    test_views: Literal["none", "auto", "mirror", "dihedral"] = "none"
+    test_views: Literal["none", "auto", "mirror", "dihedral", "scales"] = "none"
     references: bool = False
     unknown: Annotated[float, Field(gt=0, le=0.5)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
@@ -162,13 +163,15 @@ def resolve_recipe(
             none is named.
         model: the only way to name a Python file: one that a recipe names is not run.
         epochs, batch_size, learning_rate: of the last stage that has them.
+        ratios: of train, val and test, and of cal if there is to be one.
         overrides: dotted key -> YAML value, such as `{"stages.1.epochs": "3"}`.
 
     Raises:
         UnknownRecipe: no such name and no such file.
         InvalidRecipe: an unknown key, a wrong type or an impossible combination.
-        InvalidRatios: the parts of the split do not sum to 1.
+        InvalidRatios: not three or four parts, or they do not sum to 1.
     """
+    from holotype.dataset.split import check_ratios
     from holotype.training.combinations import complete, require_possible
 
     settings = {dotted: _parse(dotted, text) for dotted, text in (overrides or {}).items()}
@@ -176,7 +179,9 @@ def resolve_recipe(
     fields = _read(str(recipe or architecture(str(asked or DEFAULT_MODEL)).recipe))
     said = {"model": model, "weights": weights, "seed": seed, "image_size": image_size}
     fields |= {key: value for key, value in said.items() if value is not None}
-    split_said = {"ratios": list(ratios) if ratios else None, "seed": split_seed}
+    if ratios is not None:
+        check_ratios(ratios)
+    split_said = {"ratios": None if ratios is None else list(ratios), "seed": split_seed}
     fields["split"] = (fields.get("split") or {}) | {
         key: value for key, value in split_said.items() if value is not None
     }

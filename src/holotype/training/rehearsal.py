@@ -1,10 +1,13 @@
 """What a training would take, told from a few pictures and one batch."""
 
 import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from holotype.dataset.index import Index
-from holotype.narration import duration
+import pandas as pd
+
+from holotype.dataset.index import Index, Part
+from holotype.narration import counted, duration
 from holotype.training.augmentation import Augmentation
 from holotype.training.descent import Descent, Means, labels
 from holotype.training.disk import shown
@@ -21,7 +24,7 @@ BATCHES = 2  # that a stage is timed on, twice: the first one of all warms up
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one piece of work.
+    """Of one piece of work, in all trainings together.
 
     Attributes:
         stage: of the recipe.
@@ -36,47 +39,60 @@ class Cost:
     disk_bytes: float = 0
 
 
-def rehearse(recipe: Recipe, index: Index, means: Means) -> list[Cost]:
+def rehearse(recipe: Recipe, trainings: Sequence[Index], means: Means) -> list[Cost]:
     """Time a few pictures through every frozen part, and a batch of every stage.
 
-    What is kept from other runs is not counted again. Fitting heads of classical stages and
-    linear ones, which takes seconds on thousands of embeddings, is not timed.
+    What is kept from other runs is not counted again, and what one training keeps the next finds.
+    Fitting heads of classical stages and linear ones, which takes seconds on thousands of
+    embeddings, is not timed.
 
     Args:
-        index: split, with every broken picture taken out.
+        trainings: what each is trained on, split, with every broken picture taken out; several
+            with folds. Batches are timed on the first, and counted for all.
     """
-    start = Start(recipe, index, means.narrator)
+    start = Start(recipe, trainings[0], means.narrator)
     costs: list[Cost] = []
     descent: Descent | None = None
     for number, stage in enumerate(recipe.stages):
         if isinstance(stage, GradientStage):
             descent = descent or Descent.begin(start, means, None)
-            costs += _of_descent(descent, number, stage)
+            costs += _of_descent(descent, number, stage, trainings)
         else:
-            costs.append(_of_frozen(start, start.frozen_part(EMBEDDING, means.device), stage.name))
+            frozen = start.frozen_part(EMBEDDING, means.device)
+            costs.append(_of_frozen(start, frozen, stage.name, trainings))
     return costs
 
 
 def _of_frozen(
-    start: Start, part: FrozenPart, stage: str, *, views: int = 1,
+    start: Start, part: FrozenPart, stage: str, trainings: Sequence[Index], *, views: int = 1,
     augmentation: Augmentation | None = None,
 ) -> Cost:  # fmt: skip
     """The frozen part on what is not kept yet, of training and validation pictures."""
     missing = disk = seconds = 0.0
-    for name in ("train", "val"):
-        pictures = start.index.part(name)
+    train = _together(trainings, "train")
+    # A picture that trains somewhere is kept with all its views, and the first is what validates.
+    only_seen = _together(trainings, "val", but=set(train.table["path"]))
+    for pictures, how_many in ((train, views), (only_seen, 1)):
         if len(pictures) == 0:
             continue
         left, each, nbytes = sample_of(
-            part, start.recipe.preprocessing, pictures, images=IMAGES,
-            views=views if name == "train" else 1, augmentation=augmentation,
-            seed=start.recipe.seed,
+            part, start.recipe.preprocessing, pictures, images=IMAGES, views=how_many,
+            augmentation=augmentation, seed=start.recipe.seed,
         )  # fmt: skip
         missing, disk, seconds = missing + left, disk + left * nbytes, seconds + left * each
-    return Cost(stage, f"{missing:,.0f} views through the frozen part", seconds, disk)
+    work = f"{counted(round(missing), 'view')} through the frozen part"
+    return Cost(stage, work, seconds, disk)
 
 
-def _of_descent(descent: Descent, number: int, stage: GradientStage) -> list[Cost]:
+def _together(trainings: Sequence[Index], part: Part, but: Collection[str] = ()) -> Index:
+    """The pictures of a part in any training, each once."""
+    table = pd.concat([one.part(part).table for one in trainings]).drop_duplicates("path")
+    return replace(trainings[0], table=table[~table["path"].isin(but)].reset_index(drop=True))
+
+
+def _of_descent(
+    descent: Descent, number: int, stage: GradientStage, trainings: Sequence[Index]
+) -> list[Cost]:
     from holotype.models.export import cut_output
 
     start, means = descent.start, descent.means
@@ -86,12 +102,21 @@ def _of_descent(descent: Descent, number: int, stage: GradientStage) -> list[Cos
         output = EMBEDDING if chosen.cut is None else cut_output(chosen.cut)
         part = start.frozen_part(output, means.device)
         costs.append(
-            _of_frozen(start, part, stage.name, views=stage.views, augmentation=stage.augmentation)
+            _of_frozen(
+                start,
+                part,
+                stage.name,
+                trainings,
+                views=stage.views,
+                augmentation=stage.augmentation,
+            )
         )
-    pictures = len(start.index.part("train"))
-    batches = number_of_batches(pictures, stage.batch_size)
+    pictures = [len(one.part("train")) for one in trainings]
+    batches = sum(number_of_batches(count, stage.batch_size) for count in pictures)
     seconds = _of_batch(descent, number, stage, chosen.cut)
     work = f"{stage.epochs} epochs of {batches:,} batches of up to {stage.batch_size}"
+    if len(trainings) > 1:
+        work += f" in {len(trainings)} trainings"
     return [*costs, Cost(stage.name, work, stage.epochs * batches * seconds)]
 
 

@@ -17,11 +17,12 @@ from holotype.bundle.manifest import Cam, Manifest, Weights
 from holotype.dataset.index import Index
 from holotype.models.catalog import architecture
 from holotype.training.descent import Descent, Means, labels
+from holotype.training.emphasis import emphasis
 from holotype.training.features import keep_features
 from holotype.training.head import LinearHead, fit_linear_head
 from holotype.training.judgement import is_better
 from holotype.training.recipe import Recipe
-from holotype.training.stages import ForestStage, GradientStage, LinearStage, SvmStage
+from holotype.training.stages import ForestStage, GradientStage, LinearStage, Stage, SvmStage
 from holotype.training.start import EMBEDDING, FEATURE_MAP, Start
 from holotype.training.state import Ended, Epoch
 
@@ -38,6 +39,8 @@ class Trained:
         manifest: everything but the decision and the hashes of files.
         history: one row per epoch of every stage that has epochs.
         notes: what the report should say about the training.
+        emphasis_C: how much more a picture of each class counted than it would by itself, where
+            the stage that ships was told so.
     """
 
     backbone: bytes
@@ -45,12 +48,16 @@ class Trained:
     manifest: Manifest
     history: list[Epoch] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    emphasis_C: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class _Graphs:
+    """What ships so far, and the stage that taught it; None where none did."""
+
     backbone: bytes
     head: bytes
+    stage: Stage | None
 
 
 OnStage = Callable[[str, Trained], None]
@@ -85,7 +92,7 @@ def train(
         rows: list[Epoch] = []
         if isinstance(stage, LinearStage):
             linear = _fit_linear(stage, start, means)
-            graphs = _Graphs(start.graph(EMBEDDING), _linear_graph(linear))
+            graphs = _Graphs(start.graph(EMBEDDING), _linear_graph(linear), stage)
             notes.append(f"linear head: C = {linear.strength:g} by cross-validation")
         elif isinstance(stage, GradientStage):
             descent = descent or Descent.begin(start, means, linear)
@@ -93,16 +100,25 @@ def train(
             rows = ended.rows
             notes.append(_which_ships(stage, ended))
             if ended.best > 0 or graphs is None:
-                graphs = _Graphs(descent.backbone_graph(), descent.head_graph())
+                taught = stage if ended.best > 0 else None
+                graphs = _Graphs(descent.backbone_graph(), descent.head_graph(), taught)
         else:
             fitted = _fit_classical(stage, start, means)
-            graphs = _Graphs(start.graph(EMBEDDING), fitted.graph)
+            graphs = _Graphs(start.graph(EMBEDDING), fitted.graph, stage)
             notes.append(fitted.note)
         history += rows
-        manifest = _manifest(start, graphs, name)
-        on_stage(stage.name, Trained(graphs.backbone, graphs.head, manifest, rows, notes[-1:]))
+        on_stage(stage.name, _trained(start, graphs, name, rows, notes[-1:]))
     assert graphs is not None
-    return Trained(graphs.backbone, graphs.head, _manifest(start, graphs, name), history, notes)
+    return _trained(start, graphs, name, history, notes)
+
+
+def _trained(
+    start: Start, graphs: _Graphs, name: str, history: list[Epoch], notes: list[str]
+) -> Trained:
+    return Trained(
+        graphs.backbone, graphs.head, _manifest(start, graphs, name), history, notes,
+        None if graphs.stage is None else emphasis(start.recipe, graphs.stage, start.index),
+    )  # fmt: skip
 
 
 def _fit_linear(stage: LinearStage, start: Start, means: Means) -> LinearHead:
