@@ -117,7 +117,7 @@ def random_records(count: int) -> np.ndarray:
 
 
 def test_the_cells_list_what_an_exact_search_lists() -> None:
-    records = random_records(2500)  # eight cells, of which six are searched
+    records = random_records(2500)  # eight cells, of which four are searched
     seen = grey_at(records, search._SEEN_SIZE)
     whole = search._described(search._part(seen, search.VIEWS[0]))
     similarity = whole @ whole.T
@@ -127,7 +127,7 @@ def test_the_cells_list_what_an_exact_search_lists() -> None:
         frozenset((row, int(other)))
         for row in range(len(records))
         for other in nearest[row]
-        if similarity[row, other] >= search._LEAST_SIMILAR
+        if similarity[row, other] >= search._LEAST_SIMILAR[search.WHOLE]
     }
     found = search.candidates(records)
     listed = {
