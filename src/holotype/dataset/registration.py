@@ -113,19 +113,21 @@ def register(
 
 
 def tangent_remainder(
-    still_NRK: Floats, moving_NRK: Floats, window_N4: Floats, *, margin: float
+    still_NRK: Floats, moving_NRK: Floats, window_14: Floats, *, margin: float
 ) -> tuple[Floats, Floats]:
     """What still differs where the moving picture may follow its own slopes, and the shared area.
 
-    One linear fit, the first half of one step of `register`, at a third of the time of two steps.
+    One linear fit, the first half of one step of `register`, at a third of the time of two steps;
+    through one window for all, so that only what lies inside it need be fitted.
     Source: Simard, LeCun and Denker 1993, "Efficient pattern recognition using a new
     transformation distance" (the one-sided tangent distance).
     """
     middle_N11 = still_NRK.mean((1, 2), keepdims=True)
     values_NM = (still_NRK - middle_N11).reshape(len(still_NRK), -1)
-    moved = _Moved.of(moving_NRK - middle_N11, window_N4, margin)
+    moved = _Moved.of(moving_NRK - middle_N11, window_14, margin)
     columns_NPM = moved.columns(movable=True)
-    solved_NP = _least_squares(columns_NPM, values_NM, moved.inside_NM)
+    inside_M = moved.inside_NM[0] > 0
+    solved_NP = _least_squares(columns_NPM[:, :, inside_M], values_NM[:, inside_M])
     remainder_NM = (values_NM - _weighted_sum(solved_NP, columns_NPM)) * moved.inside_NM
     return remainder_NM.reshape(still_NRK.shape), moved.inside
 
@@ -204,8 +206,10 @@ def _centred(length: int) -> Floats:
     return ((np.arange(length) + 0.5) / length - 0.5).astype(np.float32)
 
 
-def _least_squares(columns_NPM: Floats, values_NM: Floats, weights_NM: Floats) -> Floats:
-    weighted = columns_NPM * weights_NM[:, None, :]
+def _least_squares(
+    columns_NPM: Floats, values_NM: Floats, weights_NM: Floats | None = None
+) -> Floats:
+    weighted = columns_NPM if weights_NM is None else columns_NPM * weights_NM[:, None, :]
     normal_NPP = (weighted @ columns_NPM.transpose(0, 2, 1)).astype(np.float64)
     right_NP = (weighted @ values_NM[:, :, None])[:, :, 0].astype(np.float64)
     diagonal_NP = np.einsum("npp->np", normal_NPP)
