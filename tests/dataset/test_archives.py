@@ -40,7 +40,9 @@ def tarred(path: Path, content: Content, mode: str = "w") -> Path:
     return path
 
 
-def member(name: str, *, kind: bytes = tarfile.REGTYPE, link: str = "", size: int = 0):  # type: ignore[no-untyped-def]
+def member(
+    name: str, *, kind: bytes = tarfile.REGTYPE, link: str = "", size: int = 0
+) -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     info.type, info.linkname, info.size = kind, link, size
     return info

@@ -9,7 +9,7 @@ import pytest
 
 from holotype import road
 from holotype.dataset.index import read_index_file
-from holotype.errors import InvalidFolds, InvalidRatios
+from holotype.errors import InvalidFolds, InvalidRatios, InvalidRecipe
 from holotype.run import Run
 from tests.conftest import Cli
 from tests.road.conftest import SMALL
@@ -113,6 +113,14 @@ def test_what_folds_cannot_do_is_refused_before_anything_is_timed(synthetic: Pat
         road.train(synthetic, dry_run=True, folds=3, ratios=(0.8, 0.0, 0.2), **QUICK)
     with pytest.raises(InvalidFolds, match="at least 2"):
         road.train(synthetic, dry_run=True, folds=1, **QUICK)
+
+
+def test_what_cannot_be_sealed_at_the_end_is_refused_too(synthetic: Path) -> None:
+    with pytest.raises(InvalidRecipe, match="validation has no pictures"):
+        road.train(
+            synthetic, dry_run=True, ratios=(0.8, 0.0, 0.2),
+            **QUICK | {"overrides": QUICK["overrides"] | {"test_views": "mirror"}},
+        )  # fmt: skip
 
 
 def test_a_file_of_variants_is_refused_with_a_name(

@@ -11,14 +11,8 @@ Shape suffixes: N pairs, R rows and K columns of pixels.
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.dataset.candidates import (
-    INNER,
-    LEAST_SIDES,
-    UPPER,
-    VIEWS,
-    WHOLE,
-    Candidates,
-)
+from holotype.dataset.candidates import INNER, LEAST_SIDES, UPPER, VIEWS, WHOLE, Candidates
+from holotype.dataset.registration import stays_below
 from holotype.dataset.thumbnails import Floats
 from holotype.dataset.verification import (
     CLOSE,
@@ -35,8 +29,8 @@ from holotype.dataset.verification import (
 _FRAME = 0.075  # of the side
 _BOX = 0.15  # of the area, the largest that a text may take
 _SHARP = 8.0  # grey levels by which a text stands out at least
-# At a glance 70 % of the places within differ by less, in contrasts: of 675 planted copies with
-# frames or texts that are found (seeds 7 and 11) three are above.
+# At a glance 70 % of the places within differ by less, in contrasts: of 725 pairs with frames or
+# texts that were found without it (seeds 7 and 11) two are above.
 _GLANCED_SIDE, _GLANCED_SHARE, _GLANCED = 16, 0.7, 0.25
 _FRAMED = 4.0  # grey levels within the frame at half the resolution; more is hopeless
 
@@ -144,10 +138,7 @@ def _promising(
     fit = registered(
         records, found, window_N4, pairs, _GLANCED_SIDE, steps=0, border=border, robust=robust
     )
-    inside = slice(max(border, 1), -max(border, 1))
-    apart_NM = np.abs(fit.remainder_NRK[:, inside, inside]).reshape(len(pairs), -1)
-    place = int(_GLANCED_SHARE * apart_NM.shape[1])
-    apart_N = np.partition(apart_NM, place, axis=1)[:, place]
+    apart_N = stays_below(np.abs(fit.remainder_NRK), _GLANCED_SHARE, margin=max(border, 1))
     return pairs[apart_N < _GLANCED * np.maximum(fit.contrast_N, 1)]
 
 

@@ -9,8 +9,9 @@ it (`covers`).
 Measured on the 2,624 ELPV solar cells, MNIST, slices of fossils and photographs;
 benchmarks/planted.py plants copies and benchmarks/RESULTS.md has the figures. Not found: crops of
 more than about 10 %, crops of turned pictures, texts on turned or cropped ones or over an eighth
-and more of a small one, turns by other angles, pictures below 12 pixels a side. Heavy JPEG
-compression of very small or very dark pictures leaves too little to tell a copy by.
+and more of a small one, turns by other angles, another aspect ratio, colour taken away, more than
+twice or less than half the contrast, pictures below 12 pixels a side. Heavy JPEG compression of
+very small or very dark pictures leaves too little to tell a copy by.
 """
 
 import json

@@ -132,6 +132,14 @@ def tangent_remainder(
     return remainder_NM.reshape(still_NRK.shape), moved.inside
 
 
+def stays_below(difference_NRK: Floats, share: float, *, margin: int) -> Floats:
+    """What so large a share of all places, those within a margin of pixels, stays below (N)."""
+    inner_NRK = difference_NRK[:, margin:-margin, margin:-margin]
+    inner_NM = inner_NRK.reshape(len(inner_NRK), -1)
+    place = int(share * inner_NM.shape[1])
+    return np.asarray(np.partition(inner_NM, place, axis=1)[:, place])
+
+
 def resampling(
     start: Floats, extent: Floats, length: int, margin: float
 ) -> tuple[Floats, NDArray[np.bool_]]:

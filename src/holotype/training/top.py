@@ -3,10 +3,10 @@
 Shape suffixes: N pictures, C classes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -126,14 +126,15 @@ class Top(nn.Module):
         self.classifier.eval().to("cpu")
 
 
-def _recomputed(group: nn.Module, forward: Any, x: Tensor) -> Tensor:
+def _recomputed(group: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Activation checkpointing (Chen et al. 2016); an evaluation needs none."""
     from torch.utils.checkpoint import checkpoint
 
     if not torch.is_grad_enabled():
-        return forward(x)  # type: ignore[no-any-return]
+        return forward(x)
     contexts = partial(_contexts, group)
-    return checkpoint(forward, x, use_reentrant=False, context_fn=contexts)  # type: ignore[no-any-return]
+    recomputed: Tensor = checkpoint(forward, x, use_reentrant=False, context_fn=contexts)
+    return recomputed
 
 
 def _contexts(
