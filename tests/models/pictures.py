@@ -20,20 +20,22 @@ def soft_pictures(count: int, size: int, seed: int = 0) -> Tensor:
     return soft + 0.1 * torch.randn(count, 3, *shape, generator=generator)
 
 
-def awake(backbone: Backbone, scale: float = 1.0) -> Backbone:
+def awake(backbone: Backbone, scale: float = 1.0, branches: float = 1.0) -> Backbone:
     """Draw what networks start at (almost) zero: the scales of norms and of residual branches.
 
     With them at zero a block hands on what it got, and a fault inside it would go unseen.
 
     Args:
         scale: their mean; they lie within half of it.
+        branches: the same once more for those alone that start at (almost) zero.
     """
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, parameter in backbone.named_parameters():
             if parameter.ndim == 1 and name.endswith(("weight", "gamma")):
                 drawn = 0.5 + torch.rand(parameter.shape, generator=generator)
-                parameter.copy_(scale * drawn)
+                starts_at_zero = float(parameter.abs().max()) < 0.01
+                parameter.copy_(scale * (branches if starts_at_zero else 1.0) * drawn)
     return backbone
 
 
