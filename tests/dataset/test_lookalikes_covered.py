@@ -18,7 +18,7 @@ from holotype.dataset.index import Index, read_index
 from holotype.dataset.lookalikes import clusters, crowds, find_lookalikes
 from holotype.dataset.registration import tangent_remainder
 from holotype.dataset.thumbnails import grey_at
-from holotype.dataset.verification import _limit_with_gap
+from holotype.dataset.verdicts import _limit_with_gap
 
 
 @functools.cache

@@ -136,6 +136,10 @@ class Candidates:
             self.still[chosen], self.moving[chosen], self.view[chosen], self.window_P4[chosen]
         )
 
+    def joined(self, other: "Candidates") -> "Candidates":
+        columns = vars(self)
+        return Candidates(*(np.concatenate([columns[n], getattr(other, n)]) for n in columns))
+
     @property
     def part(self) -> NDArray[np.int64]:
         """Positions in PARTS."""
@@ -247,9 +251,14 @@ def _are_possible(pairs: _Pairs, records: NDArray[np.void]) -> NDArray[np.bool_]
 
 
 def _one_direction(pairs: _Pairs) -> _Pairs:
-    """Every two pictures once, in the direction and through the view that look best."""
+    """Every two pictures once by each part, in the direction and through the view that look best.
+
+    A crop may look a little more like a framed picture than the picture within the frame does, and
+    yet have nearer neighbours; which part explains more is seen when they are laid on each other.
+    """
     low, high = (f(pairs.still_P, pairs.moving_P) for f in (np.minimum, np.maximum))
-    two_P = low << 32 | high  # one number is sorted faster than two
+    # One number is sorted faster than three.
+    two_P = (low << 32 | high) * len(PARTS) + _PART_OF[pairs.view_P]
     way_P = (pairs.moving_P == high) * len(VIEWS) + pairs.view_P
     order = np.lexsort((way_P, -pairs.similarity_P, two_P))
     is_first = np.ones(len(order), bool)

@@ -22,15 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.dataset.candidates import VIEWS, Candidates, View, candidates
-from holotype.dataset.covers import uncover
 from holotype.dataset.fingerprints import Fingerprints, fingerprints
 from holotype.dataset.index import Index
 from holotype.dataset.shortlist import shortlisted
-from holotype.dataset.verification import Measured, are_copies, measure
+from holotype.dataset.verdicts import Evidence
+from holotype.dataset.verification import Measured
 from holotype.files import write_json
 from holotype.kept import cache_directory, key_of
 
-_METHOD = "7"  # to be raised whenever something below changes what is found
+_METHOD = "8"  # to be raised whenever something below changes what is found
 _LEAST_SIDE = 12  # pixels; below it a picture says too little
 _CROWD_SIZE, _CROWD_SHARE = 10, 0.01  # clusters above both are a warning, not a fact
 
@@ -89,16 +89,22 @@ _Found = tuple[int, int, str, str, float]  # two rows, then kind, evidence and s
 
 
 def _search(records: NDArray[np.void]) -> list[_Found]:
-    found, beyond = shortlisted(records, candidates(records))
+    found, left = shortlisted(records, candidates(records))
     if not len(found.still):
         return []
-    plain = measure(records, found)
-    is_copy = are_copies(plain, found, beyond)
-    rest = uncover(records, found, plain)
-    is_covered = ~is_copy & are_copies(rest, found, beyond, plain)
-    measured = plain.replaced(rest, is_covered)
-    copies = np.flatnonzero(is_copy | is_covered)
-    return [_described(records, found, measured, int(pair)) for pair in copies]
+    beyond = left.beyond(len(records))
+    evidence = Evidence.of(records, found).with_repeats(records, beyond)
+    is_copy, measured = evidence.judged(beyond)
+    # Where only a guess of what was left out stands against a pair, that is measured too.
+    is_doubtful = evidence.judged(np.full_like(beyond, np.inf))[0] & ~is_copy
+    if is_doubtful.any():
+        doubtful = np.union1d(found.still[is_doubtful], found.moving[is_doubtful])
+        evidence = evidence.with_others(records, left.of(doubtful))
+        beyond[doubtful] = np.inf
+        is_copy, measured = evidence.judged(beyond)
+    return [
+        _described(records, evidence.found, measured, int(pair)) for pair in np.flatnonzero(is_copy)
+    ]
 
 
 def clusters(copies: Iterable[Iterable[str]]) -> list[frozenset[str]]:
@@ -162,13 +168,30 @@ def _described(
 ) -> _Found:
     still, moving = int(found.still[pair]), int(found.moving[pair])
     first, second = sorted((still, moving), key=lambda row: (-_pixels(records[row]), row))
+    size = " and ".join(f"{records[r]['width']}×{records[r]['height']}" for r in (first, second))
+    kind, how = _registered(records, found, measured, pair)
+    if measured.repeat_N[pair]:
+        kind = ("resized", "recompressed")[measured.repeat_N[pair] - 1]
+        how = f"if one is {kind} like the other, no place"
+    evidence = (
+        f"{how} differs by more than {measured.difference_N[pair]:.1f} of 255 grey levels; "
+        f"{size} pixels"
+    )
+    return first, second, kind, evidence, float(measured.similarity_N[pair])
+
+
+def _registered(
+    records: NDArray[np.void], found: Candidates, measured: Measured, pair: int
+) -> tuple[str, str]:
+    """What was done to one picture of a pair, and how they were laid upon each other."""
+    two = [records[row[pair]] for row in (found.still, found.moving)]
     gain, offset = float(measured.gain_N[pair]), float(measured.offset_N[pair])
     window, view = measured.window_N4[pair], VIEWS[found.view[pair]]
     difference, cover = float(measured.difference_N[pair]), int(measured.cover_N[pair])
     shift = max(abs(window[0] + window[1] / 2 - 0.5), abs(window[2] + window[3] / 2 - 0.5))
     scale = max(abs(window[1] - 1), abs(window[3] - 1))
-    side = int(min(records[row][name] for row in (still, moving) for name in ("rows", "columns")))
-    sizes = [sorted((int(records[r]["width"]), int(records[r]["height"]))) for r in (first, second)]
+    side = min(int(record[name]) for record in two for name in ("rows", "columns"))
+    sizes = [sorted((int(record["width"]), int(record["height"]))) for record in two]
     kind = _kind(
         difference=difference,
         cover=cover,
@@ -177,15 +200,13 @@ def _described(
         is_resized=sizes[0] != sizes[1],
         is_brightened=abs(gain - 1) > 0.015 or abs(offset) > 1.5,
     )
-    size = " and ".join(f"{records[r]['width']}×{records[r]['height']}" for r in (first, second))
     place = ("no place", "no place within the frame", "no place beside the text")[cover]
     turned = f"turned by {90 * view.turns}°, " if view.turns else ""
-    evidence = (
+    how = (
         f"after registration ({turned}shift {shift:.1%}, scale {scale:.1%}, contrast ×{gain:.2f}, "
-        f"brightness {offset:+.1f}) {place} differs by more than {difference:.1f} of 255 grey "
-        f"levels; {size} pixels"
+        f"brightness {offset:+.1f}) {place}"
     )
-    return first, second, kind, evidence, float(measured.similarity_N[pair])
+    return kind, how
 
 
 def _pixels(record: NDArray[np.void]) -> int:

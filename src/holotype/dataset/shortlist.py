@@ -4,7 +4,7 @@ Shape suffixes: N pairs, R rows and K columns of pixels.
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,16 +35,40 @@ _LEAST_PEAK, _PEAK_SIDE = 2.75, 48  # of pictures of so many pixels; of smaller 
 _BATCH = 192
 
 
-def shortlisted(records: NDArray[np.void], found: Candidates) -> tuple[Candidates, Floats]:
+@dataclass(frozen=True, eq=False)
+class Left:
+    """Pairs that were left out.
+
+    Attributes:
+        pairs: of two pictures once.
+        least_N: the least difference, in grey levels as `verification` measures them: estimated.
+    """
+
+    pairs: Candidates
+    least_N: Floats
+
+    def beyond(self, num_images: int) -> Floats:
+        """For every picture the least difference that was left out; infinite where nothing was."""
+        beyond_P = np.full(num_images, np.inf, np.float32)
+        for pictures_N in (self.pairs.still, self.pairs.moving):
+            np.minimum.at(beyond_P, pictures_N, self.least_N)
+        return beyond_P
+
+    def of(self, pictures: NDArray[np.int64]) -> Candidates:
+        """The pairs of some pictures."""
+        is_one = np.isin(self.pairs.still, pictures) | np.isin(self.pairs.moving, pictures)
+        return self.pairs.where(is_one)
+
+
+def shortlisted(records: NDArray[np.void], found: Candidates) -> tuple[Candidates, Left]:
     """Of every picture the few candidates that come nearest when they are roughly registered.
 
     Returns:
         The pairs that are among the nearest of one of their two pictures, or look most alike as
-        they are; and for every picture the least difference, in grey levels as `verification`
-        measures them, of what was left out: estimated, infinite where nothing was.
+        they are; and what was left out.
     """
     if not len(records):
-        return found, np.empty(0, np.float32)
+        return found, Left(found, np.empty(0, np.float32))
     grey_NRK = np.concatenate(
         [grey_at(records[s : s + _BATCH], _SIDE) for s in range(0, len(records), _BATCH)]
     )
@@ -59,6 +83,9 @@ def shortlisted(records: NDArray[np.void], found: Candidates) -> tuple[Candidate
 
     with ThreadPoolExecutor(max_workers=2) as threads:
         list(threads.map(look, _batches(found)))
+    once = _once(found, difference_N, is_near_N)
+    found = replace(found, window_P4=window_N4).where(once)
+    difference_N, contrast_N, is_near_N = difference_N[once], contrast_N[once], is_near_N[once]
     pictures_2N = np.stack([found.still, found.moving])
     orderly_N = np.where(is_near_N, difference_N, np.inf)
     rank_2N = ranks(pictures_2N.ravel(), np.tile(orderly_N, 2)).reshape(2, -1)
@@ -68,10 +95,21 @@ def shortlisted(records: NDArray[np.void], found: Candidates) -> tuple[Candidate
     side_N = sides[pictures_2N].min(0)
     peak_N = _LEAST_PEAK * np.minimum(1, side_N / _PEAK_SIDE)
     least_N = difference_N * contrast_N * peak_N * side_N / _SIDE
-    beyond = np.full(len(records), np.inf, np.float32)
-    for pictures_N in pictures_2N:
-        np.minimum.at(beyond, pictures_N[~listed_N], least_N[~listed_N])
-    return replace(found, window_P4=window_N4).where(listed_N), beyond
+    return found.where(listed_N), Left(found.where(~listed_N), least_N[~listed_N])
+
+
+def _once(
+    found: Candidates, difference_N: Floats, is_near_N: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Every two pictures once: as they are, if that will do, or by the part that explains most."""
+    low, high = (f(found.still, found.moving) for f in (np.minimum, np.maximum))
+    two_N = low << 32 | high
+    limit_N = np.array([_LIMITS[part] for part in range(len(PARTS))])[found.part]
+    is_as_it_is_N = is_near_N & (found.view == 0)
+    order = np.lexsort((difference_N / limit_N, ~is_as_it_is_N, ~is_near_N, two_N))
+    is_first = np.ones(len(order), bool)
+    is_first[1:] = np.diff(two_N[order]) != 0
+    return np.sort(order[is_first])
 
 
 def _batches(found: Candidates) -> list[NDArray[np.int64]]:

@@ -22,7 +22,6 @@ box. Then the fit is a robust one, and the same is asked of the rest, more stric
 Shape suffixes: N pairs, R rows and K columns of pixels.
 """
 
-from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -38,19 +37,13 @@ from holotype.dataset.thumbnails import Floats, grey_at, shrinking, smoothing
 
 MOVABLE_SIDE = 20  # pixels; smaller pictures are compared in place, or digits slide onto digits
 
-# The limits below are differences in grey levels of 255, as `judged` measures them.
+# The limits below are differences in grey levels of 255, as `judged` measures them; `verdicts` has
+# the others.
 SURE = 0.75  # copies, whatever the other pictures look like
 CLOSE = 1.4  # copies if the next other picture differs twice as much; other cells begin at 1.45
-_LOOSE = 4.5  # copies if the next other picture differs four times as much
-_CLOSE_GAP, _FINE_GAP, _LOOSE_GAP = 2.0, 3.0, 4.0  # fine: small beside the contrast, too
-_SURE_CONTRAST, _CONTRAST = 0.05, 0.15  # limits again, as fractions of the picture's contrast
+LOOSE = 4.5  # copies if the next other picture differs four times as much
 # At half the resolution: the first are looked at again, the second if they stand beside a copy.
 _NEAR, _NEAR_INSIDE, HOPELESS = 3.5, 7.0, 12.0  # inside: a frame may still be seen
-# At half the resolution noise, as of compression, is smoothed away, and another picture is not.
-_COARSE, _COARSE_GAP = (1.5, 2.0), 4.0  # the second for pictures of high contrast
-_COARSE_CONTRAST = (0.1, 0.04)  # the first bounds both limits
-_NOISY = 5.5  # the largest difference that noise may make
-_COLOUR_LIMIT = 10.0  # levels of chroma
 _SLOPE_FORGIVEN = 0.1  # of a pixel
 _BATCH = 32
 
@@ -67,6 +60,7 @@ class Measured:
         gain_N, offset_N, window_N4: as `Registered` has them.
         colour_N: the largest difference of chroma.
         cover_N: 0 where nothing is left out, 1 for a frame, 2 for a text.
+        repeat_N: 0, or what was done again to get the one from the other (see `repeats`).
     """
 
     difference_N: Floats
@@ -78,6 +72,7 @@ class Measured:
     window_N4: Floats
     colour_N: Floats
     cover_N: NDArray[np.int8]
+    repeat_N: NDArray[np.int8]
 
     @classmethod
     def nothing(cls, found: Candidates) -> "Measured":
@@ -92,6 +87,7 @@ class Measured:
             window_N4=found.window_P4.copy(),
             colour_N=np.zeros(count, np.float32),
             cover_N=np.zeros(count, np.int8),
+            repeat_N=np.zeros(count, np.int8),
         )
 
     def note(
@@ -113,6 +109,15 @@ class Measured:
         self.window_N4[pairs] = fit.window_N4[where]
         self.cover_N[pairs] = cover
 
+    def where(self, chosen: NDArray[Any] | slice) -> "Measured":
+        """Some of the pairs, copied."""
+        return Measured(**{name: mine[chosen].copy() for name, mine in vars(self).items()})
+
+    def joined(self, other: "Measured") -> "Measured":
+        """These pairs and then the others."""
+        columns = vars(self)
+        return Measured(**{n: np.concatenate([columns[n], getattr(other, n)]) for n in columns})
+
     def replaced(self, other: "Measured", where: NDArray[np.bool_]) -> "Measured":
         """What another way of measuring says, where that is the better one."""
         merged = {
@@ -122,8 +127,12 @@ class Measured:
         return Measured(**merged)
 
 
-def measure(records: NDArray[np.void], found: Candidates) -> Measured:
-    """Lay every pair of candidates upon each other, and say what differs."""
+def measure(records: NDArray[np.void], found: Candidates, *, all_exactly: bool = False) -> Measured:
+    """Lay every pair of candidates upon each other, and say what differs.
+
+    Args:
+        all_exactly: at the full resolution also where half of it says that there is no copy.
+    """
     measured = Measured.nothing(found)
     sides = np.minimum(records["rows"], records["columns"]).astype(np.int64)
     side_N = np.minimum(sides[found.still], sides[found.moving])
@@ -131,10 +140,10 @@ def measure(records: NDArray[np.void], found: Candidates) -> Measured:
     is_large_N = side_N // 2 >= MOVABLE_SIDE
     in_batches(_roughly, records, found, measured, np.flatnonzero(is_large_N), side_N)
     near_N = np.where(found.part == WHOLE, _NEAR, _NEAR_INSIDE)
-    is_near_N = ~is_large_N | (measured.difference_N < near_N)
+    is_near_N = all_exactly | ~is_large_N | (measured.difference_N < near_N)
     in_batches(_exactly, records, found, measured, np.flatnonzero(is_near_N), side_N)
     # What stands beside a possible copy decides about it, so that is measured as well.
-    alike_N = is_near_N & (measured.difference_N <= _LOOSE)
+    alike_N = is_near_N & (measured.difference_N <= LOOSE)
     alike = np.concatenate([found.still[alike_N], found.moving[alike_N]])
     is_beside_N = np.isin(found.still, alike) | np.isin(found.moving, alike)
     is_beside_N &= ~is_near_N & (measured.difference_N < HOPELESS)
@@ -266,75 +275,3 @@ def colour_difference(
             apart *= (shrink @ covered_NRK[number].astype(np.float32) @ shrink.T) < 0.01
         largest_N[number] = apart[:, 1:-1, 1:-1].max()
     return largest_N
-
-
-def are_copies(
-    measured: Measured,
-    found: Candidates,
-    beyond: Floats,
-    beside: Measured | None = None,
-) -> NDArray[np.bool_]:
-    """Which pairs are small enough in difference, both by themselves and beside others.
-
-    Args:
-        beyond: for every picture the least difference of those that are not among the pairs.
-        beside: what was measured before something was left out. Others may then be as near as
-            either says, and larger differences are not allowed at all.
-    """
-    contrast_N, context_N, loose_limit = measured.contrast_N, measured.difference_N, _LOOSE
-    if beside is not None:
-        context_N, loose_limit = np.minimum(context_N, beside.difference_N), 0.0
-    context = _Context.of(found, context_N, beyond)
-    fine_N = np.minimum(context.limits(loose_limit, _FINE_GAP), _SURE_CONTRAST * contrast_N)
-    limit_N = np.maximum(context.limits(CLOSE, _CLOSE_GAP), context.limits(loose_limit, _LOOSE_GAP))
-    limit_N = np.maximum(fine_N, np.minimum(limit_N, _CONTRAST * contrast_N))
-    sure_N = np.minimum(SURE, _SURE_CONTRAST * contrast_N)
-    is_alike_N = measured.difference_N <= np.maximum(limit_N, sure_N)
-    if beside is None:
-        coarse = _Context.of(found, measured.coarse_N, beyond)
-        coarse_N = np.clip(_COARSE_CONTRAST[1] * contrast_N, *_COARSE)
-        coarse_N = np.minimum(coarse_N, _COARSE_CONTRAST[0] * contrast_N)
-        coarse_N = np.minimum(coarse_N, coarse.limits(_COARSE[1], _COARSE_GAP))
-        is_alike_N |= (measured.coarse_N <= coarse_N) & (measured.difference_N <= _NOISY)
-    is_plausible_N = (measured.gain_N > 0.5) & (measured.gain_N < 2)
-    return np.asarray(is_alike_N & is_plausible_N & (measured.colour_N <= _COLOUR_LIMIT))
-
-
-@dataclass(frozen=True, eq=False)
-class _Context:
-    """What every picture differs from others by, and the least that it may from the rest."""
-
-    pictures: list[tuple[int, int]]
-    differences: dict[int, list[float]]
-    beyond: Floats
-
-    @classmethod
-    def of(cls, found: Candidates, difference_N: Floats, beyond: Floats) -> "_Context":
-        differences: defaultdict[int, list[float]] = defaultdict(list)
-        pictures = list(zip(found.still.tolist(), found.moving.tolist(), strict=True))
-        for (still, moving), difference in zip(pictures, difference_N.tolist(), strict=True):
-            differences[still].append(difference)
-            differences[moving].append(difference)
-        return cls(pictures, {p: sorted(values) for p, values in differences.items()}, beyond)
-
-    def limits(self, limit: float, gap: float) -> Floats:
-        """For every pair the lower of the limits of its two pictures."""
-        of = {
-            picture: _limit_with_gap(values, limit, gap, float(self.beyond[picture]))
-            for picture, values in self.differences.items()
-        }
-        return np.array([min(of[still], of[moving]) for still, moving in self.pictures])
-
-
-def _limit_with_gap(differences: list[float], limit: float, gap: float, beyond: float) -> float:
-    """The largest difference up to `limit` after which the next one is `gap` times as large.
-
-    What was not looked at is not the next one of a near pair only where it must differ more.
-    """
-    reached = 0.0
-    for this, following in zip(differences, [*differences[1:], np.inf], strict=True):
-        if this > limit:
-            break
-        if min(following, max(beyond, this)) >= gap * this:
-            reached = this
-    return reached

@@ -1,0 +1,229 @@
+"""Small pictures that were only resized or recompressed: the same is done again, and compared.
+
+Of a picture of at most 64 pixels a side every pixel is remembered. Whether another one is the same
+picture at another size need not be guessed then from how little they differ: it is resized with
+each of the filters in use, and one of them gives the other picture, but for rounding. So too with
+the qualities of JPEG, whose noise in a small picture is as large as what tells two specimens apart.
+No two pictures of a data set are alike to that degree, so nothing else need be asked.
+
+Shape suffixes: N pairs, R rows and K columns of pixels, L places along a line, Q qualities,
+B blocks of 8 by 8, F frequencies of a block.
+"""
+
+import io
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+
+from holotype.dataset.candidates import Candidates
+from holotype.dataset.fingerprints import GREY_SIZE
+from holotype.dataset.thumbnails import Floats, shrinking, smoothing
+from holotype.dataset.verification import Measured
+
+RESIZED, RECOMPRESSED = 1, 2
+_QUALITIES = np.arange(15, 99)  # above, too little is lost to matter
+_STEP = 3  # of qualities; at a first look
+_BLOCK = 8
+_ROUNDED = 1.5  # grey levels; the right filter leaves 0.9 at most, a wrong one 11 or more
+
+
+def are_resized(records: NDArray[np.void], found: Candidates) -> NDArray[np.bool_]:
+    """Which pairs are of two sizes."""
+    size_N2 = np.stack([records["width"], records["height"]], 1)
+    return np.asarray((size_N2[found.still] != size_N2[found.moving]).any(1))
+
+
+def repeated(
+    records: NDArray[np.void], found: Candidates, plain: Measured, doubtful: NDArray[np.int64]
+) -> Measured:
+    """The same, but of doubtful pairs of which one picture becomes the other when it is done again.
+
+    Args:
+        doubtful: which pairs; none of them mirrored or turned.
+    """
+    measured, is_resized_N = plain.where(slice(None)), are_resized(records, found)
+    for pair in doubtful.tolist():
+        one, other = records[found.still[pair]], records[found.moving[pair]]
+        apart = _resized_apart if is_resized_N[pair] else _recompressed_apart
+        difference = min(apart(one, other), apart(other, one))
+        if difference <= _ROUNDED:
+            measured.difference_N[pair] = difference
+            measured.repeat_N[pair] = RESIZED if is_resized_N[pair] else RECOMPRESSED
+            measured.contrast_N[pair] = _pixels(one).std()
+            measured.gain_N[pair], measured.offset_N[pair] = 1, 0
+            measured.window_N4[pair] = (0, 1, 0, 1)
+    return measured
+
+
+def _resized_apart(one: NDArray[np.void], other: NDArray[np.void]) -> float:
+    """The least difference of the other picture from the one at its size; infinite if unknown."""
+    if not _is_whole(one):
+        return np.inf
+    (rows, columns), (new_rows, new_columns) = _stored_size(one), _stored_size(other)
+    pixels_RK, wanted_RK = _pixels(one), _pixels(other)
+
+    def apart(name: str) -> float:
+        down, across = _resizing(rows, new_rows, name), _resizing(columns, new_columns, name)
+        return _apart(down @ np.clip(pixels_RK @ across.T, 0, 255), wanted_RK)
+
+    return min(map(apart, _FILTERS))
+
+
+def _recompressed_apart(one: NDArray[np.void], other: NDArray[np.void]) -> float:
+    """The difference of the other picture from the one as a JPEG; infinite if far from any."""
+    if not _is_whole(one):
+        return np.inf
+    pixels_RK, wanted_RK = _pixels(one), _pixels(other)
+    quality = _likely_quality(pixels_RK, wanted_RK)
+    if quality is None:
+        return np.inf
+    stream = io.BytesIO()
+    Image.fromarray(pixels_RK.astype(np.uint8)).save(stream, "JPEG", quality=quality)
+    return _apart(np.asarray(Image.open(stream), np.float32), wanted_RK)
+
+
+def _likely_quality(pixels_RK: Floats, wanted_RK: Floats) -> int | None:
+    """The quality at which the one picture gives the other, if the mean difference is small."""
+    blocks_BF, wanted_BF = _blocks(pixels_RK) @ _cosines().T, _blocks(wanted_RK)
+
+    def differences(places: NDArray[np.int64]) -> Floats:
+        tables_QF = _tables()[places][:, None]
+        kept_QBF = np.rint(blocks_BF / tables_QF) * tables_QF
+        apart_QBF = np.clip(kept_QBF @ _cosines(), -128, 127) - wanted_BF
+        return np.asarray(np.abs(apart_QBF).mean((1, 2)))
+
+    places = np.arange(len(_QUALITIES))
+    rough = _STEP * int(differences(places[::_STEP]).argmin())
+    near = places[max(0, rough - _STEP) : rough + _STEP + 1]
+    difference_Q = differences(near)
+    if difference_Q.min() > _ROUNDED:
+        return None
+    return int(_QUALITIES[near[difference_Q.argmin()]])
+
+
+def _blocks(pixels_RK: Floats) -> Floats:
+    """Blocks of 64 levels around 0; what is missing at the end repeats the border."""
+    rows, columns = (-(-side // _BLOCK) for side in pixels_RK.shape)
+    beyond = [
+        (0, _BLOCK * n - side) for n, side in zip((rows, columns), pixels_RK.shape, strict=True)
+    ]
+    padded = np.pad(pixels_RK - 128, beyond, mode="edge")
+    blocks = padded.reshape(rows, _BLOCK, columns, _BLOCK).swapaxes(1, 2)
+    return np.ascontiguousarray(blocks.reshape(-1, _BLOCK * _BLOCK))
+
+
+@cache
+def _cosines() -> Floats:
+    """The orthonormal cosines of a block (F, F): frequencies by places."""
+    places = (np.arange(_BLOCK) + 0.5) * np.pi / _BLOCK
+    waves = np.cos(np.arange(_BLOCK)[:, None] * places)
+    waves /= np.linalg.norm(waves, axis=1, keepdims=True)
+    return np.kron(waves, waves).astype(np.float32)
+
+
+@cache
+def _tables() -> Floats:
+    """The steps to which JPEG rounds frequencies of grey, at each quality (Q, F).
+
+    Source: ITU-T T.81 (1992), table K.1, scaled as the Independent JPEG Group's library does.
+    """
+    stream = io.BytesIO()
+    Image.new("L", (_BLOCK, _BLOCK)).save(stream, "JPEG", quality=50)  # 50 is table K.1 itself
+    stream.seek(0)
+    standard_F = np.array(JpegImageFile(stream).quantization[0])
+    scale_Q1 = np.where(_QUALITIES < 50, 5000 // _QUALITIES, 200 - 2 * _QUALITIES)[:, None]
+    steps_QF = np.clip((standard_F * scale_Q1 + 50) // 100, 1, 255)
+    return np.asarray(steps_QF, np.float32)
+
+
+@cache
+def _resizing(length: int, new_length: int, name: str) -> Floats:
+    """A matrix that resizes a line, and shrinks it to what is remembered of a longer one (L, L).
+
+    Filters are stretched when they shrink (Pillow, and others with antialiasing) or not (OpenCV).
+    """
+    kernel, support, is_stretched = _FILTERS[name]
+    scale = length / new_length
+    stretch = max(scale, 1.0) if is_stretched else 1.0
+    matrix = np.zeros((new_length, length))
+    for row in range(new_length):
+        centre = (row + 0.5) * scale
+        reach = support * stretch
+        columns = np.arange(int(np.floor(centre - reach)), int(np.ceil(centre + reach)) + 1)
+        weights = kernel((columns + 0.5 - centre) / stretch)
+        if is_stretched:  # nothing lies beyond the border; otherwise the border does
+            weights = weights * ((columns >= 0) & (columns < length))
+        np.add.at(matrix[row], np.clip(columns, 0, length - 1), weights)
+    matrix /= matrix.sum(1, keepdims=True)
+    if new_length > GREY_SIZE:
+        matrix = shrinking(new_length, GREY_SIZE) @ matrix
+    return np.asarray(matrix, np.float32)
+
+
+Kernel = Callable[[Floats], Floats]
+
+
+def _box(x: Floats) -> Floats:
+    return ((x > -0.5) & (x <= 0.5)).astype(float)
+
+
+def _triangle(x: Floats) -> Floats:
+    return np.asarray(np.maximum(0, 1 - np.abs(x)))
+
+
+def _hamming(x: Floats) -> Floats:
+    return np.where(np.abs(x) < 1, np.sinc(x) * (0.54 + 0.46 * np.cos(np.pi * x)), 0)
+
+
+def _lanczos(x: Floats) -> Floats:
+    return np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0)
+
+
+def _cubic(slope: float) -> Kernel:
+    """Keys 1981, "Cubic convolution interpolation for digital image processing", equation 4."""
+
+    def kernel(x: Floats) -> Floats:
+        x = np.abs(x)
+        near = (slope + 2) * x**3 - (slope + 3) * x**2 + 1
+        far = slope * (x**3 - 5 * x**2 + 8 * x - 4)
+        return np.where(x < 1, near, np.where(x < 2, far, 0))
+
+    return kernel
+
+
+# Kernel, support, and whether it is stretched when it shrinks.
+_FILTERS: dict[str, tuple[Kernel, float, bool]] = {
+    "nearest": (_box, 0.5, False),
+    "nearest, the lower of two": (lambda x: _box(-x), 0.5, False),
+    "box": (_box, 0.5, True),
+    "triangle": (_triangle, 1, True),
+    "Hamming": (_hamming, 1, True),
+    "cubic": (_cubic(-0.5), 2, True),
+    "Lanczos": (_lanczos, 3, True),
+    "triangle, not stretched": (_triangle, 1, False),
+    "cubic, not stretched": (_cubic(-0.75), 2, False),
+}
+
+
+def _apart(repeated_RK: Floats, wanted_RK: Floats) -> float:
+    """The largest difference, smoothed as in `verification.judged`, in grey levels."""
+    down, across = (smoothing(side, 0.7) for side in wanted_RK.shape)
+    return float(np.abs(down @ (repeated_RK - wanted_RK) @ across.T).max())
+
+
+def _stored_size(record: NDArray[np.void]) -> tuple[int, int]:
+    return int(record["height"]), int(record["width"])
+
+
+def _is_whole(record: NDArray[np.void]) -> bool:
+    """Whether every pixel is remembered."""
+    return (int(record["rows"]), int(record["columns"])) == _stored_size(record)
+
+
+def _pixels(record: NDArray[np.void]) -> Floats:
+    pixels = record["grey"][: record["rows"], : record["columns"]]
+    return np.asarray(pixels, np.float32)
