@@ -5,8 +5,9 @@
 
 Into a split that is given (train and test folders) are planted, beside the pictures of the set:
 near-duplicates of 3 % of them by each kind of change (`planted_changes.py`), each in the part of
-its original, but of one kind, "leak", in the other part; damaged files, 1 % of each kind; and 2 %
-of the pictures lie in the folder of another class. Both programs then see the same folder.
+its original, but of one kind, "leak", in the other part, and so are as many equal files; damaged
+files, 1 % of each kind; and 2 % of the pictures lie in the folder of another class. Both programs
+then see the same folder.
 
 Recall counts a copy as found where it stands in one cluster with its original. Precision counts
 reported pairs; those of two pictures of the set itself are printed apart, since the sets hold
@@ -37,6 +38,7 @@ from holotype.dataset.sources import fetch
 from holotype.evaluation.intervals import wilson
 
 SHARE_OF_COPIES, SHARE_OF_DAMAGES, SHARE_OF_WRONG_LABELS = 0.03, 0.01, 0.02
+_EQUAL = "leak of an equal file"
 SMALLEST_WITH_TEXT = 64  # pixels; eight-pixel letters cover a smaller picture
 
 
@@ -72,7 +74,7 @@ def damages(file: bytes, rng: np.random.Generator) -> dict[str, bytes]:
 def plant(name: str, seed: int, strengths: str, folder: Path, limit: int | None) -> Planted:
     """Write the folder; everything is drawn from the seed."""
     rng = np.random.default_rng([seed, len(name)])
-    own = {"seed": 1} if name == "micro-ct" else {}
+    own = {"seed": 100 + seed} if name == "micro-ct" else {}
     index = read_index(fetch(name, folder.parent / "source", **own))
     rows = list(zip(index.table["path"], index.table["label"], strict=True))
     if limit:
@@ -97,17 +99,20 @@ def plant(name: str, seed: int, strengths: str, folder: Path, limit: int | None)
     kinds = list(todo)
     if min(Image.open(folder / places[0]).size) < SMALLEST_WITH_TEXT:
         kinds.remove("text")
-    for kind in [*kinds, "leak"]:
+    for kind in [*kinds, "leak", _EQUAL]:
         for number in rng.permutation(len(rows))[: round(SHARE_OF_COPIES * len(rows))].tolist():
             part, label, file = places[number].split("/")
-            if kind == "leak":
+            if kind in ("leak", _EQUAL):
                 part = "train" if part == "test" else "test"
-            change = todo[kinds[number % len(kinds)] if kind == "leak" else kind]
             copy = f"{part}/{label}/{file[:-4]} {kind}.png"
-            changed = change(Image.open(folder / places[number]), rng)
-            stream = io.BytesIO()
-            changed.save(stream, "PNG", compress_level=1)
-            _write(folder / copy, stream.getvalue())
+            if kind == _EQUAL:
+                _write(folder / copy, (folder / places[number]).read_bytes())
+            else:
+                change = todo[kinds[number % len(kinds)] if kind == "leak" else kind]
+                changed = change(Image.open(folder / places[number]), rng)
+                stream = io.BytesIO()
+                changed.save(stream, "PNG", compress_level=1)
+                _write(folder / copy, stream.getvalue())
             done.family[copy] = number
             done.copies.setdefault(kind, []).append((places[number], copy))
     for number in rng.permutation(len(rows))[: round(SHARE_OF_DAMAGES * len(rows))].tolist():
@@ -199,13 +204,16 @@ def tables(planted: Planted, seen: Seen) -> None:
     total = [0, 0]
     for kind, copies in planted.copies.items():
         hits = sum(map(is_joined, copies))
-        total = [total[0] + hits, total[1] + len(copies)]
+        if kind != _EQUAL:
+            total = [total[0] + hits, total[1] + len(copies)]
         print(f"| {kind} | {hits} of {len(copies)} | {_interval(hits, len(copies))} |")
-    print(f"| **all copies** | {total[0]} of {total[1]} | {_interval(*total)} |")
+    print(f"| **all changed copies** | {total[0]} of {total[1]} | {_interval(*total)} |")
     if seen.leaks is not None:
-        across = planted.copies["leak"]
-        hits = sum(any(set(pair) <= leak for leak in seen.leaks) for pair in across)
-        print(f"| reported as leak | {hits} of {len(across)} | {_interval(hits, len(across))} |")
+        for kind in ("leak", _EQUAL):
+            across = planted.copies[kind]
+            hits = sum(any(set(pair) <= leak for leak in seen.leaks) for pair in across)
+            found = f"{hits} of {len(across)} | {_interval(hits, len(across))}"
+            print(f"| {kind}, reported as leak | {found} |")
     for kind, paths in planted.damaged.items():
         hits = len(paths & seen.unreadable)
         print(f"| damaged: {kind} | {hits} of {len(paths)} | {_interval(hits, len(paths))} |")

@@ -42,7 +42,7 @@ _PROBED = 4  # cells that are searched; of the nearest 3 digits 1 % are in none 
 # digits were false.
 _KEPT = (8, 2, 2, 2)
 # Correlations; the least of these pairs had 0.856 as wholes, 0.941 within frames, 0.969 as halves.
-_LEAST_SIMILAR = (0.85, 0.92, 0.93, 0.93)
+_LEAST_SIMILAR = (0.87, 0.93, 0.95, 0.95)
 _PREFERENCE = 0.03  # in similarity, of views of the whole over those of parts
 _FLAT = 0.7  # grey levels of contrast below which there is no picture to compare
 _EXTREME = 2.0  # deviations at which a descriptor is cut off
@@ -122,6 +122,7 @@ class Candidates:
     moving: NDArray[np.int64]
     view: NDArray[np.int64]  # positions in VIEWS
     window_P4: Floats  # where the whole of `still` lies: start and extent down, then across
+    apart_P: Floats  # grey levels by which they differ at a first look; 0 where nobody looked
 
     @classmethod
     def seen(
@@ -129,12 +130,10 @@ class Candidates:
     ) -> "Candidates":
         """Pairs with the windows that their views say."""
         windows_V4 = np.array([view.window() for view in VIEWS], np.float32)
-        return cls(still, moving, view, windows_V4[view])
+        return cls(still, moving, view, windows_V4[view], np.zeros(len(still), np.float32))
 
     def where(self, chosen: NDArray[Any] | slice) -> "Candidates":
-        return Candidates(
-            self.still[chosen], self.moving[chosen], self.view[chosen], self.window_P4[chosen]
-        )
+        return Candidates(*(column[chosen] for column in vars(self).values()))
 
     def joined(self, other: "Candidates") -> "Candidates":
         columns = vars(self)

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.dataset.thumbnails import Floats
+from holotype.dataset.thumbnails import Floats, smoothing
 
 _MAX_EXTENT = 1.13  # a crop of 11 % off either picture
 _MAX_SHIFT = 0.08
+_SLOPE_FORGIVEN = 0.1  # of a pixel
 _RIDGE = 1e-7  # only so that a picture without any slope can be solved for
 _BLACK, _WHITE = 8.0, 231.0  # beyond these levels a pixel may have been cut off
 _DOUBTFUL = 3.0  # medians of the remainder at which a pixel counts for a quarter
@@ -130,6 +131,21 @@ def tangent_remainder(
     solved_NP = _least_squares(columns_NPM[:, :, inside_M], values_NM[:, inside_M])
     remainder_NM = (values_NM - _weighted_sum(solved_NP, columns_NPM)) * moved.inside_NM
     return remainder_NM.reshape(still_NRK.shape), moved.inside
+
+
+def judged(fit: Registered) -> Floats:
+    """The smoothed difference at every place, in grey levels, steep places forgiven."""
+    smooth = smoothing(fit.shared_NRK.shape[1], 0.7)
+    share_NRK = smooth @ fit.shared_NRK @ smooth.T + np.float32(1e-3)
+    remainder_NRK = np.abs(smooth @ fit.remainder_NRK @ smooth.T) / share_NRK
+    steep_NRK = np.sqrt((smooth @ (fit.slope_NRK**2 * fit.shared_NRK) @ smooth.T) / share_NRK)
+    return np.asarray(
+        remainder_NRK * fit.shared_NRK / (1 + np.float32(_SLOPE_FORGIVEN) * steep_NRK)
+    )
+
+
+def largest(judged_NRK: Floats) -> Floats:
+    return np.asarray(judged_NRK.max((1, 2)))
 
 
 def stays_below(difference_NRK: Floats, share: float, *, margin: int) -> Floats:

@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.dataset.candidates import INNER, LOWER, PARTS, UPPER, VIEWS, WHOLE, Candidates, ranks
-from holotype.dataset.registration import Registered, register, stays_below, tangent_remainder
+from holotype.dataset.registration import (
+    Registered,
+    judged,
+    largest,
+    register,
+    stays_below,
+    tangent_remainder,
+)
 from holotype.dataset.thumbnails import Floats, grey_at, smoothing
 
 _SIDE, _STEPS, _MARGIN = 16, 2, 2
@@ -75,16 +82,17 @@ def shortlisted(records: NDArray[np.void], found: Candidates) -> tuple[Candidate
     difference_N = np.empty(len(found.still), np.float32)
     contrast_N = np.empty(len(found.still), np.float32)
     is_near_N = np.zeros(len(found.still), bool)
-    window_N4 = np.empty_like(found.window_P4)
+    window_N4, apart_N = np.empty_like(found.window_P4), np.empty_like(found.apart_P)
 
     def look(pairs: NDArray[np.int64]) -> None:
-        rough = _rough_difference(grey_NRK, found.where(pairs))
-        difference_N[pairs], contrast_N[pairs], is_near_N[pairs], window_N4[pairs] = rough
+        rough = _looked_at(grey_NRK, found.where(pairs))
+        difference_N[pairs], contrast_N[pairs], is_near_N[pairs] = rough[:3]
+        window_N4[pairs], apart_N[pairs] = rough[3:]
 
     with ThreadPoolExecutor(max_workers=2) as threads:
         list(threads.map(look, _batches(found)))
     once = _once(found, difference_N, is_near_N)
-    found = replace(found, window_P4=window_N4).where(once)
+    found = replace(found, window_P4=window_N4, apart_P=apart_N).where(once)
     difference_N, contrast_N, is_near_N = difference_N[once], contrast_N[once], is_near_N[once]
     pictures_2N = np.stack([found.still, found.moving])
     orderly_N = np.where(is_near_N, difference_N, np.inf)
@@ -123,11 +131,11 @@ def _batches(found: Candidates) -> list[NDArray[np.int64]]:
     ]
 
 
-def _rough_difference(
+def _looked_at(
     grey_NRK: Floats, found: Candidates
-) -> tuple[Floats, Floats, NDArray[np.bool_], Floats]:
+) -> tuple[Floats, Floats, NDArray[np.bool_], Floats, Floats]:
     """Of pairs through one view the mean difference in contrasts, the contrast in grey levels,
-    whether the difference is small enough for a copy, and the window.
+    whether the difference is small enough for a copy, the window, and the largest difference.
 
     Most pairs are told by one linear fit; only what is left of them is laid upon each other.
     """
@@ -143,7 +151,8 @@ def _rough_difference(
     if view.part in (UPPER, LOWER):
         top, bottom = (round(_SIDE * edge) for edge in PARTS[view.part][:2])
     still_NRK, moving_NRK = whole_NRK[:, top:bottom], whole_moving_NRK[:, top:bottom]
-    window_N4, margin = found.window_P4.copy(), _MARGIN / _SIDE  # a crop lacks what lay outside
+    window_N4, apart_N = found.window_P4.copy(), found.apart_P.copy()
+    margin = _MARGIN / _SIDE  # a crop lacks what lay outside
     contrast_N = np.maximum(still_NRK.std((1, 2)), 1)
     if view.part == INNER:  # a bright frame may be all that is seen at so few pixels
         for pictures in (found.still, found.moving):
@@ -167,8 +176,8 @@ def _rough_difference(
                 < _REST_LIMIT
             )
         elif view.part == WHOLE:
-            window_N4[near] = fit.window_N4
-    return mean_N, contrast_N, is_near_N, window_N4
+            window_N4[near], apart_N[near] = fit.window_N4, largest(judged(fit))
+    return mean_N, contrast_N, is_near_N, window_N4, apart_N
 
 
 def _differences(
