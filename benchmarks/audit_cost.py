@@ -3,8 +3,9 @@
     .venv/bin/python benchmarks/audit_cost.py --sizes 1000 10000 50000
 
 Synthetic pictures of 64 by 64 pixels, each size in a fresh process with an empty cache: index,
-fingerprints, look-alikes, findings; small sizes several times. Prints a table and draws docs/images/audit_cost.png. Steps are
-given in CPU time, since the machine may have other things to do; wall time of all stands beside.
+fingerprints, look-alikes, findings; small sizes several times. Prints a table and draws
+docs/images/audit_cost.png. Steps are given in CPU time, since the machine may have other things to
+do; wall time of all stands beside.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Planted defects on real pictures: what the audit finds of them, and what cleanvision finds.
 
-    .venv/bin/python benchmarks/planted.py --set elpv --seed 0
-    .venv/bin/python benchmarks/planted.py --set mnist5k --seed 0 --labels
+    .venv/bin/python benchmarks/planted.py --set elpv --seed 1
+    .venv/bin/python benchmarks/planted.py --set mnist5k --seed 1 --labels
 
 Into a split that is given (train and test folders) are planted, beside the pictures of the set:
 near-duplicates of 3 % of them by each kind of change (`planted_changes.py`), each in the part of
@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
-from planted_changes import REPORTED, TUNING, changes
+from planted_changes import REPORTED, ROUGH, TUNING, changes
 
 from holotype.dataset.audit import audit
 from holotype.dataset.index import read_index
@@ -38,6 +38,7 @@ from holotype.dataset.sources import fetch
 from holotype.evaluation.intervals import wilson
 
 SHARE_OF_COPIES, SHARE_OF_DAMAGES, SHARE_OF_WRONG_LABELS = 0.03, 0.01, 0.02
+STRENGTHS = {"reported": REPORTED, "tuning": TUNING, "rough": ROUGH}
 _EQUAL = "leak of an equal file"
 SMALLEST_WITH_TEXT = 64  # pixels; eight-pixel letters cover a smaller picture
 
@@ -95,7 +96,7 @@ def plant(name: str, seed: int, strengths: str, folder: Path, limit: int | None)
             done.wrong_labels.add(place)
         places.append(place)
     done.own = set(places)
-    todo = changes(REPORTED if strengths == "reported" else TUNING)
+    todo = changes(STRENGTHS[strengths])
     kinds = list(todo)
     if min(Image.open(folder / places[0]).size) < SMALLEST_WITH_TEXT:
         kinds.remove("text")
@@ -289,7 +290,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--set", choices=["elpv", "mnist5k", "micro-ct"], default="elpv")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--strengths", choices=["reported", "tuning"], default="reported")
+    parser.add_argument("--strengths", choices=list(STRENGTHS), default="reported")
     parser.add_argument("--limit", type=int, help="only so many pictures of the set")
     parser.add_argument("--labels", action="store_true", help="look for wrong labels too")
     arguments = parser.parse_args()

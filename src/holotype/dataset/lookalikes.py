@@ -3,15 +3,15 @@ framed or with a line of text on it.
 
 The way of a picture: its fingerprint is looked up among all others through many views
 (`candidates`, `cells`), the nearest are roughly laid upon it (`shortlist`), then exactly
-(`registration`), and judged by what still differs (`verification`), without what was drawn over
-it (`covers`).
+(`registration`), and judged by what still differs (`verification`, `verdicts`), without what was
+drawn over it (`covers`); small ones are resized or recompressed again (`repeats`).
 
 Measured on the 2,624 ELPV solar cells, MNIST, slices of fossils and photographs;
 benchmarks/planted.py plants copies and benchmarks/RESULTS.md has the figures. Not found: crops of
 more than about 10 %, crops of turned pictures, texts on turned or cropped ones or over an eighth
 and more of a small one, turns by other angles, another aspect ratio, colour taken away, more than
 twice or less than half the contrast, pictures below 12 pixels a side. Heavy JPEG compression of
-very small or very dark pictures leaves too little to tell a copy by.
+very dark pictures leaves too little to tell a copy by.
 """
 
 import json

@@ -24,11 +24,13 @@ from holotype.dataset.fingerprints import GREY_SIZE
 from holotype.dataset.thumbnails import Floats, shrinking, smoothing
 from holotype.dataset.verification import Measured
 
+Kernel = Callable[[Floats], Floats]
+
 RESIZED, RECOMPRESSED = 1, 2
 _QUALITIES = np.arange(15, 99)  # above, too little is lost to matter
 _STEP = 3  # of qualities; at a first look
 _BLOCK = 8
-_ROUNDED = 1.5  # grey levels; the right filter leaves 0.9 at most, a wrong one 11 or more
+_ROUNDED = 1.5  # grey levels; the right filter leaves 0.92 at most, another picture more than 8
 
 
 def are_resized(records: NDArray[np.void], found: Candidates) -> NDArray[np.bool_]:
@@ -70,7 +72,7 @@ def _resized_apart(one: NDArray[np.void], other: NDArray[np.void]) -> float:
         down, across = _resizing(rows, new_rows, name), _resizing(columns, new_columns, name)
         return _apart(down @ np.clip(pixels_RK @ across.T, 0, 255), wanted_RK)
 
-    return min(map(apart, _FILTERS))
+    return min(map(apart, _WAYS))
 
 
 def _recompressed_apart(one: NDArray[np.void], other: NDArray[np.void]) -> float:
@@ -142,29 +144,42 @@ def _tables() -> Floats:
 
 @cache
 def _resizing(length: int, new_length: int, name: str) -> Floats:
-    """A matrix that resizes a line, and shrinks it to what is remembered of a longer one (L, L).
-
-    Filters are stretched when they shrink (Pillow, and others with antialiasing) or not (OpenCV).
-    """
-    kernel, support, is_stretched = _FILTERS[name]
-    scale = length / new_length
-    stretch = max(scale, 1.0) if is_stretched else 1.0
-    matrix = np.zeros((new_length, length))
-    for row in range(new_length):
-        centre = (row + 0.5) * scale
-        reach = support * stretch
-        columns = np.arange(int(np.floor(centre - reach)), int(np.ceil(centre + reach)) + 1)
-        weights = kernel((columns + 0.5 - centre) / stretch)
-        if is_stretched:  # nothing lies beyond the border; otherwise the border does
-            weights = weights * ((columns >= 0) & (columns < length))
-        np.add.at(matrix[row], np.clip(columns, 0, length - 1), weights)
-    matrix /= matrix.sum(1, keepdims=True)
+    """A matrix that resizes a line, and shrinks it to what is remembered of a longer one (L, L)."""
+    matrix: Floats
+    if name.startswith("nearest"):
+        matrix = np.eye(length)[_nearest(length, new_length, is_centred=name == "nearest")]
+    else:
+        matrix = _filtering(length, new_length, *_FILTERS[name])
     if new_length > GREY_SIZE:
         matrix = shrinking(new_length, GREY_SIZE) @ matrix
     return np.asarray(matrix, np.float32)
 
 
-Kernel = Callable[[Floats], Floats]
+def _nearest(length: int, new_length: int, *, is_centred: bool) -> NDArray[np.int64]:
+    """The places that are taken: nearest to centres (Pillow), or to corners (OpenCV, PyTorch)."""
+    if not is_centred:
+        return np.asarray(np.arange(new_length) * length // new_length)
+    # Ties go either way there, so it is asked.
+    line = Image.fromarray(np.arange(length, dtype=np.uint8)[None])
+    resized = line.resize((new_length, 1), Image.Resampling.NEAREST)
+    return np.asarray(np.asarray(resized)[0], np.int64)
+
+
+def _filtering(
+    length: int, new_length: int, kernel: Kernel, support: float, is_stretched: bool
+) -> Floats:
+    """Filters are stretched when they shrink (Pillow, and others with antialiasing) or not."""
+    scale = length / new_length
+    stretch = max(scale, 1.0) if is_stretched else 1.0
+    matrix = np.zeros((new_length, length))
+    for row in range(new_length):
+        centre, reach = (row + 0.5) * scale, support * stretch
+        columns = np.arange(int(np.floor(centre - reach)), int(np.ceil(centre + reach)) + 1)
+        weights = kernel((columns + 0.5 - centre) / stretch)
+        if is_stretched:  # nothing lies beyond the border; otherwise the border does
+            weights = weights * ((columns >= 0) & (columns < length))
+        np.add.at(matrix[row], np.clip(columns, 0, length - 1), weights)
+    return np.asarray(matrix / matrix.sum(1, keepdims=True))
 
 
 def _box(x: Floats) -> Floats:
@@ -197,8 +212,6 @@ def _cubic(slope: float) -> Kernel:
 
 # Kernel, support, and whether it is stretched when it shrinks.
 _FILTERS: dict[str, tuple[Kernel, float, bool]] = {
-    "nearest": (_box, 0.5, False),
-    "nearest, the lower of two": (lambda x: _box(-x), 0.5, False),
     "box": (_box, 0.5, True),
     "triangle": (_triangle, 1, True),
     "Hamming": (_hamming, 1, True),
@@ -207,6 +220,7 @@ _FILTERS: dict[str, tuple[Kernel, float, bool]] = {
     "triangle, not stretched": (_triangle, 1, False),
     "cubic, not stretched": (_cubic(-0.75), 2, False),
 }
+_WAYS = ("nearest", "nearest to corners", *_FILTERS)
 
 
 def _apart(repeated_RK: Floats, wanted_RK: Floats) -> float:

@@ -1,0 +1,91 @@
+"""Small pictures of which one is the other, resized or recompressed: told by doing it again."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from holotype.dataset import repeats
+from holotype.dataset.candidates import Candidates
+from holotype.dataset.fingerprints import fingerprint
+from holotype.dataset.verification import Measured
+from holotype.images import decode
+
+PILLOW = {
+    "nearest": Image.Resampling.NEAREST,
+    "box": Image.Resampling.BOX,
+    "triangle": Image.Resampling.BILINEAR,
+    "Hamming": Image.Resampling.HAMMING,
+    "cubic": Image.Resampling.BICUBIC,
+    "Lanczos": Image.Resampling.LANCZOS,
+}
+
+
+def digit(number: int, size: int = 30) -> Image.Image:
+    """A handwritten digit, enlarged, with some grain, so that it has details to lose."""
+    pixels = load_digits().images[number].astype(np.uint8) * 15
+    grain = np.random.default_rng(number).integers(0, 12, (size, size), np.uint8)
+    enlarged = Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC)
+    return Image.fromarray(np.minimum(np.asarray(enlarged), 240) + grain)
+
+
+def recompressed(image: Image.Image, quality: int) -> Image.Image:
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=quality)
+    return Image.open(stream)
+
+
+def remembered(image: Image.Image) -> NDArray[np.void]:
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return fingerprint(decode(stream.getvalue(), name="x.png"))
+
+
+def told(first: Image.Image, second: Image.Image) -> int:
+    """What was done to get one of the two from the other, as `repeated` says; 0 if nothing."""
+    records = np.stack([remembered(image) for image in (first, second)])
+    zero = np.zeros(1, np.int64)
+    found = Candidates.seen(zero, zero + 1, zero)
+    measured = repeats.repeated(records, found, Measured.nothing(found), zero)
+    return int(measured.repeat_N[0])
+
+
+@pytest.mark.parametrize("name", PILLOW)
+@pytest.mark.parametrize("size", [(15, 15), (19, 23), (25, 25), (41, 37), (90, 75)])
+def test_a_resized_picture_is_told_by_its_filter(name: str, size: tuple[int, int]) -> None:
+    original = digit(3)
+    assert told(original, original.resize(size, PILLOW[name])) == repeats.RESIZED
+    assert told(original.resize(size, PILLOW[name]), original) == repeats.RESIZED
+    assert told(original, digit(13).resize(size, PILLOW[name])) == 0  # another three
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(15, 15), (23, 19), (41, 37)])
+def test_a_picture_resized_without_antialiasing_is_told(mode: str, size: tuple[int, int]) -> None:
+    pixels = torch.from_numpy(np.asarray(digit(5), np.float32))[None, None]
+    resized = torch.nn.functional.interpolate(pixels, size, mode=mode)[0, 0]
+    image = Image.fromarray(resized.round().clamp(0, 255).to(torch.uint8).numpy())
+    assert told(digit(5), image) == repeats.RESIZED
+
+
+@pytest.mark.parametrize("quality", [20, 37, 50, 63, 75, 88, 95])
+def test_a_recompressed_picture_is_told_by_its_quality(quality: int) -> None:
+    original = digit(7)
+    assert told(original, recompressed(original, quality)) == repeats.RECOMPRESSED
+    assert told(original, recompressed(digit(17), quality)) == 0
+
+
+def test_a_recompressed_jpeg_and_a_picture_in_colour_are_told() -> None:
+    original = Image.merge("RGB", [digit(2), digit(2), digit(2)])
+    first = recompressed(original, 90)
+    assert told(first, recompressed(first, 45)) == repeats.RECOMPRESSED
+
+
+def test_what_is_too_large_to_be_remembered_whole_is_not_guessed() -> None:
+    large = digit(3, size=200)
+    assert told(large, large.resize((150, 150), Image.Resampling.BICUBIC)) == 0
+    assert told(large, recompressed(large, 40)) == 0
