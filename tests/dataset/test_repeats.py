@@ -1,6 +1,7 @@
 """Small pictures of which one is the other, resized or recompressed: told by doing it again."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from sklearn.datasets import load_digits
 from holotype.dataset import repeats
 from holotype.dataset.candidates import Candidates
 from holotype.dataset.fingerprints import fingerprint
+from holotype.dataset.index import read_index
+from holotype.dataset.lookalikes import _search, clusters
+from holotype.dataset.sources import fetch
 from holotype.dataset.verification import Measured
 from holotype.images import decode
 
@@ -89,3 +93,30 @@ def test_what_is_too_large_to_be_remembered_whole_is_not_guessed() -> None:
     large = digit(3, size=200)
     assert told(large, large.resize((150, 150), Image.Resampling.BICUBIC)) == 0
     assert told(large, recompressed(large, 40)) == 0
+
+
+def test_digits_that_compression_hides_are_found_and_said_how(tmp_path: Path) -> None:
+    index = read_index(fetch("mnist5k", tmp_path / "digits"))
+    images = {}
+    for path in index.table["path"][500:900]:  # ones, the most alike of all digits
+        images[str(path)] = Image.open(index.root / str(path))
+    copies = {}
+    for number, (path, image) in enumerate(list(images.items())[::10]):
+        factor = (17 / 28, 25 / 28)[number % 2]
+        size = round(image.width * factor), round(image.height * factor)
+        copies[f"resized {path}"] = image.resize(size, Image.Resampling.LANCZOS)
+        copies[f"recompressed {path}"] = recompressed(image, (30, 45)[number % 2])
+    names = [*images, *copies]
+    records = np.stack([remembered(image) for image in (*images.values(), *copies.values())])
+    found = {
+        frozenset((names[first], names[second])): (kind, evidence)
+        for first, second, kind, evidence, _ in _search(records)
+    }
+    told = {pair: words for pair, words in found.items() if "like the other" in words[1]}
+    assert len(told) >= 10
+    for pair, (kind, evidence) in told.items():
+        original, copy = sorted(pair, key=len)
+        assert copy == f"{kind} {original}"
+        assert evidence.startswith(f"if one is {kind} like the other, no place differs")
+    joined = {name for cluster in clusters(found) for name in cluster}
+    assert len(joined & set(copies)) >= 0.98 * len(copies)
