@@ -95,6 +95,32 @@ def test_what_is_too_large_to_be_remembered_whole_is_not_guessed() -> None:
     assert told(large, recompressed(large, 40)) == 0
 
 
+def pairs_among(images: list[Image.Image]) -> set[tuple[int, int]]:
+    found = _search(np.stack([remembered(image) for image in images]))
+    return {(min(pair[:2]), max(pair[:2])) for pair in found}
+
+
+def test_another_colour_is_no_copy_though_the_grey_is_resized() -> None:
+    grey = np.asarray(digit(4), np.float32)[..., None]
+    blue = grey * (0.6, 0.6, 0.6) + (0, 0, 90)
+    red = grey * (0.6, 0.6, 0.6) + (34.3, 0, 0)  # as bright as the blue
+    first, second = (Image.fromarray(np.rint(c).astype(np.uint8)) for c in (blue, red))
+    small = second.resize((19, 19), Image.Resampling.LANCZOS)
+    assert told(first, small) == repeats.RESIZED  # grey is all that it looks at
+    assert pairs_among([first, small, first.resize((25, 25))]) == {(0, 2)}
+
+
+def test_of_what_is_faint_compression_leaves_too_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(3).normal(0, 1, (2, 48, 48))
+    ramps = np.linspace(100, 116, 48)[:, None] + noise
+    first, second = (Image.fromarray(np.rint(pixels).astype(np.uint8)) for pixels in ramps)
+    compressed = recompressed(second, 15)
+    assert told(second, compressed) == 0
+    assert pairs_among([first, compressed]) == set()
+    monkeypatch.setattr(repeats, "_FAINT", 0)
+    assert pairs_among([first, compressed]) == {(0, 1)}  # of two different ones
+
+
 def test_digits_that_compression_hides_are_found_and_said_how(tmp_path: Path) -> None:
     index = read_index(fetch("mnist5k", tmp_path / "digits"))
     images = {}

@@ -4,7 +4,7 @@ Of a picture of at most 64 pixels a side every pixel is remembered. Whether anot
 picture at another size need not be guessed then from how little they differ: it is resized with
 each of the filters in use, and one of them gives the other picture, but for rounding. So too with
 the qualities of JPEG, whose noise in a small picture is as large as what tells two specimens apart.
-No two pictures of a data set are alike to that degree, so nothing else need be asked.
+No two pictures of a data set are alike to that degree, unless there is little to be seen in them.
 
 Shape suffixes: N pairs, R rows and K columns of pixels, L places along a line, Q qualities,
 B blocks of 8 by 8, F frequencies of a block.
@@ -22,7 +22,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from holotype.dataset.candidates import Candidates
 from holotype.dataset.fingerprints import GREY_SIZE
 from holotype.dataset.thumbnails import Floats, shrinking, smoothing
-from holotype.dataset.verification import Measured
+from holotype.dataset.verification import Measured, colour_difference
 
 Kernel = Callable[[Floats], Floats]
 
@@ -31,6 +31,9 @@ _QUALITIES = np.arange(15, 99)  # above, too little is lost to matter
 _STEP = 3  # of qualities; at a first look
 _BLOCK = 8
 _ROUNDED = 1.5  # grey levels; the right filter leaves 0.92 at most, another picture more than 8
+# Grey levels of contrast. Too little is left of fainter pictures: two ramps of 3, with different
+# noise of 1 upon them, are one as JPEGs.
+_FAINT = 8.0
 
 
 def are_resized(records: NDArray[np.void], found: Candidates) -> NDArray[np.bool_]:
@@ -48,16 +51,23 @@ def repeated(
         doubtful: which pairs; none of them mirrored or turned.
     """
     measured, is_resized_N = plain.where(slice(None)), are_resized(records, found)
+    told = []
     for pair in doubtful.tolist():
         one, other = records[found.still[pair]], records[found.moving[pair]]
+        contrast = min(_pixels(one).std(), _pixels(other).std())
+        if contrast < _FAINT:
+            continue
         apart = _resized_apart if is_resized_N[pair] else _recompressed_apart
         difference = min(apart(one, other), apart(other, one))
         if difference <= _ROUNDED:
             measured.difference_N[pair] = difference
             measured.repeat_N[pair] = RESIZED if is_resized_N[pair] else RECOMPRESSED
-            measured.contrast_N[pair] = _pixels(one).std()
+            measured.contrast_N[pair] = contrast
             measured.gain_N[pair], measured.offset_N[pair] = 1, 0
             measured.window_N4[pair] = (0, 1, 0, 1)
+            told.append(pair)
+    pairs = np.array(told, np.int64)
+    measured.colour_N[pairs] = colour_difference(records, found, measured, pairs)
     return measured
 
 

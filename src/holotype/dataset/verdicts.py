@@ -66,7 +66,7 @@ class Evidence:
         Args:
             beyond_P: for every picture the least difference of those that it was not paired with.
         """
-        is_copy_N = are_copies(self.plain, self.found, beyond_P) | (self.plain.repeat_N > 0)
+        is_copy_N = are_copies(self.plain, self.found, beyond_P)
         is_covered_N = ~is_copy_N & are_copies(self.rest, self.found, beyond_P, self.plain)
         return is_copy_N | is_covered_N, self.plain.replaced(self.rest, is_covered_N)
 
@@ -92,6 +92,8 @@ def are_copies(
     limit_N = np.maximum(context.limits(CLOSE, _CLOSE_GAP), context.limits(loose_limit, _LOOSE_GAP))
     limit_N = np.maximum(fine_N, np.minimum(limit_N, _CONTRAST * contrast_N))
     sure_N = np.minimum(SURE, _SURE_CONTRAST * contrast_N)
+    # What was done again differs by nothing but rounding.
+    sure_N = np.where(measured.repeat_N > 0, _SURE_CONTRAST * contrast_N, sure_N)
     is_alike_N = measured.difference_N <= np.maximum(limit_N, sure_N)
     if beside is None:
         coarse = _Context.of(found, measured.coarse_N, beyond_P, _COARSE[1])
