@@ -81,6 +81,10 @@ class View:
     mirrored: bool = False
     part: int = WHOLE
 
+    @property
+    def is_upright(self) -> bool:
+        return not (self.turns or self.mirrored)
+
     def oriented(self, pictures_NRK: NDArray[Any]) -> NDArray[Any]:
         """Pictures mirrored and turned; any axes may stand before rows and columns."""
         if self.mirrored:
@@ -113,6 +117,7 @@ def _views() -> tuple[View, ...]:
 VIEWS = _views()
 _ORIENTATIONS = range(8)
 _PART_OF = np.array([view.part for view in VIEWS])
+_IS_UPRIGHT = np.array([view.is_upright for view in VIEWS])
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +149,10 @@ class Candidates:
     def part(self) -> NDArray[np.int64]:
         """Positions in PARTS."""
         return np.asarray(_PART_OF[self.view])
+
+    @property
+    def is_upright(self) -> NDArray[np.bool_]:
+        return np.asarray(_IS_UPRIGHT[self.view])
 
 
 def candidates(records: NDArray[np.void], *, nearest: int = _NEAREST) -> Candidates:
@@ -207,7 +216,7 @@ def _looked_up(
     """The nearest still pictures of some moving ones through every upright view."""
     found = []
     for number, view in enumerate(VIEWS):
-        if view.turns or view.mirrored:
+        if not view.is_upright:
             continue
         vectors_ND = _described(_part(seen_NRK, view))
         still_NK, similarity_NK = of_part[view.part].nearest(
@@ -256,14 +265,9 @@ def _one_direction(pairs: _Pairs) -> _Pairs:
     A crop may look a little more like a framed picture than the picture within the frame does, and
     yet have nearer neighbours; which part explains more is seen when they are laid on each other.
     """
-    low, high = (f(pairs.still_P, pairs.moving_P) for f in (np.minimum, np.maximum))
-    # One number is sorted faster than three.
-    two_P = (low << 32 | high) * len(PARTS) + _PART_OF[pairs.view_P]
-    way_P = (pairs.moving_P == high) * len(VIEWS) + pairs.view_P
-    order = np.lexsort((way_P, -pairs.similarity_P, two_P))
-    is_first = np.ones(len(order), bool)
-    is_first[1:] = np.diff(two_P[order]) != 0
-    return pairs.where(order[is_first])
+    two_P = numbered(pairs.still_P, pairs.moving_P) * len(PARTS) + _PART_OF[pairs.view_P]
+    way_P = (pairs.moving_P > pairs.still_P) * len(VIEWS) + pairs.view_P
+    return pairs.where(first_of_each(two_P, -pairs.similarity_P, way_P))
 
 
 def _kept(pairs: _Pairs) -> _Pairs:
@@ -272,6 +276,19 @@ def _kept(pairs: _Pairs) -> _Pairs:
     groups_2P = np.stack([pairs.moving_P, pairs.still_P]) * len(PARTS) + part_P
     rank_2P = ranks(groups_2P.ravel(), np.tile(-pairs.similarity_P, 2)).reshape(2, -1)
     return pairs.where(rank_2P.min(0) < np.array(_KEPT)[part_P])
+
+
+def numbered(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Every two pictures as one number, which is sorted faster than two."""
+    return np.minimum(one, other) << 32 | np.maximum(one, other)
+
+
+def first_of_each(groups: NDArray[np.int64], *keys: NDArray[Any]) -> NDArray[np.int64]:
+    """For every group the place of what comes first by the keys, those that tell most first."""
+    order = np.lexsort((*reversed(keys), groups))
+    is_first = np.ones(len(order), bool)
+    is_first[1:] = np.diff(groups[order]) != 0
+    return order[is_first]
 
 
 def ranks(groups: NDArray[np.int64], values: Floats) -> NDArray[np.int64]:
@@ -365,7 +382,7 @@ def oriented(moving_NRK: Floats, found: Candidates) -> Floats:
     """The moving picture of each pair, mirrored and turned as its view says."""
     turned_NRK = moving_NRK.copy()
     for number in np.unique(found.view):
-        if VIEWS[number].turns or VIEWS[number].mirrored:
+        if not VIEWS[number].is_upright:
             some = found.view == number
             turned_NRK[some] = VIEWS[number].oriented(moving_NRK[some])
     return turned_NRK

@@ -11,7 +11,7 @@ Shape suffixes: N pairs, R rows and K columns of pixels.
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.dataset.candidates import INNER, LEAST_SIDES, UPPER, VIEWS, WHOLE, Candidates
+from holotype.dataset.candidates import INNER, LEAST_SIDES, UPPER, WHOLE, Candidates
 from holotype.dataset.registration import judged, largest, stays_below
 from holotype.dataset.thumbnails import Floats
 from holotype.dataset.verification import (
@@ -45,8 +45,7 @@ def uncover(records: NDArray[np.void], found: Candidates, plain: Measured) -> Me
     sides = np.minimum(records["rows"], records["columns"]).astype(np.int64)
     side_N = np.minimum(sides[found.still], sides[found.moving])
     is_worth_it_N = (plain.difference_N > SURE) & (side_N >= LEAST_SIDES[INNER])
-    is_upright_V = np.array([not (view.turns or view.mirrored) for view in VIEWS])
-    is_worth_it_N &= is_upright_V[found.view] & ((found.part != WHOLE) | _lie_in_place(found))
+    is_worth_it_N &= found.is_upright & ((found.part != WHOLE) | _lie_in_place(found))
     is_framed_N = is_worth_it_N & np.isin(found.part, (WHOLE, INNER))
     in_batches(_unframe, records, found, measured, np.flatnonzero(is_framed_N), side_N)
     is_written_N = is_worth_it_N & (side_N >= LEAST_SIDES[UPPER])

@@ -123,10 +123,10 @@ def fingerprint(image: Image) -> NDArray[np.void]:
     record["darkest"], record["brightest"] = _extremes(pixels)
     record["sharpness"] = sharpness(grey)
     record["rows"], record["columns"] = rows, columns
-    record["grey"][:rows, :columns] = np.asarray(_shrunk(grey, (columns, rows)))
+    record["grey"][:rows, :columns] = np.asarray(shrunk(grey, (columns, rows)))
     record["colour"] = 128
     if pixels.mode == "RGB":
-        small = _shrunk(pixels, (COLOUR_SIZE, COLOUR_SIZE)).convert("YCbCr")
+        small = shrunk(pixels, (COLOUR_SIZE, COLOUR_SIZE)).convert("YCbCr")
         record["colour"] = np.asarray(small).transpose(2, 0, 1)[1:]
     return record
 
@@ -143,7 +143,7 @@ def sharpness(grey: PillowImage.Image) -> float:
     levels = grey.convert("F")  # rounding to whole levels would add steepness of its own
     if ratio < 1:
         columns, rows = (max(1, round(side * ratio)) for side in grey.size)
-        levels = _shrunk(levels, (columns, rows))
+        levels = shrunk(levels, (columns, rows))
     pixels = np.asarray(levels)
     if min(pixels.shape) < 3:
         return 0.0
@@ -154,7 +154,7 @@ def sharpness(grey: PillowImage.Image) -> float:
     return steepest / (float(brightest - darkest) + 2.0)
 
 
-def _shrunk(pixels: PillowImage.Image, size: tuple[int, int]) -> PillowImage.Image:
+def shrunk(pixels: PillowImage.Image, size: tuple[int, int]) -> PillowImage.Image:
     """Resized with a triangle filter: smooth enough that a copy's other size leaves no moiré."""
     return pixels.resize(size, PillowImage.Resampling.BILINEAR)
 

@@ -20,8 +20,8 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from holotype.dataset.candidates import Candidates
-from holotype.dataset.fingerprints import GREY_SIZE
-from holotype.dataset.thumbnails import Floats, shrinking, smoothing
+from holotype.dataset.fingerprints import shrunk
+from holotype.dataset.thumbnails import Floats, smoothing
 from holotype.dataset.verification import Measured, colour_difference
 
 Kernel = Callable[[Floats], Floats]
@@ -30,7 +30,7 @@ RESIZED, RECOMPRESSED = 1, 2
 _QUALITIES = np.arange(15, 99)  # above, too little is lost to matter
 _STEP = 3  # of qualities; at a first look
 _BLOCK = 8
-_ROUNDED = 1.5  # grey levels; the right filter leaves 0.92 at most, another picture more than 8
+_ROUNDED = 1.5  # grey levels; another picture differs by more than 8
 # Grey levels of contrast. Too little is left of fainter pictures: two ramps of 3, with different
 # noise of 1 upon them, are one as JPEGs.
 _FAINT = 8.0
@@ -75,14 +75,13 @@ def _resized_apart(one: NDArray[np.void], other: NDArray[np.void]) -> float:
     """The least difference of the other picture from the one at its size; infinite if unknown."""
     if not _is_whole(one):
         return np.inf
-    (rows, columns), (new_rows, new_columns) = _stored_size(one), _stored_size(other)
-    pixels_RK, wanted_RK = _pixels(one), _pixels(other)
-
-    def apart(name: str) -> float:
-        down, across = _resizing(rows, new_rows, name), _resizing(columns, new_columns, name)
-        return _apart(down @ np.clip(pixels_RK @ across.T, 0, 255), wanted_RK)
-
-    return min(map(apart, _WAYS))
+    rows, columns = _stored_size(other)
+    image, wanted_RK = Image.fromarray(_pixels(one).astype(np.uint8)), _pixels(other)
+    ways = [image.resize((columns, rows), filter) for filter in _PILLOW]
+    ways += [_without_antialiasing(image, rows, columns, kernel) for kernel in _KERNELS]
+    ways.append(_cornered(image, rows, columns))
+    size = wanted_RK.shape[::-1]  # what is remembered of a larger one
+    return min(_apart(np.asarray(shrunk(way, size), np.float32), wanted_RK) for way in ways)
 
 
 def _recompressed_apart(one: NDArray[np.void], other: NDArray[np.void]) -> float:
@@ -152,85 +151,46 @@ def _tables() -> Floats:
     return np.asarray(steps_QF, np.float32)
 
 
+def _without_antialiasing(
+    image: Image.Image, rows: int, columns: int, kernel: Kernel
+) -> Image.Image:
+    """As OpenCV and PyTorch resize by default: the four pixels around each place, none other."""
+    down, across = _matrix(image.height, rows, kernel), _matrix(image.width, columns, kernel)
+    pixels_RK = down @ np.asarray(image, np.float32) @ across.T
+    return Image.fromarray(np.clip(np.rint(pixels_RK), 0, 255).astype(np.uint8))
+
+
+def _cornered(image: Image.Image, rows: int, columns: int) -> Image.Image:
+    """The nearest pixels as OpenCV and PyTorch take them: by corners, where Pillow asks centres."""
+    row_R = np.arange(rows) * image.height // rows
+    column_K = np.arange(columns) * image.width // columns
+    return Image.fromarray(np.asarray(image)[row_R[:, None], column_K])
+
+
 @cache
-def _resizing(length: int, new_length: int, name: str) -> Floats:
-    """A matrix that resizes a line, and shrinks it to what is remembered of a longer one (L, L)."""
-    matrix: Floats
-    if name.startswith("nearest"):
-        matrix = np.eye(length)[_nearest(length, new_length, is_centred=name == "nearest")]
-    else:
-        matrix = _filtering(length, new_length, *_FILTERS[name])
-    if new_length > GREY_SIZE:
-        matrix = shrinking(new_length, GREY_SIZE) @ matrix
-    return np.asarray(matrix, np.float32)
-
-
-def _nearest(length: int, new_length: int, *, is_centred: bool) -> NDArray[np.int64]:
-    """The places that are taken: nearest to centres (Pillow), or to corners (OpenCV, PyTorch)."""
-    if not is_centred:
-        return np.asarray(np.arange(new_length) * length // new_length)
-    # Ties go either way there, so it is asked.
-    line = Image.fromarray(np.arange(length, dtype=np.uint8)[None])
-    resized = line.resize((new_length, 1), Image.Resampling.NEAREST)
-    return np.asarray(np.asarray(resized)[0], np.int64)
-
-
-def _filtering(
-    length: int, new_length: int, kernel: Kernel, support: float, is_stretched: bool
-) -> Floats:
-    """Filters are stretched when they shrink (Pillow, and others with antialiasing) or not."""
-    scale = length / new_length
-    stretch = max(scale, 1.0) if is_stretched else 1.0
-    matrix = np.zeros((new_length, length))
-    for row in range(new_length):
-        centre, reach = (row + 0.5) * scale, support * stretch
-        columns = np.arange(int(np.floor(centre - reach)), int(np.ceil(centre + reach)) + 1)
-        weights = kernel((columns + 0.5 - centre) / stretch)
-        if is_stretched:  # nothing lies beyond the border; otherwise the border does
-            weights = weights * ((columns >= 0) & (columns < length))
-        np.add.at(matrix[row], np.clip(columns, 0, length - 1), weights)
-    return np.asarray(matrix / matrix.sum(1, keepdims=True))
-
-
-def _box(x: Floats) -> Floats:
-    return ((x > -0.5) & (x <= 0.5)).astype(float)
+def _matrix(length: int, new_length: int, kernel: Kernel) -> Floats:
+    """What resizes a line (L, L); beyond the border lies the border."""
+    places_L1 = (np.arange(new_length)[:, None] + 0.5) * length / new_length - 0.5
+    taps_L4 = np.floor(places_L1).astype(np.int64) + np.arange(-1, 3)
+    matrix = np.zeros((new_length, length), np.float32)
+    row_L1 = np.arange(new_length)[:, None]
+    np.add.at(matrix, (row_L1, np.clip(taps_L4, 0, length - 1)), kernel(places_L1 - taps_L4))
+    return matrix
 
 
 def _triangle(x: Floats) -> Floats:
     return np.asarray(np.maximum(0, 1 - np.abs(x)))
 
 
-def _hamming(x: Floats) -> Floats:
-    return np.where(np.abs(x) < 1, np.sinc(x) * (0.54 + 0.46 * np.cos(np.pi * x)), 0)
+def _cubic(x: Floats) -> Floats:
+    """Keys 1981, "Cubic convolution interpolation for digital image processing", a = -3/4."""
+    x = np.abs(x)
+    near = (1.25 * x - 2.25) * x**2 + 1
+    return np.where(x < 1, near, np.where(x < 2, -0.75 * (x**3 - 5 * x**2 + 8 * x - 4), 0))
 
 
-def _lanczos(x: Floats) -> Floats:
-    return np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0)
-
-
-def _cubic(slope: float) -> Kernel:
-    """Keys 1981, "Cubic convolution interpolation for digital image processing", equation 4."""
-
-    def kernel(x: Floats) -> Floats:
-        x = np.abs(x)
-        near = (slope + 2) * x**3 - (slope + 3) * x**2 + 1
-        far = slope * (x**3 - 5 * x**2 + 8 * x - 4)
-        return np.where(x < 1, near, np.where(x < 2, far, 0))
-
-    return kernel
-
-
-# Kernel, support, and whether it is stretched when it shrinks.
-_FILTERS: dict[str, tuple[Kernel, float, bool]] = {
-    "box": (_box, 0.5, True),
-    "triangle": (_triangle, 1, True),
-    "Hamming": (_hamming, 1, True),
-    "cubic": (_cubic(-0.5), 2, True),
-    "Lanczos": (_lanczos, 3, True),
-    "triangle, not stretched": (_triangle, 1, False),
-    "cubic, not stretched": (_cubic(-0.75), 2, False),
-}
-_WAYS = ("nearest", "nearest to corners", *_FILTERS)
+_PILLOW = tuple(Image.Resampling)
+_KERNELS = (_triangle, _cubic)
 
 
 def _apart(repeated_RK: Floats, wanted_RK: Floats) -> float:

@@ -9,7 +9,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.dataset.candidates import INNER, LOWER, PARTS, UPPER, VIEWS, WHOLE, Candidates, ranks
+from holotype.dataset.candidates import (
+    INNER,
+    LOWER,
+    PARTS,
+    UPPER,
+    VIEWS,
+    WHOLE,
+    Candidates,
+    first_of_each,
+    numbered,
+    ranks,
+)
 from holotype.dataset.registration import (
     Registered,
     judged,
@@ -110,14 +121,10 @@ def _once(
     found: Candidates, difference_N: Floats, is_near_N: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
     """Every two pictures once: as they are, if that will do, or by the part that explains most."""
-    low, high = (f(found.still, found.moving) for f in (np.minimum, np.maximum))
-    two_N = low << 32 | high
     limit_N = np.array([_LIMITS[part] for part in range(len(PARTS))])[found.part]
     is_as_it_is_N = is_near_N & (found.view == 0)
-    order = np.lexsort((difference_N / limit_N, ~is_as_it_is_N, ~is_near_N, two_N))
-    is_first = np.ones(len(order), bool)
-    is_first[1:] = np.diff(two_N[order]) != 0
-    return np.sort(order[is_first])
+    keys = (~is_near_N, ~is_as_it_is_N, difference_N / limit_N)
+    return np.sort(first_of_each(numbered(found.still, found.moving), *keys))
 
 
 def _batches(found: Candidates) -> list[NDArray[np.int64]]:
@@ -140,7 +147,7 @@ def _looked_at(
     Most pairs are told by one linear fit; only what is left of them is laid upon each other.
     """
     view = VIEWS[found.view[0]]
-    limit = _TURNED_LIMIT if view.turns or view.mirrored else _LIMITS[view.part]
+    limit = _LIMITS[view.part] if view.is_upright else _TURNED_LIMIT
     smooth = smoothing(_SIDE, 1.0)
     if view.part == INNER:  # what may be a frame is painted over before it is smeared
         inside = np.clip(np.arange(_SIDE), _MARGIN, _SIDE - 1 - _MARGIN)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.dataset.candidates import VIEWS, WHOLE, Candidates
+from holotype.dataset.candidates import WHOLE, Candidates
 from holotype.dataset.covers import uncover
 from holotype.dataset.repeats import are_resized, repeated
 from holotype.dataset.thumbnails import Floats
@@ -24,7 +24,6 @@ _NOISY = 5.5  # the largest difference that noise may make
 _COLOUR_LIMIT = 10.0  # levels of chroma
 _REPEATABLE = 8.0  # what the nearest pixels of a resized digit make is within it
 _REPEATABLE_GAP = (1.1, 1.3)  # of a pair of different sizes, which is soon looked at; of others
-_IS_UPRIGHT_V = np.array([not (view.turns or view.mirrored) for view in VIEWS])
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +45,7 @@ class Evidence:
         context = _Context.of(self.found, self.plain.difference_N, beyond_P, _REPEATABLE)
         limit_2N = [context.limits(_REPEATABLE, gap) for gap in _REPEATABLE_GAP]
         limit_N = np.where(are_resized(records, self.found), *limit_2N)
-        is_doubtful_N = ~is_copy_N & _IS_UPRIGHT_V[self.found.view]
+        is_doubtful_N = ~is_copy_N & self.found.is_upright
         is_doubtful_N &= self.plain.difference_N <= limit_N
         doubtful = np.flatnonzero(is_doubtful_N)
         return replace(self, plain=repeated(records, self.found, self.plain, doubtful))
