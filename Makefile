@@ -8,7 +8,7 @@ INSTALLED := .venv/.installed
 .PHONY: help demo test test-all check clean
 
 help:
-	@echo "make demo      train on real pictures, and write a report (about 8 minutes on 2 cores)"
+	@echo "make demo      train on real images, and write a report (about 8 minutes on 2 cores)"
 	@echo "make test      the tests, without the slow ones"
 	@echo "make test-all  the tests, with the slow ones"
 	@echo "make check     style, types and the order of imports"

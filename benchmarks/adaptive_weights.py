@@ -7,7 +7,7 @@ Three members on 20 splits, 70/15/15 and stratified: of scikit-learn's digits, l
 on HOG, on LBP and on pixels; of the synthetic set, on the outline, on measures of the region and
 on rings around its centre; each after its own temperature. Weights come from validation by
 `holotype.ensemble.weights`, the score from test. A member is made bad at a class by giving that
-class's training pictures labels at random: at three of the classes of one member, or at other
+class's training images labels at random: at three of the classes of one member, or at other
 classes for every member. The same again with the first two members alone.
 
 Intervals are Nadeau and Bengio's, since the training parts of random splits overlap. The rule
@@ -37,7 +37,7 @@ from holotype.bundle.descriptors import MEAN, STD, descriptor_graph
 from holotype.bundle.graphs import open_session
 from holotype.dataset.index import read_index
 from holotype.dataset.sources import make_synthetic
-from holotype.ensemble.weights import METHODS, Method, combine, fit_weights
+from holotype.ensemble.weights import METHODS, EnsembleMethod, combine, fit_weights
 
 VALIDATION = TEST = 0.15
 MEMBERS = 3
@@ -48,7 +48,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Set:
-    """Pictures as each member sees them, and their classes."""
+    """Images as each member sees them, and their classes."""
 
     name: str
     features: dict[str, Floats]
@@ -150,9 +150,9 @@ def answers(data: Set, setting: str, seed: int) -> Answers:
     return Answers(np.stack(val_MNC), data.targets_N[val], np.stack(test_MNC), data.targets_N[test])
 
 
-def scores(said: Answers) -> dict[Method | str, tuple[float, float]]:
+def scores(said: Answers) -> dict[EnsembleMethod | str, tuple[float, float]]:
     """Accuracy and log loss on test, of every method and of the best member on validation."""
-    found: dict[Method | str, tuple[float, float]] = {}
+    found: dict[EnsembleMethod | str, tuple[float, float]] = {}
     for method in METHODS:
         weights_MC = fit_weights(method, said.val_MNC, said.val_N, np.ones(len(said.val_N)))
         found[method] = measured(combine(said.test_MNC, weights_MC), said.test_N)

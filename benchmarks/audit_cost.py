@@ -1,8 +1,8 @@
-"""What an audit costs as the data set grows: time per picture and peak memory.
+"""What an audit costs as the data set grows: time per image and peak memory.
 
     .venv/bin/python benchmarks/audit_cost.py --sizes 1000 10000 50000
 
-Synthetic pictures of 64 by 64 pixels, each size in a fresh process with an empty cache: index,
+Synthetic images of 64 by 64 pixels, each size in a fresh process with an empty cache: index,
 fingerprints, look-alikes, findings; small sizes several times. Prints a table and draws
 docs/images/audit_cost.png. Steps are given in CPU time, since the machine may have other things to
 do; wall time of all stands beside.
@@ -25,9 +25,9 @@ CLASSES = 8
 def measured(folder: str) -> dict[str, float]:
     """Audit a folder in this process and say what it took."""
     from holotype.dataset.audit import audit
-    from holotype.dataset.fingerprints import fingerprints
+    from holotype.dataset.fingerprints import compute_fingerprints
     from holotype.dataset.index import read_index
-    from holotype.dataset.lookalikes import lookalikes_among
+    from holotype.dataset.lookalikes import near_duplicates_among
 
     marks = [(time.perf_counter(), time.process_time())]
 
@@ -36,13 +36,13 @@ def measured(folder: str) -> dict[str, float]:
 
     index = read_index(folder)
     lap()
-    seen = fingerprints(index)
+    seen = compute_fingerprints(index)
     lap()
-    lookalikes_among(seen, index)
+    near_duplicates_among(seen, index)
     lap()
     audit(index)  # the two steps before are kept, so that this is the rest
     lap()
-    steps = ("index", "fingerprints", "lookalikes", "findings")
+    steps = ("index", "fingerprints", "near_duplicates", "findings")
     said: dict[str, float] = {}
     for step, before, after in zip(steps, marks, marks[1:], strict=False):
         said[step] = after[0] - before[0]
@@ -56,11 +56,11 @@ def measure(size: int) -> dict[str, float]:
     from holotype.dataset.sources import make_synthetic
 
     with tempfile.TemporaryDirectory() as directory:
-        pictures = Path(directory) / "pictures"
-        pictures.mkdir()
-        make_synthetic(pictures, classes=CLASSES, images=size, seed=1)
+        images = Path(directory) / "images"
+        images.mkdir()
+        make_synthetic(images, classes=CLASSES, images=size, seed=1)
         done = subprocess.run(
-            [sys.executable, __file__, "--folder", str(pictures)],
+            [sys.executable, __file__, "--folder", str(images)],
             env=os.environ | {"HOLOTYPE_CACHE": f"{directory}/cache"},
             stdout=subprocess.PIPE,
             check=True,
@@ -80,14 +80,14 @@ def draw(sizes: list[int], results: list[dict[str, float]]) -> None:
     below = [0.0] * len(sizes)
     places = range(len(sizes))
     for step, colour in zip(
-        ("index", "fingerprints", "lookalikes", "findings"),
+        ("index", "fingerprints", "near_duplicates", "findings"),
         ("#9ecae1", "#4292c6", "#08519c", "#bdbdbd"),
         strict=True,
     ):
         heights = [1000 * r[f"{step} cpu"] / n for r, n in zip(results, sizes, strict=True)]
         left.bar(places, heights, bottom=below, color=colour, label=step, width=0.6)
         below = [b + h for b, h in zip(below, heights, strict=True)]
-    left.set_ylabel("CPU time per picture (ms)")
+    left.set_ylabel("CPU time per image (ms)")
     left.legend(frameon=False, ncols=2)
     left.set_ylim(0, 1.45 * max(below))
     right.bar(places, [r["peak_mb"] for r in results], color="#4292c6", width=0.6)
@@ -97,7 +97,7 @@ def draw(sizes: list[int], results: list[dict[str, float]]) -> None:
     right.set_ylabel("peak memory (MB)")
     for axes in (left, right):
         axes.set_xticks(list(places), [f"{n:,}" for n in sizes])
-        axes.set_xlabel("pictures")
+        axes.set_xlabel("images")
         axes.spines[["top", "right"]].set_visible(False)
     IMAGE.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(IMAGE, dpi=150)
@@ -111,7 +111,7 @@ def main() -> None:
     if arguments.folder:
         print(json.dumps(measured(arguments.folder)))
         return
-    print("| pictures | index | fingerprints | look-alikes | findings | all | wall | peak memory |")
+    print("| images | index | fingerprints | look-alikes | findings | all | wall | peak memory |")
     print("|---|---|---|---|---|---|---|---|")
     results = []
     for size in arguments.sizes:
@@ -119,7 +119,7 @@ def main() -> None:
         runs = sorted((measure(size) for _ in range(_runs(size))), key=lambda said: said["cpu"])
         said = runs[len(runs) // 2]
         results.append(said)
-        steps = ("index", "fingerprints", "lookalikes", "findings")
+        steps = ("index", "fingerprints", "near_duplicates", "findings")
         cells = [f"{1000 * said[f'{step} cpu'] / size:.2f} ms" for step in steps]
         cells.append(f"{1000 * said['cpu'] / size:.2f} ms")
         wall = f"{1000 * said['wall'] / size:.2f} ms"

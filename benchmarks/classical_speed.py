@@ -1,8 +1,8 @@
-"""How many pictures a second the classical family takes: the graph alone, and all of `predict`.
+"""How many images a second the classical family takes: the graph alone, and all of `predict`.
 
     .venv/bin/python benchmarks/classical_speed.py
 
-Pictures are small PNG files (the drawn set, 96 px wide) on disk; the head is a support vector
+Images are small PNG files (the drawn set, 96 px wide) on disk; the head is a support vector
 machine or a forest trained on 600 of them. `graph` is the descriptor graph on inputs in memory;
 `predict` is files -> decode -> resize -> descriptors -> head -> probabilities, with nothing kept.
 Both on all cores, as `holotype predict` runs them. Each rate is the median of the rounds.
@@ -43,7 +43,7 @@ def main() -> None:
         )  # fmt: skip
         files = sorted(data.glob("*/*.png"))
         print(f"{len(files)} PNG files of {arguments.file_size} px, {available_cores()} cores")
-        print("pictures/s             graph  predict, svm  predict, forest")
+        print("images/s             graph  predict, svm  predict, forest")
         for model in MODELS:
             svm, forest = _bundles(model, files, Path(folder))
             inputs = [svm.preprocessing.load(file) for file in files[:64]]
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def _bundles(model: str, files: list[Path], folder: Path) -> list[Bundle]:
-    """The descriptors with both heads, trained on some of the pictures."""
+    """The descriptors with both heads, trained on some of the images."""
     recipe = resolve_recipe("svm", model=model)
     side = recipe.image_size
     backbone = descriptor_graph(model, side, side)
@@ -86,7 +86,7 @@ def _heads(
     """With settings from the middle of the recipes': the speed is what matters here."""
     data = (features_ND, targets_N, np.ones(len(targets_N)), [""] * len(targets_N))
     svm = fit_svm(
-        *data, num_classes=num_classes, kernel="rbf", strengths=(3.0,), gamma=(1.0,), pca=(128,),
+        *data, num_classes=num_classes, kernel="rbf", Cs=(3.0,), gamma=(1.0,), pca=(128,),
         folds=2, seed=0,
     )  # fmt: skip
     forest = fit_forest(

@@ -1,6 +1,6 @@
 """A cold `holotype predict` beside a bare `import torch`, and the CPU time of `holotype --help`.
 
-    .venv/bin/python benchmarks/cold_start.py RUN PICTURE
+    .venv/bin/python benchmarks/cold_start.py RUN IMAGE
 
 Processes are started in turn, A B A B …, so that both meet the same machine; medians are printed.
 """
@@ -31,11 +31,11 @@ def measured(command: list[str]) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run")
-    parser.add_argument("picture")
+    parser.add_argument("image")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     commands = {
-        "holotype predict": [HOLOTYPE, "predict", arguments.run, arguments.picture],
+        "holotype predict": [HOLOTYPE, "predict", arguments.run, arguments.image],
         "import torch": [sys.executable, "-c", "import torch"],
         "holotype --help": [HOLOTYPE, "--help"],
     }

@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/comparison_errors.py
 
-Models are simulated: whether each is right about a picture is a threshold on what is hard for all,
-what a model lacks about a whole group, and chance. Five models of one accuracy, about 300 pictures;
-four settings: independent pictures of equal weight; of different weights; in 6 to 40 groups of very
+Models are simulated: whether each is right about an image is a threshold on what is hard for all,
+what a model lacks about a whole group, and chance. Five models of one accuracy, about 300 images;
+four settings: independent images of equal weight; of different weights; in 6 to 40 groups of very
 unequal size; in groups with weights. Errors are counted over 1,000 comparisons each, with Wilson's
 95 % intervals. For power one of the models is better by 1 to 12 points. Permutation tests draw 999
 permutations here and 20,000 in a comparison, which costs a little power and no validity.
@@ -22,14 +22,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from holotype.comparison.paired import compare_all, compare_pairs, gated, ranks
+from holotype.comparison.paired import apply_gatekeeping, compare_all, compare_pairs, ranks
 from holotype.evaluation import plots
-from holotype.evaluation.intervals import Units, wilson
+from holotype.evaluation.intervals import SamplingUnits, wilson
 
 IMAGE = Path(__file__).parent.parent / "docs" / "images" / "comparison_power.png"
 SETTINGS = ("plain", "weights", "groups", "groups and weights")
 COLOURS = (plots.BLUE, plots.SKY, plots.ORANGE, plots.RED)
-MODELS, IMAGES, DRAWS, LEVEL = 5, 300, 999, 0.05
+MODELS, IMAGES, NUM_PERMUTATIONS, SIGNIFICANCE_LEVEL = 5, 300, 999, 0.05
 GAINS = (0.01, 0.02, 0.04, 0.06, 0.08, 0.12)
 WEIGHTS = (1.0, 2 / 3, 1 / 3)
 
@@ -40,7 +40,7 @@ class Drawn:
 
     correct_MN: NDArray[np.bool_]
     weights_N: NDArray[np.float64]
-    units: Units
+    units: SamplingUnits
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ def draw(
         sizes = rng.lognormal(0, 0.8, count)
         sizes = np.maximum(1, np.round(sizes / sizes.sum() * IMAGES)).astype(int)
         unit_N = np.repeat(np.arange(count), sizes)
-        units = Units(unit_N, count, True)
+        units = SamplingUnits(unit_N, count, True)
     else:
-        units = Units.images(IMAGES)
+        units = SamplingUnits.images(IMAGES)
     N = len(units.unit_N)
     weights_N = rng.choice(WEIGHTS, N) if "weights" in setting else np.ones(N)
     hard_N = 1.2 * rng.normal(size=units.count)[units.unit_N] + rng.normal(size=N)
@@ -97,13 +97,15 @@ def errors(setting: str, comparisons: int, *, seed: int = 0, models: int = MODEL
     for number in range(comparisons):
         one = draw(setting, rng, models=models)
         found = (one.correct_MN, one.weights_N, one.units)
-        overall_test = compare_all(*found, seed=number, draws=DRAWS)
-        tests = gated(compare_pairs(*found, seed=number, draws=DRAWS), overall_test)
-        together = overall_test.p_value < LEVEL
-        some_pair = any(test.adjusted < LEVEL for test in tests)
+        overall_test = compare_all(*found, seed=number, num_permutations=NUM_PERMUTATIONS)
+        tests = apply_gatekeeping(
+            compare_pairs(*found, seed=number, num_permutations=NUM_PERMUTATIONS), overall_test
+        )
+        together = overall_test.p_value < SIGNIFICANCE_LEVEL
+        some_pair = any(test.adjusted_p_value < SIGNIFICANCE_LEVEL for test in tests)
         pairs, overall = pairs + some_pair, overall + together
         either += some_pair or together
-        uncorrected += any(test.p_value < LEVEL for test in tests)
+        uncorrected += any(test.p_value < SIGNIFICANCE_LEVEL for test in tests)
         covered += sum(test.low <= 0 <= test.high for test in tests)
         intervals += len(tests)
     return Errors(comparisons, pairs, overall, either, uncorrected, covered / intervals)
@@ -116,10 +118,12 @@ def power(setting: str, gain: float, comparisons: int, *, seed: int = 0) -> tupl
     for number in range(comparisons):
         one = draw(setting, rng, gain=gain)
         answers = (one.correct_MN, one.weights_N, one.units)
-        overall = compare_all(*answers, seed=number, draws=DRAWS)
-        tests = gated(compare_pairs(*answers, seed=number, draws=DRAWS), overall)
+        overall = compare_all(*answers, seed=number, num_permutations=NUM_PERMUTATIONS)
+        tests = apply_gatekeeping(
+            compare_pairs(*answers, seed=number, num_permutations=NUM_PERMUTATIONS), overall
+        )
         found = [t for t in tests if t.second == MODELS - 1 and t.difference > 0]
-        from_one += any(test.adjusted < LEVEL for test in found)
+        from_one += any(test.adjusted_p_value < SIGNIFICANCE_LEVEL for test in found)
         from_all += ranks(tests, MODELS)[-1] == (1, 1)
     return from_one, from_all
 
@@ -145,7 +149,7 @@ def power_figure(found: dict[str, list[tuple[int, int]]], comparisons: int) -> F
     axes.set_xlabel("points by which one of five models is truly better than 79 %")
     axes.set_ylabel("share of comparisons")
     axes.legend(frameon=False, fontsize=8, loc="upper left")
-    axes.set_title(f"Power on about {IMAGES} pictures, Holm-corrected", loc="left", fontsize=11)
+    axes.set_title(f"Power on about {IMAGES} images, Holm-corrected", loc="left", fontsize=11)
     return figure
 
 

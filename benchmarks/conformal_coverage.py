@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/conformal_coverage.py --output runs/conformal
 
 Embeddings of `efficientnet_lite0` at 224 pixels, computed once and kept. A linear head is fitted on
-40 % of the pictures and its temperature on 10 %; what they say of the other half is fixed. That
+40 % of the images and its temperature on 10 %; what they say of the other half is fixed. That
 half is dealt into calibration and test 200 times. Each dealing is exchangeable, so the mean
 coverage must be at least 1 - α, and that of `lac` at most 1 - α + 1 / (n + 1), but for the error of
 a mean over 200. `lac` is shown as the theorem has it, where a set may be empty, and as `predict`
@@ -28,16 +28,16 @@ from holotype.evaluation.conformal import Method, calibrate
 from holotype.files import write_json
 from holotype.narration import to_stderr
 from holotype.predictions import Predictions, softmax
-from holotype.training.features import keep_features
+from holotype.training.features import cache_features
 from holotype.training.head import fit_linear_head
 from holotype.training.recipe import resolve_recipe
-from holotype.training.start import EMBEDDING, Start
+from holotype.training.start import EMBEDDING, PretrainedBackbone
 
 SETS = ("elpv", "digits")
 COVERAGES = (0.9, 0.95)
 DEALINGS = 200
 SEED = 100
-STRENGTHS = (0.0001, 0.001, 0.003, 0.01, 0.03, 0.1, 1.0)
+C_VALUES = (0.0001, 0.001, 0.003, 0.01, 0.03, 0.1, 1.0)
 CASES: tuple[tuple[Method, bool, bool], ...] = (  # method, by class, never empty
     ("lac", False, False), ("lac", False, True), ("raps", False, True), ("lac", True, True),
     ("raps", True, True),
@@ -58,10 +58,10 @@ class Row:
 
     data: str
     method: str
-    by_class: bool
+    class_conditional: bool
     never_empty: bool
     promised: float
-    num_calibrated: int
+    calibration_size: int
     num_tested: int
     covered: float
     error: float
@@ -73,26 +73,29 @@ class Row:
     @property
     def holds(self) -> bool:
         least = self.covered >= self.promised - 3 * self.error
-        if self.by_class:
+        if self.class_conditional:
             least = least and self.worst_class >= self.promised - 3 * self.worst_error
         return least and (self.most is None or self.covered <= self.most + 3 * self.error)
 
 
 def said_of_half(name: str, folder: Path) -> Predictions:
-    """What a linear head says of the half of the pictures that it has not seen."""
+    """What a linear head says of the half of the images that it has not seen."""
     data = folder / name
     if not data.exists():
         fetch(name, data)
     table = data / "table.csv"
     index = read_index(table if table.exists() else data)
-    narrator = to_stderr()
+    progress = to_stderr()
     table_of = index.table.assign(split="train")  # an export would be proved on some of them
     index = Index(index.root, table_of, index.classes)
     recipe = resolve_recipe("linear", model="efficientnet_lite0")
-    start = Start(recipe, index, narrator)
-    with narrator.progress(f"embedding {name}") as progress:
-        kept = keep_features(
-            start.frozen_part(EMBEDDING, "cpu"), recipe.preprocessing, index, on_progress=progress
+    pretrained = PretrainedBackbone(recipe, index, progress)
+    with progress.bar(f"embedding {name}") as update:
+        kept = cache_features(
+            pretrained.feature_extractor(EMBEDDING, "cpu"),
+            recipe.preprocessing,
+            index,
+            on_progress=update,
         )
     features_ND = kept.first_view()
     number = {label: n for n, label in enumerate(index.classes)}
@@ -101,7 +104,7 @@ def said_of_half(name: str, folder: Path) -> Predictions:
     fit, warm, rest = np.split(order, [int(0.4 * len(index)), len(index) // 2])
     head = fit_linear_head(
         features_ND[fit], targets_N[fit], np.ones(len(fit)), [""] * len(fit),
-        num_classes=len(index.classes), strengths=STRENGTHS, folds=5, seed=0,
+        num_classes=len(index.classes), Cs=C_VALUES, folds=5, seed=0,
     )  # fmt: skip
 
     def predictions(rows: NDArray[np.int64], temperature: float = 1.0) -> Predictions:
@@ -118,7 +121,12 @@ def said_of_half(name: str, folder: Path) -> Predictions:
 
 
 def judged(
-    name: str, said: Predictions, method: Method, by_class: bool, never_empty: bool, coverage: float
+    name: str,
+    said: Predictions,
+    method: Method,
+    class_conditional: bool,
+    never_empty: bool,
+    coverage: float,
 ) -> Row:
     """One method over all dealings."""
     n = len(said) // 2
@@ -126,18 +134,20 @@ def judged(
     covered, sizes, by_classes = [], [], []
     for _ in range(DEALINGS):
         order = rng.permutation(len(said))
-        conformal = calibrate(said.select(order[:n]), coverage, method=method, by_class=by_class)
+        conformal = calibrate(
+            said.select(order[:n]), coverage, method=method, class_conditional=class_conditional
+        )
         new = said.select(order[n:])
-        included_NC = conformal.sets_NC(new.probabilities_NC, never_empty=never_empty)
+        included_NC = conformal.prediction_sets_NC(new.probabilities_NC, never_empty=never_empty)
         hit_N = included_NC[np.arange(len(new)), new.targets_N]
         covered.append(hit_N.mean())
         sizes.append(included_NC.sum(axis=1).mean())
         by_classes.append([hit_N[new.targets_N == c].mean() for c in range(len(said.classes))])
     means_C = np.nanmean(by_classes, axis=0)
     worst = int(means_C.argmin())
-    is_bounded = method == "lac" and not by_class and not never_empty
+    is_bounded = method == "lac" and not class_conditional and not never_empty
     return Row(
-        name, method, by_class, never_empty, coverage, n, len(said) - n,
+        name, method, class_conditional, never_empty, coverage, n, len(said) - n,
         covered=float(np.mean(covered)), error=_error(covered),
         most=coverage + 1 / (n + 1) if is_bounded else None,
         worst_class=float(means_C[worst]), worst_error=_error([row[worst] for row in by_classes]),
@@ -157,14 +167,14 @@ def main() -> int:
     for name in SETS:
         said = said_of_half(name, arguments.output / "data")
         accuracy = float((said.predicted_N == said.targets_N).mean())
-        print(f"{name}: {len(said)} pictures, accuracy {accuracy:.3f}", file=sys.stderr)
-        for method, by_class, never_empty in CASES:
+        print(f"{name}: {len(said)} images, accuracy {accuracy:.3f}", file=sys.stderr)
+        for method, class_conditional, never_empty in CASES:
             for coverage in COVERAGES:
-                rows.append(judged(name, said, method, by_class, never_empty, coverage))
+                rows.append(judged(name, said, method, class_conditional, never_empty, coverage))
     print("| data | method | promised | covered | standard error | at most | worst class "
           "| classes in a set | holds |\n|---|---|---|---|---|---|---|---|---|")  # fmt: skip
     for row in rows:
-        kind = row.method + (", by class" if row.by_class else "")
+        kind = row.method + (", by class" if row.class_conditional else "")
         kind += "" if row.never_empty else ", may be empty"
         most = "" if row.most is None else f"{row.most:.4f}"
         print(

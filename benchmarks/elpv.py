@@ -56,7 +56,7 @@ def run_one(protocol: str, seed: int, recipe: str, output: Path) -> Result:
         recipe=recipe,
         ratios=RATIOS,
         overrides=SETTINGS if recipe == "finetune" else None,
-        narrator=to_stderr(),
+        progress=to_stderr(),
     )
     seconds = time.perf_counter() - started
     accuracy, plain = trained.metrics["accuracy"], trained.metrics["accuracy_unweighted"]
@@ -79,13 +79,11 @@ def corrected_interval(differences: Sequence[float]) -> tuple[float, float, floa
     return mean, mean - half, mean + half
 
 
-def interval_over_pictures(
-    output: Path, protocol: str, seeds: Sequence[int]
-) -> tuple[float, float]:
-    """95 % interval of the mean difference, by a paired bootstrap over pictures (or blocks).
+def interval_over_images(output: Path, protocol: str, seeds: Sequence[int]) -> tuple[float, float]:
+    """95 % interval of the mean difference, by a paired bootstrap over images (or blocks).
 
-    A picture is drawn with all test parts that it stands in, so that the five parts, which share
-    pictures, do not count as independent. The networks are held as they are: this says how sure we
+    An image is drawn with all test parts that it stands in, so that the five parts, which share
+    images, do not count as independent. The networks are held as they are: this says how sure we
     are for these ten classifiers, the corrected interval how sure for training anew.
     """
     rng = np.random.default_rng(0)
@@ -135,8 +133,8 @@ def table_of(results: Sequence[Result], output: Path) -> str:
             mean, low, high = corrected_interval(differences)
             spread = f"{100 * mean:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
             seeds = sorted({r.seed for r in results if r.protocol == protocol})
-            over = [f"{100 * end:+.2f}" for end in interval_over_pictures(output, protocol, seeds)]
-            spread += f", over pictures [{over[0]}, {over[1]}]"
+            over = [f"{100 * end:+.2f}" for end in interval_over_images(output, protocol, seeds)]
+            spread += f", over images [{over[0]}, {over[1]}]"
             lines.append(f"| mean | {average[0]} | {average[1]} | {spread} | |")
         lines.append("")
     return "\n".join(lines)

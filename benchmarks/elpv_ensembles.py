@@ -6,7 +6,7 @@
 For every seed of which there are runs, ensembles of all of them and of the pretrained ones, by
 every method. Members, weights, temperature and the best member are decided on validation. Prints a
 table: weighted accuracy and log loss on test, and the difference to the best member; for each seed
-with its paired interval over pictures, over all seeds with Nadeau and Bengio's. What is in the
+with its paired interval over images, over all seeds with Nadeau and Bengio's. What is in the
 output is not made again.
 """
 
@@ -21,8 +21,8 @@ from elpv import corrected_interval
 from elpv_models import CASES, PRETRAINED
 
 from holotype import road
-from holotype.ensemble.recipe import read_ensemble
-from holotype.ensemble.weights import METHODS, Method
+from holotype.ensemble.recipe import read_ensemble_recipe
+from holotype.ensemble.weights import METHODS, EnsembleMethod
 from holotype.narration import to_stderr
 from holotype.run import Run
 
@@ -36,15 +36,17 @@ def members_of(folder: Path, kind: str, seed: int) -> list[Path]:
     return [path for path in paths if (path / "report" / "metrics.json").is_file()]
 
 
-def made(runs: Sequence[Path], method: Method, output: Path) -> dict[str, Any]:
+def made(runs: Sequence[Path], method: EnsembleMethod, output: Path) -> dict[str, Any]:
     """What the ensemble's report says."""
     if not (output / "report" / "index.html").is_file():
-        road.ensemble(runs, output=output, method=method, narrator=to_stderr())
-    verdict: dict[str, Any] = json.loads((output / "report" / "verdict.json").read_text())
+        road.build_ensemble(runs, output=output, method=method, progress=to_stderr())
+    comparison: dict[str, Any] = json.loads(
+        (output / "report" / "best_member_comparison.json").read_text()
+    )
     scores = json.loads((output / "report" / "metrics.json").read_text())
-    recipe = read_ensemble(Run(output).recipe)
+    recipe = read_ensemble_recipe(Run(output).recipe)
     assert recipe is not None
-    return {"verdict": verdict, "scores": scores, "members": len(recipe.members)}
+    return {"comparison": comparison, "scores": scores, "members": len(recipe.members)}
 
 
 def with_interval(value: dict[str, float], scale: float = 1.0, places: int = 1) -> str:
@@ -65,26 +67,26 @@ def over_seeds(differences: Sequence[float], scale: float, places: int) -> str:
     return with_interval(value, scale, places)
 
 
-def rows_of(kind: str, method: Method, found: dict[int, dict[str, Any]]) -> list[str]:
+def rows_of(kind: str, method: EnsembleMethod, found: dict[int, dict[str, Any]]) -> list[str]:
     """One row for each seed, and one over all."""
     rows = []
     for seed, one in found.items():
-        judged, verdict = one["verdict"]["judged"], one["verdict"]
+        judged, comparison = one["comparison"]["reported"], one["comparison"]
         cells = [
-            kind, method, str(seed), f"{one['members']}, best {Path(verdict['best']).name}",
+            kind, method, str(seed), f"{one['members']}, best {Path(comparison['best_member']).name}",
             score(one["scores"]["accuracy"], 100, 1),
             score(one["scores"]["log_loss"], 1, 3),
             with_interval(judged["accuracy"], 100),
             with_interval(judged["log_loss"], 1, 3),
-            f"{verdict['speed'] or 0:.0f} ({verdict['speed_of_best'] or 0:.0f})",
-            "yes" if verdict["recommended"] else "no",
+            f"{comparison['images_per_second'] or 0:.0f} ({comparison['best_member_images_per_second'] or 0:.0f})",
+            "yes" if comparison["recommended"] else "no",
         ]  # fmt: skip
         rows.append("| " + " | ".join(cells) + " |")
     accuracies, losses = (
         [one["scores"][key]["value"] for one in found.values()] for key in ("accuracy", "log_loss")
     )
     points, nats = (
-        [one["verdict"]["judged"][key]["value"] for one in found.values()]
+        [one["comparison"]["reported"][key]["value"] for one in found.values()]
         for key in ("accuracy", "log_loss")
     )
     cells = [
@@ -103,7 +105,7 @@ def main() -> None:
     arguments = parser.parse_args()
     head = [
         "members", "method", "seed", "how many", "accuracy", "log loss",
-        "points to the best member", "log loss to the best member", "pictures/s (best member)",
+        "points to the best member", "log loss to the best member", "images/s (best member)",
         "recommended",
     ]  # fmt: skip
     print("| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|")

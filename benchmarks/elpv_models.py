@@ -89,7 +89,7 @@ def run_one(case: Case, seed: int, output: Path) -> Result:
         output / f"data-{seed}" / "table.csv", output=path, resume=True,
         model=case.model, recipe=case.recipe, ratios=RATIOS,
         overrides={f"stages.{n}.augmentation": DIHEDRAL for n in case.augmented},
-        narrator=to_stderr(),
+        progress=to_stderr(),
     )  # fmt: skip
     seconds = time.perf_counter() - started
     accuracy = trained.metrics["accuracy"]
@@ -104,11 +104,11 @@ def run_one(case: Case, seed: int, output: Path) -> Result:
 
 
 def _images_per_second(run: Path) -> float:
-    """Of the bundle on pictures that it has not seen, decoding included, nothing kept."""
+    """Of the bundle on images that it has not seen, decoding included, nothing kept."""
     index = read_index_file(run / "index.parquet").part("val")
     bundle = load_bundle(run)
     started = time.perf_counter()
-    predict(bundle, index, keep=False)
+    predict(bundle, index, use_cache=False)
     return len(index) / (time.perf_counter() - started)
 
 
@@ -141,7 +141,7 @@ def _validation(output: Path, name: str, seed: int) -> float:
 def table_of(results: Sequence[Result]) -> str:
     seeds = sorted({r.seed for r in results})
     head = ["model", "recipe", *(f"seed {seed}" for seed in seeds)]
-    head += ["mean", "seconds", "parameters", "pictures/s"]
+    head += ["mean", "seconds", "parameters", "images/s"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for case in CASES:
         own = [r for r in results if r.case == case.name]

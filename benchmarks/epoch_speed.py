@@ -5,10 +5,10 @@
 ELPV, `efficientnet_lite0` at 224 pixels, all from the same linear head, for as many epochs, one
 after the other in the same process:
 
-- `kept`: groups 5 and up train (trainable: 3) on kept activations, of as many views of each picture
+- `kept`: groups 5 and up train (trainable: 3) on kept activations, of as many views of each image
   as there are epochs, so that every epoch sees what `live` sees in it (what fewer views cost is
   asked in benchmarks/views.py);
-- `live`: the same groups train, and every picture goes through the frozen part in eager torch
+- `live`: the same groups train, and every image goes through the frozen part in eager torch
   (channels-last, no gradients), under a fresh view in each epoch;
 - `eager`: the same as `live` in torch's default memory format, as most would write it;
 - `whole`: the whole network trains in eager torch (channels-last), under a fresh view in each
@@ -16,7 +16,7 @@ after the other in the same process:
 
 Prints the median seconds of an epoch, the ratio to `kept`, and the difference of the weighted
 accuracies on test, `kept` minus the other, with a 95 % interval by a paired bootstrap over the
-pictures: a picture is drawn with all the test parts that it stands in. Seeds are those of the
+images: an image is drawn with all the test parts that it stands in. Seeds are those of the
 split; what is in the output already is not run again.
 """
 
@@ -33,10 +33,10 @@ import numpy as np
 from views import Cells, Clock, kept_or_fresh
 
 from holotype.training.augmentation import Augmentation
-from holotype.training.descent import Descent, labels
-from holotype.training.groups import Chosen, what_trains
-from holotype.training.loader import Labelled, LiveViews, validation_batches
-from holotype.training.loop import train_top
+from holotype.training.descent import FineTuner, targets_and_weights
+from holotype.training.groups import LayerSelection, select_layers
+from holotype.training.loader import AugmentedImages, LabelledViews, validation_batches
+from holotype.training.loop import train_loop
 from holotype.training.stages import GradientStage
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Result:
 
     Attributes:
         epoch_s: seconds of each epoch, validation included.
-        ids, right, weights: of the test pictures, in one order.
+        ids, right, weights: of the test images, in one order.
     """
 
     arm: str
@@ -76,18 +76,18 @@ class Result:
 class ThroughTheFrozenPart:
     """Fresh views through the part below a cut, in eager torch, a batch at a time."""
 
-    views: LiveViews
+    views: AugmentedImages
     below: "nn.Module"
     channels_last: bool
 
     def __len__(self) -> int:
         return len(self.views)
 
-    def batch(self, pictures: Sequence[int], views: Sequence[int]) -> Any:
+    def batch(self, images: Sequence[int], views: Sequence[int]) -> Any:
         import torch
 
         with torch.no_grad():
-            x = torch.from_numpy(self.views.batch(pictures, views))
+            x = torch.from_numpy(self.views.batch(images, views))
             if self.channels_last:
                 x = x.contiguous(memory_format=torch.channels_last)
             return self.below(x).contiguous().numpy()
@@ -101,46 +101,49 @@ def run_one(cells: Cells, arm: str, seed: int, epochs: int) -> Result:
     recipe = cells.recipe(name, settings, epochs=epochs)
     stage = recipe.stages[1]
     assert isinstance(stage, GradientStage)
-    descent = cells.begin(recipe)
-    chosen = what_trains(descent.classifier.backbone, stage.trainable)
-    train, validation = _data(descent, arm, stage, chosen)
+    fine_tuner = cells.begin(recipe)
+    selection = select_layers(fine_tuner.classifier.backbone, stage.trainable)
+    train, validation = _data(fine_tuner, arm, stage, selection)
     clock = Clock.started()
-    ended = train_top(
-        descent.classifier, chosen, stage, train, validation, seed=0, number=1, on_epoch=clock
+    ended = train_loop(
+        fine_tuner.classifier, selection, stage, train, validation, seed=0, number=1, on_epoch=clock
     )
-    ids, right, weights = _on_test(descent)
-    return Result(arm, seed, clock.seconds, ended.best, ids, right, weights)
+    ids, right, weights = _on_test(fine_tuner)
+    return Result(arm, seed, clock.seconds, ended.best_epoch, ids, right, weights)
 
 
 def _data(
-    descent: Descent, arm: str, stage: GradientStage, chosen: Chosen
-) -> tuple[Labelled, Labelled]:
-    start = descent.start
+    fine_tuner: FineTuner, arm: str, stage: GradientStage, selection: LayerSelection
+) -> tuple[LabelledViews, LabelledViews]:
+    pretrained = fine_tuner.pretrained
     if arm == "kept":
         train, validation = (
-            kept_or_fresh(start, chosen, stage, part, fresh=False) for part in ("train", "val")
+            kept_or_fresh(pretrained, selection, stage, part, fresh=False)
+            for part in ("train", "val")
         )
         return train, validation
-    from holotype.models.classifier import Below
+    from holotype.models.classifier import BackboneBelowCut
 
-    below = Below(start.backbone, chosen.cut)
+    below = BackboneBelowCut(pretrained.backbone, selection.cut)
     data = []
     for part in ("train", "val"):
-        index, targets_N, weights_N = labels(start, part)
-        live = LiveViews(index, start.recipe.preprocessing, stage.augmentation or Augmentation(), 0)
+        index, targets_N, weights_N = targets_and_weights(pretrained, part)
+        live = AugmentedImages(
+            index, pretrained.recipe.preprocessing, stage.augmentation or Augmentation(), 0
+        )
         views = live if arm == "whole" else ThroughTheFrozenPart(live, below, arm == "live")
-        data.append(Labelled(views, targets_N, weights_N))
+        data.append(LabelledViews(views, targets_N, weights_N))
     return data[0], data[1]
 
 
-def _on_test(descent: Descent) -> tuple[list[str], list[bool], list[float]]:
+def _on_test(fine_tuner: FineTuner) -> tuple[list[str], list[bool], list[float]]:
     import torch
 
-    index, targets_N, weights_N = labels(descent.start, "test")
-    live = LiveViews(index, descent.start.recipe.preprocessing, Augmentation(), 0)
-    classifier, right = descent.classifier.eval(), []
+    index, targets_N, weights_N = targets_and_weights(fine_tuner.pretrained, "test")
+    live = AugmentedImages(index, fine_tuner.pretrained.recipe.preprocessing, Augmentation(), 0)
+    classifier, right = fine_tuner.classifier.eval(), []
     with torch.no_grad():
-        for batch in validation_batches(Labelled(live, targets_N, weights_N), 32):
+        for batch in validation_batches(LabelledViews(live, targets_N, weights_N), 32):
             logits = classifier(batch.inputs.contiguous(memory_format=torch.channels_last))
             right += (logits.argmax(dim=1) == batch.targets).tolist()
     return index.table["path"].tolist(), right, [float(weight) for weight in weights_N]
@@ -195,7 +198,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the split")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
-    parser.add_argument("--images", type=int, help="only so many pictures of a part, for a try")
+    parser.add_argument("--images", type=int, help="only so many images of a part, for a try")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     results, cells = [], {}

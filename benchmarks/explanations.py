@@ -1,21 +1,21 @@
-"""Do heatmaps point at what the classifier looks at? Three checks on pictures with known regions.
+"""Do heatmaps point at what the classifier looks at? Three checks on images with known regions.
 
     .venv/bin/python benchmarks/explanations.py --output runs/explanations
 
 A linear head on `efficientnet_lite0` at 384 pixels (a map of 12 x 12 cells), trained on 800
-pictures of the synthetic set (seed 0). Asked are new ones (seed 10); nothing was chosen on these.
+images of the synthetic set (seed 0). Asked are new ones (seed 10); nothing was chosen on these.
 
 - The pointing game: is the hottest place within the box around the object? Strictly, and with the
   paper's tolerance of 3 % of the side. Chance is how often the same places lie in the boxes of
-  the other pictures; a point drawn by lot would hit the box's share of the picture (area). The
+  the other images; a point drawn by lot would hit the box's share of the image (area). The
   same for networks whose weights are all drawn anew; a cold map points nowhere.
 - Deletion and insertion: areas under the curves, by the map and in an order drawn by lot.
 - Randomisation: the rank correlation of the map with that of the network whose uppermost layers
   are drawn anew, from the head alone down to all layers.
 
-Every heatmap is that of the picture's own class. Intervals are Wilson's, of pictures; those of
-redrawn networks take each picture once for each network, so they are somewhat too narrow. Slower
-methods see the first few pictures of each class. Each finished part is kept as JSON in the output.
+Every heatmap is that of the image's own class. Intervals are Wilson's, of images; those of
+redrawn networks take each image once for each network, so they are somewhat too narrow. Slower
+methods see the first few images of each class. Each finished part is kept as JSON in the output.
 """
 
 import argparse
@@ -32,32 +32,32 @@ from PIL import Image as PillowImage
 from holotype import road
 from holotype.bundle.bundle import Bundle, load_bundle
 from holotype.dataset.sources import make_synthetic
-from holotype.dataset.synthetic import MASKS
+from holotype.dataset.synthetic import MASK_FOLDER
 from holotype.evaluation.intervals import wilson
 from holotype.explanation.checks import (
-    chance_of_pointing,
-    curves,
-    curves_of_chance,
-    points_at,
-    randomisation,
-    widened,
+    deletion_insertion,
+    deletion_insertion_at_random,
+    dilated,
+    pointing_game_chance,
+    pointing_game_hit,
+    weight_randomisation_test,
 )
 from holotype.explanation.heatmap import heatmap, size_to_decode
-from holotype.explanation.methods import GRADIENTS, Method, Way
+from holotype.explanation.methods import GRADIENT_METHODS, ExplainMethod, ExplainMethodName
 from holotype.images import Image, decode
-from holotype.models.gradients import layers_from_the_top, randomised
-from holotype.road.explained import Rebuilt
+from holotype.models.gradients import layers_top_down, randomise_layers
+from holotype.road.explained import TorchModels
 
 TOLERANCE = 0.03
-METHODS: tuple[Method, ...] = ("gradcam++", "occlusion", "integrated-gradients")
-FEW: tuple[Method, ...] = ("occlusion", "integrated-gradients")
+METHODS: tuple[ExplainMethodName, ...] = ("gradcam++", "occlusion", "integrated-gradients")
+FEW: tuple[ExplainMethodName, ...] = ("occlusion", "integrated-gradients")
 REDRAWN = 3  # networks
 SHARES = (0.1, 0.5, 1.0)  # of the layers, from the top; the head alone comes first
 
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """A picture, its class, and the box around its object."""
+    """An image, its class, and the box around its object."""
 
     image: Image
     class_name: str
@@ -65,11 +65,11 @@ class Known:
 
 
 def known(folder: Path, count: int, bundle: Bundle) -> list[Known]:
-    """The first pictures of each class, in turn."""
+    """The first images of each class, in turn."""
     files = sorted(folder.glob("[!.]*/*.png"), key=lambda file: (file.name, file.parent.name))
     found = []
     for file in files[:count]:
-        with PillowImage.open(folder / MASKS / file.parent.name / file.name) as mask:
+        with PillowImage.open(folder / MASK_FOLDER / file.parent.name / file.name) as mask:
             left, top, right, bottom = mask.getbbox() or (0, 0, *mask.size)
             box_HW = np.zeros(mask.size[::-1], bool)
         box_HW[top:bottom, left:right] = True
@@ -78,59 +78,67 @@ def known(folder: Path, count: int, bundle: Bundle) -> list[Known]:
     return found
 
 
-def pointing(bundle: Bundle, pictures: Sequence[Known], way: Way) -> dict[str, Any]:
+def pointing(
+    bundle: Bundle, images: Sequence[Known], explain_method: ExplainMethod
+) -> dict[str, Any]:
     """How often the hottest place is in the box, and how often it is in those of the others."""
     heats_HW = [
-        heatmap(bundle, one.image, bundle.classes.index(one.class_name), way=way).over(
-            one.image.pixels.size
-        )
-        for one in pictures
+        heatmap(
+            bundle, one.image, bundle.classes.index(one.class_name), explain_method=explain_method
+        ).resized_to(one.image.pixels.size)
+        for one in images
     ]
-    boxes_HW = [one.box_HW for one in pictures]
-    wide_HW = [widened(box_HW, TOLERANCE) for box_HW in boxes_HW]
+    boxes_HW = [one.box_HW for one in images]
+    wide_HW = [dilated(box_HW, TOLERANCE) for box_HW in boxes_HW]
     return {
-        "pictures": len(pictures),
-        "strict": sum(map(points_at, heats_HW, boxes_HW)),
-        "tolerant": sum(map(points_at, heats_HW, wide_HW)),
-        "chance": chance_of_pointing(heats_HW, boxes_HW),
-        "chance_tolerant": chance_of_pointing(heats_HW, wide_HW),
+        "images": len(images),
+        "strict": sum(map(pointing_game_hit, heats_HW, boxes_HW)),
+        "tolerant": sum(map(pointing_game_hit, heats_HW, wide_HW)),
+        "chance": pointing_game_chance(heats_HW, boxes_HW),
+        "chance_tolerant": pointing_game_chance(heats_HW, wide_HW),
         "area": float(np.mean(boxes_HW)),
         "cold": sum(not heat_HW.any() for heat_HW in heats_HW),
     }
 
 
-def areas(bundle: Bundle, pictures: Sequence[Known], way: Way | None) -> dict[str, Any]:
+def areas(
+    bundle: Bundle, images: Sequence[Known], explain_method: ExplainMethod | None
+) -> dict[str, Any]:
     """Mean areas of deletion and insertion, by a map or, without a way, in an order by lot."""
     deletion, insertion = [], []
-    for number, one in enumerate(pictures):
+    for number, one in enumerate(images):
         class_index = bundle.classes.index(one.class_name)
-        if way is None:
-            seen = curves_of_chance(bundle, one.image, class_index, seed=number)
+        if explain_method is None:
+            seen = deletion_insertion_at_random(bundle, one.image, class_index, seed=number)
         else:
-            seen = curves(bundle, one.image, heatmap(bundle, one.image, class_index, way=way))
-        deletion.append(seen.deletion_area)
-        insertion.append(seen.insertion_area)
+            seen = deletion_insertion(
+                bundle,
+                one.image,
+                heatmap(bundle, one.image, class_index, explain_method=explain_method),
+            )
+        deletion.append(seen.deletion_auc)
+        insertion.append(seen.insertion_auc)
     return {
-        "pictures": len(pictures),
+        "images": len(images),
         "deletion": float(np.mean(deletion)),
         "insertion": float(np.mean(insertion)),
     }
 
 
 def correlations(
-    bundle: Bundle, pictures: Sequence[Known], networks: Rebuilt
+    bundle: Bundle, images: Sequence[Known], networks: TorchModels
 ) -> dict[str, list[float]]:
-    """Of Grad-CAM: mean and standard deviation over pictures, for each number of layers."""
-    names = layers_from_the_top(networks(bundle))
+    """Of Grad-CAM: mean and standard deviation over images, for each number of layers."""
+    names = layers_top_down(networks(bundle))
     counts = [1, *(max(2, round(share * len(names))) for share in SHARES)]
-    changed = [randomised(networks(bundle), names[:count], seed=0) for count in counts]
+    changed = [randomise_layers(networks(bundle), names[:count], seed=0) for count in counts]
     rows = [
-        randomisation(
-            bundle, one.image, Way("gradcam", "top", networks),
+        weight_randomisation_test(
+            bundle, one.image, ExplainMethod("gradcam", "top", networks),
             [lambda _, other=other: other for other in changed],
             bundle.classes.index(one.class_name),
         )
-        for one in pictures
+        for one in images
     ]  # fmt: skip
     values = np.array(rows)
     return {
@@ -140,31 +148,33 @@ def correlations(
 
 
 def parts(
-    bundle: Bundle, run: Path, pictures: list[Known], few: int
+    bundle: Bundle, run: Path, images: list[Known], few: int
 ) -> Iterator[tuple[str, Callable[[], Any]]]:
     """What is measured, by the name under which it is kept."""
-    networks = Rebuilt(run)
-    yield "pointing cam", lambda: pointing(bundle, pictures, Way("cam"))
-    names = layers_from_the_top(networks(bundle))
+    networks = TorchModels(run)
+    yield "pointing cam", lambda: pointing(bundle, images, ExplainMethod("cam"))
+    names = layers_top_down(networks(bundle))
     for seed in range(REDRAWN):
-        other = randomised(networks(bundle), names, seed=seed)
-        way = Way("gradcam", "top", lambda _, other=other: other)
-        yield f"pointing redrawn {seed}", lambda w=way: pointing(bundle, pictures, w)
+        other = randomise_layers(networks(bundle), names, seed=seed)
+        explain_method = ExplainMethod("gradcam", "top", lambda _, other=other: other)
+        yield f"pointing redrawn {seed}", lambda w=explain_method: pointing(bundle, images, w)
     for method in METHODS:
         layer = "top" if method == "gradcam++" else None
-        way = Way(method, layer, networks if method in GRADIENTS else None)
-        shown = pictures[:few] if method in FEW else pictures
-        yield f"pointing {method}", lambda w=way, s=shown: pointing(bundle, s, w)
-    yield "areas cam", lambda: areas(bundle, pictures[:few], Way("cam"))
-    yield "areas by lot", lambda: areas(bundle, pictures[:few], None)
-    yield "correlations", lambda: correlations(bundle, pictures[:few], networks)
+        explain_method = ExplainMethod(
+            method, layer, networks if method in GRADIENT_METHODS else None
+        )
+        shown = images[:few] if method in FEW else images
+        yield f"pointing {method}", lambda w=explain_method, s=shown: pointing(bundle, s, w)
+    yield "areas cam", lambda: areas(bundle, images[:few], ExplainMethod("cam"))
+    yield "areas by lot", lambda: areas(bundle, images[:few], None)
+    yield "correlations", lambda: correlations(bundle, images[:few], networks)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("runs/explanations"))
     parser.add_argument("--run", type=Path, help="take this run instead of training one")
-    parser.add_argument("--pictures", type=int, default=120)
+    parser.add_argument("--images", type=int, default=120)
     parser.add_argument("--few", type=int, default=24)
     asked = parser.parse_args()
     run = asked.run or asked.output / "run"
@@ -173,10 +183,10 @@ def main() -> None:
         road.train(shapes, output=run, recipe="linear", model="efficientnet_lite0", image_size=384)
     new = asked.output / "new"
     if not new.exists():
-        make_synthetic(new, classes=4, images=asked.pictures, seed=10)
+        make_synthetic(new, classes=4, images=asked.images, seed=10)
     bundle = load_bundle(run)
-    pictures = known(new, asked.pictures, bundle)
-    for name, measured in parts(bundle, run, pictures, asked.few):
+    images = known(new, asked.images, bundle)
+    for name, measured in parts(bundle, run, images, asked.few):
         file = asked.output / f"{name.replace(' ', '-')}.json"
         if not file.exists():
             file.write_text(json.dumps(measured(), indent=2), encoding="utf-8")
@@ -189,12 +199,12 @@ def _print(name: str, said: dict[str, Any]) -> None:
         return
     shares = []
     for key in ("strict", "tolerant"):
-        low, high = wilson(said[key] / said["pictures"], said["pictures"])
-        shares.append(f"{said[key] / said['pictures']:.3f} [{low:.3f}, {high:.3f}]")
+        low, high = wilson(said[key] / said["images"], said["images"])
+        shares.append(f"{said[key] / said['images']:.3f} [{low:.3f}, {high:.3f}]")
     print(
         f"{name:30} {shares[0]}  chance {said['chance']:.3f}   within 3 %: {shares[1]}  "
         f"chance {said['chance_tolerant']:.3f}   area {said['area']:.3f}   cold {said['cold']} "
-        f"  n = {said['pictures']}",
+        f"  n = {said['images']}",
         flush=True,
     )
 

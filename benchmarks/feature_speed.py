@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/feature_speed.py
 
-The floor for one picture is t_session + t_decode / cores: the time of the network alone, on all
+The floor for one image is t_session + t_decode / cores: the time of the network alone, on all
 cores, and of decoding alone on one core, shared among all. Both are measured here, alone, in the
 same run as the pass itself, three times over; the medians are compared.
 """
@@ -20,9 +20,9 @@ import numpy as np
 from holotype.bundle.graphs import available_cores, open_session, run_graph
 from holotype.dataset.index import read_index
 from holotype.dataset.sources import fetch
-from holotype.narration import Narrator
+from holotype.narration import Progress
 from holotype.training.recipe import resolve_recipe
-from holotype.training.start import EMBEDDING, Start
+from holotype.training.start import EMBEDDING, PretrainedBackbone
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -40,7 +40,7 @@ def main() -> None:
         index = read_index(fetch("elpv", Path(folder) / "elpv"))
     index.table["split"] = "train"
     recipe = resolve_recipe("linear")
-    graph = Start(recipe, index, Narrator()).graph(EMBEDDING)
+    graph = PretrainedBackbone(recipe, index, Progress()).graph(EMBEDDING)
     preprocessing = recipe.preprocessing
     files = [index.file(path) for path in index.table["path"][: arguments.images]]
     inputs = [preprocessing.load(file) for file in files[:64]]
@@ -77,7 +77,7 @@ def main() -> None:
         shares.append(floor / t_pass)
         print(
             f"session {1e3 * t_session:.2f} ms, decode {1e3 * t_decode:.2f} ms on one core: "
-            f"floor {1 / floor:.0f} pictures/s; the pass reaches {1 / t_pass:.0f}: "
+            f"floor {1 / floor:.0f} images/s; the pass reaches {1 / t_pass:.0f}: "
             f"{100 * shares[-1]:.0f} %"
         )
     print(f"median share of the floor: {100 * statistics.median(shares):.0f} %")

@@ -3,7 +3,7 @@
     python benchmarks/flattery.py --figure docs/images/flattery.png
 
 Each set is judged twice out of fold, by the same linear head on the same features of the frozen
-network: once with pictures dealt at random, once with every group on one side. Nothing is tuned.
+network: once with images dealt at random, once with every group on one side. Nothing is tuned.
 """
 
 import argparse
@@ -15,12 +15,12 @@ from pathlib import Path
 from holotype.dataset.audit import audit
 from holotype.dataset.index import read_index
 from holotype.dataset.sources import fetch
-from holotype.evaluation.flattery import Flattery
-from holotype.evaluation.plots import flattery_figure, save
+from holotype.evaluation.flattery import GroupLeakage
+from holotype.evaluation.plots import group_leakage_figure, save
 from holotype.narration import to_stderr
-from holotype.road.audited import Audited
-from holotype.road.flattered import flattery_of
-from holotype.road.order import Order
+from holotype.road.audited import AuditResult
+from holotype.road.flattered import measure_group_leakage
+from holotype.road.order import TrainingJob
 from holotype.training.recipe import resolve_recipe
 
 SETS = {
@@ -29,18 +29,18 @@ SETS = {
 }
 
 
-def measured(name: str, directory: Path) -> Flattery:
-    """Both accuracies on one sample set; all its pictures take part."""
-    narrator = to_stderr()
+def measured(name: str, directory: Path) -> GroupLeakage:
+    """Both accuracies on one sample set; all its images take part."""
+    progress = to_stderr()
     index = read_index(fetch(name, directory / name))
-    with narrator.progress("auditing") as progress:
-        findings = audit(index, on_progress=progress)
+    with progress.bar("auditing") as update:
+        findings = audit(index, on_progress=update)
     recipe = resolve_recipe("linear")
-    order = Order(
-        recipe=recipe, name=name, sources=[name], audited=Audited(index, findings, name),
-        device="cpu", narrator=narrator,
+    job = TrainingJob(
+        recipe=recipe, name=name, sources=[name], audit_result=AuditResult(index, findings, name),
+        device="cpu", progress=progress,
     )  # fmt: skip
-    found = flattery_of(order, index)
+    found = measure_group_leakage(job, index)
     assert found is not None
     return found
 
@@ -49,23 +49,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--figure", type=Path)
     options = parser.parse_args()
-    found: dict[str, Flattery] = {}
+    found: dict[str, GroupLeakage] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for name, label in SETS.items():
             began = time.perf_counter()
             found[label] = measured(name, Path(scratch))
             print(json.dumps(_row(name, found[label], time.perf_counter() - began)), flush=True)
     if options.figure:
-        save(flattery_figure(found), options.figure)
+        save(group_leakage_figure(found), options.figure)
 
 
-def _row(name: str, found: Flattery, seconds: float) -> dict[str, object]:
+def _row(name: str, found: GroupLeakage, seconds: float) -> dict[str, object]:
     return {
         "set": name,
-        "pictures": found.num_images,
+        "images": found.num_images,
         "groups": found.num_groups,
-        "groups_ignored": found.ignoring.to_json(),
-        "groups_kept_whole": found.keeping.to_json(),
+        "groups_ignored": found.random_split.to_json(),
+        "groups_kept_whole": found.grouped_split.to_json(),
         "gap": found.gap,
         "seconds": round(seconds, 1),
     }

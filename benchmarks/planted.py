@@ -1,16 +1,16 @@
-"""Planted defects on real pictures: what the audit finds of them, and what cleanvision finds.
+"""Planted defects on real images: what the audit finds of them, and what cleanvision finds.
 
     .venv/bin/python benchmarks/planted.py --set elpv --seed 1
     .venv/bin/python benchmarks/planted.py --set mnist5k --seed 1 --labels
 
-Into a split that is given (train and test folders) are planted, beside the pictures of the set:
+Into a split that is given (train and test folders) are planted, beside the images of the set:
 near-duplicates of 3 % of them by each kind of change (`planted_changes.py`), each in the part of
 its original, but of one kind, "leak", in the other part, and so are as many equal files; damaged
-files, 1 % of each kind; and 2 % of the pictures lie in the folder of another class. Both programs
+files, 1 % of each kind; and 2 % of the images lie in the folder of another class. Both programs
 then see the same folder.
 
 Recall counts a copy as found where it stands in one cluster with its original. Precision counts
-reported pairs; those of two pictures of the set itself are printed apart, since the sets hold
+reported pairs; those of two images of the set itself are printed apart, since the sets hold
 copies of their own (`verdicts.csv`). Intervals are Wilson's, 95 %.
 """
 
@@ -40,12 +40,12 @@ from holotype.evaluation.intervals import wilson
 SHARE_OF_COPIES, SHARE_OF_DAMAGES, SHARE_OF_WRONG_LABELS = 0.03, 0.01, 0.02
 STRENGTHS = {"reported": REPORTED, "tuning": TUNING, "rough": ROUGH}
 _EQUAL = "leak of an equal file"
-SMALLEST_WITH_TEXT = 64  # pixels; eight-pixel letters cover a smaller picture
+SMALLEST_WITH_TEXT = 64  # pixels; eight-pixel letters cover a smaller image
 
 
 @dataclass
 class Planted:
-    """What was planted, by path below the folder; a family is a picture and its copies."""
+    """What was planted, by path below the folder; a family is an image and its copies."""
 
     name: str
     folder: Path
@@ -54,7 +54,7 @@ class Planted:
     copies: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     damaged: dict[str, set[str]] = field(default_factory=dict)
     wrong_labels: set[str] = field(default_factory=set)
-    own: set[str] = field(default_factory=set)  # pictures of the set itself
+    own: set[str] = field(default_factory=set)  # images of the set itself
 
 
 def damages(file: bytes, rng: np.random.Generator) -> dict[str, bytes]:
@@ -149,12 +149,18 @@ def by_holotype(planted: Planted) -> Seen:
     started, cpu_started = time.perf_counter(), _cpu_seconds()
     findings = audit(read_index(planted.folder))
     seconds, cpu_seconds = time.perf_counter() - started, _cpu_seconds() - cpu_started
-    pairs = {frozenset((pair.first, pair.second)) for pair in findings.lookalikes}
-    for duplicate in findings.duplicates:
+    pairs = {frozenset((pair.first, pair.second)) for pair in findings.near_duplicates}
+    for duplicate in findings.exact_duplicates:
         pairs |= {frozenset(two) for two in itertools.combinations(duplicate.paths, 2)}
-    leaks = [frozenset(leak.paths) for leak in findings.leaks if leak.kind == "copies"]
+    leaks = [frozenset(leak.paths) for leak in findings.leaks if leak.kind == "duplicates"]
     return Seen(
-        "holotype", seconds, cpu_seconds, pairs, list(findings.copies), set(findings.broken), leaks
+        "holotype",
+        seconds,
+        cpu_seconds,
+        pairs,
+        list(findings.duplicate_clusters),
+        set(findings.unusable_paths),
+        leaks,
     )
 
 
@@ -234,7 +240,7 @@ def tables(planted: Planted, seen: Seen) -> None:
     )
     judged = len(true) + rest
     print(
-        f"Pairs reported: {judged}; of one picture and its copies {len(true)}; of two pictures of "
+        f"Pairs reported: {judged}; of one image and its copies {len(true)}; of two images of "
         f"the set that are one by eye {confirmed}; others {rest - confirmed} "
         f"(from {len(natural - same)} pairs of originals). "
         f"Precision {_interval(len(true) + confirmed, judged)}."
@@ -244,7 +250,7 @@ def tables(planted: Planted, seen: Seen) -> None:
 
 
 def _same_by_eye(planted: Planted) -> set[frozenset[int]]:
-    """Pairs of pictures of the set that were looked at and are one; numbers as in this folder."""
+    """Pairs of images of the set that were looked at and are one; numbers as in this folder."""
     file = Path(__file__).with_name("verdicts.csv")
     if not file.is_file():
         return set()
@@ -272,7 +278,7 @@ def wrong_labels(planted: Planted) -> None:
     from holotype.road.audited import audit as audit_with_labels
 
     started = time.perf_counter()
-    issues = audit_with_labels(planted.folder, labels=True).findings.label_issues
+    issues = audit_with_labels(planted.folder, labels=True).findings.label_errors
     rank = {issue.path: -place for place, issue in enumerate(issues)}
     paths = sorted(planted.own)
     is_wrong = [path in planted.wrong_labels for path in paths]
@@ -280,7 +286,7 @@ def wrong_labels(planted: Planted) -> None:
     hits = len(planted.wrong_labels & set(rank))
     print(
         f"\nWrong labels: {hits} of {len(planted.wrong_labels)} listed, recall "
-        f"{_interval(hits, len(planted.wrong_labels))}; {len(set(rank) & planted.own)} pictures of "
+        f"{_interval(hits, len(planted.wrong_labels))}; {len(set(rank) & planted.own)} images of "
         f"the set are listed; average precision {score:.3f}; "
         f"{time.perf_counter() - started:.0f} s"
     )
@@ -291,7 +297,7 @@ def main() -> None:
     parser.add_argument("--set", choices=["elpv", "mnist5k", "micro-ct"], default="elpv")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--strengths", choices=list(STRENGTHS), default="reported")
-    parser.add_argument("--limit", type=int, help="only so many pictures of the set")
+    parser.add_argument("--limit", type=int, help="only so many images of the set")
     parser.add_argument("--labels", action="store_true", help="look for wrong labels too")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
@@ -300,7 +306,7 @@ def main() -> None:
         planted = plant(arguments.set, arguments.seed, arguments.strengths, folder, arguments.limit)
         print(
             f"## {arguments.set}, seed {arguments.seed}, {arguments.strengths} strengths: "
-            f"{len(planted.own)} pictures, {len(planted.family) - len(planted.own)} copies"
+            f"{len(planted.own)} images, {len(planted.family) - len(planted.own)} copies"
         )
         programs: tuple[Callable[[Planted], Seen], ...] = (by_holotype, by_cleanvision)
         for program in programs:

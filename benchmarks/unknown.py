@@ -1,4 +1,4 @@
-"""Is a picture of no known class told? Five digits are learnt, other things are shown.
+"""Is an image of no known class told? Five digits are learnt, other things are shown.
 
     .venv/bin/python benchmarks/unknown.py --output runs/unknown
 
@@ -26,8 +26,8 @@ from scipy.stats import binom
 
 from holotype.bundle.bundle import Bundle, load_bundle
 from holotype.bundle.embedding import ImageFile, embed
-from holotype.bundle.inference import familiarity_of
-from holotype.bundle.manifest import UnknownScore
+from holotype.bundle.inference import ood_scores
+from holotype.bundle.manifest import OODScore
 from holotype.dataset.index import Index, read_index, read_index_file
 from holotype.dataset.sources import fetch
 from holotype.evaluation.unknown import auroc
@@ -37,14 +37,14 @@ from holotype.road import train
 
 REJECTION = 0.05
 KNOWN = ("01234", "56789", "02468")
-SCORES: tuple[UnknownScore, ...] = ("energy", "neighbours")
+SCORES: tuple[OODScore, ...] = ("energy", "neighbours")
 RESAMPLES = 1000
-OTHERS = 500  # solar cells, and pictures of noise
+OTHERS = 500  # solar cells, and images of noise
 
 
 @dataclass(frozen=True)
 class Row:
-    """One choice of digits against one kind of other picture, by one score."""
+    """One choice of digits against one kind of other image, by one score."""
 
     known: str
     others: str
@@ -74,7 +74,7 @@ def digits(folder: Path, per_digit: int) -> Path:
 
 
 def noise(folder: Path) -> Path:
-    """Pictures of 28 x 28 grey values drawn at random."""
+    """Images of 28 x 28 grey values drawn at random."""
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(OTHERS):
@@ -93,20 +93,18 @@ def trained(data: Path, known: str, output: Path) -> Path:
     run = output / f"run-{known}"
     train(
         folder, output=run, model="efficientnet_lite0", recipe="linear", resume=True,
-        overrides={"unknown": str(REJECTION), "references": "true"}, narrator=to_stderr(),
+        overrides={"unknown": str(REJECTION), "references": "true"}, progress=to_stderr(),
     )  # fmt: skip
     return run
 
 
-def scores_of(
-    bundle: Bundle, files: Sequence[ImageFile]
-) -> dict[UnknownScore, NDArray[np.float64]]:
+def scores_of(bundle: Bundle, files: Sequence[ImageFile]) -> dict[OODScore, NDArray[np.float64]]:
     embeddings = embed(bundle, files)
     decision = bundle.manifest.decision
     assert decision is not None
     assert decision.unknown is not None
     neighbours = decision.unknown.neighbours
-    return {score: familiarity_of(bundle, embeddings, score, neighbours) for score in SCORES}
+    return {score: ood_scores(bundle, embeddings, score, neighbours) for score in SCORES}
 
 
 def files_of(index: Index, most: int | None = None) -> list[ImageFile]:
@@ -155,7 +153,7 @@ def main() -> int:
         turned = int((test[unknown.score] < unknown.threshold).sum())
         count = len(test[unknown.score])
         bound = int(binom.ppf(0.975, count, REJECTION))
-        kept.append((known, unknown.score, unknown.num_fitted, turned, count, bound))
+        kept.append((known, unknown.score, unknown.num_images, turned, count, bound))
         for what, scores in others.items():
             for score in SCORES:
                 is_chosen = score == unknown.score
@@ -176,7 +174,7 @@ def main() -> int:
     for known, score, fitted, turned, count, bound in kept:
         share = turned / count
         print(f"| {known} | {score} | {fitted} | {turned} | {count} | {share:.1%} | {bound} |")
-    names = ("known", "score", "num_fitted", "turned", "count", "bound")
+    names = ("known", "score", "num_images", "turned", "count", "bound")
     promises = [dict(zip(names, each, strict=True)) for each in kept]
     write_json(output / "unknown.json", {"areas": [asdict(row) for row in rows], "kept": promises})
     return 0 if all(turned <= bound for *_, turned, _, bound in kept) else 1

@@ -4,7 +4,7 @@
 
 ELPV, split seed 100 (one of those for tuning), `efficientnet_lite0` at 224 pixels, trained from
 group 5 and from group 6 upwards, started from the linear head. Kept views are the first K of each
-picture, taken in turn; fresh ones are another in every epoch, run through the frozen part as they
+image, taken in turn; fresh ones are another in every epoch, run through the frozen part as they
 come. All train for the same number of epochs, without stopping early; the lowest validation loss
 counts, as it does in a run. The augmentation turns, mirrors, rotates, zooms, shifts and changes the
 light, so that no eight views hold all there is; with --symmetries it turns and mirrors only, as in
@@ -30,17 +30,17 @@ from holotype.dataset.index import Index, Part, read_index
 from holotype.dataset.split import split
 from holotype.demo import TEST_FRACTION, VALIDATION_FRACTION, split_table
 from holotype.narration import to_stderr
-from holotype.training.descent import Descent, Means, labels
+from holotype.training.descent import FineTuner, Runtime, targets_and_weights
 from holotype.training.disk import DiskBudget
-from holotype.training.features import features_for, keep_features
-from holotype.training.groups import Chosen, what_trains
+from holotype.training.features import cache_features, cached_or_live_features
+from holotype.training.groups import LayerSelection, select_layers
 from holotype.training.head import LinearHead, fit_linear_head
-from holotype.training.loader import Labelled
-from holotype.training.loop import train_top
+from holotype.training.loader import LabelledViews
+from holotype.training.loop import train_loop
 from holotype.training.recipe import Recipe, resolve_recipe
 from holotype.training.stages import GradientStage, LinearStage
-from holotype.training.start import EMBEDDING, Start
-from holotype.training.state import Epoch
+from holotype.training.start import EMBEDDING, PretrainedBackbone
+from holotype.training.state import EpochMetrics
 
 RATIOS = (1 - VALIDATION_FRACTION - TEST_FRACTION, VALIDATION_FRACTION, TEST_FRACTION)
 AUGMENTATION = (
@@ -89,32 +89,34 @@ class Cells:
             split_table(table.parent, seed=split_seed)
         index = split(read_index(table), ratios=RATIOS, seed=42)
         self.index = index if images is None else _few(index, images)
-        self.narrator = to_stderr()
+        self.progress = to_stderr()
 
     def recipe(self, name: str, overrides: dict[str, str], **changes: Any) -> Recipe:
         return resolve_recipe(name, model="efficientnet_lite0", overrides=overrides, **changes)
 
     @cached_property
-    def _linear_start(self) -> Start:
-        return Start(self.recipe("linear", {}), self.index, self.narrator)
+    def _linear_start(self) -> PretrainedBackbone:
+        return PretrainedBackbone(self.recipe("linear", {}), self.index, self.progress)
 
     @cached_property
     def linear(self) -> LinearHead:
         (stage,) = self._linear_start.recipe.stages
         assert isinstance(stage, LinearStage)
-        index, targets_N, weights_N = labels(self._linear_start, "train")
-        part = self._linear_start.frozen_part(EMBEDDING, "cpu")
-        kept = keep_features(part, self._linear_start.recipe.preprocessing, index)
+        index, targets_N, weights_N = targets_and_weights(self._linear_start, "train")
+        part = self._linear_start.feature_extractor(EMBEDDING, "cpu")
+        kept = cache_features(part, self._linear_start.recipe.preprocessing, index)
         return fit_linear_head(
             kept.first_view(), targets_N, weights_N.astype(np.float64),
             index.table["group"].tolist(), num_classes=len(index.classes),
-            strengths=stage.strengths, folds=stage.folds or 2, seed=0,
+            Cs=stage.Cs, folds=stage.folds or 2, seed=0,
         )  # fmt: skip
 
-    def begin(self, recipe: Recipe) -> Descent:
+    def begin(self, recipe: Recipe) -> FineTuner:
         """The network with its weights, and the linear head on it."""
-        means = Means("cpu", self.folder, self.narrator)
-        return Descent.begin(Start(recipe, self.index, self.narrator), means, self.linear)
+        runtime = Runtime("cpu", self.folder, self.progress)
+        return FineTuner.create(
+            PretrainedBackbone(recipe, self.index, self.progress), runtime, self.linear
+        )
 
 
 def _few(index: Index, images: int) -> Index:
@@ -127,7 +129,7 @@ def _few(index: Index, images: int) -> Index:
 class Clock:
     """Told of every epoch: keeps the rows and the seconds that each epoch took."""
 
-    rows: list[Epoch]
+    rows: list[EpochMetrics]
     seconds: list[float]
     last: float = 0.0
 
@@ -135,7 +137,7 @@ class Clock:
     def started(cls) -> "Clock":
         return cls([], [], time.perf_counter())
 
-    def __call__(self, epoch: Epoch) -> None:
+    def __call__(self, epoch: EpochMetrics) -> None:
         now = time.perf_counter()
         if epoch.epoch:
             self.seconds.append(now - self.last)
@@ -145,22 +147,27 @@ class Clock:
 
 
 def kept_or_fresh(
-    start: Start, chosen: Chosen, stage: GradientStage, part: Part, *, fresh: bool
-) -> Labelled:
-    """What lies below the cut: kept, or fresh for every epoch (the pictures themselves: kept)."""
-    from holotype.models.export import cut_output
+    pretrained: PretrainedBackbone,
+    selection: LayerSelection,
+    stage: GradientStage,
+    part: Part,
+    *,
+    fresh: bool,
+) -> LabelledViews:
+    """What lies below the cut: kept, or fresh for every epoch (the images themselves: kept)."""
+    from holotype.models.export import cut_output_name
 
-    assert chosen.cut is not None
-    index, targets_N, weights_N = labels(start, part)
+    assert selection.cut is not None
+    index, targets_N, weights_N = targets_and_weights(pretrained, part)
     views = stage.views if part == "train" else 1
-    features, line = features_for(
-        start.frozen_part(cut_output(chosen.cut), "cpu"), start.recipe.preprocessing, index,
-        views=views, augmentation=stage.augmentation, seed=start.recipe.seed,
+    features, line = cached_or_live_features(
+        pretrained.feature_extractor(cut_output_name(selection.cut), "cpu"), pretrained.recipe.preprocessing, index,
+        views=views, augmentation=stage.augmentation, seed=pretrained.recipe.seed,
         budget=DiskBudget(0) if fresh and part == "train" else None,
     )  # fmt: skip
     if fresh and part == "train" and not line:
         raise SystemExit("fresh views are kept already: let --epochs pass the largest of --views")
-    return Labelled(features, targets_N, weights_N)
+    return LabelledViews(features, targets_N, weights_N)
 
 
 def run_case(
@@ -173,19 +180,28 @@ def run_case(
     recipe = cells.recipe("finetune", settings, epochs=epochs, seed=seed)
     stage = recipe.stages[1]
     assert isinstance(stage, GradientStage)
-    descent = cells.begin(recipe)
-    chosen = what_trains(descent.classifier.backbone, stage.trainable)
+    fine_tuner = cells.begin(recipe)
+    selection = select_layers(fine_tuner.classifier.backbone, stage.trainable)
     started = time.perf_counter()
-    train = kept_or_fresh(descent.start, chosen, stage, "train", fresh=views == "fresh")
+    train = kept_or_fresh(fine_tuner.pretrained, selection, stage, "train", fresh=views == "fresh")
     pass_s = time.perf_counter() - started
-    validation = kept_or_fresh(descent.start, chosen, stage, "val", fresh=views == "fresh")
-    clock = Clock.started()
-    ended = train_top(
-        descent.classifier, chosen, stage, train, validation, seed=seed, number=1, on_epoch=clock
+    validation = kept_or_fresh(
+        fine_tuner.pretrained, selection, stage, "val", fresh=views == "fresh"
     )
-    best = ended.rows[ended.best]
+    clock = Clock.started()
+    ended = train_loop(
+        fine_tuner.classifier,
+        selection,
+        stage,
+        train,
+        validation,
+        seed=seed,
+        number=1,
+        on_epoch=clock,
+    )
+    best = ended.rows[ended.best_epoch]
     return Case(
-        trainable, views, seed, epochs, best.val_loss, best.val_accuracy, ended.best, pass_s,
+        trainable, views, seed, epochs, best.val_loss, best.val_accuracy, ended.best_epoch, pass_s,
         statistics.median(clock.seconds),
     )  # fmt: skip
 
@@ -225,7 +241,7 @@ def main() -> None:
     parser.add_argument("--cuts", type=int, nargs="+", default=list(CUTS), choices=CUTS)
     parser.add_argument("--views", nargs="+", default=list(VIEWS), choices=VIEWS)
     parser.add_argument("--symmetries", action="store_true", help="turns and mirrors only")
-    parser.add_argument("--images", type=int, help="only so many pictures of a part, for a try")
+    parser.add_argument("--images", type=int, help="only so many images of a part, for a try")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     cells = Cells(arguments.output, split_seed=SPLIT_SEED, images=arguments.images)

@@ -1,6 +1,6 @@
 """A network of your own: `holotype train photos --model examples/my_net.py:build`.
 
-The function returns a `torch.nn.Module` that turns pictures (N, 3, H, W) into a feature map
+The function returns a `torch.nn.Module` that turns images (N, 3, H, W) into a feature map
 (N, D, h, w) or an embedding (N, D). Holotype puts the head on it, trains it from nothing, exports
 it, and proves that what ships says what was trained.
 

@@ -51,6 +51,6 @@ def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Class folders of three shapes, 40 pictures each; not to be written to."""
+    """Class folders of three shapes, 40 images each; not to be written to."""
     folder = tmp_path_factory.mktemp("synthetic") / "shapes"
     return make_synthetic(folder, classes=3, images=120, image_size=48)

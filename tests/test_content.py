@@ -1,4 +1,4 @@
-"""Where the content of a picture lies, and that preprocessing crops to it."""
+"""Where the content of an image lies, and that preprocessing crops to it."""
 
 import io
 import json
@@ -12,7 +12,7 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFilter
 from skimage import data as sample
 
-from holotype.content import Box, content_box
+from holotype.content import Box, foreground_box
 from holotype.errors import CorruptBundle
 from holotype.images import Image, decode
 from holotype.preprocessing import Preprocessing
@@ -30,10 +30,10 @@ def _specimen(
     noise: float = 0,
     size: tuple[int, int] = (1000, 800),
 ) -> PillowImage.Image:
-    picture = PillowImage.new("RGB", size, ground)
+    image = PillowImage.new("RGB", size, ground)
     left, top, right, bottom = TRUE_BOX
-    ImageDraw.Draw(picture).ellipse((left, top, right - 1, bottom - 1), fill=colour)
-    levels = np.asarray(picture, float)
+    ImageDraw.Draw(image).ellipse((left, top, right - 1, bottom - 1), fill=colour)
+    levels = np.asarray(image, float)
     levels = levels + np.random.default_rng(0).normal(0, noise, levels.shape)
     return PillowImage.fromarray(levels.round().clip(0, 255).astype(np.uint8))
 
@@ -57,57 +57,57 @@ def _tight(box: Box, truth: Box = TRUE_BOX, *, slack: int = 30) -> bool:
 def test_a_specimen_is_found_on_dark_and_light_ground_with_and_without_noise(
     ground: tuple[int, int, int], colour: tuple[int, int, int], noise: float, grey: bool
 ) -> None:
-    picture = _specimen(ground, colour, noise=noise)
-    assert _tight(content_box(picture.convert("L") if grey else picture))
+    image = _specimen(ground, colour, noise=noise)
+    assert _tight(foreground_box(image.convert("L") if grey else image))
 
 
 def test_colour_alone_stands_out() -> None:
-    picture = _specimen((100, 100, 100), (160, 78, 70))  # the same luma
-    assert _tight(content_box(picture))
+    image = _specimen((100, 100, 100), (160, 78, 70))  # the same luma
+    assert _tight(foreground_box(image))
 
 
 def test_jpeg_artefacts_and_dust_move_nothing() -> None:
-    picture = _specimen((0, 0, 0), (150, 140, 120))
-    pen = ImageDraw.Draw(picture)
+    image = _specimen((0, 0, 0), (150, 140, 120))
+    pen = ImageDraw.Draw(image)
     for x, y in ((10, 10), (950, 30), (40, 760), (980, 780)):
         pen.rectangle((x, y, x + 4, y + 4), fill=(255, 255, 255))
     file = io.BytesIO()
-    picture.save(file, "JPEG", quality=60)
-    assert _tight(content_box(decode(file.getvalue()).pixels))
+    image.save(file, "JPEG", quality=60)
+    assert _tight(foreground_box(decode(file.getvalue()).pixels))
 
 
 def test_a_specimen_may_touch_the_border() -> None:
-    picture = _specimen((0, 0, 0), (200, 200, 200)).crop((300, 0, 1000, 800))
-    assert _tight(content_box(picture), (0, 200, 400, 400))
+    image = _specimen((0, 0, 0), (200, 200, 200)).crop((300, 0, 1000, 800))
+    assert _tight(foreground_box(image), (0, 200, 400, 400))
 
 
 @pytest.mark.parametrize("noise", [0, 4, 25])
-def test_a_blank_picture_stays_whole(noise: float) -> None:
+def test_a_blank_image_stays_whole(noise: float) -> None:
     levels = np.random.default_rng(1).normal(120, noise, (300, 400)).clip(0, 255).astype(np.uint8)
-    assert content_box(PillowImage.fromarray(levels)) == (0, 0, 400, 300)
+    assert foreground_box(PillowImage.fromarray(levels)) == (0, 0, 400, 300)
 
 
 @pytest.mark.parametrize("name", ["chelsea", "astronaut", "grass"])
 def test_a_photograph_without_plain_ground_stays_whole(name: str) -> None:
-    picture = PillowImage.fromarray(getattr(sample, name)())
-    box = content_box(picture)
-    assert (box[2] - box[0]) * (box[3] - box[1]) > 0.9 * picture.width * picture.height
+    image = PillowImage.fromarray(getattr(sample, name)())
+    box = foreground_box(image)
+    assert (box[2] - box[0]) * (box[3] - box[1]) > 0.9 * image.width * image.height
 
 
 def test_alpha_decides_where_it_cuts_something_out() -> None:
     noise = np.random.default_rng(2).integers(0, 256, (800, 1000, 3), dtype=np.uint8)
     mask = PillowImage.new("L", (1000, 800), 0)
     ImageDraw.Draw(mask).ellipse((300, 200, 699, 399), fill=255)
-    assert _tight(content_box(PillowImage.fromarray(noise), mask))
+    assert _tight(foreground_box(PillowImage.fromarray(noise), mask))
     opaque = PillowImage.new("L", (1000, 800), 255)
-    assert _tight(content_box(_specimen((0, 0, 0), (150, 140, 120)), opaque))
+    assert _tight(foreground_box(_specimen((0, 0, 0), (150, 140, 120)), opaque))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 1), (3, 40), (12, 12), (5000, 3)])
-def test_the_smallest_and_thinnest_pictures_have_a_box(size: tuple[int, int]) -> None:
+def test_the_smallest_and_thinnest_images_have_a_box(size: tuple[int, int]) -> None:
     for seed in range(3):
         levels = np.random.default_rng(seed).integers(0, 256, size[::-1], dtype=np.uint8)
-        left, top, right, bottom = content_box(PillowImage.fromarray(levels))
+        left, top, right, bottom = foreground_box(PillowImage.fromarray(levels))
         assert 0 <= left < right <= size[0]
         assert 0 <= top < bottom <= size[1]
 
@@ -116,16 +116,16 @@ def _image(pixels: PillowImage.Image, mask: PillowImage.Image | None = None) -> 
     return Image(pixels, mask, "PNG", pixels.mode, pixels.size)
 
 
-def test_the_box_has_the_shape_of_the_frame_where_the_picture_has_room() -> None:
-    picture = _image(_specimen((0, 0, 0), (150, 140, 120)))
+def test_the_box_has_the_shape_of_the_frame_where_the_image_has_room() -> None:
+    image = _image(_specimen((0, 0, 0), (150, 140, 120)))
     for height, width in ((64, 64), (32, 96), (90, 60)):
-        left, top, right, bottom = replace(CROP, height=height, width=width).box(picture)
+        left, top, right, bottom = replace(CROP, height=height, width=width).box(image)
         assert left <= 300
         assert top <= 200
         assert right >= 700
         assert bottom >= 400
         assert (right - left) / (bottom - top) == pytest.approx(width / height, rel=0.02)
-    assert WHOLE.box(picture) == (0, 0, 1000, 800)
+    assert WHOLE.box(image) == (0, 0, 1000, 800)
 
 
 def test_a_round_specimen_stays_round() -> None:
@@ -140,28 +140,28 @@ def test_a_round_specimen_stays_round() -> None:
 
 
 @pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
-def test_cropping_is_the_same_as_framing_a_picture_that_was_cropped_by_hand(
+def test_cropping_is_the_same_as_framing_an_image_that_was_cropped_by_hand(
     fit: Literal["squash", "crop", "pad"],
 ) -> None:
-    picture = _image(_specimen((255, 255, 255), (90, 60, 30)))
-    by_hand = _image(picture.pixels.crop(CROP.box(picture)))
-    found, expected = replace(CROP, fit=fit)(picture), replace(WHOLE, fit=fit)(by_hand)
+    image = _image(_specimen((255, 255, 255), (90, 60, 30)))
+    by_hand = _image(image.pixels.crop(CROP.box(image)))
+    found, expected = replace(CROP, fit=fit)(image), replace(WHOLE, fit=fit)(by_hand)
     assert np.array_equal(found, expected)
-    assert not np.array_equal(found, replace(WHOLE, fit=fit)(picture))
+    assert not np.array_equal(found, replace(WHOLE, fit=fit)(image))
 
 
-def test_a_blank_picture_is_framed_as_without_the_crop() -> None:
+def test_a_blank_image_is_framed_as_without_the_crop() -> None:
     blank = _image(PillowImage.new("L", (300, 200), 130))
     assert np.array_equal(CROP(blank), WHOLE(blank))
 
 
-def test_picture_and_mask_are_cropped_alike() -> None:
+def test_image_and_mask_are_cropped_alike() -> None:
     mask = PillowImage.new("L", (1000, 800), 0)
     ImageDraw.Draw(mask).ellipse((300, 200, 699, 399), fill=255)
     black = _image(PillowImage.new("L", (1000, 800), 0), mask)
     framed_mask = CROP.frame_mask(black)
     assert framed_mask is not None
-    # Black where opaque, on white: the picture is the mask turned round.
+    # Black where opaque, on white: the image is the mask turned round.
     difference = np.asarray(CROP.frame(black), int) - (255 - np.asarray(framed_mask, int))
     assert np.abs(difference).max() <= 1
     assert np.asarray(framed_mask, float).mean() > 2 * np.asarray(mask, float).mean()
@@ -171,9 +171,9 @@ def test_a_jpeg_is_not_decoded_small_where_its_content_may_be_small() -> None:
     file = io.BytesIO()
     rng = np.random.default_rng(3)
     stripes: NDArray[np.uint8] = rng.integers(60, 256, (120, 120), dtype=np.uint8)
-    picture = PillowImage.new("L", (2000, 1600), 0)
-    picture.paste(PillowImage.fromarray(stripes).filter(ImageFilter.SMOOTH), (900, 800))
-    picture.save(file, "JPEG", quality=95)
+    image = PillowImage.new("L", (2000, 1600), 0)
+    image.paste(PillowImage.fromarray(stripes).filter(ImageFilter.SMOOTH), (900, 800))
+    image.save(file, "JPEG", quality=95)
     assert CROP.minimum_size is None
     framed = CROP.frame(decode(file.getvalue(), minimum_size=CROP.minimum_size))
     assert np.asarray(framed, float).std() > 15  # what is fine is still there

@@ -21,7 +21,7 @@ PUBLIC = [
     "Run",
     "__version__",
     "audit",
-    "decide",
+    "fit_decision",
     "evaluate",
     "explain",
     "fetch",

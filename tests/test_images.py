@@ -1,4 +1,4 @@
-"""The one decoder, against pictures whose pixels are known beforehand.
+"""The one decoder, against images whose pixels are known beforehand.
 
 Files are written by hand (`png`, `tiff_of_12_bits`) or losslessly by Pillow, and what they must
 decode to is NumPy arithmetic on the array that went in.
@@ -25,7 +25,7 @@ from PIL import Image as PillowImage
 
 from holotype.errors import (
     EmptyFile,
-    ImageRefused,
+    ImageError,
     NotAnImage,
     TooManyPixels,
     TruncatedImage,
@@ -338,7 +338,7 @@ def test_pixels_of_unknown_range_are_refused_with_advice(mode: str, tmp_path: Pa
     assert read_header(path).mode == mode
 
 
-# EXIF 2.3, tag Orientation: where the stored 0th row and 0th column lie in the upright picture.
+# EXIF 2.3, tag Orientation: where the stored 0th row and 0th column lie in the upright image.
 SIDES = {
     1: ("top", "left"),
     2: ("top", "right"),
@@ -422,7 +422,7 @@ def test_a_reduced_jpeg_is_never_smaller_than_asked(
         assert height >= min(minimum[1], shape[0])
 
 
-def test_a_broken_exif_block_does_not_cost_the_picture() -> None:
+def test_a_broken_exif_block_does_not_cost_the_image() -> None:
     image = decode(encoded(COLOUR, "PNG", exif=b"Exif\0\0II*\0" + b"\xff" * 9))
     np.testing.assert_array_equal(np.asarray(image.pixels), COLOUR)
     unknown = exif(1)
@@ -507,8 +507,8 @@ def test_a_jpeg_cut_at_one_percent_is_called_truncated_and_not_alien() -> None:
             decode(content[: int(share * len(content))])
 
 
-def test_what_is_no_picture_is_refused_by_its_own_name(tmp_path: Path) -> None:
-    def refused(path: Path, kind: type[ImageRefused], words: str) -> None:
+def test_what_is_no_image_is_refused_by_its_own_name(tmp_path: Path) -> None:
+    def refused(path: Path, kind: type[ImageError], words: str) -> None:
         for read in (decode, read_header):
             with pytest.raises(kind, match=words) as caught:
                 read(path)
@@ -560,7 +560,7 @@ def test_any_file_name_is_read_and_named_on_one_line(name: str, tmp_path: Path) 
     assert "\n" not in str(caught.value)
 
 
-def test_a_picture_that_memory_cannot_hold_is_refused_as_too_large(
+def test_an_image_that_memory_cannot_hold_is_refused_as_too_large(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def no_memory(*_: object) -> None:
@@ -591,7 +591,7 @@ def test_the_cap_holds_for_every_format(format: str) -> None:
 IN_A_CHILD = """
 import resource, sys, time, warnings
 from pathlib import Path
-from holotype.errors import ImageRefused
+from holotype.errors import ImageError
 from holotype.images import decode, read_header
 warnings.simplefilter("error")
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -599,7 +599,7 @@ before, started = peak(), time.perf_counter()
 for read in (decode, read_header):
     try:
         read(Path(sys.argv[1]))
-    except ImageRefused as refusal:
+    except ImageError as refusal:
         print(type(refusal).__name__, time.perf_counter() - started, peak() - before)
 """
 
@@ -626,7 +626,7 @@ def huge_gif() -> bytes:
 
 
 @pytest.mark.parametrize("make", [huge_png, huge_webp, hugest_webp, huge_gif])
-def test_huge_pictures_are_refused_in_a_second_and_100_megabytes(
+def test_huge_images_are_refused_in_a_second_and_100_megabytes(
     make: Callable[[], bytes], tmp_path: Path
 ) -> None:
     path = tmp_path / "huge"
@@ -718,7 +718,7 @@ def outcomes_of_mutated_files(count: int, seed: int) -> set[str]:
             content = with_true_checksums(content)
         try:
             image = decode(content, minimum_size=choose.choice((None, (10, 10))))
-        except ImageRefused as refusal:
+        except ImageError as refusal:
             outcomes.add(type(refusal).__name__)
         else:
             assert image.pixels.mode in ("L", "RGB")
@@ -727,7 +727,7 @@ def outcomes_of_mutated_files(count: int, seed: int) -> set[str]:
     return outcomes
 
 
-def test_broken_files_give_a_picture_or_a_refusal_and_nothing_else() -> None:
+def test_broken_files_give_an_image_or_a_refusal_and_nothing_else() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         outcomes = outcomes_of_mutated_files(660, seed=1)
@@ -736,7 +736,7 @@ def test_broken_files_give_a_picture_or_a_refusal_and_nothing_else() -> None:
 
 
 @pytest.mark.slow
-def test_thousands_of_broken_files_give_a_picture_or_a_refusal_and_nothing_else() -> None:
+def test_thousands_of_broken_files_give_an_image_or_a_refusal_and_nothing_else() -> None:
     assert "Image" in outcomes_of_mutated_files(5000, seed=2)
 
 
@@ -751,7 +751,7 @@ def test_threads_decode_alike_and_leave_the_warning_filters_as_they_were(tmp_pat
     def look(path: Path) -> str:
         try:
             return str(zlib.crc32(decode(path).rgb_HWC.tobytes()))
-        except ImageRefused as refusal:
+        except ImageError as refusal:
             return refusal.problem
 
     one_by_one = [look(path) for path in paths]

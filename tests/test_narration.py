@@ -2,18 +2,18 @@
 
 import pytest
 
-from holotype.narration import counted
+from holotype.narration import pluralize
 
 
 @pytest.mark.parametrize(
     ("number", "words", "said"),
     [
-        (0, ("picture",), "0 pictures"),
-        (1, ("picture",), "1 picture"),
-        (2, ("picture",), "2 pictures"),
+        (0, ("image",), "0 images"),
+        (1, ("image",), "1 image"),
+        (2, ("image",), "2 images"),
         (1, ("class", "classes"), "1 class"),
         (1200, ("class", "classes"), "1,200 classes"),
     ],
 )
 def test_one_is_no_plural(number: int, words: tuple[str, ...], said: str) -> None:
-    assert counted(number, *words) == said
+    assert pluralize(number, *words) == said

@@ -1,4 +1,4 @@
-"""Picture -> model input, against torchvision and plain arithmetic."""
+"""Image -> model input, against torchvision and plain arithmetic."""
 
 import io
 import json
@@ -24,7 +24,7 @@ SQUASH = Preprocessing(24, 32, "squash", "bilinear", *IMAGENET)
 SHAPES = [(60, 90), (90, 60), (24, 32), (7, 5), (1, 300), (24, 33), (101, 67)]
 
 
-def picture(shape: tuple[int, ...], alpha: bool = False) -> Image:
+def make_image(shape: tuple[int, ...], alpha: bool = False) -> Image:
     rng = np.random.default_rng(0)
     coarse = PillowImage.fromarray(rng.integers(0, 256, (6, 6, *shape[2:]), dtype=np.uint8))
     pixels = coarse.resize((shape[1], shape[0]), PillowImage.Resampling.BICUBIC)
@@ -43,7 +43,7 @@ def test_squash_is_pillows_resize_and_a_normalisation(
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"], shape: tuple[int, int]
 ) -> None:
     preprocessing = replace(SQUASH, interpolation=interpolation)
-    image = picture((*shape, 3))
+    image = make_image((*shape, 3))
     resized = image.pixels.resize((32, 24), PillowImage.Resampling[interpolation.upper()])
     tensor = preprocessing(image)
     assert tensor.shape == (3, 24, 32)
@@ -58,7 +58,7 @@ def test_crop_agrees_with_torchvision(shape: tuple[int, int], side: int) -> None
     transforms = pytest.importorskip("torchvision.transforms.v2", reason="it is the oracle")
     import torch
 
-    image = picture((*shape, 3))
+    image = make_image((*shape, 3))
     preprocessing = replace(SQUASH, height=side, width=side, fit="crop")
     expected = transforms.Compose(
         [
@@ -112,8 +112,8 @@ def test_the_longest_strip_fits_into_little_memory(
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("grey", [False, True])
-def test_pad_puts_the_whole_picture_on_the_background(shape: tuple[int, int], grey: bool) -> None:
-    image = picture(shape if grey else (*shape, 3))
+def test_pad_puts_the_whole_image_on_the_background(shape: tuple[int, int], grey: bool) -> None:
+    image = make_image(shape if grey else (*shape, 3))
     preprocessing = replace(SQUASH, fit="pad", background=(10, 20, 30))
     framed = np.asarray(preprocessing.frame(image))
     assert framed.shape == (24, 32, 3)
@@ -133,10 +133,10 @@ def test_pad_puts_the_whole_picture_on_the_background(shape: tuple[int, int], gr
 
 @pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
 @pytest.mark.parametrize("alpha", [False, True])
-def test_grey_gives_the_same_input_as_the_same_picture_in_rgb(
+def test_grey_gives_the_same_input_as_the_same_image_in_rgb(
     fit: Literal["squash", "crop", "pad"], alpha: bool
 ) -> None:
-    image = picture((61, 90), alpha)
+    image = make_image((61, 90), alpha)
     colour = replace(image, pixels=image.pixels.convert("RGB"))
     preprocessing = replace(SQUASH, fit=fit)
     assert preprocessing.frame(image).mode == "L"
@@ -145,9 +145,9 @@ def test_grey_gives_the_same_input_as_the_same_picture_in_rgb(
 
 def test_grey_on_a_coloured_background_becomes_rgb_only_where_it_must() -> None:
     preprocessing = replace(SQUASH, background=(255, 0, 0))
-    assert preprocessing.frame(picture((60, 90))).mode == "L"
-    assert preprocessing.frame(picture((60, 90), alpha=True)).mode == "RGB"
-    assert replace(preprocessing, fit="pad").frame(picture((60, 90))).mode == "RGB"
+    assert preprocessing.frame(make_image((60, 90))).mode == "L"
+    assert preprocessing.frame(make_image((60, 90), alpha=True)).mode == "RGB"
+    assert replace(preprocessing, fit="pad").frame(make_image((60, 90))).mode == "RGB"
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])
@@ -166,7 +166,7 @@ def test_hidden_colours_leave_no_fringe(
 
 
 def test_transparency_is_resized_as_premultiplied_colour() -> None:
-    image = picture((96, 128, 3), alpha=True)
+    image = make_image((96, 128, 3), alpha=True)
     assert image.mask is not None
     background = np.array([200, 100, 50])
     alpha = np.asarray(image.mask, float)[:, :, None] / 255
@@ -187,7 +187,7 @@ def test_transparency_is_resized_as_premultiplied_colour() -> None:
 
 
 @pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
-def test_the_mask_lies_where_the_picture_lies(fit: Literal["squash", "crop", "pad"]) -> None:
+def test_the_mask_lies_where_the_image_lies(fit: Literal["squash", "crop", "pad"]) -> None:
     y, x = np.mgrid[:120, :80]
     inside = (abs(x - 50) < 20) & (abs(y - 60) < 12)
     mask = PillowImage.fromarray(np.where(inside, 255, 0).astype(np.uint8))
@@ -195,10 +195,10 @@ def test_the_mask_lies_where_the_picture_lies(fit: Literal["squash", "crop", "pa
     preprocessing = replace(SQUASH, fit=fit)
     framed_mask = preprocessing.frame_mask(black)
     assert framed_mask is not None
-    # Black where opaque, on white: the picture is the mask turned round.
-    picture_levels = np.asarray(preprocessing.frame(black), int)
-    assert np.abs(picture_levels - (255 - np.asarray(framed_mask, int))).max() <= 1
-    assert preprocessing.frame_mask(picture((60, 90))) is None
+    # Black where opaque, on white: the image is the mask turned round.
+    image_levels = np.asarray(preprocessing.frame(black), int)
+    assert np.abs(image_levels - (255 - np.asarray(framed_mask, int))).max() <= 1
+    assert preprocessing.frame_mask(make_image((60, 90))) is None
 
 
 def test_only_a_frame_becomes_a_tensor() -> None:
@@ -210,7 +210,7 @@ def test_only_a_frame_becomes_a_tensor() -> None:
 
 def test_a_file_and_its_bytes_give_the_same_input(tmp_path: Path) -> None:
     path = tmp_path / "🦕.jpg"
-    picture((1500, 2000, 3)).pixels.save(path, quality=90)
+    make_image((1500, 2000, 3)).pixels.save(path, quality=90)
     tensor = SQUASH.load(path)
     np.testing.assert_array_equal(tensor, SQUASH.load(path.read_bytes()))
     with pytest.raises(TooManyPixels, match="'the upload'"):
@@ -239,7 +239,7 @@ def test_json_and_back_is_the_same_preprocessing(preprocessing: Preprocessing) -
     back = Preprocessing.from_json(json.loads(json.dumps(preprocessing.to_json())))
     assert back == preprocessing
     assert back.digest() == preprocessing.digest()
-    image = picture((50, 40, 3), alpha=True)
+    image = make_image((50, 40, 3), alpha=True)
     np.testing.assert_array_equal(back(image), preprocessing(image))
 
 

@@ -1,4 +1,4 @@
-"""Holotype turns a folder of labelled pictures into a classifier you can trust and ship.
+"""Holotype turns a folder of labelled images into a classifier you can trust and ship.
 
 The names below are the whole public API. Each is imported when it is first used, so that
 `import holotype` costs nothing.
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     from holotype.dataset.sources import fetch
     from holotype.dataset.split import split
     from holotype.errors import HolotypeError
-    from holotype.evaluation.decision import decide
+    from holotype.evaluation.decision import fit_decision
     from holotype.evaluation.report import evaluate, write_report
-    from holotype.explanation.gallery import gallery
+    from holotype.explanation.gallery import select_examples
     from holotype.explanation.sheets import explain
     from holotype.road import train
     from holotype.run import Run
 
 # public name -> where it lives, and what it is called there
-_HOMES = {
+_PUBLIC_API = {
     "HolotypeError": ("holotype.errors", "HolotypeError"),
     "Run": ("holotype.run", "Run"),
     "audit": ("holotype.dataset.audit", "audit"),
-    "decide": ("holotype.evaluation.decision", "decide"),
+    "fit_decision": ("holotype.evaluation.decision", "fit_decision"),
     "evaluate": ("holotype.evaluation.report", "evaluate"),
     "explain": ("holotype.explanation.sheets", "explain"),
     "fetch": ("holotype.dataset.sources", "fetch"),
-    "gallery": ("holotype.explanation.gallery", "gallery"),
+    "select_examples": ("holotype.explanation.gallery", "select_examples"),
     "load": ("holotype.bundle.bundle", "load_bundle"),
     "predict": ("holotype.bundle.inference", "predict"),
     "read_index": ("holotype.dataset.index", "read_index"),
@@ -49,11 +49,11 @@ __all__ = [
     "Run",
     "__version__",
     "audit",
-    "decide",
+    "fit_decision",
     "evaluate",
     "explain",
     "fetch",
-    "gallery",
+    "select_examples",
     "load",
     "predict",
     "read_index",
@@ -65,9 +65,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _PUBLIC_API:
         raise AttributeError(f"module 'holotype' has no attribute {name!r}")
-    module, attribute = _HOMES[name]
+    module, attribute = _PUBLIC_API[name]
     value = getattr(importlib.import_module(module), attribute)
     globals()[name] = value
     return value

@@ -1,6 +1,6 @@
-"""Where in a picture its content lies: what differs from what the border shows.
+"""Where in an image its content lies: what differs from what the border shows.
 
-For specimens on a plain ground, dark or light, for slices on black, and for pictures cut out with
+For specimens on a plain ground, dark or light, for slices on black, and for images cut out with
 an alpha mask. What lies on the ground besides the specimen, such as a scale bar or a label, is
 content too.
 
@@ -17,33 +17,35 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom
 _LONGEST = 256  # enough to find the content, and each pixel is the mean of many: noise shrinks
 _RING = 0.02  # how much of the shorter side is border
 _LEAST_CONTRAST = 16  # levels: above the ringing of JPEG, below what an eye takes for ground
-_LEAST_SHARE = 0.0005  # of the pixels; less than this is dust, and the picture is blank
+_LEAST_SHARE = 0.0005  # of the pixels; less than this is dust, and the image is blank
 _TRIMMED = 0.001  # of the content on each side: a speck beyond the specimen moves nothing
 _MARGIN = 0.04  # of the longer side of the content
 
 
-def content_box(pixels: PillowImage.Image, mask: PillowImage.Image | None = None) -> Box:
-    """The bounding box of the content, with a small margin; all of a picture that has no ground.
+def foreground_box(pixels: PillowImage.Image, mask: PillowImage.Image | None = None) -> Box:
+    """The bounding box of the content, with a small margin; all of an image that has no ground.
 
     The ground is what the median pixel of the border shows, so a specimen may touch the border.
     How much a pixel must differ follows from how much the border itself does. Where alpha makes
-    a part of the picture transparent, content is what is opaque.
+    a part of the image transparent, content is what is opaque.
 
     Args:
         pixels: mode ``L`` or ``RGB``.
         mask: the alpha, mode ``L``, of the same size.
 
     Returns:
-        Whole pixels, left and top included, right and bottom not. A blank picture, and one whose
+        Whole pixels, left and top included, right and bottom not. A blank image, and one whose
         border shows no plain ground, is all content.
     """
     width, height = pixels.size
     step = max(1, -(-max(width, height) // _LONGEST))
-    found_HW = _found(pixels.reduce(step), None if mask is None else mask.reduce(step))
-    if np.count_nonzero(found_HW) <= _LEAST_SHARE * found_HW.size:
+    foreground_HW = _foreground_mask(
+        pixels.reduce(step), None if mask is None else mask.reduce(step)
+    )
+    if np.count_nonzero(foreground_HW) <= _LEAST_SHARE * foreground_HW.size:
         return 0, 0, width, height
-    left, right = _extent(found_HW.sum(axis=0))
-    top, bottom = _extent(found_HW.sum(axis=1))
+    left, right = _extent(foreground_HW.sum(axis=0))
+    top, bottom = _extent(foreground_HW.sum(axis=1))
     margin = max(1, round(_MARGIN * step * max(right - left, bottom - top)))
     return (
         max(0, left * step - margin),
@@ -53,37 +55,39 @@ def content_box(pixels: PillowImage.Image, mask: PillowImage.Image | None = None
     )
 
 
-def _found(pixels: PillowImage.Image, mask: PillowImage.Image | None) -> NDArray[np.bool_]:
+def _foreground_mask(
+    pixels: PillowImage.Image, mask: PillowImage.Image | None
+) -> NDArray[np.bool_]:
     """(H, W): where there is content; pixels that stand alone are noise."""
     opaque_HW = np.asarray(mask) >= 128 if mask is not None else None
     if opaque_HW is None or opaque_HW.all():
-        return _without_specks(_unlike_the_border(np.asarray(pixels, np.int16)))
-    return _without_specks(opaque_HW)
+        return _median_filtered(_differs_from_border(np.asarray(pixels, np.int16)))
+    return _median_filtered(opaque_HW)
 
 
-def _unlike_the_border(levels: NDArray[np.int16]) -> NDArray[np.bool_]:
+def _differs_from_border(levels: NDArray[np.int16]) -> NDArray[np.bool_]:
     levels_HWC = levels.reshape(*levels.shape[:2], -1)
     ring_HW = np.ones(levels_HWC.shape[:2], bool)
     wide = max(1, round(_RING * min(ring_HW.shape)))
     ring_HW[wide:-wide, wide:-wide] = False
-    ground_C = np.median(levels_HWC[ring_HW], axis=0)
-    difference_HW = np.abs(levels_HWC - ground_C).max(axis=2)
+    background_C = np.median(levels_HWC[ring_HW], axis=0)
+    difference_HW = np.abs(levels_HWC - background_C).max(axis=2)
     # The median deviation times 1.4826 is the standard deviation of normal noise.
     noise = 1.4826 * float(np.median(difference_HW[ring_HW]))
     return np.asarray(difference_HW > max(_LEAST_CONTRAST, 4 * noise))
 
 
-def _without_specks(found_HW: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    if min(found_HW.shape) < 16:  # in so small a picture a pixel is no speck
-        return found_HW
-    picture = PillowImage.fromarray(found_HW.astype(np.uint8) * 255)
-    return np.asarray(picture.filter(ImageFilter.MedianFilter(3))) > 0
+def _median_filtered(foreground_HW: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    if min(foreground_HW.shape) < 16:  # in so small an image a pixel is no speck
+        return foreground_HW
+    image = PillowImage.fromarray(foreground_HW.astype(np.uint8) * 255)
+    return np.asarray(image.filter(ImageFilter.MedianFilter(3))) > 0
 
 
 def _extent(counts: NDArray[np.int64]) -> tuple[int, int]:
     """From where to where the content reaches along one axis, but for its outermost crumbs."""
     cumulative = np.cumsum(counts)
-    crumbs = _TRIMMED * cumulative[-1]
-    first = int(np.searchsorted(cumulative, crumbs, side="right"))
-    last = int(np.searchsorted(cumulative, cumulative[-1] - crumbs, side="left"))
+    trimmed = _TRIMMED * cumulative[-1]
+    first = int(np.searchsorted(cumulative, trimmed, side="right"))
+    last = int(np.searchsorted(cumulative, cumulative[-1] - trimmed, side="left"))
     return first, last + 1

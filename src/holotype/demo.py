@@ -9,7 +9,7 @@ import csv
 from pathlib import Path
 
 from holotype.dataset.sources import fetch
-from holotype.narration import Narrator
+from holotype.narration import Progress
 from holotype.road import TrainedRun, train
 from holotype.run import next_run_path
 
@@ -17,7 +17,7 @@ TEST_FRACTION = 0.25
 VALIDATION_FRACTION = 0.15  # of the training part
 
 # Cells have no up: mirror images and quarter turns are as good as the cell itself, and nothing
-# else about an electroluminescence picture varies by hand.
+# else about an electroluminescence image varies by hand.
 SETTINGS = {
     "stages.1.augmentation": (
         "{symmetry: dihedral, rotation_degrees: 0, zoom: 0, shift: 0, brightness: 0, contrast: 0}"
@@ -39,11 +39,11 @@ CAVEAT = (
 )
 
 
-def demo(output: Path | None = None, *, narrator: Narrator | None = None) -> TrainedRun:
+def demo(output: Path | None = None, *, progress: Progress | None = None) -> TrainedRun:
     """Train `efficientnet_lite0` on the ELPV solar cells and write the report.
 
     Raises:
-        MissingExtra: the package with the pictures is not installed.
+        MissingExtra: the package with the images is not installed.
     """
     run = Path(output) if output else next_run_path("demo")
     table = split_table(run.parent / f"{run.name}-data", seed=0)
@@ -52,7 +52,7 @@ def demo(output: Path | None = None, *, narrator: Narrator | None = None) -> Tra
         output=run,
         ratios=(1 - VALIDATION_FRACTION - TEST_FRACTION, VALIDATION_FRACTION, TEST_FRACTION),
         overrides=SETTINGS,
-        narrator=narrator,
+        progress=progress,
         published=PUBLISHED,
         notes=[CAVEAT],
     )
@@ -62,7 +62,7 @@ def split_table(directory: Path, *, seed: int, blocks: bool = False) -> Path:
     """The cells as a table with a `split` column: a quarter is test, the rest is train.
 
     Args:
-        directory: where the table is written; the pictures stay where they are.
+        directory: where the table is written; the images stay where they are.
         blocks: keep blocks of 60 consecutive cells together, as groups, instead of stratifying
             single cells by label and type.
     """

@@ -14,13 +14,13 @@
     ├── DatasetError
     │   ├── EmptyDataset
     │   ├── SingleClass
-    │   ├── SplitClassesDiffer
-    │   ├── SplitLeaks
+    │   ├── SplitClassMismatch
+    │   ├── SplitLeakage
     │   ├── StaleSplit
-    │   ├── ArchiveRefused
+    │   ├── InvalidArchive
     │   ├── DownloadFailed
     │   └── InvalidTable
-    ├── ImageRefused                 costs one picture only: carries file, reason and advice
+    ├── ImageError                 costs one image only: carries file, reason and advice
     │   ├── UnreadableFile
     │   ├── EmptyFile
     │   ├── NotAnImage
@@ -28,12 +28,12 @@
     │   ├── UnsupportedMode
     │   ├── TruncatedImage
     │   └── TooManyPixels
-    ├── VolumeRefused                costs one volume only: carries file and reason
+    ├── VolumeError                costs one volume only: carries file and reason
     ├── RunError
     │   ├── NotARun
     │   ├── RunExists
     │   ├── RunLocked
-    │   ├── RunDiffers
+    │   ├── RunMismatch
     │   ├── NotComparable
     │   └── CorruptCheckpoint
     ├── BundleError
@@ -95,7 +95,7 @@ class InvalidRatios(UsageError):
 
 
 class InvalidFolds(UsageError):
-    """A number of folds that the pictures cannot fill."""
+    """A number of folds that the images cannot fill."""
 
 
 class InvalidSelection(UsageError):
@@ -111,26 +111,26 @@ class DatasetError(HolotypeError):
 
 
 class EmptyDataset(DatasetError):
-    """No pictures, or none that can be read."""
+    """No images, or none that can be read."""
 
 
 class SingleClass(DatasetError):
     """A classifier needs at least two classes."""
 
 
-class SplitClassesDiffer(DatasetError):
+class SplitClassMismatch(DatasetError):
     """The folders train, val and test do not hold the same classes."""
 
 
-class SplitLeaks(DatasetError):
+class SplitLeakage(DatasetError):
     """Groups or copies stand on both sides of the split that came with the data."""
 
 
 class StaleSplit(DatasetError):
-    """The folders hold a split of other pictures, or with other settings."""
+    """The folders hold a split of other images, or with other settings."""
 
 
-class ArchiveRefused(DatasetError):
+class InvalidArchive(DatasetError):
     """An archive that is broken, or asks for what no data set needs."""
 
 
@@ -142,11 +142,11 @@ class InvalidTable(DatasetError):
     """A CSV or Parquet table without the columns or values it needs."""
 
 
-class ImageRefused(HolotypeError):
-    """One picture cannot be used; the others go on.
+class ImageError(HolotypeError):
+    """One image cannot be used; the others go on.
 
     Attributes:
-        file: the picture, as the caller named it.
+        file: the image, as the caller named it.
         reason: what is wrong with it, without the file's name.
         advice: what the user can do about it.
     """
@@ -164,36 +164,36 @@ class ImageRefused(HolotypeError):
         return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
 
 
-class UnreadableFile(ImageRefused):
+class UnreadableFile(ImageError):
     """The file cannot be opened: missing, a folder, or not permitted."""
 
 
-class EmptyFile(ImageRefused):
+class EmptyFile(ImageError):
     """A file of 0 bytes."""
 
 
-class NotAnImage(ImageRefused):
-    """The bytes are no picture, whatever the file's name says."""
+class NotAnImage(ImageError):
+    """The bytes are no image, whatever the file's name says."""
 
 
-class UnsupportedFormat(ImageRefused):
-    """A picture, but of a format that the policy does not admit."""
+class UnsupportedFormat(ImageError):
+    """An image, but of a format that the policy does not admit."""
 
 
-class UnsupportedMode(ImageRefused):
+class UnsupportedMode(ImageError):
     """Pixels whose range is unknown, such as 32-bit integers or floats."""
 
 
-class TruncatedImage(ImageRefused):
+class TruncatedImage(ImageError):
     """The file ends, or breaks, before its pixels do."""
 
 
-class TooManyPixels(ImageRefused):
+class TooManyPixels(ImageError):
     """More pixels than the cap; refused before any is decoded."""
 
 
-class VolumeRefused(HolotypeError):
-    """One 3-D picture cannot be used; the others go on.
+class VolumeError(HolotypeError):
+    """One 3-D image cannot be used; the others go on.
 
     Attributes:
         file: the volume, as the caller named it.
@@ -230,12 +230,12 @@ class RunLocked(RunError):
     """Another process is at work in this run."""
 
 
-class RunDiffers(RunError):
-    """A run is asked to go on with another recipe or other pictures than it began with."""
+class RunMismatch(RunError):
+    """A run is asked to go on with another recipe or other images than it began with."""
 
 
 class NotComparable(RunError):
-    """Runs that were not tested on the same pictures, or know different classes."""
+    """Runs that were not tested on the same images, or know different classes."""
 
 
 class CorruptCheckpoint(RunError):
@@ -259,7 +259,7 @@ class ExternalDataRefused(BundleError):
 
 
 class ParityFailed(BundleError):
-    """Two forms of one classifier disagree on real pictures."""
+    """Two forms of one classifier disagree on real images."""
 
 
 class WeightsError(HolotypeError):

@@ -1,14 +1,14 @@
-"""Bytes or file -> one upright picture, or a typed refusal; the only decoder.
+"""Bytes or file -> one upright image, or a typed refusal; the only decoder.
 
 Pillow reads the files. Around it stand four things that it leaves to its caller: the format is
 told by the first bytes and opened by that one plugin (no other parser ever sees the file), the
 pixel cap is checked before any pixel is decoded, every kind of pixel becomes grey or RGB of
 8 bits with the alpha beside it, and whatever a broken file makes Pillow raise becomes one
-`ImageRefused` that says what to do.
+`ImageError` that says what to do.
 
 Not covered: colour management. An embedded ICC profile is ignored, so that the numbers in the
 file are the numbers that a model sees, as in nearly all training pipelines; convert wide-gamut
-pictures to sRGB beforehand if that matters.
+images to sRGB beforehand if that matters.
 
 Arrays: H height, W width, C the three channels.
 """
@@ -42,7 +42,7 @@ from PIL import Image as PillowImage
 
 from holotype.errors import (
     EmptyFile,
-    ImageRefused,
+    ImageError,
     NotAnImage,
     TooManyPixels,
     TruncatedImage,
@@ -55,7 +55,7 @@ from holotype.pixels import to_eight_bits
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """One upright picture of 8 bits a channel.
+    """One upright image of 8 bits a channel.
 
     Attributes:
         pixels: a Pillow image of mode ``L`` (grey) or ``RGB``; never any other mode.
@@ -91,7 +91,7 @@ class Header:
 
 @dataclass(frozen=True)
 class ImagePolicy:
-    """Which pictures are let in.
+    """Which images are let in.
 
     Attributes:
         formats: as Pillow names them.
@@ -103,11 +103,11 @@ class ImagePolicy:
 
 
 # For the user's own files. The cap is Pillow's own limit for decompression bombs: a quarter of
-# a gigabyte of RGB, above every camera's pictures and below what harms a laptop.
+# a gigabyte of RGB, above every camera's images and below what harms a laptop.
 LOCAL = ImagePolicy(("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF"), 89_478_485)
 
 # For bytes from strangers: the three formats of the web, whose decoders are attacked and mended
-# most, and pictures of at most 25 megapixels, since several are decoded at once.
+# most, and images of at most 25 megapixels, since several are decoded at once.
 NETWORK = ImagePolicy(("JPEG", "PNG", "WEBP"), 25_000_000)
 
 
@@ -129,7 +129,7 @@ _BROKEN = (
     zlib.error,  # compressed chunks of PNG
 )
 
-_TURNS = {  # EXIF orientation -> what makes the picture upright
+_EXIF_TRANSPOSES = {  # EXIF orientation -> what makes the image upright
     2: PillowImage.Transpose.FLIP_LEFT_RIGHT,
     3: PillowImage.Transpose.ROTATE_180,
     4: PillowImage.Transpose.FLIP_TOP_BOTTOM,
@@ -156,8 +156,8 @@ _SIGNATURES: tuple[tuple[str, int, tuple[bytes, ...]], ...] = (  # format, offse
     ("OpenEXR", 0, (b"v/1\x01",)),
     ("SVG", 0, (b"<svg",)),
 )
-_AGAIN = "copy or export it again"
-_SMALLER = "scale it down, or cut it into tiles"
+_ADVICE_COPY_AGAIN = "copy or export it again"
+_ADVICE_SCALE_DOWN = "scale it down, or cut it into tiles"
 _HEAD_BYTES = 132  # enough for every signature
 _BMP_HEADER_BYTES = (12, 40, 52, 56, 64, 108, 124)
 
@@ -178,11 +178,11 @@ def decode(
     minimum_size: tuple[int, int] | None = None,
     policy: ImagePolicy = LOCAL,
 ) -> Image:
-    """One upright picture, 8 bits a channel, with its alpha beside it.
+    """One upright image, 8 bits a channel, with its alpha beside it.
 
     Grey stays grey (``L``); everything else becomes ``RGB``. 16-bit grey is divided by 257 and
     rounded, never stretched; 16-bit colour is cut to its high byte by Pillow, which is within
-    one level of that. Of an animation, and of a file of several pages, the first picture is
+    one level of that. Of an animation, and of a file of several pages, the first image is
     used and a warning says so. EXIF orientation is applied; ICC profiles are ignored.
 
     Args:
@@ -193,16 +193,16 @@ def decode(
         policy: which formats and how many pixels are let in.
 
     Raises:
-        ImageRefused: one of its kinds, whatever is wrong with the file.
+        ImageError: one of its kinds, whatever is wrong with the file.
     """
     if minimum_size is not None and min(minimum_size) < 1:
         raise ValueError(f"minimum_size must be at least 1 x 1, not {minimum_size}")
     own_name = f"<{len(source)} bytes>" if isinstance(source, bytes) else str(source)
     file = own_name if name is None else name
-    with _stream_of(source, file) as stream, _refusing(file):
+    with _stream_of(source, file) as stream, _translating_errors(file):
         plugin = _open(stream, file, policy)
         width, height = _checked_size(plugin, file, policy)
-        notes = _other_pictures(plugin)
+        notes = _multi_frame_warning(plugin)
         if minimum_size is not None and isinstance(plugin, JpegImagePlugin.JpegImageFile):
             turned = _orientation(plugin) >= 5
             plugin.draft(None, minimum_size[::-1] if turned else minimum_size)
@@ -212,7 +212,7 @@ def decode(
         _check_end(plugin, stream, first_block, file)
         orientation = _orientation(plugin)
         pixels, mask = to_eight_bits(plugin, raw_mode, file)
-        turn = _TURNS.get(orientation)
+        turn = _EXIF_TRANSPOSES.get(orientation)
         if turn is not None:
             pixels = pixels.transpose(turn)
             mask = mask.transpose(turn) if mask is not None else None
@@ -233,10 +233,10 @@ def read_header(path: Path, *, policy: ImagePolicy = LOCAL) -> Header:
     A PNG whose EXIF data follows its pixels, which is rare, is taken as upright here.
 
     Raises:
-        ImageRefused: one of its kinds; a file that breaks only later in its pixels passes.
+        ImageError: one of its kinds; a file that breaks only later in its pixels passes.
     """
     file = str(path)
-    with _stream_of(path, file) as stream, _refusing(file):
+    with _stream_of(path, file) as stream, _translating_errors(file):
         plugin = _open(stream, file, policy)
         width, height = _checked_size(plugin, file, policy)
         if _orientation(plugin) >= 5:
@@ -262,23 +262,27 @@ def _stream_of(source: Path | bytes, file: str) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _refusing(file: str) -> Iterator[None]:
+def _translating_errors(file: str) -> Iterator[None]:
     """Whatever Pillow raises on this file becomes a refusal; its warnings stay silent."""
     try:
         with _pillow_warnings_ignored():
             yield
-    except ImageRefused:
+    except ImageError:
         raise
     except PillowImage.DecompressionBombError as error:
-        raise TooManyPixels(file, str(error).split(",")[0], _SMALLER) from None
+        raise TooManyPixels(file, str(error).split(",")[0], _ADVICE_SCALE_DOWN) from None
     except MemoryError:  # a true size or a false one, there is not enough for it
-        raise TooManyPixels(file, "its pixels need more memory than there is", _SMALLER) from None
+        raise TooManyPixels(
+            file, "its pixels need more memory than there is", _ADVICE_SCALE_DOWN
+        ) from None
     except _BROKEN as error:
         detail = " ".join(str(error).split()) or type(error).__name__
         if "pixel mode" in detail or "cannot handle" in detail:
             reason = f"this kind of pixel is not read ({detail})"
             raise UnsupportedMode(file, reason, "save it with 8 bits a channel") from None
-        raise TruncatedImage(file, f"it is cut off or damaged ({detail})", _AGAIN) from None
+        raise TruncatedImage(
+            file, f"it is cut off or damaged ({detail})", _ADVICE_COPY_AGAIN
+        ) from None
 
 
 _SILENCE: Any = ("ignore", None, Warning, re.compile(r"PIL\."), 0)  # an entry of warnings.filters
@@ -314,16 +318,16 @@ def _open(stream: BinaryIO, file: str, policy: ImagePolicy) -> ImageFile.ImageFi
     head = stream.read(_HEAD_BYTES)
     stream.seek(0)
     if not head:
-        raise EmptyFile(file, "it has 0 bytes", _AGAIN)
+        raise EmptyFile(file, "it has 0 bytes", _ADVICE_COPY_AGAIN)
     found = _format_of(head)
     known = ", ".join(f for f in policy.formats if f != "MPO")
     if found is None:
-        raise NotAnImage(file, "its bytes are of no known picture format", f"expected {known}")
+        raise NotAnImage(file, "its bytes are of no known image format", f"expected {known}")
     if found not in policy.formats:
         raise UnsupportedFormat(file, f"{found} is not read here", f"convert it to {known}")
     plugin = _PLUGINS[found](stream)
     if found == "JPEG" and "mp" in plugin.info and "MPO" in policy.formats:
-        with suppress(*_BROKEN):  # a damaged index of further pictures costs only those
+        with suppress(*_BROKEN):  # a damaged index of further images costs only those
             stream.seek(0)
             plugin = JpegImagePlugin.jpeg_factory(stream)
     return plugin
@@ -345,12 +349,12 @@ def _checked_size(plugin: ImageFile.ImageFile, file: str, policy: ImagePolicy) -
         raise TooManyPixels(
             file,
             f"{width} x {height} pixels are more than the {policy.max_pixels:,} that are read",
-            _SMALLER,
+            _ADVICE_SCALE_DOWN,
         )
     return width, height
 
 
-def _other_pictures(plugin: ImageFile.ImageFile) -> tuple[str, ...]:
+def _multi_frame_warning(plugin: ImageFile.ImageFile) -> tuple[str, ...]:
     try:
         several = bool(getattr(plugin, "is_animated", False))
     except _BROKEN:  # a GIF that breaks behind its first frame, which is all that is used
@@ -393,4 +397,4 @@ def _check_end(plugin: ImageFile.ImageFile, stream: BinaryIO, first_block: int, 
     else:
         whole = True
     if not whole:
-        raise TruncatedImage(file, "it is cut off at its end", _AGAIN)
+        raise TruncatedImage(file, "it is cut off at its end", _ADVICE_COPY_AGAIN)

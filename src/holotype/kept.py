@@ -1,11 +1,11 @@
 """What was computed once and is kept: arrays under the hash of all that decided them.
 
-A *space* is everything that decides a computation but the picture (weights, cut,
-preprocessing); inside a space every picture has one key. Values are appended in shards, so
+A *namespace* is everything that decides a computation but the image (weights, cut,
+preprocessing); inside a namespace every image has one key. Values are appended in shards, so
 that a pass that is killed keeps what it had done, and two processes can write at once.
 
-    $HOLOTYPE_CACHE/features/<space>/<shard>.keys.npy      (N,) of 32 bytes
-    $HOLOTYPE_CACHE/features/<space>/<shard>.values.npy    (N, …) memory-mapped on reading
+    $HOLOTYPE_CACHE/features/<namespace>/<shard>.keys.npy      (N,) of 32 bytes
+    $HOLOTYPE_CACHE/features/<namespace>/<shard>.values.npy    (N, …) memory-mapped on reading
 """
 
 import hashlib
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.errors import CacheUnwritable
-from holotype.files import replacing
+from holotype.files import atomic_write
 
 
 def cache_directory() -> Path:
@@ -31,7 +31,7 @@ def cache_directory() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "holotype"
 
 
-def key_of(*parts: str) -> str:
+def hash_strings(*parts: str) -> str:
     """One hexadecimal key for several strings; no two lists of strings share one."""
     h = hashlib.sha256()
     for part in parts:
@@ -39,16 +39,16 @@ def key_of(*parts: str) -> str:
     return h.hexdigest()
 
 
-class Kept:
-    """The arrays of one space, found by key.
+class ArrayCache:
+    """The arrays of one namespace, found by key.
 
     Args:
         kind: the folder under the cache: `features`, `fingerprints`, …
-        space: the hash of everything that decides the values but the picture.
+        namespace: the hash of everything that decides the values but the image.
     """
 
-    def __init__(self, kind: str, space: str) -> None:
-        self.directory = cache_directory() / kind / space
+    def __init__(self, kind: str, namespace: str) -> None:
+        self.directory = cache_directory() / kind / namespace
         self._shards: list[NDArray[Any]] = []
         self._position: dict[bytes, tuple[int, int]] = {}
         for keys_path in sorted(self.directory.glob("*.keys.npy")):
@@ -84,7 +84,7 @@ class Kept:
         keys_path = self.directory / f"{name}.keys.npy"
         try:
             for path, array in ((_values_path(keys_path), values), (keys_path, raw)):
-                with replacing(path) as temporary:
+                with atomic_write(path) as temporary:
                     np.save(temporary, np.ascontiguousarray(array))
         except OSError as error:
             raise CacheUnwritable(

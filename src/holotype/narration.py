@@ -11,32 +11,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-Progress = Callable[[int, int], None]  # done, of how many
+ProgressCallback = Callable[[int, int], None]  # done, of how many
 
-QUIET_S = 2.0  # shorter work shows no bar
+BAR_DELAY_S = 2.0  # shorter work shows no bar
 
 
 @dataclass(frozen=True)
-class Narrator:
+class Progress:
     """Says lines, and shows how far a piece of work has come.
 
     Attributes:
         stream: where lines and bars go; None for silence.
-        log: a file that lines are added to, with the time.
+        log_file: a file that lines are added to, with the time.
     """
 
     stream: TextIO | None = None
-    log: Path | None = None
+    log_file: Path | None = None
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         if self.stream is not None:
             print(line, file=self.stream, flush=True)
-        if self.log is not None:
-            with self.log.open("a", encoding="utf-8") as file:
+        if self.log_file is not None:
+            with self.log_file.open("a", encoding="utf-8") as file:
                 file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {line}\n")
 
     @contextmanager
-    def progress(self, what: str) -> Iterator[Progress]:
+    def bar(self, what: str) -> Iterator[ProgressCallback]:
         """A bar with the time left on a terminal; a line every half minute elsewhere."""
         if self.stream is None:
             yield lambda done, total: None
@@ -44,16 +44,16 @@ class Narrator:
             with _bar(what, self.stream) as update:
                 yield update
         else:
-            yield _Lines(what, self.stream)
+            yield _ProgressLines(what, self.stream)
 
 
-def to_stderr() -> Narrator:
-    """The narrator of the command line."""
-    return Narrator(stream=sys.stderr)
+def to_stderr() -> Progress:
+    """Log lines and bars on stderr, for the command line."""
+    return Progress(stream=sys.stderr)
 
 
 @contextmanager
-def _bar(what: str, stream: TextIO) -> Iterator[Progress]:
+def _bar(what: str, stream: TextIO) -> Iterator[ProgressCallback]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -67,7 +67,7 @@ def _bar(what: str, stream: TextIO) -> Iterator[Progress]:
 
     def update(done: int, total: int) -> None:
         nonlocal shown
-        if not shown and time.monotonic() - started < QUIET_S:
+        if not shown and time.monotonic() - started < BAR_DELAY_S:
             return
         if not shown:
             bar.start()
@@ -82,10 +82,10 @@ def _bar(what: str, stream: TextIO) -> Iterator[Progress]:
             bar.stop()
 
 
-class _Lines:
+class _ProgressLines:
     """A bar for where there is no terminal: a line now and then."""
 
-    EVERY_S = 30.0
+    INTERVAL_S = 30.0
 
     def __init__(self, what: str, stream: TextIO) -> None:
         self._what = what
@@ -94,7 +94,7 @@ class _Lines:
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if now - self._last < self.EVERY_S or done == 0:
+        if now - self._last < self.INTERVAL_S or done == 0:
             return
         self._last = now
         left_s = (now - self._started) / done * (total - done)
@@ -104,8 +104,8 @@ class _Lines:
         )  # fmt: skip
 
 
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """Such as ``1 picture``, ``1,200 pictures`` or ``3 classes``; the plural where it is no -s."""
+def pluralize(number: int, noun: str, plural: str = "") -> str:
+    """Such as ``1 image``, ``1,200 images`` or ``3 classes``; the plural where it is no -s."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 

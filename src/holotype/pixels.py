@@ -20,7 +20,7 @@ def to_eight_bits(
     """The pixels in mode ``L`` or ``RGB``, and the alpha where a pixel is not opaque.
 
     Args:
-        plugin: a picture that is loaded.
+        plugin: an image that is loaded.
         raw_mode: how its pixels lie in the file, such as ``L;4`` or ``RGB;16B``.
         file: what a refusal calls it.
 
@@ -34,7 +34,7 @@ def to_eight_bits(
         raise UnsupportedMode(
             file,
             f"its pixels are 32-bit {'integers' if mode == 'I' else 'floats'} of unknown range",
-            "scale it to 8 or 16 bits in a way that is the same for all pictures",
+            "scale it to 8 or 16 bits in a way that is the same for all images",
         )
     if mode == "LAB":
         return _from_lab(plugin), None
@@ -74,7 +74,7 @@ def _from_16_bits(
     values_HW = np.asarray(plugin)
     largest = 4095 if raw_mode == "I;12" else 65535
     levels_HW = values_HW.astype(np.uint32)
-    levels_HW *= 255  # in place: the picture may be large
+    levels_HW *= 255  # in place: the image may be large
     levels_HW += largest // 2
     levels_HW //= largest
     grey = PillowImage.fromarray(levels_HW.astype(np.uint8))
@@ -98,7 +98,7 @@ def _from_lab(plugin: ImageFile.ImageFile) -> PillowImage.Image:
 
 
 @lru_cache
-def font_of(size: int) -> ImageFont.FreeTypeFont:
+def load_font(size: int) -> ImageFont.FreeTypeFont:
     """DejaVu Sans, which comes with matplotlib: Pillow's own font knows no letter beyond ASCII."""
     found = find_spec("matplotlib")  # found without importing it
     assert found is not None

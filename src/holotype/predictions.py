@@ -1,6 +1,6 @@
-"""The table that evaluation speaks: one row per picture, made by a bundle alone.
+"""The table that evaluation speaks: one row per image, made by a bundle alone.
 
-Shape suffixes: N pictures, C classes.
+Shape suffixes: N images, C classes.
 """
 
 import hashlib
@@ -14,21 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.errors import DatasetError
-from holotype.files import replacing
+from holotype.files import atomic_write
 
-UNLABELLED = -1  # the target of a picture whose class is not known
+UNLABELLED = -1  # the target of an image whose class is not known
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a bundle says about N pictures, and what is true of them.
+    """What a bundle says about N images, and what is true of them.
 
     Attributes:
         classes: C class names, in the order of the columns.
         ids: N relative paths.
-        sha256: N hashes of the picture files, hexadecimal.
+        sha256: N hashes of the image files, hexadecimal.
         targets_N: int64 class numbers; -1 where the truth is not known.
-        weights_N: float64, at least 0; 1 where pictures carry no weight.
+        weights_N: float64, at least 0; 1 where images carry no weight.
         groups: N group names (specimen, patient, …); empty strings where there are none.
         folds_N: int64 fold numbers; -1 where there are no folds.
         logits_NC: float32, before the temperature.
@@ -80,7 +80,7 @@ class Predictions:
 
     @property
     def is_weighted(self) -> bool:
-        """Whether pictures carry different weights."""
+        """Whether images carry different weights."""
         return len(self) > 0 and bool((self.weights_N != self.weights_N[0]).any())
 
     @property
@@ -103,11 +103,11 @@ class Predictions:
         )
 
     def labelled(self) -> "Predictions":
-        """Only the pictures whose class is known."""
+        """Only the images whose class is known."""
         return self.select(self.targets_N != UNLABELLED)
 
     def digest(self) -> str:
-        """SHA-256 of what a decision is fitted on: pictures, targets, weights and logits."""
+        """SHA-256 of what a decision is fitted on: images, targets, weights and logits."""
         h = hashlib.sha256(json.dumps([self.classes, self.ids, self.sha256]).encode())
         for array in (self.targets_N, self.weights_N, self.logits_NC):
             h.update(np.ascontiguousarray(array).tobytes())
@@ -130,7 +130,7 @@ class Predictions:
                 "probabilities": list(self.probabilities_NC),
             }
         ).replace_schema_metadata({"classes": json.dumps(self.classes, ensure_ascii=False)})
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             pq.write_table(table, temporary)
 
 

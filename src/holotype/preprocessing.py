@@ -1,4 +1,4 @@
-"""Picture -> model input. NumPy and Pillow only, because it travels in the bundle.
+"""Image -> model input. NumPy and Pillow only, because it travels in the bundle.
 
 There is one preprocessing: what a network was trained with is what a shipped classifier, the
 server and the evaluation use, so nothing can differ between them.
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from holotype.content import Box, content_box
+from holotype.content import Box, foreground_box
 from holotype.errors import CorruptBundle
 from holotype.images import LOCAL, Image, ImagePolicy, decode
 
@@ -24,7 +24,7 @@ Fit = Literal["squash", "crop", "pad"]
 Content = Literal["whole", "crop"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
-# Part of every digest. Raise it when this file gives other numbers for the same picture, so
+# Part of every digest. Raise it when this file gives other numbers for the same image, so
 # that features kept from before are not taken for those of today.
 PREPROCESSING_VERSION = 1
 
@@ -39,20 +39,20 @@ _LARGEST_SIDE = 8192
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture of any size becomes the (3, height, width) input of one network.
+    """How an image of any size becomes the (3, height, width) input of one network.
 
     Attributes:
         height: of the input, in pixels.
         width: of the input, in pixels.
-        fit: ``squash`` resizes the whole picture, whatever its shape; ``crop`` resizes it until
+        fit: ``squash`` resizes the whole image, whatever its shape; ``crop`` resizes it until
             it covers the frame and keeps the centre; ``pad`` resizes it until it fits into the
             frame and puts `background` around it.
         interpolation: Pillow's filters, which look at every pixel when they shrink.
         mean: per channel, of inputs scaled to [0, 1].
         std: per channel, of inputs scaled to [0, 1].
         background: what transparent pixels are laid upon, and the colour of padding.
-        content: ``crop`` first cuts the picture to what stands out from its plain ground, see
-            `content.content_box`; ``whole`` takes it as it is.
+        content: ``crop`` first cuts the image to what stands out from its plain ground, see
+            `content.foreground_box`; ``whole`` takes it as it is.
     """
 
     height: int
@@ -92,15 +92,15 @@ class Preprocessing:
         """(width, height) for `images.decode`: twice the frame.
 
         A JPEG's own reduction is a coarser filter than `interpolation`; at twice the size the
-        latter still decides the result, and a phone's picture decodes several times faster.
-        None, which is the picture's own size, where the content may be a small part of it.
+        latter still decides the result, and a phone's image decodes several times faster.
+        None, which is the image's own size, where the content may be a small part of it.
         """
         if self.content == "crop":
             return None
         return 2 * self.width, 2 * self.height
 
     def frame(self, image: Image) -> PillowImage.Image:
-        """The picture as the network will see it, before normalisation.
+        """The image as the network will see it, before normalisation.
 
         Transparency is laid upon the background at full size and only then resized. That is the
         same as resizing premultiplied colour, so no hidden colour of a transparent pixel ever
@@ -121,26 +121,26 @@ class Preprocessing:
         return self._fitted(pixels, colour)
 
     def frame_mask(self, image: Image) -> PillowImage.Image | None:
-        """The alpha mask in the same frame, 0 on padding; None for an opaque picture."""
+        """The alpha mask in the same frame, 0 on padding; None for an opaque image."""
         mask = self._cut(image).mask
         return None if mask is None else self._fitted(mask, 0)
 
     def box(self, image: Image) -> Box:
         """(left, top, right, bottom) of what is framed: all, or the content.
 
-        Around the content the box grows to the shape of the frame, as far as the picture goes,
+        Around the content the box grows to the shape of the frame, as far as the image goes,
         so that `fit` has little left to distort, to cut off or to pad.
         """
         if self.content == "whole":
             return 0, 0, *image.pixels.size
-        box = content_box(image.pixels, image.mask)
-        return _grown(box, image.pixels.size, (self.width, self.height))
+        box = foreground_box(image.pixels, image.mask)
+        return _expanded_to_aspect(box, image.pixels.size, (self.width, self.height))
 
     def tensor(self, framed: PillowImage.Image) -> NDArray[np.float32]:
         """(3, height, width), normalised, C-contiguous; grey becomes three channels."""
         if framed.size != (self.width, self.height) or framed.mode not in ("L", "RGB"):
             raise ValueError(
-                f"expected a {self.width} x {self.height} picture of mode L or RGB, as `frame` "
+                f"expected a {self.width} x {self.height} image of mode L or RGB, as `frame` "
                 f"gives it, not {framed.width} x {framed.height} of mode {framed.mode}"
             )
         levels = np.asarray(framed)
@@ -161,7 +161,7 @@ class Preprocessing:
         """File or bytes -> model input: the only way, in training, evaluation and serving.
 
         Raises:
-            ImageRefused: what is wrong with this picture.
+            ImageError: what is wrong with this image.
         """
         return self(decode(source, name=name, minimum_size=self.minimum_size, policy=policy))
 
@@ -232,16 +232,20 @@ class Preprocessing:
         return pixels.resize(size, _FILTERS[self.interpolation], box)
 
 
-def _grown(box: Box, size: tuple[int, int], frame_size: tuple[int, int]) -> Box:
-    """The box with its shorter side, as the frame sees it, lengthened within the picture."""
+def _expanded_to_aspect(box: Box, size: tuple[int, int], frame_size: tuple[int, int]) -> Box:
+    """The box with its shorter side, as the frame sees it, lengthened within the image."""
     left, top, right, bottom = box
     width, height = right - left, bottom - top
-    left, right = _lengthened(left, right, size[0], round(height * frame_size[0] / frame_size[1]))
-    top, bottom = _lengthened(top, bottom, size[1], round(width * frame_size[1] / frame_size[0]))
+    left, right = _expanded_interval(
+        left, right, size[0], round(height * frame_size[0] / frame_size[1])
+    )
+    top, bottom = _expanded_interval(
+        top, bottom, size[1], round(width * frame_size[1] / frame_size[0])
+    )
     return left, top, right, bottom
 
 
-def _lengthened(start: int, end: int, limit: int, wanted: int) -> tuple[int, int]:
+def _expanded_interval(start: int, end: int, limit: int, wanted: int) -> tuple[int, int]:
     length = min(max(end - start, wanted), limit)
     first = min(max(0, start - (length - (end - start)) // 2), limit - length)
     return first, first + length
@@ -266,7 +270,7 @@ def _fitting_size(size: tuple[int, int], frame_size: tuple[int, int]) -> tuple[i
 def _centre_box(
     size: tuple[int, int], covering: tuple[int, int], frame_size: tuple[int, int]
 ) -> tuple[float, float, float, float]:
-    """Where in the picture the frame lies, were the picture resized to cover it.
+    """Where in the image the frame lies, were the image resized to cover it.
 
     Resizing this box alone gives what resizing all and cropping would (the filter looks beyond
     the box), without the gigabytes that a strip of 1 x 60,000 pixels would grow to.

@@ -2,7 +2,7 @@
 
 runs/photos-1/
   recipe.yaml          everything that decides the run, resolved
-  index.parquet        one row per picture, with its split
+  index.parquet        one row per image, with its split
   train.log            what was said while it ran
   environment.json     versions, machine, command
   history.csv          one row per epoch
@@ -10,9 +10,9 @@ runs/photos-1/
   bundle/              the classifier that ships
   predictions/         val.parquet, test.parquet; oof.parquet of folds
   audit/               index.html, audit.json, issues.csv
-  report/              index.html, metrics.json, pictures
+  report/              index.html, metrics.json, images
   MODEL_CARD.md        what it is, what it was measured on and where it ends, for whoever gets it
-  folds/<number>/      with --folds: the run that was tested on the pictures of that fold
+  folds/<number>/      with --folds: the run that was tested on the images of that fold
   stages/<name>/       where there are several: the best of each, a run of its own, RUN@NAME
 """
 
@@ -34,7 +34,7 @@ class Run:
     path: Path
 
     @classmethod
-    def free(cls, path: str | Path) -> "Run":
+    def new(cls, path: str | Path) -> "Run":
         """A run that does not exist yet; nothing is written before `create`.
 
         What a refusal left behind, no more than the lock, is free too.
@@ -43,7 +43,7 @@ class Run:
             RunExists: there is something at this path already.
         """
         run = cls(Path(path))
-        if run.path.exists() and (not run.path.is_dir() or _holds_something(run.path)):
+        if run.path.exists() and (not run.path.is_dir() or _has_files(run.path)):
             raise RunExists(
                 f"{str(run.path)!r} already holds something; nothing is overwritten. "
                 "Choose another --output, or remove it first."
@@ -128,12 +128,12 @@ class Run:
         return self.path / "folds"
 
     @property
-    def whole(self) -> "Run":
+    def root_run(self) -> "Run":
         """The run that this stage belongs to; a run that is no stage is whole itself."""
         return Run(self.path.parent.parent) if self.path.parent.name == "stages" else self
 
     def fold(self, number: int) -> "Run":
-        """The run that was tested on the pictures of one fold."""
+        """The run that was tested on the images of one fold."""
         return Run(self.folds / str(number))
 
     @property
@@ -167,7 +167,7 @@ class Run:
             lock.release()
 
 
-def _holds_something(directory: Path) -> bool:
+def _has_files(directory: Path) -> bool:
     return any(entry.name != LOCK for entry in directory.iterdir())
 
 

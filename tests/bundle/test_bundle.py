@@ -29,7 +29,7 @@ from tests.bundle.tiny import (
     write_tiny,
 )
 
-DECISION = Decision(temperature=1.7, fitted_on="0" * 64, num_fitted=40)
+DECISION = Decision(temperature=1.7, predictions_sha256="0" * 64, num_images=40)
 
 
 def test_what_is_written_loads_from_the_run_and_from_the_bundle(tmp_path: Path) -> None:
@@ -345,8 +345,8 @@ OUT_OF_RANGE = ("Gather", np.array([0, 1, 99]), 1)
     ("head", "message"),
     [
         pytest.param(_head_of(OUT_OF_RANGE), "cannot be run", id="index out of range"),
-        pytest.param(_head_of(THREE_COLUMNS, FIVE_ROWS), "answers 64 pictures with", id="rows"),
-        pytest.param(_head_of(SEVEN_COLUMNS), r"\(7,\) numbers a picture", id="columns"),
+        pytest.param(_head_of(THREE_COLUMNS, FIVE_ROWS), "answers 64 images with", id="rows"),
+        pytest.param(_head_of(SEVEN_COLUMNS), r"\(7,\) numbers an image", id="columns"),
     ],
 )
 def test_a_graph_that_opens_but_answers_wrongly_is_refused_in_one_line(

@@ -17,9 +17,9 @@ from holotype.bundle.descriptors import (
     STD,
     canonical_name,
     descriptor_graph,
-    descriptor_parts,
     descriptor_size,
     multiply_adds,
+    parse_descriptors,
 )
 from holotype.bundle.graphs import open_session
 from holotype.preprocessing import Preprocessing
@@ -114,7 +114,7 @@ def test_lbp_without_ties_is_exactly_that_of_scikit_image() -> None:
         assert np.array_equal(part.reshape(16, -1)[free], expected[free].astype(np.float32))
 
 
-def test_a_flat_picture_has_the_pattern_of_all_neighbours_bright_and_no_gradient() -> None:
+def test_a_flat_image_has_the_pattern_of_all_neighbours_bright_and_no_gradient() -> None:
     framed = Image.new("L", (64, 64), 93)
     lbp8 = _embedding("lbp", framed)[: 16 * 10].reshape(4, 4, 10)
     assert np.all(lbp8[1:3, 1:3, 8] == 1)  # at the border outside is darker
@@ -144,7 +144,7 @@ def test_a_combination_is_its_parts_side_by_side_in_one_order() -> None:
 
 @pytest.mark.parametrize("model", ["hog+hog", "hog+", "", "sift", "hog lbp", "HOG"])
 def test_other_names_are_no_descriptors(model: str) -> None:
-    assert descriptor_parts(model) == ()
+    assert parse_descriptors(model) == ()
     with pytest.raises(ValueError, match="does not join"):
         descriptor_graph(model, 64, 64)
 
@@ -181,7 +181,7 @@ def test_the_multiply_adds_are_those_of_the_graph(model: str) -> None:
     assert multiply_adds(model, 48, 80) == counted
 
 
-def test_a_picture_says_the_same_alone_and_in_a_batch() -> None:
+def test_an_image_says_the_same_alone_and_in_a_batch() -> None:
     batch = np.concatenate([_input(_framed(name, 64, 64)) for name in ("cat", "coffee", "coins")])
     session = open_session(descriptor_graph("hog+lbp+colour", 64, 64))
     together = session.run(["embedding"], {"image": batch})[0]
@@ -195,6 +195,6 @@ def test_the_same_descriptors_are_the_same_bytes() -> None:
     assert first != descriptor_graph("hog+lbp+colour", 64, 72)
 
 
-def test_grey_and_colour_files_of_one_picture_are_described_alike() -> None:
+def test_grey_and_colour_files_of_one_image_are_described_alike() -> None:
     grey = _framed("camera", 64, 64)
     assert np.array_equal(_embedding("hog+lbp", grey), _embedding("hog+lbp", grey.convert("RGB")))

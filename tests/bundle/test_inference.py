@@ -1,4 +1,4 @@
-"""A picture's numbers depend on the picture and the bundle alone; a bad picture costs itself."""
+"""An image's numbers depend on the image and the bundle alone; a bad image costs itself."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ from holotype.bundle.inference import (
 )
 from holotype.bundle.manifest import Decision
 from holotype.dataset.index import Index
-from holotype.errors import DatasetError, EmptyDataset, ImageRefused, UsageError
+from holotype.errors import DatasetError, EmptyDataset, ImageError, UsageError
 from holotype.files import sha256_of
 from tests.bundle.tiny import CLASSES, PREPROCESSING, SIDE, write_images, write_tiny
 
@@ -35,7 +35,9 @@ from tests.bundle.tiny import CLASSES, PREPROCESSING, SIDE, write_images, write_
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
     bundle = write_tiny(tmp_path / "bundle")
-    return bundle.with_decision(Decision(temperature=1.5, fitted_on="0" * 64, num_fitted=9))
+    return bundle.with_decision(
+        Decision(temperature=1.5, predictions_sha256="0" * 64, num_images=9)
+    )
 
 
 @pytest.fixture
@@ -107,7 +109,7 @@ def test_probabilities_are_the_same_whatever_the_batch_the_order_and_the_threads
     index = Index(images[0].parent, shuffled, CLASSES)
     monkeypatch.setattr(embedding, "SHARD", 5)
     for _ in range(2):  # the second time from what is kept
-        predictions, _ = predict(bundle, index, workers=workers, keep=keep)
+        predictions, _ = predict(bundle, index, workers=workers, use_cache=keep)
         np.testing.assert_allclose(predictions.probabilities_NC, alone[order], atol=1e-7)
     by_batch = run_graph(
         bundle.backbone,
@@ -120,7 +122,7 @@ def test_probabilities_are_the_same_whatever_the_batch_the_order_and_the_threads
     np.testing.assert_array_equal(embeddings, bundle.embeddings(images).embeddings_ND)
 
 
-def test_the_head_gives_the_same_bits_whatever_stands_beside_a_picture(
+def test_the_head_gives_the_same_bits_whatever_stands_beside_an_image(
     bundle: Bundle, images: list[Path]
 ) -> None:
     embeddings_ND = np.repeat(bundle.embeddings(images).embeddings_ND, 4, axis=0)
@@ -144,10 +146,10 @@ def test_predictions_carry_the_index_and_the_truth(bundle: Bundle, images: list[
     assert predictions.sha256 == tuple(sha256_of(path) for path in images[:4])
 
 
-def test_a_bad_picture_costs_itself_only(bundle: Bundle, images: list[Path]) -> None:
+def test_a_bad_image_costs_itself_only(bundle: Bundle, images: list[Path]) -> None:
     images[3].write_bytes(b"")
     images[8].write_bytes(images[8].read_bytes()[:200])
-    images[11].write_text("no picture")
+    images[11].write_text("no image")
     good = [path for n, path in enumerate(images) if n not in (3, 8, 11)]
     for result in (predict(bundle, index_of(images)), predict_files(bundle, images)):
         predictions, refused = result
@@ -174,13 +176,13 @@ def test_files_that_vanish_or_change_after_indexing_are_refused_by_name(
     assert "changed since it was indexed" in refused[1].reason
 
 
-def test_the_api_warns_of_a_refused_picture_and_raises_when_none_is_left(
+def test_the_api_warns_of_a_refused_image_and_raises_when_none_is_left(
     bundle: Bundle, images: list[Path]
 ) -> None:
     images[0].write_bytes(b"")
     with pytest.warns(UserWarning, match=r"000\.png.*0 bytes"):
         assert len(bundle.predict(images[:3])) == 2
-    with pytest.raises(ImageRefused, match=r"000\.png"):
+    with pytest.raises(ImageError, match=r"000\.png"):
         bundle.predict(images[:1])
 
 
@@ -206,8 +208,8 @@ def test_what_is_kept_is_neither_decoded_nor_run_again(
     np.testing.assert_array_equal(first.logits_NC, second.logits_NC)
     images[0].with_name("copy.png").write_bytes(images[0].read_bytes())
     predict(bundle, index_of([images[0].with_name("copy.png")]))
-    assert decoded == [], "a copy under another name is the same picture"
-    predict(bundle, index, keep=False)
+    assert decoded == [], "a copy under another name is the same image"
+    predict(bundle, index, use_cache=False)
     assert len(decoded) == len(images)
 
 
@@ -228,7 +230,7 @@ def test_a_pass_that_is_killed_goes_on_where_it_was(
     assert progress[0] > 8, "at least one shard of the first pass was found"
     assert progress[-1] == len(files)
     np.testing.assert_array_equal(
-        whole.embeddings_ND, embed(bundle, files, keep=False).embeddings_ND
+        whole.embeddings_ND, embed(bundle, files, use_cache=False).embeddings_ND
     )
 
 
@@ -263,12 +265,12 @@ def test_folders_are_searched_in_order_and_hidden_files_left_out(
     ]
 
 
-def test_paths_that_lead_to_no_picture_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(EmptyDataset, match="no picture below"):
+def test_paths_that_lead_to_no_image_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(EmptyDataset, match="no image below"):
         find_files([tmp_path])
-    with pytest.raises(UsageError, match="there is no picture"):
+    with pytest.raises(UsageError, match="there is no image"):
         find_files([tmp_path / "nowhere.jpg"])
-    with pytest.raises(UsageError, match="no picture was named"):
+    with pytest.raises(UsageError, match="no image was named"):
         find_files([])
 
 
@@ -328,7 +330,7 @@ def test_an_error_that_is_no_refusal_stops_the_pass(bundle: Bundle) -> None:
 def test_positions_come_in_order_with_every_refusal(bundle: Bundle) -> None:
     def load(position: int) -> NDArray[np.float32]:
         if position % 7 == 0 or 20 <= position < 30:
-            raise ImageRefused(str(position), "bad", "mend it")
+            raise ImageError(str(position), "bad", "mend it")
         return np.full((3, SIDE, SIDE), position / 50, np.float32)
 
     progress: list[int] = []

@@ -7,22 +7,33 @@ from typing import Any
 
 import pytest
 
-from holotype.bundle.manifest import Decision, HeldBack, Manifest, Unknown, Weights, read_manifest
+from holotype.bundle.manifest import (
+    CalibrationSet,
+    Decision,
+    Manifest,
+    OODDetector,
+    PretrainedWeights,
+    read_manifest,
+)
 from holotype.errors import CorruptBundle
 from tests.bundle.tiny import PREPROCESSING, manifest
 
 FULL = {
     "decision": Decision(
         temperature=0.8,
-        fitted_on="a" * 64,
-        num_fitted=12,
+        predictions_sha256="a" * 64,
+        num_images=12,
         views="mirror",
-        unknown=Unknown(
-            score="neighbours", threshold=0.4, rejection=0.05, num_fitted=60, neighbours=5
+        unknown=OODDetector(
+            score="neighbours",
+            threshold=0.4,
+            false_rejection_rate=0.05,
+            num_images=60,
+            neighbours=5,
         ),
-        held_back=HeldBack("cal", "e" * 64, num_fitted=80, penalty=0.01, free_classes=2),
+        calibration_set=CalibrationSet("cal", "e" * 64, num_images=80, penalty=0.01, k_reg=2),
     ),
-    "weights": Weights(source="package", licence="Apache-2.0", sha256="b" * 64),
+    "weights": PretrainedWeights(source="package", licence="Apache-2.0", sha256="b" * 64),
     "files": {"backbone.onnx": "c" * 64, "head.onnx": "d" * 64},
     "classes": ("Schildkröte", "龟", "a\nb"),
 }
@@ -51,12 +62,12 @@ def test_a_manifest_of_before_there_were_views_is_read() -> None:
 
 def test_a_decision_without_sets_and_unknowns_has_the_bytes_that_it_always_had() -> None:
     """Written by hand after what the first bundles hold: their identity must not change."""
-    plain = Decision(temperature=1.5, fitted_on="a", num_fitted=3)
+    plain = Decision(temperature=1.5, predictions_sha256="a", num_images=3)
     text = manifest(decision=plain).to_bytes().decode()
     expected = """  "decision": {
     "conformal": null,
-    "fitted_on": "a",
-    "num_fitted": 3,
+    "predictions_sha256": "a",
+    "num_images": 3,
     "temperature": 1.5,
     "unknown_threshold": null,
     "views": "one"
@@ -67,7 +78,7 @@ def test_a_decision_without_sets_and_unknowns_has_the_bytes_that_it_always_had()
 
 def test_an_input_that_is_not_square_is_never_turned() -> None:
     wide = replace(PREPROCESSING, width=2 * PREPROCESSING.width)
-    turned = Decision(temperature=1.0, fitted_on="", num_fitted=1, views="dihedral")
+    turned = Decision(temperature=1.0, predictions_sha256="", num_images=1, views="dihedral")
     with pytest.raises(ValueError, match="32 x 64 cannot be turned"):
         manifest(preprocessing=wide, decision=turned)
     manifest(preprocessing=wide, decision=replace(turned, views="mirror"))
@@ -111,11 +122,11 @@ def _set(path: str, value: object) -> Callable[[Any], None]:
         (_set("decision.views", True), "views is True"),
         (_set("decision.conformal", {"0.9": 0.2}), "conformal has the unknown key '0.9'"),
         (_set("decision.conformal.source", "test"), "conformal.source is 'test', expected one of"),
-        (_set("decision.conformal.num_fitted", 0), "conformal.num_fitted is 0"),
+        (_set("decision.conformal.num_images", 0), "conformal.num_images is 0"),
         (_set("decision.conformal.penalty", float("nan")), "conformal.penalty is nan"),
         (_set("decision.unknown", None), "unknown is None, expected an object"),
         (_set("decision.unknown.score", "mood"), "unknown.score is 'mood', expected one of"),
-        (_set("decision.unknown.rejection", 1), "unknown.rejection is 1"),
+        (_set("decision.unknown.false_rejection_rate", 1), "unknown.false_rejection_rate is 1"),
         (_set("decision.unknown_threshold", None), "both unknown and unknown_threshold"),
         (_set("decision.unknown_threshold", float("inf")), "unknown_threshold is inf"),
         (_set("decision.hook", 1), "unknown key 'hook'"),
@@ -147,7 +158,7 @@ def test_what_is_no_manifest_is_refused(content: bytes) -> None:
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_temperature_that_is_no_positive_number_is_never_sealed(temperature: float) -> None:
     with pytest.raises(ValueError, match="temperature"):
-        Decision(temperature=temperature, fitted_on="", num_fitted=1)
+        Decision(temperature=temperature, predictions_sha256="", num_images=1)
 
 
 def test_a_manifest_names_no_file_twice_and_no_time(monkeypatch: pytest.MonkeyPatch) -> None:

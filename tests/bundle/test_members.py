@@ -17,7 +17,7 @@ from PIL import Image
 
 import holotype.bundle.embedding as embedding
 from holotype.bundle.bundle import Bundle, load_bundle, write_bundle
-from holotype.bundle.combination import Combination, log_of_mean, log_softmax
+from holotype.bundle.combination import EnsembleWeights, log_mean_probability, log_softmax
 from holotype.bundle.inference import predict, predict_files, predict_image
 from holotype.bundle.manifest import Decision
 from holotype.bundle.members import write_members
@@ -46,13 +46,13 @@ def member(
         manifest=manifest(**changes),
     )
     return bundle.with_decision(
-        Decision(temperature=temperature, fitted_on="0" * 64, num_fitted=9, views=views)
+        Decision(temperature=temperature, predictions_sha256="0" * 64, num_images=9, views=views)
     )
 
 
 @pytest.fixture
 def members(tmp_path: Path) -> list[Bundle]:
-    """Three that differ in weights, temperature, views and what they do to a picture."""
+    """Three that differ in weights, temperature, views and what they do to an image."""
     padded = replace(PREPROCESSING, fit="pad", mean=(0.2, 0.5, 0.5))
     return [
         member(tmp_path / "a", 1, temperature=1.7),
@@ -79,7 +79,7 @@ def test_the_answer_is_the_mean_of_the_members_answers(
     expected_NC = np.mean([each.predict(images).probabilities_NC for each in members], axis=0)
     np.testing.assert_allclose(whole.predict(images).probabilities_NC, expected_NC, atol=1e-6)
     for workers in (1, 5):
-        predictions, _ = predict(whole, index_of(images), keep=keep, workers=workers)
+        predictions, _ = predict(whole, index_of(images), use_cache=keep, workers=workers)
         np.testing.assert_allclose(predictions.probabilities_NC, expected_NC, atol=1e-6)
     assert np.abs(expected_NC - members[0].predict(images).probabilities_NC).max() > 0.1
 
@@ -101,7 +101,9 @@ def test_the_sealed_temperature_divides_the_logarithm_of_the_mean(
 ) -> None:
     whole = write_members(tmp_path / "whole", members, name="three")
     mean_NC = whole.predict(images).probabilities_NC
-    sealed = whole.with_decision(Decision(temperature=0.5, fitted_on="1" * 64, num_fitted=9))
+    sealed = whole.with_decision(
+        Decision(temperature=0.5, predictions_sha256="1" * 64, num_images=9)
+    )
     squared_NC = mean_NC**2
     expected_NC = squared_NC / squared_NC.sum(axis=1, keepdims=True)
     loaded = load_bundle(tmp_path / "whole")
@@ -109,7 +111,7 @@ def test_the_sealed_temperature_divides_the_logarithm_of_the_mean(
     np.testing.assert_allclose(loaded.predict(images).probabilities_NC, expected_NC, atol=1e-6)
 
 
-def test_one_decoded_picture_is_answered_as_its_file(
+def test_one_decoded_image_is_answered_as_its_file(
     tmp_path: Path, members: list[Bundle], images: list[Path]
 ) -> None:
     whole = write_members(tmp_path / "whole", members, name="three")
@@ -121,13 +123,13 @@ def test_one_decoded_picture_is_answered_as_its_file(
 def test_members_may_have_members(
     tmp_path: Path, members: list[Bundle], images: list[Path]
 ) -> None:
-    sealing = Decision(temperature=1.0, fitted_on="1" * 64, num_fitted=9)
+    sealing = Decision(temperature=1.0, predictions_sha256="1" * 64, num_images=9)
     pair = write_members(tmp_path / "pair", members[:2], name="pair").with_decision(sealing)
     whole = write_members(tmp_path / "whole", [pair, members[2]], name="whole")
     answers = [each.predict(images).probabilities_NC for each in (pair, members[2])]
     expected_NC = np.mean(answers, axis=0)
     np.testing.assert_allclose(whole.predict(images).probabilities_NC, expected_NC, atol=1e-6)
-    assert len(whole.leaves) == 3
+    assert len(whole.base_models) == 3
     with pytest.raises(CorruptBundle, match="members within members of members"):
         write_members(tmp_path / "deeper", [whole.with_decision(sealing)], name="too deep")
 
@@ -142,12 +144,12 @@ def test_a_file_is_read_and_decoded_once_and_a_shared_backbone_runs_once(
         backbone=one.graphs["backbone.onnx"],
         head=head_model(7).SerializeToString(),
         manifest=manifest(),
-    ).with_decision(Decision(temperature=1.0, fitted_on="", num_fitted=1))
+    ).with_decision(Decision(temperature=1.0, predictions_sha256="", num_images=1))
     third = member(tmp_path / "three", 3)
     whole = write_members(tmp_path / "whole", [one, other_head, third], name="heads")
     decoded: list[str] = []
     rows: list[int] = []
-    decode_image, call = embedding.decode, embedding.call
+    decode_image, call = embedding.decode, embedding.run_session
 
     def counted_decode(content: bytes, **options: Any) -> Any:
         decoded.append(options["name"])
@@ -158,7 +160,7 @@ def test_a_file_is_read_and_decoded_once_and_a_shared_backbone_runs_once(
         return call(session, inputs, outputs)
 
     monkeypatch.setattr(embedding, "decode", counted_decode)
-    monkeypatch.setattr(embedding, "call", counted_call)
+    monkeypatch.setattr(embedding, "run_session", counted_call)
     predictions, _ = predict(whole, index_of(images))
     assert sorted(decoded) == sorted(path.name for path in images)
     assert sum(rows) == 2 * len(images)
@@ -170,7 +172,7 @@ def test_a_file_is_read_and_decoded_once_and_a_shared_backbone_runs_once(
     assert whole.manifest.embedding_size == 48
 
 
-def test_a_bad_picture_costs_itself_only(
+def test_a_bad_image_costs_itself_only(
     tmp_path: Path, members: list[Bundle], images: list[Path]
 ) -> None:
     images[4].write_bytes(images[4].read_bytes()[:60])
@@ -232,11 +234,11 @@ def _forge_classes(directory: Path) -> None:
 
 def _forge_weights(weights: object) -> Callable[[Path], None]:
     def forge(directory: Path) -> None:
-        path = directory / "combine.json"
+        path = directory / "ensemble_weights.json"
         _edit_json(path, weights=weights)
         root = directory / "manifest.json"
         files = json.loads(root.read_text())["files"]
-        files["combine.json"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        files["ensemble_weights.json"] = hashlib.sha256(path.read_bytes()).hexdigest()
         _edit_json(root, files=files)
 
     return forge
@@ -252,10 +254,13 @@ def _link_a_member(directory: Path) -> None:
     [
         (lambda d: _flip_a_bit(d / "members/1/backbone.onnx"), "members/1: backbone.onnx is not"),
         (lambda d: _edit_json(d / "members/2/manifest.json", name="x"), "members/2/manifest.json"),
-        (lambda d: _edit_json(d / "combine.json", weights=None, x=1), "combine.json is not what"),
+        (
+            lambda d: _edit_json(d / "ensemble_weights.json", weights=None, x=1),
+            "ensemble_weights.json is not what",
+        ),
         (lambda d: shutil.rmtree(d / "members/1"), "members/1 is not a folder"),
         (lambda d: shutil.rmtree(d / "members"), "members is missing"),
-        (lambda d: (d / "combine.json").unlink(), "combine.json is missing"),
+        (lambda d: (d / "ensemble_weights.json").unlink(), "ensemble_weights.json is missing"),
         (lambda d: shutil.copytree(d / "members/0", d / "members/3"), "'3' does not belong"),
         (lambda d: (d / "plugin.py").write_text("boom"), "'plugin.py' does not belong"),
         (lambda d: (d / "members/0/plugin.py").write_text("boom"), "'plugin.py' does not belong"),
@@ -304,7 +309,9 @@ def test_what_cannot_be_combined_is_not_written(tmp_path: Path, members: list[Bu
     assert not (tmp_path / "whole").exists()
     sealed = write_members(tmp_path / "whole", members, name="x")
     with pytest.raises(BundleError, match="each member has its own"):
-        sealed.with_decision(Decision(temperature=1.0, fitted_on="", num_fitted=1, views="mirror"))
+        sealed.with_decision(
+            Decision(temperature=1.0, predictions_sha256="", num_images=1, views="mirror")
+        )
     with pytest.raises(BundleError, match="nothing is overwritten"):
         write_members(tmp_path / "whole", members, name="x")
     with pytest.raises(BundleError, match="ask its members"):
@@ -315,11 +322,11 @@ def test_the_mean_is_exact_where_probabilities_round_to_nothing() -> None:
     logits_NC = np.array([[0.0, -2000.0, -3000.0]])
     flat = log_softmax(np.zeros((1, 3)))
     assert log_softmax(logits_NC)[0, 1] == pytest.approx(-2000)
-    mean = log_of_mean([log_softmax(logits_NC), flat])
+    mean = log_mean_probability([log_softmax(logits_NC), flat])
     np.testing.assert_allclose(np.exp(mean), [[4 / 6, 1 / 6, 1 / 6]], rtol=1e-6)
-    only_first = Combination.of(np.array([[1.0, 0.0]] * 3)).weights_for(3)
+    only_first = EnsembleWeights.of(np.array([[1.0, 0.0]] * 3)).weights_for(3)
     np.testing.assert_allclose(
-        log_of_mean([log_softmax(logits_NC), flat], only_first), logits_NC, atol=1e-6
+        log_mean_probability([log_softmax(logits_NC), flat], only_first), logits_NC, atol=1e-6
     )
     random_NC = np.random.default_rng(0).normal(size=(5, 4))
     np.testing.assert_allclose(np.exp(log_softmax(random_NC, 1.3)), softmax(random_NC, 1.3))

@@ -28,13 +28,13 @@ def test_a_difference_as_large_as_rounding_is_told_from_a_mistake() -> None:
         check_parity(LOGITS, other, what="x", exact=lambda: LOGITS.astype(np.float64) + 1e-6)
 
 
-def test_two_forms_that_say_the_same_of_every_picture_are_not_certified() -> None:
+def test_two_forms_that_say_the_same_of_every_image_are_not_certified() -> None:
     constant = np.tile(LOGITS[:1], (10, 1)) + 1e-6 * LOGITS
     with pytest.raises(ParityFailed, match="almost the same"):
         check_parity(constant, constant, what="x")
 
 
-def test_a_large_offset_does_not_hide_a_wrong_picture() -> None:
+def test_a_large_offset_does_not_hide_a_wrong_image() -> None:
     """Relative to the numbers themselves this would be 5e-5, and pass."""
     expected = LOGITS + 2000
     actual = expected.copy()

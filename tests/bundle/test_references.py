@@ -14,24 +14,28 @@ from numpy.typing import NDArray
 
 from holotype.bundle.arrays import arrays_from_bytes, arrays_to_bytes
 from holotype.bundle.bundle import Bundle, load_bundle
-from holotype.bundle.calibrated import Calibrated
-from holotype.bundle.manifest import Decision, HeldBack
+from holotype.bundle.calibrated import ConformalScores
+from holotype.bundle.manifest import CalibrationSet, Decision
 from holotype.bundle.members import write_members
-from holotype.bundle.references import References, cosines_NR, nearest, references_of
+from holotype.bundle.references import References, cosines_NR, make_references, nearest
 from holotype.errors import BundleError, CorruptBundle
 from tests.bundle.tiny import CLASSES, EMBEDDING, write_images, write_tiny
 
-HELD_BACK = HeldBack("cal", "1" * 64, num_fitted=3, penalty=0.01, free_classes=2)
-DECISION = Decision(temperature=1.7, fitted_on="0" * 64, num_fitted=40)
-SETS = Decision(temperature=1.7, fitted_on="0" * 64, num_fitted=40, held_back=HELD_BACK)
-CALIBRATED = Calibrated(np.array([0.3, 0.1, 0.2]), np.array([0.9, 0.4, 0.6]), np.array([2, 0, 1]))
+CALIBRATION_SET = CalibrationSet("cal", "1" * 64, num_images=3, penalty=0.01, k_reg=2)
+DECISION = Decision(temperature=1.7, predictions_sha256="0" * 64, num_images=40)
+SETS = Decision(
+    temperature=1.7, predictions_sha256="0" * 64, num_images=40, calibration_set=CALIBRATION_SET
+)
+CONFORMAL_SCORES = ConformalScores(
+    np.array([0.3, 0.1, 0.2]), np.array([0.9, 0.4, 0.6]), np.array([2, 0, 1])
+)
 
 
 def some_references(count: int = 40, seed: int = 0) -> References:
     random = np.random.default_rng(seed)
     embeddings_RD = random.normal(size=(count, EMBEDDING)).astype(np.float32)
     targets_R = random.integers(0, len(CLASSES), count)
-    return references_of(embeddings_RD, targets_R, [f"a/ä{n}\udcff.png" for n in range(count)])
+    return make_references(embeddings_RD, targets_R, [f"a/ä{n}\udcff.png" for n in range(count)])
 
 
 def test_references_survive_the_disk_and_sealing(tmp_path: Path) -> None:
@@ -45,11 +49,11 @@ def test_references_survive_the_disk_and_sealing(tmp_path: Path) -> None:
     assert load_bundle(tmp_path / "b").temperature == 1.7
 
 
-def test_what_was_calibrated_survives_the_disk_in_an_order_that_tells_no_picture(
+def test_what_was_calibrated_survives_the_disk_in_an_order_that_tells_no_image(
     tmp_path: Path,
 ) -> None:
-    write_tiny(tmp_path / "b").with_decision(SETS, CALIBRATED)
-    read = load_bundle(tmp_path / "b").calibrated
+    write_tiny(tmp_path / "b").with_decision(SETS, CONFORMAL_SCORES)
+    read = load_bundle(tmp_path / "b").conformal_scores
     assert read is not None
     np.testing.assert_array_equal(read.targets_N, [0, 1, 2])
     np.testing.assert_array_equal(read.lac_N, [0.1, 0.2, 0.3])
@@ -72,7 +76,7 @@ def test_neighbours_are_those_of_the_cosine_whatever_the_range_of_the_embedding(
     for scale in (1e-12, 1.0, 1e9):  # half precision alone holds neither the first nor the last
         embeddings_RD = (random.normal(size=(50, 12)) * scale).astype(np.float32)
         queries_ND = random.normal(size=(7, 12)).astype(np.float32)
-        references = references_of(embeddings_RD, np.zeros(50, np.int64), ["x"] * 50)
+        references = make_references(embeddings_RD, np.zeros(50, np.int64), ["x"] * 50)
         expected_NR = 1 - cdist(queries_ND, embeddings_RD, "cosine")
         np.testing.assert_allclose(cosines_NR(references, queries_ND), expected_NR, atol=1e-3)
         found = nearest(references, queries_ND[0], 5)
@@ -80,8 +84,8 @@ def test_neighbours_are_those_of_the_cosine_whatever_the_range_of_the_embedding(
         assert len(nearest(references, queries_ND[0], 99)) == 50
 
 
-def test_a_picture_without_any_embedding_is_like_nothing() -> None:
-    references = references_of(np.zeros((2, 4), np.float32), np.zeros(2, np.int64), ["a", "b"])
+def test_an_image_without_any_embedding_is_like_nothing() -> None:
+    references = make_references(np.zeros((2, 4), np.float32), np.zeros(2, np.int64), ["a", "b"])
     assert nearest(references, np.ones(4, np.float32), 1) == [(0, 0.0)]
     assert np.isfinite(cosines_NR(references, np.zeros((3, 4), np.float32))).all()
 
@@ -89,7 +93,7 @@ def test_a_picture_without_any_embedding_is_like_nothing() -> None:
 def test_a_bundle_without_extras_has_none(tmp_path: Path) -> None:
     bundle = write_tiny(tmp_path / "b").with_decision(DECISION)
     assert bundle.references is None
-    assert bundle.calibrated is None
+    assert bundle.conformal_scores is None
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == [
         "backbone.onnx", "head.onnx", "manifest.json",
     ]  # fmt: skip
@@ -100,30 +104,30 @@ def test_nothing_is_added_once_the_decision_is_sealed(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="sealed already"):
         bundle.with_references(some_references())
     with pytest.raises(BundleError, match="sealed already"):
-        bundle.with_decision(SETS, CALIBRATED)
+        bundle.with_decision(SETS, CONFORMAL_SCORES)
     assert not (tmp_path / "b" / "references.npz").exists()
 
 
 def test_extras_travel_with_a_member_and_the_whole_has_sets_of_its_own(tmp_path: Path) -> None:
     plain = write_tiny(tmp_path / "a").with_decision(DECISION)
     rich = write_tiny(tmp_path / "b").with_references(some_references())
-    rich = rich.with_decision(SETS, CALIBRATED)
+    rich = rich.with_decision(SETS, CONFORMAL_SCORES)
     whole = write_members(tmp_path / "whole", [plain, rich], name="two")
-    whole.with_decision(SETS, CALIBRATED)
+    whole.with_decision(SETS, CONFORMAL_SCORES)
     loaded = load_bundle(tmp_path / "whole")
-    assert [leaf.references is not None for leaf in loaded.leaves] == [False, True]
+    assert [base.references is not None for base in loaded.base_models] == [False, True]
     assert loaded.references is None
-    assert loaded.calibrated is not None
-    assert loaded.leaves[1].sha256 == rich.sha256
+    assert loaded.conformal_scores is not None
+    assert loaded.base_models[1].sha256 == rich.sha256
     write_members(tmp_path / "again", [loaded], name="one")  # a member of members keeps them
-    assert len(load_bundle(tmp_path / "again").leaves) == 2
+    assert len(load_bundle(tmp_path / "again").base_models) == 2
     with pytest.raises(BundleError, match="its members keep references"):
         loaded.with_references(some_references())
 
 
 def _rich(directory: Path) -> Bundle:
     bundle = write_tiny(directory).with_references(some_references())
-    return bundle.with_decision(SETS, CALIBRATED)
+    return bundle.with_decision(SETS, CONFORMAL_SCORES)
 
 
 def _flip_a_bit(path: Path) -> None:
@@ -248,7 +252,7 @@ S = np.array([0.5, 0.5])
 def test_odd_calibration_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
     _rich(tmp_path / "b")
     with pytest.raises(CorruptBundle, match=r"conformal\.npz makes no sense"):
-        _ = _forged(tmp_path / "b", "conformal.npz", content).calibrated
+        _ = _forged(tmp_path / "b", "conformal.npz", content).conformal_scores
 
 
 def test_calibration_that_the_decision_does_not_know_is_refused(tmp_path: Path) -> None:

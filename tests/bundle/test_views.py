@@ -24,7 +24,7 @@ TURNS = [Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.
 
 
 def decision(views: ViewSet, temperature: float = 1.0) -> Decision:
-    return Decision(temperature=temperature, fitted_on="0" * 64, num_fitted=9, views=views)
+    return Decision(temperature=temperature, predictions_sha256="0" * 64, num_images=9, views=views)
 
 
 def square_images(directory: Path, count: int) -> list[Path]:
@@ -36,17 +36,17 @@ def square_images(directory: Path, count: int) -> list[Path]:
 
 
 def turned_by_pillow(path: Path, views: ViewSet, folder: Path) -> list[Path]:
-    """Each view of a picture as a file of its own, made by another library."""
+    """Each view of an image as a file of its own, made by another library."""
     folder.mkdir(exist_ok=True)
     files = []
     for number, view in enumerate(VIEWS[views]):
-        picture: Image.Image = Image.open(path)
+        image: Image.Image = Image.open(path)
         if view.mirrored:
-            picture = ImageOps.mirror(picture)
+            image = ImageOps.mirror(image)
         if view.quarter_turns:
-            picture = picture.transpose(TURNS[view.quarter_turns - 1])
+            image = image.transpose(TURNS[view.quarter_turns - 1])
         files.append(folder / f"{path.stem}-{number}.png")
-        picture.save(files[-1])
+        image.save(files[-1])
     return files
 
 
@@ -64,8 +64,8 @@ def test_probabilities_are_the_mean_over_files_that_pillow_turned(
 
 
 def test_the_eight_views_are_eight_different_ones_and_hold_the_smaller_sets() -> None:
-    picture_CHW = np.arange(3 * 4 * 4, dtype=np.float32).reshape(3, 4, 4)
-    seen = {view.of(picture_CHW).tobytes() for view in VIEWS["dihedral"]}
+    image_CHW = np.arange(3 * 4 * 4, dtype=np.float32).reshape(3, 4, 4)
+    seen = {view.apply(image_CHW).tobytes() for view in VIEWS["dihedral"]}
     assert len(seen) == 8
     assert VIEWS["one"] == (FixedView(),)
     assert VIEWS["dihedral"][:2] == VIEWS["mirror"]
@@ -80,7 +80,7 @@ def test_a_magnified_centre_is_what_scipy_and_pillow_make_of_it(
     """SciPy interpolates the same places; Pillow the same window, by its own arithmetic."""
     height, width = shape
     noise_CHW = np.random.default_rng(0).normal(size=(3, height, width)).astype(np.float32)
-    seen_CHW = FixedView(magnified=factor).of(noise_CHW)
+    seen_CHW = FixedView(magnified=factor).apply(noise_CHW)
     assert seen_CHW.dtype == np.float32
     assert seen_CHW.shape == noise_CHW.shape
     assert seen_CHW.flags.c_contiguous
@@ -99,14 +99,14 @@ def test_a_magnified_centre_is_what_scipy_and_pillow_make_of_it(
         np.testing.assert_allclose(seen_HW, np.asarray(expected), atol=1e-3)
 
 
-def test_a_smooth_picture_magnified_is_the_same_waves_wider() -> None:
+def test_a_smooth_image_magnified_is_the_same_waves_wider() -> None:
     place_S = np.arange(64) - 31.5
     for view in VIEWS["scales"]:
         wave_S = np.sin(place_S[:, None] / 9) + np.cos(place_S / 7)
         wider_S = np.sin(place_S[:, None] / view.magnified / 9) + np.cos(
             place_S / view.magnified / 7
         )
-        seen_CHW = view.of(np.stack([wave_S] * 3).astype(np.float32))
+        seen_CHW = view.apply(np.stack([wave_S] * 3).astype(np.float32))
         np.testing.assert_allclose(seen_CHW[1], wider_S, atol=0.006)  # of what spans from -2 to 2
 
 
@@ -168,11 +168,11 @@ def test_views_are_the_same_whatever_the_batch_the_order_and_the_threads(
     index = index_of([images[n] for n in order])
     monkeypatch.setattr(embedding, "SHARD", 3)
     for _ in range(2):  # the second time from what is kept
-        predictions, _ = predict(bundle, index, workers=workers, keep=keep)
+        predictions, _ = predict(bundle, index, workers=workers, use_cache=keep)
         np.testing.assert_allclose(predictions.probabilities_NC, alone[order], atol=1e-6)
 
 
-def test_each_picture_is_decoded_once_for_all_its_views_and_no_view_is_run_twice(
+def test_each_image_is_decoded_once_for_all_its_views_and_no_view_is_run_twice(
     tmp_path: Path, fresh_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = write_images(tmp_path / "images", 6)
@@ -180,7 +180,7 @@ def test_each_picture_is_decoded_once_for_all_its_views_and_no_view_is_run_twice
     bundle = write_tiny(tmp_path / "bundle")
     decoded: list[str] = []
     rows: list[int] = []
-    decode, call = embedding.decode, embedding.call
+    decode, call = embedding.decode, embedding.run_session
 
     def counted_decode(content: bytes, **options: Any) -> Any:
         decoded.append(options["name"])
@@ -191,7 +191,7 @@ def test_each_picture_is_decoded_once_for_all_its_views_and_no_view_is_run_twice
         return call(session, inputs, outputs)
 
     monkeypatch.setattr(embedding, "decode", counted_decode)
-    monkeypatch.setattr(embedding, "call", counted_call)
+    monkeypatch.setattr(embedding, "run_session", counted_call)
     predict(bundle, index)
     predict(bundle, index, views="dihedral")
     assert sorted(decoded) == sorted(2 * [path.name for path in images])
@@ -217,9 +217,9 @@ def test_an_input_that_is_not_square_is_not_turned(tmp_path: Path) -> None:
         predict(replace(bundle, manifest=wide), index, views="dihedral")
 
 
-def test_a_bad_picture_costs_itself_only_under_views_too(tmp_path: Path) -> None:
+def test_a_bad_image_costs_itself_only_under_views_too(tmp_path: Path) -> None:
     images = write_images(tmp_path / "images", 5)
-    images[2].write_bytes(b"no picture")
+    images[2].write_bytes(b"no image")
     bundle: Bundle = write_tiny(tmp_path / "bundle").with_decision(decision("dihedral"))
     predictions, refused = predict_files(bundle, images)
     assert [Path(refusal.file).name for refusal in refused] == ["002.png"]

@@ -94,7 +94,7 @@ def write_tiny(directory: Path, **changes: object) -> Bundle:
 
 
 def write_images(directory: Path, count: int, seed: int = 0) -> list[Path]:
-    """Blurred colour noise, so that the pictures differ as a whole and not only in detail."""
+    """Blurred colour noise, so that the images differ as a whole and not only in detail."""
     random = np.random.default_rng(seed)
     directory.mkdir(parents=True, exist_ok=True)
     paths = []

@@ -18,14 +18,14 @@ from holotype.road import audited
 @pytest.fixture
 def clean(synthetic: Path, tmp_path: Path) -> Path:
     """Class folders with nothing else beside them."""
-    folder = tmp_path / "my pictures"
+    folder = tmp_path / "my images"
     shutil.copytree(synthetic, folder, ignore=shutil.ignore_patterns(".*", "*.csv"))
     return folder
 
 
 @pytest.fixture
 def doubled(clean: Path) -> Path:
-    """The same, one picture twice under another name, and an empty file."""
+    """The same, one image twice under another name, and an empty file."""
     first = min(clean.glob("*/*.png"))
     shutil.copy(first, first.with_name("copy.png"))
     first.with_name("empty.png").touch()
@@ -35,7 +35,7 @@ def doubled(clean: Path) -> Path:
 def test_clean_data_ends_with_exit_code_0(clean: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["audit", str(clean), "--quick"]) == 0
     page = capsys.readouterr().out
-    assert "120 pictures of 3 classes" in page
+    assert "120 images of 3 classes" in page
     assert page.splitlines()[-1] == "nothing found"
 
 
@@ -54,7 +54,7 @@ def test_json_is_all_that_standard_output_gets(
     assert json.loads((tmp_path / "a" / "audit.json").read_text("utf-8")) == printed
 
 
-def test_issues_name_the_pictures_with_a_problem_and_only_those(
+def test_issues_name_the_images_with_a_problem_and_only_those(
     doubled: Path, tmp_path: Path
 ) -> None:
     before = sorted(path.name for path in doubled.rglob("*"))
@@ -86,7 +86,7 @@ def seeing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def mislabelled(clean: Path, tmp_path: Path) -> Path:
-    """A table of the same pictures, five of them under a wrong label."""
+    """A table of the same images, five of them under a wrong label."""
     paths = sorted(clean.glob("*/*.png"))
     classes = sorted({path.parent.name for path in paths})
     rows = ["path,label"]
@@ -109,7 +109,7 @@ def test_wrong_labels_are_listed_with_the_right_one_suggested(
     assert "wrong labels, estimated: " in said.out
     with (tmp_path / "audit" / "issues.csv").open(newline="", encoding="utf-8") as file:
         issues = {row["path"]: row for row in csv.DictReader(file)}
-    wrong = {path for path, row in issues.items() if row["problem"] == "label_issue"}
+    wrong = {path for path, row in issues.items() if row["problem"] == "label_error"}
     rows = list(csv.DictReader(mislabelled.open(encoding="utf-8")))
     assert wrong == {row["path"] for row in rows if row["path"].split("/")[0] != row["label"]}
     assert all(repr(path.split("/")[0]) in issues[path]["suggestion"] for path in wrong)
@@ -125,17 +125,17 @@ def test_fail_on_makes_only_the_named_kinds_fail(
     first, second = sorted(mislabelled.parent.glob("*/*.png"))[:2]
     shutil.copy(first, second)
     assert run(["audit", str(mislabelled), "--quick"]) == 1  # two equal files
-    assert run(["audit", str(mislabelled), "--quick", "--fail-on", "leak,crowd"]) == 0
-    assert run(["audit", str(mislabelled), "--quick", "--fail-on", "leak,duplicate"]) == 1
+    assert run(["audit", str(mislabelled), "--quick", "--fail-on", "leak,oversized_cluster"]) == 0
+    assert run(["audit", str(mislabelled), "--quick", "--fail-on", "leak,exact_duplicate"]) == 1
     assert "Failed on duplicate 1." in capsys.readouterr().err
-    assert run(["audit", str(mislabelled), "--fail-on", "label"]) == 1
+    assert run(["audit", str(mislabelled), "--fail-on", "label_error"]) == 1
     assert "Failed on label 5." in capsys.readouterr().err
 
 
-def test_a_dark_picture_fails_a_check_of_quality(clean: Path) -> None:
-    picture = min(clean.glob("*/*.png"))
+def test_a_dark_image_fails_a_check_of_quality(clean: Path) -> None:
+    image = min(clean.glob("*/*.png"))
     assert run(["audit", str(clean), "--quick", "--fail-on", "quality"]) == 0
-    Image.open(picture).point(lambda v: v // 20).save(picture)
+    Image.open(image).point(lambda v: v // 20).save(image)
     assert run(["audit", str(clean), "--quick"]) == 0  # a suspicion and no finding
     assert run(["audit", str(clean), "--quick", "--fail-on", "quality"]) == 1
 
@@ -155,17 +155,17 @@ def test_what_is_amiss_with_whole_classes_is_said_by_name(
     clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, second, *others = sorted(folder for folder in clean.iterdir() if folder.is_dir())
-    for picture in sorted(first.iterdir())[2:]:
-        picture.unlink()
+    for image in sorted(first.iterdir())[2:]:
+        image.unlink()
     assert run(["audit", str(clean), "--quick"]) == 1
-    small = f"Classes of few pictures that may stand apart: {first.name} (2)."
+    small = f"Classes of few images that may stand apart: {first.name} (2)."
     assert small in capsys.readouterr().out
     rows = [f"{path},{path.parent.name}" for path in clean.glob("*/*.png")]
     parts = [f"{row},{'train' if row.endswith(first.name) else 'test'}" for row in rows]
     (tmp_path / "t.csv").write_text("path,label,split\n" + "\n".join(parts) + "\n")
     assert run(["audit", str(tmp_path / "t.csv"), "--quick"]) == 1
     page = capsys.readouterr().out
-    assert f"The given test part has no picture of: {first.name}." in page
+    assert f"The given test part has no image of: {first.name}." in page
     for folder in (second, *others):
         shutil.rmtree(folder)
     run(["audit", str(clean), "--quick"])
@@ -182,11 +182,11 @@ def test_split_folders_of_different_classes_are_audited_and_the_missing_classes_
     for part, folders in (("train", (first, second)), ("test", (first, second, third))):
         for folder in folders:
             (parts / part / folder.name).mkdir(parents=True)
-            for picture in sorted(folder.iterdir())[part == "test" : 20 : 2]:
-                shutil.copy(picture, parts / part / folder.name)
+            for image in sorted(folder.iterdir())[part == "test" : 20 : 2]:
+                shutil.copy(image, parts / part / folder.name)
     output = tmp_path / "audit"
     assert run(["audit", str(parts), "--quick", "--output", str(output)]) == 1
-    told = f"The given train part has no picture of: {third.name}."
+    told = f"The given train part has no image of: {third.name}."
     assert told in capsys.readouterr().out
     found = json.loads((output / "audit.json").read_text("utf-8"))
     assert found["missing_in_parts"] == {"train": [third.name]}
@@ -196,13 +196,13 @@ def test_split_folders_of_different_classes_are_audited_and_the_missing_classes_
     assert "different classes" in capsys.readouterr().err
 
 
-def test_one_picture_of_one_class_is_no_plural(
+def test_one_image_of_one_class_is_no_plural(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "data" / "only").mkdir(parents=True)
     Image.effect_noise((40, 40), 60).save(tmp_path / "data" / "only" / "one.png")
     run(["audit", str(tmp_path / "data"), "--quick"])
-    assert capsys.readouterr().out.startswith("1 picture of 1 class\n")
+    assert capsys.readouterr().out.startswith("1 image of 1 class\n")
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_one_picture_of_one_class_is_no_plural(
     [
         (["--fail-on", "laek"], "'leak'"),
         (["--fail-on", "leak,"], "is no kind of finding"),
-        (["--fail-on", "label", "--quick"], "--quick"),
+        (["--fail-on", "label_error", "--quick"], "--quick"),
         (["--labels", "--quick"], "exclude each other"),
         (["--output", __file__], "is a file"),
     ],
@@ -225,24 +225,24 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_read(
 def test_without_what_it_takes_labels_are_not_looked_at_and_that_is_said(
     clean: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(audited, "NEEDED", ("a_package_that_is_not_there",))
+    monkeypatch.setattr(audited, "REQUIRED_PACKAGES", ("a_package_that_is_not_there",))
     assert run(["audit", str(clean)]) == 0
     said = capsys.readouterr()
     assert said.out.splitlines()[-1] == "nothing found"
     assert "not looked at: a look at labels needs a_package_that_is_not_there" in said.err
     assert run(["audit", str(clean), "--labels"]) == 1
     assert "pip install 'holotype[train]'" in capsys.readouterr().err
-    assert run(["audit", str(clean), "--fail-on", "label"]) == 1
+    assert run(["audit", str(clean), "--fail-on", "label_error"]) == 1
 
 
 def test_copies_across_two_sources_are_found(
     clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = tmp_path / "other"
-    picture = min(clean.glob("*/*.png"))
-    for name in (picture.parent.name, "another"):
+    image = min(clean.glob("*/*.png"))
+    for name in (image.parent.name, "another"):
         (other / name).mkdir(parents=True)
-    shutil.copy(picture, other / "another" / "taken over.png")
-    Image.effect_noise((40, 40), 60).save(other / picture.parent.name / "new.png")
-    assert run(["audit", str(clean), str(other), "--quick", "--fail-on", "conflict"]) == 1
-    assert "122 pictures of 4 classes" in capsys.readouterr().out
+    shutil.copy(image, other / "another" / "taken over.png")
+    Image.effect_noise((40, 40), 60).save(other / image.parent.name / "new.png")
+    assert run(["audit", str(clean), str(other), "--quick", "--fail-on", "label_conflict"]) == 1
+    assert "122 images of 4 classes" in capsys.readouterr().out

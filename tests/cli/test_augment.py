@@ -43,7 +43,7 @@ def test_more_views_and_mixing_make_more_columns(synthetic: Path, tmp_path: Path
     assert widths[0] < widths[1] < widths[2]
 
 
-def test_a_broken_picture_is_passed_by(
+def test_a_broken_image_is_passed_by(
     synthetic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "data"
@@ -52,7 +52,7 @@ def test_a_broken_picture_is_passed_by(
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(source.read_bytes())
     broken = sorted(folder.glob("*/*"))[0]
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     assert run(["augment", str(folder), "--output", str(tmp_path / "s.png"), *SMALL]) == 0
     assert broken.name in capsys.readouterr().err
 
@@ -62,7 +62,7 @@ def test_a_broken_picture_is_passed_by(
     [
         (["--output", "sheet.jpg"], "must end in .png"),
         (["--output", "sheet.png", "--images", "0"], "expected 1 to 100"),
-        (["--output", "sheet.png", "--recipe", "linear"], "shows every picture as it is"),
+        (["--output", "sheet.png", "--recipe", "linear"], "shows every image as it is"),
         (["--output", "sheet.png", "--stage", "finetun"], "did you mean 'finetune'"),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from holotype.cli.app import run
-from holotype.cli.extras import requirements, unmet
+from holotype.cli.extras import missing_requirements, requirements
 
 
 def checks_of(capsys: pytest.CaptureFixture[str], code: int) -> dict[str, dict[str, Any]]:
@@ -35,7 +35,7 @@ def test_a_working_installation_is_fine(capsys: pytest.CaptureFixture[str]) -> N
     assert checks["packages"]["status"] == "ok"
     assert checks["packages [train]"]["status"] == "ok"
     assert "efficientnet_lite0" in checks["weights here"]["found"]
-    assert all(check["mend"] for check in checks.values() if check["status"] != "ok")
+    assert all(check["fix"] for check in checks.values() if check["status"] != "ok")
 
 
 def test_a_missing_extra_is_named_with_its_line_and_is_not_essential(
@@ -45,8 +45,8 @@ def test_a_missing_extra_is_named_with_its_line_and_is_not_essential(
     checks = checks_of(capsys, code=0)
     assert checks["packages [train]"]["status"] == "missing"
     assert "timm" in checks["packages [train]"]["found"]
-    assert checks["packages [train]"]["mend"] == "pip install 'holotype[train]'"
-    assert checks["packages [samples]"]["mend"] == "pip install 'holotype[samples]'"
+    assert checks["packages [train]"]["fix"] == "pip install 'holotype[train]'"
+    assert checks["packages [samples]"]["fix"] == "pip install 'holotype[samples]'"
 
 
 def test_a_missing_base_package_is_essential(
@@ -60,7 +60,7 @@ def test_a_missing_base_package_is_essential(
 
 def test_an_old_version_counts_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.0.1")
-    assert "pillow>=13.0" in unmet("")
+    assert "pillow>=13.0" in missing_requirements("")
 
 
 def test_the_extras_are_those_of_the_project() -> None:
@@ -76,7 +76,7 @@ def test_a_cache_that_cannot_be_written_is_essential(
     monkeypatch.setenv("HOLOTYPE_CACHE", str(tmp_path / "file" / "cache"))
     check = checks_of(capsys, code=1)["cache"]
     assert check["status"] == "broken"
-    assert "HOLOTYPE_CACHE" in check["mend"]
+    assert "HOLOTYPE_CACHE" in check["fix"]
 
 
 def test_the_size_of_the_cache_is_told(
@@ -125,7 +125,7 @@ def test_a_folder_of_weights_that_is_not_there_is_told(
 ) -> None:
     monkeypatch.setenv("HOLOTYPE_WEIGHTS", str(tmp_path / "nowhere"))
     check = checks_of(capsys, code=0)["HOLOTYPE_WEIGHTS"]
-    assert str(tmp_path / "nowhere") in check["mend"]
+    assert str(tmp_path / "nowhere") in check["fix"]
 
 
 def test_the_report_on_the_terminal_puts_the_mending_line_below_the_fault(

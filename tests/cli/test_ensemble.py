@@ -26,11 +26,11 @@ def test_it_says_what_was_made_whether_it_is_worth_it_and_what_comes_next(
     said = dict(line.split(maxsplit=1) for line in out.splitlines())
     assert said["run"] == str(tmp_path / "both")
     assert Path(said["report"]).is_file()
-    assert said["verdict"].startswith(("Recommended", "Not recommended"))
+    assert said["comparison"].startswith(("Recommended", "Not recommended"))
     assert "log loss" in said["difference"]
     assert "points" in said["difference"]
-    taken = runs if said["verdict"].startswith("Not") else [tmp_path / "both"]
-    assert any(f"Next: holotype predict {path} PICTURE" in err for path in taken)
+    taken = runs if said["comparison"].startswith("Not") else [tmp_path / "both"]
+    assert any(f"Next: holotype predict {path} IMAGE" in err for path in taken)
 
 
 def test_json_is_one_object_and_nothing_else(
@@ -42,7 +42,7 @@ def test_json_is_one_object_and_nothing_else(
     told = json.loads(out)
     assert code == 0
     assert told["recipe"]["method"] == "greedy"
-    assert isinstance(told["verdict"]["recommended"], bool)
+    assert isinstance(told["comparison"]["recommended"], bool)
     assert Path(told["bundle"]).is_dir()
 
 

@@ -1,4 +1,4 @@
-"""`holotype explain`: a PNG that shows the picture with its heatmap."""
+"""`holotype explain`: a PNG that shows the image with its heatmap."""
 
 from pathlib import Path
 
@@ -51,10 +51,10 @@ def test_an_unknown_class_is_answered_with_the_nearest(
     assert not output.exists()
 
 
-def test_a_picture_that_cannot_be_read_is_named(
+def test_an_image_that_cannot_be_read_is_named(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "text.jpg").write_text("no image")
     words = ["explain", str(bundle), str(tmp_path / "text.jpg"), "--output"]
     assert run([*words, str(tmp_path / "why.png")]) == 1
     (line,) = capsys.readouterr().err.splitlines()

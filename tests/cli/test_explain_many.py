@@ -1,4 +1,4 @@
-"""`holotype explain` of several pictures, in several ways; and `holotype predict --heatmaps`."""
+"""`holotype explain` of several images, in several ways; and `holotype predict --heatmaps`."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ def images(tmp_path: Path) -> Path:
     return write_images(tmp_path / "images", 3)[0].parent
 
 
-def test_a_folder_of_pictures_is_explained_in_a_folder(
+def test_a_folder_of_images_is_explained_in_a_folder(
     bundle: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "why"
@@ -46,10 +46,10 @@ def test_the_answer_says_which_method_was_used(
     assert one["sheet"] == str(tmp_path / "why.png")
 
 
-def test_a_bad_picture_costs_itself_only(
+def test_a_bad_image_costs_itself_only(
     bundle: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (images / "bad.png").write_text("no picture")
+    (images / "bad.png").write_text("no image")
     output = tmp_path / "why"
     assert run(["explain", str(bundle), str(images), "--output", str(output)]) == 1
     assert "refused: " in capsys.readouterr().err
@@ -59,7 +59,7 @@ def test_a_bad_picture_costs_itself_only(
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["--output", "one.png"], "is one file, and 3 pictures were named; name a folder"),
+        (["--output", "one.png"], "is one file, and 3 images were named; name a folder"),
         (["--output", "why.pdf"], "name a file that ends in .png, or a folder"),
         (["--output", "why", "--method", "gradcam"], "name the run that it came from"),
         (["--output", "why", "--layer", "top"], "--layer top goes with --method gradcam"),
@@ -84,11 +84,11 @@ def test_what_cannot_be_done_is_said_in_one_line(
     assert complaint in line
 
 
-def test_no_picture_is_refused(
+def test_no_image_is_refused(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["explain", str(bundle), "--output", str(tmp_path / "why")]) == 2
-    assert "no picture was named" in capsys.readouterr().err
+    assert "no image was named" in capsys.readouterr().err
 
 
 def test_slices_are_matched_into_a_folder(
@@ -104,7 +104,7 @@ def test_slices_are_matched_into_a_folder(
     said = capsys.readouterr().out
     assert str(tmp_path / "m" / "matches.csv") in said
     best = next(line for line in said.splitlines() if line.startswith("s0"))
-    assert "s1" in best, "the same pictures under another name"
+    assert "s1" in best, "the same images under another name"
     assert "1.000" in best
     assert run([*words, "--output", str(tmp_path / "m"), "--json"]) == 0
     (one,) = json.loads(capsys.readouterr().out)["specimens"]
@@ -114,7 +114,7 @@ def test_slices_are_matched_into_a_folder(
 def test_predictions_come_with_heatmaps_where_they_are_asked_for(
     bundle: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (images / "bad.png").write_text("no picture")
+    (images / "bad.png").write_text("no image")
     words = ["predict", str(bundle), str(images), "--json"]
     assert run(words) == 1
     plain = capsys.readouterr().out

@@ -9,7 +9,7 @@ from PIL import Image
 from holotype.cli.app import run
 
 
-def test_a_synthetic_set_has_the_classes_and_pictures_that_were_asked_for(
+def test_a_synthetic_set_has_the_classes_and_images_that_were_asked_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["fetch", "synthetic", "--classes", "3", "--images", "9", "--output"]
@@ -21,7 +21,7 @@ def test_a_synthetic_set_has_the_classes_and_pictures_that_were_asked_for(
     assert list(Counter(image.parent.name for image in images).values()) == [3, 3, 3]
 
 
-def test_the_same_seed_draws_the_same_pictures_and_another_draws_others(tmp_path: Path) -> None:
+def test_the_same_seed_draws_the_same_images_and_another_draws_others(tmp_path: Path) -> None:
     drawn = []
     for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
         words = ["fetch", "synthetic", "--images", "4", "--seed", seed, "--output"]

@@ -34,7 +34,7 @@ def test_json_tells_where_weights_come_from(
         ("cnn_v1", "not needed", True),
         ("hog", "not needed", True),
     ):
-        assert (rows[name]["weights"], rows[name]["weights_now"]) == (weights, now)
+        assert (rows[name]["weights"], rows[name]["weights_available"]) == (weights, now)
 
 
 def test_a_server_is_asked_once(
@@ -46,7 +46,7 @@ def test_a_server_is_asked_once(
     )
     assert run(["models", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["models"]
-    assert all(row["weights_now"] for row in rows)
+    assert all(row["weights_available"] for row in rows)
     assert asked == ["efficientnet_b0", "googlenet"]  # one of the hub, one of torchvision
 
 

@@ -57,7 +57,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Nine pictures and one that is cut in half."""
+    """Nine images and one that is cut in half."""
     directory = tmp_path_factory.mktemp("images")
     paths = write_images(directory, 10)
     paths[4].write_bytes(paths[4].read_bytes()[: paths[4].stat().st_size // 2])
@@ -69,7 +69,7 @@ def answer_of(arguments: list[str], capsys: pytest.CaptureFixture[str], code: in
     return json.loads(capsys.readouterr().out)
 
 
-def test_one_bad_picture_of_ten_costs_only_itself(
+def test_one_bad_image_of_ten_costs_only_itself(
     bundle: Path, images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answer = answer_of(["predict", str(bundle), str(images), "--json"], capsys, code=1)
@@ -88,7 +88,7 @@ def test_one_bad_picture_of_ten_costs_only_itself(
         assert prediction["set"] is None
 
 
-def test_the_table_on_the_terminal_names_the_bad_picture(
+def test_the_table_on_the_terminal_names_the_bad_image(
     bundle: Path, images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["predict", str(bundle), str(images)]) == 1
@@ -100,10 +100,10 @@ def test_the_table_on_the_terminal_names_the_bad_picture(
         f"{number:03d}.png" for number in range(10) if number != 4
     ]
     assert "004.png" in captured.err
-    assert "9 of 10 pictures answered" in captured.err
+    assert "9 of 10 images answered" in captured.err
 
 
-def test_good_pictures_alone_end_with_exit_code_0(bundle: Path, images: Path) -> None:
+def test_good_images_alone_end_with_exit_code_0(bundle: Path, images: Path) -> None:
     assert run(["predict", str(bundle), str(images / "000.png")]) == 0
 
 
@@ -178,7 +178,7 @@ def test_an_output_of_another_kind_is_refused_before_any_work(
 
 
 @pytest.mark.parametrize("words", [["nowhere.png"], []])
-def test_no_such_picture_is_a_mistake_of_the_caller(
+def test_no_such_image_is_a_mistake_of_the_caller(
     bundle: Path, words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["predict", str(bundle), *words]) == 2

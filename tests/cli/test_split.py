@@ -1,4 +1,4 @@
-"""`holotype split`: folders for other tools, kept as long as they are of the same pictures."""
+"""`holotype split`: folders for other tools, kept as long as they are of the same images."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from holotype.dataset.index import read_index
 
 @pytest.fixture
 def photos(synthetic: Path, tmp_path: Path) -> Path:
-    """Class folders of 40 pictures each, one of them there twice: once larger, once as JPEG."""
+    """Class folders of 40 images each, one of them there twice: once larger, once as JPEG."""
     folder = tmp_path / "photos"
     shutil.copytree(synthetic, folder, ignore=shutil.ignore_patterns(".*", "*.csv"))
     first = min(folder.glob("*/*.png"))
@@ -58,7 +58,7 @@ def test_copies_that_the_audit_finds_stand_on_one_side(photos: Path, tmp_path: P
     for seed in ("1", "2", "3"):
         output = tmp_path / seed
         assert run(["split", str(photos), "--output", str(output), "--seed", seed, "--link"]) == 0
-        files = json.loads((output / "split.json").read_text())["pictures"]
+        files = json.loads((output / "split.json").read_text())["images"]
         label = first.parent.name
         names = {f"{label}/{name}" for name in (first.name, "z-large.png", "z-copy.jpg")}
         assert len({row["part"] for row in files if row["path"] in names}) == 1
@@ -72,7 +72,7 @@ def test_a_stale_split_is_refused_with_the_difference_until_forced(
     min(photos.glob("*/*.png")).unlink()
     assert run(words) == 1
     error = capsys.readouterr().err
-    assert "1 picture removed" in error
+    assert "1 image removed" in error
     assert "--force" in error
     assert run([*words, "--force"]) == 0
     assert len(read_index(tmp_path / "out")) == 121
@@ -119,7 +119,7 @@ def test_a_part_that_stays_empty_is_said(
     for _ in range(2):  # when it is written, and when it is found
         assert run(words) == 0
         error = capsys.readouterr().err
-        assert "The val part is empty: too few pictures of each class can stand apart" in error
+        assert "The val part is empty: too few images of each class can stand apart" in error
         assert "The test part is empty" in error
     words = ["split", str(tmp_path / "data"), "--output", str(tmp_path / "two")]
     assert run([*words, "--ratios", "1", "0", "0"]) == 0
@@ -137,7 +137,7 @@ def test_several_sources_are_split_together(
     assert sorted(counts) == sorted(
         f"{source.name}-{folder.name}" for source in (photos, other) for folder in photos.iterdir()
     )
-    # Every picture is there twice, and its two copies stand on one side.
+    # Every image is there twice, and its two copies stand on one side.
     index = read_index(tmp_path / "out" / "table.csv")
     assert index.table.groupby("sha256")["split"].nunique().max() == 1
 

@@ -1,4 +1,4 @@
-"""Several classifiers' predictions of the same pictures, and runs of tiny classifiers on disk."""
+"""Several classifiers' predictions of the same images, and runs of tiny classifiers on disk."""
 
 import json
 from collections.abc import Sequence
@@ -9,15 +9,15 @@ import numpy as np
 
 from holotype.bundle.bundle import write_bundle
 from holotype.bundle.inference import predict
-from holotype.comparison.answers import Answers, same_pictures
-from holotype.comparison.cost import Cost
+from holotype.comparison.answers import AlignedPredictions, align_predictions
+from holotype.comparison.cost import RunCost
 from holotype.comparison.disagreements import disagreements
-from holotype.comparison.outcome import Contestant, Outcome
-from holotype.comparison.selection import Choice
-from holotype.comparison.standing import Standing, standing
+from holotype.comparison.outcome import Candidate, Comparison
+from holotype.comparison.selection import Selection
+from holotype.comparison.standing import Leaderboard, build_leaderboard
 from holotype.dataset.index import read_index
 from holotype.dataset.split import split
-from holotype.evaluation.decision import decide
+from holotype.evaluation.decision import fit_decision
 from holotype.predictions import Predictions, softmax
 from holotype.run import Run
 from tests.bundle.tiny import CLASSES, backbone_model, head_model, manifest, write_images
@@ -57,8 +57,10 @@ def several(
     return found
 
 
-def answered(targets: Sequence[int], *answers: Sequence[int], num_classes: int = 3) -> Answers:
-    """Classifiers a, b, … that call the pictures what is given."""
+def answered(
+    targets: Sequence[int], *answers: Sequence[int], num_classes: int = 3
+) -> AlignedPredictions:
+    """Classifiers a, b, … that call the images what is given."""
     each = {
         chr(ord("a") + number): replace(
             called(targets, predicted, num_classes),
@@ -66,37 +68,39 @@ def answered(targets: Sequence[int], *answers: Sequence[int], num_classes: int =
         )
         for number, predicted in enumerate(answers)
     }
-    return same_pictures(each, "test")
+    return align_predictions(each, "test")
 
 
-def outcome_of(
-    standings: dict[str, Standing],
-    costs: Sequence[Cost] | None = None,
-    choice: Choice | None = None,
-) -> Outcome:
+def comparison_of(
+    leaderboards: dict[str, Leaderboard],
+    costs: Sequence[RunCost] | None = None,
+    selection: Selection | None = None,
+) -> Comparison:
     """A comparison of runs of which only predictions and costs exist."""
-    main = next(iter(standings.values()))
-    costs = costs or [Cost()] * len(main.names)
-    contestants = tuple(
-        Contestant(name, Path("runs") / name, "tiny", "photos", None, "", cost)
+    main = next(iter(leaderboards.values()))
+    costs = costs or [RunCost()] * len(main.names)
+    candidates = tuple(
+        Candidate(name, Path("runs") / name, "tiny", "photos", None, "", cost)
         for name, cost in zip(main.names, costs, strict=True)
     )
-    return Outcome(
-        contestants, standings, (), "Not measured.", tuple(disagreements(main.answers)), choice
+    return Comparison(
+        candidates, leaderboards, (), "Not measured.", tuple(disagreements(main.aligned)), selection
     )
 
 
-def outcome(*, num_images: int = 200, num_classes: int = 3, models: int = 3) -> Outcome:
+def comparison(*, num_images: int = 200, num_classes: int = 3, models: int = 3) -> Comparison:
     """Of test and validation."""
     signals = [1.0 + 0.5 * number for number in range(models)]
     parts = {
-        part: standing(same_pictures(several(num_images, num_classes, signals, seed=n), part), part)
+        part: build_leaderboard(
+            align_predictions(several(num_images, num_classes, signals, seed=n), part), part
+        )
         for n, part in enumerate(("test", "val"))
     }
-    return outcome_of(parts, [Cost(images_per_second=10.0 * (m + 1)) for m in range(models)])
+    return comparison_of(parts, [RunCost(images_per_second=10.0 * (m + 1)) for m in range(models)])
 
 
-def write_pictures(folder: Path, count: int = 60) -> Path:
+def write_class_folders(folder: Path, count: int = 60) -> Path:
     """Class folders of colour noise."""
     for number, name in enumerate(CLASSES):
         write_images(folder / name, count // len(CLASSES), seed=number)
@@ -116,8 +120,10 @@ def write_run(path: Path, data: Path, *, seed: int = 0, split_seed: int = 0) -> 
         head=head_model(seed=seed).SerializeToString(),
         manifest=manifest(name=data.name),
     )
-    bundle = bundle.with_decision(decide(predict(bundle, index.part("val"), keep=False)[0]))
+    bundle = bundle.with_decision(
+        fit_decision(predict(bundle, index.part("val"), use_cache=False)[0])
+    )
     for part in ("val", "test"):
-        predictions, _ = predict(bundle, index.part(part), keep=False)
+        predictions, _ = predict(bundle, index.part(part), use_cache=False)
         predictions.write(run.predictions / f"{part}.parquet")
     return run

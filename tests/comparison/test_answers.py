@@ -1,4 +1,4 @@
-"""Only answers to the same pictures stand side by side."""
+"""Only answers to the same images stand side by side."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from holotype.comparison.answers import same_pictures
+from holotype.comparison.answers import align_predictions
 from holotype.errors import NotComparable
 from holotype.predictions import Predictions
 from tests.comparison.made import several
@@ -25,18 +25,18 @@ def test_rows_and_columns_are_brought_into_one_order() -> None:
         probabilities_NC=shuffled.probabilities_NC[:, columns],
         ids=tuple(f"moved/{name}" for name in shuffled.ids),
     )
-    plain = same_pictures({"a": first, "b": other}, "test")
-    answers = same_pictures({"a": first, "b": shuffled}, "test")
+    plain = align_predictions({"a": first, "b": other}, "test")
+    answers = align_predictions({"a": first, "b": shuffled}, "test")
     assert answers.first.targets_N.tolist() == answers.predictions[1].targets_N.tolist()
     assert answers.predicted_MN.tolist() == plain.predicted_MN.tolist()
 
 
-def test_pictures_without_label_or_weight_do_not_count() -> None:
+def test_images_without_label_or_weight_do_not_count() -> None:
     found = several(30)
     weights_N, targets_N = np.ones(30), found["run 0"].targets_N.copy()
     weights_N[:4], targets_N[4:7] = 0, -1
     found = {n: replace(p, weights_N=weights_N, targets_N=targets_N) for n, p in found.items()}
-    assert len(same_pictures(found, "test").first) == 23
+    assert len(align_predictions(found, "test").first) == 23
 
 
 def _fewer(p: Predictions) -> Predictions:
@@ -70,7 +70,7 @@ def test_the_difference_is_named(change: Callable[[Predictions], Predictions], s
     found = several(40)
     found["run 2"] = change(found["run 2"])
     with pytest.raises(NotComparable) as refused:
-        same_pictures(found, "test")
+        align_predictions(found, "test")
     assert says in str(refused.value)
     assert "2 sets of runs that agree (1: 'run 0', 'run 1'; 2: 'run 2')" in str(refused.value)
 
@@ -79,11 +79,11 @@ def test_different_classes_are_named() -> None:
     found = several(40)
     other = replace(found["run 1"], classes=("class 0", "class 1", "newt"))
     with pytest.raises(NotComparable, match=r"only 'run 0' knows 'class 2'; only 'run 1' .*'newt'"):
-        same_pictures({"run 0": found["run 0"], "run 1": other}, "test")
+        align_predictions({"run 0": found["run 0"], "run 1": other}, "test")
 
 
 def test_groups_that_were_renamed_are_the_same_groups() -> None:
     found = several(40, groups=5)
     first = found["run 0"]
     renamed = replace(found["run 1"], groups=tuple(f"specimen {g}" for g in first.groups))
-    assert same_pictures({"a": first, "b": renamed}, "test").units.count == 5
+    assert align_predictions({"a": first, "b": renamed}, "test").units.count == 5

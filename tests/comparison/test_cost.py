@@ -9,10 +9,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from holotype.comparison.cost import (
-    Cost,
-    measured,
-    parameters,
-    pareto,
+    RunCost,
+    count_parameters,
+    measure_cost,
+    pareto_front,
     size_on_disk,
     training_seconds,
 )
@@ -23,7 +23,7 @@ from tests.bundle.tiny import EMBEDDING, write_images, write_tiny
 def test_parameters_are_the_numbers_in_the_graphs(tmp_path: Path) -> None:
     bundle = write_tiny(tmp_path / "bundle")
     convolution, head = EMBEDDING * 3 * 4 * 4, 3 * EMBEDDING + 3
-    assert parameters(bundle) == convolution + head  # and not the axes of its mean
+    assert count_parameters(bundle) == convolution + head  # and not the axes of its mean
 
 
 def test_support_vectors_are_numbers_too() -> None:
@@ -74,7 +74,7 @@ def test_the_log_of_a_resumed_run_holds_idle_time_and_tells_nothing(tmp_path: Pa
 def test_speed_latency_and_memory_come_from_a_process_of_its_own(tmp_path: Path) -> None:
     write_tiny(tmp_path / "bundle")
     images = write_images(tmp_path / "images", 8)
-    cost, why = measured(Cost(parameters=7), tmp_path / "bundle", images)
+    cost, why = measure_cost(RunCost(parameters=7), tmp_path / "bundle", images)
     assert why == ""
     assert cost.parameters == 7
     assert (cost.images_per_second or 0) > 1
@@ -85,8 +85,8 @@ def test_speed_latency_and_memory_come_from_a_process_of_its_own(tmp_path: Path)
 
 def test_a_bundle_that_cannot_be_measured_says_why(tmp_path: Path) -> None:
     images = write_images(tmp_path / "images", 1)
-    cost, why = measured(Cost(), tmp_path / "nothing", images)
-    assert cost == Cost()
+    cost, why = measure_cost(RunCost(), tmp_path / "nothing", images)
+    assert cost == RunCost()
     assert "holds no classifier" in why
 
 
@@ -95,7 +95,7 @@ def test_none_beats_those_on_the_front_in_both() -> None:
     for _ in range(100):
         quality = dict(enumerate(rng.integers(0, 6, 8).astype(float)))
         price = dict(enumerate(rng.integers(0, 6, 8).astype(float)))
-        front = pareto(quality, price)
+        front = pareto_front(quality, price)
         for one in quality:
             better = [
                 n
@@ -104,4 +104,4 @@ def test_none_beats_those_on_the_front_in_both() -> None:
                 and (quality[n] > quality[one] or price[n] < price[one])
             ]  # fmt: skip
             assert (one in front) == (not better)
-    assert pareto({0: 1.0, 1: 2.0}, {0: 3.0}) == [0]  # what has no price is not on it
+    assert pareto_front({0: 1.0, 1: 2.0}, {0: 3.0}) == [0]  # what has no price is not on it

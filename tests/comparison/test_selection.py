@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from holotype.comparison.cost import Cost
-from holotype.comparison.selection import Choice, choose, read_rule
-from holotype.comparison.standing import Standing, standing
+from holotype.comparison.cost import RunCost
+from holotype.comparison.selection import Selection, parse_rule, select_run
+from holotype.comparison.standing import Leaderboard, build_leaderboard
 from holotype.errors import InvalidSelection
 from tests.comparison.made import answered
 
@@ -17,21 +17,23 @@ def _right(count: int) -> list[int]:
     return [t if n < count else 1 - t for n, t in enumerate(TARGETS)]
 
 
-def _on(part: str = "val") -> Standing:
+def _on(part: str = "val") -> Leaderboard:
     """a, b, c and d with accuracies 0.92, 0.915, 0.90 and 0.80."""
-    return standing(answered(TARGETS, *map(_right, (184, 183, 180, 160)), num_classes=2), part)
+    return build_leaderboard(
+        answered(TARGETS, *map(_right, (184, 183, 180, 160)), num_classes=2), part
+    )
 
 
 COSTS = [
-    Cost(9, 900, None, 10.0, 0.9, 900),
-    Cost(8, 950, None, 20.0, 0.8, 800),
-    Cost(7, 100, None, 20.0, 0.2, 850),
-    Cost(1, 1, None, 99.0, 0.1, 1),
+    RunCost(9, 900, None, 10.0, 0.9, 900),
+    RunCost(8, 950, None, 20.0, 0.8, 800),
+    RunCost(7, 100, None, 20.0, 0.2, 850),
+    RunCost(1, 1, None, 99.0, 0.1, 1),
 ]
 
 
-def _chosen(rule: str, costs: Sequence[Cost] = COSTS) -> Choice:
-    return choose(_on(), costs, read_rule(rule))
+def _chosen(rule: str, costs: Sequence[RunCost] = COSTS) -> Selection:
+    return select_run(_on(), costs, parse_rule(rule))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,7 @@ def test_rules(rule: str, name: str) -> None:
 
 
 def test_the_candidates_are_those_that_were_good_enough() -> None:
-    assert _chosen("within 1 point of the best, then fastest").candidates == (1, 0)
+    assert _chosen("within 1 point of the best, then fastest").eligible == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -72,18 +74,18 @@ def test_the_candidates_are_those_that_were_good_enough() -> None:
 )
 def test_words_that_make_no_sense_are_answered_with_those_that_do(rule: str, says: str) -> None:
     with pytest.raises(InvalidSelection) as refused:
-        read_rule(rule)
+        parse_rule(rule)
     assert says in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
 def test_test_chooses_nothing() -> None:
     with pytest.raises(InvalidSelection, match="never chosen on test"):
-        choose(_on("test"), COSTS, read_rule("best"))
+        select_run(_on("test"), COSTS, parse_rule("best"))
 
 
 def test_a_cost_that_is_not_known_is_named() -> None:
-    costs = [COSTS[0], Cost(), *COSTS[2:]]
+    costs = [COSTS[0], RunCost(), *COSTS[2:]]
     with pytest.raises(InvalidSelection, match="images per second, which is not known of 'b'"):
         _chosen("within 1 point of the best, then fastest", costs)
     assert _chosen("best, then fastest", costs).chosen == 0  # b is no candidate

@@ -3,19 +3,19 @@
 import pytest
 
 from holotype.comparison.disagreements import agreement, disagreements
-from holotype.comparison.standing import standing
-from holotype.comparison.strengths import by_class, confused_pairs, strengths, weaknesses
+from holotype.comparison.standing import build_leaderboard
+from holotype.comparison.strengths import compare_classes, confused_pairs, strengths, weaknesses
 from tests.comparison.made import answered
 
 TARGETS = [0] * 10 + [1] * 10
 A = [0] * 9 + [1] + [1] * 6 + [0] * 4  # recall 0.9 and 0.6
 B = [0] * 6 + [1] * 4 + [1] * 10  # recall 0.6 and 1.0
 C = [0] * 9 + [2] + [1] * 10  # recall 0.9 and 1.0, and calls what is not there
-OF = standing(answered(TARGETS, A, B, C), "test")
+OF = build_leaderboard(answered(TARGETS, A, B, C), "test")
 
 
 def test_best_and_worst_of_a_class_are_named_together_where_they_share_the_place() -> None:
-    first, second, absent = by_class(OF)
+    first, second, absent = compare_classes(OF)
     assert (first.best, first.worst, first.spread) == ((0, 2), (1,), pytest.approx(0.3))
     assert (second.best, second.worst) == ((1, 2), (0,))
     assert (absent.support, absent.best, absent.worst, absent.spread) == (0, (), (), 0)
@@ -46,23 +46,23 @@ def test_strong_is_who_stands_alone_at_the_top() -> None:
 
 
 def test_a_class_that_occurs_and_is_never_called_is_a_weakness_of_precision() -> None:
-    of = standing(answered(TARGETS, TARGETS, [0] * 20), "test")
+    of = build_leaderboard(answered(TARGETS, TARGETS, [0] * 20), "test")
     assert {(g.class_number, g.score, g.value) for g in weaknesses(of)} >= {(1, "precision", 0.0)}
 
 
 def test_confusions_are_counted_for_each() -> None:
     assert [vars(pair) for pair in confused_pairs(OF, 0)] == [
-        {"true_class": 1, "called": 0, "weight": 4, "share": 0.4},
-        {"true_class": 0, "called": 1, "weight": 1, "share": 0.1},
+        {"true_class": 1, "predicted_class": 0, "weight": 4, "share": 0.4},
+        {"true_class": 0, "predicted_class": 1, "weight": 1, "share": 0.1},
     ]
-    assert [(p.true_class, p.called) for p in confused_pairs(OF, 2)] == [(0, 2)]
-    assert confused_pairs(standing(answered(TARGETS, TARGETS), "test"), 0) == []
+    assert [(p.true_class, p.predicted_class) for p in confused_pairs(OF, 2)] == [(0, 2)]
+    assert confused_pairs(build_leaderboard(answered(TARGETS, TARGETS), "test"), 0) == []
 
 
-def test_pictures_that_divide_most_evenly_come_first() -> None:
+def test_images_that_divide_most_evenly_come_first() -> None:
     answers = answered([0, 0, 0, 0], [0, 0, 0, 1], [0, 1, 0, 1], [0, 1, 0, 1], [0, 1, 1, 1])
-    assert vars(agreement(answers)) == {"all_right": 1, "all_wrong": 1, "differ": 2}
+    assert vars(agreement(answers)) == {"all_correct": 1, "all_wrong": 1, "mixed": 2}
     found = disagreements(answers)
     assert [one.row for one in found] == [1, 2]
-    assert found[0].said == {"class 1": ("b", "c", "d"), "class 0": ("a",)}
+    assert found[0].votes == {"class 1": ("b", "c", "d"), "class 0": ("a",)}
     assert [one.row for one in disagreements(answers, 1)] == [1]

@@ -1,4 +1,4 @@
-"""Indices of pictures that nobody has painted, for what looks at rows only."""
+"""Indices of images that nobody has painted, for what looks at rows only."""
 
 from pathlib import Path
 

@@ -15,7 +15,7 @@ from holotype.dataset.split import split
 
 
 def photograph(number: int) -> Image.Image:
-    """One of many pictures that have nothing in common: a place in a large photograph."""
+    """One of many images that have nothing in common: a place in a large photograph."""
     whole = Image.fromarray(skimage.data.immunohistochemistry())
     row, column = divmod(number, 7)
     return whole.crop((column * 70, row * 70, column * 70 + 70, row * 70 + 70))
@@ -57,7 +57,7 @@ def test_statistics_alone_are_no_findings(tmp_path: Path) -> None:
     assert not findings.has_findings
 
 
-def test_broken_pictures_are_named_with_reason_and_advice(tmp_path: Path) -> None:
+def test_broken_images_are_named_with_reason_and_advice(tmp_path: Path) -> None:
     root = plain_data(tmp_path)
     whole = root / "whole.jpg"
     photograph(20).save(whole, quality=95)
@@ -71,7 +71,7 @@ def test_broken_pictures_are_named_with_reason_and_advice(tmp_path: Path) -> Non
     with Image.new("1", (20_000, 20_000)) as huge:
         huge.save(root / "c/huge.png")
     findings = look_at(root)
-    problems = {refusal.path: refusal.problem for refusal in findings.refusals}
+    problems = {refusal.path: refusal.problem for refusal in findings.unusable}
     assert problems == {
         "a/empty.jpg": "empty_file",
         "a/text.jpg": "not_an_image",
@@ -81,8 +81,8 @@ def test_broken_pictures_are_named_with_reason_and_advice(tmp_path: Path) -> Non
         "b/gone.jpg": "unreadable_file",
         "c/huge.png": "too_many_pixels",
     }
-    assert findings.broken == set(problems)
-    assert all(refusal.reason and refusal.advice for refusal in findings.refusals)
+    assert findings.unusable_paths == set(problems)
+    assert all(refusal.reason and refusal.advice for refusal in findings.unusable)
     assert findings.class_counts == {"a": 4, "b": 4, "c": 4}
     assert findings.has_findings
     assert [issue.path for issue in findings.issues()] == sorted(problems)
@@ -95,20 +95,20 @@ def test_equal_files_are_redundant_or_a_conflict(tmp_path: Path) -> None:
     findings = look_at(root)
     assert [d.paths for d in findings.redundant] == [("a/0.png", "a/copy.png")]
     assert [d.paths for d in findings.conflicts] == [("b/1.png", "c/other label.png")]
-    assert findings.lookalikes == ()
+    assert findings.near_duplicates == ()
     issues = {issue.path: issue for issue in findings.issues()}
     assert set(issues) == {"a/copy.png", "b/1.png", "c/other label.png"}
     assert issues["a/copy.png"].problem == "exact_duplicate"
     assert "'a/0.png'" in issues["a/copy.png"].evidence
     assert issues["b/1.png"].problem == "label_conflict"
     assert "'c/other label.png' as 'c'" in issues["b/1.png"].evidence
-    assert set(findings.copies) == {
+    assert set(findings.duplicate_clusters) == {
         frozenset({"a/0.png", "a/copy.png"}),
         frozenset({"b/1.png", "c/other label.png"}),
     }
 
 
-def test_near_duplicates_name_the_picture_that_they_copy(tmp_path: Path) -> None:
+def test_near_duplicates_name_the_image_that_they_copy(tmp_path: Path) -> None:
     root = plain_data(tmp_path)
     photograph(0).resize((120, 120)).save(root / "a/larger.png")
     photograph(1).save(root / "c/recompressed.jpg", quality=60)
@@ -119,7 +119,7 @@ def test_near_duplicates_name_the_picture_that_they_copy(tmp_path: Path) -> None
     assert "'a/larger.png'" in issues["a/0.png"].evidence
     assert issues["b/1.png"].problem == "label_conflict"
     assert "'c/recompressed.jpg'" in issues["b/1.png"].evidence
-    assert len(findings.lookalike_conflicts) == 1
+    assert len(findings.near_duplicate_conflicts) == 1
 
 
 def test_an_equal_file_and_a_near_copy_make_one_cluster(tmp_path: Path) -> None:
@@ -127,12 +127,16 @@ def test_an_equal_file_and_a_near_copy_make_one_cluster(tmp_path: Path) -> None:
     shutil.copy(root / "a/0.png", root / "b/same.png")
     photograph(0).resize((100, 100)).save(root / "c/resized.png")
     findings = look_at(root)
-    assert findings.copies == [frozenset({"a/0.png", "b/same.png", "c/resized.png"})]
-    parts = split(read_index(root), together=findings.copies).table.set_index("path")["split"]
-    assert len(set(parts[sorted(findings.copies[0])])) == 1
+    assert findings.duplicate_clusters == [frozenset({"a/0.png", "b/same.png", "c/resized.png"})]
+    parts = split(read_index(root), keep_together=findings.duplicate_clusters).table.set_index(
+        "path"
+    )["split"]
+    assert len(set(parts[sorted(findings.duplicate_clusters[0])])) == 1
 
 
-def test_a_crowd_of_near_copies_is_a_warning_but_equal_files_are_a_fact(tmp_path: Path) -> None:
+def test_an_oversized_cluster_of_near_copies_is_a_warning_but_equal_files_are_a_fact(
+    tmp_path: Path,
+) -> None:
     root = plain_data(tmp_path)
     for number in range(12):
         shutil.copy(root / "b/1.png", root / f"b/same {number:02d}.png")
@@ -141,14 +145,14 @@ def test_a_crowd_of_near_copies_is_a_warning_but_equal_files_are_a_fact(tmp_path
         darker.save(root / f"c/near {number:02d}.png")
     findings = look_at(root)
     equal = frozenset({"b/1.png", *(f"b/same {n:02d}.png" for n in range(12))})
-    assert findings.copies == [equal]
-    (crowd,) = findings.crowds
-    assert len(crowd) > 10
-    assert all(path == "a/0.png" or path.startswith("c/near") for path in crowd)
-    assert findings.lookalikes == ()
-    crowded = {issue.path for issue in findings.issues() if issue.problem == "crowd"}
-    assert crowded == crowd
-    assert findings.counts()["crowd"] == 1
+    assert findings.duplicate_clusters == [equal]
+    (cluster,) = findings.oversized_clusters
+    assert len(cluster) > 10
+    assert all(path == "a/0.png" or path.startswith("c/near") for path in cluster)
+    assert findings.near_duplicates == ()
+    reported = {issue.path for issue in findings.issues() if issue.problem == "oversized_cluster"}
+    assert reported == cluster
+    assert findings.counts()["oversized_cluster"] == 1
 
 
 def test_every_kind_of_finding_has_a_name_and_a_count(tmp_path: Path) -> None:
@@ -179,7 +183,7 @@ def test_copies_and_groups_across_a_given_split_are_leaks(tmp_path: Path) -> Non
     assert {"a/0.png", "copy of 0.jpg", "b/4.png"} <= leaking
 
 
-def test_classes_too_small_to_split_count_separate_pictures(tmp_path: Path) -> None:
+def test_classes_too_small_to_split_count_separate_images(tmp_path: Path) -> None:
     root = plain_data(tmp_path)
     (root / "rare").mkdir()
     photograph(30).save(root / "rare/1.png")
@@ -190,12 +194,12 @@ def test_classes_too_small_to_split_count_separate_pictures(tmp_path: Path) -> N
     assert findings.has_findings
 
 
-def test_almost_uniform_pictures_are_suspicious(tmp_path: Path) -> None:
+def test_almost_uniform_images_are_suspicious(tmp_path: Path) -> None:
     root = plain_data(tmp_path)
     Image.new("RGB", (90, 90), (3, 3, 3)).save(root / "a/black.png")
     noise = np.random.default_rng(0).integers(200, 206, (90, 90), dtype=np.uint8)
     Image.fromarray(noise).save(root / "a/blank.png")
-    assert {image.path for image in look_at(root).poor} == {"a/black.png", "a/blank.png"}
+    assert {image.path for image in look_at(root).quality_issues} == {"a/black.png", "a/blank.png"}
 
 
 def test_an_animation_warns_every_time(tmp_path: Path) -> None:
@@ -212,8 +216,8 @@ def test_undecodable_names_are_findings(tmp_path: Path) -> None:
     with open(target, "wb") as file:
         file.write((root / "a/0.png").read_bytes())
     findings = look_at(root)
-    assert [(r.path, r.problem) for r in findings.refusals] == [(r"a/\xfe.png", "undecodable_name")]
-    assert findings.images == 13
+    assert [(r.path, r.problem) for r in findings.unusable] == [(r"a/\xfe.png", "undecodable_name")]
+    assert findings.num_images == 13
 
 
 @pytest.mark.parametrize("name", ["new\nline", "re\rturn", 'quo"te', "com,ma", "🐢", "=1+1"])
@@ -231,7 +235,7 @@ def test_the_files_of_an_audit_survive_every_name(tmp_path: Path, name: str) -> 
     assert len(rows) == len({row["path"] for row in rows})
     written = json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))
     assert written == json.loads(json.dumps(findings.to_json()))
-    assert written["refusals"][0]["path"] == f"a/{name}.jpg"
+    assert written["unusable_images"][0]["path"] == f"a/{name}.jpg"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "audit.json",
         "issues.csv",
@@ -243,7 +247,7 @@ def test_what_was_confirmed_is_kept_by_the_next_audit_where_the_problem_is_the_s
 ) -> None:
     root, issues = plain_data(tmp_path / "data"), tmp_path / "out" / "issues.csv"
     (root / 'a/empty, "1".jpg').touch()
-    (root / "a/broken.jpg").write_text("no picture")
+    (root / "a/broken.jpg").write_text("no image")
     look_at(root).write(tmp_path / "out")
     written = issues.read_text(encoding="utf-8")
     assert written.count(',""\n') == 2
@@ -267,12 +271,12 @@ def test_an_audit_touches_nothing_and_reports_its_progress(tmp_path: Path) -> No
     assert told[-1] == (13, 13)
 
 
-def test_data_of_which_every_picture_is_broken_are_audited_all_the_same(tmp_path: Path) -> None:
+def test_data_of_which_every_image_is_broken_are_audited_all_the_same(tmp_path: Path) -> None:
     for name in ("a/1.png", "b/2.png"):
         (tmp_path / name).parent.mkdir()
-        (tmp_path / name).write_text("no picture")
+        (tmp_path / name).write_text("no image")
     findings = look_at(tmp_path)
-    assert len(findings.refusals) == 2
+    assert len(findings.unusable) == 2
     assert findings.class_counts == {"a": 0, "b": 0}
     assert findings.sizes == ()
     json.dumps(findings.to_json())

@@ -1,4 +1,4 @@
-"""What is looked at more closely: the nearest in cells, through views, and never too many."""
+"""What is looked at more closely: the nearest in partitions, through transforms, and never too many."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,9 @@ import skimage.data
 from PIL import Image
 
 from holotype.dataset import candidates as search
-from holotype.dataset.cells import NOTHING, Cells
+from holotype.dataset.cells import NO_NEIGHBOUR, NeighbourIndex
 from holotype.dataset.fingerprints import FINGERPRINT
-from holotype.dataset.registration import resampling
+from holotype.dataset.registration import resampling_matrices
 
 
 def unit_vectors(count: int, seed: int = 0) -> np.ndarray:
@@ -16,11 +16,11 @@ def unit_vectors(count: int, seed: int = 0) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def records_of(pictures: list[np.ndarray]) -> np.ndarray:
-    records = np.zeros(len(pictures), FINGERPRINT)
+def records_of(images: list[np.ndarray]) -> np.ndarray:
+    records = np.zeros(len(images), FINGERPRINT)
     for name in ("width", "height", "rows", "columns"):
         records[name] = 64
-    records["grey"] = np.stack(pictures)
+    records["grey"] = np.stack(images)
     return records
 
 
@@ -30,76 +30,84 @@ def photographs() -> list[np.ndarray]:
     return [np.asarray(image.convert("L").resize((64, 64))) for image in images]
 
 
-def test_all_cells_together_say_what_an_exact_search_says() -> None:
+def test_all_partitions_together_say_what_an_exact_search_says() -> None:
     vectors, own = unit_vectors(1500), np.arange(1500)
     similarity = vectors @ vectors.T
-    similarity[own, own] = NOTHING
+    similarity[own, own] = NO_NEIGHBOUR
     expected = np.argsort(-similarity, axis=1)[:, :3]
-    rows, said = Cells.of(vectors).nearest(vectors, own, count=3, probed=100)
+    rows, said = NeighbourIndex.build(vectors).query(vectors, own, count=3, num_probes=100)
     assert np.array_equal(rows, expected)
     assert np.allclose(said, np.take_along_axis(similarity, expected, 1), atol=1e-5)
 
 
-def test_cells_stay_small_and_every_vector_is_in_one_even_if_all_are_equal() -> None:
+def test_partitions_stay_small_and_every_vector_is_in_one_even_if_all_are_equal() -> None:
     for vectors in (unit_vectors(3000), np.ones((3000, 27), np.float32)):
-        cells = Cells.of(vectors)
-        assert sorted(np.concatenate(cells.members)) == list(range(3000))
-    assert max(map(len, Cells.of(unit_vectors(3000)).members)) < 1000
+        partitions = NeighbourIndex.build(vectors)
+        assert sorted(np.concatenate(partitions.members)) == list(range(3000))
+    assert max(map(len, NeighbourIndex.build(unit_vectors(3000)).members)) < 1000
 
 
 def test_a_row_is_not_its_own_neighbour_and_missing_ones_are_said_to_be() -> None:
     vectors = unit_vectors(2)
-    rows, similarity = Cells.of(vectors).nearest(vectors, np.arange(2), count=3, probed=6)
+    rows, similarity = NeighbourIndex.build(vectors).query(
+        vectors, np.arange(2), count=3, num_probes=6
+    )
     assert rows[:, 0].tolist() == [1, 0]
-    assert (similarity[:, 1:] == NOTHING).all()
+    assert (similarity[:, 1:] == NO_NEIGHBOUR).all()
 
 
-def test_what_describes_a_picture_however_it_is_turned_does_not_change() -> None:
-    pictures = np.stack(photographs()).astype(np.float32)
-    seen = np.stack([np.asarray(Image.fromarray(p).resize((32, 32))) for p in pictures])
+def test_what_describes_an_image_however_it_is_turned_does_not_change() -> None:
+    images = np.stack(photographs()).astype(np.float32)
+    seen = np.stack([np.asarray(Image.fromarray(p).resize((32, 32))) for p in images])
 
-    def described(pictures: np.ndarray) -> np.ndarray:
-        return search._described(search._part(np.ascontiguousarray(pictures), search.VIEWS[0]))
+    def described(images: np.ndarray) -> np.ndarray:
+        return search._descriptors(
+            search._region_pixels(np.ascontiguousarray(images), search.TRANSFORMS[0])
+        )
 
     upright = described(seen)
     for number in range(8):
-        turned = described(search.VIEWS[number].oriented(seen))
-        assert np.allclose(search._unoriented(turned), search._unoriented(upright), atol=1e-4)
-        assert np.allclose(upright @ search._orientations()[number], turned, atol=1e-4)
+        turned = described(search.TRANSFORMS[number].orient(seen))
+        assert np.allclose(
+            search._orientation_invariant(turned), search._orientation_invariant(upright), atol=1e-4
+        )
+        assert np.allclose(upright @ search._orientation_matrices()[number], turned, atol=1e-4)
     apart = np.linalg.norm(upright[:, None] - upright, axis=2)
-    unoriented = search._unoriented(upright)
+    unoriented = search._orientation_invariant(upright)
     assert (np.linalg.norm(unoriented[:, None] - unoriented, axis=2) <= apart + 1e-5).all()
 
 
 @pytest.mark.parametrize("number", range(8))
 def test_a_turned_copy_is_found_through_the_view_that_turns_it_back(number: int) -> None:
-    pictures = photographs()
-    turned = np.ascontiguousarray(search.VIEWS[number].oriented(pictures[0]))
-    found = search.candidates(records_of([*pictures, turned]))
-    pairs = list(zip(found.still.tolist(), found.moving.tolist(), found.view, strict=True))
-    pair = next(pair for pair in pairs if {0, len(pictures)} == set(pair[:2]))
-    grey = [pictures[0], turned]
-    still, moving = (grey[0 if row == 0 else 1] for row in pair[:2])
-    assert np.array_equal(search.VIEWS[pair[2]].oriented(moving), still)
+    images = photographs()
+    turned = np.ascontiguousarray(search.TRANSFORMS[number].orient(images[0]))
+    found = search.find_candidates(records_of([*images, turned]))
+    pairs = list(zip(found.fixed.tolist(), found.moving.tolist(), found.transform, strict=True))
+    pair = next(pair for pair in pairs if {0, len(images)} == set(pair[:2]))
+    grey = [images[0], turned]
+    fixed, moving = (grey[0 if row == 0 else 1] for row in pair[:2])
+    assert np.array_equal(search.TRANSFORMS[pair[2]].orient(moving), fixed)
 
 
-def test_a_picture_with_half_of_it_covered_is_still_a_candidate() -> None:
-    pictures = photographs()
-    covered = pictures[0].copy()
+def test_an_image_with_half_of_it_covered_is_still_a_candidate() -> None:
+    images = photographs()
+    covered = images[0].copy()
     covered[34:] = np.where(np.arange(64) % 4 < 2, 250, 5)
-    found = search.candidates(records_of([*pictures, covered]))
-    part = {frozenset(p): q for *p, q in zip(found.still, found.moving, found.part, strict=True)}
-    assert part[frozenset((0, len(pictures)))] == search.UPPER
+    found = search.find_candidates(records_of([*images, covered]))
+    region = {
+        frozenset(p): q for *p, q in zip(found.fixed, found.moving, found.region, strict=True)
+    }
+    assert region[frozenset((0, len(images)))] == search.UPPER
 
 
-def test_a_picture_has_no_more_candidates_in_a_denser_set() -> None:
+def test_an_image_has_no_more_candidates_in_a_denser_set() -> None:
     rng = np.random.default_rng(0)
     family = np.asarray(Image.fromarray(photographs()[0]), np.float32)
     noise = rng.normal(0, 12, (700, 8, 8)).astype(np.float32)
     like = [np.asarray(Image.fromarray(n).resize((64, 64))) + family for n in noise]
-    found = search.candidates(records_of([np.clip(p, 0, 255).astype(np.uint8) for p in like]))
-    assert len(found.still) <= len(like) * sum(search._KEPT)
-    assert len(found.still) > 3 * len(like)
+    found = search.find_candidates(records_of([np.clip(p, 0, 255).astype(np.uint8) for p in like]))
+    assert len(found.fixed) <= len(like) * sum(search._MAX_CANDIDATES)
+    assert len(found.fixed) > 3 * len(like)
 
 
 def test_a_window_of_a_line_is_seen_as_a_cubic_would_have_it() -> None:
@@ -107,7 +115,7 @@ def test_a_window_of_a_line_is_seen_as_a_cubic_would_have_it() -> None:
 
     line = np.random.default_rng(1).normal(size=16).astype(np.float32)
     start, extent = np.array([0.03, 0.11], np.float32), np.array([0.94, 0.8], np.float32)
-    matrices, inside = resampling(start, extent, 16, margin=0.1)
+    matrices, inside = resampling_matrices(start, extent, 16, margin=0.1)
     spline = CubicHermiteSpline(np.arange(16), line, np.gradient(line))
     for number in range(2):
         places = (start[number] + extent[number] * (np.arange(16) + 0.5) / 16) * 16 - 0.5

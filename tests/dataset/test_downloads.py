@@ -88,7 +88,7 @@ def test_a_download_goes_on_where_the_line_was_cut(site: Site, tmp_path: Path) -
     site.cut_after = [100_000, 250_000]
     seen: list[int] = []
     target = download(
-        site.url, tmp_path / "a.zip", sha256=SHA256, pause_s=0,
+        site.url, tmp_path / "a.zip", sha256=SHA256, retry_pause_s=0,
         on_progress=lambda done, total: seen.append(done) if total == len(CONTENT) else None,
     )  # fmt: skip
     assert target.read_bytes() == CONTENT
@@ -101,19 +101,19 @@ def test_a_download_goes_on_where_the_line_was_cut(site: Site, tmp_path: Path) -
 def test_another_process_goes_on_too(site: Site, tmp_path: Path) -> None:
     site.cut_after = [200_000] + [0] * 10
     with pytest.raises(DownloadFailed, match=r"broke off after 200,000 bytes.*goes on from there"):
-        download(site.url, tmp_path / "a.zip", pause_s=0)
+        download(site.url, tmp_path / "a.zip", retry_pause_s=0)
     assert not (tmp_path / "a.zip").exists()
     site.cut_after, site.ranges = [], []
-    assert download(site.url, tmp_path / "a.zip", pause_s=0).read_bytes() == CONTENT
+    assert download(site.url, tmp_path / "a.zip", retry_pause_s=0).read_bytes() == CONTENT
     assert site.ranges == ["bytes=200000-"]
 
 
 def test_a_file_that_changed_meanwhile_is_fetched_anew(site: Site, tmp_path: Path) -> None:
     site.cut_after = [200_000] + [0] * 10
     with pytest.raises(DownloadFailed):
-        download(site.url, tmp_path / "a.zip", pause_s=0)
+        download(site.url, tmp_path / "a.zip", retry_pause_s=0)
     site.cut_after, site.content, site.etag = [], os.urandom(300_000), '"v2"'
-    assert download(site.url, tmp_path / "a.zip", pause_s=0).read_bytes() == site.content
+    assert download(site.url, tmp_path / "a.zip", retry_pause_s=0).read_bytes() == site.content
 
 
 @pytest.mark.parametrize("weakness", ["no ranges", "no etag", "weak etag"])
@@ -123,7 +123,7 @@ def test_a_server_without_ranges_sends_all_of_it_again(
     site.cut_after = [100_000]
     site.knows_ranges = weakness != "no ranges"
     site.etag = {"no etag": None, "weak etag": 'W/"v1"'}.get(weakness, site.etag)
-    assert download(site.url, tmp_path / "a.zip", pause_s=0).read_bytes() == CONTENT
+    assert download(site.url, tmp_path / "a.zip", retry_pause_s=0).read_bytes() == CONTENT
     assert len(site.ranges) == 2
 
 
@@ -131,7 +131,7 @@ def test_a_part_that_is_whole_already_is_taken(site: Site, tmp_path: Path) -> No
     site.says_length = False
     download(site.url, tmp_path / "a.zip")
     (tmp_path / "a.zip").rename(tmp_path / "a.zip.part")
-    (tmp_path / "a.zip.part.json").write_text(f'{{"url": "{site.url}", "condition": "\\"v1\\""}}')
+    (tmp_path / "a.zip.part.json").write_text(f'{{"url": "{site.url}", "validator": "\\"v1\\""}}')
     assert download(site.url, tmp_path / "a.zip", sha256=SHA256).read_bytes() == CONTENT
 
 
@@ -163,6 +163,6 @@ def test_a_refusal_is_said_at_once_and_silence_after_some_attempts(
     with pytest.raises(DownloadFailed, match="404"):
         download(site.url + "/nothing", tmp_path / "a.zip")
     assert site.ranges == []
-    monkeypatch.setattr(downloads, "ATTEMPTS", 2)
+    monkeypatch.setattr(downloads, "MAX_ATTEMPTS", 2)
     with pytest.raises(DownloadFailed, match="broke off after 0 bytes"):
-        download("http://127.0.0.1:9/file", tmp_path / "a.zip", pause_s=0)
+        download("http://127.0.0.1:9/file", tmp_path / "a.zip", retry_pause_s=0)

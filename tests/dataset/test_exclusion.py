@@ -1,11 +1,11 @@
-"""Pictures that a person wants left out."""
+"""Images that a person wants left out."""
 
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from holotype.dataset.exclusion import excluded, weights_before
+from holotype.dataset.exclusion import exclude_images, original_weights
 from holotype.dataset.index import Index, read_index
 from holotype.errors import InvalidTable
 
@@ -28,27 +28,27 @@ def table(tmp_path: Path, *rows: str) -> Path:
 
 def test_without_a_column_confirmed_all_that_is_listed_goes(index: Index, tmp_path: Path) -> None:
     issues = table(
-        tmp_path, "path,problem", "train/a/0.png,blurred", "val/b/1.png,label_issue",
-        "test/a/0.png,label_issue",
+        tmp_path, "path,problem", "train/a/0.png,blurred", "val/b/1.png,label_error",
+        "test/a/0.png,label_error",
     )  # fmt: skip
-    left, lines = excluded(index, issues)
+    left, lines = exclude_images(index, issues)
     assert set(index.table["path"]) - set(left.table["path"]) == {"train/a/0.png", "val/b/1.png"}
-    assert lines[0].startswith("3 pictures")
-    assert "blurred 1, label_issue 2" in lines[0]
+    assert lines[0].startswith("3 images")
+    assert "blurred 1, label_error 2" in lines[0]
     assert lines[1].startswith("1 of them")
 
 
-def test_test_pictures_stay_with_weight_0_and_what_they_weighed_is_known(
+def test_test_images_stay_with_weight_0_and_what_they_weighed_is_known(
     index: Index, tmp_path: Path
 ) -> None:
     index.table.loc[index.table["path"] == "test/b/1.png", "weight"] = 0.25
     issues = table(tmp_path, "path", "test/a/0.png", "test/b/1.png")
-    left, _ = excluded(index, issues)
+    left, _ = exclude_images(index, issues)
     weights = dict(zip(left.table["path"], left.table["weight"], strict=True))
     assert weights["test/a/0.png"] == weights["test/b/1.png"] == 0
     assert sorted(set(weights.values())) == [0, 1]
     assert len(left) == len(index)
-    assert weights_before(index, left) == {"test/a/0.png": 1.0, "test/b/1.png": 0.25}
+    assert original_weights(index, left) == {"test/a/0.png": 1.0, "test/b/1.png": 0.25}
     assert index.table["weight"].min() == 0.25  # the index that came in is untouched
 
 
@@ -57,7 +57,7 @@ def test_only_confirmed_rows_go_where_there_is_such_a_column(index: Index, tmp_p
         tmp_path, "path,confirmed", "train/a/0.png,yes", "train/b/1.png,no", "train/a/2.png,",
         "train/b/3.png, TRUE ", "val/a/0.png,1", "val/b/1.png,0",
     )  # fmt: skip
-    left, lines = excluded(index, issues)
+    left, lines = exclude_images(index, issues)
     gone = set(index.table["path"]) - set(left.table["path"])
     assert gone == {"train/a/0.png", "train/b/3.png", "val/a/0.png"}
     assert len(lines) == 1
@@ -65,26 +65,26 @@ def test_only_confirmed_rows_go_where_there_is_such_a_column(index: Index, tmp_p
 
 def test_before_a_split_all_that_is_named_goes(index: Index, tmp_path: Path) -> None:
     index.table["split"] = ""
-    left, _ = excluded(index, table(tmp_path, "path", "test/a/0.png"))
+    left, _ = exclude_images(index, table(tmp_path, "path", "test/a/0.png"))
     assert len(left) == len(index) - 1
-    assert weights_before(index, left) == {}
+    assert original_weights(index, left) == {}
 
 
-def test_a_path_of_no_picture_is_said_and_no_error(index: Index, tmp_path: Path) -> None:
-    left, lines = excluded(index, table(tmp_path, "path", "elsewhere.png", "train/a/0.png"))
+def test_a_path_of_no_image_is_said_and_no_error(index: Index, tmp_path: Path) -> None:
+    left, lines = exclude_images(index, table(tmp_path, "path", "elsewhere.png", "train/a/0.png"))
     assert len(left) == len(index) - 1
     named = str(tmp_path / "issues.csv")
     assert lines == [
-        f"1 picture named in {named!r} is left out.",
-        f"1 path in {named!r} is no picture of this data set; the first: 'elsewhere.png'.",
+        f"1 image named in {named!r} is left out.",
+        f"1 path in {named!r} is no image of this data set; the first: 'elsewhere.png'.",
     ]
 
 
 def test_a_table_of_other_data_is_refused(index: Index, tmp_path: Path) -> None:
-    """Whoever names pictures to leave out, and gets none of them left out, was misunderstood."""
+    """Whoever names images to leave out, and gets none of them left out, was misunderstood."""
     issues = table(tmp_path, "path", "data/train/a/0.png", "elsewhere.png")
     with pytest.raises(InvalidTable, match=r"no path in .* \(2 paths\) .*'test/a/0.png'"):
-        excluded(index, issues)
+        exclude_images(index, issues)
 
 
 @pytest.mark.parametrize("word", ["", "no", "0"])
@@ -93,39 +93,41 @@ def test_a_table_that_confirms_nothing_is_refused_with_how_to_confirm(
 ) -> None:
     issues = table(tmp_path, "path,confirmed", f"train/a/0.png,{word}", f"val/a/0.png,{word}")
     with pytest.raises(InvalidTable, match=r"no row .* \(2 rows\).*Write yes") as error:
-        excluded(index, issues)
+        exclude_images(index, issues)
     assert "\n" not in str(error.value)
 
 
 def test_of_clean_data_nothing_is_left_out(index: Index, tmp_path: Path) -> None:
     """An audit that found nothing leaves nothing to confirm, and a script goes on."""
-    left, lines = excluded(index, table(tmp_path, "path,problem,confirmed"))
+    left, lines = exclude_images(index, table(tmp_path, "path,problem,confirmed"))
     assert len(left) == len(index)
-    assert lines[0].startswith("0 pictures")
+    assert lines[0].startswith("0 images")
 
 
 @pytest.mark.parametrize("word", ["yes", "YES", "True", "1", "x", " X "])
 def test_yes_is_said_in_many_ways(index: Index, tmp_path: Path, word: str) -> None:
     issues = table(tmp_path, "path,confirmed", f"train/a/0.png,{word}", "train/b/1.png,")
-    left, _ = excluded(index, issues)
+    left, _ = exclude_images(index, issues)
     assert set(index.table["path"]) - set(left.table["path"]) == {"train/a/0.png"}
 
 
-def test_broken_pictures_that_an_audit_names_are_of_the_data_set(
+def test_broken_images_that_an_audit_names_are_of_the_data_set(
     index: Index, tmp_path: Path
 ) -> None:
     usable = index.without({"train/a/0.png"})
-    left, lines = excluded(usable, table(tmp_path, "path,problem", "train/a/0.png,empty_file"))
+    left, lines = exclude_images(
+        usable, table(tmp_path, "path,problem", "train/a/0.png,empty_file")
+    )
     assert len(left) == len(usable)
-    assert lines == [f"0 pictures named in {str(tmp_path / 'issues.csv')!r} are left out."]
+    assert lines == [f"0 images named in {str(tmp_path / 'issues.csv')!r} are left out."]
 
 
-def test_every_problem_of_a_picture_is_counted_by_itself(index: Index, tmp_path: Path) -> None:
+def test_every_problem_of_an_image_is_counted_by_itself(index: Index, tmp_path: Path) -> None:
     issues = table(
-        tmp_path, "path,problem", "train/a/0.png,label_issue; dark", "train/b/1.png,dark",
+        tmp_path, "path,problem", "train/a/0.png,label_error; dark", "train/b/1.png,dark",
     )  # fmt: skip
-    _, lines = excluded(index, issues)
-    assert lines[0].endswith("are left out: dark 2, label_issue 1.")
+    _, lines = exclude_images(index, issues)
+    assert lines[0].endswith("are left out: dark 2, label_error 1.")
 
 
 def test_names_with_any_character_and_a_spreadsheets_byte_order_mark_are_read(
@@ -136,7 +138,7 @@ def test_names_with_any_character_and_a_spreadsheets_byte_order_mark_are_read(
     issues.write_text(
         '\ufeff"path","confirmed"\r\n"a,""b""\n🐢.png","yes"\r\n', "utf-8", newline=""
     )
-    left, _ = excluded(index, issues)
+    left, _ = exclude_images(index, issues)
     assert len(left) == len(index) - 1
 
 
@@ -152,10 +154,10 @@ def test_a_table_that_makes_no_sense_is_refused(
     index: Index, tmp_path: Path, rows: list[str], said: str
 ) -> None:
     with pytest.raises(InvalidTable, match=said) as error:
-        excluded(index, table(tmp_path, *rows))
+        exclude_images(index, table(tmp_path, *rows))
     assert "\n" not in str(error.value)
 
 
 def test_a_missing_table_is_refused(index: Index, tmp_path: Path) -> None:
     with pytest.raises(InvalidTable, match="cannot be read"):
-        excluded(index, tmp_path / "nowhere.csv")
+        exclude_images(index, tmp_path / "nowhere.csv")

@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 from holotype.dataset.index import read_index
-from holotype.dataset.sources import ELSEWHERE, fetch
+from holotype.dataset.sources import REMOTE_DATASETS, fetch
 from holotype.errors import (
-    ArchiveRefused,
     DownloadFailed,
+    InvalidArchive,
     MissingExtra,
     UnknownSource,
     UsageError,
@@ -47,7 +47,7 @@ def test_an_archive_becomes_data_to_train_on(archive: Path, tmp_path: Path) -> N
     assert read_index(data).classes == ("cat", "dog")
     right = hashlib.sha256(archive.read_bytes()).hexdigest()
     fetch(str(archive), tmp_path / "again", sha256=right)
-    with pytest.raises(ArchiveRefused, match="not what was expected"):
+    with pytest.raises(InvalidArchive, match="not what was expected"):
         fetch(str(archive), tmp_path / "wrong", sha256="0" * 64)
     assert not (tmp_path / "wrong").exists()
 
@@ -70,7 +70,7 @@ def test_a_url_is_downloaded_unpacked_and_cleaned_up(archive: Path, tmp_path: Pa
             fetch(url.replace("photos", "nothing"), tmp_path / "new" / "other")
         assert [path.name for path in (tmp_path / "new").iterdir()] == ["out"]
         (archive.parent / "broken.zip").write_bytes(b"no archive")
-        with pytest.raises(ArchiveRefused):
+        with pytest.raises(InvalidArchive):
             fetch(url.replace("photos", "broken"), tmp_path / "new" / "other")
         assert [path.name for path in (tmp_path / "new").iterdir()] == ["out"]
     finally:
@@ -137,11 +137,11 @@ def test_malice_within_a_kaggle_set_leaves_nothing(
         info.size = 1
         opened.addfile(info, io.BytesIO(b"x"))
     install(monkeypatch, Hub(downloaded))
-    with pytest.raises(ArchiveRefused, match="leads out"):
+    with pytest.raises(InvalidArchive, match="leads out"):
         fetch("kaggle:someone/photos", tmp_path / "out")
     (downloaded / "train.tar").unlink()
     (downloaded / "link.png").symlink_to("/etc/passwd")
-    with pytest.raises(ArchiveRefused, match="is a link"):
+    with pytest.raises(InvalidArchive, match="is a link"):
         fetch("kaggle:someone/photos", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
 
@@ -178,5 +178,5 @@ def test_names_that_mean_nothing_are_answered_with_all_that_do(tmp_path: Path) -
         fetch("oxford-pet", tmp_path / "out")
     with pytest.raises(UsageError, match="--sha256 is for archives"):
         fetch("digits", tmp_path / "out", sha256="0" * 64)
-    for source in ELSEWHERE.values():
+    for source in REMOTE_DATASETS.values():
         assert source.startswith(("http://", "https://", "kaggle:", "kaggle-competition:"))

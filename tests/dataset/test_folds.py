@@ -1,4 +1,4 @@
-"""Folds for cross-validation: every picture is asked about once, by a model that never saw it."""
+"""Folds for cross-validation: every image is asked about once, by a model that never saw it."""
 
 import random
 
@@ -19,7 +19,7 @@ def test_folds_are_even_in_size_and_in_every_class() -> None:
     assert set(index.table["split"]) == {""}
 
 
-def test_a_class_is_spread_over_as_many_folds_as_it_has_pictures() -> None:
+def test_a_class_is_spread_over_as_many_folds_as_it_has_images() -> None:
     index = folds(make_index(["a"] * 40 + ["b"] * 3 + ["c"] * 4 + ["d"]), 5)
     spread = index.table.groupby("label")["fold"].nunique()
     assert spread.to_dict() == {"a": 5, "b": 3, "c": 4, "d": 1}
@@ -69,7 +69,7 @@ def test_another_seed_gives_other_folds() -> None:
     assert fold_of(folds(index, 5, seed=1)) == fold_of(folds(index, 5, seed=1))
 
 
-@pytest.mark.parametrize(("num_folds", "message"), [(1, "at least 2"), (4, "only 3 pictures")])
+@pytest.mark.parametrize(("num_folds", "message"), [(1, "at least 2"), (4, "only 3 images")])
 def test_folds_that_cannot_be_filled_are_refused(num_folds: int, message: str) -> None:
     with pytest.raises(InvalidFolds, match=message):
         folds(make_index(list("aaab"), ["g", "g", "", ""]), num_folds)

@@ -15,7 +15,7 @@ from holotype.errors import (
     InvalidPattern,
     InvalidTable,
     SingleClass,
-    SplitClassesDiffer,
+    SplitClassMismatch,
 )
 
 
@@ -32,7 +32,7 @@ def class_folders(root: Path, *names: str) -> Path:
     return root
 
 
-def test_class_folders_become_one_row_per_picture(tmp_path: Path) -> None:
+def test_class_folders_become_one_row_per_image(tmp_path: Path) -> None:
     root = class_folders(tmp_path, "dog/2.jpg", "cat/1.png", "cat/deeper/3.bmp")
     index = read_index(root)
     assert list(index.table["path"]) == ["cat/1.png", "cat/deeper/3.bmp", "dog/2.jpg"]
@@ -52,7 +52,7 @@ def test_class_folders_become_one_row_per_picture(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "extension", ["jpg", "jpeg", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff", "JPG", "Png"]
 )
-def test_every_picture_extension_is_taken_in_any_case(tmp_path: Path, extension: str) -> None:
+def test_every_image_extension_is_taken_in_any_case(tmp_path: Path, extension: str) -> None:
     image = Image.new("RGB", (6, 6))
     path = tmp_path / "a" / f"x.{extension}"
     path.parent.mkdir()
@@ -78,9 +78,9 @@ def test_split_folders_fill_the_split_column(tmp_path: Path, names: tuple[str, .
 
 def test_split_folders_with_different_classes_are_refused_by_name(tmp_path: Path) -> None:
     class_folders(tmp_path, "train/a/1.png", "train/b/2.png", "test/a/3.png", "test/c/4.png")
-    with pytest.raises(SplitClassesDiffer, match=r"train lacks 'c'; test lacks 'b'"):
+    with pytest.raises(SplitClassMismatch, match=r"train lacks 'c'; test lacks 'b'"):
         read_index(tmp_path)
-    index = read_index(tmp_path, parts_may_differ=True)  # as an audit reads them
+    index = read_index(tmp_path, allow_class_mismatch=True)  # as an audit reads them
     assert index.classes == ("a", "b", "c")
     assert len(index) == 4
 
@@ -120,7 +120,7 @@ def test_label_patterns_that_cannot_work_are_refused(
         read_index(tmp_path, label_pattern=pattern)
 
 
-def test_flat_pictures_without_a_pattern_are_refused_with_the_ways_out(tmp_path: Path) -> None:
+def test_flat_images_without_a_pattern_are_refused_with_the_ways_out(tmp_path: Path) -> None:
     class_folders(tmp_path, "cat.1.png")
     with pytest.raises(DatasetError, match="--label-pattern"):
         read_index(tmp_path)
@@ -178,7 +178,7 @@ def test_a_name_that_is_no_text_is_left_out_and_named(tmp_path: Path) -> None:
         file.write(good)
     index = read_index(tmp_path)
     assert len(index) == 2
-    assert index.undecodable == (r"a/\xff.png",)
+    assert index.undecodable_names == (r"a/\xff.png",)
 
 
 def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
@@ -201,17 +201,17 @@ def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
     assert index.table.set_index("path").loc["b/gone.png", "sha256"] == ""
 
 
-def test_unreadable_pictures_keep_their_row(tmp_path: Path) -> None:
+def test_unreadable_images_keep_their_row(tmp_path: Path) -> None:
     class_folders(tmp_path, "a/1.png", "b/2.png")
-    (tmp_path / "a/broken.jpg").write_text("no picture")
+    (tmp_path / "a/broken.jpg").write_text("no image")
     (tmp_path / "a/empty.jpg").touch()
     table = read_index(tmp_path).table.set_index("path")
     assert table.loc["a/broken.jpg", "width"] == 0
     assert table.loc["a/broken.jpg", "format"] == ""
-    assert table.loc["a/broken.jpg", "sha256"] == hashlib.sha256(b"no picture").hexdigest()
+    assert table.loc["a/broken.jpg", "sha256"] == hashlib.sha256(b"no image").hexdigest()
 
 
-def test_nothing_is_written_beside_read_only_pictures(tmp_path: Path) -> None:
+def test_nothing_is_written_beside_read_only_images(tmp_path: Path) -> None:
     class_folders(tmp_path, "a/1.png", "b/2.png")
     folders = [tmp_path / "a", tmp_path / "b", tmp_path]
     before = sorted(tmp_path.rglob("*"))
@@ -250,7 +250,7 @@ def test_the_order_of_files_on_disk_changes_nothing(
 
 
 def test_an_empty_folder_and_a_missing_one_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(EmptyDataset, match="holds no pictures"):
+    with pytest.raises(EmptyDataset, match="holds no images"):
         read_index(tmp_path)
     (tmp_path / "notes.txt").touch()
     with pytest.raises(EmptyDataset, match="1 other files"):
@@ -304,7 +304,7 @@ def test_all_kinds_of_tables_say_the_same(tmp_path: Path, kind: str) -> None:
     assert (index.table["sha256"] != "").all()
 
 
-def test_pictures_above_the_table_move_the_root(tmp_path: Path) -> None:
+def test_images_above_the_table_move_the_root(tmp_path: Path) -> None:
     class_folders(tmp_path, "images/1.png", "images/2.png")
     (tmp_path / "tables").mkdir()
     (tmp_path / "tables/t.csv").write_text("path,label\n../images/1.png,a\n../images/2.png,b\n")
@@ -314,7 +314,7 @@ def test_pictures_above_the_table_move_the_root(tmp_path: Path) -> None:
     assert (index.table["sha256"] != "").all()
 
 
-def test_a_missing_picture_keeps_its_row_for_the_audit_to_name(tmp_path: Path) -> None:
+def test_a_missing_image_keeps_its_row_for_the_audit_to_name(tmp_path: Path) -> None:
     class_folders(tmp_path, "1.png")
     (tmp_path / "t.csv").write_text("path,label\n1.png,a\ngone.png,b\n")
     assert list(read_index(tmp_path / "t.csv").table["sha256"] == "") == [False, True]

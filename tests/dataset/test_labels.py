@@ -12,12 +12,12 @@ from sklearn.metrics import average_precision_score
 from sklearn.model_selection import cross_val_predict
 
 from holotype.dataset.labels import (
-    LabelIssue,
-    label_issues,
+    SuspectedLabelError,
+    beats_class_prior,
+    find_label_errors,
     label_quality,
-    noise_counts,
     noise_rate,
-    tells_apart,
+    noise_rate_bounds,
 )
 
 Floats = NDArray[np.float64]
@@ -41,10 +41,10 @@ def corrupted() -> tuple[Floats, NDArray[np.int64], NDArray[np.bool_]]:
     return _corrupted(0.02, seed=0)
 
 
-def _issues(probabilities: Floats, given: NDArray[np.int64]) -> list[LabelIssue]:
+def _issues(probabilities: Floats, given: NDArray[np.int64]) -> list[SuspectedLabelError]:
     paths = [f"{n:04d}.png" for n in range(len(given))]
     weights = np.ones(len(given))
-    return label_issues(probabilities, given, paths=paths, classes=CLASSES, weights_N=weights)
+    return find_label_errors(probabilities, given, paths=paths, classes=CLASSES, weights_N=weights)
 
 
 def test_the_ranking_is_cleanlabs(
@@ -90,7 +90,7 @@ def test_equal_weights_count_as_cleanlab_counts(
     corrupted: tuple[Floats, NDArray[np.int64], NDArray[np.bool_]],
 ) -> None:
     probabilities, given, _ = corrupted
-    few, many = noise_counts(probabilities, given, np.full(len(given), 0.7))
+    few, many = noise_rate_bounds(probabilities, given, np.full(len(given), 0.7))
     count = len(given)
     off = num_label_issues(given, probabilities, estimation_method="off_diagonal")
     calibrated = num_label_issues(given, probabilities, estimation_method="off_diagonal_calibrated")
@@ -98,18 +98,18 @@ def test_equal_weights_count_as_cleanlab_counts(
     assert many * count == pytest.approx(calibrated, abs=5)  # cleanlab rounds every cell
 
 
-def test_a_weight_counts_as_so_many_pictures(
+def test_a_weight_counts_as_so_many_images(
     corrupted: tuple[Floats, NDArray[np.int64], NDArray[np.bool_]],
 ) -> None:
     probabilities, given, _ = corrupted
     times = np.random.default_rng(5).integers(0, 3, len(given))
-    weighted = noise_counts(probabilities, given, times.astype(np.float64))
+    weighted = noise_rate_bounds(probabilities, given, times.astype(np.float64))
     rows = np.repeat(np.arange(len(given)), times)
-    repeated = noise_counts(probabilities[rows], given[rows], np.ones(len(rows)))
+    repeated = noise_rate_bounds(probabilities[rows], given[rows], np.ones(len(rows)))
     assert weighted == pytest.approx(repeated)
 
 
-def test_pictures_of_weight_0_have_no_say(
+def test_images_of_weight_0_have_no_say(
     corrupted: tuple[Floats, NDArray[np.int64], NDArray[np.bool_]],
 ) -> None:
     probabilities, given, wrong = corrupted
@@ -117,7 +117,7 @@ def test_pictures_of_weight_0_have_no_say(
     everything = noise_rate(probabilities, given, np.ones(len(given)), [""] * len(given))
     assert cleaned is not None
     assert everything is not None
-    assert cleaned.judged == (~wrong).sum()
+    assert cleaned.num_images == (~wrong).sum()
     assert cleaned.high < everything.high
     assert cleaned.value < everything.value
 
@@ -142,16 +142,16 @@ def test_labels_that_nothing_explains_are_not_accused() -> None:
     rng = np.random.default_rng(0)
     given = rng.integers(0, 3, 200)
     guesses = rng.dirichlet(np.ones(3), 200)
-    assert not tells_apart(guesses, given, np.ones(200))
+    assert not beats_class_prior(guesses, given, np.ones(200))
     knows = 0.9 * np.eye(3)[given] + 0.1 / 3
-    assert tells_apart(knows, given, np.ones(200))
+    assert beats_class_prior(knows, given, np.ones(200))
     rare = np.zeros(200, np.int64)
     rare[:10] = 1
     always_the_common_one = np.tile([0.95, 0.05], (200, 1))
-    assert not tells_apart(always_the_common_one, rare, np.ones(200))
+    assert not beats_class_prior(always_the_common_one, rare, np.ones(200))
 
 
-def test_a_class_that_no_picture_carries_is_no_obstacle() -> None:
+def test_a_class_that_no_image_carries_is_no_obstacle() -> None:
     given = np.array([0, 2] * 20)
     probabilities = np.full((40, 3), 0.05)
     probabilities[np.arange(40), given] = 0.9

@@ -1,8 +1,8 @@
-"""Copies are found, and nothing else: the pictures are real, the copies are planted.
+"""Copies are found, and nothing else: the images are real, the copies are planted.
 
 What counts as the truth about ELPV was looked at by eye, pair by pair: 50 cells of the data set
 were photographed twice (the numbers differ by 542), the second time out of focus, and cells
-2077 and 2080, as numbered from 1, appear twice in overlapping pictures. Everything else that
+2077 and 2080, as numbered from 1, appear twice in overlapping images. Everything else that
 looks alike is a sister wafer, cut from the ingot beside its neighbour, or simply another cell.
 """
 
@@ -20,7 +20,7 @@ from PIL import Image
 
 from holotype.dataset.audit import audit
 from holotype.dataset.index import Index, read_index
-from holotype.dataset.lookalikes import Lookalike, clusters, find_lookalikes
+from holotype.dataset.lookalikes import NearDuplicate, clusters, find_near_duplicates
 from holotype.dataset.split import split
 
 Change = Callable[[Image.Image], Image.Image]
@@ -128,8 +128,8 @@ def save_all(folder: Path, images: dict[str, Image.Image]) -> Index:
     return read_index(folder)
 
 
-def found_pairs(index: Index) -> dict[frozenset[str], Lookalike]:
-    return {frozenset((pair.first, pair.second)): pair for pair in find_lookalikes(index)}
+def found_pairs(index: Index) -> dict[frozenset[str], NearDuplicate]:
+    return {frozenset((pair.first, pair.second)): pair for pair in find_near_duplicates(index)}
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -185,9 +185,9 @@ def test_near_duplicates_never_cross_the_split(
     index, truth = planted_cells
     findings = audit(index)
     for seed in (42, 1, 2):
-        done = split(index, seed=seed, together=findings.copies)
+        done = split(index, seed=seed, keep_together=findings.duplicate_clusters)
         parts = dict(zip(done.table["path"], done.table["split"], strict=True))
-        found = {frozenset((p.first, p.second)) for p in findings.lookalikes}
+        found = {frozenset((p.first, p.second)) for p in findings.near_duplicates}
         assert all(len({parts[path] for path in pair}) == 1 for pair in found & truth)
         assert set(parts.values()) == {"train", "val", "test"}
 
@@ -226,7 +226,7 @@ def test_same_shapes_of_different_colours_are_no_copies(tmp_path: Path) -> None:
     assert not found_pairs(save_all(tmp_path, images))
 
 
-def test_uniform_and_tiny_pictures_are_no_evidence(tmp_path: Path) -> None:
+def test_uniform_and_tiny_images_are_no_evidence(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     images = {}
     for number in range(8):
@@ -242,7 +242,7 @@ def test_more_copies_than_neighbours_are_listed_still_make_one_cluster_each(tmp_
     for name, image in list(photographs().items())[:4]:
         for quality in range(40, 96, 3):
             images[f"{name}/{quality}.png"] = recompressed(quality)(image)
-    pairs = find_lookalikes(save_all(tmp_path, images))
+    pairs = find_near_duplicates(save_all(tmp_path, images))
     found = clusters((pair.first, pair.second) for pair in pairs)
     assert len(found) == 4
     assert all(len(cluster) >= 16 for cluster in found)  # of 19; the worst few may be missed
@@ -254,13 +254,13 @@ def test_a_second_search_decodes_nothing(
 ) -> None:
     images = {f"a/{name}.png": image for name, image in list(photographs().items())[:3]}
     index = save_all(tmp_path / "data", images | {"b/x.jpg": images["a/camera.png"]})
-    first = find_lookalikes(index)
+    first = find_near_duplicates(index)
 
     def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("a picture was decoded again")
+        raise AssertionError("an image was decoded again")
 
     monkeypatch.setattr("holotype.dataset.fingerprints.decode", refuse)
-    assert find_lookalikes(index) == first
+    assert find_near_duplicates(index) == first
     assert len(first) == 1
 
 
@@ -281,7 +281,7 @@ def test_of_all_solar_cells_only_those_photographed_twice_are_copies(tmp_path: P
         (folder / path.name).symlink_to(path)
     index = read_index(folder, label_pattern=r"(?P<label>cell)")
     row_of = {path.name: row for row, path in enumerate(files)}
-    pairs = [sorted((row_of[p.first], row_of[p.second])) for p in find_lookalikes(index)]
+    pairs = [sorted((row_of[p.first], row_of[p.second])) for p in find_near_duplicates(index)]
     overlapping = [[2076, 2079]]
     assert [pair for pair in pairs if pair[1] - pair[0] != 542] in ([], overlapping)
     assert all(1734 <= first <= 1783 for first, _ in pairs if [first, _] not in overlapping)
@@ -296,4 +296,4 @@ def test_of_5000_handwritten_digits_none_are_copies(tmp_path: Path) -> None:
         f"{label}/{row}.png": Image.fromarray(digit.reshape(28, 28).astype("uint8"))
         for row, (digit, label) in enumerate(zip(pixels, labels, strict=True))
     }
-    assert find_lookalikes(save_all(tmp_path, images)) == []
+    assert find_near_duplicates(save_all(tmp_path, images)) == []

@@ -1,4 +1,4 @@
-"""Turned, framed and written-on copies; crowds; and the search beside an exact one."""
+"""Turned, framed and written-on copies; oversized clusters; and the search beside an exact one."""
 
 import functools
 import shutil
@@ -15,10 +15,10 @@ from holotype.dataset import candidates as search
 from holotype.dataset import cells
 from holotype.dataset.fingerprints import FINGERPRINT
 from holotype.dataset.index import Index, read_index
-from holotype.dataset.lookalikes import clusters, crowds, find_lookalikes
-from holotype.dataset.registration import tangent_remainder
-from holotype.dataset.thumbnails import grey_at
-from holotype.dataset.verdicts import _limit_with_gap
+from holotype.dataset.lookalikes import clusters, find_near_duplicates, separate_oversized
+from holotype.dataset.registration import tangent_residual
+from holotype.dataset.thumbnails import resize_grey
+from holotype.dataset.verdicts import _ratio_test_limit
 
 
 @functools.cache
@@ -64,7 +64,7 @@ def test_planted_copies_of_photographs_are_found_and_named(tmp_path: Path, chang
     originals = photographs()
     images = {f"a/{name}.png": image for name, image in originals.items()}
     images |= {f"b/{name}.png": CHANGES[change](image) for name, image in originals.items()}
-    found = find_lookalikes(save_all(tmp_path, images))
+    found = find_near_duplicates(save_all(tmp_path, images))
     pairs = {frozenset((pair.first, pair.second)) for pair in found}
     truth = {frozenset((f"a/{name}.png", f"b/{name}.png")) for name in originals}
     assert pairs <= truth, "a photograph was called a copy of another"
@@ -80,7 +80,7 @@ def test_different_objects_on_one_ground_are_not_written_copies(tmp_path: Path) 
         image = Image.new("L", (128, 128), 40)
         ImageDraw.Draw(image).regular_polygon((60, 70, 22), corners, fill=210)
         images[f"a/{number}.png"] = image
-    assert find_lookalikes(save_all(tmp_path, images)) == []
+    assert find_near_duplicates(save_all(tmp_path, images)) == []
 
 
 def test_what_is_found_does_not_depend_on_names_or_order(tmp_path: Path) -> None:
@@ -96,14 +96,14 @@ def test_what_is_found_does_not_depend_on_names_or_order(tmp_path: Path) -> None
     (tmp_path / "cache").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOLOTYPE_CACHE", str(tmp_path / "cache"))
-        second = find_lookalikes(read_index(tmp_path / "second"))
-    found = {frozenset((renamed[p.first], renamed[p.second])) for p in find_lookalikes(first)}
+        second = find_near_duplicates(read_index(tmp_path / "second"))
+    found = {frozenset((renamed[p.first], renamed[p.second])) for p in find_near_duplicates(first)}
     assert found == {frozenset((p.first, p.second)) for p in second}
     assert len(found) >= 7
 
 
 def random_records(count: int) -> np.ndarray:
-    """Smooth random pictures, in families, so that some are near each other."""
+    """Smooth random images, in families, so that some are near each other."""
     rng = np.random.default_rng(3)
     records = np.zeros(count, FINGERPRINT)
     records["width"] = records["height"] = 64
@@ -116,22 +116,22 @@ def random_records(count: int) -> np.ndarray:
     return records
 
 
-def test_the_cells_list_what_an_exact_search_lists() -> None:
-    records = random_records(2500)  # eight cells, of which four are searched
-    seen = grey_at(records, search._SEEN_SIZE)
-    whole = search._described(search._part(seen, search.VIEWS[0]))
+def test_the_neighbour_index_lists_what_an_exact_search_lists() -> None:
+    records = random_records(2500)  # eight partitions, of which four are searched
+    seen = resize_grey(records, search._THUMBNAIL_SIZE)
+    whole = search._descriptors(search._region_pixels(seen, search.TRANSFORMS[0]))
     similarity = whole @ whole.T
     np.fill_diagonal(similarity, -1)
-    nearest = np.argsort(-similarity, axis=1)[:, : search._NEAREST]
+    nearest = np.argsort(-similarity, axis=1)[:, : search._NUM_NEAREST]
     wanted = {
         frozenset((row, int(other)))
         for row in range(len(records))
         for other in nearest[row]
-        if similarity[row, other] >= search._LEAST_SIMILAR[search.WHOLE]
+        if similarity[row, other] >= search._MIN_SIMILARITY[search.WHOLE]
     }
-    found = search.candidates(records)
+    found = search.find_candidates(records)
     listed = {
-        frozenset(pair) for pair in zip(found.still.tolist(), found.moving.tolist(), strict=True)
+        frozenset(pair) for pair in zip(found.fixed.tolist(), found.moving.tolist(), strict=True)
     }
     assert len(wanted) > 500
     assert len(wanted - listed) <= 0.001 * len(wanted)
@@ -142,30 +142,30 @@ def test_candidates_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.M
     found = []
     for threads in (1, 2, 5):
         monkeypatch.setattr(cells, "_THREADS", threads)
-        listed = search.candidates(records)
-        found.append(np.stack([listed.still, listed.moving, listed.view]))
+        listed = search.find_candidates(records)
+        found.append(np.stack([listed.fixed, listed.moving, listed.transform]))
     assert np.array_equal(found[0], found[1])
     assert np.array_equal(found[0], found[2])
 
 
-def test_a_small_shift_is_explained_by_one_linear_fit_and_another_picture_is_not() -> None:
+def test_a_small_shift_is_explained_by_one_linear_fit_and_another_image_is_not() -> None:
     down, across = np.meshgrid(np.arange(16.0), np.arange(16.0), indexing="ij")
 
     def waves(shift: float) -> np.ndarray:
-        picture = np.sin((down + shift) / 3) * np.cos((across - shift) / 4)
-        return (128 + 50 * picture)[None].astype(np.float32)
+        image = np.sin((down + shift) / 3) * np.cos((across - shift) / 4)
+        return (128 + 50 * image)[None].astype(np.float32)
 
     window = np.array([[0, 1, 0, 1]], np.float32)
-    still, other = waves(0), (128 + 50 * np.sin(down * across / 20))[None].astype(np.float32)
-    of_shifted, shared = tangent_remainder(still, 0.9 * waves(0.4) + 7, window, margin=1 / 8)
-    of_other, _ = tangent_remainder(still, other, window, margin=1 / 8)
+    fixed, other = waves(0), (128 + 50 * np.sin(down * across / 20))[None].astype(np.float32)
+    of_shifted, shared = tangent_residual(fixed, 0.9 * waves(0.4) + 7, window, margin=1 / 8)
+    of_other, _ = tangent_residual(fixed, other, window, margin=1 / 8)
     assert shared.sum() == 12 * 12
-    assert np.abs(of_shifted).max() < 0.05 * still.std()
-    assert np.abs(of_other).max() > 0.5 * still.std()
+    assert np.abs(of_shifted).max() < 0.05 * fixed.std()
+    assert np.abs(of_other).max() > 0.5 * fixed.std()
 
 
 @pytest.mark.parametrize(
-    ("differences", "beyond", "reached"),
+    ("differences", "lower_bound", "reached"),
     [
         ([1.0, 5.0], np.inf, 1.0),  # the next one is five times as far
         ([1.0, 3.0], np.inf, 3.0),  # no gap after the first, but nothing after the second
@@ -174,18 +174,18 @@ def test_a_small_shift_is_explained_by_one_linear_fit_and_another_picture_is_not
         ([5.0], np.inf, 0.0),  # too far, whatever follows
     ],
 )
-def test_what_was_left_out_counts_as_the_next_picture(
-    differences: list[float], beyond: float, reached: float
+def test_what_was_left_out_counts_as_the_next_image(
+    differences: list[float], lower_bound: float, reached: float
 ) -> None:
-    assert _limit_with_gap(differences, limit=4.5, gap=4.0, beyond=beyond) == reached
+    assert _ratio_test_limit(differences, limit=4.5, ratio=4.0, lower_bound=lower_bound) == reached
 
 
-def test_a_large_cluster_is_a_crowd_and_not_a_fact() -> None:
+def test_a_large_cluster_is_oversized_and_not_a_fact() -> None:
     small, large = frozenset("abc"), frozenset(str(number) for number in range(11))
     ten = frozenset(f"x{number}" for number in range(10))
-    assert crowds([small, large, ten], 1000) == ([small, ten], [large])
-    assert crowds([small, large, ten], 1101) == ([small, large, ten], [])
-    assert crowds([], 0) == ([], [])
+    assert separate_oversized([small, large, ten], 1000) == ([small, ten], [large])
+    assert separate_oversized([small, large, ten], 1101) == ([small, large, ten], [])
+    assert separate_oversized([], 0) == ([], [])
 
 
 @settings(deadline=None)

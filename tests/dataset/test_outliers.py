@@ -11,7 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from holotype.dataset import outliers as module
 from holotype.dataset.index import COLUMNS, Index
-from holotype.dataset.outliers import nearest, neighbours_across, outliers
+from holotype.dataset.outliers import find_conflicting_neighbours, find_outliers, nearest_neighbours
 
 Floats = NDArray[np.float32]
 
@@ -37,9 +37,9 @@ def index_of(labels: list[str], parts: list[str]) -> Index:
 
 
 def test_neighbours_are_those_of_an_exhaustive_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    found_at_once = nearest(embeddings(), names(200), [])
+    found_at_once = nearest_neighbours(embeddings(), names(200), [])
     monkeypatch.setattr(module, "_BLOCK_VALUES", 200 * 7)  # seven rows a block
-    found = nearest(embeddings(), names(200), [])
+    found = nearest_neighbours(embeddings(), names(200), [])
     oracle = NearestNeighbors(n_neighbors=11, metric="cosine").fit(embeddings())
     distance, rows = oracle.kneighbors(embeddings())
     assert np.array_equal(found.rows_NK, rows[:, 1:])
@@ -47,11 +47,11 @@ def test_neighbours_are_those_of_an_exhaustive_search(monkeypatch: pytest.Monkey
     assert np.array_equal(found.rows_NK, found_at_once.rows_NK)
 
 
-def test_a_picture_like_no_other_is_an_outlier_and_nothing_else_is() -> None:
+def test_an_image_like_no_other_is_an_outlier_and_nothing_else_is() -> None:
     cloud = embeddings()
-    assert outliers(nearest(cloud, names(200), []), names(200)) == []
+    assert find_outliers(nearest_neighbours(cloud, names(200), []), names(200)) == []
     cloud[17] = -cloud[17] * 2  # the other side of the sphere
-    (found,) = outliers(nearest(cloud, names(200), []), names(200))
+    (found,) = find_outliers(nearest_neighbours(cloud, names(200), []), names(200))
     assert found.path == "0017.png"
     assert found.distance > 2 * found.usual
     assert repr(found.nearest) in found.evidence
@@ -61,7 +61,7 @@ def test_a_copy_does_not_make_an_outlier_any_less_lonely() -> None:
     cloud = embeddings()
     cloud[17] = cloud[18] = -cloud[17] * 2
     copies = [frozenset({"0017.png", "0018.png"})]
-    found = outliers(nearest(cloud, names(200), copies), names(200))
+    found = find_outliers(nearest_neighbours(cloud, names(200), copies), names(200))
     assert {outlier.path for outlier in found} == {"0017.png", "0018.png"}
     assert "0018.png" not in {o.nearest for o in found if o.path == "0017.png"}
 
@@ -78,7 +78,7 @@ def test_the_nearest_across_labels_and_parts_are_named_and_copies_are_not() -> N
     parts[11] = "test"
     copies = [frozenset({"0030.png", "0031.png"})]
     index = index_of(labels, parts)
-    found = neighbours_across(nearest(cloud, names(40), copies), index)
+    found = find_conflicting_neighbours(nearest_neighbours(cloud, names(40), copies), index)
     first, second = found  # and no other: what is merely nearest is not named
     assert (first.first, first.second, first.labels) == ("0000.png", "0001.png", ("a", "b"))
     assert (second.first, second.second) == ("0010.png", "0011.png")
@@ -86,16 +86,16 @@ def test_the_nearest_across_labels_and_parts_are_named_and_copies_are_not() -> N
     assert first.similarity > second.similarity
 
 
-def test_pictures_that_are_all_copies_have_no_neighbours() -> None:
+def test_images_that_are_all_copies_have_no_neighbours() -> None:
     index = index_of(["a", "b"], ["", ""])
     copies = [frozenset(names(2))]
-    found = nearest(embeddings(2), names(2), copies)
-    assert neighbours_across(found, index) == []
-    assert outliers(found, names(2)) == []
+    found = nearest_neighbours(embeddings(2), names(2), copies)
+    assert find_conflicting_neighbours(found, index) == []
+    assert find_outliers(found, names(2)) == []
 
 
-def test_one_picture_and_none_are_no_obstacle() -> None:
+def test_one_image_and_none_are_no_obstacle() -> None:
     one = index_of(["a"], [""])
-    assert neighbours_across(nearest(embeddings(1), names(1), []), one) == []
+    assert find_conflicting_neighbours(nearest_neighbours(embeddings(1), names(1), []), one) == []
     none = replace(one, table=one.table.iloc[:0])
-    assert neighbours_across(nearest(embeddings(0), [], []), none) == []
+    assert find_conflicting_neighbours(nearest_neighbours(embeddings(0), [], []), none) == []

@@ -11,8 +11,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from holotype.dataset.index import COLUMNS, Index, read_index
-from holotype.dataset.names import identity
-from holotype.dataset.part_folders import pictures_of, read_record, require_same, write_part_folders
+from holotype.dataset.names import collision_key
+from holotype.dataset.part_folders import (
+    image_records,
+    read_split_record,
+    require_same_split,
+    write_split_folders,
+)
 from holotype.dataset.split import split
 from holotype.errors import StaleSplit, UsageError
 
@@ -28,8 +33,8 @@ def paint(root: Path, *names: str) -> Path:
 
 
 def written(index: Index, output: Path, **how: bool) -> dict[str, str]:
-    record = write_part_folders(
-        split(index), output, pictures=pictures_of(index), settings=SETTINGS, **how
+    record = write_split_folders(
+        split(index), output, records=image_records(index), settings=SETTINGS, **how
     )
     return record.files
 
@@ -43,7 +48,7 @@ def test_labels_survive_names_that_are_hard_to_write(tmp_path: Path) -> None:
     index = read_index(table)
     files = written(index, tmp_path / "out")
     folders = {file.split("/")[1] for file in files.values()}
-    assert len(folders) == len({identity(name) for name in folders}) == 6
+    assert len(folders) == len({collision_key(name) for name in folders}) == 6
     assert not any(name.startswith(".") for name in folders)
     again = read_index(tmp_path / "out" / "table.csv")
     assert again.classes == index.classes
@@ -51,11 +56,11 @@ def test_labels_survive_names_that_are_hard_to_write(tmp_path: Path) -> None:
     assert dict(zip(again.table["sha256"], again.table["label"], strict=True)) == by_hash
 
 
-def test_pictures_of_one_name_get_names_of_their_own(tmp_path: Path) -> None:
+def test_images_of_one_name_get_names_of_their_own(tmp_path: Path) -> None:
     names = [f"a/{folder}/{name}" for folder in "xyz" for name in ("1.png", "2.PNG", "1.PNG")]
     index = read_index(paint(tmp_path / "data", *names, "b/1.png"))
     files = written(index, tmp_path / "out")
-    assert len({identity(file) for file in files.values()}) == len(files) == 10
+    assert len({collision_key(file) for file in files.values()}) == len(files) == 10
     for path, file in files.items():
         assert (tmp_path / "out" / file).read_bytes() == index.file(path).read_bytes()
         assert Path(file).suffix.lower() == ".png"
@@ -87,7 +92,7 @@ def test_a_calibration_part_is_read_from_folders_and_written_as_one(
     assert sorted(path.name for path in (tmp_path / "out" / "cal").iterdir()) == ["a", "b"]
 
 
-def test_links_lead_to_the_pictures(tmp_path: Path) -> None:
+def test_links_lead_to_the_images(tmp_path: Path) -> None:
     index = read_index(paint(tmp_path / "data", "a/1.png", "a/2.png", "b/1.png", "b/2.png"))
     for path, file in written(index, tmp_path / "out", link=True).items():
         assert (tmp_path / "out" / file).is_symlink()
@@ -100,10 +105,10 @@ def test_the_same_split_is_recognised_and_every_difference_is_named(tmp_path: Pa
     files = written(read_index(data), output)
 
     def check(**settings: object) -> None:
-        record = read_record(output)
+        record = read_split_record(output)
         assert record is not None
-        pictures = pictures_of(read_index(data))
-        require_same(record, output, pictures=pictures, settings={**SETTINGS, **settings})
+        records = image_records(read_index(data))
+        require_same_split(record, output, records=records, settings={**SETTINGS, **settings})
 
     check()
     with pytest.raises(StaleSplit, match="seed was 42, is 7"):
@@ -113,7 +118,7 @@ def test_the_same_split_is_recognised_and_every_difference_is_named(tmp_path: Pa
     Image.new("L", (5, 5)).save(data / "b/1.png")
     with pytest.raises(
         StaleSplit,
-        match=r"3 pictures added .*'a/9.png'.*; 1 picture removed .*; 1 picture changed in cont",
+        match=r"3 images added .*'a/9.png'.*; 1 image removed .*; 1 image changed in cont",
     ):
         check()
     (output / next(iter(files.values()))).unlink()
@@ -148,11 +153,11 @@ def test_building_anew_removes_nothing_that_others_put_there(tmp_path: Path) -> 
 
 
 def test_a_record_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
-    assert read_record(tmp_path) is None
-    for text in ("{", "[]", '{"settings": {}, "pictures": [{}]}'):
+    assert read_split_record(tmp_path) is None
+    for text in ("{", "[]", '{"settings": {}, "images": [{}]}'):
         (tmp_path / "split.json").write_text(text)
         with pytest.raises(StaleSplit, match="cannot be read"):
-            read_record(tmp_path)
+            read_split_record(tmp_path)
 
 
 @settings(max_examples=60, deadline=None)
@@ -170,9 +175,9 @@ def test_any_labels_get_folders_that_no_file_system_takes_for_one(
     for path in table["path"]:
         (folder / path).write_bytes(b"x")
     index = Index(folder, table, tuple(sorted(labels)))
-    files = write_part_folders(
-        index, folder / "out", pictures=pictures_of(index), settings={}
+    files = write_split_folders(
+        index, folder / "out", records=image_records(index), settings={}
     ).files
     folders = {file.split("/")[1] for file in files.values()}
-    assert len({identity(name) for name in folders}) == len(labels)
+    assert len({collision_key(name) for name in folders}) == len(labels)
     assert all((folder / "out" / file).is_file() for file in files.values())

@@ -1,4 +1,4 @@
-"""Poor pictures among good ones: made by hand, in data sets of several kinds."""
+"""Poor images among good ones: made by hand, in data sets of several kinds."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,9 +9,9 @@ import skimage.data
 from PIL import Image, ImageFilter
 from sklearn.datasets import load_digits
 
-from holotype.dataset.fingerprints import fingerprints, sharpness
+from holotype.dataset.fingerprints import compute_fingerprints, sharpness
 from holotype.dataset.index import read_index
-from holotype.dataset.quality import PoorImage, poor_images
+from holotype.dataset.quality import QualityIssue, find_quality_issues
 
 Images = list[Image.Image]
 
@@ -42,7 +42,7 @@ def photographs() -> Images:
 
 
 def look_at(root: Path, images: Sequence[Image.Image]) -> dict[str, set[str]]:
-    """The paths of each problem among these pictures."""
+    """The paths of each problem among these images."""
     for number, image in enumerate(images):
         path = root / "ab"[number % 2] / f"{number:03d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,8 +53,8 @@ def look_at(root: Path, images: Sequence[Image.Image]) -> dict[str, set[str]]:
     return found
 
 
-def _poor(root: Path) -> list[PoorImage]:
-    return poor_images(fingerprints(read_index(root)))
+def _poor(root: Path) -> list[QualityIssue]:
+    return find_quality_issues(compute_fingerprints(read_index(root)))
 
 
 def darkened(image: Image.Image) -> Image.Image:
@@ -92,7 +92,7 @@ def test_in_a_uniform_domain_nothing_is_odd(make: Callable[[], Images], tmp_path
         (emptied, "almost_uniform"),
     ],
 )
-def test_a_few_poor_pictures_are_found_and_no_others(
+def test_a_few_poor_images_are_found_and_no_others(
     make: Callable[[], Images],
     change: Callable[[Image.Image], Image.Image],
     problem: str,
@@ -131,7 +131,7 @@ def test_portraits_among_landscapes_are_nothing_odd(tmp_path: Path) -> None:
     assert look_at(tmp_path, images) == {}
 
 
-def test_of_half_the_pictures_poor_none_is_unusual_but_the_empty_ones(tmp_path: Path) -> None:
+def test_of_half_the_images_poor_none_is_unusual_but_the_empty_ones(tmp_path: Path) -> None:
     images = [darkened(image) if n % 2 else image for n, image in enumerate(tissue())]
     images[0] = emptied(images[0])
     found = look_at(tmp_path, images)
@@ -139,7 +139,7 @@ def test_of_half_the_pictures_poor_none_is_unusual_but_the_empty_ones(tmp_path: 
     assert found["dark"] == {"000"}
 
 
-def test_of_a_handful_of_pictures_nobody_knows_what_is_usual(tmp_path: Path) -> None:
+def test_of_a_handful_of_images_nobody_knows_what_is_usual(tmp_path: Path) -> None:
     assert look_at(tmp_path, [darkened(tissue(1)[0]), *tissue(5)[1:]]) == {}
 
 

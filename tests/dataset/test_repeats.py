@@ -1,4 +1,4 @@
-"""Small pictures of which one is the other, resized or recompressed: told by doing it again."""
+"""Small images of which one is the other, resized or recompressed: told by doing it again."""
 
 import io
 from pathlib import Path
@@ -16,7 +16,7 @@ from holotype.dataset.fingerprints import fingerprint
 from holotype.dataset.index import read_index
 from holotype.dataset.lookalikes import _search, clusters
 from holotype.dataset.sources import fetch
-from holotype.dataset.verification import Measured
+from holotype.dataset.verification import PairMeasurements
 from holotype.images import decode
 
 PILLOW = {
@@ -50,17 +50,19 @@ def remembered(image: Image.Image) -> NDArray[np.void]:
 
 
 def told(first: Image.Image, second: Image.Image) -> int:
-    """What was done to get one of the two from the other, as `repeated` says; 0 if nothing."""
+    """What was done to get one of the two from the other, as `measure_reproductions` says; 0 if nothing."""
     records = np.stack([remembered(image) for image in (first, second)])
     zero = np.zeros(1, np.int64)
-    found = Candidates.seen(zero, zero + 1, zero)
-    measured = repeats.repeated(records, found, Measured.nothing(found), zero)
-    return int(measured.repeat_N[0])
+    found = Candidates.from_transforms(zero, zero + 1, zero)
+    measured = repeats.measure_reproductions(
+        records, found, PairMeasurements.unmeasured(found), zero
+    )
+    return int(measured.reproduced_by_N[0])
 
 
 @pytest.mark.parametrize("name", PILLOW)
 @pytest.mark.parametrize("size", [(15, 15), (19, 23), (25, 25), (41, 37), (90, 75)])
-def test_a_resized_picture_is_told_by_its_filter(name: str, size: tuple[int, int]) -> None:
+def test_a_resized_image_is_told_by_its_filter(name: str, size: tuple[int, int]) -> None:
     original = digit(3)
     assert told(original, original.resize(size, PILLOW[name])) == repeats.RESIZED
     assert told(original.resize(size, PILLOW[name]), original) == repeats.RESIZED
@@ -69,7 +71,7 @@ def test_a_resized_picture_is_told_by_its_filter(name: str, size: tuple[int, int
 
 @pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
 @pytest.mark.parametrize("size", [(15, 15), (23, 19), (41, 37)])
-def test_a_picture_resized_without_antialiasing_is_told(mode: str, size: tuple[int, int]) -> None:
+def test_an_image_resized_without_antialiasing_is_told(mode: str, size: tuple[int, int]) -> None:
     pixels = torch.from_numpy(np.asarray(digit(5), np.float32))[None, None]
     resized = torch.nn.functional.interpolate(pixels, size, mode=mode)[0, 0]
     image = Image.fromarray(resized.round().clamp(0, 255).to(torch.uint8).numpy())
@@ -77,13 +79,13 @@ def test_a_picture_resized_without_antialiasing_is_told(mode: str, size: tuple[i
 
 
 @pytest.mark.parametrize("quality", [20, 37, 50, 63, 75, 88, 95])
-def test_a_recompressed_picture_is_told_by_its_quality(quality: int) -> None:
+def test_a_recompressed_image_is_told_by_its_quality(quality: int) -> None:
     original = digit(7)
     assert told(original, recompressed(original, quality)) == repeats.RECOMPRESSED
     assert told(original, recompressed(digit(17), quality)) == 0
 
 
-def test_a_recompressed_jpeg_and_a_picture_in_colour_are_told() -> None:
+def test_a_recompressed_jpeg_and_an_image_in_colour_are_told() -> None:
     original = Image.merge("RGB", [digit(2), digit(2), digit(2)])
     first = recompressed(original, 90)
     assert told(first, recompressed(first, 45)) == repeats.RECOMPRESSED
@@ -117,7 +119,7 @@ def test_of_what_is_faint_compression_leaves_too_little(monkeypatch: pytest.Monk
     compressed = recompressed(second, 15)
     assert told(second, compressed) == 0
     assert pairs_among([first, compressed]) == set()
-    monkeypatch.setattr(repeats, "_FAINT", 0)
+    monkeypatch.setattr(repeats, "_MIN_CONTRAST", 0)
     assert pairs_among([first, compressed]) == {(0, 1)}  # of two different ones
 
 

@@ -6,24 +6,26 @@ import numpy as np
 import pytest
 
 from holotype.dataset import shortlist
-from holotype.dataset.candidates import INNER, VIEWS, WHOLE, Candidates
-from holotype.dataset.fingerprints import fingerprints
+from holotype.dataset.candidates import INNER, TRANSFORMS, WHOLE, Candidates
+from holotype.dataset.fingerprints import compute_fingerprints
 from holotype.dataset.index import read_index
 from holotype.dataset.lookalikes import _search
 from holotype.dataset.sources import fetch
-from holotype.dataset.verdicts import Evidence
+from holotype.dataset.verdicts import DuplicateEvidence
 
-CROP = next(n for n, view in enumerate(VIEWS) if view.part == WHOLE and view.top > 0)
-INSIDE = next(n for n, view in enumerate(VIEWS) if view.part == INNER)
+CROP = next(
+    n for n, transform in enumerate(TRANSFORMS) if transform.region == WHOLE and transform.top > 0
+)
+INSIDE = next(n for n, transform in enumerate(TRANSFORMS) if transform.region == INNER)
 
 
 def pairs(*rows: tuple[int, int, int]) -> Candidates:
-    still, moving, view = np.array(rows).T
-    return Candidates.seen(still, moving, view)
+    fixed, moving, transform = np.array(rows).T
+    return Candidates.from_transforms(fixed, moving, transform)
 
 
 @pytest.mark.parametrize(
-    ("views", "differences", "are_near", "chosen"),
+    ("transforms", "differences", "are_near", "chosen"),
     [
         ((CROP, INSIDE), (0.09, 0.02), (True, True), INSIDE),  # explains more
         ((CROP, INSIDE), (0.02, 0.02), (True, True), CROP),
@@ -32,48 +34,50 @@ def pairs(*rows: tuple[int, int, int]) -> Candidates:
         ((0, INSIDE), (0.2, 0.01), (False, True), INSIDE),
     ],
 )
-def test_two_pictures_are_kept_once_by_the_part_that_explains_most(
-    views: tuple[int, int],
+def test_two_images_are_kept_once_by_the_part_that_explains_most(
+    transforms: tuple[int, int],
     differences: tuple[float, float],
     are_near: tuple[bool, bool],
     chosen: int,
 ) -> None:
-    found = pairs((3, 5, views[0]), (5, 3, views[1]), (3, 4, CROP))
-    once = shortlist._once(
+    found = pairs((3, 5, transforms[0]), (5, 3, transforms[1]), (3, 4, CROP))
+    once = shortlist._best_per_pair(
         found, np.array([*differences, 0.1], np.float32), np.array([*are_near, True])
     )
-    kept = found.where(once)
-    assert kept.view[kept.moving + kept.still == 8].tolist() == [chosen]
-    assert len(kept.still) == 2
+    kept = found.select(once)
+    assert kept.transform[kept.moving + kept.fixed == 8].tolist() == [chosen]
+    assert len(kept.fixed) == 2
 
 
-def test_what_was_left_out_is_known_by_picture() -> None:
-    left = shortlist.Left(pairs((0, 1, 0), (1, 2, 0)), np.array([7.0, 4.0], np.float32))
-    assert left.beyond(4).tolist() == [7.0, 4.0, 4.0, np.inf]
-    assert left.of(np.array([2])).still.tolist() == [1]
-    assert left.of(np.array([3])).still.tolist() == []
+def test_what_was_left_out_is_known_by_image() -> None:
+    pruned = shortlist.PrunedPairs(pairs((0, 1, 0), (1, 2, 0)), np.array([7.0, 4.0], np.float32))
+    assert pruned.lower_bounds(4).tolist() == [7.0, 4.0, 4.0, np.inf]
+    assert pruned.involving(np.array([2])).fixed.tolist() == [1]
+    assert pruned.involving(np.array([3])).fixed.tolist() == []
 
 
 def test_a_guess_of_what_was_left_out_loses_no_copy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index = read_index(fetch("mnist5k", tmp_path / "digits"))
-    originals = fingerprints(index).records[500:900]  # ones, the most alike of all digits
+    originals = compute_fingerprints(index).records[500:900]  # ones, the most alike of all digits
     copies = originals[:40].copy()
     grain = np.random.default_rng(5).normal(0, 9, copies["grey"].shape)
     copies["grey"] = np.clip(np.rint(copies["grey"] + grain), 0, 255)
     records = np.concatenate([originals, copies])
     measured: list[int] = []
-    plain = Evidence.with_others
+    plain = DuplicateEvidence.with_pairs
 
-    def noted(self: Evidence, records: np.ndarray, others: Candidates) -> Evidence:
-        measured.append(len(others.still))
+    def noted(
+        self: DuplicateEvidence, records: np.ndarray, others: Candidates
+    ) -> DuplicateEvidence:
+        measured.append(len(others.fixed))
         return plain(self, records, others)
 
-    monkeypatch.setattr(Evidence, "with_others", noted)
+    monkeypatch.setattr(DuplicateEvidence, "with_pairs", noted)
     found = {pair[:2] for pair in _search(records)}
     usual = sum(measured)
-    monkeypatch.setattr(shortlist, "_LEAST_PEAK", 1e-3)  # as if all the others were as near
+    monkeypatch.setattr(shortlist, "_PEAK_TO_MEAN", 1e-3)  # as if all the others were as near
     cautious = {pair[:2] for pair in _search(records)}
     assert sum(measured) - usual > 2 * usual
     assert len(found) > 20

@@ -13,10 +13,10 @@ from hypothesis.extra import numpy as numpy_strategies
 from PIL import Image
 
 from holotype.dataset.index import read_index
-from holotype.dataset.slices import Slicing, slice_volumes
+from holotype.dataset.slices import SliceOptions, slice_volumes
 from holotype.dataset.split import split
-from holotype.dataset.volumes import find_specimens, level_quantiles, open_volume
-from holotype.errors import EmptyDataset, UsageError, VolumeRefused
+from holotype.dataset.volumes import find_volumes, level_quantiles, open_volume
+from holotype.errors import EmptyDataset, UsageError, VolumeError
 
 
 def ball(seed: int = 0, dtype: str = "uint16", shape: tuple[int, int, int] = (12, 20, 16)) -> Any:
@@ -60,7 +60,7 @@ def test_every_kind_of_volume_gives_the_same_slices(
 ) -> None:
     volume = ball()
     write_stack(tmp_path / "volumes" / name, volume, **how)
-    sliced = slice_volumes(tmp_path / "volumes", tmp_path / "out", Slicing(window=(0, 100)))
+    sliced = slice_volumes(tmp_path / "volumes", tmp_path / "out", SliceOptions(window=(0, 100)))
     assert sliced.refused == ()
     found = slices_of(tmp_path / "out", "a/s1")
     low, high = int(volume.min()), int(volume.max())
@@ -76,7 +76,9 @@ def test_every_slice_carries_its_specimen_so_that_no_split_tears_it(tmp_path: Pa
     for label in "ab":
         for number in range(5):
             write_stack(tmp_path / "volumes" / label / f"{number}.npy", ball(number))
-    sliced = slice_volumes(tmp_path / "volumes", tmp_path / "out", Slicing(axes=("z", "y", "x")))
+    sliced = slice_volumes(
+        tmp_path / "volumes", tmp_path / "out", SliceOptions(axes=("z", "y", "x"))
+    )
     index = split(read_index(sliced.table))
     assert index.classes == ("a", "b")
     assert index.table["group"].nunique() == 10
@@ -104,7 +106,7 @@ def test_a_mask_blackens_what_it_does_not_cover(tmp_path: Path) -> None:
     write_stack(tmp_path / "volumes/a/unmasked.npy", volume)
     write_stack(tmp_path / "volumes/a/other.npy", volume)
     write_stack(tmp_path / "masks/a/other.npy", mask[:, :, 1:])
-    slicing = Slicing(masks=tmp_path / "masks")
+    slicing = SliceOptions(masks=tmp_path / "masks")
     sliced = slice_volumes(tmp_path / "volumes", tmp_path / "out", slicing)
     found = slices_of(tmp_path / "out", "a/s")
     assert set(found) == {"z-0003", "z-0004", "z-0005"}
@@ -139,7 +141,7 @@ def test_volumes_of_8_bits_stay_as_they_are(tmp_path: Path) -> None:
 
 def test_slices_are_shrunk_and_thinned_out(tmp_path: Path) -> None:
     write_stack(tmp_path / "volumes/a/s.npy", ball(shape=(12, 40, 32)))
-    slice_volumes(tmp_path / "volumes", tmp_path / "out", Slicing(size=10, every=3))
+    slice_volumes(tmp_path / "volumes", tmp_path / "out", SliceOptions(size=10, every=3))
     found = slices_of(tmp_path / "out", "a/s")
     assert set(found) == {"z-0003", "z-0006", "z-0009"}
     assert found["z-0003"].shape == (10, 8)
@@ -152,7 +154,7 @@ def bad_volumes(root: Path) -> dict[str, str]:
     np.save(root / "text.npy", np.array(["a", "b"]))
     np.save(root / "objects.npy", np.array([{}, {}], dtype=object), allow_pickle=True)
     (root / "garbled.npy").write_bytes(b"no array")
-    (root / "broken.tif").write_bytes(b"no picture")
+    (root / "broken.tif").write_bytes(b"no image")
     (root / "empty.tif").touch()
     Image.fromarray(good[0]).save(root / "single.tif")
     write_stack(root / "cut.tif", good, photometric="minisblack")
@@ -205,7 +207,7 @@ def test_slices_do_not_land_among_the_volumes(tmp_path: Path) -> None:
     """The next time they would be volumes themselves."""
     for folder in ("volumes", "masks"):
         write_stack(tmp_path / folder / "a/s.npy", ball())
-        slicing = Slicing(masks=tmp_path / "masks" if folder == "masks" else None)
+        slicing = SliceOptions(masks=tmp_path / "masks" if folder == "masks" else None)
         with pytest.raises(UsageError, match="lie within"):
             slice_volumes(tmp_path / "volumes", tmp_path / folder / "slices", slicing)
         assert [file.name for file in (tmp_path / folder).iterdir()] == ["a"]
@@ -219,7 +221,9 @@ def test_no_volumes_at_all_are_refused(tmp_path: Path) -> None:
     with pytest.raises(EmptyDataset, match="none of the 1 volumes"):
         slice_volumes(tmp_path / "volumes", tmp_path / "out")
     with pytest.raises(UsageError, match="--masks"):
-        slice_volumes(tmp_path / "volumes", tmp_path / "out", Slicing(masks=tmp_path / "nowhere"))
+        slice_volumes(
+            tmp_path / "volumes", tmp_path / "out", SliceOptions(masks=tmp_path / "nowhere")
+        )
     assert not (tmp_path / "out").exists()
 
 
@@ -228,12 +232,12 @@ def test_no_volumes_at_all_are_refused(tmp_path: Path) -> None:
 )
 def test_slicings_that_make_no_sense_are_refused(words: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="expected"):
-        Slicing(**words)
+        SliceOptions(**words)
 
 
 def test_slices_of_a_folder_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     write_stack(tmp_path / "volumes/a/s", ball())  # slice10 comes after slice2
-    (specimen,) = find_specimens(tmp_path / "volumes")
+    (specimen,) = find_volumes(tmp_path / "volumes")
     volume = open_volume(specimen.path, tmp_path / "scratch.npy")
     np.testing.assert_array_equal(volume, ball())
 
@@ -241,7 +245,7 @@ def test_slices_of_a_folder_are_in_the_order_of_their_numbers(tmp_path: Path) ->
 def test_an_imagej_stack_behind_one_page_is_refused(tmp_path: Path) -> None:
     description = "ImageJ=1.53\nimages=900\nslices=900\n"
     tifffile.imwrite(tmp_path / "s.tif", ball()[0], description=description)
-    with pytest.raises(VolumeRefused, match="ImageJ kept 900 slices"):
+    with pytest.raises(VolumeError, match="ImageJ kept 900 slices"):
         open_volume(tmp_path / "s.tif", tmp_path / "scratch.npy")
 
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from holotype.dataset.index import read_index
-from holotype.dataset.sources import SOURCES, fetch, make_synthetic
+from holotype.dataset.sources import BUILTIN_DATASETS, fetch, make_synthetic
 from holotype.errors import MissingExtra, UnknownSource, UsageError
 from holotype.images import decode
 
@@ -42,7 +42,7 @@ def test_the_synthetic_set_is_class_folders_that_an_index_reads(tmp_path: Path) 
     assert index.table["sha256"].nunique() == 32
 
 
-def test_the_table_beside_the_classes_names_a_mask_for_every_picture(tmp_path: Path) -> None:
+def test_the_table_beside_the_classes_names_a_mask_for_every_image(tmp_path: Path) -> None:
     data = make_synthetic(tmp_path / "shapes", classes=8, images=64)
     rows = rows_of(data / "table.csv")
     assert len(rows) == 64
@@ -66,7 +66,7 @@ def test_the_same_seed_draws_the_same_set_and_another_seed_another(tmp_path: Pat
     assert digest_of(first) == digest_of(again) != digest_of(other)
 
 
-def test_more_pictures_leave_the_first_ones_as_they_are(tmp_path: Path) -> None:
+def test_more_images_leave_the_first_ones_as_they_are(tmp_path: Path) -> None:
     few = make_synthetic(tmp_path / "few", classes=3, images=6)
     many = make_synthetic(tmp_path / "many", classes=3, images=30)
     for path in few.glob("*/*.png"):
@@ -113,7 +113,7 @@ def outline_moments(mask: np.ndarray) -> list[float]:
     return [float(q) for q in np.quantile(distances, [0, 0.25, 0.5, 0.75, 0.9, 1])]
 
 
-def test_four_hundred_pictures_are_drawn_in_two_seconds(tmp_path: Path) -> None:
+def test_four_hundred_images_are_drawn_in_two_seconds(tmp_path: Path) -> None:
     started = time.process_time()
     make_synthetic(tmp_path / "shapes")
     assert time.process_time() - started < 2
@@ -155,7 +155,7 @@ needs_elpv = pytest.mark.skipif(
 
 
 @needs_elpv
-def test_elpv_has_the_labels_and_weights_of_the_paper_and_copies_no_picture(tmp_path: Path) -> None:
+def test_elpv_has_the_labels_and_weights_of_the_paper_and_copies_no_image(tmp_path: Path) -> None:
     import elpv_dataset
 
     labels = Path(str(elpv_dataset.__file__)).with_name("data") / "labels.csv"
@@ -190,7 +190,7 @@ def test_elpv_blocks_groups_sixty_consecutive_cells(tmp_path: Path) -> None:
 def test_an_unknown_source_suggests_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(UnknownSource, match="did you mean 'synthetic'") as caught:
         fetch("sinthetic", tmp_path / "a")
-    assert all(name in str(caught.value) for name in SOURCES)
+    assert all(name in str(caught.value) for name in BUILTIN_DATASETS)
 
 
 def test_real_sets_take_no_numbers(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_one_specimen_in_two_parts_is_one_group(tmp_path: Path) -> None:
 
 def test_a_class_folder_is_no_group(tmp_path: Path) -> None:
     paint(tmp_path, "cat/tom/1.png", "cat/2.png", "dog/3.png")
-    with pytest.raises(InvalidPattern, match=r"2 of 3 pictures lie directly.*'cat/2.png'"):
+    with pytest.raises(InvalidPattern, match=r"2 of 3 images lie directly.*'cat/2.png'"):
         read_index(tmp_path, group_pattern="parent-folder")
 
 
@@ -91,10 +91,10 @@ def test_copies_are_found_across_sources(tmp_path: Path) -> None:
     from holotype.dataset.audit import audit
 
     findings = audit(read_index([first, second]))
-    assert frozenset(["first/a/1.png", "second/b/copy.png"]) in findings.copies
+    assert frozenset(["first/a/1.png", "second/b/copy.png"]) in findings.duplicate_clusters
 
 
-def test_a_picture_of_two_sources_is_refused(tmp_path: Path) -> None:
+def test_an_image_of_two_sources_is_refused(tmp_path: Path) -> None:
     root = paint(tmp_path / "data", "a/x/1.png", "b/x/1.png")
     with pytest.raises(DatasetError, match=r"both hold 'a/x/1.png'"):
         read_index([root, root / "a"])

@@ -15,7 +15,7 @@ from holotype.bundle.manifest import Manifest
 from holotype.bundle.members import write_members
 from holotype.dataset.index import Index, read_index
 from holotype.dataset.split import split
-from holotype.evaluation.decision import decide
+from holotype.evaluation.decision import fit_decision
 from holotype.predictions import read_predictions, softmax
 from holotype.preprocessing import Preprocessing
 from holotype.run import Run
@@ -59,7 +59,7 @@ def make_run(
     Args:
         index: split.
         side: of what the network sees, in pixels.
-        forgets: classes whose training pictures get random labels.
+        forgets: classes whose training images get random labels.
         learns: fit the head; else it is of random numbers.
     """
     preprocessing = Preprocessing(
@@ -73,7 +73,7 @@ def make_run(
     backbone = backbone_model(side, seed).SerializeToString()
     rng = np.random.default_rng(seed)
     weight_CD = rng.normal(0, 0.2, (len(index.classes), EMBEDDING)).astype(np.float32)
-    run = Run.free(path)
+    run = Run.new(path)
     if learns:
         scratch = write_bundle(
             path.parent / f".features-{path.name}", backbone=backbone,
@@ -88,7 +88,7 @@ def make_run(
     index.write(run.index)
     if seals:
         validation, _ = predict(bundle, index.part("val"))
-        bundle = bundle.with_decision(decide(validation))
+        bundle = bundle.with_decision(fit_decision(validation))
         for part in ("val", "test"):
             predict(bundle, index.part(part))[0].write(run.predictions / f"{part}.parquet")  # type: ignore[arg-type]
     return run
@@ -96,7 +96,7 @@ def make_run(
 
 def make_folded(path: Path, index: Index, *, side: int) -> Run:
     """The parent of folds as `train --folds` leaves one, of networks of random numbers."""
-    run = Run.free(path)
+    run = Run.new(path)
     numbers = sorted(index.table["fold"].unique())
     members, parts = [], []
     for fold in numbers:
@@ -112,19 +112,19 @@ def make_folded(path: Path, index: Index, *, side: int) -> Run:
         part = read_predictions(child.predictions / "test.parquet")
         parts.append((part.ids, np.log(part.probabilities_NC).astype(np.float32)))
     whole = write_members(run.bundle, members, name="shapes")
-    pictures, _ = predict(whole, index)
+    images, _ = predict(whole, index)
     said = {name: row for ids, rows_NC in parts for name, row in zip(ids, rows_NC, strict=True)}
-    logits_NC = np.stack([said[name] for name in pictures.ids])
-    oof = replace(pictures, logits_NC=logits_NC, probabilities_NC=softmax(logits_NC))
+    logits_NC = np.stack([said[name] for name in images.ids])
+    oof = replace(images, logits_NC=logits_NC, probabilities_NC=softmax(logits_NC))
     oof.write(run.predictions / "oof.parquet")
-    whole.with_decision(decide(oof))
+    whole.with_decision(fit_decision(oof))
     run.write_recipe(f"name: tiny\nmodel: tiny{side}\n")
     index.write(run.index)
     return run
 
 
 def split_shapes(folder: Path, *, seed: int = 42) -> Index:
-    """Half of the pictures are training, a quarter each validation and test."""
+    """Half of the images are training, a quarter each validation and test."""
     return split(read_index(folder), ratios=(0.5, 0.25, 0.25), seed=seed)
 
 
@@ -138,7 +138,7 @@ def _fitted(
 ) -> np.ndarray:
     training = index.part("train")
     files = [ImageFile(path, training.file(path)) for path in training.table["path"]]
-    features_ND = embed(bundle, files, keep=False).embeddings_ND
+    features_ND = embed(bundle, files, use_cache=False).embeddings_ND
     labels = [
         str(rng.choice(index.classes)) if label in forgets else label
         for label in training.table["label"]

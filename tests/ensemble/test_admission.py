@@ -12,7 +12,7 @@ from holotype.bundle.manifest import Decision
 from holotype.bundle.members import write_members
 from holotype.dataset.index import Index, read_index
 from holotype.dataset.split import split
-from holotype.ensemble.admission import admit
+from holotype.ensemble.admission import load_members
 from holotype.errors import BundleError, HolotypeError, NotARun, NotComparable, UsageError
 from holotype.run import Run
 from tests.ensemble.runs import make_run, split_shapes
@@ -46,16 +46,16 @@ def rows_of(index: Index, part: str) -> np.ndarray:
 
 def test_runs_of_one_split_are_members_whatever_their_size(made: Made, index: Index) -> None:
     runs = [made("a", index, side=32), made("b", index, seed=1, side=48)]
-    members = admit([run.path for run in runs])
+    members = load_members([run.path for run in runs])
     assert [member.bundle.preprocessing.width for member in members] == [32, 48]
 
 
-def test_pictures_are_known_by_their_bytes_not_by_their_place(
+def test_images_are_known_by_their_bytes_not_by_their_place(
     made: Made, index: Index, tmp_path: Path
 ) -> None:
     moved = Path(shutil.copytree(index.root, tmp_path / "moved"))
     elsewhere = Index(moved, index.table, index.classes)
-    admit([made("a", index).path, made("b", elsewhere, seed=1).path])
+    load_members([made("a", index).path, made("b", elsewhere, seed=1).path])
 
 
 def test_a_member_that_was_trained_on_another_split_is_refused(made: Made, index: Index) -> None:
@@ -64,32 +64,32 @@ def test_a_member_that_was_trained_on_another_split_is_refused(made: Made, index
     seen = judged & set(other.table.loc[other.table["split"] == "train", "sha256"])
     runs = [made("a", index).path, made("b", other, seed=1).path]
     with pytest.raises(NotComparable, match="learnt from") as caught:
-        admit(runs)
+        load_members(runs)
     told = str(caught.value)
     assert "--split-seed" in told
     assert f"'{runs[1]}' learnt from {len(seen)} " in told
 
 
-def test_a_copy_of_a_test_picture_among_its_own_training_pictures_is_refused(
+def test_a_copy_of_a_test_image_among_its_own_training_images_is_refused(
     made: Made, index: Index
 ) -> None:
     tested = index.table.loc[rows_of(index, "test")[0], "sha256"]
     leaking = changed(index, rows_of(index, "train")[:1], sha256=tested)
     with pytest.raises(NotComparable, match=r"learnt from 1 of .*--on-leak repair"):
-        admit([made("a", leaking).path, made("b", leaking, seed=1).path])
+        load_members([made("a", leaking).path, made("b", leaking, seed=1).path])
 
 
 @pytest.mark.parametrize("part", ["val", "test"])
-def test_pictures_that_only_one_is_judged_on_are_named(made: Made, index: Index, part: str) -> None:
+def test_images_that_only_one_is_judged_on_are_named(made: Made, index: Index, part: str) -> None:
     name = str(index.table.loc[rows_of(index, part)[3], "path"])
     fewer = index.without({name})
     runs = [made("a", index).path, made("b", fewer, seed=1).path]
     with pytest.raises(NotComparable, match="are not the same") as caught:
-        admit(runs)
+        load_members(runs)
     assert name in str(caught.value)
 
 
-def test_another_label_or_weight_of_a_picture_is_named(made: Made, index: Index) -> None:
+def test_another_label_or_weight_of_an_image_is_named(made: Made, index: Index) -> None:
     row = rows_of(index, "val")[:1]
     name = str(index.table.loc[row[0], "path"])
     first = made("a", index).path
@@ -97,7 +97,7 @@ def test_another_label_or_weight_of_a_picture_is_named(made: Made, index: Index)
     for number, change in enumerate(({"label": other_label}, {"weight": 0.25})):
         other = made(f"b{number}", changed(index, row, **change), seed=1).path
         with pytest.raises(NotComparable, match=r"another (label|weight)") as caught:
-            admit([first, other])
+            load_members([first, other])
         assert name in str(caught.value)
 
 
@@ -105,7 +105,7 @@ def test_other_classes_are_named(made: Made, index: Index) -> None:
     renamed = index.table.assign(label=index.table["label"].replace("disc", "coin"))
     other = Index(index.root, renamed, ("coin", *index.classes[1:]))
     with pytest.raises(NotComparable, match="coin"):
-        admit([made("a", index).path, made("b", other, seed=1).path])
+        load_members([made("a", index).path, made("b", other, seed=1).path])
 
 
 def test_what_is_no_finished_run_is_refused(made: Made, index: Index, tmp_path: Path) -> None:
@@ -125,14 +125,14 @@ def test_what_is_no_finished_run_is_refused(made: Made, index: Index, tmp_path: 
     ]
     for runs, kind, message in cases:
         with pytest.raises(kind, match=message):
-            admit(runs)
+            load_members(runs)
 
 
 def test_members_of_members_of_members_are_refused_before_any_work(
     made: Made, index: Index, tmp_path: Path
 ) -> None:
     first, second = made("a", index), made("b", index, seed=1)
-    sealing = Decision(temperature=1.0, fitted_on="0" * 64, num_fitted=9)
+    sealing = Decision(temperature=1.0, predictions_sha256="0" * 64, num_images=9)
     deep = load_bundle(first.path)
     for name in ("pair", "pairs"):
         deep = write_members(tmp_path / name, [deep, load_bundle(second.path)], name=name)
@@ -142,4 +142,4 @@ def test_members_of_members_of_members_are_refused_before_any_work(
     nested.write_recipe("kind: ensemble\n")
     index.write(nested.index)
     with pytest.raises(BundleError, match="name its members instead"):
-        admit([first.path, nested.path])
+        load_members([first.path, nested.path])

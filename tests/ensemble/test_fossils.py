@@ -28,10 +28,10 @@ def test_fossils_end_in_two_networks_of_two_sizes_weighed_by_class(tmp_path: Pat
         ).run.path
         for name, size in SIZES.items()
     ]  # fmt: skip
-    made = road.ensemble(runs, output=tmp_path / "fossils", method="adaptive")
+    made = road.build_ensemble(runs, output=tmp_path / "fossils", method="adaptive")
     bundle = load_bundle(made.run.path)
-    assert [leaf.preprocessing.width for leaf in bundle.leaves] == list(SIZES.values())
-    assert {leaf.preprocessing.content for leaf in bundle.leaves} == {"crop"}
+    assert [base.preprocessing.width for base in bundle.base_models] == list(SIZES.values())
+    assert {base.preprocessing.content for base in bundle.base_models} == {"crop"}
     validation = read_predictions(made.run.predictions / "val.parquet")
     specimens = len(set(validation.groups))
     assert specimens < len(validation) / 4

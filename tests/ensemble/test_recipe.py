@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from holotype.ensemble.recipe import EnsembleRecipe, MemberRecipe, read_ensemble
+from holotype.ensemble.recipe import EnsembleRecipe, MemberRecipe, read_ensemble_recipe
 from holotype.errors import InvalidRecipe
 
 RECIPE = EnsembleRecipe(
     name="shapes",
-    asked="auto",
+    requested_method="auto",
     method="adaptive",
     fitted_on="validation",
     best_member="runs/b",
@@ -17,7 +17,7 @@ RECIPE = EnsembleRecipe(
         MemberRecipe("runs/a@frozen", "0" * 64, "tiny", {"disc": 0.25, "2": 0.5}),
         MemberRecipe("runs/b", "1" * 64, "tiny", {"disc": 0.75, "2": 0.5}),
     ),
-    left_out=("runs/c",),
+    dropped_runs=("runs/c",),
     losses={"average": 0.5, "adaptive": 0.4},
 )
 
@@ -25,8 +25,8 @@ RECIPE = EnsembleRecipe(
 def test_it_reads_back_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(RECIPE.to_yaml(), encoding="utf-8")
-    assert read_ensemble(path) == RECIPE
-    assert [member.share for member in RECIPE.members] == [
+    assert read_ensemble_recipe(path) == RECIPE
+    assert [member.weight_text for member in RECIPE.members] == [
         "0.25 to 0.50 by class",
         "0.50 to 0.75 by class",
     ]
@@ -35,7 +35,7 @@ def test_it_reads_back_as_it_was_written(tmp_path: Path) -> None:
 def test_the_recipe_of_a_training_is_none(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text("name: finetune\nmodel: resnet18\n", encoding="utf-8")
-    assert read_ensemble(path) is None
+    assert read_ensemble_recipe(path) is None
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_the_recipe_of_a_training_is_none(tmp_path: Path) -> None:
         "kind: ensemble\n",
         RECIPE.to_yaml().replace("method: adaptive", "method: magic"),
         RECIPE.to_yaml() + "more: 1\n",
-        RECIPE.to_yaml().replace("asked: auto\n", ""),
+        RECIPE.to_yaml().replace("requested_method: auto\n", ""),
         RECIPE.to_yaml().replace("    disc: 0.25\n    '2': 0.5\n", "    disc: much\n"),
         RECIPE.to_yaml().replace("  bundle: " + "'" + "0" * 64 + "'\n", ""),
         "kind: [\n",
@@ -54,5 +54,5 @@ def test_what_is_no_recipe_is_refused_in_one_line(tmp_path: Path, text: str) -> 
     path = tmp_path / "recipe.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(InvalidRecipe) as caught:
-        read_ensemble(path)
+        read_ensemble_recipe(path)
     assert "\n" not in str(caught.value)

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import log_loss
 
-from holotype.ensemble.verdict import Difference, Gain, Verdict, gain_over
+from holotype.ensemble.verdict import BestMemberComparison, DifferenceInterval, Gain, gain_over
 from holotype.predictions import Predictions
 from tests.ensemble.test_fitting import said
 
@@ -71,11 +71,11 @@ def test_differences_are_those_of_the_scores() -> None:
     )
 
 
-SURE, UNSURE = Difference(0.02, 0.01, 0.03), Difference(0.02, -0.01, 0.05)
+SURE, UNSURE = DifferenceInterval(0.02, 0.01, 0.03), DifferenceInterval(0.02, -0.01, 0.05)
 
 
-def negative(one: Difference) -> Difference:
-    return Difference(-one.value, -one.high, -one.low)
+def negative(one: DifferenceInterval) -> DifferenceInterval:
+    return DifferenceInterval(-one.value, -one.high, -one.low)
 
 
 @pytest.mark.parametrize(
@@ -91,10 +91,16 @@ def negative(one: Difference) -> Difference:
     ],
 )
 def test_it_beats_its_best_member_where_it_is_surely_better_and_nowhere_surely_worse(
-    log_loss: Difference, accuracy: Difference, beats: bool
+    log_loss: DifferenceInterval, accuracy: DifferenceInterval, beats: bool
 ) -> None:
     gain = Gain("test", 90, log_loss, accuracy)
-    verdict = Verdict("runs/a", judged=gain, held_out=gain, speed=10.0, speed_of_best=25.0)
-    assert verdict.recommended is beats
-    assert verdict.words().startswith("Recommended" if beats else "Not recommended")
-    assert "10 pictures a second, runs/a alone 25" in verdict.words()
+    comparison = BestMemberComparison(
+        "runs/a",
+        reported=gain,
+        held_out=gain,
+        images_per_second=10.0,
+        best_member_images_per_second=25.0,
+    )
+    assert comparison.recommended is beats
+    assert comparison.in_words().startswith("Recommended" if beats else "Not recommended")
+    assert "10 images a second, runs/a alone 25" in comparison.in_words()

@@ -1,10 +1,10 @@
-"""What members of an ensemble are worth: by theory, by hand, and on pictures nobody fitted."""
+"""What members of an ensemble are worth: by theory, by hand, and on images nobody fitted."""
 
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from holotype.ensemble.weights import METHODS, choose, combine, fit_weights
+from holotype.ensemble.weights import METHODS, choose_method, combine, fit_weights
 
 Members = tuple[np.ndarray, np.ndarray]
 
@@ -73,7 +73,7 @@ def test_adaptive_weights_give_a_class_to_the_member_that_knows_it() -> None:
     assert weights_MC[1, 2] > 0.7
 
 
-def test_classes_with_few_pictures_keep_nearly_equal_weights() -> None:
+def test_classes_with_few_images_keep_nearly_equal_weights() -> None:
     probabilities_MNC, targets_N = _members(np.random.default_rng(3), quality=[3, 0], images=6)
     weights_MC = fit_weights("adaptive", probabilities_MNC, targets_N, np.ones(6))
     assert weights_MC == pytest.approx(np.full((2, 3), 0.5), abs=0.12)
@@ -87,7 +87,7 @@ def test_a_method_that_does_not_help_is_not_taken() -> None:
             np.random.default_rng(seed), quality=[1, 1, 1], images=60
         )
         fold_N = np.arange(60) % 5
-        taken.append(choose(probabilities_MNC, targets_N, np.ones(60), fold_N).method)
+        taken.append(choose_method(probabilities_MNC, targets_N, np.ones(60), fold_N).method)
     assert taken.count("average") >= 17
 
 
@@ -95,7 +95,7 @@ def test_a_member_that_knows_nothing_is_left_behind() -> None:
     probabilities_MNC, targets_N = _members(
         np.random.default_rng(4), quality=[3.0, 0.0, 0.0], images=300
     )
-    choice = choose(probabilities_MNC, targets_N, np.ones(300), np.arange(300) % 5)
+    choice = choose_method(probabilities_MNC, targets_N, np.ones(300), np.arange(300) % 5)
     assert choice.method != "average"
     assert choice.weights_MC[0].min() > 0.6
 
@@ -110,7 +110,7 @@ def test_weights_by_class_cost_little_and_help_where_a_member_is_bad_at_some_cla
 ) -> None:
     """Two members of one quality; spoilt ones know nothing of two classes of four, each of others.
 
-    benchmarks/adaptive_weights.py shows the same on pictures.
+    benchmarks/adaptive_weights.py shows the same on images.
     """
     gains = []
     for seed in range(20):

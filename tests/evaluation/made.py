@@ -40,7 +40,7 @@ def made(
 
 
 def called(targets: Sequence[int], predicted: Sequence[int], num_classes: int) -> Predictions:
-    """Predictions that call every picture what is given, with a probability of 0.9."""
+    """Predictions that call every image what is given, with a probability of 0.9."""
     rest = 0.1 / (num_classes - 1)
     probabilities_NC = np.full((len(targets), num_classes), rest)
     probabilities_NC[np.arange(len(targets)), list(predicted)] = 0.9

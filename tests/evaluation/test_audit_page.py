@@ -1,4 +1,4 @@
-"""The page of an audit: every finding with its pictures, whatever they are called."""
+"""The page of an audit: every finding with its images, whatever they are called."""
 
 import re
 from html.parser import HTMLParser
@@ -12,16 +12,16 @@ from PIL import Image
 from holotype.dataset.audit import audit
 from holotype.dataset.findings import Findings
 from holotype.dataset.index import read_index
-from holotype.dataset.labels import LabelIssue, NoiseRate
-from holotype.dataset.outliers import Neighbours, Outlier
+from holotype.dataset.labels import NoiseRate, SuspectedLabelError
+from holotype.dataset.outliers import NeighbourPair, Outlier
 from holotype.evaluation import audit_page
-from holotype.evaluation.audit_page import LARGEST_SIDE, write_audit_page
+from holotype.evaluation.audit_page import MAX_SIDE_PX, write_audit_page
 
 LONG = "Ammonoidea <b>Größe</b> 漢字 $x^2$ & sixty letters of a name, uncut"
 
 
 class _Page(HTMLParser):
-    """The text of a page, and where its pictures come from."""
+    """The text of a page, and where its images come from."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class _Page(HTMLParser):
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Twelve pictures, among them grey, alpha, CMYK and 16 bits; copies; broken ones."""
+    """Twelve images, among them grey, alpha, CMYK and 16 bits; copies; broken ones."""
     whole = Image.fromarray(skimage.data.immunohistochemistry())
     root = tmp_path / "data"
     for name in (LONG, "b", "c"):
@@ -77,17 +77,19 @@ def test_the_page_shows_every_kind_of_finding_and_loads_nothing(root: Path, tmp_
     findings = Findings(
         **{name: getattr(found, name) for name in vars(found)}
         | {
-            "label_issues": (LabelIssue(of_class, LONG, "b", 0.01, 0.98, 0.5),),
-            "noise": NoiseRate(0.05, 0.02, 0.09, 12),
+            "label_errors": (SuspectedLabelError(of_class, LONG, "b", 0.01, 0.98, 0.5),),
+            "noise_rate": NoiseRate(0.05, 0.02, 0.09, 12),
             "outliers": (Outlier("b/1.png", 0.8, 0.2, "c/2.png"),),
-            "neighbours": (Neighbours("b/7.png", "c/8.png", 0.97, ("b", "c"), ("", "")),),
-            "crowds": [frozenset({"b/7.png", "b/10.png"})],
-            "not_looked_at": ("Something was not looked at: <reason>.",),
+            "conflicting_neighbours": (
+                NeighbourPair("b/7.png", "c/8.png", 0.97, ("b", "c"), ("", "")),
+            ),
+            "oversized_clusters": [frozenset({"b/7.png", "b/10.png"})],
+            "skipped_checks": ("Something was not looked at: <reason>.",),
         }
     )  # type: ignore[arg-type]
     page = _written(findings, root, tmp_path / "index.html")
     for words in (
-        "Copies under different labels", "Copies", "Crowds", "Outliers", "Unusable pictures",
+        "Copies under different labels", "Copies", "Oversized clusters", "Outliers", "Unusable images",
         "Alike across labels or parts", "Labels that are probably wrong", f"{LONG} → b?",
         "98% b, 1.0%", "4.0 times as far", "5.0% (2.0% to 9.0%)", "Not looked at", "<reason>",
         "c/empty <i>.png", of_class, f"{LONG}/copy.png",
@@ -99,10 +101,10 @@ def test_the_page_shows_every_kind_of_finding_and_loads_nothing(root: Path, tmp_
 
 
 def test_of_clean_data_the_page_says_so(root: Path, tmp_path: Path) -> None:
-    page = _written(Findings(images=3, class_counts={"a": 3}), root, tmp_path / "index.html")
+    page = _written(Findings(num_images=3, class_counts={"a": 3}), root, tmp_path / "index.html")
     assert "Nothing." in page.text
     assert page.sources == []
-    assert _written(Findings(images=0), root, tmp_path / "index.html").text
+    assert _written(Findings(num_images=0), root, tmp_path / "index.html").text
 
 
 def test_many_findings_are_cut_and_how_many_there_are_is_said(
@@ -110,7 +112,7 @@ def test_many_findings_are_cut_and_how_many_there_are_is_said(
 ) -> None:
     monkeypatch.setattr(audit_page, "MOST", 3)
     paths = list(read_index(root).table["path"][:7])
-    findings = Findings(images=14, outliers=tuple(Outlier(p, 0.8, 0.2, p) for p in paths))
+    findings = Findings(num_images=14, outliers=tuple(Outlier(p, 0.8, 0.2, p) for p in paths))
     page = _written(findings, root, tmp_path / "index.html")
     assert re.search(r"Outliers\s+3 of 7", page.text)
     assert len(page.sources) == 3
@@ -118,7 +120,7 @@ def test_many_findings_are_cut_and_how_many_there_are_is_said(
 
 def test_classes_that_are_amiss_are_named(root: Path, tmp_path: Path) -> None:
     findings = Findings(
-        images=9,
+        num_images=9,
         class_counts={"a": 4, "b": 5, "c <i>": 0},
         small_classes={"a": 2},
         missing_in_parts={"test": ["b", "c <i>"]},
@@ -127,32 +129,32 @@ def test_classes_that_are_amiss_are_named(root: Path, tmp_path: Path) -> None:
     of_classes = page.text[page.text.index("Classes") :]
     for sentence in findings.class_notes():
         assert sentence in of_classes
-    assert "The given test part has no picture of: b, c <i>." in of_classes
-    assert "Classes of few pictures that may stand apart: a (2)." in of_classes
+    assert "The given test part has no image of: b, c <i>." in of_classes
+    assert "Classes of few images that may stand apart: a (2)." in of_classes
     assert "i" not in page.tags
 
 
-def test_small_pictures_are_drawn_as_large_as_others_and_keep_their_pixels(tmp_path: Path) -> None:
+def test_small_images_are_drawn_as_large_as_others_and_keep_their_pixels(tmp_path: Path) -> None:
     """79 pixels and 80 lie beside each other, so one must not be drawn twice as large."""
     root = tmp_path / "data"
     (root / "a").mkdir(parents=True)
     for side in (8, 79, 80, 400):
         Image.effect_noise((side, side), 60).save(root / "a" / f"{side}.png")
     paths = [f"a/{side}.png" for side in (8, 79, 80, 400)]
-    findings = Findings(images=4, outliers=tuple(Outlier(p, 0.8, 0.2, p) for p in paths))
+    findings = Findings(num_images=4, outliers=tuple(Outlier(p, 0.8, 0.2, p) for p in paths))
     _written(findings, root, tmp_path / "index.html")
     text = (tmp_path / "index.html").read_text("utf-8")
     drawn = dict(re.findall(r'<img [^>]*alt="a/(\d+).png"( class="small")?>', text))
     assert drawn == {"8": ' class="small"', "79": ' class="small"', "80": "", "400": ""}
     rules = dict(re.findall(r"^(\.frame img[^{]*?) {(.*?)}", text, re.MULTILINE))
     (of_all,) = (rule for names, rule in rules.items() if names.startswith(".frame img,"))
-    assert f"width: {LARGEST_SIDE / 16:g}rem; height: {LARGEST_SIDE / 16:g}rem" in of_all
+    assert f"width: {MAX_SIDE_PX / 16:g}rem; height: {MAX_SIDE_PX / 16:g}rem" in of_all
     assert "object-fit: contain" in of_all
     assert rules[".frame img.small"].strip() == "image-rendering: pixelated;"  # and no other size
 
 
-def test_a_picture_that_has_gone_is_named_and_not_shown(root: Path, tmp_path: Path) -> None:
-    findings = Findings(images=14, outliers=(Outlier("b/1.png", 0.8, 0.2, "b/7.png"),))
+def test_an_image_that_has_gone_is_named_and_not_shown(root: Path, tmp_path: Path) -> None:
+    findings = Findings(num_images=14, outliers=(Outlier("b/1.png", 0.8, 0.2, "b/7.png"),))
     index = read_index(root)
     (root / "b/1.png").unlink()
     write_audit_page(findings, index, tmp_path / "index.html", title="Audit")

@@ -56,7 +56,7 @@ def test_calibration_error_agrees_with_torchmetrics(num_classes: int, num_bins: 
         assert error == pytest.approx(float(theirs), abs=1e-6)
 
 
-def test_reliability_bins_hold_every_picture_and_add_up_to_the_error() -> None:
+def test_reliability_bins_hold_every_image_and_add_up_to_the_error() -> None:
     predictions = made(400, 4, weighted=True)
     bins = reliability_bins(predictions)
     filled = bins.count_B > 0
@@ -108,7 +108,7 @@ def test_the_temperature_of_a_classifier_that_is_always_wrong_is_bounded() -> No
     assert fit_temperature(predictions) == pytest.approx(20.0)
 
 
-def test_unlabelled_pictures_do_not_move_the_temperature() -> None:
+def test_unlabelled_images_do_not_move_the_temperature() -> None:
     predictions = made(200, 3, signal=1.0)
     targets_N = predictions.targets_N.copy()
     targets_N[100:] = -1
@@ -117,7 +117,7 @@ def test_unlabelled_pictures_do_not_move_the_temperature() -> None:
 
 
 def test_the_interval_of_the_error_of_a_calibrated_classifier_reaches_to_zero() -> None:
-    """Its true error is 0, though on 200 pictures 0.05 is usual; a bootstrap never holds it."""
+    """Its true error is 0, though on 200 images 0.05 is usual; a bootstrap never holds it."""
     estimates = [
         evaluate(calibrated(200, seed))["expected_calibration_error"] for seed in range(40)
     ]

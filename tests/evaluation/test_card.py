@@ -16,10 +16,10 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from holotype.bundle.bundle import Bundle
-from holotype.bundle.manifest import Decision, Manifest, Unknown, Weights
+from holotype.bundle.manifest import Decision, Manifest, OODDetector, PretrainedWeights
 from holotype.dataset.index import COLUMNS, Index
-from holotype.evaluation.card import escaped, write_card
-from holotype.evaluation.lettering import on_one_line
+from holotype.evaluation.card import escape_markdown, write_model_card
+from holotype.evaluation.lettering import to_single_line
 from holotype.evaluation.page import ReportContext
 from holotype.evaluation.report import evaluate
 from holotype.files import write_json
@@ -32,16 +32,18 @@ NASTY = (
     "a|b", "*bold* _and_ `code`", "<script>alert(1)</script>", "[x](http://x.y) $z$", "yes: no",
     "1. one", "- minus", "# head", "--- ", "two\nlines", "&amp; 50 % ~off~", "\\", "Käfer 甲虫",
 )  # fmt: skip
-APACHE = Weights("package", "Apache-2.0", "cd" * 32)
-UNKNOWN = Unknown(score="energy", threshold=0.1, rejection=0.05, num_fitted=45, neighbours=1)
+APACHE = PretrainedWeights("package", "Apache-2.0", "cd" * 32)
+UNKNOWN = OODDetector(
+    score="energy", threshold=0.1, false_rejection_rate=0.05, num_images=45, neighbours=1
+)
 CONTEXT = ReportContext(
     title="cells-1",
     run_name="cells-1",
     model="efficientnet_lite0",
     recipe="finetune",
-    data="300 pictures of 3 classes in cells",
+    data="300 images of 3 classes in cells",
     audit=[("labels probably wrong", 3, "look at each")],
-    notes=["The val part has no picture of: rare."],
+    notes=["The val part has no image of: rare."],
     command="holotype train cells --recipe cells-1/recipe.yaml",
 )
 
@@ -60,7 +62,7 @@ def bundle_of(classes: tuple[str, ...], **changes: object) -> Bundle:
 
 
 def index_of(predictions: Predictions) -> Index:
-    """Every picture three times: to learn from, to choose by, and to be judged on."""
+    """Every image three times: to learn from, to choose by, and to be judged on."""
     labels = [predictions.classes[target] for target in predictions.targets_N]
     tables = []
     for part in ("train", "val", "test"):
@@ -81,7 +83,7 @@ def card_of(
     part: str = "test",
 ) -> str:
     report = evaluate(predictions, part=part)
-    write_card(
+    write_model_card(
         Run(run), report, context=context,
         bundle=bundle or bundle_of(predictions.classes),
         index=index or index_of(predictions), validation=replace(report, part="val"),
@@ -148,8 +150,8 @@ def test_every_part_of_a_card_is_there(tmp_path: Path) -> None:
         "How to repeat it",
     ]  # fmt: skip
     for said in (
-        "The val part has no picture of: rare.", "No groups were given", "labels probably wrong",
-        "fitted on 45 pictures before test was read", "ab" * 32, "training 7, split 42",
+        "The val part has no image of: rare.", "No groups were given", "labels probably wrong",
+        "fitted on 45 images before test was read", "ab" * 32, "training 7, split 42",
         "holotype 0.1.0", CONTEXT.command, "pretrained weights under Apache-2.0",
         "names one of them all the same",
     ):  # fmt: skip
@@ -172,7 +174,7 @@ def test_names_are_shown_as_they_are_and_make_no_markup(tmp_path: Path) -> None:
     context = replace(context, audit=[(nasty, 1, nasty)], command="train '```\n# not a heading'")
     text = card_of(tmp_path, predictions, context=context)
     rows = table_with(text, "Class")
-    assert [row[0] for row in rows[1:]] == [on_one_line(name).strip() for name in NASTY]
+    assert [row[0] for row in rows[1:]] == [to_single_line(name).strip() for name in NASTY]
     assert len(headings(text)) == 8
     tokens = parsed(text)
     assert not [token for token in tokens if token.type in ("html_block", "ordered_list_open")]
@@ -186,13 +188,13 @@ def test_names_are_shown_as_they_are_and_make_no_markup(tmp_path: Path) -> None:
 def test_any_text_is_read_back_from_markdown(text: str) -> None:
     markdown = MarkdownIt("commonmark").enable("table")
     for around, heads in (
-        (f"| x |\n|---|\n| {escaped(text)} |", 1),
-        (f"- {escaped(text)}", 0),
-        (f"# {escaped(text)}", 0),
+        (f"| x |\n|---|\n| {escape_markdown(text)} |", 1),
+        (f"- {escape_markdown(text)}", 0),
+        (f"# {escape_markdown(text)}", 0),
     ):
         inline = [token for token in markdown.parse(around) if token.type == "inline"]
         shown = "".join(child.content for token in inline[heads:] for child in token.children or [])
-        assert shown.split() == on_one_line(text).split()
+        assert shown.split() == to_single_line(text).split()
 
 
 @pytest.mark.parametrize(
@@ -200,13 +202,13 @@ def test_any_text_is_read_back_from_markdown(text: str) -> None:
     [
         (None, "unknown", "trained from nothing"),
         (APACHE, "apache-2.0", "Apache-2.0"),
-        (Weights("file", "unknown", "00" * 32), "unknown", "Find it out"),
-        (Weights("hub", "CC-BY-NC-4.0", "00" * 32), "cc-by-nc-4.0", "CC-BY-NC-4.0"),
-        (Weights("hub", "Our own / v2", "00" * 32), "other", "Our own / v2"),
+        (PretrainedWeights("file", "unknown", "00" * 32), "unknown", "Find it out"),
+        (PretrainedWeights("hub", "CC-BY-NC-4.0", "00" * 32), "cc-by-nc-4.0", "CC-BY-NC-4.0"),
+        (PretrainedWeights("hub", "Our own / v2", "00" * 32), "other", "Our own / v2"),
     ],
 )
 def test_the_licence_is_that_of_the_weights(
-    tmp_path: Path, weights: Weights | None, licence: str, said: str
+    tmp_path: Path, weights: PretrainedWeights | None, licence: str, said: str
 ) -> None:
     predictions = made(60)
     text = card_of(tmp_path, predictions, bundle=bundle_of(predictions.classes, weights=weights))
@@ -218,7 +220,7 @@ def test_the_licence_is_that_of_the_weights(
 
 def test_members_bring_all_their_licences(tmp_path: Path) -> None:
     predictions = made(60)
-    bsd = Weights("hub", "BSD-3-Clause", "11" * 32)
+    bsd = PretrainedWeights("hub", "BSD-3-Clause", "11" * 32)
     members = tuple(bundle_of(predictions.classes, weights=one) for one in (APACHE, bsd, None))
     whole = replace(bundle_of(predictions.classes, weights=None), members=members)
     text = card_of(tmp_path, predictions, bundle=whole)
@@ -294,8 +296,8 @@ def test_a_classifier_that_may_say_unknown_is_described_so(tmp_path: Path) -> No
     predictions = made(60)
     decision = Decision(1.0, "ef" * 32, 45, unknown=UNKNOWN)
     text = card_of(tmp_path, predictions, bundle=bundle_of(predictions.classes, decision=decision))
-    assert "“unknown”, as it does to at most 5 % of pictures of its classes, with 95 %" in text
-    assert "Every picture is given a class" not in text
+    assert "“unknown”, as it does to at most 5 % of images of its classes, with 95 %" in text
+    assert "Every image is given a class" not in text
 
 
 def test_what_training_took_is_said_and_that_a_part_of_it_is_not_known(tmp_path: Path) -> None:

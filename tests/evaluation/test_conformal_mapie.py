@@ -1,9 +1,9 @@
 """Sets agree with those of MAPIE where it is deterministic: another hand, the same theorem.
 
-LAC has no randomness there. APS and RAPS draw a uniform number for every picture; a generator that
+LAC has no randomness there. APS and RAPS draw a uniform number for every image; a generator that
 always draws 1 leaves the mass of the likelier classes, which is our score (the paper's u is one
 minus MAPIE's), and its sets take in the class that crosses the limit. RAPS would look for its
-penalty on a part of the calibration pictures; it is told ours instead. Its sets penalise a class by
+penalty on a part of the calibration images; it is told ours instead. Its sets penalise a class by
 the rank of the one before it, its scores by its own: told one free class less, they agree.
 """
 
@@ -57,8 +57,8 @@ class _OurPenalty(RAPSConformityScore):  # type: ignore[misc]
     def get_conformity_score_quantiles(
         self, conformity_scores: Any, alpha_np: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        self.k_star = np.full(len(alpha_np), ours.FREE_CLASSES)
-        self.lambda_star = ours.PENALTY
+        self.k_star = np.full(len(alpha_np), ours.K_REG)
+        self.lambda_star = ours.RAPS_PENALTY
         regularised = self._regularize_conformity_score(
             self.k_star, self.lambda_star, conformity_scores, self.cutoff
         )
@@ -89,7 +89,7 @@ def test_lac_agrees_with_mapie(num_classes: int, coverage: float, images: int) -
     new = made(500, num_classes, seed=7)
     fitted = calibrate(calibration, coverage, method="lac")
     theirs_NC = _theirs("lac", coverage, num_classes, calibration, new)
-    mine_NC = fitted.sets_NC(new.probabilities_NC, never_empty=False)
+    mine_NC = fitted.prediction_sets_NC(new.probabilities_NC, never_empty=False)
     np.testing.assert_array_equal(mine_NC, theirs_NC)
     assert 0 < mine_NC.mean() < 1
 
@@ -101,11 +101,11 @@ def test_raps_agrees_with_mapie(
     num_classes: int, coverage: float, penalty: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a penalty it is APS (Romano et al. 2020)."""
-    monkeypatch.setattr(ours, "PENALTY", penalty)
+    monkeypatch.setattr(ours, "RAPS_PENALTY", penalty)
     calibration = made(300, num_classes, seed=3)
     new = made(500, num_classes, seed=8)
     fitted = calibrate(calibration, coverage, method="raps")
-    mine_NC = fitted.sets_NC(new.probabilities_NC)
+    mine_NC = fitted.prediction_sets_NC(new.probabilities_NC)
     score = _OurPenalty() if penalty else "aps"
     np.testing.assert_array_equal(mine_NC, _theirs(score, coverage, num_classes, calibration, new))
     assert 0 < mine_NC.mean() < 1

@@ -8,13 +8,13 @@ from sklearn.metrics import accuracy_score, log_loss
 
 from holotype.bundle.views import ViewSet
 from holotype.errors import DatasetError
-from holotype.evaluation.decision import choose_views, decide, views_effect
+from holotype.evaluation.decision import choose_views, fit_decision, tta_effect
 from holotype.predictions import Predictions, softmax
 from tests.evaluation.made import made
 
 
 def with_signal(one: Predictions, gain: float, rows: slice = slice(None)) -> Predictions:
-    """The same pictures, some of them better told."""
+    """The same images, some of them better told."""
     logits_NC = one.logits_NC.copy()
     numbers = np.arange(len(one))[rows]
     logits_NC[numbers, one.targets_N[numbers]] += gain
@@ -31,13 +31,13 @@ def test_views_that_bring_much_are_chosen_and_the_fewest_of_equals() -> None:
 
 
 def test_views_that_bring_no_more_than_luck_are_not_bought() -> None:
-    """The gain lies in single pictures: within one standard error of nothing."""
+    """The gain lies in single images: within one standard error of nothing."""
     one = made(200, signal=1.0)
     lucky = with_signal(one, 0.5, slice(0, 1))
     assert choose_views({"one": one, "mirror": lucky}) == "one"
 
 
-def test_where_pictures_have_groups_the_gain_of_one_group_is_luck() -> None:
+def test_where_images_have_groups_the_gain_of_one_group_is_luck() -> None:
     groups = [f"g{n // 50}" for n in range(200)]
     one = made(200, signal=1.0, groups=groups)
     in_one_group = with_signal(one, 3.0, slice(0, 50))
@@ -54,37 +54,40 @@ def test_the_scale_of_the_logits_does_not_choose() -> None:
     assert choose_views(candidates) == "one"
 
 
-def test_too_few_pictures_choose_nothing() -> None:
+def test_too_few_images_choose_nothing() -> None:
     one = made(9)
     assert choose_views({"one": one, "mirror": with_signal(one, 4.0)}) == "one"
 
 
-def test_predictions_of_other_pictures_are_refused() -> None:
-    with pytest.raises(DatasetError, match="not of the same pictures"):
+def test_predictions_of_other_images_are_refused() -> None:
+    with pytest.raises(DatasetError, match="not of the same images"):
         choose_views({"one": made(20), "mirror": made(30)})
 
 
 def test_what_views_bring_is_measured_as_scikit_learn_does() -> None:
     one = made(300, signal=1.0, weighted=True)
     averaged = with_signal(one, 1.0)
-    effect = views_effect("dihedral", one, averaged)
+    effect = tta_effect("dihedral", one, averaged)
     for number, predictions in enumerate((one, averaged)):
         counted = predictions.select(predictions.weights_N > 0)
         truth = counted.targets_N, counted.weights_N
-        probabilities = softmax(counted.logits_NC, decide(predictions).temperature)
+        probabilities = softmax(counted.logits_NC, fit_decision(predictions).temperature)
         expected = log_loss(truth[0], probabilities, sample_weight=truth[1])
         assert effect.log_loss[number] == pytest.approx(expected, abs=1e-5)
         expected = accuracy_score(truth[0], counted.predicted_N, sample_weight=truth[1])
         assert effect.accuracy[number] == pytest.approx(expected)
-    assert effect.passes == 8
+    assert effect.num_passes == 8
     assert "up to 8 times as long" in effect.note()
     assert f"{effect.accuracy[1]:.1%} instead of {effect.accuracy[0]:.1%}" in effect.note()
 
 
 def test_the_decision_names_its_views_and_what_it_was_fitted_on() -> None:
     predictions = made(50)
-    decision = decide(predictions, views="mirror")
+    decision = fit_decision(predictions, views="mirror")
     assert decision.views == "mirror"
-    assert decision.fitted_on == predictions.digest()
-    assert decision.num_fitted == 50
-    assert decide(with_signal(predictions, 0.1)).fitted_on != decision.fitted_on
+    assert decision.predictions_sha256 == predictions.digest()
+    assert decision.num_images == 50
+    assert (
+        fit_decision(with_signal(predictions, 0.1)).predictions_sha256
+        != decision.predictions_sha256
+    )

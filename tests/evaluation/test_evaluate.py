@@ -10,7 +10,7 @@ import pytest
 from holotype.errors import DatasetError
 from holotype.evaluation.evaluate import evaluate
 from holotype.evaluation.intervals import wilson
-from holotype.evaluation.metrics import macro, roc_auc_C, tally
+from holotype.evaluation.metrics import confusion_counts, macro, roc_auc_C
 from holotype.evaluation.scores import SCORES, Report
 from holotype.predictions import Predictions
 from tests.evaluation.made import called, made
@@ -51,13 +51,13 @@ def assert_sound(report: Report) -> None:
         pytest.param(made(40, 3, groups=["a", ""] * 20, weighted=True), id="some in groups"),
         pytest.param(made(40, 40, groups=[str(n % 4) for n in range(40)]), id="rare in groups"),
         pytest.param(called([0, 0, 1, 1], [0, 0, 0, 0], 2), id="a class never called"),
-        pytest.param(called([0, 0, 1, 1], [0, 1, 1, 2], 3), id="a class without pictures"),
+        pytest.param(called([0, 0, 1, 1], [0, 1, 1, 2], 3), id="a class without images"),
         pytest.param(called([1] * 10, [1] * 9 + [0], 2), id="one class only"),
         pytest.param(called([0, 1] * 20, [0, 1] * 20, 2), id="all right"),
         pytest.param(called([0, 1] * 20, [1, 0] * 20, 2), id="all wrong"),
-        pytest.param(called([1], [1], 2), id="one picture, right"),
-        pytest.param(called([1], [0], 2), id="one picture, wrong"),
-        pytest.param(made(2, 5), id="fewer pictures than classes"),
+        pytest.param(called([1], [1], 2), id="one image, right"),
+        pytest.param(called([1], [0], 2), id="one image, wrong"),
+        pytest.param(made(2, 5), id="fewer images than classes"),
     ],
 )
 def test_odd_predictions_give_sound_reports(predictions: Predictions) -> None:
@@ -66,7 +66,7 @@ def test_odd_predictions_give_sound_reports(predictions: Predictions) -> None:
 
 def test_a_report_holds_the_scores_of_the_metrics() -> None:
     predictions = made(300, 6, weighted=True, signal=1.0)
-    report, found = evaluate(predictions), tally(predictions)
+    report, found = evaluate(predictions), confusion_counts(predictions)
     assert report["accuracy"].value == pytest.approx(float(found.accuracy))
     assert report["macro_f1"].value == pytest.approx(float(found.macro_f1))
     assert report["macro_roc_auc"].value == pytest.approx(float(macro(roc_auc_C(predictions))))
@@ -98,11 +98,11 @@ def test_weights_move_every_score_and_the_plain_accuracy_stands_beside() -> None
         assert weighted[name].value != plain[name].value
 
 
-def test_pictures_of_weight_zero_count_for_nothing() -> None:
+def test_images_of_weight_zero_count_for_nothing() -> None:
     predictions = made(200, 3, weighted=True)
     without = predictions.select(predictions.weights_N > 0)
     report, expected = evaluate(predictions), evaluate(without)
-    assert report.num_weightless == (predictions.weights_N == 0).sum() > 0
+    assert report.num_zero_weight == (predictions.weights_N == 0).sum() > 0
     assert report.num_images == len(without)
     assert str(report["macro_f1"]) == str(expected["macro_f1"])
     assert (report.confusion_CC == expected.confusion_CC).all()
@@ -115,7 +115,7 @@ def test_the_scale_of_equal_weights_does_not_matter() -> None:
         assert str(report[name]) == str(evaluate(predictions)[name])
 
 
-def test_unlabelled_pictures_are_counted_and_left_out() -> None:
+def test_unlabelled_images_are_counted_and_left_out() -> None:
     predictions = made(100, 3)
     targets_N = predictions.targets_N.copy()
     targets_N[60:] = -1
@@ -146,7 +146,7 @@ def test_the_same_seed_gives_the_same_report_and_another_a_similar_one() -> None
     assert other.low != evaluate(predictions)["macro_f1"].low
 
 
-def test_the_order_of_pictures_does_not_move_values() -> None:
+def test_the_order_of_images_does_not_move_values() -> None:
     predictions = made(150, 3, weighted=True, groups=[str(n % 8) for n in range(150)])
     shuffled = predictions.select(np.random.default_rng(0).permutation(150))
     report, other = evaluate(predictions), evaluate(shuffled)
@@ -156,8 +156,8 @@ def test_the_order_of_pictures_does_not_move_values() -> None:
 
 
 @pytest.mark.parametrize("name", ["accuracy", "macro_f1", "macro_roc_auc", "log_loss"])
-def test_copies_of_pictures_do_not_make_any_score_surer(name: str) -> None:
-    """Every picture twenty times, as one group: the width stays that of the originals."""
+def test_copies_of_images_do_not_make_any_score_surer(name: str) -> None:
+    """Every image twenty times, as one group: the width stays that of the originals."""
     once = made(100, 3, signal=1.5)
     copies = once.select(np.repeat(np.arange(100), 20))
     grouped = replace(copies, groups=tuple(str(n // 20) for n in range(2000)))
@@ -179,7 +179,7 @@ def test_scores_of_one_sample_agree_on_how_sure_they_are_with_few_groups() -> No
 
 
 def test_a_score_that_rests_on_one_group_has_no_interval_to_speak_of() -> None:
-    """All pictures of the first class come from one group; without it the class is gone."""
+    """All images of the first class come from one group; without it the class is gone."""
     predictions = made(60, 2, signal=1.0)
     groups = tuple(
         "lonely" if target == 0 else str(n % 5) for n, target in enumerate(predictions.targets_N)
@@ -194,9 +194,9 @@ def test_a_score_that_rests_on_one_group_has_no_interval_to_speak_of() -> None:
         (made(50, 2), "No groups were given"),
         (made(50, 2, groups=["a"] * 50), "come from one group"),
         (made(50, 2, groups=[str(n % 7) for n in range(50)]), "only 7 groups"),
-        (called([0, 0, 1, 1], [0, 1, 1, 2], 3), "1 class has no picture here (class 2)"),
+        (called([0, 0, 1, 1], [0, 1, 1, 2], 3), "1 class has no image here (class 2)"),
         (called([0, 0, 1, 1], [0, 0, 0, 0], 2), "never predicted (class 1)"),
-        (called([0, 1], [0, 1], 2), "2 classes have fewer than 10 pictures"),
+        (called([0, 1], [0, 1], 2), "2 classes have fewer than 10 images"),
     ],
 )
 def test_a_report_says_what_weakens_it(predictions: Predictions, said: str) -> None:
@@ -221,7 +221,7 @@ def test_json_has_the_promised_shape() -> None:
     assert report["per_class"]["class 2"]["recall"]["value"] is None
 
 
-def test_2600_pictures_of_12_classes_take_under_three_seconds() -> None:
+def test_2600_images_of_12_classes_take_under_three_seconds() -> None:
     predictions = made(2600, 12)
     started = time.process_time()
     evaluate(predictions)

@@ -8,15 +8,15 @@ from scipy import stats
 
 from holotype.evaluation.intervals import (
     Estimate,
-    Units,
+    SamplingUnits,
     bootstrap_variance,
     bootstrap_weights,
-    clustering,
-    from_variance,
+    design_effect,
+    interval_from_variance,
     jackknife_variance,
     jackknife_weights,
     proportion,
-    steadied_effect,
+    shrunken_design_effect,
     wilson,
 )
 from tests.evaluation.made import made
@@ -38,7 +38,7 @@ def test_few_mistakes_take_the_poisson_bound(mistakes: int, of: int) -> None:
 
 @pytest.mark.parametrize("num_images", [50, 200, 650])
 @pytest.mark.parametrize("accuracy", [0.8, 0.95, 0.99])
-def test_independent_pictures_are_covered_exactly(num_images: int, accuracy: float) -> None:
+def test_independent_images_are_covered_exactly(num_images: int, accuracy: float) -> None:
     """No simulation: the binomial probability of every score whose interval holds the truth."""
     covered = 0.0
     for right in range(num_images + 1):
@@ -62,7 +62,7 @@ def test_any_interval_holds_its_value_inside_zero_to_one_and_has_width(
     success_N = np.array([row[0] for row in data])
     weights_N = np.array([row[1] if weighted else 1.0 for row in data])
     groups = [str(row[2]) if grouped else "" for row in data]
-    units = Units.of(made(len(data), 2, groups=groups))
+    units = SamplingUnits.of(made(len(data), 2, groups=groups))
     estimate = proportion(success_N, weights_N, units)
     assert estimate.value == pytest.approx(np.average(success_N, weights=weights_N))
     assert estimate.low is not None
@@ -76,7 +76,7 @@ def test_a_perfect_score_says_how_few_groups_it_rests_on() -> None:
     widths = []
     for num_groups in (5, 20, 200):
         groups = [str(n % num_groups) for n in range(200)]
-        estimate = proportion(right_N, weights_N, Units.of(made(200, 2, groups=groups)))
+        estimate = proportion(right_N, weights_N, SamplingUnits.of(made(200, 2, groups=groups)))
         assert estimate.low is not None
         widths.append(1 - estimate.low)
     assert widths[0] > 0.2
@@ -84,13 +84,13 @@ def test_a_perfect_score_says_how_few_groups_it_rests_on() -> None:
     assert widths[-1] == pytest.approx(1 - wilson(1.0, 200)[0])
 
 
-def test_copies_of_one_picture_count_as_one() -> None:
-    """Ten pictures of each specimen, all right or all wrong: the specimens are the sample."""
+def test_copies_of_one_image_count_as_one() -> None:
+    """Ten images of each specimen, all right or all wrong: the specimens are the sample."""
     rng = np.random.default_rng(0)
     by_specimen = rng.random(100) < 0.8
     groups = [str(n // 10) for n in range(1000)]
     estimate = proportion(
-        np.repeat(by_specimen, 10), np.ones(1000), Units.of(made(1000, 2, groups=groups))
+        np.repeat(by_specimen, 10), np.ones(1000), SamplingUnits.of(made(1000, 2, groups=groups))
     )
     expected = wilson(by_specimen.mean(), 100, stats.t.ppf(0.975, 99))
     assert (estimate.low, estimate.high) == pytest.approx(expected, abs=0.003)
@@ -100,37 +100,37 @@ def test_groups_that_do_not_matter_cost_little() -> None:
     rng = np.random.default_rng(1)
     right_N, weights_N = rng.random(1000) < 0.9, np.ones(1000)
     groups = [str(n % 100) for n in range(1000)]
-    grouped = proportion(right_N, weights_N, Units.of(made(1000, 2, groups=groups)))
-    alone = proportion(right_N, weights_N, Units.images(1000))
+    grouped = proportion(right_N, weights_N, SamplingUnits.of(made(1000, 2, groups=groups)))
+    alone = proportion(right_N, weights_N, SamplingUnits.images(1000))
     assert grouped.high - grouped.low < 1.35 * (alone.high - alone.low)  # type: ignore[operator]
 
 
 def test_one_group_tells_nothing_about_others() -> None:
-    units = Units.of(made(30, 2, groups=["a"] * 30))
+    units = SamplingUnits.of(made(30, 2, groups=["a"] * 30))
     estimate = proportion(np.ones(30), np.ones(30), units)
     assert (estimate.low, estimate.high) == (0, 1)
 
 
-def test_pictures_without_a_group_stand_for_themselves() -> None:
-    units = Units.of(made(5, 2, groups=["a", "", "a", "", "b"]))
+def test_images_without_a_group_stand_for_themselves() -> None:
+    units = SamplingUnits.of(made(5, 2, groups=["a", "", "a", "", "b"]))
     assert units.unit_N.tolist() == [0, 1, 0, 2, 3]
     assert units.count == 4
     assert units.grouped
-    assert not Units.of(made(3, 2, groups=["a", "b", "c"])).grouped
+    assert not SamplingUnits.of(made(3, 2, groups=["a", "b", "c"])).grouped
 
 
 def test_equal_weights_are_no_weights_whatever_they_are() -> None:
     right_N = np.random.default_rng(2).random(80) < 0.9
-    thirds = proportion(right_N, np.full(80, 1 / 3), Units.images(80))
-    assert str(thirds) == str(proportion(right_N, np.ones(80), Units.images(80)))
+    thirds = proportion(right_N, np.full(80, 1 / 3), SamplingUnits.images(80))
+    assert str(thirds) == str(proportion(right_N, np.ones(80), SamplingUnits.images(80)))
 
 
 def test_unequal_weights_count_as_kish_says() -> None:
-    """Half the pictures weigh 1 and half 3, and success does not go with weight."""
+    """Half the images weigh 1 and half 3, and success does not go with weight."""
     weights_N = np.tile([1.0, 1.0, 3.0, 3.0], 50)
     right_N = np.tile([1.0, 0.0, 1.0, 0.0], 50)
-    found = clustering(right_N, weights_N, np.arange(200))
-    assert found.kish == pytest.approx(200 * (1 + 3) ** 2 / (2 * (1 + 9)))
+    found = design_effect(right_N, weights_N, np.arange(200))
+    assert found.effective_n == pytest.approx(200 * (1 + 3) ** 2 / (2 * (1 + 9)))
     assert found.measured == pytest.approx(1.0, abs=0.02)
 
 
@@ -148,7 +148,7 @@ def test_the_bootstrap_variance_of_a_mean_is_the_textbook_one() -> None:
     drawn = np.concatenate(
         [
             values_N @ w / w.sum(axis=0)
-            for w in bootstrap_weights(weights_N, Units.images(60), 0, 20_000)
+            for w in bootstrap_weights(weights_N, SamplingUnits.images(60), 0, 20_000)
         ]
     )
     assert bootstrap_variance(drawn, 60) == pytest.approx(values_N.var(ddof=1) / 60, rel=0.04)
@@ -157,7 +157,7 @@ def test_the_bootstrap_variance_of_a_mean_is_the_textbook_one() -> None:
 def test_resamples_draw_whole_groups_and_repeat_with_their_seed() -> None:
     groups = [str(n % 7) for n in range(50)]
     predictions = made(50, 2, weighted=True, groups=groups)
-    units = Units.of(predictions)
+    units = SamplingUnits.of(predictions)
     first, second = (
         np.concatenate(list(bootstrap_weights(predictions.weights_N, units, 5, 40)), axis=1)
         for _ in range(2)
@@ -172,31 +172,31 @@ def test_resamples_draw_whole_groups_and_repeat_with_their_seed() -> None:
         assert of_group == pytest.approx(np.broadcast_to(of_group[:1], of_group.shape))
 
 
-def test_leaving_out_a_group_leaves_out_its_pictures_only() -> None:
-    units = Units.of(made(6, 2, groups=list("aabbcc")))
+def test_leaving_out_a_group_leaves_out_its_images_only() -> None:
+    units = SamplingUnits.of(made(6, 2, groups=list("aabbcc")))
     weights_NG = jackknife_weights(np.arange(1.0, 7.0), units)
     assert weights_NG.T.tolist() == [[0, 0, 3, 4, 5, 6], [1, 2, 0, 0, 5, 6], [1, 2, 3, 4, 0, 0]]
 
 
 def test_the_design_effect_follows_the_data_where_many_groups_tell() -> None:
-    assert steadied_effect(1.0, 10.0, telling=0) == pytest.approx(10.0)
-    assert steadied_effect(1.0, 10.0, telling=3) == pytest.approx(10**0.5)
-    assert steadied_effect(1.0, 10.0, telling=300) < 1.03
-    assert steadied_effect(25.0, 10.0, telling=1) == 25.0
+    assert shrunken_design_effect(1.0, 10.0, num_informative=0) == pytest.approx(10.0)
+    assert shrunken_design_effect(1.0, 10.0, num_informative=3) == pytest.approx(10**0.5)
+    assert shrunken_design_effect(1.0, 10.0, num_informative=300) < 1.03
+    assert shrunken_design_effect(25.0, 10.0, num_informative=1) == 25.0
 
 
 def test_wilsons_form_of_a_binomial_variance_is_wilsons_interval() -> None:
-    estimate = from_variance(
+    estimate = interval_from_variance(
         0.9, 0.9 * 0.1 / 200, effective=1, quantile=stats.norm.ppf(0.975), method=""
     )
     assert (estimate.low, estimate.high) == pytest.approx(wilson(0.9, 200))
 
 
 def test_scores_beyond_one_keep_inside_their_range() -> None:
-    estimate = from_variance(1.8, 0.04, effective=1, quantile=1.96, method="", top=2.0)
+    estimate = interval_from_variance(1.8, 0.04, effective=1, quantile=1.96, method="", top=2.0)
     assert estimate.high is not None
     assert 1.8 < estimate.high <= 2.0
-    perfect = from_variance(0.0, 0.0, effective=50, quantile=1.96, method="", top=2.0)
+    perfect = interval_from_variance(0.0, 0.0, effective=50, quantile=1.96, method="", top=2.0)
     assert perfect.low == 0
     assert perfect.high == pytest.approx(2 * wilson(0.0, 50)[1], rel=1e-3)
 

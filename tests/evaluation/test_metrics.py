@@ -25,7 +25,7 @@ CASES = [
 def test_counts_agree_with_scikit_learn(predictions: Predictions) -> None:
     targets, predicted = predictions.targets_N, predictions.predicted_N
     weights = {"sample_weight": predictions.weights_N}
-    found = metrics.tally(predictions)
+    found = metrics.confusion_counts(predictions)
     precision, recall, f1, _ = sk.precision_recall_fscore_support(targets, predicted, **weights)
     assert found.precision_C == pytest.approx(precision)
     assert found.recall_C == pytest.approx(recall)
@@ -88,7 +88,7 @@ def test_the_points_of_roc_curves_agree_with_scikit_learn(predictions: Predictio
         positive_N, scores_N, sample_weight=predictions.weights_N, drop_intermediate=False
     )
     assert curve is not None
-    # scikit-learn drops pictures of weight 0; here they repeat a point.
+    # scikit-learn drops images of weight 0; here they repeat a point.
     found = np.unique(
         np.c_[curve.false_positive_rate_K, curve.true_positive_rate_K].round(9), axis=0
     )
@@ -137,7 +137,7 @@ def test_scores_agree_with_torchmetrics(num_classes: int) -> None:
     predictions, C = made(500, num_classes, seed=7), num_classes
     scores = torch.from_numpy(predictions.probabilities_NC)
     targets = torch.from_numpy(predictions.targets_N)
-    found = metrics.tally(predictions)
+    found = metrics.confusion_counts(predictions)
     pairs = [
         (found.accuracy, tm.multiclass_accuracy(scores, targets, C, average="micro")),
         (found.balanced_accuracy, tm.multiclass_recall(scores, targets, C, average="macro")),
@@ -160,15 +160,15 @@ def test_scores_agree_with_torchmetrics(num_classes: int) -> None:
     )
 
 
-def test_whole_weights_count_pictures_as_often_for_torchmetrics() -> None:
-    """torchmetrics knows no weights, but a weight of 3 is the picture three times."""
+def test_whole_weights_count_images_as_often_for_torchmetrics() -> None:
+    """torchmetrics knows no weights, but a weight of 3 is the image three times."""
     times_N = np.random.default_rng(0).integers(0, 4, 400)
     once = made(400, 4, seed=3, signal=1.0)
     weighted = replace(once, weights_N=times_N.astype(np.float64))
     repeated = once.select(np.repeat(np.arange(400), times_N))
     scores = torch.from_numpy(repeated.probabilities_NC)
     targets = torch.from_numpy(repeated.targets_N)
-    assert float(metrics.tally(weighted).macro_f1) == pytest.approx(
+    assert float(metrics.confusion_counts(weighted).macro_f1) == pytest.approx(
         float(tm.multiclass_f1_score(scores, targets, 4, average="macro")), abs=1e-6
     )
     assert float(metrics.macro(metrics.roc_auc_C(weighted))) == pytest.approx(
@@ -182,7 +182,7 @@ def test_many_sets_of_weights_at_once_give_the_scores_of_each() -> None:
     weights_NR[:, 4] = predictions.targets_N == 2  # a resample that lacks most classes
     for score in (
         metrics.balanced_accuracy,
-        lambda p, w: metrics.tally(p, w).macro_f1,
+        lambda p, w: metrics.confusion_counts(p, w).macro_f1,
         metrics.micro_roc_auc,
         metrics.roc_auc_C,
         metrics.average_precision_C,
@@ -195,9 +195,9 @@ def test_many_sets_of_weights_at_once_give_the_scores_of_each() -> None:
             assert together[..., r] == pytest.approx(alone, nan_ok=True)
 
 
-def test_a_class_without_pictures_has_no_recall_and_leaves_the_averages() -> None:
+def test_a_class_without_images_has_no_recall_and_leaves_the_averages() -> None:
     predictions = called([0, 0, 1, 1], [0, 1, 1, 2], num_classes=3)
-    found = metrics.tally(predictions)
+    found = metrics.confusion_counts(predictions)
     assert np.isnan(found.recall_C[2])
     assert np.isnan(found.f1_C[2])
     assert np.isnan(metrics.roc_auc_C(predictions)[2])
@@ -209,14 +209,14 @@ def test_a_class_without_pictures_has_no_recall_and_leaves_the_averages() -> Non
 
 
 def test_a_class_that_is_never_called_has_no_precision_and_counts_as_zero() -> None:
-    found = metrics.tally(called([0, 0, 1, 1], [0, 0, 0, 0], num_classes=2))
+    found = metrics.confusion_counts(called([0, 0, 1, 1], [0, 0, 0, 0], num_classes=2))
     assert np.isnan(found.precision_C[1])
     assert found.f1_C[1] == 0
     expected = sk.precision_score([0, 0, 1, 1], [0, 0, 0, 0], average="macro", zero_division=0)
     assert found.macro_precision == pytest.approx(expected)
 
 
-def test_pictures_without_a_label_are_refused() -> None:
+def test_images_without_a_label_are_refused() -> None:
     predictions = replace(made(4, 2), targets_N=np.array([0, 1, -1, 0]))
     with pytest.raises(DatasetError, match="no label"):
         metrics.accuracy(predictions)

@@ -16,8 +16,14 @@ from skimage import data
 
 from holotype.evaluation import plots
 from holotype.evaluation.evaluate import evaluate
-from holotype.evaluation.exhibits import Exhibit
-from holotype.evaluation.lettering import label, labels, on_one_line, set_fonts, shortened
+from holotype.evaluation.exhibits import Example
+from holotype.evaluation.lettering import (
+    plot_label,
+    plot_labels,
+    set_fonts,
+    to_single_line,
+    truncate_middle,
+)
 from tests.evaluation.made import called, made
 
 ODD_NAMES = (
@@ -38,12 +44,12 @@ FIGURES: dict[str, Callable[..., Figure]] = {
 }
 
 
-def exhibit(kind: str = "mistake", heatmap: bool = True, name: str = "cat") -> Exhibit:
-    picture_HWC = np.ascontiguousarray(data.chelsea()[::3, ::3])
-    return Exhibit(
-        id="folder/a $picture$.png",
-        picture_HWC=picture_HWC,
-        heated_HWC=255 - picture_HWC if heatmap else None,
+def example(kind: str = "mistake", heatmap: bool = True, name: str = "cat") -> Example:
+    image_HWC = np.ascontiguousarray(data.chelsea()[::3, ::3])
+    return Example(
+        id="folder/a $image$.png",
+        image_HWC=image_HWC,
+        overlay_HWC=255 - image_HWC if heatmap else None,
         true_class=name,
         predicted_class=name,
         confidence=0.98,
@@ -115,11 +121,11 @@ def test_a_thousand_classes_are_drawn() -> None:
 @pytest.mark.parametrize(
     "predictions",
     [
-        pytest.param(called([1], [1], 2), id="one picture"),
+        pytest.param(called([1], [1], 2), id="one image"),
         pytest.param(called([1] * 5, [1] * 5, 2), id="one class only"),
         pytest.param(called([0, 1] * 5, [1, 0] * 5, 2), id="all wrong"),
-        pytest.param(called([0, 0, 1, 1], [0, 1, 1, 2], 3), id="a class without pictures"),
-        pytest.param(called([0] * 30, [0] * 30, 15), id="many classes without pictures"),
+        pytest.param(called([0, 0, 1, 1], [0, 1, 1, 2], 3), id="a class without images"),
+        pytest.param(called([0] * 30, [0] * 30, 15), id="many classes without images"),
     ],
 )
 def test_odd_predictions_are_drawn(kind: str, predictions) -> None:  # type: ignore[no-untyped-def]
@@ -160,15 +166,15 @@ def test_learning_curves_are_broken_between_stages() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_exhibits_are_drawn_with_and_without_heatmaps(count: int) -> None:
-    shown = [exhibit(heatmap=n % 2 == 0, name=ODD_NAMES[n]) for n in range(count)]
-    figure = drawn(plots.exhibits_figure(shown))
-    pictures = [axes.images[0] for axes in figure.axes if axes.images]
-    assert len(pictures) == count + sum(e.heated_HWC is not None for e in shown)
+    shown = [example(heatmap=n % 2 == 0, name=ODD_NAMES[n]) for n in range(count)]
+    figure = drawn(plots.examples_figure(shown))
+    images = [axes.images[0] for axes in figure.axes if axes.images]
+    assert len(images) == count + sum(e.overlay_HWC is not None for e in shown)
 
 
 def test_a_heatmap_of_another_size_is_refused() -> None:
     with pytest.raises(ValueError, match="heatmap"):
-        replace(exhibit(), heated_HWC=np.zeros((5, 5, 3), np.uint8))
+        replace(example(), overlay_HWC=np.zeros((5, 5, 3), np.uint8))
 
 
 def test_plots_are_the_same_bytes_again_and_leave_no_global_state(tmp_path: Path) -> None:
@@ -180,14 +186,14 @@ def test_plots_are_the_same_bytes_again_and_leave_no_global_state(tmp_path: Path
 
 
 def test_names_are_shortened_in_the_middle() -> None:
-    assert shortened("abcdefghij", 10) == "abcdefghij"
-    assert shortened("abcdefghijk", 10) == "abcde…hijk"
-    assert len(shortened("x" * 60, 26)) == 26
-    assert on_one_line("a\nb\tc") == "a\\nb\\tc"
+    assert truncate_middle("abcdefghij", 10) == "abcdefghij"
+    assert truncate_middle("abcdefghijk", 10) == "abcde…hijk"
+    assert len(truncate_middle("x" * 60, 26)) == 26
+    assert to_single_line("a\nb\tc") == "a\\nb\\tc"
 
 
 def test_letters_that_no_font_has_become_numbers_or_boxes() -> None:
     unknown = "\U00012000"  # a cuneiform sign
-    assert labels(["plain", unknown], 20) == ["plain", "class 2"]
-    assert label(f"a{unknown}b", 20) == "a□b"
-    assert labels(["$x$"], 20) == ["\\$x\\$"]
+    assert plot_labels(["plain", unknown], 20) == ["plain", "class 2"]
+    assert plot_label(f"a{unknown}b", 20) == "a□b"
+    assert plot_labels(["$x$"], 20) == ["\\$x\\$"]

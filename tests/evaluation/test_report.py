@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from holotype.evaluation.exhibits import Exhibit
+from holotype.evaluation.exhibits import Example
 from holotype.evaluation.report import (
     ReportContext,
     classification_report,
@@ -27,7 +27,7 @@ CONTEXT = ReportContext(
     run_name="runs/cells-1",
     model="efficientnet_lite0",
     recipe="finetune",
-    data="Electroluminescence pictures.",
+    data="Electroluminescence images.",
     split_sizes={"train": 1673, "val": 295, "test": 656},
     audit=[("near-duplicates", 12, "kept on one side"), (NASTY, 1, NASTY)],
     notes=["Cells of one module may stand on both sides of the split."],
@@ -39,11 +39,11 @@ CONTEXT = ReportContext(
 HISTORY = [{"train_loss": 1 / n, "val_loss": 1.1 / n, "val_accuracy": 0.8} for n in range(1, 5)]
 
 
-def exhibits() -> list[Exhibit]:
-    picture_HWC = np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)
-    heated_HWC = np.ascontiguousarray(picture_HWC[..., ::-1])
-    mistake = Exhibit(f"a/{NASTY}.png", picture_HWC, heated_HWC, NASTY, NASTY, 0.99, "mistake")
-    return [mistake, replace(mistake, kind="correct", heated_HWC=None, id="b.png")]
+def examples() -> list[Example]:
+    image_HWC = np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)
+    overlay_HWC = np.ascontiguousarray(image_HWC[..., ::-1])
+    mistake = Example(f"a/{NASTY}.png", image_HWC, overlay_HWC, NASTY, NASTY, 0.99, "mistake")
+    return [mistake, replace(mistake, kind="correct", overlay_HWC=None, id="b.png")]
 
 
 class Page(HTMLParser):
@@ -81,7 +81,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         directory,
         predictions=predictions,
         context=CONTEXT,
-        exhibits=exhibits(),
+        examples=examples(),
         history=HISTORY,
         validation=evaluate(made(80, 3, seed=1), part="val"),
     )
@@ -117,14 +117,14 @@ def test_the_page_loads_nothing_and_runs_nothing(written: Path) -> None:
     assert "@import" not in style
 
 
-def test_the_pictures_of_the_page_are_the_plots_beside_it(written: Path) -> None:
+def test_the_images_of_the_page_are_the_plots_beside_it(written: Path) -> None:
     page = Page(written / "index.html")
     inlined = [base64.b64decode(source.split(",", 1)[1]) for source in page.sources]
     for content in inlined:
         Image.open(io.BytesIO(content)).load()
     for name in ("confusion_matrix", "roc", "reliability", "per_class", "learning_curves"):
         assert (written / f"{name}.png").read_bytes() in inlined
-    # Two exhibits, one of them with a heatmap.
+    # Two examples, one of them with a heatmap.
     assert sum(source.startswith("data:image/jpeg") for source in page.sources) == 3
 
 
@@ -168,7 +168,7 @@ def test_metrics_json_is_the_report(written: Path) -> None:
 def test_the_text_report_keeps_its_columns(written: Path) -> None:
     text = (written / "classification_report.txt").read_text(encoding="utf-8")
     head, *rows = text.splitlines()[2:6]
-    assert head.split() == ["class", "precision", "recall", "F1", "pictures"]
+    assert head.split() == ["class", "precision", "recall", "F1", "images"]
     report = evaluate(made(120, 3, weighted=True))
     for row, scores in zip(rows, report.per_class, strict=True):
         assert str(scores.recall) in row
@@ -180,19 +180,19 @@ def test_the_text_report_keeps_its_columns(written: Path) -> None:
 
 def test_a_second_report_replaces_the_first_and_leaves_nothing_stale(tmp_path: Path) -> None:
     first, second = made(60, 3), called([0, 1] * 10, [0, 1] * 10, 2)
-    for predictions, shown, history in ((first, exhibits(), HISTORY), (second, [], None)):
+    for predictions, shown, history in ((first, examples(), HISTORY), (second, [], None)):
         write_report(
             evaluate(predictions),
             tmp_path,
             predictions=predictions,
             context=ReportContext(title="t"),
-            exhibits=shown,
+            examples=shown,
             history=history,
         )
     names = {path.name for path in tmp_path.iterdir()}
     assert names.isdisjoint({"confident_mistakes.png", "gallery.png", "learning_curves.png"})
     text = Page(tmp_path / "index.html").text
-    assert "No picture was called wrongly." in text
+    assert "No image was called wrongly." in text
     assert "The most confident mistakes" not in text
 
 
@@ -209,8 +209,8 @@ def test_the_same_report_is_the_same_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "predictions",
     [
-        pytest.param(called([1], [1], 2), id="one picture"),
-        pytest.param(called([0, 0, 1, 1], [0, 1, 1, 2], 3), id="a class without pictures"),
+        pytest.param(called([1], [1], 2), id="one image"),
+        pytest.param(called([0, 0, 1, 1], [0, 1, 1, 2], 3), id="a class without images"),
         pytest.param(made(60, 3, groups=["a"] * 60), id="one group"),
         pytest.param(made(60, 30, weighted=True), id="more classes than fit"),
     ],

@@ -13,9 +13,9 @@ from sklearn.metrics import balanced_accuracy_score, precision_score, recall_sco
 
 from holotype.evaluation.evaluate import evaluate
 from holotype.evaluation.report import ReportContext, write_report
-from holotype.evaluation.weighing import recorded_weights, without_weighing
+from holotype.evaluation.weighing import recorded_class_weights, undo_class_weighting
 from holotype.predictions import Predictions
-from holotype.road.weighed import _differences, effect_of_weighing
+from holotype.road.weighed import _differences, measure_class_weighting
 from tests.evaluation.made import made
 from tests.evaluation.test_report import NASTY, Page
 
@@ -46,34 +46,37 @@ def world(
 
 def test_without_the_weighting_the_answers_are_those_of_bayes_rule() -> None:
     answers, true_NC = world(500)
-    without = without_weighing(answers, WEIGHTS_C)
+    without = undo_class_weighting(answers, WEIGHTS_C)
     assert without.probabilities_NC == pytest.approx(true_NC, abs=1e-12)
     assert np.exp(without.logits_NC) == pytest.approx(true_NC, abs=1e-6)
     assert without.targets_N is answers.targets_N
 
 
-def test_each_picture_can_have_weights_of_its_own() -> None:
+def test_each_image_can_have_weights_of_its_own() -> None:
     answers, true_NC = world(40)
     weights_NC = np.where(np.arange(40)[:, None] < 20, WEIGHTS_C, 1.0)
-    without = without_weighing(answers, weights_NC).probabilities_NC
+    without = undo_class_weighting(answers, weights_NC).probabilities_NC
     assert without[:20] == pytest.approx(true_NC[:20])
     assert without[20:] == pytest.approx(answers.probabilities_NC[20:])
 
 
 def test_a_probability_of_nothing_stays_nothing() -> None:
     answers = replace(made(3, 2), probabilities_NC=np.array([[1.0, 0.0]] * 3))
-    without = without_weighing(answers, WEIGHTS_C)
+    without = undo_class_weighting(answers, WEIGHTS_C)
     assert without.probabilities_NC.tolist() == [[1.0, 0.0]] * 3
     assert np.isfinite(without.logits_NC).all()
 
 
 def test_the_effect_is_told_class_by_class_as_scikit_learn_would() -> None:
     answers, true_NC = world(2000)
-    effect = effect_of_weighing(evaluate(answers), answers, WEIGHTS_C)
+    effect = measure_class_weighting(evaluate(answers), answers, WEIGHTS_C)
     assert effect is not None
     called_N, without_N = answers.predicted_N, true_NC.argmax(axis=1)
     assert effect.num_changed == (called_N != without_N).sum() > 100
-    for report, predicted_N in ((effect.weighed, called_N), (effect.without, without_N)):
+    for report, predicted_N in (
+        (effect.with_weighting, called_N),
+        (effect.without_weighting, without_N),
+    ):
         recalls = recall_score(answers.targets_N, predicted_N, average=None)
         precisions = precision_score(answers.targets_N, predicted_N, average=None)
         assert [s.recall.value for s in report.per_class] == pytest.approx(recalls.tolist())
@@ -89,19 +92,19 @@ def test_the_effect_is_told_class_by_class_as_scikit_learn_would() -> None:
     assert accuracy.high is not None
     assert balanced.low is not None
     assert accuracy.high < 0 < balanced.low
-    assert effect_of_weighing(evaluate(answers), answers, None) is None
+    assert measure_class_weighting(evaluate(answers), answers, None) is None
 
 
 def test_the_interval_of_the_difference_is_that_of_many_such_sets() -> None:
-    """Of 60 sets, the 95 % intervals hold the mean difference of 40,000 pictures in 52 or more."""
+    """Of 60 sets, the 95 % intervals hold the mean difference of 40,000 images in 52 or more."""
     answers, _ = world(40_000, seed=99)
-    without = without_weighing(answers, WEIGHTS_C)
+    without = undo_class_weighting(answers, WEIGHTS_C)
     truth = balanced_accuracy_score(answers.targets_N, answers.predicted_N)
     truth -= balanced_accuracy_score(answers.targets_N, without.predicted_N)
     held = 0
     for seed in range(60):
         answers, _ = world(300, seed)
-        found = _differences(answers, without_weighing(answers, WEIGHTS_C), "test")
+        found = _differences(answers, undo_class_weighting(answers, WEIGHTS_C), "test")
         low, high = found["balanced_accuracy"].low, found["balanced_accuracy"].high
         assert low is not None
         assert high is not None
@@ -111,7 +114,7 @@ def test_the_interval_of_the_difference_is_that_of_many_such_sets() -> None:
 
 def test_weights_of_one_change_nothing() -> None:
     answers, _ = world(300)
-    effect = effect_of_weighing(evaluate(answers), answers, np.ones(2))
+    effect = measure_class_weighting(evaluate(answers), answers, np.ones(2))
     assert effect is not None
     assert effect.num_changed == 0
     assert {one.value for one in effect.differences.values()} == {0.0}
@@ -125,30 +128,30 @@ def test_the_page_and_the_numbers_tell_it(tmp_path: Path) -> None:
         classes=(NASTY, *(f"class {c}" for c in range(1, num_classes))),
     )
     report, weights_C = evaluate(answers), np.geomspace(0.2, 5, num_classes)
-    effect = effect_of_weighing(report, answers, weights_C)
+    effect = measure_class_weighting(report, answers, weights_C)
     assert effect is not None
-    for weighing in (effect, None):
+    for class_weighting in (effect, None):
         write_report(
             report, tmp_path, predictions=answers,
-            context=ReportContext(title="cells", weighing=weighing),
+            context=ReportContext(title="cells", class_weighting=class_weighting),
         )  # fmt: skip
         text = re.sub(r"\s+", " ", Page(tmp_path / "index.html").text)
         metrics = json.loads((tmp_path / "metrics.json").read_text())
-        assert ("not another training" in text) == (weighing is not None)
-        if weighing is None:
-            assert recorded_weights(metrics) is None
+        assert ("not another training" in text) == (class_weighting is not None)
+        if class_weighting is None:
+            assert recorded_class_weights(metrics) is None
             continue
-        assert recorded_weights(metrics) == dict(
+        assert recorded_class_weights(metrics) == dict(
             zip(answers.classes, weights_C.tolist(), strict=True)
         )
         told = metrics["class_weighting"]
         assert told["per_class"][NASTY]["recall_without"]["value"] == pytest.approx(
-            effect.without.per_class[0].recall.value
+            effect.without_weighting.per_class[0].recall.value
         )
-        assert f"{effect.num_changed} pictures are then called something else" in text
+        assert f"{effect.num_changed} images are then called something else" in text
         difference = told["accuracy_difference"]["value"]
         assert f"{difference:+.3f}".replace("-", "−") in text
         part = text.split("What weighing the classes did")[1].split("What was taken for what")[0]
-        for scores, weight in zip(effect.without.per_class, weights_C, strict=True):
+        for scores, weight in zip(effect.without_weighting.per_class, weights_C, strict=True):
             assert f"{weight:.2f}" in part
             assert f"{scores.recall.value:.3f}" in part

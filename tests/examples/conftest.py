@@ -11,7 +11,7 @@ import pytest
 from holotype.dataset.micro_ct import make_micro_ct
 from holotype.dataset.sources import make_synthetic
 
-Pictures = Callable[[str], tuple[Path, dict[str, Any]]]
+Images = Callable[[str], tuple[Path, dict[str, Any]]]
 IN_ONE_ENCOUNTER = 4
 
 
@@ -24,15 +24,15 @@ def specimens(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def encounters(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A table with four pictures of each encounter."""
+    """A table with four images of each encounter."""
     table = tmp_path_factory.mktemp("turtles") / "table.csv"
     with table.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "label", "group"])
         for folder in sorted(synthetic.glob("[a-z]*")):
-            for number, picture in enumerate(sorted(folder.glob("*.png"))):
+            for number, image in enumerate(sorted(folder.glob("*.png"))):
                 encounter = f"{folder.name}-{number // IN_ONE_ENCOUNTER}"
-                writer.writerow([picture, folder.name, encounter])
+                writer.writerow([image, folder.name, encounter])
     return table
 
 
@@ -47,8 +47,8 @@ def flat_pets(folder: Path, *, images: int, image_size: int) -> Path:
     flat = folder / "pets"
     flat.mkdir()
     for name, shapes in zip(("cat", "dog"), sorted(drawn.glob("[a-z]*/")), strict=True):
-        for number, picture in enumerate(sorted(shapes.glob("*.png"))):
-            shutil.copyfile(picture, flat / f"{name}.{number}.png")
+        for number, image in enumerate(sorted(shapes.glob("*.png"))):
+            shutil.copyfile(image, flat / f"{name}.{number}.png")
     return flat
 
 
@@ -56,8 +56,8 @@ PETS_PATTERN = r"(cat|dog)\.\d+"
 
 
 @pytest.fixture
-def pictures(synthetic: Path, specimens: Path, encounters: Path, pets: Path) -> Pictures:
-    """The name of an example -> its pictures, and what else `train` is told of them."""
+def images(synthetic: Path, specimens: Path, encounters: Path, pets: Path) -> Images:
+    """The name of an example -> its images, and what else `train` is told of them."""
 
     def of(name: str) -> tuple[Path, dict[str, Any]]:
         if name == "cats_and_dogs":

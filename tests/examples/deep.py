@@ -7,7 +7,7 @@ WIDTH = 6
 
 
 def build() -> nn.Module:
-    """A convolution, and many of one pixel that begin as the identity, lest the picture fades."""
+    """A convolution, and many of one pixel that begin as the identity, lest the image fades."""
     lower = [nn.Conv2d(3, WIDTH, 3, stride=2), *(_same() for _ in range(20))]
     upper = [_same() for _ in range(LAYERS - len(lower))]
     return nn.Sequential(nn.Sequential(*lower), nn.Sequential(*upper))

@@ -79,6 +79,6 @@ def epochs_of(run: Run) -> list[tuple[str, int, int]]:
     """Stage, epoch and how many numbers trained, in the order of `history.csv`."""
     with run.history.open(encoding="utf-8") as file:
         return [
-            (row["stage"], int(row["epoch"]), int(row["trainable_parameters"]))
+            (row["stage"], int(row["epoch"]), int(row["num_trainable_parameters"]))
             for row in csv.DictReader(file)
         ]

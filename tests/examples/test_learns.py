@@ -1,6 +1,6 @@
 """Each example learns: on the test part of the synthetic set it beats always naming one class.
 
-Fewer and smaller pictures, shorter and smaller batches; rates, heads, schedules and what trains are
+Fewer and smaller images, shorter and smaller batches; rates, heads, schedules and what trains are
 the example's. Where it asks for a pretrained network, one stands in whose real weights are here.
 """
 

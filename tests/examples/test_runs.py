@@ -18,15 +18,15 @@ from holotype.bundle.bundle import load_bundle
 from holotype.dataset.index import read_index_file
 from holotype.road import TrainedRun
 from tests.examples import deep
-from tests.examples.conftest import Pictures
+from tests.examples.conftest import Images
 from tests.examples.reduced import FOLDER, NAMES, VARIANTS, epochs_of, reduced, resolved
 
 THREE_GROUPS = f"{FOLDER / 'my_net.py'}:build"
 MANY_LAYERS = f"{Path(__file__).with_name('deep.py')}:build"
 
 
-def train(pictures: Pictures, name: str, variant: str, output: Path, **changes: Any) -> TrainedRun:
-    data, said = pictures(name)
+def train(images: Images, name: str, variant: str, output: Path, **changes: Any) -> TrainedRun:
+    data, said = images(name)
     return road.train(data, output=output, **said, **reduced(name, variant, **changes))
 
 
@@ -73,9 +73,9 @@ real = pytest.mark.slow
     ("model", "name"), [(THREE_GROUPS, THREE_GROUPS), pytest.param(None, "resnet18", marks=real)]
 )
 def test_turtles_thaw_one_group_more_in_each_stage(
-    model: str | None, name: str, pictures: Pictures, tmp_path: Path
+    model: str | None, name: str, images: Images, tmp_path: Path
 ) -> None:
-    trained = train(pictures, "turtles", "resnet18", tmp_path / "run", model=model)
+    trained = train(images, "turtles", "resnet18", tmp_path / "run", model=model)
     network, width = network_of(name)
     alone = head(width, 3)
     groups = list(network.children())[::-1]  # of a ResNet, the last two are pool and classifier
@@ -93,9 +93,9 @@ def test_turtles_thaw_one_group_more_in_each_stage(
     ("model", "name"), [(MANY_LAYERS, MANY_LAYERS), pytest.param(None, "resnet50", marks=real)]
 )
 def test_materials_train_a_dense_head_and_then_40_layers(
-    model: str | None, name: str, pictures: Pictures, tmp_path: Path
+    model: str | None, name: str, images: Images, tmp_path: Path
 ) -> None:
-    trained = train(pictures, "materials", "resnet50", tmp_path / "run", model=model)
+    trained = train(images, "materials", "resnet50", tmp_path / "run", model=model)
     network, width = network_of(name)
     dense = head(width, 3, 512)
     assert sizes(trained) == {"head": dense, "finetune": dense + top_layers(network, 40)}
@@ -105,11 +105,11 @@ def test_materials_train_a_dense_head_and_then_40_layers(
     ("model", "name"), [(MANY_LAYERS, MANY_LAYERS), pytest.param(None, "resnet50", marks=real)]
 )
 def test_cats_and_dogs_train_the_head_and_then_the_top_ten_layers(
-    model: str | None, name: str, pictures: Pictures, tmp_path: Path
+    model: str | None, name: str, images: Images, tmp_path: Path
 ) -> None:
     # Several batches to a step, and as many epochs as the project has.
     trained = train(
-        pictures, "cats_and_dogs", "resnet50", tmp_path / "run", model=model,
+        images, "cats_and_dogs", "resnet50", tmp_path / "run", model=model,
         stage={"epochs": 3, "accumulation": 2},
     )  # fmt: skip
     network, width = network_of(name)
@@ -126,9 +126,9 @@ def test_cats_and_dogs_train_the_head_and_then_the_top_ten_layers(
     ],
 )
 def test_fossils_train_the_head_and_then_everything_by_specimen(
-    variant: str, model: str | None, name: str, pictures: Pictures, tmp_path: Path
+    variant: str, model: str | None, name: str, images: Images, tmp_path: Path
 ) -> None:
-    trained = train(pictures, "fossils", variant, tmp_path / "run", model=model)
+    trained = train(images, "fossils", variant, tmp_path / "run", model=model)
     network, width = network_of(name)
     alone = head(width, 3)
     assert sizes(trained) == {"frozen": alone, "finetune": alone + count(network)}
@@ -141,10 +141,8 @@ def test_fossils_train_the_head_and_then_everything_by_specimen(
 
 
 @pytest.mark.parametrize("variant", ["classical_svm", pytest.param("classical_forest", marks=real)])
-def test_eye_vs_ai_begins_with_descriptors(
-    variant: str, pictures: Pictures, tmp_path: Path
-) -> None:
-    trained = train(pictures, "eye_vs_ai", variant, tmp_path / "run")
+def test_eye_vs_ai_begins_with_descriptors(variant: str, images: Images, tmp_path: Path) -> None:
+    trained = train(images, "eye_vs_ai", variant, tmp_path / "run")
     assert epochs_of(trained.run) == []
     assert load_bundle(trained.run.path).manifest.model == "hog+lbp+colour"
 
@@ -154,9 +152,9 @@ def test_eye_vs_ai_begins_with_descriptors(
     [("cats_and_dogs", "cnn_baseline"), pytest.param("eye_vs_ai", "cnn_v1", marks=real)],
 )
 def test_networks_from_nothing_train_whole_in_every_epoch(
-    name: str, variant: str, pictures: Pictures, tmp_path: Path
+    name: str, variant: str, images: Images, tmp_path: Path
 ) -> None:
-    trained = train(pictures, name, variant, tmp_path / "run")
+    trained = train(images, name, variant, tmp_path / "run")
     # By hand: 3x3 convolutions without bias, a batch norm of two numbers a channel after each.
     expected = {
         "cnn_baseline": 93_472 + head(128, 2, 128),
@@ -171,9 +169,9 @@ def test_networks_from_nothing_train_whole_in_every_epoch(
     ("name", "variant"), [(name, variant) for name in NAMES for variant in VARIANTS[name]]
 )
 def test_every_variant_of_every_example_ends_in_a_bundle_and_a_report(
-    name: str, variant: str, pictures: Pictures, tmp_path: Path
+    name: str, variant: str, images: Images, tmp_path: Path
 ) -> None:
-    trained = train(pictures, name, variant, tmp_path / "run")
+    trained = train(images, name, variant, tmp_path / "run")
     recipe = resolved(name, variant)
     bundle = load_bundle(trained.run.path)
     assert bundle.manifest.model == recipe.model

@@ -1,4 +1,4 @@
-"""The gallery shows what a person should look at first, and never fails for one picture."""
+"""The gallery shows what a person should look at first, and never fails for one image."""
 
 from collections import Counter
 from pathlib import Path
@@ -10,7 +10,7 @@ from PIL import Image
 
 from holotype.bundle.bundle import Bundle
 from holotype.dataset.index import Index
-from holotype.explanation.gallery import gallery
+from holotype.explanation.gallery import select_examples
 from holotype.predictions import Predictions
 from tests.bundle.tiny import CLASSES, write_images, write_tiny
 
@@ -54,7 +54,7 @@ def predictions(index: Index) -> Predictions:
 def test_the_most_confident_mistakes_come_first(
     bundle: Bundle, index: Index, predictions: Predictions
 ) -> None:
-    exhibits = gallery(bundle, index, predictions, mistakes=5, correct=0)
+    examples = select_examples(bundle, index, predictions, mistakes=5, correct=0)
     table = pd.DataFrame(
         {
             "id": predictions.ids,
@@ -64,22 +64,22 @@ def test_the_most_confident_mistakes_come_first(
         }
     )
     expected = table[table["wrong"]].sort_values("confidence", ascending=False)[:5]
-    assert [exhibit.id for exhibit in exhibits] == expected["id"].tolist()
-    assert [exhibit.confidence for exhibit in exhibits] == expected["confidence"].tolist()
-    for exhibit in exhibits:
-        row = predictions.ids.index(exhibit.id)
-        assert exhibit.kind == "mistake"
-        assert exhibit.true_class == CLASSES[predictions.targets_N[row]]
-        assert exhibit.predicted_class == CLASSES[predictions.predicted_N[row]]
+    assert [example.id for example in examples] == expected["id"].tolist()
+    assert [example.confidence for example in examples] == expected["confidence"].tolist()
+    for example in examples:
+        row = predictions.ids.index(example.id)
+        assert example.kind == "mistake"
+        assert example.true_class == CLASSES[predictions.targets_N[row]]
+        assert example.predicted_class == CLASSES[predictions.predicted_N[row]]
 
 
 def test_correct_answers_are_drawn_from_every_class(
     bundle: Bundle, index: Index, predictions: Predictions
 ) -> None:
-    exhibits = gallery(bundle, index, predictions, mistakes=0, correct=9)
-    assert {exhibit.kind for exhibit in exhibits} == {"correct"}
-    assert Counter(exhibit.true_class for exhibit in exhibits) == dict.fromkeys(CLASSES, 3)
-    assert all(exhibit.true_class == exhibit.predicted_class for exhibit in exhibits)
+    examples = select_examples(bundle, index, predictions, mistakes=0, correct=9)
+    assert {example.kind for example in examples} == {"correct"}
+    assert Counter(example.true_class for example in examples) == dict.fromkeys(CLASSES, 3)
+    assert all(example.true_class == example.predicted_class for example in examples)
 
 
 def test_the_order_of_predictions_changes_nothing_and_the_seed_does(
@@ -87,29 +87,31 @@ def test_the_order_of_predictions_changes_nothing_and_the_seed_does(
 ) -> None:
     shuffled = predictions.select(np.random.default_rng(0).permutation(COUNT))
     drawn = [
-        [exhibit.id for exhibit in gallery(bundle, index, table, seed=seed)]
+        [example.id for example in select_examples(bundle, index, table, seed=seed)]
         for table, seed in ((predictions, 0), (shuffled, 0), (predictions, 1))
     ]
     assert drawn[0] == drawn[1] != drawn[2]
 
 
-def test_pictures_are_small_and_carry_a_heatmap_of_their_size(
+def test_images_are_small_and_carry_a_heatmap_of_their_size(
     bundle: Bundle, index: Index, predictions: Predictions
 ) -> None:
-    exhibits = {e.id: e for e in gallery(bundle, index, predictions, mistakes=40, correct=40)}
-    assert len(exhibits) == COUNT - 2, "the two without a label are passed over"
-    assert exhibits["000.png"].picture_HWC.shape == (213, 320, 3)
-    for exhibit in exhibits.values():
-        assert exhibit.picture_HWC.dtype == np.uint8
-        assert exhibit.heated_HWC is not None
-        assert exhibit.heated_HWC.shape == exhibit.picture_HWC.shape
-        assert not np.array_equal(exhibit.heated_HWC, exhibit.picture_HWC)
+    examples = {
+        e.id: e for e in select_examples(bundle, index, predictions, mistakes=40, correct=40)
+    }
+    assert len(examples) == COUNT - 2, "the two without a label are passed over"
+    assert examples["000.png"].image_HWC.shape == (213, 320, 3)
+    for example in examples.values():
+        assert example.image_HWC.dtype == np.uint8
+        assert example.overlay_HWC is not None
+        assert example.overlay_HWC.shape == example.image_HWC.shape
+        assert not np.array_equal(example.overlay_HWC, example.image_HWC)
 
 
-def test_a_picture_that_vanished_is_left_out(
+def test_an_image_that_vanished_is_left_out(
     bundle: Bundle, index: Index, predictions: Predictions
 ) -> None:
-    before = [exhibit.id for exhibit in gallery(bundle, index, predictions)]
+    before = [example.id for example in select_examples(bundle, index, predictions)]
     index.file(before[1]).unlink()
-    after = [exhibit.id for exhibit in gallery(bundle, index, predictions)]
+    after = [example.id for example in select_examples(bundle, index, predictions)]
     assert after == [before[0], *before[2:]]

@@ -11,12 +11,12 @@ from onnx import numpy_helper
 from PIL import Image
 
 from holotype.bundle.bundle import Bundle, write_bundle
-from holotype.bundle.manifest import Cam, Decision
+from holotype.bundle.manifest import CamSupport, Decision
 from holotype.bundle.members import write_members
-from holotype.errors import ImageRefused, UnknownClass
-from holotype.explanation.drawing import colours, overlay, shown
+from holotype.errors import ImageError, UnknownClass
+from holotype.explanation.drawing import inferno, overlay, scaled_rgb
 from holotype.explanation.evidence import cell_logits
-from holotype.explanation.heatmap import frame_in, heatmap
+from holotype.explanation.heatmap import heatmap, input_frame_size
 from holotype.explanation.sheets import explain
 from holotype.images import Image as Upright
 from holotype.images import decode
@@ -41,7 +41,7 @@ FROM_0_TO_1 = replace(PREPROCESSING, mean=(0.0,) * 3, std=(1.0,) * 3, background
 def write_bright_detector(
     directory: Path,
     fit: Fit = "squash",
-    cam: Cam = "exact",
+    cam: CamSupport = "exact",
     offset_D: NDArray[np.float32] | None = None,
     content: Content = "whole",
 ) -> Bundle:
@@ -77,7 +77,7 @@ def centre_of(heatmap_HW: NDArray[np.float32]) -> tuple[float, float]:
     return float(xs.mean()), float(ys.mean())
 
 
-def test_the_mean_of_the_cells_logits_is_the_logits_of_the_picture(tmp_path: Path) -> None:
+def test_the_mean_of_the_cells_logits_is_the_logits_of_the_image(tmp_path: Path) -> None:
     bundle = write_tiny(tmp_path / "bundle")
     for path in write_images(tmp_path / "images", 3):
         input_NCHW = PREPROCESSING.load(path)[None]
@@ -88,7 +88,7 @@ def test_the_mean_of_the_cells_logits_is_the_logits_of_the_picture(tmp_path: Pat
         np.testing.assert_allclose(logits_hwC.mean(axis=(0, 1)), expected_C, atol=1e-5)
 
 
-@pytest.mark.parametrize("cam", ["exact", "cells", "none"])
+@pytest.mark.parametrize("cam", ["exact", "approximate", "none"])
 @pytest.mark.parametrize(
     ("fit", "size", "centre"),
     [
@@ -100,19 +100,19 @@ def test_the_mean_of_the_cells_logits_is_the_logits_of_the_picture(tmp_path: Pat
         ("pad", (80, 200), (20, 30)),
     ],
 )
-def test_the_heat_lies_where_the_object_lies_however_the_picture_was_framed(
-    tmp_path: Path, cam: Cam, fit: Fit, size: tuple[int, int], centre: tuple[int, int]
+def test_the_heat_lies_where_the_object_lies_however_the_image_was_framed(
+    tmp_path: Path, cam: CamSupport, fit: Fit, size: tuple[int, int], centre: tuple[int, int]
 ) -> None:
     bundle = write_bright_detector(tmp_path / "bundle", fit, cam)
     found = heatmap(bundle, write_spot(tmp_path / "spot.png", size, centre), class_index=0)
     assert found.class_name == "crack"
     for scale in (1, 0.5):
         shape = round(size[0] * scale), round(size[1] * scale)
-        heatmap_HW = found.over(shape)
+        heatmap_HW = found.resized_to(shape)
         assert heatmap_HW.shape == shape[::-1]
         assert heatmap_HW.min() >= 0
         assert heatmap_HW.max() <= 1
-        frame_width, frame_height = frame_in(shape, bundle.preprocessing)
+        frame_width, frame_height = input_frame_size(shape, bundle.preprocessing)
         x, y = centre_of(heatmap_HW)
         assert abs(x - centre[0] * scale) < frame_width / CELLS
         assert abs(y - centre[1] * scale) < frame_height / CELLS
@@ -122,7 +122,7 @@ def test_what_was_cropped_away_is_cold(tmp_path: Path) -> None:
     bundle = write_bright_detector(tmp_path / "bundle", "crop")
     path = tmp_path / "white.png"
     Image.new("RGB", (120, 40), "white").save(path)
-    heatmap_HW = heatmap(bundle, path, 0).over((120, 40))
+    heatmap_HW = heatmap(bundle, path, 0).resized_to((120, 40))
     assert (heatmap_HW[:, :40] == 0).all()
     assert (heatmap_HW[:, 80:] == 0).all()
     assert heatmap_HW[:, 41:79].min() > 0.9
@@ -136,7 +136,7 @@ def test_a_turned_photo_is_explained_upright(tmp_path: Path) -> None:
     upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
     image = decode(tmp_path / "turned.png")
     assert image.pixels.size == (80, 120)
-    x, y = centre_of(heatmap(bundle, image, 0).over(image.pixels.size))
+    x, y = centre_of(heatmap(bundle, image, 0).resized_to(image.pixels.size))
     assert abs(x - 20) < 80 / CELLS
     assert abs(y - 90) < 120 / CELLS
 
@@ -149,7 +149,7 @@ def test_what_speaks_for_all_classes_alike_is_not_shown(tmp_path: Path) -> None:
         heatmap(write_bright_detector(tmp_path / f"{n}", offset_D=offset), path, 0)
         for n, offset in enumerate((None, offset_D))
     )
-    np.testing.assert_allclose(plain.cells_hw, shifted.cells_hw, atol=1e-4)
+    np.testing.assert_allclose(plain.values_hw, shifted.values_hw, atol=1e-4)
     assert plain.probability == pytest.approx(shifted.probability, abs=1e-5)
 
 
@@ -168,11 +168,11 @@ def test_probability_and_class_are_those_of_predict(tmp_path: Path) -> None:
     ("cam", "method"),
     [
         ("exact", "class activation map"),
-        ("cells", "class activation map, approximate"),
+        ("approximate", "class activation map, approximate"),
         ("none", "occlusion map"),
     ],
 )
-def test_the_method_is_named(tmp_path: Path, cam: Cam, method: str) -> None:
+def test_the_method_is_named(tmp_path: Path, cam: CamSupport, method: str) -> None:
     bundle = write_bright_detector(tmp_path / "bundle", cam=cam)
     assert heatmap(bundle, write_spot(tmp_path / "s.png", (64, 64), (32, 32))).method == method
 
@@ -182,40 +182,38 @@ def test_colours_are_those_of_matplotlibs_inferno() -> None:
 
     values = np.linspace(0, 1, 256, dtype=np.float32)[None]
     expected = colormaps["inferno"](values)[0, :, :3] * 255
-    assert np.abs(colours(values)[0] - expected).max() < 8
+    assert np.abs(inferno(values)[0] - expected).max() < 8
 
 
-def test_where_nothing_is_hot_the_picture_shows_in_grey() -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
+def test_where_nothing_is_hot_the_image_shows_in_grey() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
     heat = np.zeros((6, 5), np.float32)
     heat[2, 3] = 1
-    laid_over = overlay(picture, heat, alpha=1)
-    expected = np.asarray(Image.fromarray(picture).convert("L"), np.int16)
+    laid_over = overlay(image, heat, alpha=1)
+    expected = np.asarray(Image.fromarray(image).convert("L"), np.int16)
     cold = heat == 0
     for c in range(3):
         assert np.abs(laid_over[..., c].astype(np.int16) - expected)[cold].max() <= 1
     assert laid_over[2, 3].tolist() == [252, 255, 164]
     with pytest.raises(ValueError, match="does not fit"):
-        overlay(picture, heat.T)
+        overlay(image, heat.T)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (300, 200), (2000, 30)])
-def test_explain_writes_the_picture_beside_its_overlay(
-    tmp_path: Path, size: tuple[int, int]
-) -> None:
+def test_explain_writes_the_image_beside_its_overlay(tmp_path: Path, size: tuple[int, int]) -> None:
     bundle = write_bright_detector(tmp_path / "bundle")
     path = tmp_path / "p.png"
     Image.effect_noise(size, 60).save(path)
     explain(bundle, path, tmp_path / "out" / "why.png", class_name="crack")
     page = np.asarray(Image.open(tmp_path / "out" / "why.png"))
     image = decode(path)
-    picture = np.asarray(shown(image, BACKGROUND, longest=480, shortest=240))
-    height, width = picture.shape[:2]
+    rgb_HWC = np.asarray(scaled_rgb(image, BACKGROUND, longest=480, shortest=240))
+    height, width = rgb_HWC.shape[:2]
     assert 240 <= max(width, height) <= 480
-    np.testing.assert_array_equal(page[12 : 12 + height, 12 : 12 + width], picture)
+    np.testing.assert_array_equal(page[12 : 12 + height, 12 : 12 + width], rgb_HWC)
     right = page[12 : 12 + height, 24 + width : 24 + 2 * width]
     np.testing.assert_array_equal(
-        right, overlay(picture, heatmap(bundle, image, 0).over((width, height)))
+        right, overlay(rgb_HWC, heatmap(bundle, image, 0).resized_to((width, height)))
     )
     assert (page[-40:] < 128).any(), "the caption is drawn"
 
@@ -233,7 +231,7 @@ def test_a_class_for_which_nothing_speaks_has_a_cold_map(tmp_path: Path) -> None
     path = tmp_path / "white.png"
     Image.new("RGB", (40, 40), "white").save(path)
     found = explain(bundle, path, tmp_path / "why.png", class_name="fine")
-    assert not found.cells_hw.any()
+    assert not found.values_hw.any()
     assert found.probability < 0.01
 
 
@@ -253,10 +251,10 @@ def test_an_unknown_class_suggests_the_nearest(tmp_path: Path) -> None:
     assert not (tmp_path / "why.png").exists()
 
 
-def test_a_picture_that_is_refused_leaves_no_file(tmp_path: Path) -> None:
+def test_an_image_that_is_refused_leaves_no_file(tmp_path: Path) -> None:
     bundle = write_tiny(tmp_path / "bundle")
     (tmp_path / "p.png").write_bytes(b"")
-    with pytest.raises(ImageRefused):
+    with pytest.raises(ImageError):
         explain(bundle, tmp_path / "p.png", tmp_path / "why.png")
     assert not (tmp_path / "why.png").exists()
 
@@ -264,9 +262,9 @@ def test_a_picture_that_is_refused_leaves_no_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("fit", ["crop", "pad"])
 @pytest.mark.parametrize("size", [(200, 80), (80, 200), (50, 50), (33, 31)])
 def test_the_frame_is_where_preprocessing_puts_it(fit: Fit, size: tuple[int, int]) -> None:
-    """A picture whose brightness tells the place, framed by Preprocessing itself."""
+    """An image whose brightness tells the place, framed by Preprocessing itself."""
     preprocessing = Preprocessing(SIDE, SIDE, fit, "bilinear", (0,) * 3, (1,) * 3, BACKGROUND)
-    frame_width, frame_height = frame_in(size, preprocessing)
+    frame_width, frame_height = input_frame_size(size, preprocessing)
     ramps: list[tuple[int, Callable[[NDArray[np.float32]], NDArray[np.float32]], float]] = [
         (size[0], lambda ramp: np.tile(ramp, (size[1], 1)), frame_width),
         (size[1], lambda ramp: np.tile(ramp[:, None], (1, size[0])), frame_height),
@@ -284,7 +282,7 @@ def test_the_frame_is_where_preprocessing_puts_it(fit: Fit, size: tuple[int, int
 
 
 @pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
-def test_of_a_picture_cropped_to_its_content_the_heat_lies_where_the_picture_is_bright(
+def test_of_an_image_cropped_to_its_content_the_heat_lies_where_the_image_is_bright(
     tmp_path: Path, fit: Fit
 ) -> None:
     """A grey specimen on black, with a bright spot in it, right of the middle and above it."""
@@ -292,7 +290,7 @@ def test_of_a_picture_cropped_to_its_content_the_heat_lies_where_the_picture_is_
     levels = np.zeros((200, 400), np.uint8)
     levels[40:100, 260:360] = 90
     levels[50:62, 330:342] = 255
-    found = heatmap(bundle, _as_image(Image.fromarray(levels)), 0).over((400, 200))
+    found = heatmap(bundle, _as_image(Image.fromarray(levels)), 0).resized_to((400, 200))
     assert found.shape == (200, 400)
     outside = np.ones_like(found, bool)
     outside[20:160, 240:380] = False
@@ -308,20 +306,24 @@ def _as_image(pixels: Image.Image) -> Upright:
 
 def test_members_are_explained_by_the_mean_of_their_maps(tmp_path: Path) -> None:
     """Of three members one sees the spot, framed in its own way; the others look elsewhere."""
-    sealing = Decision(temperature=1.0, fitted_on="", num_fitted=1)
+    sealing = Decision(temperature=1.0, predictions_sha256="", num_images=1)
     sees = write_bright_detector(tmp_path / "sees", "pad").with_decision(sealing)
     blind = write_tiny(tmp_path / "blind", cam="none").with_decision(sealing)
     path = write_spot(tmp_path / "spot.png", (160, 80), (120, 30))
     whole = write_members(tmp_path / "whole", [sees, blind], name="both")
     found = heatmap(whole, path, 0)
-    maps_HW = [heatmap(each, path, 0).over((160, 80)) for each in (sees, blind)]
+    maps_HW = [heatmap(each, path, 0).resized_to((160, 80)) for each in (sees, blind)]
     expected_HW = sum(maps_HW[1:], maps_HW[0])
-    np.testing.assert_allclose(found.over((160, 80)), expected_HW / expected_HW.max(), atol=1e-5)
+    np.testing.assert_allclose(
+        found.resized_to((160, 80)), expected_HW / expected_HW.max(), atol=1e-5
+    )
     assert found.method == "mean over 2 members: class activation map, occlusion map"
     assert found.probability == pytest.approx(whole.predict(path).probabilities_NC[0, 0], abs=1e-6)
     weights_CM = np.array([[1.0, 0.0]] * 3)
     only = write_members(tmp_path / "only", [sees, blind], name="one", weights_CM=weights_CM)
-    x, y = centre_of(explain(only, path, tmp_path / "why.png", class_name="crack").over((160, 80)))
+    x, y = centre_of(
+        explain(only, path, tmp_path / "why.png", class_name="crack").resized_to((160, 80))
+    )
     assert abs(x - 120) < 160 / CELLS
     assert abs(y - 30) < 160 / CELLS
 
@@ -332,10 +334,10 @@ def test_under_views_the_map_is_the_plain_one_and_the_probability_that_of_predic
     (path,) = write_images(tmp_path / "images", 1)
     plain = write_tiny(tmp_path / "plain")
     turned = write_tiny(tmp_path / "turned").with_decision(
-        Decision(temperature=1.0, fitted_on="", num_fitted=1, views="dihedral")
+        Decision(temperature=1.0, predictions_sha256="", num_images=1, views="dihedral")
     )
     number = int(turned.predict(path).predicted_N[0])
     found = heatmap(turned, path)
-    np.testing.assert_array_equal(found.cells_hw, heatmap(plain, path, number).cells_hw)
+    np.testing.assert_array_equal(found.values_hw, heatmap(plain, path, number).values_hw)
     assert found.class_index == number
     assert found.probability == pytest.approx(turned.predict(path).probabilities_NC.max(), abs=1e-6)

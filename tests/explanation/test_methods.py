@@ -12,9 +12,9 @@ from holotype.bundle.bundle import Bundle
 from holotype.bundle.manifest import Decision
 from holotype.bundle.members import write_members
 from holotype.errors import UsageError
-from holotype.explanation.evidence import summed_into_cells
+from holotype.explanation.evidence import sum_pool
 from holotype.explanation.heatmap import heatmap
-from holotype.explanation.methods import Method, Way
+from holotype.explanation.methods import ExplainMethod, ExplainMethodName
 from tests.bundle.tiny import CELLS, CLASSES, EMBEDDING, write_images, write_tiny
 
 
@@ -44,25 +44,27 @@ def bundle(tmp_path: Path) -> Bundle:
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
+def image(tmp_path: Path) -> Path:
     return write_images(tmp_path / "images", 1)[0]
 
 
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
 def test_grad_cam_of_the_last_map_is_the_class_activation_map(
-    bundle: Bundle, picture: Path, temperature: float
+    bundle: Bundle, image: Path, temperature: float
 ) -> None:
     """Without the head's bias, which every cell has and no gradient sees."""
-    sealed = Decision(temperature=temperature, fitted_on="", num_fitted=1)
+    sealed = Decision(temperature=temperature, predictions_sha256="", num_images=1)
     plain = replace(bundle, manifest=replace(bundle.manifest, decision=sealed))
     plain = replace(plain, graphs=_without_bias(bundle))
     for number in range(len(CLASSES)):
-        seen = heatmap(plain, picture, number, way=Way("gradcam", networks=in_torch))
-        expected = heatmap(plain, picture, number, way=Way("cam"))
+        seen = heatmap(
+            plain, image, number, explain_method=ExplainMethod("gradcam", torch_model_of=in_torch)
+        )
+        expected = heatmap(plain, image, number, explain_method=ExplainMethod("cam"))
         assert seen.method == "Grad-CAM of low"
         assert seen.probability == expected.probability
-        np.testing.assert_allclose(seen.cells_hw, expected.cells_hw, atol=1e-4)
-    assert expected.cells_hw.any()
+        np.testing.assert_allclose(seen.values_hw, expected.values_hw, atol=1e-4)
+    assert expected.values_hw.any()
 
 
 def _without_bias(bundle: Bundle) -> dict[str, bytes]:
@@ -72,7 +74,7 @@ def _without_bias(bundle: Bundle) -> dict[str, bytes]:
     return {**bundle.graphs, "head.onnx": model.SerializeToString()}
 
 
-def test_each_method_names_itself_and_they_differ(bundle: Bundle, picture: Path) -> None:
+def test_each_method_names_itself_and_they_differ(bundle: Bundle, image: Path) -> None:
     said = {
         "cam": "class activation map",
         "occlusion": "occlusion map",
@@ -82,62 +84,68 @@ def test_each_method_names_itself_and_they_differ(bundle: Bundle, picture: Path)
     }
     maps = {}
     for method, words in said.items():
-        found = heatmap(bundle, picture, 1, way=Way(method, networks=in_torch))  # type: ignore[arg-type]
+        found = heatmap(
+            bundle, image, 1, explain_method=ExplainMethod(method, torch_model_of=in_torch)
+        )  # type: ignore[arg-type]
         assert found.method == words
-        assert found.cells_hw.min() >= 0
-        assert found.cells_hw.max() == 1
-        maps[method] = found.over((40, 36))
+        assert found.values_hw.min() >= 0
+        assert found.values_hw.max() == 1
+        maps[method] = found.resized_to((40, 36))
     assert len({each.tobytes() for each in maps.values()}) == len(said)
 
 
-def test_a_layer_can_be_named(bundle: Bundle, picture: Path) -> None:
-    found = heatmap(bundle, picture, 0, way=Way("gradcam++", "low.0", in_torch))
+def test_a_layer_can_be_named(bundle: Bundle, image: Path) -> None:
+    found = heatmap(bundle, image, 0, explain_method=ExplainMethod("gradcam++", "low.0", in_torch))
     assert found.method == "Grad-CAM++ of low.0"
-    assert found.cells_hw.shape == (CELLS, CELLS)
+    assert found.values_hw.shape == (CELLS, CELLS)
 
 
-def test_auto_is_occlusion_where_there_are_no_cells(tmp_path: Path, picture: Path) -> None:
+def test_auto_is_occlusion_where_there_are_no_cells(tmp_path: Path, image: Path) -> None:
     without = write_tiny(tmp_path / "without", cam="none")
-    assert heatmap(without, picture).method == "occlusion map"
+    assert heatmap(without, image).method == "occlusion map"
     with pytest.raises(UsageError, match=r"no class activation map.*work: auto, occlusion\."):
-        heatmap(without, picture, way=Way("cam"))
+        heatmap(without, image, explain_method=ExplainMethod("cam"))
 
 
 @pytest.mark.parametrize("method", ["gradcam", "gradcam++", "integrated-gradients", "rollout"])
-def test_a_bundle_alone_has_no_gradients(bundle: Bundle, picture: Path, method: Method) -> None:
+def test_a_bundle_alone_has_no_gradients(
+    bundle: Bundle, image: Path, method: ExplainMethodName
+) -> None:
     with pytest.raises(UsageError, match=rf"{method.replace('+', '.')} needs .*auto, cam, occlus"):
-        heatmap(bundle, picture, way=Way(method))
+        heatmap(bundle, image, explain_method=ExplainMethod(method))
 
 
 @pytest.mark.parametrize("method", ["auto", "cam", "occlusion", "rollout"])
-def test_a_layer_without_a_method_that_has_layers_is_refused(method: Method) -> None:
+def test_a_layer_without_a_method_that_has_layers_is_refused(method: ExplainMethodName) -> None:
     with pytest.raises(UsageError, match=rf"--layer low goes with .*gradcam.*{method}"):
-        Way(method, "low")
+        ExplainMethod(method, "low")
 
 
-def test_members_are_differentiated_one_by_one(tmp_path: Path, picture: Path) -> None:
-    sealing = Decision(temperature=1.0, fitted_on="", num_fitted=1)
+def test_members_are_differentiated_one_by_one(tmp_path: Path, image: Path) -> None:
+    sealing = Decision(temperature=1.0, predictions_sha256="", num_images=1)
     one = write_tiny(tmp_path / "one").with_decision(sealing)
     other = write_tiny(tmp_path / "other", cam="none").with_decision(sealing)
     whole = write_members(tmp_path / "whole", [one, other], name="both")
     asked = []
 
-    def networks(leaf: Bundle):  # type: ignore[no-untyped-def]
-        asked.append(leaf.sha256)
-        return in_torch(leaf)
+    def torch_model_of(base: Bundle):  # type: ignore[no-untyped-def]
+        asked.append(base.sha256)
+        return in_torch(base)
 
-    found = heatmap(whole, picture, 0, way=Way("gradcam", networks=networks))
+    found = heatmap(
+        whole, image, 0, explain_method=ExplainMethod("gradcam", torch_model_of=torch_model_of)
+    )
     assert asked == [one.sha256, other.sha256]
     assert found.method == "mean over 2 members: Grad-CAM of low"
-    alone = heatmap(one, picture, 0, way=Way("gradcam", networks=in_torch))
-    np.testing.assert_allclose(found.over((40, 36)), alone.over((40, 36)), atol=0.08)
+    alone = heatmap(one, image, 0, explain_method=ExplainMethod("gradcam", torch_model_of=in_torch))
+    np.testing.assert_allclose(found.resized_to((40, 36)), alone.resized_to((40, 36)), atol=0.08)
 
 
 @pytest.mark.parametrize("shape", [(224, 224), (64, 100), (10, 3)])
 def test_single_pixels_are_summed_into_cells_and_none_is_lost(shape: tuple[int, int]) -> None:
     values_HW = np.random.default_rng(0).normal(size=shape)
-    cells_hw = summed_into_cells(values_HW, 28)
-    assert cells_hw.shape == (min(28, shape[0]), min(28, shape[1]))
-    assert cells_hw.sum() == pytest.approx(values_HW.sum())
+    values_hw = sum_pool(values_HW, 28)
+    assert values_hw.shape == (min(28, shape[0]), min(28, shape[1]))
+    assert values_hw.sum() == pytest.approx(values_HW.sum())
     if shape == (224, 224):
-        assert cells_hw[3, 5] == pytest.approx(values_HW[24:32, 40:48].sum())
+        assert values_hw[3, 5] == pytest.approx(values_HW[24:32, 40:48].sum())

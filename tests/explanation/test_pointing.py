@@ -1,6 +1,6 @@
 """A trained network points at the object, one with other weights does not: the pointing game.
 
-Zhang et al. 2018, on new pictures of the synthetic set whose objects' boxes are known.
+Zhang et al. 2018, on new images of the synthetic set whose objects' boxes are known.
 """
 
 from pathlib import Path
@@ -13,13 +13,13 @@ from PIL import Image
 from holotype import road
 from holotype.bundle.bundle import load_bundle
 from holotype.dataset.sources import make_synthetic
-from holotype.dataset.synthetic import MASKS
-from holotype.explanation.checks import chance_of_pointing, points_at
+from holotype.dataset.synthetic import MASK_FOLDER
+from holotype.explanation.checks import pointing_game_chance, pointing_game_hit
 from holotype.explanation.heatmap import heatmap
-from holotype.explanation.methods import Way
+from holotype.explanation.methods import ExplainMethod
 from holotype.images import decode
 
-PICTURES = 160  # of 60, with a rate of 0.95, one time in thirteen no more than 54 are right
+IMAGES = 160  # of 60, with a rate of 0.95, one time in thirteen no more than 54 are right
 REDRAWN = 60  # of them are shown to redrawn networks, which take long
 LEAST = 0.9
 
@@ -27,36 +27,40 @@ LEAST = 0.9
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_a_trained_network_points_at_the_object_and_redrawn_ones_do_not(tmp_path: Path) -> None:
-    from holotype.models.gradients import layers_from_the_top, randomised
-    from holotype.road.explained import Rebuilt
+    from holotype.models.gradients import layers_top_down, randomise_layers
+    from holotype.road.explained import TorchModels
 
     shapes = make_synthetic(tmp_path / "shapes", classes=4, images=800)
     run = tmp_path / "run"
     # 384 pixels give a map of 12 x 12 cells: at 224 a cell is as large as half an object.
     road.train(shapes, output=run, recipe="linear", model="efficientnet_lite0", image_size=384)
-    new = make_synthetic(tmp_path / "new", classes=4, images=PICTURES, seed=11)
-    bundle, networks = load_bundle(run), Rebuilt(run)
-    trained = networks(bundle)
-    names = layers_from_the_top(trained)
-    redrawn = [randomised(trained, names, seed=seed) for seed in range(2)]
+    new = make_synthetic(tmp_path / "new", classes=4, images=IMAGES, seed=11)
+    bundle, torch_model_of = load_bundle(run), TorchModels(run)
+    trained = torch_model_of(bundle)
+    names = layers_top_down(trained)
+    redrawn = [randomise_layers(trained, names, seed=seed) for seed in range(2)]
     boxes_HW, own_HW = [], []
     redrawn_HW: list[list[NDArray[np.float32]]] = [[], []]
     for file in sorted(new.glob("[!.]*/*.png")):
-        with Image.open(new / MASKS / file.parent.name / file.name) as mask:
+        with Image.open(new / MASK_FOLDER / file.parent.name / file.name) as mask:
             left, top, right, bottom = mask.getbbox() or (0, 0, 0, 0)
         image, own = decode(file), bundle.classes.index(file.parent.name)
         box_HW = np.zeros(image.pixels.size[::-1], bool)
         box_HW[top:bottom, left:right] = True
         boxes_HW.append(box_HW)
-        own_HW.append(heatmap(bundle, image, own).over(image.pixels.size))
+        own_HW.append(heatmap(bundle, image, own).resized_to(image.pixels.size))
         for network, heats_HW in zip(redrawn, redrawn_HW, strict=True):
             if len(heats_HW) == REDRAWN:
                 continue
-            way = Way("gradcam", "top", lambda _, network=network: network)
-            heats_HW.append(heatmap(bundle, image, own, way=way).over(image.pixels.size))
-    assert np.mean(list(map(points_at, own_HW, boxes_HW))) > LEAST
-    assert chance_of_pointing(own_HW, boxes_HW) < 0.65
+            explain_method = ExplainMethod("gradcam", "top", lambda _, network=network: network)
+            heats_HW.append(
+                heatmap(bundle, image, own, explain_method=explain_method).resized_to(
+                    image.pixels.size
+                )
+            )
+    assert np.mean(list(map(pointing_game_hit, own_HW, boxes_HW))) > LEAST
+    assert pointing_game_chance(own_HW, boxes_HW) < 0.65
     for heats_HW in redrawn_HW:
-        chance = chance_of_pointing(heats_HW, boxes_HW[:REDRAWN])
-        hits = np.mean(list(map(points_at, heats_HW, boxes_HW[:REDRAWN])))
+        chance = pointing_game_chance(heats_HW, boxes_HW[:REDRAWN])
+        hits = np.mean(list(map(pointing_game_hit, heats_HW, boxes_HW[:REDRAWN])))
         assert abs(hits - chance) < 3 * np.sqrt(0.25 / REDRAWN)

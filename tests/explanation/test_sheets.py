@@ -1,4 +1,4 @@
-"""Explanations of many pictures lie in one folder, each under a name of its own."""
+"""Explanations of many images lie in one folder, each under a name of its own."""
 
 import csv
 from pathlib import Path
@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFont
 
-from holotype.explanation.drawing import stacked, tiles, within
+from holotype.explanation.drawing import captioned_tiles, shortened_to_width, stack_vertically
 from holotype.explanation.heatmap import heatmap
 from holotype.explanation.sheets import TABLE, explain, explain_all
 from tests.bundle.tiny import CLASSES, write_images, write_tiny
 
 
-def test_a_folder_holds_a_sheet_for_each_picture_and_a_table(tmp_path: Path) -> None:
+def test_a_folder_holds_a_sheet_for_each_image_and_a_table(tmp_path: Path) -> None:
     bundle = write_tiny(tmp_path / "bundle")
     paths = write_images(tmp_path / "a", 2) + write_images(tmp_path / "b", 2, seed=1)
     broken = tmp_path / "b" / "broken.png"
-    broken.write_text("no picture")
+    broken.write_text("no image")
     told: list[tuple[int, int]] = []
     sheets, refused = explain_all(
         bundle, [*paths, broken], tmp_path / "out",
@@ -44,12 +44,12 @@ def test_one_class_can_be_asked_of_all(tmp_path: Path) -> None:
     bundle = write_tiny(tmp_path / "bundle")
     paths = write_images(tmp_path / "a", 3)
     sheets, _ = explain_all(bundle, paths, tmp_path / "out", class_name=CLASSES[2])
-    assert {sheet.found.class_name for sheet in sheets} == {CLASSES[2]}
+    assert {sheet.heatmap.class_name for sheet in sheets} == {CLASSES[2]}
 
 
-def test_tiles_stand_side_by_side_and_a_missing_picture_is_a_grey_one() -> None:
+def test_tiles_stand_side_by_side_and_a_missing_image_is_a_grey_one() -> None:
     red, wide = Image.new("RGB", (50, 50), "red"), Image.new("RGB", (400, 100), "blue")
-    row = np.asarray(tiles([red, None, wide], [["one"], ["two", "x" * 200], []], side=60))
+    row = np.asarray(captioned_tiles([red, None, wide], [["one"], ["two", "x" * 200], []], side=60))
     assert row.shape[1] == 3 * 60 + 4 * 12
     middle = 12 + 30
     assert row[middle, 12 + 30].tolist() == [255, 0, 0]
@@ -60,9 +60,9 @@ def test_tiles_stand_side_by_side_and_a_missing_picture_is_a_grey_one() -> None:
 
 def test_text_is_shortened_in_its_middle_until_it_fits() -> None:
     font = ImageFont.load_default(11)
-    assert within("short", font, 100) == "short"
+    assert shortened_to_width("short", font, 100) == "short"
     text = "specimen-12/" + "z" * 100 + "-0042.png"
-    short = within(text, font, 100)
+    short = shortened_to_width(text, font, 100)
     assert font.getlength(short) <= 100
     assert short.startswith("specim")
     assert short.endswith("42.png")
@@ -70,16 +70,16 @@ def test_text_is_shortened_in_its_middle_until_it_fits() -> None:
 
 
 def test_pages_are_stacked_on_white_paper() -> None:
-    whole = stacked([Image.new("RGB", (10, 5), "red"), Image.new("RGB", (4, 7), "blue")])
+    whole = stack_vertically([Image.new("RGB", (10, 5), "red"), Image.new("RGB", (4, 7), "blue")])
     assert whole.size == (10, 12)
     assert whole.getpixel((9, 11)) == (255, 255, 255)
     assert whole.getpixel((3, 11)) == (0, 0, 255)
 
 
 def test_letters_beyond_ascii_are_drawn_as_themselves() -> None:
-    from holotype.pixels import font_of
+    from holotype.pixels import load_font
 
-    font = font_of(14)
+    font = load_font(14)
     missing = bytes(font.getmask("\U0010ffff"))  # what stands for a letter that the font lacks
     for letter in "üéñßøžЖΩ":
         assert bytes(font.getmask(letter)) != missing

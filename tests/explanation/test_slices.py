@@ -13,17 +13,17 @@ from sklearn.metrics import f1_score
 from holotype.dataset.landing import write_table
 from holotype.errors import DatasetError, EmptyDataset
 from holotype.explanation.match_sheets import write_matches
-from holotype.explanation.similarity import bright, dice_QR, ncc_QR, ssim
-from holotype.explanation.slices import match, read_references, read_slices
+from holotype.explanation.similarity import dice_QR, ncc_QR, otsu_mask, ssim
+from holotype.explanation.slices import match_specimens, read_reference_slices, read_slices
 from tests.bundle.tiny import CLASSES, write_tiny
 
 SHAPES = {"disc": "ellipse", "bar": "bar", "cross": "cross"}
 
 
 def draw(shape: str, z: int, offset: tuple[int, int], rng: np.random.Generator) -> Image.Image:
-    """One slice: a shape that grows with z, on noisy black, anywhere in the picture."""
-    picture = Image.new("L", (120, 100))
-    pen = ImageDraw.Draw(picture)
+    """One slice: a shape that grows with z, on noisy black, anywhere in the image."""
+    image = Image.new("L", (120, 100))
+    pen = ImageDraw.Draw(image)
     x, y = 55 + offset[0], 50 + offset[1]
     reach = 12 + 3 * z
     if shape == "disc":
@@ -33,7 +33,7 @@ def draw(shape: str, z: int, offset: tuple[int, int], rng: np.random.Generator) 
         if shape == "cross":
             pen.rectangle((x - 5, y - reach, x + 5, y + reach), fill=220)
     noise = rng.normal(0, 3, (100, 120))
-    return Image.fromarray((np.asarray(picture) + noise).clip(0, 255).astype(np.uint8))
+    return Image.fromarray((np.asarray(image) + noise).clip(0, 255).astype(np.uint8))
 
 
 @pytest.fixture(scope="module")
@@ -59,16 +59,16 @@ def test_a_specimen_matches_others_of_its_kind_wherever_they_lie(
     scans: Path, tmp_path: Path
 ) -> None:
     bundle = write_tiny(tmp_path / "bundle")
-    references = read_references(scans)
-    matches = match(bundle, read_slices([scans / "cross" / "specimen-1"]), references)
+    references = read_reference_slices(scans)
+    matches = match_specimens(bundle, read_slices([scans / "cross" / "specimen-1"]), references)
     (found,) = matches.specimens
     assert found.specimen == "specimen-1"
     kinds = [other.label for other in found.ranked[:3]]
     assert kinds == ["cross"] * 3
     scores = [other.score for other in found.ranked]
     assert scores == sorted(scores, reverse=True)
-    pictures = sorted((scans / "cross" / "specimen-1").glob("*.png"))
-    mean_C = bundle.predict(pictures).probabilities_NC.mean(axis=0)
+    images = sorted((scans / "cross" / "specimen-1").glob("*.png"))
+    mean_C = bundle.predict(images).probabilities_NC.mean(axis=0)
     assert found.class_name == CLASSES[int(mean_C.argmax())]
     assert found.probability == pytest.approx(float(mean_C.max()))
 
@@ -76,7 +76,7 @@ def test_a_specimen_matches_others_of_its_kind_wherever_they_lie(
 def test_a_specimen_is_never_matched_with_itself(scans: Path, tmp_path: Path) -> None:
     bundle = write_tiny(tmp_path / "bundle")
     slices = read_slices([scans])
-    matches = match(bundle, slices, read_references(scans / "table.csv"))
+    matches = match_specimens(bundle, slices, read_reference_slices(scans / "table.csv"))
     assert len(matches.specimens) == 9
     for one in matches.specimens:
         assert one.specimen not in {other.specimen for other in one.ranked}
@@ -87,9 +87,9 @@ def test_a_specimen_is_never_matched_with_itself(scans: Path, tmp_path: Path) ->
 def test_slices_are_paired_with_those_of_the_same_height(scans: Path, tmp_path: Path) -> None:
     """Of bars: a bar grows longer from slice to slice, and so thinner in its frame."""
     bundle = write_tiny(tmp_path / "bundle")
-    references = read_references(scans)
+    references = read_reference_slices(scans)
     bars = [one for one in references if one.specimen == "bar/specimen-0"]
-    (found,) = match(bundle, bars, references).specimens
+    (found,) = match_specimens(bundle, bars, references).specimens
     best = found.ranked[0]
     assert [Path(p.reference.name).name for p in best.pairs] == [
         Path(p.slice.name).name for p in best.pairs
@@ -99,9 +99,9 @@ def test_slices_are_paired_with_those_of_the_same_height(scans: Path, tmp_path: 
 
 def test_all_pairs_are_in_the_table_and_the_best_on_a_sheet(scans: Path, tmp_path: Path) -> None:
     bundle = write_tiny(tmp_path / "bundle")
-    references = read_references(scans)
+    references = read_reference_slices(scans)
     slices = [one for one in references if one.specimen.startswith("disc")]
-    matches = match(bundle, slices, references)
+    matches = match_specimens(bundle, slices, references)
     write_matches(matches, tmp_path / "matches")
     with (tmp_path / "matches" / "matches.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -119,21 +119,21 @@ def test_a_slice_that_cannot_be_read_is_left_out(scans: Path, tmp_path: Path) ->
     folder = tmp_path / "mine"
     folder.mkdir()
     for z in (0, 1):
-        picture = scans / "bar" / "specimen-2" / f"z-{z:04d}.png"
-        (folder / picture.name).write_bytes(picture.read_bytes())
-    (folder / "z-0002.png").write_text("no picture")
-    references = [one for one in read_references(scans) if one.specimen != "bar/specimen-2"]
-    (found,) = match(bundle, read_slices([folder]), references).specimens
+        image = scans / "bar" / "specimen-2" / f"z-{z:04d}.png"
+        (folder / image.name).write_bytes(image.read_bytes())
+    (folder / "z-0002.png").write_text("no image")
+    references = [one for one in read_reference_slices(scans) if one.specimen != "bar/specimen-2"]
+    (found,) = match_specimens(bundle, read_slices([folder]), references).specimens
     assert found.ranked[0].label == "bar"
     assert len(found.ranked[0].pairs) == 2
     only = [one for one in read_slices([folder]) if one.name.endswith("z-0002.png")]
     with pytest.raises(EmptyDataset, match=r"'mine': 0 slices could be read"):
-        match(bundle, only, references)
+        match_specimens(bundle, only, references)
 
 
 def test_references_without_specimens_are_refused(scans: Path) -> None:
     with pytest.raises(DatasetError, match=r"names no specimens; expected a table"):
-        read_references(_without_groups(scans))
+        read_reference_slices(_without_groups(scans))
 
 
 def _without_groups(scans: Path) -> Path:
@@ -180,5 +180,5 @@ def test_structural_similarity_falls_with_noise() -> None:
 def test_what_is_bright_is_above_otsus_threshold() -> None:
     levels = np.full((10, 10), 0.1, np.float32)
     levels[3:6, 2:9] = 0.8
-    np.testing.assert_array_equal(bright(levels), levels > 0.5)
-    assert not bright(np.full((5, 5), 0.3, np.float32)).any()
+    np.testing.assert_array_equal(otsu_mask(levels), levels > 0.5)
+    assert not otsu_mask(np.full((5, 5), 0.3, np.float32)).any()

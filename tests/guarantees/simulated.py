@@ -3,20 +3,20 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.evaluation.intervals import Units, proportion
+from holotype.evaluation.intervals import SamplingUnits, proportion
 
 
 def coverage(
     num_images: int, accuracy: float, *, num_sets: int, seed: int, weights: str = "equal"
 ) -> float:
-    """How often the interval of independent pictures holds the truth.
+    """How often the interval of independent images holds the truth.
 
-    With weights `confident` those of ELPV: one picture in four is unsure, weighs 1/3 or 2/3 and
-    is harder, so that weight and success go together. With `balancing` a tenth of the pictures
+    With weights `confident` those of ELPV: one image in four is unsure, weighs 1/3 or 2/3 and
+    is harder, so that weight and success go together. With `balancing` a tenth of the images
     weighs nine times as much and is harder.
     """
     rng = np.random.default_rng(seed)
-    units, held = Units.images(num_images), 0
+    units, held = SamplingUnits.images(num_images), 0
     for _ in range(num_sets):
         if weights == "equal":
             weights_N, chance_N = np.ones(num_images), np.full(num_images, accuracy)
@@ -46,10 +46,10 @@ def coverage_in_groups(
     seed: int,
     unequal: bool = False,
 ) -> float:
-    """How often the interval of pictures in groups holds the truth.
+    """How often the interval of images in groups holds the truth.
 
     Every group has its own chance of success, beta distributed about the accuracy, so that two
-    pictures of a group are correlated; groups are of equal size, or of very unequal ones.
+    images of a group are correlated; groups are of equal size, or of very unequal ones.
     """
     rng = np.random.default_rng(seed)
     strength, held = 1 / correlation - 1, 0
@@ -61,14 +61,14 @@ def coverage_in_groups(
             unit_N = np.repeat(np.arange(num_groups), size_G)
         else:
             unit_N = np.arange(num_images) % num_groups
-        units = Units(unit_N, num_groups, grouped=True)
+        units = SamplingUnits(unit_N, num_groups, grouped=True)
         right_N = rng.random(num_images) < chance_G[unit_N]
         held += _holds(accuracy, right_N, np.ones(num_images), units)
     return held / num_sets
 
 
 def _holds(
-    truth: float, right_N: NDArray[np.bool_], weights_N: NDArray[np.float64], units: Units
+    truth: float, right_N: NDArray[np.bool_], weights_N: NDArray[np.float64], units: SamplingUnits
 ) -> bool:
     estimate = proportion(right_N, weights_N, units)
     assert estimate.low is not None

@@ -27,28 +27,30 @@ def said() -> Predictions:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("coverage", [0.9, 0.95])
-@pytest.mark.parametrize("by_class", [False, True])
+@pytest.mark.parametrize("class_conditional", [False, True])
 @pytest.mark.parametrize("method", ["lac", "raps"])
 def test_the_promise_holds_on_average_over_re_splits(
-    said: Predictions, method: Method, by_class: bool, coverage: float
+    said: Predictions, method: Method, class_conditional: bool, coverage: float
 ) -> None:
     rng = np.random.default_rng(1)
     n, hits, bare_hits, of_class = 600, [], [], []
     for _ in range(200):
         order = rng.permutation(len(said))
-        fitted = calibrate(said.select(order[:n]), coverage, method=method, by_class=by_class)
+        fitted = calibrate(
+            said.select(order[:n]), coverage, method=method, class_conditional=class_conditional
+        )
         new = said.select(order[n:])
         rows = np.arange(len(new)), new.targets_N
-        bare_N = fitted.sets_NC(new.probabilities_NC, never_empty=False)[rows]
-        hit_N = fitted.sets_NC(new.probabilities_NC)[rows]
+        bare_N = fitted.prediction_sets_NC(new.probabilities_NC, never_empty=False)[rows]
+        hit_N = fitted.prediction_sets_NC(new.probabilities_NC)[rows]
         bare_hits.append(bare_N.mean())
         hits.append(hit_N.mean())
         of_class.append([hit_N[new.targets_N == c].mean() for c in range(10)])
     error = np.std(bare_hits, ddof=1) / np.sqrt(200)
     assert np.mean(bare_hits) >= coverage - 3 * error
     assert np.mean(hits) >= np.mean(bare_hits)
-    if method == "lac" and not by_class:
+    if method == "lac" and not class_conditional:
         assert np.mean(bare_hits) <= coverage + 1 / (n + 1) + 3 * error
-    if by_class:
+    if class_conditional:
         errors_C = np.std(of_class, axis=0, ddof=1) / np.sqrt(200)
         assert (np.mean(of_class, axis=0) >= coverage - 3 * errors_C).all()

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holotype.dataset.index import Index
-from holotype.dataset.leaks import repaired
+from holotype.dataset.leaks import move_leaks_to_train
 from holotype.dataset.split import folds, missing_classes, split
 from tests.dataset.indices import fold_of, make_index, part_of
 
@@ -32,12 +32,12 @@ def data_sets(draw: st.DrawFn, parts: tuple[str, ...] = ("",)) -> Data:
     groups = draw(st.lists(group_names, min_size=len(labels), max_size=len(labels)))
     splits = draw(st.lists(st.sampled_from(parts), min_size=len(labels), max_size=len(labels)))
     index = make_index(labels, groups, splits)
-    pictures = st.sampled_from(list(index.table["path"]))
-    together = draw(st.lists(st.frozensets(pictures, min_size=1, max_size=4), max_size=6))
-    return index, together
+    images = st.sampled_from(list(index.table["path"]))
+    keep_together = draw(st.lists(st.frozensets(images, min_size=1, max_size=4), max_size=6))
+    return index, keep_together
 
 
-def units_of(index: Index, together: Together) -> list[set[str]]:
+def connected_components(index: Index, keep_together: Together) -> list[set[str]]:
     """What belongs together, by another library: the connected components of a graph."""
     graph = networkx.Graph()
     graph.add_nodes_from(index.table["path"])
@@ -45,16 +45,16 @@ def units_of(index: Index, together: Together) -> list[set[str]]:
     for path, group in zip(index.table["path"], index.table["group"], strict=True):
         if group:
             graph.add_edge(first.setdefault(group, path), path)
-    for copies in together:
+    for copies in keep_together:
         graph.add_edges_from((min(copies), path) for path in copies)
     return list(networkx.connected_components(graph))
 
 
 def shuffled(data: Data, shuffle: random.Random) -> Data:
-    index, together = data
+    index, keep_together = data
     rows = list(range(len(index)))
     shuffle.shuffle(rows)
-    others = [frozenset(sorted(copies, reverse=True)) for copies in together]
+    others = [frozenset(sorted(copies, reverse=True)) for copies in keep_together]
     shuffle.shuffle(others)
     return Index(index.root, index.table.iloc[rows].reset_index(drop=True), index.classes), others
 
@@ -62,11 +62,11 @@ def shuffled(data: Data, shuffle: random.Random) -> Data:
 def check(
     data: Data, shuffle: random.Random, place: Callable[[Index, Together], dict[str, Hashable]]
 ) -> dict[str, Hashable]:
-    """Complete and disjoint (one place for each picture), pure, and blind to order."""
-    index, together = data
-    places = place(index, together)
+    """Complete and disjoint (one place for each image), pure, and blind to order."""
+    index, keep_together = data
+    places = place(index, keep_together)
     assert set(places) == set(index.table["path"])
-    for unit in units_of(index, together):
+    for unit in connected_components(index, keep_together):
         assert len({places[path] for path in unit}) == 1
     assert place(*shuffled(data, shuffle)) == places
     return places
@@ -79,8 +79,10 @@ def test_any_split_is_complete_pure_and_blind_to_order(
 ) -> None:
     for ratios, parts in RATIOS.items():
 
-        def place(index: Index, together: Together) -> dict[str, Hashable]:
-            return dict(part_of(split(index, ratios=ratios, seed=seed, together=together)))  # noqa: B023
+        def place(index: Index, keep_together: Together) -> dict[str, Hashable]:
+            return dict(
+                part_of(split(index, ratios=ratios, seed=seed, keep_together=keep_together))
+            )  # noqa: B023
 
         places = check(data, shuffle, place)
         assert set(places.values()) <= parts
@@ -92,10 +94,10 @@ def test_any_split_is_complete_pure_and_blind_to_order(
 def test_any_folds_are_complete_pure_and_blind_to_order(
     data: Data, shuffle: random.Random, seed: int, num_folds: int
 ) -> None:
-    if len(units_of(*data)) < num_folds:
+    if len(connected_components(*data)) < num_folds:
         return
     places = check(
-        data, shuffle, lambda i, t: dict(fold_of(folds(i, num_folds, seed=seed, together=t)))
+        data, shuffle, lambda i, t: dict(fold_of(folds(i, num_folds, seed=seed, keep_together=t)))
     )
     assert set(places.values()) == set(range(num_folds))  # none of them is empty
 
@@ -106,8 +108,10 @@ def test_any_repaired_split_is_complete_pure_and_blind_to_order(
     data: Data, shuffle: random.Random
 ) -> None:
     before = part_of(data[0])
-    places = check(data, shuffle, lambda i, t: dict(part_of(repaired(i, together=t))))
-    for unit in units_of(*data):
+    places = check(
+        data, shuffle, lambda i, t: dict(part_of(move_leaks_to_train(i, keep_together=t)))
+    )
+    for unit in connected_components(*data):
         whole = len({before[path] for path in unit}) == 1
         assert all(places[path] == (before[path] if whole else "train") for path in unit)
 
@@ -124,7 +128,7 @@ def test_small_classes_fill_train_then_test_then_val_then_cal(data: Data, seed: 
     missing = missing_classes(split(index, ratios=(0.6, 0.15, 0.15, 0.1), seed=seed))
     units: dict[str, int] = defaultdict(int)
     label_of = dict(zip(table["path"], table["label"], strict=True))
-    for unit in units_of(index, []):
+    for unit in connected_components(index, []):
         units[label_of[min(unit)]] += 1
     assert missing["train"] == []
     assert missing["test"] == sorted(name for name, count in units.items() if count < 2)
@@ -138,17 +142,17 @@ def test_small_classes_fill_train_then_test_then_val_then_cal(data: Data, seed: 
 @settings(max_examples=60, deadline=None)
 @given(data_sets(), st.integers(0, 1000))
 def test_no_move_of_a_single_unit_improves_a_split(data: Data, seed: int) -> None:
-    index, together = data
+    index, keep_together = data
     for ratios in RATIOS:
-        _check_no_move_helps(index, together, ratios, seed)
+        _check_no_move_helps(index, keep_together, ratios, seed)
 
 
 def _check_no_move_helps(
-    index: Index, together: Together, ratios: tuple[float, ...], seed: int
+    index: Index, keep_together: Together, ratios: tuple[float, ...], seed: int
 ) -> None:
-    places = part_of(split(index, ratios=ratios, seed=seed, together=together))
+    places = part_of(split(index, ratios=ratios, seed=seed, keep_together=keep_together))
     label_of = dict(zip(index.table["path"], index.table["label"], strict=True))
-    units = units_of(index, together)
+    units = connected_components(index, keep_together)
     in_units: dict[str, int] = defaultdict(int)
     for unit in units:
         for label in {label_of[path] for path in unit}:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from holotype.files import replacing
+from holotype.files import atomic_write
 from holotype.models.catalog import ARCHITECTURES, Architecture
 
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
@@ -14,13 +14,13 @@ TOP = """\
 Written by `tests/models/test_every_model.py`, which builds every name of the catalogue; repeat it
 with `pytest -m "" tests/models/test_every_model.py`. Do not edit it by hand.
 
-Each network stands here because, at the smallest picture size that it takes, with random weights
+Each network stands here because, at the smallest image size that it takes, with random weights
 and batch-norm statistics estimated on two batches, it
 
 - did one training step: every weight got a finite gradient, and the loss was finite;
 - was exported as the two graphs of a bundle, `backbone.onnx` and `head.onnx`;
 - gave the same logits through the graphs as through torch: the largest difference is at most 1e-4
-  of the range over which pictures drive the logits, and that range is more than 0.1.
+  of the range over which images drive the logits, and that range is more than 0.1.
 
 Descriptors have no weights: their head, a support vector machine, was fitted instead, and its graph
 agrees with scikit-learn.
@@ -32,7 +32,7 @@ them). **cam** says how a heatmap is made without a gradient, with the head that
 default, and what was proved about it:
 
 - `exact`: the heatmap equals Grad-CAM as captum computes it with gradients (the positive part of
-  both, scaled to a largest value of 1, differs by at most 1e-4), at the first picture size whose
+  both, scaled to a largest value of 1, differs by at most 1e-4), at the first image size whose
   map has several cells; at the smallest size the map of the graph equals that of torch;
 - `cells`: the head is run on every cell, which approximates Grad-CAM but is not it: the two
   correlate, and differ by more than 1e-4;
@@ -58,7 +58,7 @@ def write_page(passed: dict[str, Passed]) -> None:
     """The page, if every name of the catalogue has passed; else the old one stays."""
     if set(passed) >= {row.name for row in ARCHITECTURES}:
         lines = [_line(row, passed[row.name]) for row in ARCHITECTURES]
-        with replacing(PAGE) as temporary:
+        with atomic_write(PAGE) as temporary:
             temporary.write_text(TOP + "\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -71,7 +71,7 @@ def names_on_page() -> list[str]:
 def _line(row: Architecture, passed: Passed) -> str:
     cells = (
         f"`{row.name}`", row.family, row.kind, row.image_size, row.minimum_size,
-        passed.embedding_size, passed.groups or "none", _head(row), row.cam_with(row.head),
+        passed.embedding_size, passed.groups or "none", _head(row), row.cam_support(row.head),
     )  # fmt: skip
     return f"| {' | '.join(map(str, cells))} |"
 

@@ -6,14 +6,14 @@ import pytest
 import safetensors.torch
 import timm
 import torch
+from tests.models.images import soft_images
 from torch import Tensor, nn
 
 from holotype.errors import InvalidRecipe, UnknownModel, WeightsMismatch, WeightsUnavailable
 from holotype.models.build import NETWORKS, build_backbone
 from holotype.models.catalog import CATALOG, code_identity
-from holotype.models.classifier import Backbone, hash_of_weights
+from holotype.models.classifier import Backbone, hash_weights
 from holotype.models.weights import NONE, WeightsSource, find_weights
-from tests.models.pictures import soft_pictures
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "my_net.py"
 NOTHING = WeightsSource("none", None, "none")
@@ -36,7 +36,7 @@ def test_the_networks_from_nothing_are_those_of_the_catalogue() -> None:
 @pytest.mark.parametrize("name", ["cnn_v2_hybrid", "resnet18"])
 def test_the_seed_decides_the_weights(name: str) -> None:
     first, again, other = (
-        hash_of_weights(build_backbone(name, NOTHING, 32, seed=seed)) for seed in (1, 1, 2)
+        hash_weights(build_backbone(name, NOTHING, 32, seed=seed)) for seed in (1, 1, 2)
     )
     assert first == again
     assert first != other
@@ -47,7 +47,7 @@ def test_weights_of_a_file_are_loaded_into_a_network_from_nothing(tmp_path: Path
     file = tmp_path / "cnn_v1.safetensors"
     safetensors.torch.save_file(trained.state_dict(), file)
     again = build_backbone("cnn_v1", find_weights("cnn_v1", str(file)), 32, seed=0)
-    assert hash_of_weights(again) == hash_of_weights(trained)
+    assert hash_weights(again) == hash_weights(trained)
     with pytest.raises(WeightsMismatch, match="architecture"):
         build_backbone("cnn_v2_dense", find_weights("cnn_v2_dense", str(file)), 32, seed=0)
 
@@ -85,7 +85,7 @@ def test_the_weights_of_googlenet_come_with_auxiliaries_and_without_their_last_l
     assert source.kind == "cache"
     backbone = build_backbone("googlenet", source, 64, seed=0)
     network.fc = nn.Identity()
-    x = soft_pictures(2, 64)
+    x = soft_images(2, 64)
     with torch.no_grad():
         assert torch.equal(backbone(x)[0], network.eval()(x))
         auxiliary = backbone.auxiliaries["inception4a"](torch.ones(1, 512, 4, 4))
@@ -136,7 +136,7 @@ def test_the_example_is_a_chain_of_three_groups() -> None:
     backbone = _built(f"{EXAMPLE}:build", 64, width=4)
     assert len(backbone.groups) == 3
     with torch.no_grad():
-        embedding, cells = backbone(soft_pictures(2, 64))
+        embedding, cells = backbone(soft_images(2, 64))
     assert embedding.shape == (2, 16)
     assert torch.allclose(cells.mean((2, 3)), embedding, atol=1e-6)
 
@@ -151,7 +151,7 @@ def test_an_embedding_ends_the_groups_where_the_map_ends(tmp_path: Path) -> None
     backbone = _built(model)
     assert backbone.group_names == ["0", "2"]
     with torch.no_grad():
-        embedding, cells = backbone(soft_pictures(2, 32))
+        embedding, cells = backbone(soft_images(2, 32))
     assert embedding.shape == (2, 5)
     assert cells.shape == (2, 6, 28, 28)
 
@@ -171,7 +171,7 @@ def test_a_network_that_is_no_chain_is_one_group(tmp_path: Path) -> None:
     backbone = _built(model)
     assert backbone.group_names == ["network"]
     with torch.no_grad():
-        embedding, cells = backbone(soft_pictures(2, 32))
+        embedding, cells = backbone(soft_images(2, 32))
     assert torch.allclose(cells.mean((2, 3)), embedding, atol=1e-6)
 
 
@@ -197,7 +197,7 @@ def test_a_backbone_of_ones_own_keeps_its_groups(tmp_path: Path) -> None:
         ("def build(width):\n    return nn.Flatten()\n", "TypeError: .*width"),
         (
             "def build():\n    return nn.Linear(3, 3)\n",
-            "fails on pictures of 32 pixels",
+            "fails on images of 32 pixels",
         ),
         ("def build():\n    return nn.Flatten(0)\n", r"into a tensor of shape \(6144,\)"),
     ],
@@ -230,7 +230,7 @@ def test_of_a_width_that_timm_has_the_network_is_timms() -> None:
     backbone = _built("mobilenetv2", 32, alpha=0.5)
     torch.manual_seed(0)
     expected = timm.create_model("mobilenetv2_050", num_classes=0).eval()
-    x = soft_pictures(2, 32)
+    x = soft_images(2, 32)
     with torch.no_grad():
         assert torch.equal(backbone(x)[0], expected(x))
 

@@ -16,7 +16,7 @@ from holotype.models.catalog import (
     Architecture,
     HeadSpec,
     architecture,
-    is_own,
+    is_custom_model,
     require_options,
     require_size,
 )
@@ -119,7 +119,7 @@ def test_an_option_that_a_network_does_not_have_is_refused() -> None:
     ],
 )
 def test_a_file_of_ones_own_is_known_by_its_form(name: str, expected: bool) -> None:
-    assert is_own(name) is expected
+    assert is_custom_model(name) is expected
 
 
 def test_the_row_of_a_file_runs_nothing_and_holds_no_path() -> None:
@@ -129,9 +129,9 @@ def test_the_row_of_a_file_runs_nothing_and_holds_no_path() -> None:
 
 
 def test_dense_layers_make_an_exact_map_an_approximate_one() -> None:
-    assert CATALOG["resnet50"].cam_with(HeadSpec(dropout=0.5)) == "exact"
-    assert CATALOG["resnet50"].cam_with(HeadSpec((512,))) == "cells"
-    assert CATALOG["vgg16"].cam_with(HeadSpec((512,))) == "none"
+    assert CATALOG["resnet50"].cam_support(HeadSpec(dropout=0.5)) == "exact"
+    assert CATALOG["resnet50"].cam_support(HeadSpec((512,))) == "approximate"
+    assert CATALOG["vgg16"].cam_support(HeadSpec((512,))) == "none"
 
 
 def test_a_head_counts_its_weights_and_biases() -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from tests.models.images import soft_images, with_statistics
 from torch import nn
 
 from holotype.bundle.graphs import open_session
@@ -13,14 +14,13 @@ from holotype.models.classifier import (
     Classifier,
     build_head,
     estimate_batch_norm,
-    hash_of_weights,
+    hash_weights,
     last_linear,
     number_of_parameters,
 )
 from holotype.models.export import export_head
 from holotype.models.layouts import split_into_groups
 from holotype.models.weights import NONE, find_weights
-from tests.models.pictures import soft_pictures, with_statistics
 
 
 def test_weights_are_owned_once() -> None:
@@ -32,11 +32,11 @@ def test_weights_are_owned_once() -> None:
 
 def test_the_hash_sees_a_single_changed_number() -> None:
     network = timm.create_model("resnet18", num_classes=0)
-    before = hash_of_weights(network)
-    assert hash_of_weights(network) == before
+    before = hash_weights(network)
+    assert hash_weights(network) == before
     with torch.no_grad():
         next(network.parameters())[0, 0, 0, 0] += 1e-3
-    assert hash_of_weights(network) != before
+    assert hash_weights(network) != before
 
 
 def test_estimated_statistics_normalise_the_batch_they_came_from() -> None:
@@ -85,19 +85,19 @@ def test_the_auxiliaries_of_googlenet_see_what_torchvision_shows_them() -> None:
     network = torchvision.models.googlenet(weights=None, aux_logits=True, init_weights=True)
     backbone = build_backbone("googlenet", find_weights("googlenet", NONE), 64, seed=0)
     classifier = Classifier(backbone, 1024, 5)
-    assert backbone.taps() == ["inception4a", "inception4d"]
-    assert backbone.taps(3) == ["inception4d"]
-    assert backbone.taps(4) == []
+    assert backbone.auxiliary_groups() == ["inception4a", "inception4d"]
+    assert backbone.auxiliary_groups(3) == ["inception4d"]
+    assert backbone.auxiliary_groups(4) == []
     network.train()
     for module in [*network.modules(), *backbone.modules()]:
         if isinstance(module, nn.Dropout | nn.BatchNorm2d):
             module.eval()
     network.fc = network.aux1.fc2 = network.aux2.fc2 = nn.Identity()
-    x = soft_pictures(2, 64)
+    x = soft_images(2, 64)
     with torch.no_grad():
         expected = network(x)
-        embedding, seen = backbone.with_auxiliaries(x)
-        logits, others = classifier.with_auxiliaries(backbone.run_groups(x, 0, 3), start=3)
+        embedding, seen = backbone.forward_with_auxiliaries(x)
+        logits, others = classifier.forward_with_auxiliaries(backbone.run_groups(x, 0, 3), start=3)
     assert torch.equal(embedding, expected.logits)
     assert torch.equal(seen["inception4a"], expected.aux_logits1)
     assert torch.equal(seen["inception4d"], expected.aux_logits2)
@@ -111,7 +111,7 @@ def test_auxiliaries_are_no_part_of_what_ships() -> None:
     aside = sum(p.numel() for p in backbone.auxiliaries.parameters())
     assert aside > 0
     assert number_of_parameters(backbone) == sum(p.numel() for p in backbone.parameters()) - aside
-    x = soft_pictures(2, 64)
+    x = soft_images(2, 64)
     with torch.no_grad():
         before = backbone(x)[0]
         for parameter in backbone.auxiliaries.parameters():

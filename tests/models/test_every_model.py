@@ -15,6 +15,7 @@ import torch
 from captum.attr import LayerGradCam
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
+from tests.models.images import awake, soft_images, with_statistics
 from torch import Tensor
 
 from holotype.bundle.bundle import Bundle, write_bundle
@@ -23,22 +24,21 @@ from holotype.bundle.graphs import open_session
 from holotype.bundle.manifest import Manifest
 from holotype.bundle.parity import check_parity
 from holotype.explanation.heatmap import heatmap
-from holotype.explanation.methods import Way
+from holotype.explanation.methods import ExplainMethod
 from holotype.images import Image
 from holotype.models.build import build_backbone
 from holotype.models.catalog import ARCHITECTURES, CATALOG, Architecture, HeadSpec, architecture
-from holotype.models.classifier import AUXILIARY_WEIGHT, Backbone, Classifier, last_linear
-from holotype.models.export import export_backbone, export_head, only_outputs
+from holotype.models.classifier import AUXILIARY_LOSS_WEIGHT, Backbone, Classifier, last_linear
+from holotype.models.export import export_backbone, export_head, extract_outputs
 from holotype.models.weights import NONE, find_weights
 from holotype.preprocessing import Preprocessing
 from holotype.training.classical import fit_svm
 from tests.models.passed import Passed, names_on_page, write_page
-from tests.models.pictures import awake, soft_pictures, with_statistics
 
 OWN = str(Path(__file__).parents[2] / "examples" / "my_net.py") + ":build"
 QUICK = (OWN, "cnn_baseline", "resnet18", "hog")  # one of each kind
 CLASSES = ("one", "two", "three")
-PICTURES = 6
+IMAGES = 6
 LEAST_SPREAD = 0.1
 TOLERANCE = 1e-4
 LEAST_CORRELATION = 0.3
@@ -46,7 +46,7 @@ LEAST_CORRELATION = 0.3
 # With random residual branches as loud as what they are added to, these amplify the rounding of
 # float32 beyond the tolerance: in torch alone they differ as much from themselves in float64.
 TREMBLING = ("EfficientNet", "EfficientNetV2")
-# Here quieter branches are enough: 8.9e-5 of what pictures make of a difference lie between
+# Here quieter branches are enough: 8.9e-5 of what images make of a difference lie between
 # ResNet-101 and itself in float64, and 4.5e-6 with branches of a fifth.
 LOUD = ("ResNet",)
 
@@ -73,13 +73,13 @@ def test_it_learns_and_ships_what_was_trained(
     if row.kind == "classical":
         passed[name] = _descriptors_pass(row)
         return
-    size = row.minimum_size if row.kind != "own" else 32
+    size = row.minimum_size if row.kind != "custom" else 32
     classifier = _classifier(name, size)
-    _one_training_step(classifier, soft_pictures(16, size, seed=3))
+    _one_training_step(classifier, soft_images(16, size, seed=3))
     backbone, head = _graphs(classifier, size)
-    _same_logits(classifier, backbone, head, soft_pictures(PICTURES, size, seed=4))
+    _same_logits(classifier, backbone, head, soft_images(IMAGES, size, seed=4))
     seen = Passed(last_embedding(classifier, size), len(classifier.backbone.groups))
-    cam = row.cam_with(row.head)
+    cam = row.cam_support(row.head)
     if cam == "none":
         _head_runs_on_no_cell(name)
     else:
@@ -126,35 +126,35 @@ def test_the_page_names_every_model() -> None:
 
 def last_embedding(classifier: Classifier, size: int) -> int:
     with torch.no_grad():
-        return int(classifier.backbone(soft_pictures(1, size))[0].shape[1])
+        return int(classifier.backbone(soft_images(1, size))[0].shape[1])
 
 
 def _classifier(name: str, size: int, head: HeadSpec | None = None) -> Classifier:
-    """Random weights, the head's scaled so that pictures drive the logits over a range of 1."""
+    """Random weights, the head's scaled so that images drive the logits over a range of 1."""
     row = architecture(name)
     scale = 0.2 if row.family in TREMBLING else 1.0
     branches = 0.2 if row.family in LOUD else 1.0
     backbone = awake(build_backbone(name, find_weights(name, NONE), size, seed=0), scale, branches)
     with_statistics(backbone, size)
     with torch.no_grad():
-        width = backbone(soft_pictures(2, size))[0].shape[1]
+        width = backbone(soft_images(2, size))[0].shape[1]
     torch.manual_seed(0)
     classifier = Classifier(backbone, width, len(CLASSES), head or row.head).eval()
     with torch.no_grad():
-        logits = classifier(soft_pictures(PICTURES, size, seed=6))
+        logits = classifier(soft_images(IMAGES, size, seed=6))
         last_linear(classifier.head).weight /= (logits.amax(0) - logits.amin(0)).max()
     return classifier
 
 
-def _one_training_step(classifier: Classifier, pictures: Tensor) -> None:
+def _one_training_step(classifier: Classifier, images: Tensor) -> None:
     """As the loop does it: the auxiliaries' losses are a part of the whole."""
     classifier.train()
     optimiser = torch.optim.SGD(classifier.parameters(), lr=1e-3)
-    targets = torch.arange(len(pictures)) % len(CLASSES)
-    logits, others = classifier.with_auxiliaries(pictures)
+    targets = torch.arange(len(images)) % len(CLASSES)
+    logits, others = classifier.forward_with_auxiliaries(images)
     loss = torch.nn.functional.cross_entropy(logits, targets)
     for auxiliary in others:
-        loss = loss + AUXILIARY_WEIGHT * torch.nn.functional.cross_entropy(auxiliary, targets)
+        loss = loss + AUXILIARY_LOSS_WEIGHT * torch.nn.functional.cross_entropy(auxiliary, targets)
     loss.backward()
     assert torch.isfinite(loss)
     before = {key: parameter.detach().clone() for key, parameter in classifier.named_parameters()}
@@ -170,18 +170,18 @@ def _one_training_step(classifier: Classifier, pictures: Tensor) -> None:
 
 def _graphs(classifier: Classifier, size: int) -> tuple[bytes, bytes]:
     model = export_backbone(classifier.backbone, size, size)
-    return only_outputs(model, ["embedding", "feature_map"]), export_head(classifier.head)
+    return extract_outputs(model, ["embedding", "feature_map"]), export_head(classifier.head)
 
 
-def _same_logits(classifier: Classifier, backbone: bytes, head: bytes, pictures: Tensor) -> None:
+def _same_logits(classifier: Classifier, backbone: bytes, head: bytes, images: Tensor) -> None:
     with torch.no_grad():
-        expected_NC = classifier(pictures).numpy()
-        cells = classifier.backbone(pictures)[1]
+        expected_NC = classifier(images).numpy()
+        cells = classifier.backbone(images)[1]
     session = open_session(backbone)
-    (embedding_ND,) = session.run(["embedding"], {"image": pictures.numpy()})
+    (embedding_ND,) = session.run(["embedding"], {"image": images.numpy()})
     if cells.ndim == 4:
-        (map_NDhw,) = session.run(["feature_map"], {"image": pictures.numpy()})
-        check_parity(cells.flatten(1).numpy(), map_NDhw.reshape(len(pictures), -1), what="cells")
+        (map_NDhw,) = session.run(["feature_map"], {"image": images.numpy()})
+        check_parity(cells.flatten(1).numpy(), map_NDhw.reshape(len(images), -1), what="cells")
     (logits_NC,) = open_session(head).run(["logits"], {"embedding": embedding_ND})
     assert np.ptp(expected_NC, axis=0).max() > LEAST_SPREAD
     check_parity(expected_NC, logits_NC, what="logits", tolerance=TOLERANCE)
@@ -209,7 +209,7 @@ def _size_of_several_cells(classifier: Classifier, row: Architecture, smallest: 
     """The first size whose map has several cells: of a single one every map is the same."""
     for size in (smallest, *[size for size in (64, 96, 128, 160) if size > smallest]):
         with torch.no_grad():
-            cells = classifier.backbone(soft_pictures(1, size))[1]
+            cells = classifier.backbone(soft_images(1, size))[1]
         if cells.ndim == 4 and cells.shape[-1] > 1:
             return size
     raise AssertionError(f"{row.name} has no map of several cells")
@@ -217,7 +217,7 @@ def _size_of_several_cells(classifier: Classifier, row: Architecture, smallest: 
 
 def _manifest(classifier: Classifier, row: Architecture, size: int) -> Manifest:
     with torch.no_grad():
-        embedding, cells = classifier.backbone(soft_pictures(1, size))
+        embedding, cells = classifier.backbone(soft_images(1, size))
     return Manifest(
         name="proof",
         model=row.name,
@@ -228,34 +228,34 @@ def _manifest(classifier: Classifier, row: Architecture, size: int) -> Manifest:
         ),
         embedding_size=embedding.shape[1],
         feature_map_size=(cells.shape[2], cells.shape[3]),
-        cam=row.cam_with(row.head),
+        cam=row.cam_support(row.head),
     )  # fmt: skip
 
 
 def _heatmap_is_what_the_catalogue_says(classifier: Classifier, bundle: Bundle) -> None:
     """Against Grad-CAM (Selvaraju et al. 2017) as captum computes it, of the same log-odds."""
-    picture = _picture_of_most_evidence(classifier, bundle.preprocessing)
-    found = heatmap(bundle, picture)
-    x = torch.from_numpy(bundle.preprocessing(picture))[None]
+    image = _image_of_most_evidence(classifier, bundle.preprocessing)
+    found = heatmap(bundle, image)
+    x = torch.from_numpy(bundle.preprocessing(image))[None]
     expected_hw = _grad_cam(classifier, x, found.class_index)
-    _found_by_itself(classifier, bundle, picture, expected_hw)
-    difference = float(np.abs(found.cells_hw - expected_hw).max())
+    _found_by_itself(classifier, bundle, image, expected_hw)
+    difference = float(np.abs(found.values_hw - expected_hw).max())
     if bundle.manifest.cam == "exact":
         assert difference <= TOLERANCE
         return
-    correlation = np.corrcoef(found.cells_hw.ravel(), expected_hw.ravel())[0, 1]
+    correlation = np.corrcoef(found.values_hw.ravel(), expected_hw.ravel())[0, 1]
     assert correlation > LEAST_CORRELATION
     if bundle.manifest.model in CATALOG:  # of other networks nobody knew that they are exact
         assert difference > TOLERANCE
 
 
 def _found_by_itself(
-    classifier: Classifier, bundle: Bundle, picture: Image, expected_hw: NDArray[np.float32]
+    classifier: Classifier, bundle: Bundle, image: Image, expected_hw: NDArray[np.float32]
 ) -> None:
     """Of any network with a map, Grad-CAM as it ships is captum's, of the layer that it finds."""
-    way = Way("gradcam", networks=lambda _: classifier)
-    found = heatmap(bundle, picture, way=way)
-    assert float(np.abs(found.cells_hw - expected_hw).max()) <= TOLERANCE, found.method
+    explain_method = ExplainMethod("gradcam", torch_model_of=lambda _: classifier)
+    found = heatmap(bundle, image, explain_method=explain_method)
+    assert float(np.abs(found.values_hw - expected_hw).max()) <= TOLERANCE, found.method
 
 
 def _grad_cam(classifier: Classifier, x: Tensor, class_index: int) -> NDArray[np.float32]:
@@ -274,17 +274,17 @@ def _grad_cam(classifier: Classifier, x: Tensor, class_index: int) -> NDArray[np
     return np.asarray(positive_hw / positive_hw.max(), np.float32)
 
 
-def _picture_of_most_evidence(classifier: Classifier, preprocessing: Preprocessing) -> Image:
+def _image_of_most_evidence(classifier: Classifier, preprocessing: Preprocessing) -> Image:
     """The one of which the network is surest: its map is furthest above the noise of float32."""
-    pictures = []
-    for pixels_CHW in soft_pictures(16, preprocessing.height, seed=5).numpy():
+    images = []
+    for pixels_CHW in soft_images(16, preprocessing.height, seed=5).numpy():
         pixels_HWC = np.clip(pixels_CHW.transpose(1, 2, 0) * 60 + 128, 0, 255)
         content = PillowImage.fromarray(pixels_HWC.astype(np.uint8))
-        pictures.append(Image(content, None, "PNG", "RGB", content.size))
+        images.append(Image(content, None, "PNG", "RGB", content.size))
     with torch.no_grad():
-        x = torch.from_numpy(np.stack([preprocessing(picture) for picture in pictures]))
+        x = torch.from_numpy(np.stack([preprocessing(image) for image in images]))
         highest = classifier(x).topk(2).values
-    return pictures[int((highest[:, 0] - highest[:, 1]).argmax())]
+    return images[int((highest[:, 0] - highest[:, 1]).argmax())]
 
 
 def _head_runs_on_no_cell(name: str) -> None:
@@ -292,20 +292,20 @@ def _head_runs_on_no_cell(name: str) -> None:
     size = architecture(name).image_size
     backbone = build_backbone(name, find_weights(name, NONE), size, seed=0)
     with torch.no_grad():
-        embedding, cells = backbone(soft_pictures(1, size))
+        embedding, cells = backbone(soft_images(1, size))
     assert cells.ndim != 4 or cells.shape[1] != embedding.shape[1] or cells.shape[-1] == 1
 
 
 def _descriptors_pass(row: Architecture) -> Passed:
     """The graph at the smallest size, and a head; `fit_svm` itself proves parity of the head."""
     size = row.minimum_size
-    pictures = soft_pictures(24, size).clamp(-1, 1).numpy()
+    images = soft_images(24, size).clamp(-1, 1).numpy()
     session = open_session(descriptor_graph(row.name, size, size))
-    (embedding_ND,) = session.run(["embedding"], {"image": pictures})
-    targets_N = (pictures[:, 0].mean((1, 2)) > pictures[:, 1].mean((1, 2))).astype(np.int64)
+    (embedding_ND,) = session.run(["embedding"], {"image": images})
+    targets_N = (images[:, 0].mean((1, 2)) > images[:, 1].mean((1, 2))).astype(np.int64)
     head = fit_svm(
         embedding_ND, targets_N, np.ones(24), [str(n) for n in range(24)], num_classes=2,
-        kernel="linear", strengths=(1.0,), gamma=None, pca=(None,), folds=3, seed=0,
+        kernel="linear", Cs=(1.0,), gamma=None, pca=(None,), folds=3, seed=0,
     )  # fmt: skip
     (logits_NC,) = open_session(head.graph).run(["logits"], {"embedding": embedding_ND})
     assert np.ptp(logits_NC, axis=0).max() > LEAST_SPREAD

@@ -8,7 +8,12 @@ import torch
 
 from holotype.bundle.graphs import open_session
 from holotype.models.classifier import Backbone
-from holotype.models.export import cut_output, export_backbone, export_linear_head, only_outputs
+from holotype.models.export import (
+    cut_output_name,
+    export_backbone,
+    export_linear_head,
+    extract_outputs,
+)
 from holotype.models.layouts import split_into_groups
 
 SIZE = 32
@@ -32,21 +37,21 @@ def test_every_cut_and_the_embedding_agree_with_torch(
     with torch.no_grad():
         expected = {"embedding": backbone(x)[0], "feature_map": backbone(x)[1]}
         for cut in range(1, len(backbone.groups)):
-            expected[cut_output(cut)] = backbone.run_groups(x, 0, cut)
+            expected[cut_output_name(cut)] = backbone.run_groups(x, 0, cut)
     for output, tensor in expected.items():
-        session = open_session(only_outputs(model, [output]))
+        session = open_session(extract_outputs(model, [output]))
         actual = session.run([output], {"image": x.numpy()})[0]
         assert np.abs(actual - tensor.numpy()).max() < 1e-4 * np.abs(tensor.numpy()).max()
 
 
 def test_a_graph_holds_only_what_leads_to_its_outputs(model: onnx.ModelProto) -> None:
-    whole = only_outputs(model, ["embedding", "feature_map"])
-    below = only_outputs(model, [cut_output(1)])
+    whole = extract_outputs(model, ["embedding", "feature_map"])
+    below = extract_outputs(model, [cut_output_name(1)])
     assert len(below) < len(whole) / 5
 
 
 def test_no_local_path_is_left(model: onnx.ModelProto) -> None:
-    graph = only_outputs(model, ["embedding"])
+    graph = extract_outputs(model, ["embedding"])
     assert b"site-packages" not in graph
     assert b"/holotype/" not in graph
 
@@ -55,7 +60,7 @@ def test_the_same_weights_export_to_the_same_bytes(
     backbone: Backbone, model: onnx.ModelProto
 ) -> None:
     again = export_backbone(backbone, SIZE, SIZE)
-    assert only_outputs(again, ["embedding"]) == only_outputs(model, ["embedding"])
+    assert extract_outputs(again, ["embedding"]) == extract_outputs(model, ["embedding"])
 
 
 def test_a_linear_head_is_what_it_says() -> None:

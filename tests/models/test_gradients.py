@@ -8,24 +8,24 @@ import pytest
 import torch
 from captum.attr import LayerGradCam
 from numpy.typing import NDArray
+from tests.models.images import soft_images, with_statistics
 from torch import Tensor, nn
 
 from holotype.errors import UsageError
 from holotype.models.classifier import Classifier
 from holotype.models.gradients import (
-    Evidence,
+    ClassLogOdds,
     attention_rollout,
     frozen,
     grad_cam,
     grad_cam_plus_plus,
     integrated_gradients,
-    last_map,
-    layers_from_the_top,
+    last_spatial_layer,
+    layers_top_down,
     logits_of,
-    randomised,
+    randomise_layers,
 )
 from holotype.models.layouts import split_into_groups
-from tests.models.pictures import soft_pictures, with_statistics
 from tests.training.tiny import classifier as tiny_classifier
 
 SIDE = 32
@@ -39,8 +39,8 @@ def network() -> Classifier:
 
 
 @pytest.fixture(scope="module")
-def picture_CHW() -> NDArray[np.float32]:
-    return soft_pictures(1, SIDE, seed=2)[0].numpy()
+def image_CHW() -> NDArray[np.float32]:
+    return soft_images(1, SIDE, seed=2)[0].numpy()
 
 
 @pytest.fixture(scope="module")
@@ -61,28 +61,28 @@ def _transformer(**options: object) -> Classifier:
 @pytest.mark.parametrize("layer", ["low", "low.0", "low.1", "middle", "middle.0", "high.1"])
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
 def test_grad_cam_of_any_layer_is_captums(
-    network: Classifier, picture_CHW: NDArray[np.float32], layer: str, temperature: float
+    network: Classifier, image_CHW: NDArray[np.float32], layer: str, temperature: float
 ) -> None:
-    evidence = Evidence(network, 1, temperature)
+    log_odds = ClassLogOdds(network, 1, temperature)
     module = network.backbone.groups.get_submodule(layer)
-    x = torch.from_numpy(picture_CHW)[None].requires_grad_()
-    expected_hw = LayerGradCam(evidence, module).attribute(x)[0, 0].detach().numpy()
-    found_hw = grad_cam(evidence, picture_CHW, layer)
+    x = torch.from_numpy(image_CHW)[None].requires_grad_()
+    expected_hw = LayerGradCam(log_odds, module).attribute(x)[0, 0].detach().numpy()
+    found_hw = grad_cam(log_odds, image_CHW, layer)
     np.testing.assert_allclose(found_hw, expected_hw, atol=1e-3 * np.ptp(expected_hw))
     assert np.ptp(found_hw) > 1e-4, "a flat map would agree with anything"
 
 
 def test_the_evidence_is_the_log_odds_of_the_class(network: Classifier) -> None:
-    x = soft_pictures(5, SIDE, seed=4)
+    x = soft_images(5, SIDE, seed=4)
     p_NC = torch.softmax(network(x) / 1.7, dim=1).double()
     for number in range(3):
         expected_N = torch.log(p_NC[:, number] / (1 - p_NC[:, number]))
-        found_N = Evidence(network, number, 1.7)(x).double()
+        found_N = ClassLogOdds(network, number, 1.7)(x).double()
         torch.testing.assert_close(found_N, expected_N, atol=1e-5, rtol=1e-5)
 
 
 def test_grad_cam_plus_plus_weighs_by_the_higher_derivatives_of_the_odds(
-    picture_CHW: NDArray[np.float32],
+    image_CHW: NDArray[np.float32],
 ) -> None:
     """Equation 10 of the paper, its second and third derivatives from automatic differentiation.
 
@@ -91,7 +91,7 @@ def test_grad_cam_plus_plus_weighs_by_the_higher_derivatives_of_the_odds(
     made = tiny_classifier(seed=5)
     with_statistics(made.backbone, SIDE)
     classifier = frozen(Classifier(made.backbone, 16, 2)).double()
-    x = torch.from_numpy(picture_CHW)[None].double()
+    x = torch.from_numpy(image_CHW)[None].double()
     activation = classifier.backbone.run_groups(x).detach().requires_grad_()
     logits_C = classifier.head(classifier.backbone.pool(activation))[0]
     odds = (logits_C[0] - logits_C[1]).exp()
@@ -101,11 +101,11 @@ def test_grad_cam_plus_plus_weighs_by_the_higher_derivatives_of_the_odds(
     weights_D = (alpha * first.clamp(min=0)).sum(dim=(2, 3))[0]
     expected_hw = torch.einsum("d,dhw->hw", weights_D, activation[0]).detach().numpy()
     single = classifier.float()
-    found_hw = grad_cam_plus_plus(Evidence(single, 0), picture_CHW, "high")
+    found_hw = grad_cam_plus_plus(ClassLogOdds(single, 0), image_CHW, "high")
     np.testing.assert_allclose(
         found_hw / found_hw.max(), expected_hw / expected_hw.max(), atol=1e-4
     )
-    plain_hw = grad_cam(Evidence(single, 0), picture_CHW, "high")
+    plain_hw = grad_cam(ClassLogOdds(single, 0), image_CHW, "high")
     assert not np.allclose(plain_hw / plain_hw.max(), found_hw / found_hw.max(), atol=1e-2)
 
 
@@ -122,21 +122,21 @@ def _derivatives_place_by_place(value: Tensor, at: Tensor) -> tuple[Tensor, Tens
     return first.detach(), second.detach(), third.detach()
 
 
-def test_integrated_gradients_sum_to_what_the_picture_adds(
-    network: Classifier, picture_CHW: NDArray[np.float32]
+def test_integrated_gradients_sum_to_what_the_image_adds(
+    network: Classifier, image_CHW: NDArray[np.float32]
 ) -> None:
-    evidence = Evidence(network, 2)
-    found_CHW = integrated_gradients(evidence, picture_CHW)
-    x = torch.from_numpy(picture_CHW)[None]
-    added = float(evidence(x) - evidence(torch.zeros_like(x)))
+    log_odds = ClassLogOdds(network, 2)
+    found_CHW = integrated_gradients(log_odds, image_CHW)
+    x = torch.from_numpy(image_CHW)[None]
+    added = float(log_odds(x) - log_odds(torch.zeros_like(x)))
     assert abs(added) > 0.05
     assert found_CHW.sum() == pytest.approx(added, abs=0.01 * abs(added))
 
 
 def test_integrated_gradients_of_a_linear_network_are_weight_times_input() -> None:
     linear = _Linear()
-    x_CHW = soft_pictures(1, 4, seed=1)[0].numpy()
-    found_CHW = integrated_gradients(Evidence(linear, 0), x_CHW, steps=3)  # type: ignore[arg-type]
+    x_CHW = soft_images(1, 4, seed=1)[0].numpy()
+    found_CHW = integrated_gradients(ClassLogOdds(linear, 0), x_CHW, steps=3)  # type: ignore[arg-type]
     weight = (linear.layer.weight[0] - linear.layer.weight[1]).detach().numpy()
     np.testing.assert_allclose(found_CHW.ravel(), weight * x_CHW.ravel(), atol=1e-5)
 
@@ -152,34 +152,34 @@ class _Linear(nn.Module):
 
 
 def test_the_last_layer_with_a_map_is_found(
-    network: Classifier, picture_CHW: NDArray[np.float32]
+    network: Classifier, image_CHW: NDArray[np.float32]
 ) -> None:
-    assert last_map(Evidence(network, 0), picture_CHW) == "high"
+    assert last_spatial_layer(ClassLogOdds(network, 0), image_CHW) == "high"
 
 
 def test_of_a_transformer_that_reads_the_class_token_it_is_the_last_norm_before_attention(
-    transformer: Classifier, picture_CHW: NDArray[np.float32]
+    transformer: Classifier, image_CHW: NDArray[np.float32]
 ) -> None:
-    evidence = Evidence(transformer, 0)
-    assert last_map(evidence, picture_CHW) == "blocks3.0.norm1"
-    assert np.ptp(grad_cam(evidence, picture_CHW, "blocks3.0.norm1")) > 0
-    assert np.ptp(grad_cam(evidence, picture_CHW, "blocks3.0")) == 0, "no patch matters there"
+    log_odds = ClassLogOdds(transformer, 0)
+    assert last_spatial_layer(log_odds, image_CHW) == "blocks3.0.norm1"
+    assert np.ptp(grad_cam(log_odds, image_CHW, "blocks3.0.norm1")) > 0
+    assert np.ptp(grad_cam(log_odds, image_CHW, "blocks3.0")) == 0, "no patch matters there"
 
 
 def test_of_a_transformer_that_reads_all_tokens_it_is_the_last_group(
-    picture_CHW: NDArray[np.float32],
+    image_CHW: NDArray[np.float32],
 ) -> None:
     mean = _transformer(global_pool="avg", class_token=False)
-    assert last_map(Evidence(mean, 0), picture_CHW) == "blocks3"
+    assert last_spatial_layer(ClassLogOdds(mean, 0), image_CHW) == "blocks3"
 
 
 @pytest.mark.parametrize("pool", ["token", "avg"])
 def test_rollout_multiplies_the_attention_of_all_blocks(
-    pool: str, picture_CHW: NDArray[np.float32]
+    pool: str, image_CHW: NDArray[np.float32]
 ) -> None:
     """The attention is computed here from queries and keys, in NumPy."""
     network = _transformer(global_pool=pool)
-    x = torch.from_numpy(picture_CHW)[None]
+    x = torch.from_numpy(image_CHW)[None]
     blocks = [m for m in network.backbone.modules() if type(m).__name__ == "Block"]
     rolled_TT = np.eye(17)
     with _inputs_of([block.attn for block in blocks]) as inputs:
@@ -191,7 +191,7 @@ def test_rollout_multiplies_the_attention_of_all_blocks(
         attention = np.exp(scores) / np.exp(scores).sum(axis=2, keepdims=True)
         rolled_TT = (0.5 * attention.mean(axis=0) + 0.5 * np.eye(17)) @ rolled_TT
     expected_T = rolled_TT[0] if pool == "token" else rolled_TT[1:].mean(axis=0)
-    found_hw = attention_rollout(network, picture_CHW)
+    found_hw = attention_rollout(network, image_CHW)
     np.testing.assert_allclose(found_hw, expected_T[1:].reshape(4, 4), atol=1e-6)
 
 
@@ -210,34 +210,34 @@ def _inputs_of(modules: list[nn.Module]) -> Iterator[list[NDArray[np.float64]]]:
 
 
 def test_a_network_is_left_as_it_was(
-    transformer: Classifier, picture_CHW: NDArray[np.float32]
+    transformer: Classifier, image_CHW: NDArray[np.float32]
 ) -> None:
-    before = logits_of(transformer, picture_CHW[None])
+    before = logits_of(transformer, image_CHW[None])
     kinds = [m.fused_attn for m in transformer.backbone.modules() if hasattr(m, "fused_attn")]
-    attention_rollout(transformer, picture_CHW)
-    last_map(Evidence(transformer, 0), picture_CHW)
+    attention_rollout(transformer, image_CHW)
+    last_spatial_layer(ClassLogOdds(transformer, 0), image_CHW)
     after = [m.fused_attn for m in transformer.backbone.modules() if hasattr(m, "fused_attn")]
     assert kinds == after
-    np.testing.assert_array_equal(before, logits_of(transformer, picture_CHW[None]))
+    np.testing.assert_array_equal(before, logits_of(transformer, image_CHW[None]))
     assert not any(m._forward_hooks for m in transformer.modules())
 
 
 def test_a_network_without_attention_has_no_rollout(
-    network: Classifier, picture_CHW: NDArray[np.float32]
+    network: Classifier, image_CHW: NDArray[np.float32]
 ) -> None:
     with pytest.raises(UsageError, match=r"needs a transformer.*--method gradcam"):
-        attention_rollout(network, picture_CHW)
+        attention_rollout(network, image_CHW)
 
 
 def test_an_unknown_layer_is_answered_with_the_nearest(
-    network: Classifier, picture_CHW: NDArray[np.float32]
+    network: Classifier, image_CHW: NDArray[np.float32]
 ) -> None:
     with pytest.raises(UsageError, match=r"no layer 'midle'.*'middle'.*low, middle, high"):
-        grad_cam(Evidence(network, 0), picture_CHW, "midle")
+        grad_cam(ClassLogOdds(network, 0), image_CHW, "midle")
 
 
 def test_a_layer_without_a_map_is_refused(
-    transformer: Classifier, picture_CHW: NDArray[np.float32]
+    transformer: Classifier, image_CHW: NDArray[np.float32]
 ) -> None:
     torch.manual_seed(0)
     groups = {
@@ -248,17 +248,17 @@ def test_a_layer_without_a_map_is_refused(
 
     flat = frozen(Classifier(Backbone(groups, nn.Identity()), 4, 2))
     with pytest.raises(UsageError, match=r"'flat' gives \(4,\), which is no map"):
-        grad_cam(Evidence(flat, 0), picture_CHW, "flat")
-    assert last_map(Evidence(flat, 0), picture_CHW) == "low"
+        grad_cam(ClassLogOdds(flat, 0), image_CHW, "flat")
+    assert last_spatial_layer(ClassLogOdds(flat, 0), image_CHW) == "low"
 
 
 def test_weights_drawn_anew_are_those_of_the_layers_named_and_as_large(
     network: Classifier,
 ) -> None:
-    names = layers_from_the_top(network)
+    names = layers_top_down(network)
     assert names == ["head", "high.0", "middle.0", "low.0"]
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    changed = randomised(network, names[:2], seed=1).state_dict()
+    changed = randomise_layers(network, names[:2], seed=1).state_dict()
     drawn = {"head.weight", "backbone.groups.high.0.weight"}
     for key, value in network.state_dict().items():
         assert torch.equal(value, before[key]), "the network itself is left alone"
@@ -287,9 +287,9 @@ def test_networks_without_a_class_activation_map_have_a_layer_for_grad_cam(
     from holotype.models.weights import NONE, find_weights
 
     backbone = build_backbone(name, find_weights(name, NONE), size, seed=0)
-    x_CHW = soft_pictures(1, size)[0].numpy()
+    x_CHW = soft_images(1, size)[0].numpy()
     with torch.no_grad():
         embedding_size = backbone(torch.from_numpy(x_CHW)[None])[0].shape[1]
-    evidence = Evidence(frozen(Classifier(backbone, embedding_size, 3)), 1)
-    assert last_map(evidence, x_CHW) == layer
-    assert np.ptp(grad_cam(evidence, x_CHW, layer)) > 0
+    log_odds = ClassLogOdds(frozen(Classifier(backbone, embedding_size, 3)), 1)
+    assert last_spatial_layer(log_odds, x_CHW) == layer
+    assert np.ptp(grad_cam(log_odds, x_CHW, layer)) > 0

@@ -4,15 +4,15 @@ import pytest
 import timm
 import torch
 import torchvision
+from tests.models.images import awake, soft_images
 from torch import nn
 
 from holotype.errors import InvalidRecipe
 from holotype.models.build import build_backbone
 from holotype.models.catalog import CATALOG
-from holotype.models.classifier import Backbone, layers_of
+from holotype.models.classifier import Backbone, layers_with_weights
 from holotype.models.layouts import split_into_groups
 from holotype.models.weights import NONE, find_weights
-from tests.models.pictures import awake, soft_pictures
 
 NETWORKS = {
     "tf_efficientnet_lite0": 9,
@@ -41,7 +41,7 @@ def test_every_cut_leads_to_the_embedding_that_timm_gives(name: str) -> None:
     if config.get("fixed_input_size") or name == "efficientformer_l1":
         size = config["input_size"][-1]
     backbone = split_into_groups(network, size)
-    x = soft_pictures(2, size)
+    x = soft_images(2, size)
     with torch.no_grad():
         expected = network(x)
         assert len(backbone.groups) == NETWORKS[name]
@@ -58,14 +58,14 @@ def test_mobilenetv2_of_another_width_is_torchvisions() -> None:
     torch.manual_seed(0)
     expected = torchvision.models.mobilenet_v2(width_mult=0.6).eval()
     expected.classifier = nn.Identity()
-    x = soft_pictures(2, 64)
+    x = soft_images(2, 64)
     with torch.no_grad():
         assert torch.equal(backbone(x)[0], expected(x))
     assert backbone.group_names == _built("mobilenetv2", 64, {}).group_names
 
 
-def test_googlenet_sees_the_pictures_as_its_weights_did() -> None:
-    """torchvision transforms pictures of other statistics inside the network; here nothing does."""
+def test_googlenet_sees_the_images_as_its_weights_did() -> None:
+    """torchvision transforms images of other statistics inside the network; here nothing does."""
     torch.manual_seed(0)
     network = torchvision.models.googlenet(
         weights=None, aux_logits=True, init_weights=True, transform_input=True
@@ -101,7 +101,7 @@ def test_a_transformer_takes_other_sizes_by_resampling_its_positions() -> None:
     network = timm.create_model("vit_small_patch16_224", num_classes=0)
     network.set_input_size(img_size=(64, 64))
     expected = awake(split_into_groups(network, 64))
-    x = soft_pictures(2, 64)
+    x = soft_images(2, 64)
     with torch.no_grad():
         assert torch.equal(backbone(x)[0], expected(x)[0])
 
@@ -130,18 +130,18 @@ def test_what_only_looks_like_a_known_network_stays_one_group() -> None:
     network = Twisted()
     backbone = split_into_groups(network, 32)
     assert backbone.group_names == ["network"]
-    x = soft_pictures(2, 32)
+    x = soft_images(2, 32)
     with torch.no_grad():
         assert torch.equal(backbone(x)[0], network(x))
 
 
 def test_layers_are_modules_with_weights_of_their_own_from_the_bottom_up() -> None:
-    layers = layers_of(_built("resnet18", 64, {}))
+    layers = layers_with_weights(_built("resnet18", 64, {}))
     names = [name for name, _ in layers]
     assert names[0] == "stem.0"
     assert names[-1] == "layer4.1.bn2"
     assert len(layers) == 20 + 20  # convolutions, and a batch norm after each
-    tail = [name for name, _ in layers_of(_built("mobilenetv3_small", 64, {}))][-1]
+    tail = [name for name, _ in layers_with_weights(_built("mobilenetv3_small", 64, {}))][-1]
     assert tail.startswith("pool.")
 
 

@@ -6,8 +6,8 @@ from torch import nn
 
 from holotype.models.build import build_backbone
 from holotype.models.catalog import ARCHITECTURES
-from holotype.models.classifier import Backbone, hash_of_weights
-from holotype.models.measured import embedding_size, measured_cost
+from holotype.models.classifier import Backbone, hash_weights
+from holotype.models.measured import embedding_size, measure_cost
 from holotype.models.weights import NONE, find_weights
 
 QUICK = ("cnn_baseline", "mobilenetv3_small", "resnet18")
@@ -22,7 +22,7 @@ NETWORKS = [row.name for row in ARCHITECTURES if row.kind != "classical"]
 def test_the_table_says_what_the_network_costs(name: str) -> None:
     row = next(row for row in ARCHITECTURES if row.name == name)
     backbone = build_backbone(name, find_weights(name, NONE), row.image_size, seed=0)
-    measured = measured_cost(backbone, row.image_size)
+    measured = measure_cost(backbone, row.image_size)
     assert row.cost is not None
     assert row.cost.parameters == measured.parameters
     for said, found in (
@@ -41,14 +41,14 @@ def test_a_cost_can_be_counted_by_hand() -> None:
         "relu": nn.ReLU(),
     }
     backbone = Backbone(groups, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())).eval()
-    before = hash_of_weights(backbone)
-    cost = measured_cost(backbone, 8)
+    before = hash_weights(backbone)
+    cost = measure_cost(backbone, 8)
     assert cost.parameters == 3 * 4 * 9 + 8
     assert cost.multiply_adds_millions == pytest.approx(3 * 4 * 9 * 64 / 1e6)
-    # What the gradient needs of a picture: the input, what the norm got, what the rectifier gave.
+    # What the gradient needs of an image: the input, what the norm got, what the rectifier gave.
     floats = 3 * 64 + 4 * 64 + 4 * 64
     assert cost.activations_megabytes == pytest.approx(4 * floats / 1e6, rel=0.05)
-    assert hash_of_weights(backbone) == before
+    assert hash_weights(backbone) == before
     assert not any(module.training for module in backbone.modules())
     assert cost.training_gigabytes(32) == pytest.approx(
         (16 * cost.parameters + 32 * cost.activations_megabytes * 1e6) / 1e9
@@ -58,5 +58,5 @@ def test_a_cost_can_be_counted_by_hand() -> None:
 def test_measuring_leaves_no_gradient() -> None:
     backbone = build_backbone("cnn_v1", find_weights("cnn_v1", NONE), 32, seed=0)
     with torch.no_grad():
-        measured_cost(backbone, 32)
+        measure_cost(backbone, 32)
     assert all(parameter.grad is None for parameter in backbone.parameters())

@@ -13,8 +13,8 @@ from holotype.models.networks.plain import (
     vgg19_scratch,
 )
 from holotype.models.networks.second import (
-    Attention,
-    IdentityBlock,
+    ChannelSpatialAttention,
+    PreActivationBlock,
     cnn_v2_dense,
     cnn_v2_hybrid,
 )
@@ -47,7 +47,7 @@ def test_every_shortcut_can_be_the_identity() -> None:
 
 
 def test_nothing_stands_on_the_shortcut_of_an_identity_mapping() -> None:
-    block = IdentityBlock(8, 8, 1).eval()
+    block = PreActivationBlock(8, 8, 1).eval()
     nn.init.zeros_(block.conv2.weight)
     x = torch.randn(2, 8, 6, 6)  # with negative numbers, which a rectifier would take away
     assert torch.equal(block(x), x)
@@ -78,7 +78,7 @@ def test_the_hybrid_has_separable_convolutions_dense_connections_and_shortcuts()
 def test_attention_only_dampens() -> None:
     torch.manual_seed(0)
     x = torch.randn(2, 16, 5, 5)
-    y = Attention(16)(x)
+    y = ChannelSpatialAttention(16)(x)
     assert (y.abs() <= x.abs()).all()
     assert (y.sign() == x.sign()).all()
 
@@ -109,13 +109,13 @@ def test_they_learn_to_tell_two_textures_apart(name: str) -> None:
     classifier = Classifier(backbone, row.embedding_size or 0, 2)
     optimiser = torch.optim.Adam(classifier.parameters(), 1e-3)
     for step in range(20):
-        pictures, targets = _stripes(16, seed=step)
+        images, targets = _stripes(16, seed=step)
         optimiser.zero_grad()
-        nn.functional.cross_entropy(classifier.train()(pictures), targets).backward()
+        nn.functional.cross_entropy(classifier.train()(images), targets).backward()
         optimiser.step()
-    pictures, targets = _stripes(64, seed=1000)
+    images, targets = _stripes(64, seed=1000)
     with torch.no_grad():
-        right = classifier(pictures).argmax(1) == targets  # batch statistics: too few steps
+        right = classifier(images).argmax(1) == targets  # batch statistics: too few steps
     assert right.float().mean() > 0.9
 
 
@@ -123,7 +123,7 @@ def _stripes(count: int, seed: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     phase = torch.randint(0, 4, (count,), generator=generator)
     rows = ((torch.arange(32)[None] + phase[:, None]) // 2 % 2).float() * 2 - 1
-    pictures = rows[:, None, :, None].expand(count, 3, 32, 32).clone()
+    images = rows[:, None, :, None].expand(count, 3, 32, 32).clone()
     targets = torch.randint(0, 2, (count,), generator=generator)
-    pictures[targets == 1] = pictures[targets == 1].transpose(2, 3)
-    return pictures + 0.5 * torch.randn(pictures.shape, generator=generator), targets
+    images[targets == 1] = images[targets == 1].transpose(2, 3)
+    return images + 0.5 * torch.randn(images.shape, generator=generator), targets

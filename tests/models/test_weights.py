@@ -19,12 +19,12 @@ from holotype.models.weights import availability, find_weights, load_weights, re
 TIGER_CAT, EGYPTIAN_CAT, ESPRESSO = 282, 285, 967  # of ImageNet's classes
 
 
-def _top3(picture_HWC: np.ndarray) -> list[int]:
+def _top3(image_HWC: np.ndarray) -> list[int]:
     network = timm.create_model("tf_efficientnet_lite0", num_classes=1000)
     load_weights(network, "efficientnet_lite0", find_weights("efficientnet_lite0"))
-    side = min(picture_HWC.shape[:2])
-    top, left = ((size - side) // 2 for size in picture_HWC.shape[:2])
-    square = picture_HWC[top : top + side, left : left + side]
+    side = min(image_HWC.shape[:2])
+    top, left = ((size - side) // 2 for size in image_HWC.shape[:2])
+    square = image_HWC[top : top + side, left : left + side]
     small = PillowImage.fromarray(square).resize((224, 224), PillowImage.Resampling.BICUBIC)
     x = torch.from_numpy(np.asarray(small).copy()).permute(2, 0, 1)[None] / 127.5 - 1
     with torch.no_grad():

@@ -11,10 +11,10 @@ from holotype import road
 from holotype.bundle.bundle import load_bundle
 from holotype.dataset.index import Index, read_index, read_index_file
 from holotype.dataset.split import folds, split
-from holotype.ensemble.recipe import read_ensemble
+from holotype.ensemble.recipe import read_ensemble_recipe
 from holotype.errors import BundleError, CorruptBundle, NotComparable
 from holotype.predictions import read_predictions, softmax
-from holotype.road.assembled import AssembledRun
+from holotype.road.assembled import EnsembleRun
 from holotype.run import Run
 from tests.conftest import Cli
 from tests.ensemble.runs import make_folded, make_run
@@ -37,9 +37,9 @@ def members(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> list[P
 
 
 @pytest.fixture(scope="session")
-def assembled(members: list[Path], tmp_path_factory: pytest.TempPathFactory) -> AssembledRun:
+def assembled(members: list[Path], tmp_path_factory: pytest.TempPathFactory) -> EnsembleRun:
     output = tmp_path_factory.mktemp("ensembles") / "three"
-    return road.ensemble(members, output=output, method="adaptive")
+    return road.build_ensemble(members, output=output, method="adaptive")
 
 
 @pytest.fixture(scope="session")
@@ -48,11 +48,11 @@ def index(members: list[Path]) -> Index:
 
 
 def test_it_answers_as_the_weighted_mean_of_its_members(
-    assembled: AssembledRun, members: list[Path], index: Index
+    assembled: EnsembleRun, members: list[Path], index: Index
 ) -> None:
     files = [index.file(path) for path in index.part("test").table["path"]]
     whole = load_bundle(assembled.run.path)
-    recipe = read_ensemble(assembled.run.recipe)
+    recipe = read_ensemble_recipe(assembled.run.recipe)
     assert recipe is not None
     sums_NC, plain_NC = np.zeros((2, len(files), len(index.classes)))
     for path, member in zip(members, recipe.members, strict=True):
@@ -70,7 +70,7 @@ def test_it_answers_as_the_weighted_mean_of_its_members(
     assert unlike > 1e-5, "the weights are not equal, and it shows"
 
 
-def test_what_test_holds_is_what_the_bundle_says(assembled: AssembledRun, index: Index) -> None:
+def test_what_test_holds_is_what_the_bundle_says(assembled: EnsembleRun, index: Index) -> None:
     test = read_predictions(assembled.run.predictions / "test.parquet")
     files = [index.file(path) for path in test.ids]
     again = load_bundle(assembled.run.path).predict(files)
@@ -82,11 +82,11 @@ def test_what_test_holds_is_what_the_bundle_says(assembled: AssembledRun, index:
     )
 
 
-def test_its_decision_was_fitted_on_validation_after_the_weights(assembled: AssembledRun) -> None:
+def test_its_decision_was_fitted_on_validation_after_the_weights(assembled: EnsembleRun) -> None:
     decision = load_bundle(assembled.run.path).manifest.decision
     validation = read_predictions(assembled.run.predictions / "val.parquet")
     assert decision is not None
-    assert decision.fitted_on == validation.digest()
+    assert decision.predictions_sha256 == validation.digest()
     np.testing.assert_allclose(
         validation.probabilities_NC,
         softmax(validation.logits_NC, decision.temperature),
@@ -95,7 +95,7 @@ def test_its_decision_was_fitted_on_validation_after_the_weights(assembled: Asse
 
 
 def test_labels_of_the_test_part_decide_nothing(
-    members: list[Path], assembled: AssembledRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    members: list[Path], assembled: EnsembleRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = [Path(shutil.copytree(path, tmp_path / path.name)) for path in members]
     for path in runs:
@@ -105,15 +105,15 @@ def test_labels_of_the_test_part_decide_nothing(
         table.loc[tested, "label"] = list(table.loc[tested, "label"])[::-1]
         Index(index.root, table, index.classes).write(Run(path).index)
     monkeypatch.setattr("holotype.road.assembled._write_report", lambda *_: None)
-    other = road.ensemble(runs, output=tmp_path / "other", method="adaptive")
+    other = road.build_ensemble(runs, output=tmp_path / "other", method="adaptive")
     assert load_bundle(other.run.path).sha256 == load_bundle(assembled.run.path).sha256
-    assert other.verdict.judged != assembled.verdict.judged
-    assert other.verdict.held_out == assembled.verdict.held_out
-    assert other.verdict.recommended is assembled.verdict.recommended
+    assert other.comparison.reported != assembled.comparison.reported
+    assert other.comparison.held_out == assembled.comparison.held_out
+    assert other.comparison.recommended is assembled.comparison.recommended
 
 
 def test_a_tampered_member_is_refused_before_and_after(
-    members: list[Path], assembled: AssembledRun, tmp_path: Path
+    members: list[Path], assembled: EnsembleRun, tmp_path: Path
 ) -> None:
     runs = [Path(shutil.copytree(path, tmp_path / path.name)) for path in members]
     whole = Run(Path(shutil.copytree(assembled.run.path, tmp_path / "whole")))
@@ -122,13 +122,13 @@ def test_a_tampered_member_is_refused_before_and_after(
         content[len(content) // 2] ^= 1
         graph.write_bytes(content)
     with pytest.raises(CorruptBundle, match=r"small/bundle: head.onnx is not what"):
-        road.ensemble(runs, output=tmp_path / "out")
+        road.build_ensemble(runs, output=tmp_path / "out")
     assert not (tmp_path / "out").exists()
     with pytest.raises(CorruptBundle, match=r"members/1: head.onnx is not what"):
         load_bundle(whole.path)
 
 
-def test_members_files_are_not_stored_twice(members: list[Path], assembled: AssembledRun) -> None:
+def test_members_files_are_not_stored_twice(members: list[Path], assembled: EnsembleRun) -> None:
     for number, path in enumerate(members):
         for file in (path / "bundle").iterdir():
             held = assembled.run.bundle / "members" / str(number) / file.name
@@ -136,30 +136,32 @@ def test_members_files_are_not_stored_twice(members: list[Path], assembled: Asse
             assert held.samefile(file), "the temporary folder is one file system"
 
 
-def test_the_report_says_whether_it_is_worth_its_cost(assembled: AssembledRun) -> None:
-    verdict = assembled.verdict
-    told = json.loads((assembled.run.report / "verdict.json").read_text(encoding="utf-8"))
+def test_the_report_says_whether_it_is_worth_its_cost(assembled: EnsembleRun) -> None:
+    comparison = assembled.comparison
+    told = json.loads(
+        (assembled.run.report / "best_member_comparison.json").read_text(encoding="utf-8")
+    )
     page = (assembled.run.report / "index.html").read_text(encoding="utf-8")
-    assert told["recommended"] is verdict.recommended
-    assert told["judged"]["part"] == "test"
-    assert ("Recommended: " if verdict.recommended else "Not recommended: ") in page
+    assert told["recommended"] is comparison.recommended
+    assert told["reported"]["part"] == "test"
+    assert ("Recommended: " if comparison.recommended else "Not recommended: ") in page
     assert "The audit found nothing" not in assembled.run.card.read_text(encoding="utf-8")
-    for text in ("pictures a second", "adaptive", "before test was read", "3,"):
+    for text in ("images a second", "adaptive", "before test was read", "3,"):
         assert text in page
-    assert verdict.speed is not None
-    assert verdict.speed > 0
+    assert comparison.images_per_second is not None
+    assert comparison.images_per_second > 0
     card = assembled.run.card.read_text(encoding="utf-8")
     assert "3 × " in card or "tiny32" in card
 
 
 def test_predict_evaluate_and_explain_take_it(
-    assembled: AssembledRun, index: Index, synthetic: Path, cli: Cli, tmp_path: Path
+    assembled: EnsembleRun, index: Index, synthetic: Path, cli: Cli, tmp_path: Path
 ) -> None:
-    picture = index.file(index.table["path"].iloc[0])
-    code, out, _ = cli("predict", assembled.run.path, picture, "--json")
+    image = index.file(index.table["path"].iloc[0])
+    code, out, _ = cli("predict", assembled.run.path, image, "--json")
     assert code == 0
     assert json.loads(out)["bundle"] == load_bundle(assembled.run.path).sha256
-    code, out, _ = cli("explain", assembled.run.path, picture, "--output", tmp_path / "why.png")
+    code, out, _ = cli("explain", assembled.run.path, image, "--output", tmp_path / "why.png")
     assert code == 0
     assert (tmp_path / "why.png").is_file()
     code, out, _ = cli("evaluate", assembled.run.path, synthetic, "--output", tmp_path / "again")
@@ -175,17 +177,17 @@ def test_cross_validated_runs_are_joined_out_of_fold(
     index = folds(read_index(synthetic), 3)
     runs = [make_folded(tmp_path / f"{side}", index, side=side).path for side in (32, 48)]
     monkeypatch.setattr("holotype.road.assembled._write_report", lambda *_: None)
-    whole = road.ensemble(runs, output=tmp_path / "whole", method="weighted")
+    whole = road.build_ensemble(runs, output=tmp_path / "whole", method="weighted")
     oof = read_predictions(whole.run.predictions / "oof.parquet")
     decision = load_bundle(whole.run.path).manifest.decision
     assert decision is not None
     assert list(oof.ids) == index.table["path"].tolist()
-    assert decision.fitted_on == oof.digest()
+    assert decision.predictions_sha256 == oof.digest()
     assert whole.recipe.fitted_on == whole.metrics.part == "out of fold"
-    assert whole.verdict.judged == whole.verdict.held_out
+    assert whole.comparison.reported == whole.comparison.held_out
     assert not (whole.run.predictions / "test.parquet").exists()
     with pytest.raises(BundleError, match="name its members instead"):
-        road.ensemble([whole.run.path, runs[0]], output=tmp_path / "again")
+        road.build_ensemble([whole.run.path, runs[0]], output=tmp_path / "again")
 
 
 def test_cross_validated_runs_go_with_their_like_only(
@@ -194,12 +196,12 @@ def test_cross_validated_runs_go_with_their_like_only(
     first = make_folded(tmp_path / "first", folds(read_index(synthetic), 2), side=32)
     other = make_folded(tmp_path / "other", folds(read_index(synthetic), 2, seed=7), side=48)
     with pytest.raises(NotComparable, match=r"is cross-validated and .* is not"):
-        road.ensemble([first.path, members[0]], output=tmp_path / "out")
+        road.build_ensemble([first.path, members[0]], output=tmp_path / "out")
     with pytest.raises(NotComparable, match="on other folds; train both"):
-        road.ensemble([first.path, other.path], output=tmp_path / "out")
+        road.build_ensemble([first.path, other.path], output=tmp_path / "out")
 
 
-def test_pictures_held_back_for_sets_calibrate_those_of_the_whole(
+def test_images_held_back_for_sets_calibrate_those_of_the_whole(
     synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index = split(read_index(synthetic), ratios=(0.4, 0.2, 0.2, 0.2))
@@ -208,28 +210,28 @@ def test_pictures_held_back_for_sets_calibrate_those_of_the_whole(
         for side in (32, 48)
     ]
     monkeypatch.setattr("holotype.road.assembled._write_report", lambda *_: None)
-    whole = load_bundle(road.ensemble(runs, output=tmp_path / "whole").run.path)
-    assert whole.calibrated is not None
+    whole = load_bundle(road.build_ensemble(runs, output=tmp_path / "whole").run.path)
+    assert whole.conformal_scores is not None
     assert whole.manifest.decision is not None
-    assert whole.manifest.decision.held_back is not None
+    assert whole.manifest.decision.calibration_set is not None
 
 
 def test_an_ensemble_is_a_member_and_so_is_a_stage(
-    assembled: AssembledRun, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    assembled: EnsembleRun, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     staged = make_run(tmp_path / "staged", index, side=40, seed=5, learns=False)
     make_run(staged.stage("frozen").path, index, side=40, seed=6, learns=False)
     monkeypatch.setattr("holotype.road.assembled._write_report", lambda *_: None)
     runs = [str(assembled.run.path), str(staged.path), f"{staged.path}@frozen"]
-    whole = road.ensemble(runs, output=tmp_path / "whole", method="average")
+    whole = road.build_ensemble(runs, output=tmp_path / "whole", method="average")
     bundle = load_bundle(whole.run.path)
     assert [member.run for member in whole.recipe.members] == runs
-    assert len(bundle.leaves) == 5
-    assert bundle.combination is not None
-    assert bundle.combination.weights_CM is None
+    assert len(bundle.base_models) == 5
+    assert bundle.ensemble_weights is not None
+    assert bundle.ensemble_weights.weights_CM is None
     other = index.table.assign(split=index.table["split"].replace({"train": "val", "val": "train"}))
     swapped = make_run(
         tmp_path / "swapped", Index(index.root, other, index.classes), seed=8, learns=False
     )
     with pytest.raises(NotComparable, match="learnt from"):
-        road.ensemble([assembled.run.path, swapped.path], output=tmp_path / "none")
+        road.build_ensemble([assembled.run.path, swapped.path], output=tmp_path / "none")

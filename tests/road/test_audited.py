@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from holotype.dataset.dealing import unit_names
+from holotype.dataset.dealing import atomic_group_names
 from holotype.dataset.index import Index, read_index
 from holotype.road import audited
 from holotype.road.audited import audit
@@ -32,10 +32,10 @@ def _spoilt(synthetic: Path, folder: Path) -> tuple[Path, set[str]]:
 def test_the_pretrained_network_finds_wrong_labels(synthetic: Path, tmp_path: Path) -> None:
     table, wrong = _spoilt(synthetic, tmp_path / "spoilt")
     found = audit(table, labels=True)
-    named = {str(found.index.file(issue.path)) for issue in found.findings.label_issues}
+    named = {str(found.index.file(issue.path)) for issue in found.findings.label_errors}
     assert len(named & wrong) / len(wrong) >= 0.8
     assert len(named & wrong) / len(named) >= 0.6
-    noise = found.findings.noise
+    noise = found.findings.noise_rate
     assert noise is not None
     assert noise.low <= len(wrong) / 120 <= noise.high
     found.write(tmp_path / "audit")
@@ -54,9 +54,9 @@ def test_a_network_that_cannot_tell_the_classes_apart_accuses_nobody(
 ) -> None:
     monkeypatch.setattr(audited, "_embeddings", _blind)
     findings = audit(synthetic).findings
-    assert findings.label_issues == ()
-    assert findings.noise is None
-    assert "does not tell these classes apart" in findings.not_looked_at[0]
+    assert findings.label_errors == ()
+    assert findings.noise_rate is None
+    assert "does not tell these classes apart" in findings.skipped_checks[0]
 
 
 def test_data_of_one_class_and_data_of_a_handful_are_audited_without_labels(
@@ -68,8 +68,8 @@ def test_data_of_one_class_and_data_of_a_handful_are_audited_without_labels(
         rows = ["path,label"] + [f"{index.file(path)},a" for path in index.table["path"][:count]]
         (tmp_path / f"{name}.csv").write_text("\n".join(rows), encoding="utf-8")
     one = audit(tmp_path / "one.csv").findings
-    assert one.not_looked_at == ("Labels were not looked at: pictures of one class only.",)
-    (said,) = audit(tmp_path / "few.csv").findings.not_looked_at
+    assert one.skipped_checks == ("Labels were not looked at: images of one class only.",)
+    (said,) = audit(tmp_path / "few.csv").findings.skipped_checks
     assert said.startswith("Labels, outliers and neighbours were not looked at")
 
 
@@ -77,7 +77,7 @@ def test_groups_and_copies_that_overlap_share_a_fold(synthetic: Path) -> None:
     index = read_index(synthetic)
     index.table.loc[[0, 1], "group"] = "specimen"
     paths = index.table["path"]
-    units = unit_names(
+    units = atomic_group_names(
         index.table, [frozenset([paths[1], paths[5]]), frozenset([paths[7], paths[8]])]
     )
     assert units[0] == units[1] == units[5] != ""

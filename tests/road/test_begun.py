@@ -10,11 +10,11 @@ import yaml
 
 from holotype import road
 from holotype.bundle.bundle import load_bundle
-from holotype.bundle.graphs import call
+from holotype.bundle.graphs import run_session
 from holotype.errors import UsageError, WeightsMismatch
-from holotype.models.weights import below, find_weights, left_by_stage
+from holotype.models.weights import find_weights, read_stage_checkpoint, strip_prefix
 from holotype.road import TrainedRun
-from holotype.road.begun import weights_of
+from holotype.road.begun import read_warm_start
 from holotype.run import Run
 from tests.conftest import Cli
 
@@ -29,7 +29,7 @@ def scratch(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Traine
 
 def _tensors(run: Run, stage: str) -> dict[str, torch.Tensor]:
     file = run.checkpoints / f"{stage}.safetensors"
-    found = left_by_stage(find_weights("cnn_baseline", str(file)))
+    found = read_stage_checkpoint(find_weights("cnn_baseline", str(file)))
     assert found is not None
     return found
 
@@ -62,14 +62,16 @@ def test_a_linear_head_stands_on_the_network_that_was_left(
     first, linear = load_bundle(scratch.run.path), load_bundle(second.run.path)
     assert linear.manifest.weights is not None
     assert linear.manifest.weights.source == "file"
-    picture = np.random.default_rng(0).normal(size=(2, 3, 32, 32)).astype(np.float32)
-    one, other = (call(bundle.backbone, picture, ["embedding"])[0] for bundle in (first, linear))
+    image = np.random.default_rng(0).normal(size=(2, 3, 32, 32)).astype(np.float32)
+    one, other = (
+        run_session(bundle.backbone, image, ["embedding"])[0] for bundle in (first, linear)
+    )
     np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
 def test_a_stage_can_be_named(finetuned: TrainedRun) -> None:
-    begun = weights_of(f"{finetuned.run.path}@finetune", model=None, weights=None)
-    assert begun.weights == str(finetuned.run.checkpoints / "finetune.safetensors")
+    warm_start = read_warm_start(f"{finetuned.run.path}@finetune", model=None, weights=None)
+    assert warm_start.weights == str(finetuned.run.checkpoints / "finetune.safetensors")
 
 
 def test_what_cannot_be_started_from_is_refused(
@@ -84,7 +86,7 @@ def test_what_cannot_be_started_from_is_refused(
         assert code == 2
         assert words in err
     with pytest.raises(UsageError, match="trained only a head"):
-        weights_of(f"{finetuned.run.path}@head", model=None, weights=None)
+        read_warm_start(f"{finetuned.run.path}@head", model=None, weights=None)
     file = scratch.run.checkpoints / "scratch.safetensors"
     code, _, err = cli("train", synthetic, "--weights", file, "--model", "cnn_v1")
     assert code == WeightsMismatch.exit_code
@@ -92,10 +94,10 @@ def test_what_cannot_be_started_from_is_refused(
 
 
 def test_pretrained_weights_are_not_taken_for_what_a_stage_left() -> None:
-    assert left_by_stage(find_weights("efficientnet_lite0")) is None
+    assert read_stage_checkpoint(find_weights("efficientnet_lite0")) is None
 
 
 def test_the_parts_of_a_classifier_are_told_apart() -> None:
-    assert below({"head.weight": 1, "header.weight": 2, "backbone.head.bias": 3}, "head") == {
-        "weight": 1
-    }
+    assert strip_prefix(
+        {"head.weight": 1, "header.weight": 2, "backbone.head.bias": 3}, "head"
+    ) == {"weight": 1}

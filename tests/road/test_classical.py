@@ -1,4 +1,4 @@
-"""The classical family from pictures to report: descriptors without a network, and no torch."""
+"""The classical family from images to report: descriptors without a network, and no torch."""
 
 import json
 import subprocess
@@ -18,10 +18,10 @@ from holotype.bundle.stripping import strip_metadata
 from holotype.dataset.index import read_index_file
 from holotype.errors import InvalidRecipe
 from holotype.explanation.heatmap import heatmap
-from holotype.narration import Narrator
+from holotype.narration import Progress
 from holotype.predictions import read_predictions
 from holotype.road import TrainedRun
-from holotype.training.descent import Means
+from holotype.training.descent import Runtime
 from holotype.training.recipe import resolve_recipe
 from holotype.training.train import train
 
@@ -30,7 +30,7 @@ QUICK = {"stages.0.folds": "3", "stages.0.pca": "[64]", "stages.0.gamma": "[1]"}
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four digits as people wrote them, 8 × 8 pixels each; some 360 pictures."""
+    """Four digits as people wrote them, 8 × 8 pixels each; some 360 images."""
     folder = tmp_path_factory.mktemp("digits") / "digits"
     images, targets = load_digits(n_class=4, return_X_y=True)
     for number, (image, target) in enumerate(zip(images[:360], targets[:360], strict=True)):
@@ -72,7 +72,7 @@ def test_digits_are_read_by_hog_and_a_support_vector_machine(
     run, _ = hog_run
     metrics = json.loads((run / "report" / "metrics.json").read_text())
     assert metrics["accuracy"]["value"] > 0.95
-    assert metrics["accuracy"]["low"] > 0.85  # of 54 pictures
+    assert metrics["accuracy"]["low"] > 0.85  # of 54 images
     assert "svm (rbf): C = " in (run / "report" / "index.html").read_text(encoding="utf-8")
 
 
@@ -105,8 +105,8 @@ def test_its_heatmap_is_an_occlusion_map(hog_run: tuple[Path, list[str]]) -> Non
     bundle, index = load_bundle(run), read_index_file(run / "index.parquet")
     shown = heatmap(bundle, index.file(index.part("test").table["path"].iloc[0]))
     assert shown.method == "occlusion map"
-    assert shown.cells_hw.max() == 1
-    assert shown.cells_hw.min() < 0.5
+    assert shown.values_hw.max() == 1
+    assert shown.values_hw.min() < 0.5
 
 
 @pytest.fixture(scope="module")
@@ -130,8 +130,8 @@ def test_a_forest_on_all_descriptors_reads_digits_too(forest_run: TrainedRun) ->
 def test_a_linear_head_goes_on_descriptors_too(hog_run: tuple[Path, list[str]]) -> None:
     run, _ = hog_run
     recipe = resolve_recipe("linear", model="hog")
-    means = Means(checkpoints=run / "checkpoints", device="cpu", narrator=Narrator())
-    trained = train(recipe, read_index_file(run / "index.parquet"), name="digits", means=means)
+    runtime = Runtime(checkpoints=run / "checkpoints", device="cpu", progress=Progress())
+    trained = train(recipe, read_index_file(run / "index.parquet"), name="digits", runtime=runtime)
     # One product, and the same backbone as under any other head.
     assert [node.op_type for node in onnx.load_from_string(trained.head).graph.node] == ["Gemm"]
     assert strip_metadata(trained.backbone) == (run / "bundle" / "backbone.onnx").read_bytes()

@@ -6,25 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from holotype.comparison.outcome import Outcome
+from holotype.comparison.outcome import Comparison
 from holotype.ensemble.recipe import EnsembleRecipe, MemberRecipe
 from holotype.errors import InvalidSelection, NotARun, NotComparable, UsageError
-from holotype.narration import Narrator
+from holotype.narration import Progress
 from holotype.predictions import read_predictions
 from holotype.road.compared import compare, output_of
 from holotype.run import Run
-from tests.comparison.made import write_pictures, write_run
+from tests.comparison.made import write_images, write_run
 
 
 @pytest.fixture(autouse=True)
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are drawn in tests/comparison/test_page.py, and take a second each time."""
-    monkeypatch.setattr("holotype.comparison.figures.all_figures", lambda outcome: {})
+    monkeypatch.setattr("holotype.comparison.figures.all_figures", lambda comparison: {})
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pictures(tmp_path_factory.mktemp("data") / "noise")
+    return write_images(tmp_path_factory.mktemp("data") / "noise")
 
 
 @pytest.fixture(scope="module")
@@ -42,29 +42,29 @@ def own_runs(runs: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(runs, tmp_path / "runs"))
 
 
-def _compared(*paths: Path | str, output: Path, **said: object) -> Outcome:
+def _compared(*paths: Path | str, output: Path, **said: object) -> Comparison:
     return compare(paths, output=output, **{"speed_images": 0, **said})  # type: ignore[arg-type]
 
 
 def test_a_folder_is_all_runs_one_level_below_it(own_runs: Path) -> None:
-    outcome = compare([own_runs], speed_images=0)
-    assert list(outcome.by_name) == ["noise-0", "noise-1"]
-    assert list(outcome.standings) == ["test", "val"]
+    comparison = compare([own_runs], speed_images=0)
+    assert list(comparison.by_name) == ["noise-0", "noise-1"]
+    assert list(comparison.leaderboards) == ["test", "val"]
     assert (own_runs / "_comparison" / "index.html").is_file()
-    assert outcome.contestants[0].cost.training_seconds == 12.5
+    assert comparison.candidates[0].cost.training_seconds == 12.5
     again = _compared(*sorted(own_runs.iterdir()), output=own_runs / "_comparison")
     assert list(again.by_name) == ["noise-0", "noise-1"]  # its own output is no run
     assert again.notes == ()
 
 
-def test_the_pictures_of_disagreements_are_on_the_page(runs: Path, tmp_path: Path) -> None:
-    outcome = _compared(runs, output=tmp_path)
+def test_the_images_of_disagreements_are_on_the_page(runs: Path, tmp_path: Path) -> None:
+    comparison = _compared(runs, output=tmp_path)
     html = (tmp_path / "index.html").read_text()
-    assert outcome.disagreements
-    assert html.count("data:image/jpeg") == len(outcome.disagreements)
+    assert comparison.disagreements
+    assert html.count("data:image/jpeg") == len(comparison.disagreements)
 
 
-def test_a_picture_that_changed_is_not_shown(own_runs: Path, data: Path, tmp_path: Path) -> None:
+def test_an_image_that_changed_is_not_shown(own_runs: Path, data: Path, tmp_path: Path) -> None:
     moved = Path(shutil.copytree(data, tmp_path / "noise"))
     run = write_run(tmp_path / "one", moved, seed=3)
     other = write_run(tmp_path / "two", moved, seed=4)
@@ -72,10 +72,10 @@ def test_a_picture_that_changed_is_not_shown(own_runs: Path, data: Path, tmp_pat
     _compared(run.path, other.path, output=tmp_path / "out")
     html = (tmp_path / "out" / "index.html").read_text()
     assert "data:image/jpeg" not in html
-    assert "the picture is not there" in html
+    assert "the image is not there" in html
 
 
-def test_runs_that_were_not_tested_on_the_same_pictures_are_refused_by_name(
+def test_runs_that_were_not_tested_on_the_same_images_are_refused_by_name(
     runs: Path, data: Path, tmp_path: Path
 ) -> None:
     other = write_run(tmp_path / "other-split", data, split_seed=7)
@@ -89,9 +89,9 @@ def test_runs_that_were_not_tested_on_the_same_pictures_are_refused_by_name(
 
 def test_an_unfinished_run_is_left_out_and_named(own_runs: Path, tmp_path: Path) -> None:
     shutil.rmtree(own_runs / "noise-1" / "predictions")
-    outcome = _compared(own_runs, output=tmp_path / "out")
-    assert list(outcome.by_name) == ["noise-0"]
-    said = " ".join(outcome.notes)
+    comparison = _compared(own_runs, output=tmp_path / "out")
+    assert list(comparison.by_name) == ["noise-0"]
+    said = " ".join(comparison.notes)
     assert "noise-1 was left out: it has no predictions" in said
     assert "One run only" in said
     assert "nothing to compare" in (tmp_path / "out" / "index.html").read_text()
@@ -99,8 +99,8 @@ def test_an_unfinished_run_is_left_out_and_named(own_runs: Path, tmp_path: Path)
 
 def test_a_broken_bundle_costs_its_run_only(own_runs: Path, tmp_path: Path) -> None:
     (own_runs / "noise-1" / "bundle" / "head.onnx").write_bytes(b"no graph")
-    outcome = _compared(own_runs, output=tmp_path / "out")
-    assert any("noise-1 was left out" in note and "head.onnx" in note for note in outcome.notes)
+    comparison = _compared(own_runs, output=tmp_path / "out")
+    assert any("noise-1 was left out" in note and "head.onnx" in note for note in comparison.notes)
 
 
 @pytest.mark.parametrize("make", ["empty", "file"])
@@ -133,15 +133,17 @@ def test_gaps_are_shares(runs: Path, tmp_path: Path, gap: float) -> None:
 
 
 def test_a_run_that_is_given_twice_counts_once(runs: Path, tmp_path: Path) -> None:
-    outcome = _compared(runs, runs / "noise-0", output=tmp_path)
-    assert list(outcome.by_name) == ["noise-0", "noise-1"]
+    comparison = _compared(runs, runs / "noise-0", output=tmp_path)
+    assert list(comparison.by_name) == ["noise-0", "noise-1"]
 
 
 def test_runs_of_one_name_are_told_apart_by_their_folders(runs: Path, tmp_path: Path) -> None:
     for folder in ("a", "b"):
         shutil.copytree(runs / "noise-0", tmp_path / folder / "noise")
-    outcome = _compared(tmp_path / "a" / "noise", tmp_path / "b" / "noise", output=tmp_path / "out")
-    assert list(outcome.by_name) == ["a/noise", "b/noise"]
+    comparison = _compared(
+        tmp_path / "a" / "noise", tmp_path / "b" / "noise", output=tmp_path / "out"
+    )
+    assert list(comparison.by_name) == ["a/noise", "b/noise"]
 
 
 def test_a_stage_is_asked_about_test_since_it_never_was(own_runs: Path, tmp_path: Path) -> None:
@@ -149,30 +151,30 @@ def test_a_stage_is_asked_about_test_since_it_never_was(own_runs: Path, tmp_path
     shutil.copytree(own_runs / "noise-1", stage)
     (stage / "predictions" / "test.parquet").unlink()
     given = f"{own_runs / 'noise-0'}@head"
-    outcome = _compared(own_runs, given, output=tmp_path / "out")
-    assert list(outcome.by_name) == ["noise-0", "noise-1", "noise-0@head"]
-    answers = outcome.main.answers
+    comparison = _compared(own_runs, given, output=tmp_path / "out")
+    assert list(comparison.by_name) == ["noise-0", "noise-1", "noise-0@head"]
+    answers = comparison.main.aligned
     assert answers.predicted_MN[2].tolist() == answers.predicted_MN[1].tolist()
     assert not (stage / "predictions" / "test.parquet").exists()  # the run is left as it was
 
 
 def test_the_one_to_ship_is_chosen_on_validation(runs: Path, tmp_path: Path) -> None:
-    outcome = _compared(runs, output=tmp_path, select="best")
-    validation = outcome.standings["val"]
-    assert outcome.chosen is not None
-    assert outcome.chosen.name == validation.names[validation.best]
+    comparison = _compared(runs, output=tmp_path, select="best")
+    validation = comparison.leaderboards["val"]
+    assert comparison.chosen is not None
+    assert comparison.chosen.name == validation.names[validation.best]
     (selected,) = json.loads((tmp_path / "selection.json").read_text())["selections"]
-    bundle = runs / outcome.chosen.name / "bundle"
+    bundle = runs / comparison.chosen.name / "bundle"
     assert (tmp_path / selected["bundle"]).resolve() == bundle.resolve()
     assert selected["data"] == "noise"
 
 
 def test_a_bundle_beside_the_comparison_is_found_from_it(own_runs: Path) -> None:
-    outcome = compare([own_runs], select="best", speed_images=0)
+    comparison = compare([own_runs], select="best", speed_images=0)
     place = own_runs / "_comparison"
     (selected,) = json.loads((place / "selection.json").read_text())["selections"]
-    assert outcome.chosen is not None
-    assert selected["bundle"] == f"../{outcome.chosen.name}/bundle"
+    assert comparison.chosen is not None
+    assert selected["bundle"] == f"../{comparison.chosen.name}/bundle"
     assert (place / selected["bundle"] / "manifest.json").is_file()
 
 
@@ -187,19 +189,19 @@ def test_validation_that_differs_is_not_compared(own_runs: Path, tmp_path: Path)
     file = own_runs / "noise-1" / "predictions" / "val.parquet"
     predictions = read_predictions(file)
     predictions.select(predictions.targets_N >= 1).write(file)
-    outcome = _compared(own_runs, output=tmp_path)
-    assert list(outcome.standings) == ["test"]
-    assert any(note.startswith("Nothing is compared on val:") for note in outcome.notes)
+    comparison = _compared(own_runs, output=tmp_path)
+    assert list(comparison.leaderboards) == ["test"]
+    assert any(note.startswith("Nothing is compared on val:") for note in comparison.notes)
     with pytest.raises(InvalidSelection):
         _compared(own_runs, output=tmp_path, select="best")
 
 
 def test_a_run_without_one_part_is_missing_there_only(own_runs: Path, tmp_path: Path) -> None:
     (own_runs / "noise-1" / "predictions" / "val.parquet").unlink()
-    outcome = _compared(own_runs, output=tmp_path)
-    assert outcome.standings["test"].names == ("noise-0", "noise-1")
-    assert outcome.standings["val"].names == ("noise-0",)
-    assert "Without predictions of val: noise-1." in outcome.notes
+    comparison = _compared(own_runs, output=tmp_path)
+    assert comparison.leaderboards["test"].names == ("noise-0", "noise-1")
+    assert comparison.leaderboards["val"].names == ("noise-0",)
+    assert "Without predictions of val: noise-1." in comparison.notes
 
 
 def test_folds_are_compared_and_chosen_out_of_fold(own_runs: Path, tmp_path: Path) -> None:
@@ -207,10 +209,10 @@ def test_folds_are_compared_and_chosen_out_of_fold(own_runs: Path, tmp_path: Pat
         run = Run(path)
         (run.predictions / "test.parquet").rename(run.predictions / "oof.parquet")
         (run.predictions / "val.parquet").unlink()
-    outcome = _compared(own_runs, output=tmp_path, select="best")
-    assert list(outcome.standings) == ["oof"]
-    assert outcome.choice is not None
-    assert outcome.choice.part == "oof"
+    comparison = _compared(own_runs, output=tmp_path, select="best")
+    assert list(comparison.leaderboards) == ["oof"]
+    assert comparison.selection is not None
+    assert comparison.selection.part == "oof"
 
 
 def test_an_ensemble_that_was_fitted_on_validation_is_said_to_be_flattered_there(
@@ -223,17 +225,15 @@ def test_an_ensemble_that_was_fitted_on_validation_is_said_to_be_flattered_there
     assert any("noise-1 is an ensemble" in note and "flatters it there" in note for note in notes)
 
 
-def test_speed_is_measured_on_validation_pictures_and_it_is_said(
-    runs: Path, tmp_path: Path
-) -> None:
-    outcome = _compared(runs, output=tmp_path, speed_images=6)
-    assert "on 6 validation pictures" in outcome.measured_on
-    assert all((one.cost.images_per_second or 0) > 0 for one in outcome.contestants)
-    assert set(outcome.front) <= {"noise-0", "noise-1"}
+def test_speed_is_measured_on_validation_images_and_it_is_said(runs: Path, tmp_path: Path) -> None:
+    comparison = _compared(runs, output=tmp_path, speed_images=6)
+    assert "on 6 validation images" in comparison.measured_on
+    assert all((one.cost.images_per_second or 0) > 0 for one in comparison.candidates)
+    assert set(comparison.pareto_front) <= {"noise-0", "noise-1"}
 
 
 def test_the_same_runs_give_the_same_files(runs: Path, tmp_path: Path) -> None:
     for place in ("a", "b"):
-        compare([runs], output=tmp_path / place, speed_images=0, narrator=Narrator())
+        compare([runs], output=tmp_path / place, speed_images=0, progress=Progress())
     for file in (tmp_path / "a").iterdir():
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes(), file.name

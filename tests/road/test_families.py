@@ -48,7 +48,7 @@ SVM = ("--recipe", "svm", "--set", "stages.0.folds=2", "--set", "stages.0.pca=[8
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixty pictures of three shapes."""
+    """Sixty images of three shapes."""
     return make_synthetic(tmp_path_factory.mktemp("few") / "shapes", 3, 60, image_size=48)
 
 

@@ -14,24 +14,24 @@ import pytest
 import yaml
 from pyarrow import parquet
 
-from holotype.bundle.calibrated import Calibrated
-from holotype.bundle.references import references_of
+from holotype.bundle.calibrated import ConformalScores
+from holotype.bundle.references import make_references
 from holotype.cli.audit import QUALITY
 from holotype.cli.predict import answer_csv
-from holotype.dataset.findings import KINDS, Duplicate, Findings, Leak, Refusal
+from holotype.dataset.findings import KINDS, ExactDuplicates, Findings, Leak, UnusableImage
 from holotype.dataset.issues import issues_of
-from holotype.dataset.labels import LabelIssue
-from holotype.dataset.lookalikes import Lookalike
+from holotype.dataset.labels import SuspectedLabelError
+from holotype.dataset.lookalikes import NearDuplicate
 from holotype.dataset.outliers import Outlier
-from holotype.dataset.quality import POOR, PoorImage
+from holotype.dataset.quality import QUALITY_ADVICE, QualityIssue
 from holotype.ensemble.recipe import EnsembleRecipe, MemberRecipe
-from holotype.ensemble.verdict import Difference, Gain, Verdict
+from holotype.ensemble.verdict import BestMemberComparison, DifferenceInterval, Gain
 from holotype.evaluation.evaluate import evaluate
 from holotype.evaluation.scores import SCORES
 from holotype.road import TrainedRun
 from holotype.road.compared import compare
-from holotype.road.explained import explain_pictures
-from tests.comparison.made import write_pictures, write_run
+from holotype.road.explained import explain_images
+from tests.comparison.made import write_images, write_run
 from tests.evaluation.made import made
 
 PAGE = (Path(__file__).parents[2] / "docs" / "files.md").read_text(encoding="utf-8")
@@ -56,11 +56,11 @@ NAMED = _sections()
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A comparison of two tiny runs with a choice, without its plots."""
     folder = tmp_path_factory.mktemp("compared")
-    data = write_pictures(folder / "noise")
+    data = write_images(folder / "noise")
     for seed in range(2):
         write_run(folder / "runs" / f"noise-{seed}", data, seed=seed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("holotype.comparison.figures.all_figures", lambda outcome: {})
+        patch.setattr("holotype.comparison.figures.all_figures", lambda comparison: {})
         compare([folder / "runs"], output=folder / "out", select="best", speed_images=0)
     return folder / "out"
 
@@ -138,32 +138,32 @@ def _in_backticks(title: str) -> list[str]:
 
 
 def test_arrays_of_a_bundle() -> None:
-    references = references_of(np.eye(2, dtype=np.float32), np.zeros(2, np.int64), ["a", "b"])
-    calibrated = Calibrated(np.zeros(1), np.zeros(1), np.zeros(1, np.int64))
-    for title, extra in (("references.npz", references), ("conformal.npz", calibrated)):
+    references = make_references(np.eye(2, dtype=np.float32), np.zeros(2, np.int64), ["a", "b"])
+    conformal_scores = ConformalScores(np.zeros(1), np.zeros(1), np.zeros(1, np.int64))
+    for title, extra in (("references.npz", references), ("conformal.npz", conformal_scores)):
         with np.load(io.BytesIO(extra.to_bytes()), allow_pickle=False) as arrays:
             _same(title, arrays.files)
 
 
-def test_problems_of_pictures() -> None:
+def test_problems_of_images() -> None:
     findings = Findings(
-        images=9,
-        refusals=(Refusal("r", "truncated_image", "", ""),),
-        duplicates=(
-            Duplicate(("a", "b"), ("one", "one")),
-            Duplicate(("c", "d"), ("one", "two")),
+        num_images=9,
+        unusable=(UnusableImage("r", "truncated_image", "", ""),),
+        exact_duplicates=(
+            ExactDuplicates(("a", "b"), ("one", "one")),
+            ExactDuplicates(("c", "d"), ("one", "two")),
         ),
-        lookalikes=(Lookalike("a", "e", "resized", "", 1.0),),
-        labels={"a": "one", "e": "one"},
-        crowds=[frozenset(["f"])],
-        poor=tuple(PoorImage(f"p{kind}", kind, "", 9.0) for kind in POOR),
+        near_duplicates=(NearDuplicate("a", "e", "resized", "", 1.0),),
+        label_of={"a": "one", "e": "one"},
+        oversized_clusters=[frozenset(["f"])],
+        quality_issues=tuple(QualityIssue(f"p{kind}", kind, "", 9.0) for kind in QUALITY_ADVICE),
         leaks=(Leak("group", "g", ("g", "h"), ("train", "test"), 2),),
         warnings={"w": ("frames",)},
-        label_issues=(LabelIssue("l", "one", "two", 0.1, 0.9, 1.0),),
+        label_errors=(SuspectedLabelError("l", "one", "two", 0.1, 0.9, 1.0),),
         outliers=(Outlier("o", 1.0, 0.1, "a"),),
     )
     problems = {word for issue in issues_of(findings) for word in issue.problem.split("; ")}
-    _same("Problems of pictures", problems - {"truncated_image"})
+    _same("Problems of images", problems - {"truncated_image"})
 
 
 def test_kinds_that_an_audit_can_fail_on() -> None:
@@ -171,19 +171,19 @@ def test_kinds_that_an_audit_can_fail_on() -> None:
 
 
 KINDS_FOUND: dict[str, dict[str, Any]] = {
-    "unusable": {"refusals": (Refusal("r", "truncated_image", "", ""),)},
-    "duplicate": {"duplicates": (Duplicate(("a", "b"), ("one", "one")),)},
-    "conflict": {"duplicates": (Duplicate(("a", "b"), ("one", "two")),)},
+    "unusable": {"unusable": (UnusableImage("r", "truncated_image", "", ""),)},
+    "exact_duplicate": {"exact_duplicates": (ExactDuplicates(("a", "b"), ("one", "one")),)},
+    "label_conflict": {"exact_duplicates": (ExactDuplicates(("a", "b"), ("one", "two")),)},
     "near_duplicate": {
-        "lookalikes": (Lookalike("a", "b", "resized", "", 1.0),),
-        "labels": {"a": "one", "b": "one"},
+        "near_duplicates": (NearDuplicate("a", "b", "resized", "", 1.0),),
+        "label_of": {"a": "one", "b": "one"},
     },
     "leak": {"leaks": (Leak("group", "g", ("g", "h"), ("train", "test"), 2),)},
-    "crowd": {"crowds": [frozenset(["f"])]},
+    "oversized_cluster": {"oversized_clusters": [frozenset(["f"])]},
     "small_class": {"small_classes": {"one": 2}},
     "missing_class": {"missing_in_parts": {"train": ["one"]}},
-    "label": {"label_issues": (LabelIssue("l", "one", "two", 0.1, 0.9, 1.0),)},
-    "dark": {"poor": (PoorImage("p", "dark", "", 9.0),)},
+    "label_error": {"label_errors": (SuspectedLabelError("l", "one", "two", 0.1, 0.9, 1.0),)},
+    "dark": {"quality_issues": (QualityIssue("p", "dark", "", 9.0),)},
     "warning": {"warnings": {"w": ("frames",)}},
 }
 
@@ -192,7 +192,7 @@ KINDS_FOUND: dict[str, dict[str, Any]] = {
 def test_the_marked_kinds_are_those_that_fail_an_audit_by_themselves(kind: str) -> None:
     table = PAGE.split("### `audit --fail-on`")[1].split("\n## ")[0]
     (line,) = (line for line in table.splitlines() if f"`{kind}`" in line.split(" | ")[0])
-    found = Findings(images=9, **KINDS_FOUND[kind])
+    found = Findings(num_images=9, **KINDS_FOUND[kind])
     assert found.counts()[kind] > 0
     assert found.has_findings == ("●" in line)
 
@@ -204,8 +204,8 @@ def test_answers() -> None:
 
 
 def test_explanations(finetuned: TrainedRun, synthetic: Path, tmp_path: Path) -> None:
-    pictures = sorted((synthetic / "disc").iterdir())[:2]
-    explain_pictures(finetuned.run.path, pictures, tmp_path)
+    images = sorted((synthetic / "disc").iterdir())[:2]
+    explain_images(finetuned.run.path, images, tmp_path)
     columns = _columns((tmp_path / "explanations.csv").read_text())
     _same("explanations.csv", columns, sometimes=["similar"])
 
@@ -228,5 +228,8 @@ def test_an_ensemble() -> None:
     member = MemberRecipe("runs/a", "0" * 64, "tiny", {"x": 1.0})
     recipe = EnsembleRecipe("n", "auto", "greedy", "validation", "runs/a", (member,))
     _same("recipe.yaml of an ensemble", yaml.safe_load(recipe.to_yaml()))
-    gain = Gain("test", 9, Difference(0, 0, 0), Difference(0, 0, 0))
-    _same("report/verdict.json", Verdict("runs/a", gain, gain, 1.0, 1.0).to_json())
+    gain = Gain("test", 9, DifferenceInterval(0, 0, 0), DifferenceInterval(0, 0, 0))
+    _same(
+        "report/best_member_comparison.json",
+        BestMemberComparison("runs/a", gain, gain, 1.0, 1.0).to_json(),
+    )

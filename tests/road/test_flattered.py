@@ -10,11 +10,11 @@ from PIL import Image
 from statsmodels.stats.proportion import proportion_confint
 
 from holotype.dataset.index import Index
-from holotype.evaluation.flattery import flattery
-from holotype.evaluation.intervals import Units
-from holotype.evaluation.plots import flattery_figure, save
+from holotype.evaluation.flattery import group_leakage
+from holotype.evaluation.intervals import SamplingUnits
+from holotype.evaluation.plots import group_leakage_figure, save
 from holotype.road import flattered
-from holotype.road.flattered import compare, some_groups
+from holotype.road.flattered import compare_with_and_without_groups, sample_groups
 
 GROUPS, PER_GROUP = 24, 10
 N = GROUPS * PER_GROUP
@@ -49,30 +49,36 @@ def features(of_class: float, of_group: float) -> NDArray[np.float32]:
 
 
 def test_features_that_know_specimens_by_heart_are_found_out() -> None:
-    found = compare(index_of(), features(of_class=0.0, of_group=3.0), [], seed=0)
-    assert found.ignoring.value is not None
-    assert found.keeping.value is not None
-    assert found.ignoring.value > 0.95
-    assert found.keeping.value < 0.7, "there is nothing to be known of a class"
+    found = compare_with_and_without_groups(
+        index_of(), features(of_class=0.0, of_group=3.0), [], seed=0
+    )
+    assert found.random_split.value is not None
+    assert found.grouped_split.value is not None
+    assert found.random_split.value > 0.95
+    assert found.grouped_split.value < 0.7, "there is nothing to be known of a class"
     assert found.gap > 0.3
     assert (found.num_images, found.num_groups) == (N, GROUPS)
     assert "it would seem to reach" in found.sentence()
 
 
 def test_features_that_know_the_class_lose_nothing() -> None:
-    found = compare(index_of(), features(of_class=1.0, of_group=0.0), [], seed=0)
-    assert found.keeping.value is not None
-    assert found.keeping.value > 0.9
+    found = compare_with_and_without_groups(
+        index_of(), features(of_class=1.0, of_group=0.0), [], seed=0
+    )
+    assert found.grouped_split.value is not None
+    assert found.grouped_split.value > 0.9
     assert abs(found.gap) < 0.05
     assert "a difference within the interval" in found.sentence()
 
 
 def test_copies_share_a_fold_even_where_groups_are_ignored() -> None:
-    """With every specimen declared one picture's copies, both ways of dealing are the same."""
+    """With every specimen declared one image's copies, both ways of dealing are the same."""
     paths = index_of().table["path"].to_numpy()
     copies = [frozenset(paths[number == GROUP_N]) for number in range(GROUPS)]
-    found = compare(index_of(), features(of_class=0.0, of_group=3.0), copies, seed=0)
-    assert found.ignoring.value == found.keeping.value
+    found = compare_with_and_without_groups(
+        index_of(), features(of_class=0.0, of_group=3.0), copies, seed=0
+    )
+    assert found.random_split.value == found.grouped_split.value
 
 
 def made(correct_N: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -80,44 +86,46 @@ def made(correct_N: NDArray[np.bool_]) -> NDArray[np.float64]:
     return np.where(np.arange(2) == called_N[:, None], 0.9, 0.1)
 
 
-def test_pictures_dealt_at_random_have_wilsons_interval_and_groups_a_wider_one() -> None:
+def test_images_dealt_at_random_have_wilsons_interval_and_groups_a_wider_one() -> None:
     correct_N = GROUP_N < 18  # whole groups fail together
-    units = Units(GROUP_N, GROUPS, True)
-    found = flattery(made(correct_N), made(correct_N), TARGETS_N, np.ones(N), units)
+    units = SamplingUnits(GROUP_N, GROUPS, True)
+    found = group_leakage(made(correct_N), made(correct_N), TARGETS_N, np.ones(N), units)
     low, high = proportion_confint(correct_N.sum(), N, 0.05, "wilson")
-    assert (found.ignoring.low, found.ignoring.high) == pytest.approx((low, high))
-    assert found.keeping.value == found.ignoring.value
-    assert found.keeping.low is not None
-    assert found.keeping.high is not None
-    assert found.keeping.low < low - 0.05
-    assert found.keeping.high > high + 0.05
+    assert (found.random_split.low, found.random_split.high) == pytest.approx((low, high))
+    assert found.grouped_split.value == found.random_split.value
+    assert found.grouped_split.low is not None
+    assert found.grouped_split.high is not None
+    assert found.grouped_split.low < low - 0.05
+    assert found.grouped_split.high > high + 0.05
 
 
-def test_a_picture_that_could_not_be_judged_is_left_out_of_both() -> None:
+def test_an_image_that_could_not_be_judged_is_left_out_of_both() -> None:
     right = made(np.ones(N, bool))
     unjudged = right.copy()
     unjudged[GROUP_N == 3] = np.nan
-    units = Units(GROUP_N, GROUPS, True)
-    found = flattery(right, unjudged, TARGETS_N, np.ones(N), units)
+    units = SamplingUnits(GROUP_N, GROUPS, True)
+    found = group_leakage(right, unjudged, TARGETS_N, np.ones(N), units)
     assert (found.num_images, found.num_groups) == (N - PER_GROUP, GROUPS - 1)
     weights_N = np.where(GROUP_N == 5, 0.0, 1.0)
-    found = flattery(right, unjudged, TARGETS_N, weights_N, units)
+    found = group_leakage(right, unjudged, TARGETS_N, weights_N, units)
     assert (found.num_images, found.num_groups) == (N - 2 * PER_GROUP, GROUPS - 2)
 
 
-def test_of_many_pictures_whole_groups_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert len(some_groups(index_of(), 0)) == N
-    monkeypatch.setattr(flattered, "MOST_IMAGES", 95)
-    drawn = [some_groups(index_of(), seed).table for seed in (0, 0, 1)]
+def test_of_many_images_whole_groups_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(sample_groups(index_of(), 0)) == N
+    monkeypatch.setattr(flattered, "MAX_IMAGES", 95)
+    drawn = [sample_groups(index_of(), seed).table for seed in (0, 0, 1)]
     assert [len(table) for table in drawn] == [100] * 3
     assert (drawn[0].groupby("group").size() == PER_GROUP).all()
     assert set(drawn[0]["group"]) == set(drawn[1]["group"]) != set(drawn[2]["group"])
 
 
 def test_the_figure_is_drawn_for_one_set_and_for_two(tmp_path: Path) -> None:
-    found = compare(index_of(), features(of_class=0.0, of_group=3.0), [], seed=0)
+    found = compare_with_and_without_groups(
+        index_of(), features(of_class=0.0, of_group=3.0), [], seed=0
+    )
     sizes = []
     for name, sets in (("one.png", {"": found}), ("two.png", {"a": found, "b " * 40: found})):
-        save(flattery_figure(sets), tmp_path / name)
+        save(group_leakage_figure(sets), tmp_path / name)
         sizes.append(Image.open(tmp_path / name).size)
     assert sizes[1][1] > sizes[0][1] + 100

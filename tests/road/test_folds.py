@@ -76,7 +76,7 @@ def folded(
         return road.train(specimens, output=output, folds=FOLDS, **LINEAR)  # type: ignore[arg-type]
 
 
-def test_every_picture_is_tested_once_by_a_classifier_that_saw_neither_it_nor_its_group(
+def test_every_image_is_tested_once_by_a_classifier_that_saw_neither_it_nor_its_group(
     folded: TrainedRun,
 ) -> None:
     parent = read_index_file(folded.run.index)
@@ -100,7 +100,7 @@ def test_every_picture_is_tested_once_by_a_classifier_that_saw_neither_it_nor_it
 
 
 def test_copies_share_a_fold_and_a_part(folded: TrainedRun) -> None:
-    (copies,) = folded.findings.copies
+    (copies,) = folded.findings.duplicate_clusters
     assert len(copies) == 2
     for number in range(FOLDS):
         table = read_index_file(folded.run.fold(number).index).table
@@ -128,8 +128,8 @@ def test_its_temperature_was_fitted_out_of_fold(folded: TrainedRun) -> None:
     oof = read_predictions(folded.run.predictions / "oof.parquet")
     decision = load_bundle(folded.run.path).manifest.decision
     assert decision is not None
-    assert decision.fitted_on == oof.digest()
-    assert decision.num_fitted == len(oof)
+    assert decision.predictions_sha256 == oof.digest()
+    assert decision.num_images == len(oof)
 
 
 def test_its_card_names_the_folds_and_its_cost_is_the_sum_of_theirs(folded: TrainedRun) -> None:
@@ -147,8 +147,8 @@ def test_all_folds_of_a_linear_head_are_one_pass_of_the_network(
     folded: TrainedRun, counts: _Counts
 ) -> None:
     """Heatmaps ask for the feature map too, and are counted apart; an export proves parity."""
-    pictures = len(read_index_file(folded.run.index))
-    assert counts.rows["embedding"] in (pictures, pictures + PARITY_IMAGES)
+    images = len(read_index_file(folded.run.index))
+    assert counts.rows["embedding"] in (images, images + PARITY_IMAGES)
 
 
 def test_the_report_shows_the_pool_the_folds_and_what_ignoring_groups_would_claim(
@@ -172,22 +172,22 @@ def test_predict_evaluate_and_explain_take_the_parent(
     folded: TrainedRun, specimens: Path, cli: Cli, tmp_path: Path
 ) -> None:
     index = read_index_file(folded.run.index)
-    picture = index.file(index.table["path"].iloc[0])
-    code, out, _ = cli("predict", folded.run.path, picture, "--json")
+    image = index.file(index.table["path"].iloc[0])
+    code, out, _ = cli("predict", folded.run.path, image, "--json")
     told = json.loads(out)
     assert code == 0
     assert told["bundle"] == load_bundle(folded.run.path).sha256
-    code, out, _ = cli("explain", folded.run.path, picture, "--output", tmp_path / "why.png")
+    code, out, _ = cli("explain", folded.run.path, image, "--output", tmp_path / "why.png")
     assert code == 0
     assert "mean over 2 members" in out
     assert f"{told['predictions'][0]['probability']:.3f}" in out
     code, out, _ = cli("evaluate", folded.run.path, specimens, "--output", tmp_path / "again")
     assert code == 0
-    assert f"on {len(index)} pictures" in out
+    assert f"on {len(index)} images" in out
 
 
 @pytest.mark.slow
-def test_the_same_pictures_give_the_same_parent(
+def test_the_same_images_give_the_same_parent(
     specimens: Path, folded: TrainedRun, tmp_path: Path
 ) -> None:
     again = road.train(
@@ -276,4 +276,4 @@ def test_what_is_excluded_trains_no_fold_and_is_said_beside_the_score(
         table = read_index_file(trained.run.fold(number).index).table
         assert set(table[table["path"].isin(named)]["split"]) <= {"test"}
     page = (trained.run.report / "index.html").read_text(encoding="utf-8")
-    assert "without the 3 pictures that were excluded on suspicion" in page
+    assert "without the 3 images that were excluded on suspicion" in page

@@ -7,9 +7,9 @@ import pytest
 
 from holotype.dataset.index import read_index
 from holotype.evaluation.report import evaluate
-from holotype.narration import Narrator
+from holotype.narration import Progress
 from holotype.predictions import Predictions
-from holotype.road.left_out import leave_out, note_on_left_out, report_on_all
+from holotype.road.left_out import exclude_and_log, exclusion_notes, report_with_excluded
 
 
 def test_the_score_is_given_with_and_without_what_was_left_out(
@@ -20,7 +20,7 @@ def test_the_score_is_given_with_and_without_what_was_left_out(
     issues = tmp_path / "issues.csv"
     left_out = list(index.table["path"][:3])
     issues.write_text("\n".join(["path", *left_out]), encoding="utf-8")
-    left, weights = leave_out(index, issues, Narrator())
+    left, weights = exclude_and_log(index, issues, Progress())
     count, classes = len(left), index.classes
     targets = np.array([classes.index(label) for label in left.table["label"]], np.int64)
     called = targets.copy()
@@ -38,18 +38,18 @@ def test_the_score_is_given_with_and_without_what_was_left_out(
         probabilities_NC=probabilities,
     )
     without = evaluate(predictions, part="test")
-    everything = report_on_all(predictions, weights, part="test")
+    everything = report_with_excluded(predictions, weights, part="test")
     assert everything is not None
     assert (without.num_images, everything.num_images) == (117, 120)
     assert without["accuracy"].value == pytest.approx(116 / 117)
     assert everything["accuracy"].value == pytest.approx(116 / 120)
-    (note,) = note_on_left_out(without, predictions, weights)
-    assert f"{without['accuracy']} without the 3 pictures" in note
+    (note,) = exclusion_notes(without, predictions, weights)
+    assert f"{without['accuracy']} without the 3 images" in note
     assert f"{everything['accuracy']} with them" in note
 
 
 def test_where_nothing_is_left_out_nothing_is_said(synthetic: Path) -> None:
     index = read_index(synthetic)
-    left, weights = leave_out(index, None, Narrator())
+    left, weights = exclude_and_log(index, None, Progress())
     assert left is index
     assert weights == {}

@@ -15,7 +15,7 @@ from holotype import road
 from holotype.bundle.bundle import load_bundle
 from holotype.bundle.inference import predict
 from holotype.dataset.index import read_index_file
-from holotype.errors import InvalidRatios, InvalidRecipe, RunDiffers
+from holotype.errors import InvalidRatios, InvalidRecipe, RunMismatch
 from holotype.predictions import read_predictions
 from holotype.road import TrainedRun
 from holotype.road.resumed import require_same
@@ -31,7 +31,7 @@ RATIOS = "[0.4, 0.3, 0.15, 0.15]"
 
 @pytest.fixture(scope="module")
 def promising(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
-    """A run with a part held back, references, and a word for unknown pictures."""
+    """A run with a part held back, references, and a word for unknown images."""
     return road.train(
         synthetic, output=tmp_path_factory.mktemp("runs") / "shapes-1", **HOG,
         overrides={**FOLDS, "split.ratios": RATIOS, "references": "true", "unknown": "0.2"},
@@ -55,17 +55,21 @@ def test_the_part_that_is_held_back_is_read_for_the_sets_alone(promising: Traine
     bundle = load_bundle(promising.run.path)
     index = read_index_file(promising.run.index)
     assert bundle.manifest.decision is not None
-    held_back = bundle.manifest.decision.held_back
-    assert held_back is not None
-    assert bundle.calibrated is not None
-    assert held_back.num_fitted == len(bundle.calibrated) == len(index.part("cal")) == 18
+    calibration_set = bundle.manifest.decision.calibration_set
+    assert calibration_set is not None
+    assert bundle.conformal_scores is not None
+    assert (
+        calibration_set.num_images == len(bundle.conformal_scores) == len(index.part("cal")) == 18
+    )
     calibration, _ = predict(bundle, index.part("cal"))
-    assert held_back.fitted_on == calibration.digest()
+    assert calibration_set.predictions_sha256 == calibration.digest()
     true_N = calibration.probabilities_NC[np.arange(18), calibration.targets_N]
-    np.testing.assert_allclose(np.sort(bundle.calibrated.lac_N), np.sort(1 - true_N), atol=1e-12)
+    np.testing.assert_allclose(
+        np.sort(bundle.conformal_scores.lac_N), np.sort(1 - true_N), atol=1e-12
+    )
     # The temperature is validation's, the score is test's, the references are training's.
     validation, _ = predict(bundle, index.part("val"))
-    assert bundle.manifest.decision.fitted_on == validation.digest()
+    assert bundle.manifest.decision.predictions_sha256 == validation.digest()
     paths = set(index.part("cal").table["path"])
     assert paths.isdisjoint(read_predictions(promising.run.predictions / "test.parquet").ids)
     assert bundle.references is not None
@@ -76,14 +80,14 @@ def test_sets_are_those_of_the_definition_in_table_csv_and_json(
     promising: TrainedRun, synthetic: Path, tmp_path: Path, cli: Cli
 ) -> None:
     bundle = load_bundle(promising.run.path)
-    assert bundle.calibrated is not None
+    assert bundle.conformal_scores is not None
     answer = answer_of(cli, promising.run.path, synthetic, "--coverage", 0.8)
-    limit = np.sort(bundle.calibrated.lac_N)[int(np.ceil(19 * 0.8)) - 1]
+    limit = np.sort(bundle.conformal_scores.lac_N)[int(np.ceil(19 * 0.8)) - 1]
     for row in answer["predictions"]:
         chosen = {name for name, p in row["probabilities"].items() if 1 - p <= limit}
         assert set(row["set"]) == chosen | {row["class"]}
     assert answer["sets"] == {
-        "coverage": 0.8, "method": "lac", "per_class": False, "held_back": 18,
+        "coverage": 0.8, "method": "lac", "per_class": False, "calibration_images": 18,
     }  # fmt: skip
     file = tmp_path / "answers.csv"
     code, out, _ = cli(
@@ -111,22 +115,22 @@ def test_what_is_not_asked_for_leaves_the_bundle_as_it_always_was(finetuned: Tra
     ]  # fmt: skip
     decision = json.loads((finetuned.run.bundle / "manifest.json").read_text())["decision"]
     assert set(decision) == {
-        "temperature", "fitted_on", "num_fitted", "views", "unknown_threshold", "conformal",
+        "temperature", "predictions_sha256", "num_images", "views", "unknown_threshold", "conformal",
     }  # fmt: skip
     assert decision["conformal"] is decision["unknown_threshold"] is None
 
 
-def test_too_few_pictures_give_sets_of_everything_and_it_is_said(
+def test_too_few_images_give_sets_of_everything_and_it_is_said(
     promising: TrainedRun, synthetic: Path, cli: Cli
 ) -> None:
     file = next(synthetic.rglob("*.png"))
     code, out, err = cli("predict", promising.run.path, file, "--coverage", 0.95, "--json")
     assert code == 0
     assert len(json.loads(out)["predictions"][0]["set"]) == 3
-    assert "every one holds all classes, since 18 pictures were held back and it takes 19" in err
+    assert "every one holds all classes, since 18 images were held back and it takes 19" in err
     code, _, err = cli("predict", promising.run.path, file, "--coverage", 0.9, "--per-class")
     assert code == 0
-    assert "fewer than 9 pictures were held back of 3 of 3 classes" in err
+    assert "fewer than 9 images were held back of 3 of 3 classes" in err
 
 
 @pytest.mark.parametrize("coverage", ["0.5", "1", "95", "nan"])
@@ -141,19 +145,19 @@ def test_a_coverage_that_makes_no_sense_is_refused(
     assert "need --coverage" in err
 
 
-def test_no_more_known_pictures_are_unknown_than_was_promised_on_validation(
+def test_no_more_known_images_are_unknown_than_was_promised_on_validation(
     promising: TrainedRun, cli: Cli
 ) -> None:
     index = read_index_file(promising.run.index)
     files = [index.file(path) for path in index.part("val").table["path"]]
     answer = answer_of(cli, promising.run.path, *files)
     unknown = [row["unknown"] for row in answer["predictions"]]
-    assert np.mean(unknown) <= 0.2  # 36 pictures: a tenth or so, since it holds with confidence
+    assert np.mean(unknown) <= 0.2  # 36 images: a tenth or so, since it holds with confidence
     assert any(unknown)
     assert all(row["class"] for row in answer["predictions"])
 
 
-def test_a_picture_like_none_of_training_is_unknown(
+def test_an_image_like_none_of_training_is_unknown(
     promising: TrainedRun, tmp_path: Path, cli: Cli
 ) -> None:
     stripes_HW = np.zeros((64, 64), np.uint8)
@@ -171,9 +175,9 @@ def test_the_report_says_what_the_sets_are_worth_and_how_unknown_was_chosen(
 ) -> None:
     page = (promising.run.report / "index.html").read_text(encoding="utf-8")
     assert "<h2>Sets of classes</h2>" in page
-    assert "calibrated on 18 pictures that were used for nothing else" in page
-    assert "too few pictures were held back to promise so much" in page  # 95 % takes 19
-    assert "Unknown pictures are told by the" in page
+    assert "calibrated on 18 images that were used for nothing else" in page
+    assert "too few images were held back to promise so much" in page  # 95 % takes 19
+    assert "Unknown images are told by the" in page
     assert "Where 3 classes or blocks of them were left out" in page
 
 
@@ -183,13 +187,13 @@ def test_folds_calibrate_sets_on_what_was_said_out_of_fold(
     bundle = load_bundle(folded.run.path)
     oof = read_predictions(folded.run.predictions / "oof.parquet")
     assert bundle.manifest.decision is not None
-    assert bundle.manifest.decision.held_back is not None
-    assert bundle.manifest.decision.held_back.source == "out_of_fold"
-    assert bundle.manifest.decision.held_back.fitted_on == oof.digest()
+    assert bundle.manifest.decision.calibration_set is not None
+    assert bundle.manifest.decision.calibration_set.source == "out_of_fold"
+    assert bundle.manifest.decision.calibration_set.predictions_sha256 == oof.digest()
     answer = answer_of(cli, folded.run.path, synthetic, "--coverage", 0.9, "--sets", "raps")
     truth = [Path(row["file"]).parent.name for row in answer["predictions"]]
     held = [name in row["set"] for name, row in zip(truth, answer["predictions"], strict=True)]
-    assert np.mean(held) > 0.85  # most members learnt these pictures, so it should be more
+    assert np.mean(held) > 0.85  # most members learnt these images, so it should be more
     assert all(row["unknown"] is None for row in answer["predictions"])
 
 
@@ -214,7 +218,7 @@ def test_folds_refuse_what_they_cannot_promise(
 @pytest.mark.parametrize(
     ("overrides", "error", "message"),
     [
-        ({"unknown": "0.01"}, InvalidRecipe, "at least 299 validation pictures, and there are 18"),
+        ({"unknown": "0.01"}, InvalidRecipe, "at least 299 validation images, and there are 18"),
         ({"split.ratios": "[0.7, 0, 0.2, 0.1]"}, InvalidRatios, "validation has none"),
     ],
 )
@@ -230,7 +234,7 @@ def test_a_promise_that_cannot_be_kept_is_refused_before_training(
     assert not (tmp_path / "r" / "bundle").exists()
 
 
-def test_with_two_classes_unknown_pictures_are_told_by_their_neighbours(
+def test_with_two_classes_unknown_images_are_told_by_their_neighbours(
     synthetic: Path, tmp_path: Path
 ) -> None:
     for name in ("disc", "square"):
@@ -244,7 +248,7 @@ def test_with_two_classes_unknown_pictures_are_told_by_their_neighbours(
     assert bundle.references is not None  # kept though nobody asked, since the score needs them
     page = (run.report / "index.html").read_text(encoding="utf-8")
     assert "with two classes" in page
-    assert "The bundle keeps the embeddings and names of the training pictures" in page
+    assert "The bundle keeps the embeddings and names of the training images" in page
 
 
 def test_a_run_that_is_older_than_a_key_of_the_recipe_goes_on(tmp_path: Path) -> None:
@@ -256,5 +260,5 @@ def test_a_run_that_is_older_than_a_key_of_the_recipe_goes_on(tmp_path: Path) ->
     run.write_recipe(yaml.safe_dump(began))
     index = make_index(["a", "b"])
     require_same(run, recipe, index)
-    with pytest.raises(RunDiffers, match=r"unknown: None then, 0\.05 now"):
+    with pytest.raises(RunMismatch, match=r"unknown: None then, 0\.05 now"):
         require_same(run, recipe.model_copy(update={"unknown": 0.05}), index)

@@ -13,7 +13,7 @@ from holotype.road import TrainedRun
 from tests.conftest import Cli
 
 
-def _pictures(folder: Path, classes: list[str], each: int = 6) -> Path:
+def _images(folder: Path, classes: list[str], each: int = 6) -> Path:
     rng = np.random.default_rng(0)
     for name in classes:
         (folder / name).mkdir(parents=True)
@@ -29,18 +29,18 @@ def _empty(folder: Path) -> Path:
 
 
 def _one_class(folder: Path) -> Path:
-    return _pictures(folder, ["only"])
+    return _images(folder, ["only"])
 
 
 def _all_bad(folder: Path) -> Path:
-    for file in _pictures(folder, ["a", "b"]).glob("*/*.png"):
-        file.write_bytes(b"no picture")
+    for file in _images(folder, ["a", "b"]).glob("*/*.png"):
+        file.write_bytes(b"no image")
     return folder
 
 
 def _split_classes_differ(folder: Path) -> Path:
-    _pictures(folder / "train", ["cat", "dog"])
-    _pictures(folder / "test", ["cat", "fox"])
+    _images(folder / "train", ["cat", "dog"])
+    _images(folder / "test", ["cat", "fox"])
     return folder
 
 
@@ -51,7 +51,7 @@ def _missing(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (_empty, "picture"),
+        (_empty, "image"),
         (_one_class, "'only'"),
         (_all_bad, "12"),
         (_split_classes_differ, "fox"),
@@ -168,14 +168,14 @@ def test_a_bundle_with_external_data_is_refused(copied: Path, synthetic: Path, c
 def test_a_class_that_the_classifier_does_not_know_is_named(
     finetuned: TrainedRun, tmp_path: Path, cli: Cli
 ) -> None:
-    data = _pictures(tmp_path / "data", ["disk", "ring"])
+    data = _images(tmp_path / "data", ["disk", "ring"])
     code, _, error = cli("evaluate", finetuned.run.path, data, "--output", tmp_path / "out")
     assert code == 1
     assert "did you mean 'disc'" in error
     assert not (tmp_path / "out").exists()
 
 
-def test_one_bad_picture_of_ten_is_named_and_nine_are_answered(
+def test_one_bad_image_of_ten_is_named_and_nine_are_answered(
     finetuned: TrainedRun, synthetic: Path, tmp_path: Path, cli: Cli
 ) -> None:
     folder = tmp_path / "new"
@@ -192,7 +192,7 @@ def test_one_bad_picture_of_ten_is_named_and_nine_are_answered(
     assert "3.png" in error
 
 
-def test_a_picture_size_that_the_network_refuses_is_one_clear_line(
+def test_an_image_size_that_the_network_refuses_is_one_clear_line(
     synthetic: Path, tmp_path: Path, cli: Cli
 ) -> None:
     code, _, error = cli(

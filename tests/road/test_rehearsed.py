@@ -17,7 +17,7 @@ from tests.road.test_series import FILE, write
 
 QUICK: dict[str, Any] = {
     "model": "lbp", "recipe": "linear",
-    "overrides": {"stages.0.strengths": "[0.01]", "stages.0.folds": "null"},
+    "overrides": {"stages.0.Cs": "[0.01]", "stages.0.folds": "null"},
 }  # fmt: skip
 
 
@@ -34,10 +34,10 @@ def test_a_dry_run_times_every_stage_and_writes_no_run(
     found = json.loads(out)
     frozen_head, frozen, epochs = found["stages"]
     (parts,) = found["trainings"]
-    pictures = parts["train"] + parts["val"]
-    assert frozen_head["work"].startswith(f"{pictures} views")
-    assert frozen_head["disk_bytes"] == pictures * 1280 * 4  # float32 embeddings
-    assert frozen["work"].startswith(f"{parts['train'] + pictures} views")
+    images = parts["train"] + parts["val"]
+    assert frozen_head["work"].startswith(f"{images} views")
+    assert frozen_head["disk_bytes"] == images * 1280 * 4  # float32 embeddings
+    assert frozen["work"].startswith(f"{parts['train'] + images} views")
     assert epochs["work"].startswith("12 epochs of")
     assert all(stage["seconds"] > 0 for stage in found["stages"])
     assert found["seconds"] == pytest.approx(sum(stage["seconds"] for stage in found["stages"]))
@@ -46,12 +46,12 @@ def test_a_dry_run_times_every_stage_and_writes_no_run(
 
 def test_what_is_kept_already_costs_nothing(finetuned: road.TrainedRun, synthetic: Path) -> None:
     found = road.train(synthetic, dry_run=True, recipe="finetune", **SMALL)
-    assert found.costs[0].disk_bytes == 0  # the same pictures were embedded by that run
+    assert found.costs[0].disk_bytes == 0  # the same images were embedded by that run
     assert found.costs[0].work.startswith("0 views")
 
 
 def trained_on(run: Run) -> dict[str, int]:
-    """The pictures of each part that a run's index holds, without those that count nothing."""
+    """The images of each part that a run's index holds, without those that count nothing."""
     table = read_index_file(run.index).table
     counted = table[table["weight"] > 0]["split"].value_counts()
     return {part: int(counted.get(part, 0)) for part in ("train", "val", "test")}
@@ -59,7 +59,7 @@ def trained_on(run: Run) -> dict[str, int]:
 
 @pytest.fixture
 def doubted(finetuned: road.TrainedRun, tmp_path: Path) -> Path:
-    """A table that names pictures of all parts of a split with the usual seed."""
+    """A table that names images of all parts of a split with the usual seed."""
     table = read_index_file(finetuned.run.index).table
     named = [
         path
@@ -86,7 +86,7 @@ def test_with_folds_it_is_the_sum_of_their_trainings(
     words = ("--model", "lbp", "--recipe", "linear", "--folds", 2, "--exclude", doubted)
     code, out, err = cli("train", synthetic, *words, "--dry-run")
     assert code == 0
-    assert f" {120 - 14} views " in out, "a picture is embedded once, in however many folds"
+    assert f" {120 - 14} views " in out, "an image is embedded once, in however many folds"
     assert "is the sum of 2 trainings on " in out
     assert err.count("are left out") == 1
     run = road.train(synthetic, output=tmp_path / "run", exclude=doubted, folds=2, **QUICK).run
@@ -116,10 +116,10 @@ def test_what_folds_cannot_do_is_refused_before_anything_is_timed(synthetic: Pat
 
 
 def test_what_cannot_be_sealed_at_the_end_is_refused_too(synthetic: Path) -> None:
-    with pytest.raises(InvalidRecipe, match="validation has no pictures"):
+    with pytest.raises(InvalidRecipe, match="validation has no images"):
         road.train(
             synthetic, dry_run=True, ratios=(0.8, 0.0, 0.2),
-            **QUICK | {"overrides": QUICK["overrides"] | {"test_views": "mirror"}},
+            **QUICK | {"overrides": QUICK["overrides"] | {"test_time_augmentation": "mirror"}},
         )  # fmt: skip
 
 

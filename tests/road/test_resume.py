@@ -206,7 +206,7 @@ def test_another_recipe_is_refused_with_the_difference(undisturbed: Command) -> 
     assert _bytes_of(undisturbed.run) == before
 
 
-def test_other_pictures_are_refused_with_the_difference(
+def test_other_images_are_refused_with_the_difference(
     colours: Path, recipe: Path, undisturbed: Command, tmp_path: Path
 ) -> None:
     data = tmp_path / "colours"

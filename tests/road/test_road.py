@@ -1,4 +1,4 @@
-"""From a folder of pictures to a classifier that ships, on real parts."""
+"""From a folder of images to a classifier that ships, on real parts."""
 
 import csv
 import json
@@ -81,8 +81,8 @@ def test_the_decision_was_fitted_on_validation(finetuned: TrainedRun) -> None:
     decision = load_bundle(finetuned.run.path).manifest.decision
     validation = read_predictions(finetuned.run.predictions / "val.parquet")
     assert decision is not None
-    assert decision.fitted_on == validation.digest()
-    assert decision.num_fitted == len(validation)
+    assert decision.predictions_sha256 == validation.digest()
+    assert decision.num_images == len(validation)
 
 
 def test_the_test_part_is_read_once_after_the_decision_is_sealed(
@@ -104,7 +104,7 @@ def test_the_test_part_is_read_once_after_the_decision_is_sealed(
 
 
 def _torch_probabilities(trained: TrainedRun, predictions: Predictions) -> np.ndarray:
-    """The checkpoint in torch, picture by picture, through torch's own softmax."""
+    """The checkpoint in torch, image by image, through torch's own softmax."""
     import timm
     import torch
     from safetensors.torch import load_file
@@ -156,8 +156,8 @@ def test_predict_evaluate_and_the_api_give_the_same_probabilities(
     assert f"<h1>Evaluation on {index.root.name}</h1>" in page
     assert "<em>test</em>" not in page
     taught = len(index) - len(index.part("test"))
-    assert f"{taught} of {len(index)} pictures taught this classifier" in page
-    assert "pictures taught this classifier" in said
+    assert f"{taught} of {len(index)} images taught this classifier" in page
+    assert "images taught this classifier" in said
     assert np.abs(same - stored.probabilities_NC).max() < 1e-6
 
 
@@ -165,20 +165,20 @@ def test_workers_and_batches_do_not_change_a_probability(finetuned: TrainedRun) 
     bundle = load_bundle(finetuned.run.path)
     index = read_index_file(finetuned.run.index).part("test")
     results = [
-        inference.predict(bundle, index, keep=False, workers=workers)[0].probabilities_NC
+        inference.predict(bundle, index, use_cache=False, workers=workers)[0].probabilities_NC
         for workers in (1, 2, 5)
     ]
     assert max(np.abs(result - results[0]).max() for result in results) < 1e-6
 
 
-def test_explain_draws_a_picture(finetuned: TrainedRun, cli: Cli, tmp_path: Path) -> None:
+def test_explain_draws_an_image(finetuned: TrainedRun, cli: Cli, tmp_path: Path) -> None:
     index = read_index_file(finetuned.run.index)
-    picture, output = index.file(index.table["path"].iloc[0]), tmp_path / "why.png"
-    code, _, _ = cli("explain", finetuned.run.path, picture, "--output", output)
+    image, output = index.file(index.table["path"].iloc[0]), tmp_path / "why.png"
+    code, _, _ = cli("explain", finetuned.run.path, image, "--output", output)
     assert code == 0
     assert PillowImage.open(output).size[0] > 64
     code, _, error = cli(
-        "explain", finetuned.run.path, picture, "--class", "dics", "--output", tmp_path / "x.png"
+        "explain", finetuned.run.path, image, "--class", "dics", "--output", tmp_path / "x.png"
     )
     assert code == 2
     assert "did you mean 'disc'" in error
@@ -186,7 +186,7 @@ def test_explain_draws_a_picture(finetuned: TrainedRun, cli: Cli, tmp_path: Path
 
 @pytest.fixture
 def shuffled(synthetic: Path, tmp_path: Path) -> Path:
-    """The same pictures, written to disk in another order."""
+    """The same images, written to disk in another order."""
     folder = tmp_path / synthetic.name
     files = sorted(synthetic.glob("*/*.png"))
     for n in np.random.default_rng(1).permutation(len(files)):
@@ -196,14 +196,14 @@ def shuffled(synthetic: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_same_pictures_in_another_order_give_the_same_bundle(
+def test_the_same_images_in_another_order_give_the_same_bundle(
     synthetic: Path, shuffled: Path, finetuned: TrainedRun, tmp_path: Path
 ) -> None:
     again = road.train(shuffled, output=tmp_path / "again", recipe=finetuned.run.recipe, seed=None)
     assert load_bundle(again.run.path).sha256 == load_bundle(finetuned.run.path).sha256
 
 
-def test_another_training_seed_is_tested_on_the_same_pictures(
+def test_another_training_seed_is_tested_on_the_same_images(
     synthetic: Path, finetuned: TrainedRun, tmp_path: Path
 ) -> None:
     other = road.train(synthetic, output=tmp_path / "r", recipe="linear", image_size=64, seed=9)
@@ -280,23 +280,23 @@ def test_random_weights_train_on_purpose(synthetic: Path, tmp_path: Path) -> Non
     )  # fmt: skip
     manifest = load_bundle(trained.run.path).manifest
     assert manifest.weights is None
-    assert manifest.cam == "cells"
+    assert manifest.cam == "approximate"
 
 
 @pytest.fixture
 def with_bad_ones(tmp_path: Path) -> Path:
-    """300 pictures, three of them broken."""
+    """300 images, three of them broken."""
     from holotype.dataset.sources import make_synthetic
 
     folder = make_synthetic(tmp_path / "data", classes=3, images=300, image_size=32, seed=5)
     first, second, third = sorted(folder.glob("*/*.png"))[:3]
     first.write_bytes(b"")
-    second.write_text("not a picture")
+    second.write_text("not an image")
     third.write_bytes(third.read_bytes()[:200])
     return folder
 
 
-def test_three_bad_pictures_of_300_cost_themselves_only(
+def test_three_bad_images_of_300_cost_themselves_only(
     with_bad_ones: Path, tmp_path: Path, cli: Cli
 ) -> None:
     code, out, error = cli(
@@ -314,7 +314,7 @@ def test_three_bad_pictures_of_300_cost_themselves_only(
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_class_of_one_or_two_pictures_trains_and_says_what_is_missing(
+def test_a_class_of_one_or_two_images_trains_and_says_what_is_missing(
     synthetic: Path, tmp_path: Path, cli: Cli, count: int
 ) -> None:
     folder = tmp_path / "data"
@@ -326,9 +326,9 @@ def test_a_class_of_one_or_two_pictures_trains_and_says_what_is_missing(
         "train", folder, "--output", tmp_path / "run", "--recipe", "linear", "--image-size", 64
     )
     assert code == 0
-    assert "The val part has no picture of: disc" in error
+    assert "The val part has no image of: disc" in error
     report = (tmp_path / "run" / "report" / "index.html").read_text(encoding="utf-8")
-    assert "The val part has no picture of: disc" in report
+    assert "The val part has no image of: disc" in report
     assert "disc" in read_index(folder).classes
 
 

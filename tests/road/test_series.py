@@ -26,7 +26,7 @@ variants:
   descriptors:
     model: lbp
     head: null
-    stages: [{method: svm, kernel: linear, strengths: [1], folds: 2}]
+    stages: [{method: svm, kernel: linear, Cs: [1], folds: 2}]
 """
 
 
@@ -147,7 +147,7 @@ def test_a_key_of_a_variant_that_makes_no_sense_is_refused_in_one_line(
 
 def test_a_variant_may_be_called_a_number(tmp_path: Path) -> None:
     file = changed(tmp_path, "{18: {model: cnn_v1}}")
-    assert road.variants_of(str(file)) == {"18": f"{file}#18"}
+    assert road.list_variants(str(file)) == {"18": f"{file}#18"}
     from holotype.training.recipe import resolve_recipe
 
     assert resolve_recipe(f"{file}#18").model == "cnn_v1"
@@ -158,13 +158,13 @@ def test_all_variants_are_looked_at_before_the_first_one_trains(tmp_path: Path) 
         tmp_path, "{first: {model: cnn_v1}, last: {model: resnet50, weights: pretrained}}"
     )
     with pytest.raises(WeightsUnavailable, match="resnet50"):
-        road.variants_of(str(file), {})
-    assert [*road.variants_of(str(file), {"weights": "none"})] == ["first", "last"]
+        road.list_variants(str(file), {})
+    assert [*road.list_variants(str(file), {"weights": "none"})] == ["first", "last"]
     with pytest.raises(InvalidRecipe, match="trainable is 0"):
-        road.variants_of(str(file), {"weights": "none", "overrides": {"stages.0.trainable": "0"}})
+        road.list_variants(str(file), {"weights": "none", "overrides": {"stages.0.trainable": "0"}})
 
 
 def test_a_recipe_without_variants_has_none(tmp_path: Path) -> None:
-    assert road.variants_of("finetune") == {}
-    assert road.variants_of(None) == {}
-    assert road.variants_of(str(write(tmp_path, FILE.split("variants:")[0]))) == {}
+    assert road.list_variants("finetune") == {}
+    assert road.list_variants(None) == {}
+    assert road.list_variants(str(write(tmp_path, FILE.split("variants:")[0]))) == {}

@@ -23,22 +23,22 @@ def test_every_stage_leaves_its_best_with_its_own_curves(finetuned: TrainedRun) 
         decision = bundle.manifest.decision
         validation = read_predictions(stage.predictions / "val.parquet")
         assert decision is not None
-        assert decision.fitted_on == validation.digest()
+        assert decision.predictions_sha256 == validation.digest()
         with stage.history.open(encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         assert len(rows) == epochs
         assert {row["stage"] for row in rows} <= {name}
-        assert all(int(row["trainable_parameters"]) > 1000 for row in rows)
+        assert all(int(row["num_trainable_parameters"]) > 1000 for row in rows)
     assert load_bundle(f"{finetuned.run.path}@finetune").sha256 == whole.sha256
 
 
 def test_a_stage_is_accepted_where_a_run_is(
     finetuned: TrainedRun, synthetic: Path, cli: Cli
 ) -> None:
-    picture = next(synthetic.rglob("*.png"))
-    code, out, _ = cli("predict", f"{finetuned.run.path}@head", picture)
+    image = next(synthetic.rglob("*.png"))
+    code, out, _ = cli("predict", f"{finetuned.run.path}@head", image)
     assert code == 0
-    assert picture.name in out
+    assert image.name in out
     assert Run.open(f"{finetuned.run.path}@head").index.is_file()
 
 

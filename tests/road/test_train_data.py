@@ -1,4 +1,4 @@
-"""What `holotype train` does with several sources, with leaks, and with pictures to leave out."""
+"""What `holotype train` does with several sources, with leaks, and with images to leave out."""
 
 import csv
 import json
@@ -33,7 +33,7 @@ def test_several_sources_are_one_data_set(
     table = read_index_file(run / "index.parquet").table
     assert len(table) == 240
     assert (run / "audit" / "index.html").is_file()
-    # Every picture is there twice, and copies across sources stay on one side.
+    # Every image is there twice, and copies across sources stay on one side.
     assert (table.groupby("sha256")["split"].nunique() == 1).all()
 
 
@@ -112,15 +112,15 @@ def _noise(folder: Path, *names: str) -> Path:
 def test_a_part_that_stays_empty_is_said_before_anything_is_fitted(
     tmp_path: Path, run: Path, cli: Cli
 ) -> None:
-    """Two pictures of each class that may stand apart: one is learnt, one tested."""
+    """Two images of each class that may stand apart: one is learnt, one tested."""
     data = _noise(tmp_path / "data", "a/0.png", "a/1.png", "b/0.png", "b/1.png")
     for copy in ("a/2.png", "b/2.png"):
         shutil.copyfile(data / copy.replace("2", "1"), data / copy)
     code, _, error = cli("train", data, "--output", run, *QUICK)
     assert code == 0, error
     lines = error.splitlines()
-    (said,) = (line for line in lines if line.startswith("The val part is empty: too few pictures"))
-    assert "copies of one picture" in said
+    (said,) = (line for line in lines if line.startswith("The val part is empty: too few images"))
+    assert "copies of one image" in said
     assert lines.index(said) < lines.index("writing the report")
     assert said in (run / "MODEL_CARD.md").read_text("utf-8")
 
@@ -134,7 +134,7 @@ def test_where_nothing_could_be_reported_nothing_is_trained_and_nothing_is_in_th
         assert code == 1
         last = error.splitlines()[-1]
         assert "neither validation nor test" in last
-        assert "The test part is empty: too few pictures of each class" in last
+        assert "The test part is empty: too few images of each class" in last
     _noise(tmp_path / "data", *(f"{name}/{n}.png" for n in range(6) for name in "ab"))
     code, _, error = cli("train", data, "--output", run, *QUICK)
     assert code == 0, error
@@ -162,7 +162,7 @@ def test_only_what_was_confirmed_in_the_issues_of_an_audit_is_excluded(
     issues.write_text("\n".join(marked), encoding="utf-8")
     code, _, error = cli("train", data, "--exclude", issues, "--output", run, *QUICK)
     assert code == 0, error
-    assert "1 picture named in" in error
+    assert "1 image named in" in error
     table = read_index_file(run / "index.parquet").table
     weights = dict(zip(table["path"], table["weight"], strict=True))
     counted = {path for path, weight in weights.items() if weight > 0}
@@ -178,7 +178,7 @@ def test_exclusions_of_other_data_leave_nothing_in_the_way(
     for _ in range(2):
         code, _, error = cli("train", synthetic, "--exclude", issues, "--output", run, *QUICK)
         assert code == 1
-        assert "(1 path) is a picture of this data set" in error.splitlines()[-1]
+        assert "(1 path) is an image of this data set" in error.splitlines()[-1]
         assert not run.exists()
 
 
@@ -195,7 +195,7 @@ def test_what_is_excluded_trains_nothing_and_the_score_is_given_with_it_and_with
     issues = tmp_path / "issues.csv"
     with issues.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerows([("path", "problem"), *((path, "label_issue") for path in named)])
+        writer.writerows([("path", "problem"), *((path, "label_error") for path in named)])
 
     code, _, error = cli("train", synthetic, "--exclude", issues, "--output", run, *QUICK)
     assert code == 0, error
@@ -203,7 +203,7 @@ def test_what_is_excluded_trains_nothing_and_the_score_is_given_with_it_and_with
     assert not set(named[:4]) & set(left["path"])
     assert set(left[left["path"].isin(named)]["weight"]) == {0.0}
     page = (run / "report" / "index.html").read_text(encoding="utf-8")
-    assert "without the 2 pictures that were excluded on suspicion" in page
+    assert "without the 2 images that were excluded on suspicion" in page
 
 
 def test_a_table_of_exclusions_that_is_none_is_one_line(

@@ -25,22 +25,22 @@ from holotype.training.recipe import resolve_recipe
 )
 def test_auto_tries_what_training_saw(symmetry: str, zoom: float, tried: list[str]) -> None:
     changes = {
-        "test_views": "auto", "stages.1.augmentation.symmetry": symmetry,
+        "test_time_augmentation": "auto", "stages.1.augmentation.symmetry": symmetry,
         "stages.1.augmentation.zoom": str(zoom),
     }  # fmt: skip
     assert _candidate_views(resolve_recipe("finetune", overrides=changes)) == tried
 
 
 def test_views_that_are_named_are_tried_whatever_training_saw() -> None:
-    named = resolve_recipe("linear", overrides={"test_views": "scales"})
+    named = resolve_recipe("linear", overrides={"test_time_augmentation": "scales"})
     assert _candidate_views(named) == ["one", "scales"]
-    auto = resolve_recipe("linear", overrides={"test_views": "auto"})
+    auto = resolve_recipe("linear", overrides={"test_time_augmentation": "auto"})
     assert _candidate_views(auto) == ["one"]
 
 
 def test_scales_are_sealed_and_told_and_predict_uses_them(synthetic: Path, tmp_path: Path) -> None:
     changes = {
-        "test_views": "scales", "stages.0.strengths": "[0.01]", "stages.0.folds": "null"
+        "test_time_augmentation": "scales", "stages.0.Cs": "[0.01]", "stages.0.folds": "null"
     }  # fmt: skip
     trained = road.train(
         synthetic, output=tmp_path / "run", model="hog", recipe="linear", overrides=changes
@@ -48,7 +48,7 @@ def test_scales_are_sealed_and_told_and_predict_uses_them(synthetic: Path, tmp_p
     run = trained.run
     manifest = json.loads((run.bundle / "manifest.json").read_text())
     assert manifest["decision"]["views"] == "scales"
-    assert "scales (3 of each picture" in (run.report / "index.html").read_text(encoding="utf-8")
+    assert "scales (3 of each image" in (run.report / "index.html").read_text(encoding="utf-8")
     test = read_predictions(run.predictions / "test.parquet")
     again = load_bundle(run.path).predict([synthetic / name for name in test.ids[:4]])
     np.testing.assert_allclose(again.probabilities_NC, test.probabilities_NC[:4], atol=1e-6)

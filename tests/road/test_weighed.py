@@ -29,7 +29,7 @@ WAYS: dict[str, dict[str, Any]] = {
     },
     "linear": {
         "model": "lbp", "recipe": "linear",
-        "overrides": {**BALANCED, "stages.0.strengths": "[0.01]", "stages.0.folds": "null"},
+        "overrides": {**BALANCED, "stages.0.Cs": "[0.01]", "stages.0.folds": "null"},
     },
     "sampled": {
         "model": "cnn_baseline", "recipe": "scratch", "image_size": 32, "epochs": 3,
@@ -94,7 +94,7 @@ def test_the_report_tells_what_weighing_did_class_by_class(
     assert "with the weighting taken out of its answers, not another training" in page
 
 
-def test_other_pictures_are_told_with_the_weights_that_the_run_recorded(
+def test_other_images_are_told_with_the_weights_that_the_run_recorded(
     digits: Path, tmp_path: Path
 ) -> None:
     run = road.train(digits, output=tmp_path / "run", **WAYS["linear"]).run

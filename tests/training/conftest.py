@@ -1,4 +1,4 @@
-"""Pictures on which every setting of a recipe matters."""
+"""Images on which every setting of a recipe matters."""
 
 import numpy as np
 import pytest
@@ -8,9 +8,9 @@ from holotype.dataset.index import Index, read_index
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Index:
+def images(tmp_path_factory: pytest.TempPathFactory) -> Index:
     """Coloured, oblong, half transparent, with a margin, and more of one class than of others."""
-    folder = tmp_path_factory.mktemp("keys") / "pictures"
+    folder = tmp_path_factory.mktemp("keys") / "images"
     rng = np.random.default_rng(0)
     for label, count in enumerate((30, 15, 10)):
         (folder / f"class{label}").mkdir(parents=True)

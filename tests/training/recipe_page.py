@@ -17,8 +17,8 @@ from pydantic import BaseModel
 from holotype.files import write_text
 from holotype.models.catalog import DEFAULT_MODEL
 from holotype.preprocessing import Preprocessing
-from holotype.training.augmentation import Augmentation, Mixture
-from holotype.training.combinations import complete
+from holotype.training.augmentation import Augmentation, MixRecipe
+from holotype.training.combinations import fill_model_defaults
 from holotype.training.recipe import (
     Recipe,
     SplitRecipe,
@@ -27,12 +27,12 @@ from holotype.training.recipe import (
     recipe_names,
 )
 from holotype.training.stages import (
+    ConditionalSection,
     ForestStage,
     GradientStage,
     HeadRecipe,
+    KeyRule,
     LinearStage,
-    Only,
-    Settled,
     SvmStage,
 )
 
@@ -50,8 +50,8 @@ PARTS = {
     "split": SplitRecipe,
     "head": HeadRecipe,
     "augmentation": Augmentation,
-    "mixup": Mixture,
-    "cutmix": Mixture,
+    "mixup": MixRecipe,
+    "cutmix": MixRecipe,
 }
 LABELS = ("name", "method")  # of a stage; said once for all of them
 OWN = "the model's own"
@@ -60,7 +60,7 @@ LINKS = {
     "SplitRecipe": "[`split`](#split)",
     "HeadRecipe": "[`head`](#head)",
     "Augmentation": "[`augmentation`](#augmentation)",
-    "Mixture": "[`mixup`](#mixup-and-cutmix)",
+    "MixRecipe": "[`mixup`](#mixup-and-cutmix)",
 }
 USED_BY_MOST = 6  # of more files, only the number is given
 
@@ -78,7 +78,7 @@ A recipe decides a training run. It is a YAML file; what it leaves out takes the
     holotype train shapes --recipe mine.yaml --set stages.1.epochs=3
 
 An unknown key is refused, and so is one that would make no difference beside the others. `--set`
-reaches every key by its path: `split.seed`, `stages.0.strengths`, `stages.1.augmentation.zoom`;
+reaches every key by its path: `split.seed`, `stages.0.Cs`, `stages.1.augmentation.zoom`;
 stages count from 0. A file may hold several recipes under `variants`, each a name with the keys
 that it changes, dotted ones among them; `FILE#NAME` is one of them.
 
@@ -106,7 +106,7 @@ def page() -> str:
         about = f"{_summary(schema)} It is called `{default}` unless it has a `name`."
         parts.append(_part(title, schema, method, used, about=about, level=3))
     parts.append(_part("`augmentation`", Augmentation, "augmentation", used))
-    parts.append(_part("`mixup` and `cutmix`", Mixture, "mixup", used))
+    parts.append(_part("`mixup` and `cutmix`", MixRecipe, "mixup", used))
     return "\n".join(parts)
 
 
@@ -146,7 +146,9 @@ def _part(
     level: int = 2,
 ) -> str:
     said, rules = _said(schema), _rules(schema)
-    open_keys = set(complete({"stages": []}, None)) - {"stages"} if schema is Recipe else set()
+    open_keys = (
+        set(fill_model_defaults({"stages": []}, None)) - {"stages"} if schema is Recipe else set()
+    )
     rows = []
     for key, field in _properties(schema).items():
         if part in STAGES and key in LABELS:
@@ -169,8 +171,12 @@ def _properties(schema: type[BaseModel]) -> dict[str, dict[str, Any]]:
     return properties
 
 
-def _rules(schema: type[BaseModel]) -> dict[str, Only]:
-    return {rule.key: rule for rule in schema.only} if issubclass(schema, Settled) else {}
+def _rules(schema: type[BaseModel]) -> dict[str, KeyRule]:
+    return (
+        {rule.key: rule for rule in schema.key_rules}
+        if issubclass(schema, ConditionalSection)
+        else {}
+    )
 
 
 def _summary(schema: type[Any]) -> str:
@@ -196,13 +202,13 @@ def _said(schema: type[Any]) -> dict[str, str]:
 def _sentence(text: str) -> str:
     """With a full stop; a cell of a table holds no bar, and code between single ticks."""
     text = text.replace("``", "`").replace("|", "\\|")
-    text = text.replace("`Mixture`", "[below](#mixup-and-cutmix)")
+    text = text.replace("`MixRecipe`", "[below](#mixup-and-cutmix)")
     text = text.replace("`Preprocessing.content`", "`content`")
-    text = text.replace(", see `content.content_box`", "")
+    text = text.replace(", see `content.foreground_box`", "")
     return text if text.endswith(".") else f"{text}."
 
 
-def _default(field: dict[str, Any], rule: Only | None) -> str:
+def _default(field: dict[str, Any], rule: KeyRule | None) -> str:
     if rule is not None:
         return REQUIRED if rule.default is None else _code(rule.default)
     if "default" not in field:

@@ -15,13 +15,13 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from holotype.bundle.descriptors import MEAN, STD, descriptor_graph
-from holotype.bundle.graphs import call, open_session
+from holotype.bundle.graphs import open_session, run_session
 from holotype.errors import ParityFailed
-from holotype.models.classical import ABSENT
+from holotype.models.classical import ABSENT_CLASS_LOGIT
 from holotype.predictions import softmax
 from holotype.preprocessing import Preprocessing
-from holotype.training.classical import ClassicalHead, _prove, fit_forest, fit_svm
-from holotype.training.held_out import Setting, choose, fit_calibration
+from holotype.training.classical import ClassicalHead, _check_parity, fit_forest, fit_svm
+from holotype.training.held_out import HyperparameterValue, coordinate_search, fit_platt_scaling
 
 Features = NDArray[np.float32]
 Targets = NDArray[np.int64]
@@ -37,7 +37,9 @@ def digits() -> tuple[Features, Targets]:
     for image in images[:700]:
         levels = (image.reshape(8, 8) * (255 / 16)).astype(np.uint8)
         framed = Image.fromarray(levels).resize((64, 64), Image.Resampling.BICUBIC)
-        embeddings.append(call(session, preprocessing.tensor(framed)[None], ["embedding"])[0])
+        embeddings.append(
+            run_session(session, preprocessing.tensor(framed)[None], ["embedding"])[0]
+        )
     return np.concatenate(embeddings), targets[:700].astype(np.int64)
 
 
@@ -57,7 +59,7 @@ def _fit(kind: str, features: Features, targets: Targets, **changes: object) -> 
         "num_classes": int(targets.max()) + 1, "folds": 3, "seed": 0,
     }  # fmt: skip
     svm: dict[str, object] = {
-        "kernel": kind, "strengths": (1.0,), "gamma": (1.0,) if kind == "rbf" else None,
+        "kernel": kind, "Cs": (1.0,), "gamma": (1.0,) if kind == "rbf" else None,
         "pca": (None,),
     }  # fmt: skip
     forest: dict[str, object] = {"trees": 10, "depths": (None,), "leaf_sizes": (1,)}
@@ -67,7 +69,7 @@ def _fit(kind: str, features: Features, targets: Targets, **changes: object) -> 
 
 
 def _logits(head: ClassicalHead, features: Features) -> NDArray[np.float32]:
-    return call(open_session(head.graph), features, ["logits"])[0]
+    return run_session(open_session(head.graph), features, ["logits"])[0]
 
 
 def _svc_margins(features: Features, targets: Targets, pca: int | None, C: float) -> object:
@@ -85,7 +87,7 @@ def test_digits_by_hog_are_told_apart(digits: tuple[Features, Targets], kind: st
     head = _fit(kind, features[train], targets[train], **changes)
     logits = _logits(head, features[test])
     assert (logits.argmax(axis=1) == targets[test]).mean() > 0.95
-    # Calibrated: as sure as it is right, to what 250 pictures can show.
+    # Calibrated: as sure as it is right, to what 250 images can show.
     sure = softmax(logits).max(axis=1).mean()
     assert abs(sure - (logits.argmax(axis=1) == targets[test]).mean()) < 0.06
 
@@ -97,7 +99,7 @@ def test_with_two_classes_logits_follow_scikit_learns_margin(
     features, targets = digits
     two = np.isin(targets, (3, 8))
     features, targets = features[two], (targets[two] == 8).astype(np.int64)
-    head = _fit("rbf", features, targets, pca=(pca,), strengths=(2.0,))
+    head = _fit("rbf", features, targets, pca=(pca,), Cs=(2.0,))
     logits = _logits(head, features).astype(np.float64)
     margins = np.asarray(_svc_margins(features, targets, pca, 2.0))
     slope, offset = np.polyfit(margins, logits[:, 1] - logits[:, 0], 1)
@@ -123,18 +125,18 @@ def test_forest_logits_are_the_log_of_its_votes_scaled_and_shifted() -> None:
 def test_a_graph_that_says_otherwise_is_not_written() -> None:
     features, targets = _clouds(3, 20)
     head = _fit("rbf", features, targets)
-    _prove(head.graph, features, _logits(head, features).astype(np.float64), "svm")
+    _check_parity(head.graph, features, _logits(head, features).astype(np.float64), "svm")
     with pytest.raises(ParityFailed, match="scikit-learn and ONNX differ"):
-        _prove(head.graph, features, _logits(head, features) + 0.01, "svm")
+        _check_parity(head.graph, features, _logits(head, features) + 0.01, "svm")
 
 
 def test_calibration_of_two_classes_is_logistic_regression_on_the_margin() -> None:
-    """Platt's sigmoid; with many pictures his smoothed targets are 0 and 1."""
+    """Platt's sigmoid; with many images his smoothed targets are 0 and 1."""
     rng = np.random.default_rng(0)
     margins = rng.normal(size=20_000)
     targets = (rng.uniform(size=20_000) < 1 / (1 + np.exp(-(1.7 * margins - 0.6)))).astype(int)
     scores = np.stack([np.zeros_like(margins), margins], axis=1)
-    slope, biases = fit_calibration(scores, targets, np.ones(20_000))
+    slope, biases = fit_platt_scaling(scores, targets, np.ones(20_000))
     oracle = LogisticRegression(C=1e6).fit(margins[:, None], targets)
     assert slope == pytest.approx(oracle.coef_[0, 0], rel=0.01)
     assert biases[1] - biases[0] == pytest.approx(oracle.intercept_[0], abs=0.02)
@@ -142,7 +144,7 @@ def test_calibration_of_two_classes_is_logistic_regression_on_the_margin() -> No
 
 def test_calibration_without_a_mistake_stays_finite() -> None:
     scores = np.array([[0.0, 9.0], [9.0, 0.0]] * 4)
-    slope, biases = fit_calibration(scores, np.array([1, 0] * 4), np.ones(8))
+    slope, biases = fit_platt_scaling(scores, np.array([1, 0] * 4), np.ones(8))
     sure = softmax(slope * scores + biases).max(axis=1)
     assert sure == pytest.approx(np.full(8, 5 / 6), abs=0.01)  # (4 + 1) / (4 + 2)
 
@@ -151,11 +153,14 @@ def test_noise_is_called_noise() -> None:
     rng = np.random.default_rng(1)
     features, targets = rng.normal(size=(120, 10)).astype(np.float32), np.arange(120) % 2
     sure = softmax(_logits(_fit("rbf", features, targets, folds=5), features)).max(axis=1)
-    assert sure.mean() < 0.65  # the machine itself has learnt these pictures by heart
+    assert sure.mean() < 0.65  # the machine itself has learnt these images by heart
 
 
 def test_the_search_walks_down_to_the_lowest_of_a_bowl() -> None:
-    choices: dict[str, list[Setting]] = {"a": [1, 2, 3, 4, 5, 6, 7], "b": [10, 20, 30, None]}
+    param_grid: dict[str, list[HyperparameterValue]] = {
+        "a": [1, 2, 3, 4, 5, 6, 7],
+        "b": [10, 20, 30, None],
+    }
     asked = []
 
     def loss(settings: object) -> float:
@@ -163,15 +168,15 @@ def test_the_search_walks_down_to_the_lowest_of_a_bowl() -> None:
         one = asked[-1]
         return abs(one["a"] - 6) + abs((one["b"] or 40) - 10) / 10
 
-    chosen, losses = choose(choices, loss)  # type: ignore[arg-type]
+    chosen, losses = coordinate_search(param_grid, loss)  # type: ignore[arg-type]
     assert chosen == {"a": 6, "b": 10}
     assert len(asked) == len(losses) < 28
 
 
 def test_the_chosen_settings_have_the_lowest_held_out_loss() -> None:
     features, targets = _clouds(3, 30, noise=6)
-    head = _fit("rbf", features, targets, strengths=(0.01, 1.0, 100.0), gamma=(0.01, 1.0, 100.0))
-    assert head.losses[tuple(head.chosen.values())] == min(head.losses.values())
+    head = _fit("rbf", features, targets, Cs=(0.01, 1.0, 100.0), gamma=(0.01, 1.0, 100.0))
+    assert head.losses[tuple(head.best_params.values())] == min(head.losses.values())
     assert f"{min(head.losses.values()):.3f}" in head.note
 
 
@@ -181,7 +186,7 @@ def test_copies_in_groups_are_not_taken_for_evidence() -> None:
     features = np.repeat(rng.normal(size=(30, 8)), 6, axis=0).astype(np.float32)
     targets = np.repeat(np.arange(30) % 2, 6)
     groups = [str(n // 6) for n in range(180)]
-    settings = {"strengths": (100.0,), "gamma": (3.0,)}
+    settings = {"Cs": (100.0,), "gamma": (3.0,)}
     (unnoticed,) = _fit("rbf", features, targets, **settings).losses.values()
     (grouped,) = _fit("rbf", features, targets, groups=groups, **settings).losses.values()
     assert unnoticed < 0.1
@@ -189,7 +194,7 @@ def test_copies_in_groups_are_not_taken_for_evidence() -> None:
 
 
 @pytest.mark.parametrize("kind", ["rbf", "linear", "forest"])
-def test_a_picture_of_weight_three_counts_as_three(kind: str) -> None:
+def test_an_image_of_weight_three_counts_as_three(kind: str) -> None:
     features, targets = _clouds(2, 30, noise=8)
     weights = np.ones(60)
     weights[targets == 1] = 3.0
@@ -199,23 +204,23 @@ def test_a_picture_of_weight_three_counts_as_three(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["rbf", "linear", "forest"])
-def test_a_class_without_pictures_is_never_predicted(kind: str) -> None:
+def test_a_class_without_images_is_never_predicted(kind: str) -> None:
     features, targets = _clouds(3, 20)
     head = _fit(kind, features, targets * 2, num_classes=6)
     logits = _logits(head, features)
-    assert np.allclose(logits[:, [1, 3, 5]], ABSENT)
+    assert np.allclose(logits[:, [1, 3, 5]], ABSENT_CLASS_LOGIT)
     assert set(logits.argmax(axis=1)) == {0, 2, 4}
 
 
-def _one_picture_of_a_class(features: Features, targets: Targets) -> tuple[Features, Targets]:
+def _one_image_of_a_class(features: Features, targets: Targets) -> tuple[Features, Targets]:
     return features[:61], np.array([*np.arange(60) % 2, 2])
 
 
-def _two_pictures_a_class(features: Features, targets: Targets) -> tuple[Features, Targets]:
+def _two_images_a_class(features: Features, targets: Targets) -> tuple[Features, Targets]:
     return features[:6], targets[:6]
 
 
-def _one_picture_a_class(features: Features, targets: Targets) -> tuple[Features, Targets]:
+def _one_image_a_class(features: Features, targets: Targets) -> tuple[Features, Targets]:
     return features[:3], targets[:3]
 
 
@@ -237,7 +242,7 @@ def _a_class_in_one_group(features: Features, targets: Targets) -> tuple[Feature
 @pytest.mark.parametrize(
     "make",
     [
-        _one_picture_of_a_class, _two_pictures_a_class, _one_picture_a_class,
+        _one_image_of_a_class, _two_images_a_class, _one_image_a_class,
         _constant_features, _nothing_but_constants, _a_class_in_one_group,
     ],
 )  # fmt: skip
@@ -253,12 +258,12 @@ def test_scarce_and_odd_data_makes_a_head_with_finite_logits(
     logits = _logits(head, features)
     assert logits.shape == (len(targets), 3)
     assert np.isfinite(logits).all()
-    if make is _one_picture_a_class:
+    if make is _one_image_a_class:
         assert head.losses == {}
-        assert "too few pictures" in head.note
+        assert "too few images" in head.note
 
 
 @pytest.mark.parametrize("kind", ["rbf", "forest"])
-def test_the_same_pictures_and_seed_give_the_same_bytes(kind: str) -> None:
+def test_the_same_images_and_seed_give_the_same_bytes(kind: str) -> None:
     features, targets = _clouds(3, 20)
     assert _fit(kind, features, targets).graph == _fit(kind, features, targets).graph

@@ -12,13 +12,13 @@ import holotype.training.loop as loop
 from holotype.dataset.index import Index
 from holotype.dataset.split import split
 from holotype.errors import OutOfMemory, TrainingDiverged
-from holotype.models.classifier import hash_of_weights
-from holotype.narration import Narrator
-from holotype.training.descent import Descent, Means
+from holotype.models.classifier import hash_weights
+from holotype.narration import Progress
+from holotype.training.descent import FineTuner, Runtime
 from holotype.training.recipe import Recipe, resolve_recipe
-from holotype.training.start import Start
-from holotype.training.state import Ended
-from holotype.training.train import _which_ships
+from holotype.training.start import PretrainedBackbone
+from holotype.training.state import StageResult
+from holotype.training.train import _best_epoch_note
 from tests.training.tiny import NETWORK
 
 SHARED: dict[str, Any] = {
@@ -45,65 +45,65 @@ def recipe(tmp_path: Path) -> Callable[..., Recipe]:
 
 
 def _run(
-    recipe: Recipe, pictures: Index, checkpoints: Path, said: list[str] | None = None
-) -> tuple[Descent, list[Ended]]:
+    recipe: Recipe, images: Index, checkpoints: Path, said: list[str] | None = None
+) -> tuple[FineTuner, list[StageResult]]:
     stream = io.StringIO()
-    narrator = Narrator(stream)
-    index = split(pictures, ratios=(0.6, 0.3, 0.1), seed=1)
-    start = Start(recipe, index, narrator)
-    descent = Descent.begin(start, Means("cpu", checkpoints, narrator), None)
-    ended = [descent.train(n, one) for n, one in enumerate(recipe.gradient_stages)]
+    progress = Progress(stream)
+    index = split(images, ratios=(0.6, 0.3, 0.1), seed=1)
+    pretrained = PretrainedBackbone(recipe, index, progress)
+    fine_tuner = FineTuner.create(pretrained, Runtime("cpu", checkpoints, progress), None)
+    ended = [fine_tuner.train(n, one) for n, one in enumerate(recipe.gradient_stages)]
     if said is not None:
         said += stream.getvalue().splitlines()
-    return descent, ended
+    return fine_tuner, ended
 
 
 HEAD_ONLY = {"trainable": 0, "learning_rate": None, "batch_norm": None}
 
 
 def test_a_stage_sees_what_the_stages_before_it_made_of_the_network(
-    pictures: Index, recipe: Callable[..., Recipe], tmp_path: Path
+    images: Index, recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
     """Its frozen part is the trained one, not the one that the run began with."""
-    _, (first, second) = _run(recipe({"trainable": "all"}, HEAD_ONLY), pictures, tmp_path / "c")
-    assert first.best > 0
-    assert second.rows[0].val_loss == pytest.approx(first.rows[first.best].val_loss, rel=1e-4)
-    assert second.rows[0].trainable_parameters == 8 * 3 + 3
+    _, (first, second) = _run(recipe({"trainable": "all"}, HEAD_ONLY), images, tmp_path / "c")
+    assert first.best_epoch > 0
+    assert second.rows[0].val_loss == pytest.approx(first.rows[first.best_epoch].val_loss, rel=1e-4)
+    assert second.rows[0].num_trainable_parameters == 8 * 3 + 3
 
 
 def test_a_stage_that_ended_is_not_trained_again(
-    pictures: Index, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: Index, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = recipe({"trainable": "all"}, {"trainable": ["0"]})
-    descent, ended = _run(own, pictures, tmp_path / "c")
-    monkeypatch.setattr("holotype.training.descent.train_top", None)
-    again, told = _run(own, pictures, tmp_path / "c")
+    fine_tuner, ended = _run(own, images, tmp_path / "c")
+    monkeypatch.setattr("holotype.training.descent.train_loop", None)
+    again, told = _run(own, images, tmp_path / "c")
     # As text, since the training loss of epoch 0 is nan, which is not equal to itself.
     assert str(told) == str(ended)
-    assert hash_of_weights(again.classifier) == hash_of_weights(descent.classifier)
+    assert hash_weights(again.classifier) == hash_weights(fine_tuner.classifier)
 
 
 def test_only_what_something_has_taught_ships_as_it_began(
-    pictures: Index, recipe: Callable[..., Recipe], tmp_path: Path
+    images: Index, recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
     bad = {"trainable": "all", "learning_rate": 30.0, "head_learning_rate": 30.0}
     own = recipe(bad)
-    _, (first,) = _run(own, pictures, tmp_path / "untrained")
-    assert first.best > 0
+    _, (first,) = _run(own, images, tmp_path / "untrained")
+    assert first.best_epoch > 0
     assert all(row.val_loss > first.rows[0].val_loss for row in first.rows[1:])
-    assert "learnt nothing" in _which_ships(own.gradient_stages[0], first)
+    assert "learnt nothing" in _best_epoch_note(own.gradient_stages[0], first)
     own = recipe({"trainable": "all"}, bad)
-    _, (taught, second) = _run(own, pictures, tmp_path / "taught")
-    assert second.best == 0
-    assert "learnt nothing" not in _which_ships(own.gradient_stages[0], taught)
+    _, (taught, second) = _run(own, images, tmp_path / "taught")
+    assert second.best_epoch == 0
+    assert "learnt nothing" not in _best_epoch_note(own.gradient_stages[0], taught)
 
 
 def test_a_training_that_was_killed_goes_on_as_if_nothing_had_happened(
-    pictures: Index, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: Index, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = recipe({"trainable": "all", "epochs": 4, "mixup": {"probability": 0.5, "alpha": 1}})
-    undisturbed, _ = _run(own, pictures, tmp_path / "whole")
-    step, calls = loop._step, 0
+    undisturbed, _ = _run(own, images, tmp_path / "whole")
+    step, calls = loop._optimiser_step, 0
 
     def killed(*arguments: Any) -> float:
         nonlocal calls
@@ -112,38 +112,38 @@ def test_a_training_that_was_killed_goes_on_as_if_nothing_had_happened(
             raise KeyboardInterrupt
         return step(*arguments)
 
-    monkeypatch.setattr(loop, "_step", killed)
+    monkeypatch.setattr(loop, "_optimiser_step", killed)
     with pytest.raises(KeyboardInterrupt):
-        _run(own, pictures, tmp_path / "killed")
-    monkeypatch.setattr(loop, "_step", step)
-    resumed, _ = _run(own, pictures, tmp_path / "killed")
-    assert hash_of_weights(resumed.classifier) == hash_of_weights(undisturbed.classifier)
+        _run(own, images, tmp_path / "killed")
+    monkeypatch.setattr(loop, "_optimiser_step", step)
+    resumed, _ = _run(own, images, tmp_path / "killed")
+    assert hash_weights(resumed.classifier) == hash_weights(undisturbed.classifier)
 
 
 def test_out_of_memory_halves_the_batch_and_makes_steps_of_two(
-    pictures: Index, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: Index, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = recipe({"trainable": "all", "batch_norm": "frozen", "epochs": 2})
     _memory_for(6, monkeypatch)
     said: list[str] = []
-    _, (ended,) = _run(own, pictures, tmp_path / "halved", said)
+    _, (ended,) = _run(own, images, tmp_path / "halved", said)
     assert any("out of memory; going on with batches of 6, 2 of them" in line for line in said)
-    assert ended.best > 0
+    assert ended.best_epoch > 0
 
 
 def test_memory_that_never_suffices_is_one_clear_line(
-    pictures: Index, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: Index, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _memory_for(0, monkeypatch)
     with pytest.raises(OutOfMemory, match="--save-memory"):
-        _run(recipe({"trainable": "all"}), pictures, tmp_path / "c")
+        _run(recipe({"trainable": "all"}), images, tmp_path / "c")
 
 
-def _memory_for(pictures: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def _memory_for(images: int, monkeypatch: pytest.MonkeyPatch) -> None:
     loss = loop._loss
 
     def limited(run: Any, batch: Any) -> Any:
-        if len(batch.inputs) > pictures:
+        if len(batch.inputs) > images:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")
         return loss(run, batch)
 
@@ -151,7 +151,7 @@ def _memory_for(pictures: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_loss_that_breaks_names_the_last_good_weights(
-    pictures: Index, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: Index, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loss, calls = loop._loss, 0
 
@@ -162,7 +162,7 @@ def test_a_loss_that_breaks_names_the_last_good_weights(
 
     monkeypatch.setattr(loop, "_loss", broken)
     with pytest.raises(TrainingDiverged, match=r"of epoch 1, are in .*s0.state.safetensors"):
-        _run(recipe({"trainable": "all"}), pictures, tmp_path / "c")
+        _run(recipe({"trainable": "all"}), images, tmp_path / "c")
 
 
 @pytest.mark.parametrize(
@@ -184,10 +184,10 @@ def test_a_loss_that_breaks_names_the_last_good_weights(
 def test_what_trains_and_what_cannot_have_an_effect_is_said(
     changes: dict[str, Any],
     words: str,
-    pictures: Index,
+    images: Index,
     recipe: Callable[..., Recipe],
     tmp_path: Path,
 ) -> None:
     said: list[str] = []
-    _run(recipe(changes), pictures, tmp_path / "c", said)
+    _run(recipe(changes), images, tmp_path / "c", said)
     assert any(words in line for line in said)

@@ -7,7 +7,7 @@ import pytest
 
 from holotype.errors import UsageError
 from holotype.kept import cache_directory
-from holotype.training.disk import DiskBudget, disk_budget, shown
+from holotype.training.disk import DiskBudget, disk_budget, format_bytes
 
 
 @pytest.mark.parametrize(
@@ -36,16 +36,21 @@ def test_what_others_have_kept_counts(fresh_cache: Path) -> None:
     file = cache_directory() / "features" / "space" / "x.values.npy"
     file.parent.mkdir(parents=True)
     file.write_bytes(bytes(600))
-    assert DiskBudget(1000).refusal(400) == ""
-    assert "of which 600 bytes are used" in DiskBudget(1000).refusal(401)
+    assert DiskBudget(1000).why_too_large(400) == ""
+    assert "of which 600 bytes are used" in DiskBudget(1000).why_too_large(401)
 
 
 def test_a_tenth_of_the_disk_stays_free(fresh_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(Path.cwd())._replace(total=1000, free=150)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    assert DiskBudget().refusal(50) == ""
-    assert "10 % of the disk" in DiskBudget().refusal(51)
+    assert DiskBudget().why_too_large(50) == ""
+    assert "10 % of the disk" in DiskBudget().why_too_large(51)
 
 
 def test_sizes_are_shown_as_people_read_them() -> None:
-    assert [shown(n) for n in (12, 4600, 460e6, 20e9)] == ["12 bytes", "4.6 kB", "460 MB", "20 GB"]
+    assert [format_bytes(n) for n in (12, 4600, 460e6, 20e9)] == [
+        "12 bytes",
+        "4.6 kB",
+        "460 MB",
+        "20 GB",
+    ]

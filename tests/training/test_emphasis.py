@@ -1,4 +1,4 @@
-"""How much more a picture of a class counts: what is said of it is what training does."""
+"""How much more an image of a class counts: what is said of it is what training does."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +12,12 @@ from sklearn.utils.class_weight import compute_class_weight, compute_sample_weig
 
 from holotype.dataset.index import Index
 from holotype.dataset.split import split
-from holotype.narration import Narrator
-from holotype.training.descent import Means, labels
-from holotype.training.emphasis import emphasis, inverse_frequency
-from holotype.training.loader import Labelled, training_batches
+from holotype.narration import Progress
+from holotype.training.descent import Runtime, targets_and_weights
+from holotype.training.emphasis import class_weighting, inverse_frequency
+from holotype.training.loader import LabelledViews, training_batches
 from holotype.training.recipe import Recipe, resolve_recipe
-from holotype.training.start import Start
+from holotype.training.start import PretrainedBackbone
 from holotype.training.train import train
 from tests.training.tiny import NETWORK, Arrays
 
@@ -25,7 +25,7 @@ COUNTS = {"common": 60, "rare": 12, "odd": 3}
 
 
 def imbalanced(weights: bool = False) -> Index:
-    """A training part; with `weights`, the pictures of the rare class weigh a third each."""
+    """A training part; with `weights`, the images of the rare class weigh a third each."""
     rows = [(name, n) for name, count in COUNTS.items() for n in range(count)]
     table = pd.DataFrame(
         {
@@ -46,24 +46,24 @@ def recipe(class_weights: str = "none", sampling: str = "all") -> Recipe:
 
 def test_class_weights_are_those_of_scikit_learn() -> None:
     own = recipe("balanced")
-    found_C = emphasis(own, own.stages[0], imbalanced())
+    found_C = class_weighting(own, own.stages[0], imbalanced())
     targets_N = np.repeat([0, 1, 2], list(COUNTS.values()))
     expected_C = compute_class_weight("balanced", classes=np.arange(3), y=targets_N)
     assert found_C is not None
     assert found_C == pytest.approx([*expected_C, 1.0])
 
 
-def test_pictures_that_are_taken_as_they_come_have_none() -> None:
+def test_images_that_are_taken_as_they_come_have_none() -> None:
     own = recipe()
-    assert emphasis(own, own.stages[0], imbalanced()) is None
+    assert class_weighting(own, own.stages[0], imbalanced()) is None
 
 
 @pytest.mark.parametrize("class_weights", ["none", "balanced"])
 @pytest.mark.parametrize("weights", [False, True])
 def test_sampling_counts_classes_as_the_batches_do(class_weights: str, weights: bool) -> None:
-    """What the loss adds up over 200 epochs of batches, against what the pictures weigh."""
+    """What the loss adds up over 200 epochs of batches, against what the images weigh."""
     own, index = recipe(class_weights, "balanced"), imbalanced(weights)
-    found_C = emphasis(own, own.stages[0], index)
+    found_C = class_weighting(own, own.stages[0], index)
     assert found_C is not None
     table = index.part("train").table
     targets_N = np.repeat([0, 1, 2], list(COUNTS.values()))
@@ -71,13 +71,13 @@ def test_sampling_counts_classes_as_the_batches_do(class_weights: str, weights: 
     loss_N = plain_N.copy()
     if class_weights == "balanced":
         loss_N *= inverse_frequency(targets_N, plain_N, 3)[targets_N]
-    pictures = Labelled(
+    images = LabelledViews(
         Arrays(np.zeros((len(table), 1, 1), np.float32)), targets_N, loss_N.astype(np.float32)
     )
     of_class_C = np.zeros(3)
     for epoch in range(200):
         for batch in training_batches(
-            pictures, views=1, batch_size=32, seed=0, epoch=epoch, balanced=True
+            images, views=1, batch_size=32, seed=0, epoch=epoch, balanced=True
         ):
             of_class_C += np.bincount(batch.targets, batch.weights, minlength=3)
     ratio_C = of_class_C / np.bincount(targets_N, plain_N)
@@ -101,7 +101,7 @@ def own(tmp_path: Path) -> Any:
             "batch_size": 12, "learning_rate": learning_rate, "sampling": "balanced",
             "head_learning_rate": learning_rate,
         }  # fmt: skip
-        head = {"name": "head", "method": "logistic_regression", "strengths": [0.1]}
+        head = {"name": "head", "method": "logistic_regression", "Cs": [0.1]}
         fields = {
             "name": "own", "image_size": 32, "class_weights": class_weights, "split": {},
             "stages": [head, stage],
@@ -113,14 +113,14 @@ def own(tmp_path: Path) -> Any:
 
 
 def test_what_ships_is_said_to_be_weighed_as_the_stage_that_taught_it(
-    own: Any, pictures: Index, tmp_path: Path
+    own: Any, images: Index, tmp_path: Path
 ) -> None:
     """A stage so rough that what it began with ships leaves the weighting of the stage before."""
-    index = split(pictures, ratios=(0.6, 0.3, 0.1), seed=1)
+    index = split(images, ratios=(0.6, 0.3, 0.1), seed=1)
     few = index.table.index[(index.table["split"] == "train")][:5]  # of the first class
     index = replace(index, table=index.table.drop(few).reset_index(drop=True))
-    means = Means("cpu", tmp_path / "c", Narrator())
-    found = train(own(30.0, "balanced"), index, name="own", means=means)
+    runtime = Runtime("cpu", tmp_path / "c", Progress())
+    found = train(own(30.0, "balanced"), index, name="own", runtime=runtime)
     assert found.history[0].val_loss < found.history[1].val_loss
     labels_N = index.part("train").table["label"]
     expected_C = compute_class_weight("balanced", classes=np.array(index.classes), y=labels_N)
@@ -128,12 +128,12 @@ def test_what_ships_is_said_to_be_weighed_as_the_stage_that_taught_it(
     assert np.ptp(expected_C) > 0.1, "sampling would square them"
 
 
-def test_the_weights_of_pictures_in_the_loss_are_those_of_scikit_learn(
-    own: Any, pictures: Index
+def test_the_weights_of_images_in_the_loss_are_those_of_scikit_learn(
+    own: Any, images: Index
 ) -> None:
-    index = split(pictures, ratios=(0.6, 0.3, 0.1), seed=1)
-    start = Start(own(0.1, "balanced"), index, Narrator())
-    of_train, targets_N, weights_N = labels(start, "train")
+    index = split(images, ratios=(0.6, 0.3, 0.1), seed=1)
+    pretrained = PretrainedBackbone(own(0.1, "balanced"), index, Progress())
+    of_train, targets_N, weights_N = targets_and_weights(pretrained, "train")
     assert weights_N == pytest.approx(compute_sample_weight("balanced", targets_N))
     assert len(of_train) == len(weights_N)
-    assert set(labels(start, "val")[2].tolist()) == {1.0}
+    assert set(targets_and_weights(pretrained, "val")[2].tolist()) == {1.0}

@@ -17,27 +17,27 @@ from pydantic import BaseModel
 from holotype.dataset.index import Index
 from holotype.dataset.split import split
 from holotype.errors import InvalidRecipe
-from holotype.models.classifier import hash_of_weights
-from holotype.narration import Narrator
-from holotype.training.augmentation import Augmentation, Mixture
-from holotype.training.descent import Descent, Means
+from holotype.models.classifier import hash_weights
+from holotype.narration import Progress
+from holotype.training.augmentation import Augmentation, MixRecipe
+from holotype.training.descent import FineTuner, Runtime
 from holotype.training.recipe import Recipe, SplitRecipe, resolve_recipe
 from holotype.training.stages import (
+    ConditionalSection,
     ForestStage,
     GradientStage,
     HeadRecipe,
     LinearStage,
-    Settled,
     SvmStage,
 )
-from holotype.training.start import Start
+from holotype.training.start import PretrainedBackbone
 from holotype.training.train import train
 from tests.training.tiny import NETWORK
 
 PARTS: dict[str, type[BaseModel]] = {
     "": Recipe, "split": SplitRecipe, "head": HeadRecipe, "gradient": GradientStage,
     "linear": LinearStage, "svm": SvmStage, "forest": ForestStage,
-    "augmentation": Augmentation, "mixup": Mixture, "cutmix": Mixture,
+    "augmentation": Augmentation, "mixup": MixRecipe, "cutmix": MixRecipe,
 }  # fmt: skip
 
 FEW_KEYS: dict[str, Any] = {
@@ -50,8 +50,8 @@ GRADIENT: dict[str, Any] = {
     "batch_size": 6, "learning_rate": 0.01, "head_learning_rate": 0.01, "batch_norm": "train",
     "augmentation": {},
 }  # fmt: skip
-LINEAR = {"method": "logistic_regression", "strengths": [0.0001, 1.0], "folds": 3}
-SVM = {"method": "svm", "kernel": "rbf", "strengths": [0.1, 10.0], "gamma": [0.1, 1.0],
+LINEAR = {"method": "logistic_regression", "Cs": [0.0001, 1.0], "folds": 3}
+SVM = {"method": "svm", "kernel": "rbf", "Cs": [0.1, 10.0], "gamma": [0.1, 1.0],
        "pca": [4, 8], "folds": 3}  # fmt: skip
 FOREST = {"method": "random_forest", "trees": 10, "depths": [2, 8], "leaf_sizes": [1, 4],
           "folds": 3}  # fmt: skip
@@ -73,7 +73,7 @@ class Case:
 
 
 LABELS = {"name", "gradient.name", "linear.name", "svm.name", "forest.name"}
-SEALED = {"test_views", "references", "unknown"}  # into the bundle, after training
+SEALED = {"test_time_augmentation", "references", "unknown"}  # into the bundle, after training
 COSTLY = {"patience": None, "epochs": 6, "learning_rate": 0.1, "head_learning_rate": 0.1}
 
 CASES: dict[str, Case] = {
@@ -87,7 +87,7 @@ CASES: dict[str, Case] = {
     "background": Case([0, 0, 0]),
     "class_weights": Case("balanced"),
     "head": Case({"hidden": [4]}),
-    "test_views": Case("mirror"),
+    "test_time_augmentation": Case("mirror"),
     "references": Case(True),
     "unknown": Case(0.3),
     "seed": Case(1),
@@ -145,11 +145,11 @@ CASES: dict[str, Case] = {
     "augmentation.hue": Case(0.3),
     "augmentation.erasing": Case(1.0),
     "linear.method": Case("svm", refused="unknown key|missing"),
-    "linear.strengths": Case([0.01, 0.02]),
-    "linear.folds": Case(5, {"strengths": [0.0001, 0.001, 0.003]}),
+    "linear.Cs": Case([0.01, 0.02]),
+    "linear.folds": Case(5, {"Cs": [0.0001, 0.001, 0.003]}),
     "svm.method": Case("random_forest", refused="unknown key|missing"),
     "svm.kernel": Case("linear", {"gamma": None}),
-    "svm.strengths": Case([0.01]),
+    "svm.Cs": Case([0.01]),
     "svm.gamma": Case([3.0]),
     "svm.pca": Case([2]),
     "svm.folds": Case(2),
@@ -219,29 +219,31 @@ def _resolved(fields: dict[str, Any], files: dict[str, str], folder: Path) -> Re
 SHIPPED: dict[str, str] = {}  # most cases change one recipe, which need be trained only once
 
 
-def _ships(recipe: Recipe, pictures: Index, folder: Path, *, sealed: bool = False) -> str:
-    """The hash of what the recipe makes of the pictures: of what learnt, or of the bundle."""
+def _ships(recipe: Recipe, images: Index, folder: Path, *, sealed: bool = False) -> str:
+    """The hash of what the recipe makes of the images: of what learnt, or of the bundle."""
     key = f"{sealed} {recipe.to_yaml()}"
     if key not in SHIPPED:
-        SHIPPED[key] = _trained(recipe, pictures, folder, sealed)
+        SHIPPED[key] = _trained(recipe, images, folder, sealed)
     return SHIPPED[key]
 
 
-def _trained(recipe: Recipe, pictures: Index, folder: Path, sealed: bool) -> str:
-    index = split(pictures, ratios=recipe.split.ratios, seed=recipe.split.seed)
-    means = Means("cpu", folder / hashlib.sha256(recipe.to_yaml().encode()).hexdigest(), Narrator())
+def _trained(recipe: Recipe, images: Index, folder: Path, sealed: bool) -> str:
+    index = split(images, ratios=recipe.split.ratios, seed=recipe.split.seed)
+    runtime = Runtime(
+        "cpu", folder / hashlib.sha256(recipe.to_yaml().encode()).hexdigest(), Progress()
+    )
     if recipe.gradient_stages:
-        descent = Descent.begin(Start(recipe, index, Narrator()), means, None)
+        fine_tuner = FineTuner.create(PretrainedBackbone(recipe, index, Progress()), runtime, None)
         for number, stage in enumerate(recipe.gradient_stages):
-            descent.train(number, stage)
-        return hash_of_weights(descent.classifier)
-    trained = train(recipe, index, name="one", means=means)
+            fine_tuner.train(number, stage)
+        return hash_weights(fine_tuner.classifier)
+    trained = train(recipe, index, name="one", runtime=runtime)
     if not sealed:
         return hashlib.sha256(trained.head).hexdigest()
-    from holotype.road.shipped import _ship
+    from holotype.road.shipped import _write_and_seal
     from holotype.run import Run
 
-    return _ship(recipe, index, trained, Run(means.checkpoints / "run")).sha256
+    return _write_and_seal(recipe, index, trained, Run(runtime.checkpoints / "run")).sha256
 
 
 def _marked() -> list[Any]:
@@ -257,7 +259,7 @@ def _marked() -> list[Any]:
 
 @pytest.mark.parametrize("key", _marked())
 def test_changing_a_key_changes_what_ships_or_is_refused(
-    key: str, pictures: Index, files: dict[str, str], tmp_path: Path
+    key: str, images: Index, files: dict[str, str], tmp_path: Path
 ) -> None:
     case = CASES[key]
     last = key.rpartition(".")[2]
@@ -271,22 +273,22 @@ def test_changing_a_key_changes_what_ships_or_is_refused(
         return
     after = _resolved(recipe, files, tmp_path)
     assert before != after
-    shipped = [_ships(one, pictures, tmp_path, sealed=key in SEALED) for one in (before, after)]
+    shipped = [_ships(one, images, tmp_path, sealed=key in SEALED) for one in (before, after)]
     assert shipped[0] != shipped[1]
 
 
 @pytest.mark.parametrize("key", ["name", "gradient.name"])
 def test_names_are_labels_and_change_nothing(
-    key: str, pictures: Index, files: dict[str, str], tmp_path: Path
+    key: str, images: Index, files: dict[str, str], tmp_path: Path
 ) -> None:
     recipe, part = _fields(key)
-    before = _ships(_resolved(recipe, files, tmp_path), pictures, tmp_path)
+    before = _ships(_resolved(recipe, files, tmp_path), images, tmp_path)
     part["name"] = "another"
-    assert _ships(_resolved(recipe, files, tmp_path), pictures, tmp_path) == before
+    assert _ships(_resolved(recipe, files, tmp_path), images, tmp_path) == before
 
 
-SETTLED = [(schema, rule) for schema in PARTS.values() if issubclass(schema, Settled)
-           for rule in schema.only]  # fmt: skip
+KEY_RULES = [(schema, rule) for schema in PARTS.values() if issubclass(schema, ConditionalSection)
+           for rule in schema.key_rules]  # fmt: skip
 SAID: dict[str, Any] = {
     "momentum": 0.9, "weight_decay": 0.1, "learning_rate": 0.1, "layer_decay": 0.5,
     "batch_norm": "train", "step_epochs": 1, "step_factor": 0.5, "plateau_factor": 0.5,
@@ -295,13 +297,13 @@ SAID: dict[str, Any] = {
 }  # fmt: skip
 ELSEWHERE: dict[str, Any] = {
     "optimiser": "adam", "trainable": 0, "schedule": "cosine", "patience": None, "views": 1,
-    "strengths": [1.0], "kernel": "linear", "hidden": [],
+    "Cs": [1.0], "kernel": "linear", "hidden": [],
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("schema", "rule"), SETTLED, ids=lambda value: getattr(value, "key", ""))
+@pytest.mark.parametrize(("schema", "rule"), KEY_RULES, ids=lambda value: getattr(value, "key", ""))
 def test_a_key_that_means_nothing_beside_another_is_refused_with_the_reason(
-    schema: type[Settled], rule: Any
+    schema: type[ConditionalSection], rule: Any
 ) -> None:
     base = {
         GradientStage: {
@@ -314,8 +316,8 @@ def test_a_key_that_means_nothing_beside_another_is_refused_with_the_reason(
         SvmStage: {**SVM, "gamma": None},
         HeadRecipe: {},
     }[schema]
-    elsewhere = {**base, rule.beside: ELSEWHERE[rule.beside]}
-    if schema is GradientStage and rule.beside != "trainable":
+    elsewhere = {**base, rule.depends_on: ELSEWHERE[rule.depends_on]}
+    if schema is GradientStage and rule.depends_on != "trainable":
         elsewhere["learning_rate"] = 0.1
     assert getattr(schema.model_validate(elsewhere), rule.key) is None
     with pytest.raises(ValueError, match=f"{rule.key} does nothing here: {rule.reason}"):

@@ -14,26 +14,26 @@ from PIL import Image as PillowImage
 import holotype.images
 import holotype.training.loader as loader
 from holotype.dataset.index import Index, read_index
-from holotype.errors import ImageRefused
+from holotype.errors import ImageError
 from holotype.kept import cache_directory
 from holotype.preprocessing import Preprocessing
-from holotype.training.augment import draw_view, look
+from holotype.training.augment import apply_view, sample_view
 from holotype.training.augmentation import Augmentation
 from holotype.training.disk import DiskBudget
 from holotype.training.features import (
-    FrozenPart,
-    KeptFeatures,
-    LiveFeatures,
-    features_for,
-    keep_features,
-    onnx_part,
+    CachedFeatures,
+    FeatureExtractor,
+    UncachedFeatures,
+    cache_features,
+    cached_or_live_features,
+    onnx_feature_extractor,
 )
 
 HALF = (0.5, 0.5, 0.5)
 PREPROCESSING = Preprocessing(16, 16, "squash", "bilinear", HALF, HALF)
 
 
-def _mean_colour(output: str = "embedding") -> FrozenPart:
+def _mean_colour(output: str = "embedding") -> FeatureExtractor:
     """image -> (N, 3): the mean of each channel."""
     from onnx import TensorProto, helper
 
@@ -48,7 +48,7 @@ def _mean_colour(output: str = "embedding") -> FrozenPart:
     )
     opset = helper.make_opsetid("", 20)
     model = helper.make_model(graph, opset_imports=[opset], ir_version=10)
-    return onnx_part(model.SerializeToString(), output)
+    return onnx_feature_extractor(model.SerializeToString(), output)
 
 
 @pytest.fixture
@@ -79,10 +79,10 @@ class _Counter:
         monkeypatch.setattr(onnxruntime.InferenceSession, "run", counted_run)
 
 
-def test_features_are_what_the_graph_says_of_the_preprocessed_picture(
+def test_features_are_what_the_graph_says_of_the_preprocessed_image(
     index: Index, fresh_cache: Path
 ) -> None:
-    kept = keep_features(_mean_colour(), PREPROCESSING, index)
+    kept = cache_features(_mean_colour(), PREPROCESSING, index)
     expected = [PREPROCESSING.load(index.file(p)).mean(axis=(1, 2)) for p in index.table["path"]]
     assert np.allclose(kept.first_view(), np.stack(expected), atol=1e-6)
 
@@ -91,38 +91,38 @@ def test_a_second_pass_decodes_nothing_and_runs_nothing(
     index: Index, fresh_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counter = _Counter(monkeypatch)
-    first = keep_features(_mean_colour(), PREPROCESSING, index).first_view()
+    first = cache_features(_mean_colour(), PREPROCESSING, index).first_view()
     assert counter.decodes == 10
     assert counter.runs > 0
     counter.decodes = counter.runs = 0
-    again = keep_features(_mean_colour(), PREPROCESSING, index).first_view()
+    again = cache_features(_mean_colour(), PREPROCESSING, index).first_view()
     assert (counter.decodes, counter.runs) == (0, 0)
     assert np.array_equal(first, again)
 
 
-def test_every_view_is_the_picture_changed_as_its_view_says(
+def test_every_view_is_the_image_changed_as_its_view_says(
     index: Index, fresh_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counter = _Counter(monkeypatch)
     augmentation = Augmentation()
-    kept = keep_features(
+    kept = cache_features(
         _mean_colour(), PREPROCESSING, index,
         views=3, augmentation=augmentation, seed=4,
     )  # fmt: skip
     assert counter.decodes < 30
     row = index.table.iloc[7]
     image = holotype.images.decode(index.file(row.path))
-    view = draw_view(augmentation, seed=4, sha256=row.sha256, number=2)
-    looked = look(PREPROCESSING.frame(image), view)
+    view = sample_view(augmentation, seed=4, sha256=row.sha256, number=2)
+    looked = apply_view(PREPROCESSING.frame(image), view)
     expected = PREPROCESSING.tensor(looked).mean(axis=(1, 2))
     assert np.allclose(kept.batch([7], [2])[0], expected, atol=1e-6)
 
 
-def test_views_of_another_seed_are_others_but_the_picture_itself_is_shared(
+def test_views_of_another_seed_are_others_but_the_image_itself_is_shared(
     index: Index, fresh_cache: Path
 ) -> None:
     def keys(seed: int) -> list[str]:
-        kept = keep_features(
+        kept = cache_features(
             _mean_colour(), PREPROCESSING, index,
             views=2, augmentation=Augmentation(), seed=seed,
         )  # fmt: skip
@@ -133,21 +133,21 @@ def test_views_of_another_seed_are_others_but_the_picture_itself_is_shared(
 
 
 def test_another_preprocessing_or_graph_is_another_space(index: Index, fresh_cache: Path) -> None:
-    keep_features(_mean_colour(), PREPROCESSING, index)
+    cache_features(_mean_colour(), PREPROCESSING, index)
     other = Preprocessing(16, 16, "crop", "bilinear", HALF, HALF)
-    keep_features(_mean_colour(), other, index)
+    cache_features(_mean_colour(), other, index)
     assert len(list((cache_directory() / "features").iterdir())) == 2
 
 
-def test_a_picture_that_changed_since_the_index_is_refused_and_what_was_done_is_kept(
+def test_an_image_that_changed_since_the_index_is_refused_and_what_was_done_is_kept(
     index: Index, fresh_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     last = index.table["path"].iloc[-1]
     index.file(last).write_bytes(b"something else")
-    with pytest.raises(ImageRefused, match="changed"):
-        keep_features(_mean_colour(), PREPROCESSING, index)
+    with pytest.raises(ImageError, match="changed"):
+        cache_features(_mean_colour(), PREPROCESSING, index)
     counter = _Counter(monkeypatch)
-    keep_features(_mean_colour(), PREPROCESSING, index.without({last}))
+    cache_features(_mean_colour(), PREPROCESSING, index.without({last}))
     assert counter.decodes <= 2
 
 
@@ -156,14 +156,18 @@ def test_what_does_not_fit_the_budget_is_computed_anew_and_is_bit_for_bit_the_sa
 ) -> None:
     asked = {"views": 3, "augmentation": Augmentation(), "seed": 4}
     part = _mean_colour("cut2")
-    live, said = features_for(part, PREPROCESSING, index, budget=DiskBudget(100), **asked)  # type: ignore[arg-type]
-    assert isinstance(live, LiveFeatures)
-    assert "10 pictures (3 of each)" in said
+    live, said = cached_or_live_features(
+        part, PREPROCESSING, index, budget=DiskBudget(100), **asked
+    )  # type: ignore[arg-type]
+    assert isinstance(live, UncachedFeatures)
+    assert "10 images (3 of each)" in said
     assert "HOLOTYPE_DISK_BUDGET" in said
     assert not (cache_directory() / "features").exists()
-    # 10 pictures, 3 views, 3 numbers of 2 bytes
-    kept, said = features_for(part, PREPROCESSING, index, budget=DiskBudget(180), **asked)  # type: ignore[arg-type]
-    assert isinstance(kept, KeptFeatures)
+    # 10 images, 3 views, 3 numbers of 2 bytes
+    kept, said = cached_or_live_features(
+        part, PREPROCESSING, index, budget=DiskBudget(180), **asked
+    )  # type: ignore[arg-type]
+    assert isinstance(kept, CachedFeatures)
     assert said == ""
     rows = [3, 0, 9, 3]
     assert live.batch(rows, [2, 0, 1, 1]).dtype == np.float16
@@ -173,9 +177,9 @@ def test_what_does_not_fit_the_budget_is_computed_anew_and_is_bit_for_bit_the_sa
 
 
 def test_what_is_kept_already_needs_no_room(index: Index, fresh_cache: Path) -> None:
-    keep_features(_mean_colour(), PREPROCESSING, index)
-    kept, said = features_for(_mean_colour(), PREPROCESSING, index, budget=DiskBudget(0))
-    assert isinstance(kept, KeptFeatures)
+    cache_features(_mean_colour(), PREPROCESSING, index)
+    kept, said = cached_or_live_features(_mean_colour(), PREPROCESSING, index, budget=DiskBudget(0))
+    assert isinstance(kept, CachedFeatures)
     assert said == ""
 
 
@@ -197,8 +201,8 @@ class Slow:
 
 features.SHARD = 4
 part = _mean_colour()
-slow = features.FrozenPart(part.identity, part.output, lambda: Slow(part.open_session()))
-features.keep_features(slow, PREPROCESSING, read_index(Path(sys.argv[1])))
+slow = features.FeatureExtractor(part.identity, part.output, lambda: Slow(part.open_session()))
+features.cache_features(slow, PREPROCESSING, read_index(Path(sys.argv[1])))
 """
 
 
@@ -213,7 +217,7 @@ def test_a_pass_that_is_killed_keeps_what_it_had_done(
     child.send_signal(signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
     counter = _Counter(monkeypatch)
-    kept = keep_features(_mean_colour(), PREPROCESSING, index)
+    kept = cache_features(_mean_colour(), PREPROCESSING, index)
     assert 0 < counter.decodes < 10
     expected = [PREPROCESSING.load(index.file(p)).mean(axis=(1, 2)) for p in index.table["path"]]
     assert np.allclose(kept.first_view(), np.stack(expected), atol=1e-6)
@@ -222,6 +226,6 @@ def test_a_pass_that_is_killed_keeps_what_it_had_done(
 def test_a_shard_is_written_before_it_fills_the_memory(
     index: Index, fresh_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("holotype.training.features.SHARD_BYTES", 60)  # 5 pictures of 12 bytes
-    keep_features(_mean_colour(), PREPROCESSING, index)
+    monkeypatch.setattr("holotype.training.features.SHARD_BYTES", 60)  # 5 images of 12 bytes
+    cache_features(_mean_colour(), PREPROCESSING, index)
     assert len(list((cache_directory() / "features").glob("*/*.keys.npy"))) == 2

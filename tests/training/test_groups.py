@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from holotype.errors import InvalidRecipe
-from holotype.training.groups import what_trains
+from holotype.training.groups import select_layers
 from holotype.training.optimisers import make_optimiser, parameter_groups
 from holotype.training.schedules import Schedule
-from tests.training.tiny import chosen, classifier, stage
+from tests.training.tiny import classifier, selection, stage
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ from tests.training.tiny import chosen, classifier, stage
 def test_what_trains_is_said_by_groups_layers_or_names(
     trainable: object, cut: int | None, layers: tuple[str, ...]
 ) -> None:
-    found = what_trains(classifier().backbone, trainable)  # type: ignore[arg-type]
+    found = select_layers(classifier().backbone, trainable)  # type: ignore[arg-type]
     assert (found.cut, found.layers) == (cut, layers)
 
 
@@ -47,7 +47,7 @@ def test_more_than_there_is_or_a_name_that_matches_nothing_is_refused(
     trainable: object, words: str
 ) -> None:
     with pytest.raises(InvalidRecipe) as refusal:
-        what_trains(classifier().backbone, trainable)  # type: ignore[arg-type]
+        select_layers(classifier().backbone, trainable)  # type: ignore[arg-type]
     assert words in str(refusal.value)
 
 
@@ -55,14 +55,14 @@ def test_a_norm_above_the_last_group_trains_with_it() -> None:
     network = classifier()
     network.backbone.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(16))
     for trainable in (1, ("high",), "3 layers"):
-        assert what_trains(network.backbone, trainable).layers == ("high.0", "high.1", "pool.2")
-    assert what_trains(network.backbone, ("middle",)).layers == ("middle.0",)
+        assert select_layers(network.backbone, trainable).layers == ("high.0", "high.1", "pool.2")
+    assert select_layers(network.backbone, ("middle",)).layers == ("middle.0",)
 
 
 def test_rates_fall_with_depth_and_norms_do_not_decay() -> None:
     network = classifier()
     how = stage(learning_rate=0.1, head_learning_rate=1.0, layer_decay=0.5, weight_decay=0.01)
-    groups = parameter_groups(network, chosen(network, 2), how)
+    groups = parameter_groups(network, selection(network, 2), how)
     rate = {id(p): group["lr"] for group in groups for p in group["params"]}
     decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
     high, middle = network.backbone.groups["high"], network.backbone.groups["middle"]
@@ -79,7 +79,7 @@ def test_rates_that_decay_where_one_group_trains_are_refused() -> None:
     network = classifier()
     how = stage(trainable=["high"], layer_decay=0.5)
     with pytest.raises(InvalidRecipe, match="only one trains here"):
-        parameter_groups(network, chosen(network, ["high"]), how)  # type: ignore[arg-type]
+        parameter_groups(network, selection(network, ["high"]), how)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_rates_that_decay_where_one_group_trains_are_refused() -> None:
 )
 def test_an_optimiser_has_the_name_that_it_is_given(name: str, kind: type) -> None:
     network = classifier()
-    assert type(make_optimiser(network, chosen(network, 2), stage(optimiser=name))) is kind
+    assert type(make_optimiser(network, selection(network, 2), stage(optimiser=name))) is kind
 
 
 def test_the_rate_rises_from_above_zero_and_falls_as_a_cosine() -> None:
@@ -139,4 +139,4 @@ def test_plateaus_are_those_of_torch() -> None:
         assert schedule.factor(3 * epoch) == optimiser.param_groups[0]["lr"]
         schedule.after_epoch(loss)
         oracle.step(loss)
-    assert schedule.plateau < 1
+    assert schedule.plateau_scale < 1

@@ -7,9 +7,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from holotype.training.head import ABSENT, LinearHead, fit_linear_head, head_folds
+from holotype.training.head import ABSENT_CLASS_LOGIT, LinearHead, fit_linear_head, stratified_folds
 
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+C_VALUES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 
 def _clouds(
@@ -27,7 +27,7 @@ def _fit(
 ) -> LinearHead:
     arguments: dict[str, object] = {
         "weights_N": np.ones(len(targets)), "groups": [""] * len(targets),
-        "num_classes": int(targets.max()) + 1, "strengths": STRENGTHS, "folds": 5, "seed": 0,
+        "num_classes": int(targets.max()) + 1, "Cs": C_VALUES, "folds": 5, "seed": 0,
     }  # fmt: skip
     return fit_linear_head(features, targets, **(arguments | changes))  # type: ignore[arg-type]
 
@@ -42,7 +42,7 @@ def _probabilities(head: LinearHead, features: NDArray[np.float32]) -> NDArray[n
 def test_the_head_is_scikit_learns_pipeline_in_one_matrix(classes: int) -> None:
     features, targets = _clouds(classes, 40)
     weights = np.random.default_rng(1).uniform(0.2, 2, len(targets))
-    head = _fit(features, targets, weights_N=weights, strengths=(0.05,))
+    head = _fit(features, targets, weights_N=weights, Cs=(0.05,))
     pipeline = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, tol=1e-8, max_iter=5000))
     # The scaler is deliberately unweighted in both.
     pipeline.fit(features, targets, logisticregression__sample_weight=weights / weights.mean())
@@ -52,20 +52,20 @@ def test_the_head_is_scikit_learns_pipeline_in_one_matrix(classes: int) -> None:
 def test_the_chosen_strength_is_the_one_with_the_lowest_held_out_loss() -> None:
     features, targets = _clouds(3, 40)
     head = _fit(features, targets)
-    assert head.strength == min(head.losses, key=lambda c: head.losses[c])
-    assert 1e-4 < head.strength < 1.0
+    assert head.best_C == min(head.losses, key=lambda c: head.losses[c])
+    assert 1e-4 < head.best_C < 1.0
 
 
-def test_pictures_of_one_group_never_stand_on_both_sides_of_a_fold() -> None:
+def test_images_of_one_group_never_stand_on_both_sides_of_a_fold() -> None:
     targets = np.arange(60) % 3
     groups = [f"specimen{n // 6}" for n in range(60)]
-    for fit, held in head_folds(targets, groups, 5, seed=0):
+    for fit, held in stratified_folds(targets, groups, 5, seed=0):
         assert not {groups[i] for i in fit} & {groups[i] for i in held}
 
 
 def test_folds_are_shuffled() -> None:
     targets = np.array([0, 1] * 50)
-    first_fold = head_folds(targets, [""] * 100, 5, seed=0)[0][1]
+    first_fold = stratified_folds(targets, [""] * 100, 5, seed=0)[0][1]
     assert first_fold.max() > 60
 
 
@@ -73,23 +73,23 @@ def test_grouped_copies_make_a_smaller_strength_than_they_would_unnoticed() -> N
     features, targets = _clouds(3, 12)
     copies, labels = np.repeat(features, 5, axis=0), np.repeat(targets, 5)
     groups = [str(n // 5) for n in range(len(labels))]
-    assert _fit(copies, labels, groups=groups).strength < _fit(copies, labels).strength
+    assert _fit(copies, labels, groups=groups).best_C < _fit(copies, labels).best_C
 
 
-def test_a_class_without_pictures_is_never_predicted() -> None:
+def test_a_class_without_images_is_never_predicted() -> None:
     features, targets = _clouds(2, 30)
     head = _fit(features, targets, num_classes=3)
-    assert head.bias_C[2] == ABSENT
+    assert head.bias_C[2] == ABSENT_CLASS_LOGIT
     assert _probabilities(head, features)[:, 2].max() < 1e-6
 
 
-def test_a_class_of_one_picture_is_no_obstacle() -> None:
+def test_a_class_of_one_image_is_no_obstacle() -> None:
     features, targets = _clouds(2, 30)
-    head = _fit(features[:31], targets[:31], strengths=(1.0,))
+    head = _fit(features[:31], targets[:31], Cs=(1.0,))
     assert _probabilities(head, features[30:31]).argmax() == 1
 
 
-def test_two_pictures_make_a_head() -> None:
+def test_two_images_make_a_head() -> None:
     features, targets = _clouds(2, 1)
     head = _fit(features, targets)
     assert head.losses == {}
@@ -100,7 +100,7 @@ def test_weight_counts_as_repetition_does() -> None:
     features, targets = _clouds(2, 20, size=3)
     weights = np.ones(40)
     weights[:10] = 3.0
-    weighted = _fit(features, targets, weights_N=weights, strengths=(1.0,))
+    weighted = _fit(features, targets, weights_N=weights, Cs=(1.0,))
     repeated_rows = np.concatenate([np.arange(40), np.arange(10), np.arange(10)])
     standard = (features - features.mean(axis=0)) / features.std(axis=0)
     oracle = LogisticRegression(C=40 / 60, tol=1e-8, max_iter=5000)

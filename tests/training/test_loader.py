@@ -1,4 +1,4 @@
-"""Seeded batches of pictures that are changed anew each time."""
+"""Seeded batches of images that are changed anew each time."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from PIL import Image as PillowImage
 
 import holotype.training.loader as loader
 from holotype.dataset.index import Index, read_index
-from holotype.errors import ImageRefused
+from holotype.errors import ImageError
 from holotype.images import decode
 from holotype.preprocessing import Preprocessing
-from holotype.training.augment import draw_view, look
-from holotype.training.augmentation import Augmentation, Mixture
-from holotype.training.loader import Batch, Labelled, LiveViews, training_batches
-from holotype.training.mixing import Mixing, draw_mix, mix_inputs
+from holotype.training.augment import apply_view, sample_view
+from holotype.training.augmentation import Augmentation, MixRecipe
+from holotype.training.loader import AugmentedImages, LabelledBatch, LabelledViews, training_batches
+from holotype.training.mixing import BatchMixing, mix_inputs, sample_mix
 
 HALF = (0.5, 0.5, 0.5)
 PREPROCESSING = Preprocessing(16, 16, "squash", "bilinear", HALF, HALF)
@@ -32,13 +32,15 @@ def index(tmp_path: Path) -> Index:
     return read_index(tmp_path / "data")
 
 
-def _labelled(index: Index, **changes: int) -> Labelled:
-    views = LiveViews(index, PREPROCESSING, Augmentation(), 3, **changes)
+def _labelled(index: Index, **changes: int) -> LabelledViews:
+    views = AugmentedImages(index, PREPROCESSING, Augmentation(), 3, **changes)
     targets = np.array([index.classes.index(label) for label in index.table["label"]])
-    return Labelled(views, targets, np.ones(len(index), np.float32))
+    return LabelledViews(views, targets, np.ones(len(index), np.float32))
 
 
-def _batches(data: Labelled, epoch: int, mixing: Mixing | None = None) -> list[Batch]:
+def _batches(
+    data: LabelledViews, epoch: int, mixing: BatchMixing | None = None
+) -> list[LabelledBatch]:
     return list(training_batches(data, views=4, batch_size=4, seed=3, epoch=epoch, mixing=mixing))
 
 
@@ -53,12 +55,12 @@ class _Decodes:
         monkeypatch.setattr(loader, "decode", counted)
 
 
-def test_a_live_view_is_the_framed_picture_changed_as_its_view_says(index: Index) -> None:
+def test_a_live_view_is_the_framed_image_changed_as_its_view_says(index: Index) -> None:
     found = _labelled(index).views.batch([7, 2], [2, 0])
     row = index.table.iloc[7]
-    view = draw_view(Augmentation(), seed=3, sha256=row.sha256, number=2)
+    view = sample_view(Augmentation(), seed=3, sha256=row.sha256, number=2)
     framed = PREPROCESSING.frame(decode(index.file(row.path)))
-    expected = PREPROCESSING.tensor(look(framed, view))
+    expected = PREPROCESSING.tensor(apply_view(framed, view))
     assert np.array_equal(found[0], expected)
     assert np.array_equal(found[1], PREPROCESSING.load(index.file(index.table["path"].iloc[2])))
 
@@ -72,7 +74,7 @@ def test_a_second_epoch_decodes_nothing(index: Index, monkeypatch: pytest.Monkey
     assert decodes.count == 10
 
 
-def test_beyond_the_memory_bound_pictures_are_decoded_anew_and_are_the_same(
+def test_beyond_the_memory_bound_images_are_decoded_anew_and_are_the_same(
     index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decodes = _Decodes(monkeypatch)
@@ -84,9 +86,9 @@ def test_beyond_the_memory_bound_pictures_are_decoded_anew_and_are_the_same(
     assert decodes.count == 10 + (10 + 4)  # all at once; then those that found no room again
 
 
-def test_a_picture_that_changed_since_the_index_is_refused(index: Index) -> None:
+def test_an_image_that_changed_since_the_index_is_refused(index: Index) -> None:
     index.file(index.table["path"].iloc[0]).write_bytes(b"something else")
-    with pytest.raises(ImageRefused, match="changed"):
+    with pytest.raises(ImageError, match="changed"):
         _batches(_labelled(index), 1)
 
 
@@ -98,12 +100,14 @@ def test_batches_that_nobody_waits_for_are_left_alone(index: Index) -> None:
 
 
 def test_mixed_batches_have_soft_targets_and_the_others_class_numbers(index: Index) -> None:
-    mixing = Mixing(Mixture(probability=0.5, alpha=1.0), None, 2)
+    mixing = BatchMixing(MixRecipe(probability=0.5, alpha=1.0), None, 2)
     data, kinds = _labelled(index), set()
     for epoch in range(1, 5):
         plain = _batches(data, epoch)
         for step, batch in enumerate(_batches(data, epoch, mixing)):
-            mix = draw_mix(mixing, seed=3, epoch=epoch, step=step, shape=tuple(batch.inputs.shape))
+            mix = sample_mix(
+                mixing, seed=3, epoch=epoch, step=step, shape=tuple(batch.inputs.shape)
+            )
             kinds.add(batch.targets.dtype)
             if mix is None:
                 assert torch.equal(batch.inputs, plain[step].inputs)

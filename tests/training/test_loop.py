@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 from holotype.errors import InvalidRecipe, TrainingDiverged
-from holotype.models.classifier import Auxiliary, Backbone, Classifier
-from holotype.training.loader import Labelled, training_batches, validation_batches
-from holotype.training.loop import train_top
-from holotype.training.state import Epoch, LoopState
-from tests.training.tiny import Arrays, chosen, classifier, data, same, stage, state, train
+from holotype.models.classifier import AuxiliaryBranch, Backbone, Classifier
+from holotype.training.loader import LabelledViews, training_batches, validation_batches
+from holotype.training.loop import train_loop
+from holotype.training.state import EpochMetrics, LoopState
+from tests.training.tiny import Arrays, classifier, data, same, selection, stage, state, train
 
 
 def test_what_lies_above_the_cut_learns_and_nothing_else_moves() -> None:
@@ -19,9 +19,9 @@ def test_what_lies_above_the_cut_learns_and_nothing_else_moves() -> None:
     ended = train(network, stage())
     after = state(network)
     moved = {name for name in before if not torch.equal(before[name], after[name])}
-    assert ended.best > 0
-    assert ended.rows[ended.best].val_loss < ended.rows[0].val_loss
-    assert ended.rows[ended.best].val_accuracy > 0.7
+    assert ended.best_epoch > 0
+    assert ended.rows[ended.best_epoch].val_loss < ended.rows[0].val_loss
+    assert ended.rows[ended.best_epoch].val_accuracy > 0.7
     assert all(
         name.startswith(("backbone.groups.middle", "backbone.groups.high", "head"))
         for name in moved
@@ -36,9 +36,9 @@ def test_the_head_alone_learns_on_embeddings() -> None:
     how = stage(trainable=0, learning_rate=None, head_learning_rate=0.03, epochs=10)
     ended = train(network, how)
     moved = {n for n, tensor in state(network).items() if not torch.equal(before[n], tensor)}
-    assert ended.rows[ended.best].val_loss < 0.95 * ended.rows[0].val_loss
+    assert ended.rows[ended.best_epoch].val_loss < 0.95 * ended.rows[0].val_loss
     assert moved == {"head.weight", "head.bias"}
-    assert ended.rows[1].trainable_parameters == 16 * 3 + 3
+    assert ended.rows[1].num_trainable_parameters == 16 * 3 + 3
 
 
 def test_statistics_of_batch_norm_move_only_where_it_trains_and_is_told_to() -> None:
@@ -59,7 +59,7 @@ def test_a_network_that_training_made_worse_ends_as_it_began() -> None:
     train(network, stage(epochs=8))
     before = state(network)
     ended = train(network, stage(learning_rate=3.0, head_learning_rate=3.0, epochs=3))
-    assert ended.best == 0
+    assert ended.best_epoch == 0
     assert all(row.val_loss > ended.rows[0].val_loss for row in ended.rows[1:])
     assert all(torch.equal(tensor, before[name]) for name, tensor in state(network).items())
 
@@ -68,12 +68,12 @@ def test_an_untrained_network_does_not_ship_however_bad_the_training() -> None:
     network = classifier()
     how = stage(learning_rate=3.0, head_learning_rate=3.0, epochs=3)
     train_on, look_at = data(96, 1), data(48, 2)
-    ended = train_top(
-        network, chosen(network, 2), how, train_on, look_at, seed=0, begins_trained=False
+    ended = train_loop(
+        network, selection(network, 2), how, train_on, look_at, seed=0, head_is_trained=False
     )
     trained = [row.val_loss for row in ended.rows[1:]]
     assert ended.rows[0].val_loss < min(trained)
-    assert ended.best == 1 + int(np.argmin(trained))
+    assert ended.best_epoch == 1 + int(np.argmin(trained))
 
 
 @pytest.mark.parametrize(("keep", "sign"), [("val_loss", 1), ("val_accuracy", -1)])
@@ -84,9 +84,12 @@ def test_the_weights_that_ship_are_those_of_the_best_epoch(keep: str, sign: int)
     how = stage(epochs=6, keep_best_by=keep, learning_rate=rate, head_learning_rate=rate)
     ended = train(network, how, states=states)
     values = [sign * getattr(row, keep) for row in ended.rows]
-    assert values[ended.best] == min(values)
+    assert values[ended.best_epoch] == min(values)
     shipped = state(network)
-    assert all(torch.equal(t, shipped[name]) for name, t in states[ended.best].top.items())
+    assert all(
+        torch.equal(t, shipped[name])
+        for name, t in states[ended.best_epoch].trainable_state.items()
+    )
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_gives_others() -> None:
@@ -119,7 +122,7 @@ def test_a_training_goes_on_from_any_state_with_the_same_bits(changes: dict[str,
     for resume in states:
         again = network()
         went_on = train(again, how, resume=resume)
-        assert went_on.best == ended.best
+        assert went_on.best_epoch == ended.best_epoch
         assert [row.val_loss for row in went_on.rows] == [row.val_loss for row in ended.rows]
         assert same(again, whole)
 
@@ -142,7 +145,7 @@ def test_what_stops_it_and_what_is_kept_are_told_apart() -> None:
     trained = [row.val_accuracy for row in ended.rows[1:]]
     assert len(trained) - 1 - int(np.argmax(trained)) == 2
     losses = [row.val_loss for row in ended.rows]
-    assert losses[ended.best] == min(losses)
+    assert losses[ended.best_epoch] == min(losses)
 
 
 def test_two_batches_that_make_one_step_are_one_large_batch() -> None:
@@ -184,7 +187,9 @@ def test_a_longest_gradient_is_a_longest_step_of_plain_sgd() -> None:
     )  # fmt: skip
     states: list[LoopState] = []
     train(network, how, states=states)
-    step = torch.cat([(states[1].top[n] - before[n]).flatten() for n in states[1].top])
+    step = torch.cat(
+        [(states[1].trainable_state[n] - before[n]).flatten() for n in states[1].trainable_state]
+    )
     assert float(step.norm()) == pytest.approx(0.01, rel=1e-3)
 
 
@@ -196,13 +201,13 @@ def test_layers_that_are_named_train_and_those_between_them_do_not() -> None:
     parts = {".".join(name.split(".")[2:-1]) for name in moved if name.startswith("backbone")}
     assert parts == {"low.0", "low.1", "high.1"}
     counted = sum(before[name].numel() for name in moved)
-    assert ended.rows[1].trainable_parameters == counted
+    assert ended.rows[1].num_trainable_parameters == counted
 
 
 def test_auxiliary_classifiers_learn_and_are_no_part_of_what_is_looked_at() -> None:
     torch.manual_seed(0)
     plain = classifier()
-    tap = Auxiliary(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), 8)
+    tap = AuxiliaryBranch(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), 8)
     backbone = Backbone(dict(plain.backbone.groups), plain.backbone.pool, None, {"middle": tap})
     tapped = Classifier(backbone, 16, 3)
     tapped.head.load_state_dict(plain.head.state_dict())
@@ -226,19 +231,19 @@ def test_a_loss_that_is_not_finite_is_refused_with_advice() -> None:
     broken.views.values[5] = np.nan  # type: ignore[attr-defined]
     network = classifier()
     with pytest.raises(TrainingDiverged, match="learning-rate"):
-        train_top(network, chosen(network, 2), stage(), broken, None, seed=0)
+        train_loop(network, selection(network, 2), stage(), broken, None, seed=0)
 
 
 def test_without_validation_the_last_epoch_ships() -> None:
-    assert train(classifier(), stage(epochs=2), validated=False).best == 2
+    assert train(classifier(), stage(epochs=2), validated=False).best_epoch == 2
 
 
-def test_a_batch_holds_every_picture_once_and_views_take_turns() -> None:
+def test_a_batch_holds_every_image_once_and_views_take_turns() -> None:
     count, views = 37, 3
     values = np.stack(
         [np.stack([np.full((1,), 10 * n + v) for v in range(views)]) for n in range(count)]
     ).astype(np.float32)
-    made = Labelled(Arrays(values), np.zeros(count, np.int64), np.ones(count, np.float32))
+    made = LabelledViews(Arrays(values), np.zeros(count, np.int64), np.ones(count, np.float32))
     seen: dict[int, set[int]] = {n: set() for n in range(count)}
     orders = []
     for epoch in range(views):
@@ -257,7 +262,7 @@ def test_a_batch_holds_every_picture_once_and_views_take_turns() -> None:
 def test_balanced_sampling_shows_every_class_as_often() -> None:
     targets = np.repeat([0, 1, 2], [900, 90, 10])
     values = np.arange(1000, dtype=np.float32).reshape(-1, 1, 1)
-    made = Labelled(Arrays(values), targets, np.ones(1000, np.float32))
+    made = LabelledViews(Arrays(values), targets, np.ones(1000, np.float32))
     drawn = [
         batch.targets
         for epoch in range(3)
@@ -271,9 +276,9 @@ def test_balanced_sampling_shows_every_class_as_often() -> None:
 
 
 def test_history_has_one_row_for_every_epoch_with_what_trains() -> None:
-    rows: list[Epoch] = []
+    rows: list[EpochMetrics] = []
     ended = train(classifier(), stage(epochs=3), rows=rows)
     assert rows == ended.rows
-    assert {row.trainable_parameters for row in rows} == {
+    assert {row.num_trainable_parameters for row in rows} == {
         8 * 8 * 9 + 8 + 16 * 8 * 9 + 16 + 32 + 16 * 3 + 3
     }

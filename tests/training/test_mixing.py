@@ -1,4 +1,4 @@
-"""Pictures mixed in pairs, against torchvision and by hand."""
+"""Images mixed in pairs, against torchvision and by hand."""
 
 from typing import Any
 
@@ -8,16 +8,16 @@ import torch
 from torch.nn import functional
 
 from holotype.errors import InvalidRecipe
-from holotype.training.augmentation import Mixture
+from holotype.training.augmentation import MixRecipe
 from holotype.training.mixing import (
-    Mix,
-    Mixing,
+    BatchMixing,
+    SampledMix,
+    batch_mixing,
     check_mixing,
-    cut_mix,
-    draw_mix,
+    make_cutmix,
     mix_inputs,
     mix_targets,
-    mixing_of,
+    sample_mix,
 )
 
 SHAPE = (6, 3, 20, 30)
@@ -42,7 +42,7 @@ def _by_torchvision(name: str, monkeypatch: pytest.MonkeyPatch, share: float) ->
 
 def test_mixup_agrees_with_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
     expected, labels = _by_torchvision("MixUp", monkeypatch, 0.3)
-    mix = Mix(ROLLED, 0.3)
+    mix = SampledMix(ROLLED, 0.3)
     assert torch.allclose(mix_inputs(_inputs(), mix), expected, atol=1e-6)
     soft, weights = mix_targets(TARGETS, ALIKE, mix, 3)
     assert np.allclose(soft, labels.numpy(), atol=1e-6)
@@ -60,16 +60,16 @@ def test_cutmix_agrees_with_torchvision(monkeypatch: pytest.MonkeyPatch, share: 
         min(7 + half[1], height),
     )  # fmt: skip
     pasted = (box[2] - box[0]) * (box[3] - box[1]) / (width * height)
-    mix = Mix(ROLLED, 1 - pasted, box)
+    mix = SampledMix(ROLLED, 1 - pasted, box)
     assert torch.equal(mix_inputs(_inputs(), mix), expected)
     assert np.allclose(mix_targets(TARGETS, ALIKE, mix, 3)[0], labels.numpy(), atol=1e-6)
-    ours = cut_mix(ROLLED, share, (12 / width, 7 / height), SHAPE)
+    ours = make_cutmix(ROLLED, share, (12 / width, 7 / height), SHAPE)
     assert ours.box is not None
     assert np.abs(np.subtract(ours.box, box)).max() <= 1
 
 
 def test_a_rectangle_at_the_edge_is_cut_off_and_its_label_counts_what_is_left() -> None:
-    mix = cut_mix(np.array([1, 0]), 0.75, (0.0, 0.5), (2, 1, 8, 8))
+    mix = make_cutmix(np.array([1, 0]), 0.75, (0.0, 0.5), (2, 1, 8, 8))
     assert mix.box == (0, 2, 2, 6)
     assert mix.share == 1 - 8 / 64
     mixed = mix_inputs(torch.stack([torch.zeros(1, 8, 8), torch.ones(1, 8, 8)]), mix)
@@ -77,11 +77,11 @@ def test_a_rectangle_at_the_edge_is_cut_off_and_its_label_counts_what_is_left() 
     assert mixed[1].mean() == 56 / 64
 
 
-def test_the_loss_of_a_mix_is_that_of_both_labels_each_with_its_pictures_weight() -> None:
+def test_the_loss_of_a_mix_is_that_of_both_labels_each_with_its_images_weight() -> None:
     rng = np.random.default_rng(1)
     weights = rng.random(6).astype(np.float32)
     logits = torch.from_numpy(rng.normal(size=(6, 3)).astype(np.float32))
-    mix = Mix(rng.permutation(6), 0.7)
+    mix = SampledMix(rng.permutation(6), 0.7)
     soft, mixed = mix_targets(TARGETS, weights, mix, 3)
     loss = functional.cross_entropy(logits, torch.from_numpy(soft), reduction="none")
     found = float((loss * torch.from_numpy(mixed)).sum())
@@ -95,17 +95,19 @@ def test_the_loss_of_a_mix_is_that_of_both_labels_each_with_its_pictures_weight(
     assert np.allclose(soft.sum(axis=1), 1)
 
 
-def test_pictures_without_weight_keep_a_label() -> None:
-    soft, mixed = mix_targets(TARGETS, np.zeros(6, np.float32), Mix(ROLLED, 0.5), 3)
+def test_images_without_weight_keep_a_label() -> None:
+    soft, mixed = mix_targets(TARGETS, np.zeros(6, np.float32), SampledMix(ROLLED, 0.5), 3)
     assert np.array_equal(soft.argmax(axis=1), TARGETS)
     assert not mixed.any()
 
 
 def test_how_a_batch_is_mixed_is_decided_by_seed_epoch_and_step_alone() -> None:
-    mixing = Mixing(Mixture(probability=0.5, alpha=0.4), Mixture(probability=0.5, alpha=1.0), 3)
+    mixing = BatchMixing(
+        MixRecipe(probability=0.5, alpha=0.4), MixRecipe(probability=0.5, alpha=1.0), 3
+    )
 
     def draw(seed: int, epoch: int, step: int) -> tuple[object, ...]:
-        mix = draw_mix(mixing, seed=seed, epoch=epoch, step=step, shape=SHAPE)
+        mix = sample_mix(mixing, seed=seed, epoch=epoch, step=step, shape=SHAPE)
         assert mix is not None
         return mix.share, mix.box, *mix.partners_B
 
@@ -114,8 +116,10 @@ def test_how_a_batch_is_mixed_is_decided_by_seed_epoch_and_step_alone() -> None:
 
 
 def test_mixes_come_as_often_and_as_even_as_the_recipe_says() -> None:
-    mixing = Mixing(Mixture(probability=0.2, alpha=0.4), Mixture(probability=0.5, alpha=1.0), 3)
-    mixes = [draw_mix(mixing, seed=0, epoch=1, step=n, shape=SHAPE) for n in range(2000)]
+    mixing = BatchMixing(
+        MixRecipe(probability=0.2, alpha=0.4), MixRecipe(probability=0.5, alpha=1.0), 3
+    )
+    mixes = [sample_mix(mixing, seed=0, epoch=1, step=n, shape=SHAPE) for n in range(2000)]
     cut = [mix for mix in mixes if mix and mix.box]
     up = [mix.share for mix in mixes if mix and not mix.box]
     assert len(cut) / 2000 == pytest.approx(0.5, abs=0.04)
@@ -126,20 +130,20 @@ def test_mixes_come_as_often_and_as_even_as_the_recipe_says() -> None:
 
 
 def test_on_activations_mixup_is_manifold_mixup_and_cutmix_is_refused() -> None:
-    mixup, cutmix = Mixture(probability=1, alpha=0.2), Mixture(probability=0.5, alpha=1)
-    assert mixing_of(None, None, 3) is None
-    both, only = mixing_of(mixup, None, 3), mixing_of(None, cutmix, 3)
+    mixup, cutmix = MixRecipe(probability=1, alpha=0.2), MixRecipe(probability=0.5, alpha=1)
+    assert batch_mixing(None, None, 3) is None
+    both, only = batch_mixing(mixup, None, 3), batch_mixing(None, cutmix, 3)
     assert both is not None
     assert only is not None
-    assert both.said(2) == "manifold MixUp (alpha 0.2) on 100 % of the batches"
-    assert only.said(0) == "CutMix (alpha 1) on 50 % of the batches"
+    assert both.describe(2) == "manifold MixUp (alpha 0.2) on 100 % of the batches"
+    assert only.describe(0) == "CutMix (alpha 1) on 50 % of the batches"
     check_mixing(both, 2)
     check_mixing(only, 0)
     with pytest.raises(InvalidRecipe, match="cutmix"):
         check_mixing(only, 2)
     activations = torch.rand(6, 40)
     assert torch.allclose(
-        mix_inputs(activations.half(), Mix(ROLLED, 0.25)),
+        mix_inputs(activations.half(), SampledMix(ROLLED, 0.25)),
         0.25 * activations + 0.75 * activations[torch.from_numpy(ROLLED)],
         atol=2e-3,
     )

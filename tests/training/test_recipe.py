@@ -94,7 +94,7 @@ def test_any_field_can_be_set_by_its_path() -> None:
     assert recipe.background == (0, 0, 0)
 
 
-def test_the_picture_size_and_statistics_are_those_of_the_network() -> None:
+def test_the_image_size_and_statistics_are_those_of_the_network() -> None:
     recipe = resolve_recipe("linear", model="efficientnet_lite2")
     assert recipe.preprocessing.height == 260
     assert recipe.preprocessing.mean == (0.5, 0.5, 0.5)
@@ -113,13 +113,13 @@ def test_the_picture_size_and_statistics_are_those_of_the_network() -> None:
         ({"seed.x": "3"}, "seed"),
         ({"fit": "stretch"}, "'squash', 'crop' or 'pad'"),
         ({"stages.1.learning_rate": ".nan"}, "finite"),
-        ({"stages.0.strengths": "[]"}, "strengths"),
+        ({"stages.0.Cs": "[]"}, "Cs"),
         ({"stages": "[1, 2"}, "not YAML"),
         ({"stages.1.trainable": "-1"}, "expected a number of groups (3), of layers ('40 layers')"),
         ({"stages.1.trainable": "ten layers"}, "'all'"),
         ({"stages.1.momentum": "0.9"}, "momentum does nothing here: the optimiser is not sgd"),
         ({"stages.1.step_factor": "0.5"}, "the schedule is not step"),
-        ({"stages.1.views": "1"}, "the first view is the picture itself"),
+        ({"stages.1.views": "1"}, "the first view is the image itself"),
         (
             {
                 "stages.1.augmentation": "{symmetry: none, rotation_degrees: 0, zoom: 0, shift: 0, "
@@ -142,7 +142,7 @@ def test_the_picture_size_and_statistics_are_those_of_the_network() -> None:
         ({"head": "{hiden: [5]}"}, "did you mean 'hidden'"),
         ({"head": "{hidden: [64]}"}, "logistic_regression fits a linear head"),
         ({"head": "{dropout: 2}"}, "less than 1"),
-        ({"test_views": "many"}, "'none', 'auto', 'mirror', 'dihedral' or 'scales'"),
+        ({"test_time_augmentation": "many"}, "'none', 'auto', 'mirror', 'dihedral' or 'scales'"),
         ({"image_size": "16"}, "image_size 16 is refused by efficientnet_lite0"),
         ({"model_options": "{alpha: 0.5}"}, "no option 'alpha'"),
     ],
@@ -164,7 +164,7 @@ def test_a_wrong_field_is_one_clear_line(overrides: dict[str, str], words: str) 
         (
             "finetune",
             {"model": "hog", "overrides": {"stages.1.mixup": "{alpha: 1, probability: 1}"}},
-            "learn nothing from mixed pictures",
+            "learn nothing from mixed images",
         ),
         ("svm", {"model": "hog", "overrides": {"head": "{hidden: [8]}"}}, "is itself the head"),
         ("svm", {"model": "hog", "image_size": 20}, "image_size 20"),

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from holotype.dataset.index import Index, read_index
-from holotype.narration import Narrator
-from holotype.training.features import keep_features
+from holotype.narration import Progress
+from holotype.training.features import cache_features
 from holotype.training.recipe import Recipe, resolve_recipe
-from holotype.training.start import EMBEDDING, Start, in_double, torch_session
+from holotype.training.start import EMBEDDING, PretrainedBackbone, float64_outputs, torch_session
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +19,8 @@ def index(synthetic: Path) -> Index:
     return replace(index, table=index.table.iloc[::3].assign(split="train").reset_index(drop=True))
 
 
-def _start(recipe: Recipe, index: Index) -> Start:
-    return Start(recipe, index, Narrator())
+def _start(recipe: Recipe, index: Index) -> PretrainedBackbone:
+    return PretrainedBackbone(recipe, index, Progress())
 
 
 def test_what_torch_computes_on_a_device_is_what_onnx_runtime_computes(
@@ -28,10 +28,12 @@ def test_what_torch_computes_on_a_device_is_what_onnx_runtime_computes(
 ) -> None:
     """The road of a GPU, on the only device that is here."""
     recipe = resolve_recipe("scratch", model="timm:test_resnet", image_size=32)
-    start = _start(recipe, index)
+    pretrained = _start(recipe, index)
     for output in (EMBEDDING, "cut2"):
-        onnx = keep_features(start.frozen_part(output, "cpu"), recipe.preprocessing, index)
-        session = torch_session(start.backbone, output, "cpu")
+        onnx = cache_features(
+            pretrained.feature_extractor(output, "cpu"), recipe.preprocessing, index
+        )
+        session = torch_session(pretrained.backbone, output, "cpu")
         images = np.stack(
             [recipe.preprocessing.load(index.file(path)) for path in index.table["path"]]
         )
@@ -49,7 +51,7 @@ def test_what_torch_computes_is_what_it_computes_with_64_bits_but_for_rounding(
     images = np.stack([recipe.preprocessing.load(index.file(p)) for p in index.table["path"][:4]])
     for output in (EMBEDDING, "cut2"):
         (single,) = torch_session(backbone, output, "cpu").run([output], {"image": images})
-        exact = in_double(backbone, output, images)
+        exact = float64_outputs(backbone, output, images)
         assert exact.dtype == np.float64
         difference = np.abs(exact - single.reshape(4, -1)).max()
         assert 0 < difference < 1e-5 * np.abs(exact).max()
@@ -58,8 +60,11 @@ def test_what_torch_computes_is_what_it_computes_with_64_bits_but_for_rounding(
 
 def test_features_of_another_device_are_kept_apart(index: Index, fresh_cache: Path) -> None:
     recipe = resolve_recipe("scratch", model="timm:test_resnet", image_size=32)
-    start = _start(recipe, index)
-    on_cpu, on_gpu = start.frozen_part(EMBEDDING, "cpu"), start.frozen_part(EMBEDDING, "cuda")
+    pretrained = _start(recipe, index)
+    on_cpu, on_gpu = (
+        pretrained.feature_extractor(EMBEDDING, "cpu"),
+        pretrained.feature_extractor(EMBEDDING, "cuda"),
+    )
     assert on_cpu.identity != on_gpu.identity
 
 

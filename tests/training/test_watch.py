@@ -12,7 +12,7 @@ from torch import nn
 from holotype.errors import Terminated
 from holotype.training.checkpoint import read_state, write_state
 from holotype.training.state import LoopState
-from holotype.training.watch import Watch
+from holotype.training.watch import StopSignal
 from tests.training.tiny import classifier, same, stage, train
 
 HOW = stage(epochs=2, accumulation=2, batch_size=8, mixup={"probability": 0.5, "alpha": 0.4})
@@ -26,7 +26,7 @@ def _dropping() -> nn.Module:
 def test_a_training_goes_on_in_the_middle_of_an_epoch_with_the_same_bits(tmp_path: Path) -> None:
     states: list[LoopState] = []
     undisturbed = classifier(head=_dropping())
-    ended = train(undisturbed, HOW, states=states, watch=Watch(minutes=0))
+    ended = train(undisturbed, HOW, states=states, stop_signal=StopSignal(checkpoint_minutes=0))
     within = [state for state in states if state.step]
     assert [(state.epoch, state.step) for state in within] == [
         (epoch, step) for epoch in (0, 1) for step in range(1, 7)
@@ -41,7 +41,7 @@ def test_a_training_goes_on_in_the_middle_of_an_epoch_with_the_same_bits(tmp_pat
 
 def test_states_within_an_epoch_change_nothing() -> None:
     watched, plain = classifier(head=_dropping()), classifier(head=_dropping())
-    train(watched, HOW, watch=Watch(minutes=0))
+    train(watched, HOW, stop_signal=StopSignal(checkpoint_minutes=0))
     states: list[LoopState] = []
     train(plain, HOW, states=states)
     assert same(watched, plain)
@@ -49,7 +49,7 @@ def test_states_within_an_epoch_change_nothing() -> None:
 
 
 def test_sigterm_is_heard_after_the_step_and_the_state_is_left_first() -> None:
-    watch, states = Watch(), list[LoopState]()
+    stop_signal, states = StopSignal(), list[LoopState]()
 
     class Terminating(list[LoopState]):
         """Sends the signal when the second epoch is about to begin."""
@@ -59,19 +59,19 @@ def test_sigterm_is_heard_after_the_step_and_the_state_is_left_first() -> None:
             if state.epoch == 1 and not state.step:
                 signal.raise_signal(signal.SIGTERM)
 
-    with watch.listening(), pytest.raises(Terminated):
-        train(classifier(), HOW, states=Terminating(), watch=watch)
+    with stop_signal.handling_sigterm(), pytest.raises(Terminated):
+        train(classifier(), HOW, states=Terminating(), stop_signal=stop_signal)
     assert states[-1].epoch == 1  # outside a step it ends at once: this state is whole
 
-    class WithinStep(Watch):
-        def state_is_due(self) -> bool:
+    class WithinStep(StopSignal):
+        def checkpoint_is_due(self) -> bool:
             os.kill(os.getpid(), signal.SIGTERM)
             return False
 
     states.clear()
-    watch = WithinStep()
-    with watch.listening(), pytest.raises(Terminated, match="step 1 of 6 of epoch 1"):
-        train(classifier(), HOW, states=states, watch=watch)
+    stop_signal = WithinStep()
+    with stop_signal.handling_sigterm(), pytest.raises(Terminated, match="step 1 of 6 of epoch 1"):
+        train(classifier(), HOW, states=states, stop_signal=stop_signal)
     assert [state.step for state in states] == [0, 1]
 
 
@@ -80,7 +80,7 @@ def test_another_thread_is_left_alone() -> None:
     seen = []
 
     def listen() -> None:
-        with Watch().listening():
+        with StopSignal().handling_sigterm():
             seen.append(signal.getsignal(signal.SIGTERM))
 
     thread = threading.Thread(target=listen)

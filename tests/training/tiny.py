@@ -6,16 +6,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from holotype.models.classifier import Backbone, Classifier
-from holotype.training.groups import Chosen, what_trains
-from holotype.training.loader import Labelled
-from holotype.training.loop import train_top
+from holotype.training.groups import LayerSelection, select_layers
+from holotype.training.loader import LabelledViews
+from holotype.training.loop import train_loop
 from holotype.training.stages import GradientStage, Trainable
-from holotype.training.state import Ended, Epoch, LoopState
-from holotype.training.watch import Watch
+from holotype.training.state import EpochMetrics, LoopState, StageResult
+from holotype.training.watch import StopSignal
 
 
 class Arrays:
-    """Views of pictures that are in memory: (N, V, …)."""
+    """Views of images that are in memory: (N, V, …)."""
 
     def __init__(self, values: NDArray[np.float32]) -> None:
         self.values = values
@@ -23,8 +23,8 @@ class Arrays:
     def __len__(self) -> int:
         return len(self.values)
 
-    def batch(self, pictures: list[int], views: list[int]) -> NDArray[np.float32]:
-        return self.values[pictures, views]
+    def batch(self, images: list[int], views: list[int]) -> NDArray[np.float32]:
+        return self.values[images, views]
 
 
 def stage(**changes: object) -> GradientStage:
@@ -49,17 +49,17 @@ def classifier(seed: int = 0, head: nn.Module | None = None) -> Classifier:
     return made.eval()
 
 
-def data(count: int, seed: int, shape: tuple[int, ...] = (8, 6, 6)) -> Labelled:
+def data(count: int, seed: int, shape: tuple[int, ...] = (8, 6, 6)) -> LabelledViews:
     """Noise in two views; the class is the channel that is brighter."""
     rng = np.random.default_rng(seed)
     targets = rng.integers(3, size=count)
     values = rng.normal(size=(count, 2, *shape)).astype(np.float32)
     values[np.arange(count), :, targets] += 1.0
-    return Labelled(Arrays(values), targets, np.ones(count, np.float32))
+    return LabelledViews(Arrays(values), targets, np.ones(count, np.float32))
 
 
-def chosen(network: Classifier, trainable: Trainable) -> Chosen:
-    return what_trains(network.backbone, trainable)
+def selection(network: Classifier, trainable: Trainable) -> LayerSelection:
+    return select_layers(network.backbone, trainable)
 
 
 def train(
@@ -68,19 +68,19 @@ def train(
     *,
     resume: LoopState | None = None,
     states: list[LoopState] | None = None,
-    rows: list[Epoch] | None = None,
+    rows: list[EpochMetrics] | None = None,
     save_memory: bool = False,
     validated: bool = True,
     seed: int = 0,
-    watch: Watch | None = None,
-) -> Ended:
-    """96 pictures to train on and 48 to look at, as activations at the cut of the stage."""
-    what = chosen(network, how.trainable)
+    stop_signal: StopSignal | None = None,
+) -> StageResult:
+    """96 images to train on and 48 to look at, as activations at the cut of the stage."""
+    what = selection(network, how.trainable)
     shape = {None: (16,), 0: (3, 6, 6)}.get(what.cut, (8, 6, 6))
-    return train_top(
+    return train_loop(
         network, what, how, data(96, 1, shape), data(48, 2, shape) if validated else None,
-        seed=seed, save_memory=save_memory, resume=resume, watch=watch,
-        on_state=(states if states is not None else []).append,
+        seed=seed, save_memory=save_memory, resume=resume, stop_signal=stop_signal,
+        on_checkpoint=(states if states is not None else []).append,
         on_epoch=(rows if rows is not None else []).append,
     )  # fmt: skip
 

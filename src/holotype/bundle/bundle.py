@@ -2,17 +2,17 @@
 
     bundle/
       manifest.json        classes, preprocessing, the sealed decision, the hash of each graph
-      backbone.onnx        picture (N, 3, H, W) -> embedding (N, D), feature_map (N, D, h, w)
+      backbone.onnx        image (N, 3, H, W) -> embedding (N, D), feature_map (N, D, h, w)
       head.onnx            embedding (N, D) -> logits (N, C)
-      references.npz       by choice: the embeddings of the training pictures (see `references`)
-      conformal.npz        where a part was held back for it: see `calibrated`
+      references.npz       by choice: the embeddings of the training images (see `references`)
+      conformal.npz        where a part was held back for it: see `conformal_scores`
 
 A bundle of several members has, instead of graphs, one bundle for each of them and a word on how
 they answer as one (see `members` and `combination`):
 
     bundle/
       manifest.json        classes, the sealed decision, the hashes of the files below it
-      combine.json         what each member weighs
+      ensemble_weights.json         what each member weighs
       members/0/ …         each a bundle, sealed, with its own preprocessing
 
 A bundle may come from a stranger. Every file is read once, its hash is compared, and sessions
@@ -31,18 +31,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from warnings import warn
 
-from holotype.bundle.calibrated import CONFORMAL, Calibrated, read_calibrated
-from holotype.bundle.combination import COMBINE, Combination, read_combination
+from holotype.bundle.calibrated import CONFORMAL, ConformalScores, read_conformal_scores
+from holotype.bundle.combination import ENSEMBLE_WEIGHTS, EnsembleWeights, read_ensemble_weights
 from holotype.bundle.embedding import Embeddings, embed
-from holotype.bundle.fitting import Shape, open_fitting
+from holotype.bundle.fitting import Shape, open_checked_session
 from holotype.bundle.inference import find_files, predict_files
 from holotype.bundle.listed import (
     EXTRAS,
-    makes_no_sense,
+    check_file_names,
+    corrupt_file_error,
     read_extras,
     read_file,
-    read_listed,
-    require_names,
+    read_verified,
 )
 from holotype.bundle.manifest import BACKBONE, HEAD, MAX_BYTES, Decision, Manifest, read_manifest
 from holotype.bundle.references import REFERENCES, References, read_references
@@ -77,7 +77,7 @@ class Bundle:
         sha256: the hash of the manifest, and so of all its files: the bundle's identity.
         graphs: the verified bytes of `backbone.onnx` and `head.onnx`; empty with members.
         members: the bundles that answer as one; empty where the bundle has graphs of its own.
-        combination: how they do; None without members.
+        ensemble_weights: how they do; None without members.
         extras: the verified bytes of `references.npz` and `conformal.npz`, where there are any.
     """
 
@@ -86,7 +86,7 @@ class Bundle:
     sha256: str
     graphs: dict[str, bytes] = field(repr=False)
     members: tuple["Bundle", ...] = ()
-    combination: Combination | None = None
+    ensemble_weights: EnsembleWeights | None = None
     extras: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
@@ -100,17 +100,17 @@ class Bundle:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """From a picture to the backbone's input; with members, that of the first of them."""
+        """From an image to the backbone's input; with members, that of the first of them."""
         return self.manifest.preprocessing
 
     @property
-    def leaves(self) -> tuple["Bundle", ...]:
+    def base_models(self) -> tuple["Bundle", ...]:
         """The bundles with graphs: itself, or all its members, and theirs."""
-        return sum((member.leaves for member in self.members), ()) if self.members else (self,)
+        return sum((member.base_models for member in self.members), ()) if self.members else (self,)
 
     @property
     def views(self) -> ViewSet:
-        """The sealed set of views to average; the picture alone before a decision is sealed."""
+        """The sealed set of views to average; the image alone before a decision is sealed."""
         return self.manifest.decision.views if self.manifest.decision else "one"
 
     @property
@@ -125,17 +125,17 @@ class Bundle:
 
     @cached_property
     def references(self) -> References | None:
-        """The training pictures as its backbone sees them; None where they were not kept.
+        """The training images as its backbone sees them; None where they were not kept.
 
-        Those of a bundle with members are with its `leaves`.
+        Those of a bundle with members are with its `base_models`.
         """
         size = self.manifest.embedding_size
         return self._read_extra(REFERENCES, lambda raw, count: read_references(raw, count, size))
 
     @cached_property
-    def calibrated(self) -> Calibrated | None:
+    def conformal_scores(self) -> ConformalScores | None:
         """What sets of classes rest on; None where nothing was held back to calibrate them."""
-        return self._read_extra(CONFORMAL, read_calibrated)
+        return self._read_extra(CONFORMAL, read_conformal_scores)
 
     def _read_extra(self, file: str, read: Callable[[bytes, int], Extra]) -> Extra | None:
         if file not in self.extras:
@@ -143,7 +143,7 @@ class Bundle:
         try:
             return read(self.extras[file], len(self.classes))
         except ValueError as error:
-            raise makes_no_sense(self.path, file, error) from error
+            raise corrupt_file_error(self.path, file, error) from error
 
     @property
     def backbone_sha256(self) -> str:
@@ -166,13 +166,13 @@ class Bundle:
         return self._open(HEAD, (self.manifest.embedding_size,), {"logits": (len(self.classes),)})
 
     def predict(self, paths: str | Path | Sequence[str | Path]) -> Predictions:
-        """What the classifier says about pictures: files, or folders with all in them.
+        """What the classifier says about images: files, or folders with all in them.
 
-        A picture that is refused is left out with a Python warning that names it;
+        An image that is refused is left out with a Python warning that names it;
         `inference.predict_files` returns the refusals instead.
 
         Raises:
-            ImageRefused: no picture could be used; the first refusal.
+            ImageError: no image could be used; the first refusal.
         """
         predictions, refused = predict_files(self, paths)
         if refused and not len(predictions):
@@ -182,11 +182,11 @@ class Bundle:
         return predictions
 
     def embeddings(self, paths: str | Path | Sequence[str | Path]) -> Embeddings:
-        """What the backbone says about pictures: files, or folders with all in them."""
-        return embed(self, find_files(paths), keep=False)
+        """What the backbone says about images: files, or folders with all in them."""
+        return embed(self, find_files(paths), use_cache=False)
 
     def with_references(self, references: References) -> "Bundle":
-        """Keep the training pictures' embeddings in the bundle, before its decision is sealed.
+        """Keep the training images' embeddings in the bundle, before its decision is sealed.
 
         Raises:
             BundleError: a decision is sealed already, the manifest changed on disk, or the bundle
@@ -197,11 +197,13 @@ class Bundle:
         self._require_unsealed()
         return self._with_extra(REFERENCES, references.to_bytes(), self.manifest)
 
-    def with_decision(self, decision: Decision, calibrated: Calibrated | None = None) -> "Bundle":
+    def with_decision(
+        self, decision: Decision, conformal_scores: ConformalScores | None = None
+    ) -> "Bundle":
         """Seal the decision into the manifest on disk, once.
 
         Args:
-            calibrated: what sets of classes rest on, where `decision.held_back` says so.
+            conformal_scores: what sets of classes rest on, where `decision.calibration_set` says so.
 
         Raises:
             BundleError: a decision is sealed already, the manifest changed on disk, or views or
@@ -214,11 +216,11 @@ class Bundle:
                 f"{self.name}: {what} cannot be sealed over members; each member has its own. "
                 "Seal the decision with views 'one' and without unknown."
             )
-        if (calibrated is None) != (decision.held_back is None):
+        if (conformal_scores is None) != (decision.calibration_set is None):
             raise ValueError("sets need both what was held back and its scores, or neither")
         manifest = replace(self.manifest, decision=decision)
-        if calibrated is not None:
-            return self._with_extra(CONFORMAL, calibrated.to_bytes(), manifest)
+        if conformal_scores is not None:
+            return self._with_extra(CONFORMAL, conformal_scores.to_bytes(), manifest)
         return self._rewritten(manifest, self.extras)
 
     def _require_unsealed(self) -> None:
@@ -249,7 +251,7 @@ class Bundle:
         """A session whose input and outputs are what the manifest promises."""
         if self.members:
             raise BundleError(f"{self.name} has no {file} of its own; ask its members.")
-        return open_fitting(self.graphs[file], f"{self.name}: {file}", size, outputs)
+        return open_checked_session(self.graphs[file], f"{self.name}: {file}", size, outputs)
 
 
 def write_bundle(directory: Path, *, backbone: bytes, head: bytes, manifest: Manifest) -> Bundle:
@@ -291,8 +293,8 @@ def write_files(
         for name, content in files.items():
             write_bytes(temporary / name, content)
         write_bytes(temporary / MANIFEST, replace(manifest, files=hashes).to_bytes())
-        for leaf in load_bundle(temporary).leaves:
-            _ = leaf.backbone, leaf.head  # all open and fit the manifest, or nothing is written
+        for base in load_bundle(temporary).base_models:
+            _ = base.backbone, base.head  # all open and fit the manifest, or nothing is written
         temporary.rename(directory)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -324,19 +326,19 @@ def _load(directory: Path, depth: int) -> Bundle:
     manifest = read_manifest(content, name)
     sha256 = hashlib.sha256(content).hexdigest()
     listed = set(manifest.files)
-    if COMBINE in listed:
-        combination, members = _load_members(directory, manifest, depth)
+    if ENSEMBLE_WEIGHTS in listed:
+        ensemble_weights, members = _load_members(directory, manifest, depth)
         extras = read_extras(directory, manifest)
-        return Bundle(directory, manifest, sha256, {}, members, combination, extras)
+        return Bundle(directory, manifest, sha256, {}, members, ensemble_weights, extras)
     if listed - set(EXTRAS) != set(GRAPHS):
         raise CorruptBundle(
             f"{directory}: the manifest lists {sorted(manifest.files)}, "
             f"expected {sorted(GRAPHS)}. {COPY_AGAIN}"
         )
-    require_names(directory, {MANIFEST, *listed})
+    check_file_names(directory, {MANIFEST, *listed})
     graphs = {}
     for file in GRAPHS:
-        graphs[file] = read_listed(directory, file, manifest, MAX_GRAPH_BYTES)
+        graphs[file] = read_verified(directory, file, manifest, MAX_GRAPH_BYTES)
         refuse_external_data(graphs[file], f"{name}: {file}")
     extras = read_extras(directory, manifest)
     return Bundle(directory, manifest, sha256, graphs, extras=extras)
@@ -344,28 +346,28 @@ def _load(directory: Path, depth: int) -> Bundle:
 
 def _load_members(
     directory: Path, manifest: Manifest, depth: int
-) -> tuple[Combination, tuple[Bundle, ...]]:
+) -> tuple[EnsembleWeights, tuple[Bundle, ...]]:
     """The members, each verified like a bundle of its own, and against the manifest above it."""
     if depth == MAX_DEPTH:
         raise CorruptBundle(f"{directory}: members within members of members are not read.")
     extras = {CONFORMAL} & set(manifest.files)
-    require_names(directory, {MANIFEST, COMBINE, MEMBERS, *extras})
-    content = read_listed(directory, COMBINE, manifest, MAX_BYTES)
+    check_file_names(directory, {MANIFEST, ENSEMBLE_WEIGHTS, MEMBERS, *extras})
+    content = read_verified(directory, ENSEMBLE_WEIGHTS, manifest, MAX_BYTES)
     try:
-        combination = read_combination(content, len(manifest.classes))
+        ensemble_weights = read_ensemble_weights(content, len(manifest.classes))
     except (ValueError, OverflowError, RecursionError) as error:
-        raise makes_no_sense(directory, COMBINE, error) from error
-    numbers = [str(number) for number in range(combination.num_members)]
+        raise corrupt_file_error(directory, ENSEMBLE_WEIGHTS, error) from error
+    numbers = [str(number) for number in range(ensemble_weights.num_members)]
     listed = {f"{MEMBERS}/{number}/{MANIFEST}": number for number in numbers}
-    if set(manifest.files) - extras != {COMBINE, *listed}:
+    if set(manifest.files) - extras != {ENSEMBLE_WEIGHTS, *listed}:
         raise CorruptBundle(
             f"{directory}: the manifest lists {len(manifest.files) - 1} members, "
-            f"expected {combination.num_members}. {COPY_AGAIN}"
+            f"expected {ensemble_weights.num_members}. {COPY_AGAIN}"
         )
     for folder in (directory / MEMBERS, *(directory / MEMBERS / number for number in numbers)):
         if folder.is_symlink() or not folder.is_dir():
             raise CorruptBundle(f"{folder} is not a folder of its own. {COPY_AGAIN}")
-    require_names(directory / MEMBERS, set(numbers))
+    check_file_names(directory / MEMBERS, set(numbers))
     members = tuple(_load(directory / MEMBERS / number, depth + 1) for number in numbers)
     for (file, number), member in zip(listed.items(), members, strict=True):
         if member.sha256 != manifest.files[file]:
@@ -375,4 +377,4 @@ def _load_members(
                 f"{directory}: member {number} knows the classes {', '.join(member.classes)}, "
                 f"expected {', '.join(manifest.classes)}. {COPY_AGAIN}"
             )
-    return combination, members
+    return ensemble_weights, members

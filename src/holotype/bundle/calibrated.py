@@ -1,8 +1,8 @@
-"""How badly the true class fitted pictures that were held back: what sets of classes rest on.
+"""How badly the true class fitted images that were held back: what sets of classes rest on.
 
 Kept as they are, so that sets can be asked for at any coverage (see `evaluation.conformal`).
 
-Shape suffixes: N pictures that were held back.
+Shape suffixes: N images that were held back.
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ _ARRAYS = {"lac": ("float64", 1), "raps": ("float64", 1), "targets": ("int64", 1
 
 
 @dataclass(frozen=True, eq=False)
-class Calibrated:
-    """The scores of the true classes of the held-back pictures, in no order that tells which.
+class ConformalScores:
+    """The scores of the true classes of the held-back images, in no order that tells which.
 
     Attributes:
         lac_N: one minus the probability of the true class; float64 in [0, 1].
@@ -45,7 +45,7 @@ class Calibrated:
         )
 
 
-def read_calibrated(content: bytes, num_classes: int) -> Calibrated:
+def read_conformal_scores(content: bytes, num_classes: int) -> ConformalScores:
     """Scores from bytes that nobody vouches for.
 
     Raises:
@@ -59,4 +59,4 @@ def read_calibrated(content: bytes, num_classes: int) -> Calibrated:
         raise ValueError("scores that are not finite")
     if targets_N.min() < 0 or targets_N.max() >= num_classes:
         raise ValueError(f"targets outside 0 … {num_classes - 1}")
-    return Calibrated(lac_N, raps_N, targets_N)
+    return ConformalScores(lac_N, raps_N, targets_N)

@@ -1,6 +1,6 @@
 """How several classifiers answer as one: the weighted mean of their probabilities.
 
-Shape suffixes: N pictures, C classes, M members.
+Shape suffixes: N images, C classes, M members.
 """
 
 import json
@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-COMBINE = "combine.json"
+ENSEMBLE_WEIGHTS = "ensemble_weights.json"
 FORMAT_VERSION = 1
 MAX_MEMBERS = 100
 
 
 @dataclass(frozen=True)
-class Combination:
+class EnsembleWeights:
     """What each member weighs in the mean.
 
     Attributes:
@@ -42,7 +42,7 @@ class Combination:
                 raise ValueError(f"the weights of a class sum to {sum(weights_M):g}, expected 1")
 
     @classmethod
-    def of(cls, weights_CM: NDArray[np.float64]) -> "Combination":
+    def of(cls, weights_CM: NDArray[np.float64]) -> "EnsembleWeights":
         """From any weights that are at least 0; those of each class are divided by their sum."""
         sums_C1 = weights_CM.sum(axis=1, keepdims=True)
         if not (np.isfinite(sums_C1).all() and (sums_C1 > 0).all()):
@@ -66,7 +66,7 @@ class Combination:
         return (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
-def read_combination(content: bytes, num_classes: int) -> Combination:
+def read_ensemble_weights(content: bytes, num_classes: int) -> EnsembleWeights:
     """A combination from bytes that nobody vouches for.
 
     Raises:
@@ -82,7 +82,7 @@ def read_combination(content: bytes, num_classes: int) -> Combination:
     if not isinstance(count, int) or isinstance(count, bool):
         raise ValueError(f"num_members is {count!r:.40}, expected a whole number")
     if weights is None:
-        return Combination(count)
+        return EnsembleWeights(count)
     if not (isinstance(weights, list) and len(weights) == num_classes):
         raise ValueError(f"weights must be null, or a list for each of the {num_classes} classes")
     for row in weights:
@@ -90,10 +90,10 @@ def read_combination(content: bytes, num_classes: int) -> Combination:
             not isinstance(weight, int | float) or isinstance(weight, bool) for weight in row
         ):
             raise ValueError("weights must be lists of numbers")
-    return Combination(count, tuple(tuple(float(weight) for weight in row) for row in weights))
+    return EnsembleWeights(count, tuple(tuple(float(weight) for weight in row) for row in weights))
 
 
-def log_of_mean(
+def log_mean_probability(
     log_probabilities: Sequence[NDArray[np.float64]],
     weights_CM: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float32]:

@@ -1,10 +1,10 @@
-"""Bundle + pictures -> embeddings; what a backbone says of a view of a picture is kept.
+"""Bundle + images -> embeddings; what a backbone says of a view of an image is kept.
 
-A bundle may look at a picture under several views and with several members. Each file is read
+A bundle may look at an image under several views and with several members. Each file is read
 once and decoded once for all of them; members that share a backbone and a preprocessing share
 what it says too.
 
-Shape suffixes: N pictures, D embedding, C the three channels, H height, W width.
+Shape suffixes: N images, D embedding, C the three channels, H height, W width.
 """
 
 import hashlib
@@ -16,23 +16,23 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.bundle.graphs import Progress, call, spread
+from holotype.bundle.graphs import DoneCallback, map_in_threads, run_session
 from holotype.bundle.views import PLAIN, VIEWS, FixedView, ViewSet
-from holotype.errors import BundleError, ImageRefused, UnreadableFile
+from holotype.errors import BundleError, ImageError, UnreadableFile
 from holotype.images import Image, decode
-from holotype.kept import Kept, key_of
+from holotype.kept import ArrayCache, hash_strings
 from holotype.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from holotype.bundle.bundle import Bundle
 
-SHARD = 512  # pictures between two writes of what is kept: what a kill costs at most
+SHARD = 512  # images between two writes of what is kept: what a kill costs at most
 BATCH = 4  # inputs in a call of a backbone; more is not faster
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """A picture on disk, and the hash that it should have; "" where none is known."""
+    """An image on disk, and the hash that it should have; "" where none is known."""
 
     id: str
     path: Path
@@ -58,58 +58,58 @@ class ImageFile:
         return content, sha256
 
 
-class Look(NamedTuple):
-    """One view through one backbone and its preprocessing, which `space` stands for."""
+class ViewKey(NamedTuple):
+    """One view through one backbone and its preprocessing, which `namespace` stands for."""
 
-    space: str
+    namespace: str
     view: FixedView
 
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
-    """What the backbones say of the pictures that could be used.
+    """What the backbones say of the images that could be used.
 
     Attributes:
         positions: which of the given files, ascending.
         sha256: the hash of each file's bytes.
-        of_look: float32 (N, D) for every view through every backbone, in the order of members.
-        refused: the pictures that could not be used.
+        by_view: float32 (N, D) for every view through every backbone, in the order of members.
+        refused: the images that could not be used.
     """
 
     positions: list[int]
     sha256: list[str]
-    of_look: Mapping[Look, NDArray[np.float32]]
-    refused: list[ImageRefused] = field(default_factory=list)
+    by_view: Mapping[ViewKey, NDArray[np.float32]]
+    refused: list[ImageError] = field(default_factory=list)
 
     @property
     def embeddings_ND(self) -> NDArray[np.float32]:
-        """Of the pictures as they are; those of several backbones side by side."""
-        plain = [found for look, found in self.of_look.items() if look.view == PLAIN]
+        """Of the images as they are; those of several backbones side by side."""
+        plain = [found for view_key, found in self.by_view.items() if view_key.view == PLAIN]
         return plain[0] if len(plain) == 1 else np.concatenate(plain, axis=1)
 
 
-def space_of(leaf: "Bundle") -> str:
-    """Everything that decides an embedding but the picture and the view."""
-    return key_of(leaf.backbone_sha256, leaf.preprocessing.digest(), "embedding")
+def cache_namespace(base: "Bundle") -> str:
+    """Everything that decides an embedding but the image and the view."""
+    return hash_strings(base.backbone_sha256, base.preprocessing.digest(), "embedding")
 
 
-def views_through(leaf: "Bundle", views: ViewSet | None) -> tuple[FixedView, ...]:
+def resolve_views(base: "Bundle", views: ViewSet | None) -> tuple[FixedView, ...]:
     """The views of a set; of the sealed one unless another is asked for.
 
     Raises:
         BundleError: the decision is sealed with other views, or the input cannot be turned.
     """
-    if views is None or (leaf.manifest.decision and views == leaf.views):
-        return VIEWS[leaf.views]
-    if leaf.manifest.decision is not None:
+    if views is None or (base.manifest.decision and views == base.views):
+        return VIEWS[base.views]
+    if base.manifest.decision is not None:
         raise BundleError(
-            f"{leaf.name}: views {views!r} were asked for, but {leaf.views!r} are sealed with the "
+            f"{base.name}: views {views!r} were asked for, but {base.views!r} are sealed with the "
             "temperature, which holds for no others. Predict without naming views."
         )
-    if views == "dihedral" and leaf.preprocessing.height != leaf.preprocessing.width:
+    if views == "dihedral" and base.preprocessing.height != base.preprocessing.width:
         raise BundleError(
-            f"{leaf.name}: a model input of {leaf.preprocessing.height} x "
-            f"{leaf.preprocessing.width} cannot be turned; use the views 'one', "
+            f"{base.name}: a model input of {base.preprocessing.height} x "
+            f"{base.preprocessing.width} cannot be turned; use the views 'one', "
             "'mirror' or 'scales'."
         )
     return VIEWS[views]
@@ -120,17 +120,17 @@ def embed(
     files: Sequence[ImageFile],
     *,
     views: ViewSet | None = None,
-    keep: bool = True,
+    use_cache: bool = True,
     workers: int | None = None,
-    on_progress: Progress | None = None,
+    on_progress: DoneCallback | None = None,
 ) -> Embeddings:
-    """The embeddings of each picture; those that are kept are neither decoded nor run.
+    """The embeddings of each image; those that are kept are neither decoded nor run.
 
     Args:
         bundle: whose backbones, preprocessing and views.
-        files: pictures; those whose hash is known are looked up among what is kept.
+        files: images; those whose hash is known are looked up among what is kept.
         views: of an unsealed bundle; those that are sealed unless given.
-        keep: read and write `$HOLOTYPE_CACHE`, a shard of 512 pictures at a time, so that a
+        use_cache: read and write `$HOLOTYPE_CACHE`, a shard of 512 images at a time, so that a
             pass that is killed goes on where it was.
         workers: threads that decode and run; one a core by default.
         on_progress: told how many of `files` are done.
@@ -138,28 +138,30 @@ def embed(
     Raises:
         BundleError: these views cannot be had from this bundle.
     """
-    leaves, looks = _looks(bundle, views)
-    store = _Store(leaves, keep)
+    base_models, view_keys = _view_keys(bundle, views)
+    store = _Store(base_models, use_cache)
     sha256 = [file.sha256 for file in files]
     todo = [
         (position, missing)
         for position, name in enumerate(sha256)
-        if (missing := store.missing(name, looks))
+        if (missing := store.missing(name, view_keys))
     ]
-    refused: dict[int, ImageRefused] = {}
-    for space in {look.space for _, missing in todo for look in missing}:
-        _ = leaves[space].backbone  # opened once, before threads ask for it
+    refused: dict[int, ImageError] = {}
+    for namespace in {view_key.namespace for _, missing in todo for view_key in missing}:
+        _ = base_models[namespace].backbone  # opened once, before threads ask for it
 
-    def run(numbers: range) -> list[_Seen]:
-        return _run([(files[todo[n][0]], *todo[n]) for n in numbers], leaves)
+    def run(numbers: range) -> list[_ImageResult]:
+        return _embed_batch([(files[todo[n][0]], *todo[n]) for n in numbers], base_models)
 
     done = len(files) - len(todo)
     if on_progress and not todo:
         on_progress(done)
-    most_views = max(len(VIEWS[views or leaf.views]) for leaf in leaves.values())
-    for batch in spread(run, len(todo), batch_size=max(1, BATCH // most_views), workers=workers):
+    most_views = max(len(VIEWS[views or base.views]) for base in base_models.values())
+    for batch in map_in_threads(
+        run, len(todo), batch_size=max(1, BATCH // most_views), workers=workers
+    ):
         for seen in batch:
-            if isinstance(seen.found, ImageRefused):
+            if isinstance(seen.found, ImageError):
                 refused[seen.position] = seen.found
             else:
                 sha256[seen.position] = seen.sha256
@@ -172,120 +174,144 @@ def embed(
     positions = [n for n in range(len(files)) if n not in refused]
     names = [sha256[n] for n in positions]
     return Embeddings(
-        positions, names, {look: store.stack(names, look) for look in looks},
+        positions, names, {view_key: store.stack(names, view_key) for view_key in view_keys},
         [refused[n] for n in sorted(refused)],
     )  # fmt: skip
 
 
 def embed_image(bundle: "Bundle", image: Image) -> Embeddings:
-    """The embeddings of one decoded picture, under the sealed views; nothing is kept."""
-    leaves, looks = _looks(bundle, None)
-    inputs = _inputs(looks, leaves, lambda _: image)
-    found = _through({(0, look): input_CHW for look, input_CHW in inputs.items()}, leaves)
-    return Embeddings([0], [""], {look: found[0, look][None] for look in looks})
+    """The embeddings of one decoded image, under the sealed views; nothing is kept."""
+    base_models, view_keys = _view_keys(bundle, None)
+    inputs = _inputs(view_keys, base_models, lambda _: image)
+    found = _run_backbones(
+        {(0, view_key): input_CHW for view_key, input_CHW in inputs.items()}, base_models
+    )
+    return Embeddings([0], [""], {view_key: found[0, view_key][None] for view_key in view_keys})
 
 
-def _looks(bundle: "Bundle", views: ViewSet | None) -> tuple[dict[str, "Bundle"], list[Look]]:
-    """The distinct backbones by space, and every view through each of them, without doubles."""
-    leaves: dict[str, Bundle] = {}
-    looks: dict[Look, None] = {}
-    for leaf in bundle.leaves:
-        space = space_of(leaf)
-        leaves.setdefault(space, leaf)
-        looks.update((Look(space, view), None) for view in views_through(leaf, views))
-    return leaves, list(looks)
+def _view_keys(
+    bundle: "Bundle", views: ViewSet | None
+) -> tuple[dict[str, "Bundle"], list[ViewKey]]:
+    """The distinct backbones by namespace, and every view through each of them, without doubles."""
+    base_models: dict[str, Bundle] = {}
+    view_keys: dict[ViewKey, None] = {}
+    for base in bundle.base_models:
+        namespace = cache_namespace(base)
+        base_models.setdefault(namespace, base)
+        view_keys.update((ViewKey(namespace, view), None) for view in resolve_views(base, views))
+    return base_models, list(view_keys)
 
 
 class _Store:
-    """Embeddings by picture and look: in the cache, or only here."""
+    """Embeddings by image and view_key: in the cache, or only here."""
 
-    def __init__(self, leaves: Mapping[str, "Bundle"], keep: bool) -> None:
-        self._size = {space: leaf.manifest.embedding_size for space, leaf in leaves.items()}
-        self._kept = {space: Kept("features", space) for space in leaves} if keep else {}
-        self._found: dict[Look, dict[str, NDArray[np.float32]]] = {}
+    def __init__(self, base_models: Mapping[str, "Bundle"], use_cache: bool) -> None:
+        self._size = {
+            namespace: base.manifest.embedding_size for namespace, base in base_models.items()
+        }
+        self._caches = (
+            {namespace: ArrayCache("features", namespace) for namespace in base_models}
+            if use_cache
+            else {}
+        )
+        self._found: dict[ViewKey, dict[str, NDArray[np.float32]]] = {}
         self._unwritten = 0
 
-    def missing(self, sha256: str, looks: Iterable[Look]) -> list[Look]:
-        if not self._kept or not sha256:
-            return list(looks)
-        return [look for look in looks if look.view.key(sha256) not in self._kept[look.space]]
+    def missing(self, sha256: str, view_keys: Iterable[ViewKey]) -> list[ViewKey]:
+        if not self._caches or not sha256:
+            return list(view_keys)
+        return [
+            view_key
+            for view_key in view_keys
+            if view_key.view.key(sha256) not in self._caches[view_key.namespace]
+        ]
 
-    def add(self, sha256: str, found: Mapping[Look, NDArray[np.float32]]) -> None:
-        for look, embedding_D in found.items():
-            self._found.setdefault(look, {})[sha256] = embedding_D
+    def add(self, sha256: str, found: Mapping[ViewKey, NDArray[np.float32]]) -> None:
+        for view_key, embedding_D in found.items():
+            self._found.setdefault(view_key, {})[sha256] = embedding_D
         self._unwritten += 1
-        if self._kept and self._unwritten >= SHARD:
+        if self._caches and self._unwritten >= SHARD:
             self.write()
 
     def write(self) -> None:
         """Write what was found, a shard for each backbone, and forget it here."""
         self._unwritten = 0
-        for space, kept in self._kept.items():
+        for namespace, cache in self._caches.items():
             keys, values = [], []
-            for look in [look for look in self._found if look.space == space]:
-                for sha256, embedding_D in self._found.pop(look).items():
-                    keys.append(look.view.key(sha256))
+            for view_key in [
+                view_key for view_key in self._found if view_key.namespace == namespace
+            ]:
+                for sha256, embedding_D in self._found.pop(view_key).items():
+                    keys.append(view_key.view.key(sha256))
                     values.append(embedding_D)
             if keys:
-                kept.add(keys, np.stack(values))
+                cache.add(keys, np.stack(values))
 
-    def stack(self, names: Sequence[str], look: Look) -> NDArray[np.float32]:
+    def stack(self, names: Sequence[str], view_key: ViewKey) -> NDArray[np.float32]:
         if not names:
-            return np.empty((0, self._size[look.space]), np.float32)
-        if self._kept:
-            return self._kept[look.space].stack([look.view.key(name) for name in names])
-        return np.stack([self._found[look][name] for name in names])
+            return np.empty((0, self._size[view_key.namespace]), np.float32)
+        if self._caches:
+            return self._caches[view_key.namespace].stack(
+                [view_key.view.key(name) for name in names]
+            )
+        return np.stack([self._found[view_key][name] for name in names])
 
 
 @dataclass(frozen=True, eq=False)
-class _Seen:
-    """One picture of a pass: what was found of it, or why it was refused."""
+class _ImageResult:
+    """One image of a pass: what was found of it, or why it was refused."""
 
     position: int
     sha256: str
-    found: Mapping[Look, NDArray[np.float32]] | ImageRefused
+    found: Mapping[ViewKey, NDArray[np.float32]] | ImageError
 
 
-def _run(
-    items: Sequence[tuple[ImageFile, int, list[Look]]], leaves: Mapping[str, "Bundle"]
-) -> list[_Seen]:
-    """Read and decode a few pictures and run what is missing of them."""
+def _embed_batch(
+    items: Sequence[tuple[ImageFile, int, list[ViewKey]]], base_models: Mapping[str, "Bundle"]
+) -> list[_ImageResult]:
+    """Read and decode a few images and run what is missing of them."""
     sha256: dict[int, str] = {}
-    refused: dict[int, ImageRefused] = {}
-    inputs: dict[tuple[int, Look], NDArray[np.float32]] = {}
-    for file, position, looks in items:
+    refused: dict[int, ImageError] = {}
+    inputs: dict[tuple[int, ViewKey], NDArray[np.float32]] = {}
+    for file, position, view_keys in items:
         try:
             content, sha256[position] = file.read()
-            found = _inputs(looks, leaves, _decoder(content, file.id))
-        except ImageRefused as refusal:
+            found = _inputs(view_keys, base_models, _decoder(content, file.id))
+        except ImageError as refusal:
             refused[position] = refusal
         else:
-            inputs.update(((position, look), input_CHW) for look, input_CHW in found.items())
-    embeddings = _through(inputs, leaves)
+            inputs.update(
+                ((position, view_key), input_CHW) for view_key, input_CHW in found.items()
+            )
+    embeddings = _run_backbones(inputs, base_models)
     return [
-        _Seen(position, "", refused[position])
+        _ImageResult(position, "", refused[position])
         if position in refused
-        else _Seen(position, sha256[position], {look: embeddings[position, look] for look in looks})
-        for _, position, looks in items
+        else _ImageResult(
+            position,
+            sha256[position],
+            {view_key: embeddings[position, view_key] for view_key in view_keys},
+        )
+        for _, position, view_keys in items
     ]
 
 
 def _inputs(
-    looks: Iterable[Look],
-    leaves: Mapping[str, "Bundle"],
+    view_keys: Iterable[ViewKey],
+    base_models: Mapping[str, "Bundle"],
     image_for: Callable[[Preprocessing], Image],
-) -> dict[Look, NDArray[np.float32]]:
-    """What the backbones see of one picture: framed once for each, then seen in every view."""
+) -> dict[ViewKey, NDArray[np.float32]]:
+    """What the backbones see of one image: framed once for each, then seen in every view."""
     plain: dict[str, NDArray[np.float32]] = {}
-    for look in looks:
-        if look.space not in plain:
-            preprocessing = leaves[look.space].preprocessing
-            plain[look.space] = preprocessing(image_for(preprocessing))
-    return {look: look.view.of(plain[look.space]) for look in looks}
+    for view_key in view_keys:
+        if view_key.namespace not in plain:
+            preprocessing = base_models[view_key.namespace].preprocessing
+            plain[view_key.namespace] = preprocessing(image_for(preprocessing))
+    return {view_key: view_key.view.apply(plain[view_key.namespace]) for view_key in view_keys}
 
 
 def _decoder(content: bytes, name: str) -> Callable[[Preprocessing], Image]:
-    """The decoded picture for any preprocessing, decoded no more often than it must be.
+    """The decoded image for any preprocessing, decoded no more often than it must be.
 
     A JPEG may be decoded at a fraction of its size where a preprocessing needs no more; two that
     need another fraction each get their own, so that members see what they see alone.
@@ -314,15 +340,15 @@ def _reduction(image: Image, minimum_size: tuple[int, int] | None) -> int:
     return next(divisor for divisor in (8, 4, 2, 1) if divisor <= max(1, scale))
 
 
-def _through(
-    inputs: Mapping[tuple[int, Look], NDArray[np.float32]], leaves: Mapping[str, "Bundle"]
-) -> dict[tuple[int, Look], NDArray[np.float32]]:
+def _run_backbones(
+    inputs: Mapping[tuple[int, ViewKey], NDArray[np.float32]], base_models: Mapping[str, "Bundle"]
+) -> dict[tuple[int, ViewKey], NDArray[np.float32]]:
     """The embedding (D) of every input, a call of each backbone for all its inputs."""
-    found: dict[tuple[int, Look], NDArray[np.float32]] = {}
-    for space, leaf in leaves.items():
-        keys = [key for key in inputs if key[1].space == space]
+    found: dict[tuple[int, ViewKey], NDArray[np.float32]] = {}
+    for namespace, base in base_models.items():
+        keys = [key for key in inputs if key[1].namespace == namespace]
         if keys:
             stacked_NCHW = np.stack([inputs[key] for key in keys])
-            (embeddings_ND,) = call(leaf.backbone, stacked_NCHW, ["embedding"])
+            (embeddings_ND,) = run_session(base.backbone, stacked_NCHW, ["embedding"])
             found.update(zip(keys, embeddings_ND, strict=True))
     return found

@@ -1,8 +1,8 @@
-"""An ONNX graph, run on many pictures.
+"""An ONNX graph, run on many images.
 
 One call of ONNX Runtime does not get faster with two threads or a larger batch, but two calls
-side by side do: so every worker decodes a few pictures and runs them itself, on one thread.
-A picture's numbers are the same whatever the batch and the number of workers.
+side by side do: so every worker decodes a few images and runs them itself, on one thread.
+An image's numbers are the same whatever the batch and the number of workers.
 """
 
 import os
@@ -17,29 +17,29 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.errors import CorruptBundle, ImageRefused
+from holotype.errors import CorruptBundle, ImageError
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-Load = Callable[[int], NDArray[np.float32]]  # position -> model input (3, H, W), or ImageRefused
-Progress = Callable[[int], None]  # told how many pictures are done
+LoadInput = Callable[[int], NDArray[np.float32]]  # position -> model input (3, H, W), or ImageError
+DoneCallback = Callable[[int], None]  # told how many images are done
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
-    """What a graph says of a few pictures.
+class GraphOutputs:
+    """What a graph says of a few images.
 
     Attributes:
-        positions: which pictures, in the order of the rows.
+        positions: which images, in the order of the rows.
         outputs: one array (rows, …) for each output that was asked for.
-        refused: the position and the refusal of each picture that could not be used.
+        refused: the position and the refusal of each image that could not be used.
     """
 
     positions: list[int]
     outputs: dict[str, NDArray[np.float32]]
-    refused: list[tuple[int, ImageRefused]] = field(default_factory=list)
+    refused: list[tuple[int, ImageError]] = field(default_factory=list)
 
 
 def open_session(graph: bytes, *, threads: int = 1) -> "InferenceSession":
@@ -67,7 +67,7 @@ def open_session(graph: bytes, *, threads: int = 1) -> "InferenceSession":
         ) from error
 
 
-def call(
+def run_session(
     session: "InferenceSession", rows: NDArray[np.float32], outputs: Sequence[str]
 ) -> list[NDArray[np.float32]]:
     """One call of a graph that has one input: the outputs of the rows.
@@ -82,7 +82,7 @@ def call(
         raise CorruptBundle(f"the graph cannot be run: {reason}") from error
     if any(len(array) != len(rows) for array in arrays):
         shapes = ", ".join(str(array.shape) for array in arrays)
-        raise CorruptBundle(f"the graph answers {len(rows)} pictures with {shapes}")
+        raise CorruptBundle(f"the graph answers {len(rows)} images with {shapes}")
     return list(arrays)
 
 
@@ -111,44 +111,46 @@ def available_cores() -> int:
 def run_graph(
     session: "InferenceSession",
     num_images: int,
-    load: Load,
+    load: LoadInput,
     *,
     outputs: Sequence[str],
     workers: int | None = None,
     batch_size: int = 4,
-    on_progress: Progress | None = None,
-) -> Generator[Batch, None, None]:
-    """Run a graph on the pictures 0 … num_images - 1, in that order.
+    on_progress: DoneCallback | None = None,
+) -> Generator[GraphOutputs, None, None]:
+    """Run a graph on the images 0 … num_images - 1, in that order.
 
     At most 2 · workers + 1 batches exist at once, so outputs of any size can be consumed as
     they come.
 
     Args:
         session: of a graph with one input (N, 3, H, W); shared by all workers.
-        num_images: how many pictures there are.
+        num_images: how many images there are.
         load: makes the model input of one position; called from several threads. An
-            `ImageRefused` that it raises costs that picture alone.
+            `ImageError` that it raises costs that image alone.
         outputs: the names of the graph's outputs to return.
         workers: threads that decode and run; one a core by default.
-        batch_size: pictures in a call; more is not faster.
-        on_progress: told after each batch how many pictures are done, refused ones included.
+        batch_size: images in a call; more is not faster.
+        on_progress: told after each batch how many images are done, refused ones included.
     """
 
-    def run(positions: range) -> Batch:
+    def run(positions: range) -> GraphOutputs:
         images, good, refused = [], [], []
         for position in positions:
             try:
                 images.append(load(position))
                 good.append(position)
-            except ImageRefused as refusal:
+            except ImageError as refusal:
                 refused.append((position, refusal))
         if not images:
-            return Batch([], {}, refused)
-        arrays = call(session, np.stack(images), outputs)
-        return Batch(good, dict(zip(outputs, arrays, strict=True)), refused)
+            return GraphOutputs([], {}, refused)
+        arrays = run_session(session, np.stack(images), outputs)
+        return GraphOutputs(good, dict(zip(outputs, arrays, strict=True)), refused)
 
     done = 0
-    with closing(spread(run, num_images, batch_size=batch_size, workers=workers)) as batches:
+    with closing(
+        map_in_threads(run, num_images, batch_size=batch_size, workers=workers)
+    ) as batches:
         for batch in batches:
             yield batch
             done += len(batch.positions) + len(batch.refused)
@@ -156,7 +158,7 @@ def run_graph(
                 on_progress(done)
 
 
-def spread(
+def map_in_threads(
     run: Callable[[range], Result], count: int, *, batch_size: int, workers: int | None = None
 ) -> Generator[Result, None, None]:
     """`run(range(0, batch_size))`, `run(range(batch_size, …))`, … side by side, in their order.

@@ -1,9 +1,9 @@
-"""Bundle + pictures -> predictions.
+"""Bundle + images -> predictions.
 
-A picture's numbers are the same whatever the batch, the order and the number of workers, and
+An image's numbers are the same whatever the batch, the order and the number of workers, and
 whether they were kept or not.
 
-Shape suffixes: N pictures, D embedding, C classes, R rows of one call of the head.
+Shape suffixes: N images, D embedding, C classes, R rows of one call of the head.
 """
 
 import os
@@ -15,26 +15,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.bundle.combination import log_of_mean, log_softmax
+from holotype.bundle.combination import log_mean_probability, log_softmax
 from holotype.bundle.embedding import (
     Embeddings,
     ImageFile,
-    Look,
+    ViewKey,
+    cache_namespace,
     embed,
     embed_image,
-    space_of,
-    views_through,
+    resolve_views,
 )
-from holotype.bundle.graphs import Progress, call
-from holotype.bundle.manifest import UnknownScore
-from holotype.bundle.unknown import energies_N, familiarity_N
+from holotype.bundle.graphs import DoneCallback, run_session
+from holotype.bundle.manifest import OODScore
+from holotype.bundle.unknown import knn_similarity_N, negative_energy_N
 from holotype.bundle.views import PLAIN, ViewSet
 from holotype.dataset.folders import IMAGE_EXTENSIONS
 from holotype.errors import (
     CorruptBundle,
     DatasetError,
     EmptyDataset,
-    ImageRefused,
+    ImageError,
     UsageError,
     did_you_mean,
 )
@@ -46,14 +46,14 @@ if TYPE_CHECKING:
     from holotype.dataset.index import Index
 
 __all__ = [
-    "Answers",
+    "UnlabelledPredictions",
     "Embeddings",
     "ImageFile",
-    "answer_files",
+    "predict_unlabelled",
     "embed",
     "embed_index",
     "find_files",
-    "logits_of",
+    "combined_logits",
     "predict",
     "predict_files",
     "predict_image",
@@ -64,17 +64,17 @@ HEAD_ROWS = 64  # the head always sees this many rows: another number may round 
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
-    """What a bundle says about pictures without labels.
+class UnlabelledPredictions:
+    """What a bundle says about images without labels.
 
     Attributes:
-        predictions: of the pictures that could be used.
+        predictions: of the images that could be used.
         refused: the others.
         unknown_N: whether each is of no known class; None where that was not sealed.
     """
 
     predictions: Predictions
-    refused: list[ImageRefused]
+    refused: list[ImageError]
     unknown_N: NDArray[np.bool_] | None
 
 
@@ -90,10 +90,10 @@ def run_head(bundle: "Bundle", embeddings_ND: NDArray[np.float32]) -> NDArray[np
     for start in range(0, N, HEAD_ROWS):
         rows = embeddings_ND[start : start + HEAD_ROWS]
         block_RD[: len(rows)] = rows
-        (logits_RC,) = call(bundle.head, block_RD, ["logits"])
+        (logits_RC,) = run_session(bundle.head, block_RD, ["logits"])
         if logits_RC.shape != (HEAD_ROWS, C):
             raise CorruptBundle(
-                f"{bundle.name}: the head gives {logits_RC.shape[1:]} numbers a picture, "
+                f"{bundle.name}: the head gives {logits_RC.shape[1:]} numbers an image, "
                 f"but the manifest names {C} classes; train or export it again."
             )
         logits_NC[start : start + HEAD_ROWS] = logits_RC[: len(rows)]
@@ -104,7 +104,7 @@ def run_head(bundle: "Bundle", embeddings_ND: NDArray[np.float32]) -> NDArray[np
     return logits_NC
 
 
-def logits_of(
+def combined_logits(
     bundle: "Bundle", embeddings: Embeddings, views: ViewSet | None = None
 ) -> NDArray[np.float32]:
     """The logits (N, C) that the temperature divides.
@@ -114,39 +114,43 @@ def logits_of(
     """
     if bundle.members:
         answers = [
-            log_softmax(logits_of(member, embeddings, views), member.temperature)
+            log_softmax(combined_logits(member, embeddings, views), member.temperature)
             for member in bundle.members
         ]
-        assert bundle.combination is not None
-        weighted = bundle.combination.weights_CM is not None
-        weights_CM = bundle.combination.weights_for(len(bundle.classes)) if weighted else None
-        return log_of_mean(answers, weights_CM)
-    space, seen = space_of(bundle), views_through(bundle, views)
-    logits = [run_head(bundle, embeddings.of_look[Look(space, view)]) for view in seen]
-    return logits[0] if len(seen) == 1 else log_of_mean([log_softmax(each) for each in logits])
+        assert bundle.ensemble_weights is not None
+        weighted = bundle.ensemble_weights.weights_CM is not None
+        weights_CM = bundle.ensemble_weights.weights_for(len(bundle.classes)) if weighted else None
+        return log_mean_probability(answers, weights_CM)
+    namespace, seen = cache_namespace(bundle), resolve_views(bundle, views)
+    logits = [run_head(bundle, embeddings.by_view[ViewKey(namespace, view)]) for view in seen]
+    return (
+        logits[0]
+        if len(seen) == 1
+        else log_mean_probability([log_softmax(each) for each in logits])
+    )
 
 
-def familiarity_of(
-    bundle: "Bundle", embeddings: Embeddings, score: UnknownScore, neighbours: int
+def ood_scores(
+    bundle: "Bundle", embeddings: Embeddings, score: OODScore, neighbours: int
 ) -> NDArray[np.float64]:
-    """How well each picture (N) fits what the bundle has learnt; see `bundle.unknown`.
+    """How well each image (N) fits what the bundle has learnt; see `bundle.unknown`.
 
     Raises:
         CorruptBundle: the score needs references, and the bundle has none.
     """
-    plain_ND = embeddings.of_look[Look(space_of(bundle), PLAIN)]
+    plain_ND = embeddings.by_view[ViewKey(cache_namespace(bundle), PLAIN)]
     if score == "energy":
-        return energies_N(run_head(bundle, plain_ND))
+        return negative_energy_N(run_head(bundle, plain_ND))
     if bundle.references is None:
         raise CorruptBundle(
-            f"{bundle.name}: unknown pictures are told by the nearest training pictures, but it "
+            f"{bundle.name}: unknown images are told by the nearest training images, but it "
             "holds none; train it again."
         )
-    return familiarity_N(bundle.references, plain_ND, neighbours)
+    return knn_similarity_N(bundle.references, plain_ND, neighbours)
 
 
-def unknown_of(bundle: "Bundle", embeddings: Embeddings) -> NDArray[np.bool_] | None:
-    """Whether each picture (N) is of no known class; None where that was not sealed.
+def is_unknown(bundle: "Bundle", embeddings: Embeddings) -> NDArray[np.bool_] | None:
+    """Whether each image (N) is of no known class; None where that was not sealed.
 
     A bundle of members never says so: what its members would say each by itself keeps no promise
     for the whole.
@@ -154,7 +158,7 @@ def unknown_of(bundle: "Bundle", embeddings: Embeddings) -> NDArray[np.bool_] | 
     unknown = bundle.manifest.decision.unknown if bundle.manifest.decision else None
     if unknown is None or bundle.members:
         return None
-    scores_N = familiarity_of(bundle, embeddings, unknown.score, unknown.neighbours)
+    scores_N = ood_scores(bundle, embeddings, unknown.score, unknown.neighbours)
     return np.asarray(scores_N < unknown.threshold, np.bool_)
 
 
@@ -163,17 +167,19 @@ def embed_index(
     index: "Index",
     *,
     views: ViewSet | None = None,
-    keep: bool = True,
+    use_cache: bool = True,
     workers: int | None = None,
-    on_progress: Progress | None = None,
+    on_progress: DoneCallback | None = None,
 ) -> Embeddings:
-    """The embeddings of the pictures of an index; see `embed`."""
+    """The embeddings of the images of an index; see `embed`."""
     table = index.table
     files = [
         ImageFile(path, index.file(path), sha256)
         for path, sha256 in zip(table["path"], table["sha256"], strict=True)
     ]
-    return embed(bundle, files, views=views, keep=keep, workers=workers, on_progress=on_progress)
+    return embed(
+        bundle, files, views=views, use_cache=use_cache, workers=workers, on_progress=on_progress
+    )
 
 
 def predict(
@@ -181,19 +187,19 @@ def predict(
     index: "Index",
     *,
     views: ViewSet | None = None,
-    keep: bool = True,
+    use_cache: bool = True,
     workers: int | None = None,
-    on_progress: Progress | None = None,
-) -> tuple[Predictions, list[ImageRefused]]:
-    """What a bundle says about the labelled pictures of an index.
+    on_progress: DoneCallback | None = None,
+) -> tuple[Predictions, list[ImageError]]:
+    """What a bundle says about the labelled images of an index.
 
     Args:
         views: to average before a decision is sealed, so that one can be chosen; afterwards
             those that are sealed, and no others.
-        keep, workers, on_progress: see `embed`.
+        use_cache, workers, on_progress: see `embed`.
 
     Returns:
-        Predictions in the order of the index, without the pictures that were refused, and the
+        Predictions in the order of the index, without the images that were refused, and the
         refusals.
 
     Raises:
@@ -210,13 +216,13 @@ def predict(
                 "Rename the class in the data, or train with it."
             )
     embeddings = embed_index(
-        bundle, index, views=views, keep=keep, workers=workers, on_progress=on_progress
+        bundle, index, views=views, use_cache=use_cache, workers=workers, on_progress=on_progress
     )
     rows = table.iloc[embeddings.positions]
     predictions = _predictions(
         bundle,
         embeddings,
-        logits_of(bundle, embeddings, views),
+        combined_logits(bundle, embeddings, views),
         ids=rows["path"].tolist(),
         targets_N=np.array([number_of[label] for label in rows["label"]], np.int64),
         weights_N=rows["weight"].to_numpy(np.float64),
@@ -231,60 +237,60 @@ def predict_files(
     paths: str | Path | Sequence[str | Path],
     *,
     workers: int | None = None,
-    on_progress: Progress | None = None,
-) -> tuple[Predictions, list[ImageRefused]]:
-    """What a bundle says about pictures without labels, and the refusals; see `answer_files`."""
-    answers = answer_files(bundle, paths, workers=workers, on_progress=on_progress)
+    on_progress: DoneCallback | None = None,
+) -> tuple[Predictions, list[ImageError]]:
+    """What a bundle says about images without labels, and the refusals; see `predict_unlabelled`."""
+    answers = predict_unlabelled(bundle, paths, workers=workers, on_progress=on_progress)
     return answers.predictions, answers.refused
 
 
-def answer_files(
+def predict_unlabelled(
     bundle: "Bundle",
     paths: str | Path | Sequence[str | Path],
     *,
     workers: int | None = None,
-    on_progress: Progress | None = None,
-) -> Answers:
-    """What a bundle says about pictures without labels: files, and folders with all in them.
+    on_progress: DoneCallback | None = None,
+) -> UnlabelledPredictions:
+    """What a bundle says about images without labels: files, and folders with all in them.
 
     The ids are the paths as they were given, or found below a folder that was given. Nothing
-    is kept: pictures that are asked about once should not fill the disk.
+    is kept: images that are asked about once should not fill the disk.
 
     Raises:
         UsageError: a path that does not exist, or no path at all.
-        EmptyDataset: folders without any picture.
+        EmptyDataset: folders without any image.
     """
     files = find_files(paths)
-    embeddings = embed(bundle, files, keep=False, workers=workers, on_progress=on_progress)
+    embeddings = embed(bundle, files, use_cache=False, workers=workers, on_progress=on_progress)
     N = len(embeddings.positions)
     predictions = _predictions(
         bundle,
         embeddings,
-        logits_of(bundle, embeddings),
+        combined_logits(bundle, embeddings),
         ids=[files[position].id for position in embeddings.positions],
         targets_N=np.full(N, UNLABELLED, np.int64),
         weights_N=np.ones(N),
         groups=[""] * N,
         folds_N=np.full(N, -1, np.int64),
     )
-    return Answers(predictions, embeddings.refused, unknown_of(bundle, embeddings))
+    return UnlabelledPredictions(predictions, embeddings.refused, is_unknown(bundle, embeddings))
 
 
 def predict_image(bundle: "Bundle", image: Image) -> NDArray[np.float64]:
-    """The probabilities (C) of one decoded picture."""
-    logits_NC = logits_of(bundle, embed_image(bundle, image))
+    """The probabilities (C) of one decoded image."""
+    logits_NC = combined_logits(bundle, embed_image(bundle, image))
     return np.asarray(softmax(logits_NC, bundle.temperature)[0])
 
 
 def find_files(paths: str | Path | Sequence[str | Path]) -> list[ImageFile]:
-    """The files that were named, and all pictures below the folders that were, by name.
+    """The files that were named, and all images below the folders that were, by name.
 
-    In a folder only files with the extension of a picture count, and no hidden ones; a file
+    In a folder only files with the extension of an image count, and no hidden ones; a file
     that is named itself is always taken, whatever it is called.
 
     Raises:
         UsageError: a path that does not exist, or no path at all.
-        EmptyDataset: folders without any picture.
+        EmptyDataset: folders without any image.
     """
     if isinstance(paths, str | Path):
         paths = [paths]
@@ -295,13 +301,13 @@ def find_files(paths: str | Path | Sequence[str | Path]) -> list[ImageFile]:
         elif path.exists():
             files.append(path)
         else:
-            raise UsageError(f"there is no picture or folder {str(path)!r}; check the path.")
+            raise UsageError(f"there is no image or folder {str(path)!r}; check the path.")
     if not paths:
-        raise UsageError("no picture was named; give the paths of pictures or folders.")
+        raise UsageError("no image was named; give the paths of images or folders.")
     if not files:
         named = ", ".join(repr(str(path)) for path in paths)
         raise EmptyDataset(
-            f"no picture below {named}: expected files ending in "
+            f"no image below {named}: expected files ending in "
             f"{', '.join(sorted(IMAGE_EXTENSIONS))}, hidden ones left out."
         )
     return [ImageFile(_as_text(path), path) for path in files]

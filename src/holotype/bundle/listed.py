@@ -13,12 +13,12 @@ EXTRAS = (REFERENCES, CONFORMAL)  # what a bundle may hold beside its graphs or 
 MAX_BYTES = 2 << 30  # of an extra
 
 
-def makes_no_sense(directory: Path, file: str, error: Exception) -> CorruptBundle:
+def corrupt_file_error(directory: Path, file: str, error: Exception) -> CorruptBundle:
     reason = str(error).splitlines()[0]
     return CorruptBundle(f"{directory}: {file} makes no sense: {reason}. {COPY_AGAIN}")
 
 
-def require_names(directory: Path, expected: set[str]) -> None:
+def check_file_names(directory: Path, expected: set[str]) -> None:
     """Exactly the files that a bundle has; hidden ones are never read and do not matter."""
     present = {entry.name for entry in directory.iterdir() if not entry.name.startswith(".")}
     if missing := sorted(expected - present):
@@ -29,7 +29,7 @@ def require_names(directory: Path, expected: set[str]) -> None:
         )
 
 
-def read_listed(directory: Path, file: str, manifest: Manifest, max_bytes: int) -> bytes:
+def read_verified(directory: Path, file: str, manifest: Manifest, max_bytes: int) -> bytes:
     """The bytes of a file, which are those that the manifest names."""
     content = read_file(directory, file, max_bytes)
     if hashlib.sha256(content).hexdigest() != manifest.files[file]:
@@ -52,14 +52,14 @@ def read_file(directory: Path, file: str, max_bytes: int) -> bytes:
 
 def read_extras(directory: Path, manifest: Manifest) -> dict[str, bytes]:
     """The bytes of the extras that the manifest lists; sets of classes need both their halves."""
-    held_back = manifest.decision.held_back if manifest.decision else None
-    if (CONFORMAL in manifest.files) != (held_back is not None):
+    calibration_set = manifest.decision.calibration_set if manifest.decision else None
+    if (CONFORMAL in manifest.files) != (calibration_set is not None):
         raise CorruptBundle(
             f"{directory}: the manifest must name {CONFORMAL} among its files and in its "
             f"decision, or in neither. {COPY_AGAIN}"
         )
     return {
-        file: read_listed(directory, file, manifest, MAX_BYTES)
+        file: read_verified(directory, file, manifest, MAX_BYTES)
         for file in EXTRAS
         if file in manifest.files
     }

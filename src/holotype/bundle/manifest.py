@@ -21,68 +21,70 @@ MAX_BYTES = 8 << 20  # more than the names of 100,000 classes need
 BACKBONE = "backbone.onnx"
 HEAD = "head.onnx"
 
-Cam = Literal["exact", "cells", "none"]
-UnknownScore = Literal["energy", "neighbours"]
-HeldBackSource = Literal["cal", "out_of_fold"]
+CamSupport = Literal["exact", "approximate", "none"]
+OODScore = Literal["energy", "neighbours"]
+CalibrationSource = Literal["cal", "out_of_fold"]
 
 
 @dataclass(frozen=True)
-class Unknown:
-    """When a picture is of no known class; see `bundle.unknown` for the scores.
+class OODDetector:
+    """When an image is of no known class; see `bundle.unknown` for the scores.
 
     Attributes:
-        score: what is asked how well a picture fits: the `energy` of the logits, or the cosine to
+        score: what is asked how well an image fits: the `energy` of the logits, or the cosine to
             the nearest `neighbours` among the references.
-        threshold: a picture with a smaller score is unknown.
-        rejection: the share of pictures of known classes that is promised not to be exceeded.
-        num_fitted: how many pictures the threshold rests on.
-        neighbours: which of the nearest references vouches for a picture.
+        threshold: an image with a smaller score is unknown.
+        false_rejection_rate: the share of images of known classes that is promised not to be exceeded.
+        num_images: how many images the threshold rests on.
+        neighbours: which of the nearest references vouches for an image.
     """
 
-    score: UnknownScore
+    score: OODScore
     threshold: float
-    rejection: float
-    num_fitted: int
+    false_rejection_rate: float
+    num_images: int
     neighbours: int
 
     def __post_init__(self) -> None:
-        if self.score not in get_args(UnknownScore):
-            expected = ", ".join(get_args(UnknownScore))
+        if self.score not in get_args(OODScore):
+            expected = ", ".join(get_args(OODScore))
             raise ValueError(f"unknown.score is {self.score!r:.40}, expected one of {expected}")
         if not math.isfinite(self.threshold):
             raise ValueError(f"unknown_threshold is {self.threshold}, expected a finite number")
-        if not 0 < self.rejection < 1:
-            raise ValueError(f"unknown.rejection is {self.rejection}, expected between 0 and 1")
-        for name in ("num_fitted", "neighbours"):
+        if not 0 < self.false_rejection_rate < 1:
+            raise ValueError(
+                f"unknown.false_rejection_rate is {self.false_rejection_rate}, expected between 0 and 1"
+            )
+        for name in ("num_images", "neighbours"):
             if getattr(self, name) < 1:
                 raise ValueError(f"unknown.{name} is {getattr(self, name)}, expected at least 1")
 
 
 @dataclass(frozen=True)
-class HeldBack:
+class CalibrationSet:
     """What was held back for sets of classes; the scores are in `conformal.npz`.
 
     Attributes:
         source: `cal`, a part that nothing else read, or `out_of_fold`.
-        fitted_on: the digest of the predictions.
-        num_fitted: how many pictures those were.
-        penalty, free_classes: of RAPS, as the scores were made.
+        predictions_sha256: the digest of the predictions.
+        num_images: how many images those were.
+        penalty, k_reg: of RAPS, as the scores were made.
     """
 
-    source: HeldBackSource
-    fitted_on: str
-    num_fitted: int
+    source: CalibrationSource
+    predictions_sha256: str
+    num_images: int
     penalty: float
-    free_classes: int
+    k_reg: int
 
     def __post_init__(self) -> None:
-        if self.source not in get_args(HeldBackSource):
-            expected = ", ".join(get_args(HeldBackSource))
+        if self.source not in get_args(CalibrationSource):
+            expected = ", ".join(get_args(CalibrationSource))
             raise ValueError(f"conformal.source is {self.source!r:.40}, expected one of {expected}")
         if not (math.isfinite(self.penalty) and self.penalty >= 0):
             raise ValueError(f"conformal.penalty is {self.penalty}, expected at least 0")
-        if self.num_fitted < 1:
-            raise ValueError(f"conformal.num_fitted is {self.num_fitted}, expected at least 1")
+        if self.num_images < 1:
+            raise ValueError(f"conformal.num_images is {self.num_images}, expected at least 1")
 
 
 @dataclass(frozen=True)
@@ -91,37 +93,37 @@ class Decision:
 
     Attributes:
         temperature: logits are divided by it before the softmax.
-        fitted_on: the digest of the predictions that it was fitted on.
-        num_fitted: how many pictures those were.
-        views: the set of fixed views of each picture that are averaged; see `bundle.views`.
+        predictions_sha256: the digest of the predictions that it was fitted on.
+        num_images: how many images those were.
+        views: the set of fixed views of each image that are averaged; see `bundle.views`.
         unknown: when the answer is "unknown"; None: never.
-        held_back: what sets of classes rest on; None: no sets.
+        calibration_set: what sets of classes rest on; None: no sets.
     """
 
     temperature: float
-    fitted_on: str
-    num_fitted: int
+    predictions_sha256: str
+    num_images: int
     views: ViewSet = "one"
-    unknown: Unknown | None = None
-    held_back: HeldBack | None = None
+    unknown: OODDetector | None = None
+    calibration_set: CalibrationSet | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise ValueError(f"temperature is {self.temperature}, expected a number above 0")
         if self.views not in VIEWS:
             raise ValueError(f"views is {self.views!r}, expected one of {', '.join(VIEWS)}")
-        if self.num_fitted < 1:
-            raise ValueError(f"num_fitted is {self.num_fitted}, expected at least 1")
+        if self.num_images < 1:
+            raise ValueError(f"num_images is {self.num_images}, expected at least 1")
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in the manifest; what is not there leaves the bytes as they always were."""
         value: dict[str, Any] = {
             "temperature": self.temperature,
-            "fitted_on": self.fitted_on,
-            "num_fitted": self.num_fitted,
+            "predictions_sha256": self.predictions_sha256,
+            "num_images": self.num_images,
             "views": self.views,
             "unknown_threshold": self.unknown and self.unknown.threshold,
-            "conformal": self.held_back and asdict(self.held_back),
+            "conformal": self.calibration_set and asdict(self.calibration_set),
         }
         if self.unknown is not None:
             value["unknown"] = {
@@ -131,7 +133,7 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Weights:
+class PretrainedWeights:
     """Where the pretrained weights of the backbone came from, and under which licence."""
 
     source: str
@@ -147,11 +149,11 @@ class Manifest:
         name: what the user calls it.
         model: the architecture's name in the catalogue.
         classes: class names, in the order of the logits.
-        preprocessing: from a picture to the backbone's input.
+        preprocessing: from an image to the backbone's input.
         embedding_size: D of the backbone's `embedding`.
         feature_map_size: height and width of the backbone's `feature_map`; None: it has none.
         cam: how heatmaps are made: `exact` (the logits are the mean over the map's cells),
-            `cells` (the head makes sense of single cells) or `none`.
+            `approximate` (the head makes sense of single cells) or `none`.
         decision: None until it is sealed.
         weights: None when the network was trained from nothing.
         versions: of the packages that made the bundle.
@@ -164,9 +166,9 @@ class Manifest:
     preprocessing: Preprocessing
     embedding_size: int
     feature_map_size: tuple[int, int] | None = None
-    cam: Cam = "none"
+    cam: CamSupport = "none"
     decision: Decision | None = None
-    weights: Weights | None = None
+    weights: PretrainedWeights | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
 
@@ -175,8 +177,10 @@ class Manifest:
             raise ValueError("classes must be at least two different names")
         if self.embedding_size < 1:
             raise ValueError(f"embedding_size is {self.embedding_size}, expected at least 1")
-        if self.cam not in get_args(Cam):
-            raise ValueError(f"cam is {self.cam!r}, expected one of {', '.join(get_args(Cam))}")
+        if self.cam not in get_args(CamSupport):
+            raise ValueError(
+                f"cam is {self.cam!r}, expected one of {', '.join(get_args(CamSupport))}"
+            )
         if self.feature_map_size is not None and min(self.feature_map_size) < 1:
             raise ValueError(f"feature_map_size is {self.feature_map_size}, expected at least 1")
         if self.cam != "none" and self.feature_map_size is None:
@@ -240,24 +244,24 @@ _MANIFEST: dict[str, tuple[type, ...]] = {
 }
 _DECISION: dict[str, tuple[type, ...]] = {
     "temperature": (float, int),
-    "fitted_on": (str,),
-    "num_fitted": (int,),
+    "predictions_sha256": (str,),
+    "num_images": (int,),
     "views": (str, int),
     "unknown_threshold": (float, int, _NULL),
     "conformal": (dict, _NULL),
 }
 _UNKNOWN: dict[str, tuple[type, ...]] = {
     "score": (str,),
-    "rejection": (float, int),
-    "num_fitted": (int,),
+    "false_rejection_rate": (float, int),
+    "num_images": (int,),
     "neighbours": (int,),
 }
-_HELD_BACK: dict[str, tuple[type, ...]] = {
+_CALIBRATION_SET: dict[str, tuple[type, ...]] = {
     "source": (str,),
-    "fitted_on": (str,),
-    "num_fitted": (int,),
+    "predictions_sha256": (str,),
+    "num_images": (int,),
     "penalty": (float, int),
-    "free_classes": (int,),
+    "k_reg": (int,),
 }
 _WEIGHTS: dict[str, tuple[type, ...]] = {"source": (str,), "licence": (str,), "sha256": (str,)}
 
@@ -293,7 +297,7 @@ def _manifest(value: Any) -> Manifest:
         feature_map_size=None if size is None else (size[0], size[1]),
         cam=fields["cam"],
         decision=None if decision is None else _decision(decision),
-        weights=None if weights is None else Weights(**weights),
+        weights=None if weights is None else PretrainedWeights(**weights),
         versions=fields["versions"],
         files=fields["files"],
     )
@@ -309,16 +313,16 @@ def _decision(fields: dict[str, Any]) -> Decision:
         _checked(unknown, _UNKNOWN, "unknown")
     if (unknown is None) != (threshold is None):
         raise ValueError("decision needs both unknown and unknown_threshold, or neither")
-    held_back = fields["conformal"]
-    if held_back is not None:
-        _checked(held_back, _HELD_BACK, "conformal")
+    calibration_set = fields["conformal"]
+    if calibration_set is not None:
+        _checked(calibration_set, _CALIBRATION_SET, "conformal")
     return Decision(
         temperature=fields["temperature"],
-        fitted_on=fields["fitted_on"],
-        num_fitted=fields["num_fitted"],
+        predictions_sha256=fields["predictions_sha256"],
+        num_images=fields["num_images"],
         views="one" if fields["views"] == 1 else fields["views"],
-        unknown=None if unknown is None else Unknown(threshold=threshold, **unknown),
-        held_back=None if held_back is None else HeldBack(**held_back),
+        unknown=None if unknown is None else OODDetector(threshold=threshold, **unknown),
+        calibration_set=None if calibration_set is None else CalibrationSet(**calibration_set),
     )
 
 

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.bundle.bundle import MANIFEST, MEMBERS, Bundle, write_files
-from holotype.bundle.combination import COMBINE, Combination
-from holotype.bundle.embedding import space_of
+from holotype.bundle.combination import ENSEMBLE_WEIGHTS, EnsembleWeights
+from holotype.bundle.embedding import cache_namespace
 from holotype.bundle.manifest import Manifest
 from holotype.errors import BundleError
 
@@ -58,20 +58,23 @@ def write_members(
     for member in members:
         _check_member(member, first)
     try:
-        combination = _combination(weights_CM, len(first.classes), len(members))
+        ensemble_weights = _ensemble_weights(weights_CM, len(first.classes), len(members))
     except ValueError as error:
         raise BundleError(f"the members cannot be combined: {error}.") from error
-    files = {COMBINE: combination.to_bytes()}
+    files = {ENSEMBLE_WEIGHTS: ensemble_weights.to_bytes()}
     for number, member in enumerate(members):
         files.update((f"{MEMBERS}/{number}/{file}", content) for file, content in _files(member))
-    listed = [COMBINE, *(f"{MEMBERS}/{number}/{MANIFEST}" for number in range(len(members)))]
+    listed = [
+        ENSEMBLE_WEIGHTS,
+        *(f"{MEMBERS}/{number}/{MANIFEST}" for number in range(len(members))),
+    ]
     written = write_files(directory, files, _manifest(members, name), listed=listed)
     for number, member in enumerate(members):
-        _share(member.path, directory / MEMBERS / str(number))
+        _hard_link_files(member.path, directory / MEMBERS / str(number))
     return written
 
 
-def _share(source: Path, copied: Path) -> None:
+def _hard_link_files(source: Path, copied: Path) -> None:
     """Let the files of a copied bundle be links to those that they were copied from.
 
     Another file system, or one without links, keeps the copies.
@@ -103,16 +106,16 @@ def _check_member(member: Bundle, first: Bundle) -> None:
         )
 
 
-def _combination(
+def _ensemble_weights(
     weights_CM: NDArray[np.float64] | None, num_classes: int, num_members: int
-) -> Combination:
+) -> EnsembleWeights:
     if weights_CM is None:
-        return Combination(num_members)
+        return EnsembleWeights(num_members)
     if weights_CM.shape != (num_classes, num_members):
         raise ValueError(
             f"weights of shape {weights_CM.shape}, expected {(num_classes, num_members)}"
         )
-    return Combination.of(np.asarray(weights_CM, np.float64))
+    return EnsembleWeights.of(np.asarray(weights_CM, np.float64))
 
 
 def _files(member: Bundle) -> Iterator[tuple[str, bytes]]:
@@ -122,8 +125,8 @@ def _files(member: Bundle) -> Iterator[tuple[str, bytes]]:
         raise BundleError(f"{member.name}: manifest.json changed since it was loaded; load again")
     yield MANIFEST, content
     yield from member.own_files.items()
-    if member.combination is not None:
-        yield COMBINE, (member.path / COMBINE).read_bytes()
+    if member.ensemble_weights is not None:
+        yield ENSEMBLE_WEIGHTS, (member.path / ENSEMBLE_WEIGHTS).read_bytes()
     for number, inner in enumerate(member.members):
         for file, content in _files(inner):
             yield f"{MEMBERS}/{number}/{file}", content
@@ -132,7 +135,7 @@ def _files(member: Bundle) -> Iterator[tuple[str, bytes]]:
 def _manifest(members: Sequence[Bundle], name: str) -> Manifest:
     """What can be said of the whole; the rest is said by each member."""
     first = members[0].manifest
-    leaves = {space_of(leaf): leaf for member in members for leaf in member.leaves}
+    base_models = {cache_namespace(base): base for member in members for base in member.base_models}
     models = Counter(member.manifest.model for member in members)
     weights = {member.manifest.weights for member in members}
     return Manifest(
@@ -140,7 +143,7 @@ def _manifest(members: Sequence[Bundle], name: str) -> Manifest:
         model=" + ".join(f"{n} × {model}" if n > 1 else model for model, n in models.items()),
         classes=first.classes,
         preprocessing=first.preprocessing,
-        embedding_size=sum(leaf.manifest.embedding_size for leaf in leaves.values()),
+        embedding_size=sum(base.manifest.embedding_size for base in base_models.values()),
         weights=first.weights if len(weights) == 1 else None,
         versions=first.versions,
     )

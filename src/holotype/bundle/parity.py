@@ -1,6 +1,6 @@
-"""Two forms of one classifier agree on real pictures, or the export fails.
+"""Two forms of one classifier agree on real images, or the export fails.
 
-Shape suffixes: N pictures, C numbers a picture (logits, or the sizes of an embedding).
+Shape suffixes: N images, C numbers an image (logits, or the sizes of an embedding).
 """
 
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from holotype.errors import ParityFailed
 
-LIKE_ROUNDING = 4.0  # times the rounding of one form: what the rounding of two may come to
-LEAST_SPREAD = 1e-3  # of the largest number: below it rounding is as loud as the pictures
+ROUNDING_FACTOR = 4.0  # times the rounding of one form: what the rounding of two may come to
+MIN_RELATIVE_SPREAD = 1e-3  # of the largest number: below it rounding is as loud as the images
 
 
 def check_parity(
@@ -23,16 +23,16 @@ def check_parity(
     tolerance: float = 1e-4,
     exact: Callable[[], NDArray[np.float64]] | None = None,
 ) -> float:
-    """The relative error between two forms: max |difference| / spread across pictures.
+    """The relative error between two forms: max |difference| / spread across images.
 
-    The spread is how far apart the pictures drive the expected numbers (the widest range of a
+    The spread is how far apart the images drive the expected numbers (the widest range of a
     column). Dividing by the numbers themselves would let a large constant hide a network that
-    says the same of every picture, as one with untrained batch-norm statistics does: two such
+    says the same of every image, as one with untrained batch-norm statistics does: two such
     forms agree, and it means nothing.
 
     Args:
         expected_NC: from the form that was trained.
-        actual_NC: from the form that ships, of the same pictures in the same order.
+        actual_NC: from the form that ships, of the same images in the same order.
         what: names the two forms in the error.
         tolerance: the largest relative error that passes.
         exact: computes the expected numbers (N, C) in double precision; asked only where the two
@@ -40,21 +40,21 @@ def check_parity(
 
     Raises:
         ParityFailed: the error is larger, the shapes differ, a number is not finite, or the
-            expected numbers hardly depend on the picture, so that nothing can be certified.
+            expected numbers hardly depend on the image, so that nothing can be certified.
     """
     if expected_NC.shape != actual_NC.shape or len(expected_NC) < 2:
         raise ParityFailed(
             f"{what}: shapes {expected_NC.shape} and {actual_NC.shape}; "
-            "expected the same one, with at least 2 pictures."
+            "expected the same one, with at least 2 images."
         )
     expected_NC, actual_NC = expected_NC.astype(np.float64), actual_NC.astype(np.float64)
     if not (np.isfinite(expected_NC).all() and np.isfinite(actual_NC).all()):
         raise ParityFailed(f"{what}: numbers that are not finite; the training has diverged.")
     spread = float(np.ptp(expected_NC, axis=0).max())
     largest = float(np.abs(expected_NC).max())
-    if spread <= LEAST_SPREAD * largest:
+    if spread <= MIN_RELATIVE_SPREAD * largest:
         raise ParityFailed(
-            f"{what}: cannot be compared, since {len(expected_NC)} pictures give almost the same "
+            f"{what}: cannot be compared, since {len(expected_NC)} images give almost the same "
             f"numbers (spread {spread:.2g}, largest {largest:.2g}). Is the network trained, and "
             "are its batch-norm statistics estimated?"
         )
@@ -63,7 +63,7 @@ def check_parity(
     if error > tolerance:
         rounding = float(np.abs(expected_NC - exact()).max()) / spread if exact else 0.0
         raise ParityFailed(
-            f"{what}: the two forms differ by {worst:.3g} where pictures spread over "
+            f"{what}: the two forms differ by {worst:.3g} where images spread over "
             f"{spread:.3g}: a relative error of {error:.2g}, expected at most {tolerance:g}. "
             f"Nothing was written; {_advice(error, rounding)}"
         )
@@ -72,10 +72,10 @@ def check_parity(
 
 def _advice(error: float, rounding: float) -> str:
     """What to do about an error, given that of single precision in the first form alone."""
-    if error > LIKE_ROUNDING * rounding:
+    if error > ROUNDING_FACTOR * rounding:
         return "please report this with the model's name."
     return (
         f"the network alone, with its numbers rounded to 32 bits, is off by {rounding:.2g}, so no "
-        "form can be proved equal. Its pictures are told apart too little: take a larger "
+        "form can be proved equal. Its images are told apart too little: take a larger "
         "--image-size, pretrained weights, or another model."
     )

@@ -1,10 +1,10 @@
-"""The training pictures as the backbone sees them, kept in the bundle by choice.
+"""The training images as the backbone sees them, kept in the bundle by choice.
 
-They let a classifier say which training pictures one looks like, and which looks like none of
+They let a classifier say which training images one looks like, and which looks like none of
 them. They are kept only where the recipe asks for it (`references: true`), since a bundle is given
-away: it then holds the names of the training pictures and numbers that tell something of them.
+away: it then holds the names of the training images and numbers that tell something of them.
 
-Shape suffixes: N pictures, R reference pictures, D embedding.
+Shape suffixes: N images, R reference images, D embedding.
 """
 
 from collections.abc import Sequence
@@ -24,18 +24,18 @@ from holotype.bundle.arrays import (
 REFERENCES = "references.npz"
 
 _ARRAYS = {"embeddings": ("float16", 2), "targets": ("int64", 1), "names": ("uint8", 1)}
-_BLOCK = 4096  # reference pictures multiplied at once
+_BLOCK = 4096  # reference images multiplied at once
 
 
 @dataclass(frozen=True, eq=False)
 class References:
-    """What a backbone says of the pictures that trained its head.
+    """What a backbone says of the images that trained its head.
 
     Attributes:
         embeddings_RD: float16, the bundle's own `embedding` of the plain view, scaled to length 1
             so that half precision holds it whatever its range; all zeros where it has no length.
         targets_R: int64 class numbers.
-        names: the paths of the pictures in their index.
+        names: the paths of the images in their index.
     """
 
     embeddings_RD: NDArray[np.float16]
@@ -46,14 +46,14 @@ class References:
         return len(self.names)
 
     @cached_property
-    def lengths_R(self) -> NDArray[np.float32]:
+    def norms_R(self) -> NDArray[np.float32]:
         """Of the rows as they were rounded; 1 for rows of zeros."""
         blocks = (
             np.linalg.norm(self.embeddings_RD[start : start + _BLOCK].astype(np.float32), axis=1)
             for start in range(0, len(self), _BLOCK)
         )
-        lengths_R = np.concatenate([*blocks, np.empty(0, np.float32)])
-        return np.where(lengths_R > 0, lengths_R, 1).astype(np.float32)
+        norms_R = np.concatenate([*blocks, np.empty(0, np.float32)])
+        return np.where(norms_R > 0, norms_R, 1).astype(np.float32)
 
     def to_bytes(self) -> bytes:
         return arrays_to_bytes(
@@ -65,18 +65,18 @@ class References:
         )
 
 
-def references_of(
+def make_references(
     embeddings_RD: NDArray[np.float32], targets_R: NDArray[np.int64], names: Sequence[str]
 ) -> References:
     """References from embeddings of any length."""
     if not len(embeddings_RD) == len(targets_R) == len(names):
-        raise ValueError("embeddings, targets and names are not of the same pictures")
+        raise ValueError("embeddings, targets and names are not of the same images")
     return References(
-        unit_rows(embeddings_RD).astype(np.float16), targets_R.astype(np.int64), tuple(names)
+        l2_normalized(embeddings_RD).astype(np.float16), targets_R.astype(np.int64), tuple(names)
     )
 
 
-def unit_rows(embeddings_ND: NDArray[np.float32]) -> NDArray[np.float32]:
+def l2_normalized(embeddings_ND: NDArray[np.float32]) -> NDArray[np.float32]:
     """Every row scaled to length 1; rows of zeros stay."""
     lengths_N1 = np.linalg.norm(embeddings_ND.astype(np.float64), axis=1, keepdims=True)
     return np.asarray(embeddings_ND / np.where(lengths_N1 > 0, lengths_N1, 1), np.float32)
@@ -105,23 +105,23 @@ def read_references(content: bytes, num_classes: int, embedding_size: int) -> Re
 
 
 def cosines_NR(references: References, embeddings_ND: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The cosine of the angle between each picture and each reference, in [-1, 1]."""
-    unit_ND = unit_rows(embeddings_ND)
+    """The cosine of the angle between each image and each reference, in [-1, 1]."""
+    unit_ND = l2_normalized(embeddings_ND)
     cosines = np.empty((len(unit_ND), len(references)), np.float32)
     for start in range(0, len(references), _BLOCK):
         block = slice(start, start + _BLOCK)
         reference_BD = references.embeddings_RD[block].astype(np.float32)
-        cosines[:, block] = unit_ND @ reference_BD.T / references.lengths_R[block]
+        cosines[:, block] = unit_ND @ reference_BD.T / references.norms_R[block]
     return np.clip(cosines, -1, 1)
 
 
 def nearest(
     references: References, embedding_D: NDArray[np.float32], count: int
 ) -> list[tuple[int, float]]:
-    """The reference pictures most like one: (row, cosine), the most alike first.
+    """The reference images most like one: (row, cosine), the most alike first.
 
     Args:
-        embedding_D: of the picture, from the same bundle; of any length.
+        embedding_D: of the image, from the same bundle; of any length.
         count: how many; all of them where there are fewer.
     """
     cosine_R = cosines_NR(references, embedding_D[None])[0]

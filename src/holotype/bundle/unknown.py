@@ -1,14 +1,14 @@
-"""How well a picture fits what a classifier has learnt; higher is more familiar.
+"""How well an image fits what a classifier has learnt; higher is more in-distribution.
 
 - `energy`: the logarithm of the sum of the exponentials of the head's logits: how loudly any class
   speaks (Liu et al. 2020, "Energy-based Out-of-distribution Detection").
-- `neighbours`: the cosine between a picture and one of the training pictures nearest to it, the
+- `neighbours`: the cosine between an image and one of the training images nearest to it, the
   k-th, so that a single odd one does not vouch for it (Sun et al. 2022, "Out-of-Distribution
-  Detection with Deep Nearest Neighbors"). It needs the training pictures' embeddings.
+  Detection with Deep Nearest Neighbors"). It needs the training images' embeddings.
 
-Both look at the picture as it is, whatever views the probabilities are averaged over.
+Both look at the image as it is, whatever views the probabilities are averaged over.
 
-Shape suffixes: N pictures, C classes, D embedding, B a block of pictures.
+Shape suffixes: N images, C classes, D embedding, B a block of images.
 """
 
 import numpy as np
@@ -16,19 +16,19 @@ from numpy.typing import NDArray
 
 from holotype.bundle.references import References, cosines_NR
 
-NEIGHBOURS = 5  # which of the nearest vouches for a picture
-_BLOCK = 256  # pictures compared at once
+NEIGHBOURS = 5  # which of the nearest vouches for an image
+_BLOCK = 256  # images compared at once
 
 
-def energies_N(logits_NC: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The energy of each picture, with its sign turned."""
+def negative_energy_N(logits_NC: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The energy of each image, with its sign turned."""
     logits = logits_NC.astype(np.float64)
     highest_N1 = logits.max(axis=1, keepdims=True)
     total_N = np.exp(logits - highest_N1).sum(axis=1)
     return np.asarray(highest_N1[:, 0] + np.log(total_N), np.float64)
 
 
-def familiarity_N(
+def knn_similarity_N(
     references: References, embeddings_ND: NDArray[np.float32], neighbours: int = NEIGHBOURS
 ) -> NDArray[np.float64]:
     """The cosine to the nearest reference but `neighbours` - 1; the furthest where there are fewer.
@@ -37,8 +37,8 @@ def familiarity_N(
         embeddings_ND: of the same backbone, of any length.
     """
     place = max(0, len(references) - neighbours)
-    familiar_N = np.empty(len(embeddings_ND))
+    similarity_N = np.empty(len(embeddings_ND))
     for start in range(0, len(embeddings_ND), _BLOCK):
         cosines_BR = cosines_NR(references, embeddings_ND[start : start + _BLOCK])
-        familiar_N[start : start + _BLOCK] = np.partition(cosines_BR, place, axis=1)[:, place]
-    return familiar_N
+        similarity_N[start : start + _BLOCK] = np.partition(cosines_BR, place, axis=1)[:, place]
+    return similarity_N

@@ -1,4 +1,4 @@
-"""Fixed ways to look at a picture again, for a classifier that averages over them.
+"""Fixed ways to look at an image again, for a classifier that averages over them.
 
 A set of views is a property of a classifier, sealed with its temperature, and never a choice of
 the one who predicts: averaging changes what the temperature means. There is nothing random in the
@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.kept import key_of
+from holotype.kept import hash_strings
 
 ViewSet = Literal["one", "mirror", "dihedral", "scales"]
 
@@ -36,7 +36,7 @@ class FixedView:
     quarter_turns: int = 0
     magnified: float = 1.0
 
-    def of(self, input_CHW: NDArray[np.float32]) -> NDArray[np.float32]:
+    def apply(self, input_CHW: NDArray[np.float32]) -> NDArray[np.float32]:
         """The model input seen so; quarter turns of what is not square change its shape."""
         if self.mirrored:
             input_CHW = input_CHW[:, :, ::-1]
@@ -45,8 +45,8 @@ class FixedView:
         return np.ascontiguousarray(np.rot90(input_CHW, self.quarter_turns, axes=(1, 2)))
 
     def key(self, sha256: str) -> str:
-        """Under what this view of a picture is kept; the picture itself under its plain hash."""
-        return sha256 if self == PLAIN else key_of(sha256, repr(self))
+        """Under what this view of an image is kept; the image itself under its plain hash."""
+        return sha256 if self == PLAIN else hash_strings(sha256, repr(self))
 
 
 def _magnified(input_CHW: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
@@ -76,7 +76,7 @@ def _places(
 
 PLAIN = FixedView()
 
-# The picture itself comes first in every set. Scales are within what training zooms by default, and
+# The image itself comes first in every set. Scales are within what training zooms by default, and
 # a little beyond.
 VIEWS: dict[ViewSet, tuple[FixedView, ...]] = {
     "one": (PLAIN,),

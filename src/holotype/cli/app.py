@@ -14,7 +14,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from holotype import __version__
 from holotype.cli.options import ratios_as_one_word
-from holotype.cli.output import tell
+from holotype.cli.output import print_message
 from holotype.errors import HolotypeError
 
 FAILED, MISUSED, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
@@ -28,7 +28,7 @@ VERBS = (
     ),
     (
         "augment",
-        "Draw what the network will see of some pictures, with their labels as they are mixed.",
+        "Draw what the network will see of some images, with their labels as they are mixed.",
         "holotype augment photos --output sheet.png --set stages.1.views=8",
     ),
     (
@@ -38,12 +38,12 @@ VERBS = (
     ),
     (
         "train",
-        "Turn labelled pictures into a classifier, with its report.",
+        "Turn labelled images into a classifier, with its report.",
         "holotype train photos --output runs/photos-1 --recipe linear",
     ),
     (
         "evaluate",
-        "Write the report of a trained classifier on other labelled pictures.",
+        "Write the report of a trained classifier on other labelled images.",
         "holotype evaluate runs/photos-1 new-photos --output new-report",
     ),
     (
@@ -53,8 +53,8 @@ VERBS = (
     ),
     (
         "predict",
-        "Say what is on pictures.",
-        "holotype predict runs/photos-1 picture.jpg folder --output answers.csv",
+        "Say what is on images.",
+        "holotype predict runs/photos-1 image.jpg folder --output answers.csv",
     ),
     (
         "ensemble",
@@ -63,8 +63,8 @@ VERBS = (
     ),
     (
         "explain",
-        "Draw which part of a picture speaks for a class.",
-        "holotype explain runs/photos-1 picture.jpg --output why.png",
+        "Draw which part of an image speaks for a class.",
+        "holotype explain runs/photos-1 image.jpg --output why.png",
     ),
     (
         "models",
@@ -78,7 +78,7 @@ VERBS = (
     ),
     (
         "slice",
-        "Cut 3-D pictures into slices that remember their specimen.",
+        "Cut 3-D images into slices that remember their specimen.",
         "holotype slice volumes --output slices --axes x,y,z",
     ),
     (
@@ -88,7 +88,7 @@ VERBS = (
     ),
     (
         "demo",
-        "Train on real pictures of solar cells, and compare with published figures.",
+        "Train on real images of solar cells, and compare with published figures.",
         "holotype demo",
     ),
 )
@@ -98,7 +98,7 @@ def build_app() -> App:
     """The parser, with every verb still unimported."""
     app = App(
         name="holotype",
-        help="Turns a folder of labelled pictures into a classifier you can trust and ship.",
+        help="Turns a folder of labelled images into a classifier you can trust and ship.",
         help_epilogue="First steps:\n"
         "  holotype fetch synthetic --output shapes\n"
         "  holotype train shapes",
@@ -134,13 +134,13 @@ def run(arguments: Sequence[str]) -> int:
     except HolotypeError as error:
         return _fail(str(error), error.exit_code)
     except ModuleNotFoundError as error:
-        from holotype.cli.extras import mending_line, part_that_needs
+        from holotype.cli.extras import extra_that_provides, install_command
 
-        part = part_that_needs(error.name or "")
-        if part is None:
+        extra = extra_that_provides(error.name or "")
+        if extra is None:
             raise
         return _fail(
-            f"this needs {error.name}, which is not installed: {mending_line(part)}", FAILED
+            f"this needs {error.name}, which is not installed: {install_command(extra)}", FAILED
         )
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
@@ -166,7 +166,7 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> int:
-    tell(f"error: {_one_line(message)}")
+    print_message(f"error: {_one_line(message)}")
     return code
 
 
@@ -178,7 +178,7 @@ def _report_a_bug(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
     traceback.print_exception(kind, error, trace)
-    tell(
+    print_message(
         f"error: Holotype {__version__} met what it did not expect: {kind.__name__}. "
         "This is a bug in Holotype, not in what you did; please report it with the lines above."
     )

@@ -6,16 +6,24 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from holotype.cli.options import AsJson, Device, GroupPattern, LabelPattern, LabelPrefix
-from holotype.cli.output import show, show_json, tell, tell_next, text_table
+from holotype.cli.output import (
+    print_json,
+    print_message,
+    print_next_command,
+    print_result,
+    text_table,
+)
 from holotype.errors import UsageError, did_you_mean
-from holotype.narration import counted, to_stderr
+from holotype.narration import pluralize, to_stderr
 
 if TYPE_CHECKING:
     from holotype.dataset.findings import Findings
 
 SHOWN_CLASSES = 20  # of more, only the largest and the smallest are shown
 SHOWN_LABELS = 5
-OF_GIVEN_SPLITS = frozenset(["leak", "missing_class"])  # kinds that data without parts cannot have
+KINDS_OF_GIVEN_SPLITS = frozenset(
+    ["leak", "missing_class"]
+)  # kinds that data without parts cannot have
 QUALITY = "quality"  # --fail-on takes this for all that `dataset.quality` finds
 
 
@@ -38,9 +46,9 @@ def audit(
     Args:
         data: Folders with one folder per class, or CSV or Parquet tables; several are combined.
         output: Write index.html, audit.json and issues.csv into this directory.
-        fail_on: Exit code 1 only for these, such as leak,conflict,label: unusable, duplicate,
-            near_duplicate, conflict, leak, crowd, small_class, missing_class, label, outlier,
-            neighbour, quality, warning.
+        fail_on: Exit code 1 only for these, such as leak,label_conflict,label_error: unusable, exact_duplicate,
+            near_duplicate, label_conflict, leak, oversized_cluster, small_class, missing_class, label_error, outlier,
+            conflicting_neighbour, quality, warning.
         labels: Insist on a look at the labels, which takes a pretrained network; unless said
             otherwise they are looked at if it is there.
         quick: Run no network: labels, outliers and neighbours are not looked at.
@@ -54,33 +62,33 @@ def audit(
 
     from holotype.road.audited import audit as audit_data
 
-    audited = audit_data(
+    audit_result = audit_data(
         data,
         labels=True if insists else False if quick else None,
         label_pattern=label_pattern,
         group_pattern=group_pattern,
         label_prefix=label_prefix,
         device=device,
-        narrator=to_stderr(),
+        progress=to_stderr(),
     )
-    findings = audited.findings
+    findings = audit_result.findings
     if output is not None:
-        audited.write(output)
+        audit_result.write(output)
     if as_json:
-        show_json(findings.to_json())
+        print_json(findings.to_json())
     else:
-        show(_page(findings))
-    for sentence in findings.not_looked_at:
-        tell(sentence)
-    if OF_GIVEN_SPLITS & set(kinds) and not audited.index.table["split"].any():
-        tell("No split came with the data, so nothing was found to be wrong with it.")
+        print_result(_page(findings))
+    for sentence in findings.skipped_checks:
+        print_message(sentence)
+    if KINDS_OF_GIVEN_SPLITS & set(kinds) and not audit_result.index.table["split"].any():
+        print_message("No split came with the data, so nothing was found to be wrong with it.")
     if output is not None:
-        tell(f"With pictures: {output / 'index.html'}")
-        tell(f"Every picture with a problem: {output / 'issues.csv'}")
+        print_message(f"With images: {output / 'index.html'}")
+        print_message(f"Every image with a problem: {output / 'issues.csv'}")
     elif findings.summary_rows():
-        tell_next("holotype", "audit", *data, "--output", "audit")
-    elif len(audited.index.classes) > 1:
-        tell_next("holotype", "train", *data)
+        print_next_command("holotype", "audit", *data, "--output", "audit")
+    elif len(audit_result.index.classes) > 1:
+        print_next_command("holotype", "train", *data)
     return _exit_code(findings, kinds)
 
 
@@ -89,7 +97,7 @@ def _kinds(fail_on: str | None) -> list[str]:
     if fail_on is None:
         return []
     from holotype.dataset.findings import KINDS
-    from holotype.dataset.quality import POOR
+    from holotype.dataset.quality import QUALITY_ADVICE
 
     kinds = []
     for word in fail_on.split(","):
@@ -101,7 +109,7 @@ def _kinds(fail_on: str | None) -> list[str]:
                 f"--fail-on {word.strip()!r} is no kind of finding{hint} "
                 f"Expected some of {', '.join(known)}, with commas between them."
             )
-        kinds += list(POOR) if kind == QUALITY else [kind]
+        kinds += list(QUALITY_ADVICE) if kind == QUALITY else [kind]
     return kinds
 
 
@@ -125,14 +133,14 @@ def _exit_code(findings: "Findings", kinds: list[str]) -> int:
     counts = findings.counts()
     found = [f"{kind} {counts[kind]:,}" for kind in dict.fromkeys(kinds) if counts[kind]]
     if found:
-        tell(f"Failed on {', '.join(found)}.")
+        print_message(f"Failed on {', '.join(found)}.")
     return 1 if found else 0
 
 
 def _page(findings: "Findings") -> str:
     """What there is, how much of each class, and what was found."""
-    classes = counted(len(findings.class_counts), "class", "classes")
-    lines = [f"{counted(findings.images, 'picture')} of {classes}"]
+    classes = pluralize(len(findings.class_counts), "class", "classes")
+    lines = [f"{pluralize(findings.num_images, 'image')} of {classes}"]
     for what, counts in (("formats", findings.formats), ("modes", findings.modes)):
         lines.append(f"{what}: " + ", ".join(f"{name} {n:,}" for name, n in counts.items()))
     smallest_to_largest = ", ".join(f"{width}×{height}" for width, height in findings.sizes)
@@ -148,10 +156,12 @@ def _page(findings: "Findings") -> str:
 
 def _labels(findings: "Findings") -> list[str]:
     """The estimate, and the labels that are most probably wrong."""
-    if findings.noise is None:
+    if findings.noise_rate is None:
         return []
-    issues = findings.label_issues
-    lines = [f"wrong labels, estimated: {findings.noise} of {findings.noise.judged:,}"]
+    issues = findings.label_errors
+    lines = [
+        f"wrong labels, estimated: {findings.noise_rate} of {findings.noise_rate.num_images:,}"
+    ]
     if issues:
         rows = [
             (issue.path, issue.given, issue.suggested, f"{issue.probability_given:.1%}")
@@ -167,4 +177,4 @@ def _class_table(counts: dict[str, int]) -> str:
     half = SHOWN_CLASSES // 2
     if len(rows) > SHOWN_CLASSES:
         rows = rows[:half] + rows[-half:]
-    return text_table(("class", "usable pictures"), rows)
+    return text_table(("class", "usable images"), rows)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from holotype.cli.options import GroupPattern, LabelPattern, Settings, key_values
-from holotype.cli.output import show, tell_next
+from holotype.cli.output import print_next_command, print_result
 from holotype.errors import UsageError
 from holotype.narration import to_stderr
 
@@ -23,26 +23,26 @@ def augment(
     label_pattern: LabelPattern = None,
     group_pattern: GroupPattern = None,
 ) -> int:
-    """Write some pictures under the views of a recipe, with their labels as they are mixed.
+    """Write some images under the views of a recipe, with their labels as they are mixed.
 
     Args:
         data: A folder with one folder per class, or a CSV or Parquet table.
         output: The PNG file to write.
         recipe: A name or a YAML file, as for `holotype train`.
-        model: Decides the size of the pictures; a name that `holotype models` lists.
-        stage: Of the recipe; the last one that changes pictures unless said otherwise.
+        model: Decides the size of the images; a name that `holotype models` lists.
+        stage: Of the recipe; the last one that changes images unless said otherwise.
         seed: Of the recipe: with that of a training run, the views are those of that run.
         image_size: Height and width that the network sees, in pixels.
-        images: How many pictures to show, dealt out over the classes.
+        images: How many images to show, dealt out over the classes.
     """
     if output.suffix.lower() != ".png":
         raise UsageError(f"--output {str(output)!r} must end in .png, since a PNG is written.")
     if not 1 <= images <= 100:
         raise UsageError(f"--images {images} is out of range; expected 1 to 100.")
 
-    from holotype.road.augmented import augment as draw_sheet
+    from holotype.road.augmented import draw_augmentation_sheet
 
-    shown = draw_sheet(
+    shown = draw_augmentation_sheet(
         data,
         output,
         recipe=recipe,
@@ -54,9 +54,9 @@ def augment(
         images=images,
         label_pattern=label_pattern,
         group_pattern=group_pattern,
-        narrator=to_stderr(),
+        progress=to_stderr(),
     )
-    show(f"stage  {shown}")
-    show(f"sheet  {output}")
-    tell_next("holotype", "train", data, *(["--recipe", recipe] if recipe else []))
+    print_result(f"stage  {shown}")
+    print_result(f"sheet  {output}")
+    print_next_command("holotype", "train", data, *(["--recipe", recipe] if recipe else []))
     return 0

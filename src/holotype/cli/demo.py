@@ -1,9 +1,9 @@
-"""`holotype demo`: real pictures, a trained classifier, and published figures beside it."""
+"""`holotype demo`: real images, a trained classifier, and published figures beside it."""
 
 import shlex
 from pathlib import Path
 
-from holotype.cli.output import show, tell, text_table
+from holotype.cli.output import print_message, print_result, text_table
 from holotype.narration import to_stderr
 
 
@@ -13,23 +13,23 @@ def demo(*, output: Path | None = None) -> int:
     Args:
         output: The run directory; runs/demo-1, -2, … unless said otherwise.
     """
-    from holotype import demo as solar_cells
+    from holotype import demo as elpv_demo
 
-    trained = solar_cells.demo(output, narrator=to_stderr())
+    trained = elpv_demo.demo(output, progress=to_stderr())
     run = trained.run.path
     ours = ("Holotype, this run", f"{trained.metrics['accuracy']}", "")
-    theirs = [(who, f"{score:.4f}", differs) for who, score, differs in solar_cells.PUBLISHED]
-    show(text_table(("weighted accuracy of", "on test", "what differs"), [ours, *theirs]))
-    show(f"\n{solar_cells.CAVEAT}\n")
-    show(f"run     {run}")
-    show(f"report  {trained.run.report / 'index.html'}")
-    tell("\nNext, try:")
+    theirs = [(who, f"{score:.4f}", differs) for who, score, differs in elpv_demo.PUBLISHED]
+    print_result(text_table(("weighted accuracy of", "on test", "what differs"), [ours, *theirs]))
+    print_result(f"\n{elpv_demo.CAVEAT}\n")
+    print_result(f"run     {run}")
+    print_result(f"report  {trained.run.report / 'index.html'}")
+    print_message("\nNext, try:")
     for words in (
         ("explain", run, _a_test_image(trained.run.index), "--output", "why.png"),
         ("fetch", "synthetic", "--output", "shapes"),
         ("train", "shapes", "--recipe", "linear"),
     ):
-        tell(f"  {shlex.join(['holotype', *map(str, words)])}")
+        print_message(f"  {shlex.join(['holotype', *map(str, words)])}")
     return 0
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Literal
 
 from holotype import __version__
-from holotype.cli.extras import BASE, PARTS, mending_line, unmet
+from holotype.cli.extras import BASE, EXTRAS, install_command, missing_requirements
 from holotype.cli.options import AsJson
-from holotype.cli.output import show, show_json, tell, tell_next
+from holotype.cli.output import print_json, print_message, print_next_command, print_result
 from holotype.kept import cache_directory
 
 GIGABYTE = 10**9
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
-SPARE_BYTES = 2 * GIGABYTE  # a run on a few thousand pictures with its kept activations
+SPARE_BYTES = 2 * GIGABYTE  # a run on a few thousand images with its kept activations
 
 Status = Literal["ok", "missing", "broken"]
 
@@ -30,13 +30,13 @@ class Check:
         name: what was looked at.
         status: `ok`; `missing`: a part that some work needs; `broken`: nothing will work.
         found: what is there.
-        mend: the command or the step that mends it; empty when all is well.
+        fix: the command or the step that mends it; empty when all is well.
     """
 
     name: str
     status: Status
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
 def doctor(*, as_json: AsJson = False) -> int:
@@ -44,25 +44,25 @@ def doctor(*, as_json: AsJson = False) -> int:
     checks = list(run_checks())
     is_broken = any(check.status == "broken" for check in checks)
     if as_json:
-        show_json({"ok": not is_broken, "checks": [asdict(check) for check in checks]})
+        print_json({"ok": not is_broken, "checks": [asdict(check) for check in checks]})
         return int(is_broken)
     width = max(len(check.name) for check in checks)
     for check in checks:
-        show(f"{check.status:8}{check.name:{width}}  {check.found}")
-        if check.mend:
-            show(f"{'':8}{'':{width}}  → {check.mend}")
+        print_result(f"{check.status:8}{check.name:{width}}  {check.found}")
+        if check.fix:
+            print_result(f"{'':8}{'':{width}}  → {check.fix}")
     if is_broken:
-        tell("Something essential is broken; mend the lines that say so first.")
+        print_message("Something essential is broken; mend the lines that say so first.")
     else:
-        tell_next("holotype", "fetch", "synthetic", "--output", "shapes")
+        print_next_command("holotype", "fetch", "synthetic", "--output", "shapes")
     return int(is_broken)
 
 
 def run_checks() -> Iterator[Check]:
     """Every check, in the order of the report."""
     yield Check("Holotype", "ok", f"{__version__} on Python {platform.python_version()}")
-    for part in PARTS:
-        yield _packages(part)
+    for extra in EXTRAS:
+        yield _packages(extra)
     yield _device()
     yield from _weights()
     yield _disk()
@@ -70,13 +70,13 @@ def run_checks() -> Iterator[Check]:
     yield _runs()
 
 
-def _packages(part: str) -> Check:
-    name = f"packages [{part}]" if part else "packages"
-    lacking = unmet(part)
+def _packages(extra: str) -> Check:
+    name = f"packages [{extra}]" if extra else "packages"
+    lacking = missing_requirements(extra)
     if not lacking:
         return Check(name, "ok", "all there")
-    status: Status = "broken" if part == BASE else "missing"
-    return Check(name, status, "without " + ", ".join(lacking), mending_line(part))
+    status: Status = "broken" if extra == BASE else "missing"
+    return Check(name, status, "without " + ", ".join(lacking), install_command(extra))
 
 
 def _device() -> Check:
@@ -88,7 +88,7 @@ def _device() -> Check:
     except ImportError as error:
         absent = isinstance(error, ModuleNotFoundError) and error.name == "torch"
         found = f"{cpu}; predicts, cannot train: " + ("no torch" if absent else str(error))
-        return Check("device", "missing", found, mending_line("train"))
+        return Check("device", "missing", found, install_command("train"))
     if torch.cuda.is_available():
         names = ", ".join(
             torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())

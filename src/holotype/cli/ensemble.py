@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from holotype.cli.options import AsJson
-from holotype.cli.output import show, show_json, tell, tell_next
+from holotype.cli.output import print_json, print_message, print_next_command, print_result
 from holotype.narration import to_stderr
 
 
@@ -25,28 +25,30 @@ def ensemble(
         output: The run directory; runs/NAME-ensemble-1, -2, … unless said otherwise.
         method: How members are weighed, on validation. average: all the same; weighted: one weight
             each; greedy: taken again and again, each time the one that helps most; adaptive: a
-            weight for each class; auto: the best of these on held-out pictures.
+            weight for each class; auto: the best of these on held-out images.
     """
     from holotype import road
 
-    made = road.ensemble(runs, output=output, method=method, narrator=to_stderr())
+    made = road.build_ensemble(runs, output=output, method=method, progress=to_stderr())
     if as_json:
-        show_json(made.summary())
+        print_json(made.summary())
         return 0
-    report, verdict = made.metrics, made.verdict
+    report, comparison = made.metrics, made.comparison
     for caveat in report.caveats:
-        tell(caveat)
-    show(f"method       {made.recipe.method}")
+        print_message(caveat)
+    print_result(f"method       {made.recipe.method}")
     for member in made.recipe.members:
-        show(f"member       {member.run}, weight {member.share}")
-    for name in made.recipe.left_out:
-        show(f"left out     {name}, which weighs nothing")
-    show(f"accuracy     {report['accuracy']} on {report.num_images:,} pictures ({report.part})")
-    show(f"best member  {verdict.best}")
-    show(f"difference   {verdict.judged.words()}")
-    show(f"verdict      {verdict.words()}")
-    show(f"run          {made.run.path}")
-    show(f"report       {made.run.report / 'index.html'}")
-    taken = made.run.path if verdict.recommended else verdict.best
-    tell_next("holotype", "predict", taken, "PICTURE")
+        print_result(f"member       {member.run}, weight {member.weight_text}")
+    for name in made.recipe.dropped_runs:
+        print_result(f"left out     {name}, which weighs nothing")
+    print_result(
+        f"accuracy     {report['accuracy']} on {report.num_images:,} images ({report.part})"
+    )
+    print_result(f"best member  {comparison.best_member}")
+    print_result(f"difference   {comparison.reported.in_words()}")
+    print_result(f"comparison   {comparison.in_words()}")
+    print_result(f"run          {made.run.path}")
+    print_result(f"report       {made.run.report / 'index.html'}")
+    taken = made.run.path if comparison.recommended else comparison.best_member
+    print_next_command("holotype", "predict", taken, "IMAGE")
     return 0

@@ -1,9 +1,9 @@
-"""`holotype evaluate`: the report of a classifier on other labelled pictures."""
+"""`holotype evaluate`: the report of a classifier on other labelled images."""
 
 from pathlib import Path
 
 from holotype.cli.options import AsJson, GroupPattern, LabelPattern
-from holotype.cli.output import show, show_json, tell
+from holotype.cli.output import print_json, print_message, print_result
 from holotype.narration import to_stderr
 
 
@@ -17,7 +17,7 @@ def evaluate(
     group_pattern: GroupPattern = None,
     as_json: AsJson = False,
 ) -> int:
-    """Every picture of the data is predicted and counted.
+    """Every image of the data is predicted and counted.
 
     Args:
         run: A run directory, or a bundle.
@@ -32,14 +32,14 @@ def evaluate(
         output,
         label_pattern=label_pattern,
         group_pattern=group_pattern,
-        narrator=to_stderr(),
+        progress=to_stderr(),
     )
     if as_json:
-        show_json(report.to_json())
+        print_json(report.to_json())
         return 0
     for caveat in report.caveats:
-        tell(caveat)
-    show(f"accuracy     {report['accuracy']} on {report.num_images:,} pictures")
-    show(f"report       {output / 'report' / 'index.html'}")
-    show(f"predictions  {output / 'predictions.parquet'}")
+        print_message(caveat)
+    print_result(f"accuracy     {report['accuracy']} on {report.num_images:,} images")
+    print_result(f"report       {output / 'report' / 'index.html'}")
+    print_result(f"predictions  {output / 'predictions.parquet'}")
     return 0

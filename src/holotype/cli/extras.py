@@ -7,38 +7,38 @@ from functools import cache
 from packaging.requirements import Requirement
 
 BASE = ""  # what every installation has
-PARTS = (BASE, "train", "serve", "cluster", "explain", "kaggle", "samples")
+EXTRAS = (BASE, "train", "serve", "cluster", "explain", "kaggle", "samples")
 
 
 @cache
-def requirements(part: str) -> tuple[Requirement, ...]:
+def requirements(extra: str) -> tuple[Requirement, ...]:
     """What an extra needs beyond the base; of the base itself, what it needs at all."""
     found = []
     for text in importlib.metadata.requires("holotype") or []:
         requirement = Requirement(text)
         if requirement.name == "holotype":  # the extra `all` names the others
             continue
-        extra = re.search(r"""extra\s*==\s*['"]([\w-]+)['"]""", text)
-        if (extra.group(1) if extra else BASE) == part:
+        match = re.search(r"""extra\s*==\s*['"]([\w-]+)['"]""", text)
+        if (match.group(1) if match else BASE) == extra:
             found.append(requirement)
     return tuple(found)
 
 
-def unmet(part: str) -> list[str]:
+def missing_requirements(extra: str) -> list[str]:
     """The requirements of a part that are not installed, or only in another version."""
-    return [str(_bare(r)) for r in requirements(part) if not _is_met(r)]
+    return [str(_bare(r)) for r in requirements(extra) if not _is_met(r)]
 
 
-def mending_line(part: str) -> str:
+def install_command(extra: str) -> str:
     """The command that installs what a part lacks; Holotype itself stays as it is."""
-    return f"pip install 'holotype[{part}]'" if part else "pip install holotype"
+    return f"pip install 'holotype[{extra}]'" if extra else "pip install holotype"
 
 
-def part_that_needs(module: str) -> str | None:
+def extra_that_provides(module: str) -> str | None:
     """Which extra brings a module that cannot be imported; None if none does."""
-    for part in PARTS:
-        if any(r.name.replace("-", "_") == module for r in requirements(part)):
-            return part
+    for extra in EXTRAS:
+        if any(r.name.replace("-", "_") == module for r in requirements(extra)):
+            return extra
     return None
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from holotype.cli.output import show, tell_next
+from holotype.cli.output import print_next_command, print_result
 from holotype.narration import to_stderr
 
 
@@ -24,13 +24,13 @@ def fetch(
             kaggle-competition:NAME; the http address of a zip or tar archive; or its path.
         output: The directory to write; it must be new or empty.
         classes: How many classes, for synthetic (4).
-        images: How many pictures in all, for synthetic (400).
-        seed: Another seed draws other pictures, of synthetic and micro-ct (0).
+        images: How many images in all, for synthetic (400).
+        seed: Another seed draws other images, of synthetic and micro-ct (0).
         sha256: What the archive must hash to, or it is refused.
     """
     from holotype.dataset.sources import fetch as fetch_source
 
-    with to_stderr().progress("downloading (bytes)") as progress:
+    with to_stderr().bar("downloading (bytes)") as update:
         fetched = fetch_source(
             name,
             output,
@@ -38,8 +38,8 @@ def fetch(
             images=images,
             seed=seed,
             sha256=sha256,
-            on_progress=progress,
+            on_progress=update,
         )
-    show(f"pictures  {fetched}")
-    tell_next("holotype", "train", fetched)
+    print_result(f"images  {fetched}")
+    print_next_command("holotype", "train", fetched)
     return 0

@@ -8,7 +8,13 @@ from urllib.parse import urlparse
 from cyclopts import Parameter
 
 from holotype.cli.options import AsJson
-from holotype.cli.output import show, show_json, tell, tell_next, text_table
+from holotype.cli.output import (
+    print_json,
+    print_message,
+    print_next_command,
+    print_result,
+    text_table,
+)
 
 if TYPE_CHECKING:
     from holotype.models.catalog import Architecture
@@ -21,7 +27,7 @@ HEADER = (
 )  # fmt: skip
 LEGEND = (
     "Of the backbone at its native size. In all: with its head for 1,000 classes. GB to train: a "
-    f"rough need, all of it trained, {BATCH_SIZE} pictures a batch. (not now): the server does not "
+    f"rough need, all of it trained, {BATCH_SIZE} images a batch. (not now): the server does not "
     "answer, or the package is not installed. --json has the exact numbers."
 )
 
@@ -52,16 +58,16 @@ def _table(*, as_json: bool) -> int:
     from holotype.models.catalog import ARCHITECTURES, DEFAULT_MODEL
 
     rows = [_facts(row) for row in ARCHITECTURES]
-    answering: dict[str, bool] = {}
+    reachable: dict[str, bool] = {}
     for row, facts in zip(ARCHITECTURES, rows, strict=True):
-        facts["weights_now"] = _can_be_had(row, facts["weights"], answering)
+        facts["weights_available"] = _is_available(row, facts["weights"], reachable)
     if as_json:
-        show_json({"default": DEFAULT_MODEL, "models": rows})
+        print_json({"default": DEFAULT_MODEL, "models": rows})
         return 0
-    show(text_table(HEADER, [_cells(row) for row in rows]))
-    tell(LEGEND)
-    tell(f"{DEFAULT_MODEL} is the default; any other timm network is written timm:NAME.")
-    tell_next("holotype", "train", "DATA", "--model", "MODEL")
+    print_result(text_table(HEADER, [_cells(row) for row in rows]))
+    print_message(LEGEND)
+    print_message(f"{DEFAULT_MODEL} is the default; any other timm network is written timm:NAME.")
+    print_next_command("holotype", "train", "DATA", "--model", "MODEL")
     return 0
 
 
@@ -74,22 +80,22 @@ def _one(name: str, *, groups: bool, as_json: bool) -> int:
         network = _built(name)
         row = _measured(row, network)
     facts = _facts(row)
-    facts["weights_now"] = _can_be_had(row, facts["weights"], {})
+    facts["weights_available"] = _is_available(row, facts["weights"], {})
     if groups:
         facts["groups"] = list(_groups(network)) if network else []
     if as_json:
-        show_json(facts)
+        print_json(facts)
         return 0
     width = max(map(len, facts))
     for key, value in facts.items():
         if key not in ("groups", "package"):
-            show(f"{key.replace('_', ' '):{width}}  {_in_words(value)}")
+            print_result(f"{key.replace('_', ' '):{width}}  {_in_words(value)}")
     for group in facts.get("groups", ()):
-        show(f"\n{group['name']}  ({group['parameters']:,} parameters)")
+        print_result(f"\n{group['name']}  ({group['parameters']:,} parameters)")
         for layer in group["layers"]:
-            show(f"  {layer['name']}  {layer['kind']}  {layer['parameters']:,}")
+            print_result(f"  {layer['name']}  {layer['kind']}  {layer['parameters']:,}")
     if groups and network is None:
-        tell(f"{row.name} is no network: it has neither groups nor layers.")
+        print_message(f"{row.name} is no network: it has neither groups nor layers.")
     return 0
 
 
@@ -103,13 +109,13 @@ def _built(name: str) -> "Backbone":
 
 def _measured(row: "Architecture", network: "Backbone") -> "Architecture":
     """The row with what it does not know of a network that is not in the catalogue."""
-    from holotype.models.measured import embedding_size, measured_cost
+    from holotype.models.measured import embedding_size, measure_cost
 
     if row.cost is not None:
         return row
     size = row.image_size
     return replace(
-        row, cost=measured_cost(network, size), embedding_size=embedding_size(network, size)
+        row, cost=measure_cost(network, size), embedding_size=embedding_size(network, size)
     )
 
 
@@ -119,25 +125,25 @@ def _facts(row: "Architecture") -> dict[str, Any]:
 
     facts = asdict(row)
     facts |= facts.pop("cost") or {}
-    facts["cam"] = row.cam_with(row.head)
+    facts["cam"] = row.cam_support(row.head)
     facts["recipe"] = row.recipe
     facts["parameters_with_head"] = row.parameters_with_head()
     if row.cost is not None:
         facts["training_gigabytes"] = round(row.cost.training_gigabytes(BATCH_SIZE), 2)
-    facts["weights"] = availability(row.name) if row.kind != "own" else "not needed"
+    facts["weights"] = availability(row.name) if row.kind != "custom" else "not needed"
     return facts
 
 
-def _can_be_had(row: "Architecture", weights: str, answering: dict[str, bool]) -> bool:
+def _is_available(row: "Architecture", weights: str, reachable: dict[str, bool]) -> bool:
     """Whether a run could start now; each server is asked once."""
     from holotype.models.weights import server_is_reachable, server_of
 
     if weights not in ("hub", "download"):
         return not weights.startswith("pip install")
     server = urlparse(server_of(row)).netloc
-    if server not in answering:
-        answering[server] = server_is_reachable(row)
-    return answering[server]
+    if server not in reachable:
+        reachable[server] = server_is_reachable(row)
+    return reachable[server]
 
 
 def _cells(facts: dict[str, Any]) -> tuple[object, ...]:
@@ -146,15 +152,15 @@ def _cells(facts: dict[str, Any]) -> tuple[object, ...]:
         facts["parameters"] / 1e6, facts["parameters_with_head"] / 1e6,
         facts["multiply_adds_millions"], facts["image_size"], facts["training_gigabytes"],
         facts["cam"], facts["licence"],
-        facts["weights"] if facts["weights_now"] else f"{facts['weights']} (not now)",
+        facts["weights"] if facts["weights_available"] else f"{facts['weights']} (not now)",
     )  # fmt: skip
 
 
 def _groups(backbone: "Backbone") -> Iterator[dict[str, Any]]:
     """From the bottom to the top, as `trainable: N` counts them from the end."""
-    from holotype.models.classifier import layers_of, number_of_parameters
+    from holotype.models.classifier import layers_with_weights, number_of_parameters
 
-    layers = layers_of(backbone)
+    layers = layers_with_weights(backbone)
     for name in (*backbone.group_names, "pool"):
         own = [(layer, m) for layer, m in layers if layer == name or layer.startswith(f"{name}.")]
         if name == "pool" and not own:

@@ -10,22 +10,22 @@ from typing import Any
 from rich.cells import cell_len  # how many columns a text takes: two for 漢, none for an accent
 
 
-def show(text: str) -> None:
+def print_result(text: str) -> None:
     """A result, on standard output."""
     print(printable(text))
 
 
-def tell(text: str) -> None:
+def print_message(text: str) -> None:
     """What is going on, or what to do next, on standard error."""
     print(printable(text), file=sys.stderr, flush=True)
 
 
-def tell_next(*words: str | Path) -> None:
+def print_next_command(*words: str | Path) -> None:
     """The next command to try, quoted so that it can be pasted."""
-    tell(f"Next: {shlex.join(map(str, words))}")
+    print_message(f"Next: {shlex.join(map(str, words))}")
 
 
-def show_json(value: Any) -> None:
+def print_json(value: Any) -> None:
     """One JSON object on standard output; ASCII, so that it survives any terminal encoding."""
     print(json.dumps(value, indent=2, allow_nan=False))
 

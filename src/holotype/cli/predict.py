@@ -1,7 +1,7 @@
-"""`holotype predict`: what is on pictures.
+"""`holotype predict`: what is on images.
 
 This path is kept light: it imports neither torch nor pandas, since a question about one
-picture should not take longer than the answer.
+image should not take longer than the answer.
 """
 
 import csv
@@ -13,23 +13,29 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from holotype.cli.options import AsJson
-from holotype.cli.output import show, show_json, tell, tell_next, text_table
+from holotype.cli.output import (
+    print_json,
+    print_message,
+    print_next_command,
+    print_result,
+    text_table,
+)
 from holotype.errors import BundleError, UsageError
 from holotype.narration import to_stderr
 
 if TYPE_CHECKING:
     from holotype.bundle.bundle import Bundle
-    from holotype.bundle.inference import Answers
-    from holotype.evaluation.conformal import Conformal
+    from holotype.bundle.inference import UnlabelledPredictions
+    from holotype.evaluation.conformal import ConformalPredictor
 
-LEAST_COVERAGE = 0.5  # a promise to be right less often than not helps nobody
+MIN_COVERAGE = 0.5  # a promise to be right less often than not helps nobody
 SHOWN = 10  # classes that a line names
 
 
 def predict(
     run: Path,
     /,
-    *pictures: Path,
+    *images: Path,
     output: Path | None = None,
     coverage: float | None = None,
     sets: Literal["lac", "raps"] | None = None,
@@ -37,34 +43,36 @@ def predict(
     heatmaps: Path | None = None,
     as_json: AsJson = False,
 ) -> int:
-    """Exit code 1 if a picture could not be used; the others are answered all the same.
+    """Exit code 1 if an image could not be used; the others are answered all the same.
 
     Args:
         run: A run directory, or a bundle.
-        pictures: Pictures, and folders with all pictures in them.
+        images: Images, and folders with all images in them.
         output: Write the answers to this file too, which ends in .csv or .json.
         coverage: Answer with the set of classes that holds the true one as often as this, such as
-            0.95; for runs that held pictures back for it, or that have folds.
+            0.95; for runs that held images back for it, or that have folds.
         sets: How sets are made: lac, the smallest on average (the default), or raps, larger ones
-            for harder pictures.
-        per_class: Promise the coverage for the pictures of every class, not only on the whole.
-        heatmaps: Write a sheet for every picture into this folder: what speaks for its class.
+            for harder images.
+        per_class: Promise the coverage for the images of every class, not only on the whole.
+        heatmaps: Write a sheet for every image into this folder: what speaks for its class.
     """
-    _require_sensible(coverage, is_detailed=sets is not None or per_class)
+    _check_coverage(coverage, is_detailed=sets is not None or per_class)
     if output is not None and output.suffix.lower() not in (".csv", ".json"):
         raise UsageError(f"--output {str(output)!r} must end in .csv or .json.")
 
     from holotype.bundle.bundle import load_bundle
-    from holotype.bundle.inference import answer_files, find_files
+    from holotype.bundle.inference import find_files, predict_unlabelled
     from holotype.files import write_bytes
 
     bundle = load_bundle(run)
     conformal = None
     if coverage is not None:
-        conformal = _sets_of(bundle, coverage, sets, by_class=per_class)
-    files = [file.path for file in find_files(pictures)]  # folders are walked once
-    with to_stderr().progress("predicting") as progress:
-        answers = answer_files(bundle, files, on_progress=lambda done: progress(done, len(files)))
+        conformal = _conformal_of(bundle, coverage, sets, class_conditional=per_class)
+    files = [file.path for file in find_files(images)]  # folders are walked once
+    with to_stderr().bar("predicting") as update:
+        answers = predict_unlabelled(
+            bundle, files, on_progress=lambda done: update(done, len(files))
+        )
     predictions, refused = answers.predictions, answers.refused
     answer = answer_json(bundle.sha256, answers, conformal)
     if output is not None:
@@ -75,91 +83,95 @@ def predict(
     if heatmaps is not None:
         _draw(bundle, files, heatmaps)
     if as_json:
-        show_json(answer)
+        print_json(answer)
     elif answer["predictions"]:
-        show(_table(answer["predictions"]))
+        print_result(_table(answer["predictions"]))
     if conformal is not None:
-        _tell_what_says_nothing(bundle, conformal)
-    if bundle.members and any(_has_unknown(leaf) for leaf in bundle.leaves):
-        tell("unknown: members would say so, but the whole of them was given no threshold")
+        _warn_of_uninformative_sets(bundle, conformal)
+    if bundle.members and any(_has_ood_threshold(base) for base in bundle.base_models):
+        print_message("unknown: members would say so, but the whole of them was given no threshold")
     for refusal in refused:
-        tell(f"refused: {refusal}")
+        print_message(f"refused: {refusal}")
     if refused:
-        tell(f"{len(predictions)} of {len(predictions) + len(refused)} pictures answered")
+        print_message(f"{len(predictions)} of {len(predictions) + len(refused)} images answered")
     if output is not None:
-        tell(f"answers: {output}")
+        print_message(f"answers: {output}")
     elif predictions.ids and not as_json:
-        tell_next("holotype", "explain", run, predictions.ids[0], "--output", "why.png")
+        print_next_command("holotype", "explain", run, predictions.ids[0], "--output", "why.png")
     return 1 if refused else 0
 
 
 def _draw(bundle: "Bundle", files: "list[Path]", folder: Path) -> None:
-    """A sheet for every picture that can be used; the others are refused elsewhere."""
+    """A sheet for every image that can be used; the others are refused elsewhere."""
     from holotype.explanation.sheets import explain_all
 
-    with to_stderr().progress("drawing heatmaps") as progress:
-        sheets, _ = explain_all(bundle, files, folder, on_progress=progress)
-    tell(f"heatmaps: {len(sheets)} in {folder}")
+    with to_stderr().bar("drawing heatmaps") as update:
+        sheets, _ = explain_all(bundle, files, folder, on_progress=update)
+    print_message(f"heatmaps: {len(sheets)} in {folder}")
 
 
-def _require_sensible(coverage: float | None, *, is_detailed: bool) -> None:
+def _check_coverage(coverage: float | None, *, is_detailed: bool) -> None:
     if coverage is None:
         if is_detailed:
             raise UsageError("--sets and --per-class need --coverage, such as --coverage 0.95.")
-    elif not LEAST_COVERAGE < coverage < 1:
+    elif not MIN_COVERAGE < coverage < 1:
         raise UsageError(
-            f"--coverage {coverage:g}: expected a share between {LEAST_COVERAGE:g} and 1, "
+            f"--coverage {coverage:g}: expected a share between {MIN_COVERAGE:g} and 1, "
             "such as 0.95."
         )
 
 
-def _sets_of(
-    bundle: "Bundle", coverage: float, method: Literal["lac", "raps"] | None, *, by_class: bool
-) -> "Conformal":
+def _conformal_of(
+    bundle: "Bundle",
+    coverage: float,
+    method: Literal["lac", "raps"] | None,
+    *,
+    class_conditional: bool,
+) -> "ConformalPredictor":
     """The limits for sets of this coverage.
 
     Raises:
         BundleError: nothing was held back to calibrate them on.
     """
-    from holotype.evaluation.conformal import DEFAULT_METHOD, limits
+    from holotype.evaluation.conformal import DEFAULT_METHOD, conformal_predictor
 
-    held_back = bundle.manifest.decision.held_back if bundle.manifest.decision else None
-    if bundle.calibrated is None or held_back is None:
+    calibration_set = bundle.manifest.decision.calibration_set if bundle.manifest.decision else None
+    if bundle.conformal_scores is None or calibration_set is None:
         raise BundleError(
-            f"{bundle.name}: no pictures were held back to calibrate sets of classes on. Train "
+            f"{bundle.name}: no images were held back to calibrate sets of classes on. Train "
             "again with --ratios 0.6 0.15 0.15 0.1, or with --folds 5."
         )
-    return limits(
-        bundle.calibrated, coverage, num_classes=len(bundle.classes),
-        method=method or DEFAULT_METHOD, by_class=by_class, held_back=held_back,
+    return conformal_predictor(
+        bundle.conformal_scores, coverage, num_classes=len(bundle.classes),
+        method=method or DEFAULT_METHOD, class_conditional=class_conditional, calibration_set=calibration_set,
     )  # fmt: skip
 
 
-def _tell_what_says_nothing(bundle: "Bundle", conformal: "Conformal") -> None:
+def _warn_of_uninformative_sets(bundle: "Bundle", conformal: "ConformalPredictor") -> None:
     """Sets that hold every class keep their promise, and one should know why."""
-    from holotype.evaluation.conformal import fewest_pictures
+    from holotype.evaluation.conformal import min_calibration_images
 
-    names = [bundle.classes[c] for c in conformal.says_nothing_C.nonzero()[0]]
+    names = [bundle.classes[c] for c in conformal.always_included_C.nonzero()[0]]
     if not names:
         return
-    needed = fewest_pictures(conformal.coverage)
-    if not conformal.by_class:
-        held_back = f"{conformal.num_calibrated} pictures were held back"
-        tell(f"sets: every one holds all classes, since {held_back} and it takes {needed}")
+    needed = min_calibration_images(conformal.coverage)
+    if not conformal.class_conditional:
+        reason = f"{conformal.calibration_size} images were held back"
+        print_message(f"sets: every one holds all classes, since {reason} and it takes {needed}")
         return
-    tell(
-        f"sets: fewer than {needed} pictures were held back of {len(names)} of "
+    print_message(
+        f"sets: fewer than {needed} images were held back of {len(names)} of "
         f"{len(bundle.classes)} classes, which are in every set: {', '.join(names[:SHOWN])}"
         + (" …" if len(names) > SHOWN else "")
     )
 
 
-def _has_unknown(leaf: "Bundle") -> bool:
-    return leaf.manifest.decision is not None and leaf.manifest.decision.unknown is not None
+def _has_ood_threshold(base: "Bundle") -> bool:
+    return base.manifest.decision is not None and base.manifest.decision.unknown is not None
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    """A row for each picture; columns for what was not decided are left out."""
+    """A row for each image; columns for what was not decided are left out."""
     header = ["file", "class", "probability"]
     cells = [[row["file"], row["class"], f"{row['probability']:.3f}"] for row in rows]
     if rows[0]["unknown"] is not None:
@@ -174,20 +186,22 @@ def _table(rows: list[dict[str, Any]]) -> str:
 
 
 def answer_json(
-    bundle_sha256: str, answers: "Answers", conformal: "Conformal | None"
+    bundle_sha256: str, answers: "UnlabelledPredictions", conformal: "ConformalPredictor | None"
 ) -> dict[str, Any]:
     """The answer as docs/predict.schema.json describes it."""
     predictions, unknown_N = answers.predictions, answers.unknown_N
     classes = predictions.classes
-    included_NC = None if conformal is None else conformal.sets_NC(predictions.probabilities_NC)
+    included_NC = (
+        None if conformal is None else conformal.prediction_sets_NC(predictions.probabilities_NC)
+    )
     return {
         "bundle": bundle_sha256,
         "classes": list(classes),
         "sets": None if conformal is None else {
             "coverage": conformal.coverage,
             "method": conformal.method,
-            "per_class": conformal.by_class,
-            "held_back": conformal.num_calibrated,
+            "per_class": conformal.class_conditional,
+            "calibration_images": conformal.calibration_size,
         },
         "predictions": [
             {
@@ -212,7 +226,7 @@ def answer_json(
 
 
 def answer_csv(answer: dict[str, Any]) -> str:
-    """One row per answered picture, with a column `p:CLASS` for every class.
+    """One row per answered image, with a column `p:CLASS` for every class.
 
     A set is a JSON list, since a class may be called anything.
     """

@@ -1,9 +1,9 @@
-"""`holotype slice`: 3-D pictures become slices that remember their specimen."""
+"""`holotype slice`: 3-D images become slices that remember their specimen."""
 
 from pathlib import Path
 
 from holotype.cli.options import AsJson
-from holotype.cli.output import show, show_json, tell, tell_next
+from holotype.cli.output import print_json, print_message, print_next_command, print_result
 from holotype.narration import to_stderr
 
 
@@ -31,16 +31,16 @@ def slice(  # named after the verb, and imported by nobody else
         size: Longest side of a slice in pixels; larger ones are shrunk.
         every: Take one of so many slices.
     """
-    from holotype.dataset.slices import Slicing, slice_volumes
+    from holotype.dataset.slices import SliceOptions, slice_volumes
 
     chosen = tuple(part.strip() for part in axes.lower().split(","))
-    slicing = Slicing(axes=chosen, window=window, size=size, every=every, masks=masks)
-    with to_stderr().progress("slicing") as progress:
-        sliced = slice_volumes(volumes, output, slicing, on_progress=progress)
+    slicing = SliceOptions(axes=chosen, window=window, size=size, every=every, masks=masks)
+    with to_stderr().bar("slicing") as update:
+        sliced = slice_volumes(volumes, output, slicing, on_progress=update)
     for refusal in sliced.refused:
-        tell(f"left out: {refusal}")
+        print_message(f"left out: {refusal}")
     if as_json:
-        show_json(
+        print_json(
             {
                 "table": str(sliced.table),
                 "volumes": sliced.num_volumes,
@@ -50,10 +50,10 @@ def slice(  # named after the verb, and imported by nobody else
             }
         )
     else:
-        show(
+        print_result(
             f"{sliced.num_slices:,} slices of {sliced.num_volumes:,} specimens; "
             f"{sliced.num_empty:,} empty ones left out"
         )
-        show(f"table     {sliced.table}")
-    tell_next("holotype", "train", sliced.table)
+        print_result(f"table     {sliced.table}")
+    print_next_command("holotype", "train", sliced.table)
     return 1 if sliced.refused else 0

@@ -6,12 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from holotype.cli.options import AsJson, GroupPattern, LabelPattern, LabelPrefix, OnLeak, Ratios
-from holotype.cli.output import show, show_json, tell, tell_next, text_table
+from holotype.cli.output import (
+    print_json,
+    print_message,
+    print_next_command,
+    print_result,
+    text_table,
+)
 from holotype.errors import UsageError
 from holotype.narration import to_stderr
 
 if TYPE_CHECKING:
-    from holotype.road.divided import Divided
+    from holotype.road.divided import ExportedSplit
 
 SHOWN_CLASSES = 40
 
@@ -32,22 +38,22 @@ def split(
     label_prefix: LabelPrefix = False,
     as_json: AsJson = False,
 ) -> int:
-    """Groups stay on one side, and so do copies of one picture, which the audit finds.
+    """Groups stay on one side, and so do copies of one image, which the audit finds.
 
     Args:
         data: Folders with one folder per class, or CSV or Parquet tables; several are combined.
         output: The directory to write; new, empty, or a split that is there already. That one
-            is kept if it is of the same pictures and settings, and refused if it is not.
-        link: Write symbolic links to the pictures.
-        copy: Write copies of the pictures; this is what happens unless said otherwise.
+            is kept if it is of the same images and settings, and refused if it is not.
+        link: Write symbolic links to the images.
+        copy: Write copies of the images; this is what happens unless said otherwise.
         force: Build anew what is there.
         seed: Of the split (42).
     """
-    from holotype.road.divided import divide
+    from holotype.road.divided import export_split
 
     if link and copy:
         raise UsageError("--link and --copy exclude each other; name one of them.")
-    divided = divide(
+    exported = export_split(
         data,
         output,
         ratios=ratios,
@@ -58,22 +64,22 @@ def split(
         label_pattern=label_pattern,
         group_pattern=group_pattern,
         label_prefix=label_prefix,
-        narrator=to_stderr(),
+        progress=to_stderr(),
     )
-    for note in divided.notes:
-        tell(note)
+    for note in exported.notes:
+        print_message(note)
     if as_json:
-        show_json(_summary(divided))
+        print_json(_summary(exported))
     else:
-        show(_page(divided))
-        show(f"split     {divided.output}" + ("" if divided.is_new else " (as it was)"))
-    tell_next("holotype", "train", divided.output / "table.csv")
+        print_result(_page(exported))
+        print_result(f"split     {exported.output}" + ("" if exported.is_new else " (as it was)"))
+    print_next_command("holotype", "train", exported.output / "table.csv")
     return 0
 
 
-def _page(divided: "Divided") -> str:
+def _page(exported: "ExportedSplit") -> str:
     """What each part got, class by class, and which share that is."""
-    counts = divided.proportions
+    counts = exported.class_counts_by_part
     header = ("class", *counts.columns)
     rows: list[tuple[Any, ...]] = [
         (name, *(int(n) for n in row))
@@ -91,15 +97,15 @@ def _page(divided: "Divided") -> str:
     return "\n".join([text_table(header, [*rows, ("all", *totals)]), "", f"shares    {shares}"])
 
 
-def _summary(divided: "Divided") -> dict[str, Any]:
-    counts = divided.proportions
+def _summary(exported: "ExportedSplit") -> dict[str, Any]:
+    counts = exported.class_counts_by_part
     return {
-        "output": str(divided.output),
-        "is_new": divided.is_new,
+        "output": str(exported.output),
+        "is_new": exported.is_new,
         "counts": {
             str(part): {str(name): int(n) for name, n in counts[part].items()}
             for part in counts.columns
         },
-        "notes": list(divided.notes),
-        "refused": divided.refused,
+        "notes": list(exported.notes),
+        "refused": exported.refused,
     }

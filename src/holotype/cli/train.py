@@ -1,4 +1,4 @@
-"""`holotype train`: labelled pictures become a run, its bundle and its report."""
+"""`holotype train`: labelled images become a run, its bundle and its report."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,19 +17,25 @@ from holotype.cli.options import (
     Settings,
     key_values,
 )
-from holotype.cli.output import show, show_json, tell, tell_next, text_table
+from holotype.cli.output import (
+    print_json,
+    print_message,
+    print_next_command,
+    print_result,
+    text_table,
+)
 from holotype.errors import UsageError
-from holotype.narration import counted, duration, to_stderr
+from holotype.narration import duration, pluralize, to_stderr
 from holotype.run import next_run_path
 from holotype.training.watch import CHECKPOINT_MINUTES
 
 if TYPE_CHECKING:
-    from holotype.road import Rehearsal, TrainedRun
+    from holotype.road import DryRun, TrainedRun
 
 Switch = Annotated[bool, Parameter(negative="", show_default=False)]
 
 
-class Asked(TypedDict):
+class RecipeArguments(TypedDict):
     """What the command line says about the recipe."""
 
     model: str | None
@@ -96,7 +102,7 @@ def train(
         image_size: Height and width that the network sees, in pixels.
         split_seed: Of the split (42).
         folds: Cross-validate: train so many, each tested on its own fold, and ship their mean.
-        exclude: A table such as the audit's issues.csv: pictures with yes under `confirmed`, or all
+        exclude: A table such as the audit's issues.csv: images with yes under `confirmed`, or all
             where there is no such column, train nothing; the score is given with and without them.
         save_memory: Compute activations twice instead of holding them; the result is the same.
         disk_budget: For what is computed once and kept, such as 20G.
@@ -107,7 +113,7 @@ def train(
         dry_run: Audit, split, time a batch of every stage, print what training would take, stop.
         print_recipe: Print the resolved recipe as YAML, to edit, and stop.
     """
-    asked = Asked(
+    recipe_arguments = RecipeArguments(
         model=model, weights=weights, seed=seed, epochs=epochs, batch_size=batch_size,
         learning_rate=learning_rate, image_size=image_size, ratios=ratios, split_seed=split_seed,
         overrides=key_values(settings),
@@ -115,7 +121,7 @@ def train(
     if print_recipe:
         from holotype.training.recipe import resolve_recipe
 
-        show(resolve_recipe(recipe, **asked).to_yaml().rstrip())
+        print_result(resolve_recipe(recipe, **recipe_arguments).to_yaml().rstrip())
         return 0
     if not data:
         raise UsageError("no data was named: holotype train DATA, a folder or a table.")
@@ -125,77 +131,77 @@ def train(
         raise UsageError(f"--checkpoint-every is {checkpoint_every:g}, expected minutes above 0.")
 
     from holotype import road
-    from holotype.training.watch import Watch
+    from holotype.training.watch import StopSignal
 
-    watch = Watch(checkpoint_every)
+    stop_signal = StopSignal(checkpoint_every)
 
     options: dict[str, Any] = dict(
-        asked, init_from=init_from, folds=folds, label_pattern=label_pattern,
+        recipe_arguments, init_from=init_from, folds=folds, label_pattern=label_pattern,
         group_pattern=group_pattern, label_prefix=label_prefix, on_leak=on_leak, exclude=exclude,
         device=device, save_memory=save_memory, disk_budget=disk_budget,
-        deterministic=deterministic, resume=resume, watch=watch, narrator=to_stderr(),
+        deterministic=deterministic, resume=resume, stop_signal=stop_signal, progress=to_stderr(),
     )  # fmt: skip
 
     def run(recipe: str | None, output: Path | None) -> "TrainedRun":
-        with watch.listening():
+        with stop_signal.handling_sigterm():
             trained: TrainedRun = road.train(data, recipe=recipe, output=output, **options)
         return trained
 
-    variants = road.variants_of(recipe, asked)
+    variants = road.list_variants(recipe, recipe_arguments)
     if dry_run:
         if variants:
             raise UsageError(
                 f"--dry-run looks at one recipe, and {recipe} has several variants: name one, "
                 f"{recipe}#{next(iter(variants))}."
             )
-        found = road.train(data, recipe=recipe, output=output, dry_run=True, **options)
-        return _say(found, as_json)
+        estimate = road.train(data, recipe=recipe, output=output, dry_run=True, **options)
+        return _print_dry_run(estimate, as_json)
     if variants:
-        return _all_variants(
+        return _train_all_variants(
             variants, run, output or next_run_path(Path(str(recipe)).stem), as_json
         )
     trained = run(recipe, output)
     if as_json:
-        show_json(trained.summary())
+        print_json(trained.summary())
         return 0
     report = trained.metrics
     for caveat in report.caveats:
-        tell(caveat)
-    size = counted(report.num_images, "picture")
-    show(f"accuracy  {report['accuracy']} on {size} ({report.part})")
-    show(f"run       {trained.run.path}")
-    show(f"report    {trained.run.report / 'index.html'}")
-    tell_next("holotype", "predict", trained.run.path, "PICTURE")
+        print_message(caveat)
+    size = pluralize(report.num_images, "image")
+    print_result(f"accuracy  {report['accuracy']} on {size} ({report.part})")
+    print_result(f"run       {trained.run.path}")
+    print_result(f"report    {trained.run.report / 'index.html'}")
+    print_next_command("holotype", "predict", trained.run.path, "IMAGE")
     return 0
 
 
-def _say(found: "Rehearsal", as_json: bool) -> int:
+def _print_dry_run(estimate: "DryRun", as_json: bool) -> int:
     """What a training would take; nothing was written but what is kept anyway."""
-    from holotype.training.rehearsal import said
+    from holotype.training.rehearsal import estimate_rows
 
     if as_json:
-        show_json(found.to_json())
+        print_json(estimate.to_json())
         return 0
-    show(_sizes(found.trainings))
-    show(text_table(("stage", "work", "time", "disk"), said(found.costs)))
-    if len(found.trainings) > 1:
-        least, most = (pick(one["train"] for one in found.trainings) for pick in (min, max))
-        most_of_all = counted(most, "picture")
+    print_result(_sizes(estimate.split_sizes))
+    print_result(text_table(("stage", "work", "time", "disk"), estimate_rows(estimate.costs)))
+    if len(estimate.split_sizes) > 1:
+        least, most = (pick(one["train"] for one in estimate.split_sizes) for pick in (min, max))
+        most_of_all = pluralize(most, "image")
         size = most_of_all if least == most else f"{least:,} to {most_of_all}"
-        show(
-            f"{len(found.trainings)} folds: {duration(found.seconds)} is the sum of "
-            f"{len(found.trainings)} trainings on {size} each"
+        print_result(
+            f"{len(estimate.split_sizes)} folds: {duration(estimate.seconds)} is the sum of "
+            f"{len(estimate.split_sizes)} trainings on {size} each"
         )
-    if found.memory_mb is not None:
-        show(f"memory    {found.memory_mb:,.0f} MB at most until here")
+    if estimate.memory_mb is not None:
+        print_result(f"memory    {estimate.memory_mb:,.0f} MB at most until here")
     return 0
 
 
 def _sizes(trainings: list[dict[str, int]]) -> str:
-    """How many pictures of each part; a row for every training where there are several."""
+    """How many images of each part; a row for every training where there are several."""
     if len(trainings) == 1:
         return text_table(
-            ("part", "pictures"), [(part, f"{n:,}") for part, n in trainings[0].items()]
+            ("part", "images"), [(part, f"{n:,}") for part, n in trainings[0].items()]
         )
     parts = list(trainings[0])
     rows = [
@@ -205,7 +211,7 @@ def _sizes(trainings: list[dict[str, int]]) -> str:
     return text_table(("training", *parts), rows)
 
 
-def _all_variants(
+def _train_all_variants(
     variants: dict[str, str],
     run: "Callable[[str | None, Path | None], TrainedRun]",
     output: Path,
@@ -216,9 +222,9 @@ def _all_variants(
 
     rows = road.train_variants(variants, run, output)
     if as_json:
-        show_json({"runs": str(output), "variants": [row.to_json() for row in rows]})
+        print_json({"runs": str(output), "variants": [row.to_json() for row in rows]})
         return 0
-    show(text_table(road.VariantRow.HEADER, [row.cells() for row in rows]))
-    show(f"runs      {output}")
-    tell_next("holotype", "predict", output / rows[0].variant, "PICTURE")
+    print_result(text_table(road.VariantRow.HEADER, [row.cells() for row in rows]))
+    print_result(f"runs      {output}")
+    print_next_command("holotype", "predict", output / rows[0].variant, "IMAGE")
     return 0

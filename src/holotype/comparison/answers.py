@@ -1,6 +1,6 @@
-"""What several classifiers say about the same pictures; pictures that differ are refused by name.
+"""What several classifiers say about the same images; images that differ are refused by name.
 
-Shape suffixes: N pictures, C classes, M classifiers.
+Shape suffixes: N images, C classes, M classifiers.
 """
 
 import hashlib
@@ -13,37 +13,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.errors import NotComparable
-from holotype.evaluation.evaluate import scored
-from holotype.evaluation.intervals import Units
+from holotype.evaluation.evaluate import select_scorable
+from holotype.evaluation.intervals import SamplingUnits
 from holotype.predictions import Predictions
 
 NAMED = 3  # of what differs, so many are named
 _ADVICE = (
     "Only runs of one split stand side by side: train them with the same --split-seed and the same "
-    "pictures, or name one set of runs at a time."
+    "images, or name one set of runs at a time."
 )
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
-    """Answers of M classifiers to the same N pictures.
+class AlignedPredictions:
+    """Answers of M classifiers to the same N images.
 
     Attributes:
         names: of the classifiers, M.
-        predictions: of each, with rows and columns in one order; only pictures that count.
-        units: which pictures belong together.
+        predictions: of each, with rows and columns in one order; only images that count.
+        units: which images belong together.
     """
 
     names: tuple[str, ...]
     predictions: tuple[Predictions, ...]
-    units: Units
+    units: SamplingUnits
 
     def __len__(self) -> int:
         return len(self.names)
 
     @property
     def first(self) -> Predictions:
-        """Any of them will do for pictures, targets, weights, groups and classes."""
+        """Any of them will do for images, targets, weights, groups and classes."""
         return self.predictions[0]
 
     @property
@@ -56,7 +56,7 @@ class Answers:
 
     @cached_property
     def predicted_MN(self) -> NDArray[np.int64]:
-        """The class number that each calls each picture."""
+        """The class number that each calls each image."""
         return np.stack([each.predicted_N for each in self.predictions])
 
     @cached_property
@@ -64,29 +64,29 @@ class Answers:
         return np.asarray(self.predicted_MN == self.first.targets_N, np.bool_)
 
 
-def same_pictures(predictions: Mapping[str, Predictions], part: str) -> Answers:
+def align_predictions(predictions: Mapping[str, Predictions], part: str) -> AlignedPredictions:
     """The answers side by side.
 
-    A picture is known by its bytes, so that a folder may have moved between two trainings.
-    Pictures without a label or with weight 0 are left out.
+    An image is known by its bytes, so that a folder may have moved between two trainings.
+    Images without a label or with weight 0 are left out.
 
     Args:
         predictions: of each classifier, by its name; at least one.
-        part: what these pictures are called, for the error.
+        part: what these images are called, for the error.
 
     Raises:
-        NotComparable: the pictures, their classes, labels, weights or groups differ.
+        NotComparable: the images, their classes, labels, weights or groups differ.
     """
     names = tuple(predictions)
     _require_same_classes(predictions)
     classes = predictions[names[0]].classes
-    ordered = [_in_order(scored(each), classes) for each in predictions.values()]
-    _require_same_pictures(dict(zip(names, ordered, strict=True)), part)
-    return Answers(names, tuple(ordered), Units.of(ordered[0]))
+    ordered = [_in_order(select_scorable(each), classes) for each in predictions.values()]
+    _require_same_images(dict(zip(names, ordered, strict=True)), part)
+    return AlignedPredictions(names, tuple(ordered), SamplingUnits.of(ordered[0]))
 
 
 def _in_order(predictions: Predictions, classes: Sequence[str]) -> Predictions:
-    """Rows by the hash of the picture, columns as in `classes`."""
+    """Rows by the hash of the image, columns as in `classes`."""
     rows = sorted(
         range(len(predictions)), key=lambda n: (predictions.sha256[n], predictions.ids[n])
     )
@@ -121,7 +121,7 @@ def _require_same_classes(predictions: Mapping[str, Predictions]) -> None:
             )
 
 
-def _require_same_pictures(ordered: Mapping[str, Predictions], part: str) -> None:
+def _require_same_images(ordered: Mapping[str, Predictions], part: str) -> None:
     alike: dict[str, list[str]] = {}
     for name, predictions in ordered.items():
         alike.setdefault(_digest(predictions), []).append(name)
@@ -132,14 +132,14 @@ def _require_same_pictures(ordered: Mapping[str, Predictions], part: str) -> Non
     sets = "; ".join(f"{n}: {_some(names)}" for n, names in enumerate(groups[:NAMED], start=1))
     more = f"; and {len(groups) - NAMED} more" if len(groups) > NAMED else ""
     raise NotComparable(
-        f"the {part} pictures of these runs are not the same: "
+        f"the {part} images of these runs are not the same: "
         f"{_difference(first, ordered[first], other, ordered[other])}. "
         f"There are {len(groups)} sets of runs that agree ({sets}{more}). {_ADVICE}"
     )
 
 
 def _digest(predictions: Predictions) -> str:
-    """Of what must be equal: bytes, labels, weights and groups of the pictures."""
+    """Of what must be equal: bytes, labels, weights and groups of the images."""
     rows = [
         predictions.sha256,
         predictions.targets_N.tolist(),
@@ -150,7 +150,7 @@ def _digest(predictions: Predictions) -> str:
 
 
 def _partition(groups: Sequence[str]) -> list[int]:
-    """Groups as numbers in the order of their first picture: a name may have changed."""
+    """Groups as numbers in the order of their first image: a name may have changed."""
     number_of: dict[str, int] = {"": -1}
     return [number_of.setdefault(group, len(number_of) - 1) for group in groups]
 
@@ -182,7 +182,7 @@ def _difference(first: str, a: Predictions, other: str, b: Predictions) -> str:
     ]
     if weights:
         return f"{len(weights):,} have another weight: {'; '.join(weights[:NAMED])}"
-    return f"{first!r} and {other!r} put the pictures into different groups"
+    return f"{first!r} and {other!r} put the images into different groups"
 
 
 def _some(names: Sequence[str]) -> str:

@@ -23,7 +23,7 @@ TIMEOUT_S = 900
 
 
 @dataclass(frozen=True)
-class Cost:
+class RunCost:
     """None where it is not known.
 
     Attributes:
@@ -31,7 +31,7 @@ class Cost:
         size_bytes: of the bundle's files.
         training_seconds: see `training_seconds`.
         images_per_second: decoding, preprocessing and network, on all cores.
-        latency_seconds: one picture by itself, on one core: the median.
+        latency_seconds: one image by itself, on one core: the median.
         memory_bytes: the most that a process which predicts has held, libraries included.
     """
 
@@ -46,23 +46,23 @@ class Cost:
         return asdict(self)
 
 
-def recorded_cost(run: Run, bundle: Bundle | None) -> Cost:
+def recorded_cost(run: Run, bundle: Bundle | None) -> RunCost:
     """What can be read without running anything."""
-    return Cost(
-        parameters=None if bundle is None else parameters(bundle),
+    return RunCost(
+        parameters=None if bundle is None else count_parameters(bundle),
         size_bytes=None if bundle is None else size_on_disk(bundle.path),
         training_seconds=training_seconds(run),
     )
 
 
-def parameters(bundle: Bundle) -> int:
+def count_parameters(bundle: Bundle) -> int:
     """The numbers in the graphs, each distinct graph counted once; shapes and indices are none."""
     from onnx import load_from_string
 
     graphs = {
-        leaf.manifest.files[name]: content
-        for leaf in bundle.leaves
-        for name, content in leaf.graphs.items()
+        base.manifest.files[name]: content
+        for base in bundle.base_models
+        for name, content in base.graphs.items()
         if name.endswith(".onnx")
     }
     return sum(_numbers_in(load_from_string(content).graph) for content in graphs.values())
@@ -107,12 +107,12 @@ def _recorded(run: Run) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def measured(cost: Cost, bundle: Path, files: Sequence[Path]) -> tuple[Cost, str]:
+def measure_cost(cost: RunCost, bundle: Path, files: Sequence[Path]) -> tuple[RunCost, str]:
     """The cost with speed, latency and memory, from a process of its own; and why not, or "".
 
     Args:
         bundle: its directory.
-        files: pictures to answer; a few dozen.
+        files: images to answer; a few dozen.
     """
     request = json.dumps({"bundle": str(bundle), "files": [str(file) for file in files]})
     command = [sys.executable, "-P", "-m", "holotype.comparison.measuring"]
@@ -129,7 +129,7 @@ def measured(cost: Cost, bundle: Path, files: Sequence[Path]) -> tuple[Cost, str
     return replace(cost, **found), ""
 
 
-def pareto(quality: Mapping[int, float], price: Mapping[int, float]) -> list[int]:
+def pareto_front(quality: Mapping[int, float], price: Mapping[int, float]) -> list[int]:
     """Those that none beats in both: less of one is the price of more of the other.
 
     Args:

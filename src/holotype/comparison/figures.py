@@ -8,36 +8,36 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 
-from holotype.comparison.outcome import Outcome
-from holotype.comparison.standing import LEVEL, Standing
-from holotype.comparison.strengths import by_class
-from holotype.comparison.writing import rank_of
-from holotype.evaluation.lettering import label, labels
+from holotype.comparison.outcome import Comparison
+from holotype.comparison.standing import SIGNIFICANCE_LEVEL, Leaderboard
+from holotype.comparison.strengths import compare_classes
+from holotype.comparison.writing import format_rank
+from holotype.evaluation.lettering import plot_label, plot_labels
 from holotype.evaluation.plots import BLUE, DOTS_PER_INCH, FAINT, GREY, INK, ORANGE, PINK
 
-MOST_ROWS = 40  # classifiers or classes in one figure
-MOST_NUMBERED = 14  # columns into whose cells a number fits
+MAX_ROWS = 40  # classifiers or classes in one figure
+MAX_NUMBERED = 14  # columns into whose cells a number fits
 _COLOURS = {"test": BLUE, "oof": PINK, "val": ORANGE}
 _MARKS = {"test": "o", "oof": "D", "val": "s"}
 
 
-def all_figures(outcome: Outcome) -> dict[str, Figure | None]:
+def all_figures(comparison: Comparison) -> dict[str, Figure | None]:
     """Every figure by the name of its file; None where there is nothing to draw."""
     return {
-        "leaderboard": leaderboard_figure(outcome),
-        "pairs": pairs_figure(outcome.main),
-        "pareto": pareto_figure(outcome),
-        "classes": classes_figure(outcome.main),
+        "leaderboard": leaderboard_figure(comparison),
+        "pairs": pairs_figure(comparison.main),
+        "pareto": pareto_figure(comparison),
+        "classes": classes_figure(comparison.main),
     }
 
 
-def leaderboard_figure(outcome: Outcome) -> Figure:
+def leaderboard_figure(comparison: Comparison) -> Figure:
     """Accuracy of every run with its interval, on every part, in the order of the leaderboard."""
-    main = outcome.main
-    order = main.order[:MOST_ROWS]
+    main = comparison.main
+    order = main.order[:MAX_ROWS]
     names = [main.names[number] for number in order]
     figure, axes = _figure(8.2, 1.3 + 0.42 * max(3, len(order)))
-    parts = list(outcome.standings.items())
+    parts = list(comparison.leaderboards.items())
     handles = []
     for place, (part, of) in enumerate(parts):
         offset = 0.2 * (place - (len(parts) - 1) / 2)
@@ -54,11 +54,11 @@ def leaderboard_figure(outcome: Outcome) -> Figure:
                 of.accuracy(of.names.index(name)), row + offset, _MARKS[part],
                 color=_COLOURS[part], markersize=5,
             )  # fmt: skip
-    shown = labels(names, 44)
+    shown = plot_labels(names, 44)
     axes.set_yticks(range(len(order)), shown)
     axes.set_ylim(len(order) - 0.5, -0.5)
     ranks = axes.secondary_yaxis("right")
-    ranks.set_yticks(range(len(order)), [f"rank {rank_of(main, n)}" for n in order], color=GREY)
+    ranks.set_yticks(range(len(order)), [f"rank {format_rank(main, n)}" for n in order], color=GREY)
     for side in (axes, ranks):
         side.tick_params(axis="y", length=0)
     ranks.spines["right"].set_visible(False)
@@ -71,9 +71,9 @@ def leaderboard_figure(outcome: Outcome) -> Figure:
     return figure
 
 
-def pairs_figure(main: Standing) -> Figure | None:
+def pairs_figure(main: Leaderboard) -> Figure | None:
     """Row minus column in points; colour only where the two can be told apart; None for one run."""
-    order = main.order[:MOST_ROWS]
+    order = main.order[:MAX_ROWS]
     M = len(order)
     if M < 2:
         return None
@@ -83,7 +83,7 @@ def pairs_figure(main: Standing) -> Figure | None:
             test = main.test(second, first)
             if test is not None:
                 difference_MM[row, column] = 100 * test.difference
-                told_MM[row, column] = test.adjusted < LEVEL
+                told_MM[row, column] = test.adjusted_p_value < SIGNIFICANCE_LEVEL
     side = float(np.clip(0.62 * M, 2.6, 9.5))
     figure, axes = _figure(side + 3.4, side + 2.4)
     most = max(1.0, float(np.abs(difference_MM).max()))
@@ -92,7 +92,7 @@ def pairs_figure(main: Standing) -> Figure | None:
         cmap="PuOr_r",
         norm=Normalize(-1.6 * most, 1.6 * most),
     )
-    if M <= MOST_NUMBERED:
+    if M <= MAX_NUMBERED:
         for (row, column), value in np.ndenumerate(difference_MM):
             told = told_MM[row, column]
             points = f"{value:+.1f}" if abs(value) >= 0.05 else "0.0"
@@ -101,7 +101,7 @@ def pairs_figure(main: Standing) -> Figure | None:
                 column, row, text, ha="center", va="center", fontsize=8,
                 color=INK if told else GREY,
             )  # fmt: skip
-    names = labels([main.names[number] for number in order], 30)
+    names = plot_labels([main.names[number] for number in order], 30)
     _name_both(axes, names, names, size=float(np.clip(60 * side / M, 5, 9)))
     axes.set_title("Row minus column, points of accuracy", loc="left")
     if not told_MM.any():
@@ -113,23 +113,23 @@ def pairs_figure(main: Standing) -> Figure | None:
     return figure
 
 
-def pareto_figure(outcome: Outcome) -> Figure | None:
+def pareto_figure(comparison: Comparison) -> Figure | None:
     """Accuracy over speed, or over size where speed was not measured.
 
     The line joins those that no other beats in both. None where neither is known, or of one run.
     """
-    judged = outcome.judged_on
-    by_speed = any(one.cost.images_per_second for one in outcome.contestants)
+    judged = comparison.selection_leaderboard
+    by_speed = any(one.cost.images_per_second for one in comparison.candidates)
     field = "images_per_second" if by_speed else "size_bytes"
     numbered = [
         (number, float(value))
         for number in judged.order
-        if (value := getattr(outcome.contestant(judged, number).cost, field)) is not None
+        if (value := getattr(comparison.candidate(judged, number).cost, field)) is not None
     ]
-    if not numbered or len(judged.answers) == 1:
+    if not numbered or len(judged.aligned) == 1:
         return None
     figure, axes = _figure(8.2, 4.6 + 0.19 * len(numbered))
-    front = set(outcome.front) if by_speed else set()
+    front = set(comparison.pareto_front) if by_speed else set()
     places = []
     for row, (number, value) in enumerate(numbered, start=1):
         x = value if by_speed else value / 1e6
@@ -146,10 +146,12 @@ def pareto_figure(outcome: Outcome) -> Figure | None:
     axes.set_xscale("log")
     axes.margins(x=0.12)
     _plain_ticks(axes)
-    what = "pictures per second" if by_speed else "size of the bundle in MB; speed was not measured"
+    what = "images per second" if by_speed else "size of the bundle in MB; speed was not measured"
     axes.set_xlabel(what)
     axes.set_ylabel(f"accuracy on {judged.title.lower()}")
-    names = [f"{row}  {label(judged.names[n], 60)}" for row, (n, _) in enumerate(numbered, start=1)]
+    names = [
+        f"{row}  {plot_label(judged.names[n], 60)}" for row, (n, _) in enumerate(numbered, start=1)
+    ]
     handles = [axes.plot([], [], " ")[0] for _ in names]
     figure.legend(
         handles, names, loc="outside lower left", ncols=1, frameon=False, fontsize=8,
@@ -158,13 +160,13 @@ def pareto_figure(outcome: Outcome) -> Figure | None:
     return figure
 
 
-def classes_figure(main: Standing) -> Figure:
+def classes_figure(main: Leaderboard) -> Figure:
     """Recall of every class and run; of many classes those that the runs differ most about."""
-    order = main.order[:MOST_ROWS]
-    occurring = [of for of in by_class(main) if of.support]
+    order = main.order[:MAX_ROWS]
+    occurring = [of for of in compare_classes(main) if of.support]
     shown = occurring
-    if len(occurring) > MOST_ROWS:
-        widest = sorted(occurring, key=lambda of: -of.clearness)[:MOST_ROWS]
+    if len(occurring) > MAX_ROWS:
+        widest = sorted(occurring, key=lambda of: -of.weighted_spread)[:MAX_ROWS]
         shown = sorted(widest, key=lambda of: of.class_number)
     numbers = [of.class_number for of in shown]
     recall_KM = np.array(
@@ -173,21 +175,21 @@ def classes_figure(main: Standing) -> Figure:
     width, height = max(2.2, 0.62 * len(order)), max(1.6, 0.34 * len(shown))
     figure, axes = _figure(width + 4.2, height + 2.6)
     image = axes.imshow(recall_KM, cmap="Blues", norm=PowerNorm(1.6, 0, 1.15), aspect="auto")
-    if len(order) <= MOST_NUMBERED:
+    if len(order) <= MAX_NUMBERED:
         for (row, column), value in np.ndenumerate(recall_KM):
             axes.text(
                 column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=8,
                 color="white" if value > 0.8 else INK,
             )  # fmt: skip
-    all_names = labels(main.answers.classes, 34)
+    all_names = plot_labels(main.aligned.classes, 34)
     rows = [f"{all_names[of.class_number]}  ({of.support})" for of in shown]
-    columns = labels([main.names[number] for number in order], 30)
+    columns = plot_labels([main.names[number] for number in order], 30)
     _name_both(axes, rows, columns, size=8)
     title = "Recall in %"
     if len(shown) < len(occurring):
         title += f", {len(shown)} of {len(occurring)} classes: the clearest gaps"
     axes.set_title(title, loc="left")
-    if len(order) > MOST_NUMBERED:
+    if len(order) > MAX_NUMBERED:
         figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02).outline.set_visible(False)
     return figure
 

@@ -10,18 +10,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-WARM = 3  # pictures before the clock runs: the graphs are opened and memory is laid out
-ROUNDS = 2  # over all pictures; the better one counts, since a disturbance only ever slows
-ALONE = 12  # pictures asked about one by one
+NUM_WARMUP = 3  # images before the clock runs: the graphs are opened and memory is laid out
+NUM_ROUNDS = 2  # over all images; the better one counts, since a disturbance only ever slows
+NUM_SINGLE = 12  # images asked about one by one
 
 
-def measure(bundle_path: str, files: list[str]) -> dict[str, Any]:
-    """How fast a bundle answers about these pictures, decoding included, nothing kept."""
+def benchmark_bundle(bundle_path: str, files: list[str]) -> dict[str, Any]:
+    """How fast a bundle answers about these images, decoding included, nothing kept."""
     from holotype.bundle.bundle import load_bundle
     from holotype.bundle.inference import predict_files
 
     bundle = load_bundle(bundle_path)
-    for file in files[:WARM]:
+    for file in files[:NUM_WARMUP]:
         predict_files(bundle, [file], workers=1)
 
     def seconds(paths: list[str], workers: int | None) -> float:
@@ -29,16 +29,16 @@ def measure(bundle_path: str, files: list[str]) -> dict[str, Any]:
         predict_files(bundle, paths, workers=workers)
         return time.perf_counter() - started
 
-    alone = [seconds([file], 1) for file in files[:ALONE]]
-    together = min(seconds(files, None) for _ in range(ROUNDS))
+    alone = [seconds([file], 1) for file in files[:NUM_SINGLE]]
+    together = min(seconds(files, None) for _ in range(NUM_ROUNDS))
     return {
         "images_per_second": len(files) / together,
         "latency_seconds": statistics.median(alone),
-        "memory_bytes": most_memory(),
+        "memory_bytes": peak_memory_bytes(),
     }
 
 
-def most_memory() -> int | None:
+def peak_memory_bytes() -> int | None:
     """The most bytes that this process has held; None where the system does not say."""
     try:
         # On Linux the resource module would say what the parent held too.
@@ -56,4 +56,4 @@ def most_memory() -> int | None:
 
 if __name__ == "__main__":
     request = json.load(sys.stdin)
-    print(json.dumps(measure(request["bundle"], request["files"])))
+    print(json.dumps(benchmark_bundle(request["bundle"], request["files"])))

@@ -6,16 +6,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from holotype.comparison.cost import Cost, pareto
+from holotype.comparison.cost import RunCost, pareto_front
 from holotype.comparison.disagreements import Agreement, Disagreement, agreement
 from holotype.comparison.resampled import METRICS
-from holotype.comparison.selection import Choice
-from holotype.comparison.standing import LEVEL, Standing
+from holotype.comparison.selection import Selection
+from holotype.comparison.standing import SIGNIFICANCE_LEVEL, Leaderboard
 from holotype.comparison.strengths import (
     PRECISION_GAP,
     RECALL_GAP,
     Gap,
-    by_class,
+    compare_classes,
     confused_pairs,
     strengths,
     weaknesses,
@@ -23,14 +23,14 @@ from holotype.comparison.strengths import (
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Candidate:
     """One run.
 
     Attributes:
         name: unlike that of the others.
         path: of the run, as it was given or found.
         model: the architecture.
-        data: what its pictures are called.
+        data: what its images are called.
         bundle: the directory of the classifier; None where there is none.
         bundle_sha256: its identity; "" where there is none.
         cost: what it costs.
@@ -42,50 +42,50 @@ class Contestant:
     data: str
     bundle: Path | None
     bundle_sha256: str
-    cost: Cost
+    cost: RunCost
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class Comparison:
     """Everything that was found; each form of it says the same.
 
     Attributes:
-        contestants: in the order they were given.
-        standings: by part; the one to read first stands first. Runs without predictions of a
-            part are missing in its standing.
+        candidates: in the order they were given.
+        leaderboards: by part; the one to read first stands first. Runs without predictions of a
+            part are missing in its leaderboard.
         notes: what was left out and why, as sentences.
         measured_on: what speed, latency and memory were measured on, or why they were not.
-        disagreements: pictures of the first standing.
-        choice: by `--select`; None where none was asked for.
+        disagreements: images of the first leaderboard.
+        selection: by `--select`; None where none was asked for.
         recall_gap, precision_gap: from where on a class is a weakness, as fractions.
     """
 
-    contestants: tuple[Contestant, ...]
-    standings: Mapping[str, Standing]
+    candidates: tuple[Candidate, ...]
+    leaderboards: Mapping[str, Leaderboard]
     notes: tuple[str, ...]
     measured_on: str
     disagreements: tuple[Disagreement, ...]
-    choice: Choice | None = None
+    selection: Selection | None = None
     recall_gap: float = RECALL_GAP
     precision_gap: float = PRECISION_GAP
 
     @property
-    def main(self) -> Standing:
-        """The standing to read first."""
-        return next(iter(self.standings.values()))
+    def main(self) -> Leaderboard:
+        """The leaderboard to read first."""
+        return next(iter(self.leaderboards.values()))
 
     @property
     def title(self) -> str:
-        data = list(dict.fromkeys(contestant.data for contestant in self.contestants))
+        data = list(dict.fromkeys(candidate.data for candidate in self.candidates))
         return f"Comparison on {', '.join(data[:3])}{', …' if len(data) > 3 else ''}"
 
     @cached_property
-    def by_name(self) -> Mapping[str, Contestant]:
-        return {contestant.name: contestant for contestant in self.contestants}
+    def by_name(self) -> Mapping[str, Candidate]:
+        return {candidate.name: candidate for candidate in self.candidates}
 
-    def contestant(self, standing: Standing, number: int) -> Contestant:
-        """Who has this number in a standing."""
-        return self.by_name[standing.names[number]]
+    def candidate(self, leaderboard: Leaderboard, number: int) -> Candidate:
+        """Who has this number in a leaderboard."""
+        return self.by_name[leaderboard.names[number]]
 
     @cached_property
     def weaknesses(self) -> Sequence[Gap]:
@@ -97,38 +97,39 @@ class Outcome:
 
     @property
     def agreement(self) -> Agreement:
-        return agreement(self.main.answers)
+        return agreement(self.main.aligned)
 
     @property
-    def judged_on(self) -> Standing:
+    def selection_leaderboard(self) -> Leaderboard:
         """What a choice is made on: validation, else out of fold, else what there is."""
         return next(
-            (self.standings[part] for part in ("val", "oof") if part in self.standings), self.main
+            (self.leaderboards[part] for part in ("val", "oof") if part in self.leaderboards),
+            self.main,
         )
 
     @cached_property
-    def front(self) -> list[str]:
+    def pareto_front(self) -> list[str]:
         """Names of those that no other beats in accuracy and speed at once, as validation says."""
-        judged = self.judged_on
+        judged = self.selection_leaderboard
         speeds = {
             number: -speed
-            for number in range(len(judged.answers))
-            if (speed := self.contestant(judged, number).cost.images_per_second) is not None
+            for number in range(len(judged.aligned))
+            if (speed := self.candidate(judged, number).cost.images_per_second) is not None
         }
         quality = {number: judged.accuracy(number) for number in speeds}
-        return [judged.names[number] for number in pareto(quality, speeds)]
+        return [judged.names[number] for number in pareto_front(quality, speeds)]
 
     @property
-    def chosen(self) -> Contestant | None:
-        if self.choice is None:
+    def chosen(self) -> Candidate | None:
+        if self.selection is None:
             return None
-        return self.contestant(self.standings[self.choice.part], self.choice.chosen)
+        return self.candidate(self.leaderboards[self.selection.part], self.selection.chosen)
 
     def to_json(self) -> dict[str, Any]:
         """As comparison.json holds it: numbers are finite or null."""
         return {
             "title": self.title,
-            "verdict": self.main.verdict(),
+            "summary": self.main.summary(),
             "notes": list(self.notes),
             "measured_on": self.measured_on,
             "runs": {
@@ -138,11 +139,11 @@ class Outcome:
                     "data": one.data,
                     "bundle_sha256": one.bundle_sha256,
                     **one.cost.to_json(),
-                    "on_the_pareto_front": one.name in self.front,
+                    "on_the_pareto_front": one.name in self.pareto_front,
                 }
-                for one in self.contestants
+                for one in self.candidates
             },
-            "parts": {part: self._part_json(of) for part, of in self.standings.items()},
+            "parts": {part: self._part_json(of) for part, of in self.leaderboards.items()},
             "classes": self._classes_json(),
             "strengths": [self._gap_json(gap) for gap in self.strengths],
             "weaknesses": [self._gap_json(gap) for gap in self.weaknesses],
@@ -151,13 +152,13 @@ class Outcome:
             },
             "agreement": vars(self.agreement),
             "disagreements": [
-                {"id": one.id, "true_class": one.true_class, "said": one.said}
+                {"id": one.id, "true_class": one.true_class, "votes": one.votes}
                 for one in self.disagreements
             ],
             "selected": None if self.chosen is None else self.chosen.name,
         }
 
-    def _part_json(self, of: Standing) -> dict[str, Any]:
+    def _part_json(self, of: Leaderboard) -> dict[str, Any]:
         names = of.names
         return {
             "num_images": of.num_images,
@@ -179,8 +180,8 @@ class Outcome:
                     "second": names[test.second],
                     **{key: getattr(test, key) for key in ("difference", "low", "high")},
                     "p_value": test.p_value,
-                    "p_value_holm": test.adjusted,
-                    "differ": test.adjusted < LEVEL,
+                    "p_value_holm": test.adjusted_p_value,
+                    "significant": test.adjusted_p_value < SIGNIFICANCE_LEVEL,
                     "method": test.method,
                 }
                 for test in of.tests
@@ -191,7 +192,7 @@ class Outcome:
         main = self.main
         return [
             {
-                "class": main.answers.classes[of.class_number],
+                "class": main.aligned.classes[of.class_number],
                 "support": of.support,
                 "best": [main.names[number] for number in of.best],
                 "worst": [main.names[number] for number in of.worst],
@@ -204,26 +205,26 @@ class Outcome:
                     for name, scores in zip(main.names, main.per_class, strict=True)
                 },
             }
-            for of in by_class(main)
+            for of in compare_classes(main)
         ]
 
     def _gap_json(self, gap: Gap) -> dict[str, Any]:
         main = self.main
         return {
             "run": main.names[gap.classifier],
-            "class": main.answers.classes[gap.class_number],
+            "class": main.aligned.classes[gap.class_number],
             "score": gap.score,
             "value": gap.value,
             "best": gap.best,
-            "holder": main.names[gap.holder],
+            "best_run": main.names[gap.best_classifier],
         }
 
     def _confusions_json(self, number: int) -> list[dict[str, Any]]:
-        classes = self.main.answers.classes
+        classes = self.main.aligned.classes
         return [
             {
                 "true": classes[pair.true_class],
-                "called": classes[pair.called],
+                "predicted_class": classes[pair.predicted_class],
                 "weight": pair.weight,
                 "share": pair.share,
             }
@@ -231,11 +232,11 @@ class Outcome:
         ]
 
 
-def _score_json(of: Standing, name: str, number: int) -> dict[str, Any]:
+def _score_json(of: Leaderboard, name: str, number: int) -> dict[str, Any]:
     scores = of.scores[name]
-    to_best = scores.to_best[number]
+    difference_to_best = scores.difference_to_best[number]
     return {
         "value": scores.values[number],
-        "to_best": None if to_best is None else vars(to_best),
+        "difference_to_best": None if difference_to_best is None else vars(difference_to_best),
         "method": scores.method,
     }

@@ -1,15 +1,15 @@
-"""Tests of several classifiers on the same pictures: what differs by more than chance?
+"""Tests of several classifiers on the same images: what differs by more than chance?
 
-What is independent decides here too. Where pictures have groups, a group is one observation: a
+What is independent decides here too. Where images have groups, a group is one observation: a
 thousand slices of five specimens count as five.
 
-- two classifiers, pictures independent and of equal weight: McNemar's exact test;
+- two classifiers, images independent and of equal weight: McNemar's exact test;
 - otherwise: a permutation test that swaps the two classifiers' answers on whole units;
 - all classifiers at once: Cochran's Q, or its permutation form;
 - every pair: Holm's correction, so that the chance of naming any difference where there is none
   stays below 5 % for the whole table.
 
-Shape suffixes: N pictures, M classifiers, U units (pictures or groups), R draws, P pairs.
+Shape suffixes: N images, M classifiers, U units (images or groups), R draws, P pairs.
 """
 
 import math
@@ -20,26 +20,26 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.evaluation.intervals import Units, t_quantile
+from holotype.evaluation.intervals import SamplingUnits, t_quantile
 
 Floats = NDArray[np.float64]
 
-DRAWS = 20_000
-EXACT_UNITS = 14  # up to here every one of the 2^U swaps is looked at
+NUM_PERMUTATIONS = 20_000
+MAX_EXACT_UNITS = 14  # up to here every one of the 2^U swaps is looked at
 _HELD_VALUES = 4_000_000  # draws × units held at once
 _TOLERANCE = 1e-9  # two sums of the same weights in another order are equal
 
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Two classifiers on the same pictures.
+    """Two classifiers on the same images.
 
     Attributes:
         first, second: their numbers.
-        difference: accuracy of the second minus that of the first, weighted as the pictures are.
+        difference: accuracy of the second minus that of the first, weighted as the images are.
         low, high: of the difference, 95 %.
         p_value: of no difference, two-sided, as if this were the only pair.
-        adjusted: the same after Holm's correction over all pairs; see `gated` too.
+        adjusted_p_value: the same after Holm's correction over all pairs; see `apply_gatekeeping` too.
         method: the test, in words for a reader.
     """
 
@@ -49,7 +49,7 @@ class PairedTest:
     low: float
     high: float
     p_value: float
-    adjusted: float
+    adjusted_p_value: float
     method: str
 
 
@@ -65,18 +65,18 @@ class OverallTest:
 def compare_pairs(
     correct_MN: NDArray[np.bool_],
     weights_N: Floats,
-    units: Units,
+    units: SamplingUnits,
     *,
     seed: int = 0,
-    draws: int = DRAWS,
+    num_permutations: int = NUM_PERMUTATIONS,
 ) -> list[PairedTest]:
     """Every pair of classifiers, Holm-corrected over all of them.
 
     Args:
-        correct_MN: whether classifier m was right about picture n.
-        weights_N: of the pictures; their scale does not matter.
-        units: which pictures belong together.
-        seed, draws: of the permutation test, where there are too many units to try all swaps.
+        correct_MN: whether classifier m was right about image n.
+        weights_N: of the images; their scale does not matter.
+        units: which images belong together.
+        seed, num_permutations: of the permutation test, where there are too many units to try all swaps.
     """
     pairs = list(combinations(range(len(correct_MN)), 2))
     gains = [correct_MN[second].astype(np.float64) - correct_MN[first] for first, second in pairs]
@@ -84,7 +84,7 @@ def compare_pairs(
         p_values, method = [mcnemar_exact(gain_N) for gain_N in gains], "McNemar's exact test"
     else:
         sums = [_over_units(gain_N * weights_N, units) for gain_N in gains]
-        p_values = swap_tests(sums, seed=seed, draws=draws)
+        p_values = sign_flip_tests(sums, seed=seed, num_permutations=num_permutations)
         method = f"paired permutation test over {units.count} {_unit_name(units)}"
     return [
         PairedTest(*pair, *difference_interval(gain_N, weights_N, units), p, adjusted, method)
@@ -95,15 +95,15 @@ def compare_pairs(
 def compare_all(
     correct_MN: NDArray[np.bool_],
     weights_N: Floats,
-    units: Units,
+    units: SamplingUnits,
     *,
     seed: int = 0,
-    draws: int | None = None,
+    num_permutations: int | None = None,
 ) -> OverallTest:
     """Whether any classifier differs from the others.
 
     Args:
-        draws: of the permutation form; as many as a few seconds allow unless said otherwise.
+        num_permutations: of the permutation form; as many as a few seconds allow unless said otherwise.
         others: as for `compare_pairs`.
 
     Source:
@@ -113,26 +113,29 @@ def compare_all(
     if _is_simple(weights_N, units):
         return cochran_q(correct_MN)
     sums_MU = np.stack([_over_units(correct_N * weights_N, units) for correct_N in correct_MN])
-    return _permuted_q(sums_MU / weights_N.sum(), units, seed, draws)
+    return _permuted_q(sums_MU / weights_N.sum(), units, seed, num_permutations)
 
 
-def gated(tests: Sequence[PairedTest], overall: OverallTest) -> list[PairedTest]:
+def apply_gatekeeping(tests: Sequence[PairedTest], overall: OverallTest) -> list[PairedTest]:
     """The same tests, where no pair is clearer than the test of all together.
 
     So one claim, of whatever kind, is made about equal classifiers at most 5 times in 100: pairs
     and the overall test, each at 5 %, would together err more often.
     """
-    return [replace(test, adjusted=max(test.adjusted, overall.p_value)) for test in tests]
+    return [
+        replace(test, adjusted_p_value=max(test.adjusted_p_value, overall.p_value))
+        for test in tests
+    ]
 
 
 def mcnemar_exact(gain_N: Floats) -> float:
-    """The two-sided p-value of the pictures that only one of two classifiers got right.
+    """The two-sided p-value of the images that only one of two classifiers got right.
 
     Args:
         gain_N: 1 where only the second was right, -1 where only the first was, else 0.
 
     Source:
-        McNemar 1947, Psychometrika 12; exact form: the sign test on discordant pictures.
+        McNemar 1947, Psychometrika 12; exact form: the sign test on discordant images.
     """
     from scipy.stats import binomtest
 
@@ -140,45 +143,51 @@ def mcnemar_exact(gain_N: Floats) -> float:
     return float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
 
 
-def swap_test(sums_U: Floats, *, seed: int = 0, draws: int = DRAWS) -> float:
+def sign_flip_test(
+    sums_U: Floats, *, seed: int = 0, num_permutations: int = NUM_PERMUTATIONS
+) -> float:
     """The two-sided p-value of a sum over units, each of which could as well have had either sign.
 
-    All 2^U signs are tried where they are few; otherwise `draws` of them, the observed one counted
+    All 2^U signs are tried where they are few; otherwise `num_permutations` of them, the observed one counted
     among them, so that the p-value is never 0 and never too small (Phipson & Smyth 2010).
 
     Source:
         Fisher 1935, "The Design of Experiments", §21; with groups: Winkler et al. 2014.
     """
-    return swap_tests([sums_U], seed=seed, draws=draws)[0]
+    return sign_flip_tests([sums_U], seed=seed, num_permutations=num_permutations)[0]
 
 
-def swap_tests(sums: Sequence[Floats], *, seed: int = 0, draws: int = DRAWS) -> list[float]:
-    """`swap_test` of several sums over the same units, which share their draws."""
+def sign_flip_tests(
+    sums: Sequence[Floats], *, seed: int = 0, num_permutations: int = NUM_PERMUTATIONS
+) -> list[float]:
+    """`sign_flip_test` of several sums over the same units, which share their draws."""
     sums_PU = np.stack(sums) if sums else np.zeros((0, 0))
     sums_PU = np.where(np.abs(sums_PU) > _TOLERANCE, sums_PU, 0.0)
     observed_P = np.abs(sums_PU.sum(axis=1)) - _TOLERANCE
-    telling_P = (sums_PU != 0).sum(axis=1)
+    num_nonzero_P = (sums_PU != 0).sum(axis=1)
     p_values = np.ones(len(sums_PU))
-    for pair in np.flatnonzero((telling_P > 0) & (telling_P <= EXACT_UNITS)):
-        telling_U = sums_PU[pair][sums_PU[pair] != 0]
-        swapped_R = np.abs(_all_signs(len(telling_U)) @ telling_U)
+    for pair in np.flatnonzero((num_nonzero_P > 0) & (num_nonzero_P <= MAX_EXACT_UNITS)):
+        nonzero_U = sums_PU[pair][sums_PU[pair] != 0]
+        swapped_R = np.abs(_all_signs(len(nonzero_U)) @ nonzero_U)
         p_values[pair] = np.mean(swapped_R >= observed_P[pair])
-    many = np.flatnonzero(telling_P > EXACT_UNITS)
+    many = np.flatnonzero(num_nonzero_P > MAX_EXACT_UNITS)
     if len(many):
-        extreme_P = _extreme(sums_PU[many], observed_P[many], seed, draws)
-        p_values[many] = (extreme_P + 1) / (draws + 1)
+        extreme_P = _extreme(sums_PU[many], observed_P[many], seed, num_permutations)
+        p_values[many] = (extreme_P + 1) / (num_permutations + 1)
     return [float(p) for p in p_values]
 
 
-def _extreme(sums_PU: Floats, observed_P: Floats, seed: int, draws: int) -> NDArray[np.int64]:
+def _extreme(
+    sums_PU: Floats, observed_P: Floats, seed: int, num_permutations: int
+) -> NDArray[np.int64]:
     """How many draws of signs give at least the observed sum."""
     sums_UP = np.ascontiguousarray(sums_PU[:, (sums_PU != 0).any(axis=0)].T)
     U = len(sums_UP)
     rng = np.random.default_rng(seed)
-    step = max(1, min(draws, _HELD_VALUES // U))
+    step = max(1, min(num_permutations, _HELD_VALUES // U))
     extreme_P = np.zeros(len(sums_PU), np.int64)
-    for start in range(0, draws, step):
-        size = min(step, draws - start)
+    for start in range(0, num_permutations, step):
+        size = min(step, num_permutations - start)
         signs_RU = rng.integers(0, 2, size=(size, U), dtype=np.int8) * 2.0 - 1.0
         extreme_P += (np.abs(signs_RU @ sums_UP) >= observed_P).sum(axis=0)
     return extreme_P
@@ -200,11 +209,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def difference_interval(
-    gain_N: Floats, weights_N: Floats, units: Units
+    gain_N: Floats, weights_N: Floats, units: SamplingUnits
 ) -> tuple[float, float, float]:
     """Weighted mean of the gains with its 95 % interval, (value, low, high).
 
-    Half a picture won and half a picture lost are added, so that two classifiers that never
+    Half an image won and half an image lost are added, so that two classifiers that never
     disagreed do not seem to be equal for certain (Agresti & Min 2005, "Simple improved confidence
     intervals for comparing matched proportions"); the variance is that of a weighted mean over
     units, with the t quantile of what the units are worth.
@@ -222,7 +231,7 @@ def difference_interval(
 
 
 def cochran_q(correct_MN: NDArray[np.bool_]) -> OverallTest:
-    """Cochran's Q on independent pictures of equal weight, by its chi-squared distribution."""
+    """Cochran's Q on independent images of equal weight, by its chi-squared distribution."""
     from scipy.stats import chi2
 
     M = len(correct_MN)
@@ -245,7 +254,7 @@ def ranks(tests: Sequence[PairedTest], count: int, level: float = 0.05) -> list[
     """
     above, below = [0] * count, [0] * count
     for test in tests:
-        if test.adjusted < level:
+        if test.adjusted_p_value < level:
             won, lost = (
                 (test.second, test.first) if test.difference > 0 else (test.first, test.second)
             )
@@ -254,7 +263,9 @@ def ranks(tests: Sequence[PairedTest], count: int, level: float = 0.05) -> list[
     return [(1 + a, count - b) for a, b in zip(above, below, strict=True)]
 
 
-def _permuted_q(share_MU: Floats, units: Units, seed: int, draws: int | None) -> OverallTest:
+def _permuted_q(
+    share_MU: Floats, units: SamplingUnits, seed: int, num_permutations: int | None
+) -> OverallTest:
     """The spread of the classifiers' accuracies, among permutations within units."""
     M, U = share_MU.shape
     rng = np.random.default_rng(seed)
@@ -264,27 +275,29 @@ def _permuted_q(share_MU: Floats, units: Units, seed: int, draws: int | None) ->
         return float(((accuracy_M - accuracy_M.mean()) ** 2).sum())
 
     observed = spread(share_MU)
-    draws = draws or max(999, min(DRAWS // 4, _HELD_VALUES * 20 // (M * U)))
+    num_permutations = num_permutations or max(
+        999, min(NUM_PERMUTATIONS // 4, _HELD_VALUES * 20 // (M * U))
+    )
     extreme = sum(
         spread(rng.permuted(share_MU, axis=0)) >= observed - _TOLERANCE * observed - 1e-18
-        for _ in range(draws)
+        for _ in range(num_permutations)
     )
     method = f"permutation test over {units.count} {_unit_name(units)}"
-    return OverallTest(observed, (extreme + 1) / (draws + 1), method)
+    return OverallTest(observed, (extreme + 1) / (num_permutations + 1), method)
 
 
-def _is_simple(weights_N: Floats, units: Units) -> bool:
-    """Whether pictures are independent and of equal weight."""
+def _is_simple(weights_N: Floats, units: SamplingUnits) -> bool:
+    """Whether images are independent and of equal weight."""
     return not units.grouped and bool(np.allclose(weights_N, weights_N[:1]))
 
 
-def _over_units(values_N: Floats, units: Units) -> Floats:
-    """The sum of a value over the pictures of every unit."""
+def _over_units(values_N: Floats, units: SamplingUnits) -> Floats:
+    """The sum of a value over the images of every unit."""
     return np.asarray(np.bincount(units.unit_N, values_N, minlength=units.count), np.float64)
 
 
-def _unit_name(units: Units) -> str:
-    return "groups" if units.grouped else "pictures"
+def _unit_name(units: SamplingUnits) -> str:
+    return "groups" if units.grouped else "images"
 
 
 def _all_signs(count: int) -> Floats:

@@ -14,15 +14,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from holotype.comparison.cost import Cost
+from holotype.comparison.cost import RunCost
 from holotype.comparison.resampled import METRICS
-from holotype.comparison.standing import LEVEL, Standing
+from holotype.comparison.standing import SIGNIFICANCE_LEVEL, Leaderboard
 from holotype.errors import InvalidSelection, did_you_mean
 
 EXAMPLE = "within 1 point of the best, then fastest"
 ACCURACY = "accuracy"
 
-# what a rule says -> the field of Cost, whether more of it is better
+# what a rule says -> the field of RunCost, whether more of it is better
 PREFERENCES = {
     "fastest": ("images_per_second", True),
     "smallest": ("size_bytes", False),
@@ -40,20 +40,20 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Rule:
+class SelectionRule:
     """How to choose.
 
     Attributes:
         text: as it was written.
         score: which score says how good.
-        within: by how much at most one may lie below the best, as a fraction; None: those that
+        tolerance: by how much at most one may lie below the best, as a fraction; None: those that
             cannot be told apart from it.
-        preferences: fields of `Cost`, the first one first.
+        preferences: fields of `RunCost`, the first one first.
     """
 
     text: str
     score: str
-    within: float | None
+    tolerance: float | None
     preferences: tuple[str, ...]
 
     @property
@@ -64,23 +64,23 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Selection:
     """What a rule chose.
 
     Attributes:
         rule: the rule.
         part: what it was chosen on, `val` or `oof`.
-        chosen: the number of the classifier in that standing.
-        candidates: those that were good enough, the chosen one first.
+        chosen: the number of the classifier in that leaderboard.
+        eligible: those that were good enough, the chosen one first.
     """
 
-    rule: Rule
+    rule: SelectionRule
     part: str
     chosen: int
-    candidates: tuple[int, ...]
+    eligible: tuple[int, ...]
 
 
-def read_rule(text: str) -> Rule:
+def parse_rule(text: str) -> SelectionRule:
     """A rule from its words.
 
     Raises:
@@ -89,33 +89,37 @@ def read_rule(text: str) -> Rule:
     plain = " ".join(text.lower().split())
     words = [word for word in re.split(r",\s*(?:then\s+)?|\s+then\s+", plain) if word]
     first, *rest = words or [""]
-    score, within = _how_good(first, text)
-    return Rule(text, score, within, tuple(PREFERENCES[_preference(w, text)][0] for w in rest))
+    score, tolerance = _how_good(first, text)
+    return SelectionRule(
+        text, score, tolerance, tuple(PREFERENCES[_preference(w, text)][0] for w in rest)
+    )
 
 
-def choose(standing: Standing, costs: Sequence[Cost], rule: Rule) -> Choice:
+def select_run(
+    leaderboard: Leaderboard, costs: Sequence[RunCost], rule: SelectionRule
+) -> Selection:
     """Apply a rule.
 
     Args:
-        standing: on validation or out of fold.
-        costs: of each classifier of the standing.
+        leaderboard: on validation or out of fold.
+        costs: of each classifier of the leaderboard.
 
     Raises:
         InvalidSelection: test is to choose, or a candidate's cost is not known.
     """
-    if standing.part == "test":
+    if leaderboard.part == "test":
         raise InvalidSelection(
             "a run is never chosen on test, which only reports; train with a validation part."
         )
-    values = _values(standing, rule.score)
-    good = _good_enough(standing, values, rule)
-    lower_is_better = rule.score in METRICS and METRICS[rule.score].low_is_good
+    values = _values(leaderboard, rule.score)
+    good = _good_enough(leaderboard, values, rule)
+    lower_is_better = rule.score in METRICS and METRICS[rule.score].lower_is_better
     for field in rule.preferences:
-        unknown = [standing.names[n] for n in good if getattr(costs[n], field) is None]
+        unknown = [leaderboard.names[n] for n in good if getattr(costs[n], field) is None]
         if unknown:
             raise InvalidSelection(
                 f"--select {rule.text!r} asks for {field.replace('_', ' ')}, which is not known of "
-                f"{', '.join(map(repr, unknown[:3]))}; it is measured on validation pictures that "
+                f"{', '.join(map(repr, unknown[:3]))}; it is measured on validation images that "
                 "lie where they were trained from, with --speed-images above 0."
             )
     more_is_better = dict(PREFERENCES.values())
@@ -127,24 +131,30 @@ def choose(standing: Standing, costs: Sequence[Cost], rule: Rule) -> Choice:
         ]
         return *prices, values[number] * (1 if lower_is_better else -1)
 
-    ordered = sorted(good, key=lambda number: (key(number), standing.names[number]))
-    return Choice(rule, standing.part, ordered[0], tuple(ordered))
+    ordered = sorted(good, key=lambda number: (key(number), leaderboard.names[number]))
+    return Selection(rule, leaderboard.part, ordered[0], tuple(ordered))
 
 
-def _values(standing: Standing, score: str) -> Mapping[int, float]:
+def _values(leaderboard: Leaderboard, score: str) -> Mapping[int, float]:
     if score == ACCURACY:
-        return {number: standing.accuracy(number) for number in range(len(standing.answers))}
-    known = standing.scores[score].values
+        return {number: leaderboard.accuracy(number) for number in range(len(leaderboard.aligned))}
+    known = leaderboard.scores[score].values
     return {number: value for number, value in enumerate(known) if value is not None}
 
 
-def _good_enough(standing: Standing, values: Mapping[int, float], rule: Rule) -> list[int]:
-    if rule.within is None:
-        tests = {n: standing.test(standing.best, n) for n in values}
-        return [n for n, test in tests.items() if test is None or test.adjusted >= LEVEL]
-    lower_is_better = rule.score in METRICS and METRICS[rule.score].low_is_good
+def _good_enough(
+    leaderboard: Leaderboard, values: Mapping[int, float], rule: SelectionRule
+) -> list[int]:
+    if rule.tolerance is None:
+        tests = {n: leaderboard.test(leaderboard.best, n) for n in values}
+        return [
+            n
+            for n, test in tests.items()
+            if test is None or test.adjusted_p_value >= SIGNIFICANCE_LEVEL
+        ]
+    lower_is_better = rule.score in METRICS and METRICS[rule.score].lower_is_better
     best = min(values.values()) if lower_is_better else max(values.values())
-    return [n for n, value in values.items() if abs(value - best) <= rule.within + _ROUNDING]
+    return [n for n, value in values.items() if abs(value - best) <= rule.tolerance + _ROUNDING]
 
 
 def _how_good(words: str, text: str) -> tuple[str, float | None]:
@@ -154,7 +164,7 @@ def _how_good(words: str, text: str) -> tuple[str, float | None]:
         return _score(found["score"], text), 0.0
     if found := _WITHIN.fullmatch(words):
         score = _score(found["score"], text)
-        if score in METRICS and not METRICS[score].counts:
+        if score in METRICS and not METRICS[score].uses_predicted_class:
             raise InvalidSelection(
                 f"--select {text!r}: log loss has no points; say 'best log loss', or name "
                 "accuracy, balanced accuracy or macro F1."

@@ -1,36 +1,36 @@
 """Where classifiers stand on one part of the data: scores, tests, and ranks with ties.
 
-Shape suffixes: N pictures, M classifiers.
+Shape suffixes: N images, M classifiers.
 """
 
 from dataclasses import dataclass, replace
 
-from holotype.comparison.answers import Answers
+from holotype.comparison.answers import AlignedPredictions
 from holotype.comparison.paired import (
     OverallTest,
     PairedTest,
+    apply_gatekeeping,
     compare_all,
     compare_pairs,
-    gated,
     ranks,
 )
-from holotype.comparison.resampled import Difference, Scores, paired_scores
+from holotype.comparison.resampled import MetricComparison, ScoreDifference, paired_scores
 from holotype.evaluation.caveats import caveats
 from holotype.evaluation.intervals import Estimate, proportion, undefined
 from holotype.evaluation.scores import ClassScores
 
-LEVEL = 0.05
+SIGNIFICANCE_LEVEL = 0.05
 NAMED = 3
 PARTS = {"test": "Test", "oof": "Out of fold", "val": "Validation"}
 
 
 @dataclass(frozen=True, eq=False)
-class Standing:
-    """Classifiers on the same pictures.
+class Leaderboard:
+    """Classifiers on the same images.
 
     Attributes:
         part: `test`, `oof` or `val`.
-        answers: of each.
+        aligned: of each.
         accuracies: of each, with intervals, as in its own report.
         scores: the other scores by name, with their differences to the best.
         tests: of every pair, Holm-corrected, none clearer than `overall`.
@@ -41,9 +41,9 @@ class Standing:
     """
 
     part: str
-    answers: Answers
+    aligned: AlignedPredictions
     accuracies: tuple[Estimate, ...]
-    scores: dict[str, Scores]
+    scores: dict[str, MetricComparison]
     tests: tuple[PairedTest, ...]
     overall: OverallTest | None
     ranks: tuple[tuple[int, int], ...]
@@ -56,15 +56,15 @@ class Standing:
 
     @property
     def names(self) -> tuple[str, ...]:
-        return self.answers.names
+        return self.aligned.names
 
     @property
     def num_images(self) -> int:
-        return len(self.answers.first)
+        return len(self.aligned.first)
 
     @property
     def num_groups(self) -> int | None:
-        return self.answers.units.count if self.answers.first.has_groups else None
+        return self.aligned.units.count if self.aligned.first.has_groups else None
 
     @property
     def order(self) -> list[int]:
@@ -78,7 +78,7 @@ class Standing:
                 self.names[number],
             )
 
-        return sorted(range(len(self.answers)), key=key)
+        return sorted(range(len(self.aligned)), key=key)
 
     @property
     def best(self) -> int:
@@ -87,7 +87,7 @@ class Standing:
 
     def accuracy(self, number: int) -> float:
         value = self.accuracies[number].value
-        assert value is not None  # there is a picture that counts
+        assert value is not None  # there is an image that counts
         return value
 
     def test(self, first: int, second: int) -> PairedTest | None:
@@ -103,30 +103,32 @@ class Standing:
     def pairs(self) -> list[PairedTest]:
         """Every pair with the more accurate one as `second`, the clearest difference first."""
         turned = [test if test.difference >= 0 else _turned(test) for test in self.tests]
-        return sorted(turned, key=lambda test: (test.adjusted, test.p_value, -test.difference))
+        return sorted(
+            turned, key=lambda test: (test.adjusted_p_value, test.p_value, -test.difference)
+        )
 
-    def to_best(self, number: int) -> Difference | None:
+    def difference_to_best(self, number: int) -> ScoreDifference | None:
         """The accuracy minus that of the best, with its interval; None for the best itself."""
         test = self.test(self.best, number)
-        return None if test is None else Difference(test.difference, test.low, test.high)
+        return None if test is None else ScoreDifference(test.difference, test.low, test.high)
 
     @property
-    def at_the_top(self) -> list[int]:
+    def tied_for_first(self) -> list[int]:
         """Those below which none is known to stand higher, the most accurate first."""
         return [number for number in self.order if self.ranks[number][0] == 1]
 
-    def verdict(self) -> str:
+    def summary(self) -> str:
         """What may be said of accuracy, in a sentence."""
-        if len(self.answers) == 1:
+        if len(self.aligned) == 1:
             return "One run alone: there is nothing to compare it with."
-        top, best = self.at_the_top, self.names[self.best]
-        told = sum(test.adjusted < LEVEL for test in self.tests)
+        top, best = self.tied_for_first, self.names[self.best]
+        told = sum(test.adjusted_p_value < SIGNIFICANCE_LEVEL for test in self.tests)
         if not told:
             return (
-                f"No two of the {len(self.answers)} can be told apart by accuracy: "
+                f"No two of the {len(self.aligned)} can be told apart by accuracy: "
                 "what differs may be chance."
             )
-        if len(self.answers) == 2:
+        if len(self.aligned) == 2:
             other = self.names[self.order[1]]
             return f"{best} is more accurate than {other}, by more than chance."
         if len(top) == 1:
@@ -139,31 +141,31 @@ class Standing:
         )
 
 
-def standing(answers: Answers, part: str, *, seed: int = 0) -> Standing:
-    """Measure and test what classifiers say about the same pictures.
+def build_leaderboard(aligned: AlignedPredictions, part: str, *, seed: int = 0) -> Leaderboard:
+    """Measure and test what classifiers say about the same images.
 
     Args:
-        answers: of at least one.
+        aligned: of at least one.
         part: `test`, `oof` or `val`.
         seed: of resamples and permutations.
     """
-    weights_N, units = answers.weights_N, answers.units
-    tests = compare_pairs(answers.correct_MN, weights_N, units, seed=seed)
+    weights_N, units = aligned.weights_N, aligned.units
+    tests = compare_pairs(aligned.correct_MN, weights_N, units, seed=seed)
     overall = None
-    if len(answers) > 1:
-        overall = compare_all(answers.correct_MN, weights_N, units, seed=seed)
-        tests = gated(tests, overall)
-    per_class = tuple(_of_classes(answers, number) for number in range(len(answers)))
-    return Standing(
+    if len(aligned) > 1:
+        overall = compare_all(aligned.correct_MN, weights_N, units, seed=seed)
+        tests = apply_gatekeeping(tests, overall)
+    per_class = tuple(_of_classes(aligned, number) for number in range(len(aligned)))
+    return Leaderboard(
         part=part,
-        answers=answers,
-        accuracies=tuple(proportion(right_N, weights_N, units) for right_N in answers.correct_MN),
-        scores=paired_scores(answers, seed=seed),
+        aligned=aligned,
+        accuracies=tuple(proportion(right_N, weights_N, units) for right_N in aligned.correct_MN),
+        scores=paired_scores(aligned, seed=seed),
         tests=tuple(tests),
         overall=overall,
-        ranks=tuple(ranks(tests, len(answers), LEVEL)),
+        ranks=tuple(ranks(tests, len(aligned), SIGNIFICANCE_LEVEL)),
         per_class=per_class,
-        caveats=tuple(_caveats(answers, per_class)),
+        caveats=tuple(_caveats(aligned, per_class)),
     )
 
 
@@ -175,24 +177,24 @@ def _turned(test: PairedTest) -> PairedTest:
     )  # fmt: skip
 
 
-def _of_classes(answers: Answers, number: int) -> tuple[ClassScores, ...]:
+def _of_classes(aligned: AlignedPredictions, number: int) -> tuple[ClassScores, ...]:
     """Every class as one classifier sees it; 0/0 is undefined, as in a report."""
-    targets_N, predicted_N = answers.first.targets_N, answers.predicted_MN[number]
-    weights_N, units = answers.weights_N, answers.units
+    targets_N, predicted_N = aligned.first.targets_N, aligned.predicted_MN[number]
+    weights_N, units = aligned.weights_N, aligned.units
     not_ranked = undefined("not compared")  # recall and precision tell strengths
     found = []
-    for c, name in enumerate(answers.classes):
-        actual_N, claimed_N = targets_N == c, predicted_N == c
-        hit_N = actual_N & claimed_N
-        support = int(actual_N.sum())
-        precision = proportion(hit_N, weights_N * claimed_N, units)
+    for c, name in enumerate(aligned.classes):
+        is_class_N, is_predicted_N = targets_N == c, predicted_N == c
+        true_positive_N = is_class_N & is_predicted_N
+        support = int(is_class_N.sum())
+        precision = proportion(true_positive_N, weights_N * is_predicted_N, units)
         found.append(
             ClassScores(
                 name=name,
                 support=support,
-                predicted=int(claimed_N.sum()),
-                precision=precision if claimed_N.any() else undefined("never predicted"),
-                recall=proportion(hit_N, weights_N * actual_N, units),
+                predicted=int(is_predicted_N.sum()),
+                precision=precision if is_predicted_N.any() else undefined("never predicted"),
+                recall=proportion(true_positive_N, weights_N * is_class_N, units),
                 f1=not_ranked,
                 roc_auc=not_ranked,
                 average_precision=not_ranked,
@@ -201,14 +203,16 @@ def _of_classes(answers: Answers, number: int) -> tuple[ClassScores, ...]:
     return tuple(found)
 
 
-def _caveats(answers: Answers, per_class: tuple[tuple[ClassScores, ...], ...]) -> list[str]:
+def _caveats(
+    aligned: AlignedPredictions, per_class: tuple[tuple[ClassScores, ...], ...]
+) -> list[str]:
     """What holds for all is said once; what holds for some, with their names."""
-    num_groups = answers.units.count if answers.first.has_groups else None
+    num_groups = aligned.units.count if aligned.first.has_groups else None
     said: dict[str, list[str]] = {}
-    for name, of_one in zip(answers.names, per_class, strict=True):
+    for name, of_one in zip(aligned.names, per_class, strict=True):
         for sentence in caveats(of_one, num_groups):
             said.setdefault(sentence, []).append(name)
     return [
-        sentence if len(names) == len(answers) else f"{', '.join(names)}: {sentence}"
+        sentence if len(names) == len(aligned) else f"{', '.join(names)}: {sentence}"
         for sentence, names in said.items()
     ]

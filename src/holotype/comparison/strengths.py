@@ -1,6 +1,6 @@
 """Which classifier knows which class, and what each takes for what.
 
-Shape suffixes: N pictures, C classes, M classifiers.
+Shape suffixes: N images, C classes, M classifiers.
 """
 
 import math
@@ -10,11 +10,11 @@ from typing import Literal
 
 import numpy as np
 
-from holotype.comparison.standing import Standing
+from holotype.comparison.standing import Leaderboard
 from holotype.evaluation.scores import ClassScores
 
 RECALL_GAP = PRECISION_GAP = 0.15
-MOST_CONFUSED = 5  # pairs of classes for each classifier
+MAX_CONFUSED = 5  # pairs of classes for each classifier
 _ROUNDING = 1e-9
 
 ScoreName = Literal["recall", "precision"]
@@ -30,7 +30,7 @@ class Gap:
         score: of what.
         value: what it reaches; 0 of a class that it never predicts though it occurs.
         best: what the best reaches.
-        holder: the number of the best.
+        best_classifier: the number of the best.
     """
 
     classifier: int
@@ -38,17 +38,17 @@ class Gap:
     score: ScoreName
     value: float
     best: float
-    holder: int
+    best_classifier: int
 
 
 @dataclass(frozen=True)
-class OfClass:
+class ClassComparison:
     """One class over all classifiers, by recall.
 
     Attributes:
         class_number: of the class.
-        support: its pictures.
-        best, worst: the numbers of the classifiers; None where the class has no pictures here or
+        support: its images.
+        best, worst: the numbers of the classifiers; None where the class has no images here or
             all reach the same.
         spread: best recall minus worst; 0 where unknown.
     """
@@ -60,8 +60,8 @@ class OfClass:
     spread: float
 
     @property
-    def clearness(self) -> float:
-        """The spread, counting more where pictures are many: few make wide gaps by chance."""
+    def weighted_spread(self) -> float:
+        """The spread, counting more where images are many: few make wide gaps by chance."""
         return self.spread * math.sqrt(self.support)
 
 
@@ -70,18 +70,18 @@ class Confusion:
     """What one classifier takes for what, most often first.
 
     Attributes:
-        true_class, called: numbers of the classes.
-        weight: of the pictures.
+        true_class, predicted_class: numbers of the classes.
+        weight: of the images.
         share: of the true class.
     """
 
     true_class: int
-    called: int
+    predicted_class: int
     weight: float
     share: float
 
 
-def score_of(scores: ClassScores, name: ScoreName) -> float | None:
+def class_score(scores: ClassScores, name: ScoreName) -> float | None:
     """Recall or precision; a class that occurs and is never predicted has a precision of 0 here.
 
     Its precision is 0/0, but a classifier that never names a class is no good at naming it.
@@ -92,11 +92,11 @@ def score_of(scores: ClassScores, name: ScoreName) -> float | None:
     return value if scores.support else None
 
 
-def by_class(standing: Standing) -> list[OfClass]:
+def compare_classes(leaderboard: Leaderboard) -> list[ClassComparison]:
     """Best and worst of every class by recall; those that share a place are all named."""
     found = []
-    for c, scores in enumerate(standing.per_class[0]):
-        recalls = [score_of(of_one[c], "recall") for of_one in standing.per_class]
+    for c, scores in enumerate(leaderboard.per_class[0]):
+        recalls = [class_score(of_one[c], "recall") for of_one in leaderboard.per_class]
         known = [recall for recall in recalls if recall is not None]
         spread = max(known) - min(known) if known else 0.0
         differ = spread > _ROUNDING
@@ -109,7 +109,7 @@ def by_class(standing: Standing) -> list[OfClass]:
             )
 
         found.append(
-            OfClass(
+            ClassComparison(
                 c, scores.support,
                 holding(max(known) if differ else None),
                 holding(min(known) if differ else None),
@@ -120,14 +120,17 @@ def by_class(standing: Standing) -> list[OfClass]:
 
 
 def weaknesses(
-    standing: Standing, *, recall_gap: float = RECALL_GAP, precision_gap: float = PRECISION_GAP
+    leaderboard: Leaderboard,
+    *,
+    recall_gap: float = RECALL_GAP,
+    precision_gap: float = PRECISION_GAP,
 ) -> list[Gap]:
     """Where a classifier lies that far below the best at a class; the widest gap first."""
     found = [
-        Gap(number, c, name, value, best, holder)
+        Gap(number, c, name, value, best, best_classifier)
         for name, gap in _gaps(recall_gap, precision_gap)
-        for c, values in _by_class(standing, name)
-        for holder, best in [max(values.items(), key=lambda row: row[1])]
+        for c, values in _scores_by_class(leaderboard, name)
+        for best_classifier, best in [max(values.items(), key=lambda row: row[1])]
         for number, value in values.items()
         if best - value >= gap - _ROUNDING
     ]
@@ -135,34 +138,39 @@ def weaknesses(
 
 
 def strengths(
-    standing: Standing, *, recall_gap: float = RECALL_GAP, precision_gap: float = PRECISION_GAP
+    leaderboard: Leaderboard,
+    *,
+    recall_gap: float = RECALL_GAP,
+    precision_gap: float = PRECISION_GAP,
 ) -> list[Gap]:
     """Where a classifier is the only best at a class, and another lies that far below it.
 
-    In these gaps `value` is what the worst of the others reaches, and `holder` is the classifier
+    In these gaps `value` is what the worst of the others reaches, and `best_classifier` is the classifier
     itself.
     """
     found = []
     for name, gap in _gaps(recall_gap, precision_gap):
-        for c, values in _by_class(standing, name):
-            holder, best = max(values.items(), key=lambda row: row[1])
+        for c, values in _scores_by_class(leaderboard, name):
+            best_classifier, best = max(values.items(), key=lambda row: row[1])
             lowest = min(values.values())
             alone = sum(best - value <= _ROUNDING for value in values.values()) == 1
             if alone and best - lowest >= gap - _ROUNDING:
-                found.append(Gap(holder, c, name, lowest, best, holder))
+                found.append(Gap(best_classifier, c, name, lowest, best, best_classifier))
     return sorted(found, key=lambda gap: (gap.value - gap.best, gap.class_number, gap.classifier))
 
 
-def confused_pairs(standing: Standing, number: int, most: int = MOST_CONFUSED) -> list[Confusion]:
+def confused_pairs(
+    leaderboard: Leaderboard, number: int, limit: int = MAX_CONFUSED
+) -> list[Confusion]:
     """The commonest confusions of one classifier."""
-    answers = standing.answers
-    C = len(answers.classes)
-    targets_N, called_N = answers.first.targets_N, answers.predicted_MN[number]
+    aligned = leaderboard.aligned
+    C = len(aligned.classes)
+    targets_N, called_N = aligned.first.targets_N, aligned.predicted_MN[number]
     wrong_N = targets_N != called_N
     cells, where = np.unique(targets_N[wrong_N] * C + called_N[wrong_N], return_inverse=True)
-    weights = np.bincount(where, answers.weights_N[wrong_N], minlength=len(cells))
-    of_class_C = np.bincount(targets_N, answers.weights_N, minlength=C)
-    commonest = np.argsort(-weights, kind="stable")[:most]
+    weights = np.bincount(where, aligned.weights_N[wrong_N], minlength=len(cells))
+    of_class_C = np.bincount(targets_N, aligned.weights_N, minlength=C)
+    commonest = np.argsort(-weights, kind="stable")[:limit]
     return [
         Confusion(
             int(cells[k] // C), int(cells[k] % C), float(weights[k]),
@@ -176,13 +184,15 @@ def _gaps(recall_gap: float, precision_gap: float) -> tuple[tuple[ScoreName, flo
     return ("recall", recall_gap), ("precision", precision_gap)
 
 
-def _by_class(standing: Standing, name: ScoreName) -> Iterator[tuple[int, dict[int, float]]]:
+def _scores_by_class(
+    leaderboard: Leaderboard, name: ScoreName
+) -> Iterator[tuple[int, dict[int, float]]]:
     """For every class that occurs the score of each classifier."""
-    for c in range(len(standing.answers.classes)):
+    for c in range(len(leaderboard.aligned.classes)):
         values = {
             number: value
-            for number, of_one in enumerate(standing.per_class)
-            if (value := score_of(of_one[c], name)) is not None
+            for number, of_one in enumerate(leaderboard.per_class)
+            if (value := class_score(of_one[c], name)) is not None
         }
         if values:
             yield c, values

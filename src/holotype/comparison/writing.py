@@ -2,7 +2,7 @@
 
 OUTPUT/
   index.html        everything on one page; opens offline
-  comparison.md     the same for a repository or a paper, without pictures
+  comparison.md     the same for a repository or a paper, without images
   comparison.csv    one row per run and part
   per_class.csv     one row per class and run
   comparison.json   everything, for programs
@@ -17,47 +17,47 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from holotype.comparison.outcome import Contestant, Outcome
+from holotype.comparison.outcome import Candidate, Comparison
 from holotype.comparison.resampled import METRICS
 from holotype.comparison.selection import ACCURACY
-from holotype.comparison.standing import LEVEL, Standing
-from holotype.comparison.strengths import by_class, confused_pairs
+from holotype.comparison.standing import SIGNIFICANCE_LEVEL, Leaderboard
+from holotype.comparison.strengths import compare_classes, confused_pairs
 from holotype.evaluation.intervals import Estimate
-from holotype.evaluation.lettering import on_one_line
+from holotype.evaluation.lettering import to_single_line
 from holotype.files import write_json, write_text
 from holotype.narration import duration
 
-MOST_CLASSES = 40  # in the text; the table beside it has all
-MOST_GAPS = 60
+MAX_CLASSES = 40  # in the text; the table beside it has all
+MAX_GAPS = 60
 COSTS = (
     ("parameters", "Parameters"),
     ("size_bytes", "Size on disk"),
     ("training_seconds", "Training time"),
-    ("images_per_second", "Pictures/s"),
+    ("images_per_second", "Images/s"),
     ("latency_seconds", "Latency"),
     ("memory_bytes", "Memory"),
 )
 
 
-def write_tables(outcome: Outcome, output: Path) -> None:
+def write_tables(comparison: Comparison, output: Path) -> None:
     """Write all but the page and its plots."""
-    write_json(output / "comparison.json", outcome.to_json())
-    write_text(output / "comparison.csv", _csv(_rows(outcome)))
-    write_text(output / "per_class.csv", _csv(_class_rows(outcome)))
-    write_text(output / "comparison.md", markdown(outcome))
+    write_json(output / "comparison.json", comparison.to_json())
+    write_text(output / "comparison.csv", _csv(_rows(comparison)))
+    write_text(output / "per_class.csv", _csv(_class_rows(comparison)))
+    write_text(output / "comparison.md", markdown(comparison))
     selection = output / "selection.json"
-    if outcome.choice is not None:
-        write_json(selection, selection_json(outcome, output))
+    if comparison.selection is not None:
+        write_json(selection, selection_json(comparison, output))
     else:
         selection.unlink(missing_ok=True)  # of an earlier comparison
 
 
-def selection_json(outcome: Outcome, output: Path) -> dict[str, Any]:
+def selection_json(comparison: Comparison, output: Path) -> dict[str, Any]:
     """The one to ship, for a backend to read."""
-    choice, chosen = outcome.choice, outcome.chosen
-    assert choice is not None
+    selection, chosen = comparison.selection, comparison.chosen
+    assert selection is not None
     assert chosen is not None
-    judged = outcome.standings[choice.part]
+    judged = comparison.leaderboards[selection.part]
     return {
         "format_version": 1,
         "selections": [
@@ -68,80 +68,82 @@ def selection_json(outcome: Outcome, output: Path) -> dict[str, Any]:
                 "version": chosen.bundle_sha256[:12],
                 "bundle": None if chosen.bundle is None else _place(chosen.bundle, output),
                 "bundle_sha256": chosen.bundle_sha256,
-                "rule": choice.rule.text,
+                "rule": selection.rule.text,
                 "chosen_on": judged.title.lower(),
-                "metric": choice.rule.score,
-                "value": _chosen_value(outcome),
+                "metric": selection.rule.score,
+                "value": _chosen_value(comparison),
                 ACCURACY: {
                     part: of.accuracies[of.names.index(chosen.name)].to_json()
-                    for part, of in outcome.standings.items()
+                    for part, of in comparison.leaderboards.items()
                     if chosen.name in of.names
                 },
                 **chosen.cost.to_json(),
-                "candidates": [judged.names[number] for number in choice.candidates],
+                "eligible": [judged.names[number] for number in selection.eligible],
             }
         ],
     }
 
 
-def markdown(outcome: Outcome) -> str:
-    """Everything but pictures and plots."""
-    main = outcome.main
-    lines = [f"# {_plain(outcome.title)}", "", _plain(main.verdict()), ""]
-    if outcome.chosen is not None and outcome.choice is not None:
-        lines += [chosen_sentence(outcome), ""]
-    lines += [f"- {_plain(note)}" for note in outcome.notes]
-    for of in outcome.standings.values():
-        lines += ["", f"## {of.title}: {size_of(of)}", "", *_leaderboard(of)]
+def markdown(comparison: Comparison) -> str:
+    """Everything but images and plots."""
+    main = comparison.main
+    lines = [f"# {_plain(comparison.title)}", "", _plain(main.summary()), ""]
+    if comparison.chosen is not None and comparison.selection is not None:
+        lines += [chosen_sentence(comparison), ""]
+    lines += [f"- {_plain(note)}" for note in comparison.notes]
+    for of in comparison.leaderboards.values():
+        lines += ["", f"## {of.title}: {format_sample_size(of)}", "", *_leaderboard(of)]
         lines += ["", *(f"- {_plain(caveat)}" for caveat in of.caveats)]
     lines += ["", "## Pair by pair", "", *_pairs(main)]
-    lines += ["", "## Cost", "", f"{outcome.measured_on}", "", *_costs(outcome)]
-    lines += ["", "## Classes", "", *_classes(outcome)]
-    lines += ["", "## Strengths and weaknesses", "", *_gaps(outcome)]
+    lines += ["", "## Cost", "", f"{comparison.measured_on}", "", *_costs(comparison)]
+    lines += ["", "## Classes", "", *_classes(comparison)]
+    lines += ["", "## Strengths and weaknesses", "", *_gaps(comparison)]
     lines += ["", "## What each takes for what", "", *_confusions(main)]
     return "\n".join(lines) + "\n"
 
 
-def chosen_sentence(outcome: Outcome) -> str:
+def chosen_sentence(comparison: Comparison) -> str:
     """What the rule chose, in words."""
-    choice, chosen = outcome.choice, outcome.chosen
-    assert choice is not None
+    selection, chosen = comparison.selection, comparison.chosen
+    assert selection is not None
     assert chosen is not None
-    judged = outcome.standings[choice.part]
-    others = len(choice.candidates) - 1
+    judged = comparison.leaderboards[selection.part]
+    others = len(selection.eligible) - 1
     return (
-        f"Chosen on {judged.title.lower()} by “{choice.rule.text}”: {chosen.name}"
+        f"Chosen on {judged.title.lower()} by “{selection.rule.text}”: {chosen.name}"
         f"{f', of {others + 1} that were good enough' if others else ''}."
     )
 
 
-def size_of(of: Standing) -> str:
-    """How many pictures, and of how many groups."""
-    pictures = f"{of.num_images:,} picture{'s' if of.num_images != 1 else ''}"
+def format_sample_size(of: Leaderboard) -> str:
+    """How many images, and of how many groups."""
+    images = f"{of.num_images:,} image{'s' if of.num_images != 1 else ''}"
     if of.num_groups is None:
-        return pictures
-    return f"{pictures} from {of.num_groups:,} group{'s' if of.num_groups != 1 else ''}"
+        return images
+    return f"{images} from {of.num_groups:,} group{'s' if of.num_groups != 1 else ''}"
 
 
-def rank_of(of: Standing, number: int) -> str:
+def format_rank(of: Leaderboard, number: int) -> str:
     """`1`, or `1–3` where the run may stand anywhere between."""
     best, worst = of.ranks[number]
     return f"{best}" if best == worst else f"{best}–{worst}"
 
 
-def score_of(of: Standing, name: str, number: int) -> tuple[str, str]:
+def format_metric(of: Leaderboard, name: str, number: int) -> tuple[str, str]:
     """A score and its difference to the best, as they are printed."""
     scores = of.scores[name]
-    value, to_best = scores.values[number], scores.to_best[number]
+    value, difference_to_best = scores.values[number], scores.difference_to_best[number]
     shown = "undefined" if value is None else f"{value:.3f}"
-    return shown, "best" if number == scores.best else "" if to_best is None else str(to_best)
+    return shown, "best" if number == scores.best else "" if difference_to_best is None else str(
+        difference_to_best
+    )
 
 
-def p_value(value: float) -> str:
+def format_p_value(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def cost_of(one: Contestant) -> dict[str, str]:
+def format_cost(one: Candidate) -> dict[str, str]:
     """The costs of a run, as they are printed."""
     cost = one.cost
     return {
@@ -160,16 +162,16 @@ def cost_of(one: Contestant) -> dict[str, str]:
     }
 
 
-def _chosen_value(outcome: Outcome) -> float | None:
-    choice = outcome.choice
-    assert choice is not None
-    judged = outcome.standings[choice.part]
-    if choice.rule.score == ACCURACY:
-        return judged.accuracy(choice.chosen)
-    return judged.scores[choice.rule.score].values[choice.chosen]
+def _chosen_value(comparison: Comparison) -> float | None:
+    selection = comparison.selection
+    assert selection is not None
+    judged = comparison.leaderboards[selection.part]
+    if selection.rule.score == ACCURACY:
+        return judged.accuracy(selection.chosen)
+    return judged.scores[selection.rule.score].values[selection.chosen]
 
 
-def _leaderboard(of: Standing) -> list[str]:
+def _leaderboard(of: Leaderboard) -> list[str]:
     header = [
         "Rank",
         "Run",
@@ -179,13 +181,13 @@ def _leaderboard(of: Standing) -> list[str]:
     ]
     rows = []
     for number in of.order:
-        scores = (" ".join(score_of(of, name, number)).strip() for name in METRICS)
+        scores = (" ".join(format_metric(of, name, number)).strip() for name in METRICS)
         rows.append(
             [
-                rank_of(of, number),
+                format_rank(of, number),
                 of.names[number],
                 str(of.accuracies[number]),
-                str(of.to_best(number) or "best"),
+                str(of.difference_to_best(number) or "best"),
                 *scores,
             ]
         )
@@ -197,7 +199,7 @@ def _leaderboard(of: Standing) -> list[str]:
     return [*_table(header, rows), "", told]
 
 
-def _pairs(of: Standing) -> list[str]:
+def _pairs(of: Leaderboard) -> list[str]:
     if of.overall is None:
         return ["One run alone."]
     header = ["More accurate", "than", "by", "p", "p (Holm)", "Told apart"]
@@ -205,8 +207,8 @@ def _pairs(of: Standing) -> list[str]:
         [
             of.names[test.second], of.names[test.first],
             f"{test.difference:+.3f} [{test.low:+.3f}, {test.high:+.3f}]",
-            p_value(test.p_value), p_value(test.adjusted),
-            "yes" if test.adjusted < LEVEL else "not shown",
+            format_p_value(test.p_value), format_p_value(test.adjusted_p_value),
+            "yes" if test.adjusted_p_value < SIGNIFICANCE_LEVEL else "not shown",
         ]
         for test in of.pairs
     ]  # fmt: skip
@@ -218,43 +220,43 @@ def _pairs(of: Standing) -> list[str]:
 
 
 def _p_equals(value: float) -> str:
-    shown = p_value(value)
+    shown = format_p_value(value)
     return shown if shown.startswith("<") else f"= {shown}"
 
 
-def _costs(outcome: Outcome) -> list[str]:
+def _costs(comparison: Comparison) -> list[str]:
     rows = []
-    for one in outcome.contestants:
-        cost = cost_of(one)
+    for one in comparison.candidates:
+        cost = format_cost(one)
         rows.append([one.name, one.model, *(cost[key] for key, _ in COSTS)])
-    front = ", ".join(map(_plain, outcome.front))
+    front = ", ".join(map(_plain, comparison.pareto_front))
     told = f"None is both more accurate and faster than: {front}." if front else ""
     return [*_table(["Run", "Model", *(title for _, title in COSTS)], rows), "", told]
 
 
-def _classes(outcome: Outcome) -> list[str]:
-    main = outcome.main
-    widest = sorted(by_class(main), key=lambda of: -of.clearness)[:MOST_CLASSES]
+def _classes(comparison: Comparison) -> list[str]:
+    main = comparison.main
+    widest = sorted(compare_classes(main), key=lambda of: -of.weighted_spread)[:MAX_CLASSES]
     rows = []
     for of in widest:
         rows.append(
             [
-                main.answers.classes[of.class_number], f"{of.support:,}",
+                main.aligned.classes[of.class_number], f"{of.support:,}",
                 *(
                     _with_recall(main, holders, of.class_number)
                     for holders in (of.best, of.worst)
                 ),
             ]
         )  # fmt: skip
-    count = len(main.answers.classes)
-    shown = f" The {MOST_CLASSES} of {count} with the clearest gap; per_class.csv has all."
+    count = len(main.aligned.classes)
+    shown = f" The {MAX_CLASSES} of {count} with the clearest gap; per_class.csv has all."
     return [
-        *_table(["Class", "Pictures", "Best recall", "Worst recall"], rows), "",
-        f"Recall on {main.title.lower()}.{shown if count > MOST_CLASSES else ''}",
+        *_table(["Class", "Images", "Best recall", "Worst recall"], rows), "",
+        f"Recall on {main.title.lower()}.{shown if count > MAX_CLASSES else ''}",
     ]  # fmt: skip
 
 
-def _with_recall(main: Standing, holders: Sequence[int], class_number: int) -> str:
+def _with_recall(main: Leaderboard, holders: Sequence[int], class_number: int) -> str:
     if len(main.names) == 1:
         return str(main.per_class[0][class_number].recall)
     if not holders:
@@ -265,35 +267,35 @@ def _with_recall(main: Standing, holders: Sequence[int], class_number: int) -> s
     return f"{names}{', …' if len(holders) > 3 else ''}: {recall}"
 
 
-def _gaps(outcome: Outcome) -> list[str]:
-    main = outcome.main
+def _gaps(comparison: Comparison) -> list[str]:
+    main = comparison.main
     lines = [
-        f"Weak: recall {outcome.recall_gap:g} or precision {outcome.precision_gap:g} below the "
+        f"Weak: recall {comparison.recall_gap:g} or precision {comparison.precision_gap:g} below the "
         "best. Strong: alone at the top, and another that far below. Single classes, not tested."
     ]
-    for title, gaps in (("strong", outcome.strengths), ("weak", outcome.weaknesses)):
-        for gap in gaps[:MOST_GAPS]:
+    for title, gaps in (("strong", comparison.strengths), ("weak", comparison.weaknesses)):
+        for gap in gaps[:MAX_GAPS]:
             other = (
                 f"the last has {gap.value:.3f}"
                 if title == "strong"
-                else f"{_plain(main.names[gap.holder])} has {gap.best:.3f}"
+                else f"{_plain(main.names[gap.best_classifier])} has {gap.best:.3f}"
             )
             value = gap.best if title == "strong" else gap.value
             lines.append(
                 f"- {_plain(main.names[gap.classifier])} is {title} at "
-                f"{_plain(main.answers.classes[gap.class_number])}: "
+                f"{_plain(main.aligned.classes[gap.class_number])}: "
                 f"{gap.score} {value:.3f}, {other}"
             )
-        if len(gaps) > MOST_GAPS:
-            lines.append(f"- … and {len(gaps) - MOST_GAPS} more; comparison.json has all")
+        if len(gaps) > MAX_GAPS:
+            lines.append(f"- … and {len(gaps) - MAX_GAPS} more; comparison.json has all")
     return lines if len(lines) > 1 else [*lines, "- none"]
 
 
-def _confusions(main: Standing) -> list[str]:
-    classes, lines = main.answers.classes, []
+def _confusions(main: Leaderboard) -> list[str]:
+    classes, lines = main.aligned.classes, []
     for number, name in enumerate(main.names):
         pairs = [
-            f"{_plain(classes[pair.true_class])} → {_plain(classes[pair.called])} "
+            f"{_plain(classes[pair.true_class])} → {_plain(classes[pair.predicted_class])} "
             f"({pair.weight:.4g}, {pair.share:.0%} of the class)"
             for pair in confused_pairs(main, number)
         ]
@@ -308,47 +310,52 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 def _plain(text: str) -> str:
     """On one line, and neither a table's border nor markup."""
-    plain = on_one_line(text)
+    plain = to_single_line(text)
     for sign in ("\\", "|", "*", "`", "<"):
         plain = plain.replace(sign, "\\" + sign)
     return plain
 
 
-def _rows(outcome: Outcome) -> list[dict[str, Any]]:
+def _rows(comparison: Comparison) -> list[dict[str, Any]]:
     rows = []
-    for part, of in outcome.standings.items():
+    for part, of in comparison.leaderboards.items():
         for number in of.order:
-            one = outcome.contestant(of, number)
+            one = comparison.candidate(of, number)
             row: dict[str, Any] = {
                 "part": part, "rank_best": of.ranks[number][0], "rank_worst": of.ranks[number][1],
-                "run": one.name, "model": one.model, **_three("accuracy", of.accuracies[number]),
+                "run": one.name, "model": one.model, **_interval_columns("accuracy", of.accuracies[number]),
             }  # fmt: skip
             for name in (ACCURACY, *METRICS):
-                to_best = of.to_best(number)
+                difference_to_best = of.difference_to_best(number)
                 if name != ACCURACY:
                     scores = of.scores[name]
-                    row[name], to_best = scores.values[number], scores.to_best[number]
+                    row[name], difference_to_best = (
+                        scores.values[number],
+                        scores.difference_to_best[number],
+                    )
                 for key in ("value", "low", "high"):
-                    column = f"{name}_to_best" + ("" if key == "value" else f"_{key}")
-                    row[column] = None if to_best is None else getattr(to_best, key)
+                    column = f"{name}_difference_to_best" + ("" if key == "value" else f"_{key}")
+                    row[column] = (
+                        None if difference_to_best is None else getattr(difference_to_best, key)
+                    )
             rows.append({**row, **one.cost.to_json(), "bundle_sha256": one.bundle_sha256})
     return rows
 
 
-def _class_rows(outcome: Outcome) -> list[dict[str, Any]]:
-    main = outcome.main
-    weak = {(g.classifier, g.class_number, g.score) for g in outcome.weaknesses}
-    strong = {(g.classifier, g.class_number, g.score) for g in outcome.strengths}
+def _class_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    main = comparison.main
+    weak = {(g.classifier, g.class_number, g.score) for g in comparison.weaknesses}
+    strong = {(g.classifier, g.class_number, g.score) for g in comparison.strengths}
     rows = []
-    for of in by_class(main):
+    for of in compare_classes(main):
         for number, name in enumerate(main.names):
             scores = main.per_class[number][of.class_number]
             where = {score: (number, of.class_number, score) for score in ("recall", "precision")}
             rows.append(
                 {
                     "class": scores.name, "run": name, "support": scores.support,
-                    "predicted": scores.predicted, **_three("recall", scores.recall),
-                    **_three("precision", scores.precision),
+                    "predicted": scores.predicted, **_interval_columns("recall", scores.recall),
+                    **_interval_columns("precision", scores.precision),
                     "best_recall": number in of.best, "worst_recall": number in of.worst,
                     **{f"weak_{score}": where[score] in weak for score in where},
                     **{f"strong_{score}": where[score] in strong for score in where},
@@ -357,7 +364,7 @@ def _class_rows(outcome: Outcome) -> list[dict[str, Any]]:
     return rows
 
 
-def _three(name: str, estimate: Estimate) -> dict[str, float | str | None]:
+def _interval_columns(name: str, estimate: Estimate) -> dict[str, float | str | None]:
     """Value and ends; a score that is 0/0 says so."""
     value = "undefined" if estimate.value is None else estimate.value
     return {name: value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}

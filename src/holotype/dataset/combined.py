@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from holotype.dataset.listing import Listed, Listing
+from holotype.dataset.listing import ImageListing, ListedImage
 from holotype.errors import DatasetError, UsageError
 
 
-def combined(
-    sources: Sequence[Path], listings: Sequence[Listing], *, label_prefix: bool
-) -> Listing:
+def merge_listings(
+    sources: Sequence[Path], listings: Sequence[ImageListing], *, label_prefix: bool
+) -> ImageListing:
     """One listing under the folder that all of them share.
 
     Equal labels are one class, and equal groups one group: to join two specimens that share a
@@ -22,21 +22,23 @@ def combined(
         label_prefix: put the source's name before each label: `herbarium-rosa`.
 
     Raises:
-        DatasetError: a picture is in two of the sources.
+        DatasetError: an image is in two of the sources.
         UsageError: labels with their prefix would not tell the sources apart.
     """
     root = Path(os.path.commonpath([os.path.abspath(listing.root) for listing in listings]))
-    moved = [_below(root, listing) for listing in listings]
-    _require_distinct(sources, moved)
+    rebased = [_rebased(root, listing) for listing in listings]
+    _require_distinct(sources, rebased)
     if label_prefix:
         names = [source_name(source) for source in sources]
-        moved = [_prefixed(listing, name) for listing, name in zip(moved, names, strict=True)]
-        _require_told_apart(names, moved)
-    return Listing(
+        rebased = [
+            _with_label_prefix(listing, name) for listing, name in zip(rebased, names, strict=True)
+        ]
+        _require_distinct_labels(names, rebased)
+    return ImageListing(
         root,
-        [image for listing in moved for image in listing.images],
-        tuple(path for listing in moved for path in listing.ignored),
-        tuple(path for listing in moved for path in listing.undecodable),
+        [image for listing in rebased for image in listing.images],
+        tuple(path for listing in rebased for path in listing.ignored),
+        tuple(path for listing in rebased for path in listing.undecodable_names),
     )
 
 
@@ -46,19 +48,19 @@ def source_name(source: Path) -> str:
     return source.name if source.is_dir() else source.stem
 
 
-def _below(root: Path, listing: Listing) -> Listing:
-    way = os.path.relpath(os.path.abspath(listing.root), root).replace(os.sep, "/")
-    if way == ".":
+def _rebased(root: Path, listing: ImageListing) -> ImageListing:
+    prefix = os.path.relpath(os.path.abspath(listing.root), root).replace(os.sep, "/")
+    if prefix == ".":
         return listing
-    return Listing(
+    return ImageListing(
         root,
-        [replace(image, path=f"{way}/{image.path}") for image in listing.images],
-        tuple(f"{way}/{path}" for path in listing.ignored),
-        tuple(f"{way}/{path}" for path in listing.undecodable),
+        [replace(image, path=f"{prefix}/{image.path}") for image in listing.images],
+        tuple(f"{prefix}/{path}" for path in listing.ignored),
+        tuple(f"{prefix}/{path}" for path in listing.undecodable_names),
     )
 
 
-def _require_distinct(sources: Sequence[Path], listings: Sequence[Listing]) -> None:
+def _require_distinct(sources: Sequence[Path], listings: Sequence[ImageListing]) -> None:
     source_of: dict[str, Path] = {}
     for source, listing in zip(sources, listings, strict=True):
         for image in listing.images:
@@ -66,18 +68,18 @@ def _require_distinct(sources: Sequence[Path], listings: Sequence[Listing]) -> N
             if first is not source:
                 raise DatasetError(
                     f"{str(first)!r} and {str(source)!r} both hold {image.path!r}; expected "
-                    "every picture in one source only. Leave one of them out."
+                    "every image in one source only. Leave one of them out."
                 )
 
 
-def _prefixed(listing: Listing, name: str) -> Listing:
-    def prefixed(image: Listed) -> Listed:
+def _with_label_prefix(listing: ImageListing, name: str) -> ImageListing:
+    def prefixed(image: ListedImage) -> ListedImage:
         return replace(image, label=f"{name}-{image.label}")
 
     return replace(listing, images=[prefixed(image) for image in listing.images])
 
 
-def _require_told_apart(names: Sequence[str], listings: Sequence[Listing]) -> None:
+def _require_distinct_labels(names: Sequence[str], listings: Sequence[ImageListing]) -> None:
     number_of: dict[str, int] = {}
     for number, listing in enumerate(listings):
         for image in listing.images:

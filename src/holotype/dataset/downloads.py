@@ -22,12 +22,12 @@ from holotype.files import sha256_of, write_json
 
 SCHEMES = ("http", "https")
 MAX_BYTES = 500_000_000_000
-ATTEMPTS = 5  # in a row without a single new byte
+MAX_ATTEMPTS = 5  # in a row without a single new byte
 TIMEOUT_S = 60.0
-PAUSE_S = 1.0  # before the second attempt; twice as long before every later one
+RETRY_PAUSE_S = 1.0  # before the second attempt; twice as long before every later one
 _CHUNK = 1 << 18
 
-Progress = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 
 
 def download(
@@ -36,8 +36,8 @@ def download(
     *,
     sha256: str | None = None,
     max_bytes: int = MAX_BYTES,
-    on_progress: Progress | None = None,
-    pause_s: float = PAUSE_S,
+    on_progress: ProgressCallback | None = None,
+    retry_pause_s: float = RETRY_PAUSE_S,
 ) -> Path:
     """Fetch a URL into a file; a second call goes on where the first was cut off.
 
@@ -51,36 +51,36 @@ def download(
         UsageError: the URL is not http or https, or the hash is none.
         DownloadFailed: the server refuses, or sends too much or something else, or stays silent.
     """
-    _require_web(url)
+    _require_http(url)
     wanted = _checked_hash(sha256)
-    part = _Part(target)
+    partial = _PartialDownload(target)
     failures = 0
     while True:
-        before = part.size
+        before = partial.size
         try:
-            _receive(url, part, max_bytes, on_progress)
+            _receive(url, partial, max_bytes, on_progress)
             break
         except (OSError, http.client.HTTPException) as error:
-            _give_up_if_hopeless(url, error)
-            failures = 0 if part.size > before else failures + 1
-            if failures >= ATTEMPTS:
+            _raise_if_permanent(url, error)
+            failures = 0 if partial.size > before else failures + 1
+            if failures >= MAX_ATTEMPTS:
                 raise DownloadFailed(
-                    f"{url!r} broke off after {part.size:,} bytes: {_said(error)}. Check the "
+                    f"{url!r} broke off after {partial.size:,} bytes: {_reason(error)}. Check the "
                     "connection and run the same again: it goes on from there."
                 ) from None
-            time.sleep(pause_s * 2**failures if failures else 0)
-    if wanted and (found := sha256_of(part.path)) != wanted:
-        part.remove()
+            time.sleep(retry_pause_s * 2**failures if failures else 0)
+    if wanted and (found := sha256_of(partial.path)) != wanted:
+        partial.remove()
         raise DownloadFailed(
             f"{url!r} is not what was expected: its SHA-256 is {found}, not {wanted}. Nothing was "
             "kept; check the hash, or where the file comes from."
         )
-    part.path.replace(target)
-    part.remove()
+    partial.path.replace(target)
+    partial.remove()
     return target
 
 
-def _require_web(url: str) -> None:
+def _require_http(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme.lower() not in SCHEMES or not parts.hostname:
         raise UsageError(f"{url!r} cannot be fetched; expected http://… or https://….")
@@ -95,7 +95,7 @@ def _checked_hash(sha256: str | None) -> str | None:
     return wanted
 
 
-class _Part:
+class _PartialDownload:
     """What has come so far, and of which file it is a part."""
 
     def __init__(self, target: Path) -> None:
@@ -107,7 +107,7 @@ class _Part:
     def size(self) -> int:
         return self.path.stat().st_size if self.path.exists() else 0
 
-    def condition(self, url: str) -> str | None:
+    def validator(self, url: str) -> str | None:
         """What tells the server which file we have a part of; None where we have none."""
         try:
             note = json.loads(self._note.read_text("utf-8"))
@@ -115,93 +115,95 @@ class _Part:
             return None
         if not isinstance(note, dict) or note.get("url") != url or not self.size:
             return None
-        condition = note.get("condition")
-        return condition if isinstance(condition, str) and condition else None
+        validator = note.get("validator")
+        return validator if isinstance(validator, str) and validator else None
 
-    def begin(self, url: str, condition: str | None) -> None:
+    def restart(self, url: str, validator: str | None) -> None:
         """Forget what came before."""
         self.path.write_bytes(b"")
-        write_json(self._note, {"url": url, "condition": condition})
+        write_json(self._note, {"url": url, "validator": validator})
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
         self._note.unlink(missing_ok=True)
 
 
-def _receive(url: str, part: _Part, max_bytes: int, on_progress: Progress | None) -> None:
+def _receive(
+    url: str, partial: _PartialDownload, max_bytes: int, on_progress: ProgressCallback | None
+) -> None:
     """One attempt: the rest of the file, or all of it."""
-    condition = part.condition(url)
+    validator = partial.validator(url)
     headers = {"User-Agent": "holotype", "Accept-Encoding": "identity"}
-    if condition is not None:
-        headers |= {"Range": f"bytes={part.size}-", "If-Range": condition}
+    if validator is not None:
+        headers |= {"Range": f"bytes={partial.size}-", "If-Range": validator}
     request = urllib.request.Request(url, headers=headers)
     try:
         response = _opener().open(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
         with error:
-            if error.code != 416 or condition is None:
+            if error.code != 416 or validator is None:
                 raise
             # Nothing is left to send; or what we have is of something else.
-            if _whole_size(error.headers) == part.size:
+            if _total_size(error.headers) == partial.size:
                 return
-            part.begin(url, None)
+            partial.restart(url, None)
             raise ConnectionError("what had come was of another file") from None
     with response:
-        coming = _coming(response.headers)
-        if response.status != 206 or not _goes_on(response.headers, part.size):
-            part.begin(url, _condition_of(response.headers))
-        whole = part.size + coming if coming is not None else None
-        if whole is not None and whole > max_bytes:
-            _refuse_size(url, max_bytes, part)
-        _append(response, url, part, whole, max_bytes, on_progress)
+        content_length = _content_length(response.headers)
+        if response.status != 206 or not _resumes_at(response.headers, partial.size):
+            partial.restart(url, _validator_of(response.headers))
+        total_size = partial.size + content_length if content_length is not None else None
+        if total_size is not None and total_size > max_bytes:
+            _refuse_size(url, max_bytes, partial)
+        _append(response, url, partial, total_size, max_bytes, on_progress)
 
 
 def _append(
     response: Any,
     url: str,
-    part: _Part,
-    whole: int | None,
+    partial: _PartialDownload,
+    total_size: int | None,
     max_bytes: int,
-    on_progress: Progress | None,
+    on_progress: ProgressCallback | None,
 ) -> None:
-    size = part.size
-    with part.path.open("ab") as file:
+    size = partial.size
+    with partial.path.open("ab") as file:
         while chunk := response.read(_CHUNK):
             size += len(chunk)
             if size > max_bytes:
                 file.close()
-                _refuse_size(url, max_bytes, part)
+                _refuse_size(url, max_bytes, partial)
             file.write(chunk)
-            if on_progress is not None and whole is not None:
-                on_progress(size, whole)
-    if whole is not None and size < whole:
-        raise ConnectionError(f"{whole - size:,} bytes are missing")
+            if on_progress is not None and total_size is not None:
+                on_progress(size, total_size)
+    if total_size is not None and size < total_size:
+        raise ConnectionError(f"{total_size - size:,} bytes are missing")
 
 
-def _refuse_size(url: str, max_bytes: int, part: _Part) -> None:
-    part.remove()
+def _refuse_size(url: str, max_bytes: int, partial: _PartialDownload) -> None:
+    partial.remove()
     raise DownloadFailed(
         f"{url!r} is larger than {max_bytes:,} bytes; nothing was kept. "
         "Fetch it by other means if it should be so large."
     )
 
 
-def _coming(headers: Message) -> int | None:
+def _content_length(headers: Message) -> int | None:
     """How many bytes the server announces; None where it does not say."""
     text = headers.get("Content-Length", "")
     return int(text) if text.isdecimal() else None
 
 
-def _goes_on(headers: Message, size: int) -> bool:
+def _resumes_at(headers: Message, size: int) -> bool:
     return str(headers.get("Content-Range", "")).startswith(f"bytes {size}-")
 
 
-def _whole_size(headers: Message) -> int | None:
+def _total_size(headers: Message) -> int | None:
     text = str(headers.get("Content-Range", "")).rpartition("/")[2]
     return int(text) if text.isdecimal() else None
 
 
-def _condition_of(headers: Message) -> str | None:
+def _validator_of(headers: Message) -> str | None:
     """A strong ETag, else the date; a weak ETag promises nothing about bytes."""
     etag = headers.get("ETag", "")
     if etag and not etag.startswith("W/"):
@@ -209,7 +211,7 @@ def _condition_of(headers: Message) -> str | None:
     return headers.get("Last-Modified")
 
 
-def _give_up_if_hopeless(url: str, error: Exception) -> None:
+def _raise_if_permanent(url: str, error: Exception) -> None:
     """No server changes its mind about these."""
     if isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code != 429:
         raise DownloadFailed(
@@ -222,7 +224,7 @@ def _give_up_if_hopeless(url: str, error: Exception) -> None:
         ) from None
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     reason = getattr(error, "reason", None) or error
     return str(reason) or type(error).__name__
 
@@ -233,7 +235,7 @@ class _WrongScheme(OSError):
         super().__init__(url)
 
 
-class _WebRedirects(urllib.request.HTTPRedirectHandler):
+class _HttpRedirects(urllib.request.HTTPRedirectHandler):
     """urllib would follow to ftp too."""
 
     def redirect_request(
@@ -259,7 +261,7 @@ def _opener() -> urllib.request.OpenerDirector:
         urllib.request.HTTPHandler(),
         urllib.request.HTTPSHandler(),
         urllib.request.HTTPDefaultErrorHandler(),
-        _WebRedirects(),
+        _HttpRedirects(),
         urllib.request.HTTPErrorProcessor(),
     ):
         opener.add_handler(handler)

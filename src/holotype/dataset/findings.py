@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from holotype.dataset.labels import LabelIssue, NoiseRate
+from holotype.dataset.labels import NoiseRate, SuspectedLabelError
 from holotype.dataset.listing import Part
-from holotype.dataset.lookalikes import Lookalike
-from holotype.dataset.outliers import Neighbours, Outlier
-from holotype.dataset.quality import POOR, PoorImage
-from holotype.dataset.split import some_of
+from holotype.dataset.lookalikes import NearDuplicate
+from holotype.dataset.outliers import NeighbourPair, Outlier
+from holotype.dataset.quality import QUALITY_ADVICE, QualityIssue
+from holotype.dataset.split import abbreviated
 from holotype.files import write_json
 
 if TYPE_CHECKING:
@@ -18,40 +18,46 @@ if TYPE_CHECKING:
 
 # kind as `--fail-on` names it, what it is called in a table, what it means or what to do
 _ROWS = (
-    ("unusable", "unusable pictures", "left out of training; see the reasons"),
-    ("duplicate", "equal files, one label", "redundant; a split keeps them on one side"),
+    ("unusable", "unusable images", "left out of training; see the reasons"),
+    ("exact_duplicate", "equal files, one label", "redundant; a split keeps them on one side"),
     ("near_duplicate", "near-duplicate pairs, one label", "a split keeps them on one side"),
-    ("conflict", "copies under different labels", "at least one label of each is wrong"),
+    ("label_conflict", "copies under different labels", "at least one label of each is wrong"),
     ("leak", "leaks across the given split", "test scores would be too good"),
-    ("crowd", "crowds of near copies", "too many to be believed, and not grouped: look at them"),
+    (
+        "oversized_cluster",
+        "oversized clusters",
+        "too many to be believed, and not grouped: look at them",
+    ),
     (
         "small_class",
         "classes too small to split",
-        "fewer than 3 separate pictures: validation or test will lack them",
+        "fewer than 3 separate images: validation or test will lack them",
     ),
     (
         "missing_class",
         "classes missing in a given part",
         "what is missing in train is never learnt, what is missing in test never measured",
     ),
-    ("label", "labels probably wrong", "look at each; correct them or train with --exclude"),
-    ("outlier", "outliers", "like no other picture: do they belong here?"),
-    ("neighbour", "alike across labels or parts", "a hint, not grouped"),
-    ("almost_uniform", "almost uniform pictures", "are they pictures at all?"),
-    ("dark", "dark pictures", "far darker than is usual here"),
-    ("bright", "bright pictures", "far brighter than is usual here"),
-    ("blurred", "blurred pictures", "far less sharp than is usual here"),
-    ("low_information", "pictures with little detail", "far less than is usual here"),
-    ("odd_aspect", "pictures of an odd shape", "far longer than is usual here"),
-    ("warning", "warnings", "something of the picture was left out"),
+    ("label_error", "labels probably wrong", "look at each; correct them or train with --exclude"),
+    ("outlier", "outliers", "like no other image: do they belong here?"),
+    ("conflicting_neighbour", "alike across labels or parts", "a hint, not grouped"),
+    ("almost_uniform", "almost uniform images", "are they images at all?"),
+    ("dark", "dark images", "far darker than is usual here"),
+    ("bright", "bright images", "far brighter than is usual here"),
+    ("blurred", "blurred images", "far less sharp than is usual here"),
+    ("low_information", "images with little detail", "far less than is usual here"),
+    ("odd_aspect", "images of an odd shape", "far longer than is usual here"),
+    ("warning", "warnings", "something of the image was left out"),
 )
 KINDS = tuple(kind for kind, _, _ in _ROWS)
-NEED_NETWORK = frozenset(["label", "outlier", "neighbour"])  # the kinds that a network sees
+NEED_NETWORK = frozenset(
+    ["label_error", "outlier", "conflicting_neighbour"]
+)  # the kinds that a network sees
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """A picture that cannot be used."""
+class UnusableImage:
+    """An image that cannot be used."""
 
     path: str
     problem: str
@@ -60,7 +66,7 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Duplicate:
+class ExactDuplicates:
     """Files with the same bytes; the first by name is called the original."""
 
     paths: tuple[str, ...]
@@ -73,14 +79,14 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class Leak:
-    """Pictures that belong together and stand on different sides of the split that was given.
+    """Images that belong together and stand on different sides of the split that was given.
 
     Attributes:
-        kind: `copies` or `group`.
+        kind: `duplicates` or `group`.
         name: the group, or the first of the copies.
-        paths: all copies, or of a group one picture for each part.
+        paths: all copies, or of a group one image for each part.
         parts: the parts in the same order.
-        count: how many pictures belong together.
+        count: how many images belong together.
     """
 
     kind: str
@@ -95,43 +101,43 @@ class Findings:
     """All that an audit found; nothing of the user's was touched.
 
     Attributes:
-        images: how many pictures were looked at.
-        refusals: pictures that cannot be used.
-        duplicates: files with the same bytes.
-        lookalikes: verified copies that differ in their bytes.
-        labels: the labels of all pictures that `lookalikes` names.
-        copies: all that shows one picture, equal files and lookalikes together; what a split
+        num_images: how many images were looked at.
+        unusable: images that cannot be used.
+        exact_duplicates: files with the same bytes.
+        near_duplicates: verified copies that differ in their bytes.
+        label_of: the labels of all images that `near_duplicates` names.
+        duplicate_clusters: all that shows one image, equal files and near_duplicates together; what a split
             keeps on one side.
-        class_counts: usable pictures of every class.
+        class_counts: usable images of every class.
         small_classes: classes that cannot reach every part of a split, with how many separate
-            pictures they have: groups and copies count once.
-        crowds: clusters of near copies too large to be believed; see `lookalikes.crowds`. They are
-            in neither `lookalikes` nor `copies`.
-        poor: pictures that are uniform, dark, bright, blurred, without detail or oddly long.
+            images they have: groups and copies count once.
+        oversized_clusters: clusters of near copies too large to be believed; see `separate_oversized`. They are
+            in neither `near_duplicates` nor `duplicate_clusters`.
+        quality_issues: images that are uniform, dark, bright, blurred, without detail or oddly long.
         leaks: copies and groups on different sides of a split that came with the data.
-        missing_in_parts: classes of which a part that came with the data has no picture.
-        warnings: what was left out of a picture, such as frames of an animation.
-        ignored: files that were left out, being no pictures.
+        missing_in_parts: classes of which a part that came with the data has no image.
+        warnings: what was left out of an image, such as frames of an animation.
+        ignored: files that were left out, being no images.
         sizes: smallest, median and largest (width, height) by area.
-        modes: how many pictures are stored in each mode.
-        formats: how many pictures are of each file format.
-        label_issues: labels that are probably wrong, the most probable first.
-        noise: the estimated share of wrong labels; None where labels were not looked at.
-        outliers: pictures that are like no other, the strangest first.
-        neighbours: pictures that look alike across labels or parts; a hint, never grouped.
-        not_looked_at: what was left undone and why, in sentences.
+        modes: how many images are stored in each mode.
+        formats: how many images are of each file format.
+        label_errors: labels that are probably wrong, the most probable first.
+        noise_rate: the estimated share of wrong labels; None where labels were not looked at.
+        outliers: images that are like no other, the strangest first.
+        conflicting_neighbours: images that look alike across labels or parts; a hint, never grouped.
+        skipped_checks: what was left undone and why, in sentences.
     """
 
-    images: int
-    refusals: tuple[Refusal, ...] = ()
-    duplicates: tuple[Duplicate, ...] = ()
-    lookalikes: tuple[Lookalike, ...] = ()
-    labels: dict[str, str] = field(default_factory=dict)
-    copies: list[frozenset[str]] = field(default_factory=list)
+    num_images: int
+    unusable: tuple[UnusableImage, ...] = ()
+    exact_duplicates: tuple[ExactDuplicates, ...] = ()
+    near_duplicates: tuple[NearDuplicate, ...] = ()
+    label_of: dict[str, str] = field(default_factory=dict)
+    duplicate_clusters: list[frozenset[str]] = field(default_factory=list)
     class_counts: dict[str, int] = field(default_factory=dict)
     small_classes: dict[str, int] = field(default_factory=dict)
-    crowds: list[frozenset[str]] = field(default_factory=list)
-    poor: tuple[PoorImage, ...] = ()
+    oversized_clusters: list[frozenset[str]] = field(default_factory=list)
+    quality_issues: tuple[QualityIssue, ...] = ()
     leaks: tuple[Leak, ...] = ()
     missing_in_parts: dict[Part, list[str]] = field(default_factory=dict)
     warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -139,37 +145,39 @@ class Findings:
     sizes: tuple[tuple[int, int], ...] = ()
     modes: dict[str, int] = field(default_factory=dict)
     formats: dict[str, int] = field(default_factory=dict)
-    label_issues: tuple[LabelIssue, ...] = ()
-    noise: NoiseRate | None = None
+    label_errors: tuple[SuspectedLabelError, ...] = ()
+    noise_rate: NoiseRate | None = None
     outliers: tuple[Outlier, ...] = ()
-    neighbours: tuple[Neighbours, ...] = ()
-    not_looked_at: tuple[str, ...] = ()
+    conflicting_neighbours: tuple[NeighbourPair, ...] = ()
+    skipped_checks: tuple[str, ...] = ()
 
     @property
-    def broken(self) -> set[str]:
-        """Paths of the pictures that cannot be used."""
-        return {refusal.path for refusal in self.refusals}
+    def unusable_paths(self) -> set[str]:
+        """Paths of the images that cannot be used."""
+        return {refusal.path for refusal in self.unusable}
 
     @property
-    def redundant(self) -> tuple[Duplicate, ...]:
+    def redundant(self) -> tuple[ExactDuplicates, ...]:
         """Equal files under one label."""
-        return tuple(d for d in self.duplicates if not d.is_conflict)
+        return tuple(d for d in self.exact_duplicates if not d.is_conflict)
 
     @property
-    def conflicts(self) -> tuple[Duplicate, ...]:
+    def conflicts(self) -> tuple[ExactDuplicates, ...]:
         """Equal files under different labels: at least one of the labels is wrong."""
-        return tuple(d for d in self.duplicates if d.is_conflict)
+        return tuple(d for d in self.exact_duplicates if d.is_conflict)
 
     @property
-    def lookalike_conflicts(self) -> tuple[Lookalike, ...]:
+    def near_duplicate_conflicts(self) -> tuple[NearDuplicate, ...]:
         """Verified copies under different labels."""
         return tuple(
-            pair for pair in self.lookalikes if self.labels[pair.first] != self.labels[pair.second]
+            pair
+            for pair in self.near_duplicates
+            if self.label_of[pair.first] != self.label_of[pair.second]
         )
 
     @property
     def imbalance(self) -> float:
-        """Pictures of the largest class over those of the smallest; 1 is balanced."""
+        """Images of the largest class over those of the smallest; 1 is balanced."""
         counts = self.class_counts.values()
         return max(counts) / max(min(counts), 1) if counts else 1.0
 
@@ -177,9 +185,9 @@ class Findings:
     def has_findings(self) -> bool:
         """Whether anything deserves action; suspicions, statistics and warnings alone do not."""
         return bool(
-            self.refusals
-            or self.duplicates
-            or self.lookalikes
+            self.unusable
+            or self.exact_duplicates
+            or self.near_duplicates
             or self.leaks
             or self.small_classes
             or self.missing_in_parts.get("train")
@@ -187,20 +195,21 @@ class Findings:
 
     def counts(self) -> dict[str, int]:
         """How many of each kind were found, by the names that `--fail-on` takes; 0 included."""
-        poor = Counter(image.problem for image in self.poor)
+        by_problem = Counter(image.problem for image in self.quality_issues)
         return {
-            "unusable": len(self.refusals),
-            "duplicate": sum(len(d.paths) - 1 for d in self.redundant),
-            "near_duplicate": len(self.lookalikes) - len(self.lookalike_conflicts),
-            "conflict": sum(len(d.paths) for d in self.conflicts) + len(self.lookalike_conflicts),
+            "unusable": len(self.unusable),
+            "exact_duplicate": sum(len(d.paths) - 1 for d in self.redundant),
+            "near_duplicate": len(self.near_duplicates) - len(self.near_duplicate_conflicts),
+            "label_conflict": sum(len(d.paths) for d in self.conflicts)
+            + len(self.near_duplicate_conflicts),
             "leak": len(self.leaks),
-            "crowd": len(self.crowds),
+            "oversized_cluster": len(self.oversized_clusters),
             "small_class": len(self.small_classes),
             "missing_class": sum(map(len, self.missing_in_parts.values())),
-            "label": len(self.label_issues),
+            "label_error": len(self.label_errors),
             "outlier": len(self.outliers),
-            "neighbour": len(self.neighbours),
-            **{problem: poor[problem] for problem in POOR},
+            "conflicting_neighbour": len(self.conflicting_neighbours),
+            **{problem: by_problem[problem] for problem in QUALITY_ADVICE},
             "warning": len(self.warnings),
         }
 
@@ -209,19 +218,19 @@ class Findings:
         counts = self.counts()
         rows = [(what, counts[kind], advice) for kind, what, advice in _ROWS]
         rows.append(
-            ("ignored files", len(self.ignored), "not pictures, or outside every class folder")
+            ("ignored files", len(self.ignored), "not images, or outside every class folder")
         )
         return [row for row in rows if row[1]]
 
     def class_notes(self) -> list[str]:
         """What is amiss with whole classes, by name, in sentences."""
         notes = [
-            f"The given {part} part has no picture of: {some_of(names)}."
+            f"The given {part} part has no image of: {abbreviated(names)}."
             for part, names in self.missing_in_parts.items()
         ]
         if self.small_classes:
             small = [f"{name} ({count})" for name, count in self.small_classes.items()]
-            notes.append(f"Classes of few pictures that may stand apart: {some_of(small)}.")
+            notes.append(f"Classes of few images that may stand apart: {abbreviated(small)}.")
         if sum(count > 0 for count in self.class_counts.values()) == 1:
             notes.append("There is one class only, so there is nothing to learn to tell apart.")
         return notes
@@ -229,32 +238,33 @@ class Findings:
     def to_json(self) -> dict[str, Any]:
         """Everything, as values that JSON can hold."""
         return {
-            "images": self.images,
-            "usable": self.images - len(self.refusals),
+            "num_images": self.num_images,
+            "num_usable": self.num_images - len(self.unusable),
             "classes": self.class_counts,
             "imbalance": round(self.imbalance, 4),
             "small_classes": self.small_classes,
-            "refusals": [vars(refusal) for refusal in self.refusals],
+            "unusable_images": [vars(refusal) for refusal in self.unusable],
             "exact_duplicates": [
                 {"paths": d.paths, "labels": d.labels, "conflict": d.is_conflict}
-                for d in self.duplicates
+                for d in self.exact_duplicates
             ],
             "near_duplicates": [
-                vars(pair) | {"labels": [self.labels[pair.first], self.labels[pair.second]]}
-                for pair in self.lookalikes
+                vars(pair) | {"labels": [self.label_of[pair.first], self.label_of[pair.second]]}
+                for pair in self.near_duplicates
             ],
-            "copies": [sorted(cluster) for cluster in self.copies],
-            "crowds": [sorted(cluster) for cluster in self.crowds],
+            "duplicate_clusters": [sorted(cluster) for cluster in self.duplicate_clusters],
+            "oversized_clusters": [sorted(cluster) for cluster in self.oversized_clusters],
             "leaks": [vars(leak) for leak in self.leaks],
             "missing_in_parts": self.missing_in_parts,
-            "quality": [
-                {"path": i.path, "problem": i.problem, "evidence": i.evidence} for i in self.poor
+            "quality_issues": [
+                {"path": i.path, "problem": i.problem, "evidence": i.evidence}
+                for i in self.quality_issues
             ],
-            "label_issues": [vars(issue) for issue in self.label_issues],
-            "noise_rate": vars(self.noise) if self.noise else None,
+            "label_errors": [vars(issue) for issue in self.label_errors],
+            "noise_rate": vars(self.noise_rate) if self.noise_rate else None,
             "outliers": [vars(outlier) for outlier in self.outliers],
-            "neighbours": [vars(pair) for pair in self.neighbours],
-            "not_looked_at": self.not_looked_at,
+            "conflicting_neighbours": [vars(pair) for pair in self.conflicting_neighbours],
+            "skipped_checks": self.skipped_checks,
             "warnings": self.warnings,
             "ignored": self.ignored,
             "sizes": self.sizes,
@@ -263,7 +273,7 @@ class Findings:
         }
 
     def issues(self) -> list["Issue"]:
-        """One row per picture that has a problem; see `issues_of`."""
+        """One row per image that has a problem; see `issues_of`."""
         from holotype.dataset.issues import issues_of  # which reads findings
 
         return issues_of(self)

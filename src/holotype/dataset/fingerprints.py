@@ -1,6 +1,6 @@
-"""What is remembered of every picture, so that a data set is decoded once and never again.
+"""What is remembered of every image, so that a data set is decoded once and never again.
 
-A fingerprint is a small grey picture, its colours at a still lower resolution, and what the
+A fingerprint is a small grey image, its colours at a still lower resolution, and what the
 header said: five kilobytes, kept under the hash of the file.
 """
 
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from holotype.dataset.index import Index
-from holotype.errors import ImageRefused
+from holotype.errors import ImageError
 from holotype.images import Image, decode
-from holotype.kept import Kept, key_of
+from holotype.kept import ArrayCache, hash_strings
 
-GREY_SIZE = 64  # pixels a side; smaller pictures keep their own size in the upper left corner
+GREY_SIZE = 64  # pixels a side; smaller images keep their own size in the upper left corner
 COLOUR_SIZE = 16
 FINGERPRINT = np.dtype(
     [
@@ -27,90 +27,92 @@ FINGERPRINT = np.dtype(
         ("darkest", "u1"),
         ("brightest", "u1"),
         ("sharpness", "<f4"),  # how steep the steepest places are; see `sharpness`
-        ("rows", "u1"),  # of the grey picture that are filled
+        ("rows", "u1"),  # of the grey image that are filled
         ("columns", "u1"),
         ("grey", "u1", (GREY_SIZE, GREY_SIZE)),
         ("colour", "u1", (2, COLOUR_SIZE, COLOUR_SIZE)),  # Cb and Cr; 128 is grey
     ]
 )
-_SPACE = key_of("fingerprints", "2", str(FINGERPRINT))
+_NAMESPACE = hash_strings("fingerprints", "2", str(FINGERPRINT))
 _DECODED_SIZE = (2 * GREY_SIZE, 2 * GREY_SIZE)
-_SHARPNESS_SIZE = 128  # pixels of the shorter side; larger pictures are shrunk to it
+_SHARPNESS_SIZE = 128  # pixels of the shorter side; larger images are shrunk to it
 _SHARD = 512
 _BACKDROP = 128  # what transparent pixels are seen against
 
-Progress = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Fingerprints:
-    """What was seen of the pictures of an index.
+    """What was seen of the images of an index.
 
     Attributes:
-        paths: the pictures that could be decoded, sorted.
+        paths: the images that could be decoded, sorted.
         records: one record of type `FINGERPRINT` for each of them.
         refusals: why the others could not be decoded.
-        warnings: what was left out of a picture that could, such as frames of an animation.
+        warnings: what was left out of an image that could, such as frames of an animation.
     """
 
     paths: tuple[str, ...]
     records: NDArray[np.void]
-    refusals: dict[str, ImageRefused]
+    refusals: dict[str, ImageError]
     warnings: dict[str, tuple[str, ...]]
 
 
-def fingerprints(index: Index, *, on_progress: Progress | None = None) -> Fingerprints:
-    """Decode every picture that is not known yet; two threads decode, one writes.
+def compute_fingerprints(
+    index: Index, *, on_progress: ProgressCallback | None = None
+) -> Fingerprints:
+    """Decode every image that is not known yet; two threads decode, one writes.
 
-    Pictures with a warning are not kept: they are decoded again each time, and warn again.
+    Images with a warning are not kept: they are decoded again each time, and warn again.
     """
-    kept = Kept("fingerprints", _SPACE)
+    cache = ArrayCache("fingerprints", _NAMESPACE)
     sha256 = dict(zip(index.table["path"], index.table["sha256"], strict=True))
-    todo = [path for path, key in sha256.items() if not key or key not in kept]
+    todo = [path for path, key in sha256.items() if not key or key not in cache]
     fresh: dict[str, NDArray[np.void]] = {}
-    refusals: dict[str, ImageRefused] = {}
+    refusals: dict[str, ImageError] = {}
     warnings: dict[str, tuple[str, ...]] = {}
     done = len(sha256) - len(todo)
-    for shard in _decoded(index, todo):
-        plain: dict[str, NDArray[np.void]] = {}
-        for path, seen in shard:
-            if isinstance(seen, ImageRefused):
-                refusals[path] = seen
+    for shard in _decode_in_shards(index, todo):
+        to_cache: dict[str, NDArray[np.void]] = {}
+        for path, result in shard:
+            if isinstance(result, ImageError):
+                refusals[path] = result
                 continue
-            fresh[path], notes = seen
+            fresh[path], notes = result
             if notes:
                 warnings[path] = notes
             elif sha256[path]:
-                plain[sha256[path]] = fresh[path]
-        if plain:
-            kept.add(list(plain), np.stack(list(plain.values())))
+                to_cache[sha256[path]] = fresh[path]
+        if to_cache:
+            cache.add(list(to_cache), np.stack(list(to_cache.values())))
         done += len(shard)
         if on_progress is not None:
             on_progress(done, len(sha256))
     paths = sorted(path for path in sha256 if path not in refusals)
-    records = [fresh[path] if path in fresh else kept[sha256[path]] for path in paths]
+    records = [fresh[path] if path in fresh else cache[sha256[path]] for path in paths]
     stacked = np.stack(records) if records else np.empty(0, FINGERPRINT)
     return Fingerprints(tuple(paths), stacked, refusals, warnings)
 
 
-_Seen = tuple[NDArray[np.void], tuple[str, ...]] | ImageRefused
+_Decoded = tuple[NDArray[np.void], tuple[str, ...]] | ImageError
 
 
-def _decoded(index: Index, paths: list[str]) -> Iterator[list[tuple[str, _Seen]]]:
-    def look(path: str) -> tuple[str, _Seen]:
+def _decode_in_shards(index: Index, paths: list[str]) -> Iterator[list[tuple[str, _Decoded]]]:
+    def decode_one(path: str) -> tuple[str, _Decoded]:
         try:
             image = decode(index.file(path), name=path, minimum_size=_DECODED_SIZE)
-        except ImageRefused as refusal:
+        except ImageError as refusal:
             return path, refusal
         return path, (fingerprint(image), image.warnings)
 
     with ThreadPoolExecutor(max_workers=2) as threads:
         for start in range(0, len(paths), _SHARD):
-            yield list(threads.map(look, paths[start : start + _SHARD]))
+            yield list(threads.map(decode_one, paths[start : start + _SHARD]))
 
 
 def fingerprint(image: Image) -> NDArray[np.void]:
-    """The fingerprint of one decoded picture: a record of type `FINGERPRINT`, 0-dimensional."""
+    """The fingerprint of one decoded image: a record of type `FINGERPRINT`, 0-dimensional."""
     pixels = image.pixels
     if image.mask is not None:
         backdrop = PillowImage.new(pixels.mode, pixels.size, (_BACKDROP,) * len(pixels.getbands()))
@@ -123,16 +125,16 @@ def fingerprint(image: Image) -> NDArray[np.void]:
     record["darkest"], record["brightest"] = _extremes(pixels)
     record["sharpness"] = sharpness(grey)
     record["rows"], record["columns"] = rows, columns
-    record["grey"][:rows, :columns] = np.asarray(shrunk(grey, (columns, rows)))
+    record["grey"][:rows, :columns] = np.asarray(downscale(grey, (columns, rows)))
     record["colour"] = 128
     if pixels.mode == "RGB":
-        small = shrunk(pixels, (COLOUR_SIZE, COLOUR_SIZE)).convert("YCbCr")
+        small = downscale(pixels, (COLOUR_SIZE, COLOUR_SIZE)).convert("YCbCr")
         record["colour"] = np.asarray(small).transpose(2, 0, 1)[1:]
     return record
 
 
 def sharpness(grey: PillowImage.Image) -> float:
-    """How steep the steepest places of a picture are beside its contrast; 0 of a flat one.
+    """How steep the steepest places of an image are beside its contrast; 0 of a flat one.
 
     The 99th percentile of the absolute Laplacian over the range from the 1st to the 99th
     percentile of grey levels, at a shorter side of 128 pixels or less. Blur takes the steepest
@@ -143,7 +145,7 @@ def sharpness(grey: PillowImage.Image) -> float:
     levels = grey.convert("F")  # rounding to whole levels would add steepness of its own
     if ratio < 1:
         columns, rows = (max(1, round(side * ratio)) for side in grey.size)
-        levels = shrunk(levels, (columns, rows))
+        levels = downscale(levels, (columns, rows))
     pixels = np.asarray(levels)
     if min(pixels.shape) < 3:
         return 0.0
@@ -154,7 +156,7 @@ def sharpness(grey: PillowImage.Image) -> float:
     return steepest / (float(brightest - darkest) + 2.0)
 
 
-def shrunk(pixels: PillowImage.Image, size: tuple[int, int]) -> PillowImage.Image:
+def downscale(pixels: PillowImage.Image, size: tuple[int, int]) -> PillowImage.Image:
     """Resized with a triangle filter: smooth enough that a copy's other size leaves no moiré."""
     return pixels.resize(size, PillowImage.Resampling.BILINEAR)
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from holotype.dataset.listing import ALL_PARTS, PART_OF_NAME, Listed, Listing
-from holotype.errors import DatasetError, EmptyDataset, InvalidPattern, SplitClassesDiffer
+from holotype.dataset.listing import ALL_PARTS, PART_ALIASES, ImageListing, ListedImage
+from holotype.errors import DatasetError, EmptyDataset, InvalidPattern, SplitClassMismatch
 
 IMAGE_EXTENSIONS = frozenset(
     [".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"]
@@ -16,35 +16,35 @@ SYSTEM_NAMES = frozenset(["thumbs.db", "desktop.ini", "__macosx"])
 
 
 def list_folder(
-    root: Path, *, label_pattern: str | None = None, parts_may_differ: bool = False
-) -> Listing:
-    """The pictures below a folder, with their labels and, in split folders, their parts.
+    root: Path, *, label_pattern: str | None = None, allow_class_mismatch: bool = False
+) -> ImageListing:
+    """The images below a folder, with their labels and, in split folders, their parts.
 
     Raises:
-        EmptyDataset: there is no picture at all.
-        SplitClassesDiffer: a part lacks classes that another one has, and may not.
+        EmptyDataset: there is no image at all.
+        SplitClassMismatch: a part lacks classes that another one has, and may not.
         InvalidPattern: the pattern does not compile, or some name does not match it.
         DatasetError: the folder cannot be read, or shows no labels.
     """
-    found = _find(root)
-    if not found.images and not found.undecodable:
+    found = _scan_folder(root)
+    if not found.images and not found.undecodable_names:
         others = f"; it holds {len(found.others)} other files" if found.others else ""
         raise EmptyDataset(
-            f"{str(root)!r} holds no pictures{others}. Expected files ending in "
+            f"{str(root)!r} holds no images{others}. Expected files ending in "
             f"{', '.join(sorted(IMAGE_EXTENSIONS))}, hidden ones left out."
         )
     has_parts = _has_part_folders(root, found.images)
     if label_pattern is not None:
         images = _labelled_by_name(found.images, label_pattern, has_parts)
-        return Listing(root, images, tuple(found.others), tuple(found.undecodable))
+        return ImageListing(root, images, tuple(found.others), tuple(found.undecodable_names))
     images, strays = _labelled_by_folder(root, found.images, has_parts)
-    if has_parts and not parts_may_differ:
+    if has_parts and not allow_class_mismatch:
         _require_same_classes(images)
     ignored = (*found.others, *strays, *_empty_class_folders(found, has_parts))
-    return Listing(root, images, ignored, tuple(found.undecodable))
+    return ImageListing(root, images, ignored, tuple(found.undecodable_names))
 
 
-def compiled(pattern: str, group: str, option: str) -> tuple[re.Pattern[str], str | int]:
+def compile_pattern(pattern: str, group: str, option: str) -> tuple[re.Pattern[str], str | int]:
     """A regular expression of the user's, and which of its groups is meant.
 
     Raises:
@@ -66,17 +66,17 @@ def compiled(pattern: str, group: str, option: str) -> tuple[re.Pattern[str], st
 
 
 @dataclass
-class _Found:
+class _FolderContents:
     """Files below the root, as relative paths with forward slashes."""
 
     images: list[str]
     others: list[str]
-    undecodable: list[str]
+    undecodable_names: list[str]
     folders: list[str]
 
 
-def _find(root: Path) -> _Found:
-    found = _Found([], [], [], [])
+def _scan_folder(root: Path) -> _FolderContents:
+    found = _FolderContents([], [], [], [])
     for path, is_folder in _walk(root, "", ()):
         if is_folder:
             found.folders.append(path)
@@ -85,7 +85,7 @@ def _find(root: Path) -> _Found:
         elif _is_text(path):
             found.images.append(path)
         else:
-            found.undecodable.append(_escaped(path))
+            found.undecodable_names.append(_escaped(path))
     return found
 
 
@@ -94,7 +94,7 @@ def _walk(
 ) -> Iterator[tuple[str, bool]]:
     """Every file and folder below, links followed; (relative path, whether it is a folder).
 
-    `above` holds the identity of every folder on the way down: a link back to one of them
+    `above` holds the device and inode of every folder on the way down: a link back to one of them
     is a loop, and is not entered.
     """
     here = root / folder
@@ -107,21 +107,21 @@ def _walk(
             f"the folder {_escaped(str(here))!r} cannot be read: {error.strerror}. "
             "Expected every folder of the data to be readable; change its permissions."
         ) from None
-    identity = (status.st_dev, status.st_ino)
-    if identity in above:
+    inode = (status.st_dev, status.st_ino)
+    if inode in above:
         return
     for entry in entries:
-        if is_passed_over(entry.name):
+        if is_hidden_or_system(entry.name):
             continue
         path = f"{folder}/{entry.name}" if folder else entry.name
         if _is_folder(entry):
             yield path, True
-            yield from _walk(root, path, (*above, identity))
+            yield from _walk(root, path, (*above, inode))
         elif _is_file(entry):
             yield path, False
 
 
-def is_passed_over(name: str) -> bool:
+def is_hidden_or_system(name: str) -> bool:
     """Whether a file or folder is hidden, or an operating system's own."""
     return name.startswith(".") or name.lower() in SYSTEM_NAMES
 
@@ -157,8 +157,8 @@ def _escaped(path: str) -> str:
 def _has_part_folders(root: Path, images: list[str]) -> bool:
     """Whether the topmost folders are train, val, test or cal rather than classes."""
     tops = {path.split("/", 1)[0] for path in images if "/" in path}
-    parts = {PART_OF_NAME[top.lower()] for top in tops if top.lower() in PART_OF_NAME}
-    others = sorted(top for top in tops if top.lower() not in PART_OF_NAME)
+    parts = {PART_ALIASES[top.lower()] for top in tops if top.lower() in PART_ALIASES}
+    others = sorted(top for top in tops if top.lower() not in PART_ALIASES)
     if parts and not others:
         return True
     if len(parts) > 1:
@@ -175,36 +175,36 @@ def _part_of(path: str, has_parts: bool) -> tuple[str, str]:
     if not has_parts or "/" not in path:
         return "", path
     top, below = path.split("/", 1)
-    return PART_OF_NAME[top.lower()], below
+    return PART_ALIASES[top.lower()], below
 
 
 def _labelled_by_folder(
     root: Path, paths: list[str], has_parts: bool
-) -> tuple[list[Listed], list[str]]:
+) -> tuple[list[ListedImage], list[str]]:
     images, strays = [], []
     for path in paths:
         part, below = _part_of(path, has_parts)
         if "/" in below and (part or not has_parts):
-            images.append(Listed(path, label=below.split("/", 1)[0], split=part))
+            images.append(ListedImage(path, label=below.split("/", 1)[0], split=part))
         else:
             strays.append(path)
     if strays and not images:
         raise DatasetError(
-            f"the {len(strays)} pictures of {str(root)!r} lie in no class folders "
+            f"the {len(strays)} images of {str(root)!r} lie in no class folders "
             f"(the first is {strays[0]!r}). Expected one folder per class, or --label-pattern "
             "to read the label from the file name, or a table with the columns path and label."
         )
     return images, strays
 
 
-def _labelled_by_name(paths: list[str], pattern: str, has_parts: bool) -> list[Listed]:
-    expression, group = compiled(pattern, "label", "--label-pattern")
+def _labelled_by_name(paths: list[str], pattern: str, has_parts: bool) -> list[ListedImage]:
+    expression, group = compile_pattern(pattern, "label", "--label-pattern")
     images, unmatched = [], []
     for path in paths:
         match = expression.search(PurePosixPath(path).name)
         if match and match[group]:
             part, _ = _part_of(path, has_parts)
-            images.append(Listed(path, label=match[group], split=part))
+            images.append(ListedImage(path, label=match[group], split=part))
         else:
             unmatched.append(path)
     if unmatched:
@@ -216,24 +216,24 @@ def _labelled_by_name(paths: list[str], pattern: str, has_parts: bool) -> list[L
     return images
 
 
-def _require_same_classes(images: list[Listed]) -> None:
+def _require_same_classes(images: list[ListedImage]) -> None:
     classes = {part: {i.label for i in images if i.split == part} for part in ALL_PARTS}
     present = {part: names for part, names in classes.items() if names}
     every = set().union(*present.values())
-    lacking = [
+    differences = [
         f"{part} lacks {', '.join(map(repr, sorted(every - names)))}"
         for part, names in present.items()
         if names != every
     ]
-    if lacking:
-        raise SplitClassesDiffer(
-            f"the split folders hold different classes: {'; '.join(lacking)}. "
-            "Expected the same class folders with pictures in each; add what is missing, "
-            "or put all pictures into plain class folders and let Holotype split them."
+    if differences:
+        raise SplitClassMismatch(
+            f"the split folders hold different classes: {'; '.join(differences)}. "
+            "Expected the same class folders with images in each; add what is missing, "
+            "or put all images into plain class folders and let Holotype split them."
         )
 
 
-def _empty_class_folders(found: _Found, has_parts: bool) -> list[str]:
+def _empty_class_folders(found: _FolderContents, has_parts: bool) -> list[str]:
     depth = 1 if has_parts else 0
     candidates = [folder for folder in found.folders if folder.count("/") == depth]
     filled = {"/".join(path.split("/")[: depth + 1]) for path in found.images}

@@ -1,4 +1,4 @@
-"""Folders, split folders and tables become an index: one row per picture."""
+"""Folders, split folders and tables become an index: one row per image."""
 
 import json
 import os
@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from holotype.dataset.combined import combined
+from holotype.dataset.combined import merge_listings
 from holotype.dataset.folders import list_folder
-from holotype.dataset.groups import group_column, grouped
-from holotype.dataset.listing import Listing, Part
+from holotype.dataset.groups import group_column, with_groups
+from holotype.dataset.listing import ImageListing, Part
 from holotype.dataset.tables import list_table
-from holotype.errors import DatasetError, ImageRefused, InvalidPattern, InvalidTable, SingleClass
-from holotype.files import replacing, sha256_of
+from holotype.errors import DatasetError, ImageError, InvalidPattern, InvalidTable, SingleClass
+from holotype.files import atomic_write, sha256_of
 from holotype.images import read_header
-from holotype.narration import counted
+from holotype.narration import pluralize
 
 __all__ = ["COLUMNS", "Index", "Part", "read_index", "read_index_file", "require_classes"]
 
@@ -38,44 +38,44 @@ TABLE_EXTENSIONS = frozenset([".csv", ".tsv", ".parquet"])
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """One row per picture, sorted by path, whatever the order of files on disk.
+    """One row per image, sorted by path, whatever the order of files on disk.
 
     Attributes:
         root: the folder that paths are relative to.
         table: the columns of `COLUMNS`.
         classes: class names, sorted; row labels are among them. A part may lack some.
-        ignored: what was left out: files that are no pictures, pictures outside every class
-            folder, and class folders without pictures (these end with a slash).
-        undecodable: pictures left out since their names are not valid UTF-8, bytes escaped.
+        ignored: what was left out: files that are no images, images outside every class
+            folder, and class folders without images (these end with a slash).
+        undecodable_names: images left out since their names are not valid UTF-8, bytes escaped.
     """
 
     root: Path
     table: pd.DataFrame
     classes: tuple[str, ...]
     ignored: tuple[str, ...] = ()
-    undecodable: tuple[str, ...] = ()
+    undecodable_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.table)
 
     @property
-    def in_words(self) -> str:
-        """Such as ``120 pictures of 3 classes``."""
-        classes = counted(len(self.classes), "class", "classes")
-        return f"{counted(len(self), 'picture')} of {classes}"
+    def size_summary(self) -> str:
+        """Such as ``120 images of 3 classes``."""
+        classes = pluralize(len(self.classes), "class", "classes")
+        return f"{pluralize(len(self), 'image')} of {classes}"
 
     def part(self, split: Part) -> "Index":
-        """The pictures of one side of the split; the classes stay those of the whole."""
+        """The images of one side of the split; the classes stay those of the whole."""
         rows = self.table[self.table["split"] == split].reset_index(drop=True)
         return replace(self, table=rows)
 
     def without(self, paths: set[str]) -> "Index":
-        """All pictures but these."""
+        """All images but these."""
         rows = self.table[~self.table["path"].isin(paths)].reset_index(drop=True)
         return replace(self, table=rows)
 
     def file(self, path: str) -> Path:
-        """Where a picture of this index lies on disk."""
+        """Where an image of this index lies on disk."""
         return self.root / path
 
     def write(self, path: Path) -> None:
@@ -89,7 +89,7 @@ class Index:
                 "holotype_classes": json.dumps(self.classes),
             }
         )
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             pq.write_table(table, temporary)
 
 
@@ -99,9 +99,9 @@ def read_index(
     label_pattern: str | None = None,
     group_pattern: str | None = None,
     label_prefix: bool = False,
-    parts_may_differ: bool = False,
+    allow_class_mismatch: bool = False,
 ) -> Index:
-    """Every picture of a folder or a table, with its label, its hash and its size.
+    """Every image of a folder or a table, with its label, its hash and its size.
 
     Args:
         data: a folder of class folders; a folder of train, val and test folders with class
@@ -113,29 +113,30 @@ def read_index(
             such as `(?P<label>[a-z]+)\\.\\d+`.
         group_pattern: where the group is read from: a regular expression with a group `group`
             (or any group: the first), searched in the path relative to the source; or
-            `parent-folder`; or, for tables, `column:NAME`. Pictures of one group stay on one
+            `parent-folder`; or, for tables, `column:NAME`. Images of one group stay on one
             side of a split.
         label_prefix: put the name of the source before each label.
-        parts_may_differ: take split folders that hold different classes, which an audit reports.
+        allow_class_mismatch: take split folders that hold different classes, which an audit reports.
 
     Raises:
-        EmptyDataset, SplitClassesDiffer, InvalidTable, InvalidPattern, DatasetError.
+        EmptyDataset, SplitClassMismatch, InvalidTable, InvalidPattern, DatasetError.
     """
     sources = [Path(data)] if isinstance(data, str | Path) else [Path(one) for one in data]
     if not sources:
-        raise DatasetError("no data was named; expected a folder of pictures or a table.")
+        raise DatasetError("no data was named; expected a folder of images or a table.")
     listings = [
-        _listed(source, label_pattern, group_pattern, parts_may_differ) for source in sources
+        _read_source(source, label_pattern, group_pattern, allow_class_mismatch)
+        for source in sources
     ]
     if len(sources) == 1 and not label_prefix:
-        return _index_of(listings[0])
-    return _index_of(combined(sources, listings, label_prefix=label_prefix))
+        return _build_index(listings[0])
+    return _build_index(merge_listings(sources, listings, label_prefix=label_prefix))
 
 
-def _listed(
-    data: Path, label_pattern: str | None, group_pattern: str | None, parts_may_differ: bool
-) -> Listing:
-    """What one folder or table says about its pictures."""
+def _read_source(
+    data: Path, label_pattern: str | None, group_pattern: str | None, allow_class_mismatch: bool
+) -> ImageListing:
+    """What one folder or table says about its images."""
     column = group_column(group_pattern)
     if data.is_dir():
         if column is not None:
@@ -143,15 +144,17 @@ def _listed(
                 f"--group-pattern {group_pattern!r} names a column, but {str(data)!r} is a folder; "
                 "expected a table, or a regular expression, or parent-folder."
             )
-        listing = list_folder(data, label_pattern=label_pattern, parts_may_differ=parts_may_differ)
+        listing = list_folder(
+            data, label_pattern=label_pattern, allow_class_mismatch=allow_class_mismatch
+        )
     elif not data.exists():
         raise DatasetError(
-            f"{str(data)!r} does not exist; expected a folder of pictures or a table. "
+            f"{str(data)!r} does not exist; expected a folder of images or a table. "
             "Check the spelling."
         )
     elif data.suffix.lower() not in TABLE_EXTENSIONS:
         raise DatasetError(
-            f"{str(data)!r} is neither a folder nor a table; expected a folder of pictures or "
+            f"{str(data)!r} is neither a folder nor a table; expected a folder of images or "
             f"a file ending in {', '.join(sorted(TABLE_EXTENSIONS))}. Unpack archives first: "
             "holotype fetch ARCHIVE --output FOLDER."
         )
@@ -164,11 +167,11 @@ def _listed(
         return list_table(data, group_column=column)
     else:
         listing = list_table(data)
-    return listing if group_pattern is None else grouped(listing, group_pattern)
+    return listing if group_pattern is None else with_groups(listing, group_pattern)
 
 
 def read_index_file(path: str | Path) -> Index:
-    """Read what `Index.write` wrote; the pictures are not opened.
+    """Read what `Index.write` wrote; the images are not opened.
 
     Raises:
         InvalidTable: the file is not an index.
@@ -185,7 +188,7 @@ def read_index_file(path: str | Path) -> Index:
         raise InvalidTable(f"{str(path)!r} is no index: expected Parquet that Holotype wrote")
     return Index(
         root=Path(json.loads(metadata[b"holotype_root"])),
-        table=_typed(table.to_pandas()),
+        table=_with_dtypes(table.to_pandas()),
         classes=tuple(json.loads(metadata[b"holotype_classes"])),
     )
 
@@ -194,7 +197,7 @@ def require_classes(index: Index) -> None:
     """Training needs two classes; evaluation may do with one.
 
     Raises:
-        SingleClass: all pictures carry one label.
+        SingleClass: all images carry one label.
     """
     if len(index.classes) > 1:
         return
@@ -203,13 +206,13 @@ def require_classes(index: Index) -> None:
     hint = f" Did you mean {str(index.root / label)!r}?" if len(inner) > 1 else ""
     raise SingleClass(
         f"{str(index.root)!r} holds one class only, {label!r}; "
-        f"expected at least two class folders with pictures in them.{hint}"
+        f"expected at least two class folders with images in them.{hint}"
     )
 
 
-def _index_of(listing: Listing) -> Index:
+def _build_index(listing: ImageListing) -> Index:
     images = sorted(listing.images, key=lambda image: image.path)
-    seen = _look_at([listing.root / image.path for image in images])
+    facts = _read_files_facts([listing.root / image.path for image in images])
     table = pd.DataFrame(
         {
             "path": [image.path for image in images],
@@ -218,27 +221,27 @@ def _index_of(listing: Listing) -> Index:
             "split": [image.split for image in images],
             "fold": -1,
             "weight": [image.weight for image in images],
-            "sha256": [one.sha256 for one in seen],
-            "width": [one.width for one in seen],
-            "height": [one.height for one in seen],
-            "format": [one.format for one in seen],
+            "sha256": [one.sha256 for one in facts],
+            "width": [one.width for one in facts],
+            "height": [one.height for one in facts],
+            "format": [one.format for one in facts],
         }
     )
     return Index(
         root=listing.root,
-        table=_typed(table),
+        table=_with_dtypes(table),
         classes=tuple(sorted({image.label for image in images})),
         ignored=tuple(sorted(listing.ignored)),
-        undecodable=tuple(sorted(listing.undecodable)),
+        undecodable_names=tuple(sorted(listing.undecodable_names)),
     )
 
 
-def _typed(table: pd.DataFrame) -> pd.DataFrame:
+def _with_dtypes(table: pd.DataFrame) -> pd.DataFrame:
     return table[list(COLUMNS)].astype(COLUMNS)
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _FileFacts:
     """What a file's bytes say without decoding its pixels."""
 
     sha256: str = ""
@@ -247,21 +250,21 @@ class _Seen:
     format: str = ""
 
 
-def _look_at(files: Sequence[Path]) -> list[_Seen]:
+def _read_files_facts(files: Sequence[Path]) -> list[_FileFacts]:
     """Hashes and headers; reading and hashing run beside each other."""
     with ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1))) as threads:
-        return list(threads.map(_look, files))
+        return list(threads.map(_read_file_facts, files))
 
 
-def _look(file: Path) -> _Seen:
+def _read_file_facts(file: Path) -> _FileFacts:
     try:
         if not file.is_file():  # nothing there, a folder, or a pipe that would never end
-            return _Seen()
+            return _FileFacts()
         sha256 = sha256_of(file)
     except OSError:
-        return _Seen()
+        return _FileFacts()
     try:
         header = read_header(file)
-    except ImageRefused:
-        return _Seen(sha256)
-    return _Seen(sha256, header.width, header.height, header.format)
+    except ImageError:
+        return _FileFacts(sha256)
+    return _FileFacts(sha256, header.width, header.height, header.format)

@@ -1,4 +1,4 @@
-"""Findings, picture by picture: the rows of issues.csv."""
+"""Findings, image by image: the rows of issues.csv."""
 
 import csv
 import io
@@ -6,21 +6,21 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from holotype.dataset.exclusion import CONFIRMED, rows_of
-from holotype.dataset.findings import Duplicate, Findings
-from holotype.dataset.lookalikes import Lookalike
-from holotype.dataset.quality import POOR
+from holotype.dataset.exclusion import CONFIRMED, read_issue_rows
+from holotype.dataset.findings import ExactDuplicates, Findings
+from holotype.dataset.lookalikes import NearDuplicate
+from holotype.dataset.quality import QUALITY_ADVICE
 from holotype.errors import InvalidTable
 from holotype.files import write_text
 
 COLUMNS = ("path", "problem", "evidence", "suggestion", CONFIRMED)
 
-_Note = tuple[str, str, str, str]  # an issue, before several notes on a picture are joined
+_Note = tuple[str, str, str, str]  # an issue, before several notes on an image are joined
 
 
 @dataclass(frozen=True)
 class Issue:
-    """One row of issues.csv: a picture and all that is wrong with it."""
+    """One row of issues.csv: an image and all that is wrong with it."""
 
     path: str
     problem: str
@@ -29,9 +29,9 @@ class Issue:
 
 
 def issues_of(findings: Findings) -> list[Issue]:
-    """One row per picture that has a problem, sorted by path; several problems are joined.
+    """One row per image that has a problem, sorted by path; several problems are joined.
 
-    Neighbours across labels are no problem of either picture and not among them.
+    Neighbours across labels are no problem of either image and not among them.
     """
     notes: dict[str, list[_Note]] = {}
     for note in _notes(findings):
@@ -45,10 +45,10 @@ def issues_of(findings: Findings) -> list[Issue]:
 def write_issues(issues: Iterable[Issue], path: Path) -> None:
     """Write the rows as CSV, every field quoted: names may hold any character.
 
-    In the last column a person says which pictures `train --exclude` leaves out. What was said
-    there of a picture with the same problems is kept; else it is empty.
+    In the last column a person says which images `train --exclude` leaves out. What was said
+    there of an image with the same problems is kept; else it is empty.
     """
-    said = _said_before(path)
+    said = _previous_confirmations(path)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(COLUMNS)
@@ -59,10 +59,10 @@ def write_issues(issues: Iterable[Issue], path: Path) -> None:
     write_text(path, text.getvalue())
 
 
-def _said_before(issues: Path) -> dict[tuple[str, str], str]:
+def _previous_confirmations(issues: Path) -> dict[tuple[str, str], str]:
     """What a person wrote under `confirmed`, by path and problem; nothing where there is none."""
     try:
-        rows = rows_of(issues)
+        rows = read_issue_rows(issues)
     except InvalidTable:
         return {}
     return {(row["path"], row.get("problem", "")): row.get(CONFIRMED, "") for row in rows}
@@ -70,14 +70,14 @@ def _said_before(issues: Path) -> dict[tuple[str, str], str]:
 
 def _notes(findings: Findings) -> Iterator[_Note]:
     """In order of weight."""
-    for refusal in findings.refusals:
+    for refusal in findings.unusable:
         yield refusal.path, refusal.problem, refusal.reason, refusal.advice
-    for duplicate in findings.duplicates:
-        yield from _on_duplicate(duplicate)
-    for pair in findings.lookalikes:
-        yield from _on_lookalike(pair, findings.labels)
+    for duplicate in findings.exact_duplicates:
+        yield from _on_exact_duplicates(duplicate)
+    for pair in findings.near_duplicates:
+        yield from _on_near_duplicate(pair, findings.label_of)
     for leak in findings.leaks:
-        what = "copies of one picture" if leak.kind == "copies" else f"group {leak.name!r}"
+        what = "copies of one image" if leak.kind == "duplicates" else f"group {leak.name!r}"
         parts = ", ".join(leak.parts)
         for path in leak.paths:
             others = ", ".join(repr(other) for other in leak.paths if other != path)
@@ -89,21 +89,21 @@ def _notes(findings: Findings) -> Iterator[_Note]:
 
 
 def _suspicions(findings: Findings) -> Iterator[_Note]:
-    for issue in findings.label_issues:
+    for issue in findings.label_errors:
         advice = f"look at it: if {issue.suggested!r} is right, correct the label"
-        yield issue.path, "label_issue", issue.evidence, advice
-    for cluster in findings.crowds:
+        yield issue.path, "label_error", issue.evidence, advice
+    for cluster in findings.oversized_clusters:
         first = min(cluster)
-        evidence = f"one of {len(cluster)} pictures that near copies join; the first is {first!r}"
+        evidence = f"one of {len(cluster)} images that near copies join; the first is {first!r}"
         for path in sorted(cluster):
-            yield path, "crowd", evidence, "look at some: copies, or only alike?"
+            yield path, "oversized_cluster", evidence, "look at some: copies, or only alike?"
     for outlier in findings.outliers:
         yield outlier.path, "outlier", outlier.evidence, "check that it belongs to this data set"
-    for image in findings.poor:
-        yield image.path, image.problem, image.evidence, POOR[image.problem]
+    for image in findings.quality_issues:
+        yield image.path, image.problem, image.evidence, QUALITY_ADVICE[image.problem]
 
 
-def _on_duplicate(duplicate: Duplicate) -> Iterator[_Note]:
+def _on_exact_duplicates(duplicate: ExactDuplicates) -> Iterator[_Note]:
     original, *copies = duplicate.paths
     if not duplicate.is_conflict:
         for copy in copies:
@@ -122,7 +122,7 @@ def _on_duplicate(duplicate: Duplicate) -> Iterator[_Note]:
         yield copy, "label_conflict", evidence, advice
 
 
-def _on_lookalike(pair: Lookalike, labels: dict[str, str]) -> Iterator[_Note]:
+def _on_near_duplicate(pair: NearDuplicate, labels: dict[str, str]) -> Iterator[_Note]:
     first, second = labels[pair.first], labels[pair.second]
     evidence = f"{pair.kind} copy of {pair.first!r}: {pair.evidence}"
     if first == second:

@@ -7,15 +7,15 @@ that we make, and archives within them are unpacked as archives of strangers are
 import re
 from pathlib import Path
 
-from holotype.dataset.archives import archive_stem, take_over, unpack_into
+from holotype.dataset.archives import archive_stem, copy_untrusted_folder, unpack_into
 from holotype.errors import DownloadFailed, MissingExtra, UsageError
 
-DATASET, COMPETITION = "kaggle:", "kaggle-competition:"
+DATASET_PREFIX, COMPETITION_PREFIX = "kaggle:", "kaggle-competition:"
 _ARCHIVE = re.compile(r"\.(zip|tar|tgz|tar\.(gz|bz2|xz))$", re.IGNORECASE)
 
 
 def fetch_from_kaggle(handle: str, directory: Path) -> None:
-    """Write a data set or a competition's files into a directory that has not landed yet.
+    """Write a data set or a competition's files into a directory that is not yet in its place.
 
     Args:
         handle: `kaggle:OWNER/NAME` or `kaggle-competition:NAME`.
@@ -24,25 +24,25 @@ def fetch_from_kaggle(handle: str, directory: Path) -> None:
         UsageError: the handle is neither.
         MissingExtra: the client is not installed.
         DownloadFailed: Kaggle refuses, or cannot be reached.
-        ArchiveRefused: what came is no plain data.
+        InvalidArchive: what came is no plain data.
     """
-    is_competition = handle.startswith(COMPETITION)
-    name = handle.removeprefix(COMPETITION if is_competition else DATASET)
+    is_competition = handle.startswith(COMPETITION_PREFIX)
+    name = handle.removeprefix(COMPETITION_PREFIX if is_competition else DATASET_PREFIX)
     shape = r"[\w-]+" if is_competition else r"[\w-]+/[\w.-]+(/versions/\d+)?"
     if not re.fullmatch(shape, name):
         raise UsageError(
             f"{handle!r} names nothing on Kaggle; expected kaggle:OWNER/NAME or "
             "kaggle-competition:NAME, as in its address there."
         )
-    downloaded = _downloaded(name, is_competition=is_competition)
-    take_over(downloaded, directory)
+    downloaded = _download_with_kagglehub(name, is_competition=is_competition)
+    copy_untrusted_folder(downloaded, directory)
     for archive in sorted(p for p in directory.rglob("*") if _ARCHIVE.search(p.name)):
         if archive.is_file():
             unpack_into(archive, archive.with_name(archive_stem(archive.name)))
             archive.unlink()
 
 
-def _downloaded(name: str, *, is_competition: bool) -> Path:
+def _download_with_kagglehub(name: str, *, is_competition: bool) -> Path:
     try:
         import kagglehub
         from kagglehub import exceptions

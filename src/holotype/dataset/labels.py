@@ -1,10 +1,10 @@
 """Which labels are probably wrong, and how many of them there are.
 
 Confident learning (Northcutt, Jiang and Chuang 2021, as cleanlab implements it) on probabilities
-from a classifier that had not learnt from the picture it judges. Values go in and values come
+from a classifier that had not learnt from the image it judges. Values go in and values come
 out: what made the probabilities is not known here.
 
-Shape suffixes: N pictures, C classes.
+Shape suffixes: N images, C classes.
 """
 
 import math
@@ -22,15 +22,15 @@ Targets = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class LabelIssue:
+class SuspectedLabelError:
     """A label that is probably wrong.
 
     Attributes:
-        path: of the picture.
+        path: of the image.
         given: its label.
         suggested: the class that is most probable instead.
         probability_given, probability_suggested: what the classifier thought of either, in [0, 1].
-        weight: of the picture; below 1 where its label was given as unsure.
+        weight: of the image; below 1 where its label was given as unsure.
     """
 
     path: str
@@ -56,21 +56,21 @@ class NoiseRate:
     """The estimated share of wrong labels.
 
     Attributes:
-        value: halfway between the two counts of `noise_counts`.
+        value: halfway between the two counts of `noise_rate_bounds`.
         low, high: a 95 % interval; see `noise_rate`.
-        judged: how many pictures it rests on.
+        num_images: how many images it rests on.
     """
 
     value: float
     low: float
     high: float
-    judged: int
+    num_images: int
 
     def __str__(self) -> str:
         return f"{self.value:.1%} ({self.low:.1%} to {self.high:.1%})"
 
 
-def tells_apart(probabilities_NC: Floats, targets_N: Targets, weights_N: Floats) -> bool:
+def beats_class_prior(probabilities_NC: Floats, targets_N: Targets, weights_N: Floats) -> bool:
     """Whether the probabilities know more of the labels than how common each class is.
 
     If they do not, they have no business with accusing a label. Asked is the gain in log
@@ -91,7 +91,7 @@ def tells_apart(probabilities_NC: Floats, targets_N: Targets, weights_N: Floats)
 def label_quality(probabilities_NC: Floats, targets_N: Targets) -> Floats:
     """How well each label agrees with the probabilities, in [0, 1]: cleanlab's self-confidence.
 
-    This ranks: the lower, the more probably wrong. Which of the lowest are issues, `label_issues`
+    This ranks: the lower, the more probably wrong. Which of the lowest are issues, `find_label_errors`
     decides.
     """
     from cleanlab.rank import get_label_quality_scores
@@ -101,14 +101,14 @@ def label_quality(probabilities_NC: Floats, targets_N: Targets) -> Floats:
     )
 
 
-def label_issues(
+def find_label_errors(
     probabilities_NC: Floats,
     targets_N: Targets,
     *,
     paths: Sequence[str],
     classes: Sequence[str],
     weights_N: Floats,
-) -> list[LabelIssue]:
+) -> list[SuspectedLabelError]:
     """The labels that are probably wrong, the most probable first.
 
     As many as the confident joint counts off its diagonal, of those whose most probable class is
@@ -131,7 +131,7 @@ def label_issues(
     suggested_N = probabilities_NC.argmax(axis=1)
     rows = sorted(np.flatnonzero(is_issue_N).tolist(), key=lambda n: (quality_N[n], paths[n]))
     return [
-        LabelIssue(
+        SuspectedLabelError(
             path=paths[n],
             given=classes[targets_N[n]],
             suggested=classes[suggested_N[n]],
@@ -147,61 +147,61 @@ def noise_rate(
     probabilities_NC: Floats,
     targets_N: Targets,
     weights_N: Floats,
-    units: Sequence[str],
+    atomic_groups: Sequence[str],
     *,
     seed: int = 0,
 ) -> NoiseRate | None:
-    """The share of wrong labels with an interval; None without pictures of two classes.
+    """The share of wrong labels with an interval; None without images of two classes.
 
     Confident learning counts wrong labels in two ways, one of which tends to say too few and the
-    other too many (`noise_counts`). The interval reaches from the 2.5th percentile of the lower
-    to the 97.5th of the higher over bootstrap samples of whole units, so it holds both the luck
+    other too many (`noise_rate_bounds`). The interval reaches from the 2.5th percentile of the lower
+    to the 97.5th of the higher over bootstrap samples of whole atomic groups, so it holds both the luck
     of the sample and the disagreement of the two. Where no wrong label is seen, none is drawn
-    either, so the upper end is never below the exact limit for none among so many units (Clopper
-    and Pearson 1934). It takes the probabilities as they are. Where classes overlap, pictures that
+    either, so the upper end is never below the exact limit for none among so many atomic groups (Clopper
+    and Pearson 1934). It takes the probabilities as they are. Where classes overlap, images that
     could be either count as wrong.
 
     Args:
-        weights_N: what each picture counts; one whose label is half sure counts half.
-        units: pictures of one unit (a group, copies) are drawn together; "" for none.
+        weights_N: what each image counts; one whose label is half sure counts half.
+        atomic_groups: images of one atomic group (a group, copies) are drawn together; "" for none.
     """
     counted = weights_N > 0
     if len(np.unique(targets_N[counted])) < 2:
         return None
     probabilities_NC, targets_N = probabilities_NC[counted], targets_N[counted]
-    names = [unit or f"\0{n}" for n, unit in enumerate(units)]
-    _, unit_N = np.unique(np.array(names)[counted], return_inverse=True)
+    names = [group or f"\0{n}" for n, group in enumerate(atomic_groups)]
+    _, group_N = np.unique(np.array(names)[counted], return_inverse=True)
     rng = np.random.default_rng(seed)
-    num_units = int(unit_N.max()) + 1
-    draws = rng.multinomial(num_units, np.full(num_units, 1 / num_units), size=_RESAMPLES)
-    counts = [noise_counts(probabilities_NC, targets_N, weights_N[counted])]
+    num_groups = int(group_N.max()) + 1
+    draws = rng.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=_RESAMPLES)
+    counts = [noise_rate_bounds(probabilities_NC, targets_N, weights_N[counted])]
     counts += [
-        noise_counts(probabilities_NC, targets_N, weights_N[counted] * draw[unit_N])
+        noise_rate_bounds(probabilities_NC, targets_N, weights_N[counted] * draw[group_N])
         for draw in draws
     ]
-    few, many = np.array(counts).T
+    lower, upper = np.array(counts).T
     tail = (1 - CONFIDENCE) / 2
-    value = float(few[0] + many[0]) / 2
-    unit_weights = np.bincount(unit_N, weights_N[counted])
-    units_in_effect = float(unit_weights.sum() ** 2 / (unit_weights**2).sum())
-    unseen = 1 - tail ** (1 / units_in_effect)
+    value = float(lower[0] + upper[0]) / 2
+    group_weights = np.bincount(group_N, weights_N[counted])
+    effective_groups = float(group_weights.sum() ** 2 / (group_weights**2).sum())
+    unseen = 1 - tail ** (1 / effective_groups)
     return NoiseRate(
         value=value,
-        low=min(value, float(np.quantile(few[1:], tail))),
-        high=max(value, float(np.quantile(many[1:], 1 - tail)), unseen),
-        judged=len(targets_N),
+        low=min(value, float(np.quantile(lower[1:], tail))),
+        high=max(value, float(np.quantile(upper[1:], 1 - tail)), unseen),
+        num_images=len(targets_N),
     )
 
 
-def noise_counts(
+def noise_rate_bounds(
     probabilities_NC: Floats, targets_N: Targets, weights_N: Floats
 ) -> tuple[float, float]:
-    """The share of wrong labels as the confident joint counts it, and calibrated: (few, many).
+    """The share of wrong labels as the confident joint counts it, and calibrated: (lower, upper).
 
-    A picture is confidently of class j if j's probability reaches the mean probability that
-    pictures labelled j have for j; of several the most probable. Counting pictures confidently of
+    An image is confidently of class j if j's probability reaches the mean probability that
+    images labelled j have for j; of several the most probable. Counting images confidently of
     another class than their label, unless that label is still the most probable, leaves out all
-    that are confidently of none; scaling the counts of each label to all pictures that carry it
+    that are confidently of none; scaling the counts of each label to all images that carry it
     puts these in, and more. With equal weights the two are cleanlab's `off_diagonal` and
     `off_diagonal_calibrated`, before rounding.
     """
@@ -216,11 +216,11 @@ def noise_counts(
     confident_N = reached_NC.any(axis=1)
     called_N = np.where(reached_NC, probabilities_NC, -1.0).argmax(axis=1)
     is_wrong_N = confident_N & (called_N != targets_N)
-    few = weights_N[is_wrong_N & (probabilities_NC.argmax(axis=1) != targets_N)].sum()
+    lower = weights_N[is_wrong_N & (probabilities_NC.argmax(axis=1) != targets_N)].sum()
     joint_CC = np.zeros((num_classes, num_classes))
     np.add.at(joint_CC, (targets_N[confident_N], called_N[confident_N]), weights_N[confident_N])
     right_C, all_C = np.diagonal(joint_CC), joint_CC.sum(axis=1)
     # A label that nobody is confident about is taken as right.
     share_right_C = np.where(all_C > 0, right_C / np.maximum(all_C, 1e-300), 1.0)
     total = weight_C.sum()
-    return float(few / total), float(1 - (weight_C @ share_right_C) / total)
+    return float(lower / total), float(1 - (weight_C @ share_right_C) / total)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from holotype.errors import UsageError
 
-TABLE = "table.csv"
+TABLE_FILENAME = "table.csv"
 
 
 @contextmanager
-def landing(output: Path, *, replace: bool = False) -> Iterator[Path]:
+def staged_directory(output: Path, *, replace: bool = False) -> Iterator[Path]:
     """A temporary directory beside `output` that takes its place when the block ends well.
 
     Args:
@@ -25,7 +25,7 @@ def landing(output: Path, *, replace: bool = False) -> Iterator[Path]:
     """
     output = output.absolute()
     if not (replace and output.is_dir()):
-        require_free(output)
+        require_empty(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.parent / f".tmp-{uuid.uuid4().hex}"
     old = output.parent / f".tmp-{uuid.uuid4().hex}"
@@ -42,7 +42,7 @@ def landing(output: Path, *, replace: bool = False) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def require_free(output: Path) -> None:
+def require_empty(output: Path) -> None:
     """Refuse a place where something is already, before any work is done for it.
 
     Raises:
@@ -73,8 +73,8 @@ def require_outside(output: Path, *sources: Path) -> None:
 
 
 def write_table(directory: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Path:
-    """`table.csv` in a directory that has not landed yet."""
-    table = directory / TABLE
+    """`table.csv` in a directory that is not yet in its place."""
+    table = directory / TABLE_FILENAME
     with table.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([header, *rows])
     return table

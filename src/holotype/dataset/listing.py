@@ -1,4 +1,4 @@
-"""What folders and tables say about the pictures, before any of them is opened."""
+"""What folders and tables say about the images, before any of them is opened."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ PARTS: tuple[Part, ...] = ("train", "val", "test")  # those that every split is 
 ALL_PARTS: tuple[Part, ...] = (*PARTS, "cal")  # cal: held back, for sets of classes and no more
 
 # The names that folders and tables give to the parts, in lower case.
-PART_OF_NAME: dict[str, Part] = {
+PART_ALIASES: dict[str, Part] = {
     "train": "train",
     "training": "train",
     "val": "val",
@@ -23,12 +23,12 @@ PART_OF_NAME: dict[str, Part] = {
 
 
 @dataclass(frozen=True)
-class Listed:
-    """One picture as a folder or a table names it.
+class ListedImage:
+    """One image as a folder or a table names it.
 
     Attributes:
         path: relative to the root of the listing, with forward slashes.
-        split: "" where the picture has no part yet.
+        split: "" where the image has no part yet.
     """
 
     path: str
@@ -39,16 +39,16 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Listing:
-    """All pictures of a folder or a table, in no particular order.
+class ImageListing:
+    """All images of a folder or a table, in no particular order.
 
     Attributes:
-        ignored: files that are no pictures by their extension, pictures outside every
-            class folder, and class folders without pictures (these end with a slash).
-        undecodable: pictures whose names are not valid text, with the bytes escaped.
+        ignored: files that are no images by their extension, images outside every
+            class folder, and class folders without images (these end with a slash).
+        undecodable_names: images whose names are not valid text, with the bytes escaped.
     """
 
     root: Path
-    images: list[Listed]
+    images: list[ListedImage]
     ignored: tuple[str, ...] = ()
-    undecodable: tuple[str, ...] = ()
+    undecodable_names: tuple[str, ...] = ()

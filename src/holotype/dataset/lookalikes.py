@@ -1,17 +1,17 @@
-"""Verified copies of one picture: resized, recompressed, brightened, cropped, mirrored, turned,
+"""Verified copies of one image: resized, recompressed, brightened, cropped, mirrored, turned,
 framed or with a line of text on it.
 
-The way of a picture: its fingerprint is looked up among all others through many views
+The way of an image: its fingerprint is looked up among all others through many transforms
 (`candidates`, `cells`), the nearest are roughly laid upon it (`shortlist`), then exactly
 (`registration`), and judged by what still differs (`verification`, `verdicts`), without what was
 drawn over it (`covers`); small ones are resized or recompressed again (`repeats`).
 
 Measured on the 2,624 ELPV solar cells, MNIST, slices of fossils and photographs;
 benchmarks/planted.py plants copies and benchmarks/RESULTS.md has the figures. Not found: crops of
-more than about 10 %, crops of turned pictures, texts on turned or cropped ones or over an eighth
+more than about 10 %, crops of turned images, texts on turned or cropped ones or over an eighth
 and more of a small one, turns by other angles, another aspect ratio, colour taken away, more than
-twice or less than half the contrast, pictures below 12 pixels a side. Heavy JPEG compression of
-very dark pictures leaves too little to tell a copy by.
+twice or less than half the contrast, images below 12 pixels a side. Heavy JPEG compression of
+very dark images leaves too little to tell a copy by.
 """
 
 import json
@@ -21,23 +21,26 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.dataset.candidates import VIEWS, Candidates, View, candidates
-from holotype.dataset.fingerprints import Fingerprints, fingerprints
+from holotype.dataset.candidates import TRANSFORMS, Candidates, CopyTransform, find_candidates
+from holotype.dataset.fingerprints import Fingerprints, compute_fingerprints
 from holotype.dataset.index import Index
-from holotype.dataset.shortlist import shortlisted
-from holotype.dataset.verdicts import Evidence
-from holotype.dataset.verification import Measured
+from holotype.dataset.shortlist import coarse_match
+from holotype.dataset.verdicts import DuplicateEvidence
+from holotype.dataset.verification import PairMeasurements
 from holotype.files import write_json
-from holotype.kept import cache_directory, key_of
+from holotype.kept import cache_directory, hash_strings
 
-_METHOD = "9"  # to be raised whenever something below changes what is found
-_LEAST_SIDE = 12  # pixels; below it a picture says too little
-_CROWD_SIZE, _CROWD_SHARE = 10, 0.01  # clusters above both are a warning, not a fact
+_CACHE_VERSION = "9"  # to be raised whenever something below changes what is found
+_MIN_SIDE = 12  # pixels; below it an image says too little
+_OVERSIZED_MIN_IMAGES, _OVERSIZED_MIN_SHARE = (
+    10,
+    0.01,
+)  # clusters above both are a warning, not a fact
 
 
 @dataclass(frozen=True)
-class Lookalike:
-    """Two pictures that are copies of one.
+class NearDuplicate:
+    """Two images that are copies of one.
 
     Attributes:
         first: the path of the larger one, or of the first by name.
@@ -55,25 +58,25 @@ class Lookalike:
     similarity: float
 
 
-def find_lookalikes(index: Index) -> list[Lookalike]:
-    """All verified copies among the readable pictures of an index; of equal files only one."""
-    return lookalikes_among(fingerprints(index), index)
+def find_near_duplicates(index: Index) -> list[NearDuplicate]:
+    """All verified copies among the readable images of an index; of equal files only one."""
+    return near_duplicates_among(compute_fingerprints(index), index)
 
 
-def lookalikes_among(seen: Fingerprints, index: Index) -> list[Lookalike]:
-    """The same for pictures whose fingerprints are at hand.
+def near_duplicates_among(seen: Fingerprints, index: Index) -> list[NearDuplicate]:
+    """The same for images whose fingerprints are at hand.
 
-    What was found is kept under the hashes of all pictures, for each verdict depends on all.
+    What was found is kept under the hashes of all images, for each verdict depends on all.
     """
     sha256 = dict(zip(index.table["path"], index.table["sha256"], strict=True))
     row_of: dict[str, int] = {}
     for row, path in enumerate(seen.paths):
-        if min(seen.records[row]["rows"], seen.records[row]["columns"]) >= _LEAST_SIDE:
+        if min(seen.records[row]["rows"], seen.records[row]["columns"]) >= _MIN_SIDE:
             row_of.setdefault(sha256[path], row)
     # In the order of the hashes, so that neither names nor the order of files decide anything.
     keys = sorted(row_of)
     rows = [row_of[key] for key in keys]
-    kept = cache_directory() / "lookalikes" / f"{key_of(_METHOD, *keys)}.json"
+    kept = cache_directory() / "near_duplicates" / f"{hash_strings(_CACHE_VERSION, *keys)}.json"
     if not kept.is_file():
         write_json(kept, _search(seen.records[rows]))
     pairs = []
@@ -81,41 +84,44 @@ def lookalikes_among(seen: Fingerprints, index: Index) -> list[Lookalike]:
         first, second = sorted(
             (rows[one], rows[other]), key=lambda row: (-_pixels(seen.records[row]), row)
         )
-        pairs.append(Lookalike(seen.paths[first], seen.paths[second], *words))
+        pairs.append(NearDuplicate(seen.paths[first], seen.paths[second], *words))
     return sorted(pairs, key=lambda pair: (pair.first, pair.second))
 
 
-_Found = tuple[int, int, str, str, float]  # two rows, then kind, evidence and similarity
+_NearDuplicateRow = tuple[int, int, str, str, float]  # two rows, then kind, evidence and similarity
 
 
-def _search(records: NDArray[np.void]) -> list[_Found]:
-    found, left = shortlisted(records, candidates(records))
-    if not len(found.still):
+def _search(records: NDArray[np.void]) -> list[_NearDuplicateRow]:
+    candidates, pruned = coarse_match(records, find_candidates(records))
+    if not len(candidates.fixed):
         return []
-    beyond = left.beyond(len(records))
-    evidence = Evidence.of(records, found).with_repeats(records, beyond)
-    is_copy, measured = evidence.judged(beyond)
+    lower_bound = pruned.lower_bounds(len(records))
+    evidence = DuplicateEvidence.measure(records, candidates).with_reproductions(
+        records, lower_bound
+    )
+    is_copy, measured = evidence.fit_decision(lower_bound)
     # Where only a guess of what was left out stands against a pair, that is measured too.
-    is_doubtful = evidence.judged(np.full_like(beyond, np.inf))[0] & ~is_copy
+    is_doubtful = evidence.fit_decision(np.full_like(lower_bound, np.inf))[0] & ~is_copy
     if is_doubtful.any():
-        doubtful = np.union1d(found.still[is_doubtful], found.moving[is_doubtful])
-        evidence = evidence.with_others(records, left.of(doubtful))
-        beyond[doubtful] = np.inf
-        is_copy, measured = evidence.judged(beyond)
+        doubtful = np.union1d(candidates.fixed[is_doubtful], candidates.moving[is_doubtful])
+        evidence = evidence.with_pairs(records, pruned.involving(doubtful))
+        lower_bound[doubtful] = np.inf
+        is_copy, measured = evidence.fit_decision(lower_bound)
     return [
-        _described(records, evidence.found, measured, int(pair)) for pair in np.flatnonzero(is_copy)
+        _describe_pair(records, evidence.candidates, measured, int(pair))
+        for pair in np.flatnonzero(is_copy)
     ]
 
 
 def clusters(copies: Iterable[Iterable[str]]) -> list[frozenset[str]]:
-    """Pictures that are joined by copies, directly or through one another.
+    """Images that are joined by copies, directly or through one another.
 
     The closure is taken over verified copies, never over likeness: if b is a copy of a and c is
-    a copy of b, then all three show one picture, even where a and c have drifted too far apart
+    a copy of b, then all three show one image, even where a and c have drifted too far apart
     to be verified, and none of the three may stand on another side of a split.
 
     Args:
-        copies: sets of paths, such as the two of a lookalike or all files with the same bytes.
+        copies: sets of paths, such as the two of a near-duplicate pair or all files with the same bytes.
     """
     parent: dict[str, str] = {}
 
@@ -138,40 +144,43 @@ def clusters(copies: Iterable[Iterable[str]]) -> list[frozenset[str]]:
     return sorted(map(frozenset, members.values()), key=min)
 
 
-def crowds(
+def separate_oversized(
     clusters: Iterable[frozenset[str]], num_images: int
 ) -> tuple[list[frozenset[str]], list[frozenset[str]]]:
     """Clusters that may be believed, and those that are too large for it.
 
-    A cluster of more than ten pictures and more than one in a hundred is a *crowd*. Perhaps
-    somebody saved one picture so often; rather the pictures of this data set are so alike that
-    a chain of verified pairs has run through them. A crowd is for people to look at and is not
+    A cluster of more than ten images and more than one in a hundred is an *oversized cluster*. Perhaps
+    somebody saved one image so often; rather the images of this data set are so alike that
+    a chain of verified pairs has run through them. An oversized cluster is for people to look at and is not
     grouped in a split: wrongly grouped it would move a whole class to one side.
 
     Args:
         clusters: as `clusters` returns them.
-        num_images: how many pictures the data set has.
+        num_images: how many images the data set has.
 
     Returns:
-        The clusters to be kept together, and the crowds; both in the order given.
+        The clusters to be kept together, and the oversized ones; both in the order given.
     """
     kept: list[frozenset[str]] = []
-    crowded: list[frozenset[str]] = []
+    oversized: list[frozenset[str]] = []
     for cluster in clusters:
-        is_crowd = len(cluster) > _CROWD_SIZE and len(cluster) > _CROWD_SHARE * num_images
-        (crowded if is_crowd else kept).append(cluster)
-    return kept, crowded
+        is_oversized = (
+            len(cluster) > _OVERSIZED_MIN_IMAGES
+            and len(cluster) > _OVERSIZED_MIN_SHARE * num_images
+        )
+        (oversized if is_oversized else kept).append(cluster)
+    return kept, oversized
 
 
-def _described(
-    records: NDArray[np.void], found: Candidates, measured: Measured, pair: int
-) -> _Found:
-    still, moving = int(found.still[pair]), int(found.moving[pair])
-    first, second = sorted((still, moving), key=lambda row: (-_pixels(records[row]), row))
+def _describe_pair(
+    records: NDArray[np.void], candidates: Candidates, measured: PairMeasurements, pair: int
+) -> _NearDuplicateRow:
+    fixed, moving = int(candidates.fixed[pair]), int(candidates.moving[pair])
+    first, second = sorted((fixed, moving), key=lambda row: (-_pixels(records[row]), row))
     size = " and ".join(f"{records[r]['width']}×{records[r]['height']}" for r in (first, second))
-    kind, how = _registered(records, found, measured, pair)
-    if measured.repeat_N[pair]:
-        kind = ("resized", "recompressed")[measured.repeat_N[pair] - 1]
+    kind, how = _describe_registration(records, candidates, measured, pair)
+    if measured.reproduced_by_N[pair]:
+        kind = ("resized", "recompressed")[measured.reproduced_by_N[pair] - 1]
         how = f"if one is {kind} like the other, no place"
     evidence = (
         f"{how} differs by more than {measured.difference_N[pair]:.1f} of 255 grey levels; "
@@ -180,28 +189,28 @@ def _described(
     return first, second, kind, evidence, float(measured.similarity_N[pair])
 
 
-def _registered(
-    records: NDArray[np.void], found: Candidates, measured: Measured, pair: int
+def _describe_registration(
+    records: NDArray[np.void], candidates: Candidates, measured: PairMeasurements, pair: int
 ) -> tuple[str, str]:
-    """What was done to one picture of a pair, and how they were laid upon each other."""
-    two = [records[row[pair]] for row in (found.still, found.moving)]
+    """What was done to one image of a pair, and how they were laid upon each other."""
+    two = [records[row[pair]] for row in (candidates.fixed, candidates.moving)]
     gain, offset = float(measured.gain_N[pair]), float(measured.offset_N[pair])
-    window, view = measured.window_N4[pair], VIEWS[found.view[pair]]
-    difference, cover = float(measured.difference_N[pair]), int(measured.cover_N[pair])
+    window, transform = measured.window_N4[pair], TRANSFORMS[candidates.transform[pair]]
+    difference, overlay = float(measured.difference_N[pair]), int(measured.overlay_N[pair])
     shift = max(abs(window[0] + window[1] / 2 - 0.5), abs(window[2] + window[3] / 2 - 0.5))
     scale = max(abs(window[1] - 1), abs(window[3] - 1))
     side = min(int(record[name]) for record in two for name in ("rows", "columns"))
     sizes = [sorted((int(record["width"]), int(record["height"]))) for record in two]
-    kind = _kind(
+    kind = _transformation_kind(
         difference=difference,
-        cover=cover,
-        view=view,
+        overlay=overlay,
+        transform=transform,
         is_moved=bool(shift * side > 0.25 or scale * side > 0.4),
         is_resized=sizes[0] != sizes[1],
         is_brightened=abs(gain - 1) > 0.015 or abs(offset) > 1.5,
     )
-    place = ("no place", "no place within the frame", "no place beside the text")[cover]
-    turned = f"turned by {90 * view.turns}°, " if view.turns else ""
+    place = ("no place", "no place within the frame", "no place beside the text")[overlay]
+    turned = f"turned by {90 * transform.quarter_turns}°, " if transform.quarter_turns else ""
     how = (
         f"after registration ({turned}shift {shift:.1%}, scale {scale:.1%}, contrast ×{gain:.2f}, "
         f"brightness {offset:+.1f}) {place}"
@@ -213,21 +222,21 @@ def _pixels(record: NDArray[np.void]) -> int:
     return int(record["width"]) * int(record["height"])
 
 
-def _kind(
+def _transformation_kind(
     *,
     difference: float,
-    cover: int,
-    view: View,
+    overlay: int,
+    transform: CopyTransform,
     is_moved: bool,
     is_resized: bool,
     is_brightened: bool,
 ) -> str:
     """The most telling of what was done; a crop is also resized, and more may be brightened."""
-    if cover:
-        return ("framed", "text")[cover - 1]
-    if view.turns:
+    if overlay:
+        return ("framed", "text")[overlay - 1]
+    if transform.quarter_turns:
         return "turned"
-    if view.mirrored:
+    if transform.mirrored:
         return "mirrored"
     if is_moved:
         return "cropped"

@@ -4,7 +4,7 @@ The shapes tell the species: shells, spirals and rows of chambers, each specimen
 grown a little differently. Everything else tells the specimen: the grain of the rock around it,
 the rings of the detector, the noise of that day's scan. So a classifier that saw other slices of
 a specimen knows it again, and one that did not has only the shape to go by: on this set a split by
-pictures flatters, which is what it is for.
+images flatters, which is what it is for.
 
 Arrays: Z slices, Y rows, X columns. Coordinates run from -1 to 1 within the volume.
 """
@@ -17,23 +17,23 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.dataset.slices import Slicing, slice_volumes
+from holotype.dataset.slices import SliceOptions, slice_volumes
 from holotype.errors import UsageError
 
 Volume = NDArray[np.float64]
 
-SPECIMENS = 8
-SLICES = 24
-SIZE = 64
+DEFAULT_SPECIMENS = 8
+DEFAULT_SLICES = 24
+DEFAULT_SIZE = 64
 
 
 def make_micro_ct(
     output: Path,
     *,
     species: int = 12,
-    specimens: int = SPECIMENS,
-    slices: int = SLICES,
-    size: int = SIZE,
+    specimens: int = DEFAULT_SPECIMENS,
+    slices: int = DEFAULT_SLICES,
+    size: int = DEFAULT_SIZE,
     seed: int = 0,
 ) -> Path:
     """Draw volumes and cut them along z: OUTPUT/SPECIES/SPECIMEN/z-0012.png and the table.
@@ -60,12 +60,12 @@ def make_micro_ct(
             folder.mkdir()
             for number in range(specimens):
                 rng = np.random.default_rng([seed, kind, number])
-                volume_ZYX = _scanned(SPECIES[name], slices, size, rng)
+                volume_ZYX = _simulate_scan(SPECIES[name], slices, size, rng)
                 np.save(folder / f"specimen-{number:02d}.npy", volume_ZYX)
-        return slice_volumes(Path(scratch), output, Slicing()).table
+        return slice_volumes(Path(scratch), output, SliceOptions()).table
 
 
-def _scanned(
+def _simulate_scan(
     density: Callable[[Volume, Volume, Volume], Volume],
     slices: int,
     size: int,
@@ -73,8 +73,8 @@ def _scanned(
 ) -> NDArray[np.uint16]:
     """One specimen as the scanner gives it: 16 bits, with everything a scan adds."""
     z, y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in (slices, size, size)), indexing="ij")
-    grown = rng.uniform(0.7, 0.9)
-    u, v, w = (axis / grown for axis in _turned(x, y, z, rng))
+    scale = rng.uniform(0.7, 0.9)
+    u, v, w = (axis / scale for axis in _rotate(x, y, z, rng))
     object_ZYX = density(u, v, w).clip(0, 1)
     rock_ZYX = _grain(y, x, z, rng)
     rings_ZYX = _rings(y, x, rng)
@@ -86,7 +86,7 @@ def _scanned(
     return (levels_ZYX.clip(0, 1) * 65_535).astype(np.uint16)
 
 
-def _turned(
+def _rotate(
     x: Volume, y: Volume, z: Volume, rng: np.random.Generator
 ) -> tuple[Volume, Volume, Volume]:
     """Any turn about the axis of the scan, a tilt of it, and a place beside the middle."""
@@ -111,8 +111,8 @@ def _grain(y: Volume, x: Volume, z: Volume, rng: np.random.Generator) -> Volume:
 def _rings(y: Volume, x: Volume, rng: np.random.Generator) -> Volume:
     """Pixels of the detector that answer differently draw circles about the axis."""
     radius = np.hypot(x - rng.uniform(-0.3, 0.3), y - rng.uniform(-0.3, 0.3))
-    answers = rng.normal(0, 1, 40)
-    return np.asarray(np.interp(radius * 25, np.arange(40), answers))
+    gains = rng.normal(0, 1, 40)
+    return np.asarray(np.interp(radius * 25, np.arange(40), gains))
 
 
 def _noise(shape: tuple[int, ...], rng: np.random.Generator) -> Volume:
@@ -183,10 +183,10 @@ def _chambers(
 
 def _coil(chambers: int) -> tuple[tuple[float, float, float, float], ...]:
     angles = [2.6 * math.pi * k / chambers for k in range(chambers)]
-    grown = [0.35 + 0.65 * k / chambers for k in range(chambers)]
+    scale = [0.35 + 0.65 * k / chambers for k in range(chambers)]
     return tuple(
         (0.58 * g * math.cos(a), 0.58 * g * math.sin(a), 0.0, 0.34 * g)
-        for a, g in zip(angles, grown, strict=True)
+        for a, g in zip(angles, scale, strict=True)
     )
 
 

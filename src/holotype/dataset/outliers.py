@@ -1,10 +1,10 @@
-"""Pictures that are like no other, and pictures of different labels or parts that are alike.
+"""Images that are like no other, and images of different labels or parts that are alike.
 
 Both are read off the embeddings of a network: what is near there looks alike to the network,
 which is a hint and no proof. Neighbours are therefore reported and never grouped; what a split
 keeps together are verified copies (`lookalikes`).
 
-Shape suffixes: N pictures, D features, K neighbours, B pictures of one block.
+Shape suffixes: N images, D features, K neighbours, B images of one block.
 """
 
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from holotype.dataset.index import Index
 
 NEIGHBOURS = 10  # K
-MOST_PAIRS = 50  # of neighbours that are reported
-_LEAST_IMAGES = 20  # of fewer, nobody knows how far apart they usually are
-_FAR = 7.0  # standard deviations above the usual distance
-_NEAR = 2.5  # standard deviations below the usual distance to the nearest, on a log scale
-_NO_NEIGHBOUR, _LEAST_SIMILARITY = -2.0, -1.0
+MAX_PAIRS = 50  # of neighbours that are reported
+_MIN_IMAGES = 20  # of fewer, nobody knows how far apart they usually are
+_OUTLIER_Z = 7.0  # standard deviations above the usual distance
+_NEIGHBOUR_Z = 2.5  # standard deviations below the usual distance to the nearest, on a log scale
+_NO_NEIGHBOUR, _MIN_SIMILARITY = -2.0, -1.0
 _BLOCK_VALUES = 50_000_000  # similarities held at a time: 200 MB
 
 Floats = NDArray[np.float32]
@@ -28,13 +28,13 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Outlier:
-    """A picture far from all others.
+    """An image far from all others.
 
     Attributes:
-        path: of the picture.
-        distance: its mean cosine distance to its ten nearest pictures, in [0, 2].
+        path: of the image.
+        distance: its mean cosine distance to its ten nearest images, in [0, 2].
         usual: the median of that over the data set.
-        nearest: the picture that is nearest to it.
+        nearest: the image that is nearest to it.
     """
 
     path: str
@@ -47,13 +47,13 @@ class Outlier:
         """What sets it apart, for people."""
         return (
             f"{self.distance / max(self.usual, 1e-9):.1f} times as far from its ten nearest "
-            f"pictures as is usual here; the nearest is {self.nearest!r}"
+            f"images as is usual here; the nearest is {self.nearest!r}"
         )
 
 
 @dataclass(frozen=True)
-class Neighbours:
-    """Two pictures that are each other's nearest though a label or a part stands between them.
+class NeighbourPair:
+    """Two images that are each other's nearest though a label or a part stands between them.
 
     Attributes:
         first, second: their paths, in order.
@@ -70,8 +70,8 @@ class Neighbours:
 
 
 @dataclass(frozen=True, eq=False)
-class Nearest:
-    """The K nearest pictures of each of N, the nearest first, copies of the picture left out.
+class NearestNeighbours:
+    """The K nearest images of each of N, the nearest first, copies of the image left out.
 
     Attributes:
         rows_NK: their rows.
@@ -82,17 +82,17 @@ class Nearest:
     similarity_NK: Floats
 
 
-def nearest(
+def nearest_neighbours(
     embeddings_ND: Floats, paths: Sequence[str], copies: Sequence[frozenset[str]]
-) -> Nearest:
-    """Exact search, a block of rows at a time; K is 10, or fewer where there are fewer pictures.
+) -> NearestNeighbours:
+    """Exact search, a block of rows at a time; K is 10, or fewer where there are fewer images.
 
-    The work grows with the square of N, but at 50,000 pictures is still less than what it
+    The work grows with the square of N, but at 50,000 images is still less than what it
     takes to embed them.
 
     Args:
         embeddings_ND: one row for each path.
-        copies: verified copies of one picture: not each other's neighbours.
+        copies: verified copies of one image: not each other's neighbours.
     """
     count = len(paths)
     k = max(min(NEIGHBOURS, count - 1), 0)
@@ -113,7 +113,7 @@ def nearest(
         order_BK = np.lexsort((best_BK, -found_BK), axis=1)
         rows_NK[block] = np.take_along_axis(best_BK, order_BK, axis=1)
         similarity_NK[block] = np.take_along_axis(found_BK, order_BK, axis=1)
-    return Nearest(rows_NK, similarity_NK)
+    return NearestNeighbours(rows_NK, similarity_NK)
 
 
 def _siblings(paths: Sequence[str], copies: Sequence[frozenset[str]]) -> dict[int, list[int]]:
@@ -126,14 +126,14 @@ def _siblings(paths: Sequence[str], copies: Sequence[frozenset[str]]) -> dict[in
     return siblings
 
 
-def outliers(found: Nearest, paths: Sequence[str]) -> list[Outlier]:
-    """Pictures whose neighbours are far away for this data set, the farthest first."""
-    if len(paths) < _LEAST_IMAGES:
+def find_outliers(found: NearestNeighbours, paths: Sequence[str]) -> list[Outlier]:
+    """Images whose neighbours are far away for this data set, the farthest first."""
+    if len(paths) < _MIN_IMAGES:
         return []
     distance_N = 1 - found.similarity_NK.astype(np.float64).mean(axis=1)
     median, quartile = np.quantile(distance_N, (0.5, 0.75))
     spread = max(float(quartile - median) / 0.6745, 1e-6)
-    far = np.flatnonzero(distance_N > median + _FAR * spread)
+    far = np.flatnonzero(distance_N > median + _OUTLIER_Z * spread)
     return [
         Outlier(
             path=paths[row],
@@ -145,14 +145,14 @@ def outliers(found: Nearest, paths: Sequence[str]) -> list[Outlier]:
     ]
 
 
-def neighbours_across(found: Nearest, index: Index) -> list[Neighbours]:
+def find_conflicting_neighbours(found: NearestNeighbours, index: Index) -> list[NeighbourPair]:
     """Mutual nearest neighbours with different labels or in different parts, the nearest first.
 
-    Only those that are much nearer to each other than nearest pictures of this data set usually
-    are: every picture of a uniform domain has some neighbour.
+    Only those that are much nearer to each other than nearest images of this data set usually
+    are: every image of a uniform domain has some neighbour.
 
     Args:
-        found: of the pictures of the index, in its order.
+        found: of the images of the index, in its order.
     """
     if not found.rows_NK.size:
         return []
@@ -161,7 +161,7 @@ def neighbours_across(found: Nearest, index: Index) -> list[Neighbours]:
     is_mutual_N = nearest_N[nearest_N] == np.arange(len(nearest_N))
     is_near_N = _unusually_near(found.similarity_NK[:, 0])
     pairs = [
-        Neighbours(
+        NeighbourPair(
             first=paths[row],
             second=paths[other],
             similarity=float(found.similarity_NK[row, 0]),
@@ -174,7 +174,7 @@ def neighbours_across(found: Nearest, index: Index) -> list[Neighbours]:
         and is_near_N[row]
         and (labels[row] != labels[other] or parts[row] != parts[other])
     ]
-    return sorted(pairs, key=lambda pair: (-pair.similarity, pair.first))[:MOST_PAIRS]
+    return sorted(pairs, key=lambda pair: (-pair.similarity, pair.first))[:MAX_PAIRS]
 
 
 def _unusually_near(similarity_N: Floats) -> NDArray[np.bool_]:
@@ -182,5 +182,5 @@ def _unusually_near(similarity_N: Floats) -> NDArray[np.bool_]:
     log_N = np.log(np.maximum(1 - similarity_N.astype(np.float64), 1e-6))
     quartile, median = np.quantile(log_N, (0.25, 0.5))
     spread = max(float(median - quartile) / 0.6745, 0.05)
-    is_picture_N = similarity_N >= _LEAST_SIMILARITY
-    return np.asarray(is_picture_N & (log_N < median - _NEAR * spread))
+    has_neighbour_N = similarity_N >= _MIN_SIMILARITY
+    return np.asarray(has_neighbour_N & (log_N < median - _NEIGHBOUR_Z * spread))

@@ -1,8 +1,8 @@
-"""A split as folders that other tools read: OUTPUT/train/CLASS/picture, and what it was made of.
+"""A split as folders that other tools read: OUTPUT/train/CLASS/image, and what it was made of.
 
-    OUTPUT/train|val|test|cal/CLASS/NAME     copies of the pictures, or symbolic links to them
+    OUTPUT/train|val|test|cal/CLASS/NAME     copies of the images, or symbolic links to them
     OUTPUT/table.csv                     path, label, group, split, weight: what Holotype reads
-    OUTPUT/split.json                    the pictures (hash, label, group, part) and the settings
+    OUTPUT/split.json                    the images (hash, label, group, part) and the settings
 
 Class folders and files get names that every file system takes, and no two in a folder that some
 would take for one. Every part has a folder for every class, be it empty: a tool that numbers
@@ -19,18 +19,23 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from holotype.dataset.index import Index
-from holotype.dataset.landing import TABLE, landing, write_table
-from holotype.dataset.names import identity, safe_name, shortened
+from holotype.dataset.landing import TABLE_FILENAME, staged_directory, write_table
+from holotype.dataset.names import collision_key, safe_filename, truncate_name
 from holotype.dataset.split import parts_of
 from holotype.errors import StaleSplit, UsageError
-from holotype.narration import counted
+from holotype.narration import pluralize
 
-RECORD = "split.json"
+SPLIT_FILENAME = "split.json"
 
-# What a picture of the record says, and what that is called when it differs.
-_WORDS = {"sha256": "content", "label": "label", "group": "group", "given": "given part"}
+# What an image of the record says, and what that is called when it differs.
+_FIELD_NAMES = {
+    "sha256": "content",
+    "label": "label",
+    "group": "group",
+    "original_split": "original split",
+}
 
-Pictures = dict[str, dict[str, str]]  # path in the data -> sha256, label, group, given part
+ImageRecords = dict[str, dict[str, str]]  # path in the data -> sha256, label, group, original split
 
 
 @dataclass(frozen=True)
@@ -38,39 +43,39 @@ class SplitRecord:
     """What `split.json` says.
 
     Attributes:
-        settings: everything beside the pictures that decided the split.
-        pictures: of the data as it was, those that could not be read too.
+        settings: everything beside the images that decided the split.
+        records: of the data as it was, those that could not be read too.
         files: path in the data -> path in the output.
         parts: path in the data -> part.
     """
 
     settings: dict[str, Any]
-    pictures: Pictures
+    records: ImageRecords
     files: dict[str, str]
     parts: dict[str, str]
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the pictures: the same for the same data wherever it lies."""
-        text = json.dumps(self.pictures, sort_keys=True, ensure_ascii=True)
+        """SHA-256 over the images: the same for the same data wherever it lies."""
+        text = json.dumps(self.records, sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def pictures_of(index: Index) -> Pictures:
+def image_records(index: Index) -> ImageRecords:
     """What two data sets must share to be the same one."""
     names = ("path", "sha256", "label", "group", "split")
     rows = zip(*(index.table[name] for name in names), strict=True)
     return {
-        path: {"sha256": sha256, "label": label, "group": group, "given": given}
-        for path, sha256, label, group, given in rows
+        path: {"sha256": sha256, "label": label, "group": group, "original_split": original_split}
+        for path, sha256, label, group, original_split in rows
     }
 
 
-def write_part_folders(
-    divided: Index,
+def write_split_folders(
+    split_index: Index,
     output: Path,
     *,
-    pictures: Pictures,
+    records: ImageRecords,
     settings: Mapping[str, Any],
     link: bool = False,
     replace: bool = False,
@@ -78,48 +83,48 @@ def write_part_folders(
     """Write the folders, the table and the record; all of it, or nothing.
 
     Args:
-        divided: its split column is filled; it may hold fewer pictures than `pictures`.
+        split_index: its split column is filled; it may hold fewer images than `records`.
         link: write symbolic links instead of copies.
         replace: take the place of the split that is there.
 
     Raises:
         UsageError: the output holds something that may not be replaced.
     """
-    files = _places(divided)
-    parts = dict(zip(divided.table["path"], divided.table["split"], strict=True))
-    record = SplitRecord(dict(settings), dict(pictures), files, parts)
+    files = _output_paths(split_index)
+    parts = dict(zip(split_index.table["path"], split_index.table["split"], strict=True))
+    record = SplitRecord(dict(settings), dict(records), files, parts)
     if replace:
-        require_only_ours(output)
-    with landing(output, replace=replace) as directory:
-        for part in parts_of(divided):
-            for name in _folders(divided).values():
+        require_only_split_files(output)
+    with staged_directory(output, replace=replace) as directory:
+        for part in parts_of(split_index):
+            for name in _class_folders(split_index).values():
                 (directory / part / name).mkdir(parents=True)
         for path, file in files.items():
-            source = divided.file(path)
+            source = split_index.file(path)
             if link:
                 (directory / file).symlink_to(os.path.abspath(source))
             else:
                 shutil.copyfile(source, directory / file)
-        _write_rows(divided, files, directory)
-        _write_record(directory / RECORD, record)
+        _write_rows(split_index, files, directory)
+        _write_record(directory / SPLIT_FILENAME, record)
     return record
 
 
-def read_record(output: Path) -> SplitRecord | None:
+def read_split_record(output: Path) -> SplitRecord | None:
     """What the folders were made of; None where there is nothing yet.
 
     Raises:
         StaleSplit: the record cannot be read.
     """
-    path = output / RECORD
+    path = output / SPLIT_FILENAME
     if not path.exists():
         return None
     try:
         raw = json.loads(path.read_text("utf-8"))
-        rows = raw["pictures"]
+        rows = raw["images"]
         return SplitRecord(
             settings=raw["settings"],
-            pictures={row["path"]: {name: row[name] for name in _WORDS} for row in rows},
+            records={row["path"]: {name: row[name] for name in _FIELD_NAMES} for row in rows},
             files={row["path"]: row["file"] for row in rows if row["file"]},
             parts={row["path"]: row["part"] for row in rows if row["file"]},
         )
@@ -130,8 +135,8 @@ def read_record(output: Path) -> SplitRecord | None:
         ) from None
 
 
-def require_same(
-    record: SplitRecord, output: Path, *, pictures: Pictures, settings: Mapping[str, Any]
+def require_same_split(
+    record: SplitRecord, output: Path, *, records: ImageRecords, settings: Mapping[str, Any]
 ) -> None:
     """Pass where the folders hold just this split.
 
@@ -139,18 +144,18 @@ def require_same(
         StaleSplit: with the difference.
     """
     differences = _settings_that_differ(record.settings, settings)
-    then, now = record.pictures, pictures
+    then, now = record.records, records
     added, removed = sorted(set(now) - set(then)), sorted(set(then) - set(now))
     changed = sorted(path for path in set(now) & set(then) if now[path] != then[path])
     how = [
         word
-        for key, word in _WORDS.items()
+        for key, word in _FIELD_NAMES.items()
         if any(now[path][key] != then[path][key] for path in changed)
     ]
     in_what = f"changed in {', '.join(how)}"
     for what, paths in (("added", added), ("removed", removed), (in_what, changed)):
         if paths:
-            differences.append(f"{counted(len(paths), 'picture')} {what} (such as {paths[0]!r})")
+            differences.append(f"{pluralize(len(paths), 'image')} {what} (such as {paths[0]!r})")
     gone = [file for file in record.files.values() if not (output / file).exists()]
     if gone:
         files_are = "1 file of it is" if len(gone) == 1 else f"{len(gone):,} files of it are"
@@ -162,14 +167,14 @@ def require_same(
         )
 
 
-def require_only_ours(output: Path) -> None:
+def require_only_split_files(output: Path) -> None:
     """`--force` removes a split, and nothing that anyone else put there.
 
     Raises:
         UsageError: there is a file in the output that `holotype split` did not write.
     """
-    record = read_record(output) if output.exists() else None
-    ours = {RECORD, TABLE, *(record.files.values() if record else ())}
+    record = read_split_record(output) if output.exists() else None
+    ours = {SPLIT_FILENAME, TABLE_FILENAME, *(record.files.values() if record else ())}
     for folder, _, files in os.walk(output):
         for name in files:
             file = (Path(folder) / name).relative_to(output).as_posix()
@@ -188,44 +193,47 @@ def _settings_that_differ(then: Mapping[str, Any], now: Mapping[str, Any]) -> li
     ]
 
 
-def _folders(index: Index) -> dict[str, str]:
+def _class_folders(index: Index) -> dict[str, str]:
     """label -> the name of its folder."""
     taken: set[str] = set()
-    return {label: _free(_shown(safe_name(label)), label, taken) for label in index.classes}
+    return {
+        label: _unique_name(_unhidden(safe_filename(label)), label, taken)
+        for label in index.classes
+    }
 
 
-def _places(index: Index) -> dict[str, str]:
+def _output_paths(index: Index) -> dict[str, str]:
     """path in the data -> path in the output."""
-    folders = _folders(index)
+    folders = _class_folders(index)
     taken: dict[str, set[str]] = {}
-    places = {}
+    output_paths = {}
     for path, label, part in sorted(
         zip(index.table["path"], index.table["label"], index.table["split"], strict=True)
     ):
         folder = f"{part}/{folders[label]}"
-        name = _shown(safe_name(PurePosixPath(path).name))
-        places[path] = f"{folder}/{_free(name, path, taken.setdefault(folder, set()))}"
-    return places
+        name = _unhidden(safe_filename(PurePosixPath(path).name))
+        output_paths[path] = f"{folder}/{_unique_name(name, path, taken.setdefault(folder, set()))}"
+    return output_paths
 
 
-def _shown(name: str) -> str:
+def _unhidden(name: str) -> str:
     """Not hidden: other tools pass over names that begin with a dot."""
-    return shortened(f"_{name}") if name.startswith(".") else name
+    return truncate_name(f"_{name}") if name.startswith(".") else name
 
 
-def _free(name: str, source: str, taken: set[str]) -> str:
+def _unique_name(name: str, source: str, taken: set[str]) -> str:
     """The name, or if another has it, the name with a hash of what it stands for."""
-    if identity(name) in taken:
+    if collision_key(name) in taken:
         mark = "-" + hashlib.sha256(source.encode()).hexdigest()[:12]
-        whole = PurePosixPath(shortened(name, room=200))
+        whole = PurePosixPath(truncate_name(name, max_bytes=200))
         name = f"{whole.stem}{mark}{whole.suffix}"
-    taken.add(identity(name))
+    taken.add(collision_key(name))
     return name
 
 
-def _write_rows(divided: Index, files: Mapping[str, str], directory: Path) -> None:
+def _write_rows(split_index: Index, files: Mapping[str, str], directory: Path) -> None:
     names = ("path", "label", "group", "split", "weight")
-    rows = zip(*(divided.table[name] for name in names), strict=True)
+    rows = zip(*(split_index.table[name] for name in names), strict=True)
     write_table(directory, names, [(files[path], *others) for path, *others in rows])
 
 
@@ -233,16 +241,16 @@ def _write_record(path: Path, record: SplitRecord) -> None:
     rows = [
         {
             "path": name,
-            **picture,
+            **facts,
             "part": record.parts.get(name, ""),
-            "file": record.files.get(name, ""),  # "" where the picture could not be read
+            "file": record.files.get(name, ""),  # "" where the image could not be read
         }
-        for name, picture in record.pictures.items()
+        for name, facts in record.records.items()
     ]
     value = {
         "holotype_split": 1,
         "data": record.digest,
         "settings": record.settings,
-        "pictures": rows,
+        "images": rows,
     }
     path.write_text(json.dumps(value, indent=1, ensure_ascii=True) + "\n", encoding="ascii")

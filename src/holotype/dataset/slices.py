@@ -1,4 +1,4 @@
-"""Volumes become pictures: slices that remember their specimen.
+"""Volumes become images: slices that remember their specimen.
 
     OUTPUT/CLASS/SPECIMEN/z-0012.png     grey, 8 bits, at the slice's own size or smaller
     OUTPUT/table.csv                     path, label, group: the specimen, which no split tears
@@ -21,22 +21,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from holotype.dataset.landing import landing, require_outside, write_table
-from holotype.dataset.volumes import Specimen, find_specimens, level_quantiles, open_volume
-from holotype.errors import EmptyDataset, UsageError, VolumeRefused
+from holotype.dataset.landing import require_outside, staged_directory, write_table
+from holotype.dataset.volumes import VolumeSource, find_volumes, level_quantiles, open_volume
+from holotype.errors import EmptyDataset, UsageError, VolumeError
 
 AXES = "zyx"
 DEFAULT_WINDOW = (0.5, 99.5)  # percent
-RECORD = "slices.json"
+SLICES_FILENAME = "slices.json"
 # A slice with fewer bright pixels than this is empty: air, and the noise in it.
-LEAST_CONTENT = 0.01
+MIN_FOREGROUND_FRACTION = 0.01
 _BLOCK_BYTES = 1 << 28
 
-Progress = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Slicing:
+class SliceOptions:
     """How volumes are cut.
 
     Attributes:
@@ -69,7 +69,7 @@ class Slicing:
 
 
 @dataclass(frozen=True)
-class Sliced:
+class SliceResult:
     """What became of the volumes.
 
     Attributes:
@@ -84,17 +84,17 @@ class Sliced:
     num_volumes: int
     num_slices: int
     num_empty: int
-    refused: tuple[VolumeRefused, ...]
+    refused: tuple[VolumeError, ...]
 
 
 def slice_volumes(
     volumes: Path,
     output: Path,
-    slicing: Slicing | None = None,
+    options: SliceOptions | None = None,
     *,
-    on_progress: Progress | None = None,
-) -> Sliced:
-    """Cut every volume below a folder into pictures; a bad volume costs itself only.
+    on_progress: ProgressCallback | None = None,
+) -> SliceResult:
+    """Cut every volume below a folder into images; a bad volume costs itself only.
 
     Args:
         volumes: CLASS/SPECIMEN.tif, CLASS/SPECIMEN.npy or CLASS/SPECIMEN/0001.png.
@@ -105,25 +105,25 @@ def slice_volumes(
         EmptyDataset: there is no volume, or none that can be used.
         UsageError: the output holds something, or lies within the volumes.
     """
-    slicing = slicing or Slicing()
-    specimens = find_specimens(volumes) if volumes.is_dir() else []
+    options = options or SliceOptions()
+    specimens = find_volumes(volumes) if volumes.is_dir() else []
     if not specimens:
         raise EmptyDataset(
             f"{str(volumes)!r} holds no volumes; expected CLASS/SPECIMEN.tif, CLASS/SPECIMEN.npy "
             "or CLASS/SPECIMEN/0001.png."
         )
-    require_outside(output, volumes, *([slicing.masks] if slicing.masks else []))
-    masks = _masks_below(slicing.masks)
+    require_outside(output, volumes, *([options.masks] if options.masks else []))
+    masks = _find_masks(options.masks)
     rows: list[tuple[str, str, str]] = []
     records: list[dict[str, Any]] = []
-    refused: list[VolumeRefused] = []
-    with landing(output) as directory:
+    refused: list[VolumeError] = []
+    with staged_directory(output) as directory:
         seen: dict[str, Path] = {}
         for done, specimen in enumerate(specimens):
             try:
-                _require_alone(seen, specimen)
-                paths, record = _sliced(specimen, volumes, directory, slicing, masks)
-            except VolumeRefused as refusal:
+                _require_unique_name(seen, specimen)
+                paths, record = _slice_volume(specimen, volumes, directory, options, masks)
+            except VolumeError as refusal:
                 refused.append(refusal)
             else:
                 rows += [(path, specimen.label, specimen.group) for path in paths]
@@ -136,8 +136,8 @@ def slice_volumes(
                 + (f"the first: {refused[0]}" if refused else "all of their slices are empty.")
             )
         table = write_table(directory, ("path", "label", "group"), rows)
-        _write_record(directory / RECORD, slicing, records, refused)
-    return Sliced(
+        _write_record(directory / SLICES_FILENAME, options, records, refused)
+    return SliceResult(
         output / table.name,
         len(records),
         len(rows),
@@ -146,63 +146,63 @@ def slice_volumes(
     )
 
 
-def _require_alone(seen: dict[str, Path], specimen: Specimen) -> None:
+def _require_unique_name(seen: dict[str, Path], specimen: VolumeSource) -> None:
     first = seen.setdefault(specimen.group.casefold(), specimen.path)
     if first != specimen.path:
-        raise VolumeRefused(
+        raise VolumeError(
             specimen.path,
             f"{first.name!r} beside it has the same name",
             "expected one volume for each specimen. Rename or move one of them.",
         )
 
 
-def _masks_below(folder: Path | None) -> dict[str, Path] | None:
+def _find_masks(folder: Path | None) -> dict[str, Path] | None:
     """specimen -> its mask."""
     if folder is None:
         return None
     if not folder.is_dir():
         raise UsageError(f"--masks {str(folder)!r}: expected a folder laid out like the volumes.")
-    return {one.group: one.path for one in find_specimens(folder)}
+    return {one.group: one.path for one in find_volumes(folder)}
 
 
-def _sliced(
-    specimen: Specimen,
+def _slice_volume(
+    specimen: VolumeSource,
     volumes: Path,
     directory: Path,
-    slicing: Slicing,
+    options: SliceOptions,
     masks: dict[str, Path] | None,
 ) -> tuple[list[str], dict[str, Any]]:
     """The paths written for one volume, and what was done to it."""
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".tmp-") as scratch:
         volume_ZYX = open_volume(specimen.path, Path(scratch) / "volume.npy")
         mask_ZYX = _mask_of(specimen, masks, volume_ZYX.shape, Path(scratch))
-        window = slicing.window
+        window = options.window
         if window is None and volume_ZYX.dtype != np.uint8:
             window = DEFAULT_WINDOW
-        black, white = _levels_of(volume_ZYX, window)
-        look = _Look(black, white, slicing.size)
-        content_level = _content_level(volume_ZYX, look)
+        black, white = _window_levels(volume_ZYX, window)
+        grey_window = _GreyWindow(black, white, options.size)
+        otsu_threshold = _otsu_threshold(volume_ZYX, grey_window)
         folder = directory / specimen.label / specimen.name
         folder.mkdir(parents=True)
         paths, empty = [], 0
-        for name, levels_HW, kept_HW in _cuts(volume_ZYX, mask_ZYX, slicing):
-            grey_HW = look.grey(levels_HW)
-            if kept_HW is not None:
-                grey_HW = np.where(kept_HW != 0, grey_HW, 0)
-            if (grey_HW > content_level).mean() < LEAST_CONTENT:
+        for name, levels_HW, mask_HW in _iter_slices(volume_ZYX, mask_ZYX, options):
+            grey_HW = grey_window.grey(levels_HW)
+            if mask_HW is not None:
+                grey_HW = np.where(mask_HW != 0, grey_HW, 0)
+            if (grey_HW > otsu_threshold).mean() < MIN_FOREGROUND_FRACTION:
                 empty += 1
                 continue
-            look.picture(grey_HW).save(folder / f"{name}.png", compress_level=1)
+            grey_window.to_pillow(grey_HW).save(folder / f"{name}.png", compress_level=1)
             paths.append(f"{specimen.label}/{specimen.name}/{name}.png")
     record = {
         "specimen": specimen.group,
         "file": specimen.path.relative_to(volumes).as_posix(),
         "shape": list(volume_ZYX.shape),
-        "type": str(volume_ZYX.dtype),
+        "dtype": str(volume_ZYX.dtype),
         "window_percent": list(window) if window else None,
         "black_level": black,
         "white_level": white,
-        "content_above": content_level,
+        "otsu_threshold": otsu_threshold,
         "masked": mask_ZYX is not None,
         "slices": len(paths),
         "empty": empty,
@@ -211,16 +211,16 @@ def _sliced(
 
 
 def _mask_of(
-    specimen: Specimen, masks: dict[str, Path] | None, shape: tuple[int, ...], scratch: Path
+    specimen: VolumeSource, masks: dict[str, Path] | None, shape: tuple[int, ...], scratch: Path
 ) -> NDArray[Any] | None:
     if masks is None:
         return None
     if specimen.group not in masks:
         advice = "expected one of the same class and name below --masks."
-        raise VolumeRefused(specimen.path, "there is no mask for it", advice)
+        raise VolumeError(specimen.path, "there is no mask for it", advice)
     mask_ZYX = open_volume(masks[specimen.group], scratch / "mask.npy")
     if mask_ZYX.shape != shape:
-        raise VolumeRefused(
+        raise VolumeError(
             specimen.path,
             f"its mask is of shape {mask_ZYX.shape}, the volume of {shape}",
             "expected a mask with a voxel for every voxel of the volume.",
@@ -228,7 +228,9 @@ def _mask_of(
     return mask_ZYX
 
 
-def _levels_of(volume_ZYX: NDArray[Any], window: tuple[float, float] | None) -> tuple[float, float]:
+def _window_levels(
+    volume_ZYX: NDArray[Any], window: tuple[float, float] | None
+) -> tuple[float, float]:
     """The levels that become black and white."""
     if window is None:
         return 0.0, 255.0
@@ -237,8 +239,8 @@ def _levels_of(volume_ZYX: NDArray[Any], window: tuple[float, float] | None) -> 
 
 
 @dataclass(frozen=True)
-class _Look:
-    """From levels to an 8-bit picture."""
+class _GreyWindow:
+    """From levels to an 8-bit image."""
 
     black: float
     white: float
@@ -250,21 +252,21 @@ class _Look:
         finite_HW = np.nan_to_num(scaled_HW, nan=0.0, posinf=1.0, neginf=0.0)
         return (finite_HW.clip(0, 1) * 255).round().astype(np.uint8)
 
-    def picture(self, grey_HW: NDArray[np.uint8]) -> PillowImage.Image:
-        picture = PillowImage.fromarray(grey_HW)
-        if self.size is not None and max(picture.size) > self.size:
-            picture.thumbnail((self.size, self.size), PillowImage.Resampling.LANCZOS)
-        return picture
+    def to_pillow(self, grey_HW: NDArray[np.uint8]) -> PillowImage.Image:
+        image = PillowImage.fromarray(grey_HW)
+        if self.size is not None and max(image.size) > self.size:
+            image.thumbnail((self.size, self.size), PillowImage.Resampling.LANCZOS)
+        return image
 
 
-def _content_level(volume_ZYX: NDArray[Any], look: _Look) -> int:
+def _otsu_threshold(volume_ZYX: NDArray[Any], grey_window: _GreyWindow) -> int:
     """The grey that best parts the volume's voxels in two: Otsu's threshold.
 
     Source: Otsu 1979, "A threshold selection method from gray-level histograms".
     """
     counts = np.zeros(256)
     for page_YX in volume_ZYX:
-        counts += np.bincount(look.grey(page_YX).ravel(), minlength=256)
+        counts += np.bincount(grey_window.grey(page_YX).ravel(), minlength=256)
     grey = np.arange(256)
     below, moment = np.cumsum(counts), np.cumsum(counts * grey)
     above = below[-1] - below
@@ -273,41 +275,41 @@ def _content_level(volume_ZYX: NDArray[Any], look: _Look) -> int:
     return int(np.nan_to_num(between).argmax())
 
 
-def _cuts(
-    volume_ZYX: NDArray[Any], mask_ZYX: NDArray[Any] | None, slicing: Slicing
+def _iter_slices(
+    volume_ZYX: NDArray[Any], mask_ZYX: NDArray[Any] | None, options: SliceOptions
 ) -> Iterator[tuple[str, NDArray[Any], NDArray[Any] | None]]:
     """(name, slice, mask) along every axis asked for."""
-    for axis in slicing.axes:
+    for axis in options.axes:
         number = AXES.index(axis)
-        positions = range(0, volume_ZYX.shape[number], slicing.every)
+        positions = range(0, volume_ZYX.shape[number], options.every)
         slice_bytes = volume_ZYX.nbytes // volume_ZYX.shape[number]
         # Several at once: a cut across the pages of a file reads nearly all of it.
-        at_once = max(1, _BLOCK_BYTES // slice_bytes)
-        for start in range(0, len(positions), at_once):
-            chosen = positions[start : start + at_once]
+        num_at_once = max(1, _BLOCK_BYTES // slice_bytes)
+        for start in range(0, len(positions), num_at_once):
+            chosen = positions[start : start + num_at_once]
             cut: list[slice] = [slice(None)] * 3
             cut[number] = slice(chosen.start, chosen.stop, chosen.step)
             levels = np.moveaxis(np.array(volume_ZYX[tuple(cut)]), number, 0)
-            kept = None
+            masks_at_once = None
             if mask_ZYX is not None:
-                kept = np.moveaxis(np.array(mask_ZYX[tuple(cut)]), number, 0)
+                masks_at_once = np.moveaxis(np.array(mask_ZYX[tuple(cut)]), number, 0)
             for place, position in enumerate(chosen):
-                kept_HW = None if kept is None else kept[place]
-                yield f"{axis}-{position:04d}", levels[place], kept_HW
+                mask_HW = None if masks_at_once is None else masks_at_once[place]
+                yield f"{axis}-{position:04d}", levels[place], mask_HW
 
 
 def _write_record(
     path: Path,
-    slicing: Slicing,
+    options: SliceOptions,
     records: Sequence[dict[str, Any]],
-    refused: Sequence[VolumeRefused],
+    refused: Sequence[VolumeError],
 ) -> None:
     record = {
         "holotype_slices": 1,
-        "axes": list(slicing.axes),
-        "size": slicing.size,
-        "every": slicing.every,
-        "masks": str(slicing.masks) if slicing.masks else None,
+        "axes": list(options.axes),
+        "size": options.size,
+        "every": options.every,
+        "masks": str(options.masks) if options.masks else None,
         "volumes": list(records),
         "refused": [{"file": one.file, "reason": one.reason} for one in refused],
     }

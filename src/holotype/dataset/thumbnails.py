@@ -1,6 +1,6 @@
-"""Small grey pictures: shrunk, smoothed.
+"""Small grey images: shrunk, smoothed.
 
-Shape suffixes: N pictures, R rows and K columns of pixels.
+Shape suffixes: N images, R rows and K columns of pixels.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating[Any]]
 
 
-def shrinking(length: int, new_length: int, start: float = 0, stop: float = 1) -> Floats:
+def downscaling_matrix(length: int, new_length: int, start: float = 0, stop: float = 1) -> Floats:
     """A matrix (new_length, length) that shrinks a window of a line with a triangle filter."""
     places = (start + (np.arange(new_length) + 0.5) / new_length * (stop - start)) * length - 0.5
     places = np.clip(places, 0, length - 1)  # what lies outside looks like the border
@@ -20,18 +20,20 @@ def shrinking(length: int, new_length: int, start: float = 0, stop: float = 1) -
     return np.asarray(weights / weights.sum(1, keepdims=True), dtype=np.float32)
 
 
-def grey_at(records: NDArray[np.void], side: int) -> Floats:
-    """Grey pictures at `side` by `side` pixels."""
+def resize_grey(records: NDArray[np.void], side: int) -> Floats:
+    """Grey images at `side` by `side` pixels."""
     grey_NRK = np.empty((len(records), side, side), np.float32)
     sizes = np.stack([records["rows"], records["columns"]], 1).astype(np.int64)
     for rows, columns in sorted(set(map(tuple, sizes.tolist()))):  # NumPy's unique is slow for few
         some = np.flatnonzero((sizes == (rows, columns)).all(1))
         pixels = records["grey"][some, :rows, :columns].astype(np.float32)
-        grey_NRK[some] = shrinking(rows, side) @ pixels @ shrinking(columns, side).T
+        grey_NRK[some] = (
+            downscaling_matrix(rows, side) @ pixels @ downscaling_matrix(columns, side).T
+        )
     return grey_NRK
 
 
-def smoothing(side: int, deviation: float) -> Floats:
+def gaussian_matrix(side: int, deviation: float) -> Floats:
     """A matrix that smooths a line with a Gaussian of so many pixels."""
     distance = np.arange(side)[:, None] - np.arange(side)
     weights = np.exp(-(distance**2) / (2 * deviation**2))

@@ -1,10 +1,10 @@
-"""Who may be a member: runs of the same classes, judged on the same pictures, unseen by all.
+"""Who may be a member: runs of the same classes, judged on the same images, unseen by all.
 
-Weights are fitted on validation, so a member that has seen a validation picture while it trained
-would be trusted for what it remembers. Pictures are known by the hash of their bytes, since a
+Weights are fitted on validation, so a member that has seen a validation image while it trained
+would be trusted for what it remembers. Images are known by the hash of their bytes, since a
 folder may have moved between two trainings.
 
-Shape suffixes: N pictures, C classes.
+Shape suffixes: N images, C classes.
 """
 
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from holotype.bundle.bundle import MAX_DEPTH, Bundle, load_bundle
-from holotype.comparison.answers import same_pictures
+from holotype.comparison.answers import align_predictions
 from holotype.dataset.index import Index, read_index_file
 from holotype.errors import BundleError, NotARun, NotComparable, UsageError
 from holotype.predictions import Predictions
 from holotype.run import Run
 
-NAMED = 3  # of what differs, so many are named
-ADVICE = "Train the members on one split: the same pictures, --split-seed and --ratios."
+MAX_NAMED = 3  # of what differs, so many are named
+ADVICE = "Train the members on one split: the same images, --split-seed and --ratios."
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class Member:
         name: the run as it was named, `RUN` or `RUN@STAGE`.
         run: the directory.
         bundle: what it ships, sealed.
-        index: the pictures it knows, split.
+        index: the images it knows, split.
     """
 
     name: str
@@ -41,31 +41,31 @@ class Member:
     index: Index
 
     @property
-    def out_of_fold(self) -> Path:
-        """What its folds say of pictures that each did not see; a file where there are folds."""
+    def out_of_fold_file(self) -> Path:
+        """What its folds say of images that each did not see; a file where there are folds."""
         return self.run.predictions / "oof.parquet"
 
     @property
-    def is_folded(self) -> bool:
-        """Whether it is the mean of folds, so that every picture outside of test trained it."""
-        return self.out_of_fold.is_file()
+    def is_cross_validated(self) -> bool:
+        """Whether it is the mean of folds, so that every image outside of test trained it."""
+        return self.out_of_fold_file.is_file()
 
     @property
-    def learnt_from(self) -> set[str]:
-        """The hashes of the pictures that may have moved its weights."""
+    def training_hashes(self) -> set[str]:
+        """The hashes of the images that may have moved its weights."""
         table = self.index.table
-        rows = table["split"] != "test" if self.is_folded else table["split"] == "train"
+        rows = table["split"] != "test" if self.is_cross_validated else table["split"] == "train"
         return set(table.loc[rows, "sha256"])
 
 
-def admit(runs: Sequence[str | Path]) -> tuple[Member, ...]:
+def load_members(runs: Sequence[str | Path]) -> tuple[Member, ...]:
     """The members, in the order in which they were named.
 
     Raises:
         UsageError: fewer than two, or one twice.
         NotARun, NotABundle, CorruptBundle: there is no finished run, or it was changed.
         BundleError: a run has no sealed decision, or members of members.
-        NotComparable: the classes or the pictures differ, or a member learnt from pictures that
+        NotComparable: the classes or the images differ, or a member learnt from images that
             another is judged on.
     """
     if len(runs) < 2:
@@ -82,9 +82,9 @@ def admit(runs: Sequence[str | Path]) -> tuple[Member, ...]:
                 "name each member once."
             )
         named[member.bundle.sha256] = member.name
-    _require_one_kind(members)
-    _require_unseen(members)
-    if not members[0].is_folded:
+    _require_all_or_none_cross_validated(members)
+    _require_no_leakage(members)
+    if not members[0].is_cross_validated:
         _require_same_part(members, "val", "validation")
     _require_same_part(members, "test", "test")
     return members
@@ -97,7 +97,7 @@ def _member(path: str | Path) -> Member:
     bundle = load_bundle(run.path)
     if bundle.manifest.decision is None:
         raise BundleError(
-            f"{str(path)!r} has no sealed decision, since it has no validation pictures, and the "
+            f"{str(path)!r} has no sealed decision, since it has no validation images, and the "
             "weights of members are fitted on those. Train it with a validation part (--ratios)."
         )
     if _depth(bundle) >= MAX_DEPTH:
@@ -112,30 +112,30 @@ def _depth(bundle: Bundle) -> int:
     return 1 + max((_depth(member) for member in bundle.members), default=0)
 
 
-def _require_one_kind(members: Sequence[Member]) -> None:
-    """Cross-validated runs go with their like: all pictures have trained them."""
-    folded = [member.name for member in members if member.is_folded]
-    others = [member.name for member in members if not member.is_folded]
+def _require_all_or_none_cross_validated(members: Sequence[Member]) -> None:
+    """Cross-validated runs go with their like: all images have trained them."""
+    folded = [member.name for member in members if member.is_cross_validated]
+    others = [member.name for member in members if not member.is_cross_validated]
     if folded and others:
         raise NotComparable(
             f"{folded[0]!r} is cross-validated and {others[0]!r} is not: the first learnt from "
-            "every picture that the second is validated on. Name runs of one kind, such as one "
+            "every image that the second is validated on. Name runs of one kind, such as one "
             "of the folds (RUN/folds/0) beside runs that were trained on its split."
         )
 
 
-def _require_unseen(members: Sequence[Member]) -> None:
-    """No member learnt from a picture that any of them is judged on, itself included."""
-    for judged in members:
-        table = judged.index.table
-        parts = ["test"] if judged.is_folded else ["val", "test", "cal"]
+def _require_no_leakage(members: Sequence[Member]) -> None:
+    """No member learnt from an image that any of them is judged on, itself included."""
+    for evaluated in members:
+        table = evaluated.index.table
+        parts = ["test"] if evaluated.is_cross_validated else ["val", "test", "cal"]
         rows = table[table["split"].isin(parts)]
         for member in members:
-            seen = rows[rows["sha256"].isin(member.learnt_from)]
+            seen = rows[rows["sha256"].isin(member.training_hashes)]
             if len(seen):
-                where = "of its own" if member is judged else f"of {judged.name!r}"
+                where = "of its own" if member is evaluated else f"of {evaluated.name!r}"
                 raise NotComparable(
-                    f"{member.name!r} learnt from {len(seen):,} of the held-out pictures "
+                    f"{member.name!r} learnt from {len(seen):,} of the held-out images "
                     f"{where} ({_some(seen['path'].tolist())}), and would be trusted for what it "
                     f"remembers. {ADVICE} Where the split came with the data: --on-leak repair."
                 )
@@ -146,15 +146,17 @@ def _require_same_part(members: Sequence[Member], split: str, part: str) -> None
     if not any(sizes.values()):
         return
     if empty := [name for name, size in sizes.items() if not size]:
-        raise NotComparable(f"{empty[0]!r} has no {part} pictures, and the others do. {ADVICE}")
+        raise NotComparable(f"{empty[0]!r} has no {part} images, and the others do. {ADVICE}")
     try:
-        same_pictures({member.name: _unanswered(member, split) for member in members}, part)
+        align_predictions(
+            {member.name: _blank_predictions(member, split) for member in members}, part
+        )
     except NotComparable as error:
         raise NotComparable(f"these runs cannot be members of one ensemble: {error}") from error
 
 
-def _unanswered(member: Member, split: str) -> Predictions:
-    """The pictures of a part as predictions that say nothing, so that test is not read."""
+def _blank_predictions(member: Member, split: str) -> Predictions:
+    """The images of a part as predictions that say nothing, so that test is not read."""
     table = member.index.table[member.index.table["split"] == split]
     N, C = len(table), len(member.bundle.classes)
     number_of = {name: number for number, name in enumerate(member.bundle.classes)}
@@ -172,4 +174,4 @@ def _unanswered(member: Member, split: str) -> Predictions:
 
 
 def _some(paths: Sequence[str]) -> str:
-    return ", ".join(map(repr, paths[:NAMED])) + (", …" if len(paths) > NAMED else "")
+    return ", ".join(map(repr, paths[:MAX_NAMED])) + (", …" if len(paths) > MAX_NAMED else "")

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import yaml
 
-from holotype.ensemble.weights import Method
+from holotype.ensemble.weights import EnsembleMethod
 from holotype.errors import InvalidRecipe
 
 KIND = "ensemble"
@@ -23,7 +23,7 @@ class MemberRecipe:
     weights: Mapping[str, float]
 
     @property
-    def share(self) -> str:
+    def weight_text(self) -> str:
         """Its weight in words, or from which to which it goes where classes differ."""
         low, high = min(self.weights.values()), max(self.weights.values())
         return f"{low:.2f}" if high - low < 0.005 else f"{low:.2f} to {high:.2f} by class"
@@ -35,32 +35,32 @@ class EnsembleRecipe:
 
     Attributes:
         name: what the classifier is called.
-        asked: the method that was asked for, `auto` among them.
+        requested_method: the method that was asked for, `auto` among them.
         method: the one that was taken.
         fitted_on: `validation`, or `out of fold`.
         best_member: the run of the lowest log loss there.
         members: those that weigh anything.
-        left_out: the runs that were named and weigh nothing.
-        losses: log loss by method on held-out pictures, where they were tried.
+        dropped_runs: the runs that were named and weigh nothing.
+        losses: log loss by method on held-out images, where they were tried.
     """
 
     name: str
-    asked: str
-    method: Method
+    requested_method: str
+    method: EnsembleMethod
     fitted_on: str
     best_member: str
     members: tuple[MemberRecipe, ...]
-    left_out: tuple[str, ...] = ()
+    dropped_runs: tuple[str, ...] = ()
     losses: Mapping[str, float] = field(default_factory=dict)
 
     def to_yaml(self) -> str:
         value = {"kind": KIND, **asdict(self)}
         value["members"] = [asdict(member) for member in self.members]
-        value["left_out"] = list(self.left_out)
+        value["dropped_runs"] = list(self.dropped_runs)
         return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
 
 
-def read_ensemble(path: Path) -> EnsembleRecipe | None:
+def read_ensemble_recipe(path: Path) -> EnsembleRecipe | None:
     """The recipe of an ensemble's run; None where it is that of a training.
 
     Raises:
@@ -82,7 +82,7 @@ def read_ensemble(path: Path) -> EnsembleRecipe | None:
 
 
 def _recipe(value: dict[str, Any]) -> EnsembleRecipe:
-    if value.get("method") not in get_args(Method):
+    if value.get("method") not in get_args(EnsembleMethod):
         raise ValueError(f"method is {value.get('method')!r}")
     members = tuple(
         MemberRecipe(
@@ -95,6 +95,6 @@ def _recipe(value: dict[str, Any]) -> EnsembleRecipe:
     )
     if not members:
         raise ValueError("it names no member")
-    left_out = tuple(map(str, value.pop("left_out", [])))
+    dropped_runs = tuple(map(str, value.pop("dropped_runs", [])))
     losses = {str(name): float(loss) for name, loss in value.pop("losses", {}).items()}
-    return EnsembleRecipe(**value, members=members, left_out=left_out, losses=losses)
+    return EnsembleRecipe(**value, members=members, dropped_runs=dropped_runs, losses=losses)

@@ -1,10 +1,10 @@
 """Is the ensemble better than its best member, by how much, how surely, and what does it cost?
 
 The best member is chosen before test is read, as the weights are, and so is whether to recommend
-the ensemble at all: on pictures that its weights had not seen. One comparison is made on test, and
+the ensemble at all: on images that its weights had not seen. One comparison is made on test, and
 nothing is chosen by it.
 
-Shape suffixes: N pictures.
+Shape suffixes: N images.
 """
 
 from collections.abc import Sequence
@@ -15,20 +15,20 @@ from typing import Any
 import numpy as np
 
 from holotype.bundle.bundle import Bundle
-from holotype.comparison.answers import Answers
-from holotype.comparison.cost import Cost, measured
+from holotype.comparison.answers import AlignedPredictions
+from holotype.comparison.cost import RunCost, measure_cost
 from holotype.comparison.paired import difference_interval
 from holotype.comparison.resampled import paired_scores
-from holotype.evaluation.evaluate import scored
-from holotype.evaluation.intervals import Units
-from holotype.evaluation.scores import LARGEST
+from holotype.evaluation.evaluate import select_scorable
+from holotype.evaluation.intervals import SamplingUnits
+from holotype.evaluation.scores import MAX_SCORE
 from holotype.predictions import Predictions
 
 TIMED_IMAGES = 24
 
 
 @dataclass(frozen=True)
-class Difference:
+class DifferenceInterval:
     """Ensemble minus best member, with its 95 % interval."""
 
     value: float
@@ -38,10 +38,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Gain:
-    """What an ensemble does better than one member, on the same pictures.
+    """What an ensemble does better than one member, on the same images.
 
     Attributes:
-        part: which pictures these are, in words.
+        part: which images these are, in words.
         num_images: how many count.
         log_loss: in nats; below 0 is better.
         accuracy: a fraction; above 0 is better.
@@ -49,8 +49,8 @@ class Gain:
 
     part: str
     num_images: int
-    log_loss: Difference
-    accuracy: Difference
+    log_loss: DifferenceInterval
+    accuracy: DifferenceInterval
 
     @property
     def beats(self) -> bool:
@@ -59,50 +59,50 @@ class Gain:
         worse = self.log_loss.low > 0 or self.accuracy.high < 0
         return better and not worse
 
-    def words(self) -> str:
+    def in_words(self) -> str:
         loss, share = self.log_loss, self.accuracy
         return (
             f"log loss {loss.value:+.4f} [{loss.low:+.4f}, {loss.high:+.4f}], accuracy "
             f"{100 * share.value:+.2f} points [{100 * share.low:+.2f}, {100 * share.high:+.2f}] "
-            f"on {self.num_images:,} pictures ({self.part})"
+            f"on {self.num_images:,} images ({self.part})"
         )
 
 
 @dataclass(frozen=True)
-class Verdict:
+class BestMemberComparison:
     """Whether the ensemble is worth what it costs.
 
     Attributes:
-        best: the name of the best member.
-        judged: on test, or where there is none on held-out parts of the ground.
-        held_out: on held-out parts of the ground.
-        speed, speed_of_best: pictures a second, decoding included, nothing kept; None where
+        best_member: the name of the best member.
+        reported: on test, or where there is none on held-out folds of the validation images.
+        held_out: on held-out folds of the validation images.
+        images_per_second, best_member_images_per_second: images a second, decoding included, nothing kept; None where
             they could not be measured.
     """
 
-    best: str
-    judged: Gain
+    best_member: str
+    reported: Gain
     held_out: Gain
-    speed: float | None
-    speed_of_best: float | None
+    images_per_second: float | None
+    best_member_images_per_second: float | None
 
     @property
     def recommended(self) -> bool:
         """Decided before test was read."""
         return self.held_out.beats
 
-    def words(self) -> str:
+    def in_words(self) -> str:
         """One sentence for a reader."""
         cost = "Its speed could not be measured."
-        if self.speed is not None and self.speed_of_best is not None:
+        if self.images_per_second is not None and self.best_member_images_per_second is not None:
             cost = (
-                f"It answers {self.speed:.3g} pictures a second, {self.best} alone "
-                f"{self.speed_of_best:.3g}."
+                f"It answers {self.images_per_second:.3g} images a second, {self.best_member} alone "
+                f"{self.best_member_images_per_second:.3g}."
             )
         if self.recommended:
-            return f"Recommended: held out, it beats its best member, {self.best}. {cost}"
+            return f"Recommended: held out, it beats its best member, {self.best_member}. {cost}"
         return (
-            f"Not recommended: held out, it does not surely beat its best member, {self.best}; "
+            f"Not recommended: held out, it does not surely beat its best member, {self.best_member}; "
             f"take that one. {cost}"
         )
 
@@ -111,37 +111,37 @@ class Verdict:
 
 
 def gain_over(whole: Predictions, alone: Predictions, part: str) -> Gain:
-    """The differences of two classifiers on the same pictures, in the same order.
+    """The differences of two classifiers on the same images, in the same order.
 
-    Groups are the units where there are any: pictures of one specimen fail together.
+    Groups are the units where there are any: images of one specimen fail together.
     """
     assert whole.sha256 == alone.sha256
-    whole, alone = scored(whole), scored(alone)
-    units = Units.of(whole)
+    whole, alone = select_scorable(whole), select_scorable(alone)
+    units = SamplingUnits.of(whole)
     correct_N = (whole.predicted_N == whole.targets_N).astype(np.float64)
     gain_N = correct_N - (alone.predicted_N == alone.targets_N)
     return Gain(
         part=part,
         num_images=len(whole),
-        log_loss=_log_loss(Answers(("ensemble", "best member"), (whole, alone), units)),
-        accuracy=Difference(*difference_interval(gain_N, whole.weights_N, units)),
+        log_loss=_log_loss(AlignedPredictions(("ensemble", "best member"), (whole, alone), units)),
+        accuracy=DifferenceInterval(*difference_interval(gain_N, whole.weights_N, units)),
     )
 
 
-def _log_loss(answers: Answers) -> Difference:
+def _log_loss(answers: AlignedPredictions) -> DifferenceInterval:
     """The first minus the second; where the interval is unknown, as wide as a log loss can be."""
     scores = paired_scores(answers)["log_loss"]
     other = 0 if scores.best == 1 else 1
-    found = scores.to_best[other]
+    found = scores.difference_to_best[other]
     assert found is not None
-    low = -LARGEST["log_loss"] if found.low is None else found.low
-    high = LARGEST["log_loss"] if found.high is None else found.high
+    low = -MAX_SCORE["log_loss"] if found.low is None else found.low
+    high = MAX_SCORE["log_loss"] if found.high is None else found.high
     if other == 0:
-        return Difference(found.value, low, high)
-    return Difference(-found.value, -high, -low)
+        return DifferenceInterval(found.value, low, high)
+    return DifferenceInterval(-found.value, -high, -low)
 
 
-def images_per_second(bundle: Bundle, files: Sequence[Path]) -> float | None:
+def measure_images_per_second(bundle: Bundle, files: Sequence[Path]) -> float | None:
     """How fast a bundle answers a few of these, in a process of its own; None: not measured."""
     few = files[:: max(1, len(files) // TIMED_IMAGES)][:TIMED_IMAGES]
-    return measured(Cost(), bundle.path, few)[0].images_per_second
+    return measure_cost(RunCost(), bundle.path, few)[0].images_per_second

@@ -8,12 +8,12 @@ ensemble's probability of a class is the weighted sum over members, made to sum 
 - `greedy`: members are taken again and again, each time the one that helps most (Caruana et al.
   2004, "Ensemble Selection from Libraries of Models").
 - `adaptive`: one weight for every member and class, so that a hard class is decided by the member
-  that knows it; shrunk towards equal weights, the more the fewer pictures a class has.
+  that knows it; shrunk towards equal weights, the more the fewer images a class has.
 
-Pictures of one group fail together, so a class counts for as many pictures as it has groups, and
+Images of one group fail together, so a class counts for as many images as it has groups, and
 the gain of a method is as sure as its groups make it.
 
-Shape suffixes: M members, N pictures, C classes, U units (pictures or groups).
+Shape suffixes: M members, N images, C classes, U units (images or groups).
 """
 
 from collections.abc import Callable
@@ -24,20 +24,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Method = Literal["average", "weighted", "greedy", "adaptive"]
+EnsembleMethod = Literal["average", "weighted", "greedy", "adaptive"]
 
-METHODS: tuple[Method, ...] = get_args(Method)
+METHODS: tuple[EnsembleMethod, ...] = get_args(EnsembleMethod)
 GREEDY_STEPS = 50
 GREEDY_START = 3  # the best so many members begin together, as the paper advises
-SHRINKAGE_IMAGES = 20.0  # how many pictures (or groups) of a class equal weights are worth
+SHRINKAGE_IMAGES = 20.0  # how many images (or groups) of a class equal weights are worth
 _ITERATIONS = 300
 _SMALLEST = 1e-12
 _SMALLEST_ERROR = 0.01  # members that are all but perfect share a class
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
-    """Weights, and how well every method did on pictures that its weights had not seen.
+class FittedWeights:
+    """Weights, and how well every method did on images that its weights had not seen.
 
     Attributes:
         method: the one that was taken.
@@ -45,9 +45,9 @@ class Choice:
         losses: log loss by method, out of fold.
     """
 
-    method: Method
+    method: EnsembleMethod
     weights_MC: Floats
-    losses: dict[Method, float]
+    losses: dict[EnsembleMethod, float]
 
 
 def combine(probabilities_MNC: Floats, weights_MC: Floats) -> Floats:
@@ -57,7 +57,7 @@ def combine(probabilities_MNC: Floats, weights_MC: Floats) -> Floats:
 
 
 def fit_weights(
-    method: Method,
+    method: EnsembleMethod,
     probabilities_MNC: Floats,
     targets_N: NDArray[np.int64],
     weights_N: Floats,
@@ -66,15 +66,15 @@ def fit_weights(
     """Weights (M, C) from validation predictions.
 
     Args:
-        probabilities_MNC: of every member, on the same pictures, each after its own temperature.
+        probabilities_MNC: of every member, on the same images, each after its own temperature.
         targets_N: their classes.
-        weights_N: of the pictures; at least one above 0.
-        unit_N: the number of each picture's group, from 0; every picture its own unless given.
+        weights_N: of the images; at least one above 0.
+        unit_N: the number of each image's group, from 0; every image its own unless given.
     """
     M, _, C = probabilities_MNC.shape
-    fit: dict[Method, Callable[[], Floats]] = {
+    fit: dict[EnsembleMethod, Callable[[], Floats]] = {
         "average": lambda: np.full(M, 1 / M),
-        "weighted": lambda: _on_simplex(probabilities_MNC, targets_N, weights_N),
+        "weighted": lambda: _mixture_weights_by_em(probabilities_MNC, targets_N, weights_N),
         "greedy": lambda: _greedy(probabilities_MNC, targets_N, weights_N),
     }
     if method == "adaptive":
@@ -83,35 +83,35 @@ def fit_weights(
     return np.repeat(fit[method]()[:, None], C, axis=1)
 
 
-def choose(
+def choose_method(
     probabilities_MNC: Floats,
     targets_N: NDArray[np.int64],
     weights_N: Floats,
     fold_N: NDArray[np.int64],
     *,
     unit_N: NDArray[np.int64] | None = None,
-    methods: tuple[Method, ...] = METHODS,
-) -> Choice:
-    """The method with the lowest log loss on pictures that its weights had not seen.
+    methods: tuple[EnsembleMethod, ...] = METHODS,
+) -> FittedWeights:
+    """The method with the lowest log loss on images that its weights had not seen.
 
     A method that must learn weights is taken only where it gains more than two standard errors of
-    the gain over `average`: on few pictures the plain mean is hard to beat.
+    the gain over `average`: on few images the plain mean is hard to beat.
 
     Args:
-        fold_N: which pictures are held out together; groups and copies share a fold. With one
+        fold_N: which images are held out together; groups and copies share a fold. With one
             fold alone nothing can be held out, and the plain mean is taken.
         unit_N: see `fit_weights`.
     """
     if len(np.unique(fold_N)) < 2:
         average = fit_weights("average", probabilities_MNC, targets_N, weights_N)
-        return Choice("average", average, {})
-    losses_N: dict[Method, Floats] = {
+        return FittedWeights("average", average, {})
+    losses_N: dict[EnsembleMethod, Floats] = {
         method: _losses(
             _held_out(method, probabilities_MNC, targets_N, weights_N, fold_N, unit_N), targets_N
         )
         for method in methods
     }
-    losses: dict[Method, float] = {
+    losses: dict[EnsembleMethod, float] = {
         method: float(np.average(loss_N, weights=weights_N)) for method, loss_N in losses_N.items()
     }
     best = min(methods, key=lambda method: losses[method])
@@ -120,11 +120,13 @@ def choose(
         gain = float(np.average(gain_N, weights=weights_N))
         if gain < 2 * _standard_error(gain_N, weights_N, unit_N):
             best = "average"
-    return Choice(best, fit_weights(best, probabilities_MNC, targets_N, weights_N, unit_N), losses)
+    return FittedWeights(
+        best, fit_weights(best, probabilities_MNC, targets_N, weights_N, unit_N), losses
+    )
 
 
 def _held_out(
-    method: Method,
+    method: EnsembleMethod,
     probabilities_MNC: Floats,
     targets_N: NDArray[np.int64],
     weights_N: Floats,
@@ -157,7 +159,7 @@ def _losses(probabilities_NC: Floats, targets_N: NDArray[np.int64]) -> Floats:
     return np.asarray(-np.log(np.maximum(true_N, _SMALLEST)), np.float64)
 
 
-def _on_simplex(
+def _mixture_weights_by_em(
     probabilities_MNC: Floats, targets_N: NDArray[np.int64], weights_N: Floats
 ) -> Floats:
     """Mixture weights of the highest likelihood, by expectation-maximisation.
@@ -207,7 +209,7 @@ def _adaptive(
 ) -> Floats:
     """Weights of every class by how well each member tells it from the rest.
 
-    A member is worth more for a class the smaller its squared error there, on the class's pictures
+    A member is worth more for a class the smaller its squared error there, on the class's images
     and on those that it takes for the class by mistake, as in Bates & Granger 1969, "The
     Combination of Forecasts". The error is squared once more, so that a member which does not know
     a class is heard little. Weights of the lowest log loss, class by class, lost more where nothing
@@ -220,17 +222,19 @@ def _adaptive(
         own_N, rest_N = weights_N * is_class_N, weights_N * ~is_class_N
         if own_N.sum() == 0:
             continue
-        said_MN = probabilities_MNC[:, :, number]
-        # Both sides weigh the same, or the many pictures of other classes would decide alone.
-        missed_M = (1 - said_MN) ** 2 @ own_N / own_N.sum()
-        mistaken_M = said_MN**2 @ rest_N / max(rest_N.sum(), _SMALLEST)
-        skill_M = ((missed_M + mistaken_M) / 2 + _SMALLEST_ERROR) ** -2.0
-        worth = _worth(np.bincount(unit_N, own_N).astype(np.float64))
-        trust = worth / (worth + SHRINKAGE_IMAGES)
-        weights_MC[:, number] = trust * skill_M / skill_M.sum() + (1 - trust) / M
+        class_probabilities_MN = probabilities_MNC[:, :, number]
+        # Both sides weigh the same, or the many images of other classes would decide alone.
+        missed_M = (1 - class_probabilities_MN) ** 2 @ own_N / own_N.sum()
+        mistaken_M = class_probabilities_MN**2 @ rest_N / max(rest_N.sum(), _SMALLEST)
+        inverse_error_M = ((missed_M + mistaken_M) / 2 + _SMALLEST_ERROR) ** -2.0
+        effective_size = _effective_sample_size(np.bincount(unit_N, own_N).astype(np.float64))
+        shrinkage = effective_size / (effective_size + SHRINKAGE_IMAGES)
+        weights_MC[:, number] = (
+            shrinkage * inverse_error_M / inverse_error_M.sum() + (1 - shrinkage) / M
+        )
     return weights_MC
 
 
-def _worth(weights_U: Floats) -> float:
+def _effective_sample_size(weights_U: Floats) -> float:
     """How many units of equal weight these are as good as (Kish 1965, "Survey Sampling")."""
     return float(weights_U.sum() ** 2 / (weights_U**2).sum())

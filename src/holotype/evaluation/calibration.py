@@ -1,6 +1,6 @@
 """How far stated confidence lies from observed accuracy, and one number that mends it.
 
-Shape suffixes: N pictures, C classes, B confidence bins, R sets of weights.
+Shape suffixes: N images, C classes, B confidence bins, R sets of weights.
 Not covered: per-class calibration, distribution shift.
 """
 
@@ -10,25 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from holotype.evaluation.intervals import LEVEL, NUM_RESAMPLES, Estimate
+from holotype.evaluation.intervals import CONFIDENCE_LEVEL, NUM_RESAMPLES, Estimate
 from holotype.evaluation.metrics import weights_of
 from holotype.evaluation.ranking import ratio
 from holotype.predictions import Predictions
 
-COOLEST, HOTTEST = 0.05, 20.0
-FEWEST_IMAGES = 10
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
+MIN_IMAGES = 10
 
 
 @dataclass(frozen=True, eq=False)
 class ReliabilityBins:
-    """What a reliability diagram shows: pictures sorted into bins by their confidence.
+    """What a reliability diagram shows: images sorted into bins by their confidence.
 
     Attributes:
         edges_B1: the B + 1 ends of the bins; bin b holds confidences in (edge b, edge b + 1].
         confidence_B: mean confidence; NaN in an empty bin.
         accuracy_B: observed accuracy; NaN in an empty bin.
-        share_B: the bin's share of the weight of all pictures; sums to 1.
-        count_B: pictures.
+        share_B: the bin's share of the weight of all images; sums to 1.
+        count_B: images.
     """
 
     edges_B1: NDArray[np.float64]
@@ -43,11 +43,11 @@ def expected_calibration_error(
 ) -> NDArray[np.float64]:
     """Mean |confidence - accuracy| over equal-width bins, weighted by images.
 
-    Zero needs luck as well as calibration: on few pictures a perfectly calibrated classifier
+    Zero needs luck as well as calibration: on few images a perfectly calibrated classifier
     has a positive error, since accuracies in bins scatter.
 
     Args:
-        predictions: labelled; confidence is the highest probability of a picture.
+        predictions: labelled; confidence is the highest probability of an image.
         weights: (N,) or (N, R); the predictions' own unless given.
         num_bins: 15 by convention; more bins raise the bias on small sets.
 
@@ -80,7 +80,7 @@ def calibration_estimate(
     Args:
         predictions: those that the error was computed on.
         estimate: the error with the interval of its variance.
-        resampled_R: the error of resamples, to reflect; None where pictures have groups.
+        resampled_R: the error of resamples, to reflect; None where images have groups.
         seed: of the simulated perfect calibration.
 
     Source:
@@ -91,7 +91,7 @@ def calibration_estimate(
     if value is None or low is None:
         return estimate
     if resampled_R is not None:
-        low = min(low, 2 * value - float(np.quantile(resampled_R, (1 + LEVEL) / 2)))
+        low = min(low, 2 * value - float(np.quantile(resampled_R, (1 + CONFIDENCE_LEVEL) / 2)))
     if value <= error_if_calibrated(predictions, seed):
         low = 0.0
     method = f"{estimate.method}, lower end corrected"
@@ -101,7 +101,7 @@ def calibration_estimate(
 def error_if_calibrated(predictions: Predictions, seed: int, *, num_bins: int = 15) -> float:
     """The calibration error that a perfectly calibrated classifier exceeds once in twenty.
 
-    Every picture is right with a probability that is its confidence, and nothing else changes.
+    Every image is right with a probability that is its confidence, and nothing else changes.
     """
     rng = np.random.default_rng(seed)
     weights_N = weights_of(predictions, None)
@@ -112,7 +112,7 @@ def error_if_calibrated(predictions: Predictions, seed: int, *, num_bins: int = 
     for _ in range(NUM_RESAMPLES):
         excess_N = confidence_N - (rng.random(N) < confidence_N)
         errors.append(np.abs(bins_BN @ excess_N).sum() / weights_N.sum())
-    return float(np.quantile(errors, LEVEL))
+    return float(np.quantile(errors, CONFIDENCE_LEVEL))
 
 
 def reliability_bins(predictions: Predictions, *, num_bins: int = 15) -> ReliabilityBins:
@@ -142,7 +142,7 @@ def fit_temperature(predictions: Predictions) -> float:
     Logits are divided by it; above 1 it tones confidence down. It changes no prediction.
 
     Two cases have no such temperature, and 1 (the network's own confidence) is kept: fewer
-    than 10 labelled pictures with a weight, or pictures of one class only. Where every picture
+    than 10 labelled images with a weight, or images of one class only. Where every image
     is right the loss falls for ever as the temperature does; then nothing says how sure to be,
     and it is not taken below 1.
 
@@ -157,7 +157,7 @@ def fit_temperature(predictions: Predictions) -> float:
     from scipy.special import logsumexp
 
     fitted = predictions.select((predictions.targets_N >= 0) & (predictions.weights_N > 0))
-    if len(fitted) < FEWEST_IMAGES or len(np.unique(fitted.targets_N)) < 2:
+    if len(fitted) < MIN_IMAGES or len(np.unique(fitted.targets_N)) < 2:
         return 1.0
     logits_NC = fitted.logits_NC.astype(np.float64)
     of_target_N = logits_NC[np.arange(len(fitted)), fitted.targets_N]
@@ -168,12 +168,12 @@ def fit_temperature(predictions: Predictions) -> float:
         losses_N = logsumexp(logits_NC / temperature, axis=1) - of_target_N / temperature
         return float(losses_N @ weights_N)
 
-    all_right = bool((logits_NC.max(axis=1) == of_target_N).all())
-    ends = (0.0 if all_right else np.log(COOLEST), np.log(HOTTEST))
+    all_correct = bool((logits_NC.max(axis=1) == of_target_N).all())
+    ends = (0.0 if all_correct else np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE))
     found = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-6})
     # The search never looks at the ends themselves.
     best = min((*ends, float(found.x)), key=loss)
-    return float(np.clip(np.exp(best), COOLEST, HOTTEST))
+    return float(np.clip(np.exp(best), MIN_TEMPERATURE, MAX_TEMPERATURE))
 
 
 def _bin_of(confidence_N: NDArray[np.float64], num_bins: int) -> NDArray[np.int64]:

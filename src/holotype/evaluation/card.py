@@ -16,12 +16,12 @@ from markupsafe import Markup
 
 from holotype.evaluation.card_header import header, interval, licences_of, part_name
 from holotype.evaluation.intervals import Estimate
-from holotype.evaluation.lettering import on_one_line, shortened
-from holotype.evaluation.page import MEANING, ReportContext, commonest_confusions
+from holotype.evaluation.lettering import to_single_line, truncate_middle
+from holotype.evaluation.page import SCORE_LABELS, ReportContext, commonest_confusions
 from holotype.evaluation.rendering import render, thousands
 from holotype.evaluation.scores import ClassScores, Report
 from holotype.files import write_text
-from holotype.narration import counted, duration
+from holotype.narration import duration, pluralize
 from holotype.run import Run
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from holotype.bundle.bundle import Bundle
     from holotype.dataset.index import Index
 
-MOST_CLASSES = 20  # of more, those with the lowest recall are listed
+MAX_CLASSES = 20  # of more, those with the lowest recall are listed
 LOWEST_RECALL = 10
-MOST_CONFUSIONS = 5
+MAX_CONFUSIONS = 5
 LONGEST_NAME = 80
 LONGEST_LIST = 600  # characters of all class names in a sentence
 
@@ -49,34 +49,34 @@ _SCORES = (
     "expected_calibration_error",
 )
 _FITS = {
-    "squash": "the whole picture, squashed into a square",
-    "crop": "the middle of the picture",
-    "pad": "the whole picture, padded to a square",
+    "squash": "the whole image, squashed into a square",
+    "crop": "the middle of the image",
+    "pad": "the whole image, padded to a square",
 }
 
 
 @dataclass(frozen=True)
-class _Part:
-    """Pictures that stood together; 0 groups where pictures have none."""
+class _PartSummary:
+    """Images that stood together; 0 groups where images have none."""
 
     name: str
-    pictures: int
+    images: int
     classes: int
     groups: int
 
 
 @dataclass(frozen=True)
-class _Row:
-    """A class, how many pictures taught it, how many judged it, and how it fared."""
+class _ClassRow:
+    """A class, how many images taught it, how many judged it, and how it fared."""
 
     name: str
-    learnt: int
-    judged: int
+    num_training: int
+    num_evaluated: int
     recall: Estimate
     precision: Estimate
 
 
-def write_card(
+def write_model_card(
     run: Run,
     report: Report,
     *,
@@ -93,23 +93,23 @@ def write_card(
         report: the scores to show: of test, out of fold, or of validation.
         context: the same that the report is written with.
         bundle: what ships, sealed.
-        index: the pictures with their split or folds.
+        index: the images with their split or folds.
         validation: scores to stand beside; those of the same part are left out.
         seeds: what each seed was for, and the seed.
     """
     environment: dict[str, Any] = {}
     if run.environment.is_file():
         environment = json.loads(run.environment.read_text(encoding="utf-8"))
-    beside = None if validation is None or validation.part == report.part else validation
+    second_report = None if validation is None or validation.part == report.part else validation
     text = "\n".join(
-        ["---", header(report, beside, context, bundle).strip(), "---", "", ""]
-    ) + _body(report, beside, context, bundle, index, seeds or {}, environment)
+        ["---", header(report, second_report, context, bundle).strip(), "---", "", ""]
+    ) + _body(report, second_report, context, bundle, index, seeds or {}, environment)
     write_text(run.card, re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n")
 
 
 def _body(
     report: Report,
-    beside: Report | None,
+    second_report: Report | None,
     context: ReportContext,
     bundle: "Bundle",
     index: "Index",
@@ -117,69 +117,69 @@ def _body(
     environment: Mapping[str, Any],
 ) -> str:
     classes, manifest = report.classes, bundle.manifest
-    names = ", ".join(shortened(name, LONGEST_NAME) for name in classes)
+    names = ", ".join(truncate_middle(name, LONGEST_NAME) for name in classes)
     part_N = _parts_of(index, bool(context.folds))
     counts = index.table["label"].value_counts()
     unknown = manifest.decision.unknown if manifest.decision else None
     return render(
         "card.md.j2",
         {
-            "md": escaped, "fenced": _fenced, "thousands": thousands, "plain": _plain,
+            "md": escape_markdown, "fenced": _fenced, "thousands": thousands, "plain": _plain,
             "interval": interval, "short": _short,
         },
         report=report,
-        beside=beside,
+        second_report=second_report,
         context=context,
         bundle=bundle,
         classes=classes,
         names=names if len(names) <= LONGEST_LIST else "",
-        shown_as=_shown_as(report),
-        sees=_sees(bundle),
-        answers=_answers(bundle),
+        origin_of_scores=origin_of_scores(report),
+        input_description=_input_description(bundle),
+        output_description=_output_description(bundle),
         unknown=unknown,
-        separation=_separation(index.table, part_N),
+        leakage_check=_leakage_check(index.table, part_N),
         parts=list(_parts(index.table, part_N)),
         smallest=int(min(counts.get(name, 0) for name in classes)),
         largest=int(counts.max()),
         report_part=part_name(report.part),
-        beside_part=part_name(beside.part) if beside else "",
+        second_part=part_name(second_report.part) if second_report else "",
         scores=[
-            (MEANING[name][0], report[name], beside.estimates.get(name) if beside else None)
+            (SCORE_LABELS[name][0], report[name], second_report.estimates.get(name) if second_report else None)
             for name in _SCORES
             if name in report.estimates
         ],
         methods=sorted({report[name].method for name in _SCORES if name in report.estimates}),
         calibration=_calibration(report, bundle),
         rows=_rows(report, index.table, part_N),
-        confusions=commonest_confusions(report)[:MOST_CONFUSIONS],
+        confusions=commonest_confusions(report)[:MAX_CONFUSIONS],
         notes=list(_limits(report, context, unknown is not None)),
         licence=_licence(bundle),
         facts=list(_facts(bundle, seeds, environment)),
     )  # fmt: skip
 
 
-def _shown_as(report: Report) -> str:
+def origin_of_scores(report: Report) -> str:
     if report.part == "test":
-        return "On pictures that it never saw"
+        return "On images that it never saw"
     if report.part == "val":
         return "On validation, which chose it and so flatters it"
     return f"Judged {report.part}"
 
 
-def _sees(bundle: "Bundle") -> str:
-    each = [leaf.preprocessing for leaf in bundle.leaves]
+def _input_description(bundle: "Bundle") -> str:
+    each = [base.preprocessing for base in bundle.base_models]
     inputs = [f"{_FITS[one.fit]}, at {one.height} × {one.width} pixels" for one in each]
     return "; ".join(dict.fromkeys(inputs))
 
 
-def _answers(bundle: "Bundle") -> str:
+def _output_description(bundle: "Bundle") -> str:
     members = len(bundle.members)
     mean = f"the weighted mean of {members} members: " if members else ""
     return f"{mean}a probability for each of {len(bundle.classes):,} classes"
 
 
 def _parts_of(index: "Index", is_folded: bool) -> "pd.Series[str]":
-    """What each picture belongs to: its part, or with folds its fold."""
+    """What each image belongs to: its part, or with folds its fold."""
     table = index.table
     part_N = table["split"].astype(str).map(part_name)
     if not is_folded:
@@ -187,15 +187,15 @@ def _parts_of(index: "Index", is_folded: bool) -> "pd.Series[str]":
     return part_N.where(table["fold"] < 0, "fold " + table["fold"].astype(str))
 
 
-def _parts(table: "pd.DataFrame", part_N: "pd.Series[str]") -> Iterator[_Part]:
+def _parts(table: "pd.DataFrame", part_N: "pd.Series[str]") -> Iterator[_PartSummary]:
     order = {name: n for n, name in enumerate(["training", "validation", "calibration"])}
     for name in sorted(part_N.unique(), key=lambda name: (order.get(name, 3), len(name), name)):
         rows = table[part_N == name]
         groups = rows["group"][rows["group"] != ""].nunique()
-        yield _Part(name or "in no part", len(rows), rows["label"].nunique(), groups)
+        yield _PartSummary(name or "in no part", len(rows), rows["label"].nunique(), groups)
 
 
-def _separation(table: "pd.DataFrame", part_N: "pd.Series[str]") -> str:
+def _leakage_check(table: "pd.DataFrame", part_N: "pd.Series[str]") -> str:
     """Whether what belongs together stands together, counted here and not assumed."""
     grouped, known = table["group"] != "", table["sha256"] != ""
     groups = part_N[grouped].groupby(table["group"][grouped]).nunique()
@@ -208,7 +208,7 @@ def _separation(table: "pd.DataFrame", part_N: "pd.Series[str]") -> str:
         else "No file stands in two parts."
     )
     if groups.empty:
-        return f"Pictures have no groups. {equal}"
+        return f"Images have no groups. {equal}"
     split_groups = int((groups > 1).sum())
     if split_groups == 0:
         return f"No group stands in two parts. {equal}"
@@ -216,17 +216,17 @@ def _separation(table: "pd.DataFrame", part_N: "pd.Series[str]") -> str:
     return f"{split_groups:,} of {len(groups):,} groups {stand} in more than one part. {equal}"
 
 
-def _rows(report: Report, table: "pd.DataFrame", part_N: "pd.Series[str]") -> list[_Row]:
+def _rows(report: Report, table: "pd.DataFrame", part_N: "pd.Series[str]") -> list[_ClassRow]:
     """All classes, or those with the lowest recall."""
     is_training = part_N.isin(["training"]) | part_N.str.startswith("fold ")
     learnt = table["label"][is_training].value_counts()
     shown: list[ClassScores] = list(report.per_class)
-    if len(shown) > MOST_CLASSES:
+    if len(shown) > MAX_CLASSES:
         tested = [scores for scores in shown if scores.recall.value is not None]
         shown = sorted(tested, key=lambda scores: scores.recall.value or 0.0)[:LOWEST_RECALL]
     return [
-        _Row(
-            shortened(one.name, LONGEST_NAME), int(learnt.get(one.name, 0)), one.support,
+        _ClassRow(
+            truncate_middle(one.name, LONGEST_NAME), int(learnt.get(one.name, 0)), one.support,
             one.recall, one.precision,
         )
         for one in shown
@@ -243,26 +243,28 @@ def _calibration(report: Report, bundle: "Bundle") -> str:
         return f"{said} No temperature was fitted: there was no validation part."
     views = "" if decision.views == "one" else f" The mean of {decision.views} views is taken."
     sets = ""
-    if (held_back := decision.held_back) is not None:
+    if (calibration_set := decision.calibration_set) is not None:
         which = (
-            "judged out of fold" if held_back.source == "out_of_fold" else "used for nothing else"
+            "judged out of fold"
+            if calibration_set.source == "out_of_fold"
+            else "used for nothing else"
         )
-        sets = f" Sets of classes rest on {held_back.num_fitted:,} pictures, {which}."
+        sets = f" Sets of classes rest on {calibration_set.num_images:,} images, {which}."
     before = " before test was read" if report.part == "test" else ""
     return (
         f"{said} What ships divides logits by {decision.temperature:.3g}, fitted on "
-        f"{counted(decision.num_fitted, 'picture')}{before}.{views}{sets}"
+        f"{pluralize(decision.num_images, 'image')}{before}.{views}{sets}"
     )
 
 
 def _limits(report: Report, context: ReportContext, answers_unknown: bool) -> Iterator[str]:
     yield from context.notes
     yield from report.caveats
-    if context.flattery is not None:
-        yield context.flattery.sentence()
+    if context.group_leakage is not None:
+        yield context.group_leakage.sentence()
     if not answers_unknown:
         yield (
-            "Every picture is given a class, also one that shows none of them; a high probability "
+            "Every image is given a class, also one that shows none of them; a high probability "
             "is no sign that it shows one."
         )
 
@@ -272,7 +274,7 @@ def _licence(bundle: "Bundle") -> str:
     if not licences:
         return (
             "None is inherited: trained from nothing. Whoever trained it decides, as far as the "
-            "pictures allow."
+            "images allow."
         )
     if {"unknown", "yours"} & set(licences):
         return (
@@ -300,9 +302,9 @@ def _facts(
         yield "Memory at most", f"{peak:,.0f} MB"
 
 
-def escaped(text: str) -> Markup:
+def escape_markdown(text: str) -> Markup:
     """Any text as Markdown that shows it as it is, on one line: no markup, no HTML, no table."""
-    line = on_one_line(text).strip()
+    line = to_single_line(text).strip()
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     line = re.sub(r"([\\`*_\[\]#|~$])", r"\\\1", line)
     # What would begin a list or a heading stands for itself.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from holotype.evaluation.intervals import Estimate
-from holotype.evaluation.lettering import on_one_line
-from holotype.evaluation.page import MEANING, ReportContext
+from holotype.evaluation.lettering import to_single_line
+from holotype.evaluation.page import SCORE_LABELS, ReportContext
 from holotype.evaluation.scores import Report
 
 if TYPE_CHECKING:
@@ -30,20 +30,22 @@ _HUB_LICENCES = (
     "apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0",
     "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "gpl-3.0",
 )  # fmt: skip
-_NO_DATASET = "imagefolder"  # how the hub calls pictures in folders that are not on it
+_NO_DATASET = "imagefolder"  # how the hub calls images in folders that are not on it
 _PART_NAMES = {"val": "validation", "train": "training", "cal": "calibration"}
 
 
-def header(report: Report, beside: Report | None, context: ReportContext, bundle: "Bundle") -> str:
+def header(
+    report: Report, second_report: Report | None, context: ReportContext, bundle: "Bundle"
+) -> str:
     """What the hub reads: huggingface.co/docs/hub/model-cards."""
-    data: dict[str, Any] = {"name": on_one_line(bundle.manifest.name), "type": _NO_DATASET}
+    data: dict[str, Any] = {"name": to_single_line(bundle.manifest.name), "type": _NO_DATASET}
     results: list[dict[str, Any]] = [
         {
             "task": {"type": "image-classification", "name": "Image classification"},
             "dataset": {**data, "split": part_name(one.part)},
             "metrics": list(_hub_metrics(one)),
         }
-        for one in (report, beside)
+        for one in (report, second_report)
         if one is not None
     ]
     fields = {
@@ -53,7 +55,7 @@ def header(report: Report, beside: Report | None, context: ReportContext, bundle
         "tags": ["image-classification", "holotype", "onnx"],
         "datasets": [_NO_DATASET],
         "metrics": list(_HUB_METRICS),
-        "model-index": [{"name": on_one_line(context.run_name), "results": results}],
+        "model-index": [{"name": to_single_line(context.run_name), "results": results}],
     }
     return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=10_000)
 
@@ -67,7 +69,7 @@ def _hub_metrics(report: Report) -> Iterator[dict[str, Any]]:
             yield {
                 "type": kind,
                 "value": round(estimate.value, 6),
-                "name": f"{MEANING[name][0]}{weighted} (95 % interval {interval(estimate)})",
+                "name": f"{SCORE_LABELS[name][0]}{weighted} (95 % interval {interval(estimate)})",
             }
 
 
@@ -84,7 +86,7 @@ def _hub_licence(bundle: "Bundle") -> dict[str, Any]:
 
 def licences_of(bundle: "Bundle") -> set[str]:
     """Of the pretrained weights, of all members."""
-    weights = (leaf.manifest.weights for leaf in bundle.leaves)
+    weights = (base.manifest.weights for base in bundle.base_models)
     return {one.licence for one in weights if one is not None}
 
 

@@ -11,36 +11,38 @@ FEW_IMAGES = 10
 def caveats(per_class: Sequence[ClassScores], num_groups: int | None) -> Iterator[str]:
     """One sentence or two for everything that makes the scores say less than they seem to."""
     absent = [scores.name for scores in per_class if not scores.support]
-    unclaimed = [scores.name for scores in per_class if scores.support and not scores.predicted]
+    never_predicted = [
+        scores.name for scores in per_class if scores.support and not scores.predicted
+    ]
     small = [scores.name for scores in per_class if 0 < scores.support < FEW_IMAGES]
     if num_groups is None:
         yield (
-            "No groups were given, so the intervals take every picture as independent. If several "
-            "pictures show one specimen, patient or scene, the intervals are too narrow."
+            "No groups were given, so the intervals take every image as independent. If several "
+            "images show one specimen, patient or scene, the intervals are too narrow."
         )
     elif num_groups == 1:
-        yield "All pictures come from one group: how far the scores carry beyond it is unknown."
+        yield "All images come from one group: how far the scores carry beyond it is unknown."
     elif num_groups < FEW_GROUPS:
         yield (
-            f"The pictures come from only {num_groups} groups, and it is groups that are "
+            f"The images come from only {num_groups} groups, and it is groups that are "
             "independent: the intervals are as wide as so few make them."
         )
     if absent:
         yield (
-            f"{_classes_have(absent)} no picture here ({_some(absent)}), so nothing is said of "
+            f"{_classes_have(absent)} no image here ({_some(absent)}), so nothing is said of "
             f"{'it' if len(absent) == 1 else 'them'}; averages over classes are over the other "
             f"{len(per_class) - len(absent)}."
         )
-    if unclaimed:
+    if never_predicted:
         yield (
-            f"{_classes_have(unclaimed)} pictures here but {'is' if len(unclaimed) == 1 else 'are'}"
-            f" never predicted ({_some(unclaimed)}): the precision is 0/0, and counts as 0 in "
+            f"{_classes_have(never_predicted)} images here but {'is' if len(never_predicted) == 1 else 'are'}"
+            f" never predicted ({_some(never_predicted)}): the precision is 0/0, and counts as 0 in "
             "averages."
         )
     if small:
         yield (
-            f"{_classes_have(small)} fewer than {FEW_IMAGES} pictures here ({_some(small)}); "
-            "single pictures decide those scores."
+            f"{_classes_have(small)} fewer than {FEW_IMAGES} images here ({_some(small)}); "
+            "single images decide those scores."
         )
 
 

@@ -1,7 +1,7 @@
 """Sets of classes that hold the true one as often as promised.
 
 A set is made by a limit on a score of how badly a class fits; the limit is a quantile of the scores
-of the true classes of pictures that were used for nothing else. If those and the new pictures are
+of the true classes of images that were used for nothing else. If those and the new images are
 drawn alike, the true class is in the set with probability `coverage` or more, whatever the
 classifier (Vovk et al. 2005; Lei et al. 2018).
 
@@ -9,14 +9,14 @@ classifier (Vovk et al. 2005; Lei et al. 2018).
   Wasserman 2019, "Least Ambiguous Set-Valued Classifiers"). The default for that, and because it
   means the same for two classes as for a thousand.
 - `raps`: the probability of all likelier classes together, with a penalty for long sets, so that
-  hard pictures get larger sets than easy ones (Angelopoulos et al. 2021, "Uncertainty Sets for
+  hard images get larger sets than easy ones (Angelopoulos et al. 2021, "Uncertainty Sets for
   Image Classifiers using Conformal Prediction", eq. 4 with u = 0: nothing is drawn at random). The
   likeliest class scores 0, so no set is empty.
 
-The promise is for pictures drawn as those that were held back, on average over such draws. It is
-not for another camera, and where pictures have groups, it is for pictures of groups as they mixed.
+The promise is for images drawn as those that were held back, on average over such draws. It is
+not for another camera, and where images have groups, it is for images of groups as they mixed.
 
-Shape suffixes: N pictures, C classes.
+Shape suffixes: N images, C classes.
 """
 
 import math
@@ -26,115 +26,119 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.bundle.calibrated import Calibrated
-from holotype.bundle.manifest import HeldBack, HeldBackSource
+from holotype.bundle.calibrated import ConformalScores
+from holotype.bundle.manifest import CalibrationSet, CalibrationSource
 from holotype.errors import DatasetError
-from holotype.evaluation.intervals import Estimate, Units, proportion
+from holotype.evaluation.intervals import Estimate, SamplingUnits, proportion
 from holotype.predictions import Predictions
 
 Floats = NDArray[np.float64]
 Method = Literal["lac", "raps"]
 
 DEFAULT_METHOD: Method = "lac"
-PENALTY = 0.01  # of RAPS, for each class beyond the free ones
-FREE_CLASSES = 2  # of RAPS: sets up to this size cost nothing
-REPORTED = (0.9, 0.95)  # the coverages that a report shows
+RAPS_PENALTY = 0.01  # of RAPS, for each class beyond the free ones
+K_REG = 2  # of RAPS: sets up to this size cost nothing
+REPORTED_COVERAGES = (0.9, 0.95)  # the coverages that a report shows
 
 
 @dataclass(frozen=True, eq=False)
-class Conformal:
+class ConformalPredictor:
     """Limits that were calibrated for one coverage.
 
     Attributes:
         method: `lac` or `raps`.
-        coverage: the share of pictures whose set is promised to hold the true class.
-        limit_C: the largest score that is let into a set, for every class; the same for all where
-            the promise is for pictures as a whole, one for each where it is for every class.
-            Infinite where too few pictures were held back to promise this much.
-        num_calibrated: how many pictures it rests on.
-        by_class: whether the promise is for the pictures of every class.
-        penalty, free_classes: of RAPS.
+        coverage: the share of images whose set is promised to hold the true class.
+        threshold_C: the largest score that is let into a set, for every class; the same for all where
+            the promise is for images as a whole, one for each where it is for every class.
+            Infinite where too few images were held back to promise this much.
+        calibration_size: how many images it rests on.
+        class_conditional: whether the promise is for the images of every class.
+        penalty, k_reg: of RAPS.
     """
 
     method: Method
     coverage: float
-    limit_C: Floats
-    num_calibrated: int
-    by_class: bool = False
-    penalty: float = PENALTY
-    free_classes: int = FREE_CLASSES
+    threshold_C: Floats
+    calibration_size: int
+    class_conditional: bool = False
+    penalty: float = RAPS_PENALTY
+    k_reg: int = K_REG
 
-    def sets_NC(self, probabilities_NC: Floats, *, never_empty: bool = True) -> NDArray[np.bool_]:
-        """Which classes are in each picture's set.
+    def prediction_sets_NC(
+        self, probabilities_NC: Floats, *, never_empty: bool = True
+    ) -> NDArray[np.bool_]:
+        """Which classes are in each image's set.
 
         Args:
             never_empty: put the likeliest class into every set, which can only exceed the promise:
                 `lac` leaves sets empty where a classifier is right more often than promised.
         """
-        scores_NC = _scores(probabilities_NC, self.method, self.penalty, self.free_classes)
-        included_NC = scores_NC <= self.limit_C
+        scores_NC = _scores(probabilities_NC, self.method, self.penalty, self.k_reg)
+        included_NC = scores_NC <= self.threshold_C
         if never_empty:
             included_NC[np.arange(len(included_NC)), probabilities_NC.argmax(axis=1)] = True
         return np.asarray(included_NC, np.bool_)
 
     @property
-    def says_nothing_C(self) -> NDArray[np.bool_]:
-        """The classes that are in every set, since too few pictures were held back."""
-        return np.isinf(self.limit_C)
+    def always_included_C(self) -> NDArray[np.bool_]:
+        """The classes that are in every set, since too few images were held back."""
+        return np.isinf(self.threshold_C)
 
 
-def hold_back(
-    predictions: Predictions, source: HeldBackSource
-) -> tuple[HeldBack, Calibrated] | None:
+def conformal_calibration(
+    predictions: Predictions, source: CalibrationSource
+) -> tuple[CalibrationSet, ConformalScores] | None:
     """What is sealed into a bundle, so that sets can be asked for at any coverage.
 
     Args:
-        predictions: with the sealed temperature and views, of pictures that neither trained, chose
+        predictions: with the sealed temperature and views, of images that neither trained, chose
             nor calibrated anything; those of weight 0 were left out by a person, and are here too.
-            Other weights are not heard: the promise is for pictures as they come.
+            Other weights are not heard: the promise is for images as they come.
 
     Returns:
-        None where no picture remains.
+        None where no image remains.
     """
     counted = predictions.select((predictions.targets_N >= 0) & (predictions.weights_N > 0))
     if not len(counted):
         return None
     digest = counted.digest()
-    said = HeldBack(source, digest, len(counted), penalty=PENALTY, free_classes=FREE_CLASSES)
+    said = CalibrationSet(source, digest, len(counted), penalty=RAPS_PENALTY, k_reg=K_REG)
     return said, _true_scores(counted)
 
 
-def limits(
-    calibrated: Calibrated,
+def conformal_predictor(
+    conformal_scores: ConformalScores,
     coverage: float,
     *,
     num_classes: int,
     method: Method = DEFAULT_METHOD,
-    by_class: bool = False,
-    held_back: HeldBack | None = None,
-) -> Conformal:
+    class_conditional: bool = False,
+    calibration_set: CalibrationSet | None = None,
+) -> ConformalPredictor:
     """The limits for one coverage.
 
     Args:
         coverage: between 0 and 1, such as 0.95.
-        by_class: promise the coverage for the pictures of every class, not only for all together
-            (Sadinle et al. 2019, section 3); a class with too few pictures is in every set.
-        held_back: says with which penalty the scores of RAPS were made, if with another.
+        class_conditional: promise the coverage for the images of every class, not only for all together
+            (Sadinle et al. 2019, section 3); a class with too few images is in every set.
+        calibration_set: says with which penalty the scores of RAPS were made, if with another.
 
     Raises:
         DatasetError: a coverage outside 0 … 1.
     """
     if not 0 < coverage < 1:
         raise DatasetError(f"coverage {coverage} makes no sense; expected a share such as 0.95.")
-    scores_N = calibrated.lac_N if method == "lac" else calibrated.raps_N
-    if by_class:
-        of_class = [scores_N[calibrated.targets_N == c] for c in range(num_classes)]
-        limit_C = np.array([conformal_quantile(each_N, coverage) for each_N in of_class])
+    scores_N = conformal_scores.lac_N if method == "lac" else conformal_scores.raps_N
+    if class_conditional:
+        of_class = [scores_N[conformal_scores.targets_N == c] for c in range(num_classes)]
+        threshold_C = np.array([conformal_quantile(each_N, coverage) for each_N in of_class])
     else:
-        limit_C = np.full(num_classes, conformal_quantile(scores_N, coverage))
-    penalty = held_back.penalty if held_back else PENALTY
-    free_classes = held_back.free_classes if held_back else FREE_CLASSES
-    return Conformal(method, coverage, limit_C, len(calibrated), by_class, penalty, free_classes)
+        threshold_C = np.full(num_classes, conformal_quantile(scores_N, coverage))
+    penalty = calibration_set.penalty if calibration_set else RAPS_PENALTY
+    k_reg = calibration_set.k_reg if calibration_set else K_REG
+    return ConformalPredictor(
+        method, coverage, threshold_C, len(conformal_scores), class_conditional, penalty, k_reg
+    )
 
 
 def calibrate(
@@ -142,73 +146,76 @@ def calibrate(
     coverage: float,
     *,
     method: Method = DEFAULT_METHOD,
-    by_class: bool = False,
-) -> Conformal:
-    """Limits straight from predictions; see `hold_back` and `limits`.
+    class_conditional: bool = False,
+) -> ConformalPredictor:
+    """Limits straight from predictions; see `conformal_calibration` and `conformal_predictor`.
 
     Raises:
-        DatasetError: a coverage outside 0 … 1, or no labelled picture.
+        DatasetError: a coverage outside 0 … 1, or no labelled image.
     """
     labelled = predictions.labelled()
     if not len(labelled):
-        raise DatasetError("no labelled picture to calibrate on; give pictures with their classes.")
-    return limits(
+        raise DatasetError("no labelled image to calibrate on; give images with their classes.")
+    return conformal_predictor(
         _true_scores(labelled),
         coverage,
         num_classes=len(labelled.classes),
         method=method,
-        by_class=by_class,
+        class_conditional=class_conditional,
     )
 
 
 @dataclass(frozen=True)
-class SetScores:
-    """What sets of one promised coverage are worth on pictures with labels.
+class PredictionSetScores:
+    """What sets of one promised coverage are worth on images with labels.
 
     Attributes:
-        promised: the coverage that was asked for.
-        covered: the share of sets that hold the true class, with its interval.
-        mean_size: classes in a set.
-        single: the share of sets with one class only.
-        says_nothing: whether too few pictures were held back, so that every set holds all classes.
-        num_calibrated, source: what the sets rest on.
+        target_coverage: the coverage that was asked for.
+        empirical_coverage: the share of sets that hold the true class, with its interval.
+        mean_set_size: classes in a set.
+        singleton_rate: the share of sets with one class only.
+        is_trivial: whether too few images were held back, so that every set holds all classes.
+        calibration_size, source: what the sets rest on.
     """
 
-    promised: float
-    covered: Estimate
-    mean_size: float
-    single: float
-    says_nothing: bool
-    num_calibrated: int
-    source: HeldBackSource
+    target_coverage: float
+    empirical_coverage: Estimate
+    mean_set_size: float
+    singleton_rate: float
+    is_trivial: bool
+    calibration_size: int
+    source: CalibrationSource
 
 
-def judge_sets(
-    calibrated: Calibrated, held_back: HeldBack, predictions: Predictions
-) -> list[SetScores]:
-    """Sets of the default method at 90 % and 95 % on pictures that calibrated nothing.
+def evaluate_prediction_sets(
+    conformal_scores: ConformalScores, calibration_set: CalibrationSet, predictions: Predictions
+) -> list[PredictionSetScores]:
+    """Sets of the default method at 90 % and 95 % on images that calibrated nothing.
 
-    Pictures that a person left out do not count; others count once each, whatever they weigh.
+    Images that a person left out do not count; others count once each, whatever they weigh.
     """
     counted = predictions.select((predictions.targets_N >= 0) & (predictions.weights_N > 0))
     N = len(counted)
     judged = []
-    for coverage in REPORTED if N else ():
-        conformal = limits(
-            calibrated, coverage, num_classes=len(counted.classes), held_back=held_back
+    for coverage in REPORTED_COVERAGES if N else ():
+        conformal = conformal_predictor(
+            conformal_scores,
+            coverage,
+            num_classes=len(counted.classes),
+            calibration_set=calibration_set,
         )
-        included_NC = conformal.sets_NC(counted.probabilities_NC)
+        included_NC = conformal.prediction_sets_NC(counted.probabilities_NC)
         size_N = included_NC.sum(axis=1)
         covered_N = included_NC[np.arange(N), counted.targets_N]
         judged.append(
-            SetScores(
-                promised=coverage,
-                covered=proportion(covered_N, np.ones(N), Units.of(counted)),
-                mean_size=float(size_N.mean()),
-                single=float((size_N == 1).mean()),
-                says_nothing=bool(conformal.says_nothing_C.all()),
-                num_calibrated=len(calibrated),
-                source=held_back.source,
+            PredictionSetScores(
+                target_coverage=coverage,
+                empirical_coverage=proportion(covered_N, np.ones(N), SamplingUnits.of(counted)),
+                mean_set_size=float(size_N.mean()),
+                singleton_rate=float((size_N == 1).mean()),
+                is_trivial=bool(conformal.always_included_C.all()),
+                calibration_size=len(conformal_scores),
+                source=calibration_set.source,
             )
         )
     return judged
@@ -223,34 +230,34 @@ def conformal_quantile(scores_N: Floats, coverage: float) -> float:
     return float(np.sort(scores_N)[rank - 1])
 
 
-def fewest_pictures(coverage: float) -> int:
-    """How many pictures must be held back before sets of this coverage can leave anything out."""
+def min_calibration_images(coverage: float) -> int:
+    """How many images must be held back before sets of this coverage can leave anything out."""
     return math.ceil(round(coverage / (1 - coverage), 9))
 
 
-def _true_scores(predictions: Predictions) -> Calibrated:
+def _true_scores(predictions: Predictions) -> ConformalScores:
     rows, targets_N = np.arange(len(predictions)), predictions.targets_N
     of_true = [
-        _scores(predictions.probabilities_NC, method, PENALTY, FREE_CLASSES)[rows, targets_N]
+        _scores(predictions.probabilities_NC, method, RAPS_PENALTY, K_REG)[rows, targets_N]
         for method in ("lac", "raps")
     ]
-    return Calibrated(of_true[0], of_true[1], targets_N)
+    return ConformalScores(of_true[0], of_true[1], targets_N)
 
 
-def _scores(probabilities_NC: Floats, method: str, penalty: float, free_classes: int) -> Floats:
+def _scores(probabilities_NC: Floats, method: str, penalty: float, k_reg: int) -> Floats:
     if method == "lac":
         return np.asarray(1.0 - probabilities_NC, np.float64)
-    return _raps_scores(probabilities_NC, penalty, free_classes)
+    return _raps_scores(probabilities_NC, penalty, k_reg)
 
 
-def _raps_scores(probabilities_NC: Floats, penalty: float, free_classes: int) -> Floats:
+def _raps_scores(probabilities_NC: Floats, penalty: float, k_reg: int) -> Floats:
     """The probability of all likelier classes, and a penalty for the rank."""
     order_NC = np.argsort(-probabilities_NC, axis=1, kind="stable")
     sorted_NC = np.take_along_axis(probabilities_NC, order_NC, axis=1)
-    # Rounded, so that what is 1 for two pictures is no 0.9999999999999999 for one of them.
+    # Rounded, so that what is 1 for two images is no 0.9999999999999999 for one of them.
     likelier_NC = np.round(np.cumsum(sorted_NC, axis=1) - sorted_NC, 12)
     rank_C = np.arange(1, probabilities_NC.shape[1] + 1)
-    penalised_NC = likelier_NC + penalty * np.maximum(0, rank_C - free_classes)
+    penalised_NC = likelier_NC + penalty * np.maximum(0, rank_C - k_reg)
     scores_NC = np.empty_like(penalised_NC)
     np.put_along_axis(scores_NC, order_NC, penalised_NC, axis=1)
     return np.asarray(scores_NC, np.float64)

@@ -1,6 +1,6 @@
 """Predictions become a report: every score is measured, and how sure it is.
 
-Shape suffixes: N pictures, C classes, R resamples, G groups.
+Shape suffixes: N images, C classes, R resamples, G groups.
 """
 
 from collections.abc import Iterator
@@ -15,21 +15,21 @@ from holotype.evaluation.calibration import calibration_estimate, expected_calib
 from holotype.evaluation.caveats import caveats
 from holotype.evaluation.intervals import (
     NUM_RESAMPLES,
-    Clustering,
+    DesignEffect,
     Estimate,
-    Units,
+    SamplingUnits,
     bootstrap_variance,
     bootstrap_weights,
-    clustering,
-    from_variance,
+    design_effect,
+    interval_from_variance,
     jackknife_variance,
     jackknife_weights,
     proportion,
-    steadied_effect,
+    shrunken_design_effect,
     t_quantile,
     undefined,
 )
-from holotype.evaluation.scores import LARGEST, SCORES, ClassScores, Report
+from holotype.evaluation.scores import MAX_SCORE, SCORES, ClassScores, Report
 from holotype.predictions import UNLABELLED, Predictions
 
 Floats = NDArray[np.float64]
@@ -38,19 +38,19 @@ Floats = NDArray[np.float64]
 def evaluate(predictions: Predictions, *, part: str = "test", seed: int = 0) -> Report:
     """Every score of labelled predictions, each with a 95 % interval.
 
-    Where pictures carry weights every score is weighted by them, and the plain accuracy of all
-    labelled pictures stands beside as ``accuracy_unweighted``.
+    Where images carry weights every score is weighted by them, and the plain accuracy of all
+    labelled images stands beside as ``accuracy_unweighted``.
 
     Args:
-        predictions: pictures without a label or with weight 0 are counted and left out.
-        part: which pictures these are; only for the reader.
+        predictions: images without a label or with weight 0 are counted and left out.
+        part: which images these are; only for the reader.
         seed: of the resampling; the same predictions and seed give the same report.
 
     Raises:
-        DatasetError: no picture has a label and a weight.
+        DatasetError: no image has a label and a weight.
     """
-    counted = scored(predictions)
-    units = Units.of(counted)
+    counted = select_scorable(predictions)
+    units = SamplingUnits.of(counted)
     resampled = _resample(counted, units, seed)
     found = {**_proportions(counted, units), **_other_scores(counted, resampled)}
     name = "expected_calibration_error"
@@ -69,15 +69,15 @@ def evaluate(predictions: Predictions, *, part: str = "test", seed: int = 0) -> 
         confusion_CC=metrics.confusion_matrix(counted),
         num_images=len(counted),
         num_unlabelled=len(predictions) - len(labelled),
-        num_weightless=len(labelled) - len(counted),
+        num_zero_weight=len(labelled) - len(counted),
         num_groups=num_groups,
         weighted=predictions.is_weighted,
         caveats=tuple(caveats(per_class, num_groups)),
     )
 
 
-def scored(predictions: Predictions) -> Predictions:
-    """The pictures that count: those with a known class and a weight above 0.
+def select_scorable(predictions: Predictions) -> Predictions:
+    """The images that count: those with a known class and a weight above 0.
 
     Raises:
         DatasetError: there are none.
@@ -87,15 +87,15 @@ def scored(predictions: Predictions) -> Predictions:
     )
     if not len(counted):
         raise DatasetError(
-            f"nothing to evaluate: of {len(predictions)} pictures none has both a known class "
-            "and a weight above 0; give labelled pictures"
+            f"nothing to evaluate: of {len(predictions)} images none has both a known class "
+            "and a weight above 0; give labelled images"
         )
     return counted
 
 
 def _measure(predictions: Predictions, weights: Floats) -> dict[str, Floats]:
     """Every score that is no proportion, as (), (R,), (C,) or (C, R)."""
-    counts = metrics.tally(predictions, weights)
+    counts = metrics.confusion_counts(predictions, weights)
     areas_C, average_precisions_C = metrics.one_versus_rest_scores(predictions, weights)
     return {
         "balanced_accuracy": counts.balanced_accuracy,
@@ -121,38 +121,38 @@ class _Resampled:
 
     Attributes:
         units: what is independent.
-        clustering: how the groups cluster the mistakes.
+        design_effect: how the groups cluster the mistakes.
         whole: every score of the set itself.
-        by_image: of resamples of pictures; the last axis is R.
+        by_image: of resamples of images; the last axis is R.
         by_group: of resamples of groups (R), or of the set without one group (G) where there
             are few; None without groups.
     """
 
-    units: Units
-    clustering: Clustering
+    units: SamplingUnits
+    design_effect: DesignEffect
     whole: dict[str, Floats]
     by_image: dict[str, Floats]
     by_group: dict[str, Floats] | None
 
 
-def _resample(predictions: Predictions, units: Units, seed: int) -> _Resampled:
+def _resample(predictions: Predictions, units: SamplingUnits, seed: int) -> _Resampled:
     weights_N = predictions.weights_N
     correct_N = (predictions.predicted_N == predictions.targets_N).astype(np.float64)
     by_group = None
-    if units.few:
+    if units.few_groups:
         by_group = _measure(predictions, jackknife_weights(weights_N, units))
     elif units.grouped:
         by_group = _bootstrap(predictions, units, seed)
     return _Resampled(
         units=units,
-        clustering=clustering(correct_N, weights_N, units.unit_N),
+        design_effect=design_effect(correct_N, weights_N, units.unit_N),
         whole=_measure(predictions, weights_N),
-        by_image=_bootstrap(predictions, Units.images(len(predictions)), seed),
+        by_image=_bootstrap(predictions, SamplingUnits.images(len(predictions)), seed),
         by_group=by_group,
     )
 
 
-def _bootstrap(predictions: Predictions, units: Units, seed: int) -> dict[str, Floats]:
+def _bootstrap(predictions: Predictions, units: SamplingUnits, seed: int) -> dict[str, Floats]:
     drawn = [
         _measure(predictions, weights_NR)
         for weights_NR in bootstrap_weights(predictions.weights_N, units, seed)
@@ -160,8 +160,8 @@ def _bootstrap(predictions: Predictions, units: Units, seed: int) -> dict[str, F
     return {name: np.concatenate([scores[name] for scores in drawn], axis=-1) for name in drawn[0]}
 
 
-def _proportions(predictions: Predictions, units: Units) -> dict[str, Estimate]:
-    """The scores that are shares of the pictures."""
+def _proportions(predictions: Predictions, units: SamplingUnits) -> dict[str, Estimate]:
+    """The scores that are shares of the images."""
     weights_N = predictions.weights_N
     accuracy = proportion(predictions.predicted_N == predictions.targets_N, weights_N, units)
     found = {"accuracy": accuracy, "weighted_recall": accuracy}
@@ -173,11 +173,11 @@ def _proportions(predictions: Predictions, units: Units) -> dict[str, Estimate]:
 
 
 def _other_scores(predictions: Predictions, resampled: _Resampled) -> dict[str, Estimate]:
-    """The scores of the whole that are no shares of the pictures."""
+    """The scores of the whole that are no shares of the images."""
     images_C = np.bincount(predictions.targets_N, minlength=len(predictions.classes))
-    # A mean over classes rests on as many pictures as the harmonic mean of their sizes allows.
+    # A mean over classes rests on as many images as the harmonic mean of their sizes allows.
     balanced = float((images_C > 0).sum() ** 2 / (1 / images_C[images_C > 0]).sum())
-    overall = resampled.clustering.kish
+    overall = resampled.design_effect.effective_n
     return {
         name: _estimate(
             resampled, name, balanced if name.startswith(("balanced", "macro")) else overall
@@ -192,39 +192,39 @@ def _estimate(
 ) -> Estimate:
     """One score with the interval of its variance over resamples, and over groups."""
     row = () if class_number is None else (class_number,)
-    value, top = float(resampled.whole[name][row]), LARGEST.get(name, 1.0)
+    value, top = float(resampled.whole[name][row]), MAX_SCORE.get(name, 1.0)
     if not np.isfinite(value):
-        return undefined("needs pictures of this class and of others")
+        return undefined("needs images of this class and of others")
     units, N = resampled.units, len(resampled.units.unit_N)
     variance = bootstrap_variance(resampled.by_image[name][row], N)
     method = f"bootstrap, {NUM_RESAMPLES} resamples"
     if units.count < 2:
-        what = "group" if units.grouped else "picture"
+        what = "group" if units.grouped else "image"
         return Estimate(value, 0.0, top, f"one {what}: the interval is unknown")
     if resampled.by_group is not None:
         by_group = resampled.by_group[name][row]
         among = (
             jackknife_variance(value, by_group)
-            if units.few
+            if units.few_groups
             else bootstrap_variance(by_group, units.count)
         )
         if not np.isfinite(among):
             return Estimate(value, 0.0, top, "rests on one group: the interval is unknown")
         measured = max(1.0, among / variance) if variance > 0 else 1.0
-        clustered = resampled.clustering
-        effect = steadied_effect(measured, clustered.assumed, clustered.telling)
+        clustered = resampled.design_effect
+        effect = shrunken_design_effect(measured, clustered.assumed, clustered.num_informative)
         variance, effective = variance * effect, effective / effect
-        method = f"{'t' if units.few else 'bootstrap'} over {units.count} groups"
+        method = f"{'t' if units.few_groups else 'bootstrap'} over {units.count} groups"
     quantile = t_quantile(units.count - 1)
-    return from_variance(
+    return interval_from_variance(
         value, variance, effective=effective, quantile=quantile, method=method, top=top
     )
 
 
 def _plain_accuracy(labelled: Predictions) -> Estimate:
-    """The share of labelled pictures that are right, each counted once."""
+    """The share of labelled images that are right, each counted once."""
     correct_N = labelled.predicted_N == labelled.targets_N
-    return proportion(correct_N, np.ones(len(labelled)), Units.of(labelled))
+    return proportion(correct_N, np.ones(len(labelled)), SamplingUnits.of(labelled))
 
 
 def _of_classes(predictions: Predictions, resampled: _Resampled) -> Iterator[ClassScores]:
@@ -232,19 +232,19 @@ def _of_classes(predictions: Predictions, resampled: _Resampled) -> Iterator[Cla
     weights_N, predicted_N = predictions.weights_N, predictions.predicted_N
     units = resampled.units
     for c, name in enumerate(predictions.classes):
-        actual_N, claimed_N = predictions.targets_N == c, predicted_N == c
-        hit_N = actual_N & claimed_N
-        support, rest = int(actual_N.sum()), int((~actual_N).sum())
-        precision = proportion(hit_N, weights_N * claimed_N, units)
-        # F1 is 2J/(1 + J); J is the share of hits among pictures of the class or called so.
-        jaccard = proportion(hit_N, weights_N * (actual_N | claimed_N), units)
+        is_class_N, is_predicted_N = predictions.targets_N == c, predicted_N == c
+        true_positive_N = is_class_N & is_predicted_N
+        support, rest = int(is_class_N.sum()), int((~is_class_N).sum())
+        precision = proportion(true_positive_N, weights_N * is_predicted_N, units)
+        # F1 is 2J/(1 + J); J is the share of hits among images of the class or called so.
+        jaccard = proportion(true_positive_N, weights_N * (is_class_N | is_predicted_N), units)
         yield ClassScores(
             name=name,
             support=support,
-            predicted=int(claimed_N.sum()),
-            precision=precision if claimed_N.any() else undefined("never predicted"),
-            recall=proportion(hit_N, weights_N * actual_N, units),
-            f1=_f1_of(jaccard) if support else undefined("no pictures"),
+            predicted=int(is_predicted_N.sum()),
+            precision=precision if is_predicted_N.any() else undefined("never predicted"),
+            recall=proportion(true_positive_N, weights_N * is_class_N, units),
+            f1=_f1_of(jaccard) if support else undefined("no images"),
             roc_auc=_estimate(resampled, "roc_auc_C", min(support, rest), c),
             average_precision=_estimate(resampled, "average_precision_C", support, c),
         )

@@ -1,4 +1,4 @@
-"""Pictures that a report shows, with what the classifier looked at.
+"""Images that a report shows, with what the classifier looked at.
 
 Shape suffixes: H height, W width, C colour channels (red, green, blue).
 """
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
-class Exhibit:
-    """One picture of a report.
+class Example:
+    """One image of a report.
 
     Attributes:
-        id: the picture's relative path.
-        picture_HWC: uint8, upright.
-        heated_HWC: the picture under its heatmap, of the same shape; None where there is none.
+        id: the image's relative path.
+        image_HWC: uint8, upright.
+        overlay_HWC: the image under its heatmap, of the same shape; None where there is none.
         true_class: None where it is not known.
         predicted_class: what the classifier said.
         confidence: the probability it gave to that, in [0, 1].
@@ -25,22 +25,22 @@ class Exhibit:
     """
 
     id: str
-    picture_HWC: NDArray[np.uint8]
-    heated_HWC: NDArray[np.uint8] | None
+    image_HWC: NDArray[np.uint8]
+    overlay_HWC: NDArray[np.uint8] | None
     true_class: str | None
     predicted_class: str
     confidence: float
     kind: Literal["mistake", "correct"]
 
     def __post_init__(self) -> None:
-        if self.picture_HWC.ndim != 3 or self.picture_HWC.shape[2] != 3:
-            raise ValueError(f"picture of {self.id!r}: (H, W, 3) expected, not {self._shape}")
-        if self.heated_HWC is not None and self.heated_HWC.shape != self._shape:
+        if self.image_HWC.ndim != 3 or self.image_HWC.shape[2] != 3:
+            raise ValueError(f"image of {self.id!r}: (H, W, 3) expected, not {self._shape}")
+        if self.overlay_HWC is not None and self.overlay_HWC.shape != self._shape:
             raise ValueError(
-                f"heatmap of {self.id!r}: {self._shape} expected, as its picture, "
-                f"not {self.heated_HWC.shape}"
+                f"heatmap of {self.id!r}: {self._shape} expected, as its image, "
+                f"not {self.overlay_HWC.shape}"
             )
 
     @property
     def _shape(self) -> tuple[int, ...]:
-        return self.picture_HWC.shape
+        return self.image_HWC.shape

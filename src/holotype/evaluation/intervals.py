@@ -1,24 +1,24 @@
-"""How sure a score is: 95 % intervals that cover, for few pictures and for few groups.
+"""How sure a score is: 95 % intervals that cover, for few images and for few groups.
 
-What is independent decides the width. Pictures of one specimen succeed and fail together, so
-where pictures have groups the group is the unit, and forty pictures of one turtle count for
+What is independent decides the width. Images of one specimen succeed and fail together, so
+where images have groups the group is the unit, and forty images of one turtle count for
 little more than one. Every interval has Wilson's form, which keeps inside the range of a score
 and lies right near its ends, where good classifiers live. What differs is the number of
-pictures it is given:
+images it is given:
 
-- a proportion of independent pictures of equal weight: that of the pictures;
-- a proportion under weights or in groups: as many independent, equal pictures as would be as
+- a proportion of independent images of equal weight: that of the images;
+- a proportion under weights or in groups: as many independent, equal images as would be as
   informative (`proportion`);
-- any other score: the same, from the variance of resamples (`from_variance`).
+- any other score: the same, from the variance of resamples (`interval_from_variance`).
 
 With groups that number is divided by the design effect, measured over groups (jackknife below
 30 groups, bootstrap of groups above) and steadied by an assumption where few groups tell
-(`steadied_effect`), with the t quantile of G - 1 degrees of freedom.
+(`shrunken_design_effect`), with the t quantile of G - 1 degrees of freedom.
 
-Percentiles of the bootstrap are not used: at 650 pictures in 40 groups and 99 % accuracy they
+Percentiles of the bootstrap are not used: at 650 images in 40 groups and 99 % accuracy they
 cover four times in five. tests/guarantees/test_interval_coverage.py holds what is said here.
 
-Shape suffixes: N pictures, G units (pictures or groups), R resamples.
+Shape suffixes: N images, G units (images or groups), R resamples.
 """
 
 import math
@@ -31,12 +31,12 @@ from numpy.typing import NDArray
 
 from holotype.predictions import Predictions
 
-LEVEL = 0.95
+CONFIDENCE_LEVEL = 0.95
 FEW_GROUPS = 30  # with fewer, resampling them says too little about those that were not drawn
 NUM_RESAMPLES = 1000
 
 _NORMAL_QUANTILE = 1.959963984540054
-_ASSUMED_CORRELATION = 0.5  # between pictures of one group, before the data say otherwise
+_ASSUMED_CORRELATION = 0.5  # between images of one group, before the data say otherwise
 _ASSUMED_GROUPS = 3  # how many telling groups that assumption is worth
 _RESAMPLED_VALUES = 4_000_000  # weights held at once while resampling: 32 MB
 
@@ -46,7 +46,7 @@ class Estimate:
     """A score with its 95 % interval.
 
     Attributes:
-        value: the score; None where it is 0/0, such as the recall of a class without pictures.
+        value: the score; None where it is 0/0, such as the recall of a class without images.
         low: the lower end; None where there is no value.
         high: the upper end; None where there is no value.
         method: how the interval was made, in words for a reader.
@@ -67,13 +67,13 @@ class Estimate:
 
 
 @dataclass(frozen=True, eq=False)
-class Units:
-    """What counts as one independent observation: a group, or a picture where there are none.
+class SamplingUnits:
+    """What counts as one independent observation: a group, or an image where there are none.
 
     Attributes:
-        unit_N: for every picture the number of its unit, from 0 without gaps.
+        unit_N: for every image the number of its unit, from 0 without gaps.
         count: how many units there are.
-        grouped: whether any unit holds more than one picture.
+        grouped: whether any unit holds more than one image.
     """
 
     unit_N: NDArray[np.int64]
@@ -81,43 +81,43 @@ class Units:
     grouped: bool
 
     @classmethod
-    def of(cls, predictions: Predictions) -> "Units":
-        """Groups as units; a picture without a group stands for itself."""
+    def of(cls, predictions: Predictions) -> "SamplingUnits":
+        """Groups as units; an image without a group stands for itself."""
         number_of: dict[str | int, int] = {}
         keys = [group if group else row for row, group in enumerate(predictions.groups)]
         unit_N = np.array([number_of.setdefault(key, len(number_of)) for key in keys], np.int64)
         return cls(unit_N, len(number_of), len(number_of) < len(predictions))
 
     @classmethod
-    def images(cls, num_images: int) -> "Units":
-        """Every picture stands for itself."""
+    def images(cls, num_images: int) -> "SamplingUnits":
+        """Every image stands for itself."""
         return cls(np.arange(num_images), num_images, False)
 
     @property
-    def few(self) -> bool:
+    def few_groups(self) -> bool:
         """Whether these are groups, and too few of them to resample."""
         return self.grouped and self.count < FEW_GROUPS
 
 
 @dataclass(frozen=True)
-class Clustering:
+class DesignEffect:
     """What a sum over units says about its own reliability.
 
     Attributes:
         value: the weighted share of successes.
-        kish: how many pictures of equal weight the weights are worth.
+        effective_n: how many images of equal weight the weights are worth.
         measured: the design effect that the units show, at least 1.
         assumed: the design effect of the assumed correlation within units.
-        telling: units that hold a success or units that hold a mistake, whichever are fewer.
-        units: how many units there are.
+        num_informative: units that hold a success or units that hold a mistake, whichever are fewer.
+        num_units: how many units there are.
     """
 
     value: float
-    kish: float
+    effective_n: float
     measured: float
     assumed: float
-    telling: int
-    units: int
+    num_informative: int
+    num_units: int
 
 
 def undefined(reason: str) -> Estimate:
@@ -130,13 +130,13 @@ def wilson(
 ) -> tuple[float, float]:
     """Wilson's score interval of a proportion, in its modified form near 0 and 1.
 
-    Plain Wilson covers 91 % of the time for 50 pictures and an accuracy of 99 %: with two
+    Plain Wilson covers 91 % of the time for 50 images and an accuracy of 99 %: with two
     mistakes it already excludes the truth. Where mistakes (or successes) are 1 to 3, the bound
     on their side is therefore the one-sided Poisson bound, if that is the wider.
 
     Args:
         value: the proportion.
-        num_images: how many pictures it was counted on; may be a fraction (an effective number).
+        num_images: how many images it was counted on; may be a fraction (an effective number).
         quantile: of the normal, or of Student's t where the variance was estimated.
 
     Source:
@@ -153,23 +153,25 @@ def wilson(
     few = (3 if num_images > 50 else 2) + 1e-9  # 50·(1 - 0.96) is not quite 2
     successes, mistakes = value * num_images, (1 - value) * num_images
     if 0 < successes <= few:
-        low = min(low, float(gammaincinv(successes, 1 - LEVEL)) / num_images)
+        low = min(low, float(gammaincinv(successes, 1 - CONFIDENCE_LEVEL)) / num_images)
     if 0 < mistakes <= few:
-        high = max(high, 1 - float(gammaincinv(mistakes, 1 - LEVEL)) / num_images)
+        high = max(high, 1 - float(gammaincinv(mistakes, 1 - CONFIDENCE_LEVEL)) / num_images)
     return max(0.0, min(low, value)), min(1.0, max(high, value))
 
 
-def proportion(success_N: NDArray[Any], weights_N: NDArray[np.float64], units: Units) -> Estimate:
-    """The weighted share of successes, with Wilson's interval on the effective number of pictures.
+def proportion(
+    success_N: NDArray[Any], weights_N: NDArray[np.float64], units: SamplingUnits
+) -> Estimate:
+    """The weighted share of successes, with Wilson's interval on the effective number of images.
 
-    Weights are worth n = sum(w)² / sum(w²) pictures of equal weight (Kish's number). Groups, or
-    weights that go with success, make it n/D with the design effect D (`clustering`,
-    `steadied_effect`), and the quantile that of t with G - 1 degrees of freedom. A perfect
-    score keeps an interval whose width tells how few the pictures or the groups were.
+    Weights are worth n = sum(w)² / sum(w²) images of equal weight (Kish's number). Groups, or
+    weights that go with success, make it n/D with the design effect D (`design_effect`,
+    `shrunken_design_effect`), and the quantile that of t with G - 1 degrees of freedom. A perfect
+    score keeps an interval whose width tells how few the images or the groups were.
 
     Args:
-        success_N: 1 or True where the picture counts as a success.
-        weights_N: 0 leaves a picture out, so that a recall is a proportion over one class.
+        success_N: 1 or True where the image counts as a success.
+        weights_N: 0 leaves an image out, so that a recall is a proportion over one class.
         units: what is independent.
 
     Source:
@@ -179,28 +181,30 @@ def proportion(success_N: NDArray[Any], weights_N: NDArray[np.float64], units: U
     counted = weights_N > 0
     weights, success = weights_N[counted], np.asarray(success_N)[counted].astype(np.float64)
     if not len(weights):
-        return undefined("no pictures")
+        return undefined("no images")
     if not units.grouped and bool((weights == weights[0]).all()):
         value = float(success.mean())
         return Estimate(value, *wilson(value, len(weights)), "Wilson")
-    found = clustering(success, weights, units.unit_N[counted])
-    if found.units < 2:
+    found = design_effect(success, weights, units.unit_N[counted])
+    if found.num_units < 2:
         return Estimate(found.value, 0.0, 1.0, "one group: the interval is unknown")
-    effective = found.kish / steadied_effect(found.measured, found.assumed, found.telling)
-    low, high = wilson(found.value, effective, t_quantile(found.units - 1))
-    of = f"{found.units} groups" if units.grouped else "weights"
+    effective = found.effective_n / shrunken_design_effect(
+        found.measured, found.assumed, found.num_informative
+    )
+    low, high = wilson(found.value, effective, t_quantile(found.num_units - 1))
+    of = f"{found.num_units} groups" if units.grouped else "weights"
     return Estimate(found.value, low, high, f"Wilson, effective n = {effective:.1f} ({of})")
 
 
-def clustering(
+def design_effect(
     success_N: NDArray[np.float64], weights_N: NDArray[np.float64], unit_N: NDArray[np.int64]
-) -> Clustering:
-    """How much less than independent pictures the pictures of these units tell.
+) -> DesignEffect:
+    """How much less than independent images the images of these units tell.
 
     The share of successes is a ratio of two sums over units, sum(w·success) / sum(w). Leaving
-    out one unit at a time gives its variance v, and v over that of as many independent pictures
+    out one unit at a time gives its variance v, and v over that of as many independent images
     under the same weights, p(1 - p)/n, is the measured design effect. That of an assumed
-    correlation ρ within units is 1 + (m - 1)ρ for units of m pictures.
+    correlation ρ within units is 1 + (m - 1)ρ for units of m images.
 
     Source:
         Cochran 1977, "Sampling Techniques", section 6 (ratio estimator); Wolter 2007,
@@ -209,25 +213,25 @@ def clustering(
     _, unit = np.unique(unit_N, return_inverse=True)
     success_G, weight_G = np.bincount(unit, success_N * weights_N), np.bincount(unit, weights_N)
     G, total, squares = len(weight_G), float(weights_N.sum()), float((weights_N**2).sum())
-    value, kish = min(1.0, float(success_G.sum()) / total), total**2 / squares
+    value, effective_n = min(1.0, float(success_G.sum()) / total), total**2 / squares
     measured = 1.0
     if G > 1 and 0 < value < 1:
         without_G = (success_G.sum() - success_G) / (total - weight_G)
         variance = jackknife_variance(value, without_G)
-        measured = max(1.0, variance / (value * (1 - value) / kish))
+        measured = max(1.0, variance / (value * (1 - value) / effective_n))
     tiny = 1e-12 * total
     succeeding, failing = (success_G > tiny).sum(), (weight_G - success_G > tiny).sum()
-    return Clustering(
+    return DesignEffect(
         value=value,
-        kish=kish,
+        effective_n=effective_n,
         measured=measured,
         assumed=1 + (float((weight_G**2).sum()) / squares - 1) * _ASSUMED_CORRELATION,
-        telling=int(min(succeeding, failing)),
-        units=G,
+        num_informative=int(min(succeeding, failing)),
+        num_units=G,
     )
 
 
-def steadied_effect(measured: float, assumed: float, telling: int) -> float:
+def shrunken_design_effect(measured: float, assumed: float, num_informative: int) -> float:
     """The design effect to reckon with: what was measured, or more where little was measured.
 
     A design effect is measured on the units that hold both sides of the story: with one bad
@@ -239,16 +243,19 @@ def steadied_effect(measured: float, assumed: float, telling: int) -> float:
     groups, correlations of 0 to 0.3, 3 to 40 groups of equal and of very unequal size, true
     accuracies of 80, 95 and 99 %. There the jackknife with t alone covers as little as 70 %.
     """
-    logarithm = telling * math.log(measured) + _ASSUMED_GROUPS * math.log(assumed)
-    return max(measured, math.exp(logarithm / (telling + _ASSUMED_GROUPS)))
+    logarithm = num_informative * math.log(measured) + _ASSUMED_GROUPS * math.log(assumed)
+    return max(measured, math.exp(logarithm / (num_informative + _ASSUMED_GROUPS)))
 
 
 def bootstrap_weights(
-    weights_N: NDArray[np.float64], units: Units, seed: int, num_resamples: int = NUM_RESAMPLES
+    weights_N: NDArray[np.float64],
+    units: SamplingUnits,
+    seed: int,
+    num_resamples: int = NUM_RESAMPLES,
 ) -> Iterator[NDArray[np.float64]]:
     """The weights of resampled test sets, (N, some) at a time, `num_resamples` in all.
 
-    Units are drawn with replacement; a picture's weight is multiplied by how often its unit was
+    Units are drawn with replacement; an image's weight is multiplied by how often its unit was
     drawn. A score under these weights is the score of the resampled set.
     """
     rng = np.random.default_rng(seed)
@@ -261,7 +268,7 @@ def bootstrap_weights(
         yield counts.reshape(size, units.count).T[units.unit_N] * weights_N[:, None]
 
 
-def jackknife_weights(weights_N: NDArray[np.float64], units: Units) -> NDArray[np.float64]:
+def jackknife_weights(weights_N: NDArray[np.float64], units: SamplingUnits) -> NDArray[np.float64]:
     """The weights of the test set without one unit: (N, G)."""
     kept_NG = units.unit_N[:, None] != np.arange(units.count)
     return np.asarray(weights_N[:, None] * kept_NG, dtype=np.float64)
@@ -281,7 +288,7 @@ def jackknife_variance(value: float, without_G: NDArray[np.float64]) -> float:
     return (G - 1) / G * float(((without_G - value) ** 2).sum())
 
 
-def from_variance(
+def interval_from_variance(
     value: float,
     variance: float,
     *,
@@ -292,15 +299,15 @@ def from_variance(
 ) -> Estimate:
     """Wilson's interval for any score between 0 and `top`, whatever its variance came from.
 
-    The variance gives the number of independent pictures that would be as informative. Near
+    The variance gives the number of independent images that would be as informative. Near
     the ends of the range this covers better than percentiles: in simulations a macro AUC above
-    99 % on 200 pictures, 95 % of the time instead of 85 %. No promise is made for scores that
-    single pictures can decide, such as the log loss of an overconfident classifier.
+    99 % on 200 images, 95 % of the time instead of 85 %. No promise is made for scores that
+    single images can decide, such as the log loss of an overconfident classifier.
 
     Args:
         value: the score of the whole set.
         variance: of that value.
-        effective: the number of pictures to take where the variance is 0, as of a perfect score.
+        effective: the number of images to take where the variance is 0, as of a perfect score.
         quantile: of the normal or of t.
         method: for the reader.
         top: the largest possible score; the least is 0.
@@ -316,4 +323,4 @@ def t_quantile(degrees_of_freedom: int) -> float:
     """How many standard errors to either side of a value hold 95 % of Student's t."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(degrees_of_freedom, (1 + LEVEL) / 2))
+    return float(stdtrit(degrees_of_freedom, (1 + CONFIDENCE_LEVEL) / 2))

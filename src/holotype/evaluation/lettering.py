@@ -32,7 +32,7 @@ _WANTED_FONTS = (
 )
 
 
-def on_one_line(name: str) -> str:
+def to_single_line(name: str) -> str:
     """Control characters written out, so that a name cannot break a line or a table."""
     return "".join(
         character.encode("unicode_escape").decode()
@@ -42,33 +42,33 @@ def on_one_line(name: str) -> str:
     )
 
 
-def shortened(name: str, length: int) -> str:
+def truncate_middle(name: str, length: int) -> str:
     """At most `length` characters, on one line, without its middle: the ends tell names apart."""
-    name = on_one_line(name)
+    name = to_single_line(name)
     if len(name) <= length:
         return name
     head = length // 2
     return name[:head] + _ELLIPSIS + name[len(name) - (length - 1 - head) :]
 
 
-def labels(names: Iterable[str], length: int) -> list[str]:
+def plot_labels(names: Iterable[str], length: int) -> list[str]:
     """Class names as a plot may print them: shortened, never mathematics, all letters known.
 
     A name of which the fonts lack a letter is printed as its number, `class 3`, counted from 1
     as in the tables of the report.
     """
     known = _known_characters()
-    short = [shortened(name, length) for name in names]
+    short = [truncate_middle(name, length) for name in names]
     return [
         _literal(name if known.issuperset(map(ord, name)) else f"class {number}")
         for number, name in enumerate(short, start=1)
     ]
 
 
-def label(name: str, length: int) -> str:
+def plot_label(name: str, length: int) -> str:
     """One name as a plot may print it; letters that the fonts lack become boxes."""
     known = _known_characters()
-    short = shortened(name, length)
+    short = truncate_middle(name, length)
     return _literal("".join(letter if ord(letter) in known else "□" for letter in short))
 
 

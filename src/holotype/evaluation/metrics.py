@@ -1,17 +1,17 @@
 """How good a classifier is: pure functions from predictions to numbers.
 
-Every function takes labelled predictions and, optionally, other weights for their pictures:
+Every function takes labelled predictions and, optionally, other weights for their images:
 (N,), or (N, R) for R sets at once, which is how the bootstrap gets a thousand scores for the
 price of a few products. Without them the predictions' own weights count. Results have shape ()
-or (R,); those per class (C,) or (C, R). NaN means 0/0: a score that the pictures cannot give.
+or (R,); those per class (C,) or (C, R). NaN means 0/0: a score that the images cannot give.
 
-A class without pictures has no recall, no F1 and no area under its ROC curve, and macro
-averages leave it out: they are over the classes that occur in these pictures. A class that
+A class without images has no recall, no F1 and no area under its ROC curve, and macro
+averages leave it out: they are over the classes that occur in these images. A class that
 occurs but is never predicted has no precision of its own (0/0); in averages it counts as 0, as
 in scikit-learn with `zero_division=0`.
 
-Shape suffixes: N pictures, C classes, R sets of weights.
-Not covered: several labels per picture, ordered classes, costs of single confusions.
+Shape suffixes: N images, C classes, R sets of weights.
+Not covered: several labels per image, ordered classes, costs of single confusions.
 """
 
 from dataclasses import dataclass
@@ -27,48 +27,48 @@ from holotype.predictions import UNLABELLED, Predictions
 Floats = NDArray[np.float64]
 
 _SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)  # as scikit-learn clips it
-LARGEST_LOG_LOSS = -float(np.log(_SMALLEST_PROBABILITY))
+MAX_LOG_LOSS = -float(np.log(_SMALLEST_PROBABILITY))
 
 
 @dataclass(frozen=True, eq=False)
-class Tally:
-    """The weight of pictures per class, from which every count-based score follows.
+class ConfusionCounts:
+    """The weight of images per class, from which every count-based score follows.
 
     Attributes:
-        hits_C: pictures of the class that were called so (true positives).
-        actual_C: pictures of the class.
-        claimed_C: pictures that were called so.
+        true_positives_C: images of the class that were called so (true positives).
+        support_C: images of the class.
+        predicted_C: images that were called so.
     """
 
-    hits_C: Floats
-    actual_C: Floats
-    claimed_C: Floats
+    true_positives_C: Floats
+    support_C: Floats
+    predicted_C: Floats
 
     @property
     def accuracy(self) -> Floats:
-        """The share of pictures whose class was named, in [0, 1]."""
-        return ratio(self.hits_C.sum(axis=0), self.actual_C.sum(axis=0))
+        """The share of images whose class was named, in [0, 1]."""
+        return ratio(self.true_positives_C.sum(axis=0), self.support_C.sum(axis=0))
 
     @property
     def recall_C(self) -> Floats:
-        """The share of a class that was found, in [0, 1]; NaN for a class without pictures."""
-        return ratio(self.hits_C, self.actual_C)
+        """The share of a class that was found, in [0, 1]; NaN for a class without images."""
+        return ratio(self.true_positives_C, self.support_C)
 
     @property
     def precision_C(self) -> Floats:
         """The share of calls that were right, in [0, 1]; NaN for a class never called."""
-        return ratio(self.hits_C, self.claimed_C)
+        return ratio(self.true_positives_C, self.predicted_C)
 
     @property
     def f1_C(self) -> Floats:
-        """The harmonic mean of precision and recall, in [0, 1]; NaN without pictures.
+        """The harmonic mean of precision and recall, in [0, 1]; NaN without images.
 
         Source:
             van Rijsbergen 1979; 2·hits / (actual + claimed), which is 0 and not 0/0 for a
             class that occurs and is never called.
         """
-        f1_C = ratio(2 * self.hits_C, self.actual_C + self.claimed_C)
-        return np.where(self.actual_C > 0, f1_C, np.nan)
+        f1_C = ratio(2 * self.true_positives_C, self.support_C + self.predicted_C)
+        return np.where(self.support_C > 0, f1_C, np.nan)
 
     @property
     def balanced_accuracy(self) -> Floats:
@@ -95,48 +95,48 @@ class Tally:
 
     @property
     def weighted_precision(self) -> Floats:
-        """The precision of classes, averaged by their share of the pictures, in [0, 1]."""
+        """The precision of classes, averaged by their share of the images, in [0, 1]."""
         return self._by_share(self.precision_C)
 
     @property
     def weighted_f1(self) -> Floats:
-        """The F1 of classes, averaged by their share of the pictures, in [0, 1]."""
+        """The F1 of classes, averaged by their share of the images, in [0, 1]."""
         return self._by_share(self.f1_C)
 
     def _macro(self, score_C: Floats) -> Floats:
-        occurs_C = self.actual_C > 0
+        occurs_C = self.support_C > 0
         known_C = np.where(occurs_C, np.nan_to_num(score_C), 0.0)
         return ratio(known_C.sum(axis=0), occurs_C.sum(axis=0))
 
     def _by_share(self, score_C: Floats) -> Floats:
-        shared = (np.nan_to_num(score_C) * self.actual_C).sum(axis=0)
-        return ratio(shared, self.actual_C.sum(axis=0))
+        shared = (np.nan_to_num(score_C) * self.support_C).sum(axis=0)
+        return ratio(shared, self.support_C.sum(axis=0))
 
 
-def tally(predictions: Predictions, weights: Floats | None = None) -> Tally:
-    """Count hits, pictures and calls of every class."""
+def confusion_counts(predictions: Predictions, weights: Floats | None = None) -> ConfusionCounts:
+    """Count hits, images and calls of every class."""
     weights = weights_of(predictions, weights)
     targets_N, predicted_N = predictions.targets_N, predictions.predicted_N
-    hit_N = targets_N == predicted_N
-    return Tally(
-        hits_C=_membership(predictions, targets_N, hit_N) @ weights,
-        actual_C=_membership(predictions, targets_N) @ weights,
-        claimed_C=_membership(predictions, predicted_N) @ weights,
+    true_positive_N = targets_N == predicted_N
+    return ConfusionCounts(
+        true_positives_C=_membership(predictions, targets_N, true_positive_N) @ weights,
+        support_C=_membership(predictions, targets_N) @ weights,
+        predicted_C=_membership(predictions, predicted_N) @ weights,
     )
 
 
 def accuracy(predictions: Predictions, weights: Floats | None = None) -> Floats:
-    """The share of pictures whose class was named, in [0, 1]."""
-    return tally(predictions, weights).accuracy
+    """The share of images whose class was named, in [0, 1]."""
+    return confusion_counts(predictions, weights).accuracy
 
 
 def balanced_accuracy(predictions: Predictions, weights: Floats | None = None) -> Floats:
     """The mean recall of the classes that occur, in [0, 1]."""
-    return tally(predictions, weights).balanced_accuracy
+    return confusion_counts(predictions, weights).balanced_accuracy
 
 
 def top_k_accuracy(predictions: Predictions, k: int, weights: Floats | None = None) -> Floats:
-    """The share of pictures whose class is among the k most probable, in [0, 1].
+    """The share of images whose class is among the k most probable, in [0, 1].
 
     Of equal probabilities the first class goes first, as for the predicted class itself.
     """
@@ -144,7 +144,7 @@ def top_k_accuracy(predictions: Predictions, k: int, weights: Floats | None = No
 
 
 def in_top_k_N(predictions: Predictions, k: int) -> NDArray[np.bool_]:
-    """For every picture whether its class is among the k most probable."""
+    """For every image whether its class is among the k most probable."""
     of_target_N1 = np.take_along_axis(
         predictions.probabilities_NC, predictions.targets_N[:, None], axis=1
     )
@@ -157,7 +157,7 @@ def in_top_k_N(predictions: Predictions, k: int) -> NDArray[np.bool_]:
 def confusion_matrix(
     predictions: Predictions, weights: Floats | None = None, *, normalise: bool = False
 ) -> Floats:
-    """How often pictures of one class were called another.
+    """How often images of one class were called another.
 
     Args:
         predictions: labelled predictions.
@@ -166,7 +166,7 @@ def confusion_matrix(
 
     Returns:
         (C, C): rows are true classes, columns are predicted ones. Weights are summed. A row
-        of a class without pictures is 0, and NaN when normalised.
+        of a class without images is 0, and NaN when normalised.
     """
     C = len(predictions.classes)
     cell_N = predictions.targets_N * C + predictions.predicted_N
@@ -222,19 +222,19 @@ def average_precision_C(predictions: Predictions, weights: Floats | None = None)
 def one_versus_rest_scores(
     predictions: Predictions, weights: Floats | None = None
 ) -> tuple[Floats, Floats]:
-    """`roc_auc_C` and `average_precision_C`, sorting the pictures of each class once."""
+    """`roc_auc_C` and `average_precision_C`, sorting the images of each class once."""
     weights = weights_of(predictions, weights)
     areas, average_precisions = [], []
     for class_number in range(len(predictions.classes)):
-        ranking = one_versus_rest(predictions, class_number).under(weights)
-        areas.append(ranking.area)
+        ranking = one_versus_rest(predictions, class_number).with_weights(weights)
+        areas.append(ranking.roc_auc)
         average_precisions.append(ranking.average_precision)
     return np.stack(areas), np.stack(average_precisions)
 
 
 def micro_roc_auc(predictions: Predictions, weights: Floats | None = None) -> Floats:
-    """The area under one ROC curve for all N·C decisions "this picture is of this class"."""
-    return all_classes_together(predictions).under(weights_of(predictions, weights)).area
+    """The area under one ROC curve for all N·C decisions "this image is of this class"."""
+    return all_classes_together(predictions).with_weights(weights_of(predictions, weights)).roc_auc
 
 
 def macro(score_C: Floats) -> Floats:
@@ -246,16 +246,16 @@ def macro(score_C: Floats) -> Floats:
 def mean_over_images(
     predictions: Predictions, values_N: Floats, weights: Floats | None = None
 ) -> Floats:
-    """The weighted mean of one number per picture."""
+    """The weighted mean of one number per image."""
     weights = weights_of(predictions, weights)
     return ratio(values_N @ weights, weights.sum(axis=0))
 
 
 def weights_of(predictions: Predictions, weights: Floats | None) -> Floats:
-    """The given weights, or the predictions' own; refuses pictures without a label."""
+    """The given weights, or the predictions' own; refuses images without a label."""
     if (predictions.targets_N == UNLABELLED).any():
         raise DatasetError(
-            "a score needs pictures whose class is known, but some here have no label; "
+            "a score needs images whose class is known, but some here have no label; "
             "pass `predictions.labelled()`"
         )
     return predictions.weights_N if weights is None else weights
@@ -264,7 +264,7 @@ def weights_of(predictions: Predictions, weights: Floats | None) -> Floats:
 def _membership(
     predictions: Predictions, classes_N: NDArray[np.int64], of_N: NDArray[np.bool_] | None = None
 ) -> csr_array:
-    """(C, N): 1 where a picture belongs to a class (and is one of `of_N`)."""
+    """(C, N): 1 where an image belongs to a class (and is one of `of_N`)."""
     N = len(predictions)
     ones_N = np.ones(N) if of_N is None else of_N.astype(np.float64)
     return csr_array((ones_N, (classes_N, np.arange(N))), shape=(len(predictions.classes), N))

@@ -1,4 +1,4 @@
-"""The report as one HTML page: pictures inside, nothing loaded, every name escaped.
+"""The report as one HTML page: images inside, nothing loaded, every name escaped.
 
 Shape suffixes: C classes.
 """
@@ -11,22 +11,22 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from holotype.evaluation.conformal import SetScores
-from holotype.evaluation.exhibits import Exhibit
-from holotype.evaluation.flattery import Flattery
+from holotype.evaluation.conformal import PredictionSetScores
+from holotype.evaluation.exhibits import Example
+from holotype.evaluation.flattery import GroupLeakage
 from holotype.evaluation.intervals import Estimate
 from holotype.evaluation.rendering import data_url, jpeg_url, render, thousands
-from holotype.evaluation.scores import LARGEST, Report
-from holotype.evaluation.weighing import COMPARED, WeighingEffect
+from holotype.evaluation.scores import MAX_SCORE, Report
+from holotype.evaluation.weighing import COMPARED_SCORES, ClassWeightingEffect
 
-LARGEST_SIDE = 320  # pixels of an exhibit on the page; the plots beside it keep more
+MAX_SIDE_PX = 320  # pixels of an example on the page; the plots beside it keep more
 PIXELS_PER_POINT = 1.45  # plots have more pixels than the page shows, for sharp screens
-MOST_CONFUSIONS = 10
+MAX_CONFUSIONS = 10
 
 # What each score is called and means.
-MEANING = {
-    "accuracy": ("Accuracy", "pictures whose class was named"),
-    "accuracy_unweighted": ("Accuracy, unweighted", "every labelled picture counts once"),
+SCORE_LABELS = {
+    "accuracy": ("Accuracy", "images whose class was named"),
+    "accuracy_unweighted": ("Accuracy, unweighted", "every labelled image counts once"),
     "balanced_accuracy": ("Balanced accuracy", "mean recall: every class counts the same"),
     "top_2_accuracy": ("Top-2 accuracy", "the class is among the two most probable"),
     "top_5_accuracy": ("Top-5 accuracy", "the class is among the five most probable"),
@@ -36,7 +36,7 @@ MEANING = {
     "weighted_precision": ("Precision, weighted", "by the share of each class"),
     "weighted_recall": ("Recall, weighted", "the same number as accuracy"),
     "weighted_f1": ("F1, weighted", "by the share of each class"),
-    "macro_roc_auc": ("ROC AUC, macro", "how often a picture of a class outranks another"),
+    "macro_roc_auc": ("ROC AUC, macro", "how often an image of a class outranks another"),
     "micro_roc_auc": ("ROC AUC, micro", "the same over all decisions together"),
     "macro_average_precision": ("Average precision, macro", "area under precision and recall"),
     "log_loss": ("Log loss", "in nats; lower is better"),
@@ -56,8 +56,8 @@ class ReportContext:
         run_name: the run or bundle that predicted.
         model: the architecture.
         recipe: the name of the recipe.
-        data: where the pictures came from, in a sentence.
-        split_sizes: pictures in each part.
+        data: where the images came from, in a sentence.
+        split_sizes: images in each part.
         audit: what the audit found: (what, how many, advice); None where others have been told.
         notes: honest caveats, printed beside the score.
         bundle_hash: SHA-256 of the bundle that was evaluated.
@@ -65,9 +65,9 @@ class ReportContext:
         command: the line that repeats this.
         published: figures of others to stand beside: (who, accuracy as a fraction, what differs).
         folds: the scores of each fold, where predictions were pooled.
-        flattery: what the score would seem to be if groups were ignored; None without groups.
-        sets: what sets of classes are worth on test; none where nothing was held back for them.
-        weighing: what class weights or balanced sampling did; None where training had none.
+        group_leakage: what the score would seem to be if groups were ignored; None without groups.
+        prediction_sets: what sets of classes are worth on test; none where nothing was held back for them.
+        class_weighting: what class weights or balanced sampling did; None where training had none.
     """
 
     title: str
@@ -83,26 +83,26 @@ class ReportContext:
     command: str = ""
     published: Sequence[tuple[str, float, str]] = ()
     folds: Sequence[Report] = ()
-    flattery: Flattery | None = None
-    sets: Sequence[SetScores] = ()
-    weighing: WeighingEffect | None = None
+    group_leakage: GroupLeakage | None = None
+    prediction_sets: Sequence[PredictionSetScores] = ()
+    class_weighting: ClassWeightingEffect | None = None
 
 
 @dataclass(frozen=True)
-class Card:
-    """An exhibit as the page shows it."""
+class ExampleCard:
+    """An example as the page shows it."""
 
-    exhibit: Exhibit
-    picture: str
+    example: Example
+    image: str
     heatmap: str | None
 
 
 def page(
     report: Report,
     context: ReportContext,
-    images: Mapping[str, bytes],
-    mistakes: Sequence[Exhibit],
-    hits: Sequence[Exhibit],
+    plot_images: Mapping[str, bytes],
+    mistakes: Sequence[Example],
+    correct_examples: Sequence[Example],
     validation: Report | None,
 ) -> str:
     """The whole page as text.
@@ -110,9 +110,9 @@ def page(
     Args:
         report: the scores.
         context: what to print about the run.
-        images: PNG bytes of the plots, by name.
-        mistakes: exhibits that were called wrongly.
-        hits: exhibits that were called rightly.
+        plot_images: PNG bytes of the plots, by name.
+        mistakes: examples that were called wrongly.
+        correct_examples: examples that were called rightly.
         validation: scores to stand beside.
     """
     return render(
@@ -128,14 +128,14 @@ def page(
         context=context,
         validation=validation,
         accuracy=report["accuracy"],
-        headlines=[(MEANING[name][0], report[name]) for name in _HEADLINES],
-        scores=[(name, *MEANING[name], report[name]) for name in report],
-        of_folds=[(MEANING[name][0], name) for name in _OF_FOLDS],
-        images={name: _plot(png) for name, png in images.items()},
+        headlines=[(SCORE_LABELS[name][0], report[name]) for name in _HEADLINES],
+        scores=[(name, *SCORE_LABELS[name], report[name]) for name in report],
+        of_folds=[(SCORE_LABELS[name][0], name) for name in _OF_FOLDS],
+        plot_images={name: _plot(png) for name, png in plot_images.items()},
         confusions=commonest_confusions(report),
-        compared=[(MEANING[name][0], name) for name in COMPARED],
-        mistakes=[_card(exhibit) for exhibit in mistakes],
-        hits=[_card(exhibit) for exhibit in hits],
+        compared=[(SCORE_LABELS[name][0], name) for name in COMPARED_SCORES],
+        mistakes=[_example_card(example) for example in mistakes],
+        correct_examples=[_example_card(example) for example in correct_examples],
         notes=[*context.notes, *report.caveats],
         methods=sorted({report[name].method for name in report}),
     )
@@ -146,12 +146,12 @@ def commonest_confusions(report: Report) -> list[dict[str, Any]]:
     off_CC = report.confusion_CC.copy()
     np.fill_diagonal(off_CC, 0)
     shares_CC = report.normalised_confusion_CC
-    commonest = np.argsort(-off_CC, axis=None, kind="stable")[:MOST_CONFUSIONS]
+    commonest = np.argsort(-off_CC, axis=None, kind="stable")[:MAX_CONFUSIONS]
     pairs = zip(*np.unravel_index(commonest, off_CC.shape), strict=True)
     return [
         {
             "true": report.classes[row],
-            "called": report.classes[column],
+            "predicted_class": report.classes[column],
             "weight": thousands(float(off_CC[row, column])),
             "share": float(shares_CC[row, column]),
         }
@@ -160,10 +160,10 @@ def commonest_confusions(report: Report) -> list[dict[str, Any]]:
     ]
 
 
-def _card(exhibit: Exhibit) -> Card:
-    heated_HWC = exhibit.heated_HWC
-    heatmap = None if heated_HWC is None else jpeg_url(heated_HWC, LARGEST_SIDE)
-    return Card(exhibit, jpeg_url(exhibit.picture_HWC, LARGEST_SIDE), heatmap)
+def _example_card(example: Example) -> ExampleCard:
+    overlay_HWC = example.overlay_HWC
+    heatmap = None if overlay_HWC is None else jpeg_url(overlay_HWC, MAX_SIDE_PX)
+    return ExampleCard(example, jpeg_url(example.image_HWC, MAX_SIDE_PX), heatmap)
 
 
 def _plot(png: bytes) -> dict[str, Any]:
@@ -189,7 +189,7 @@ def _interval(estimate: Estimate) -> str:
 def _bar(estimate: Estimate, name: str) -> dict[str, str] | None:
     """Where the interval lies between 0 and 1, in per cent; None for scores that may exceed 1."""
     value, low, high = estimate.value, estimate.low, estimate.high
-    if value is None or low is None or high is None or name in LARGEST:
+    if value is None or low is None or high is None or name in MAX_SCORE:
         return None
     return {
         "left": f"{100 * low:.2f}%",

@@ -4,7 +4,7 @@ Figures are made through matplotlib's objects alone, never through pyplot, so th
 notebooks do not disturb each other. Lines and marks take the colours of Okabe and Ito; areas
 one hue that rises in lightness.
 
-Shape suffixes: N pictures, C classes, B confidence bins, K points of a curve.
+Shape suffixes: N images, C classes, B confidence bins, K points of a curve.
 """
 
 import math
@@ -20,14 +20,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from holotype.evaluation.calibration import reliability_bins
-from holotype.evaluation.evaluate import scored
-from holotype.evaluation.exhibits import Exhibit
-from holotype.evaluation.flattery import Flattery
+from holotype.evaluation.evaluate import select_scorable
+from holotype.evaluation.exhibits import Example
+from holotype.evaluation.flattery import GroupLeakage
 from holotype.evaluation.intervals import wilson
-from holotype.evaluation.lettering import label, labels, set_fonts
-from holotype.evaluation.ranking import Curve, roc_curve
+from holotype.evaluation.lettering import plot_label, plot_labels, set_fonts
+from holotype.evaluation.ranking import RocCurve, roc_curve
 from holotype.evaluation.scores import ClassScores, Report
-from holotype.files import replacing
+from holotype.files import atomic_write
 from holotype.predictions import Predictions
 
 DOTS_PER_INCH = 130
@@ -43,17 +43,17 @@ BLUE, ORANGE, GREEN, RED, SKY, PINK = (
 )
 INK, GREY, FAINT = "#222222", "#8a8a8a", "#dddddd"
 
-MOST_CURVES = 12  # more lines than that are drawn thin and without names
-MOST_ROWS = 40  # classes in the plot by class; beyond, the worst are shown
-MOST_NUMBERED = 26  # classes for which a number fits into a cell of the confusion matrix
-MOST_NAMED = 120  # classes for which a name fits beside a row
+MAX_CURVES = 12  # more lines than that are drawn thin and without names
+MAX_ROWS = 40  # classes in the plot by class; beyond, the worst are shown
+MAX_NUMBERED = 26  # classes for which a number fits into a cell of the confusion matrix
+MAX_NAMED = 120  # classes for which a name fits beside a row
 
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG; the same figure gives the same bytes."""
     set_fonts(figure)
     FigureCanvasAgg(figure)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(
             temporary,
             format="png",
@@ -64,20 +64,20 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def confusion_figure(report: Report) -> Figure:
-    """Rows are true classes; the shade is the share of the row, the number its pictures."""
+    """Rows are true classes; the shade is the share of the row, the number its images."""
     C = len(report.classes)
-    side = float(np.clip(0.62 * C, 3.0, 9.5 if C <= MOST_NUMBERED else 11.0))
+    side = float(np.clip(0.62 * C, 3.0, 9.5 if C <= MAX_NUMBERED else 11.0))
     figure, axes = _new_figure(side + 3.0, side + 2.2)
     shares_CC = report.normalised_confusion_CC
     # The square root lifts rare confusions out of the white.
     image = axes.imshow(np.nan_to_num(shares_CC), cmap="Blues", norm=PowerNorm(0.5, 0, 1))
     axes.grid(visible=False)
     axes.set_title("Confusion matrix", loc="left")
-    if C <= MOST_NUMBERED:
+    if C <= MAX_NUMBERED:
         _number_cells(axes, report, point_size=float(np.clip(72 * side / C / 3.6, 5, 11)))
-    if C <= MOST_NAMED:
+    if C <= MAX_NAMED:
         size = float(np.clip(60 * side / C, 5, 10))
-        names = labels(report.classes, 26 if C > 4 else 34)
+        names = plot_labels(report.classes, 26 if C > 4 else 34)
         axes.set_xticks(range(C), names, rotation=90 if C > 4 else 30, fontsize=size)
         for label in axes.get_xticklabels():
             label.set_horizontalalignment("center" if C > 4 else "right")
@@ -99,14 +99,14 @@ def roc_figure(predictions: Predictions, report: Report) -> Figure:
     figure, axes = _new_figure(7.2, 5.4)
     axes.set_title("ROC, every class against the rest", loc="left")
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (3, 3)))
-    curves = _curves(scored(predictions))
+    curves = _curves(select_scorable(predictions))
     C = len(report.classes)
-    names, handles = labels(report.classes, 30), []
+    names, handles = plot_labels(report.classes, 30), []
     captions = []
     for number, curve in enumerate(curves):
         if curve is None:
             continue
-        many = C > MOST_CURVES
+        many = C > MAX_CURVES
         (line,) = axes.plot(
             curve.false_positive_rate_K,
             curve.true_positive_rate_K,
@@ -118,7 +118,7 @@ def roc_figure(predictions: Predictions, report: Report) -> Figure:
         if not many:
             handles.append(line)
             captions.append(f"{names[number]}  {report.per_class[number].roc_auc}")
-    if C > MOST_CURVES and handles == []:
+    if C > MAX_CURVES and handles == []:
         mean = _mean_curve([curve for curve in curves if curve is not None])
         (line,) = axes.plot(
             mean.false_positive_rate_K, mean.true_positive_rate_K, color=BLUE, linewidth=2.2
@@ -147,7 +147,7 @@ def roc_figure(predictions: Predictions, report: Report) -> Figure:
 
 def reliability_figure(predictions: Predictions, report: Report) -> Figure:
     """Observed accuracy over stated confidence, and below how often each was stated."""
-    bins = reliability_bins(scored(predictions))
+    bins = reliability_bins(select_scorable(predictions))
     figure = Figure(figsize=(6.4, 6.2), dpi=DOTS_PER_INCH, layout="constrained")
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.4, 1))
     _plain(axes)
@@ -167,15 +167,15 @@ def reliability_figure(predictions: Predictions, report: Report) -> Figure:
     axes.set_xlim(-0.02, 1.02)
     widths_B = np.diff(bins.edges_B1)
     below.bar(bins.edges_B1[:-1], bins.share_B, width=widths_B * 0.92, align="edge", color=SKY)
-    below.set_ylabel("share of\npictures")
+    below.set_ylabel("share of\nimages")
     below.set_xlabel("stated confidence")
     return figure
 
 
 def per_class_figure(report: Report) -> Figure:
     """Precision, recall and F1 of every class with their intervals; the worst, where too many."""
-    shown = _worst(report.per_class) if len(report.per_class) > MOST_ROWS else report.per_class
-    names = dict(zip(report.classes, labels(report.classes, 38), strict=True))
+    shown = _worst(report.per_class) if len(report.per_class) > MAX_ROWS else report.per_class
+    names = dict(zip(report.classes, plot_labels(report.classes, 38), strict=True))
     figure, axes = _new_figure(7.6, 1.3 + 0.36 * max(3, len(shown)))
     marks = (("recall", BLUE, "o", -0.22), ("precision", ORANGE, "s", 0.0), ("f1", INK, "D", 0.22))
     for score_name, colour, mark, offset in marks:
@@ -208,13 +208,13 @@ def per_class_figure(report: Report) -> Figure:
     return figure
 
 
-def flattery_figure(found: Mapping[str, Flattery]) -> Figure:
+def group_leakage_figure(found: Mapping[str, GroupLeakage]) -> Figure:
     """For each data set the two accuracies with their intervals, one above the other."""
     figure, axes = _new_figure(7.6, 1.0 + 1.05 * len(found))
-    for row, flattery in enumerate(found.values()):
-        ways = (("ignoring", RED, "s", -0.19), ("keeping", BLUE, "o", 0.19))
+    for row, group_leakage in enumerate(found.values()):
+        ways = (("random_split", RED, "s", -0.19), ("grouped_split", BLUE, "o", 0.19))
         for name, colour, mark, offset in ways:
-            estimate, y = getattr(flattery, name), row + offset
+            estimate, y = getattr(group_leakage, name), row + offset
             low, value, high = (
                 100 * _number(n) for n in (estimate.low, estimate.value, estimate.high)
             )
@@ -229,9 +229,9 @@ def flattery_figure(found: Mapping[str, Flattery]) -> Figure:
     handles = [
         axes.plot([], [], mark, color=colour)[0] for colour, mark in ((RED, "s"), (BLUE, "o"))
     ]
-    named = ["groups ignored: siblings of a tested picture train", "groups kept whole"]
+    named = ["groups ignored: siblings of a tested image train", "groups kept whole"]
     figure.legend(handles, named, loc="outside upper left", ncols=2, frameon=False)
-    axes.set_yticks(range(len(found)), labels(list(found), 34))
+    axes.set_yticks(range(len(found)), plot_labels(list(found), 34))
     axes.set_ylim(len(found) - 0.5, -0.5)
     axes.set_xlim(0, 100)
     axes.set_xlabel("accuracy out of fold, in %")
@@ -279,7 +279,7 @@ def learning_curves_figure(history: Sequence[Mapping[str, Any]]) -> Figure | Non
             axes.axvline(epochs[rows[0]] - 0.5, color=GREY, linewidth=0.8)
             place = (epochs[rows[0]] - 0.45, 0.01)
             where = axes.get_xaxis_transform()
-            axes.text(*place, label(name, 24), transform=where, fontsize=7, color=GREY)
+            axes.text(*place, plot_label(name, 24), transform=where, fontsize=7, color=GREY)
     return figure
 
 
@@ -291,26 +291,24 @@ def _stages(history: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
     return stages
 
 
-def exhibits_figure(exhibits: Sequence[Exhibit]) -> Figure:
-    """Pictures with their heatmaps beside them, three pairs to a row."""
-    columns = min(3, len(exhibits))
-    rows = -(-len(exhibits) // columns)
+def examples_figure(examples: Sequence[Example]) -> Figure:
+    """Images with their heatmaps beside them, three pairs to a row."""
+    columns = min(3, len(examples))
+    rows = -(-len(examples) // columns)
     figure = Figure(figsize=(4.0 * columns, 2.45 * rows), dpi=DOTS_PER_INCH, layout="constrained")
     cells = figure.subfigures(rows, columns, squeeze=False).ravel()
-    for cell, exhibit in zip(cells, exhibits, strict=False):
-        wrong = exhibit.kind == "mistake"
-        called = f"{label(exhibit.predicted_class, 30)}  {exhibit.confidence:.0%}"
-        truth = f"\ntruly {label(exhibit.true_class, 30)}" if exhibit.true_class else ""
+    for cell, example in zip(cells, examples, strict=False):
+        wrong = example.kind == "mistake"
+        called = f"{plot_label(example.predicted_class, 30)}  {example.confidence:.0%}"
+        truth = f"\ntruly {plot_label(example.true_class, 30)}" if example.true_class else ""
         cell.suptitle(called + truth * wrong, fontsize=9, color=RED if wrong else INK)
-        heated_HWC = exhibit.heated_HWC
-        pictures = (
-            [exhibit.picture_HWC] if heated_HWC is None else [exhibit.picture_HWC, heated_HWC]
-        )
-        for axes, picture_HWC in zip(cell.subplots(1, 2), pictures, strict=False):
-            axes.imshow(picture_HWC)
+        overlay_HWC = example.overlay_HWC
+        images = [example.image_HWC] if overlay_HWC is None else [example.image_HWC, overlay_HWC]
+        for axes, image_HWC in zip(cell.subplots(1, 2), images, strict=False):
+            axes.imshow(image_HWC)
         for axes in cell.axes:
             axes.axis("off")
-        cell.supxlabel(label(exhibit.id, 50), fontsize=6, color=GREY)
+        cell.supxlabel(plot_label(example.id, 50), fontsize=6, color=GREY)
     return figure
 
 
@@ -340,7 +338,7 @@ def _number_cells(axes: Axes, report: Report, point_size: float) -> None:
         axes.text(column, row, number, ha="center", va="center", color=colour, fontsize=point_size)
 
 
-def _curves(predictions: Predictions) -> list[Curve | None]:
+def _curves(predictions: Predictions) -> list[RocCurve | None]:
     scores_NC, weights_N = predictions.probabilities_NC, predictions.weights_N
     curves = (
         roc_curve(scores_NC[:, c], predictions.targets_N == c, weights_N)
@@ -349,16 +347,16 @@ def _curves(predictions: Predictions) -> list[Curve | None]:
     return [None if curve is None else _corners(curve) for curve in curves]
 
 
-def _corners(curve: Curve) -> Curve:
+def _corners(curve: RocCurve) -> RocCurve:
     """The same line without the points inside its straight runs."""
     across_K, up_K = curve.false_positive_rate_K, curve.true_positive_rate_K
     level_K, upright_K = np.diff(up_K) == 0, np.diff(across_K) == 0
     inside_K = (level_K[:-1] & level_K[1:]) | (upright_K[:-1] & upright_K[1:])
     keep_K = np.r_[True, ~inside_K, True]
-    return Curve(across_K[keep_K], up_K[keep_K])
+    return RocCurve(across_K[keep_K], up_K[keep_K])
 
 
-def _mean_curve(curves: Sequence[Curve]) -> Curve:
+def _mean_curve(curves: Sequence[RocCurve]) -> RocCurve:
     """The mean true positive rate of several curves at every false positive rate."""
     grid_K = np.linspace(0, 1, 201)
     rates = [
@@ -366,12 +364,12 @@ def _mean_curve(curves: Sequence[Curve]) -> Curve:
         for curve in curves
     ]
     mean_K: NDArray[np.float64] = np.mean(rates, axis=0) if rates else grid_K
-    return Curve(np.r_[0.0, grid_K], np.r_[0.0, mean_K])
+    return RocCurve(np.r_[0.0, grid_K], np.r_[0.0, mean_K])
 
 
 def _worst(per_class: Sequence[ClassScores]) -> list[ClassScores]:
     known = [scores for scores in per_class if scores.f1.value is not None]
-    return sorted(known, key=lambda scores: scores.f1.value or 0.0)[:MOST_ROWS]
+    return sorted(known, key=lambda scores: scores.f1.value or 0.0)[:MAX_ROWS]
 
 
 def _left_end(per_class: Sequence[ClassScores]) -> float:

@@ -1,9 +1,9 @@
-"""How well scores order pictures: ROC curves, the areas under them, average precision.
+"""How well scores order images: ROC curves, the areas under them, average precision.
 
 Every area is computed under many sets of weights at once, since the bootstrap needs a thousand:
-pictures are sorted once, and what remains is a sparse product with the weights.
+images are sorted once, and what remains is a sparse product with the weights.
 
-Shape suffixes: N pictures, C classes, R sets of weights, K distinct scores of positives,
+Shape suffixes: N images, C classes, R sets of weights, K distinct scores of positives,
 M scores (N, or N times C where all classes are ranked together).
 """
 
@@ -25,8 +25,8 @@ class Ranking:
     area needs is the weight in each.
 
     Attributes:
-        positives_KN: which pictures have a positive at the k-th score, lowest first.
-        negatives_BN: how many negatives of each picture lie in each of the 2K + 1 brackets.
+        positives_KN: which images have a positive at the k-th score, lowest first.
+        negatives_BN: how many negatives of each image lie in each of the 2K + 1 brackets.
     """
 
     positives_KN: csr_array
@@ -40,7 +40,7 @@ class Ranking:
         image_M: NDArray[np.int64],
         num_images: int,
     ) -> "Ranking":
-        """Sort scores; `image_M` says which picture (whose weight) each belongs to."""
+        """Sort scores; `image_M` says which image (whose weight) each belongs to."""
         cuts_K = np.unique(scores_M[positive_M])
         K = len(cuts_K)
         bracket_M = np.searchsorted(cuts_K, scores_M, "left")
@@ -52,13 +52,13 @@ class Ranking:
             _incidence(bracket_M[negative_M], image_M[negative_M], (2 * K + 1, num_images)),
         )
 
-    def under(self, weights: NDArray[np.float64]) -> "WeighedRanking":
+    def with_weights(self, weights: NDArray[np.float64]) -> "WeightedRanking":
         """Sum weights, (N,) or (N, R), bracket by bracket."""
-        return WeighedRanking(self.positives_KN @ weights, self.negatives_BN @ weights)
+        return WeightedRanking(self.positives_KN @ weights, self.negatives_BN @ weights)
 
 
 @dataclass(frozen=True, eq=False)
-class WeighedRanking:
+class WeightedRanking:
     """A ranking under one or R sets of weights.
 
     Attributes:
@@ -70,7 +70,7 @@ class WeighedRanking:
     negatives_B: NDArray[np.float64]
 
     @property
-    def area(self) -> NDArray[np.float64]:
+    def roc_auc(self) -> NDArray[np.float64]:
         """The area under the ROC curve: how often a positive outranks a negative, ties halved.
 
         Returns:
@@ -102,14 +102,14 @@ class WeighedRanking:
 
 
 def one_versus_rest(predictions: Predictions, class_number: int) -> Ranking:
-    """Pictures ranked by the probability of one class."""
+    """Images ranked by the probability of one class."""
     images_N = np.arange(len(predictions), dtype=np.int64)
     scores_N = np.ascontiguousarray(predictions.probabilities_NC[:, class_number])
     return Ranking.of(scores_N, predictions.targets_N == class_number, images_N, len(images_N))
 
 
 def all_classes_together(predictions: Predictions) -> Ranking:
-    """Every probability of every picture in one ranking: what micro averages speak of."""
+    """Every probability of every image in one ranking: what micro averages speak of."""
     N, C = predictions.probabilities_NC.shape
     positive_NC = predictions.targets_N[:, None] == np.arange(C)
     image_M = np.repeat(np.arange(N, dtype=np.int64), C)
@@ -117,7 +117,7 @@ def all_classes_together(predictions: Predictions) -> Ranking:
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
+class RocCurve:
     """A ROC curve from (0, 0) to (1, 1): one point per distinct score.
 
     Attributes:
@@ -131,7 +131,7 @@ class Curve:
 
 def roc_curve(
     scores_M: NDArray[np.float64], positive_M: NDArray[np.bool_], weights_M: NDArray[np.float64]
-) -> Curve | None:
+) -> RocCurve | None:
     """True against false positive rate as the threshold falls; None without both kinds.
 
     Source:
@@ -144,7 +144,7 @@ def roc_curve(
         return None
     last_of_tie = np.flatnonzero(np.diff(scores_M[order], append=np.nan))
     rates = (np.concatenate(([0.0], x[last_of_tie] / x[-1])) for x in (false_M, true_M))
-    return Curve(*rates)
+    return RocCurve(*rates)
 
 
 def _incidence(
@@ -155,10 +155,10 @@ def _incidence(
 
 
 def ratio(
-    above: NDArray[np.float64], below: NDArray[np.float64] | NDArray[np.int_]
+    numerator: NDArray[np.float64], denominator: NDArray[np.float64] | NDArray[np.int_]
 ) -> NDArray[np.float64]:
-    """above / below, and NaN for 0/0."""
-    above = np.asarray(above, np.float64)
-    quotient = np.full(above.shape, np.nan)
-    np.divide(above, below, out=quotient, where=np.asarray(below) > 0)
+    """numerator / denominator, and NaN for 0/0."""
+    numerator = np.asarray(numerator, np.float64)
+    quotient = np.full(numerator.shape, np.nan)
+    np.divide(numerator, denominator, out=quotient, where=np.asarray(denominator) > 0)
     return quotient

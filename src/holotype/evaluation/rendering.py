@@ -1,4 +1,4 @@
-"""How pages are made: one file each, pictures inside, nothing loaded, every name escaped.
+"""How pages are made: one file each, images inside, nothing loaded, every name escaped.
 
 Shape suffixes: H height, W width, C colour channels (red, green, blue).
 """
@@ -30,22 +30,22 @@ def render(template: str, filters: dict[str, Callable[..., Any]], **values: Any)
     )
 
 
-def jpeg_url(picture_HWC: NDArray[np.uint8], largest_side: int) -> str:
-    """A picture as a data URL, no side longer than so many pixels."""
-    picture = Image.fromarray(picture_HWC)
-    picture.thumbnail((largest_side, largest_side))
+def jpeg_url(image_HWC: NDArray[np.uint8], largest_side: int) -> str:
+    """An image as a data URL, no side longer than so many pixels."""
+    image = Image.fromarray(image_HWC)
+    image.thumbnail((largest_side, largest_side))
     content = io.BytesIO()
-    picture.save(content, "JPEG", quality=85)
+    image.save(content, "JPEG", quality=85)
     return data_url(content.getvalue(), "jpeg")
 
 
 def data_url(content: bytes, kind: str) -> str:
-    """An encoded picture as a URL that holds it."""
+    """An encoded image as a URL that holds it."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def thousands(number: float) -> str:
-    """1234567 as 1,234,567; a fraction of a picture keeps one digit."""
+    """1234567 as 1,234,567; a fraction of an image keeps one digit."""
     return f"{number:,.0f}" if float(number).is_integer() else f"{number:,.1f}"
 
 

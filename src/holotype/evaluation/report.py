@@ -6,8 +6,8 @@ report/
   classification_report.txt   the same for a terminal
   confusion_matrix.png, roc.png, reliability.png, per_class.png
   learning_curves.png         where there is a history
-  flattery.png                where pictures have groups
-  confident_mistakes.png, gallery.png   where there are exhibits
+  group_leakage.png                where images have groups
+  confident_mistakes.png, gallery.png   where there are examples
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 
 from holotype.evaluation import plots
 from holotype.evaluation.evaluate import evaluate
-from holotype.evaluation.exhibits import Exhibit
-from holotype.evaluation.lettering import on_one_line, shortened
+from holotype.evaluation.exhibits import Example
+from holotype.evaluation.lettering import to_single_line, truncate_middle
 from holotype.evaluation.page import ReportContext, page
 from holotype.evaluation.scores import ClassScores, Report
 from holotype.files import write_json, write_text
@@ -42,7 +42,7 @@ def write_report(
     *,
     predictions: Predictions,
     context: ReportContext,
-    exhibits: Sequence[Exhibit] = (),
+    examples: Sequence[Example] = (),
     history: Sequence[Mapping[str, Any]] | None = None,
     validation: Report | None = None,
 ) -> None:
@@ -53,35 +53,41 @@ def write_report(
         directory: made if need be; files of an earlier report are replaced.
         predictions: for the curves; the same that were evaluated.
         context: what to print about the run.
-        exhibits: mistakes and hits to show, in the order to show them.
+        examples: mistakes and hits to show, in the order to show them.
         history: one row per epoch; keys with `loss` or `accuracy` in them are drawn, and a
             `stage` breaks the lines.
         validation: the scores on the part that the decision was fitted on, to stand beside.
     """
-    mistakes = [exhibit for exhibit in exhibits if exhibit.kind == "mistake"]
-    hits = [exhibit for exhibit in exhibits if exhibit.kind == "correct"]
+    mistakes = [example for example in examples if example.kind == "mistake"]
+    correct_examples = [example for example in examples if example.kind == "correct"]
     figures: dict[str, Figure | None] = {
         "confusion_matrix": plots.confusion_figure(report),
         "per_class": plots.per_class_figure(report),
         "roc": plots.roc_figure(predictions, report),
         "reliability": plots.reliability_figure(predictions, report),
-        "flattery": plots.flattery_figure({"": context.flattery}) if context.flattery else None,
+        "group_leakage": plots.group_leakage_figure({"": context.group_leakage})
+        if context.group_leakage
+        else None,
         "learning_curves": plots.learning_curves_figure(history) if history else None,
-        "confident_mistakes": plots.exhibits_figure(mistakes) if mistakes else None,
-        "gallery": plots.exhibits_figure(hits) if hits else None,
+        "confident_mistakes": plots.examples_figure(mistakes) if mistakes else None,
+        "gallery": plots.examples_figure(correct_examples) if correct_examples else None,
     }
-    images: dict[str, bytes] = {}
+    plot_images: dict[str, bytes] = {}
     for name, figure in figures.items():
         path = directory / f"{name}.png"
         if figure is None:
             path.unlink(missing_ok=True)
         else:
             plots.save(figure, path)
-            images[name] = path.read_bytes()
-    weighing = {} if context.weighing is None else {"class_weighting": context.weighing.to_json()}
-    write_json(directory / "metrics.json", {**report.to_json(), **weighing})
+            plot_images[name] = path.read_bytes()
+    class_weighting = (
+        {}
+        if context.class_weighting is None
+        else {"class_weighting": context.class_weighting.to_json()}
+    )
+    write_json(directory / "metrics.json", {**report.to_json(), **class_weighting})
     write_text(directory / "classification_report.txt", classification_report(report))
-    html = page(report, context, images, mistakes, hits, validation)
+    html = page(report, context, plot_images, mistakes, correct_examples, validation)
     write_text(directory / "index.html", html)
 
 
@@ -89,18 +95,18 @@ def classification_report(report: Report) -> str:
     """Every score with its interval, as a table for a terminal."""
     groups = "" if report.num_groups is None else f" from {report.num_groups} groups"
     lines = [
-        f"{report.part}: {report.num_images} pictures{groups}, {len(report.classes)} classes"
+        f"{report.part}: {report.num_images} images{groups}, {len(report.classes)} classes"
         f"{', weighted' if report.weighted else ''}; 95 % intervals in brackets",
         "",
     ]
-    rows = [["class", "precision", "recall", "F1", "pictures"]]
+    rows = [["class", "precision", "recall", "F1", "images"]]
     for scores in report.per_class:
         cells = (scores.precision, scores.recall, scores.f1)
-        name = shortened(scores.name, 40)
+        name = truncate_middle(scores.name, 40)
         rows.append([name, *(str(estimate) for estimate in cells), str(scores.support)])
     lines += _table(rows)
     lines += ["", *_table([[name.replace("_", " "), str(report[name])] for name in report])]
-    lines += ["", *(on_one_line(f"- {caveat}") for caveat in report.caveats)]
+    lines += ["", *(to_single_line(f"- {caveat}") for caveat in report.caveats)]
     return "\n".join(lines) + "\n"
 
 

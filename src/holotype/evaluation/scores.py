@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.evaluation.intervals import Estimate
-from holotype.evaluation.metrics import LARGEST_LOG_LOSS
+from holotype.evaluation.metrics import MAX_LOG_LOSS
 from holotype.evaluation.ranking import ratio
 
 # Every score of the whole, in the order of reading.
@@ -36,7 +36,7 @@ SCORES = (
 )
 
 # The largest value of the scores that are not fractions; the least is 0.
-LARGEST = {"brier_score": 2.0, "log_loss": LARGEST_LOG_LOSS}
+MAX_SCORE = {"brier_score": 2.0, "log_loss": MAX_LOG_LOSS}
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class ClassScores:
 
     Attributes:
         name: the class.
-        support: its pictures.
-        predicted: pictures that were called so.
+        support: its images.
+        predicted: images that were called so.
         precision, recall, f1, roc_auc, average_precision: with intervals.
     """
 
@@ -70,16 +70,16 @@ class Report:
     """What predictions say about a classifier; `report["accuracy"]` is one `Estimate`.
 
     Attributes:
-        part: which pictures these are, such as ``test``.
+        part: which images these are, such as ``test``.
         classes: class names, in the order of the confusion matrix.
         estimates: every score of the whole, by name.
         per_class: every class, in order.
         confusion_CC: rows are true classes, columns predicted ones; weights are summed.
-        num_images: pictures with a known class and a weight above 0: those that were counted.
-        num_unlabelled: pictures left out because their class is not known.
-        num_weightless: pictures left out because their weight is 0.
-        num_groups: how many groups the pictures come from; None where they have no groups.
-        weighted: whether pictures carry different weights.
+        num_images: images with a known class and a weight above 0: those that were counted.
+        num_unlabelled: images left out because their class is not known.
+        num_zero_weight: images left out because their weight is 0.
+        num_groups: how many groups the images come from; None where they have no groups.
+        weighted: whether images carry different weights.
         caveats: what a reader must know before quoting a score, as sentences.
     """
 
@@ -90,7 +90,7 @@ class Report:
     confusion_CC: NDArray[np.float64]
     num_images: int
     num_unlabelled: int
-    num_weightless: int
+    num_zero_weight: int
     num_groups: int | None
     weighted: bool
     caveats: tuple[str, ...]
@@ -103,7 +103,7 @@ class Report:
 
     @property
     def normalised_confusion_CC(self) -> NDArray[np.float64]:
-        """Rows sum to 1; NaN for a class without pictures."""
+        """Rows sum to 1; NaN for a class without images."""
         rows_C1 = self.confusion_CC.sum(axis=1, keepdims=True)
         return ratio(self.confusion_CC, np.broadcast_to(rows_C1, self.confusion_CC.shape))
 
@@ -115,7 +115,7 @@ class Report:
             "part": self.part,
             "num_images": self.num_images,
             "num_unlabelled": self.num_unlabelled,
-            "num_weightless": self.num_weightless,
+            "num_zero_weight": self.num_zero_weight,
             "num_groups": self.num_groups,
             "weighted": self.weighted,
             **{name: estimate.to_json() for name, estimate in self.estimates.items()},

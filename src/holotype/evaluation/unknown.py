@@ -1,17 +1,17 @@
-"""When a picture is of no known class: which score tells best, and below which value.
+"""When an image is of no known class: which score tells best, and below which value.
 
-Nobody has pictures of what is to come, so classes of the training data play the unknown: each in
+Nobody has images of what is to come, so classes of the training data play the unknown: each in
 turn (or a block of them, where there are many) is left out, and what is learnt without it is asked
-how well it tells validation pictures of that class from the others. Energy is taken if it does so
+how well it tells validation images of that class from the others. Energy is taken if it does so
 better on average by more than a standard error over the classes, else the neighbours: a class left
-out is a near stranger, and pictures unlike all training ones can have the highest energy of all
+out is a near stranger, and images unlike all training ones can have the highest energy of all
 (benchmarks/unknown.py).
 
-The threshold comes from validation pictures of all classes: as high as can be while no more than
-the promised share of pictures of known classes is turned away, with a confidence of 95 %. What
-share of unknown pictures that catches depends on how unlike they are, and cannot be promised.
+The threshold comes from validation images of all classes: as high as can be while no more than
+the promised share of images of known classes is turned away, with a confidence of 95 %. What
+share of unknown images that catches depends on how unlike they are, and cannot be promised.
 
-Shape suffixes: N training pictures, V validation pictures, C classes, D embedding.
+Shape suffixes: N training images, V validation images, C classes, D embedding.
 """
 
 from collections.abc import Sequence
@@ -20,51 +20,51 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.bundle.manifest import UnknownScore
-from holotype.bundle.references import references_of
-from holotype.bundle.unknown import NEIGHBOURS, energies_N, familiarity_N
+from holotype.bundle.manifest import OODScore
+from holotype.bundle.references import make_references
+from holotype.bundle.unknown import NEIGHBOURS, knn_similarity_N, negative_energy_N
 
 CONFIDENCE = 0.95  # that the promised rate holds
-MOST_BLOCKS = 10  # of classes that are left out in turn
-MOST_TRAINING = 5_000  # pictures that the heads for this question are fitted on
-STRENGTH = 0.01  # of those heads, on standardised embeddings
-HARDLY = 0.65  # an area under the ROC curve that promises little
-FLAT = 1e-3  # a head whose energies spread less gives logarithms of probabilities
+MAX_BLOCKS = 10  # of classes that are left out in turn
+MAX_TRAINING = 5_000  # images that the heads for this question are fitted on
+HEAD_C = 0.01  # of those heads, on standardised embeddings
+WEAK_AUROC = 0.65  # an area under the ROC curve that promises little
+MIN_ENERGY_STD = 1e-3  # a head whose energies spread less gives logarithms of probabilities
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Which score tells unknown pictures from known ones.
+class OODScoreChoice:
+    """Which score tells unknown images from known ones.
 
     Attributes:
         score: the one to use.
         auroc: of each score that was tried, the mean over the classes that were left out.
-        left_out: how many blocks of classes that was.
+        num_held_out: how many blocks of classes that was.
         reason: why nothing was tried; "" where something was.
     """
 
-    score: UnknownScore
-    auroc: dict[UnknownScore, float]
-    left_out: int
+    score: OODScore
+    auroc: dict[OODScore, float]
+    num_held_out: int
     reason: str = ""
 
     def note(self) -> str:
         """One sentence for the report."""
-        names = {"energy": "energy of the logits", "neighbours": "nearest training pictures"}
+        names = {"energy": "energy of the logits", "neighbours": "nearest training images"}
         if not self.auroc:
-            return f"Unknown pictures are told by the {names[self.score]}: {self.reason}."
+            return f"Unknown images are told by the {names[self.score]}: {self.reason}."
         said = ", ".join(f"{names[score]} {value:.3f}" for score, value in self.auroc.items())
         beside = ""
-        if max(self.auroc.values()) < HARDLY:
-            beside = ", which is little better than chance (0.5): few unknown pictures will be told"
+        if max(self.auroc.values()) < WEAK_AUROC:
+            beside = ", which is little better than chance (0.5): few unknown images will be told"
         return (
-            f"Unknown pictures are told by the {names[self.score]}. Where {self.left_out} "
-            f"{'class was' if self.left_out == 1 else 'classes or blocks of them were'} left out "
+            f"Unknown images are told by the {names[self.score]}. Where {self.num_held_out} "
+            f"{'class was' if self.num_held_out == 1 else 'classes or blocks of them were'} left out "
             f"in turn, the area under the ROC curve was: {said}{beside}."
         )
 
 
-def choose_score(
+def choose_ood_score(
     training_ND: NDArray[np.float32],
     training_targets_N: NDArray[np.int64],
     validation_VD: NDArray[np.float32],
@@ -73,25 +73,25 @@ def choose_score(
     num_classes: int,
     energies_V: NDArray[np.float64],
     seed: int,
-) -> Choice:
-    """The score that best tells classes that were left out of the training pictures.
+) -> OODScoreChoice:
+    """The score that best tells classes that were left out of the training images.
 
     Args:
-        training_ND, validation_VD: embeddings of the plain pictures.
+        training_ND, validation_VD: embeddings of the plain images.
         energies_V: of the shipped head, to see whether they say anything: a head that gives
             logarithms of probabilities (forests, support vector machines) has the same everywhere.
-        seed: of the pictures that are drawn where there are many, and of the blocks of classes.
+        seed: of the images that are drawn where there are many, and of the blocks of classes.
     """
     if num_classes < 3:
         why = "with two classes, leaving one out leaves no two to tell apart, so no energy to try"
-        return Choice("neighbours", {}, 0, why)
-    if float(np.std(energies_V)) < FLAT:
-        why = "the head gives probabilities, whose energy is the same for every picture"
-        return Choice("neighbours", {}, 0, why)
+        return OODScoreChoice("neighbours", {}, 0, why)
+    if float(np.std(energies_V)) < MIN_ENERGY_STD:
+        why = "the head gives probabilities, whose energy is the same for every image"
+        return OODScoreChoice("neighbours", {}, 0, why)
     rng = np.random.default_rng(seed)
-    rows = rng.permutation(len(training_ND))[:MOST_TRAINING]
+    rows = rng.permutation(len(training_ND))[:MAX_TRAINING]
     training_ND, training_targets_N = training_ND[rows], training_targets_N[rows]
-    found: dict[UnknownScore, list[float]] = {"energy": [], "neighbours": []}
+    found: dict[OODScore, list[float]] = {"energy": [], "neighbours": []}
     for block in blocks_of(num_classes, rng):
         fit = ~np.isin(training_targets_N, block)
         is_known_V = ~np.isin(validation_targets_V, block)
@@ -103,19 +103,19 @@ def choose_score(
         for name, scores_V in scores.items():
             found[name].append(auroc(scores_V[is_known_V], scores_V[~is_known_V]))
     if not found["energy"]:
-        return Choice("neighbours", {}, 0, "validation has no class that could be left out")
+        return OODScoreChoice("neighbours", {}, 0, "validation has no class that could be left out")
     means = {name: float(np.mean(values)) for name, values in found.items()}
     better = np.subtract(found["energy"], found["neighbours"])
     error = float(np.std(better, ddof=1) / np.sqrt(len(better))) if len(better) > 1 else np.inf
-    best: UnknownScore = "energy" if better.mean() > error else "neighbours"
-    return Choice(best, means, len(better))
+    best: OODScore = "energy" if better.mean() > error else "neighbours"
+    return OODScoreChoice(best, means, len(better))
 
 
 def blocks_of(num_classes: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
     """The classes one by one; in at most ten blocks drawn at random where there are more."""
-    if num_classes <= MOST_BLOCKS:
+    if num_classes <= MAX_BLOCKS:
         return [np.array([c], np.int64) for c in range(num_classes)]
-    return list(np.array_split(rng.permutation(num_classes), MOST_BLOCKS))
+    return list(np.array_split(rng.permutation(num_classes), MAX_BLOCKS))
 
 
 def _scores_without(
@@ -124,25 +124,25 @@ def _scores_without(
     validation_VD: NDArray[np.float32],
     num_classes: int,
     seed: int,
-) -> dict[UnknownScore, NDArray[np.float64]]:
-    """Both scores of the validation pictures, by what was learnt from these training pictures."""
+) -> dict[OODScore, NDArray[np.float64]]:
+    """Both scores of the validation images, by what was learnt from these training images."""
     from holotype.training.head import fit_linear_head
 
-    # Classes without a picture would get a logit of their own: number those that are left.
+    # Classes without an image would get a logit of their own: number those that are left.
     present, numbers_N = np.unique(targets_N, return_inverse=True)
     head = fit_linear_head(
         training_ND, numbers_N.astype(np.int64), np.ones(len(targets_N)), [""] * len(targets_N),
-        num_classes=len(present), strengths=[STRENGTH], folds=1, seed=seed,
+        num_classes=len(present), Cs=[HEAD_C], folds=1, seed=seed,
     )  # fmt: skip
-    references = references_of(training_ND, targets_N, [""] * len(targets_N))
+    references = make_references(training_ND, targets_N, [""] * len(targets_N))
     return {
-        "energy": energies_N(validation_VD @ head.weight_CD.T + head.bias_C),
-        "neighbours": familiarity_N(references, validation_VD, NEIGHBOURS),
+        "energy": negative_energy_N(validation_VD @ head.weight_CD.T + head.bias_C),
+        "neighbours": knn_similarity_N(references, validation_VD, NEIGHBOURS),
     }
 
 
 def auroc(known: NDArray[np.float64], unknown: NDArray[np.float64]) -> float:
-    """How often a known picture has a higher score than an unknown one; ties count half."""
+    """How often a known image has a higher score than an unknown one; ties count half."""
     from scipy.stats import rankdata
 
     ranks = rankdata(np.concatenate([known, unknown]))
@@ -150,29 +150,29 @@ def auroc(known: NDArray[np.float64], unknown: NDArray[np.float64]) -> float:
     return float(above / (len(known) * len(unknown)))
 
 
-def rejection_threshold(
-    scores_V: NDArray[np.float64] | Sequence[float], rejection: float
+def fit_ood_threshold(
+    scores_V: NDArray[np.float64] | Sequence[float], false_rejection_rate: float
 ) -> float | None:
-    """The highest threshold below which known pictures fall no more often than promised.
+    """The highest threshold below which known images fall no more often than promised.
 
-    It is the j-th smallest score of known pictures. The share of all known pictures below it has
+    It is the j-th smallest score of known images. The share of all known images below it has
     a beta distribution (j, V - j + 1) or lies lower, so the largest j is taken for which that share
-    stays within `rejection` with a probability of 95 % (a one-sided tolerance limit: Wilks 1941).
+    stays within `false_rejection_rate` with a probability of 95 % (a one-sided tolerance limit: Wilks 1941).
 
     Returns:
-        None where there are too few scores to promise anything; see `fewest_pictures`.
+        None where there are too few scores to promise anything; see `min_images_for_threshold`.
     """
     from scipy.stats import binom
 
     scores = np.sort(np.asarray(scores_V, np.float64))
     V = len(scores)
     places = np.arange(1, V + 1)
-    holds = binom.sf(places - 1, V, rejection) >= CONFIDENCE
+    holds = binom.sf(places - 1, V, false_rejection_rate) >= CONFIDENCE
     if not holds.any():
         return None
     return float(scores[int(places[holds].max()) - 1])
 
 
-def fewest_pictures(rejection: float) -> int:
-    """How many validation pictures a promised rate needs: the smallest of them is the threshold."""
-    return int(np.ceil(np.log(1 - CONFIDENCE) / np.log1p(-rejection)))
+def min_images_for_threshold(false_rejection_rate: float) -> int:
+    """How many validation images a promised rate needs: the smallest of them is the threshold."""
+    return int(np.ceil(np.log(1 - CONFIDENCE) / np.log1p(-false_rejection_rate)))

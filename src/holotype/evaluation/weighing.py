@@ -1,6 +1,6 @@
 """What class weights or balanced sampling did: the same answers with the weighting taken out.
 
-Shape suffixes: N pictures, C classes.
+Shape suffixes: N images, C classes.
 """
 
 from collections.abc import Mapping
@@ -10,37 +10,37 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.evaluation.evaluate import evaluate, scored
+from holotype.evaluation.evaluate import evaluate, select_scorable
 from holotype.evaluation.intervals import Estimate
 from holotype.evaluation.scores import Report
 from holotype.predictions import Predictions
 
 Score = Literal["accuracy", "balanced_accuracy"]
-COMPARED: tuple[Score, ...] = ("accuracy", "balanced_accuracy")
+COMPARED_SCORES: tuple[Score, ...] = ("accuracy", "balanced_accuracy")
 
 
 @dataclass(frozen=True, eq=False)
-class WeighingEffect:
+class ClassWeightingEffect:
     """A report as it is, and what it would be if the weighting were taken out of the answers.
 
     Attributes:
-        weights_C: how much more a picture of each class counted in training than by itself.
-        weighed: the scores of the classifier as it is.
-        without: the scores of the same answers without the weighting.
-        num_changed: pictures that are called something else without it.
+        weights_C: how much more an image of each class counted in training than by itself.
+        with_weighting: the scores of the classifier as it is.
+        without_weighting: the scores of the same answers without the weighting.
+        num_changed: images that are called something else without it.
         differences: accuracy and balanced accuracy, with the weighting minus without, with the
-            interval of that difference on the same pictures.
+            interval of that difference on the same images.
     """
 
     weights_C: NDArray[np.float64]
-    weighed: Report
-    without: Report
+    with_weighting: Report
+    without_weighting: Report
     num_changed: int
     differences: Mapping[Score, Estimate]
 
     def to_json(self) -> dict[str, Any]:
         """As metrics.json holds it; what is said of the classifier as it is, stands there too."""
-        rows = zip(self.without.per_class, self.weights_C.tolist(), strict=True)
+        rows = zip(self.without_weighting.per_class, self.weights_C.tolist(), strict=True)
         return {
             "num_changed": self.num_changed,
             "per_class": {
@@ -51,21 +51,24 @@ class WeighingEffect:
                 }
                 for scores, weight in rows
             },
-            **{f"{name}_without": self.without[name].to_json() for name in COMPARED},
-            **{f"{name}_difference": self.differences[name].to_json() for name in COMPARED},
+            **{
+                f"{name}_without": self.without_weighting[name].to_json()
+                for name in COMPARED_SCORES
+            },
+            **{f"{name}_difference": self.differences[name].to_json() for name in COMPARED_SCORES},
         }
 
 
-def without_weighing(predictions: Predictions, weights_NC: NDArray[np.float64]) -> Predictions:
+def undo_class_weighting(predictions: Predictions, weights_NC: NDArray[np.float64]) -> Predictions:
     """The same answers for classes as frequent as they are: probabilities divided by the weights.
 
     Training that counts a class w times as much learns probabilities for a world in which it is w
     times as frequent. Divided by w, and made to sum to 1 again, they are those of the world that
-    the pictures came from. The logits become the logarithms of these probabilities.
+    the images came from. The logits become the logarithms of these probabilities.
 
     Args:
         predictions: with the probabilities that are answered, after the temperature.
-        weights_NC: above 0; a row of C numbers for all pictures, or one for each.
+        weights_NC: above 0; a row of C numbers for all images, or one for each.
 
     Source:
         Saerens, Latinne and Decaestecker 2002, "Adjusting the Outputs of a Classifier to New a
@@ -82,29 +85,29 @@ def without_weighing(predictions: Predictions, weights_NC: NDArray[np.float64]) 
     )
 
 
-def weighing_effect(
+def class_weighting_effect(
     report: Report,
     predictions: Predictions,
     without: Predictions,
     *,
     weights_C: NDArray[np.float64],
     differences: Mapping[Score, Estimate],
-) -> WeighingEffect:
+) -> ClassWeightingEffect:
     """The scores of both.
 
     Args:
         report: on `predictions`.
-        without: what `without_weighing` makes of them.
+        without: what `undo_class_weighting` makes of them.
         weights_C: to show.
-        differences: of each score of `COMPARED`.
+        differences: of each score of `COMPARED_SCORES`.
     """
-    changed_N = scored(predictions).predicted_N != scored(without).predicted_N
-    return WeighingEffect(
+    changed_N = select_scorable(predictions).predicted_N != select_scorable(without).predicted_N
+    return ClassWeightingEffect(
         weights_C, report, evaluate(without, part=report.part), int(changed_N.sum()), differences
     )
 
 
-def recorded_weights(metrics: Mapping[str, Any]) -> dict[str, float] | None:
+def recorded_class_weights(metrics: Mapping[str, Any]) -> dict[str, float] | None:
     """The weight of each class as a `metrics.json` holds it; None where there was no weighting."""
     effect = metrics.get("class_weighting")
     if effect is None:

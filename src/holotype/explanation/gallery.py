@@ -1,4 +1,4 @@
-"""Pictures that are worth a look: confident mistakes, and some that were right."""
+"""Images that are worth a look: confident mistakes, and some that were right."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -9,9 +9,9 @@ import numpy as np
 
 from holotype.bundle.bundle import Bundle
 from holotype.dataset.index import Index
-from holotype.errors import ImageRefused
-from holotype.evaluation.exhibits import Exhibit
-from holotype.explanation.drawing import overlay, shown
+from holotype.errors import ImageError
+from holotype.evaluation.exhibits import Example
+from holotype.explanation.drawing import overlay, scaled_rgb
 from holotype.explanation.heatmap import heatmap, size_to_decode
 from holotype.images import decode
 from holotype.predictions import Predictions
@@ -21,7 +21,7 @@ Kind = Literal["mistake", "correct"]
 LONGEST_SIDE = 320  # pixels: the report is one file
 
 
-def gallery(
+def select_examples(
     bundle: Bundle | Mapping[int, Bundle],
     index: Index,
     predictions: Predictions,
@@ -29,16 +29,16 @@ def gallery(
     mistakes: int = 12,
     correct: int = 12,
     seed: int = 0,
-) -> list[Exhibit]:
+) -> list[Example]:
     """The most confident mistakes, then a sample of correct answers, class by class in turn.
 
-    Each carries the heatmap of its predicted class. A picture that can no longer be read is
+    Each carries the heatmap of its predicted class. An image that can no longer be read is
     left out.
 
     Args:
         bundle: what made the predictions; of pooled folds, the one of each fold by its number.
-        index: where the pictures of the predictions lie.
-        predictions: of labelled pictures; others are passed over.
+        index: where the images of the predictions lie.
+        predictions: of labelled images; others are passed over.
         mistakes: how many at most.
         correct: how many at most.
         seed: of the sample of correct ones.
@@ -48,27 +48,27 @@ def gallery(
         *((row, "mistake") for row in _confident_mistakes(labelled)[:mistakes]),
         *((row, "correct") for row in _balanced_correct(labelled, seed)[:correct]),
     ]
-    exhibits = []
+    examples = []
     for row, kind in chosen:
         of_row = bundle if isinstance(bundle, Bundle) else bundle[int(labelled.folds_N[row])]
-        with suppress(ImageRefused):
-            exhibits.append(_exhibit(of_row, index, labelled, row, kind))
-    return exhibits
+        with suppress(ImageError):
+            examples.append(_example(of_row, index, labelled, row, kind))
+    return examples
 
 
-def _exhibit(
+def _example(
     bundle: Bundle, index: Index, predictions: Predictions, row: int, kind: Kind
-) -> Exhibit:
+) -> Example:
     name = predictions.ids[row]
     image = decode(index.file(name), name=name, minimum_size=size_to_decode(bundle))
     predicted = int(predictions.predicted_N[row])
-    picture = shown(image, bundle.preprocessing.background, longest=LONGEST_SIDE)
-    picture_HWC = np.asarray(picture)
-    heat_HW = heatmap(bundle, image, predicted).over(picture.size)
-    return Exhibit(
+    rgb = scaled_rgb(image, bundle.preprocessing.background, longest=LONGEST_SIDE)
+    image_HWC = np.asarray(rgb)
+    heat_HW = heatmap(bundle, image, predicted).resized_to(rgb.size)
+    return Example(
         id=name,
-        picture_HWC=picture_HWC,
-        heated_HWC=overlay(picture_HWC, heat_HW),
+        image_HWC=image_HWC,
+        overlay_HWC=overlay(image_HWC, heat_HW),
         true_class=predictions.classes[predictions.targets_N[row]],
         predicted_class=predictions.classes[predicted],
         confidence=float(predictions.probabilities_NC[row, predicted]),

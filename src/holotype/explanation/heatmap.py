@@ -1,4 +1,4 @@
-"""Which part of a picture speaks for a class.
+"""Which part of an image speaks for a class.
 
 What counts as evidence is said in `evidence`. Ways to find it in a place (`methods`):
 
@@ -11,7 +11,7 @@ What counts as evidence is said in `evidence`. Ways to find it in a place (`meth
   section 4.2. It asks nothing of the classifier, so it serves descriptors too.
 - `gradcam`, `gradcam++`, `integrated-gradients` and `rollout` need torch; see `models.gradients`.
 
-Of a classifier with members the map is the mean of theirs over the picture, each weighted as its
+Of a classifier with members the map is the mean of theirs over the image, each weighted as its
 answer for the class is. Where a classifier averages over views, the map is that of the plain one.
 
 Not covered: whether the network is right to look there (see `checks` for whether it does look
@@ -31,61 +31,61 @@ from holotype.bundle.bundle import Bundle
 from holotype.bundle.inference import predict_image, run_head
 from holotype.errors import UnknownClass, did_you_mean
 from holotype.explanation.evidence import (
-    evidence_by_gradient,
-    evidence_in_cells,
-    evidence_lost_behind_patches,
-    seen_by_backbone,
+    class_activation_map,
+    embedding_and_feature_map,
+    gradient_attribution,
+    occlusion_map,
 )
-from holotype.explanation.methods import CAM, OCCLUSION, Way
+from holotype.explanation.methods import CAM_DESCRIPTIONS, OCCLUSION_DESCRIPTION, ExplainMethod
 from holotype.images import Image, decode
 from holotype.predictions import softmax
 from holotype.preprocessing import Preprocessing
 
-MEAN_SIDE = 160  # of the mean map over the picture: finer than any network's cells
+MEAN_SIDE = 160  # of the mean map over the image: finer than any network's cells
 
 
 @dataclass(frozen=True, eq=False)
 class Heatmap:
-    """How much each place of a picture speaks for a class.
+    """How much each place of an image speaks for a class.
 
     Attributes:
-        cells_hw: float32 in [0, 1] over the network's frame, 1 where the evidence is greatest;
+        values_hw: float32 in [0, 1] over the network's frame, 1 where the evidence is greatest;
             all 0 when nothing speaks for the class.
-        preprocessing: how the picture was laid into that frame.
+        preprocessing: how the image was laid into that frame.
         class_index: which class.
         class_name: its name.
-        probability: of this class for the whole picture.
+        probability: of this class for the whole image.
         method: how the map was made, in words.
-        is_of_class: whether the map would be another one for another class.
-        box: left, top, right, bottom of the part that was framed, as fractions of the picture.
+        is_class_specific: whether the map would be another one for another class.
+        box: left, top, right, bottom of the part that was framed, as fractions of the image.
     """
 
-    cells_hw: NDArray[np.float32]
+    values_hw: NDArray[np.float32]
     preprocessing: Preprocessing
     class_index: int
     class_name: str
     probability: float
     method: str
-    is_of_class: bool = True
+    is_class_specific: bool = True
     box: tuple[float, float, float, float] = (0, 0, 1, 1)
 
-    def over(self, size: tuple[int, int]) -> NDArray[np.float32]:
-        """The map over the upright picture itself, at any size (width, height) of its shape.
+    def resized_to(self, size: tuple[int, int]) -> NDArray[np.float32]:
+        """The map over the upright image itself, at any size (width, height) of its shape.
 
         What was cropped away, and so never seen, is 0.
         """
         left, top, right, bottom = (round(self.box[side] * size[side % 2]) for side in range(4))
         right, bottom = max(right, left + 1), max(bottom, top + 1)
         whole_HW = np.zeros(size[::-1], np.float32)
-        whole_HW[top:bottom, left:right] = self._over_part((right - left, bottom - top))
+        whole_HW[top:bottom, left:right] = self._resized_to_box((right - left, bottom - top))
         return whole_HW
 
-    def _over_part(self, size: tuple[int, int]) -> NDArray[np.float32]:
-        """The map over what was framed of the picture."""
-        cells = PillowImage.fromarray(self.cells_hw)
+    def _resized_to_box(self, size: tuple[int, int]) -> NDArray[np.float32]:
+        """The map over what was framed of the image."""
+        cells = PillowImage.fromarray(self.values_hw)
         if self.preprocessing.fit == "squash":
             return _resized(cells, size)
-        box_width, box_height = frame_in(size, self.preprocessing)
+        box_width, box_height = input_frame_size(size, self.preprocessing)
         if self.preprocessing.fit == "pad":
             left = (1 - size[0] / box_width) / 2 * cells.width
             top = (1 - size[1] / box_height) / 2 * cells.height
@@ -102,12 +102,12 @@ def heatmap(
     source: Image | Path | bytes,
     class_index: int | None = None,
     *,
-    way: Way = Way(),  # noqa: B008 - a frozen value
+    explain_method: ExplainMethod = ExplainMethod(),  # noqa: B008 - a frozen value
 ) -> Heatmap:
-    """The heatmap of one picture for one class; for the predicted class by default.
+    """The heatmap of one image for one class; for the predicted class by default.
 
     Raises:
-        ImageRefused: the picture cannot be used.
+        ImageError: the image cannot be used.
         UsageError: this classifier cannot be explained this way.
     """
     if isinstance(source, Image):
@@ -115,43 +115,56 @@ def heatmap(
     else:
         image = decode(source, minimum_size=size_to_decode(bundle))
     if not bundle.members:
-        return _of_network(bundle, image, class_index, way)
+        return _heatmap_of_network(bundle, image, class_index, explain_method)
     probabilities_C = predict_image(bundle, image)
     if class_index is None:
         class_index = int(probabilities_C.argmax())
-    return _mean_of_members(bundle, image, class_index, float(probabilities_C[class_index]), way)
+    return _mean_of_members(
+        bundle, image, class_index, float(probabilities_C[class_index]), explain_method
+    )
 
 
 def _mean_of_members(
-    bundle: Bundle, image: Image, class_index: int, probability: float, way: Way
+    bundle: Bundle,
+    image: Image,
+    class_index: int,
+    probability: float,
+    explain_method: ExplainMethod,
 ) -> Heatmap:
-    """The mean of the members' maps over the picture, weighted as their answers are."""
-    assert bundle.combination is not None
-    maps = [heatmap(member, image, class_index, way=way) for member in bundle.members]
-    weights_M = bundle.combination.weights_for(len(bundle.classes))[class_index]
+    """The mean of the members' maps over the image, weighted as their answers are."""
+    assert bundle.ensemble_weights is not None
+    maps = [
+        heatmap(member, image, class_index, explain_method=explain_method)
+        for member in bundle.members
+    ]
+    weights_M = bundle.ensemble_weights.weights_for(len(bundle.classes))[class_index]
     width, height = image.pixels.size
     scale = MEAN_SIDE / max(width, height)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     mean_HW = sum(
-        (weight * found.over(size) for weight, found in zip(weights_M, maps, strict=True)),
+        (weight * found.resized_to(size) for weight, found in zip(weights_M, maps, strict=True)),
         np.zeros(size[::-1]),
     )
     methods = ", ".join(dict.fromkeys(found.method for found in maps))
     return Heatmap(
-        cells_hw=_scaled(mean_HW),
+        values_hw=_normalise(mean_HW),
         preprocessing=replace(bundle.preprocessing, fit="squash", content="whole"),
         class_index=class_index,
         class_name=bundle.classes[class_index],
         probability=probability,
         method=f"mean over {len(maps)} {'member' if len(maps) == 1 else 'members'}: {methods}",
-        is_of_class=any(found.is_of_class for found in maps),
+        is_class_specific=any(found.is_class_specific for found in maps),
     )
 
 
-def _of_network(bundle: Bundle, image: Image, class_index: int | None, way: Way) -> Heatmap:
-    preprocessing, method = bundle.preprocessing, way.settled(bundle)
+def _heatmap_of_network(
+    bundle: Bundle, image: Image, class_index: int | None, explain_method: ExplainMethod
+) -> Heatmap:
+    preprocessing, method = bundle.preprocessing, explain_method.resolve(bundle)
     input_CHW = preprocessing(image)
-    embedding_D, cells_hwD = seen_by_backbone(bundle, input_CHW, cells=method == "cam")
+    embedding_D, feature_map_hwD = embedding_and_feature_map(
+        bundle, input_CHW, with_feature_map=method == "cam"
+    )
     logits_C = run_head(bundle, embedding_D[None])[0]
     if bundle.views == "one":
         probabilities_C = softmax(logits_C[None], bundle.temperature)[0]
@@ -159,30 +172,35 @@ def _of_network(bundle: Bundle, image: Image, class_index: int | None, way: Way)
         probabilities_C = predict_image(bundle, image)
     if class_index is None:
         class_index = int(probabilities_C.argmax())
-    if cells_hwD is not None:
-        said = CAM[bundle.manifest.cam]
-        evidence_hw = evidence_in_cells(bundle, cells_hwD, logits_C, class_index)
+    if feature_map_hwD is not None:
+        description = CAM_DESCRIPTIONS[bundle.manifest.cam]
+        evidence_hw = class_activation_map(bundle, feature_map_hwD, logits_C, class_index)
     elif method == "occlusion":
-        said = OCCLUSION
-        evidence_hw = evidence_lost_behind_patches(bundle, input_CHW, logits_C, class_index)
+        description = OCCLUSION_DESCRIPTION
+        evidence_hw = occlusion_map(bundle, input_CHW, logits_C, class_index)
     else:
-        assert way.networks is not None
-        evidence_hw, said = evidence_by_gradient(
-            way.networks(bundle), input_CHW, class_index, bundle.temperature, method, way.layer
+        assert explain_method.torch_model_of is not None
+        evidence_hw, description = gradient_attribution(
+            explain_method.torch_model_of(bundle),
+            input_CHW,
+            class_index,
+            bundle.temperature,
+            method,
+            explain_method.layer,
         )
     return Heatmap(
-        cells_hw=_scaled(evidence_hw),
+        values_hw=_normalise(evidence_hw),
         preprocessing=preprocessing,
         class_index=class_index,
         class_name=bundle.classes[class_index],
         probability=float(probabilities_C[class_index]),
-        method=said,
-        is_of_class=method != "rollout",
+        method=description,
+        is_class_specific=method != "rollout",
         box=_fractions(preprocessing.box(image), image.pixels.size),
     )
 
 
-def _scaled(evidence_hw: NDArray[np.float64]) -> NDArray[np.float32]:
+def _normalise(evidence_hw: NDArray[np.float64]) -> NDArray[np.float32]:
     """What speaks for the class, 1 where it is greatest; all 0 where nothing does."""
     positive_hw = np.maximum(evidence_hw, 0)
     return np.asarray(positive_hw / max(positive_hw.max(), 1e-12), np.float32)
@@ -191,8 +209,8 @@ def _scaled(evidence_hw: NDArray[np.float64]) -> NDArray[np.float32]:
 def size_to_decode(bundle: Bundle) -> tuple[int, int] | None:
     """(width, height) for `images.decode` that is enough for every member."""
     widths, heights = [], []
-    for leaf in bundle.leaves:
-        size = leaf.preprocessing.minimum_size
+    for base in bundle.base_models:
+        size = base.preprocessing.minimum_size
         if size is None:
             return None
         widths.append(size[0])
@@ -214,10 +232,10 @@ def class_index_of(bundle: Bundle, name: str) -> int:
     return bundle.classes.index(name)
 
 
-def frame_in(size: tuple[int, int], preprocessing: Preprocessing) -> tuple[float, float]:
-    """Width and height of the network's frame, measured in pixels of a picture of this size.
+def input_frame_size(size: tuple[int, int], preprocessing: Preprocessing) -> tuple[float, float]:
+    """Width and height of the network's frame, measured in pixels of an image of this size.
 
-    The frame and the picture share their centre. Of a cropped picture the frame shows a part,
+    The frame and the image share their centre. Of a cropped image the frame shows a part,
     around a padded one it leaves a border.
     """
     scales = preprocessing.width / size[0], preprocessing.height / size[1]

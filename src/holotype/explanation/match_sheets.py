@@ -12,19 +12,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PillowImage
 
-from holotype.errors import ImageRefused
-from holotype.explanation.drawing import sheet, stacked, tiles
-from holotype.explanation.slices import FRAME, Matches, Slice, Specimen
-from holotype.files import replacing, write_bytes
+from holotype.errors import ImageError
+from holotype.explanation.drawing import captioned_row, captioned_tiles, stack_vertically
+from holotype.explanation.slices import FRAME, Slice, SliceMatches, SpecimenMatch
+from holotype.files import atomic_write, write_bytes
 from holotype.images import decode
 
 TABLE = "matches.csv"
 NUM_SPECIMENS_SHOWN = 3
 NUM_PAIRS_SHOWN = 6
-_SHOWN = replace(FRAME, height=132, width=132)
+_TILE_FRAME = replace(FRAME, height=132, width=132)
 
 
-def write_matches(matches: Matches, folder: Path) -> None:
+def write_matches(matches: SliceMatches, folder: Path) -> None:
     """`matches.csv`, one row for each slice and reference specimen, and a sheet a specimen."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -40,21 +40,21 @@ def write_matches(matches: Matches, folder: Path) -> None:
                 writer.writerow([*shared, *names, pair.ssim, pair.ncc, pair.dice])
     write_bytes(folder / TABLE, text.getvalue().encode("utf-8", "backslashreplace"))
     for number, one in enumerate(matches.specimens):
-        with replacing(folder / f"specimen-{number:03d}.png") as temporary:
-            draw(one).save(temporary, format="PNG")
+        with atomic_write(folder / f"specimen-{number:03d}.png") as temporary:
+            draw_specimen(one).save(temporary, format="PNG")
 
 
-def draw(specimen: Specimen) -> PillowImage.Image:
+def draw_specimen(specimen: SpecimenMatch) -> PillowImage.Image:
     """Slices of a specimen above those of the reference specimens that they look most like."""
     title = f"{specimen.specimen}: {specimen.class_name}, {specimen.probability:.1%}"
-    pages = [sheet([], [(title, 18)])]
+    pages = [captioned_row([], [(title, 18)])]
     for rank, other in enumerate(specimen.ranked[:NUM_SPECIMENS_SHOWN]):
         steps = np.linspace(0, len(other.pairs) - 1, min(NUM_PAIRS_SHOWN, len(other.pairs)))
         pairs = [other.pairs[step] for step in steps.round().astype(int)]
         if rank == 0:
             own = [[Path(pair.slice.name).name] for pair in pairs]
-            pages.append(tiles([_shown(pair.slice) for pair in pairs], own))
-        said = (
+            pages.append(captioned_tiles([_tile(pair.slice) for pair in pairs], own))
+        caption = (
             f"{rank + 1}. {other.specimen} ({other.label}): SSIM {other.ssim:.3f}, "
             f"NCC {other.ncc:.3f}, Dice {other.dice:.3f}"
         )
@@ -63,13 +63,16 @@ def draw(specimen: Specimen) -> PillowImage.Image:
              f"{pair.ssim:.2f} / {pair.ncc:.2f} / {pair.dice:.2f}"]
             for pair in pairs
         ]  # fmt: skip
-        pages += [sheet([], [(said, 12)]), tiles([_shown(p.reference) for p in pairs], captions)]
-    return stacked(pages)
+        pages += [
+            captioned_row([], [(caption, 12)]),
+            captioned_tiles([_tile(p.reference) for p in pairs], captions),
+        ]
+    return stack_vertically(pages)
 
 
-def _shown(one: Slice) -> PillowImage.Image | None:
+def _tile(one: Slice) -> PillowImage.Image | None:
     try:
         image = decode(one.file, name=one.name)
-    except ImageRefused:
+    except ImageError:
         return None
-    return _SHOWN.frame(image)
+    return _TILE_FRAME.frame(image)

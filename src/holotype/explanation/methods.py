@@ -15,41 +15,49 @@ from holotype.errors import UsageError
 if TYPE_CHECKING:
     from holotype.models.classifier import Classifier
 
-Method = Literal[
+ExplainMethodName = Literal[
     "auto", "cam", "gradcam", "gradcam++", "integrated-gradients", "rollout", "occlusion"
 ]
-GRADIENTS: tuple[Method, ...] = ("gradcam", "gradcam++", "integrated-gradients", "rollout")
-LAYERED: tuple[Method, ...] = ("gradcam", "gradcam++")
-CAM = {"exact": "class activation map", "cells": "class activation map, approximate"}
-OCCLUSION = "occlusion map"
+GRADIENT_METHODS: tuple[ExplainMethodName, ...] = (
+    "gradcam",
+    "gradcam++",
+    "integrated-gradients",
+    "rollout",
+)
+METHODS_WITH_LAYER: tuple[ExplainMethodName, ...] = ("gradcam", "gradcam++")
+CAM_DESCRIPTIONS = {
+    "exact": "class activation map",
+    "approximate": "class activation map, approximate",
+}
+OCCLUSION_DESCRIPTION = "occlusion map"
 
 # A bundle with graphs of its own -> the same network in torch, frozen; a UsageError where there
 # is none.
-Networks = Callable[[Bundle], "Classifier"]
+TorchModelLookup = Callable[[Bundle], "Classifier"]
 
 
 @dataclass(frozen=True)
-class Way:
+class ExplainMethod:
     """How to look for what speaks for a class.
 
     Attributes:
         method: `auto` is what needs no torch: `cam` where the bundle has one, else `occlusion`.
         layer: of Grad-CAM and Grad-CAM++; the last one with a map unless it is named.
-        networks: finds the network in torch; None where only bundles are at hand.
+        torch_model_of: finds the network in torch; None where only bundles are at hand.
     """
 
-    method: Method = "auto"
+    method: ExplainMethodName = "auto"
     layer: str | None = None
-    networks: Networks | None = None
+    torch_model_of: TorchModelLookup | None = None
 
     def __post_init__(self) -> None:
-        if self.layer is not None and self.method not in LAYERED:
+        if self.layer is not None and self.method not in METHODS_WITH_LAYER:
             raise UsageError(
                 f"--layer {self.layer} goes with --method gradcam or gradcam++, not with "
                 f"{self.method!r}; leave it out, or name one of those."
             )
 
-    def settled(self, bundle: Bundle) -> Method:
+    def resolve(self, bundle: Bundle) -> ExplainMethodName:
         """The method for a bundle with graphs of its own, never `auto`.
 
         Raises:
@@ -62,14 +70,14 @@ class Way:
         if self.method == "cam" and not has_cam:
             raise UsageError(
                 f"{bundle.manifest.model} with this head has no class activation map, since its "
-                f"head cannot be run on single cells. {self._these_work(without_torch)}"
+                f"head cannot be run on single cells. {self._alternatives(without_torch)}"
             )
-        if self.method in GRADIENTS and self.networks is None:
+        if self.method in GRADIENT_METHODS and self.torch_model_of is None:
             raise UsageError(
                 f"--method {self.method} needs the network in torch, and a bundle alone is ONNX: "
-                f"name the run that it came from. {self._these_work(without_torch)}"
+                f"name the run that it came from. {self._alternatives(without_torch)}"
             )
         return self.method
 
-    def _these_work(self, methods: list[str]) -> str:
+    def _alternatives(self, methods: list[str]) -> str:
         return f"Here these work: {', '.join(methods)}."

@@ -1,4 +1,4 @@
-"""How alike two grey pictures of one size are, by three measures that fail in different ways.
+"""How alike two grey images of one size are, by three measures that fail in different ways.
 
 - SSIM: Wang et al. 2004, "Image Quality Assessment: From Error Visibility to Structural
   Similarity"; scikit-image's, with its usual uniform window. Likes the same texture in the same
@@ -6,7 +6,7 @@
 - NCC: the correlation of the grey levels, blind to brightness and contrast.
 - Dice: the overlap of what is brighter than Otsu's threshold (Otsu 1979): the shape alone.
 
-Shape suffixes: Q and R pictures, S side, P pixels.
+Shape suffixes: Q and R images, S side, P pixels.
 """
 
 import numpy as np
@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 
 def ssim(first_SS: NDArray[np.float32], second_SS: NDArray[np.float32]) -> float:
-    """Structural similarity of two grey pictures in [0, 1]: at most 1, which is the same one."""
+    """Structural similarity of two grey images in [0, 1]: at most 1, which is the same one."""
     from skimage.metrics import structural_similarity
 
     return float(structural_similarity(first_SS, second_SS, data_range=1.0))
 
 
 def ncc_QR(first_QSS: NDArray[np.float32], second_RSS: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The correlation of the pixels of every two pictures, in [-1, 1]; 0 for a blank one."""
-    first_QP, second_RP = (_standard(each) for each in (first_QSS, second_RSS))
+    """The correlation of the pixels of every two images, in [-1, 1]; 0 for a blank one."""
+    first_QP, second_RP = (_standardise(each) for each in (first_QSS, second_RSS))
     return np.asarray(np.clip(first_QP @ second_RP.T, -1, 1))
 
 
@@ -37,9 +37,9 @@ def dice_QR(first_QSS: NDArray[np.bool_], second_RSS: NDArray[np.bool_]) -> NDAr
     return np.asarray(both_QR, np.float64)
 
 
-def _standard(pictures_QSS: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Each picture as a vector of mean 0 and length 1; a blank one is all zeros."""
-    flat_QP = pictures_QSS.reshape(len(pictures_QSS), -1).astype(np.float64)
+def _standardise(images_QSS: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Each image as a vector of mean 0 and length 1; a blank one is all zeros."""
+    flat_QP = images_QSS.reshape(len(images_QSS), -1).astype(np.float64)
     centred_QP = flat_QP - flat_QP.mean(axis=1, keepdims=True)
     lengths_Q1 = np.linalg.norm(centred_QP, axis=1, keepdims=True)
     standard_QP = np.zeros_like(centred_QP)
@@ -47,8 +47,8 @@ def _standard(pictures_QSS: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(standard_QP, np.float64)
 
 
-def bright(grey_SS: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """What is above Otsu's threshold; nothing of a blank picture."""
+def otsu_mask(grey_SS: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """What is above Otsu's threshold; nothing of a blank image."""
     from skimage.filters import threshold_otsu
 
     if np.ptp(grey_SS) == 0:

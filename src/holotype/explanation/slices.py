@@ -5,7 +5,7 @@ alike slice of every reference specimen, by three measures (see `similarity`), a
 the slices of a specimen.
 
 Slices are cut to their content and laid into one square frame first, so that neither the place in
-the picture nor the size counts. They are not turned: a scan that stands otherwise matches worse.
+the image nor the size counts. They are not turned: a scan that stands otherwise matches worse.
 
 Shape suffixes: Q slices that are asked about, R reference slices, S side of the frame.
 """
@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from holotype.bundle.bundle import Bundle
 from holotype.bundle.inference import find_files, predict_files
 from holotype.dataset.index import TABLE_EXTENSIONS, read_index
-from holotype.errors import DatasetError, EmptyDataset, ImageRefused
-from holotype.explanation.similarity import bright, dice_QR, ncc_QR, ssim
+from holotype.errors import DatasetError, EmptyDataset, ImageError
+from holotype.explanation.similarity import dice_QR, ncc_QR, otsu_mask, ssim
 from holotype.images import decode
 from holotype.preprocessing import Preprocessing
 
@@ -30,12 +30,12 @@ SIDE = 64  # pixels of the frame: what tells species apart in a slice is larger 
 FRAME = Preprocessing(
     SIDE, SIDE, "pad", "bilinear", (0.0,) * 3, (1.0,) * 3, background=(0, 0, 0), content="crop"
 )
-Progress = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """One picture of one specimen.
+    """One image of one specimen.
 
     Attributes:
         name: its path as it was found.
@@ -51,7 +51,7 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class Pair:
+class SlicePair:
     """A slice and the slice of one reference specimen that it looks most like."""
 
     slice: Slice
@@ -62,7 +62,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Ranked:
+class RankedReference:
     """How much a specimen looks like one reference specimen: means over the best pairs.
 
     Attributes:
@@ -77,7 +77,7 @@ class Ranked:
     ssim: float
     ncc: float
     dice: float
-    pairs: tuple[Pair, ...]
+    pairs: tuple[SlicePair, ...]
 
     @property
     def score(self) -> float:
@@ -86,7 +86,7 @@ class Ranked:
 
 
 @dataclass(frozen=True)
-class Specimen:
+class SpecimenMatch:
     """What was found of one specimen.
 
     Attributes:
@@ -98,14 +98,14 @@ class Specimen:
     specimen: str
     class_name: str
     probability: float
-    ranked: tuple[Ranked, ...]
+    ranked: tuple[RankedReference, ...]
 
 
 @dataclass(frozen=True)
-class Matches:
+class SliceMatches:
     """All specimens that were asked about."""
 
-    specimens: tuple[Specimen, ...]
+    specimens: tuple[SpecimenMatch, ...]
 
     def to_json(self) -> dict[str, Any]:
         """For `--json`: the ranking of every specimen, without the pairs."""
@@ -126,13 +126,13 @@ class Matches:
         }  # fmt: skip
 
 
-def read_references(data: str | Path) -> list[Slice]:
+def read_reference_slices(data: str | Path) -> list[Slice]:
     """The slices of a labelled index with groups; the table of a folder where it has one.
 
     Raises:
         DatasetError: there are no groups.
     """
-    index = read_index(_table_or(Path(data)))
+    index = read_index(_table_in(Path(data)))
     table = index.table
     if (table["group"] == "").all():
         raise DatasetError(
@@ -140,11 +140,13 @@ def read_references(data: str | Path) -> list[Slice]:
             "group, as `holotype slice` writes it."
         )
     named = zip(table["path"], table["group"], table["label"], strict=True)
-    return _numbered([Slice(path, index.file(path), group, label) for path, group, label in named])
+    return _sorted_by_scan(
+        [Slice(path, index.file(path), group, label) for path, group, label in named]
+    )
 
 
 def read_slices(paths: Sequence[Path]) -> list[Slice]:
-    """Slices to ask about: tables and folders with one give groups; of other pictures the folder
+    """Slices to ask about: tables and folders with one give groups; of other images the folder
     that they lie in is the specimen.
 
     Raises:
@@ -152,24 +154,24 @@ def read_slices(paths: Sequence[Path]) -> list[Slice]:
     """
     found: list[Slice] = []
     for path in paths:
-        source = _table_or(path)
+        source = _table_in(path)
         if source.suffix.lower() in TABLE_EXTENSIONS:
-            found += read_references(source)
+            found += read_reference_slices(source)
         else:
             found += [
                 Slice(file.id, file.path, file.path.absolute().parent.name)
                 for file in find_files(path)
             ]
-    return _numbered(found)
+    return _sorted_by_scan(found)
 
 
-def match(
+def match_specimens(
     bundle: Bundle,
     slices: Sequence[Slice],
     references: Sequence[Slice],
     *,
-    on_progress: Progress = lambda done, total: None,
-) -> Matches:
+    on_progress: ProgressCallback = lambda done, total: None,
+) -> SliceMatches:
     """The reference specimens most like each specimen; slices that cannot be read are left out.
 
     Every slice is compared with every reference slice but those of its own specimen.
@@ -178,33 +180,35 @@ def match(
         EmptyDataset: nothing can be read, or there is no other specimen to compare with.
     """
     predictions, _ = predict_files(bundle, [one.file for one in slices])
-    said = dict(zip(predictions.ids, predictions.probabilities_NC, strict=True))
-    framed_R = _Framed.of(references)
+    probabilities_of = dict(zip(predictions.ids, predictions.probabilities_NC, strict=True))
+    framed_R = _FramedSlices.of(references)
     of_specimen: dict[str, list[Slice]] = {}
     for one in slices:
         of_specimen.setdefault(one.specimen, []).append(one)
     specimens, done = [], 0
     for name, own in of_specimen.items():
-        framed_Q = _Framed.of(own)
-        others = framed_R.but(name)
+        framed_Q = _FramedSlices.of(own)
+        others = framed_R.without_specimen(name)
         if not framed_Q.slices or not others.slices:
             raise EmptyDataset(
                 f"specimen {name!r}: {len(framed_Q.slices)} slices could be read, and "
                 f"{len(others.slices)} reference slices of other specimens; expected some of both."
             )
-        scores = _compared(framed_Q, others)
-        ranked = _ranked(framed_Q.slices, others.slices, scores)
+        scores = _score_pairs(framed_Q, others)
+        ranked = _rank_references(framed_Q.slices, others.slices, scores)
         done += len(own)
         on_progress(done, len(slices))
-        answers_QC = [said[str(one.file)] for one in own if str(one.file) in said]
+        answers_QC = [
+            probabilities_of[str(one.file)] for one in own if str(one.file) in probabilities_of
+        ]
         mean_C = np.mean(answers_QC, axis=0)
         best = int(mean_C.argmax())
-        specimens.append(Specimen(name, bundle.classes[best], float(mean_C[best]), ranked))
-    return Matches(tuple(specimens))
+        specimens.append(SpecimenMatch(name, bundle.classes[best], float(mean_C[best]), ranked))
+    return SliceMatches(tuple(specimens))
 
 
 @dataclass(frozen=True, eq=False)
-class _Framed:
+class _FramedSlices:
     """Slices that could be read, in the common frame: grey in [0, 1], and what is bright."""
 
     slices: list[Slice]
@@ -212,47 +216,47 @@ class _Framed:
     bright_QSS: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, slices: Sequence[Slice]) -> "_Framed":
+    def of(cls, slices: Sequence[Slice]) -> "_FramedSlices":
         read, grey = [], []
         for one in slices:
             try:
                 framed = FRAME.frame(decode(one.file, name=one.name))
-            except ImageRefused:
+            except ImageError:
                 continue
             read.append(one)
             grey.append(np.asarray(framed.convert("L"), np.float32) / 255)
         grey_QSS = np.array(grey, np.float32).reshape(len(read), SIDE, SIDE)
-        bright_QSS = np.array([bright(one_SS) for one_SS in grey_QSS], bool)
+        bright_QSS = np.array([otsu_mask(one_SS) for one_SS in grey_QSS], bool)
         return cls(read, grey_QSS, bright_QSS.reshape(grey_QSS.shape))
 
-    def but(self, specimen: str) -> "_Framed":
+    def without_specimen(self, specimen: str) -> "_FramedSlices":
         """Those of all other specimens."""
         kept = [row for row, one in enumerate(self.slices) if one.specimen != specimen]
         slices = [self.slices[row] for row in kept]
-        return _Framed(slices, self.grey_QSS[kept], self.bright_QSS[kept])
+        return _FramedSlices(slices, self.grey_QSS[kept], self.bright_QSS[kept])
 
 
 @dataclass(frozen=True, eq=False)
-class _Scores:
+class _PairScores:
     ssim_QR: NDArray[np.float64]
     ncc_QR: NDArray[np.float64]
     dice_QR: NDArray[np.float64]
 
 
-def _compared(first: _Framed, second: _Framed) -> _Scores:
+def _score_pairs(first: _FramedSlices, second: _FramedSlices) -> _PairScores:
     ssim_QR = np.empty((len(first.slices), len(second.slices)))
     for row, one_SS in enumerate(first.grey_QSS):
         ssim_QR[row] = [ssim(one_SS, other_SS) for other_SS in second.grey_QSS]
-    return _Scores(
+    return _PairScores(
         ssim_QR,
         ncc_QR(first.grey_QSS, second.grey_QSS),
         dice_QR(first.bright_QSS, second.bright_QSS),
     )
 
 
-def _ranked(
-    slices: Sequence[Slice], references: Sequence[Slice], scores: _Scores
-) -> tuple[Ranked, ...]:
+def _rank_references(
+    slices: Sequence[Slice], references: Sequence[Slice], scores: _PairScores
+) -> tuple[RankedReference, ...]:
     columns_of: dict[str, list[int]] = {}
     for column, reference in enumerate(references):
         columns_of.setdefault(reference.specimen, []).append(column)
@@ -260,7 +264,7 @@ def _ranked(
     for specimen, columns in columns_of.items():
         partners_Q = np.array(columns)[scores.ssim_QR[:, columns].argmax(axis=1)]
         pairs = tuple(
-            Pair(
+            SlicePair(
                 one, references[column], float(scores.ssim_QR[row, column]),
                 float(scores.ncc_QR[row, column]), float(scores.dice_QR[row, column]),
             )
@@ -271,15 +275,15 @@ def _ranked(
             for each_QR in (scores.ssim_QR, scores.ncc_QR, scores.dice_QR)
         )
         label = references[columns[0]].label
-        ranked.append(Ranked(specimen, label, best_ssim, best_ncc, best_dice, pairs))
+        ranked.append(RankedReference(specimen, label, best_ssim, best_ncc, best_dice, pairs))
     return tuple(sorted(ranked, key=lambda one: (-one.score, one.specimen)))
 
 
-def _table_or(path: Path) -> Path:
+def _table_in(path: Path) -> Path:
     """The table that `holotype slice` put into a folder; else the path itself."""
     return path / "table.csv" if (path / "table.csv").is_file() else path
 
 
-def _numbered(slices: list[Slice]) -> list[Slice]:
+def _sorted_by_scan(slices: list[Slice]) -> list[Slice]:
     """By specimen and name, so that pairs stand in the order of the scan."""
     return sorted(slices, key=lambda one: (one.specimen, one.name))

@@ -4,16 +4,16 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
-Cam = Literal["exact", "cells", "none"]
-Kind = Literal["pretrained", "scratch", "classical", "own"]
+CamSupport = Literal["exact", "approximate", "none"]
+ModelKind = Literal["pretrained", "scratch", "classical", "custom"]
 
 HALF = (0.5, 0.5, 0.5)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 IMAGENET_CLASSES = 1000
 
-DEFAULT_RECIPES: dict[Kind, str] = {
-    "pretrained": "finetune", "scratch": "scratch", "classical": "svm", "own": "scratch",
+DEFAULT_RECIPES: dict[ModelKind, str] = {
+    "pretrained": "finetune", "scratch": "scratch", "classical": "svm", "custom": "scratch",
 }  # fmt: skip
 
 
@@ -55,13 +55,13 @@ class WeightsPackage:
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What a network costs at its native picture size.
+class NetworkCost:
+    """What a network costs at its native image size.
 
     Attributes:
         parameters: of the backbone, without what serves training only.
         multiply_adds_millions: of one forward pass of the backbone.
-        activations_megabytes: what training the whole backbone keeps of one picture, in float32.
+        activations_megabytes: what training the whole backbone keeps of one image, in float32.
     """
 
     parameters: int
@@ -84,7 +84,7 @@ class Architecture:
         name: what users call it.
         family: what it descends from.
         kind: `pretrained`; `scratch`: no weights are published, it trains from nothing;
-            `classical`: descriptors; `own`: a user's file.
+            `classical`: descriptors; `custom`: a user's file.
         timm_name: what timm calls it, where timm has it.
         embedding_size: D.
         image_size: native height and width in pixels.
@@ -103,20 +103,20 @@ class Architecture:
 
     name: str
     family: str
-    kind: Kind
+    kind: ModelKind
     timm_name: str | None
     embedding_size: int | None
     image_size: int
     minimum_size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    cam: Cam
+    cam: CamSupport
     licence: str
     size_multiple: int = 1
     hub: str | None = None
     url: str | None = None
     package: WeightsPackage | None = None
-    cost: Cost | None = None
+    cost: NetworkCost | None = None
     head: HeadSpec = field(default_factory=HeadSpec)
     options: tuple[str, ...] = ()
 
@@ -125,13 +125,13 @@ class Architecture:
         """The recipe that it is trained with where none is named."""
         return DEFAULT_RECIPES[self.kind]
 
-    def cam_with(self, head: HeadSpec) -> Cam:
+    def cam_support(self, head: HeadSpec) -> CamSupport:
         """How a class activation map can be had with this head.
 
         The mean of the cells goes through a linear head as the cells do, but not through dense
         layers.
         """
-        return "cells" if self.cam == "exact" and head.hidden else self.cam
+        return "approximate" if self.cam == "exact" and head.hidden else self.cam
 
     def parameters_with_head(self, num_classes: int = IMAGENET_CLASSES) -> int | None:
         """Of backbone and default head; for 1,000 classes this is what papers print."""

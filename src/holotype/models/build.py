@@ -17,15 +17,21 @@ from holotype.models.catalog import (
     Architecture,
     architecture,
     code_identity,
-    file_of_own,
+    custom_model_file,
     require_options,
     require_size,
     with_options,
 )
 from holotype.models.classifier import Backbone
-from holotype.models.layouts import backbone_of_own, split_into_groups
+from holotype.models.layouts import backbone_of_custom_model, split_into_groups
 from holotype.models.networks import plain, second
-from holotype.models.weights import BACKBONE, WeightsSource, below, left_by_stage, load_weights
+from holotype.models.weights import (
+    BACKBONE,
+    WeightsSource,
+    load_weights,
+    read_stage_checkpoint,
+    strip_prefix,
+)
 
 __all__ = ["NETWORKS", "build_backbone", "code_identity"]
 
@@ -67,19 +73,21 @@ def build_backbone(
     require_options(model, options)
     if row.kind == "classical":
         raise InvalidRecipe(
-            f"{row.name} is no network: it describes pictures and has nothing to train by "
+            f"{row.name} is no network: it describes images and has nothing to train by "
             "gradient descent. Take `--recipe svm`, `forest` or `linear`."
         )
-    left = left_by_stage(weights)
-    if left is not None:
+    checkpoint = read_stage_checkpoint(weights)
+    if checkpoint is not None:
         nothing = WeightsSource("none", None, weights.licence)
         backbone = build_backbone(model, nothing, image_size, seed=seed, options=options)
-        return _as_it_was_left(backbone, below(left, BACKBONE), model, str(weights.file))
+        return _load_checkpoint(
+            backbone, strip_prefix(checkpoint, BACKBONE), model, str(weights.file)
+        )
     torch.manual_seed(seed)
-    if row.kind == "own":
-        own = _own_network(model, options)
+    if row.kind == "custom":
+        own = _custom_network(model, options)
         load_weights(own, model, weights)
-        return backbone_of_own(own, image_size, model)
+        return backbone_of_custom_model(own, image_size, model)
     if row.kind == "scratch":
         backbone = NETWORKS[row.name]()
         load_weights(backbone, model, weights)
@@ -87,7 +95,7 @@ def build_backbone(
     return _pretrained(model, weights, image_size, options)
 
 
-def _as_it_was_left(
+def _load_checkpoint(
     backbone: Backbone, tensors: Mapping[str, Any], model: str, file: str
 ) -> Backbone:
     try:
@@ -96,7 +104,7 @@ def _as_it_was_left(
         difference = str(error).splitlines()[-1].strip()
         raise WeightsMismatch(
             f"{file!r} was left by a run of another network than {model} ({difference[:160]}); "
-            "expected the same model, of the same picture size if it is a transformer."
+            "expected the same model, of the same image size if it is a transformer."
         ) from None
     return backbone.eval()
 
@@ -112,12 +120,12 @@ def _pretrained(
 
         network = timm.create_model(row.timm_name, num_classes=0)
     load_weights(network, model, weights, options)
-    _see_size(network, image_size)
+    _set_input_size(network, image_size)
     return split_into_groups(network, image_size)
 
 
-def _see_size(network: nn.Module, image_size: int) -> None:
-    """Let a transformer see pictures of this size: its position embedding is resampled.
+def _set_input_size(network: nn.Module, image_size: int) -> None:
+    """Let a transformer see images of this size: its position embedding is resampled.
 
     Raises:
         InvalidRecipe: the size is no multiple of its patches.
@@ -132,7 +140,7 @@ def _see_size(network: nn.Module, image_size: int) -> None:
     (step, _) = cast(tuple[int, int], patches.patch_size)
     if image_size < step or image_size % step:
         raise InvalidRecipe(
-            f"image_size {image_size} is refused by this network: it cuts pictures into patches "
+            f"image_size {image_size} is refused by this network: it cuts images into patches "
             f"of {step} pixels; choose a multiple of {step}, such as {native[0]}."
         )
     resample(img_size=(image_size, image_size))
@@ -155,9 +163,9 @@ def _from_torchvision(row: Architecture, options: Mapping[str, Any]) -> nn.Modul
     return cast(nn.Module, network)
 
 
-def _own_network(model: str, options: Mapping[str, Any]) -> nn.Module:
+def _custom_network(model: str, options: Mapping[str, Any]) -> nn.Module:
     """Run the file that the user named, and call its function."""
-    file, name = file_of_own(model), model.rpartition(":")[2]
+    file, name = custom_model_file(model), model.rpartition(":")[2]
     spec = importlib.util.spec_from_file_location(f"model_file_{file.stem}", file)
     assert spec is not None
     assert spec.loader is not None
@@ -166,7 +174,7 @@ def _own_network(model: str, options: Mapping[str, Any]) -> nn.Module:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise InvalidRecipe(f"{file}: {_in_words(error, file)}") from error
+        raise InvalidRecipe(f"{file}: {_describe_error(error, file)}") from error
     function = getattr(module, name, None)
     if not callable(function):
         functions = [key for key, value in vars(module).items() if inspect.isfunction(value)]
@@ -177,16 +185,16 @@ def _own_network(model: str, options: Mapping[str, Any]) -> nn.Module:
     try:
         network = function(**options)
     except Exception as error:
-        raise InvalidRecipe(f"{file}:{name}: {_in_words(error, file)}") from error
+        raise InvalidRecipe(f"{file}:{name}: {_describe_error(error, file)}") from error
     if not isinstance(network, nn.Module):
         raise InvalidRecipe(
             f"{file}:{name} returned {type(network).__name__}; expected a torch.nn.Module: "
-            "pictures (N, 3, H, W) -> feature map (N, D, h, w) or embedding (N, D)."
+            "images (N, 3, H, W) -> feature map (N, D, h, w) or embedding (N, D)."
         )
     return network
 
 
-def _in_words(error: Exception, file: Path) -> str:
+def _describe_error(error: Exception, file: Path) -> str:
     """The error and the line of the user's file that it came from."""
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)]
     if isinstance(error, SyntaxError):

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from holotype.bundle.descriptors import canonical_name, descriptor_parts
+from holotype.bundle.descriptors import canonical_name, parse_descriptors
 from holotype.errors import InvalidRecipe, UnknownModel, did_you_mean
 from holotype.files import sha256_of
 from holotype.models.architecture import (
@@ -20,13 +20,13 @@ from holotype.models.architecture import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Architecture,
-    Cam,
-    Cost,
+    CamSupport,
     HeadSpec,
-    Kind,
+    ModelKind,
+    NetworkCost,
     WeightsPackage,
 )
-from holotype.models.rows import ARCHITECTURES, descriptor_row
+from holotype.models.rows import ARCHITECTURES, descriptor_architecture
 
 __all__ = [
     "ARCHITECTURES",
@@ -34,22 +34,22 @@ __all__ = [
     "DEFAULT_MODEL",
     "NO_OPTIONS",
     "Architecture",
-    "Cam",
-    "Cost",
+    "CamSupport",
+    "NetworkCost",
     "HeadSpec",
-    "Kind",
+    "ModelKind",
     "WeightsPackage",
     "architecture",
     "code_identity",
-    "file_of_own",
-    "is_own",
+    "custom_model_file",
+    "is_custom_model",
     "require_options",
     "require_size",
     "with_options",
 ]
 
 TIMM_PREFIX = "timm:"
-OWN_IMAGE_SIZE = 64
+CUSTOM_IMAGE_SIZE = 64
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 CATALOG: dict[str, Architecture] = {row.name: row for row in ARCHITECTURES}
@@ -67,10 +67,10 @@ def architecture(name: str) -> Architecture:
         return CATALOG[name]
     if name.startswith(TIMM_PREFIX):
         return _from_timm(name)
-    if is_own(name):
-        return _own(name)
-    if descriptor_parts(name):
-        return descriptor_row(canonical_name(name))
+    if is_custom_model(name):
+        return _custom_architecture(name)
+    if parse_descriptors(name):
+        return descriptor_architecture(canonical_name(name))
     raise UnknownModel(
         f"no model called {name!r}{did_you_mean(name, CATALOG)} "
         "`holotype models` lists them all; any other timm network is written timm:NAME, "
@@ -78,13 +78,13 @@ def architecture(name: str) -> Architecture:
     )
 
 
-def is_own(name: str) -> bool:
+def is_custom_model(name: str) -> bool:
     """Whether a model is a function in a user's Python file, such as `my_net.py:build`."""
     file, colon, function = name.rpartition(":")
     return bool(colon) and file.endswith(".py") and function.isidentifier()
 
 
-def file_of_own(name: str) -> Path:
+def custom_model_file(name: str) -> Path:
     """The file of a user's network; it is not run.
 
     Raises:
@@ -106,14 +106,14 @@ def code_identity(name: str, options: Mapping[str, Any] = NO_OPTIONS) -> str:
     the hash, of Holotype's own networks the version.
     """
     said = json.dumps(dict(options), sort_keys=True, default=str)
-    if is_own(name):
-        return f"{sha256_of(file_of_own(name))} {said}"
+    if is_custom_model(name):
+        return f"{sha256_of(custom_model_file(name))} {said}"
     versions = [f"{one} {version(one)}" for one in ("holotype", "torchvision")]
     return f"{' '.join(versions)} {said}"
 
 
 def require_size(name: str, image_size: int) -> None:
-    """Say no to a picture size before anything is built.
+    """Say no to an image size before anything is built.
 
     Raises:
         InvalidRecipe: the network does not take it; the nearest that it takes is named.
@@ -139,7 +139,7 @@ def require_options(name: str, options: Mapping[str, Any]) -> None:
         InvalidRecipe: an unknown option, or a value that makes no sense.
     """
     row = architecture(name)
-    if row.kind == "own":
+    if row.kind == "custom":
         return
     for key in options:
         if key not in row.options:
@@ -174,19 +174,19 @@ TIMM_WIDTHS: dict[float, tuple[str, str | None]] = {
 }
 
 
-def _own(name: str) -> Architecture:
+def _custom_architecture(name: str) -> Architecture:
     file, _, function = name.rpartition(":")
     return Architecture(
         name=f"{Path(file).name}:{function}",
         family="yours",
-        kind="own",
+        kind="custom",
         timm_name=None,
         embedding_size=None,
-        image_size=OWN_IMAGE_SIZE,
+        image_size=CUSTOM_IMAGE_SIZE,
         minimum_size=8,
         mean=HALF,
         std=HALF,
-        cam="cells",
+        cam="approximate",
         licence="yours",
     )
 
@@ -210,14 +210,14 @@ def _from_timm(name: str) -> Architecture:
         embedding_size=None,
         image_size=int(config.input_size[-1]) if config else 224,
         minimum_size=8,  # building it says more
-        mean=_three(config.mean) if config else IMAGENET_MEAN,
-        std=_three(config.std) if config else IMAGENET_STD,
-        cam="cells",
+        mean=_rgb(config.mean) if config else IMAGENET_MEAN,
+        std=_rgb(config.std) if config else IMAGENET_STD,
+        cam="approximate",
         licence=(config.license if config else None) or "unknown",
         hub=(config.hf_hub_id if config else None) or None,
     )
 
 
-def _three(values: Sequence[float]) -> tuple[float, float, float]:
+def _rgb(values: Sequence[float]) -> tuple[float, float, float]:
     red, green, blue = values
     return float(red), float(green), float(blue)

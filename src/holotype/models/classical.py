@@ -4,7 +4,7 @@ A fitted support vector machine or forest becomes `head.onnx` through skl2onnx. 
 one for each class, and `logits = slope · scores + bias`: the calibration of Platt 1999 for any
 number of classes, so that the softmax of the logits is the calibrated probability.
 
-Shape suffixes: N pictures, D embedding, S classes that were seen in training, C all classes,
+Shape suffixes: N images, D embedding, S classes that were seen in training, C all classes,
 P pairs of seen classes.
 """
 
@@ -19,17 +19,17 @@ from numpy.typing import NDArray
 from holotype.bundle.descriptors import (
     IR_VERSION,
     OPSET,
-    descriptor_parts,
     descriptor_size,
     multiply_adds,
+    parse_descriptors,
 )
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-CLASSICAL_NAMES = ("hog", "lbp", "colour", "hog+lbp", "hog+lbp+colour")
-CLASSICAL_SIZE = 64  # px, where the papers' cells see whole parts of an object
-ABSENT = -30.0  # the logit of a class without a picture: e^-30 of probability
+DESCRIPTOR_NAMES = ("hog", "lbp", "colour", "hog+lbp", "hog+lbp+colour")
+DESCRIPTOR_IMAGE_SIZE = 64  # px, where the papers' cells see whole parts of an object
+ABSENT_CLASS_LOGIT = -30.0  # the logit of a class without an image: e^-30 of probability
 ML_OPSET = 3
 PAPERS = {
     "hog": "Dalal & Triggs 2005",
@@ -40,12 +40,12 @@ Pair = tuple[int, int]  # the class that a positive margin speaks for, and the o
 
 
 @dataclass(frozen=True)
-class ClassicalNumbers:
-    """What the catalogue says of a set of descriptors, at `CLASSICAL_SIZE`.
+class DescriptorProfile:
+    """What the catalogue says of a set of descriptors, at `DESCRIPTOR_IMAGE_SIZE`.
 
     Attributes:
-        embedding_size: numbers that describe a picture.
-        multiply_adds_billions: of one picture.
+        embedding_size: numbers that describe an image.
+        multiply_adds_billions: of one image.
         paper: where the descriptors come from.
     """
 
@@ -54,19 +54,19 @@ class ClassicalNumbers:
     paper: str
 
 
-def classical_numbers(name: str) -> ClassicalNumbers:
+def descriptor_profile(name: str) -> DescriptorProfile:
     """The numbers of `hog`, `lbp`, `colour`, or any of them joined by `+`."""
-    side = CLASSICAL_SIZE
-    return ClassicalNumbers(
+    side = DESCRIPTOR_IMAGE_SIZE
+    return DescriptorProfile(
         embedding_size=descriptor_size(name, side, side),
         multiply_adds_billions=round(multiply_adds(name, side, side) / 1e9, 4),
-        paper="; ".join(PAPERS[part] for part in descriptor_parts(name)),
+        paper="; ".join(PAPERS[part] for part in parse_descriptors(name)),
     )
 
 
 @dataclass(frozen=True, eq=False)
-class Calibration:
-    """From scores of seen classes to logits of all: `slope · scores + bias`, ABSENT elsewhere.
+class PlattCalibration:
+    """From scores of seen classes to logits of all: `slope · scores + bias`, ABSENT_CLASS_LOGIT elsewhere.
 
     Attributes:
         slope: above 0.
@@ -81,15 +81,15 @@ class Calibration:
     num_classes: int
 
     def logits(self, scores_NS: NDArray[Any]) -> NDArray[np.float64]:
-        logits_NC = np.full((len(scores_NS), self.num_classes), ABSENT)
+        logits_NC = np.full((len(scores_NS), self.num_classes), ABSENT_CLASS_LOGIT)
         logits_NC[:, list(self.seen)] = self.slope * scores_NS + self.bias_S
         return logits_NC
 
-    def folded(self, weight_KS: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    def fold_into_weights(self, weight_KS: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """(weight_KC, bias_C) such that x @ weight_KC + bias_C = logits of x @ weight_KS."""
         weight_KC = np.zeros((len(weight_KS), self.num_classes))
         weight_KC[:, list(self.seen)] = self.slope * weight_KS
-        bias_C = np.full(self.num_classes, ABSENT)
+        bias_C = np.full(self.num_classes, ABSENT_CLASS_LOGIT)
         bias_C[list(self.seen)] = self.bias_S
         return weight_KC, bias_C
 
@@ -104,18 +104,18 @@ def class_pairs(num_seen: int) -> list[Pair]:
     return [(i, j) for i in range(num_seen) for j in range(i + 1, num_seen)]
 
 
-def scores_of_margins(margins_NP: NDArray[Any], num_seen: int) -> NDArray[np.float64]:
+def margins_to_scores(margins_NP: NDArray[Any], num_seen: int) -> NDArray[np.float64]:
     """The score of a class: the sum of log sigmoid(margin) over its pairs.
 
     Loss-based decoding with the logistic loss: Allwein, Schapire & Singer 2000, "Reducing
     Multiclass to Binary". With two classes the difference of the scores is the margin itself.
     """
-    weight_KS = _weights_of_pairs(class_pairs(num_seen), num_seen)
+    weight_KS = _pair_matrix(class_pairs(num_seen), num_seen)
     softplus_NP = np.logaddexp(0, -margins_NP)
     return np.asarray(np.concatenate([softplus_NP, margins_NP], axis=1) @ weight_KS)
 
 
-def _weights_of_pairs(pairs: Sequence[Pair | None], num_seen: int) -> NDArray[np.float64]:
+def _pair_matrix(pairs: Sequence[Pair | None], num_seen: int) -> NDArray[np.float64]:
     """(2P, S) from [softplus(-margins), margins] to scores; None is a column to pass over.
 
     log sigmoid(m) = -softplus(-m), and log sigmoid(-m) = -softplus(-m) - m.
@@ -130,34 +130,34 @@ def _weights_of_pairs(pairs: Sequence[Pair | None], num_seen: int) -> NDArray[np
     return weight_KS
 
 
-def scores_of_votes(votes_NS: NDArray[Any], least: float) -> NDArray[np.float64]:
+def votes_to_scores(votes_NS: NDArray[Any], least: float) -> NDArray[np.float64]:
     """The score of a class: the log of its share of the votes, which is never below `least`."""
     return np.asarray(np.log(np.maximum(votes_NS, least)))
 
 
-def export_svm(machine: Any, embedding_size: int, calibration: Calibration) -> bytes:
+def export_svm(svm: Any, embedding_size: int, calibration: PlattCalibration) -> bytes:
     """`embedding` (N, D) -> `logits` (N, C).
 
     Args:
-        machine: a fitted scikit-learn pipeline that ends with an `SVC` of shape `ovo`.
+        svm: a fitted scikit-learn pipeline that ends with an `SVC` of shape `ovo`.
     """
     num_seen = len(calibration.seen)
     pairs: list[Pair | None] = [*class_pairs(num_seen)]
     if num_seen == 2:  # the graph gives the margins of both classes
         pairs = [None, (1, 0)]
-    options = {id(machine[-1]): {"raw_scores": True, "zipmap": False}}
-    model, margins = _converted(machine, embedding_size, options)
+    options = {id(svm[-1]): {"raw_scores": True, "zipmap": False}}
+    model, margins = _convert(svm, embedding_size, options)
     nodes = [
         ("Neg", [margins], "margins_turned"),
         ("Softplus", ["margins_turned"], "margins_softplus"),
         ("Concat", ["margins_softplus", margins], "both"),
     ]
-    weight_KC, bias_C = calibration.folded(_weights_of_pairs(pairs, num_seen))
-    return _ending(model, nodes, {}, "both", weight_KC, bias_C)
+    weight_KC, bias_C = calibration.fold_into_weights(_pair_matrix(pairs, num_seen))
+    return _append_logits(model, nodes, {}, "both", weight_KC, bias_C)
 
 
 def export_forest(
-    forest: Any, embedding_size: int, calibration: Calibration, least: float
+    forest: Any, embedding_size: int, calibration: PlattCalibration, least: float
 ) -> bytes:
     """`embedding` (N, D) -> `logits` (N, C).
 
@@ -165,13 +165,13 @@ def export_forest(
         forest: a fitted scikit-learn `RandomForestClassifier`.
         least: the smallest share of votes, which keeps the logarithm finite.
     """
-    model, votes = _converted(forest, embedding_size, {id(forest): {"zipmap": False}})
+    model, votes = _convert(forest, embedding_size, {id(forest): {"zipmap": False}})
     nodes = [("Max", [votes, "least"], "votes_kept"), ("Log", ["votes_kept"], "scores")]
-    weight_KC, bias_C = calibration.folded(np.eye(len(calibration.seen)))
-    return _ending(model, nodes, {"least": np.array(least)}, "scores", weight_KC, bias_C)
+    weight_KC, bias_C = calibration.fold_into_weights(np.eye(len(calibration.seen)))
+    return _append_logits(model, nodes, {"least": np.array(least)}, "scores", weight_KC, bias_C)
 
 
-def _converted(
+def _convert(
     fitted: Any, embedding_size: int, options: dict[int, dict[str, bool]]
 ) -> "tuple[ModelProto, str]":
     """What skl2onnx makes of it, and the name of the scores in there."""
@@ -191,7 +191,7 @@ def _converted(
     return model, model.graph.output[1].name
 
 
-def _ending(
+def _append_logits(
     model: "ModelProto",
     nodes: Sequence[tuple[str, list[str], str]],
     constants: dict[str, NDArray[Any]],

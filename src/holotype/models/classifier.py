@@ -3,7 +3,7 @@
 A *cut* is a number of groups: cut k is what group k-1 hands to group k. Cut 0 is the input, the
 last cut is the pooled embedding. What lies below a cut can be computed once and kept.
 
-Shape suffixes: N pictures, D embedding, C classes, H and W cells of the feature map.
+Shape suffixes: N images, D embedding, C classes, H and W cells of the feature map.
 """
 
 from collections.abc import Mapping
@@ -14,12 +14,14 @@ from torch import Tensor, nn
 
 from holotype.models.catalog import HeadSpec
 
-AUXILIARY_WEIGHT = 0.3  # of each auxiliary loss beside the main one, Szegedy et al. 2015, section 5
+AUXILIARY_LOSS_WEIGHT = (
+    0.3  # of each auxiliary loss beside the main one, Szegedy et al. 2015, section 5
+)
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
 
 
-class Auxiliary(nn.Module):
+class AuxiliaryBranch(nn.Module):
     """What leads from the activation after a group to an embedding of its own, in training only.
 
     Args:
@@ -52,7 +54,7 @@ class Backbone(nn.Module):
         groups: Mapping[str, nn.Module],
         pool: nn.Module,
         map_cells: nn.Module | None = None,
-        auxiliaries: Mapping[str, Auxiliary] | None = None,
+        auxiliaries: Mapping[str, AuxiliaryBranch] | None = None,
     ) -> None:
         super().__init__()
         self.groups = nn.ModuleDict(dict(groups))
@@ -64,7 +66,7 @@ class Backbone(nn.Module):
     def group_names(self) -> list[str]:
         return list(self.groups)
 
-    def taps(self, start: int = 0) -> list[str]:
+    def auxiliary_groups(self, start: int = 0) -> list[str]:
         """The groups above cut `start` whose output has an auxiliary."""
         return [name for name in self.group_names[start:] if name in self.auxiliaries]
 
@@ -79,7 +81,9 @@ class Backbone(nn.Module):
         features = self.run_groups(x, start)
         return self.pool(features), self.map_cells(features)
 
-    def with_auxiliaries(self, x: Tensor, start: int = 0) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward_with_auxiliaries(
+        self, x: Tensor, start: int = 0
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The embedding, and those of the auxiliaries above cut `start`, in one pass."""
         embeddings = {}
         for name, group in list(self.groups.items())[start:]:
@@ -89,7 +93,7 @@ class Backbone(nn.Module):
         return self.pool(x), embeddings
 
 
-class Below(nn.Module):
+class BackboneBelowCut(nn.Module):
     """The part of a backbone below a cut; the whole of it, pooled, where no cut is given."""
 
     def __init__(self, backbone: Backbone, cut: int | None) -> None:
@@ -123,7 +127,7 @@ class Classifier(nn.Module):
         self.head = build_head(embedding_size, num_classes, head)
         self.auxiliary_heads = nn.ModuleDict(
             {
-                name: nn.Linear(cast(Auxiliary, auxiliary).embedding_size, num_classes)
+                name: nn.Linear(cast(AuxiliaryBranch, auxiliary).embedding_size, num_classes)
                 for name, auxiliary in backbone.auxiliaries.items()
             }
         )
@@ -133,12 +137,12 @@ class Classifier(nn.Module):
         embedding, _ = self.backbone(x, start)
         return cast(Tensor, self.head(embedding))
 
-    def with_auxiliaries(self, x: Tensor, start: int = 0) -> tuple[Tensor, list[Tensor]]:
+    def forward_with_auxiliaries(self, x: Tensor, start: int = 0) -> tuple[Tensor, list[Tensor]]:
         """Logits, and those of every auxiliary above cut `start`, in one pass.
 
-        The loss in training is that of the logits and `AUXILIARY_WEIGHT` times each of the others.
+        The loss in training is that of the logits and `AUXILIARY_LOSS_WEIGHT` times each of the others.
         """
-        embedding, others = self.backbone.with_auxiliaries(x, start)
+        embedding, others = self.backbone.forward_with_auxiliaries(x, start)
         logits = [self.auxiliary_heads[name](e) for name, e in others.items()]
         return self.head(embedding), logits
 
@@ -163,7 +167,7 @@ def last_linear(head: nn.Module) -> nn.Linear:
     return cast(nn.Linear, head[-1] if isinstance(head, nn.Sequential) else head)
 
 
-def layers_of(module: nn.Module) -> list[tuple[str, nn.Module]]:
+def layers_with_weights(module: nn.Module) -> list[tuple[str, nn.Module]]:
     """Modules with weights of their own, by dotted names, from the bottom to the top.
 
     In a backbone the name begins with the group's: `layer4.1.conv2`. What serves training only
@@ -190,7 +194,7 @@ def number_of_parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters() if id(p) not in aside)
 
 
-def hash_of_weights(module: nn.Module) -> str:
+def hash_weights(module: nn.Module) -> str:
     """SHA-256 over names, shapes, types and bytes of every parameter and buffer."""
     import hashlib
 

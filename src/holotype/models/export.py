@@ -23,7 +23,7 @@ INPUT = "image"
 OPSET = 20
 
 
-def cut_output(cut: int) -> str:
+def cut_output_name(cut: int) -> str:
     """What the activation at a cut is called in the graph."""
     return f"cut{cut}"
 
@@ -33,7 +33,7 @@ def export_backbone(backbone: "Backbone", height: int, width: int) -> "onnx.Mode
     import torch
 
     wrapper, names = _with_all_outputs(backbone, height, width)
-    # Two pictures: with one, the exporter would take the batch for a constant.
+    # Two images: with one, the exporter would take the batch for a constant.
     example = torch.zeros(2, 3, height, width)
     batch = {0: torch.export.Dim.DYNAMIC}
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
@@ -69,12 +69,12 @@ def _with_all_outputs(
     wrapper = AllOutputs().eval()
     with torch.no_grad():
         count = len(wrapper(torch.zeros(1, 3, height, width)))
-    cuts = [cut_output(k) for k in range(1, len(backbone.groups))]
+    cuts = [cut_output_name(k) for k in range(1, len(backbone.groups))]
     maps = ["feature_map"] if count == 2 + len(cuts) else []
     return wrapper, ["embedding", *maps, *cuts]
 
 
-def only_outputs(model: "onnx.ModelProto", outputs: list[str]) -> bytes:
+def extract_outputs(model: "onnx.ModelProto", outputs: list[str]) -> bytes:
     """The part of a graph that leads to these outputs, as one file without local paths."""
     import onnx
 

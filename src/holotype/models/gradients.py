@@ -1,4 +1,4 @@
-"""What torch knows of the places in a picture: gradients of the evidence, and attention.
+"""What torch knows of the places in an image: gradients of the evidence, and attention.
 
 The evidence for class c is the log-odds log(p_c / (1 - p_c)), as everywhere in explanations: what
 speaks for c rather than for another class. Methods:
@@ -10,7 +10,7 @@ speaks for c rather than for another class. Methods:
 - integrated gradients: Sundararajan et al. 2017, "Axiomatic Attribution for Deep Networks".
 - attention rollout: Abnar & Zuidema 2020, "Quantifying Attention Flow in Transformers".
 
-Shape suffixes: N pictures, C classes, H height, W width, D channels, h and w cells of a map,
+Shape suffixes: N images, C classes, H height, W width, D channels, h and w cells of a map,
 T tokens.
 """
 
@@ -26,44 +26,46 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from holotype.errors import UsageError, did_you_mean
-from holotype.models.classifier import Classifier, layers_of
+from holotype.models.classifier import Classifier, layers_with_weights
 
-STEPS = 64  # of the path from the mean colour to the picture
+INTEGRATION_STEPS = 64  # of the path from the mean colour to the image
 _BATCH = 8  # points of that path at a time
-_MOST_PREFIX_TOKENS = 16  # class and register tokens in front of those of the patches
+_MAX_PREFIX_TOKENS = 16  # class and register tokens in front of those of the patches
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ClassLogOdds:
     """What is differentiated: the log-odds of a class at a temperature."""
 
     classifier: Classifier
     class_index: int
     temperature: float = 1.0
 
-    def of_logits(self, logits_NC: Tensor) -> Tensor:
+    def from_logits(self, logits_NC: Tensor) -> Tensor:
         """log(p / (1 - p)) of the class, (N,)."""
         scaled_NC = logits_NC / self.temperature
         others = [n for n in range(scaled_NC.shape[1]) if n != self.class_index]
         return scaled_NC[:, self.class_index] - scaled_NC[:, others].logsumexp(dim=1)
 
     def __call__(self, images_NCHW: Tensor) -> Tensor:
-        return self.of_logits(self.classifier(images_NCHW))
+        return self.from_logits(self.classifier(images_NCHW))
 
 
-def grad_cam(evidence: Evidence, input_CHW: NDArray[np.float32], layer: str) -> NDArray[np.float64]:
+def grad_cam(
+    log_odds: ClassLogOdds, input_CHW: NDArray[np.float32], layer: str
+) -> NDArray[np.float64]:
     """The sum over a layer's channels, each weighted by its mean gradient, (h, w); signed.
 
     Raises:
         UsageError: the layer has no map.
     """
-    activation_Dhw, gradient_Dhw = _at_layer(evidence, input_CHW, layer)
+    activation_Dhw, gradient_Dhw = _activation_and_gradient(log_odds, input_CHW, layer)
     weights_D = gradient_Dhw.mean(axis=(1, 2))
     return np.asarray(np.tensordot(weights_D, activation_Dhw, axes=1))
 
 
 def grad_cam_plus_plus(
-    evidence: Evidence, input_CHW: NDArray[np.float32], layer: str
+    log_odds: ClassLogOdds, input_CHW: NDArray[np.float32], layer: str
 ) -> NDArray[np.float64]:
     """The same with weights that look at positive gradients alone, place by place, (h, w).
 
@@ -74,7 +76,7 @@ def grad_cam_plus_plus(
     Raises:
         UsageError: the layer has no map.
     """
-    activation_Dhw, gradient_Dhw = _at_layer(evidence, input_CHW, layer)
+    activation_Dhw, gradient_Dhw = _activation_and_gradient(log_odds, input_CHW, layer)
     sum_D11 = activation_Dhw.sum(axis=(1, 2), keepdims=True)
     square_Dhw = gradient_Dhw**2
     below_Dhw = 2 * square_Dhw + sum_D11 * gradient_Dhw**3
@@ -86,17 +88,17 @@ def grad_cam_plus_plus(
 
 
 def integrated_gradients(
-    evidence: Evidence, input_CHW: NDArray[np.float32], *, steps: int = STEPS
+    log_odds: ClassLogOdds, input_CHW: NDArray[np.float32], *, steps: int = INTEGRATION_STEPS
 ) -> NDArray[np.float64]:
     """What each number of the input adds to the evidence, (3, H, W), from the mean colour on.
 
-    The mean colour is 0 here. All numbers sum to the evidence of the picture less that of an
+    The mean colour is 0 here. All numbers sum to the evidence of the image less that of an
     empty one, as far as the steps suffice.
     """
     from captum.attr import IntegratedGradients
 
     x = torch.from_numpy(input_CHW)[None]
-    attribution = IntegratedGradients(evidence, multiply_by_inputs=True).attribute(
+    attribution = IntegratedGradients(log_odds, multiply_by_inputs=True).attribute(
         x, baselines=torch.zeros_like(x), n_steps=steps, internal_batch_size=_BATCH
     )
     return np.asarray(attribution[0].detach().double().numpy())
@@ -115,9 +117,9 @@ def attention_rollout(
         UsageError: the network does not attend from every token to every token.
     """
     x = torch.from_numpy(input_CHW)[None]
-    with _attentions(classifier) as found:
-        last_NTD, read_T = _tokens_that_are_read(classifier, x)
-    grid = _grid(classifier)
+    with _recorded_attention(classifier) as found:
+        last_NTD, read_T = _tokens_behind_embedding(classifier, x)
+    grid = _patch_grid(classifier)
     T = last_NTD.shape[1] if last_NTD.ndim == 3 else 0
     if grid is None or not found or any(one.shape[-2:] != (T, T) for one in found):
         raise UsageError(
@@ -133,7 +135,7 @@ def attention_rollout(
     return np.asarray(rolled_TT[read_T].mean(dim=0)[T - h * w :].reshape(h, w).numpy())
 
 
-def last_map(evidence: Evidence, input_CHW: NDArray[np.float32]) -> str:
+def last_spatial_layer(log_odds: ClassLogOdds, input_CHW: NDArray[np.float32]) -> str:
     """The name of the last layer whose output is a map of several cells that the evidence uses.
 
     Of a transformer whose head reads the class token alone that is the norm before the last
@@ -146,7 +148,7 @@ def last_map(evidence: Evidence, input_CHW: NDArray[np.float32]) -> str:
 
     def remember(name: str) -> Callable[[nn.Module, Any, Any], Tensor | None]:
         def hook(module: nn.Module, given: Any, output: Any) -> Tensor | None:
-            if _as_map(output, grid) is None:
+            if _as_feature_map(output, grid) is None:
                 return None
             seen.pop(name, None)  # so that names stand in the order of their last call
             seen[name] = output
@@ -155,23 +157,23 @@ def last_map(evidence: Evidence, input_CHW: NDArray[np.float32]) -> str:
 
         return hook
 
-    grid = _grid(evidence.classifier)
-    layers = {n: m for n, m in _layers(evidence.classifier).items() if not _within_attention(n)}
+    grid = _patch_grid(log_odds.classifier)
+    layers = {n: m for n, m in _layers(log_odds.classifier).items() if not _within_attention(n)}
     x = torch.from_numpy(input_CHW)[None].requires_grad_()
     with _hooks((layer, remember(name)) for name, layer in layers.items()):
-        score = evidence(x).sum()
+        score = log_odds(x).sum()
     outputs = list(seen.values())
     gradients = torch.autograd.grad(score, outputs, allow_unused=True) if outputs else ()
     for name, output, gradient in reversed(list(zip(seen, outputs, gradients, strict=True))):
-        map_NDhw = _as_map(output, grid)
+        map_NDhw = _as_feature_map(output, grid)
         assert map_NDhw is not None
         if gradient is None or map_NDhw.shape[-1] * map_NDhw.shape[-2] == 1:
             continue
-        gradient_NDhw = _as_map(gradient, grid)
+        gradient_NDhw = _as_feature_map(gradient, grid)
         if gradient_NDhw is not None and bool((gradient_NDhw != 0).any()):
             return name
     raise UsageError(
-        "this network has no layer with a map of several cells at this picture size; "
+        "this network has no layer with a map of several cells at this image size; "
         "take --method integrated-gradients or occlusion."
     )
 
@@ -191,7 +193,7 @@ def require_layer(classifier: Classifier, layer: str) -> None:
         )
 
 
-def randomised(classifier: Classifier, layers: Sequence[str], seed: int = 0) -> Classifier:
+def randomise_layers(classifier: Classifier, layers: Sequence[str], seed: int = 0) -> Classifier:
     """A copy in which the weights of these layers are drawn anew: Adebayo et al. 2018.
 
     Drawn from a normal distribution with the mean and the spread that each tensor had, so that
@@ -199,10 +201,10 @@ def randomised(classifier: Classifier, layers: Sequence[str], seed: int = 0) -> 
     reason.
 
     Args:
-        layers: names from `layers_from_the_top`.
+        layers: names from `layers_top_down`.
     """
     changed = copy.deepcopy(classifier)
-    named = dict(_weighted(changed))
+    named = dict(_all_layers_with_weights(changed))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name in layers:
@@ -213,11 +215,11 @@ def randomised(classifier: Classifier, layers: Sequence[str], seed: int = 0) -> 
     return changed
 
 
-def layers_from_the_top(classifier: Classifier) -> list[str]:
+def layers_top_down(classifier: Classifier) -> list[str]:
     """Layers with weight matrices, those of the head first: what can be drawn anew."""
     return [
         name
-        for name, layer in reversed(_weighted(classifier))
+        for name, layer in reversed(_all_layers_with_weights(classifier))
         if any(parameter.ndim > 1 for parameter in layer.parameters(recurse=False))
     ]
 
@@ -241,9 +243,9 @@ def set_linear_head(
     classifier.head.load_state_dict(head)
 
 
-def _weighted(classifier: Classifier) -> list[tuple[str, nn.Module]]:
-    head = [(f"head.{n}" if n else "head", m) for n, m in layers_of(classifier.head)]
-    return [*layers_of(classifier.backbone), *head]
+def _all_layers_with_weights(classifier: Classifier) -> list[tuple[str, nn.Module]]:
+    head = [(f"head.{n}" if n else "head", m) for n, m in layers_with_weights(classifier.head)]
+    return [*layers_with_weights(classifier.backbone), *head]
 
 
 def _layers(classifier: Classifier) -> dict[str, nn.Module]:
@@ -252,15 +254,15 @@ def _layers(classifier: Classifier) -> dict[str, nn.Module]:
 
 
 def _within_attention(name: str) -> bool:
-    """Queries, keys and maps of heads are no maps of a picture."""
+    """Queries, keys and maps of heads are no maps of an image."""
     return any(part.startswith("attn") for part in name.split("."))
 
 
-def _at_layer(
-    evidence: Evidence, input_CHW: NDArray[np.float32], layer: str
+def _activation_and_gradient(
+    log_odds: ClassLogOdds, input_CHW: NDArray[np.float32], layer: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """A layer's map, and the gradient of the evidence with respect to it, both (D, h, w)."""
-    require_layer(evidence.classifier, layer)
+    require_layer(log_odds.classifier, layer)
     caught: list[Tensor] = []
 
     def catch(module: nn.Module, given: Any, output: Any) -> Tensor | None:
@@ -269,25 +271,25 @@ def _at_layer(
         caught.append(output.detach().requires_grad_())
         return caught[-1].clone()  # what comes next may change its input in place
 
-    with _hooks([(_layers(evidence.classifier)[layer], catch)]):
-        score = evidence(torch.from_numpy(input_CHW)[None]).sum()
-    grid = _grid(evidence.classifier)
-    if not caught or _as_map(caught[-1], grid) is None:
+    with _hooks([(_layers(log_odds.classifier)[layer], catch)]):
+        score = log_odds(torch.from_numpy(input_CHW)[None]).sum()
+    grid = _patch_grid(log_odds.classifier)
+    if not caught or _as_feature_map(caught[-1], grid) is None:
         shape = tuple(caught[-1].shape[1:]) if caught else "nothing that can be read"
         raise UsageError(
-            f"layer {layer!r} gives {shape}, which is no map over the picture; leave --layer out, "
+            f"layer {layer!r} gives {shape}, which is no map over the image; leave --layer out, "
             "and the last one that is will be found."
         )
     gradient = torch.zeros_like(caught[-1])
     if score.requires_grad:  # else the answer does not depend on this layer
         (gradient,) = torch.autograd.grad(score, caught[-1])
-    maps = [_as_map(tensor, grid) for tensor in (caught[-1], gradient)]
+    maps = [_as_feature_map(tensor, grid) for tensor in (caught[-1], gradient)]
     first, second = [cast(Tensor, one)[0].detach().double().numpy() for one in maps]
     return first, second
 
 
-def _as_map(output: Any, grid: tuple[int, int] | None) -> Tensor | None:
-    """(1, D, h, w) of what a layer gives for a square picture; None where it is no map."""
+def _as_feature_map(output: Any, grid: tuple[int, int] | None) -> Tensor | None:
+    """(1, D, h, w) of what a layer gives for a square image; None where it is no map."""
     if not isinstance(output, Tensor) or len(output) != 1:
         return None
     if output.ndim == 4 and output.shape[2] == output.shape[3]:
@@ -296,14 +298,14 @@ def _as_map(output: Any, grid: tuple[int, int] | None) -> Tensor | None:
         return output.permute(0, 3, 1, 2)
     if output.ndim == 3 and grid is not None:
         h, w = grid
-        if 0 <= output.shape[1] - h * w <= _MOST_PREFIX_TOKENS:
+        if 0 <= output.shape[1] - h * w <= _MAX_PREFIX_TOKENS:
             patches_NTD = output[:, output.shape[1] - h * w :]
             return cast(Tensor, patches_NTD.transpose(1, 2).unflatten(2, (h, w)))
     return None
 
 
-def _grid(classifier: Classifier) -> tuple[int, int] | None:
-    """How many patches a transformer cuts a picture into, by rows and columns."""
+def _patch_grid(classifier: Classifier) -> tuple[int, int] | None:
+    """How many patches a transformer cuts an image into, by rows and columns."""
     for module in classifier.backbone.modules():
         grid = getattr(module, "grid_size", None)
         if isinstance(grid, tuple) and len(grid) == 2:
@@ -311,7 +313,7 @@ def _grid(classifier: Classifier) -> tuple[int, int] | None:
     return None
 
 
-def _tokens_that_are_read(classifier: Classifier, x: Tensor) -> tuple[Tensor, Tensor]:
+def _tokens_behind_embedding(classifier: Classifier, x: Tensor) -> tuple[Tensor, Tensor]:
     """What the last group gives, and which of its tokens the embedding depends on (T,)."""
     features = classifier.backbone.run_groups(x).detach().requires_grad_()
     embedding = classifier.backbone.pool(features)
@@ -322,7 +324,7 @@ def _tokens_that_are_read(classifier: Classifier, x: Tensor) -> tuple[Tensor, Te
 
 
 @contextmanager
-def _attentions(classifier: Classifier) -> Iterator[list[Tensor]]:
+def _recorded_attention(classifier: Classifier) -> Iterator[list[Tensor]]:
     """What every attention gives, (1, heads, T, T) from the bottom up, while this is open."""
     found: list[Tensor] = []
     blocks: list[Any] = [m for m in classifier.backbone.modules() if hasattr(m, "fused_attn")]

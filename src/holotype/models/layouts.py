@@ -13,30 +13,32 @@ import torch
 from torch import Tensor, nn
 
 from holotype.errors import InvalidRecipe
-from holotype.models.classifier import Auxiliary, Backbone
-from holotype.models.networks.plain import mean_of_cells
+from holotype.models.classifier import AuxiliaryBranch, Backbone
+from holotype.models.networks.plain import global_average_pooling
 
 
 def split_into_groups(network: nn.Module, image_size: int) -> Backbone:
     """The backbone, left in evaluation mode.
 
     Raises:
-        InvalidRecipe: the network refuses pictures of this size.
+        InvalidRecipe: the network refuses images of this size.
     """
     network.eval()
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(1, 3, image_size, image_size, generator=generator)
     with torch.no_grad():
         expected = _embedding(network, x)
-        for modules, layout in LAYOUTS:
-            if modules <= set(_parts(network)):
-                backbone = _fitting(layout, network, x, expected)
+        for modules, layout in GROUP_LAYOUTS:
+            if modules <= set(_children(network)):
+                backbone = _try_layout(layout, network, x, expected)
                 if backbone is not None:
                     return backbone
-    return _whole(network).eval()
+    return _timm_as_one_group(network).eval()
 
 
-def _fitting(layout: "Layout", network: nn.Module, x: Tensor, expected: Tensor) -> Backbone | None:
+def _try_layout(
+    layout: "GroupLayout", network: nn.Module, x: Tensor, expected: Tensor
+) -> Backbone | None:
     """The network in this layout, if that is all of it and gives the same numbers."""
     try:
         backbone = layout(network).eval()
@@ -59,7 +61,7 @@ def _embedding(network: nn.Module, x: Tensor) -> Tensor:
         ) from None
 
 
-def backbone_of_own(network: nn.Module, image_size: int, model: str) -> Backbone:
+def backbone_of_custom_model(network: nn.Module, image_size: int, model: str) -> Backbone:
     """A user's network as a backbone: (N, 3, H, W) -> feature map (N, D, h, w) or embedding (N, D).
 
     Where it is a chain of its children they are its groups; else it is one group.
@@ -68,7 +70,7 @@ def backbone_of_own(network: nn.Module, image_size: int, model: str) -> Backbone
         model: how the user named it, for what is said.
 
     Raises:
-        InvalidRecipe: it fails on pictures of this size, or gives something else.
+        InvalidRecipe: it fails on images of this size, or gives something else.
     """
     network.eval()
     if isinstance(network, Backbone):
@@ -79,7 +81,7 @@ def backbone_of_own(network: nn.Module, image_size: int, model: str) -> Backbone
             output = network(x)
         except Exception as error:
             raise InvalidRecipe(
-                f"{model}: the network fails on pictures of {image_size} pixels: "
+                f"{model}: the network fails on images of {image_size} pixels: "
                 f"{type(error).__name__}: {str(error).splitlines()[0]}"
             ) from error
         is_tensor = isinstance(output, Tensor)
@@ -89,20 +91,20 @@ def backbone_of_own(network: nn.Module, image_size: int, model: str) -> Backbone
                 f"{model}: the network turns (2, 3, {image_size}, {image_size}) into {given}; "
                 "expected a feature map (2, D, h, w) or an embedding (2, D)."
             )
-        expected = output if output.ndim == 2 else mean_of_cells()(output)
-        for layout in (partial(_chain, x=x), _one_group):
-            backbone = _fitting(layout, network, x, expected)
+        expected = output if output.ndim == 2 else global_average_pooling()(output)
+        for layout in (partial(_sequential_groups, x=x), _one_group):
+            backbone = _try_layout(layout, network, x, expected)
             if backbone is not None:
                 return backbone
     raise AssertionError("one group is the network itself")
 
 
-def _chain(network: nn.Module, x: Tensor) -> Backbone:
+def _sequential_groups(network: nn.Module, x: Tensor) -> Backbone:
     """Children up to the last that gives a map of several cells; those above make the embedding.
 
     What has no weights belongs to the group below it.
     """
-    children = _parts(network)
+    children = _children(network)
     maps = []
     for name, child in children.items():
         x = child(x)
@@ -117,7 +119,7 @@ def _chain(network: nn.Module, x: Tensor) -> Backbone:
         runs[list(runs)[-1]].append(children[name])
     groups = {name: run[0] if len(run) == 1 else nn.Sequential(*run) for name, run in runs.items()}
     above = [children[name] for name in names[len(below) :]]
-    return Backbone(groups, nn.Sequential(*above) if x.ndim == 2 else mean_of_cells())
+    return Backbone(groups, nn.Sequential(*above) if x.ndim == 2 else global_average_pooling())
 
 
 def _one_group(network: nn.Module) -> Backbone:
@@ -129,97 +131,99 @@ class _MapToEmbedding(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.mean = mean_of_cells()
+        self.mean = global_average_pooling()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.mean(x) if x.ndim == 4 else x
 
 
-def _parts(network: nn.Module) -> dict[str, nn.Module]:
+def _children(network: nn.Module) -> dict[str, nn.Module]:
     return dict(network.named_children())
 
 
 def _efficientnet(network: nn.Module) -> Backbone:
-    parts = _parts(network)
-    groups: dict[str, nn.Module] = {"stem": nn.Sequential(parts["conv_stem"], parts["bn1"])}
-    groups |= _numbered("block", parts["blocks"])
-    groups["top"] = nn.Sequential(parts["conv_head"], parts["bn2"])
-    if isinstance(parts["conv_head"], nn.Identity):  # MobileNetV1
+    children = _children(network)
+    groups: dict[str, nn.Module] = {"stem": nn.Sequential(children["conv_stem"], children["bn1"])}
+    groups |= _numbered("block", children["blocks"])
+    groups["top"] = nn.Sequential(children["conv_head"], children["bn2"])
+    if isinstance(children["conv_head"], nn.Identity):  # MobileNetV1
         groups.pop("top")
-    return Backbone(groups, parts["global_pool"])
+    return Backbone(groups, children["global_pool"])
 
 
 def _mobilenetv3(network: nn.Module) -> Backbone:
-    parts = _parts(network)
-    groups: dict[str, nn.Module] = {"stem": nn.Sequential(parts["conv_stem"], parts["bn1"])}
-    groups |= _numbered("block", parts["blocks"])
+    children = _children(network)
+    groups: dict[str, nn.Module] = {"stem": nn.Sequential(children["conv_stem"], children["bn1"])}
+    groups |= _numbered("block", children["blocks"])
     # The last convolution follows the pooling: a cell must pass it too before the head sees it.
-    cells = nn.Sequential(parts["conv_head"], parts["norm_head"], parts["act2"])
-    return Backbone(groups, nn.Sequential(parts["global_pool"], cells, parts["flatten"]), cells)
+    cells = nn.Sequential(children["conv_head"], children["norm_head"], children["act2"])
+    return Backbone(
+        groups, nn.Sequential(children["global_pool"], cells, children["flatten"]), cells
+    )
 
 
 def _mobilenetv2_of_torchvision(network: nn.Module) -> Backbone:
     """The groups are those of the network of the same name in timm."""
-    parts = _parts(network)
-    layers = list(cast(nn.Sequential, parts["features"]))
+    children = _children(network)
+    layers = list(cast(nn.Sequential, children["features"]))
     bounds = (1, 2, 4, 7, 11, 14, 17, 18)
     groups: dict[str, nn.Module] = {"stem": layers[0]}
     for number, (first, last) in enumerate(pairwise(bounds)):
         groups[f"block{number}"] = nn.Sequential(*layers[first:last])
     groups["top"] = layers[18]
-    return Backbone(groups, mean_of_cells())
+    return Backbone(groups, global_average_pooling())
 
 
 def _resnet(network: nn.Module) -> Backbone:
-    parts = _parts(network)
-    stem = nn.Sequential(parts["conv1"], parts["bn1"], parts["act1"], parts["maxpool"])
-    layers = {name: parts[name] for name in ("layer1", "layer2", "layer3", "layer4")}
-    return Backbone({"stem": stem, **layers}, parts["global_pool"])
+    children = _children(network)
+    stem = nn.Sequential(children["conv1"], children["bn1"], children["act1"], children["maxpool"])
+    layers = {name: children[name] for name in ("layer1", "layer2", "layer3", "layer4")}
+    return Backbone({"stem": stem, **layers}, children["global_pool"])
 
 
 def _resnetv2(network: nn.Module) -> Backbone:
-    parts = _parts(network)
-    head = _parts(parts["head"])
-    groups = {"stem": parts["stem"], **_numbered("stage", parts["stages"])}
+    children = _children(network)
+    head = _children(children["head"])
+    groups = {"stem": children["stem"], **_numbered("stage", children["stages"])}
     last = list(groups)[-1]
-    groups[last] = nn.Sequential(groups[last], parts["norm"])
+    groups[last] = nn.Sequential(groups[last], children["norm"])
     return Backbone(groups, nn.Sequential(head["global_pool"], head["flatten"]))
 
 
 def _convnext(network: nn.Module) -> Backbone:
-    parts = _parts(network)
-    head = _parts(parts["head"])
-    groups = {"stem": parts["stem"], **_numbered("stage", parts["stages"])}
+    children = _children(network)
+    head = _children(children["head"])
+    groups = {"stem": children["stem"], **_numbered("stage", children["stages"])}
     pool = nn.Sequential(head["global_pool"], head["norm"], head["flatten"])
     # The norm follows the pooling, so that a cell must pass it too before the head may see it.
     return Backbone(groups, pool, map_cells=head["norm"])
 
 
 def _densenet(network: nn.Module) -> Backbone:
-    parts = _parts(network)
-    layers = _parts(parts["features"])
+    children = _children(network)
+    layers = _children(children["features"])
     names = [name for name in layers if name.startswith("denseblock")]
     stem = [layer for name, layer in layers.items() if name.endswith("0")]
     groups: dict[str, nn.Module] = {"stem": nn.Sequential(*stem)}
     for number, name in enumerate(names, start=1):
         after = layers.get(f"transition{number}") or layers["norm5"]
         groups[f"block{number}"] = nn.Sequential(layers[name], after)
-    return Backbone(groups, parts["global_pool"])
+    return Backbone(groups, children["global_pool"])
 
 
 def _vgg(network: nn.Module) -> Backbone:
-    parts = _parts(network)
-    head = _parts(parts["head"])
-    groups = dict(_up_to_each(parts["features"], nn.MaxPool2d, "block"))
-    groups["dense"] = parts["pre_logits"]
+    children = _children(network)
+    head = _children(children["head"])
+    groups = dict(_runs_ending_with(children["features"], nn.MaxPool2d, "block"))
+    groups["dense"] = children["pre_logits"]
     return Backbone(groups, head["global_pool"])
 
 
 def _inception_v3(network: nn.Module) -> Backbone:
-    parts = _parts(network)
+    children = _children(network)
 
     def chain(*names: str) -> nn.Module:
-        return nn.Sequential(*[parts[name] for name in names])
+        return nn.Sequential(*[children[name] for name in names])
 
     groups = {
         "stem": chain(
@@ -230,15 +234,15 @@ def _inception_v3(network: nn.Module) -> Backbone:
         "mixed6": chain("Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"),
         "mixed7": chain("Mixed_7a", "Mixed_7b", "Mixed_7c"),
     }  # fmt: skip
-    return Backbone(groups, parts["global_pool"])
+    return Backbone(groups, children["global_pool"])
 
 
 def _googlenet(network: nn.Module) -> Backbone:
     """Groups end where the auxiliary classifiers look (Szegedy et al. 2015, figure 3)."""
-    parts = _parts(network)
+    children = _children(network)
 
     def chain(*names: str) -> nn.Module:
-        return nn.Sequential(*[parts[name] for name in names])
+        return nn.Sequential(*[children[name] for name in names])
 
     groups = {
         "stem": chain("conv1", "maxpool1", "conv2", "conv3", "maxpool2"),
@@ -248,25 +252,25 @@ def _googlenet(network: nn.Module) -> Backbone:
         "inception5": chain("inception4e", "maxpool4", "inception5a", "inception5b"),
     }
     auxiliaries = {
-        tap: _auxiliary_of_googlenet(parts[name])
+        tap: _auxiliary_of_googlenet(children[name])
         for tap, name in (("inception4a", "aux1"), ("inception4d", "aux2"))
-        if name in parts
+        if name in children
     }
-    return Backbone(groups, mean_of_cells(), auxiliaries=auxiliaries)
+    return Backbone(groups, global_average_pooling(), auxiliaries=auxiliaries)
 
 
-def _auxiliary_of_googlenet(network: nn.Module) -> Auxiliary:
+def _auxiliary_of_googlenet(network: nn.Module) -> AuxiliaryBranch:
     """torchvision's auxiliary classifier up to its last layer, which is replaced."""
-    parts = _parts(network)
+    children = _children(network)
     layers = nn.Sequential(
-        nn.AdaptiveAvgPool2d(4), parts["conv"], nn.Flatten(),
-        parts["fc1"], nn.ReLU(), parts["dropout"],
+        nn.AdaptiveAvgPool2d(4), children["conv"], nn.Flatten(),
+        children["fc1"], nn.ReLU(), children["dropout"],
     )  # fmt: skip
-    return Auxiliary(layers, cast(nn.Linear, parts["fc1"]).out_features)
+    return AuxiliaryBranch(layers, cast(nn.Linear, children["fc1"]).out_features)
 
 
 class _Tokens(nn.Module):
-    """A vision transformer's way from a picture to tokens (N, T, D).
+    """A vision transformer's way from an image to tokens (N, T, D).
 
     It owns the patch embedding; the position embedding and the class token, which are parameters
     of the network itself, are registered here under their own names.
@@ -291,16 +295,16 @@ TRANSFORMER_GROUPS = 4
 
 
 def _vision_transformer(network: nn.Module) -> Backbone:
-    parts = _parts(network)
-    blocks = list(cast(nn.Sequential, parts["blocks"]))
+    children = _children(network)
+    blocks = list(cast(nn.Sequential, children["blocks"]))
     groups: dict[str, nn.Module] = {"tokens": _Tokens(network)}
     bounds = [len(blocks) * n // TRANSFORMER_GROUPS for n in range(TRANSFORMER_GROUPS + 1)]
     for number, (first, last) in enumerate(pairwise(bounds)):
         groups[f"blocks{number}"] = nn.Sequential(*blocks[first:last])
     last_group = cast(nn.Sequential, groups[f"blocks{TRANSFORMER_GROUPS - 1}"])
-    last_group.append(parts["norm"])
+    last_group.append(children["norm"])
     pool = _TimmPool(network)
-    pool.norm = parts["fc_norm"]
+    pool.norm = children["fc_norm"]
     return Backbone(groups, pool)
 
 
@@ -308,7 +312,7 @@ def _numbered(name: str, modules: nn.Module) -> dict[str, nn.Module]:
     return {f"{name}{number}": module for number, module in enumerate(modules.children())}
 
 
-def _up_to_each(
+def _runs_ending_with(
     layers: nn.Module, last: type[nn.Module], name: str
 ) -> Iterator[tuple[str, nn.Module]]:
     """Runs of layers, each ending with one of this type."""
@@ -343,13 +347,13 @@ class _TimmPool(nn.Module):
         return cast(Tensor, network.forward_head(features, pre_logits=True))
 
 
-def _whole(network: nn.Module) -> Backbone:
+def _timm_as_one_group(network: nn.Module) -> Backbone:
     return Backbone({"network": _TimmFeatures(network)}, _TimmPool(network))
 
 
-Layout = Callable[[nn.Module], Backbone]
+GroupLayout = Callable[[nn.Module], Backbone]
 
-LAYOUTS: tuple[tuple[set[str], Layout], ...] = (
+GROUP_LAYOUTS: tuple[tuple[set[str], GroupLayout], ...] = (
     ({"conv_stem", "bn1", "blocks", "conv_head", "bn2", "global_pool"}, _efficientnet),
     ({"conv_stem", "bn1", "blocks", "conv_head", "norm_head", "act2"}, _mobilenetv3),
     ({"conv1", "bn1", "act1", "maxpool", "layer4", "global_pool"}, _resnet),

@@ -4,30 +4,30 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from holotype.models.architecture import Cost
+from holotype.models.architecture import NetworkCost
 from holotype.models.classifier import Backbone, number_of_parameters
 
 
-def measured_cost(backbone: Backbone, image_size: int) -> Cost:
-    """The numbers of the catalogue for one picture of this size; the backbone is left as it was."""
+def measure_cost(backbone: Backbone, image_size: int) -> NetworkCost:
+    """The numbers of the catalogue for one image of this size; the backbone is left as it was."""
     x = torch.randn(1, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         backbone(x)
-    return Cost(
+    return NetworkCost(
         parameters=number_of_parameters(backbone),
         multiply_adds_millions=counter.get_total_flops() / 2e6,
-        activations_megabytes=_kept_for_the_gradient(backbone, x) / 1e6,
+        activations_megabytes=_activation_bytes(backbone, x) / 1e6,
     )
 
 
 def embedding_size(backbone: Backbone, image_size: int) -> int:
-    """D for pictures of this size."""
+    """D for images of this size."""
     with torch.no_grad():
         embedding, _ = backbone(torch.zeros(1, 3, image_size, image_size))
     return int(embedding.shape[1])
 
 
-def _kept_for_the_gradient(backbone: Backbone, x: Tensor) -> int:
+def _activation_bytes(backbone: Backbone, x: Tensor) -> int:
     """Bytes that autograd keeps of one forward pass, weights aside, each storage counted once.
 
     Batch norm is in training mode, where it keeps its input.

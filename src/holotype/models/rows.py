@@ -1,6 +1,6 @@
 """The rows of the catalogue.
 
-Numbers are of the backbone without its classifier, at the native picture size. A slow test compares
+Numbers are of the backbone without its classifier, at the native image size. A slow test compares
 them with the networks themselves.
 """
 
@@ -9,22 +9,22 @@ from holotype.models.architecture import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Architecture,
-    Cam,
-    Cost,
+    CamSupport,
     HeadSpec,
+    NetworkCost,
     WeightsPackage,
 )
-from holotype.models.classical import CLASSICAL_NAMES, classical_numbers
+from holotype.models.classical import DESCRIPTOR_NAMES, descriptor_profile
 
-Statistics = tuple[tuple[float, float, float], tuple[float, float, float]]
+MeanStd = tuple[tuple[float, float, float], tuple[float, float, float]]
 
-INCEPTION: Statistics = (HALF, HALF)
-IMAGENET: Statistics = (IMAGENET_MEAN, IMAGENET_STD)
+INCEPTION: MeanStd = (HALF, HALF)
+IMAGENET: MeanStd = (IMAGENET_MEAN, IMAGENET_STD)
 
 
 def _timm(
     name: str, family: str, timm_name: str, tag: str, embedding_size: int,
-    image_size: int, minimum_size: int, statistics: Statistics, cam: Cam,
+    image_size: int, minimum_size: int, statistics: MeanStd, cam: CamSupport,
     parameters: int, multiply_adds_millions: float, activations_megabytes: float,
     *, licence: str = "Apache-2.0", size_multiple: int = 1,
     package: WeightsPackage | None = None, options: tuple[str, ...] = (),
@@ -34,7 +34,7 @@ def _timm(
         name, family, "pretrained", timm_name, embedding_size, image_size, minimum_size,
         *statistics, cam, licence, size_multiple=size_multiple, hub=f"timm/{timm_name}.{tag}",
         package=package, options=options,
-        cost=Cost(parameters, multiply_adds_millions, activations_megabytes),
+        cost=NetworkCost(parameters, multiply_adds_millions, activations_megabytes),
     )  # fmt: skip
 
 
@@ -49,13 +49,13 @@ def _lite(number: int, sha256: str) -> WeightsPackage:
 
 
 def _scratch(
-    name: str, family: str, embedding_size: int, cam: Cam, head: HeadSpec,
+    name: str, family: str, embedding_size: int, cam: CamSupport, head: HeadSpec,
     parameters: int, multiply_adds_millions: float, activations_megabytes: float,
 ) -> Architecture:  # fmt: skip
     """A network of Holotype's own: no weights are published, so any statistics would do."""
     return Architecture(
         name, family, "scratch", None, embedding_size, 64, 32, *INCEPTION, cam, "none needed",
-        head=head, cost=Cost(parameters, multiply_adds_millions, activations_megabytes),
+        head=head, cost=NetworkCost(parameters, multiply_adds_millions, activations_megabytes),
     )  # fmt: skip
 
 
@@ -89,9 +89,9 @@ NETWORKS = (
     _timm("mobilenetv2", "MobileNetV2", "mobilenetv2_100", "ra_in1k",
           1280, 224, 32, IMAGENET, "exact", 2_223_872, 299.5, 78.3, options=("alpha",)),
     _timm("mobilenetv3_small", "MobileNetV3", "mobilenetv3_small_100", "lamb_in1k",
-          1024, 224, 32, IMAGENET, "cells", 1_517_856, 84.39, 16.5),
+          1024, 224, 32, IMAGENET, "approximate", 1_517_856, 84.39, 16.5),
     _timm("mobilenetv3_large", "MobileNetV3", "mobilenetv3_large_100", "ra_in1k",
-          1280, 224, 32, IMAGENET, "cells", 4_202_032, 275.5, 44.6),
+          1280, 224, 32, IMAGENET, "approximate", 4_202_032, 275.5, 44.6),
     _timm("resnet18", "ResNet", "resnet18", "a1_in1k",
           512, 224, 32, IMAGENET, "exact", 11_176_512, 1814, 22.2),
     _timm("resnet50", "ResNet", "resnet50", "a1_in1k",
@@ -106,22 +106,22 @@ NETWORKS = (
           4096, 224, 32, IMAGENET, "none", 134_260_544, 15470, 73.2, licence="BSD-3-Clause"),
     _timm("vgg19", "VGG", "vgg19", "tv_in1k",
           4096, 224, 32, IMAGENET, "none", 139_570_240, 19630, 78.4, licence="BSD-3-Clause"),
-    # torchvision lets its own pictures through a transformation into these statistics.
+    # torchvision lets its own images through a transformation into these statistics.
     Architecture(
         "googlenet", "Inception", "pretrained", None, 1024, 224, 32, *INCEPTION, "exact",
         "BSD-3-Clause", url="https://download.pytorch.org/models/googlenet-1378be20.pth",
-        cost=Cost(5_599_904, 1497, 48.2),
+        cost=NetworkCost(5_599_904, 1497, 48.2),
     ),
     _timm("inception_v3", "Inception", "inception_v3", "tv_in1k",
           2048, 299, 75, INCEPTION, "exact", 21_785_568, 5711, 98.3),
     _timm("nasnet_large", "NASNet-A", "nasnetalarge", "tf_in1k",
           4032, 331, 32, INCEPTION, "exact", 84_720_150, 23780, 934),
     _timm("convnext_tiny", "ConvNeXt", "convnext_tiny", "in12k_ft_in1k",
-          768, 224, 32, IMAGENET, "cells", 27_820_128, 4455, 109),
+          768, 224, 32, IMAGENET, "approximate", 27_820_128, 4455, 109),
     _timm("convnext_base", "ConvNeXt", "convnext_base", "fb_in22k_ft_in1k",
-          1024, 224, 32, IMAGENET, "cells", 87_566_464, 15350, 232),
+          1024, 224, 32, IMAGENET, "approximate", 87_566_464, 15350, 232),
     _timm("convnext_large", "ConvNeXt", "convnext_large", "fb_in22k_ft_in1k",
-          1536, 224, 32, IMAGENET, "cells", 196_230_336, 34360, 348),
+          1536, 224, 32, IMAGENET, "approximate", 196_230_336, 34360, 348),
     _timm("vit_small", "ViT", "vit_small_patch16_224", "augreg_in21k_ft_in1k",
           384, 224, 32, INCEPTION, "none", 21_665_664, 4241, 59.1, size_multiple=16),
     _timm("dinov2_small", "DINOv2", "vit_small_patch14_dinov2", "lvd142m",
@@ -136,16 +136,16 @@ NETWORKS = (
 )  # fmt: skip
 
 
-def descriptor_row(name: str) -> Architecture:
+def descriptor_architecture(name: str) -> Architecture:
     """A combination of descriptors, such as `hog+lbp`."""
     from holotype.bundle.descriptors import MEAN, STD
 
-    numbers = classical_numbers(name)
+    numbers = descriptor_profile(name)
     return Architecture(
         name, "Descriptors", "classical", None, numbers.embedding_size, 64, 16,
         MEAN, STD, "none", "none needed", size_multiple=8,
-        cost=Cost(0, numbers.multiply_adds_billions * 1e3, 0.0),
+        cost=NetworkCost(0, numbers.multiply_adds_billions * 1e3, 0.0),
     )  # fmt: skip
 
 
-ARCHITECTURES = (*NETWORKS, *(descriptor_row(name) for name in CLASSICAL_NAMES))
+ARCHITECTURES = (*NETWORKS, *(descriptor_architecture(name) for name in DESCRIPTOR_NAMES))

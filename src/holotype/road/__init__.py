@@ -4,20 +4,20 @@ One file for each way along it; every file reads from top to bottom like the dra
 docs/architecture.md.
 """
 
-from holotype.road.assembled import AssembledRun, ensemble
+from holotype.road.assembled import EnsembleRun, build_ensemble
 from holotype.road.evaluated import evaluate_on
-from holotype.road.rehearsed import Rehearsal
-from holotype.road.series import VariantRow, train_variants, variants_of
+from holotype.road.rehearsed import DryRun
+from holotype.road.series import VariantRow, list_variants, train_variants
 from holotype.road.trained import TrainedRun, train
 
 __all__ = [
-    "AssembledRun",
-    "Rehearsal",
+    "EnsembleRun",
+    "DryRun",
     "TrainedRun",
     "VariantRow",
-    "ensemble",
+    "build_ensemble",
     "evaluate_on",
     "train",
     "train_variants",
-    "variants_of",
+    "list_variants",
 ]

@@ -1,4 +1,4 @@
-"""Pictures -> index -> audit -> embeddings -> labels, outliers, neighbours -> page."""
+"""Images -> index -> audit -> embeddings -> labels, outliers, neighbours -> page."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holotype.errors import MissingExtra, WeightsUnavailable
-from holotype.narration import Narrator, counted
+from holotype.narration import Progress, pluralize
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 FOLDS = 5  # where the recipe names none
 RECIPE = "linear"  # its network and its head judge the labels; `train` then finds both computed
-NEEDED = ("torch", "timm", "onnxscript", "cleanlab")
-LEAST_IMAGES = 10  # of fewer, an embedding says nothing that a look at them would not
+REQUIRED_PACKAGES = ("torch", "timm", "onnxscript", "cleanlab")
+MIN_IMAGES = 10  # of fewer, an embedding says nothing that a look at them would not
 
 
 @dataclass(frozen=True, eq=False)
-class Audited:
+class AuditResult:
     """A data set and what was found in it.
 
     Attributes:
-        index: every picture, the unusable ones included.
+        index: every image, the unusable ones included.
         findings: all that was found.
         name: what the data is called, from its path.
     """
@@ -55,9 +55,9 @@ def audit(
     group_pattern: str | None = None,
     label_prefix: bool = False,
     device: str = "auto",
-    narrator: Narrator | None = None,
-) -> Audited:
-    """Look at every picture, and with a network at every label.
+    progress: Progress | None = None,
+) -> AuditResult:
+    """Look at every image, and with a network at every label.
 
     Args:
         data: one source or several; see `read_index`.
@@ -71,22 +71,24 @@ def audit(
     from holotype.dataset.audit import audit as audit_index
     from holotype.dataset.index import read_index
 
-    narrator = narrator or Narrator()
+    progress = progress or Progress()
     if labels:
         _require_network()
     index = read_index(
         data, label_pattern=label_pattern, group_pattern=group_pattern, label_prefix=label_prefix,
-        parts_may_differ=True,
+        allow_class_mismatch=True,
     )  # fmt: skip
-    with narrator.progress("auditing") as progress:
-        findings = audit_index(index, on_progress=progress)
-    usable = index.without(findings.broken)
-    reason = "the quick audit runs no network" if labels is False else _reason_not_to(usable)
+    with progress.bar("auditing") as update:
+        findings = audit_index(index, on_progress=update)
+    usable = index.without(findings.unusable_paths)
+    reason = (
+        "the quick audit runs no network" if labels is False else _reason_to_skip_network(usable)
+    )
     if reason:
-        findings = _not_looked_at(findings, reason)
+        findings = _with_skipped_check(findings, reason)
     else:
-        findings = judged(usable, findings, device=device, narrator=narrator)
-    return Audited(index, findings, _name(data))
+        findings = audit_with_network(usable, findings, device=device, progress=progress)
+    return AuditResult(index, findings, _name(data))
 
 
 def _name(data: str | Path | Sequence[str | Path]) -> str:
@@ -94,10 +96,10 @@ def _name(data: str | Path | Sequence[str | Path]) -> str:
     return ", ".join(Path(source).resolve().name for source in sources)
 
 
-def _reason_not_to(usable: "Index") -> str:
+def _reason_to_skip_network(usable: "Index") -> str:
     """Why labels cannot be looked at; nothing if they can."""
-    if len(usable) < LEAST_IMAGES:
-        return f"there are fewer than {LEAST_IMAGES} pictures"
+    if len(usable) < MIN_IMAGES:
+        return f"there are fewer than {MIN_IMAGES} images"
     try:
         _require_network()
     except (MissingExtra, WeightsUnavailable) as missing:
@@ -105,42 +107,46 @@ def _reason_not_to(usable: "Index") -> str:
     return ""
 
 
-def judged(
-    usable: "Index", findings: "Findings", *, device: str = "auto", narrator: Narrator
+def audit_with_network(
+    usable: "Index", findings: "Findings", *, device: str = "auto", progress: Progress
 ) -> "Findings":
     """The findings with labels, outliers and neighbours looked at.
 
     Args:
-        usable: the pictures that can be read.
-        findings: of the audit of the same pictures.
+        usable: the images that can be read.
+        findings: of the audit of the same images.
     """
-    from holotype.dataset.outliers import nearest, neighbours_across, outliers
+    from holotype.dataset.outliers import (
+        find_conflicting_neighbours,
+        find_outliers,
+        nearest_neighbours,
+    )
     from holotype.training.device import resolve_device
     from holotype.training.recipe import resolve_recipe
 
     recipe = resolve_recipe(RECIPE)
-    embeddings_ND = _embeddings(recipe, usable, resolve_device(device), narrator)
+    embeddings_ND = _embeddings(recipe, usable, resolve_device(device), progress)
     paths = usable.table["path"].tolist()
-    found = nearest(embeddings_ND, paths, findings.copies)
+    found = nearest_neighbours(embeddings_ND, paths, findings.duplicate_clusters)
     findings = replace(
         findings,
-        outliers=tuple(outliers(found, paths)),
-        neighbours=tuple(neighbours_across(found, usable)),
+        outliers=tuple(find_outliers(found, paths)),
+        conflicting_neighbours=tuple(find_conflicting_neighbours(found, usable)),
     )
-    return _with_labels(recipe, usable, findings, embeddings_ND, narrator)
+    return _with_labels(recipe, usable, findings, embeddings_ND, progress)
 
 
 def _embeddings(
-    recipe: "Recipe", usable: "Index", device: str, narrator: Narrator
+    recipe: "Recipe", usable: "Index", device: str, progress: Progress
 ) -> "NDArray[np.float32]":
-    from holotype.training.features import keep_features
-    from holotype.training.start import EMBEDDING, Start
+    from holotype.training.features import cache_features
+    from holotype.training.start import EMBEDDING, PretrainedBackbone
 
-    # Whatever their part, all pictures may serve to prove the graphs.
+    # Whatever their part, all images may serve to prove the graphs.
     everything = replace(usable, table=usable.table.assign(split="train"))
-    part = Start(recipe, everything, narrator).frozen_part(EMBEDDING, device)
-    with narrator.progress("embedding pictures") as progress:
-        kept = keep_features(part, recipe.preprocessing, usable, on_progress=progress)
+    part = PretrainedBackbone(recipe, everything, progress).feature_extractor(EMBEDDING, device)
+    with progress.bar("embedding images") as update:
+        kept = cache_features(part, recipe.preprocessing, usable, on_progress=update)
     embeddings_ND: NDArray[np.float32] = kept.first_view()
     return embeddings_ND
 
@@ -150,13 +156,13 @@ def _with_labels(
     usable: "Index",
     findings: "Findings",
     embeddings_ND: "NDArray[np.float32]",
-    narrator: Narrator,
+    progress: Progress,
 ) -> "Findings":
     import numpy as np
 
-    from holotype.dataset.dealing import unit_names
-    from holotype.dataset.labels import label_issues, noise_rate, tells_apart
-    from holotype.training.out_of_fold import out_of_fold
+    from holotype.dataset.dealing import atomic_group_names
+    from holotype.dataset.labels import beats_class_prior, find_label_errors, noise_rate
+    from holotype.training.out_of_fold import out_of_fold_predictions
     from holotype.training.stages import LinearStage
 
     table = usable.table
@@ -164,45 +170,45 @@ def _with_labels(
     targets_N = np.searchsorted(classes, table["label"].to_numpy(str)).astype(np.int64)
     weights_N = table["weight"].to_numpy(np.float64)
     if len(np.unique(targets_N[weights_N > 0])) < 2:
-        return _not_looked_at(findings, "pictures of one class only", what="Labels were")
-    units = unit_names(usable.table, findings.copies)
+        return _with_skipped_check(findings, "images of one class only", what="Labels were")
+    units = atomic_group_names(usable.table, findings.duplicate_clusters)
     (stage,) = (stage for stage in recipe.stages if isinstance(stage, LinearStage))
     folds = stage.folds or FOLDS
-    narrator.say(f"asking a linear head about {counted(len(usable), 'label')}, {folds} folds")
-    said = out_of_fold(
+    progress.log(f"asking a linear head about {pluralize(len(usable), 'label')}, {folds} folds")
+    out_of_fold_answers = out_of_fold_predictions(
         embeddings_ND, targets_N, weights_N, units,
-        num_classes=len(classes), strengths=stage.strengths, folds=folds, seed=recipe.seed,
+        num_classes=len(classes), Cs=stage.Cs, folds=folds, seed=recipe.seed,
     )  # fmt: skip
-    rows = np.flatnonzero(said.is_judged_N & (weights_N > 0))
+    rows = np.flatnonzero(out_of_fold_answers.class_was_seen_N & (weights_N > 0))
     chosen: dict[str, Any] = {
-        "probabilities_NC": said.probabilities_NC[rows],
+        "probabilities_NC": out_of_fold_answers.probabilities_NC[rows],
         "targets_N": targets_N[rows],
         "weights_N": weights_N[rows],
     }
-    if not tells_apart(**chosen):
+    if not beats_class_prior(**chosen):
         reason = "a linear head on this network does not tell these classes apart"
-        return _not_looked_at(findings, reason, what="Labels were")
+        return _with_skipped_check(findings, reason, what="Labels were")
     paths = table["path"].tolist()
     findings = replace(
         findings,
-        label_issues=tuple(
-            label_issues(**chosen, paths=[paths[row] for row in rows], classes=classes)
+        label_errors=tuple(
+            find_label_errors(**chosen, paths=[paths[row] for row in rows], classes=classes)
         ),
-        noise=noise_rate(**chosen, units=[units[row] for row in rows]),
+        noise_rate=noise_rate(**chosen, atomic_groups=[units[row] for row in rows]),
     )
     unjudged = len(table) - len(rows)
     if not unjudged:
         return findings
-    reason = "weight 0, or no other picture of their class to learn from"
+    reason = "weight 0, or no other image of their class to learn from"
     were = "was" if unjudged == 1 else "were"
-    return _not_looked_at(findings, reason, what=f"{counted(unjudged, 'label')} {were}")
+    return _with_skipped_check(findings, reason, what=f"{pluralize(unjudged, 'label')} {were}")
 
 
-def _not_looked_at(
+def _with_skipped_check(
     findings: "Findings", reason: str, *, what: str = "Labels, outliers and neighbours were"
 ) -> "Findings":
     sentence = f"{what} not looked at: {reason.rstrip('.')}."
-    return replace(findings, not_looked_at=(*findings.not_looked_at, sentence))
+    return replace(findings, skipped_checks=(*findings.skipped_checks, sentence))
 
 
 def _require_network() -> None:
@@ -214,7 +220,7 @@ def _require_network() -> None:
     from holotype.models.weights import find_weights
     from holotype.training.recipe import resolve_recipe
 
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    missing = [name for name in REQUIRED_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise MissingExtra(
             f"a look at labels needs {', '.join(missing)}: pip install 'holotype[train]'"

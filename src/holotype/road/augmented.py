@@ -1,23 +1,23 @@
-"""Pictures and a recipe -> a sheet of what the network will see."""
+"""Images and a recipe -> a sheet of what the network will see."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from holotype.errors import EmptyDataset, ImageRefused, InvalidRecipe, did_you_mean
-from holotype.narration import Narrator
+from holotype.errors import EmptyDataset, ImageError, InvalidRecipe, did_you_mean
+from holotype.narration import Progress
 
 if TYPE_CHECKING:
     from holotype.dataset.index import Index
     from holotype.preprocessing import Preprocessing
-    from holotype.training.contact_sheet import Shown
-    from holotype.training.mixing import Mixing
+    from holotype.training.contact_sheet import SheetImage
+    from holotype.training.mixing import BatchMixing
     from holotype.training.stages import GradientStage
 
-MOST_COLUMNS = 8
+MAX_COLUMNS = 8
 
 
-def augment(
+def draw_augmentation_sheet(
     data: str | Path,
     output: str | Path,
     *,
@@ -30,15 +30,15 @@ def augment(
     images: int = 6,
     label_pattern: str | None = None,
     group_pattern: str | None = None,
-    narrator: Narrator | None = None,
+    progress: Progress | None = None,
 ) -> str:
-    """Draw some pictures as a stage of a recipe shows them to the network, with their labels.
+    """Draw some images as a stage of a recipe shows them to the network, with their labels.
 
     Args:
         data: a folder with one folder per class, split folders, or a CSV or Parquet table.
         output: the PNG file.
-        stage: by name; the last one that changes pictures unless said otherwise.
-        images: how many pictures, dealt out over the classes.
+        stage: by name; the last one that changes images unless said otherwise.
+        images: how many images, dealt out over the classes.
 
     Returns:
         The name of the stage that is shown.
@@ -47,10 +47,10 @@ def augment(
         InvalidRecipe: no stage changes anything, or none has this name.
     """
     from holotype.dataset.index import read_index
-    from holotype.files import replacing
+    from holotype.files import atomic_write
     from holotype.training.augmentation import Augmentation
     from holotype.training.contact_sheet import contact_sheet, mixed_columns, view_columns
-    from holotype.training.mixing import mixing_of
+    from holotype.training.mixing import batch_mixing
     from holotype.training.recipe import resolve_recipe
 
     resolved = resolve_recipe(
@@ -58,17 +58,19 @@ def augment(
     )
     chosen = _stage(resolved.name, resolved.stages, stage)
     index = read_index(data, label_pattern=label_pattern, group_pattern=group_pattern)
-    pictures = _pictures(index, resolved.preprocessing, images, narrator or Narrator())
+    sheet_images = _sheet_images(index, resolved.preprocessing, images, progress or Progress())
     columns = view_columns(
-        pictures, chosen.augmentation or Augmentation(),
-        views=min(chosen.views, MOST_COLUMNS), seed=resolved.seed,
+        sheet_images, chosen.augmentation or Augmentation(),
+        views=min(chosen.views, MAX_COLUMNS), seed=resolved.seed,
     )  # fmt: skip
-    mixing = mixing_of(chosen.mixup, chosen.cutmix, len(index.classes))
+    mixing = batch_mixing(chosen.mixup, chosen.cutmix, len(index.classes))
     if mixing is not None:
         columns += mixed_columns(columns[-1], mixing, seed=resolved.seed)
-    title = f"{resolved.name}, stage {chosen.name!r}: {chosen.views} views of each picture"
-    page = contact_sheet(pictures, columns, index.classes, title + _mixing_in_words(chosen, mixing))
-    with replacing(Path(output)) as temporary:
+    title = f"{resolved.name}, stage {chosen.name!r}: {chosen.views} views of each image"
+    page = contact_sheet(
+        sheet_images, columns, index.classes, title + _mixing_in_words(chosen, mixing)
+    )
+    with atomic_write(Path(output)) as temporary:
         page.save(temporary, format="PNG")
     return chosen.name
 
@@ -83,50 +85,50 @@ def _stage(recipe: str, stages: tuple[object, ...], wanted: str | None) -> "Grad
     }
     if not changing:
         raise InvalidRecipe(
-            f"recipe {recipe!r} shows every picture as it is: none of its stages has more than "
+            f"recipe {recipe!r} shows every image as it is: none of its stages has more than "
             "one view, mixup or cutmix. Take `--recipe finetune`, or set them."
         )
     if wanted is not None and wanted not in changing:
         raise InvalidRecipe(
-            f"recipe {recipe!r} has no stage {wanted!r} that changes pictures"
+            f"recipe {recipe!r} has no stage {wanted!r} that changes images"
             f"{did_you_mean(wanted, changing)} Known: {', '.join(changing)}."
         )
     return changing[wanted] if wanted is not None else list(changing.values())[-1]
 
 
-def _pictures(
-    index: "Index", preprocessing: "Preprocessing", count: int, narrator: Narrator
-) -> "list[Shown]":
-    """The first pictures of each class in turn; one that cannot be read is named and passed by."""
-    from holotype.training.contact_sheet import Shown
-    from holotype.training.loader import FramedPictures, image_files
+def _sheet_images(
+    index: "Index", preprocessing: "Preprocessing", count: int, progress: Progress
+) -> "list[SheetImage]":
+    """The first images of each class in turn; one that cannot be read is named and passed by."""
+    from holotype.training.contact_sheet import SheetImage
+    from holotype.training.loader import FramedImages, image_files
 
     files = image_files(index)
-    framed = FramedPictures(files, preprocessing, memory_bytes=0)
+    framed = FramedImages(files, preprocessing, memory_bytes=0)
     number = {label: n for n, label in enumerate(index.classes)}
     labels = index.table["label"].reset_index(drop=True)
     turns = labels.groupby(labels).cumcount()
-    found: list[Shown] = []
+    found: list[SheetImage] = []
     for position in turns.sort_values(kind="stable").index:
         if len(found) == count:
             break
         try:
-            picture = framed[position]
-        except ImageRefused as refusal:
-            narrator.say(f"left out: {refusal}")
+            image = framed[position]
+        except ImageError as refusal:
+            progress.log(f"left out: {refusal}")
             continue
         file = files[position]
-        found.append(Shown(file.id, file.sha256, picture, number[labels[position]]))
+        found.append(SheetImage(file.id, file.sha256, image, number[labels[position]]))
     if not found:
-        raise EmptyDataset(f"none of the {len(index)} pictures in {str(index.root)!r} can be read.")
+        raise EmptyDataset(f"none of the {len(index)} images in {str(index.root)!r} can be read.")
     return found
 
 
-def _mixing_in_words(stage: "GradientStage", mixing: "Mixing | None") -> str:
+def _mixing_in_words(stage: "GradientStage", mixing: "BatchMixing | None") -> str:
     if mixing is None:
         return ""
     whole = stage.trainable == "all"
-    said = f"\n{mixing.said(0 if whole else 1)}"
+    text = f"\n{mixing.describe(0 if whole else 1)}"
     if not whole and mixing.mixup is not None:
-        said += "; activations are mixed then, and the pictures here only stand for them"
-    return said
+        text += "; activations are mixed then, and the images here only stand for them"
+    return text

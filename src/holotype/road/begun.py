@@ -10,7 +10,7 @@ from holotype.run import Run
 
 
 @dataclass(frozen=True)
-class Begun:
+class WarmStart:
     """What a run hands on.
 
     Attributes:
@@ -24,7 +24,7 @@ class Begun:
     image_size: int
 
 
-def weights_of(path: str | Path, *, model: str | None, weights: str | None) -> Begun:
+def read_warm_start(path: str | Path, *, model: str | None, weights: str | None) -> WarmStart:
     """What `RUN` or `RUN@STAGE` left for another recipe to start from.
 
     Args:
@@ -34,14 +34,14 @@ def weights_of(path: str | Path, *, model: str | None, weights: str | None) -> B
         NotARun: there is no run, or it no longer holds its weights.
         UsageError: the run trained nothing but a head, or is of another model.
     """
-    from holotype.training.checkpoint import ended_file
+    from holotype.training.checkpoint import stage_weights_file
     from holotype.training.recipe import resolve_recipe
 
     run = Run.open(path)
-    of_run = str(yaml.safe_load(run.recipe.read_text(encoding="utf-8")).get("model"))
-    if model not in (None, of_run):
+    run_model = str(yaml.safe_load(run.recipe.read_text(encoding="utf-8")).get("model"))
+    if model not in (None, run_model):
         raise UsageError(
-            f"--init-from {path} holds the weights of {of_run}, and --model says {model}. "
+            f"--init-from {path} holds the weights of {run_model}, and --model says {model}. "
             "Leave --model out."
         )
     recipe = resolve_recipe(run.recipe, model=model)
@@ -55,10 +55,10 @@ def weights_of(path: str | Path, *, model: str | None, weights: str | None) -> B
             f"{str(path)!r} trained only a head ({recipe.name}), so its network is still as it "
             "started; leave --init-from out."
         )
-    file = ended_file(run.whole.checkpoints, recipe.gradient_stages[-1].name)
+    file = stage_weights_file(run.root_run.checkpoints, recipe.gradient_stages[-1].name)
     if not file.is_file():
         raise NotARun(
             f"{str(path)!r} does not hold the weights that its last stage left (expected "
             f"{str(file)!r}); finish it with --resume, or train it again."
         )
-    return Begun(recipe.model, str(file), recipe.image_size)
+    return WarmStart(recipe.model, str(file), recipe.image_size)

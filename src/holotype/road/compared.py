@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from holotype.errors import (
     BundleError,
     DatasetError,
-    ImageRefused,
+    ImageError,
     InvalidRecipe,
     InvalidSelection,
     NotARun,
     NotComparable,
     UsageError,
 )
-from holotype.narration import Narrator
+from holotype.narration import Progress
 from holotype.run import Run, run_path
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from holotype.bundle.bundle import Bundle
-    from holotype.comparison.outcome import Contestant, Outcome
-    from holotype.comparison.standing import Standing
+    from holotype.comparison.outcome import Candidate, Comparison
+    from holotype.comparison.standing import Leaderboard
     from holotype.dataset.index import Index
     from holotype.predictions import Predictions
 
@@ -32,19 +32,19 @@ SPEED_IMAGES = 48
 RECALL_GAP = PRECISION_GAP = 0.15
 PARTS = ("test", "oof", "val")  # in the order of how much each says
 DEFAULT_OUTPUT = "_comparison"
-SHOWN = 12  # pictures about which the runs disagree
-LARGEST_SIDE = 320
+MAX_DISAGREEMENTS = 12  # images about which the runs disagree
+MAX_SIDE_PX = 320
 
 
 @dataclass(frozen=True, eq=False)
-class _Found:
+class _LoadedRun:
     """One run, read."""
 
-    contestant: "Contestant"
+    candidate: "Candidate"
     bundle: "Bundle | None"
     index: "Index | None"
     predictions: "Mapping[str, Predictions]"
-    flattered_on: str = ""  # the part that an ensemble's weights were fitted on
+    weights_fitted_on: str = ""  # the part that an ensemble's weights were fitted on
 
 
 def compare(
@@ -56,67 +56,67 @@ def compare(
     precision_gap: float = PRECISION_GAP,
     speed_images: int = SPEED_IMAGES,
     seed: int = 0,
-    narrator: Narrator | None = None,
-) -> "Outcome":
-    """Compare finished runs on the pictures that all were tested on, and write what was found.
+    progress: Progress | None = None,
+) -> "Comparison":
+    """Compare finished runs on the images that all were tested on, and write what was found.
 
     Args:
         runs: runs, stages (`RUN@STAGE`), and folders, of which every run one level below counts.
         output: where it is written; `FOLDER/_comparison` where one folder is given.
         select: a rule for the one to ship; see `comparison.selection`.
         recall_gap, precision_gap: from where on a class is a weakness, in [0, 1].
-        speed_images: validation pictures on which speed and memory are measured; 0 measures none.
+        speed_images: validation images on which speed and memory are measured; 0 measures none.
         seed: of resamples and permutations.
 
     Raises:
         NotARun: a path is neither a run nor a folder.
-        NotComparable: no run has predictions, or the runs were not tested on the same pictures, or
+        NotComparable: no run has predictions, or the runs were not tested on the same images, or
             know different classes.
         InvalidSelection: the rule makes no sense, or asks for what is not known.
     """
     from holotype.comparison.disagreements import disagreements
-    from holotype.comparison.outcome import Outcome
+    from holotype.comparison.outcome import Comparison
     from holotype.comparison.page import write_comparison
-    from holotype.comparison.selection import choose, read_rule
+    from holotype.comparison.selection import parse_rule, select_run
 
-    narrator = narrator or Narrator()
-    _require_shares(recall_gap, precision_gap, speed_images)
-    rule = None if select is None else read_rule(select)
-    place = output_of(runs, output)
-    found, notes = _read(runs, narrator)
-    standings, more = _standings(
-        [(f.contestant.name, f.predictions) for f in found], seed, narrator
+    progress = progress or Progress()
+    _check_options(recall_gap, precision_gap, speed_images)
+    rule = None if select is None else parse_rule(select)
+    place = comparison_directory(runs, output)
+    found, notes = _load_runs(runs, progress)
+    leaderboards, more = _leaderboards(
+        [(f.candidate.name, f.predictions) for f in found], seed, progress
     )
     notes += more
-    judged = next((part for part in ("val", "oof") if part in standings), None)
-    if rule is not None and judged is None:
+    selection_part = next((part for part in ("val", "oof") if part in leaderboards), None)
+    if rule is not None and selection_part is None:
         raise InvalidSelection(
             f"--select {rule.text!r} chooses on validation or out of fold, and these runs have no "
             "predictions of either that can be compared; a run is never chosen on test."
         )
-    found, measured_on = _measured(found, speed_images, narrator)
-    by_name = {f.contestant.name: f.contestant for f in found}
-    choice = None
-    if rule is not None and judged is not None:
-        of = standings[judged]
-        choice = choose(of, [by_name[name].cost for name in of.names], rule)
-    main = next(iter(standings.values()))
-    outcome = Outcome(
-        contestants=tuple(by_name.values()),
-        standings=standings,
+    found, measured_on = _measure_speed(found, speed_images, progress)
+    by_name = {f.candidate.name: f.candidate for f in found}
+    selection = None
+    if rule is not None and selection_part is not None:
+        of = leaderboards[selection_part]
+        selection = select_run(of, [by_name[name].cost for name in of.names], rule)
+    main = next(iter(leaderboards.values()))
+    comparison = Comparison(
+        candidates=tuple(by_name.values()),
+        leaderboards=leaderboards,
         notes=tuple(notes),
         measured_on=measured_on,
-        disagreements=tuple(disagreements(main.answers, SHOWN)),
-        choice=choice,
+        disagreements=tuple(disagreements(main.aligned, MAX_DISAGREEMENTS)),
+        selection=selection,
         recall_gap=recall_gap,
         precision_gap=precision_gap,
     )
-    narrator.say("writing the comparison")
-    write_comparison(outcome, place, _pictures(outcome, found))
-    return outcome
+    progress.log("writing the comparison")
+    write_comparison(comparison, place, _disagreement_images(comparison, found))
+    return comparison
 
 
-def output_of(runs: Sequence[str | Path], output: str | Path | None) -> Path:
+def comparison_directory(runs: Sequence[str | Path], output: str | Path | None) -> Path:
     """Where a comparison is written.
 
     Raises:
@@ -132,36 +132,38 @@ def output_of(runs: Sequence[str | Path], output: str | Path | None) -> Path:
     )
 
 
-def _require_shares(recall_gap: float, precision_gap: float, speed_images: int) -> None:
+def _check_options(recall_gap: float, precision_gap: float, speed_images: int) -> None:
     for option, value in (("--recall-gap", recall_gap), ("--precision-gap", precision_gap)):
         if not 0 < value <= 1:
             raise UsageError(f"{option} is {value:g}; expected a share above 0 and up to 1.")
     if speed_images < 0:
-        raise UsageError(f"--speed-images is {speed_images}; expected a number of pictures, or 0.")
+        raise UsageError(f"--speed-images is {speed_images}; expected a number of images, or 0.")
 
 
-def _read(runs: Sequence[str | Path], narrator: Narrator) -> tuple[list[_Found], list[str]]:
+def _load_runs(
+    runs: Sequence[str | Path], progress: Progress
+) -> tuple[list[_LoadedRun], list[str]]:
     """Every run with predictions, under names that differ; and what was left out, in words."""
     paths, notes = _run_paths(runs)
-    names = _names(list(paths))
+    names = _unique_names(list(paths))
     found = []
     for name, path in zip(names, paths.values(), strict=True):
         try:
-            one = _read_one(name, path, narrator)
+            one = _load_run(name, path, progress)
         except (BundleError, DatasetError, InvalidRecipe, OSError) as error:
             notes.append(f"{name} was left out: {' '.join(str(error).split())}")
             continue
-        if one.flattered_on:
+        if one.weights_fitted_on:
             notes.append(
                 f"{name} is an ensemble whose method and weights were fitted on "
-                f"{one.flattered_on}, which flatters it there; test does not."
+                f"{one.weights_fitted_on}, which flatters it there; test does not."
             )
         if one.predictions:
             found.append(one)
         else:
             notes.append(f"{name} was left out: it has no predictions; it may be unfinished.")
     for note in notes:
-        narrator.say(note)
+        progress.log(note)
     if not found:
         raise NotComparable(
             "none of these is a run with predictions; expected runs that `holotype train` has "
@@ -195,7 +197,7 @@ def _run_paths(runs: Sequence[str | Path]) -> tuple[dict[str, Path], list[str]]:
     return {given: path for given, path in found.items() if given in once.values()}, notes
 
 
-def _names(given: Sequence[str]) -> list[str]:
+def _unique_names(given: Sequence[str]) -> list[str]:
     """The last part of each path, with as much of what is before it as tells them apart."""
     parts = [
         Path(one).parts if one not in (".", "..") else (str(Path(one).resolve()),) for one in given
@@ -207,18 +209,18 @@ def _names(given: Sequence[str]) -> list[str]:
     return ["/".join(each[-depth:]) for each in parts]
 
 
-def _read_one(name: str, path: Path, narrator: Narrator) -> _Found:
+def _load_run(name: str, path: Path, progress: Progress) -> _LoadedRun:
     from holotype.bundle.bundle import load_bundle
     from holotype.comparison.cost import recorded_cost
-    from holotype.comparison.outcome import Contestant
+    from holotype.comparison.outcome import Candidate
     from holotype.dataset.index import read_index_file
-    from holotype.ensemble.recipe import read_ensemble
+    from holotype.ensemble.recipe import read_ensemble_recipe
 
     run = Run(path)
     has_bundle = (run.bundle / "manifest.json").is_file()
     bundle = load_bundle(path) if has_bundle else None
     index = read_index_file(run.index) if run.index.is_file() else None
-    contestant = Contestant(
+    candidate = Candidate(
         name=name,
         path=path,
         model=bundle.manifest.model if bundle else "",
@@ -227,16 +229,18 @@ def _read_one(name: str, path: Path, narrator: Narrator) -> _Found:
         bundle_sha256=bundle.sha256 if bundle else "",
         cost=recorded_cost(run, bundle),
     )
-    ensemble = read_ensemble(run.recipe)
-    fitted = "" if ensemble is None or ensemble.asked == "average" else ensemble.fitted_on
-    return _Found(
-        contestant, bundle, index, _predictions(run, bundle, index, narrator),
-        flattered_on=fitted,
+    ensemble = read_ensemble_recipe(run.recipe)
+    fitted = (
+        "" if ensemble is None or ensemble.requested_method == "average" else ensemble.fitted_on
+    )
+    return _LoadedRun(
+        candidate, bundle, index, _predictions(run, bundle, index, progress),
+        weights_fitted_on=fitted,
     )  # fmt: skip
 
 
 def _predictions(
-    run: Run, bundle: "Bundle | None", index: "Index | None", narrator: Narrator
+    run: Run, bundle: "Bundle | None", index: "Index | None", progress: Progress
 ) -> "dict[str, Predictions]":
     """Those that the run has; a stage's on test are made now, since it was never asked."""
     from holotype.bundle.inference import predict
@@ -244,41 +248,41 @@ def _predictions(
 
     files = {part: run.predictions / f"{part}.parquet" for part in PARTS}
     found = {part: read_predictions(file) for part, file in files.items() if file.is_file()}
-    is_stage = run.whole != run
+    is_stage = run.root_run != run
     if not is_stage or "test" in found or bundle is None or index is None:
         return found
-    pictures = index.part("test")
-    if len(pictures) and bundle.manifest.decision is not None:
-        with narrator.progress(f"predicting test with stage {run.path.name}") as progress:
+    images = index.part("test")
+    if len(images) and bundle.manifest.decision is not None:
+        with progress.bar(f"predicting test with stage {run.path.name}") as update:
             made, refused = predict(
-                bundle, pictures, on_progress=lambda done: progress(done, len(pictures))
+                bundle, images, on_progress=lambda done: update(done, len(images))
             )
         if not refused:
             found["test"] = made
     return found
 
 
-def _standings(
-    found: "Sequence[tuple[str, Mapping[str, Predictions]]]", seed: int, narrator: Narrator
-) -> "tuple[dict[str, Standing], list[str]]":
+def _leaderboards(
+    found: "Sequence[tuple[str, Mapping[str, Predictions]]]", seed: int, progress: Progress
+) -> "tuple[dict[str, Leaderboard], list[str]]":
     """Where they stand on every part; the part that most runs have comes first.
 
     Only that part has to be the same for all. Where another differs, as validation may where the
     data came with a test part, nothing is compared on it, and it is said.
     """
-    from holotype.comparison.answers import same_pictures
-    from holotype.comparison.standing import standing
+    from holotype.comparison.answers import align_predictions
+    from holotype.comparison.standing import build_leaderboard
 
     by_part = {
         part: {name: parts[part] for name, parts in found if part in parts} for part in PARTS
     }
     by_part = {part: of for part, of in by_part.items() if of}
     main = max(by_part, key=lambda part: (len(by_part[part]), -PARTS.index(part)))
-    standings, notes = {}, []
+    leaderboards, notes = {}, []
     for part in (main, *(part for part in by_part if part != main)):
         lacking = [name for name, parts in found if part not in parts]
         try:
-            answers = same_pictures(by_part[part], part)
+            answers = align_predictions(by_part[part], part)
         except NotComparable as error:
             if part == main:
                 raise
@@ -286,46 +290,48 @@ def _standings(
             continue
         if lacking:
             notes.append(f"Without predictions of {part}: {', '.join(lacking)}.")
-        narrator.say(f"comparing {len(answers)} runs on {len(answers.first):,} pictures of {part}")
-        standings[part] = standing(answers, part, seed=seed)
-    return standings, notes
+        progress.log(f"comparing {len(answers)} runs on {len(answers.first):,} images of {part}")
+        leaderboards[part] = build_leaderboard(answers, part, seed=seed)
+    return leaderboards, notes
 
 
-def _measured(found: list[_Found], count: int, narrator: Narrator) -> tuple[list[_Found], str]:
-    """Speed, latency and memory of each bundle, one after the other on the same pictures."""
+def _measure_speed(
+    found: list[_LoadedRun], count: int, progress: Progress
+) -> tuple[list[_LoadedRun], str]:
+    """Speed, latency and memory of each bundle, one after the other on the same images."""
     from holotype.bundle.graphs import available_cores
-    from holotype.comparison.cost import measured
+    from holotype.comparison.cost import measure_cost
 
     cores = available_cores()
     if count == 0:
         return found, "Speed, latency and memory were not measured, as asked for."
-    files, whose = _readable(found, count)
+    files, whose = _sample_files(found, count)
     if not files:
         return found, (
-            "Speed, latency and memory were not measured: no picture lies where the runs were "
+            "Speed, latency and memory were not measured: no image lies where the runs were "
             "trained from."
         )
     result, failed = [], []
-    with narrator.progress("measuring speed") as progress:
+    with progress.bar("measuring speed") as update:
         for done, one in enumerate(found):
-            progress(done, len(found))
-            if one.contestant.bundle is not None:
-                cost, why = measured(one.contestant.cost, one.contestant.bundle, files)
-                one = replace(one, contestant=replace(one.contestant, cost=cost))
-                failed += [f"{one.contestant.name}: {why}"] if why else []
+            update(done, len(found))
+            if one.candidate.bundle is not None:
+                cost, why = measure_cost(one.candidate.cost, one.candidate.bundle, files)
+                one = replace(one, candidate=replace(one.candidate, cost=cost))
+                failed += [f"{one.candidate.name}: {why}"] if why else []
             result.append(one)
-        progress(len(found), len(found))
+        update(len(found), len(found))
     return result, (
         f"Speed, latency and memory were measured just now, one bundle after the other, each in a "
         f"process of its own, on {len(files)} {whose}"
-        f"{'picture' if len(files) == 1 else 'pictures'} on "
+        f"{'image' if len(files) == 1 else 'images'} on "
         f"{cores} {'core' if cores == 1 else 'cores'}."
         + (f" Not measured: {'; '.join(failed)}." if failed else "")
     )
 
 
-def _readable(found: Sequence[_Found], count: int) -> tuple[list[Path], str]:
-    """Pictures of the first run that has some on disk, evenly spread, and whose they are.
+def _sample_files(found: Sequence[_LoadedRun], count: int) -> tuple[list[Path], str]:
+    """Images of the first run that has some on disk, evenly spread, and whose they are.
 
     Of validation; of all where there is none, as in a parent of folds.
     """
@@ -333,8 +339,8 @@ def _readable(found: Sequence[_Found], count: int) -> tuple[list[Path], str]:
         if one.index is None:
             continue
         validation = one.index.part("val")
-        pictures = validation if len(validation) else one.index
-        paths = list(pictures.table["path"])
+        images = validation if len(validation) else one.index
+        paths = list(images.table["path"])
         chosen = paths[:: max(1, len(paths) // count)][:count]
         files = [file for path in chosen if (file := one.index.file(path)).is_file()]
         if files:
@@ -342,27 +348,29 @@ def _readable(found: Sequence[_Found], count: int) -> tuple[list[Path], str]:
     return [], ""
 
 
-def _pictures(outcome: "Outcome", found: Sequence[_Found]) -> "dict[str, NDArray[np.uint8]]":
-    """The pictures of the disagreements that are still where they were, with the same bytes."""
+def _disagreement_images(
+    comparison: "Comparison", found: Sequence[_LoadedRun]
+) -> "dict[str, NDArray[np.uint8]]":
+    """The images of the disagreements that are still where they were, with the same bytes."""
     import numpy as np
 
-    from holotype.explanation.drawing import shown
+    from holotype.explanation.drawing import scaled_rgb
     from holotype.files import sha256_of
     from holotype.images import decode
 
-    first = outcome.main.answers.first
-    of_main = next(f for f in found if f.contestant.name == outcome.main.names[0])
-    if of_main.index is None or of_main.bundle is None:
+    first = comparison.main.aligned.first
+    main_run = next(f for f in found if f.candidate.name == comparison.main.names[0])
+    if main_run.index is None or main_run.bundle is None:
         return {}
-    background = of_main.bundle.preprocessing.background
-    pictures = {}
-    for one in outcome.disagreements:
-        file = of_main.index.file(one.id)
+    background = main_run.bundle.preprocessing.background
+    images = {}
+    for one in comparison.disagreements:
+        file = main_run.index.file(one.id)
         if not file.is_file() or sha256_of(file) != first.sha256[one.row]:
             continue
         try:
             image = decode(file, name=one.id)
-        except ImageRefused:
+        except ImageError:
             continue
-        pictures[one.id] = np.asarray(shown(image, background, longest=LARGEST_SIDE, shortest=96))
-    return pictures
+        images[one.id] = np.asarray(scaled_rgb(image, background, longest=MAX_SIDE_PX, shortest=96))
+    return images

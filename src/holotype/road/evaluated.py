@@ -1,11 +1,11 @@
-"""A finished classifier, and the report that it earns on other labelled pictures."""
+"""A finished classifier, and the report that it earns on other labelled images."""
 
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holotype.errors import EmptyDataset
-from holotype.narration import Narrator
+from holotype.narration import Progress
 from holotype.run import Run, run_path
 
 if TYPE_CHECKING:
@@ -22,38 +22,38 @@ def evaluate_on(
     *,
     label_pattern: str | None = None,
     group_pattern: str | None = None,
-    narrator: Narrator | None = None,
+    progress: Progress | None = None,
 ) -> "Report":
-    """The report of a finished classifier on other labelled pictures, in `output/report/`.
+    """The report of a finished classifier on other labelled images, in `output/report/`.
 
     Raises:
-        EmptyDataset: no picture could be read.
+        EmptyDataset: no image could be read.
         DatasetError: a label that the classifier does not know.
     """
     from holotype.bundle.bundle import load_bundle
     from holotype.bundle.inference import predict
     from holotype.dataset.index import read_index
     from holotype.evaluation.report import ReportContext, evaluate, write_report
-    from holotype.explanation.gallery import gallery
-    from holotype.road.weighed import effect_of_weighing, weights_of
+    from holotype.explanation.gallery import select_examples
+    from holotype.road.weighed import measure_class_weighting, recorded_class_weights
 
-    narrator, output = narrator or Narrator(), Path(output)
+    progress, output = progress or Progress(), Path(output)
     bundle = load_bundle(run)
     index = read_index(data, label_pattern=label_pattern, group_pattern=group_pattern)
-    with narrator.progress("predicting") as progress:
+    with progress.bar("predicting") as update:
         predictions, refused = predict(
-            bundle, index, on_progress=lambda done: progress(done, len(index))
+            bundle, index, on_progress=lambda done: update(done, len(index))
         )
     for refusal in refused:
-        narrator.say(f"left out: {refusal}")
+        progress.log(f"left out: {refusal}")
     if not len(predictions):
-        raise EmptyDataset(f"none of the {len(index)} pictures in {str(data)!r} could be read.")
+        raise EmptyDataset(f"none of the {len(index)} images in {str(data)!r} could be read.")
     predictions.write(output / "predictions.parquet")
     report = evaluate(predictions, part=NEW)
-    notes = [f"{len(refused)} of {len(index)} pictures were refused."] if refused else []
+    notes = [f"{len(refused)} of {len(index)} images were refused."] if refused else []
     notes += _seen_before(run, index)
     for note in notes:
-        narrator.say(note)
+        progress.log(note)
     command = shlex.join(["holotype", "evaluate", str(run), str(data), "--output", str(output)])
     write_report(
         report, output / "report", predictions=predictions,
@@ -61,22 +61,22 @@ def evaluate_on(
             title=f"Evaluation on {Path(data).name}",
             run_name=bundle.manifest.name,
             model=bundle.manifest.model,
-            data=f"{len(index):,} pictures in {data!s}",
+            data=f"{len(index):,} images in {data!s}",
             bundle_hash=bundle.sha256,
             temperature=bundle.temperature,
             command=command,
             notes=notes,
-            weighing=effect_of_weighing(
-                report, predictions, weights_of(Run(run_path(run)), bundle)
+            class_weighting=measure_class_weighting(
+                report, predictions, recorded_class_weights(Run(run_path(run)), bundle)
             ),
         ),
-        exhibits=gallery(bundle, index, predictions),
+        examples=select_examples(bundle, index, predictions),
     )  # fmt: skip
     return report
 
 
 def _seen_before(run: str | Path, index: "Index") -> list[str]:
-    """A sentence where the run's own index holds some of these pictures outside of its test."""
+    """A sentence where the run's own index holds some of these images outside of its test."""
     from holotype.dataset.index import read_index_file
 
     own = Run(run_path(run)).index
@@ -88,6 +88,6 @@ def _seen_before(run: str | Path, index: "Index") -> list[str]:
     if not seen:
         return []
     return [
-        f"{seen:,} of {len(index):,} pictures taught this classifier or chose its settings: the "
+        f"{seen:,} of {len(index):,} images taught this classifier or chose its settings: the "
         "scores flatter it."
     ]

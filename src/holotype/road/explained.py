@@ -1,4 +1,4 @@
-"""A finished run explains its answers: its network in torch again, and where its pictures are.
+"""A finished run explains its answers: its network in torch again, and where its images are.
 
 A run keeps the best weights of every stage of gradient descent. From these, its recipe and its
 bundle the network is built again, and must give the logits of the bundle before anything that it
@@ -14,92 +14,92 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from holotype.errors import UsageError
-from holotype.narration import Narrator
+from holotype.narration import Progress
 from holotype.run import Run, run_path
 
 if TYPE_CHECKING:
     from holotype.bundle.bundle import Bundle
-    from holotype.errors import ImageRefused
-    from holotype.explanation.methods import Method, Way
-    from holotype.explanation.sheets import Sheet
-    from holotype.explanation.similar import FileOf
-    from holotype.explanation.slices import Matches
+    from holotype.errors import ImageError
+    from holotype.explanation.methods import ExplainMethod, ExplainMethodName
+    from holotype.explanation.sheets import Explanation
+    from holotype.explanation.similar import FileLookup
+    from holotype.explanation.slices import SliceMatches
     from holotype.models.classifier import Classifier
 
 PROBES = 4  # made-up model inputs on which both forms of a network are compared
 WITHOUT_TORCH = "What works without: `--method auto`, `cam` (where there is one), `occlusion`."
 
 
-def explain_pictures(
+def explain_images(
     run: str | Path,
-    pictures: Sequence[str | Path],
+    images: Sequence[str | Path],
     output: str | Path,
     *,
     class_name: str | None = None,
-    method: "Method" = "auto",
+    method: "ExplainMethodName" = "auto",
     layer: str | None = None,
     num_similar: int = 0,
-    narrator: Narrator | None = None,
-) -> "tuple[list[Sheet], list[ImageRefused]]":
-    """A sheet for every picture; one PNG for one picture, a folder with a table for several.
+    progress: Progress | None = None,
+) -> "tuple[list[Explanation], list[ImageError]]":
+    """A sheet for every image; one PNG for one image, a folder with a table for several.
 
     Args:
         run: a run, or a bundle; gradients need a run.
-        pictures: files, and folders with all pictures in them.
+        images: files, and folders with all images in them.
         output: a file that ends in .png, or a folder.
-        class_name: the class to look for; the predicted one of each picture by default.
-        method, layer: how to look, see `explanation.methods.Way`.
-        num_similar: so many training pictures that look most alike are drawn too.
+        class_name: the class to look for; the predicted one of each image by default.
+        method, layer: how to look, see `explanation.methods.ExplainMethod`.
+        num_similar: so many training images that look most alike are drawn too.
 
     Raises:
-        UsageError: several pictures for one file, or this classifier cannot be explained this way.
-        ImageRefused: the only picture cannot be used.
+        UsageError: several images for one file, or this classifier cannot be explained this way.
+        ImageError: the only image cannot be used.
     """
     from holotype.bundle.bundle import load_bundle
     from holotype.bundle.inference import find_files
-    from holotype.explanation.sheets import Sheet, explain, explain_all
+    from holotype.explanation.sheets import Explanation, explain, explain_all
 
-    narrator, output = narrator or Narrator(), Path(output)
+    progress, output = progress or Progress(), Path(output)
     is_one = output.suffix.lower() == ".png"
     if output.suffix and not is_one and not output.is_dir():
         raise UsageError(
             f"--output {str(output)!r}: sheets are PNG files; name a file that ends in .png, or a "
             "folder."
         )
-    files = [file.path for file in find_files([Path(picture) for picture in pictures])]
+    files = [file.path for file in find_files([Path(image) for image in images])]
     if is_one and len(files) > 1:
         raise UsageError(
-            f"--output {str(output)!r} is one file, and {len(files)} pictures were named; "
+            f"--output {str(output)!r} is one file, and {len(files)} images were named; "
             "name a folder."
         )
     bundle = load_bundle(run)
-    way, file_of = way_of(run, method, layer), files_of(run)
+    explain_method, find_file = explain_method_for(run, method, layer), training_file_lookup(run)
     if is_one:
         found = explain(
             bundle, files[0], output,
-            class_name=class_name, way=way, num_similar=num_similar, file_of=file_of,
+            class_name=class_name, explain_method=explain_method, num_similar=num_similar, find_file=find_file,
         )  # fmt: skip
-        return [Sheet(files[0], output, found)], []
-    with narrator.progress("explaining") as progress:
+        return [Explanation(files[0], output, found)], []
+    with progress.bar("explaining") as update:
         return explain_all(
-            bundle, files, output, class_name=class_name, way=way,
-            num_similar=num_similar, file_of=file_of, on_progress=progress,
+            bundle, files, output, class_name=class_name, explain_method=explain_method,
+            num_similar=num_similar, find_file=find_file, on_progress=update,
         )  # fmt: skip
 
 
 def match_slices(
     run: str | Path,
-    pictures: Sequence[str | Path],
+    images: Sequence[str | Path],
     references: str | Path,
     output: str | Path,
     *,
-    narrator: Narrator | None = None,
-) -> "Matches":
+    progress: Progress | None = None,
+) -> "SliceMatches":
     """The reference specimens that look most like those of some slices; see `explanation.slices`.
 
     Args:
         run: what says of which class each slice is.
-        pictures: slices, tables of slices, or folders of them, such as `holotype slice` writes.
+        images: slices, tables of slices, or folders of them, such as `holotype slice` writes.
         references: labelled slices with their specimens as groups, in a table or as folders.
         output: a folder for `matches.csv` and the sheets.
 
@@ -108,46 +108,50 @@ def match_slices(
     """
     from holotype.bundle.bundle import load_bundle
     from holotype.explanation.match_sheets import write_matches
-    from holotype.explanation.slices import match, read_references, read_slices
+    from holotype.explanation.slices import match_specimens, read_reference_slices, read_slices
 
-    narrator = narrator or Narrator()
+    progress = progress or Progress()
     bundle = load_bundle(run)
-    known = read_references(references)
-    slices = read_slices([Path(picture) for picture in pictures])
-    with narrator.progress("comparing slices") as progress:
-        matches = match(bundle, slices, known, on_progress=progress)
+    known = read_reference_slices(references)
+    slices = read_slices([Path(image) for image in images])
+    with progress.bar("comparing slices") as update:
+        matches = match_specimens(bundle, slices, known, on_progress=update)
     write_matches(matches, Path(output))
     return matches
 
 
-def way_of(run: str | Path, method: "Method" = "auto", layer: str | None = None) -> "Way":
+def explain_method_for(
+    run: str | Path, method: "ExplainMethodName" = "auto", layer: str | None = None
+) -> "ExplainMethod":
     """How to look, with the networks in torch where the method needs them and a run has them."""
-    from holotype.explanation.methods import GRADIENTS, Way
+    from holotype.explanation.methods import GRADIENT_METHODS, ExplainMethod
 
     has_run = _run_of(run) is not None
-    return Way(method, layer, Rebuilt(run) if method in GRADIENTS and has_run else None)
+    return ExplainMethod(
+        method, layer, TorchModels(run) if method in GRADIENT_METHODS and has_run else None
+    )
 
 
-def files_of(run: str | Path) -> "FileOf":
-    """Where the pictures of a run's index are now; nowhere, for a bundle without its run."""
-    from holotype.explanation.similar import nowhere
+def training_file_lookup(run: str | Path) -> "FileLookup":
+    """Where the images of a run's index are now; nowhere, for a bundle without its run."""
+    from holotype.explanation.similar import find_nothing
 
-    home = _run_of(run)
-    if home is None or not home.index.is_file():
-        return nowhere
+    parent_run = _run_of(run)
+    if parent_run is None or not parent_run.index.is_file():
+        return find_nothing
     from holotype.dataset.index import read_index_file
 
-    index = read_index_file(home.index)
+    index = read_index_file(parent_run.index)
 
-    def file_of(name: str) -> Path | None:
+    def find_file(name: str) -> Path | None:
         file = index.file(name)
         return file if file.is_file() else None
 
-    return file_of
+    return find_file
 
 
 @dataclass(eq=False)
-class Rebuilt:
+class TorchModels:
     """The networks of a run, and of its folds, in torch; each is built when it is first asked for.
 
     Attributes:
@@ -168,8 +172,8 @@ class Rebuilt:
         """
         if bundle.sha256 not in self._built:
             for run in _runs_within(self.path):
-                if _identity(run) == bundle.sha256:
-                    self._built[bundle.sha256] = classifier_of(run, bundle)
+                if _bundle_hash(run) == bundle.sha256:
+                    self._built[bundle.sha256] = rebuild_classifier(run, bundle)
                     break
             else:
                 raise UsageError(
@@ -179,26 +183,26 @@ class Rebuilt:
         return self._built[bundle.sha256]
 
 
-def classifier_of(run: Run, bundle: "Bundle") -> "Classifier":
+def rebuild_classifier(run: Run, bundle: "Bundle") -> "Classifier":
     """The network of a finished run in torch, frozen, with the weights that ship.
 
     Raises:
         UsageError: descriptors, a network from a user's file, or a run without its weights.
         ParityFailed: its logits are not those of the bundle.
     """
-    from holotype.bundle.graphs import call
+    from holotype.bundle.graphs import run_session
     from holotype.bundle.inference import run_head
     from holotype.bundle.parity import check_parity
-    from holotype.models.catalog import architecture, is_own
+    from holotype.models.catalog import architecture, is_custom_model
     from holotype.models.gradients import frozen, logits_of
     from holotype.training.recipe import resolve_recipe
 
     if architecture(bundle.manifest.model).kind == "classical":
         raise UsageError(
-            f"{bundle.manifest.model} describes pictures and is no network, so it has no "
+            f"{bundle.manifest.model} describes images and is no network, so it has no "
             "gradients. Take --method occlusion."
         )
-    if is_own(bundle.manifest.model):
+    if is_custom_model(bundle.manifest.model):
         raise UsageError(
             f"{bundle.manifest.model} is a function in a file of yours, which is run only by "
             f"`holotype train --model`, so its gradients cannot be had here. {WITHOUT_TORCH}"
@@ -211,7 +215,7 @@ def classifier_of(run: Run, bundle: "Bundle") -> "Classifier":
     probes_NCHW = np.random.default_rng(0).normal(size=(PROBES, 3, 4, 4)).astype(np.float32)
     steps = np.arange(size) * 4 // size
     probes_NCHW = np.ascontiguousarray(probes_NCHW[:, :, steps][:, :, :, steps])
-    (embedding_ND,) = call(bundle.backbone, probes_NCHW, ["embedding"])
+    (embedding_ND,) = run_session(bundle.backbone, probes_NCHW, ["embedding"])
     check_parity(
         run_head(bundle, embedding_ND), logits_of(classifier, probes_NCHW),
         what=f"{run.path}: its bundle and its weights in torch", tolerance=1e-3,
@@ -225,13 +229,13 @@ def _from_checkpoint(run: Run, bundle: "Bundle") -> "Classifier":
     from holotype.models.catalog import architecture
     from holotype.models.classifier import Classifier
     from holotype.models.weights import NONE, find_weights
-    from holotype.training.checkpoint import read_ended
+    from holotype.training.checkpoint import read_stage_result
     from holotype.training.recipe import resolve_recipe
 
     recipe = resolve_recipe(run.recipe)
     # What a stage left lies with the run that it belongs to.
-    whole = run.whole
-    ended = read_ended(whole.checkpoints, recipe.gradient_stages[-1].name)
+    whole = run.root_run
+    ended = read_stage_result(whole.checkpoints, recipe.gradient_stages[-1].name)
     if ended is None:
         raise UsageError(
             f"{str(whole.checkpoints)!r} no longer holds the weights of this run, which gradients "
@@ -266,7 +270,7 @@ def _from_linear_head(run: Run, bundle: "Bundle") -> "Classifier":
     from holotype.models.classifier import Classifier
     from holotype.models.gradients import set_linear_head
     from holotype.training.recipe import resolve_recipe
-    from holotype.training.start import Start
+    from holotype.training.start import PretrainedBackbone
 
     recipe = resolve_recipe(run.recipe)
     graph = onnx.load_model_from_string(bundle.graphs[HEAD]).graph
@@ -276,7 +280,7 @@ def _from_linear_head(run: Run, bundle: "Bundle") -> "Classifier":
             f"the head of {str(run.path)!r} ({recipe.stages[-1].method}) has no gradient. "
             "Take --method occlusion."
         )
-    backbone = Start(recipe, read_index_file(run.index), Narrator()).backbone
+    backbone = PretrainedBackbone(recipe, read_index_file(run.index), Progress()).backbone
     classifier = Classifier(backbone, bundle.manifest.embedding_size, len(bundle.classes))
     set_linear_head(classifier, tensors["weight"], tensors["bias"])
     return classifier
@@ -303,7 +307,7 @@ def _runs_within(path: str | Path) -> Iterator[Run]:
             yield from _runs_within(folder)
 
 
-def _identity(run: Run) -> str | None:
+def _bundle_hash(run: Run) -> str | None:
     """The bundle's identity, without reading its graphs."""
     from holotype.bundle.bundle import MANIFEST
 

@@ -1,4 +1,4 @@
-"""What one call of `train` asks for, once its pictures are known."""
+"""What one call of `train` asks for, once its images are known."""
 
 import json
 import shlex
@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from holotype.narration import Narrator
-from holotype.road.audited import Audited
+from holotype.narration import Progress
+from holotype.road.audited import AuditResult
 from holotype.run import Run
 
 if TYPE_CHECKING:
@@ -18,50 +18,50 @@ if TYPE_CHECKING:
     from holotype.evaluation.report import Report
     from holotype.training.disk import DiskBudget
     from holotype.training.recipe import Recipe
-    from holotype.training.watch import Watch
+    from holotype.training.watch import StopSignal
 
 Published = Sequence[tuple[str, float, str]]  # who, accuracy as a fraction, what differs
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Order:
-    """What one call of `train` asks for, once its pictures are known.
+class TrainingJob:
+    """What one call of `train` asks for, once its images are known.
 
     Attributes:
         recipe: resolved.
         name: what the classifier is called.
-        sources: the pictures, as they were named.
-        audited: the pictures, unusable ones too, and what the audit found.
-        options: how labels and groups are read, by the option's name.
-        leaks: what is to be known of a split that came with the data, before its score is quoted.
+        sources: the images, as they were named.
+        audit_result: the images, unusable ones too, and what the audit found.
+        data_options: how labels and groups are read, by the option's name.
+        leak_caveats: what is to be known of a split that came with the data, before its score is quoted.
         others: see `train`.
     """
 
     recipe: "Recipe"
     name: str
     sources: Sequence[str]
-    audited: Audited
+    audit_result: AuditResult
     device: str
-    narrator: Narrator
+    progress: Progress
     on_leak: "OnLeak" = "keep"
     exclude: str | None = None
     save_memory: bool = False
     budget: "DiskBudget | None" = None
     resume: bool = False
-    watch: "Watch | None" = None
+    stop_signal: "StopSignal | None" = None
     published: Published = ()
     notes: Sequence[str] = ()
-    options: Mapping[str, str | bool | None] = field(default_factory=dict)
-    leaks: Sequence[str] = ()
+    data_options: Mapping[str, str | bool | None] = field(default_factory=dict)
+    leak_caveats: Sequence[str] = ()
 
     @property
     def findings(self) -> "Findings":
         """Of the audit."""
-        return self.audited.findings
+        return self.audit_result.findings
 
     @property
     def data(self) -> str:
-        """The pictures, in words."""
+        """The images, in words."""
         return ", ".join(self.sources)
 
     @property
@@ -69,47 +69,49 @@ class Order:
         """What each seed is for, and the seed."""
         return {"training": self.recipe.seed, "split": self.recipe.split.seed}
 
-    def settled(self, index: "Index") -> "tuple[Index, Order]":
-        """The pictures after the choice about leaks, which is said; and the order that knows it."""
-        from holotype.dataset.leaks import settled
+    def resolve_leaks(self, index: "Index") -> "tuple[Index, TrainingJob]":
+        """The images after the choice about leaks, which is said; and the job that knows it."""
+        from holotype.dataset.leaks import resolve_leaks
 
-        index, leaks = settled(index, on_leak=self.on_leak, together=self.findings.copies)
-        for line in leaks:
-            self.narrator.say(line)
-        return index, replace(self, leaks=leaks)
+        index, leak_caveats = resolve_leaks(
+            index, on_leak=self.on_leak, keep_together=self.findings.duplicate_clusters
+        )
+        for line in leak_caveats:
+            self.progress.log(line)
+        return index, replace(self, leak_caveats=leak_caveats)
 
-    def split(self, index: "Index") -> "tuple[Index, Order]":
-        """The pictures in their parts; and the order, which knows of a split that leaks."""
+    def split(self, index: "Index") -> "tuple[Index, TrainingJob]":
+        """The images in their parts; and the job, which knows of a split that leaks."""
         from holotype.dataset.split import split
 
-        index, order = self.settled(index)
-        how, together = self.recipe.split, self.findings.copies
-        return split(index, ratios=how.ratios, seed=how.seed, together=together), order
+        index, job = self.resolve_leaks(index)
+        how, keep_together = self.recipe.split, self.findings.duplicate_clusters
+        return split(index, ratios=how.ratios, seed=how.seed, keep_together=keep_together), job
 
-    def cautioned(self, report: "Report") -> "Report":
+    def with_caveats(self, report: "Report") -> "Report":
         """The report with what is to be known of the split among its caveats."""
-        return replace(report, caveats=(*self.leaks, *report.caveats))
+        return replace(report, caveats=(*self.leak_caveats, *report.caveats))
 
     def command(self, run: Run, *more: str) -> str:
         """What repeats the run; a file of the user's is run only where it is named."""
-        from holotype.models.catalog import is_own
+        from holotype.models.catalog import is_custom_model
 
         words = ["holotype", "train", *self.sources, "--recipe", str(run.recipe), *more]
-        words += ["--model", self.recipe.model] if is_own(self.recipe.model) else []
+        words += ["--model", self.recipe.model] if is_custom_model(self.recipe.model) else []
         words += ["--on-leak", self.on_leak] if self.on_leak != "keep" else []
         words += ["--exclude", self.exclude] if self.exclude else []
-        for option, value in self.options.items():
+        for option, value in self.data_options.items():
             words += [option] if value is True else [option, value] if value else []
         return shlex.join(words)
 
 
 def write_environment(run: Run, device: str) -> None:
-    """What the run is done with; what it cost is added by `record_cost`."""
+    """What the run is done with; what it cost is added by `record_training_cost`."""
     import os
     import platform
 
     from holotype.files import write_json
-    from holotype.training.train import made_by
+    from holotype.training.train import package_versions
 
     write_json(
         run.environment,
@@ -120,17 +122,19 @@ def write_environment(run: Run, device: str) -> None:
             "processor": platform.processor() or platform.machine(),
             "cores": os.cpu_count(),
             "device": device,
-            "versions": made_by(),
+            "versions": package_versions(),
         },
     )
 
 
-def record_cost(run: Run, training_seconds: float | None, *, resumed: bool = False) -> None:
+def record_training_cost(
+    run: Run, training_seconds: float | None, *, resumed: bool = False
+) -> None:
     """Add to `environment.json` what training took.
 
     Args:
         run: whose environment was written.
-        training_seconds: from the first look at training pictures to the sealed bundle; what was
+        training_seconds: from the first look at training images to the sealed bundle; what was
             kept from another run took no time. None where it is not known.
         resumed: whether the seconds of an earlier process are missing, since it was killed.
     """
@@ -145,7 +149,7 @@ def record_cost(run: Run, training_seconds: float | None, *, resumed: bool = Fal
     write_json(run.environment, {**known, **cost})
 
 
-def cost_of(runs: Sequence[Run]) -> tuple[float | None, bool]:
+def total_training_seconds(runs: Sequence[Run]) -> tuple[float | None, bool]:
     """The seconds of several runs together, and whether some are missing; None: one is unknown."""
     known = [json.loads(run.environment.read_text(encoding="utf-8")) for run in runs]
     seconds = [one.get("training_seconds") for one in known]

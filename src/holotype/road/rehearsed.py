@@ -5,29 +5,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from holotype.narration import Narrator
-from holotype.road.left_out import leave_out
-from holotype.road.order import Order, peak_memory_mb
+from holotype.narration import Progress
+from holotype.road.left_out import exclude_and_log
+from holotype.road.order import TrainingJob, peak_memory_mb
 from holotype.road.shipped import require_validation
 
 if TYPE_CHECKING:
     from holotype.dataset.index import Index
-    from holotype.training.rehearsal import Cost
+    from holotype.training.rehearsal import StageEstimate
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class DryRun:
     """What a training would take here, or with folds all trainings together.
 
     Attributes:
-        trainings: how many pictures of each part, for every training; what is excluded counts in
+        split_sizes: how many images of each part, for every training; what is excluded counts in
             none.
         costs: of the pieces of work of all trainings.
         memory_mb: the most that this process held; activations of one batch are in it.
     """
 
-    trainings: list[dict[str, int]]
-    costs: "list[Cost]"
+    split_sizes: list[dict[str, int]]
+    costs: "list[StageEstimate]"
     memory_mb: float | None
 
     @property
@@ -37,7 +37,7 @@ class Rehearsal:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "trainings": self.trainings,
+            "split_sizes": self.split_sizes,
             "stages": [vars(cost) for cost in self.costs],
             "seconds": self.seconds,
             "disk_bytes": sum(cost.disk_bytes for cost in self.costs),
@@ -45,7 +45,7 @@ class Rehearsal:
         }
 
 
-def rehearse(order: Order, index: "Index", folds: int | None) -> Rehearsal:
+def estimate_training(job: TrainingJob, index: "Index", folds: int | None) -> DryRun:
     """Split and leave out as `train` would, time a batch of each stage, and leave no run behind.
 
     Args:
@@ -54,40 +54,40 @@ def rehearse(order: Order, index: "Index", folds: int | None) -> Rehearsal:
     Raises:
         HolotypeError: what `train` would raise before it begins to learn.
     """
-    from holotype.training.descent import Means
-    from holotype.training.rehearsal import rehearse as rehearse_stages
+    from holotype.training.descent import Runtime
+    from holotype.training.rehearsal import estimate_stages
 
-    dealt = _dealt(order, index, folds)
+    splits = _splits(job, index, folds)
     # Every training of a fold says what it leaves out; once is enough here.
-    narrators = [order.narrator, *[Narrator()] * (len(dealt) - 1)]
-    left = [
-        leave_out(one, order.exclude, narrator)
-        for one, narrator in zip(dealt, narrators, strict=True)
+    progress_per_fold = [job.progress, *[Progress()] * (len(splits) - 1)]
+    kept = [
+        exclude_and_log(one, job.exclude, progress)
+        for one, progress in zip(splits, progress_per_fold, strict=True)
     ]
-    for one, _ in left:
-        require_validation(order.recipe, one)
-    order.narrator.say("timing a batch of every stage")
-    with tempfile.TemporaryDirectory() as nowhere:
-        means = Means(order.device, Path(nowhere), Narrator(), save_memory=order.save_memory)
-        costs = rehearse_stages(order.recipe, [one for one, _ in left], means)
-    return Rehearsal([_counts(one, set(out)) for one, out in left], costs, peak_memory_mb())
+    for one, _ in kept:
+        require_validation(job.recipe, one)
+    job.progress.log("timing a batch of every stage")
+    with tempfile.TemporaryDirectory() as scratch:
+        runtime = Runtime(job.device, Path(scratch), Progress(), save_memory=job.save_memory)
+        costs = estimate_stages(job.recipe, [one for one, _ in kept], runtime)
+    return DryRun([_split_sizes(one, set(out)) for one, out in kept], costs, peak_memory_mb())
 
 
-def _dealt(order: Order, index: "Index", num_folds: int | None) -> "list[Index]":
+def _splits(job: TrainingJob, index: "Index", num_folds: int | None) -> "list[Index]":
     """The split of every training."""
     if num_folds is None:
-        return [order.split(index)[0]]
-    from holotype.road.folded import dealt_for, in_folds
+        return [job.split(index)[0]]
+    from holotype.road.folded import assign_folds, split_of_fold
 
-    index, _ = in_folds(order, index, num_folds)
-    return [dealt_for(order, index, fold) for fold in range(num_folds)]
+    index, _ = assign_folds(job, index, num_folds)
+    return [split_of_fold(job, index, fold) for fold in range(num_folds)]
 
 
-def _counts(index: "Index", left_out: set[str]) -> dict[str, int]:
-    """The pictures of each part; those of test that are left out are still in the index."""
+def _split_sizes(index: "Index", excluded: set[str]) -> dict[str, int]:
+    """The images of each part; those of test that are left out are still in the index."""
     from holotype.dataset.split import parts_of
 
     return {
-        part: int((~index.part(part).table["path"].isin(left_out)).sum())
+        part: int((~index.part(part).table["path"].isin(excluded)).sum())
         for part in parts_of(index)
     }

@@ -2,7 +2,7 @@
 
 What makes it so: every file is renamed into its place when it is whole, activations are kept a
 shard at a time, a stage leaves its state after every epoch, and the same recipe on the same
-pictures gives the same bytes. So a run goes on by being called again: what is there already is
+images gives the same bytes. So a run goes on by being called again: what is there already is
 taken, the rest is done.
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from holotype.errors import RunDiffers
+from holotype.errors import RunMismatch
 from holotype.run import Run
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from holotype.dataset.index import Index
     from holotype.training.recipe import Recipe
 
-NAMED = 3  # of the differences, so many are named
+MAX_NAMED = 3  # of the differences, so many are named
 
 
 def run_to_resume(path: str | Path) -> Run:
@@ -31,19 +31,19 @@ def run_to_resume(path: str | Path) -> Run:
         RunExists: there is something else.
     """
     run = Run(Path(path))
-    return run if run.recipe.is_file() else Run.free(path)
+    return run if run.recipe.is_file() else Run.new(path)
 
 
-def require_same(run: Run, recipe: "Recipe", index: "Index") -> None:
+def require_same_inputs(run: Run, recipe: "Recipe", index: "Index") -> None:
     """Refuse to go on with anything but what the run began with.
 
     Raises:
-        RunDiffers: another recipe or other pictures, with the difference.
+        RunMismatch: another recipe or other images, with the difference.
     """
     if run.recipe.is_file():
         _require_same_recipe(run, recipe)
     if run.index.is_file():
-        _require_same_pictures(run, index)
+        _require_same_images(run, index)
 
 
 def is_finished(run: Run) -> bool:
@@ -51,7 +51,7 @@ def is_finished(run: Run) -> bool:
     return (run.report / "index.html").is_file()
 
 
-def clear_unfinished(run: Run) -> None:
+def remove_partial_output(run: Run) -> None:
     """Remove what a killed process left half-way: names that were never taken, and the bundle.
 
     The bundle is written again, from the same weights to the same bytes, since it may lack its
@@ -69,26 +69,26 @@ def _require_same_recipe(run: Run, recipe: "Recipe") -> None:
 
     written = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
     # A key that is younger than the run had its default.
-    younger = {
+    newer_defaults = {
         name: field.default
         for name, field in Recipe.model_fields.items()
         if name not in written and field.default_factory is None and not field.is_required()
     }
-    began = _flat({**written, **younger})
-    now = _flat(recipe.model_dump(mode="json"))
+    began = _flatten({**written, **newer_defaults})
+    now = _flatten(recipe.model_dump(mode="json"))
     different = [
         f"{key}: {began.get(key, 'nothing')} then, {now.get(key, 'nothing')} now"
         for key in dict.fromkeys([*began, *now])
         if began.get(key) != now.get(key)
     ]
     if different:
-        raise RunDiffers(
+        raise RunMismatch(
             f"{str(run.path)!r} began with another recipe ({_few(different)}). Call with the same "
             f"one (--recipe {run.recipe}), or choose another --output."
         )
 
 
-def _require_same_pictures(run: Run, index: "Index") -> None:
+def _require_same_images(run: Run, index: "Index") -> None:
     from holotype.dataset.index import read_index_file
 
     began, now = _rows(read_index_file(run.index).table), _rows(index.table)
@@ -102,8 +102,8 @@ def _require_same_pictures(run: Run, index: "Index") -> None:
         ),
     ]
     if different:
-        raise RunDiffers(
-            f"{str(run.path)!r} began with other pictures ({_few(different)}). Bring them back, or "
+        raise RunMismatch(
+            f"{str(run.path)!r} began with other images ({_few(different)}). Bring them back, or "
             "choose another --output to train on these."
         )
 
@@ -114,7 +114,7 @@ def _rows(table: "pd.DataFrame") -> dict[str, tuple[Any, ...]]:
     return dict(zip(table["path"], zip(*columns, strict=True), strict=True))
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     """`{"a": {"b": 1}}` becomes `{"a.b": 1}`."""
     if isinstance(value, dict):
         items = value.items()
@@ -124,10 +124,10 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
         return {prefix: value}
     flat: dict[str, Any] = {}
     for key, inner in items:
-        flat |= _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+        flat |= _flatten(inner, f"{prefix}.{key}" if prefix else str(key))
     return flat
 
 
 def _few(different: list[str]) -> str:
-    more = len(different) - NAMED
-    return "; ".join(different[:NAMED]) + (f"; and {more} more" if more > 0 else "")
+    more = len(different) - MAX_NAMED
+    return "; ".join(different[:MAX_NAMED]) + (f"; and {more} more" if more > 0 else "")

@@ -54,11 +54,13 @@ class VariantRow:
         return asdict(self)
 
 
-def variants_of(recipe: str | None, said: Mapping[str, Any] | None = None) -> dict[str, str]:
+def list_variants(
+    recipe: str | None, recipe_arguments: Mapping[str, Any] | None = None
+) -> dict[str, str]:
     """The recipes of a file with variants, by name, as `train` takes them; none of any other.
 
     Args:
-        said: what the caller says otherwise, as `resolve_recipe` takes it; with it all variants
+        recipe_arguments: what the caller says otherwise, as `resolve_recipe` takes it; with it all variants
             are looked at now, since a refusal of the last one would come after hours.
 
     Raises:
@@ -68,14 +70,14 @@ def variants_of(recipe: str | None, said: Mapping[str, Any] | None = None) -> di
         return {}
     from holotype.models.weights import find_weights
     from holotype.training.recipe import read_fields, resolve_recipe
-    from holotype.training.variants import SIGN, require_variants
+    from holotype.training.variants import VARIANT_SEPARATOR, read_variants
 
-    names = require_variants(recipe, read_fields(recipe))
-    variants = {name: f"{recipe}{SIGN}{name}" for name in names}
-    if said is None:
+    names = read_variants(recipe, read_fields(recipe))
+    variants = {name: f"{recipe}{VARIANT_SEPARATOR}{name}" for name in names}
+    if recipe_arguments is None:
         return variants
     for variant in variants.values():
-        resolved = resolve_recipe(variant, **said)
+        resolved = resolve_recipe(variant, **recipe_arguments)
         find_weights(resolved.model, resolved.weights, resolved.model_options)
     return variants
 
@@ -88,23 +90,23 @@ def train_variants(
     """Train each into `output/NAME`, and write the table after each.
 
     Args:
-        variants: recipes by name; see `variants_of`.
+        variants: recipes by name; see `list_variants`.
         train: a recipe and an output -> the run.
     """
-    before = _rows_before(output)
+    before = _previous_rows(output)
     rows: list[VariantRow] = []
     for name, recipe in variants.items():
-        took_its_time = name in before and is_finished(Run(output / name))
+        was_finished = name in before and is_finished(Run(output / name))
         started = time.perf_counter()
         trained = train(recipe, output / name)
         seconds = time.perf_counter() - started
-        rows.append(_row(name, trained, before[name].seconds if took_its_time else seconds))
+        rows.append(_row(name, trained, before[name].seconds if was_finished else seconds))
         write_text(output / "variants.md", _table(rows))
         write_json(output / "variants.json", [row.to_json() for row in rows])
     return rows
 
 
-def _rows_before(output: Path) -> dict[str, VariantRow]:
+def _previous_rows(output: Path) -> dict[str, VariantRow]:
     """What an earlier call has finished; nothing where it left no table, or one that is odd."""
     file = output / "variants.json"
     if not file.is_file():
@@ -133,9 +135,9 @@ def _parameters(run: Run, fields: Mapping[str, Any]) -> int | None:
     """Counted in what the last stage left: width and head are the recipe's to choose."""
     from safetensors import safe_open
 
-    from holotype.training.checkpoint import ended_file
+    from holotype.training.checkpoint import stage_weights_file
 
-    file = ended_file(run.checkpoints, fields["stages"][-1]["name"])
+    file = stage_weights_file(run.checkpoints, fields["stages"][-1]["name"])
     if not file.is_file():
         return None
     with safe_open(file, framework="numpy") as tensors:

@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from holotype.errors import InvalidRatios, InvalidRecipe
-from holotype.narration import Narrator
-from holotype.road.order import Order
-from holotype.road.promised import references_from, sealed_with_sets, told_unknown
+from holotype.narration import Progress
+from holotype.road.order import TrainingJob
+from holotype.road.promised import build_references, fit_ood_rejection, seal_with_calibration_set
 from holotype.run import Run
 
 if TYPE_CHECKING:
@@ -15,69 +15,72 @@ if TYPE_CHECKING:
     from holotype.bundle.views import ViewSet
     from holotype.dataset.index import Index
     from holotype.training.recipe import Recipe
-    from holotype.training.train import Trained
+    from holotype.training.train import TrainedModel
 
 
-def train_and_ship(
-    order: Order, index: "Index", run: Run, narrator: Narrator
-) -> "tuple[Trained, Bundle]":
+def train_and_seal(
+    job: TrainingJob, index: "Index", run: Run, progress: Progress
+) -> "tuple[TrainedModel, Bundle]":
     """Train, write the bundles, and seal the decisions that validation makes."""
-    from holotype.training.descent import Means
+    from holotype.training.descent import Runtime
     from holotype.training.train import train as train_stages
-    from holotype.training.watch import Watch
+    from holotype.training.watch import StopSignal
 
-    recipe = order.recipe
-    means = Means(
-        order.device, run.checkpoints, narrator, save_memory=order.save_memory,
-        budget=order.budget, watch=order.watch or Watch(),
+    recipe = job.recipe
+    runtime = Runtime(
+        job.device, run.checkpoints, progress, save_memory=job.save_memory,
+        budget=job.budget, stop_signal=job.stop_signal or StopSignal(),
     )  # fmt: skip
 
-    def keep(stage: str, best: "Trained") -> None:
+    def write_stage_run(stage: str, best: "TrainedModel") -> None:
         """What a stage left, as a run that could have been trained on its own."""
         if len(recipe.stages) > 1:
-            part = run.stage(stage)
-            part.path.mkdir(parents=True, exist_ok=True)
+            stage_run = run.stage(stage)
+            stage_run.path.mkdir(parents=True, exist_ok=True)
             # A process that was killed may have left it without its decision.
-            shutil.rmtree(part.bundle, ignore_errors=True)
-            _ship(recipe, index, best, part)
-            index.write(part.index)
-            part.write_recipe(recipe.up_to(stage).to_yaml())
+            shutil.rmtree(stage_run.bundle, ignore_errors=True)
+            _write_and_seal(recipe, index, best, stage_run)
+            index.write(stage_run.index)
+            stage_run.write_recipe(recipe.up_to(stage).to_yaml())
 
-    trained = train_stages(recipe, index, name=order.name, means=means, on_stage=keep)
-    return trained, _ship(recipe, index, trained, run)
+    trained = train_stages(recipe, index, name=job.name, runtime=runtime, on_stage=write_stage_run)
+    return trained, _write_and_seal(recipe, index, trained, run)
 
 
 def require_validation(recipe: "Recipe", index: "Index") -> None:
     """Refuse before any work what cannot be sealed at its end.
 
     Raises:
-        InvalidRecipe: validation has no pictures, or too few for what it is to promise.
+        InvalidRecipe: validation has no images, or too few for what it is to promise.
         InvalidRatios: a part was held back for sets of classes, but nothing can be sealed.
     """
-    from holotype.evaluation.unknown import fewest_pictures
+    from holotype.evaluation.unknown import min_images_for_threshold
 
     table = index.part("val").table
     num_images = int((table["weight"] > 0).sum())
-    if recipe.test_views != "none" and num_images == 0:
+    if recipe.test_time_augmentation != "none" and num_images == 0:
         raise InvalidRecipe(
-            f"recipe: test_views: {recipe.test_views} is sealed with what validation says of it, "
-            "and validation has no pictures. Say none, or change --ratios."
+            f"recipe: test_time_augmentation: {recipe.test_time_augmentation} is "
+            "sealed with what validation says of it, "
+            "and validation has no images. Say none, or change --ratios."
         )
-    if recipe.unknown is not None and num_images < fewest_pictures(recipe.unknown):
+    if recipe.unknown is not None and num_images < min_images_for_threshold(recipe.unknown):
         raise InvalidRecipe(
             f"recipe: unknown: {recipe.unknown:g} is a promise that takes at least "
-            f"{fewest_pictures(recipe.unknown)} validation pictures, and there are {num_images}. "
-            "Allow a larger share, or give validation more pictures with --ratios."
+            f"{min_images_for_threshold(recipe.unknown)} validation images, and there are {num_images}. "
+            "Allow a larger share, or give validation more images with --ratios."
         )
     if num_images == 0 and len(index.part("cal")):
         raise InvalidRatios(
-            f"{len(index.part('cal'))} pictures are held back to calibrate sets of classes on, but "
+            f"{len(index.part('cal'))} images are held back to calibrate sets of classes on, but "
             "validation has none to fit the temperature on first; give it a share, such as "
             "0.6 0.15 0.15 0.1."
         )
 
 
-def _ship(recipe: "Recipe", index: "Index", trained: "Trained", run: Run) -> "Bundle":
+def _write_and_seal(
+    recipe: "Recipe", index: "Index", trained: "TrainedModel", run: Run
+) -> "Bundle":
     """Write history and bundle; validation chooses the views and fits the decision."""
     from holotype.bundle.bundle import write_bundle
     from holotype.training.history import write_history
@@ -87,32 +90,32 @@ def _ship(recipe: "Recipe", index: "Index", trained: "Trained", run: Run) -> "Bu
         run.bundle, backbone=trained.backbone, head=trained.head, manifest=trained.manifest
     )
     if recipe.references:
-        bundle = bundle.with_references(references_from(bundle, index))
+        bundle = bundle.with_references(build_references(bundle, index))
     if len(index.part("val")) == 0:
         return bundle
-    return _decided(recipe, bundle, index, trained, run)
+    return _seal_decision(recipe, bundle, index, trained, run)
 
 
-def _decided(
-    recipe: "Recipe", bundle: "Bundle", index: "Index", trained: "Trained", run: Run
+def _seal_decision(
+    recipe: "Recipe", bundle: "Bundle", index: "Index", trained: "TrainedModel", run: Run
 ) -> "Bundle":
     from holotype.bundle.inference import predict
-    from holotype.evaluation.decision import choose_views, decide, views_effect
+    from holotype.evaluation.decision import choose_views, fit_decision, tta_effect
 
     validation = index.part("val")
     candidates = {
         views: predict(bundle, validation, views=views)[0] for views in _candidate_views(recipe)
     }
     views = next(reversed(candidates))
-    if recipe.test_views == "auto":
+    if recipe.test_time_augmentation == "auto":
         views = choose_views(candidates)
-    decision = decide(candidates[views], views=views)
+    decision = fit_decision(candidates[views], views=views)
     if views != "one":
-        trained.notes.append(views_effect(views, candidates["one"], candidates[views]).note())
+        trained.notes.append(tta_effect(views, candidates["one"], candidates[views]).note())
     if recipe.unknown is not None:
-        bundle, unknown = told_unknown(recipe, bundle, index, trained.notes)
+        bundle, unknown = fit_ood_rejection(recipe, bundle, index, trained.notes)
         decision = replace(decision, unknown=unknown)
-    bundle = sealed_with_sets(bundle, decision, index)
+    bundle = seal_with_calibration_set(bundle, decision, index)
     sealed, _ = predict(bundle, validation)  # embeddings are kept: this costs a head
     sealed.write(run.predictions / "val.parquet")
     return bundle
@@ -120,10 +123,10 @@ def _decided(
 
 def _candidate_views(recipe: "Recipe") -> "list[ViewSet]":
     """The sets of views to try, the plain one first; `auto` tries what training saw too."""
-    if recipe.test_views == "none":
+    if recipe.test_time_augmentation == "none":
         return ["one"]
-    if recipe.test_views != "auto":
-        return ["one", recipe.test_views]
+    if recipe.test_time_augmentation != "auto":
+        return ["one", recipe.test_time_augmentation]
     changes = [stage.augmentation for stage in recipe.gradient_stages if stage.augmentation]
     seen = {change.symmetry for change in changes}
     candidates: list[ViewSet] = ["one"]

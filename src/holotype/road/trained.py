@@ -1,4 +1,4 @@
-"""Pictures -> index -> audit -> split -> train -> bundle -> predictions -> report."""
+"""Images -> index -> audit -> split -> train -> bundle -> predictions -> report."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -7,14 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from holotype.errors import DatasetError
-from holotype.narration import Narrator
-from holotype.road.audited import Audited
-from holotype.road.order import Order, Published, record_cost, write_environment
-from holotype.road.promised import scores_of_sets
-from holotype.road.rehearsed import Rehearsal, rehearse
-from holotype.road.resumed import clear_unfinished, is_finished, require_same, run_to_resume
-from holotype.road.shipped import require_validation, train_and_ship
-from holotype.road.usable import usable
+from holotype.narration import Progress
+from holotype.road.audited import AuditResult
+from holotype.road.order import Published, TrainingJob, record_training_cost, write_environment
+from holotype.road.promised import evaluate_prediction_sets
+from holotype.road.rehearsed import DryRun, estimate_training
+from holotype.road.resumed import (
+    is_finished,
+    remove_partial_output,
+    require_same_inputs,
+    run_to_resume,
+)
+from holotype.road.shipped import require_validation, train_and_seal
+from holotype.road.usable import drop_unreadable
 from holotype.run import Run, next_run_path
 
 if TYPE_CHECKING:
@@ -22,11 +27,11 @@ if TYPE_CHECKING:
     from holotype.dataset.findings import Findings
     from holotype.dataset.index import Index
     from holotype.dataset.leaks import OnLeak
-    from holotype.evaluation.flattery import Flattery
+    from holotype.evaluation.flattery import GroupLeakage
     from holotype.evaluation.report import Report
     from holotype.predictions import Predictions
-    from holotype.training.train import Trained
-    from holotype.training.watch import Watch
+    from holotype.training.train import TrainedModel
+    from holotype.training.watch import StopSignal
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +40,7 @@ class TrainedRun:
 
     Attributes:
         run: the directory.
-        metrics: the report on the test part, or on validation where test has no pictures.
+        metrics: the report on the test part, or on validation where test has no images.
         findings: of the audit.
     """
 
@@ -49,7 +54,7 @@ class TrainedRun:
             "run": str(self.run.path),
             "bundle": str(self.run.bundle),
             "report": str(self.run.report / "index.html"),
-            "refused": sorted(self.findings.broken),
+            "refused": sorted(self.findings.unusable_paths),
             "metrics": self.metrics.to_json(),
         }
 
@@ -57,7 +62,7 @@ class TrainedRun:
 @overload
 def train(
     data: str | Path | Sequence[str | Path], *, dry_run: Literal[True], **options: Any
-) -> Rehearsal: ...
+) -> DryRun: ...
 
 
 @overload
@@ -94,12 +99,12 @@ def train(  # type: ignore[misc]
     disk_budget: str | None = None,
     deterministic: bool = False,
     resume: bool = False,
-    watch: "Watch | None" = None,
+    stop_signal: "StopSignal | None" = None,
     dry_run: bool = False,
-    narrator: Narrator | None = None,
+    progress: Progress | None = None,
     published: Published = (),
     notes: Sequence[str] = (),
-) -> TrainedRun | Rehearsal:
+) -> TrainedRun | DryRun:
     """Audit, split, train, ship, and read the test part once.
 
     Args:
@@ -109,7 +114,7 @@ def train(  # type: ignore[misc]
         recipe: a name or a YAML file, the one that suits the model where none is named; the other
             arguments change single fields of it, see `resolve_recipe`.
         init_from: a run, or RUN@STAGE, whose weights this recipe starts from.
-        folds: train as many classifiers, each tested on the pictures that the others share, and
+        folds: train as many classifiers, each tested on the images that the others share, and
             ship their mean; None trains one, on one split.
         label_pattern, group_pattern: where the file's path tells label and group.
         label_prefix: put the name of its source before each label.
@@ -121,7 +126,7 @@ def train(  # type: ignore[misc]
         disk_budget: what kept activations may take, such as `20G`.
         deterministic: refuse every operation whose result could differ from one time to the next.
         resume: go on with the run at `output` if there is one; see `resumed`.
-        watch: how often a state is written within an epoch, and whether to stop after a step.
+        stop_signal: how often a state is written within an epoch, and whether to stop after a step.
         dry_run: time a batch of every stage, say what it would take, and leave no run behind.
         published: figures of others to print beside the score.
         notes: caveats to print near the score.
@@ -131,20 +136,24 @@ def train(  # type: ignore[misc]
     """
     from holotype.dataset.audit import audit
     from holotype.dataset.combined import source_name
-    from holotype.dataset.exclusion import confirmed_rows, foreign_paths
+    from holotype.dataset.exclusion import confirmed_rows, paths_not_in_index
     from holotype.dataset.index import read_index, require_classes
     from holotype.models.catalog import architecture
     from holotype.models.weights import find_weights
-    from holotype.training.device import be_deterministic, resolve_device
+    from holotype.training.device import resolve_device, use_deterministic_algorithms
     from holotype.training.disk import disk_budget as read_disk_budget
     from holotype.training.recipe import resolve_recipe
 
-    narrator = narrator or Narrator()
+    progress = progress or Progress()
     if init_from is not None:
-        from holotype.road.begun import weights_of
+        from holotype.road.begun import read_warm_start
 
-        begun = weights_of(init_from, model=model, weights=weights)
-        model, weights, image_size = begun.model, begun.weights, image_size or begun.image_size
+        warm_start = read_warm_start(init_from, model=model, weights=weights)
+        model, weights, image_size = (
+            warm_start.model,
+            warm_start.weights,
+            image_size or warm_start.image_size,
+        )
     resolved = resolve_recipe(
         recipe, model=model, weights=weights, seed=seed, epochs=epochs, batch_size=batch_size,
         learning_rate=learning_rate, image_size=image_size, ratios=ratios,
@@ -158,52 +167,52 @@ def train(  # type: ignore[misc]
     if exclude is not None:
         confirmed_rows(Path(exclude))
     if deterministic and not is_descriptor:
-        be_deterministic()
+        use_deterministic_algorithms()
     sources = [data] if isinstance(data, str | Path) else list(data)
     name = "-".join(source_name(Path(source)) for source in sources)
     path = output or next_run_path(name)
-    run = run_to_resume(path) if resume else Run.free(path)
+    run = run_to_resume(path) if resume else Run.new(path)
     index = read_index(
         sources, label_pattern=label_pattern, group_pattern=group_pattern,
         label_prefix=label_prefix,
     )  # fmt: skip
     require_classes(index)
     if exclude is not None:
-        foreign_paths(index, exclude)
-    narrator.say(f"{index.in_words} in {index.root}")
-    with narrator.progress("auditing") as progress:
-        findings = audit(index, on_progress=progress)
-    audited = Audited(index, findings, name)
-    index = usable(index, findings, narrator)
-    order = Order(
+        paths_not_in_index(index, exclude)
+    progress.log(f"{index.size_summary} in {index.root}")
+    with progress.bar("auditing") as update:
+        findings = audit(index, on_progress=update)
+    audit_result = AuditResult(index, findings, name)
+    index = drop_unreadable(index, findings, progress)
+    job = TrainingJob(
         recipe=resolved, name=name, sources=[str(source) for source in sources],
-        audited=audited, device=resolved_device, narrator=narrator, on_leak=on_leak,
+        audit_result=audit_result, device=resolved_device, progress=progress, on_leak=on_leak,
         exclude=None if exclude is None else str(exclude), save_memory=save_memory, budget=budget,
-        resume=resume, watch=watch, published=published, notes=notes,
-        options={
+        resume=resume, stop_signal=stop_signal, published=published, notes=notes,
+        data_options={
             "--label-pattern": label_pattern, "--group-pattern": group_pattern,
             "--label-prefix": label_prefix,
         },
     )  # fmt: skip
     if dry_run:
-        return rehearse(order, index, folds)
+        return estimate_training(job, index, folds)
     if folds is not None:
         from holotype.road.folded import train_folds
 
-        return train_folds(order, index, run, folds)
-    return _train_once(order, index, run)
+        return train_folds(job, index, run, folds)
+    return _train_single_split(job, index, run)
 
 
-def _train_once(order: Order, index: "Index", run: Run) -> TrainedRun:
+def _train_single_split(job: TrainingJob, index: "Index", run: Run) -> TrainedRun:
     """One split, one classifier."""
-    index, order = order.split(index)
+    index, job = job.split(index)
     with run.create():
-        report = train_on(order, index, run, command=order.command(run))
-    return TrainedRun(run, report, order.findings)
+        report = train_single_run(job, index, run, command=job.command(run))
+    return TrainedRun(run, report, job.findings)
 
 
-def train_on(
-    order: Order, index: "Index", run: Run, *, command: str, is_fold: bool = False
+def train_single_run(
+    job: TrainingJob, index: "Index", run: Run, *, command: str, is_fold: bool = False
 ) -> "Report":
     """One run on an index that is split: train, ship, and read the test part once.
 
@@ -213,50 +222,56 @@ def train_on(
         is_fold: whether it is one of several, whose parent holds the audit and says what a split
             that ignores the groups would claim.
     """
-    from holotype.dataset.split import lacking
-    from holotype.road.flattered import flattery_of
-    from holotype.road.left_out import leave_out
+    from holotype.dataset.split import describe_missing_classes
+    from holotype.road.flattered import measure_group_leakage
+    from holotype.road.left_out import exclude_and_log
 
-    narrator = replace(order.narrator, log=run.log)
-    index, left_out = leave_out(index, order.exclude, order.narrator)
-    goes_on = run.recipe.is_file()
-    if order.resume:
-        require_same(run, order.recipe, index)
+    progress = replace(job.progress, log_file=run.log)
+    index, original_weights = exclude_and_log(index, job.exclude, job.progress)
+    is_resuming = run.recipe.is_file()
+    if job.resume:
+        require_same_inputs(run, job.recipe, index)
         if is_finished(run):
-            narrator.say(f"{run.path} is finished already; nothing was done again")
-            return order.cautioned(finished_report(run))
-        clear_unfinished(run)
-    lacks = lacking(index, ratios=order.recipe.split.ratios)
+            progress.log(f"{run.path} is finished already; nothing was done again")
+            return job.with_caveats(finished_report(run))
+        remove_partial_output(run)
+    missing_class_notes = describe_missing_classes(index, ratios=job.recipe.split.ratios)
     # Before anything is written: the same command should do once its cause is removed.
-    require_validation(order.recipe, index)
-    _require_a_part_to_report(index, lacks)
-    for line in lacks:
-        narrator.say(line)
-    run.write_recipe(order.recipe.to_yaml())
+    require_validation(job.recipe, index)
+    _require_a_part_to_report(index, missing_class_notes)
+    for line in missing_class_notes:
+        progress.log(line)
+    run.write_recipe(job.recipe.to_yaml())
     index.write(run.index)
     if not is_fold:
-        order.audited.write(run.audit)
-    write_environment(run, order.device)
+        job.audit_result.write(run.audit)
+    write_environment(run, job.device)
     began = time.monotonic()
-    trained, bundle = train_and_ship(order, index, run, narrator)
-    record_cost(run, time.monotonic() - began, resumed=goes_on)
+    trained, bundle = train_and_seal(job, index, run, progress)
+    record_training_cost(run, time.monotonic() - began, resumed=is_resuming)
     return _report(
-        replace(order, narrator=narrator, notes=[*order.notes, *lacks]),
-        index, run, bundle, trained, command=command, left_out=left_out,
-        flattery=None if is_fold else flattery_of(order, index),
+        replace(job, progress=progress, notes=[*job.notes, *missing_class_notes]),
+        index, run, bundle, trained, command=command, original_weights=original_weights,
+        group_leakage=None if is_fold else measure_group_leakage(job, index),
     )  # fmt: skip
 
 
-def _require_a_part_to_report(index: "Index", lacks: Sequence[str]) -> None:
+def _require_a_part_to_report(index: "Index", missing_class_notes: Sequence[str]) -> None:
     """
     Raises:
-        DatasetError: neither validation nor test has a picture.
+        DatasetError: neither validation nor test has an image.
     """
     if set(index.table["split"]) & {"val", "test"}:
         return
-    advice = "Add pictures, or change --ratios."
+    advice = "Add images, or change --ratios."
     raise DatasetError(
-        " ".join(["neither validation nor test would have a picture to report on.", *lacks, advice])
+        " ".join(
+            [
+                "neither validation nor test would have an image to report on.",
+                *missing_class_notes,
+                advice,
+            ]
+        )
     )
 
 
@@ -269,84 +284,84 @@ def finished_report(run: Run) -> "Report":
     return evaluate(read_predictions(run.predictions / f"{part}.parquet"), part=part)
 
 
-def predictions_of(
-    part: Literal["val", "test"], index: "Index", bundle: "Bundle", run: Run, narrator: Narrator
+def predict_part(
+    part: Literal["val", "test"], index: "Index", bundle: "Bundle", run: Run, progress: Progress
 ) -> "Predictions | None":
-    """Predictions of one part, written; None where it has no pictures."""
+    """Predictions of one part, written; None where it has no images."""
     from holotype.bundle.inference import predict
 
-    pictures = index.part(part)
-    if len(pictures) == 0:
+    images = index.part(part)
+    if len(images) == 0:
         return None
-    with narrator.progress(f"predicting {part}") as progress:
+    with progress.bar(f"predicting {part}") as update:
         predictions, refused = predict(
-            bundle, pictures, on_progress=lambda done: progress(done, len(pictures))
+            bundle, images, on_progress=lambda done: update(done, len(images))
         )
     if refused:
-        raise DatasetError(f"a picture became unreadable while training ran: {refused[0]}")
+        raise DatasetError(f"an image became unreadable while training ran: {refused[0]}")
     predictions.write(run.predictions / f"{part}.parquet")
     return predictions
 
 
 def _report(
-    order: Order,
+    job: TrainingJob,
     index: "Index",
     run: Run,
     bundle: "Bundle",
-    trained: "Trained",
+    trained: "TrainedModel",
     *,
     command: str,
-    left_out: dict[str, float],
-    flattery: "Flattery | None",
+    original_weights: dict[str, float],
+    group_leakage: "GroupLeakage | None",
 ) -> "Report":
     """The first and only look at test, and what it says, written down."""
     from dataclasses import asdict
 
     from holotype.dataset.split import parts_of
-    from holotype.evaluation.card import write_card
+    from holotype.evaluation.card import write_model_card
     from holotype.evaluation.report import ReportContext, evaluate, write_report
-    from holotype.explanation.gallery import gallery
-    from holotype.road.left_out import note_on_left_out
-    from holotype.road.weighed import effect_of_weighing
+    from holotype.explanation.gallery import select_examples
+    from holotype.road.left_out import exclusion_notes
+    from holotype.road.weighed import measure_class_weighting
 
-    validation = predictions_of("val", index, bundle, run, order.narrator)
-    test = predictions_of("test", index, bundle, run, order.narrator)
-    shown = test if test is not None else validation
+    validation = predict_part("val", index, bundle, run, job.progress)
+    test = predict_part("test", index, bundle, run, job.progress)
+    reported = test if test is not None else validation
     part: Literal["val", "test"] = "test" if test is not None else "val"
-    assert shown is not None  # see `_require_a_part_to_report`
-    notes = [*order.notes]
+    assert reported is not None  # see `_require_a_part_to_report`
+    notes = [*job.notes]
     if test is None:
-        notes.append("The test part has no pictures: this is validation, which chose the model.")
-    report = order.cautioned(evaluate(shown, part=part))
-    notes += note_on_left_out(report, shown, left_out)
-    order.narrator.say("writing the report")
+        notes.append("The test part has no images: this is validation, which chose the model.")
+    report = job.with_caveats(evaluate(reported, part=part))
+    notes += exclusion_notes(report, reported, original_weights)
+    job.progress.log("writing the report")
     context = ReportContext(
         title=run.path.name,
         run_name=run.path.name,
-        model=order.recipe.model,
-        recipe=order.recipe.name,
-        data=f"{index.in_words} in {order.data}",
+        model=job.recipe.model,
+        recipe=job.recipe.name,
+        data=f"{index.size_summary} in {job.data}",
         split_sizes={name: len(index.part(name)) for name in parts_of(index)},
-        audit=order.findings.summary_rows(),
+        audit=job.findings.summary_rows(),
         notes=[*notes, *trained.notes],
         bundle_hash=bundle.sha256,
         temperature=bundle.temperature,
         command=command,
-        published=order.published,
-        flattery=flattery,
-        sets=scores_of_sets(bundle, test),
-        weighing=effect_of_weighing(report, shown, trained.emphasis_C),
+        published=job.published,
+        group_leakage=group_leakage,
+        prediction_sets=evaluate_prediction_sets(bundle, test),
+        class_weighting=measure_class_weighting(report, reported, trained.emphasis_C),
     )
-    beside = evaluate(validation, part="val") if validation is not None else None
-    write_card(
-        run, report, context=context, bundle=bundle, index=index, validation=beside,
-        seeds=order.seeds,
+    validation_report = evaluate(validation, part="val") if validation is not None else None
+    write_model_card(
+        run, report, context=context, bundle=bundle, index=index, validation=validation_report,
+        seeds=job.seeds,
     )  # fmt: skip
     # Last: the page is what says that the run is finished.
     write_report(
-        report, run.report, predictions=shown, context=context,
-        exhibits=gallery(bundle, index.part(part), shown),
+        report, run.report, predictions=reported, context=context,
+        examples=select_examples(bundle, index.part(part), reported),
         history=[asdict(row) for row in trained.history],
-        validation=beside,
+        validation=validation_report,
     )  # fmt: skip
     return report

@@ -1,31 +1,31 @@
-"""What of the pictures can be trained on, and what to say of the rest."""
+"""What of the images can be trained on, and what to say of the rest."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from holotype.errors import EmptyDataset
-from holotype.narration import Narrator
+from holotype.narration import Progress
 
 if TYPE_CHECKING:
     from holotype.dataset.findings import Findings
     from holotype.dataset.index import Index
 
 
-def usable(index: "Index", findings: "Findings", narrator: Narrator) -> "Index":
-    """The pictures that can be read; the others are named and left out."""
+def drop_unreadable(index: "Index", findings: "Findings", progress: Progress) -> "Index":
+    """The images that can be read; the others are named and left out."""
     from holotype.dataset.index import require_classes
 
-    for refusal in findings.refusals:
-        narrator.say(f"left out: {refusal.path!r}: {refusal.reason}")
-    kept = index.without(findings.broken)
+    for refusal in findings.unusable:
+        progress.log(f"left out: {refusal.path!r}: {refusal.reason}")
+    kept = index.without(findings.unusable_paths)
     if len(kept) == 0:
         raise EmptyDataset(
-            f"none of the {len(index)} pictures in {str(index.root)!r} can be read; the first: "
-            f"{findings.refusals[0].reason}."
+            f"none of the {len(index)} images in {str(index.root)!r} can be read; the first: "
+            f"{findings.unusable[0].reason}."
         )
     present = set(kept.table["label"])
     kept = replace(kept, classes=tuple(c for c in kept.classes if c in present))
     require_classes(kept)
     for name in sorted(set(index.classes) - present):
-        narrator.say(f"class {name!r} is left out: none of its pictures can be read")
+        progress.log(f"class {name!r} is left out: none of its images can be read")
     return kept

@@ -8,10 +8,10 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
-SCALE = ("scale", "_growth_tracker")  # what moves in torch's gradient scaler
+SCALER_KEYS = ("scale", "_growth_tracker")  # what moves in torch's gradient scaler
 
 
-def accelerator_for(device: str, precision: str) -> "Accelerator":
+def make_accelerator(device: str, precision: str) -> "Accelerator":
     """An accelerator of this device and precision, whatever the stage before had.
 
     Raises:
@@ -30,19 +30,21 @@ def accelerator_for(device: str, precision: str) -> "Accelerator":
     return Accelerator(cpu=device == "cpu", mixed_precision=PRECISIONS[precision])
 
 
-def scale_numbers(accelerator: "Accelerator") -> dict[str, float | int]:
+def scaler_state(accelerator: "Accelerator") -> dict[str, float | int]:
     """By what losses are multiplied in fp16, and how long it has been so; else nothing."""
     scaler: Any = accelerator.scaler
     if scaler is None:
         return {}
-    return {key: value for key, value in scaler.state_dict().items() if key in SCALE}
+    return {key: value for key, value in scaler.state_dict().items() if key in SCALER_KEYS}
 
 
-def take_scale(accelerator: "Accelerator", numbers: dict[str, float | int]) -> None:
-    """Go on from `scale_numbers`."""
+def load_scaler_state(accelerator: "Accelerator", numbers: dict[str, float | int]) -> None:
+    """Go on from `scaler_state`."""
     scaler: Any = accelerator.scaler
     if scaler is not None and "scale" in numbers:
-        scaler.load_state_dict({**scaler.state_dict(), **{key: numbers[key] for key in SCALE}})
+        scaler.load_state_dict(
+            {**scaler.state_dict(), **{key: numbers[key] for key in SCALER_KEYS}}
+        )
 
 
 def is_out_of_memory(error: Exception) -> bool:

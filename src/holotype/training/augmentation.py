@@ -1,4 +1,4 @@
-"""What a recipe says about the random changes of training pictures.
+"""What a recipe says about the random changes of training images.
 
 Only the words and their bounds; `augment` draws a view from them, `mixing` mixes a batch.
 """
@@ -7,25 +7,25 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from holotype.training.part import Part
+from holotype.training.part import RecipeSection
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
-class Augmentation(Part):
-    """Random changes of a training picture; the first view of each is always the picture itself.
+class Augmentation(RecipeSection):
+    """Random changes of a training image; the first view of each is always the image itself.
 
     Attributes:
         symmetry: which mirror images and quarter turns are equally likely: left and right, top
-            and bottom, both, or `dihedral`, which adds the quarter turns, for pictures without
+            and bottom, both, or `dihedral`, which adds the quarter turns, for images without
             an up, such as cells, slices and material.
         rotation_degrees: an angle is drawn from ± this.
         zoom: a scale is drawn from 1 ± this.
         shift: a shift is drawn from ± this fraction of the size. What a rotation, a zoom or a
-            shift uncovers shows the picture's own mirror image.
+            shift uncovers shows the image's own mirror image.
         crop: a window is cut out that keeps at least this share of the content, by the area of
             its bounding box; 1 cuts nothing. See `Preprocessing.content` for what content is.
-        brightness, contrast, saturation: a factor is drawn from 1 ± this. Grey pictures have no
+        brightness, contrast, saturation: a factor is drawn from 1 ± this. Grey images have no
             saturation and no hue.
         hue: a turn is drawn from ± this fraction of the colour circle.
         erasing: how likely a view has a random rectangle replaced by noise (Zhong et al. 2020,
@@ -45,15 +45,15 @@ class Augmentation(Part):
 
     @property
     def changes_anything(self) -> bool:
-        """Whether a second view of a picture can differ from the first."""
+        """Whether a second view of an image can differ from the first."""
         still = Augmentation(
             symmetry="none", rotation_degrees=0, zoom=0, shift=0, brightness=0, contrast=0
         )
         return self != still
 
 
-class Mixture(Part):
-    """How often the pictures of a batch are mixed in pairs, and how evenly.
+class MixRecipe(RecipeSection):
+    """How often the images of a batch are mixed in pairs, and how evenly.
 
     Attributes:
         probability: of a batch being mixed at all.

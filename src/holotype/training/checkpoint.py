@@ -15,28 +15,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holotype.errors import CorruptCheckpoint
-from holotype.files import replacing
+from holotype.files import atomic_write
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from holotype.training.state import Ended, LoopState
+    from holotype.training.state import LoopState, StageResult
 
-TOP, BEST, OPTIMISER, RANDOM = "top", "best", "optimiser", "random"
+TRAINABLE, BEST, OPTIMISER, RNG_STATE = "trainable", "best", "optimiser", "rng_state"
 
 
-def ended_file(directory: Path, stage: str) -> Path:
+def stage_weights_file(directory: Path, stage: str) -> Path:
     """Where the best weights of a stage that ended lie."""
     return directory / f"{stage}.safetensors"
 
 
-def state_file(directory: Path, stage: str) -> Path:
+def resume_state_file(directory: Path, stage: str) -> Path:
     """Where the last state of a stage that did not end lies."""
     return directory / f"{stage}.state.safetensors"
 
 
-def write_ended(
-    ended: "Ended", weights: "Mapping[str, Tensor]", directory: Path, *, classes: Sequence[str]
+def write_stage_result(
+    ended: "StageResult",
+    weights: "Mapping[str, Tensor]",
+    directory: Path,
+    *,
+    classes: Sequence[str],
 ) -> None:
     """Write the best weights of a stage, and remove the state that it no longer needs.
 
@@ -47,30 +51,32 @@ def write_ended(
     """
     note = {
         "rows": [asdict(row) for row in ended.rows],
-        "best": ended.best,
+        "best_epoch": ended.best_epoch,
         "classes": list(classes),
     }
-    _write(ended_file(directory, ended.stage), weights, note)
-    state_file(directory, ended.stage).unlink(missing_ok=True)
+    _write(stage_weights_file(directory, ended.stage), weights, note)
+    resume_state_file(directory, ended.stage).unlink(missing_ok=True)
 
 
-def read_ended(directory: Path, stage: str) -> "tuple[Ended, dict[str, Tensor]] | None":
+def read_stage_result(
+    directory: Path, stage: str
+) -> "tuple[StageResult, dict[str, Tensor]] | None":
     """How a stage ended, and its weights; None where it did not end.
 
     Raises:
         CorruptCheckpoint: there is a file, and it makes no sense.
     """
-    from holotype.training.state import Ended, Epoch
+    from holotype.training.state import EpochMetrics, StageResult
 
-    path = ended_file(directory, stage)
+    path = stage_weights_file(directory, stage)
     if not path.is_file():
         return None
     weights, note = _read(path)
-    rows = [Epoch(**row) for row in _field(path, note, "rows")]
-    return Ended(stage, int(_field(path, note, "best")), rows), weights
+    rows = [EpochMetrics(**row) for row in _field(path, note, "rows")]
+    return StageResult(stage, int(_field(path, note, "best_epoch")), rows), weights
 
 
-def classes_of(file: Path) -> tuple[str, ...]:
+def checkpoint_classes(file: Path) -> tuple[str, ...]:
     """What the logits of the weights that a stage left stand for."""
     _, note = _read(file)
     return tuple(str(name) for name in _field(file, note, "classes"))
@@ -78,10 +84,10 @@ def classes_of(file: Path) -> tuple[str, ...]:
 
 def write_state(state: "LoopState", directory: Path, stage: str) -> None:
     """Write everything that the loop needs to go on."""
-    tensors = {f"{TOP}/{name}": tensor for name, tensor in state.top.items()}
-    tensors |= {f"{BEST}/{name}": tensor for name, tensor in state.best_top.items()}
-    if state.random is not None:
-        tensors[RANDOM] = state.random
+    tensors = {f"{TRAINABLE}/{name}": tensor for name, tensor in state.trainable_state.items()}
+    tensors |= {f"{BEST}/{name}": tensor for name, tensor in state.best_trainable_state.items()}
+    if state.rng_state is not None:
+        tensors[RNG_STATE] = state.rng_state
     numbers: dict[str, dict[str, Any]] = {}
     for key, values in state.optimiser["state"].items():
         for name, value in values.items():
@@ -94,14 +100,14 @@ def write_state(state: "LoopState", directory: Path, stage: str) -> None:
         "groups": state.optimiser["param_groups"],
         "numbers": numbers,
         "schedule": state.schedule,
-        "best": asdict(state.best),
-        "lowest": state.lowest,
-        "last_gain": state.last_gain,
+        "best_metrics": asdict(state.best_metrics),
+        "lowest_monitored": state.lowest_monitored,
+        "last_improved_epoch": state.last_improved_epoch,
         "rows": [asdict(row) for row in state.rows],
         "step": state.step,
-        "total": state.total,
+        "loss_sum": state.loss_sum,
     }
-    _write(state_file(directory, stage), tensors, note)
+    _write(resume_state_file(directory, stage), tensors, note)
 
 
 def read_state(directory: Path, stage: str) -> "LoopState | None":
@@ -110,31 +116,31 @@ def read_state(directory: Path, stage: str) -> "LoopState | None":
     Raises:
         CorruptCheckpoint: there is a file, and it makes no sense.
     """
-    from holotype.training.state import Epoch, LoopState
+    from holotype.training.state import EpochMetrics, LoopState
 
-    path = state_file(directory, stage)
+    path = resume_state_file(directory, stage)
     if not path.is_file():
         return None
     tensors, note = _read(path)
     moments: dict[int, dict[str, Any]] = {
         int(key): dict(values) for key, values in _field(path, note, "numbers").items()
     }
-    for full_name, tensor in _below(tensors, OPTIMISER).items():
+    for full_name, tensor in _strip_prefix(tensors, OPTIMISER).items():
         key, name = full_name.split("/", 1)
         moments.setdefault(int(key), {})[name] = tensor
     return LoopState(
         epoch=_field(path, note, "epoch"),
-        top=_below(tensors, TOP),
+        trainable_state=_strip_prefix(tensors, TRAINABLE),
         optimiser={"state": moments, "param_groups": _field(path, note, "groups")},
         schedule=_field(path, note, "schedule"),
-        best=Epoch(**_field(path, note, "best")),
-        best_top=_below(tensors, BEST),
-        lowest=_field(path, note, "lowest"),
-        last_gain=_field(path, note, "last_gain"),
-        rows=[Epoch(**row) for row in _field(path, note, "rows")],
+        best_metrics=EpochMetrics(**_field(path, note, "best_metrics")),
+        best_trainable_state=_strip_prefix(tensors, BEST),
+        lowest_monitored=_field(path, note, "lowest_monitored"),
+        last_improved_epoch=_field(path, note, "last_improved_epoch"),
+        rows=[EpochMetrics(**row) for row in _field(path, note, "rows")],
         step=_field(path, note, "step"),
-        total=_field(path, note, "total"),
-        random=tensors.get(RANDOM),
+        loss_sum=_field(path, note, "loss_sum"),
+        rng_state=tensors.get(RNG_STATE),
     )
 
 
@@ -144,7 +150,7 @@ def _is_tensor(value: Any) -> bool:
     return isinstance(value, torch.Tensor)
 
 
-def _below(tensors: "Mapping[str, Tensor]", prefix: str) -> "dict[str, Tensor]":
+def _strip_prefix(tensors: "Mapping[str, Tensor]", prefix: str) -> "dict[str, Tensor]":
     start = f"{prefix}/"
     return {name.removeprefix(start): t for name, t in tensors.items() if name.startswith(start)}
 
@@ -154,7 +160,7 @@ def _write(path: Path, tensors: "Mapping[str, Tensor]", note: dict[str, Any]) ->
 
     # Cloned, since two names may share their memory, which the format refuses.
     plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         save_file(plain, temporary, metadata={"note": json.dumps(note)})
 
 
@@ -166,19 +172,19 @@ def _read(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
             note = json.loads((file.metadata() or {}).get("note", ""))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise _makes_no_sense(path, str(error)) from None
+        raise _corrupt(path, str(error)) from None
     if not isinstance(note, dict):
-        raise _makes_no_sense(path, "its note is not an object")
+        raise _corrupt(path, "its note is not an object")
     return tensors, note
 
 
 def _field(path: Path, note: dict[str, Any], key: str) -> Any:
     if key not in note:
-        raise _makes_no_sense(path, f"it lacks {key!r}")
+        raise _corrupt(path, f"it lacks {key!r}")
     return note[key]
 
 
-def _makes_no_sense(path: Path, reason: str) -> CorruptCheckpoint:
+def _corrupt(path: Path, reason: str) -> CorruptCheckpoint:
     return CorruptCheckpoint(
         f"{str(path)!r} makes no sense ({' '.join(reason.split())[:120]}). Remove it to train this "
         "stage again, and call again with --resume."

@@ -1,11 +1,11 @@
 """Support vector machines and random forests on the embeddings of a frozen backbone.
 
-What is left open (strength, kernel width, dimensions; depth, size of leaves) is chosen by the log
-loss of held-out pictures of the training part. The scores that those pictures got also calibrate
-the probabilities, so no picture is kept back: Platt 1999, "Probabilistic Outputs for Support
+What is left open (C, kernel width, dimensions; depth, size of leaves) is chosen by the log
+loss of held-out images of the training part. The scores that those images got also calibrate
+the probabilities, so no image is kept back: Platt 1999, "Probabilistic Outputs for Support
 Vector Machines".
 
-Shape suffixes: N pictures, D embedding, S classes seen in training, C all classes.
+Shape suffixes: N images, D embedding, S classes seen in training, C all classes.
 """
 
 import importlib.util
@@ -17,25 +17,25 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.bundle.graphs import call, open_session
+from holotype.bundle.graphs import open_session, run_session
 from holotype.errors import MissingExtra, ParityFailed
 from holotype.models.classical import (
-    Calibration,
+    PlattCalibration,
     export_forest,
     export_svm,
-    scores_of_margins,
-    scores_of_votes,
+    margins_to_scores,
+    votes_to_scores,
 )
 from holotype.training.held_out import (
     TUNING_IMAGES,
-    Family,
-    Fit,
-    HeldOut,
-    Key,
-    Learnable,
-    Setting,
-    Settings,
-    choose,
+    CrossValidation,
+    EstimatorFamily,
+    FitFunction,
+    HyperparameterKey,
+    Hyperparameters,
+    HyperparameterValue,
+    TrainingData,
+    coordinate_search,
 )
 
 PARITY_IMAGES = 256
@@ -48,15 +48,15 @@ class ClassicalHead:
 
     Attributes:
         graph: ONNX, `embedding` (N, D) -> `logits` (N, C); their softmax is calibrated.
-        chosen: the settings.
+        best_params: the settings.
         losses: mean held-out log loss, calibrated, of all settings that were tried; keyed by
-            their values in the order of `chosen`. Empty where no fold can be made.
+            their values in the order of `best_params`. Empty where no fold can be made.
         note: all that in one line.
     """
 
     graph: bytes
-    chosen: dict[str, Setting]
-    losses: dict[Key, float]
+    best_params: dict[str, HyperparameterValue]
+    losses: dict[HyperparameterKey, float]
     note: str
 
 
@@ -68,7 +68,7 @@ def fit_svm(
     *,
     num_classes: int,
     kernel: Literal["linear", "rbf"],
-    strengths: Sequence[float],
+    Cs: Sequence[float],
     gamma: Sequence[float] | None,
     pca: Sequence[int | None],
     folds: int,
@@ -77,8 +77,8 @@ def fit_svm(
     """Standardisation, principal components, support vector machine, calibrated.
 
     Args:
-        groups: pictures of one group never stand on both sides of a fold; "" for none.
-        strengths: candidates for C, how dearly a picture on the wrong side is paid for.
+        groups: images of one group never stand on both sides of a fold; "" for none.
+        Cs: candidates for C, how dearly an image on the wrong side is paid for.
         gamma: candidates for the width of the `rbf` kernel, in units of one over the variance
             of all dimensions together; None for `linear`.
         pca: candidates for the number of principal components; None keeps all dimensions.
@@ -90,14 +90,14 @@ def fit_svm(
     """
     most = min(len(features_ND) - 1, features_ND.shape[1])
     sizes = {None if size is None or size >= most else size for size in pca}
-    choices: dict[str, Sequence[Setting]] = {
-        "C": sorted(strengths),
+    param_grid: dict[str, Sequence[HyperparameterValue]] = {
+        "C": sorted(Cs),
         "dimensions": sorted(sizes, key=lambda size: size or most),
     }
     if kernel == "rbf":
-        choices["gamma"] = sorted(gamma or (1.0,))
-    data = Learnable(features_ND, targets_N, weights_N / weights_N.mean())
-    return _fit(_Svm(f"svm ({kernel})", choices, kernel, seed), data, groups, num_classes, folds)
+        param_grid["gamma"] = sorted(gamma or (1.0,))
+    data = TrainingData(features_ND, targets_N, weights_N / weights_N.mean())
+    return _fit(_Svm(f"svm ({kernel})", param_grid, kernel, seed), data, groups, num_classes, folds)
 
 
 def fit_forest(
@@ -116,39 +116,39 @@ def fit_forest(
     """A random forest (Breiman 2001) whose votes are calibrated.
 
     Args:
-        groups: pictures of one group never stand on both sides of a fold; "" for none.
+        groups: images of one group never stand on both sides of a fold; "" for none.
         trees: how many; more are never worse, only slower.
         depths: candidates for how deep a tree may grow; None is any depth.
-        leaf_sizes: candidates for the fewest pictures in a leaf.
+        leaf_sizes: candidates for the fewest images in a leaf.
         folds: fewer are made where a class or the groups do not allow as many.
 
     Raises:
         ParityFailed: the graph does not say what scikit-learn says.
         MissingExtra: skl2onnx is not installed.
     """
-    choices: dict[str, Sequence[Setting]] = {
+    param_grid: dict[str, Sequence[HyperparameterValue]] = {
         "depth": sorted(set(depths), key=lambda depth: depth or np.inf),
         "leaf": sorted(set(leaf_sizes)),
     }
-    data = Learnable(features_ND, targets_N, weights_N / weights_N.mean())
-    return _fit(_Forest("random forest", choices, trees, seed), data, groups, num_classes, folds)
+    data = TrainingData(features_ND, targets_N, weights_N / weights_N.mean())
+    return _fit(_Forest("random forest", param_grid, trees, seed), data, groups, num_classes, folds)
 
 
 @dataclass(frozen=True)
 class _Svm:
     name: str
-    choices: Mapping[str, Sequence[Setting]]
+    param_grid: Mapping[str, Sequence[HyperparameterValue]]
     kernel: str
     seed: int
 
-    def learner(self, data: Learnable) -> Fit:
+    def fit_function(self, data: TrainingData) -> FitFunction:
         """Standardised and rotated once; fewer dimensions are the first ones of that rotation."""
         from sklearn.decomposition import PCA
         from sklearn.preprocessing import StandardScaler
 
         scaler = StandardScaler().fit(data.features_ND)
         standard_ND = scaler.transform(data.features_ND)
-        wanted = [int(size) for size in self.choices["dimensions"] if size is not None]
+        wanted = [int(size) for size in self.param_grid["dimensions"] if size is not None]
         rotation = None
         if wanted:
             most = min(max(wanted), *standard_ND.shape)
@@ -158,11 +158,11 @@ class _Svm:
 
     def _fitted(
         self,
-        data: Learnable,
+        data: TrainingData,
         scaler: Any,
         standard_ND: NDArray[np.float32],
         rotation: Any,
-        settings: Settings,
+        settings: Hyperparameters,
     ) -> Any:
         from sklearn.pipeline import Pipeline
         from sklearn.svm import SVC
@@ -183,9 +183,9 @@ class _Svm:
 
     def scores(self, fitted: Any, features_ND: NDArray[np.float32]) -> NDArray[np.float64]:
         margins_NP = fitted.decision_function(features_ND).reshape(len(features_ND), -1)
-        return scores_of_margins(margins_NP, len(fitted[-1].classes_))
+        return margins_to_scores(margins_NP, len(fitted[-1].classes_))
 
-    def export(self, fitted: Any, embedding_size: int, calibration: Calibration) -> bytes:
+    def export(self, fitted: Any, embedding_size: int, calibration: PlattCalibration) -> bytes:
         return export_svm(fitted, embedding_size, calibration)
 
 
@@ -203,19 +203,19 @@ def _first_dimensions(rotation: Any, size: int) -> Any:
 @dataclass(frozen=True)
 class _Forest:
     name: str
-    choices: Mapping[str, Sequence[Setting]]
+    param_grid: Mapping[str, Sequence[HyperparameterValue]]
     trees: int
     seed: int
 
     @property
-    def least(self) -> float:
+    def min_vote(self) -> float:
         """Half a tree's vote."""
         return 0.5 / self.trees
 
-    def learner(self, data: Learnable) -> Fit:
+    def fit_function(self, data: TrainingData) -> FitFunction:
         from sklearn.ensemble import RandomForestClassifier
 
-        def fitted(settings: Settings) -> Any:
+        def fitted(settings: Hyperparameters) -> Any:
             forest = RandomForestClassifier(
                 self.trees,
                 max_depth=settings["depth"],
@@ -227,14 +227,14 @@ class _Forest:
         return fitted
 
     def scores(self, fitted: Any, features_ND: NDArray[np.float32]) -> NDArray[np.float64]:
-        return scores_of_votes(fitted.predict_proba(features_ND), self.least)
+        return votes_to_scores(fitted.predict_proba(features_ND), self.min_vote)
 
-    def export(self, fitted: Any, embedding_size: int, calibration: Calibration) -> bytes:
-        return export_forest(fitted, embedding_size, calibration, self.least)
+    def export(self, fitted: Any, embedding_size: int, calibration: PlattCalibration) -> bytes:
+        return export_forest(fitted, embedding_size, calibration, self.min_vote)
 
 
 def _fit(
-    family: Family, data: Learnable, groups: Sequence[str], num_classes: int, folds: int
+    family: EstimatorFamily, data: TrainingData, groups: Sequence[str], num_classes: int, folds: int
 ) -> ClassicalHead:
     """Choose, calibrate, fit to all, export, prove."""
     if importlib.util.find_spec("skl2onnx") is None:  # asked first: fitting may take minutes
@@ -243,22 +243,22 @@ def _fit(
 
     # One thread a fold: the products are too small to share, the folds are not.
     with threadpool_limits(limits=1):
-        held_out = HeldOut.of(family, data, groups, folds)
-        chosen, losses = choose(family.choices, held_out.loss)
-        calibration = held_out.calibration(chosen, data.seen, num_classes)
-        fitted = family.learner(data)(chosen)
+        cross_validation = CrossValidation.create(family, data, groups, folds)
+        chosen, losses = coordinate_search(family.param_grid, cross_validation.loss)
+        calibration = cross_validation.calibration(chosen, data.seen, num_classes)
+        fitted = family.fit_function(data)(chosen)
     graph = family.export(fitted, data.features_ND.shape[1], calibration)
     some_ND = data.features_ND[:: 1 + len(data.features_ND) // PARITY_IMAGES]
-    _prove(graph, some_ND, calibration.logits(family.scores(fitted, some_ND)), family.name)
+    _check_parity(graph, some_ND, calibration.logits(family.scores(fitted, some_ND)), family.name)
     note = _note(family.name, chosen, losses, len(data.targets_N))
     return ClassicalHead(graph, chosen, losses, note)
 
 
-def _prove(
+def _check_parity(
     graph: bytes, features_ND: NDArray[np.float32], expected_NC: NDArray[np.float64], name: str
 ) -> None:
     """The shipped logits are those of scikit-learn; differences count where one could see them."""
-    (actual_NC,) = call(open_session(graph), np.ascontiguousarray(features_ND), ["logits"])
+    (actual_NC,) = run_session(open_session(graph), np.ascontiguousarray(features_ND), ["logits"])
     spread = max(1.0, float(np.ptp(expected_NC, axis=0).max()))
     error = float(np.abs(expected_NC - actual_NC).max()) / spread
     if not error <= TOLERANCE:  # also where it is not a number
@@ -268,11 +268,13 @@ def _prove(
         )
 
 
-def _note(name: str, chosen: Settings, losses: Mapping[Key, float], count: int) -> str:
+def _note(
+    name: str, chosen: Hyperparameters, losses: Mapping[HyperparameterKey, float], count: int
+) -> str:
     values = ["any" if value is None else f"{value:g}" for value in chosen.values()]
     words = ", ".join(f"{key} = {value}" for key, value in zip(chosen, values, strict=True))
     if not losses:
-        return f"{name}: {words}; too few pictures to choose, or calibrate, by cross-validation"
-    of = f" on {TUNING_IMAGES:,} of {count:,} pictures" if count > TUNING_IMAGES else ""
+        return f"{name}: {words}; too few images to choose, or calibrate, by cross-validation"
+    of = f" on {TUNING_IMAGES:,} of {count:,} images" if count > TUNING_IMAGES else ""
     loss = losses[tuple(chosen.values())]
     return f"{name}: {words} by cross-validation{of}; held-out log loss {loss:.3f}"

@@ -8,7 +8,7 @@ from holotype.models.catalog import (
     DEFAULT_MODEL,
     Architecture,
     architecture,
-    is_own,
+    is_custom_model,
     require_options,
     require_size,
 )
@@ -18,19 +18,19 @@ from holotype.training.stages import ForestStage, GradientStage, HeadRecipe, Lin
 CLASSICAL = "classical"
 
 
-def complete(fields: Mapping[str, Any], asked: object) -> dict[str, Any]:
+def fill_model_defaults(fields: Mapping[str, Any], requested_model: object) -> dict[str, Any]:
     """Fill in what the architecture decides where the recipe leaves it open.
 
     Args:
         fields: as they were read.
-        asked: the model that the caller named; only that one may be a file that is run.
+        requested_model: the model that the caller named; only that one may be a file that is run.
 
     Raises:
         InvalidRecipe: the recipe itself names a Python file.
         UnknownModel: no such architecture.
     """
     name = str(fields.get("model") or DEFAULT_MODEL)
-    if is_own(name) and name != asked:
+    if is_custom_model(name) and name != requested_model:
         raise InvalidRecipe(
             f"the recipe names a Python file, {name!r}; a file is run only where you name it "
             f"yourself: --model {name}"
@@ -59,7 +59,7 @@ def _default_head(row: Architecture, fields: Mapping[str, Any]) -> dict[str, Any
     return {**own, "activation": spec.activation} if spec.hidden else own
 
 
-def require_possible(recipe: Recipe) -> None:
+def check_compatibility(recipe: Recipe) -> None:
     """Refuse what cannot work, or would make no difference, before anything is read.
 
     Raises:
@@ -68,13 +68,13 @@ def require_possible(recipe: Recipe) -> None:
     row = architecture(recipe.model)
     require_size(recipe.model, recipe.image_size)
     require_options(recipe.model, recipe.model_options)
-    _head_suits_stages(recipe)
-    _weights_suit_stages(recipe, row)
+    _check_head(recipe)
+    _check_weights(recipe, row)
     if row.kind == CLASSICAL:
-        _is_classical(recipe)
+        _check_classical_stages(recipe)
 
 
-def _head_suits_stages(recipe: Recipe) -> None:
+def _check_head(recipe: Recipe) -> None:
     first, head = recipe.stages[0], recipe.head
     if isinstance(first, SvmStage | ForestStage):
         if head is not None:
@@ -95,7 +95,7 @@ def _head_suits_stages(recipe: Recipe) -> None:
         )
 
 
-def _weights_suit_stages(recipe: Recipe, row: Architecture) -> None:
+def _check_weights(recipe: Recipe, row: Architecture) -> None:
     if row.kind == CLASSICAL or recipe.weights != "none":
         return
     if all(not isinstance(s, GradientStage) or s.trainable == 0 for s in recipe.stages):
@@ -109,12 +109,12 @@ def _or_pretrained(row: Architecture) -> str:
     return ", or `--weights pretrained`" if row.kind == "pretrained" else ""
 
 
-def _is_classical(recipe: Recipe) -> None:
+def _check_classical_stages(recipe: Recipe) -> None:
     for stage in recipe.gradient_stages:
         if stage.mixup is not None or stage.cutmix is not None:
             raise InvalidRecipe(
                 f"recipe: mixup, cutmix: {recipe.model} is made of fixed descriptors, which learn "
-                "nothing from mixed pictures. Take `--recipe svm`, forest or linear."
+                "nothing from mixed images. Take `--recipe svm`, forest or linear."
             )
     if recipe.gradient_stages:
         raise InvalidRecipe(

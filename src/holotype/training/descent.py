@@ -10,29 +10,29 @@ from numpy.typing import NDArray
 
 from holotype.dataset.index import Index, Part
 from holotype.errors import InvalidRecipe, OutOfMemory, TrainingDiverged
-from holotype.narration import Narrator
+from holotype.narration import Progress
 from holotype.training.augmentation import Augmentation
 from holotype.training.disk import DiskBudget
 from holotype.training.emphasis import inverse_frequency
-from holotype.training.features import FrozenPart, features_for
-from holotype.training.groups import Chosen, what_trains
+from holotype.training.features import FeatureExtractor, cached_or_live_features
+from holotype.training.groups import LayerSelection, select_layers
 from holotype.training.head import LinearHead
-from holotype.training.loader import Labelled, LiveViews
-from holotype.training.loop import OnStep, train_top
-from holotype.training.mixing import check_mixing, mixing_of
+from holotype.training.loader import AugmentedImages, LabelledViews
+from holotype.training.loop import OnStep, train_loop
+from holotype.training.mixing import batch_mixing, check_mixing
 from holotype.training.stages import GradientStage
-from holotype.training.start import EMBEDDING, PARITY_IMAGES, Start, some_images
-from holotype.training.state import Ended, Epoch, LoopState
-from holotype.training.watch import Watch
+from holotype.training.start import EMBEDDING, PARITY_IMAGES, PretrainedBackbone, sample_inputs
+from holotype.training.state import EpochMetrics, LoopState, StageResult
+from holotype.training.watch import StopSignal
 
 if TYPE_CHECKING:
     from holotype.models.classifier import Classifier
 
-HALVINGS = 3  # of the batch, before memory is given up on
+MAX_BATCH_HALVINGS = 3  # of the batch, before memory is given up on
 
 
 @dataclass(frozen=True)
-class Means:
+class Runtime:
     """What a training runs on; nothing of it changes what comes out.
 
     Attributes:
@@ -40,35 +40,37 @@ class Means:
         checkpoints: the directory for what each stage leaves, and goes on from.
         save_memory: activations are computed twice instead of held.
         budget: disk for kept activations; the usual one unless said otherwise.
-        watch: when a state is written within an epoch, and whether to stop.
+        stop_signal: when a state is written within an epoch, and whether to stop.
     """
 
     device: str
     checkpoints: Path
-    narrator: Narrator
+    progress: Progress
     save_memory: bool = False
     budget: DiskBudget | None = None
-    watch: Watch = field(default_factory=Watch)
+    stop_signal: StopSignal = field(default_factory=StopSignal)
 
 
 @dataclass(eq=False)
-class Descent:
+class FineTuner:
     """A classifier in torch, and how far down it was trained.
 
     Attributes:
         classifier: with the best weights of the stages so far.
-        has_learnt: whether the head was ever taught; else its numbers are random.
-        lowest: the lowest cut above which something trained; None before the first such stage.
+        head_is_trained: whether the head was ever taught; else its numbers are random.
+        lowest_trained_cut: the lowest cut above which something trained; None before the first such stage.
     """
 
-    start: Start
-    means: Means
+    pretrained: PretrainedBackbone
+    runtime: Runtime
     classifier: "Classifier"
-    has_learnt: bool
-    lowest: int | None = field(default=None)
+    head_is_trained: bool
+    lowest_trained_cut: int | None = field(default=None)
 
     @classmethod
-    def begin(cls, start: Start, means: Means, linear: LinearHead | None) -> "Descent":
+    def create(
+        cls, pretrained: PretrainedBackbone, runtime: Runtime, linear: LinearHead | None
+    ) -> "FineTuner":
         """The network as it starts; its head is the linear solution where there is one.
 
         Else it is the head that another run left with the weights, if that knew the same classes.
@@ -77,21 +79,21 @@ class Descent:
 
         from holotype.models.classifier import Classifier, last_linear
 
-        recipe = start.recipe
-        backbone = copy.deepcopy(start.backbone)  # the start stays what its graphs say
+        recipe = pretrained.recipe
+        backbone = copy.deepcopy(pretrained.backbone)  # the pretrained stays what its graphs say
         torch.manual_seed(recipe.seed)
         classifier = Classifier(
-            backbone, start.embedding_size, len(start.index.classes), recipe.head_spec
+            backbone, pretrained.embedding_size, len(pretrained.index.classes), recipe.head_spec
         )
         if linear is not None:
             layer = last_linear(classifier.head)
             with torch.no_grad():
                 layer.weight.copy_(torch.from_numpy(linear.weight_CD))
                 layer.bias.copy_(torch.from_numpy(linear.bias_C))
-        has_learnt = linear is not None or _take_head_that_was_left(classifier, start)
-        return cls(start, means, classifier.eval(), has_learnt)
+        head_is_trained = linear is not None or _load_head_for_warm_start(classifier, pretrained)
+        return cls(pretrained, runtime, classifier.eval(), head_is_trained)
 
-    def train(self, number: int, stage: GradientStage) -> Ended:
+    def train(self, number: int, stage: GradientStage) -> StageResult:
         """Run a stage, or take what it left when it ended before; the classifier is its best.
 
         Args:
@@ -101,100 +103,111 @@ class Descent:
             InvalidRecipe: the stage asks for something that this network does not have.
             TrainingDiverged, OutOfMemory: with advice.
         """
-        from holotype.training.checkpoint import read_ended, write_ended
+        from holotype.training.checkpoint import read_stage_result, write_stage_result
 
-        chosen = what_trains(self.classifier.backbone, stage.trainable)
-        ended = read_ended(self.means.checkpoints, stage.name)
+        selection = select_layers(self.classifier.backbone, stage.trainable)
+        ended = read_stage_result(self.runtime.checkpoints, stage.name)
         if ended is not None:
             how, weights = ended
             self.classifier.load_state_dict(weights)
-            self.means.narrator.say(f"{stage.name}: ended before, epoch {how.best} ships")
+            self.runtime.progress.log(f"{stage.name}: ended before, epoch {how.best_epoch} ships")
         else:
-            how = self._train(number, stage, chosen)
-            write_ended(
-                how, self.classifier.state_dict(), self.means.checkpoints,
-                classes=self.start.index.classes,
+            how = self._train(number, stage, selection)
+            write_stage_result(
+                how, self.classifier.state_dict(), self.runtime.checkpoints,
+                classes=self.pretrained.index.classes,
             )  # fmt: skip
-        self.has_learnt = True
-        if chosen.cut is not None and how.best > 0:
-            self.lowest = chosen.cut if self.lowest is None else min(self.lowest, chosen.cut)
+        self.head_is_trained = True
+        if selection.cut is not None and how.best_epoch > 0:
+            self.lowest_trained_cut = (
+                selection.cut
+                if self.lowest_trained_cut is None
+                else min(self.lowest_trained_cut, selection.cut)
+            )
         return how
 
-    def _train(self, number: int, stage: GradientStage, chosen: Chosen) -> Ended:
-        narrator, classes = self.means.narrator, len(self.start.index.classes)
-        mixing = mixing_of(stage.mixup, stage.cutmix, classes)
-        check_mixing(mixing, 1 if chosen.cut is None else chosen.cut)
-        for line in _what_to_say(stage, chosen, self.classifier):
-            narrator.say(line)
+    def _train(self, number: int, stage: GradientStage, selection: LayerSelection) -> StageResult:
+        progress, classes = self.runtime.progress, len(self.pretrained.index.classes)
+        mixing = batch_mixing(stage.mixup, stage.cutmix, classes)
+        check_mixing(mixing, 1 if selection.cut is None else selection.cut)
+        for line in _stage_messages(stage, selection, self.classifier):
+            progress.log(line)
         if mixing is not None:
-            narrator.say(f"{stage.name}: {mixing.said(1 if chosen.cut is None else chosen.cut)}")
-        train = self._views(stage, chosen.cut, "train")
-        validation = self._views(stage, chosen.cut, "val")
+            progress.log(
+                f"{stage.name}: {mixing.describe(1 if selection.cut is None else selection.cut)}"
+            )
+        train = self._inputs(stage, selection.cut, "train")
+        validation = self._inputs(stage, selection.cut, "val")
         assert train is not None
         _check_validation(stage, validation)
         if validation is None:
-            narrator.say("no validation pictures: the last epoch ships, unchecked")
-        with narrator.progress(f"training {stage.name}") as progress:
-            return _while_it_fits(
-                self.classifier, chosen, stage, train, validation,
-                seed=self.start.recipe.seed, number=number,
-                begins_trained=self.has_learnt, means=self.means, on_step=progress,
+            progress.log("no validation images: the last epoch ships, unchecked")
+        with progress.bar(f"training {stage.name}") as update:
+            return _train_with_smaller_batches_on_oom(
+                self.classifier, selection, stage, train, validation,
+                seed=self.pretrained.recipe.seed, number=number,
+                head_is_trained=self.head_is_trained, runtime=self.runtime, on_step=update,
             )  # fmt: skip
 
-    def _views(self, stage: GradientStage, cut: int | None, part: Part) -> Labelled | None:
-        """Training pictures under all their views, others as they are; kept below the cut."""
-        index, targets_N, weights_N = labels(self.start, part)
+    def _inputs(self, stage: GradientStage, cut: int | None, part: Part) -> LabelledViews | None:
+        """Training images under all their views, others as they are; kept below the cut."""
+        index, targets_N, weights_N = targets_and_weights(self.pretrained, part)
         if len(index) == 0:
             return None
-        recipe, views = self.start.recipe, stage.views if part == "train" else 1
+        recipe, views = self.pretrained.recipe, stage.views if part == "train" else 1
         if cut == 0:
             augmentation = stage.augmentation or Augmentation()
-            live = LiveViews(index, recipe.preprocessing, augmentation, recipe.seed)
-            return Labelled(live, targets_N, weights_N)
-        frozen = self._frozen_part(cut)
-        with self.means.narrator.progress(f"{part} pictures through the frozen part") as progress:
-            features, line = features_for(
+            live = AugmentedImages(index, recipe.preprocessing, augmentation, recipe.seed)
+            return LabelledViews(live, targets_N, weights_N)
+        frozen = self._feature_extractor(cut)
+        with self.runtime.progress.bar(f"{part} images through the frozen part") as update:
+            features, line = cached_or_live_features(
                 frozen, recipe.preprocessing, index, views=views, seed=recipe.seed,
-                augmentation=stage.augmentation, budget=self.means.budget, on_progress=progress,
+                augmentation=stage.augmentation, budget=self.runtime.budget, on_progress=update,
             )  # fmt: skip
         if line:
-            self.means.narrator.say(line)
-        return Labelled(features, targets_N, weights_N)
+            self.runtime.progress.log(line)
+        return LabelledViews(features, targets_N, weights_N)
 
-    def few_kept(
+    def features_in_memory(
         self,
         cut: int | None,
         few: Index,
         targets_N: NDArray[np.int64],
         weights_N: NDArray[np.float32],
-    ) -> Labelled:
-        """Some pictures as they are below the cut, in memory."""
-        features, _ = features_for(
-            self._frozen_part(cut), self.start.recipe.preprocessing, few, budget=DiskBudget(0)
+    ) -> LabelledViews:
+        """Some images as they are below the cut, in memory."""
+        features, _ = cached_or_live_features(
+            self._feature_extractor(cut),
+            self.pretrained.recipe.preprocessing,
+            few,
+            budget=DiskBudget(0),
         )
-        return Labelled(features, targets_N, weights_N)
+        return LabelledViews(features, targets_N, weights_N)
 
-    def _frozen_part(self, cut: int | None) -> FrozenPart:
+    def _feature_extractor(self, cut: int | None) -> FeatureExtractor:
         """What lies below the cut: as it was in the beginning, unless a stage trained it."""
-        from holotype.models.export import cut_output
-        from holotype.training.start import frozen_part_of
+        from holotype.models.export import cut_output_name
+        from holotype.training.start import feature_extractor_of
 
-        start, device = self.start, self.means.device
-        output = EMBEDDING if cut is None else cut_output(cut)
-        if self.lowest is None or (cut is not None and cut <= self.lowest):
-            return start.frozen_part(output, device)
-        return frozen_part_of(self.classifier.backbone, start.recipe, start.index, output, device)
+        pretrained, device = self.pretrained, self.runtime.device
+        output = EMBEDDING if cut is None else cut_output_name(cut)
+        if self.lowest_trained_cut is None or (cut is not None and cut <= self.lowest_trained_cut):
+            return pretrained.feature_extractor(output, device)
+        return feature_extractor_of(
+            self.classifier.backbone, pretrained.recipe, pretrained.index, output, device
+        )
 
     def backbone_graph(self) -> bytes:
         """The backbone as it is now; exported only where a stage moved it."""
         from holotype.training.start import export_graphs
 
-        if self.lowest is None:
-            return self.start.graph(EMBEDDING)
-        self.means.narrator.say("exporting the trained network to ONNX")
-        images = some_images(self.start.index, self.start.recipe, PARITY_IMAGES)
+        if self.lowest_trained_cut is None:
+            return self.pretrained.graph(EMBEDDING)
+        self.runtime.progress.log("exporting the trained network to ONNX")
+        images = sample_inputs(self.pretrained.index, self.pretrained.recipe, PARITY_IMAGES)
         backbone = self.classifier.eval().backbone
-        return export_graphs(backbone, self.start.recipe, images, cuts=False)[EMBEDDING]
+        return export_graphs(backbone, self.pretrained.recipe, images, cuts=False)[EMBEDDING]
 
     def head_graph(self) -> bytes:
         from holotype.models.export import export_head
@@ -202,26 +215,28 @@ class Descent:
         return export_head(self.classifier.eval().head)
 
 
-def labels(start: Start, part: Part) -> tuple[Index, NDArray[np.int64], NDArray[np.float32]]:
-    """A part of the index, its class numbers, and what each picture weighs in the loss."""
-    index = start.index.part(part)
+def targets_and_weights(
+    pretrained: PretrainedBackbone, part: Part
+) -> tuple[Index, NDArray[np.int64], NDArray[np.float32]]:
+    """A part of the index, its class numbers, and what each image weighs in the loss."""
+    index = pretrained.index.part(part)
     number = {label: n for n, label in enumerate(index.classes)}
     targets_N = np.array([number[label] for label in index.table["label"]], np.int64)
     weights_N = np.array(index.table["weight"], np.float64)
-    if start.recipe.class_weights == "balanced" and part == "train":
+    if pretrained.recipe.class_weights == "balanced" and part == "train":
         weights_N = weights_N * inverse_frequency(targets_N, weights_N, len(number))[targets_N]
     return index, targets_N, weights_N.astype(np.float32)
 
 
-def _take_head_that_was_left(classifier: "Classifier", start: Start) -> bool:
+def _load_head_for_warm_start(classifier: "Classifier", pretrained: PretrainedBackbone) -> bool:
     """Whether there was one that fits."""
-    from holotype.models.weights import HEAD, below, left_by_stage
-    from holotype.training.checkpoint import classes_of
+    from holotype.models.weights import HEAD, read_stage_checkpoint, strip_prefix
+    from holotype.training.checkpoint import checkpoint_classes
 
-    left, file = left_by_stage(start.weights), start.weights.file
-    if left is None or file is None or classes_of(file) != start.index.classes:
+    checkpoint, file = read_stage_checkpoint(pretrained.weights), pretrained.weights.file
+    if checkpoint is None or file is None or checkpoint_classes(file) != pretrained.index.classes:
         return False
-    head = below(left, HEAD)
+    head = strip_prefix(checkpoint, HEAD)
     own = classifier.head.state_dict()
     if {n: t.shape for n, t in head.items()} != {n: t.shape for n, t in own.items()}:
         return False
@@ -229,17 +244,23 @@ def _take_head_that_was_left(classifier: "Classifier", start: Start) -> bool:
     return True
 
 
-def _what_to_say(stage: GradientStage, chosen: Chosen, classifier: "Classifier") -> list[str]:
+def _stage_messages(
+    stage: GradientStage, selection: LayerSelection, classifier: "Classifier"
+) -> list[str]:
     """What trains, and settings that cannot have an effect with so few epochs or such layers."""
-    from holotype.models.classifier import layers_of
-    from holotype.training.top import Top
+    from holotype.models.classifier import layers_with_weights
+    from holotype.training.top import TrainablePart
 
-    top = Top(classifier, chosen, moving_norms=stage.batch_norm == "train")
-    size = sum(p.numel() for p in top.parameters_that_train)
-    total = len(layers_of(classifier.backbone))
-    where = "" if chosen.cut is None else f" and the head ({len(chosen.layers)} of {total} layers)"
-    lines = [f"{stage.name}: training {chosen.said}{where}, {size:,} parameters"]
-    if stage.batch_norm == "train" and not top.has_moving_norms:
+    top = TrainablePart(classifier, selection, train_batch_norm=stage.batch_norm == "train")
+    size = sum(p.numel() for p in top.trainable_parameters)
+    total = len(layers_with_weights(classifier.backbone))
+    where = (
+        ""
+        if selection.cut is None
+        else f" and the head ({len(selection.layers)} of {total} layers)"
+    )
+    lines = [f"{stage.name}: training {selection.description}{where}, {size:,} parameters"]
+    if stage.batch_norm == "train" and not top.trains_batch_norm:
         lines.append(f"{stage.name}: batch_norm: train has no effect: no batch norm is trained")
     # The first trained epoch always counts as a gain.
     if stage.patience is not None and stage.patience + 1 >= stage.epochs:
@@ -254,78 +275,78 @@ def _what_to_say(stage: GradientStage, chosen: Chosen, classifier: "Classifier")
     return lines
 
 
-def _check_validation(stage: GradientStage, validation: Labelled | None) -> None:
+def _check_validation(stage: GradientStage, validation: LabelledViews | None) -> None:
     if stage.schedule == "plateau" and validation is None:
         raise InvalidRecipe(
             f"stage {stage.name!r}: the plateau schedule watches the validation loss, and "
-            "validation has no pictures; take cosine, or change --ratios."
+            "validation has no images; take cosine, or change --ratios."
         )
 
 
-def _while_it_fits(
+def _train_with_smaller_batches_on_oom(
     classifier: "Classifier",
-    chosen: Chosen,
+    selection: LayerSelection,
     stage: GradientStage,
-    train: Labelled,
-    validation: Labelled | None,
+    train: LabelledViews,
+    validation: LabelledViews | None,
     *,
     seed: int,
     number: int,
-    begins_trained: bool,
-    means: Means,
+    head_is_trained: bool,
+    runtime: Runtime,
     on_step: OnStep,
-) -> Ended:
+) -> StageResult:
     """Train; where memory does not suffice, with batches of half the size, twice as many a step."""
     from holotype.training.accelerated import is_out_of_memory
-    from holotype.training.checkpoint import read_state, state_file, write_state
+    from holotype.training.checkpoint import read_state, resume_state_file, write_state
 
-    state = read_state(means.checkpoints, stage.name)
+    state = read_state(runtime.checkpoints, stage.name)
 
     def remember(now: LoopState) -> None:
         nonlocal state
         state = now
-        write_state(now, means.checkpoints, stage.name)
+        write_state(now, runtime.checkpoints, stage.name)
 
-    def tell(epoch: Epoch) -> None:
-        means.narrator.say(
+    def tell(epoch: EpochMetrics) -> None:
+        runtime.progress.log(
             f"{stage.name} epoch {epoch.epoch}/{stage.epochs}: training loss "
             f"{epoch.train_loss:.4f}, validation loss {epoch.val_loss:.4f}, "
             f"validation accuracy {epoch.val_accuracy:.4f}"
         )
 
-    for halvings in range(HALVINGS + 1):
+    for halvings in range(MAX_BATCH_HALVINGS + 1):
         try:
-            return train_top(
-                classifier, chosen, stage, train, validation, seed=seed, number=number,
-                begins_trained=begins_trained, device=means.device, save_memory=means.save_memory,
-                on_epoch=tell, on_step=on_step, on_state=remember, resume=state,
-                watch=means.watch,
+            return train_loop(
+                classifier, selection, stage, train, validation, seed=seed, number=number,
+                head_is_trained=head_is_trained, device=runtime.device, save_memory=runtime.save_memory,
+                on_epoch=tell, on_step=on_step, on_checkpoint=remember, resume=state,
+                stop_signal=runtime.stop_signal,
             )  # fmt: skip
         except TrainingDiverged as error:
             if state is None or state.epoch == 0:
                 raise
-            file = state_file(means.checkpoints, stage.name)
+            file = resume_state_file(runtime.checkpoints, stage.name)
             raise TrainingDiverged(
                 f"{error} The last good weights, of epoch {state.epoch}, are in {str(file)!r}."
             ) from None
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            if halvings == HALVINGS or stage.batch_size < 4:
-                raise OutOfMemory(_advice(stage, means)) from None
+            if halvings == MAX_BATCH_HALVINGS or stage.batch_size < 4:
+                raise OutOfMemory(_out_of_memory_advice(stage, runtime)) from None
         stage = stage.model_copy(
             update={"batch_size": stage.batch_size // 2, "accumulation": stage.accumulation * 2}
         )
-        means.narrator.say(
+        runtime.progress.log(
             f"{stage.name}: out of memory; going on with batches of {stage.batch_size}, "
             f"{stage.accumulation} of them for each step"
         )
     raise AssertionError("the last attempt returns or raises")
 
 
-def _advice(stage: GradientStage, means: Means) -> str:
-    saving = "" if means.save_memory else ", or --save-memory"
+def _out_of_memory_advice(stage: GradientStage, runtime: Runtime) -> str:
+    saving = "" if runtime.save_memory else ", or --save-memory"
     return (
-        f"stage {stage.name!r}: out of memory on {means.device!r} with batches of "
+        f"stage {stage.name!r}: out of memory on {runtime.device!r} with batches of "
         f"{stage.batch_size}. Try a smaller --image-size, fewer groups in `trainable`{saving}."
     )

@@ -68,7 +68,7 @@ def utilisation(device: str) -> float | None:
     return float(torch.cuda.utilization())
 
 
-def be_deterministic() -> None:
+def use_deterministic_algorithms() -> None:
     """From here on torch refuses what could give another result the next time.
 
     It holds on one machine with as many threads; another processor may round otherwise.
@@ -95,7 +95,7 @@ class TorchSession:
     """A module on a device that answers as a session of ONNX Runtime does.
 
     Args:
-        module: picture tensor (N, 3, H, W) -> one output; it is moved to the device.
+        module: image tensor (N, 3, H, W) -> one output; it is moved to the device.
         output: what the output is called.
         device: `cuda`, `mps` or `cpu`.
     """

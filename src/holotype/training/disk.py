@@ -14,7 +14,7 @@ from holotype.kept import cache_directory
 
 BUDGET_VARIABLE = "HOLOTYPE_DISK_BUDGET"
 DEFAULT_BYTES = 20 * 10**9
-FREE_SHARE = 0.1  # of the disk, which stays free whatever the budget says
+MIN_FREE_FRACTION = 0.1  # of the disk, which stays free whatever the budget says
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
@@ -29,21 +29,21 @@ class DiskBudget:
 
     total_bytes: int = DEFAULT_BYTES
 
-    def refusal(self, more_bytes: int) -> str:
+    def why_too_large(self, more_bytes: int) -> str:
         """Why so much more cannot be kept, and what would help; "" where it can."""
         folder = cache_directory() / "features"
         used = _size_of(folder)
         if used + more_bytes > self.total_bytes:
             return (
-                f"{shown(more_bytes)} more would pass the budget of {shown(self.total_bytes)}, of "
-                f"which {shown(used)} are used: raise {BUDGET_VARIABLE}, or remove old folders in "
+                f"{format_bytes(more_bytes)} more would pass the budget of {format_bytes(self.total_bytes)}, of "
+                f"which {format_bytes(used)} are used: raise {BUDGET_VARIABLE}, or remove old folders in "
                 f"{str(folder)!r}"
             )
         disk = shutil.disk_usage(_existing(folder))
-        if disk.free - more_bytes < FREE_SHARE * disk.total:
+        if disk.free - more_bytes < MIN_FREE_FRACTION * disk.total:
             return (
-                f"{shown(more_bytes)} more would leave less than {100 * FREE_SHARE:g} % of the "
-                f"disk free, which has {shown(disk.free)}: make room, or set HOLOTYPE_CACHE to "
+                f"{format_bytes(more_bytes)} more would leave less than {100 * MIN_FREE_FRACTION:g} % of the "
+                f"disk free, which has {format_bytes(disk.free)}: make room, or set HOLOTYPE_CACHE to "
                 "another disk"
             )
         return ""
@@ -69,7 +69,7 @@ def disk_budget(said: str | None = None) -> DiskBudget:
     return DiskBudget(round(float(match[1]) * _UNITS[match[2]]))
 
 
-def shown(size: float) -> str:
+def format_bytes(size: float) -> str:
     """Such as ``460 MB``."""
     for unit in ("G", "M", "k"):
         if size >= _UNITS[unit.lower()]:

@@ -1,6 +1,6 @@
-"""How much more a picture of each class counts in training than it would by itself.
+"""How much more an image of each class counts in training than it would by itself.
 
-Shape suffixes: N pictures, C classes.
+Shape suffixes: N images, C classes.
 """
 
 import numpy as np
@@ -11,18 +11,18 @@ from holotype.training.recipe import Recipe
 from holotype.training.stages import GradientStage, Stage
 
 
-def emphasis(recipe: Recipe, stage: Stage, index: Index) -> NDArray[np.float64] | None:
+def class_weighting(recipe: Recipe, stage: Stage, index: Index) -> NDArray[np.float64] | None:
     """What a stage makes of every class, by class weights, balanced sampling, or both.
 
     Args:
         index: split, as it is trained on.
 
     Returns:
-        A factor above 0 for each class, with mean 1 over what the pictures weigh; 1 for a class
-        without training pictures. None where the stage takes the pictures as they come.
+        A factor above 0 for each class, with mean 1 over what the images weigh; 1 for a class
+        without training images. None where the stage takes the images as they come.
     """
-    is_drawn = isinstance(stage, GradientStage) and stage.sampling == "balanced"
-    if recipe.class_weights == "none" and not is_drawn:
+    balanced_sampling = isinstance(stage, GradientStage) and stage.sampling == "balanced"
+    if recipe.class_weights == "none" and not balanced_sampling:
         return None
     table, classes = index.part("train").table, index.classes
     number = {label: n for n, label in enumerate(classes)}
@@ -31,11 +31,11 @@ def emphasis(recipe: Recipe, stage: Stage, index: Index) -> NDArray[np.float64] 
     factor_C = np.ones(len(classes))
     if recipe.class_weights == "balanced":
         factor_C *= inverse_frequency(targets_N, weights_N, len(classes))
-    if is_drawn:  # by the number of its pictures, whatever they weigh
+    if balanced_sampling:  # by the number of its images, whatever they weigh
         factor_C *= inverse_frequency(targets_N, np.ones(len(targets_N)), len(classes))
     mean = float(weights_N @ factor_C[targets_N]) / float(weights_N.sum())
-    has_pictures_C = np.bincount(targets_N, minlength=len(classes)) > 0
-    return np.where(has_pictures_C, factor_C / mean, 1.0)
+    has_images_C = np.bincount(targets_N, minlength=len(classes)) > 0
+    return np.where(has_images_C, factor_C / mean, 1.0)
 
 
 def inverse_frequency(
@@ -43,7 +43,7 @@ def inverse_frequency(
 ) -> NDArray[np.float64]:
     """The factor for each class (C) that makes all that occur weigh the same.
 
-    What all pictures weigh together stays as it was; a class that weighs nothing gets 1.
+    What all images weigh together stays as it was; a class that weighs nothing gets 1.
     """
     of_class_C = np.bincount(targets_N, weights_N, minlength=num_classes)
     share = weights_N.sum() / np.count_nonzero(of_class_C)

@@ -1,9 +1,9 @@
 """The frozen part of a network run once, its outputs kept; or run anew where they don't fit.
 
-What is kept is found again under the hash of (weights, cut, preprocessing, picture, view), so a
-second training on the same pictures neither decodes nor runs anything below its cut.
+What is kept is found again under the hash of (weights, cut, preprocessing, image, view), so a
+second training on the same images neither decodes nor runs anything below its cut.
 
-Shape suffixes: N pictures, V views.
+Shape suffixes: N images, V views.
 """
 
 import hashlib
@@ -18,51 +18,51 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from holotype.bundle.embedding import SHARD, ImageFile
-from holotype.bundle.graphs import Load, open_session, run_graph
+from holotype.bundle.graphs import LoadInput, open_session, run_graph
 from holotype.dataset.index import Index
-from holotype.kept import Kept, key_of
+from holotype.kept import ArrayCache, hash_strings
 from holotype.preprocessing import Preprocessing
-from holotype.training.augment import AUGMENT_VERSION, View, draw_view, look
+from holotype.training.augment import AUGMENT_VERSION, ViewTransform, apply_view, sample_view
 from holotype.training.augmentation import Augmentation
 from holotype.training.disk import DiskBudget, disk_budget
-from holotype.training.loader import MEMORY_BYTES, FramedPictures, image_files
+from holotype.training.loader import MEMORY_BYTES, FramedImages, image_files
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-Framed = Callable[[int], PillowImage.Image]
-Progress = Callable[[int, int], None]  # done, of how many
+LoadFramed = Callable[[int], PillowImage.Image]
+ProgressCallback = Callable[[int, int], None]  # done, of how many
 
 SHARD_BYTES = 64 * 2**20  # a shard is written when it has so much, or `SHARD` rows
 
 
 @dataclass(frozen=True, eq=False)
-class KeptFeatures:
-    """Features of N pictures under V views, on disk.
+class CachedFeatures:
+    """Features of N images under V views, on disk.
 
     Attributes:
-        kept: the space that they lie in.
-        keys: for each picture the key of each of its views.
+        cache: the namespace that they lie in.
+        keys: for each image the key of each of its views.
     """
 
-    kept: Kept
+    cache: ArrayCache
     keys: Sequence[Sequence[str]]
 
     def __len__(self) -> int:
         return len(self.keys)
 
-    def batch(self, pictures: Sequence[int], views: Sequence[int]) -> NDArray[Any]:
-        """The features of some pictures, each under the view that stands beside it."""
-        pairs = zip(pictures, views, strict=True)
-        return self.kept.stack([self.keys[picture][view] for picture, view in pairs])
+    def batch(self, images: Sequence[int], views: Sequence[int]) -> NDArray[Any]:
+        """The features of some images, each under the view that stands beside it."""
+        pairs = zip(images, views, strict=True)
+        return self.cache.stack([self.keys[image][view] for image, view in pairs])
 
     def first_view(self) -> NDArray[Any]:
-        """The features of the pictures themselves, (N, …)."""
-        return self.kept.stack([views[0] for views in self.keys])
+        """The features of the images themselves, (N, …)."""
+        return self.cache.stack([views[0] for views in self.keys])
 
 
 @dataclass(frozen=True)
-class FrozenPart:
+class FeatureExtractor:
     """The part of a network below a cut, as something that can be run.
 
     Attributes:
@@ -81,30 +81,30 @@ class FrozenPart:
         return np.float32 if self.output == "embedding" else np.float16
 
 
-def onnx_part(graph: bytes, output: str) -> FrozenPart:
+def onnx_feature_extractor(graph: bytes, output: str) -> FeatureExtractor:
     """A graph on ONNX Runtime: three times as fast as torch on a CPU."""
     identity = hashlib.sha256(graph).hexdigest()
-    return FrozenPart(identity, output, lambda: open_session(graph))
+    return FeatureExtractor(identity, output, lambda: open_session(graph))
 
 
 @dataclass(frozen=True, eq=False)
-class LiveFeatures:
-    """Features of pictures under views, computed anew each time they are asked for.
+class UncachedFeatures:
+    """Features of images under views, computed anew each time they are asked for.
 
-    Bit for bit what `KeptFeatures` would give: the same views, and float16 below a cut.
+    Bit for bit what `CachedFeatures` would give: the same views, and float16 below a cut.
     """
 
-    part: FrozenPart
-    plan: "_Plan"
-    framed: FramedPictures
+    part: FeatureExtractor
+    plan: "_ExtractionPlan"
+    framed: FramedImages
     session: "InferenceSession"
 
     def __len__(self) -> int:
         return len(self.plan.files)
 
-    def batch(self, pictures: Sequence[int], views: Sequence[int]) -> NDArray[Any]:
-        """The features of some pictures, each under the view that stands beside it."""
-        wanted = list(zip(pictures, views, strict=True))
+    def batch(self, images: Sequence[int], views: Sequence[int]) -> NDArray[Any]:
+        """The features of some images, each under the view that stands beside it."""
+        wanted = list(zip(images, views, strict=True))
         load = self.plan.loader(self.framed.__getitem__, wanted)
         values = []
         for batch in run_graph(self.session, len(wanted), load, outputs=[self.part.output]):
@@ -114,12 +114,12 @@ class LiveFeatures:
         return np.concatenate(values)
 
     def first_view(self) -> NDArray[Any]:
-        """The features of the pictures themselves, (N, …)."""
+        """The features of the images themselves, (N, …)."""
         return self.batch(range(len(self)), [0] * len(self))
 
 
-def features_for(
-    part: FrozenPart,
+def cached_or_live_features(
+    part: FeatureExtractor,
     preprocessing: Preprocessing,
     index: Index,
     *,
@@ -127,14 +127,14 @@ def features_for(
     augmentation: Augmentation | None = None,
     seed: int = 0,
     budget: DiskBudget | None = None,
-    on_progress: Progress | None = None,
-) -> tuple[KeptFeatures | LiveFeatures, str]:
-    """The features of every view of every picture: kept where the disk has room, else live.
+    on_progress: ProgressCallback | None = None,
+) -> tuple[CachedFeatures | UncachedFeatures, str]:
+    """The features of every view of every image: kept where the disk has room, else live.
 
     Args:
-        part: what makes the features from a picture.
-        index: pictures that can be read; the audit has taken out the others.
-        views: how many of each picture; the first is the picture itself.
+        part: what makes the features from an image.
+        index: images that can be read; the audit has taken out the others.
+        views: how many of each image; the first is the image itself.
         augmentation: what the other views are drawn from; needed for more than one.
         budget: for everything that is kept; `disk_budget()` by default.
 
@@ -142,45 +142,45 @@ def features_for(
         The features, and a line to say where they are not kept ("" where they are).
 
     Raises:
-        ImageRefused: a picture became unreadable since the audit.
+        ImageError: an image became unreadable since the audit.
     """
-    plan = _plan(part, preprocessing, index, views, augmentation, seed)
-    todo = plan.todo()
-    if not todo:
-        return KeptFeatures(plan.kept, plan.keys), ""
+    plan = _make_plan(part, preprocessing, index, views, augmentation, seed)
+    missing = plan.missing()
+    if not missing:
+        return CachedFeatures(plan.cache, plan.keys), ""
     session = part.open_session()
-    live = LiveFeatures(part, plan, plan.framed(memory_bytes=MEMORY_BYTES), session)
-    each = live.batch([todo[0][0]], [todo[0][1]]).nbytes
-    reason = (budget or disk_budget()).refusal(each * len(todo))
+    live = UncachedFeatures(part, plan, plan.framed(memory_bytes=MEMORY_BYTES), session)
+    each = live.batch([missing[0][0]], [missing[0][1]]).nbytes
+    reason = (budget or disk_budget()).why_too_large(each * len(missing))
     if reason:
         return live, (
             f"the frozen part runs anew in every epoch, which takes longer, as what it says of "
-            f"{len(index):,} pictures ({views} of each) is not kept: {reason}"
+            f"{len(index):,} images ({views} of each) is not kept: {reason}"
         )
-    _fill(plan, part, session, todo, on_progress)
-    return KeptFeatures(plan.kept, plan.keys), ""
+    _fill_cache(plan, part, session, missing, on_progress)
+    return CachedFeatures(plan.cache, plan.keys), ""
 
 
-def keep_features(
-    part: FrozenPart,
+def cache_features(
+    part: FeatureExtractor,
     preprocessing: Preprocessing,
     index: Index,
     *,
     views: int = 1,
     augmentation: Augmentation | None = None,
     seed: int = 0,
-    on_progress: Progress | None = None,
-) -> KeptFeatures:
-    """As `features_for`, but kept whatever the budget: for embeddings, which are small."""
-    plan = _plan(part, preprocessing, index, views, augmentation, seed)
-    todo = plan.todo()
-    if todo:
-        _fill(plan, part, part.open_session(), todo, on_progress)
-    return KeptFeatures(plan.kept, plan.keys)
+    on_progress: ProgressCallback | None = None,
+) -> CachedFeatures:
+    """As `cached_or_live_features`, but kept whatever the budget: for embeddings, which are small."""
+    plan = _make_plan(part, preprocessing, index, views, augmentation, seed)
+    missing = plan.missing()
+    if missing:
+        _fill_cache(plan, part, part.open_session(), missing, on_progress)
+    return CachedFeatures(plan.cache, plan.keys)
 
 
-def sample_of(
-    part: FrozenPart,
+def time_missing_features(
+    part: FeatureExtractor,
     preprocessing: Preprocessing,
     index: Index,
     *,
@@ -190,105 +190,105 @@ def sample_of(
     seed: int = 0,
 ) -> tuple[int, float, int]:
     """How many views are not kept yet; of each the seconds and bytes, told from a few of them."""
-    plan = _plan(part, preprocessing, index, views, augmentation, seed)
-    todo = plan.todo()
-    if not todo:
+    plan = _make_plan(part, preprocessing, index, views, augmentation, seed)
+    missing = plan.missing()
+    if not missing:
         return 0, 0.0, 0
     session = part.open_session()
-    live = LiveFeatures(part, plan, plan.framed(memory_bytes=0), session)
-    few = todo[:: max(1, len(todo) // images)][:images]
+    live = UncachedFeatures(part, plan, plan.framed(memory_bytes=0), session)
+    few = missing[:: max(1, len(missing) // images)][:images]
     live.batch(*zip(*few[:1], strict=True))  # the first call of a session takes longer
     began = time.perf_counter()
     values = live.batch(*zip(*few, strict=True))
-    return len(todo), (time.perf_counter() - began) / len(few), values.nbytes // len(few)
+    return len(missing), (time.perf_counter() - began) / len(few), values.nbytes // len(few)
 
 
 @dataclass(frozen=True, eq=False)
-class _Plan:
-    """Which views of which pictures are wanted, and under which keys they are kept."""
+class _ExtractionPlan:
+    """Which views of which images are wanted, and under which keys they are kept."""
 
-    kept: Kept
+    cache: ArrayCache
     preprocessing: Preprocessing
     files: list[ImageFile]
-    views: list[list[View]]
+    views: list[list[ViewTransform]]
     keys: list[list[str]]
 
-    def todo(self) -> list[tuple[int, int]]:
-        """Picture and view of each key that is not kept; the same key once."""
+    def missing(self) -> list[tuple[int, int]]:
+        """Image and view of each key that is not kept; the same key once."""
         wanted: dict[str, tuple[int, int]] = {}
-        for picture, of_picture in enumerate(self.keys):
-            for number, key in enumerate(of_picture):
-                if key not in self.kept:
-                    wanted.setdefault(key, (picture, number))
+        for image, of_image in enumerate(self.keys):
+            for number, key in enumerate(of_image):
+                if key not in self.cache:
+                    wanted.setdefault(key, (image, number))
         return list(wanted.values())
 
-    def framed(self, *, memory_bytes: int) -> FramedPictures:
-        return FramedPictures(self.files, self.preprocessing, memory_bytes=memory_bytes)
+    def framed(self, *, memory_bytes: int) -> FramedImages:
+        return FramedImages(self.files, self.preprocessing, memory_bytes=memory_bytes)
 
-    def loader(self, framed: Framed, wanted: Sequence[tuple[int, int]]) -> Load:
-        """Makes the model input of each wanted (picture, view)."""
+    def loader(self, framed: LoadFramed, wanted: Sequence[tuple[int, int]]) -> LoadInput:
+        """Makes the model input of each wanted (image, view)."""
 
         def load(position: int) -> NDArray[np.float32]:
-            picture, number = wanted[position]
-            view = self.views[picture][number]
-            return self.preprocessing.tensor(look(framed(picture), view))
+            image, number = wanted[position]
+            view = self.views[image][number]
+            return self.preprocessing.tensor(apply_view(framed(image), view))
 
         return load
 
 
-def _plan(
-    part: FrozenPart,
+def _make_plan(
+    part: FeatureExtractor,
     preprocessing: Preprocessing,
     index: Index,
     views: int,
     augmentation: Augmentation | None,
     seed: int,
-) -> _Plan:
-    space = key_of(part.identity, preprocessing.digest(), part.output)
+) -> _ExtractionPlan:
+    namespace = hash_strings(part.identity, preprocessing.digest(), part.output)
     files = image_files(index)
-    drawn = [_views_of(file.sha256, views, augmentation, seed) for file in files]
-    return _Plan(
-        Kept("features", space),
+    drawn = [_keyed_views(file.sha256, views, augmentation, seed) for file in files]
+    return _ExtractionPlan(
+        ArrayCache("features", namespace),
         preprocessing,
         files,
-        [[view for _, view in of_picture] for of_picture in drawn],
-        [[key for key, _ in of_picture] for of_picture in drawn],
+        [[view for _, view in of_image] for of_image in drawn],
+        [[key for key, _ in of_image] for of_image in drawn],
     )
 
 
-def _views_of(
+def _keyed_views(
     sha256: str, views: int, augmentation: Augmentation | None, seed: int
-) -> list[tuple[str, View]]:
-    """Key and view, the picture itself first under its plain hash, as inference keeps it."""
-    pairs = [(sha256, View())]
+) -> list[tuple[str, ViewTransform]]:
+    """Key and view, the image itself first under its plain hash, as inference keeps it."""
+    pairs = [(sha256, ViewTransform())]
     for number in range(1, views):
         assert augmentation is not None
-        view = draw_view(augmentation, seed=seed, sha256=sha256, number=number)
-        pairs.append((key_of(sha256, str(AUGMENT_VERSION), repr(view)), view))
+        view = sample_view(augmentation, seed=seed, sha256=sha256, number=number)
+        pairs.append((hash_strings(sha256, str(AUGMENT_VERSION), repr(view)), view))
     return pairs
 
 
-def _fill(
-    plan: _Plan,
-    part: FrozenPart,
+def _fill_cache(
+    plan: _ExtractionPlan,
+    part: FeatureExtractor,
     session: "InferenceSession",
-    todo: Sequence[tuple[int, int]],
-    on_progress: Progress | None,
+    missing: Sequence[tuple[int, int]],
+    on_progress: ProgressCallback | None,
 ) -> None:
     """Run what is missing and keep it, a shard at a time: all that a kill costs is one shard."""
-    keys = [plan.keys[picture][number] for picture, number in todo]
+    keys = [plan.keys[image][number] for image, number in missing]
     unwritten: list[str] = []
     values: list[NDArray[Any]] = []
 
     def write() -> None:
         if unwritten:
-            plan.kept.add(unwritten, np.concatenate(values))
+            plan.cache.add(unwritten, np.concatenate(values))
         unwritten.clear()
         values.clear()
 
-    # The views of a picture follow each other: it is decoded once for all of them.
+    # The views of an image follow each other: it is decoded once for all of them.
     framed = lru_cache(maxsize=16)(plan.framed(memory_bytes=0).__getitem__)
-    load = plan.loader(framed, todo)
+    load = plan.loader(framed, missing)
     for batch in run_graph(session, len(keys), load, outputs=[part.output]):
         if batch.refused:
             write()

@@ -5,19 +5,19 @@ from typing import TYPE_CHECKING
 from holotype.training.stages import GradientStage
 
 if TYPE_CHECKING:
-    from holotype.training.state import Epoch, LoopState
+    from holotype.training.state import EpochMetrics, LoopState
 
 
-def is_better(now: "Epoch", best: "Epoch", stage: GradientStage) -> bool:
+def is_better(now: "EpochMetrics", best: "EpochMetrics", stage: GradientStage) -> bool:
     """Of equal accuracies the one with the lower loss."""
     if stage.keep_best_by == "val_accuracy":
         return (-now.val_accuracy, now.val_loss) < (-best.val_accuracy, best.val_loss)
     return now.val_loss < best.val_loss
 
 
-def what_stops(now: "Epoch", stage: GradientStage) -> float:
+def monitored_value(now: "EpochMetrics", stage: GradientStage) -> float:
     return -now.val_accuracy if stage.stop_on == "val_accuracy" else now.val_loss
 
 
-def has_waited(state: "LoopState", stage: GradientStage) -> bool:
-    return stage.patience is not None and state.epoch - state.last_gain >= stage.patience
+def patience_exhausted(state: "LoopState", stage: GradientStage) -> bool:
+    return stage.patience is not None and state.epoch - state.last_improved_epoch >= stage.patience

@@ -1,9 +1,9 @@
-"""Pictures of a batch mixed in pairs, and their labels with them: MixUp and CutMix.
+"""Images of a batch mixed in pairs, and their labels with them: MixUp and CutMix.
 
 Everything random comes from (seed, epoch, step), so that nothing has to be remembered between
 two steps.
 
-Shape suffixes: B pictures of a batch, C classes.
+Shape suffixes: B images of a batch, C classes.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.errors import InvalidRecipe
-from holotype.training.augmentation import Mixture
-from holotype.training.stages import CUTMIX_NEEDS_PICTURES
+from holotype.training.augmentation import MixRecipe
+from holotype.training.stages import CUTMIX_NEEDS_IMAGES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,20 +23,20 @@ _STREAM = 77  # random numbers of their own beside those of the batches' order
 
 
 @dataclass(frozen=True)
-class Mixing:
+class BatchMixing:
     """What a stage says about mixing; at least one of the two.
 
     Attributes:
-        mixup: of whole pictures (Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization").
+        mixup: of whole images (Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization").
         cutmix: of rectangles (Yun et al. 2019, "CutMix").
         num_classes: of the soft targets.
     """
 
-    mixup: Mixture | None
-    cutmix: Mixture | None
+    mixup: MixRecipe | None
+    cutmix: MixRecipe | None
     num_classes: int
 
-    def said(self, cut: int) -> str:
+    def describe(self, cut: int) -> str:
         """In words, such as ``manifold MixUp (alpha 0.2) on 50 % of the batches``."""
         name = "MixUp" if cut == 0 else "manifold MixUp"
         return " and ".join(
@@ -47,12 +47,12 @@ class Mixing:
 
 
 @dataclass(frozen=True, eq=False)
-class Mix:
-    """How one batch is mixed: each picture with the partner that stands beside it.
+class SampledMix:
+    """How one batch is mixed: each image with the partner that stands beside it.
 
     Attributes:
         partners_B: int64, a permutation of the batch.
-        share: of the picture itself in its label; the partner has the rest.
+        share: of the image itself in its label; the partner has the rest.
         box: (left, top, right, bottom) of what comes from the partner; None: MixUp.
     """
 
@@ -61,24 +61,26 @@ class Mix:
     box: tuple[int, int, int, int] | None = None
 
 
-def mixing_of(mixup: Mixture | None, cutmix: Mixture | None, num_classes: int) -> Mixing | None:
+def batch_mixing(
+    mixup: MixRecipe | None, cutmix: MixRecipe | None, num_classes: int
+) -> BatchMixing | None:
     """None where neither is wanted."""
-    return None if mixup is None and cutmix is None else Mixing(mixup, cutmix, num_classes)
+    return None if mixup is None and cutmix is None else BatchMixing(mixup, cutmix, num_classes)
 
 
-def check_mixing(mixing: Mixing | None, cut: int) -> None:
+def check_mixing(mixing: BatchMixing | None, cut: int) -> None:
     """MixUp of activations is manifold MixUp (Verma et al. 2019); CutMix of them has no meaning.
 
     Raises:
         InvalidRecipe: CutMix, where the network below `cut` is frozen and its activations kept.
     """
     if mixing is not None and mixing.cutmix is not None and cut > 0:
-        raise InvalidRecipe(f"recipe: {CUTMIX_NEEDS_PICTURES}")
+        raise InvalidRecipe(f"recipe: {CUTMIX_NEEDS_IMAGES}")
 
 
-def draw_mix(
-    mixing: Mixing, *, seed: int, epoch: int, step: int, shape: tuple[int, ...]
-) -> Mix | None:
+def sample_mix(
+    mixing: BatchMixing, *, seed: int, epoch: int, step: int, shape: tuple[int, ...]
+) -> SampledMix | None:
     """How a batch of this shape (B, channels, height, width) or (B, D) is mixed, if it is.
 
     One number decides between CutMix, MixUp and neither, with their probabilities.
@@ -86,34 +88,34 @@ def draw_mix(
     rng = np.random.default_rng([seed, epoch, step, _STREAM])
     chance = rng.random()
     partners_B = rng.permutation(shape[0])
-    of_cutmix = mixing.cutmix.probability if mixing.cutmix else 0.0
-    if mixing.cutmix and chance < of_cutmix:
+    cutmix_probability = mixing.cutmix.probability if mixing.cutmix else 0.0
+    if mixing.cutmix and chance < cutmix_probability:
         share = float(rng.beta(mixing.cutmix.alpha, mixing.cutmix.alpha))
-        return cut_mix(partners_B, share, (float(rng.random()), float(rng.random())), shape)
-    if mixing.mixup and chance < of_cutmix + mixing.mixup.probability:
-        return Mix(partners_B, float(rng.beta(mixing.mixup.alpha, mixing.mixup.alpha)))
+        return make_cutmix(partners_B, share, (float(rng.random()), float(rng.random())), shape)
+    if mixing.mixup and chance < cutmix_probability + mixing.mixup.probability:
+        return SampledMix(partners_B, float(rng.beta(mixing.mixup.alpha, mixing.mixup.alpha)))
     return None
 
 
-def cut_mix(
+def make_cutmix(
     partners_B: NDArray[np.int64],
     share: float,
     centre: tuple[float, float],
     shape: tuple[int, ...],
-) -> Mix:
+) -> SampledMix:
     """A rectangle of 1 - `share` of the area around a centre, as fractions (x, y) of the size.
 
     What hangs over the edge is cut off, and the share becomes that of the pixels (Yun et al.).
     """
     height, width = shape[-2:]
     half = 0.5 * (1 - share) ** 0.5
-    left, right = _within(centre[0] - half, width), _within(centre[0] + half, width)
-    top, bottom = _within(centre[1] - half, height), _within(centre[1] + half, height)
+    left, right = _to_pixel(centre[0] - half, width), _to_pixel(centre[0] + half, width)
+    top, bottom = _to_pixel(centre[1] - half, height), _to_pixel(centre[1] + half, height)
     pasted = (right - left) * (bottom - top) / (width * height)
-    return Mix(partners_B, 1 - pasted, (left, top, right, bottom))
+    return SampledMix(partners_B, 1 - pasted, (left, top, right, bottom))
 
 
-def mix_inputs(inputs: "Tensor", mix: Mix) -> "Tensor":
+def mix_inputs(inputs: "Tensor", mix: SampledMix) -> "Tensor":
     """The mixed batch, float32, of the same shape."""
     import torch
 
@@ -128,11 +130,11 @@ def mix_inputs(inputs: "Tensor", mix: Mix) -> "Tensor":
 
 
 def mix_targets(
-    targets_B: NDArray[np.int64], weights_B: NDArray[np.float32], mix: Mix, num_classes: int
+    targets_B: NDArray[np.int64], weights_B: NDArray[np.float32], mix: SampledMix, num_classes: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Soft targets (B, C) and the weights (B,) of the mixed pictures.
+    """Soft targets (B, C) and the weights (B,) of the mixed images.
 
-    Each label counts with its share times the weight of the picture that it comes from, so the
+    Each label counts with its share times the weight of the image that it comes from, so the
     weighted loss is that of both labels, and the weights of a batch sum to what they were.
     """
     own_B = mix.share * weights_B
@@ -148,5 +150,5 @@ def mix_targets(
     return soft_BC, mixed_B
 
 
-def _within(place: float, size: int) -> int:
+def _to_pixel(place: float, size: int) -> int:
     return int(min(max(place, 0.0), 1.0) * size)

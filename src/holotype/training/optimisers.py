@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from holotype.errors import InvalidRecipe
-from holotype.training.groups import Chosen, depth_of
+from holotype.training.groups import LayerSelection, groups_above
 from holotype.training.stages import GradientStage
 
 if TYPE_CHECKING:
@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from holotype.models.classifier import Classifier
 
 
-def make_optimiser(classifier: "Classifier", chosen: Chosen, stage: GradientStage) -> "Optimizer":
+def make_optimiser(
+    classifier: "Classifier", selection: LayerSelection, stage: GradientStage
+) -> "Optimizer":
     """AdamW (Loshchilov & Hutter 2019), Adam (Kingma & Ba 2015), or SGD with momentum."""
     import torch
 
-    groups = parameter_groups(classifier, chosen, stage)
+    groups = parameter_groups(classifier, selection, stage)
     rate = stage.head_learning_rate  # every group brings its own
     if stage.optimiser == "sgd":
         return torch.optim.SGD(groups, lr=rate, momentum=stage.momentum or 0.0)
@@ -29,11 +31,11 @@ def make_optimiser(classifier: "Classifier", chosen: Chosen, stage: GradientStag
 
 
 def parameter_groups(
-    classifier: "Classifier", chosen: Chosen, stage: GradientStage
+    classifier: "Classifier", selection: LayerSelection, stage: GradientStage
 ) -> list[dict[str, Any]]:
     """Optimiser groups: the heads first, then each layer group downwards at a decayed rate.
 
-    Norms and biases (parameters of one dimension) carry no weight decay. `peak` is what the
+    Norms and biases (parameters of one dimension) carry no weight decay. `peak_learning_rate` is what the
     schedule is a factor on.
 
     Raises:
@@ -42,20 +44,20 @@ def parameter_groups(
     backbone = classifier.backbone
     heads = [*classifier.head.parameters(), *classifier.auxiliary_heads.parameters()]
     groups = _with_and_without_decay(heads, stage.head_learning_rate, stage)
-    of_depth: dict[int, list[nn.Parameter]] = defaultdict(list)
+    by_depth: dict[int, list[nn.Parameter]] = defaultdict(list)
     modules = layers_by_name(classifier)
-    for layer in chosen.layers:
-        of_depth[depth_of(backbone, layer)] += modules[layer].parameters(recurse=False)
+    for layer in selection.layers:
+        by_depth[groups_above(backbone, layer)] += modules[layer].parameters(recurse=False)
     decay = stage.layer_decay or 1.0
-    if decay != 1.0 and len(of_depth) < 2:
+    if decay != 1.0 and len(by_depth) < 2:
         raise InvalidRecipe(
             f"stage {stage.name!r}: layer_decay {decay:g} sets the rates of groups apart, and only "
-            f"one trains here ({chosen.said}). Leave it out."
+            f"one trains here ({selection.description}). Leave it out."
         )
-    for number, depth in enumerate(sorted(of_depth)):
+    for number, depth in enumerate(sorted(by_depth)):
         rate = (stage.learning_rate or 0.0) * decay**number
-        groups += _with_and_without_decay(of_depth[depth], rate, stage)
-    for name in taps_of(classifier, chosen):
+        groups += _with_and_without_decay(by_depth[depth], rate, stage)
+    for name in trained_auxiliary_groups(classifier, selection):
         parameters = backbone.auxiliaries[name].parameters()
         groups += _with_and_without_decay(parameters, stage.learning_rate or 0.0, stage)
     return [group for group in groups if group["params"]]
@@ -63,21 +65,21 @@ def parameter_groups(
 
 def layers_by_name(classifier: "Classifier") -> dict[str, "nn.Module"]:
     """The modules with weights of their own of the backbone."""
-    from holotype.models.classifier import layers_of
+    from holotype.models.classifier import layers_with_weights
 
-    return dict(layers_of(classifier.backbone))
+    return dict(layers_with_weights(classifier.backbone))
 
 
-def taps_of(classifier: "Classifier", chosen: Chosen) -> list[str]:
+def trained_auxiliary_groups(classifier: "Classifier", selection: LayerSelection) -> list[str]:
     """The groups whose auxiliary classifier sees what trains."""
-    return [] if chosen.cut is None else classifier.backbone.taps(chosen.cut)
+    return [] if selection.cut is None else classifier.backbone.auxiliary_groups(selection.cut)
 
 
 def _with_and_without_decay(
     parameters: "Iterable[nn.Parameter]", rate: float, stage: GradientStage
 ) -> list[dict[str, Any]]:
     parameters = list(parameters)
-    shared = {"lr": rate, "peak": rate}
+    shared = {"lr": rate, "peak_learning_rate": rate}
     return [
         {
             "params": [p for p in parameters if p.ndim > 1],

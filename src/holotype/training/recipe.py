@@ -1,7 +1,7 @@
 """The recipe: everything that decides a training run, resolved, as one readable YAML file.
 
 A named recipe in the package, a file of the user's, or a run's own `recipe.yaml` are read the same
-way; replaying a run's recipe on the same pictures repeats the run.
+way; replaying a run's recipe on the same images repeats the run.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,8 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from holotype.errors import InvalidRecipe, UnknownRecipe, did_you_mean
 from holotype.models.catalog import DEFAULT_MODEL, HeadSpec, architecture
 from holotype.preprocessing import Preprocessing
-from holotype.training.augmentation import Augmentation, Mixture
-from holotype.training.part import Part
+from holotype.training.augmentation import Augmentation, MixRecipe
+from holotype.training.part import RecipeSection
 from holotype.training.stages import (
     METHODS,
     ForestStage,
@@ -26,24 +26,24 @@ from holotype.training.stages import (
     Stage,
     SvmStage,
 )
-from holotype.training.variants import file_and_variant, one_variant
+from holotype.training.variants import parse_variant, select_variant
 
 Byte = Annotated[int, Field(ge=0, le=255)]
 
 
-class SplitRecipe(Part):
-    """How pictures are dealt out; its own seed, so that training seeds share their test part.
+class SplitRecipe(RecipeSection):
+    """How images are dealt out; its own seed, so that training seeds share their test part.
 
     Attributes:
         ratios: of train, val and test; a fourth is held back to calibrate sets of classes on.
-        seed: deals the pictures out.
+        seed: deals the images out.
     """
 
     ratios: Annotated[tuple[float, ...], Field(min_length=3, max_length=4)] = (0.70, 0.15, 0.15)
     seed: int = 42
 
 
-class Recipe(Part):
+class Recipe(RecipeSection):
     """Everything that decides a training run.
 
     Attributes:
@@ -52,19 +52,20 @@ class Recipe(Part):
         model_options: what the architecture lets be chosen, such as `alpha` of MobileNetV2.
         weights: `pretrained`, `none`, or a file.
         image_size: height and width in pixels of what the network sees.
-        fit, content, interpolation, background: how a picture is brought to that size; see
+        fit, content, interpolation, background: how an image is brought to that size; see
             `Preprocessing`.
         class_weights: `balanced` weighs every class the same in the loss.
         head: what stands on the embedding; null where the classifier is no network.
-        test_views: which views of a picture are averaged when predicting: it and its mirror image,
+        test_time_augmentation: which views of an image are averaged when predicting: it and its
+            mirror image,
             all eight of `dihedral`, or `scales`: it and its centre magnified by 1.1 and by 1.2;
             `auto` lets validation choose among those that training saw.
-        references: keep the training pictures' embeddings and names in the bundle, so that it can
-            say which of them a picture looks like. Whoever gets the bundle gets them too.
-        unknown: answer "unknown" for pictures of no known class, and for at most this share of
-            pictures of known ones, such as 0.05; null: never.
+        references: keep the training images' embeddings and names in the bundle, so that it can
+            say which of them an image looks like. Whoever gets the bundle gets them too.
+        unknown: answer "unknown" for images of no known class, and for at most this share of
+            images of known ones, such as 0.05; null: never.
         seed: of everything random but the split.
-        split: which pictures train, choose and judge.
+        split: which images train, choose and judge.
         stages: what is trained, one after the other, each from where the one before ended.
     """
 
@@ -79,7 +80,7 @@ class Recipe(Part):
     background: tuple[Byte, Byte, Byte] = (255, 255, 255)
     class_weights: Literal["none", "balanced"] = "none"
     head: HeadRecipe | None = None
-    test_views: Literal["none", "auto", "mirror", "dihedral", "scales"] = "none"
+    test_time_augmentation: Literal["none", "auto", "mirror", "dihedral", "scales"] = "none"
     references: bool = False
     unknown: Annotated[float, Field(gt=0, le=0.5)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
@@ -87,7 +88,7 @@ class Recipe(Part):
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def _stages_make_sense(self) -> "Recipe":
+    def _check_stages(self) -> "Recipe":
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ValueError(f"stages need names of their own, got {names}")
@@ -112,7 +113,7 @@ class Recipe(Part):
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """What turns a picture into the input of the network, statistics as it was trained with."""
+        """What turns an image into the input of the network, statistics as it was trained with."""
         row = architecture(self.model)
         assert row.mean is not None
         assert row.std is not None
@@ -172,18 +173,18 @@ def resolve_recipe(
         InvalidRatios: not three or four parts, or they do not sum to 1.
     """
     from holotype.dataset.split import check_ratios
-    from holotype.training.combinations import complete, require_possible
+    from holotype.training.combinations import check_compatibility, fill_model_defaults
 
     settings = {dotted: _parse(dotted, text) for dotted, text in (overrides or {}).items()}
-    asked = model or settings.get("model")
-    fields = _read(str(recipe or architecture(str(asked or DEFAULT_MODEL)).recipe))
-    said = {"model": model, "weights": weights, "seed": seed, "image_size": image_size}
-    fields |= {key: value for key, value in said.items() if value is not None}
+    requested_model = model or settings.get("model")
+    fields = _read(str(recipe or architecture(str(requested_model or DEFAULT_MODEL)).recipe))
+    given = {"model": model, "weights": weights, "seed": seed, "image_size": image_size}
+    fields |= {key: value for key, value in given.items() if value is not None}
     if ratios is not None:
         check_ratios(ratios)
-    split_said = {"ratios": None if ratios is None else list(ratios), "seed": split_seed}
+    split_given = {"ratios": None if ratios is None else list(ratios), "seed": split_seed}
     fields["split"] = (fields.get("split") or {}) | {
-        key: value for key, value in split_said.items() if value is not None
+        key: value for key, value in split_given.items() if value is not None
     }
     for key, value in (
         ("epochs", epochs), ("batch_size", batch_size), ("learning_rate", learning_rate),
@@ -191,16 +192,16 @@ def resolve_recipe(
         if value is not None:
             _set_in_last_stage(fields, key, value)
     for dotted, value in settings.items():
-        _set(fields, dotted, value)
-    resolved = _validated(complete(fields, asked))
-    require_possible(resolved)
+        _set_key(fields, dotted, value)
+    resolved = _validated(fill_model_defaults(fields, requested_model))
+    check_compatibility(resolved)
     return resolved
 
 
 def _read(recipe: str) -> dict[str, Any]:
     """The fields of a named recipe, of a file, or of one of a file's variants."""
-    recipe, variant = file_and_variant(recipe)
-    return one_variant(recipe, read_fields(recipe), variant, _set)
+    recipe, variant = parse_variant(recipe)
+    return select_variant(recipe, read_fields(recipe), variant, _set_key)
 
 
 def read_fields(recipe: str) -> dict[str, Any]:
@@ -236,7 +237,7 @@ def _parse(dotted: str, text: str) -> Any:
         raise InvalidRecipe(f"--set {dotted}={text}: the value is not YAML") from None
 
 
-def _set(fields: dict[str, Any], dotted: str, value: Any) -> None:
+def _set_key(fields: dict[str, Any], dotted: str, value: Any) -> None:
     """Set `stages.1.epochs` and the like; the keys themselves are judged by the validation."""
     *path, last = dotted.split(".")
     place: Any = fields
@@ -291,18 +292,18 @@ def _validated(fields: dict[str, Any]) -> Recipe:
     try:
         recipe = Recipe.model_validate(fields)
     except ValidationError as error:
-        raise InvalidRecipe(_one_line(error)) from None
+        raise InvalidRecipe(_first_error(error)) from None
     check_ratios(recipe.split.ratios)
     return recipe
 
 
-def _one_line(error: ValidationError) -> str:
+def _first_error(error: ValidationError) -> str:
     """The first complaint, in words; pydantic's own print is for programmers."""
     first = error.errors()[0]
     location = first["loc"]
     place = ".".join(str(p) for p in location if p not in METHODS)
     if first["type"] == "extra_forbidden":
-        known = _keys_beside(location)
+        known = _known_keys(location)
         return (
             f"recipe: unknown key {place!r}{did_you_mean(str(location[-1]), known)} "
             f"Known here: {', '.join(known)}."
@@ -314,12 +315,12 @@ def _one_line(error: ValidationError) -> str:
     return f"recipe: {place or 'recipe'}: {first['msg']}, got {str(first['input'])[:80]!r}"
 
 
-_KEYS: dict[str, type[BaseModel]] = {
+_SECTIONS: dict[str, type[BaseModel]] = {
     "split": SplitRecipe,
     "head": HeadRecipe,
     "augmentation": Augmentation,
-    "mixup": Mixture,
-    "cutmix": Mixture,
+    "mixup": MixRecipe,
+    "cutmix": MixRecipe,
     "logistic_regression": LinearStage,
     "svm": SvmStage,
     "random_forest": ForestStage,
@@ -327,8 +328,8 @@ _KEYS: dict[str, type[BaseModel]] = {
 }
 
 
-def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     for part in reversed(location[:-1]):
-        if part in _KEYS:
-            return list(_KEYS[str(part)].model_fields)
+        if part in _SECTIONS:
+            return list(_SECTIONS[str(part)].model_fields)
     return list(Recipe.model_fields)

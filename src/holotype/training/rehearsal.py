@@ -1,4 +1,4 @@
-"""What a training would take, told from a few pictures and one batch."""
+"""What a training would take, told from a few images and one batch."""
 
 import time
 from collections.abc import Collection, Sequence
@@ -7,23 +7,23 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from holotype.dataset.index import Index, Part
-from holotype.narration import counted, duration
+from holotype.narration import duration, pluralize
 from holotype.training.augmentation import Augmentation
-from holotype.training.descent import Descent, Means, labels
-from holotype.training.disk import shown
-from holotype.training.features import FrozenPart, sample_of
-from holotype.training.groups import what_trains
-from holotype.training.loader import Labelled, LiveViews, number_of_batches
+from holotype.training.descent import FineTuner, Runtime, targets_and_weights
+from holotype.training.disk import format_bytes
+from holotype.training.features import FeatureExtractor, time_missing_features
+from holotype.training.groups import select_layers
+from holotype.training.loader import AugmentedImages, LabelledViews, num_batches
 from holotype.training.recipe import Recipe
 from holotype.training.stages import GradientStage
-from holotype.training.start import EMBEDDING, Start
+from holotype.training.start import EMBEDDING, PretrainedBackbone
 
-IMAGES = 24  # that the frozen part is timed on
-BATCHES = 2  # that a stage is timed on, twice: the first one of all warms up
+TIMED_IMAGES = 24  # that the frozen part is timed on
+TIMED_BATCHES = 2  # that a stage is timed on, twice: the first one of all warms up
 
 
 @dataclass(frozen=True)
-class Cost:
+class StageEstimate:
     """Of one piece of work, in all trainings together.
 
     Attributes:
@@ -39,71 +39,73 @@ class Cost:
     disk_bytes: float = 0
 
 
-def rehearse(recipe: Recipe, trainings: Sequence[Index], means: Means) -> list[Cost]:
-    """Time a few pictures through every frozen part, and a batch of every stage.
+def estimate_stages(
+    recipe: Recipe, trainings: Sequence[Index], runtime: Runtime
+) -> list[StageEstimate]:
+    """Time a few images through every frozen part, and a batch of every stage.
 
     What is kept from other runs is not counted again, and what one training keeps the next finds.
     Fitting heads of classical stages and linear ones, which takes seconds on thousands of
     embeddings, is not timed.
 
     Args:
-        trainings: what each is trained on, split, with every broken picture taken out; several
+        trainings: what each is trained on, split, with every broken image taken out; several
             with folds. Batches are timed on the first, and counted for all.
     """
-    start = Start(recipe, trainings[0], means.narrator)
-    costs: list[Cost] = []
-    descent: Descent | None = None
+    pretrained = PretrainedBackbone(recipe, trainings[0], runtime.progress)
+    costs: list[StageEstimate] = []
+    fine_tuner: FineTuner | None = None
     for number, stage in enumerate(recipe.stages):
         if isinstance(stage, GradientStage):
-            descent = descent or Descent.begin(start, means, None)
-            costs += _of_descent(descent, number, stage, trainings)
+            fine_tuner = fine_tuner or FineTuner.create(pretrained, runtime, None)
+            costs += _estimate_gradient_stage(fine_tuner, number, stage, trainings)
         else:
-            frozen = start.frozen_part(EMBEDDING, means.device)
-            costs.append(_of_frozen(start, frozen, stage.name, trainings))
+            frozen = pretrained.feature_extractor(EMBEDDING, runtime.device)
+            costs.append(_estimate_frozen_part(pretrained, frozen, stage.name, trainings))
     return costs
 
 
-def _of_frozen(
-    start: Start, part: FrozenPart, stage: str, trainings: Sequence[Index], *, views: int = 1,
+def _estimate_frozen_part(
+    pretrained: PretrainedBackbone, part: FeatureExtractor, stage: str, trainings: Sequence[Index], *, views: int = 1,
     augmentation: Augmentation | None = None,
-) -> Cost:  # fmt: skip
-    """The frozen part on what is not kept yet, of training and validation pictures."""
+) -> StageEstimate:  # fmt: skip
+    """The frozen part on what is not kept yet, of training and validation images."""
     missing = disk = seconds = 0.0
-    train = _together(trainings, "train")
-    # A picture that trains somewhere is kept with all its views, and the first is what validates.
-    only_seen = _together(trainings, "val", but=set(train.table["path"]))
-    for pictures, how_many in ((train, views), (only_seen, 1)):
-        if len(pictures) == 0:
+    train = _merged_part(trainings, "train")
+    # An image that trains somewhere is kept with all its views, and the first is what validates.
+    validation_only = _merged_part(trainings, "val", exclude=set(train.table["path"]))
+    for images, num_views in ((train, views), (validation_only, 1)):
+        if len(images) == 0:
             continue
-        left, each, nbytes = sample_of(
-            part, start.recipe.preprocessing, pictures, images=IMAGES, views=how_many,
-            augmentation=augmentation, seed=start.recipe.seed,
+        left, each, nbytes = time_missing_features(
+            part, pretrained.recipe.preprocessing, images, images=TIMED_IMAGES, views=num_views,
+            augmentation=augmentation, seed=pretrained.recipe.seed,
         )  # fmt: skip
         missing, disk, seconds = missing + left, disk + left * nbytes, seconds + left * each
-    work = f"{counted(round(missing), 'view')} through the frozen part"
-    return Cost(stage, work, seconds, disk)
+    work = f"{pluralize(round(missing), 'view')} through the frozen part"
+    return StageEstimate(stage, work, seconds, disk)
 
 
-def _together(trainings: Sequence[Index], part: Part, but: Collection[str] = ()) -> Index:
-    """The pictures of a part in any training, each once."""
+def _merged_part(trainings: Sequence[Index], part: Part, exclude: Collection[str] = ()) -> Index:
+    """The images of a part in any training, each once."""
     table = pd.concat([one.part(part).table for one in trainings]).drop_duplicates("path")
-    return replace(trainings[0], table=table[~table["path"].isin(but)].reset_index(drop=True))
+    return replace(trainings[0], table=table[~table["path"].isin(exclude)].reset_index(drop=True))
 
 
-def _of_descent(
-    descent: Descent, number: int, stage: GradientStage, trainings: Sequence[Index]
-) -> list[Cost]:
-    from holotype.models.export import cut_output
+def _estimate_gradient_stage(
+    fine_tuner: FineTuner, number: int, stage: GradientStage, trainings: Sequence[Index]
+) -> list[StageEstimate]:
+    from holotype.models.export import cut_output_name
 
-    start, means = descent.start, descent.means
-    chosen = what_trains(descent.classifier.backbone, stage.trainable)
+    pretrained, runtime = fine_tuner.pretrained, fine_tuner.runtime
+    selection = select_layers(fine_tuner.classifier.backbone, stage.trainable)
     costs = []
-    if chosen.cut != 0:
-        output = EMBEDDING if chosen.cut is None else cut_output(chosen.cut)
-        part = start.frozen_part(output, means.device)
+    if selection.cut != 0:
+        output = EMBEDDING if selection.cut is None else cut_output_name(selection.cut)
+        part = pretrained.feature_extractor(output, runtime.device)
         costs.append(
-            _of_frozen(
-                start,
+            _estimate_frozen_part(
+                pretrained,
                 part,
                 stage.name,
                 trainings,
@@ -111,47 +113,49 @@ def _of_descent(
                 augmentation=stage.augmentation,
             )
         )
-    pictures = [len(one.part("train")) for one in trainings]
-    batches = sum(number_of_batches(count, stage.batch_size) for count in pictures)
-    seconds = _of_batch(descent, number, stage, chosen.cut)
+    images = [len(one.part("train")) for one in trainings]
+    batches = sum(num_batches(count, stage.batch_size) for count in images)
+    seconds = _seconds_per_batch(fine_tuner, number, stage, selection.cut)
     work = f"{stage.epochs} epochs of {batches:,} batches of up to {stage.batch_size}"
     if len(trainings) > 1:
         work += f" in {len(trainings)} trainings"
-    return [*costs, Cost(stage.name, work, stage.epochs * batches * seconds)]
+    return [*costs, StageEstimate(stage.name, work, stage.epochs * batches * seconds)]
 
 
-def _of_batch(descent: Descent, number: int, stage: GradientStage, cut: int | None) -> float:
+def _seconds_per_batch(
+    fine_tuner: FineTuner, number: int, stage: GradientStage, cut: int | None
+) -> float:
     """Seconds of one batch, forth and back."""
-    from holotype.training.loop import train_top
+    from holotype.training.loop import train_loop
 
-    index, targets_N, weights_N = labels(descent.start, "train")
-    count = min(len(index), BATCHES * stage.batch_size)
+    index, targets_N, weights_N = targets_and_weights(fine_tuner.pretrained, "train")
+    count = min(len(index), TIMED_BATCHES * stage.batch_size)
     few = replace(index, table=index.table.head(count).reset_index(drop=True))
-    recipe = descent.start.recipe
+    recipe = fine_tuner.pretrained.recipe
     if cut == 0:
-        views = LiveViews(
+        views = AugmentedImages(
             few, recipe.preprocessing, stage.augmentation or Augmentation(), recipe.seed
         )
-        data = Labelled(views, targets_N[:count], weights_N[:count])
+        data = LabelledViews(views, targets_N[:count], weights_N[:count])
     else:
-        data = descent.few_kept(cut, few, targets_N[:count], weights_N[:count])
+        data = fine_tuner.features_in_memory(cut, few, targets_N[:count], weights_N[:count])
     changes = {"epochs": 2, "views": 1, "accumulation": 1, "patience": None, "schedule": "constant"}
-    chosen = what_trains(descent.classifier.backbone, stage.trainable)
+    selection = select_layers(fine_tuner.classifier.backbone, stage.trainable)
     ends: list[float] = []
-    train_top(
-        descent.classifier, chosen, stage.model_copy(update=changes), data, None,
-        seed=recipe.seed, number=number, device=descent.means.device,
-        save_memory=descent.means.save_memory,
+    train_loop(
+        fine_tuner.classifier, selection, stage.model_copy(update=changes), data, None,
+        seed=recipe.seed, number=number, device=fine_tuner.runtime.device,
+        save_memory=fine_tuner.runtime.save_memory,
         on_step=lambda done, total: ends.append(time.perf_counter()),
     )  # fmt: skip
     return (ends[-1] - ends[0]) / (len(ends) - 1)
 
 
-def said(costs: list[Cost]) -> list[tuple[str, str, str, str]]:
+def estimate_rows(costs: list[StageEstimate]) -> list[tuple[str, str, str, str]]:
     """Rows of a table: stage, work, time, disk; the sum below."""
     rows = [
-        (c.stage, c.work, duration(c.seconds), shown(c.disk_bytes) if c.disk_bytes else "")
+        (c.stage, c.work, duration(c.seconds), format_bytes(c.disk_bytes) if c.disk_bytes else "")
         for c in costs
     ]
     seconds, disk = sum(c.seconds for c in costs), sum(c.disk_bytes for c in costs)
-    return [*rows, ("in all", "", duration(seconds), shown(disk) if disk else "")]
+    return [*rows, ("in all", "", duration(seconds), format_bytes(disk) if disk else "")]

@@ -10,63 +10,63 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from holotype.training.augmentation import Augmentation, Mixture
-from holotype.training.part import Part
+from holotype.training.augmentation import Augmentation, MixRecipe
+from holotype.training.part import RecipeSection
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
-Strengths = Annotated[tuple[Positive, ...], Field(min_length=1)]
+PositiveValues = Annotated[tuple[Positive, ...], Field(min_length=1)]
 Folds = Annotated[int, Field(ge=2, le=20)]
 Trainable = int | str | tuple[str, ...]
-LAYERS = re.compile(r"([1-9]\d*) layers?")
+LAYERS_PATTERN = re.compile(r"([1-9]\d*) layers?")
 
 
 @dataclass(frozen=True)
-class Only:
+class KeyRule:
     """A key that means something only beside certain values of another.
 
     Attributes:
         key: the key.
-        beside: the other key.
-        fits: whether the other key's value makes this one mean something.
+        depends_on: the other key.
+        applies: whether the other key's value makes this one mean something.
         default: what it is then, if nothing is said; None where it must be said.
         reason: why it is refused elsewhere.
     """
 
     key: str
-    beside: str
-    fits: Any  # Callable[[Any], bool]; a plain attribute of that type would be bound as a method
+    depends_on: str
+    applies: Any  # Callable[[Any], bool]; a plain attribute of that type would be bound as a method
     default: Any
     reason: str
 
 
-class Settled(Part):
+class ConditionalSection(RecipeSection):
     """A part some of whose keys mean something only beside others."""
 
-    only: ClassVar[tuple[Only, ...]] = ()
+    key_rules: ClassVar[tuple[KeyRule, ...]] = ()
 
     @model_validator(mode="before")
     @classmethod
-    def _settle(cls, fields: Any) -> Any:
+    def _apply_key_rules(cls, fields: Any) -> Any:
         """Fill in what is left out and applies; refuse what is said and does not."""
         if not isinstance(fields, dict):
             return fields
-        settled = dict(fields)
-        for rule in cls.only:
-            if rule.beside not in settled and cls.model_fields[rule.beside].is_required():
+        filled = dict(fields)
+        for rule in cls.key_rules:
+            if rule.depends_on not in filled and cls.model_fields[rule.depends_on].is_required():
                 continue  # that it is missing is said when all keys are looked at
-            beside = settled.get(rule.beside, cls.model_fields[rule.beside].default)
-            if not rule.fits(beside):
-                if settled.get(rule.key) is not None:
+            other_value = filled.get(rule.depends_on, cls.model_fields[rule.depends_on].default)
+            if not rule.applies(other_value):
+                if filled.get(rule.key) is not None:
                     raise ValueError(f"{rule.key} does nothing here: {rule.reason}; make it null")
-            elif settled.get(rule.key) is None and rule.default is not None:
-                settled[rule.key] = rule.default
-        return settled
+            elif filled.get(rule.key) is None and rule.default is not None:
+                filled[rule.key] = rule.default
+        return filled
 
 
-class HeadRecipe(Settled):
+class HeadRecipe(ConditionalSection):
     """What stands on the embedding.
 
     Attributes:
@@ -79,41 +79,41 @@ class HeadRecipe(Settled):
     activation: Literal["relu", "gelu", "silu"] | None = None
     dropout: Fraction = 0.0
 
-    only = (
-        Only("activation", "hidden", bool, "relu", "without hidden layers nothing is activated"),
+    key_rules = (
+        KeyRule("activation", "hidden", bool, "relu", "without hidden layers nothing is activated"),
     )
 
 
-class LinearStage(Settled):
+class LinearStage(ConditionalSection):
     """A linear head on the pooled embedding, by multinomial logistic regression.
 
     Attributes:
-        strengths: candidates for C, the inverse of the L2 penalty on standardised features.
+        Cs: candidates for C, the inverse of the L2 penalty on standardised features.
         folds: of the shuffled, stratified, group-aware cross-validation that chooses among them.
     """
 
     name: str = "head"
     method: Literal["logistic_regression"]
-    strengths: Strengths
+    Cs: PositiveValues
     folds: Folds | None = None
 
-    only = (
-        Only(
+    key_rules = (
+        KeyRule(
             "folds",
-            "strengths",
+            "Cs",
             lambda s: not isinstance(s, list | tuple) or len(s) != 1,
             5,
-            "one strength leaves no choice",
+            "one C leaves no choice",
         ),
     )
 
 
-class SvmStage(Settled):
+class SvmStage(ConditionalSection):
     """A support vector machine with calibrated probabilities, on standardised embeddings.
 
     Attributes:
         kernel: `linear` or `rbf`.
-        strengths: candidates for C, the inverse of the penalty.
+        Cs: candidates for C, the inverse of the penalty.
         gamma: candidates for the width of the RBF kernel, as a multiple of 1 / dimensions.
         pca: candidates for the number of principal components; null keeps all dimensions.
         folds: of the cross-validation that chooses among them.
@@ -122,21 +122,23 @@ class SvmStage(Settled):
     name: str = "head"
     method: Literal["svm"]
     kernel: Literal["linear", "rbf"]
-    strengths: Strengths
-    gamma: Strengths | None = None
+    Cs: PositiveValues
+    gamma: PositiveValues | None = None
     pca: Annotated[tuple[Annotated[int, Field(ge=2)] | None, ...], Field(min_length=1)] = (None,)
     folds: Folds
 
-    only = (Only("gamma", "kernel", lambda k: k != "linear", (1.0,), "the kernel is linear"),)
+    key_rules = (
+        KeyRule("gamma", "kernel", lambda k: k != "linear", (1.0,), "the kernel is linear"),
+    )
 
 
-class ForestStage(Settled):
+class ForestStage(ConditionalSection):
     """A random forest on embeddings.
 
     Attributes:
         trees: how many.
         depths: candidates for the depth of a tree; null sets no bound.
-        leaf_sizes: candidates for the fewest pictures of a leaf.
+        leaf_sizes: candidates for the fewest images of a leaf.
         folds: of the cross-validation that chooses among them.
     """
 
@@ -148,10 +150,10 @@ class ForestStage(Settled):
     folds: Folds
 
 
-def _what_trains(value: Any) -> Trainable:
+def _check_trainable(value: Any) -> Trainable:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    if isinstance(value, str) and (value == "all" or LAYERS.fullmatch(value)):
+    if isinstance(value, str) and (value == "all" or LAYERS_PATTERN.fullmatch(value)):
         return value
     if isinstance(value, list | tuple) and value and all(isinstance(name, str) for name in value):
         return tuple(value)
@@ -161,7 +163,7 @@ def _what_trains(value: Any) -> Trainable:
     )
 
 
-def _learns_below_the_head(trainable: Any) -> bool:
+def _trains_backbone(trainable: Any) -> bool:
     return bool(trainable != 0)
 
 
@@ -169,7 +171,7 @@ def _more_than_one_group(trainable: Any) -> bool:
     return trainable not in (0, 1)
 
 
-class GradientStage(Settled):
+class GradientStage(ConditionalSection):
     """The top of the network and the head, by gradient descent.
 
     Attributes:
@@ -177,10 +179,10 @@ class GradientStage(Settled):
             top (`40 layers`; modules with weights of their own), `all`, 0 for the head alone, or
             names of groups or modules.
         batch_norm: `train` lets the statistics of what trains move; `frozen` keeps them.
-        views: pictures made of each training picture; the first is the picture itself.
-        epochs: how often all training pictures are seen, each time in one of their views.
-        batch_size: pictures in a batch.
-        sampling: `all` shows every picture once in an epoch; `balanced` draws as many with
+        views: images made of each training image; the first is the image itself.
+        epochs: how often all training images are seen, each time in one of their views.
+        batch_size: images in a batch.
+        sampling: `all` shows every image once in an epoch; `balanced` draws as many with
             replacement, every class as often as the others.
         accumulation: batches whose gradients make one step.
         optimiser: what turns gradients into steps.
@@ -203,13 +205,13 @@ class GradientStage(Settled):
         stop_on: what must gain for that.
         keep_best_by: what decides which epoch ships.
         precision: of the forward pass; `fp16` needs a GPU.
-        mixup, cutmix: see `Mixture`; a batch is mixed in one way or not at all.
+        mixup, cutmix: see `MixRecipe`; a batch is mixed in one way or not at all.
         augmentation: the random changes that make the other views.
     """
 
     name: str = "finetune"
     method: Literal["gradient_descent"]
-    trainable: Annotated[Trainable, BeforeValidator(_what_trains)]
+    trainable: Annotated[Trainable, BeforeValidator(_check_trainable)]
     batch_norm: Literal["frozen", "train"] | None = None
     views: Annotated[int, Field(ge=1, le=1024)] = 1
     epochs: Count
@@ -235,34 +237,34 @@ class GradientStage(Settled):
     stop_on: Literal["val_loss", "val_accuracy"] | None = None
     keep_best_by: Literal["val_loss", "val_accuracy"] = "val_loss"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    mixup: Mixture | None = None
-    cutmix: Mixture | None = None
+    mixup: MixRecipe | None = None
+    cutmix: MixRecipe | None = None
     augmentation: Augmentation | None = None
 
-    only = (
-        Only("momentum", "optimiser", lambda o: o == "sgd", 0.9, "the optimiser is not sgd"),
-        Only("weight_decay", "optimiser", lambda o: o != "adam", 0.0,
+    key_rules = (
+        KeyRule("momentum", "optimiser", lambda o: o == "sgd", 0.9, "the optimiser is not sgd"),
+        KeyRule("weight_decay", "optimiser", lambda o: o != "adam", 0.0,
              "with adam it is an L2 penalty, which `l2` says; adamw decays weights"),
-        Only("learning_rate", "trainable", _learns_below_the_head, None,
+        KeyRule("learning_rate", "trainable", _trains_backbone, None,
              "trainable is 0, and the head learns at head_learning_rate"),
-        Only("layer_decay", "trainable", _more_than_one_group, 1.0,
+        KeyRule("layer_decay", "trainable", _more_than_one_group, 1.0,
              "it sets rates of groups apart, and no more than one trains"),
-        Only("batch_norm", "trainable", _learns_below_the_head, "frozen",
+        KeyRule("batch_norm", "trainable", _trains_backbone, "frozen",
              "trainable is 0, and the head has no batch norm"),
-        Only("step_epochs", "schedule", lambda s: s == "step", 10, "the schedule is not step"),
-        Only("step_factor", "schedule", lambda s: s == "step", 0.1, "the schedule is not step"),
-        Only("plateau_factor", "schedule", lambda s: s == "plateau", 0.5,
+        KeyRule("step_epochs", "schedule", lambda s: s == "step", 10, "the schedule is not step"),
+        KeyRule("step_factor", "schedule", lambda s: s == "step", 0.1, "the schedule is not step"),
+        KeyRule("plateau_factor", "schedule", lambda s: s == "plateau", 0.5,
              "the schedule is not plateau"),
-        Only("plateau_patience", "schedule", lambda s: s == "plateau", 2,
+        KeyRule("plateau_patience", "schedule", lambda s: s == "plateau", 2,
              "the schedule is not plateau"),
-        Only("stop_on", "patience", lambda p: p is not None, "val_loss",
+        KeyRule("stop_on", "patience", lambda p: p is not None, "val_loss",
              "without patience it never stops early"),
-        Only("augmentation", "views", lambda v: v != 1, {},
-             "views is 1, and the first view is the picture itself"),
+        KeyRule("augmentation", "views", lambda v: v != 1, {},
+             "views is 1, and the first view is the image itself"),
     )  # fmt: skip
 
     @model_validator(mode="after")
-    def _goes_together(self) -> "GradientStage":
+    def _check_combination(self) -> "GradientStage":
         if self.trainable != 0 and self.learning_rate is None:
             raise ValueError("learning_rate is missing: it is the peak rate of what trains")
         if self.augmentation is not None and not self.augmentation.changes_anything:
@@ -270,7 +272,7 @@ class GradientStage(Settled):
                 f"views: {self.views} does nothing: the augmentation changes nothing; say views: 1"
             )
         if self.trainable == 0 and self.cutmix is not None:
-            raise ValueError(CUTMIX_NEEDS_PICTURES)
+            raise ValueError(CUTMIX_NEEDS_IMAGES)
         shares = [one.probability for one in (self.mixup, self.cutmix) if one is not None]
         if sum(shares) > 1:
             raise ValueError(
@@ -280,8 +282,8 @@ class GradientStage(Settled):
         return self
 
 
-CUTMIX_NEEDS_PICTURES = (
-    "cutmix cuts rectangles from pictures, and below what trains activations are kept; take mixup "
+CUTMIX_NEEDS_IMAGES = (
+    "cutmix cuts rectangles from images, and below what trains activations are kept; take mixup "
     "(manifold MixUp there), or train the whole network"
 )
 

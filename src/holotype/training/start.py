@@ -18,11 +18,11 @@ from holotype.bundle.graphs import open_session
 from holotype.bundle.parity import check_parity
 from holotype.dataset.index import Index
 from holotype.files import sha256_of, write_bytes
-from holotype.kept import cache_directory, key_of
+from holotype.kept import cache_directory, hash_strings
 from holotype.models.catalog import architecture
 from holotype.models.weights import WeightsSource, find_weights
-from holotype.narration import Narrator
-from holotype.training.features import FrozenPart, onnx_part
+from holotype.narration import Progress
+from holotype.training.features import FeatureExtractor, onnx_feature_extractor
 from holotype.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -33,18 +33,18 @@ PARITY_IMAGES = 8
 STATISTICS_IMAGES = 64
 
 
-class Start:
+class PretrainedBackbone:
     """A network before training. What needs torch is made when it is first asked for.
 
     Args:
-        recipe: names the network, its weights and its picture size.
-        index: pictures for the proof of parity, and for the statistics of random networks.
+        recipe: names the network, its weights and its image size.
+        index: images for the proof of parity, and for the statistics of random networks.
     """
 
-    def __init__(self, recipe: Recipe, index: Index, narrator: Narrator) -> None:
+    def __init__(self, recipe: Recipe, index: Index, progress: Progress) -> None:
         self.recipe = recipe
         self.index = index
-        self.narrator = narrator
+        self.progress = progress
         self.weights: WeightsSource = find_weights(
             recipe.model, recipe.weights, recipe.model_options
         )
@@ -55,9 +55,9 @@ class Start:
         """Of the weights' file, or of the network's tensors where there is no file."""
         if self.weights.file is not None:
             return sha256_of(self.weights.file)
-        from holotype.models.classifier import hash_of_weights
+        from holotype.models.classifier import hash_weights
 
-        return hash_of_weights(self.backbone)
+        return hash_weights(self.backbone)
 
     @cached_property
     def backbone(self) -> "Backbone":
@@ -73,7 +73,7 @@ class Start:
             seed=recipe.seed, options=recipe.model_options,
         )  # fmt: skip
         if self.weights.kind == "none":
-            images = torch.from_numpy(some_images(self.index, recipe, STATISTICS_IMAGES))
+            images = torch.from_numpy(sample_inputs(self.index, recipe, STATISTICS_IMAGES))
             half = (len(images) + 1) // 2
             estimate_batch_norm(backbone, [part for part in images.split(half) if len(part) > 1])
         return backbone
@@ -90,7 +90,7 @@ class Start:
     def graph(self, output: str) -> bytes:
         """The graph that gives `embedding` (and the feature map), or one cut.
 
-        Parity with torch on real pictures is proved before a graph is kept.
+        Parity with torch on real images is proved before a graph is kept.
         """
         if self.is_descriptor:
             from holotype.bundle.descriptors import descriptor_graph
@@ -102,9 +102,9 @@ class Start:
             self._export()
         return kept.read_bytes()
 
-    def frozen_part(self, output: str, device: str) -> FrozenPart:
+    def feature_extractor(self, output: str, device: str) -> FeatureExtractor:
         """What lies below a cut, or the whole backbone as `embedding`, run where it is fastest."""
-        part = onnx_part(self.graph(output), output)
+        part = onnx_feature_extractor(self.graph(output), output)
         if device == "cpu" or self.is_descriptor:
             return part
         return _on_device(part, lambda: self.backbone, device)
@@ -117,51 +117,57 @@ class Start:
         made_by = [f"{name} {version(name)}" for name in ("torch", "timm", "onnxscript")]
         recipe = self.recipe
         code = code_identity(recipe.model, recipe.model_options)
-        key = key_of(
+        key = hash_strings(
             recipe.model, self.weights_sha256, str(recipe.image_size), str(OPSET), code, *made_by
         )
         return cache_directory() / "graphs" / key
 
     def _export(self) -> None:
-        self.narrator.say(f"exporting {self.recipe.model} to ONNX (once for these weights)")
-        images = some_images(self.index, self.recipe, PARITY_IMAGES)
+        self.progress.log(f"exporting {self.recipe.model} to ONNX (once for these weights)")
+        images = sample_inputs(self.index, self.recipe, PARITY_IMAGES)
         graphs = export_graphs(self.backbone, self.recipe, images)
         for output, graph in graphs.items():
             write_bytes(self._graphs / f"{output}.onnx", graph)
 
 
-def frozen_part_of(
+def feature_extractor_of(
     backbone: "Backbone", recipe: Recipe, index: Index, output: str, device: str
-) -> FrozenPart:
+) -> FeatureExtractor:
     """The same of a network that was trained before, whose graphs nobody keeps."""
-    images = some_images(index, recipe, PARITY_IMAGES)
-    part = onnx_part(export_graphs(backbone, recipe, images)[output], output)
+    images = sample_inputs(index, recipe, PARITY_IMAGES)
+    part = onnx_feature_extractor(export_graphs(backbone, recipe, images)[output], output)
     return part if device == "cpu" else _on_device(part, lambda: backbone, device)
 
 
-def _on_device(part: FrozenPart, backbone: "Callable[[], Backbone]", device: str) -> FrozenPart:
+def _on_device(
+    part: FeatureExtractor, backbone: "Callable[[], Backbone]", device: str
+) -> FeatureExtractor:
     """The part run in torch: on a GPU it is the faster one."""
-    identity = key_of(part.identity, "torch", device)
-    return FrozenPart(identity, part.output, lambda: torch_session(backbone(), part.output, device))
+    identity = hash_strings(part.identity, "torch", device)
+    return FeatureExtractor(
+        identity, part.output, lambda: torch_session(backbone(), part.output, device)
+    )
 
 
 def torch_session(backbone: "Backbone", output: str, device: str) -> Any:
     """A copy of the network below a cut, in torch."""
     import copy
 
-    from holotype.models.classifier import Below
+    from holotype.models.classifier import BackboneBelowCut
     from holotype.training.device import TorchSession
 
-    return TorchSession(Below(copy.deepcopy(backbone), _cut_of(output)), output, device)
+    return TorchSession(
+        BackboneBelowCut(copy.deepcopy(backbone), _cut_of_output(output)), output, device
+    )
 
 
 def export_graphs(
     backbone: "Backbone", recipe: Recipe, images_NCHW: NDArray[np.float32], *, cuts: bool = True
 ) -> dict[str, bytes]:
-    """The shipped graph under `embedding`, and one for each cut, all proved on these pictures.
+    """The shipped graph under `embedding`, and one for each cut, all proved on these images.
 
     Args:
-        images_NCHW: model inputs of real pictures.
+        images_NCHW: model inputs of real images.
         cuts: whether the graphs below the cuts are wanted too.
 
     Raises:
@@ -169,18 +175,18 @@ def export_graphs(
     """
     import torch
 
-    from holotype.models.export import cut_output, export_backbone, only_outputs
+    from holotype.models.export import cut_output_name, export_backbone, extract_outputs
 
     model = export_backbone(backbone, recipe.image_size, recipe.image_size)
-    graphs = {EMBEDDING: only_outputs(model, [EMBEDDING, FEATURE_MAP])}
+    graphs = {EMBEDDING: extract_outputs(model, [EMBEDDING, FEATURE_MAP])}
     with torch.no_grad():
         x = torch.from_numpy(images_NCHW)
         expected = {EMBEDDING: backbone(x)[0].numpy()}
         groups = list(backbone.groups.values())[:-1] if cuts else []
         for cut, group in enumerate(groups, start=1):
             x = group(x)
-            graphs[cut_output(cut)] = only_outputs(model, [cut_output(cut)])
-            expected[cut_output(cut)] = x.numpy()
+            graphs[cut_output_name(cut)] = extract_outputs(model, [cut_output_name(cut)])
+            expected[cut_output_name(cut)] = x.numpy()
     for output, graph in graphs.items():
         session = open_session(graph, threads=2)
         actual = session.run([output], {session.get_inputs()[0].name: images_NCHW})[0]
@@ -188,33 +194,33 @@ def export_graphs(
             expected[output].reshape(len(images_NCHW), -1),
             actual.reshape(len(images_NCHW), -1),
             what=f"{recipe.model}, {output}: torch and ONNX",
-            exact=partial(in_double, backbone, output, images_NCHW),
+            exact=partial(float64_outputs, backbone, output, images_NCHW),
         )
     return graphs
 
 
-def in_double(
+def float64_outputs(
     backbone: "Backbone", output: str, images_NCHW: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """What torch says below a cut, computed with 64 bits: (N, numbers of a picture)."""
+    """What torch says below a cut, computed with 64 bits: (N, numbers of an image)."""
     import copy
 
     import torch
 
-    from holotype.models.classifier import Below
+    from holotype.models.classifier import BackboneBelowCut
 
-    below = Below(copy.deepcopy(backbone).double(), _cut_of(output))
+    below = BackboneBelowCut(copy.deepcopy(backbone).double(), _cut_of_output(output))
     with torch.no_grad():
         values = below(torch.from_numpy(images_NCHW).double())
     return np.asarray(values.numpy().reshape(len(images_NCHW), -1))
 
 
-def _cut_of(output: str) -> int | None:
+def _cut_of_output(output: str) -> int | None:
     return None if output == EMBEDDING else int(output.removeprefix("cut"))
 
 
-def some_images(index: Index, recipe: Recipe, count: int) -> NDArray[np.float32]:
-    """Model inputs (N, 3, H, W) of up to `count` training pictures, spread over the classes."""
+def sample_inputs(index: Index, recipe: Recipe, count: int) -> NDArray[np.float32]:
+    """Model inputs (N, 3, H, W) of up to `count` training images, spread over the classes."""
     table = index.part("train").table
     rank = table.groupby("label").cumcount()
     chosen = table.assign(rank=rank).sort_values(["rank", "path"]).head(count)

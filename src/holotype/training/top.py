@@ -1,6 +1,6 @@
 """What is above a cut, as one module that trains: which of it moves, and in which mode.
 
-Shape suffixes: N pictures, C classes.
+Shape suffixes: N images, C classes.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm as AnyBatchNorm
 
-from holotype.training.groups import Chosen
-from holotype.training.optimisers import layers_by_name, taps_of
+from holotype.training.groups import LayerSelection
+from holotype.training.optimisers import layers_by_name, trained_auxiliary_groups
 
 if TYPE_CHECKING:
     from holotype.models.classifier import Classifier
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 Context = AbstractContextManager[None]
 
 
-class Top(nn.Module):
+class TrainablePart(nn.Module):
     """A classifier from a cut upwards; everything else in it is frozen.
 
     In training, dropout works in the head alone: what is frozen below was computed without. Batch
-    norm keeps its statistics unless `moving_norms`, and then those of layers that train move.
+    norm keeps its statistics unless `train_batch_norm`, and then those of layers that train move.
 
     Args:
-        chosen: what trains.
-        moving_norms: whether batch norm in it uses, and learns, the statistics of batches.
+        selection: what trains.
+        train_batch_norm: whether batch norm in it uses, and learns, the statistics of batches.
         save_memory: activations inside a group are computed again on the way back, instead of
             being held; the result is the same.
     """
@@ -37,18 +37,18 @@ class Top(nn.Module):
     def __init__(
         self,
         classifier: "Classifier",
-        chosen: Chosen,
+        selection: LayerSelection,
         *,
-        moving_norms: bool = False,
+        train_batch_norm: bool = False,
         save_memory: bool = False,
     ) -> None:
         super().__init__()
         self.classifier = classifier
-        self._cut = chosen.cut
+        self._cut = selection.cut
         modules = layers_by_name(classifier)
-        layers = [modules[name] for name in chosen.layers]
-        self._norms = [m for m in layers if moving_norms and isinstance(m, AnyBatchNorm)]
-        taps = taps_of(classifier, chosen)
+        layers = [modules[name] for name in selection.layers]
+        self._norms = [m for m in layers if train_batch_norm and isinstance(m, AnyBatchNorm)]
+        taps = trained_auxiliary_groups(classifier, selection)
         self._heads = [
             classifier.head,
             *(classifier.auxiliary_heads[name] for name in taps),
@@ -60,9 +60,9 @@ class Top(nn.Module):
         for layer in layers:
             for parameter in layer.parameters(recurse=False):
                 parameter.requires_grad_(True)
-        if save_memory and chosen.cut is not None:
-            for group in list(classifier.backbone.groups.values())[chosen.cut :]:
-                group.forward = partial(_recomputed, group, group.forward)
+        if save_memory and selection.cut is not None:
+            for group in list(classifier.backbone.groups.values())[selection.cut :]:
+                group.forward = partial(_checkpointed_forward, group, group.forward)
         self._save_memory = save_memory
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -70,10 +70,10 @@ class Top(nn.Module):
         if self._cut is None:
             return self.classifier.head(x), []
         if self.training:
-            return self.classifier.with_auxiliaries(x, self._cut)
+            return self.classifier.forward_with_auxiliaries(x, self._cut)
         return self.classifier(x, self._cut), []
 
-    def train(self, mode: bool = True) -> "Top":
+    def train(self, mode: bool = True) -> "TrainablePart":
         """Training mode for heads and moving norms; evaluation mode for all else."""
         super().train(False)
         self.training = mode
@@ -82,32 +82,32 @@ class Top(nn.Module):
         return self
 
     @property
-    def has_moving_norms(self) -> bool:
+    def trains_batch_norm(self) -> bool:
         return bool(self._norms)
 
     @property
-    def parameters_that_train(self) -> list[nn.Parameter]:
+    def trainable_parameters(self) -> list[nn.Parameter]:
         return [p for p in self.parameters() if p.requires_grad]
 
-    def penalty(self) -> Tensor:
+    def l2_penalty(self) -> Tensor:
         """The sum of squares of all weights that train, without norms and biases."""
-        squares = [p.square().sum() for p in self.parameters_that_train if p.ndim > 1]
+        squares = [p.square().sum() for p in self.trainable_parameters if p.ndim > 1]
         return torch.stack(squares).sum()
 
-    def moving_state(self) -> dict[str, Tensor]:
+    def trainable_state(self) -> dict[str, Tensor]:
         """Copies of all that training changes, on the CPU, by its name in the classifier."""
-        names = self._moving_names()
+        names = self._trainable_names()
         state = self.classifier.state_dict()
         return {name: state[name].detach().cpu().clone() for name in names}
 
-    def take(self, state: dict[str, Tensor]) -> None:
-        """Put back what `moving_state` gave."""
+    def load_trainable_state(self, state: dict[str, Tensor]) -> None:
+        """Put back what `trainable_state` gave."""
         own = self.classifier.state_dict()
         with torch.no_grad():
             for name, tensor in state.items():
                 own[name].copy_(tensor)
 
-    def _moving_names(self) -> list[str]:
+    def _trainable_names(self) -> list[str]:
         names = [name for name, p in self.classifier.named_parameters() if p.requires_grad]
         norms = set(self._norms) | {
             module for head in self._heads for module in head.modules()
@@ -118,7 +118,7 @@ class Top(nn.Module):
                 names += [f"{name}.{buffer}" for buffer, _ in module.named_buffers(recurse=False)]
         return names
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Give the classifier back: in evaluation mode, on the CPU, and as it was called."""
         if self._save_memory:
             for group in self.classifier.backbone.groups.values():
@@ -126,25 +126,27 @@ class Top(nn.Module):
         self.classifier.eval().to("cpu")
 
 
-def _recomputed(group: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def _checkpointed_forward(
+    group: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor
+) -> Tensor:
     """Activation checkpointing (Chen et al. 2016); an evaluation needs none."""
     from torch.utils.checkpoint import checkpoint
 
     if not torch.is_grad_enabled():
         return forward(x)
-    contexts = partial(_contexts, group)
+    contexts = partial(_checkpoint_contexts, group)
     recomputed: Tensor = checkpoint(forward, x, use_reentrant=False, context_fn=contexts)
     return recomputed
 
 
-def _contexts(
+def _checkpoint_contexts(
     group: nn.Module,
 ) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    return nullcontext(), _statistics_held(group)
+    return nullcontext(), _batch_norm_frozen(group)
 
 
 @contextmanager
-def _statistics_held(group: nn.Module) -> Iterator[None]:
+def _batch_norm_frozen(group: nn.Module) -> Iterator[None]:
     """The second time the same batch passes, batch norm must not count it again."""
     norms = [m for m in group.modules() if isinstance(m, AnyBatchNorm) and m.training]
     own = [dict(norm.named_buffers(recurse=False)) for norm in norms]

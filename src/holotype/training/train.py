@@ -1,6 +1,6 @@
 """Recipe + index -> classifier; only calls named steps.
 
-Shape suffixes: N pictures, C classes, D embedding.
+Shape suffixes: N images, C classes, D embedding.
 """
 
 import math
@@ -13,25 +13,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.bundle.graphs import open_session
-from holotype.bundle.manifest import Cam, Manifest, Weights
+from holotype.bundle.manifest import CamSupport, Manifest, PretrainedWeights
 from holotype.dataset.index import Index
 from holotype.models.catalog import architecture
-from holotype.training.descent import Descent, Means, labels
-from holotype.training.emphasis import emphasis
-from holotype.training.features import keep_features
+from holotype.training.descent import FineTuner, Runtime, targets_and_weights
+from holotype.training.emphasis import class_weighting
+from holotype.training.features import cache_features
 from holotype.training.head import LinearHead, fit_linear_head
 from holotype.training.judgement import is_better
 from holotype.training.recipe import Recipe
 from holotype.training.stages import ForestStage, GradientStage, LinearStage, Stage, SvmStage
-from holotype.training.start import EMBEDDING, FEATURE_MAP, Start
-from holotype.training.state import Ended, Epoch
+from holotype.training.start import EMBEDDING, FEATURE_MAP, PretrainedBackbone
+from holotype.training.state import EpochMetrics, StageResult
 
 if TYPE_CHECKING:
     from holotype.training.classical import ClassicalHead
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
+class TrainedModel:
     """A classifier as it can be written, and how it came about.
 
     Attributes:
@@ -39,20 +39,20 @@ class Trained:
         manifest: everything but the decision and the hashes of files.
         history: one row per epoch of every stage that has epochs.
         notes: what the report should say about the training.
-        emphasis_C: how much more a picture of each class counted than it would by itself, where
+        emphasis_C: how much more an image of each class counted than it would by itself, where
             the stage that ships was told so.
     """
 
     backbone: bytes
     head: bytes
     manifest: Manifest
-    history: list[Epoch] = field(default_factory=list)
+    history: list[EpochMetrics] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     emphasis_C: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class _Graphs:
+class _ShippedGraphs:
     """What ships so far, and the stage that taught it; None where none did."""
 
     backbone: bytes
@@ -60,7 +60,7 @@ class _Graphs:
     stage: Stage | None
 
 
-OnStage = Callable[[str, Trained], None]
+OnStage = Callable[[str, TrainedModel], None]
 
 
 def train(
@@ -68,91 +68,99 @@ def train(
     index: Index,
     *,
     name: str,
-    means: Means,
+    runtime: Runtime,
     on_stage: OnStage = lambda name, trained: None,
-) -> Trained:
+) -> TrainedModel:
     """Run the stages of a recipe on the training part; validation chooses, test is not touched.
 
     Args:
-        index: split, with every broken picture taken out.
+        index: split, with every broken image taken out.
         name: what the classifier is called; the same in every run that should give the same bytes.
-        means: what it runs on.
+        runtime: what it runs on.
         on_stage: is handed the best of every stage, with the history of that stage alone.
 
     Returns:
         The best of the last stage, with the history of all.
     """
-    start = Start(recipe, index, means.narrator)
-    history: list[Epoch] = []
+    pretrained = PretrainedBackbone(recipe, index, runtime.progress)
+    history: list[EpochMetrics] = []
     notes: list[str] = []
     linear: LinearHead | None = None
-    descent: Descent | None = None
-    graphs: _Graphs | None = None
+    fine_tuner: FineTuner | None = None
+    graphs: _ShippedGraphs | None = None
     for number, stage in enumerate(recipe.stages):
-        rows: list[Epoch] = []
+        rows: list[EpochMetrics] = []
         if isinstance(stage, LinearStage):
-            linear = _fit_linear(stage, start, means)
-            graphs = _Graphs(start.graph(EMBEDDING), _linear_graph(linear), stage)
-            notes.append(f"linear head: C = {linear.strength:g} by cross-validation")
+            linear = _fit_linear(stage, pretrained, runtime)
+            graphs = _ShippedGraphs(pretrained.graph(EMBEDDING), _linear_graph(linear), stage)
+            notes.append(f"linear head: C = {linear.best_C:g} by cross-validation")
         elif isinstance(stage, GradientStage):
-            descent = descent or Descent.begin(start, means, linear)
-            ended = descent.train(number, stage)
+            fine_tuner = fine_tuner or FineTuner.create(pretrained, runtime, linear)
+            ended = fine_tuner.train(number, stage)
             rows = ended.rows
-            notes.append(_which_ships(stage, ended))
-            if ended.best > 0 or graphs is None:
-                taught = stage if ended.best > 0 else None
-                graphs = _Graphs(descent.backbone_graph(), descent.head_graph(), taught)
+            notes.append(_best_epoch_note(stage, ended))
+            if ended.best_epoch > 0 or graphs is None:
+                taught = stage if ended.best_epoch > 0 else None
+                graphs = _ShippedGraphs(
+                    fine_tuner.backbone_graph(), fine_tuner.head_graph(), taught
+                )
         else:
-            fitted = _fit_classical(stage, start, means)
-            graphs = _Graphs(start.graph(EMBEDDING), fitted.graph, stage)
+            fitted = _fit_classical(stage, pretrained, runtime)
+            graphs = _ShippedGraphs(pretrained.graph(EMBEDDING), fitted.graph, stage)
             notes.append(fitted.note)
         history += rows
-        on_stage(stage.name, _trained(start, graphs, name, rows, notes[-1:]))
+        on_stage(stage.name, _trained_model(pretrained, graphs, name, rows, notes[-1:]))
     assert graphs is not None
-    return _trained(start, graphs, name, history, notes)
+    return _trained_model(pretrained, graphs, name, history, notes)
 
 
-def _trained(
-    start: Start, graphs: _Graphs, name: str, history: list[Epoch], notes: list[str]
-) -> Trained:
-    return Trained(
-        graphs.backbone, graphs.head, _manifest(start, graphs, name), history, notes,
-        None if graphs.stage is None else emphasis(start.recipe, graphs.stage, start.index),
+def _trained_model(
+    pretrained: PretrainedBackbone,
+    graphs: _ShippedGraphs,
+    name: str,
+    history: list[EpochMetrics],
+    notes: list[str],
+) -> TrainedModel:
+    return TrainedModel(
+        graphs.backbone, graphs.head, _manifest(pretrained, graphs, name), history, notes,
+        None if graphs.stage is None else class_weighting(pretrained.recipe, graphs.stage, pretrained.index),
     )  # fmt: skip
 
 
-def _fit_linear(stage: LinearStage, start: Start, means: Means) -> LinearHead:
-    index, features_ND, targets_N, weights_N = _embeddings(start, means)
-    means.narrator.say(f"fitting a linear head on {len(index):,} embeddings")
+def _fit_linear(stage: LinearStage, pretrained: PretrainedBackbone, runtime: Runtime) -> LinearHead:
+    index, features_ND, targets_N, weights_N = _embeddings(pretrained, runtime)
+    runtime.progress.log(f"fitting a linear head on {len(index):,} embeddings")
     return fit_linear_head(
         features_ND, targets_N, weights_N, index.table["group"].tolist(),
-        num_classes=len(index.classes), strengths=stage.strengths,
-        folds=stage.folds or 2, seed=start.recipe.seed,
+        num_classes=len(index.classes), Cs=stage.Cs,
+        folds=stage.folds or 2, seed=pretrained.recipe.seed,
     )  # fmt: skip
 
 
-def _fit_classical(stage: SvmStage | ForestStage, start: Start, means: Means) -> "ClassicalHead":
+def _fit_classical(
+    stage: SvmStage | ForestStage, pretrained: PretrainedBackbone, runtime: Runtime
+) -> "ClassicalHead":
     from holotype.training.classical import fit_forest, fit_svm
 
-    index, features_ND, targets_N, weights_N = _embeddings(start, means)
-    means.narrator.say(f"fitting {stage.method} on {len(index):,} embeddings")
+    index, features_ND, targets_N, weights_N = _embeddings(pretrained, runtime)
+    runtime.progress.log(f"fitting {stage.method} on {len(index):,} embeddings")
     fit: Callable[..., ClassicalHead] = fit_svm if isinstance(stage, SvmStage) else fit_forest
     return fit(
         features_ND, targets_N, weights_N, index.table["group"].tolist(),
-        num_classes=len(index.classes), seed=start.recipe.seed,
+        num_classes=len(index.classes), seed=pretrained.recipe.seed,
         **stage.model_dump(exclude={"name", "method"}),
     )  # fmt: skip
 
 
 def _embeddings(
-    start: Start, means: Means
+    pretrained: PretrainedBackbone, runtime: Runtime
 ) -> tuple[Index, NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]:
-    """The training pictures, their embeddings, class numbers and weights in the loss."""
-    index, targets_N, weights_N = labels(start, "train")
-    with means.narrator.progress("embedding training pictures") as progress:
-        kept = keep_features(
-            start.frozen_part(EMBEDDING, means.device), start.recipe.preprocessing, index,
-            on_progress=progress,
+    """The training images, their embeddings, class numbers and weights in the loss."""
+    index, targets_N, weights_N = targets_and_weights(pretrained, "train")
+    with runtime.progress.bar("embedding training images") as update:
+        kept = cache_features(
+            pretrained.feature_extractor(EMBEDDING, runtime.device), pretrained.recipe.preprocessing, index,
+            on_progress=update,
         )  # fmt: skip
     return index, kept.first_view(), targets_N, weights_N.astype(np.float64)
 
@@ -163,16 +171,16 @@ def _linear_graph(head: LinearHead) -> bytes:
     return export_linear_head(head.weight_CD, head.bias_C)
 
 
-def _which_ships(stage: GradientStage, ended: Ended) -> str:
+def _best_epoch_note(stage: GradientStage, ended: StageResult) -> str:
     """Which epoch ships and why; where an untrained network was as good, that is said too."""
-    best, begun = ended.rows[ended.best], ended.rows[0]
+    best, initial = ended.rows[ended.best_epoch], ended.rows[0]
     kept = "lowest validation loss"
     if stage.keep_best_by == "val_accuracy":
         kept = "highest validation accuracy"
     if best.epoch == 0:
         return f"{stage.name}: what it started from had the {kept} of all epochs and ships"
     said = f"{stage.name}: epoch {best.epoch} of {stage.epochs} had the {kept} and ships"
-    if math.isnan(begun.val_loss) or is_better(best, begun, stage):
+    if math.isnan(initial.val_loss) or is_better(best, initial, stage):
         return said
     return (
         f"{said}, though validation was no worse before training: it has learnt nothing that "
@@ -186,33 +194,35 @@ def _output_size(graph: bytes, output: str) -> tuple[int, ...]:
     return tuple(int(size) for size in shapes.get(output, [0])[1:])
 
 
-def _manifest(start: Start, graphs: _Graphs, name: str) -> Manifest:
-    row = architecture(start.recipe.model)
+def _manifest(pretrained: PretrainedBackbone, graphs: _ShippedGraphs, name: str) -> Manifest:
+    row = architecture(pretrained.recipe.model)
     (size,) = _output_size(graphs.backbone, EMBEDDING)
     feature_map = _output_size(graphs.backbone, FEATURE_MAP)
     cells = (feature_map[1], feature_map[2]) if len(feature_map) == 3 else None
     # A head can be run on a cell only where a cell is as long as an embedding.
-    linear = isinstance(start.recipe.stages[0], LinearStage | GradientStage) and (
-        not start.recipe.head_spec.hidden
+    linear = isinstance(pretrained.recipe.stages[0], LinearStage | GradientStage) and (
+        not pretrained.recipe.head_spec.hidden
     )
-    cam: Cam = row.cam if cells and linear and feature_map[0] == size else "none"
+    cam: CamSupport = row.cam if cells and linear and feature_map[0] == size else "none"
     weights = None
-    if start.weights.kind != "none":
-        weights = Weights(start.weights.kind, start.weights.licence, start.weights_sha256)
+    if pretrained.weights.kind != "none":
+        weights = PretrainedWeights(
+            pretrained.weights.kind, pretrained.weights.licence, pretrained.weights_sha256
+        )
     return Manifest(
         name=name,
         model=row.name,
-        classes=start.index.classes,
-        preprocessing=start.recipe.preprocessing,
+        classes=pretrained.index.classes,
+        preprocessing=pretrained.recipe.preprocessing,
         embedding_size=size,
         feature_map_size=cells,
         cam=cam,
         weights=weights,
-        versions=made_by(),
+        versions=package_versions(),
     )
 
 
-def made_by() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """The versions of what makes a bundle, without importing any of it."""
     from importlib.metadata import PackageNotFoundError, version
 

@@ -20,17 +20,17 @@ from typing import Any
 from holotype.errors import InvalidRecipe, did_you_mean
 
 VARIANTS = "variants"
-SIGN = "#"
+VARIANT_SEPARATOR = "#"
 NAME = re.compile(r"\w[\w.+-]*")  # it names a directory too, and must not lead out of its place
 
 
-def file_and_variant(recipe: str) -> tuple[str, str | None]:
+def parse_variant(recipe: str) -> tuple[str, str | None]:
     """`FILE#NAME` as a file and a name; a recipe without a variant as it is."""
-    file, sign, variant = recipe.rpartition(SIGN)
+    file, sign, variant = recipe.rpartition(VARIANT_SEPARATOR)
     return (file, variant) if sign and Path(file).is_file() else (recipe, None)
 
 
-def require_variants(recipe: str, fields: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def read_variants(recipe: str, fields: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The variants of a file and what each changes; none where it is one recipe.
 
     Raises:
@@ -53,7 +53,7 @@ def require_variants(recipe: str, fields: Mapping[str, Any]) -> dict[str, dict[s
     return {str(name): keys or {} for name, keys in variants.items()}
 
 
-def one_variant(
+def select_variant(
     recipe: str,
     fields: Mapping[str, Any],
     variant: str | None,
@@ -68,29 +68,29 @@ def one_variant(
         InvalidRecipe: no such variant, none is named where there are several, or a key of it
             leads nowhere.
     """
-    variants = require_variants(recipe, fields)
+    variants = read_variants(recipe, fields)
     own = {key: value for key, value in fields.items() if key != VARIANTS}
     if variant is None and not variants:
         return own
     if variant not in variants:
-        raise InvalidRecipe(_which(recipe, variant, list(variants)))
+        raise InvalidRecipe(_unknown_variant(recipe, variant, list(variants)))
     own["name"] = f"{own.get('name', Path(recipe).stem)}_{variant}"
     for key, value in variants[variant].items():
         try:
             set_key(own, str(key), value)
         except InvalidRecipe as error:
             reason = str(error).removeprefix("--set ")
-            raise InvalidRecipe(f"{recipe}{SIGN}{variant}: {reason}") from None
+            raise InvalidRecipe(f"{recipe}{VARIANT_SEPARATOR}{variant}: {reason}") from None
     return own
 
 
-def _which(recipe: str, variant: str | None, names: list[str]) -> str:
+def _unknown_variant(recipe: str, variant: str | None, names: list[str]) -> str:
     if not names:
         return f"{recipe}: no variant called {variant!r}: the file has none. Say --recipe {recipe}."
     if variant is None:
         return (
             f"{recipe} holds {len(names)} recipes: {', '.join(names)}. "
-            f"Name one: {recipe}{SIGN}{names[0]}."
+            f"Name one: {recipe}{VARIANT_SEPARATOR}{names[0]}."
         )
     hint = did_you_mean(variant, names) or "."
     return f"{recipe}: no variant called {variant!r}{hint} Known: {', '.join(names)}."

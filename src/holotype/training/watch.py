@@ -14,57 +14,57 @@ CHECKPOINT_MINUTES = 10.0
 
 
 @dataclass(eq=False)
-class Watch:
+class StopSignal:
     """Asked after every step of training.
 
     Attributes:
-        minutes: between two states, besides the one after every epoch.
-        told_to_stop: whether SIGTERM arrived while a state can still be written.
+        checkpoint_minutes: between two states, besides the one after every epoch.
+        stop_requested: whether SIGTERM arrived while a state can still be written.
     """
 
-    minutes: float = CHECKPOINT_MINUTES
-    told_to_stop: bool = False
-    _waiting: bool = field(default=False, init=False)
-    _since: float = field(default_factory=time.monotonic, init=False)
+    checkpoint_minutes: float = CHECKPOINT_MINUTES
+    stop_requested: bool = False
+    _is_deferred: bool = field(default=False, init=False)
+    _last_checkpoint: float = field(default_factory=time.monotonic, init=False)
 
     @contextmanager
-    def listening(self) -> Iterator["Watch"]:
-        """SIGTERM ends what runs within: at once, or within `patience` after the step.
+    def handling_sigterm(self) -> Iterator["StopSignal"]:
+        """SIGTERM ends what runs within: at once, or within `deferred` after the step.
 
         Only the main thread may change what a signal does; elsewhere nothing is changed.
         """
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
-        before = signal.signal(signal.SIGTERM, self._hear)
+        before = signal.signal(signal.SIGTERM, self._on_sigterm)
         try:
             yield self
         finally:
             signal.signal(signal.SIGTERM, before)
 
     @contextmanager
-    def patience(self) -> Iterator[None]:
-        """Within, SIGTERM is only noted; whoever asks `told_to_stop` must end soon."""
-        self._waiting, self._since = True, time.monotonic()
+    def deferred(self) -> Iterator[None]:
+        """Within, SIGTERM is only noted; whoever asks `stop_requested` must end soon."""
+        self._is_deferred, self._last_checkpoint = True, time.monotonic()
         try:
             yield
         finally:
-            self._waiting = False
+            self._is_deferred = False
 
-    def state_is_due(self) -> bool:
+    def checkpoint_is_due(self) -> bool:
         """Whether so many minutes have passed; the clock starts anew when they have."""
         now = time.monotonic()
-        if now - self._since < 60 * self.minutes:
+        if now - self._last_checkpoint < 60 * self.checkpoint_minutes:
             return False
-        self._since = now
+        self._last_checkpoint = now
         return True
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        if not self._waiting:
+    def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
+        if not self._is_deferred:
             raise Terminated(
                 "told to stop (SIGTERM); what was computed is kept. The same command with "
                 "--output RUN --resume goes on."
             )
-        self.told_to_stop = True
+        self.stop_requested = True
         with suppress(ValueError):  # a second one does not wait
             signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,6 +1,6 @@
 """Plain stacks of convolutions: a baseline, CNN v1 with and without shortcuts, VGG-19.
 
-Shape suffixes: N pictures, D channels, H and W cells.
+Shape suffixes: N images, D channels, H and W cells.
 """
 
 from collections.abc import Sequence
@@ -30,20 +30,20 @@ def cnn_v1_residual() -> Backbone:
 def vgg19_scratch() -> Backbone:
     """Configuration E of Simonyan & Zisserman 2015, without its dense layers.
 
-    The embedding is the flattened last map, so that its length depends on the picture size.
+    The embedding is the flattened last map, so that its length depends on the image size.
     """
     groups: dict[str, nn.Module] = {}
-    below = 3
+    in_channels = 3
     for number, (width, convolutions) in enumerate(VGG19_WIDTHS, start=1):
         layers: list[nn.Module] = []
         for _ in range(convolutions):
-            layers += [nn.Conv2d(below, width, 3, padding=1), nn.ReLU()]
-            below = width
+            layers += [nn.Conv2d(in_channels, width, 3, padding=1), nn.ReLU()]
+            in_channels = width
         groups[f"block{number}"] = nn.Sequential(*layers, nn.MaxPool2d(2))
-    return initialised(Backbone(groups, nn.Flatten()))
+    return kaiming_initialised(Backbone(groups, nn.Flatten()))
 
 
-class Shortcut(nn.Module):
+class ResidualConvolution(nn.Module):
     """relu(x + f(x)) with f = convolution and batch norm; He et al. 2015, figure 2."""
 
     def __init__(self, channels: int) -> None:
@@ -57,25 +57,27 @@ class Shortcut(nn.Module):
 
 def _blocks(widths: Sequence[int], *, shortcut: bool) -> Backbone:
     groups: dict[str, nn.Module] = {}
-    below = 3
+    in_channels = 3
     for number, width in enumerate(widths, start=1):
         layers: list[nn.Module] = [
-            nn.Conv2d(below, width, 3, padding=1, bias=False),
+            nn.Conv2d(in_channels, width, 3, padding=1, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(),
             nn.MaxPool2d(2),
         ]
-        groups[f"block{number}"] = nn.Sequential(*layers, *([Shortcut(width)] if shortcut else []))
-        below = width
-    return initialised(Backbone(groups, mean_of_cells()))
+        groups[f"block{number}"] = nn.Sequential(
+            *layers, *([ResidualConvolution(width)] if shortcut else [])
+        )
+        in_channels = width
+    return kaiming_initialised(Backbone(groups, global_average_pooling()))
 
 
-def mean_of_cells() -> nn.Module:
+def global_average_pooling() -> nn.Module:
     """Global average pooling: feature map (N, D, H, W) -> embedding (N, D)."""
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
-def initialised(backbone: Backbone) -> Backbone:
+def kaiming_initialised(backbone: Backbone) -> Backbone:
     """Convolutions drawn as for rectifiers (He et al. 2015, equation 10), biases at 0."""
     for module in backbone.modules():
         if isinstance(module, nn.Conv2d):

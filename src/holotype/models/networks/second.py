@@ -1,21 +1,21 @@
 """CNN v2 in three styles: residual, densely connected, and a hybrid of both with attention.
 
-All halve the picture in the stem and after each stage, and end with a norm, a rectifier and the
+All halve the image in the stem and after each stage, and end with a norm, a rectifier and the
 mean over the cells.
 
-Shape suffixes: N pictures, D channels, H and W cells.
+Shape suffixes: N images, D channels, H and W cells.
 """
 
 import torch
 from torch import Tensor, nn
 
 from holotype.models.classifier import Backbone
-from holotype.models.networks.plain import initialised, mean_of_cells
+from holotype.models.networks.plain import global_average_pooling, kaiming_initialised
 
 WIDTHS = (32, 64, 128, 256)
-BLOCKS_A_STAGE = 2
+BLOCKS_PER_STAGE = 2
 GROWTH = 16
-LAYERS_A_BLOCK = 4
+LAYERS_PER_BLOCK = 4
 BOTTLENECK = 4  # a dense layer first narrows to this times the growth
 HYBRID_LAYERS = 2
 REDUCTION = 8  # of the channels inside the attention
@@ -28,15 +28,17 @@ def cnn_v2_residual() -> Backbone:
         He et al. 2016, "Identity Mappings in Deep Residual Networks", figure 1(b).
     """
     groups: dict[str, nn.Module] = {"stem": _stem(WIDTHS[0])}
-    below = WIDTHS[0]
+    in_channels = WIDTHS[0]
     for number, width in enumerate(WIDTHS, start=1):
         blocks = [
-            IdentityBlock(below if n == 0 else width, width, 2 if n == 0 and number > 1 else 1)
-            for n in range(BLOCKS_A_STAGE)
+            PreActivationBlock(
+                in_channels if n == 0 else width, width, 2 if n == 0 and number > 1 else 1
+            )
+            for n in range(BLOCKS_PER_STAGE)
         ]
         groups[f"stage{number}"] = nn.Sequential(*blocks)
-        below = width
-    return _ended(groups, below)
+        in_channels = width
+    return _with_final_norm(groups, in_channels)
 
 
 def cnn_v2_dense() -> Backbone:
@@ -49,14 +51,14 @@ def cnn_v2_dense() -> Backbone:
     channels = 2 * GROWTH
     for number in range(1, len(WIDTHS) + 1):
         layers: list[nn.Module] = []
-        for _ in range(LAYERS_A_BLOCK):
+        for _ in range(LAYERS_PER_BLOCK):
             layers.append(DenseLayer(channels))
             channels += GROWTH
         if number < len(WIDTHS):
             layers.append(_transition(channels, channels // 2))
             channels //= 2
         groups[f"block{number}"] = nn.Sequential(*layers)
-    return _ended(groups, channels)
+    return _with_final_norm(groups, channels)
 
 
 def cnn_v2_hybrid() -> Backbone:
@@ -65,33 +67,33 @@ def cnn_v2_hybrid() -> Backbone:
     The convolutions are depthwise-separable (Howard et al. 2017), the attention is CBAM.
     """
     groups: dict[str, nn.Module] = {"stem": _stem(WIDTHS[0])}
-    below = WIDTHS[0]
+    in_channels = WIDTHS[0]
     for number, width in enumerate(WIDTHS, start=1):
         layers: list[nn.Module] = []
         if number > 1:
-            layers.append(_transition(below, width))
-        layers += [HybridBlock(width) for _ in range(BLOCKS_A_STAGE)]
+            layers.append(_transition(in_channels, width))
+        layers += [HybridBlock(width) for _ in range(BLOCKS_PER_STAGE)]
         groups[f"stage{number}"] = nn.Sequential(*layers)
-        below = width
-    return _ended(groups, below)
+        in_channels = width
+    return _with_final_norm(groups, in_channels)
 
 
-class IdentityBlock(nn.Module):
+class PreActivationBlock(nn.Module):
     """x + f(x) with f = two times norm, rectifier, convolution.
 
     Where width or stride change, the shortcut is a convolution of what the first norm and
     rectifier give.
     """
 
-    def __init__(self, below: int, width: int, stride: int) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int) -> None:
         super().__init__()
-        self.norm1 = nn.BatchNorm2d(below)
-        self.conv1 = nn.Conv2d(below, width, 3, stride=stride, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, width, 3, stride=stride, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.shortcut: nn.Module | None = None
-        if stride > 1 or below != width:
-            self.shortcut = nn.Conv2d(below, width, 1, stride=stride, bias=False)
+        if stride > 1 or in_channels != width:
+            self.shortcut = nn.Conv2d(in_channels, width, 1, stride=stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         y = nn.functional.relu(self.norm1(x))
@@ -125,18 +127,20 @@ class DenseLayer(nn.Module):
 class SeparableConvolution(nn.Module):
     """Norm and rectifier, one filter for each channel, then a mixing of the channels."""
 
-    def __init__(self, below: int, width: int) -> None:
+    def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(below)
-        self.depthwise = nn.Conv2d(below, below, 3, padding=1, groups=below, bias=False)
-        self.pointwise = nn.Conv2d(below, width, 1, bias=False)
+        self.norm = nn.BatchNorm2d(in_channels)
+        self.depthwise = nn.Conv2d(
+            in_channels, in_channels, 3, padding=1, groups=in_channels, bias=False
+        )
+        self.pointwise = nn.Conv2d(in_channels, width, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.pointwise(self.depthwise(nn.functional.relu(self.norm(x))))
         return y
 
 
-class Attention(nn.Module):
+class ChannelSpatialAttention(nn.Module):
     """Which channels, then which places matter.
 
     Source:
@@ -169,7 +173,7 @@ class HybridBlock(nn.Module):
         )
         self.mix = nn.Conv2d(channels + HYBRID_LAYERS * growth, channels, 1, bias=False)
         self.norm = nn.BatchNorm2d(channels)
-        self.attention = Attention(channels)
+        self.attention = ChannelSpatialAttention(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         maps = x
@@ -183,14 +187,17 @@ def _stem(width: int) -> nn.Module:
     return nn.Conv2d(3, width, 3, stride=2, padding=1, bias=False)
 
 
-def _transition(below: int, width: int) -> nn.Module:
+def _transition(in_channels: int, width: int) -> nn.Module:
     """Norm, rectifier, a mixing of channels, and half the size."""
     return nn.Sequential(
-        nn.BatchNorm2d(below), nn.ReLU(), nn.Conv2d(below, width, 1, bias=False), nn.AvgPool2d(2)
+        nn.BatchNorm2d(in_channels),
+        nn.ReLU(),
+        nn.Conv2d(in_channels, width, 1, bias=False),
+        nn.AvgPool2d(2),
     )
 
 
-def _ended(groups: dict[str, nn.Module], channels: int) -> Backbone:
+def _with_final_norm(groups: dict[str, nn.Module], channels: int) -> Backbone:
     last = list(groups)[-1]
     groups[last] = nn.Sequential(groups[last], nn.BatchNorm2d(channels), nn.ReLU())
-    return initialised(Backbone(groups, mean_of_cells()))
+    return kaiming_initialised(Backbone(groups, global_average_pooling()))

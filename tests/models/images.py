@@ -1,14 +1,14 @@
-"""Pictures and statistics for networks with random weights."""
+"""Images and statistics for networks with random weights."""
 
 import torch
 from torch import Tensor
 
 from holotype.models.classifier import Backbone, estimate_batch_norm
 
-STATISTICS = 32  # pictures a batch
+STATISTICS = 32  # images a batch
 
 
-def soft_pictures(count: int, size: int, seed: int = 0) -> Tensor:
+def soft_images(count: int, size: int, seed: int = 0) -> Tensor:
     """Model inputs (count, 3, size, size): blurred colour noise.
 
     White noise looks the same everywhere, so that of any of it a deep network says the same.
@@ -41,6 +41,6 @@ def awake(backbone: Backbone, scale: float = 1.0, branches: float = 1.0) -> Back
 
 def with_statistics(backbone: Backbone, size: int) -> Backbone:
     """The backbone with batch-norm statistics of two batches."""
-    batches = [soft_pictures(STATISTICS, size, 1), soft_pictures(STATISTICS, size, 2)]
+    batches = [soft_images(STATISTICS, size, 1), soft_images(STATISTICS, size, 2)]
     estimate_batch_norm(backbone, batches)
     return backbone
