@@ -6,9 +6,9 @@ bring where a member is bad at some classes.
 Three members on 20 splits, 70/15/15 and stratified: of scikit-learn's digits, logistic regression
 on HOG, on LBP and on pixels; of the synthetic set, on the outline, on measures of the region and
 on rings around its centre; each after its own temperature. Weights come from validation by
-`holotype.ensemble.weights`, the score from test. A member is made bad at a class by giving that
-class's training images labels at random: at three of the classes of one member, or at other
-classes for every member. The same again with the first two members alone.
+`holotype.ensemble.ensemble_weights`, the score from test. A member is made bad at a class by
+giving that class's training images labels at random: at three of the classes of one member, or at
+other classes for every member. The same again with the first two members alone.
 
 Intervals are Nadeau and Bengio's, since the training parts of random splits overlap. The rule
 was tuned on the split seeds 100 to 111 (--seeds), the table is of 0 to 19.
@@ -33,11 +33,11 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from holotype.bundle.descriptors import MEAN, STD, descriptor_graph
-from holotype.bundle.graphs import open_session
+from holotype.bundle.building.descriptors import MEAN, STD, descriptor_graph
+from holotype.bundle.onnx_sessions import open_session
 from holotype.dataset.index import read_index
-from holotype.dataset.sources import make_synthetic
-from holotype.ensemble.weights import METHODS, EnsembleMethod, combine, fit_weights
+from holotype.dataset.sources.fetch import make_synthetic
+from holotype.ensemble.ensemble_weights import METHODS, EnsembleMethod, combine, fit_weights
 
 VALIDATION = TEST = 0.15
 MEMBERS = 3

@@ -24,10 +24,10 @@ CLASSES = 8
 
 def measured(folder: str) -> dict[str, float]:
     """Audit a folder in this process and say what it took."""
-    from holotype.dataset.audit import audit
+    from holotype.dataset.auditing.run_audit import audit
     from holotype.dataset.fingerprints import compute_fingerprints
     from holotype.dataset.index import read_index
-    from holotype.dataset.lookalikes import near_duplicates_among
+    from holotype.dataset.near_duplicates.search import near_duplicates_among
 
     marks = [(time.perf_counter(), time.process_time())]
 
@@ -53,7 +53,7 @@ def measured(folder: str) -> dict[str, float]:
 
 
 def measure(size: int) -> dict[str, float]:
-    from holotype.dataset.sources import make_synthetic
+    from holotype.dataset.sources.fetch import make_synthetic
 
     with tempfile.TemporaryDirectory() as directory:
         images = Path(directory) / "images"

@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
+from holotype.bundle.building.descriptors import descriptor_graph, descriptor_size
 from holotype.bundle.bundle import Bundle, write_bundle
-from holotype.bundle.descriptors import descriptor_graph, descriptor_size
-from holotype.bundle.graphs import available_cores, open_session, run_graph
 from holotype.bundle.inference import predict_files
 from holotype.bundle.manifest import Manifest
-from holotype.dataset.sources import make_synthetic
-from holotype.training.classical import ClassicalHead, fit_forest, fit_svm
-from holotype.training.recipe import resolve_recipe
+from holotype.bundle.onnx_sessions import available_cores, open_session, run_graph
+from holotype.dataset.sources.fetch import make_synthetic
+from holotype.training.config.resolve import resolve_recipe
+from holotype.training.heads.svm_forest import ClassicalHead, fit_forest, fit_svm
 
 MODELS = ("hog", "lbp", "colour", "hog+lbp", "hog+lbp+colour")
 TRAINED_ON = 600

@@ -22,9 +22,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from holotype.comparison.paired import apply_gatekeeping, compare_all, compare_pairs, ranks
-from holotype.evaluation import plots
+from holotype.comparison.significance import apply_gatekeeping, compare_all, compare_pairs, ranks
 from holotype.evaluation.intervals import SamplingUnits, wilson
+from holotype.reporting import plots
 
 IMAGE = Path(__file__).parent.parent / "docs" / "images" / "comparison_power.png"
 SETTINGS = ("plain", "weights", "groups", "groups and weights")

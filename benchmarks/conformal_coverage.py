@@ -22,16 +22,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.dataset.index import Index, read_index
-from holotype.dataset.sources import fetch
+from holotype.dataset.sources.fetch import fetch
 from holotype.evaluation.calibration import fit_temperature
 from holotype.evaluation.conformal import Method, calibrate
 from holotype.files import write_json
-from holotype.narration import to_stderr
 from holotype.predictions import Predictions, softmax
-from holotype.training.features import cache_features
-from holotype.training.head import fit_linear_head
-from holotype.training.recipe import resolve_recipe
-from holotype.training.start import EMBEDDING, PretrainedBackbone
+from holotype.progress import to_stderr
+from holotype.training.config.resolve import resolve_recipe
+from holotype.training.features.frozen_features import cache_features
+from holotype.training.features.pretrained_backbone import EMBEDDING, PretrainedBackbone
+from holotype.training.heads.logistic_regression import fit_linear_head
 
 SETS = ("elpv", "digits")
 COVERAGES = (0.9, 0.95)

@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from holotype import road
+from holotype import pipeline
 from holotype.demo import SETTINGS, TEST_FRACTION, VALIDATION_FRACTION, split_table
-from holotype.narration import to_stderr
 from holotype.predictions import read_predictions
+from holotype.progress import to_stderr
 
 RATIOS = (1 - VALIDATION_FRACTION - TEST_FRACTION, VALIDATION_FRACTION, TEST_FRACTION)
 RECIPES = ("linear", "finetune")
@@ -50,7 +50,7 @@ def run_one(protocol: str, seed: int, recipe: str, output: Path) -> Result:
         output / f"{protocol}-{seed}-{recipe}-data", seed=seed, blocks=protocol == "blocks"
     )
     started = time.perf_counter()
-    trained = road.train(
+    trained = pipeline.train(
         table,
         output=output / f"{protocol}-{seed}-{recipe}",
         recipe=recipe,

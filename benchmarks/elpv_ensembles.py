@@ -20,10 +20,10 @@ import numpy as np
 from elpv import corrected_interval
 from elpv_models import CASES, PRETRAINED
 
-from holotype import road
-from holotype.ensemble.recipe import read_ensemble_recipe
-from holotype.ensemble.weights import METHODS, EnsembleMethod
-from holotype.narration import to_stderr
+from holotype import pipeline
+from holotype.ensemble.ensemble_recipe import read_ensemble_recipe
+from holotype.ensemble.ensemble_weights import METHODS, EnsembleMethod
+from holotype.progress import to_stderr
 from holotype.run import Run
 
 SETS = ("all", PRETRAINED)
@@ -39,7 +39,7 @@ def members_of(folder: Path, kind: str, seed: int) -> list[Path]:
 def made(runs: Sequence[Path], method: EnsembleMethod, output: Path) -> dict[str, Any]:
     """What the ensemble's report says."""
     if not (output / "report" / "index.html").is_file():
-        road.build_ensemble(runs, output=output, method=method, progress=to_stderr())
+        pipeline.build_ensemble(runs, output=output, method=method, progress=to_stderr())
     comparison: dict[str, Any] = json.loads(
         (output / "report" / "best_member_comparison.json").read_text()
     )
@@ -73,14 +73,18 @@ def rows_of(kind: str, method: EnsembleMethod, found: dict[int, dict[str, Any]])
     for seed, one in found.items():
         judged, comparison = one["comparison"]["reported"], one["comparison"]
         cells = [
-            kind, method, str(seed), f"{one['members']}, best {Path(comparison['best_member']).name}",
+            kind,
+            method,
+            str(seed),
+            f"{one['members']}, best {Path(comparison['best_member']).name}",
             score(one["scores"]["accuracy"], 100, 1),
             score(one["scores"]["log_loss"], 1, 3),
             with_interval(judged["accuracy"], 100),
             with_interval(judged["log_loss"], 1, 3),
-            f"{comparison['images_per_second'] or 0:.0f} ({comparison['best_member_images_per_second'] or 0:.0f})",
+            f"{comparison['images_per_second'] or 0:.0f} "
+            f"({comparison['best_member_images_per_second'] or 0:.0f})",
             "yes" if comparison["recommended"] else "no",
-        ]  # fmt: skip
+        ]
         rows.append("| " + " | ".join(cells) + " |")
     accuracies, losses = (
         [one["scores"][key]["value"] for one in found.values()] for key in ("accuracy", "log_loss")

@@ -25,14 +25,14 @@ from pathlib import Path
 import numpy as np
 from elpv import RATIOS, corrected_interval
 
-from holotype import road
+from holotype import pipeline
 from holotype.bundle.bundle import load_bundle
 from holotype.bundle.inference import predict
 from holotype.dataset.index import read_index_file
 from holotype.demo import split_table
 from holotype.models.catalog import architecture
-from holotype.narration import to_stderr
 from holotype.predictions import read_predictions
+from holotype.progress import to_stderr
 
 DIHEDRAL = (
     "{symmetry: dihedral, rotation_degrees: 0, zoom: 0, shift: 0, brightness: 0, contrast: 0}"
@@ -85,7 +85,7 @@ class Result:
 def run_one(case: Case, seed: int, output: Path) -> Result:
     path = output / f"{case.name}-{seed}"
     started = time.perf_counter()
-    trained = road.train(
+    trained = pipeline.train(
         output / f"data-{seed}" / "table.csv", output=path, resume=True,
         model=case.model, recipe=case.recipe, ratios=RATIOS,
         overrides={f"stages.{n}.augmentation": DIHEDRAL for n in case.augmented},

@@ -32,12 +32,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from views import Cells, Clock, kept_or_fresh
 
-from holotype.training.augmentation import Augmentation
-from holotype.training.descent import FineTuner, targets_and_weights
-from holotype.training.groups import LayerSelection, select_layers
-from holotype.training.loader import AugmentedImages, LabelledViews, validation_batches
-from holotype.training.loop import train_loop
-from holotype.training.stages import GradientStage
+from holotype.training.config.augmentation_config import Augmentation
+from holotype.training.config.stage_config import GradientStage
+from holotype.training.data.loader import AugmentedImages, LabelledViews, validation_batches
+from holotype.training.finetuning.finetune import FineTuner, targets_and_weights
+from holotype.training.finetuning.trainable_layers import LayerSelection, select_layers
+from holotype.training.finetuning.training_loop import train_loop
 
 if TYPE_CHECKING:
     from torch import nn
@@ -122,7 +122,7 @@ def _data(
             for part in ("train", "val")
         )
         return train, validation
-    from holotype.models.classifier import BackboneBelowCut
+    from holotype.models.torch_classifier import BackboneBelowCut
 
     below = BackboneBelowCut(pretrained.backbone, selection.cut)
     data = []

@@ -29,12 +29,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from holotype import road
+from holotype import pipeline
 from holotype.bundle.bundle import Bundle, load_bundle
-from holotype.dataset.sources import make_synthetic
-from holotype.dataset.synthetic import MASK_FOLDER
+from holotype.dataset.sources.fetch import make_synthetic
+from holotype.dataset.sources.synthetic import MASK_FOLDER
 from holotype.evaluation.intervals import wilson
-from holotype.explanation.checks import (
+from holotype.explanation.available_methods import (
+    GRADIENT_METHODS,
+    ExplainMethod,
+    ExplainMethodName,
+)
+from holotype.explanation.heatmap import heatmap, size_to_decode
+from holotype.explanation.sanity_checks import (
     deletion_insertion,
     deletion_insertion_at_random,
     dilated,
@@ -42,11 +48,9 @@ from holotype.explanation.checks import (
     pointing_game_hit,
     weight_randomisation_test,
 )
-from holotype.explanation.heatmap import heatmap, size_to_decode
-from holotype.explanation.methods import GRADIENT_METHODS, ExplainMethod, ExplainMethodName
-from holotype.images import Image, decode
-from holotype.models.gradients import layers_top_down, randomise_layers
-from holotype.road.explained import TorchModels
+from holotype.imaging.decode import Image, decode
+from holotype.models.gradcam import layers_top_down, randomise_layers
+from holotype.pipeline.explain import TorchModels
 
 TOLERANCE = 0.03
 METHODS: tuple[ExplainMethodName, ...] = ("gradcam++", "occlusion", "integrated-gradients")
@@ -180,7 +184,9 @@ def main() -> None:
     run = asked.run or asked.output / "run"
     if asked.run is None and not run.exists():
         shapes = make_synthetic(asked.output / "train", classes=4, images=800, seed=0)
-        road.train(shapes, output=run, recipe="linear", model="efficientnet_lite0", image_size=384)
+        pipeline.train(
+            shapes, output=run, recipe="linear", model="efficientnet_lite0", image_size=384
+        )
     new = asked.output / "new"
     if not new.exists():
         make_synthetic(new, classes=4, images=asked.images, seed=10)

@@ -12,16 +12,16 @@ import tempfile
 import time
 from pathlib import Path
 
-from holotype.dataset.audit import audit
+from holotype.dataset.auditing.run_audit import audit
 from holotype.dataset.index import read_index
-from holotype.dataset.sources import fetch
-from holotype.evaluation.flattery import GroupLeakage
-from holotype.evaluation.plots import group_leakage_figure, save
-from holotype.narration import to_stderr
-from holotype.road.audited import AuditResult
-from holotype.road.flattered import measure_group_leakage
-from holotype.road.order import TrainingJob
-from holotype.training.recipe import resolve_recipe
+from holotype.dataset.sources.fetch import fetch
+from holotype.evaluation.group_leakage import GroupLeakage
+from holotype.pipeline.audit import AuditResult
+from holotype.pipeline.training_run.group_leakage_report import measure_group_leakage
+from holotype.pipeline.training_run.training_job import TrainingJob
+from holotype.progress import to_stderr
+from holotype.reporting.plots import group_leakage_figure, save
+from holotype.training.config.resolve import resolve_recipe
 
 SETS = {
     "micro-ct": "synthetic micro-CT, by specimen",

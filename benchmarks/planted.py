@@ -32,9 +32,9 @@ import pandas as pd
 from PIL import Image
 from planted_changes import REPORTED, ROUGH, TUNING, changes
 
-from holotype.dataset.audit import audit
+from holotype.dataset.auditing.run_audit import audit
 from holotype.dataset.index import read_index
-from holotype.dataset.sources import fetch
+from holotype.dataset.sources.fetch import fetch
 from holotype.evaluation.intervals import wilson
 
 SHARE_OF_COPIES, SHARE_OF_DAMAGES, SHARE_OF_WRONG_LABELS = 0.03, 0.01, 0.02
@@ -275,7 +275,7 @@ def wrong_labels(planted: Planted) -> None:
     """How high the ranking of doubtful labels places the wrong ones."""
     from sklearn.metrics import average_precision_score
 
-    from holotype.road.audited import audit as audit_with_labels
+    from holotype.pipeline.audit import audit as audit_with_labels
 
     started = time.perf_counter()
     issues = audit_with_labels(planted.folder, labels=True).findings.label_errors

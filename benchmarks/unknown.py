@@ -29,11 +29,11 @@ from holotype.bundle.embedding import ImageFile, embed
 from holotype.bundle.inference import ood_scores
 from holotype.bundle.manifest import OODScore
 from holotype.dataset.index import Index, read_index, read_index_file
-from holotype.dataset.sources import fetch
-from holotype.evaluation.unknown import auroc
+from holotype.dataset.sources.fetch import fetch
+from holotype.evaluation.ood_threshold import auroc
 from holotype.files import write_json
-from holotype.narration import to_stderr
-from holotype.road import train
+from holotype.pipeline import train
+from holotype.progress import to_stderr
 
 REJECTION = 0.05
 KNOWN = ("01234", "56789", "02468")

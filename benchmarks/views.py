@@ -27,20 +27,21 @@ from typing import Any
 import numpy as np
 
 from holotype.dataset.index import Index, Part, read_index
-from holotype.dataset.split import split
+from holotype.dataset.splitting.splitter import split
 from holotype.demo import TEST_FRACTION, VALIDATION_FRACTION, split_table
-from holotype.narration import to_stderr
-from holotype.training.descent import FineTuner, Runtime, targets_and_weights
-from holotype.training.disk import DiskBudget
-from holotype.training.features import cache_features, cached_or_live_features
-from holotype.training.groups import LayerSelection, select_layers
-from holotype.training.head import LinearHead, fit_linear_head
-from holotype.training.loader import LabelledViews
-from holotype.training.loop import train_loop
-from holotype.training.recipe import Recipe, resolve_recipe
-from holotype.training.stages import GradientStage, LinearStage
-from holotype.training.start import EMBEDDING, PretrainedBackbone
-from holotype.training.state import EpochMetrics
+from holotype.progress import to_stderr
+from holotype.training.config.recipe import Recipe
+from holotype.training.config.resolve import resolve_recipe
+from holotype.training.config.stage_config import GradientStage, LinearStage
+from holotype.training.data.loader import LabelledViews
+from holotype.training.features.cache_budget import DiskBudget
+from holotype.training.features.frozen_features import cache_features, cached_or_live_features
+from holotype.training.features.pretrained_backbone import EMBEDDING, PretrainedBackbone
+from holotype.training.finetuning.finetune import FineTuner, Runtime, targets_and_weights
+from holotype.training.finetuning.trainable_layers import LayerSelection, select_layers
+from holotype.training.finetuning.training_loop import train_loop
+from holotype.training.finetuning.training_state import EpochMetrics
+from holotype.training.heads.logistic_regression import LinearHead, fit_linear_head
 
 RATIOS = (1 - VALIDATION_FRACTION - TEST_FRACTION, VALIDATION_FRACTION, TEST_FRACTION)
 AUGMENTATION = (
@@ -155,16 +156,20 @@ def kept_or_fresh(
     fresh: bool,
 ) -> LabelledViews:
     """What lies below the cut: kept, or fresh for every epoch (the images themselves: kept)."""
-    from holotype.models.export import cut_output_name
+    from holotype.models.onnx_export import cut_output_name
 
     assert selection.cut is not None
     index, targets_N, weights_N = targets_and_weights(pretrained, part)
     views = stage.views if part == "train" else 1
     features, line = cached_or_live_features(
-        pretrained.feature_extractor(cut_output_name(selection.cut), "cpu"), pretrained.recipe.preprocessing, index,
-        views=views, augmentation=stage.augmentation, seed=pretrained.recipe.seed,
+        pretrained.feature_extractor(cut_output_name(selection.cut), "cpu"),
+        pretrained.recipe.preprocessing,
+        index,
+        views=views,
+        augmentation=stage.augmentation,
+        seed=pretrained.recipe.seed,
         budget=DiskBudget(0) if fresh and part == "train" else None,
-    )  # fmt: skip
+    )
     if fresh and part == "train" and not line:
         raise SystemExit("fresh views are kept already: let --epochs pass the largest of --views")
     return LabelledViews(features, targets_N, weights_N)

@@ -13,35 +13,35 @@ if TYPE_CHECKING:
     from holotype.bundle.bundle import load_bundle as load
     from holotype.bundle.bundle import write_bundle
     from holotype.bundle.inference import predict
-    from holotype.dataset.audit import audit
+    from holotype.dataset.auditing.run_audit import audit
     from holotype.dataset.index import read_index
-    from holotype.dataset.sources import fetch
-    from holotype.dataset.split import split
+    from holotype.dataset.sources.fetch import fetch
+    from holotype.dataset.splitting.splitter import split
     from holotype.errors import HolotypeError
-    from holotype.evaluation.decision import fit_decision
-    from holotype.evaluation.report import evaluate, write_report
-    from holotype.explanation.gallery import select_examples
-    from holotype.explanation.sheets import explain
-    from holotype.road import train
+    from holotype.evaluation.post_hoc_calibration import fit_decision
+    from holotype.explanation.example_selection import select_examples
+    from holotype.explanation.explanation_figures import explain
+    from holotype.pipeline import train
+    from holotype.reporting.write_report import evaluate, write_report
     from holotype.run import Run
 
 # public name -> where it lives, and what it is called there
 _PUBLIC_API = {
     "HolotypeError": ("holotype.errors", "HolotypeError"),
     "Run": ("holotype.run", "Run"),
-    "audit": ("holotype.dataset.audit", "audit"),
-    "fit_decision": ("holotype.evaluation.decision", "fit_decision"),
-    "evaluate": ("holotype.evaluation.report", "evaluate"),
-    "explain": ("holotype.explanation.sheets", "explain"),
-    "fetch": ("holotype.dataset.sources", "fetch"),
-    "select_examples": ("holotype.explanation.gallery", "select_examples"),
+    "audit": ("holotype.dataset.auditing.run_audit", "audit"),
+    "fit_decision": ("holotype.evaluation.post_hoc_calibration", "fit_decision"),
+    "evaluate": ("holotype.reporting.write_report", "evaluate"),
+    "explain": ("holotype.explanation.explanation_figures", "explain"),
+    "fetch": ("holotype.dataset.sources.fetch", "fetch"),
+    "select_examples": ("holotype.explanation.example_selection", "select_examples"),
     "load": ("holotype.bundle.bundle", "load_bundle"),
     "predict": ("holotype.bundle.inference", "predict"),
     "read_index": ("holotype.dataset.index", "read_index"),
-    "split": ("holotype.dataset.split", "split"),
-    "train": ("holotype.road", "train"),
+    "split": ("holotype.dataset.splitting.splitter", "split"),
+    "train": ("holotype.pipeline", "train"),
     "write_bundle": ("holotype.bundle.bundle", "write_bundle"),
-    "write_report": ("holotype.evaluation.report", "write_report"),
+    "write_report": ("holotype.reporting.write_report", "write_report"),
 }
 
 __all__ = [
@@ -49,14 +49,14 @@ __all__ = [
     "Run",
     "__version__",
     "audit",
-    "fit_decision",
     "evaluate",
     "explain",
     "fetch",
-    "select_examples",
+    "fit_decision",
     "load",
     "predict",
     "read_index",
+    "select_examples",
     "split",
     "train",
     "write_bundle",

@@ -8,9 +8,9 @@ stratified by label and type; unsure cells count as defective with their probabi
 import csv
 from pathlib import Path
 
-from holotype.dataset.sources import fetch
-from holotype.narration import Progress
-from holotype.road import TrainedRun, train
+from holotype.dataset.sources.fetch import fetch
+from holotype.pipeline import TrainedRun, train
+from holotype.progress import Progress
 from holotype.run import next_run_path
 
 TEST_FRACTION = 0.25

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from holotype.bundle.bundle import Bundle, load_bundle, strip_metadata, write_bundle
+from holotype.bundle.inference import predict_files
 from holotype.bundle.manifest import Decision
 from holotype.errors import BundleError, CorruptBundle, ExternalDataRefused, NotABundle
 from tests.bundle.tiny import (
@@ -306,7 +307,7 @@ def test_a_graph_that_does_not_open_or_fit_is_refused_in_one_line(
     _swap_head(tmp_path / "bundle", head)
     paths = write_images(tmp_path / "images", 1)
     with pytest.raises(CorruptBundle) as caught:
-        load_bundle(tmp_path / "bundle").predict(paths)
+        predict_files(load_bundle(tmp_path / "bundle"), paths)
     assert "\n" not in str(caught.value)
     assert "head.onnx" in str(caught.value)
 
@@ -316,7 +317,7 @@ def test_a_head_with_numbers_that_are_not_finite_is_refused(tmp_path: Path) -> N
     weights = np.full((3, EMBEDDING), np.nan, np.float32)
     _swap_head(tmp_path / "bundle", head_model(weight_CD=weights).SerializeToString())
     with pytest.raises(CorruptBundle, match="not finite"):
-        load_bundle(tmp_path / "bundle").predict(write_images(tmp_path / "images", 1))
+        predict_files(load_bundle(tmp_path / "bundle"), write_images(tmp_path / "images", 1))
 
 
 def _head_of(*steps: tuple[str, NDArray[Any], int]) -> bytes:
@@ -355,7 +356,7 @@ def test_a_graph_that_opens_but_answers_wrongly_is_refused_in_one_line(
     write_tiny(tmp_path / "bundle")
     _swap_head(tmp_path / "bundle", head)
     with pytest.raises(CorruptBundle, match=message) as caught:
-        load_bundle(tmp_path / "bundle").predict(write_images(tmp_path / "images", 1))
+        predict_files(load_bundle(tmp_path / "bundle"), write_images(tmp_path / "images", 1))
     assert "\n" not in str(caught.value)
     assert capfd.readouterr().err == "", "ONNX Runtime says nothing beside it"
 

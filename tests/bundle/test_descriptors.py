@@ -11,7 +11,7 @@ from scipy.ndimage import map_coordinates
 from skimage import data
 from skimage.feature import hog, local_binary_pattern
 
-from holotype.bundle.descriptors import (
+from holotype.bundle.building.descriptors import (
     CIRCLES,
     MEAN,
     STD,
@@ -21,8 +21,8 @@ from holotype.bundle.descriptors import (
     multiply_adds,
     parse_descriptors,
 )
-from holotype.bundle.graphs import open_session
-from holotype.preprocessing import Preprocessing
+from holotype.bundle.onnx_sessions import open_session
+from holotype.imaging.preprocessing import Preprocessing
 
 PHOTOGRAPHS = {
     "astronaut": data.astronaut(),

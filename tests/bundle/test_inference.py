@@ -16,7 +16,6 @@ from PIL import Image
 import holotype.bundle.embedding as embedding
 import holotype.bundle.inference as inference
 from holotype.bundle.bundle import Bundle, load_bundle
-from holotype.bundle.graphs import open_session, run_graph
 from holotype.bundle.inference import (
     ImageFile,
     embed,
@@ -26,10 +25,19 @@ from holotype.bundle.inference import (
     run_head,
 )
 from holotype.bundle.manifest import Decision
+from holotype.bundle.onnx_sessions import open_session, run_graph
 from holotype.dataset.index import Index
 from holotype.errors import DatasetError, EmptyDataset, ImageError, UsageError
 from holotype.files import sha256_of
-from tests.bundle.tiny import CLASSES, PREPROCESSING, SIDE, write_images, write_tiny
+from tests.bundle.tiny import (
+    CLASSES,
+    PREPROCESSING,
+    SIDE,
+    embedded,
+    predicted,
+    write_images,
+    write_tiny,
+)
 
 
 @pytest.fixture
@@ -103,7 +111,7 @@ def test_probabilities_are_the_same_whatever_the_batch_the_order_and_the_threads
     fresh_cache: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    alone = np.concatenate([bundle.predict([path]).probabilities_NC for path in images])
+    alone = np.concatenate([predicted(bundle, [path]).probabilities_NC for path in images])
     order = np.random.default_rng(workers).permutation(len(images))
     shuffled = index_of(images).table.iloc[order].reset_index(drop=True)
     index = Index(images[0].parent, shuffled, CLASSES)
@@ -119,13 +127,13 @@ def test_probabilities_are_the_same_whatever_the_batch_the_order_and_the_threads
         batch_size=16,
     )
     embeddings = np.concatenate([batch.outputs["embedding"] for batch in by_batch])
-    np.testing.assert_array_equal(embeddings, bundle.embeddings(images).embeddings_ND)
+    np.testing.assert_array_equal(embeddings, embedded(bundle, images).embeddings_ND)
 
 
 def test_the_head_gives_the_same_bits_whatever_stands_beside_an_image(
     bundle: Bundle, images: list[Path]
 ) -> None:
-    embeddings_ND = np.repeat(bundle.embeddings(images).embeddings_ND, 4, axis=0)
+    embeddings_ND = np.repeat(embedded(bundle, images).embeddings_ND, 4, axis=0)
     together = run_head(bundle, embeddings_ND)
     assert len(together) > inference.HEAD_ROWS
     for row in (0, 63, 64, 91):
@@ -160,7 +168,7 @@ def test_a_bad_image_costs_itself_only(bundle: Bundle, images: list[Path]) -> No
             "not_an_image",
         ]
         assert [Path(name).name for name in predictions.ids] == [path.name for path in good]
-        expected = bundle.predict(good).probabilities_NC
+        expected = predicted(bundle, good).probabilities_NC
         np.testing.assert_array_equal(predictions.probabilities_NC, expected)
 
 
@@ -174,16 +182,6 @@ def test_files_that_vanish_or_change_after_indexing_are_refused_by_name(
     assert predictions.ids == ("002.png", "003.png")
     assert "No such file" in refused[0].reason
     assert "changed since it was indexed" in refused[1].reason
-
-
-def test_the_api_warns_of_a_refused_image_and_raises_when_none_is_left(
-    bundle: Bundle, images: list[Path]
-) -> None:
-    images[0].write_bytes(b"")
-    with pytest.warns(UserWarning, match=r"000\.png.*0 bytes"):
-        assert len(bundle.predict(images[:3])) == 2
-    with pytest.raises(ImageError, match=r"000\.png"):
-        bundle.predict(images[:1])
 
 
 def test_what_is_kept_is_neither_decoded_nor_run_again(
@@ -277,7 +275,7 @@ def test_paths_that_lead_to_no_image_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["two words.png", "it's \"q\".png", "a\nb.png", "🐢.png", "x" * 251 + ".png"])  # fmt: skip  # noqa: E501
 def test_any_file_name_is_predicted(bundle: Bundle, images: list[Path], name: str) -> None:
     images[0].with_name(name).write_bytes(images[0].read_bytes())
-    predictions = bundle.predict([images[0].with_name(name)])
+    predictions = predicted(bundle, [images[0].with_name(name)])
     assert predictions.ids[0].endswith(name)
 
 
@@ -288,7 +286,7 @@ def test_a_name_that_is_no_text_is_predicted_under_a_name_that_can_be_printed(
     folder = images[0].parent / "odd"
     folder.mkdir()
     (folder / os.fsdecode(b"t\xfcrtle.png")).write_bytes(images[0].read_bytes())
-    (name,) = bundle.predict(str(folder)).ids
+    (name,) = predicted(bundle, str(folder)).ids
     assert name.endswith(r"odd/t\xfcrtle.png")
     name.encode()
 
@@ -357,7 +355,8 @@ def test_predicting_leaves_heavy_libraries_alone(bundle: Bundle, images: list[Pa
     code = (
         "import sys\n"
         "from holotype.bundle.bundle import load_bundle\n"
-        f"predictions = load_bundle({str(bundle.path)!r}).predict([{str(images[0])!r}])\n"
+        "from holotype.bundle.inference import predict_files\n"
+        f"predictions = predicted(load_bundle({str(bundle.path)!r}), [{str(images[0])!r}])\n"
         "assert len(predictions) == 1\n"
         "heavy = {'torch', 'timm', 'pandas', 'pyarrow', 'scipy', 'sklearn', 'skimage',\n"
         "         'matplotlib', 'onnx', 'pydantic'}\n"

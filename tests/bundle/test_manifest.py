@@ -66,8 +66,8 @@ def test_a_decision_without_sets_and_unknowns_has_the_bytes_that_it_always_had()
     text = manifest(decision=plain).to_bytes().decode()
     expected = """  "decision": {
     "conformal": null,
-    "predictions_sha256": "a",
     "num_images": 3,
+    "predictions_sha256": "a",
     "temperature": 1.5,
     "unknown_threshold": null,
     "views": "one"

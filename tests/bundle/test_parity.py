@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from holotype.bundle.parity import check_parity
+from holotype.bundle.building.parity import check_parity
 from holotype.errors import ParityFailed
 
 LOGITS = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from holotype.bundle.arrays import arrays_from_bytes, arrays_to_bytes
+from holotype.bundle.array_files import arrays_from_bytes, arrays_to_bytes
+from holotype.bundle.building.ensemble_bundle import write_members
 from holotype.bundle.bundle import Bundle, load_bundle
-from holotype.bundle.calibrated import ConformalScores
+from holotype.bundle.conformal_scores import ConformalScores
 from holotype.bundle.manifest import CalibrationSet, Decision
-from holotype.bundle.members import write_members
 from holotype.bundle.references import References, cosines_NR, make_references, nearest
 from holotype.errors import BundleError, CorruptBundle
-from tests.bundle.tiny import CLASSES, EMBEDDING, write_images, write_tiny
+from tests.bundle.tiny import CLASSES, EMBEDDING, predicted, write_images, write_tiny
 
 CALIBRATION_SET = CalibrationSet("cal", "1" * 64, num_images=3, penalty=0.01, k_reg=2)
 DECISION = Decision(temperature=1.7, predictions_sha256="0" * 64, num_images=40)
@@ -270,7 +270,7 @@ def test_references_do_not_change_an_answer(tmp_path: Path) -> None:
     plain = write_tiny(tmp_path / "a").with_decision(DECISION)
     rich = _rich(tmp_path / "b")
     np.testing.assert_array_equal(
-        plain.predict(images).probabilities_NC, rich.predict(images).probabilities_NC
+        predicted(plain, images).probabilities_NC, predicted(rich, images).probabilities_NC
     )
 
 

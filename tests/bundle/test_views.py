@@ -18,7 +18,7 @@ from holotype.bundle.views import VIEWS, FixedView, ViewSet
 from holotype.errors import BundleError
 from holotype.predictions import softmax
 from tests.bundle.test_inference import index_of
-from tests.bundle.tiny import PREPROCESSING, write_images, write_tiny
+from tests.bundle.tiny import PREPROCESSING, predicted, write_images, write_tiny
 
 TURNS = [Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270]
 
@@ -59,8 +59,10 @@ def test_probabilities_are_the_mean_over_files_that_pillow_turned(
     for path in square_images(tmp_path / "images", 3):
         files = turned_by_pillow(path, views, tmp_path / "turned")
         assert len(files) == count
-        expected_C = plain.predict(files).probabilities_NC.mean(axis=0)
-        np.testing.assert_allclose(sealed.predict(path).probabilities_NC[0], expected_C, atol=1e-6)
+        expected_C = predicted(plain, files).probabilities_NC.mean(axis=0)
+        np.testing.assert_allclose(
+            predicted(sealed, path).probabilities_NC[0], expected_C, atol=1e-6
+        )
 
 
 def test_the_eight_views_are_eight_different_ones_and_hold_the_smaller_sets() -> None:
@@ -128,7 +130,7 @@ def test_scales_are_averaged_as_onnxruntime_and_scipy_do_it_by_hand(tmp_path: Pa
         embeddings_VD = backbone.run(["embedding"], {"image": np.stack(seen).astype(np.float32)})[0]
         logits_VC = head.run(["logits"], {"embedding": embeddings_VD})[0]
         expected_C = softmax(logits_VC).mean(axis=0)
-        found = sealed.predict(path)
+        found = predicted(sealed, path)
         np.testing.assert_allclose(found.probabilities_NC[0], expected_C, atol=1e-5)
         index, _ = predict(sealed, index_of([path]))
         np.testing.assert_array_equal(index.probabilities_NC, found.probabilities_NC)
@@ -147,9 +149,9 @@ def test_the_temperature_divides_the_logarithm_of_the_mean(tmp_path: Path) -> No
     path = square_images(tmp_path / "images", 1)[0]
     warm = write_tiny(tmp_path / "warm").with_decision(decision("mirror", 2.0))
     one = write_tiny(tmp_path / "one").with_decision(decision("mirror"))
-    mean_C = one.predict(path).probabilities_NC[0]
+    mean_C = predicted(one, path).probabilities_NC[0]
     expected_C = mean_C**0.5 / (mean_C**0.5).sum()
-    predictions = warm.predict(path)
+    predictions = predicted(warm, path)
     np.testing.assert_allclose(predictions.probabilities_NC[0], expected_C, atol=1e-6)
     np.testing.assert_allclose(
         softmax(predictions.logits_NC, 2.0), predictions.probabilities_NC, atol=1e-12
@@ -163,7 +165,7 @@ def test_views_are_the_same_whatever_the_batch_the_order_and_the_threads(
 ) -> None:
     images = write_images(tmp_path / "images", 11)
     bundle = write_tiny(tmp_path / "bundle").with_decision(decision("dihedral"))
-    alone = np.concatenate([bundle.predict([path]).probabilities_NC for path in images])
+    alone = np.concatenate([predicted(bundle, [path]).probabilities_NC for path in images])
     order = np.random.default_rng(workers).permutation(len(images))
     index = index_of([images[n] for n in order])
     monkeypatch.setattr(embedding, "SHARD", 3)
@@ -225,5 +227,5 @@ def test_a_bad_image_costs_itself_only_under_views_too(tmp_path: Path) -> None:
     assert [Path(refusal.file).name for refusal in refused] == ["002.png"]
     good = [path for n, path in enumerate(images) if n != 2]
     np.testing.assert_allclose(
-        predictions.probabilities_NC, bundle.predict(good).probabilities_NC, atol=1e-6
+        predictions.probabilities_NC, predicted(bundle, good).probabilities_NC, atol=1e-6
     )

@@ -1,5 +1,6 @@
 """Tiny classifiers made with onnx.helper, so that no test here needs torch."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,11 @@ from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 from PIL import Image
 
 from holotype.bundle.bundle import Bundle, write_bundle
+from holotype.bundle.embedding import Embeddings, embed
+from holotype.bundle.inference import find_files, predict_files
 from holotype.bundle.manifest import Manifest
-from holotype.preprocessing import Preprocessing
+from holotype.imaging.preprocessing import Preprocessing
+from holotype.predictions import Predictions
 
 SIDE, EMBEDDING, CELLS = 32, 24, 8
 CLASSES = ("crack", "dark", "fine")
@@ -104,3 +108,15 @@ def write_images(directory: Path, count: int, seed: int = 0) -> list[Path]:
         Image.fromarray(coarse).resize((40, 36), Image.Resampling.BICUBIC).save(path)
         paths.append(path)
     return paths
+
+
+def predicted(bundle: Bundle, paths: str | Path | Sequence[str | Path]) -> Predictions:
+    """The predictions of files, none of which is refused."""
+    predictions, refused = predict_files(bundle, paths)
+    assert not refused
+    return predictions
+
+
+def embedded(bundle: Bundle, paths: str | Path | Sequence[str | Path]) -> Embeddings:
+    """The embeddings of files, computed anew."""
+    return embed(bundle, find_files(paths), use_cache=False)

@@ -75,7 +75,7 @@ def test_an_interruption_costs_one_line(
     def interrupt(name: str) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("holotype.models.weights.availability", interrupt)
+    monkeypatch.setattr("holotype.cli.models.availability", interrupt)
     assert error_of(["models"], 130, capsys) == "error: interrupted"
 
 

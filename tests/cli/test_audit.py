@@ -12,7 +12,7 @@ from PIL import Image
 
 from holotype.cli.app import run
 from holotype.dataset.index import Index
-from holotype.road import audited
+from holotype.pipeline import audit
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_issues_name_the_images_with_a_problem_and_only_those(
 def seeing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that sees no more than the class, which the synthetic set writes in the folder.
 
-    What a real network sees is the slow test's in tests/road.
+    What a real network sees is the slow test's in tests/pipeline.
     """
 
     def embeddings(recipe: object, usable: Index, *_: object) -> NDArray[np.float32]:
@@ -81,7 +81,7 @@ def seeing(monkeypatch: pytest.MonkeyPatch) -> None:
         noise = rng.normal(size=(len(seen), 8)) * 0.1
         return (np.eye(8)[seen] + noise).astype(np.float32)
 
-    monkeypatch.setattr(audited, "_embeddings", embeddings)
+    monkeypatch.setattr(audit, "_embeddings", embeddings)
 
 
 @pytest.fixture
@@ -127,9 +127,9 @@ def test_fail_on_makes_only_the_named_kinds_fail(
     assert run(["audit", str(mislabelled), "--quick"]) == 1  # two equal files
     assert run(["audit", str(mislabelled), "--quick", "--fail-on", "leak,oversized_cluster"]) == 0
     assert run(["audit", str(mislabelled), "--quick", "--fail-on", "leak,exact_duplicate"]) == 1
-    assert "Failed on duplicate 1." in capsys.readouterr().err
+    assert "Failed on exact_duplicate 1." in capsys.readouterr().err
     assert run(["audit", str(mislabelled), "--fail-on", "label_error"]) == 1
-    assert "Failed on label 5." in capsys.readouterr().err
+    assert "Failed on label_error 5." in capsys.readouterr().err
 
 
 def test_a_dark_image_fails_a_check_of_quality(clean: Path) -> None:
@@ -225,7 +225,7 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_read(
 def test_without_what_it_takes_labels_are_not_looked_at_and_that_is_said(
     clean: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(audited, "REQUIRED_PACKAGES", ("a_package_that_is_not_there",))
+    monkeypatch.setattr(audit, "REQUIRED_PACKAGES", ("a_package_that_is_not_there",))
     assert run(["audit", str(clean)]) == 0
     said = capsys.readouterr()
     assert said.out.splitlines()[-1] == "nothing found"

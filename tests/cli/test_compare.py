@@ -6,19 +6,19 @@ from pathlib import Path
 import pytest
 
 from holotype.cli.app import run
-from tests.comparison.made import write_images, write_run
+from tests.comparison.made import write_class_folders, write_run
 
 
 @pytest.fixture(autouse=True)
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are drawn in tests/comparison/test_page.py, and take a second each time."""
-    monkeypatch.setattr("holotype.comparison.figures.all_figures", lambda comparison: {})
+    """They are drawn in tests/comparison/test_comparison_page.py, and take a second each time."""
+    monkeypatch.setattr("holotype.comparison.comparison_figures.all_figures", lambda comparison: {})
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
-    data = write_images(tmp_path_factory.mktemp("data") / "noise")
+    data = write_class_folders(tmp_path_factory.mktemp("data") / "noise")
     for seed in range(2):
         write_run(folder / f"noise-{seed}", data, seed=seed)
     return folder

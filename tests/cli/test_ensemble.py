@@ -36,7 +36,7 @@ def test_it_says_what_was_made_whether_it_is_worth_it_and_what_comes_next(
 def test_json_is_one_object_and_nothing_else(
     cli: Cli, runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("holotype.road.assembled._write_report", lambda *_: None)
+    monkeypatch.setattr("holotype.pipeline.ensemble._write_report", lambda *_: None)
     words = ["ensemble", *runs, "--output", tmp_path / "both", "--method", "greedy", "--json"]
     code, out, _ = cli(*words)
     told = json.loads(out)

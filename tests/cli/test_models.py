@@ -42,7 +42,8 @@ def test_a_server_is_asked_once(
 ) -> None:
     asked = []
     monkeypatch.setattr(
-        "holotype.models.weights.server_is_reachable", lambda row: asked.append(row.name) or True
+        "holotype.models.pretrained_weights.server_is_reachable",
+        lambda row: asked.append(row.name) or True,
     )
     assert run(["models", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["models"]

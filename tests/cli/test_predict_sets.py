@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from holotype.bundle.building.ensemble_bundle import write_members
 from holotype.bundle.bundle import load_bundle
-from holotype.bundle.calibrated import ConformalScores
+from holotype.bundle.conformal_scores import ConformalScores
 from holotype.bundle.inference import ood_scores
 from holotype.bundle.manifest import CalibrationSet, Decision, OODDetector
-from holotype.bundle.members import write_members
 from holotype.cli.app import run
 from holotype.errors import BundleError
-from tests.bundle.tiny import CLASSES, write_images, write_tiny
+from tests.bundle.tiny import CLASSES, embedded, write_images, write_tiny
 from tests.cli.test_predict import SCHEMA, answer_of, assert_fits
 
 
@@ -36,7 +36,7 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     calibration_set = CalibrationSet("cal", "1" * 64, num_images=40, penalty=0.01, k_reg=2)
     images = write_images(tmp_path_factory.mktemp("seen"), 10)
     plain = write_tiny(tmp_path_factory.mktemp("plain") / "bundle")
-    negative_energy_N = ood_scores(plain, plain.embeddings(images), "energy", 5)
+    negative_energy_N = ood_scores(plain, embedded(plain, images), "energy", 5)
     unknown = OODDetector(
         "energy", float(np.median(negative_energy_N)), 0.5, num_images=10, neighbours=5
     )

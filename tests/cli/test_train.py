@@ -8,7 +8,7 @@ import yaml
 from holotype.cli.app import run
 from holotype.cli.options import ratios_as_one_word
 from holotype.errors import InvalidRatios
-from holotype.training.recipe import resolve_recipe
+from holotype.training.config.resolve import resolve_recipe
 
 
 def printed_recipe(capsys: pytest.CaptureFixture[str], *words: str) -> str:

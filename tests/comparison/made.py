@@ -9,15 +9,15 @@ import numpy as np
 
 from holotype.bundle.bundle import write_bundle
 from holotype.bundle.inference import predict
-from holotype.comparison.answers import AlignedPredictions, align_predictions
+from holotype.comparison.aligned_predictions import AlignedPredictions, align_predictions
 from holotype.comparison.cost import RunCost
 from holotype.comparison.disagreements import disagreements
-from holotype.comparison.outcome import Candidate, Comparison
+from holotype.comparison.leaderboard import Leaderboard, build_leaderboard
+from holotype.comparison.result import Candidate, Comparison
 from holotype.comparison.selection import Selection
-from holotype.comparison.standing import Leaderboard, build_leaderboard
 from holotype.dataset.index import read_index
-from holotype.dataset.split import split
-from holotype.evaluation.decision import fit_decision
+from holotype.dataset.splitting.splitter import split
+from holotype.evaluation.post_hoc_calibration import fit_decision
 from holotype.predictions import Predictions, softmax
 from holotype.run import Run
 from tests.bundle.tiny import CLASSES, backbone_model, head_model, manifest, write_images

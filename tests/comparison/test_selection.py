@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from holotype.comparison.cost import RunCost
+from holotype.comparison.leaderboard import Leaderboard, build_leaderboard
 from holotype.comparison.selection import Selection, parse_rule, select_run
-from holotype.comparison.standing import Leaderboard, build_leaderboard
 from holotype.errors import InvalidSelection
 from tests.comparison.made import answered
 

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holotype.dataset.archives import ExtractionLimits, archive_stem, unpack
-from holotype.dataset.names import MAX_NAME_BYTES, collision_key, safe_filename
+from holotype.dataset.filenames import MAX_NAME_BYTES, collision_key, safe_filename
+from holotype.dataset.sources.archives import ExtractionLimits, archive_stem, unpack
 from holotype.errors import InvalidArchive, UsageError
 
 Content = dict[str, bytes]
@@ -169,7 +169,7 @@ def unicode_twins(path: Path) -> None:
 def same_name_twice(path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.png", b"1")
-        with pytest.warns(UserWarning, match="ExactDuplicates"):
+        with pytest.warns(UserWarning, match="Duplicate"):
             archive.writestr("a.png", b"2")
 
 

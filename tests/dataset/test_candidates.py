@@ -1,14 +1,15 @@
-"""What is looked at more closely: the nearest in partitions, through transforms, and never too many."""
+"""What is looked at more closely: the nearest in partitions, through transforms, and never
+too many."""
 
 import numpy as np
 import pytest
 import skimage.data
 from PIL import Image
 
-from holotype.dataset import candidates as search
-from holotype.dataset.cells import NO_NEIGHBOUR, NeighbourIndex
 from holotype.dataset.fingerprints import FINGERPRINT
-from holotype.dataset.registration import resampling_matrices
+from holotype.dataset.near_duplicates import candidates as search
+from holotype.dataset.near_duplicates.nearest_neighbors import NO_NEIGHBOUR, NeighbourIndex
+from holotype.dataset.near_duplicates.registration import resampling_matrices
 
 
 def unit_vectors(count: int, seed: int = 0) -> np.ndarray:

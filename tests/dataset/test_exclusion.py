@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from holotype.dataset.exclusion import exclude_images, original_weights
+from holotype.dataset.auditing.exclusion import exclude_images, original_weights
 from holotype.dataset.index import Index, read_index
 from holotype.errors import InvalidTable
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.model_selection import StratifiedGroupKFold
 
-from holotype.dataset.split import folds
+from holotype.dataset.splitting.splitter import folds
 from holotype.errors import InvalidFolds
 from tests.dataset.indices import fold_of, make_index
 

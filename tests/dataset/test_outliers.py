@@ -9,9 +9,13 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
-from holotype.dataset import outliers as module
+from holotype.dataset.auditing import outliers as module
+from holotype.dataset.auditing.outliers import (
+    find_conflicting_neighbours,
+    find_outliers,
+    nearest_neighbours,
+)
 from holotype.dataset.index import COLUMNS, Index
-from holotype.dataset.outliers import find_conflicting_neighbours, find_outliers, nearest_neighbours
 
 Floats = NDArray[np.float32]
 

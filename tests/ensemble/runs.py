@@ -8,16 +8,16 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from sklearn.linear_model import LogisticRegression
 
+from holotype.bundle.building.ensemble_bundle import write_members
 from holotype.bundle.bundle import Bundle, load_bundle, write_bundle
 from holotype.bundle.embedding import ImageFile
 from holotype.bundle.inference import embed, predict
 from holotype.bundle.manifest import Manifest
-from holotype.bundle.members import write_members
 from holotype.dataset.index import Index, read_index
-from holotype.dataset.split import split
-from holotype.evaluation.decision import fit_decision
+from holotype.dataset.splitting.splitter import split
+from holotype.evaluation.post_hoc_calibration import fit_decision
+from holotype.imaging.preprocessing import Preprocessing
 from holotype.predictions import read_predictions, softmax
-from holotype.preprocessing import Preprocessing
 from holotype.run import Run
 from tests.bundle.tiny import EMBEDDING, head_model, model_of
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from holotype import road
+from holotype import pipeline
 from holotype.bundle.bundle import load_bundle
-from holotype.dataset.micro_ct import make_micro_ct
+from holotype.dataset.sources.synthetic_ct import make_micro_ct
 from holotype.predictions import read_predictions
 from tests.examples.reduced import FOLDER, reduced, resolved
 
@@ -22,13 +22,13 @@ def test_fossils_end_in_two_networks_of_two_sizes_weighed_by_class(tmp_path: Pat
     }
     slices = make_micro_ct(tmp_path / "slices", species=3, specimens=8, slices=6, size=48)
     runs = [
-        road.train(
+        pipeline.train(
             slices, output=tmp_path / name,
             **reduced("fossils", name, model=STAND_IN, image_size=size),
         ).run.path
         for name, size in SIZES.items()
     ]  # fmt: skip
-    made = road.build_ensemble(runs, output=tmp_path / "fossils", method="adaptive")
+    made = pipeline.build_ensemble(runs, output=tmp_path / "fossils", method="adaptive")
     bundle = load_bundle(made.run.path)
     assert [base.preprocessing.width for base in bundle.base_models] == list(SIZES.values())
     assert {base.preprocessing.content for base in bundle.base_models} == {"crop"}

@@ -14,8 +14,8 @@ from holotype.evaluation.calibration import (
     fit_temperature,
     reliability_bins,
 )
-from holotype.evaluation.evaluate import evaluate
 from holotype.evaluation.metrics import log_loss
+from holotype.evaluation.score_predictions import evaluate
 from holotype.predictions import Predictions, softmax
 from tests.evaluation.made import called, made
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from holotype.bundle.calibrated import ConformalScores, read_conformal_scores
+from holotype.bundle.conformal_scores import ConformalScores, read_conformal_scores
 from holotype.bundle.manifest import CalibrationSet
 from holotype.errors import DatasetError
 from holotype.evaluation.conformal import (
@@ -113,9 +113,13 @@ def test_what_is_sealed_gives_the_limits_of_any_coverage() -> None:
         for method in ("lac", "raps"):
             for class_conditional in (False, True):
                 again = conformal_predictor(
-                    read, coverage, num_classes=4, method=method, class_conditional=class_conditional,
+                    read,
+                    coverage,
+                    num_classes=4,
+                    method=method,
+                    class_conditional=class_conditional,
                     calibration_set=calibration_set,
-                )  # fmt: skip
+                )
                 direct = calibrate(
                     drawn, coverage, method=method, class_conditional=class_conditional
                 )

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from holotype.dataset.micro_ct import make_micro_ct
-from holotype.dataset.sources import make_synthetic
+from holotype.dataset.sources.fetch import make_synthetic
+from holotype.dataset.sources.synthetic_ct import make_micro_ct
 
 Images = Callable[[str], tuple[Path, dict[str, Any]]]
 IN_ONE_ENCOUNTER = 4

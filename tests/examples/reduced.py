@@ -9,8 +9,9 @@ import yaml
 
 from holotype.models.catalog import architecture
 from holotype.run import Run
-from holotype.training.recipe import Recipe, resolve_recipe
-from holotype.training.stages import GradientStage
+from holotype.training.config.recipe import Recipe
+from holotype.training.config.resolve import resolve_recipe
+from holotype.training.config.stage_config import GradientStage
 
 FOLDER = Path(__file__).parents[2] / "examples"
 NAMES = ("fossils", "materials", "turtles", "eye_vs_ai", "cats_and_dogs")

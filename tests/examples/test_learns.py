@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from holotype import road
-from holotype.dataset.sources import make_synthetic
+from holotype import pipeline
+from holotype.dataset.sources.fetch import make_synthetic
 from holotype.predictions import read_predictions
 from tests.examples.conftest import PETS_PATTERN, flat_pets
 from tests.examples.reduced import reduced
@@ -49,7 +49,7 @@ def test_an_example_beats_the_majority_class(
     arguments = reduced(name, variant, model=model, image_size=64, stage=stage)
     assert "weights" not in arguments
     is_pets = name == "cats_and_dogs"
-    trained = road.train(
+    trained = pipeline.train(
         pets if is_pets else shapes, output=tmp_path / "run",
         label_pattern=PETS_PATTERN if is_pets else None, **arguments,
     )  # fmt: skip

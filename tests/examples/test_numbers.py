@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from holotype.models.catalog import architecture
-from holotype.training.recipe import Recipe, resolve_recipe
-from holotype.training.stages import ForestStage, GradientStage, SvmStage
+from holotype.training.config.recipe import Recipe
+from holotype.training.config.resolve import resolve_recipe
+from holotype.training.config.stage_config import ForestStage, GradientStage, SvmStage
 from tests.examples.reduced import FOLDER, NAMES, VARIANTS, resolved
 
 EVERY_VARIANT = [(name, variant) for name in NAMES for variant in VARIANTS[name]]

@@ -13,10 +13,10 @@ import timm
 from torch import nn
 
 from examples import my_net
-from holotype import road
+from holotype import pipeline
 from holotype.bundle.bundle import load_bundle
 from holotype.dataset.index import read_index_file
-from holotype.road import TrainedRun
+from holotype.pipeline import TrainedRun
 from tests.examples import deep
 from tests.examples.conftest import Images
 from tests.examples.reduced import FOLDER, NAMES, VARIANTS, epochs_of, reduced, resolved
@@ -27,7 +27,7 @@ MANY_LAYERS = f"{Path(__file__).with_name('deep.py')}:build"
 
 def train(images: Images, name: str, variant: str, output: Path, **changes: Any) -> TrainedRun:
     data, said = images(name)
-    return road.train(data, output=output, **said, **reduced(name, variant, **changes))
+    return pipeline.train(data, output=output, **said, **reduced(name, variant, **changes))
 
 
 def sizes(trained: TrainedRun) -> dict[str, int]:

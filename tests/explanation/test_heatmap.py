@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from PIL import Image
 
+from holotype.bundle.building.ensemble_bundle import write_members
 from holotype.bundle.bundle import Bundle, write_bundle
 from holotype.bundle.manifest import CamSupport, Decision
-from holotype.bundle.members import write_members
 from holotype.errors import ImageError, UnknownClass
-from holotype.explanation.drawing import inferno, overlay, scaled_rgb
-from holotype.explanation.evidence import cell_logits
+from holotype.explanation.attribution import cell_logits
+from holotype.explanation.explanation_figures import explain
 from holotype.explanation.heatmap import heatmap, input_frame_size
-from holotype.explanation.sheets import explain
-from holotype.images import Image as Upright
-from holotype.images import decode
-from holotype.preprocessing import Content, Fit, Preprocessing
+from holotype.explanation.heatmap_drawing import inferno, overlay, scaled_rgb
+from holotype.imaging.decode import Image as Upright
+from holotype.imaging.decode import decode
+from holotype.imaging.preprocessing import Content, Fit, Preprocessing
 from tests.bundle.tiny import (
     CELLS,
     CLASSES,
@@ -30,6 +30,7 @@ from tests.bundle.tiny import (
     backbone_model,
     head_model,
     manifest,
+    predicted,
     write_images,
     write_tiny,
 )
@@ -84,7 +85,7 @@ def test_the_mean_of_the_cells_logits_is_the_logits_of_the_image(tmp_path: Path)
         (feature_map,) = bundle.backbone.run(["feature_map"], {"image": input_NCHW})
         logits_hwC = cell_logits(bundle, feature_map[0].transpose(1, 2, 0))
         assert logits_hwC.shape == (CELLS, CELLS, len(CLASSES))
-        expected_C = bundle.predict([path]).logits_NC[0]
+        expected_C = predicted(bundle, [path]).logits_NC[0]
         np.testing.assert_allclose(logits_hwC.mean(axis=(0, 1)), expected_C, atol=1e-5)
 
 
@@ -156,7 +157,7 @@ def test_what_speaks_for_all_classes_alike_is_not_shown(tmp_path: Path) -> None:
 def test_probability_and_class_are_those_of_predict(tmp_path: Path) -> None:
     bundle = write_tiny(tmp_path / "bundle")
     for path in write_images(tmp_path / "images", 4):
-        predictions = bundle.predict([path])
+        predictions = predicted(bundle, [path])
         assert heatmap(bundle, path).class_index == predictions.predicted_N[0]
         for number in range(len(CLASSES)):
             found = heatmap(bundle, path, number)
@@ -318,7 +319,9 @@ def test_members_are_explained_by_the_mean_of_their_maps(tmp_path: Path) -> None
         found.resized_to((160, 80)), expected_HW / expected_HW.max(), atol=1e-5
     )
     assert found.method == "mean over 2 members: class activation map, occlusion map"
-    assert found.probability == pytest.approx(whole.predict(path).probabilities_NC[0, 0], abs=1e-6)
+    assert found.probability == pytest.approx(
+        predicted(whole, path).probabilities_NC[0, 0], abs=1e-6
+    )
     weights_CM = np.array([[1.0, 0.0]] * 3)
     only = write_members(tmp_path / "only", [sees, blind], name="one", weights_CM=weights_CM)
     x, y = centre_of(
@@ -336,8 +339,10 @@ def test_under_views_the_map_is_the_plain_one_and_the_probability_that_of_predic
     turned = write_tiny(tmp_path / "turned").with_decision(
         Decision(temperature=1.0, predictions_sha256="", num_images=1, views="dihedral")
     )
-    number = int(turned.predict(path).predicted_N[0])
+    number = int(predicted(turned, path).predicted_N[0])
     found = heatmap(turned, path)
     np.testing.assert_array_equal(found.values_hw, heatmap(plain, path, number).values_hw)
     assert found.class_index == number
-    assert found.probability == pytest.approx(turned.predict(path).probabilities_NC.max(), abs=1e-6)
+    assert found.probability == pytest.approx(
+        predicted(turned, path).probabilities_NC.max(), abs=1e-6
+    )

@@ -10,14 +10,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from holotype import road
+from holotype import pipeline
 from holotype.bundle.bundle import load_bundle
-from holotype.dataset.sources import make_synthetic
-from holotype.dataset.synthetic import MASK_FOLDER
-from holotype.explanation.checks import pointing_game_chance, pointing_game_hit
+from holotype.dataset.sources.fetch import make_synthetic
+from holotype.dataset.sources.synthetic import MASK_FOLDER
+from holotype.explanation.available_methods import ExplainMethod
 from holotype.explanation.heatmap import heatmap
-from holotype.explanation.methods import ExplainMethod
-from holotype.images import decode
+from holotype.explanation.sanity_checks import pointing_game_chance, pointing_game_hit
+from holotype.imaging.decode import decode
 
 IMAGES = 160  # of 60, with a rate of 0.95, one time in thirteen no more than 54 are right
 REDRAWN = 60  # of them are shown to redrawn networks, which take long
@@ -27,13 +27,13 @@ LEAST = 0.9
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_a_trained_network_points_at_the_object_and_redrawn_ones_do_not(tmp_path: Path) -> None:
-    from holotype.models.gradients import layers_top_down, randomise_layers
-    from holotype.road.explained import TorchModels
+    from holotype.models.gradcam import layers_top_down, randomise_layers
+    from holotype.pipeline.explain import TorchModels
 
     shapes = make_synthetic(tmp_path / "shapes", classes=4, images=800)
     run = tmp_path / "run"
     # 384 pixels give a map of 12 x 12 cells: at 224 a cell is as large as half an object.
-    road.train(shapes, output=run, recipe="linear", model="efficientnet_lite0", image_size=384)
+    pipeline.train(shapes, output=run, recipe="linear", model="efficientnet_lite0", image_size=384)
     new = make_synthetic(tmp_path / "new", classes=4, images=IMAGES, seed=11)
     bundle, torch_model_of = load_bundle(run), TorchModels(run)
     trained = torch_model_of(bundle)

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holotype.dataset.index import Index
-from holotype.dataset.leaks import move_leaks_to_train
-from holotype.dataset.split import folds, missing_classes, split
+from holotype.dataset.splitting.leakage import move_leaks_to_train
+from holotype.dataset.splitting.splitter import folds, missing_classes, split
 from tests.dataset.indices import fold_of, make_index, part_of
 
 Together = list[frozenset[str]]
@@ -79,10 +79,12 @@ def test_any_split_is_complete_pure_and_blind_to_order(
 ) -> None:
     for ratios, parts in RATIOS.items():
 
-        def place(index: Index, keep_together: Together) -> dict[str, Hashable]:
+        def place(
+            index: Index, keep_together: Together, ratios: tuple[float, ...] = ratios
+        ) -> dict[str, Hashable]:
             return dict(
                 part_of(split(index, ratios=ratios, seed=seed, keep_together=keep_together))
-            )  # noqa: B023
+            )
 
         places = check(data, shuffle, place)
         assert set(places.values()) <= parts

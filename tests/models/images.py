@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from holotype.models.classifier import Backbone, estimate_batch_norm
+from holotype.models.torch_classifier import Backbone, estimate_batch_norm
 
 STATISTICS = 32  # images a batch
 

@@ -15,24 +15,29 @@ import torch
 from captum.attr import LayerGradCam
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
-from tests.models.images import awake, soft_images, with_statistics
 from torch import Tensor
 
+from holotype.bundle.building.descriptors import descriptor_graph
+from holotype.bundle.building.parity import check_parity
 from holotype.bundle.bundle import Bundle, write_bundle
-from holotype.bundle.descriptors import descriptor_graph
-from holotype.bundle.graphs import open_session
 from holotype.bundle.manifest import Manifest
-from holotype.bundle.parity import check_parity
+from holotype.bundle.onnx_sessions import open_session
+from holotype.explanation.available_methods import ExplainMethod
 from holotype.explanation.heatmap import heatmap
-from holotype.explanation.methods import ExplainMethod
-from holotype.images import Image
-from holotype.models.build import build_backbone
+from holotype.imaging.decode import Image
+from holotype.imaging.preprocessing import Preprocessing
+from holotype.models.build_backbone import build_backbone
 from holotype.models.catalog import ARCHITECTURES, CATALOG, Architecture, HeadSpec, architecture
-from holotype.models.classifier import AUXILIARY_LOSS_WEIGHT, Backbone, Classifier, last_linear
-from holotype.models.export import export_backbone, export_head, extract_outputs
-from holotype.models.weights import NONE, find_weights
-from holotype.preprocessing import Preprocessing
-from holotype.training.classical import fit_svm
+from holotype.models.onnx_export import export_backbone, export_head, extract_outputs
+from holotype.models.pretrained_weights import NONE, find_weights
+from holotype.models.torch_classifier import (
+    AUXILIARY_LOSS_WEIGHT,
+    Backbone,
+    Classifier,
+    last_linear,
+)
+from holotype.training.heads.svm_forest import fit_svm
+from tests.models.images import awake, soft_images, with_statistics
 from tests.models.passed import Passed, names_on_page, write_page
 
 OWN = str(Path(__file__).parents[2] / "examples" / "my_net.py") + ":build"

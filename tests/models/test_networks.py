@@ -5,19 +5,19 @@ import torch
 from torch import Tensor, nn
 
 from holotype.models.catalog import CATALOG
-from holotype.models.classifier import Backbone, Classifier
-from holotype.models.networks.plain import (
+from holotype.models.networks.cnn_v1 import (
     cnn_baseline,
     cnn_v1,
     cnn_v1_residual,
     vgg19_scratch,
 )
-from holotype.models.networks.second import (
+from holotype.models.networks.cnn_v2 import (
     ChannelSpatialAttention,
     PreActivationBlock,
     cnn_v2_dense,
     cnn_v2_hybrid,
 )
+from holotype.models.torch_classifier import Backbone, Classifier
 
 
 def _convolutions(backbone: Backbone) -> list[nn.Conv2d]:
@@ -101,7 +101,7 @@ def test_vgg19_has_sixteen_convolutions_drawn_as_he_did() -> None:
 @pytest.mark.parametrize("name", ["cnn_baseline", "cnn_v1", "cnn_v2_residual", "cnn_v2_hybrid"])
 def test_they_learn_to_tell_two_textures_apart(name: str) -> None:
     """Twenty steps on stripes against their transpose, which no mean colour tells apart."""
-    from holotype.models.build import NETWORKS
+    from holotype.models.build_backbone import NETWORKS
 
     torch.manual_seed(0)
     backbone = NETWORKS[name]()

@@ -15,18 +15,13 @@ import yaml
 from pydantic import BaseModel
 
 from holotype.files import write_text
+from holotype.imaging.preprocessing import Preprocessing
 from holotype.models.catalog import DEFAULT_MODEL
-from holotype.preprocessing import Preprocessing
-from holotype.training.augmentation import Augmentation, MixRecipe
-from holotype.training.combinations import fill_model_defaults
-from holotype.training.recipe import (
-    Recipe,
-    SplitRecipe,
-    _read,
-    read_fields,
-    recipe_names,
-)
-from holotype.training.stages import (
+from holotype.training.config.augmentation_config import Augmentation, MixRecipe
+from holotype.training.config.recipe import Recipe, SplitRecipe
+from holotype.training.config.recipe_compatibility import fill_model_defaults
+from holotype.training.config.resolve import _read, read_fields, recipe_names
+from holotype.training.config.stage_config import (
     ConditionalSection,
     ForestStage,
     GradientStage,
@@ -125,7 +120,8 @@ def _recipes() -> str:
     """The recipes that come with Holotype, each as its own head says it."""
     rows = []
     for name in recipe_names():
-        text = (resources.files("holotype.training") / "recipes" / f"{name}.yaml").read_text()
+        file = resources.files("holotype.training.config") / "recipes" / f"{name}.yaml"
+        text = file.read_text()
         head = []
         for line in text.splitlines():
             if not line.startswith("#"):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from holotype.training.augment import apply_view, sample_view
-from holotype.training.augmentation import Augmentation, MixRecipe
-from holotype.training.contact_sheet import (
+from holotype.training.config.augmentation_config import Augmentation, MixRecipe
+from holotype.training.data.augmentations import apply_view, sample_view
+from holotype.training.data.contact_sheet import (
     Column,
     SheetImage,
     Tile,
@@ -14,7 +14,7 @@ from holotype.training.contact_sheet import (
     mixed_columns,
     view_columns,
 )
-from holotype.training.mixing import BatchMixing
+from holotype.training.data.mixup import BatchMixing
 
 CLASSES = ("crack", "intact")
 

@@ -15,14 +15,14 @@ import yaml
 from pydantic import BaseModel
 
 from holotype.dataset.index import Index
-from holotype.dataset.split import split
+from holotype.dataset.splitting.splitter import split
 from holotype.errors import InvalidRecipe
-from holotype.models.classifier import hash_weights
-from holotype.narration import Progress
-from holotype.training.augmentation import Augmentation, MixRecipe
-from holotype.training.descent import FineTuner, Runtime
-from holotype.training.recipe import Recipe, SplitRecipe, resolve_recipe
-from holotype.training.stages import (
+from holotype.models.torch_classifier import hash_weights
+from holotype.progress import Progress
+from holotype.training.config.augmentation_config import Augmentation, MixRecipe
+from holotype.training.config.recipe import Recipe, SplitRecipe
+from holotype.training.config.resolve import resolve_recipe
+from holotype.training.config.stage_config import (
     ConditionalSection,
     ForestStage,
     GradientStage,
@@ -30,8 +30,10 @@ from holotype.training.stages import (
     LinearStage,
     SvmStage,
 )
-from holotype.training.start import PretrainedBackbone
-from holotype.training.train import train
+from holotype.training.features.pretrained_backbone import PretrainedBackbone
+from holotype.training.finetuning.finetune import FineTuner
+from holotype.training.runtime import Runtime
+from holotype.training.train_stages import train
 from tests.training.tiny import NETWORK
 
 PARTS: dict[str, type[BaseModel]] = {
@@ -240,7 +242,7 @@ def _trained(recipe: Recipe, images: Index, folder: Path, sealed: bool) -> str:
     trained = train(recipe, index, name="one", runtime=runtime)
     if not sealed:
         return hashlib.sha256(trained.head).hexdigest()
-    from holotype.road.shipped import _write_and_seal
+    from holotype.pipeline.training_run.finalize import _write_and_seal
     from holotype.run import Run
 
     return _write_and_seal(recipe, index, trained, Run(runtime.checkpoints / "run")).sha256

@@ -7,15 +7,20 @@ import pytest
 import torch
 from PIL import Image as PillowImage
 
-import holotype.training.loader as loader
+import holotype.training.data.loader as loader
 from holotype.dataset.index import Index, read_index
 from holotype.errors import ImageError
-from holotype.images import decode
-from holotype.preprocessing import Preprocessing
-from holotype.training.augment import apply_view, sample_view
-from holotype.training.augmentation import Augmentation, MixRecipe
-from holotype.training.loader import AugmentedImages, LabelledBatch, LabelledViews, training_batches
-from holotype.training.mixing import BatchMixing, mix_inputs, sample_mix
+from holotype.imaging.decode import decode
+from holotype.imaging.preprocessing import Preprocessing
+from holotype.training.config.augmentation_config import Augmentation, MixRecipe
+from holotype.training.data.augmentations import apply_view, sample_view
+from holotype.training.data.loader import (
+    AugmentedImages,
+    LabelledBatch,
+    LabelledViews,
+    training_batches,
+)
+from holotype.training.data.mixup import BatchMixing, mix_inputs, sample_mix
 
 HALF = (0.5, 0.5, 0.5)
 PREPROCESSING = Preprocessing(16, 16, "squash", "bilinear", HALF, HALF)

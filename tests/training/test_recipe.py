@@ -8,8 +8,9 @@ import yaml
 
 from holotype.errors import InvalidRatios, InvalidRecipe, UnknownModel, UnknownRecipe
 from holotype.models.catalog import architecture
-from holotype.training.recipe import Recipe, recipe_names, resolve_recipe
-from holotype.training.stages import GradientStage
+from holotype.training.config.recipe import Recipe
+from holotype.training.config.resolve import recipe_names, resolve_recipe
+from holotype.training.config.stage_config import GradientStage
 
 SUITS = {"scratch": "cnn_v1", "svm": "hog", "forest": "hog+lbp"}
 

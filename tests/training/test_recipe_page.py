@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from holotype.errors import InvalidRecipe
-from holotype.training.recipe import recipe_names, resolve_recipe
+from holotype.training.config.resolve import recipe_names, resolve_recipe
 from tests.training.recipe_page import EXAMPLES, PAGE, REQUIRED, keys_on_page, page
 
 ROWS = keys_on_page()
@@ -31,7 +31,7 @@ def _keys(value: Any) -> set[str]:
 
 @pytest.mark.parametrize("recipe", [*recipe_names(), *EXAMPLES], ids=str)
 def test_every_key_of_every_recipe_file_is_on_the_page(recipe: str | Path) -> None:
-    folder = Path(__file__).parents[2] / "src" / "holotype" / "training" / "recipes"
+    folder = Path(__file__).parents[2] / "src" / "holotype" / "training" / "config" / "recipes"
     file = recipe if isinstance(recipe, Path) else folder / f"{recipe}.yaml"
     said = _keys(yaml.safe_load(file.read_text(encoding="utf-8")))
     on_page = {name.rpartition(" ")[2] for name in ROWS} | {"name", "method", "variants"}

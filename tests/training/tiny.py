@@ -5,13 +5,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from holotype.models.classifier import Backbone, Classifier
-from holotype.training.groups import LayerSelection, select_layers
-from holotype.training.loader import LabelledViews
-from holotype.training.loop import train_loop
-from holotype.training.stages import GradientStage, Trainable
-from holotype.training.state import EpochMetrics, LoopState, StageResult
-from holotype.training.watch import StopSignal
+from holotype.models.torch_classifier import Backbone, Classifier
+from holotype.training.config.stage_config import GradientStage, Trainable
+from holotype.training.data.loader import LabelledViews
+from holotype.training.finetuning.trainable_layers import LayerSelection, select_layers
+from holotype.training.finetuning.training_loop import train_loop
+from holotype.training.finetuning.training_state import EpochMetrics, LoopState, StageResult
+from holotype.training.interruption import StopSignal
 
 
 class Arrays:

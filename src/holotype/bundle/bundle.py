@@ -29,14 +29,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
-from warnings import warn
 
-from holotype.bundle.calibrated import CONFORMAL, ConformalScores, read_conformal_scores
 from holotype.bundle.combination import ENSEMBLE_WEIGHTS, EnsembleWeights, read_ensemble_weights
-from holotype.bundle.embedding import Embeddings, embed
-from holotype.bundle.fitting import Shape, open_checked_session
-from holotype.bundle.inference import find_files, predict_files
-from holotype.bundle.listed import (
+from holotype.bundle.conformal_scores import CONFORMAL, ConformalScores, read_conformal_scores
+from holotype.bundle.graph_validation import Shape, open_checked_session
+from holotype.bundle.integrity import (
     EXTRAS,
     check_file_names,
     corrupt_file_error,
@@ -46,12 +43,11 @@ from holotype.bundle.listed import (
 )
 from holotype.bundle.manifest import BACKBONE, HEAD, MAX_BYTES, Decision, Manifest, read_manifest
 from holotype.bundle.references import REFERENCES, References, read_references
-from holotype.bundle.stripping import COPY_AGAIN, refuse_external_data, strip_metadata
+from holotype.bundle.sanitise import COPY_AGAIN, refuse_external_data, strip_metadata
 from holotype.bundle.views import ViewSet
 from holotype.errors import BundleError, CorruptBundle, NotABundle
 from holotype.files import write_bytes
-from holotype.predictions import Predictions
-from holotype.preprocessing import Preprocessing
+from holotype.imaging.preprocessing import Preprocessing
 from holotype.run import Run, run_path
 
 if TYPE_CHECKING:
@@ -165,26 +161,6 @@ class Bundle:
         """The session of `head.onnx`, opened on first use."""
         return self._open(HEAD, (self.manifest.embedding_size,), {"logits": (len(self.classes),)})
 
-    def predict(self, paths: str | Path | Sequence[str | Path]) -> Predictions:
-        """What the classifier says about images: files, or folders with all in them.
-
-        An image that is refused is left out with a Python warning that names it;
-        `inference.predict_files` returns the refusals instead.
-
-        Raises:
-            ImageError: no image could be used; the first refusal.
-        """
-        predictions, refused = predict_files(self, paths)
-        if refused and not len(predictions):
-            raise refused[0]
-        for refusal in refused:
-            warn(str(refusal), stacklevel=2)
-        return predictions
-
-    def embeddings(self, paths: str | Path | Sequence[str | Path]) -> Embeddings:
-        """What the backbone says about images: files, or folders with all in them."""
-        return embed(self, find_files(paths), use_cache=False)
-
     def with_references(self, references: References) -> "Bundle":
         """Keep the training images' embeddings in the bundle, before its decision is sealed.
 
@@ -203,7 +179,8 @@ class Bundle:
         """Seal the decision into the manifest on disk, once.
 
         Args:
-            conformal_scores: what sets of classes rest on, where `decision.calibration_set` says so.
+            conformal_scores: what sets of classes rest on, where `decision.calibration_set` says
+                so.
 
         Raises:
             BundleError: a decision is sealed already, the manifest changed on disk, or views or

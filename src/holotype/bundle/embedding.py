@@ -11,20 +11,18 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.bundle.graphs import DoneCallback, map_in_threads, run_session
+from holotype.bundle.bundle import Bundle
+from holotype.bundle.onnx_sessions import DoneCallback, map_in_threads, run_session
 from holotype.bundle.views import PLAIN, VIEWS, FixedView, ViewSet
+from holotype.cache import ArrayCache, hash_strings
 from holotype.errors import BundleError, ImageError, UnreadableFile
-from holotype.images import Image, decode
-from holotype.kept import ArrayCache, hash_strings
-from holotype.preprocessing import Preprocessing
-
-if TYPE_CHECKING:
-    from holotype.bundle.bundle import Bundle
+from holotype.imaging.decode import Image, decode
+from holotype.imaging.preprocessing import Preprocessing
 
 SHARD = 512  # images between two writes of what is kept: what a kill costs at most
 BATCH = 4  # inputs in a call of a backbone; more is not faster

@@ -10,11 +10,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from holotype.bundle.bundle import Bundle
 from holotype.bundle.combination import log_mean_probability, log_softmax
 from holotype.bundle.embedding import (
     Embeddings,
@@ -25,11 +25,12 @@ from holotype.bundle.embedding import (
     embed_image,
     resolve_views,
 )
-from holotype.bundle.graphs import DoneCallback, run_session
 from holotype.bundle.manifest import OODScore
-from holotype.bundle.unknown import knn_similarity_N, negative_energy_N
+from holotype.bundle.onnx_sessions import DoneCallback, run_session
+from holotype.bundle.ood_scores import knn_similarity_N, negative_energy_N
 from holotype.bundle.views import PLAIN, ViewSet
-from holotype.dataset.folders import IMAGE_EXTENSIONS
+from holotype.dataset.index import Index
+from holotype.dataset.reading.folders import IMAGE_EXTENSIONS
 from holotype.errors import (
     CorruptBundle,
     DatasetError,
@@ -38,25 +39,21 @@ from holotype.errors import (
     UsageError,
     did_you_mean,
 )
-from holotype.images import Image
+from holotype.imaging.decode import Image
 from holotype.predictions import UNLABELLED, Predictions, softmax
 
-if TYPE_CHECKING:
-    from holotype.bundle.bundle import Bundle
-    from holotype.dataset.index import Index
-
 __all__ = [
-    "UnlabelledPredictions",
     "Embeddings",
     "ImageFile",
-    "predict_unlabelled",
+    "UnlabelledPredictions",
+    "combined_logits",
     "embed",
     "embed_index",
     "find_files",
-    "combined_logits",
     "predict",
     "predict_files",
     "predict_image",
+    "predict_unlabelled",
     "run_head",
 ]
 
@@ -239,7 +236,8 @@ def predict_files(
     workers: int | None = None,
     on_progress: DoneCallback | None = None,
 ) -> tuple[Predictions, list[ImageError]]:
-    """What a bundle says about images without labels, and the refusals; see `predict_unlabelled`."""
+    """What a bundle says about images without labels, and the refusals; see
+    `predict_unlabelled`."""
     answers = predict_unlabelled(bundle, paths, workers=workers, on_progress=on_progress)
     return answers.predictions, answers.refused
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 from holotype.bundle.views import VIEWS, ViewSet
 from holotype.errors import CorruptBundle
-from holotype.preprocessing import Preprocessing
+from holotype.imaging.preprocessing import Preprocessing
 
 FORMAT_VERSION = 1
 MAX_BYTES = 8 << 20  # more than the names of 100,000 classes need
@@ -34,7 +34,8 @@ class OODDetector:
         score: what is asked how well an image fits: the `energy` of the logits, or the cosine to
             the nearest `neighbours` among the references.
         threshold: an image with a smaller score is unknown.
-        false_rejection_rate: the share of images of known classes that is promised not to be exceeded.
+        false_rejection_rate: the share of images of known classes that is promised not to be
+            exceeded.
         num_images: how many images the threshold rests on.
         neighbours: which of the nearest references vouches for an image.
     """
@@ -53,7 +54,8 @@ class OODDetector:
             raise ValueError(f"unknown_threshold is {self.threshold}, expected a finite number")
         if not 0 < self.false_rejection_rate < 1:
             raise ValueError(
-                f"unknown.false_rejection_rate is {self.false_rejection_rate}, expected between 0 and 1"
+                f"unknown.false_rejection_rate is {self.false_rejection_rate}, expected "
+                "between 0 and 1"
             )
         for name in ("num_images", "neighbours"):
             if getattr(self, name) < 1:

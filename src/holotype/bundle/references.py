@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.bundle.arrays import (
+from holotype.bundle.array_files import (
     arrays_from_bytes,
     arrays_to_bytes,
     text_from_array,

@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.kept import hash_strings
+from holotype.cache import hash_strings
 
 ViewSet = Literal["one", "mirror", "dihedral", "scales"]
 

@@ -13,6 +13,7 @@ from types import TracebackType
 from cyclopts import App, CycloptsError, Parameter
 
 from holotype import __version__
+from holotype.cli.extras import extra_that_provides, install_command
 from holotype.cli.options import ratios_as_one_word
 from holotype.cli.output import print_message
 from holotype.errors import HolotypeError
@@ -134,8 +135,6 @@ def run(arguments: Sequence[str]) -> int:
     except HolotypeError as error:
         return _fail(str(error), error.exit_code)
     except ModuleNotFoundError as error:
-        from holotype.cli.extras import extra_that_provides, install_command
-
         extra = extra_that_provides(error.name or "")
         if extra is None:
             raise

@@ -1,7 +1,7 @@
 """`holotype audit`: what is broken, doubled, poor or probably wrong."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -13,11 +13,11 @@ from holotype.cli.output import (
     print_result,
     text_table,
 )
+from holotype.dataset.auditing.findings import KINDS, NEED_NETWORK, Findings
+from holotype.dataset.auditing.quality import QUALITY_ADVICE
 from holotype.errors import UsageError, did_you_mean
-from holotype.narration import pluralize, to_stderr
-
-if TYPE_CHECKING:
-    from holotype.dataset.findings import Findings
+from holotype.pipeline.audit import audit as audit_data
+from holotype.progress import pluralize, to_stderr
 
 SHOWN_CLASSES = 20  # of more, only the largest and the smallest are shown
 SHOWN_LABELS = 5
@@ -46,9 +46,9 @@ def audit(
     Args:
         data: Folders with one folder per class, or CSV or Parquet tables; several are combined.
         output: Write index.html, audit.json and issues.csv into this directory.
-        fail_on: Exit code 1 only for these, such as leak,label_conflict,label_error: unusable, exact_duplicate,
-            near_duplicate, label_conflict, leak, oversized_cluster, small_class, missing_class, label_error, outlier,
-            conflicting_neighbour, quality, warning.
+        fail_on: Exit code 1 only for these, such as leak,label_conflict,label_error: unusable,
+            exact_duplicate, near_duplicate, label_conflict, leak, oversized_cluster, small_class,
+            missing_class, label_error, outlier, conflicting_neighbour, quality, warning.
         labels: Insist on a look at the labels, which takes a pretrained network; unless said
             otherwise they are looked at if it is there.
         quick: Run no network: labels, outliers and neighbours are not looked at.
@@ -59,8 +59,6 @@ def audit(
     if output is not None and output.exists() and not output.is_dir():
         raise UsageError(f"--output {str(output)!r} is a file; name a directory to write into.")
     insists = labels or _needs_network(kinds, quick)
-
-    from holotype.road.audited import audit as audit_data
 
     audit_result = audit_data(
         data,
@@ -96,8 +94,6 @@ def _kinds(fail_on: str | None) -> list[str]:
     """The kinds of findings that were named, `quality` spelled out; none where none were."""
     if fail_on is None:
         return []
-    from holotype.dataset.findings import KINDS
-    from holotype.dataset.quality import QUALITY_ADVICE
 
     kinds = []
     for word in fail_on.split(","):
@@ -117,7 +113,6 @@ def _needs_network(kinds: list[str], quick: bool) -> bool:
     """What is to fail must be looked at: a check that passes unlooked is none."""
     if not kinds:
         return False
-    from holotype.dataset.findings import NEED_NETWORK
 
     named = [kind for kind in kinds if kind in NEED_NETWORK]
     if named and quick:

@@ -5,7 +5,8 @@ from pathlib import Path
 from holotype.cli.options import GroupPattern, LabelPattern, Settings, key_values
 from holotype.cli.output import print_next_command, print_result
 from holotype.errors import UsageError
-from holotype.narration import to_stderr
+from holotype.pipeline.augment import draw_augmentation_sheet
+from holotype.progress import to_stderr
 
 
 def augment(
@@ -39,8 +40,6 @@ def augment(
         raise UsageError(f"--output {str(output)!r} must end in .png, since a PNG is written.")
     if not 1 <= images <= 100:
         raise UsageError(f"--images {images} is out of range; expected 1 to 100.")
-
-    from holotype.road.augmented import draw_augmentation_sheet
 
     shown = draw_augmentation_sheet(
         data,

@@ -1,17 +1,19 @@
 """`holotype compare`: which run is better, and how sure that is."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from holotype.cli.options import AsJson
 from holotype.cli.output import print_json, print_result, text_table
-from holotype.narration import to_stderr
-
-if TYPE_CHECKING:
-    from holotype.comparison.outcome import Comparison
-    from holotype.comparison.standing import Leaderboard
+from holotype.comparison.leaderboard import Leaderboard
+from holotype.comparison.result import Comparison
+from holotype.comparison.tables import chosen_sentence, format_cost, format_rank, format_sample_size
+from holotype.pipeline.compare import compare as compare_runs
+from holotype.pipeline.compare import comparison_directory
+from holotype.progress import to_stderr
+from holotype.reporting.plot_labels import truncate_middle
 
 
 def compare(
@@ -36,9 +38,6 @@ def compare(
         precision_gap: The same for precision.
         speed_images: Validation images on which speed and memory are measured; 0: none.
     """
-    from holotype.road.compared import compare as compare_runs
-    from holotype.road.compared import comparison_directory
-
     place = comparison_directory(runs, output)
     comparison = compare_runs(
         runs, output=place, select=select, recall_gap=recall_gap, precision_gap=precision_gap,
@@ -52,8 +51,6 @@ def compare(
         print_result("")
     print_result(comparison.main.summary())
     if comparison.selection is not None:
-        from holotype.comparison.writing import chosen_sentence
-
         print_result(chosen_sentence(comparison))
         print_result(f"selection   {place / 'selection.json'}")
     print_result(f"comparison  {place / 'index.html'}")
@@ -61,9 +58,6 @@ def compare(
 
 
 def _leaderboard(comparison: "Comparison", of: "Leaderboard") -> str:
-    from holotype.comparison.writing import format_cost, format_rank, format_sample_size
-    from holotype.evaluation.lettering import truncate_middle
-
     rows = [
         (
             format_rank(of, number),

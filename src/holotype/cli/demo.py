@@ -3,8 +3,10 @@
 import shlex
 from pathlib import Path
 
+from holotype import demo as elpv_demo
 from holotype.cli.output import print_message, print_result, text_table
-from holotype.narration import to_stderr
+from holotype.dataset.index import read_index_file
+from holotype.progress import to_stderr
 
 
 def demo(*, output: Path | None = None) -> int:
@@ -13,8 +15,6 @@ def demo(*, output: Path | None = None) -> int:
     Args:
         output: The run directory; runs/demo-1, -2, … unless said otherwise.
     """
-    from holotype import demo as elpv_demo
-
     trained = elpv_demo.demo(output, progress=to_stderr())
     run = trained.run.path
     ours = ("Holotype, this run", f"{trained.metrics['accuracy']}", "")
@@ -34,7 +34,5 @@ def demo(*, output: Path | None = None) -> int:
 
 
 def _a_test_image(index: Path) -> Path:
-    from holotype.dataset.index import read_index_file
-
     test = read_index_file(index).part("test")
     return test.file(str(test.table["path"].iloc[0]))

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 from holotype import __version__
+from holotype.cache import cache_directory
 from holotype.cli.extras import BASE, EXTRAS, install_command, missing_requirements
 from holotype.cli.options import AsJson
 from holotype.cli.output import print_json, print_message, print_next_command, print_result
-from holotype.kept import cache_directory
+from holotype.models.catalog import ARCHITECTURES
+from holotype.models.pretrained_weights import availability
 
 GIGABYTE = 10**9
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
@@ -121,8 +123,6 @@ def _weights() -> Iterator[Check]:
             f"{folder!r} is no folder",
             f"mkdir -p {folder!r}, or unset HOLOTYPE_WEIGHTS",
         )
-    from holotype.models.catalog import ARCHITECTURES
-    from holotype.models.weights import availability
 
     sources = {row.name: availability(row.name) for row in ARCHITECTURES}
     here = [name for name, source in sources.items() if source in ("folder", "installed", "cache")]

@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from holotype import pipeline
 from holotype.cli.options import AsJson
 from holotype.cli.output import print_json, print_message, print_next_command, print_result
-from holotype.narration import to_stderr
+from holotype.progress import to_stderr
 
 
 def ensemble(
@@ -27,9 +28,7 @@ def ensemble(
             each; greedy: taken again and again, each time the one that helps most; adaptive: a
             weight for each class; auto: the best of these on held-out images.
     """
-    from holotype import road
-
-    made = road.build_ensemble(runs, output=output, method=method, progress=to_stderr())
+    made = pipeline.build_ensemble(runs, output=output, method=method, progress=to_stderr())
     if as_json:
         print_json(made.summary())
         return 0

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from holotype import pipeline
 from holotype.cli.options import AsJson, GroupPattern, LabelPattern
 from holotype.cli.output import print_json, print_message, print_result
-from holotype.narration import to_stderr
+from holotype.progress import to_stderr
 
 
 def evaluate(
@@ -24,9 +25,7 @@ def evaluate(
         data: A folder with one folder per class, or a CSV or Parquet table.
         output: Write report/ and predictions.parquet into this directory.
     """
-    from holotype import road
-
-    report = road.evaluate_on(
+    report = pipeline.evaluate_on(
         run,
         data,
         output,

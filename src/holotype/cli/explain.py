@@ -8,7 +8,8 @@ from cyclopts import Parameter
 from holotype.cli.options import AsJson
 from holotype.cli.output import print_json, print_message, print_result, text_table
 from holotype.errors import UsageError
-from holotype.narration import to_stderr
+from holotype.pipeline.explain import explain_images, match_slices
+from holotype.progress import to_stderr
 
 
 def explain(
@@ -52,8 +53,6 @@ def explain(
             )
         return _match(run, images, match, output, as_json=as_json)
 
-    from holotype.road.explained import explain_images
-
     sheets, refused = explain_images(
         run, images, output, class_name=class_name, method=method, layer=layer,
         num_similar=similar, progress=to_stderr(),
@@ -88,8 +87,6 @@ def explain(
 def _match(
     run: Path, images: tuple[Path, ...], references: Path, output: Path, *, as_json: bool
 ) -> int:
-    from holotype.road.explained import match_slices
-
     if output.suffix:
         raise UsageError(f"--output {str(output)!r}: --match writes into a folder; name one.")
     matches = match_slices(run, images, references, output, progress=to_stderr())

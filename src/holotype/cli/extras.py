@@ -3,16 +3,21 @@
 import importlib.metadata
 import re
 from functools import cache
+from typing import TYPE_CHECKING
 
-from packaging.requirements import Requirement
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
 
 BASE = ""  # what every installation has
 EXTRAS = (BASE, "train", "serve", "cluster", "explain", "kaggle", "samples")
 
 
 @cache
-def requirements(extra: str) -> tuple[Requirement, ...]:
+def requirements(extra: str) -> "tuple[Requirement, ...]":
     """What an extra needs beyond the base; of the base itself, what it needs at all."""
+    from packaging.requirements import Requirement
+
     found = []
     for text in importlib.metadata.requires("holotype") or []:
         requirement = Requirement(text)
@@ -42,7 +47,7 @@ def extra_that_provides(module: str) -> str | None:
     return None
 
 
-def _is_met(requirement: Requirement) -> bool:
+def _is_met(requirement: "Requirement") -> bool:
     try:
         version = importlib.metadata.version(requirement.name)
     except importlib.metadata.PackageNotFoundError:
@@ -50,5 +55,5 @@ def _is_met(requirement: Requirement) -> bool:
     return requirement.specifier.contains(version, prereleases=True)
 
 
-def _bare(requirement: Requirement) -> str:
+def _bare(requirement: "Requirement") -> str:
     return f"{requirement.name}{requirement.specifier}"

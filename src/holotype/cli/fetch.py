@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from holotype.cli.output import print_next_command, print_result
-from holotype.narration import to_stderr
+from holotype.dataset.sources.fetch import fetch as fetch_source
+from holotype.progress import to_stderr
 
 
 def fetch(
@@ -28,8 +29,6 @@ def fetch(
         seed: Another seed draws other images, of synthetic and micro-ct (0).
         sha256: What the archive must hash to, or it is refused.
     """
-    from holotype.dataset.sources import fetch as fetch_source
-
     with to_stderr().bar("downloading (bytes)") as update:
         fetched = fetch_source(
             name,

@@ -15,10 +15,18 @@ from holotype.cli.output import (
     print_result,
     text_table,
 )
+from holotype.errors import UsageError
+from holotype.models.catalog import ARCHITECTURES, DEFAULT_MODEL, Architecture, architecture
+from holotype.models.pretrained_weights import (
+    NONE,
+    availability,
+    find_weights,
+    server_is_reachable,
+    server_of,
+)
 
 if TYPE_CHECKING:
-    from holotype.models.catalog import Architecture
-    from holotype.models.classifier import Backbone
+    from holotype.models.torch_classifier import Backbone
 
 BATCH_SIZE = 32
 HEADER = (
@@ -45,8 +53,6 @@ def models(
     as_json: AsJson = False,
 ) -> int:
     """Any other timm network is written timm:NAME."""
-    from holotype.errors import UsageError
-
     if name is not None:
         return _one(name, groups=groups, as_json=as_json)
     if groups:
@@ -55,8 +61,6 @@ def models(
 
 
 def _table(*, as_json: bool) -> int:
-    from holotype.models.catalog import ARCHITECTURES, DEFAULT_MODEL
-
     rows = [_facts(row) for row in ARCHITECTURES]
     reachable: dict[str, bool] = {}
     for row, facts in zip(ARCHITECTURES, rows, strict=True):
@@ -72,8 +76,6 @@ def _table(*, as_json: bool) -> int:
 
 
 def _one(name: str, *, groups: bool, as_json: bool) -> int:
-    from holotype.models.catalog import architecture
-
     row = architecture(name)
     network = None
     if row.kind != "classical" and (groups or row.cost is None):
@@ -100,16 +102,14 @@ def _one(name: str, *, groups: bool, as_json: bool) -> int:
 
 
 def _built(name: str) -> "Backbone":
-    from holotype.models.build import build_backbone
-    from holotype.models.catalog import architecture
-    from holotype.models.weights import NONE, find_weights
+    from holotype.models.build_backbone import build_backbone
 
     return build_backbone(name, find_weights(name, NONE), architecture(name).image_size, seed=0)
 
 
 def _measured(row: "Architecture", network: "Backbone") -> "Architecture":
     """The row with what it does not know of a network that is not in the catalogue."""
-    from holotype.models.measured import embedding_size, measure_cost
+    from holotype.models.profiling import embedding_size, measure_cost
 
     if row.cost is not None:
         return row
@@ -121,8 +121,6 @@ def _measured(row: "Architecture", network: "Backbone") -> "Architecture":
 
 def _facts(row: "Architecture") -> dict[str, Any]:
     """What is known of a network, flat, for the table, the page of one, and `--json`."""
-    from holotype.models.weights import availability
-
     facts = asdict(row)
     facts |= facts.pop("cost") or {}
     facts["cam"] = row.cam_support(row.head)
@@ -136,8 +134,6 @@ def _facts(row: "Architecture") -> dict[str, Any]:
 
 def _is_available(row: "Architecture", weights: str, reachable: dict[str, bool]) -> bool:
     """Whether a run could start now; each server is asked once."""
-    from holotype.models.weights import server_is_reachable, server_of
-
     if weights not in ("hub", "download"):
         return not weights.startswith("pip install")
     server = urlparse(server_of(row)).netloc
@@ -158,7 +154,7 @@ def _cells(facts: dict[str, Any]) -> tuple[object, ...]:
 
 def _groups(backbone: "Backbone") -> Iterator[dict[str, Any]]:
     """From the bottom to the top, as `trainable: N` counts them from the end."""
-    from holotype.models.classifier import layers_with_weights, number_of_parameters
+    from holotype.models.torch_classifier import layers_with_weights, number_of_parameters
 
     layers = layers_with_weights(backbone)
     for name in (*backbone.group_names, "pool"):

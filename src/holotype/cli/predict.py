@@ -8,10 +8,12 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from holotype.bundle.bundle import Bundle, load_bundle
+from holotype.bundle.inference import UnlabelledPredictions, find_files, predict_unlabelled
 from holotype.cli.options import AsJson
 from holotype.cli.output import (
     print_json,
@@ -21,12 +23,15 @@ from holotype.cli.output import (
     text_table,
 )
 from holotype.errors import BundleError, UsageError
-from holotype.narration import to_stderr
-
-if TYPE_CHECKING:
-    from holotype.bundle.bundle import Bundle
-    from holotype.bundle.inference import UnlabelledPredictions
-    from holotype.evaluation.conformal import ConformalPredictor
+from holotype.evaluation.conformal import (
+    DEFAULT_METHOD,
+    ConformalPredictor,
+    conformal_predictor,
+    min_calibration_images,
+)
+from holotype.explanation.explanation_figures import explain_all
+from holotype.files import write_bytes
+from holotype.progress import to_stderr
 
 MIN_COVERAGE = 0.5  # a promise to be right less often than not helps nobody
 SHOWN = 10  # classes that a line names
@@ -59,10 +64,6 @@ def predict(
     _check_coverage(coverage, is_detailed=sets is not None or per_class)
     if output is not None and output.suffix.lower() not in (".csv", ".json"):
         raise UsageError(f"--output {str(output)!r} must end in .csv or .json.")
-
-    from holotype.bundle.bundle import load_bundle
-    from holotype.bundle.inference import find_files, predict_unlabelled
-    from holotype.files import write_bytes
 
     bundle = load_bundle(run)
     conformal = None
@@ -103,8 +104,6 @@ def predict(
 
 def _draw(bundle: "Bundle", files: "list[Path]", folder: Path) -> None:
     """A sheet for every image that can be used; the others are refused elsewhere."""
-    from holotype.explanation.sheets import explain_all
-
     with to_stderr().bar("drawing heatmaps") as update:
         sheets, _ = explain_all(bundle, files, folder, on_progress=update)
     print_message(f"heatmaps: {len(sheets)} in {folder}")
@@ -133,8 +132,6 @@ def _conformal_of(
     Raises:
         BundleError: nothing was held back to calibrate them on.
     """
-    from holotype.evaluation.conformal import DEFAULT_METHOD, conformal_predictor
-
     calibration_set = bundle.manifest.decision.calibration_set if bundle.manifest.decision else None
     if bundle.conformal_scores is None or calibration_set is None:
         raise BundleError(
@@ -142,15 +139,17 @@ def _conformal_of(
             "again with --ratios 0.6 0.15 0.15 0.1, or with --folds 5."
         )
     return conformal_predictor(
-        bundle.conformal_scores, coverage, num_classes=len(bundle.classes),
-        method=method or DEFAULT_METHOD, class_conditional=class_conditional, calibration_set=calibration_set,
-    )  # fmt: skip
+        bundle.conformal_scores,
+        coverage,
+        num_classes=len(bundle.classes),
+        method=method or DEFAULT_METHOD,
+        class_conditional=class_conditional,
+        calibration_set=calibration_set,
+    )
 
 
 def _warn_of_uninformative_sets(bundle: "Bundle", conformal: "ConformalPredictor") -> None:
     """Sets that hold every class keep their promise, and one should know why."""
-    from holotype.evaluation.conformal import min_calibration_images
-
     names = [bundle.classes[c] for c in conformal.always_included_C.nonzero()[0]]
     if not names:
         return

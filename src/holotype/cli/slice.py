@@ -4,7 +4,8 @@ from pathlib import Path
 
 from holotype.cli.options import AsJson
 from holotype.cli.output import print_json, print_message, print_next_command, print_result
-from holotype.narration import to_stderr
+from holotype.dataset.volumes.slicing import SliceOptions, slice_volumes
+from holotype.progress import to_stderr
 
 
 def slice(  # named after the verb, and imported by nobody else
@@ -31,8 +32,6 @@ def slice(  # named after the verb, and imported by nobody else
         size: Longest side of a slice in pixels; larger ones are shrunk.
         every: Take one of so many slices.
     """
-    from holotype.dataset.slices import SliceOptions, slice_volumes
-
     chosen = tuple(part.strip() for part in axes.lower().split(","))
     slicing = SliceOptions(axes=chosen, window=window, size=size, every=every, masks=masks)
     with to_stderr().bar("slicing") as update:

@@ -1,7 +1,7 @@
 """`holotype split`: train, val and test folders for other tools."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -14,10 +14,8 @@ from holotype.cli.output import (
     text_table,
 )
 from holotype.errors import UsageError
-from holotype.narration import to_stderr
-
-if TYPE_CHECKING:
-    from holotype.road.divided import ExportedSplit
+from holotype.pipeline.split import ExportedSplit, export_split
+from holotype.progress import to_stderr
 
 SHOWN_CLASSES = 40
 
@@ -49,8 +47,6 @@ def split(
         force: Build anew what is there.
         seed: Of the split (42).
     """
-    from holotype.road.divided import export_split
-
     if link and copy:
         raise UsageError("--link and --copy exclude each other; name one of them.")
     exported = export_split(

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from cyclopts import Parameter
 
+from holotype import pipeline
 from holotype.cli.options import (
     AsJson,
     Device,
@@ -25,12 +26,12 @@ from holotype.cli.output import (
     text_table,
 )
 from holotype.errors import UsageError
-from holotype.narration import duration, pluralize, to_stderr
+from holotype.pipeline import DryRun, TrainedRun
+from holotype.progress import duration, pluralize, to_stderr
 from holotype.run import next_run_path
-from holotype.training.watch import CHECKPOINT_MINUTES
-
-if TYPE_CHECKING:
-    from holotype.road import DryRun, TrainedRun
+from holotype.training.config.resolve import resolve_recipe
+from holotype.training.interruption import CHECKPOINT_MINUTES, StopSignal
+from holotype.training.time_estimate import estimate_rows
 
 Switch = Annotated[bool, Parameter(negative="", show_default=False)]
 
@@ -119,8 +120,6 @@ def train(
         overrides=key_values(settings),
     )  # fmt: skip
     if print_recipe:
-        from holotype.training.recipe import resolve_recipe
-
         print_result(resolve_recipe(recipe, **recipe_arguments).to_yaml().rstrip())
         return 0
     if not data:
@@ -129,9 +128,6 @@ def train(
         raise UsageError("--resume goes on with a run: name it, --output RUN.")
     if not checkpoint_every > 0:
         raise UsageError(f"--checkpoint-every is {checkpoint_every:g}, expected minutes above 0.")
-
-    from holotype import road
-    from holotype.training.watch import StopSignal
 
     stop_signal = StopSignal(checkpoint_every)
 
@@ -144,17 +140,17 @@ def train(
 
     def run(recipe: str | None, output: Path | None) -> "TrainedRun":
         with stop_signal.handling_sigterm():
-            trained: TrainedRun = road.train(data, recipe=recipe, output=output, **options)
+            trained: TrainedRun = pipeline.train(data, recipe=recipe, output=output, **options)
         return trained
 
-    variants = road.list_variants(recipe, recipe_arguments)
+    variants = pipeline.list_variants(recipe, recipe_arguments)
     if dry_run:
         if variants:
             raise UsageError(
                 f"--dry-run looks at one recipe, and {recipe} has several variants: name one, "
                 f"{recipe}#{next(iter(variants))}."
             )
-        estimate = road.train(data, recipe=recipe, output=output, dry_run=True, **options)
+        estimate = pipeline.train(data, recipe=recipe, output=output, dry_run=True, **options)
         return _print_dry_run(estimate, as_json)
     if variants:
         return _train_all_variants(
@@ -177,8 +173,6 @@ def train(
 
 def _print_dry_run(estimate: "DryRun", as_json: bool) -> int:
     """What a training would take; nothing was written but what is kept anyway."""
-    from holotype.training.rehearsal import estimate_rows
-
     if as_json:
         print_json(estimate.to_json())
         return 0
@@ -218,13 +212,11 @@ def _train_all_variants(
     as_json: bool,
 ) -> int:
     """Train one after the other; a table of what each cost and what validation says of it."""
-    from holotype import road
-
-    rows = road.train_variants(variants, run, output)
+    rows = pipeline.train_variants(variants, run, output)
     if as_json:
         print_json({"runs": str(output), "variants": [row.to_json() for row in rows]})
         return 0
-    print_result(text_table(road.VariantRow.HEADER, [row.cells() for row in rows]))
+    print_result(text_table(pipeline.VariantRow.HEADER, [row.cells() for row in rows]))
     print_result(f"runs      {output}")
     print_next_command("holotype", "predict", output / rows[0].variant, "IMAGE")
     return 0

@@ -115,7 +115,7 @@ def measure_cost(cost: RunCost, bundle: Path, files: Sequence[Path]) -> tuple[Ru
         files: images to answer; a few dozen.
     """
     request = json.dumps({"bundle": str(bundle), "files": [str(file) for file in files]})
-    command = [sys.executable, "-P", "-m", "holotype.comparison.measuring"]
+    command = [sys.executable, "-P", "-m", "holotype.comparison.benchmark_worker"]
     try:
         done = subprocess.run(
             command, input=request, capture_output=True, text=True, timeout=TIMEOUT_S, check=True

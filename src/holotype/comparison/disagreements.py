@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from holotype.comparison.answers import AlignedPredictions
+from holotype.comparison.aligned_predictions import AlignedPredictions
 
 
 @dataclass(frozen=True)

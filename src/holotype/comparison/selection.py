@@ -14,9 +14,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from holotype.comparison.bootstrap import METRICS
 from holotype.comparison.cost import RunCost
-from holotype.comparison.resampled import METRICS
-from holotype.comparison.standing import SIGNIFICANCE_LEVEL, Leaderboard
+from holotype.comparison.leaderboard import SIGNIFICANCE_LEVEL, Leaderboard
 from holotype.errors import InvalidSelection, did_you_mean
 
 EXAMPLE = "within 1 point of the best, then fastest"

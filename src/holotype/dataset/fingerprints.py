@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
+from holotype.cache import ArrayCache, hash_strings
 from holotype.dataset.index import Index
 from holotype.errors import ImageError
-from holotype.images import Image, decode
-from holotype.kept import ArrayCache, hash_strings
+from holotype.imaging.decode import Image, decode
 
 GREY_SIZE = 64  # pixels a side; smaller images keep their own size in the upper left corner
 COLOUR_SIZE = 16

@@ -6,18 +6,20 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from holotype.dataset.combined import merge_listings
-from holotype.dataset.folders import list_folder
-from holotype.dataset.groups import group_column, with_groups
-from holotype.dataset.listing import ImageListing, Part
-from holotype.dataset.tables import list_table
+from holotype.dataset.reading.filename_groups import group_column, with_groups
+from holotype.dataset.reading.folders import list_folder
+from holotype.dataset.reading.label_tables import list_table
+from holotype.dataset.reading.merge_sources import merge_listings
+from holotype.dataset.reading.sample_records import ImageListing, Part
 from holotype.errors import DatasetError, ImageError, InvalidPattern, InvalidTable, SingleClass
 from holotype.files import atomic_write, sha256_of
-from holotype.images import read_header
-from holotype.narration import pluralize
+from holotype.imaging.decode import read_header
+from holotype.progress import pluralize
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["COLUMNS", "Index", "Part", "read_index", "read_index_file", "require_classes"]
 
@@ -50,7 +52,7 @@ class Index:
     """
 
     root: Path
-    table: pd.DataFrame
+    table: "pd.DataFrame"
     classes: tuple[str, ...]
     ignored: tuple[str, ...] = ()
     undecodable_names: tuple[str, ...] = ()
@@ -116,7 +118,8 @@ def read_index(
             `parent-folder`; or, for tables, `column:NAME`. Images of one group stay on one
             side of a split.
         label_prefix: put the name of the source before each label.
-        allow_class_mismatch: take split folders that hold different classes, which an audit reports.
+        allow_class_mismatch: take split folders that hold different classes, which an audit
+            reports.
 
     Raises:
         EmptyDataset, SplitClassMismatch, InvalidTable, InvalidPattern, DatasetError.
@@ -211,6 +214,8 @@ def require_classes(index: Index) -> None:
 
 
 def _build_index(listing: ImageListing) -> Index:
+    import pandas as pd
+
     images = sorted(listing.images, key=lambda image: image.path)
     facts = _read_files_facts([listing.root / image.path for image in images])
     table = pd.DataFrame(
@@ -236,7 +241,7 @@ def _build_index(listing: ImageListing) -> Index:
     )
 
 
-def _with_dtypes(table: pd.DataFrame) -> pd.DataFrame:
+def _with_dtypes(table: "pd.DataFrame") -> "pd.DataFrame":
     return table[list(COLUMNS)].astype(COLUMNS)
 
 

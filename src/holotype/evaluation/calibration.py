@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from holotype.evaluation.intervals import CONFIDENCE_LEVEL, NUM_RESAMPLES, Estimate
 from holotype.evaluation.metrics import weights_of
@@ -57,6 +56,8 @@ def expected_calibration_error(
     Source:
         Guo et al. 2017, "On Calibration of Modern Neural Networks", eq. 3.
     """
+    from scipy.sparse import csr_array
+
     weights = weights_of(predictions, weights)
     confidence_N = predictions.probabilities_NC.max(axis=1)
     excess_N = confidence_N - (predictions.predicted_N == predictions.targets_N)
@@ -103,6 +104,8 @@ def error_if_calibrated(predictions: Predictions, seed: int, *, num_bins: int = 
 
     Every image is right with a probability that is its confidence, and nothing else changes.
     """
+    from scipy.sparse import csr_array
+
     rng = np.random.default_rng(seed)
     weights_N = weights_of(predictions, None)
     confidence_N = predictions.probabilities_NC.max(axis=1)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from holotype.evaluation.intervals import FEW_GROUPS
-from holotype.evaluation.scores import ClassScores
+from holotype.evaluation.report_data import ClassScores
 
 FEW_IMAGES = 10
 
@@ -35,8 +35,10 @@ def caveats(per_class: Sequence[ClassScores], num_groups: int | None) -> Iterato
         )
     if never_predicted:
         yield (
-            f"{_classes_have(never_predicted)} images here but {'is' if len(never_predicted) == 1 else 'are'}"
-            f" never predicted ({_some(never_predicted)}): the precision is 0/0, and counts as 0 in "
+            f"{_classes_have(never_predicted)} images here but "
+            f"{'is' if len(never_predicted) == 1 else 'are'}"
+            f" never predicted ({_some(never_predicted)}): the precision is 0/0, and counts "
+            "as 0 in "
             "averages."
         )
     if small:

@@ -26,7 +26,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.bundle.calibrated import ConformalScores
+from holotype.bundle.conformal_scores import ConformalScores
 from holotype.bundle.manifest import CalibrationSet, CalibrationSource
 from holotype.errors import DatasetError
 from holotype.evaluation.intervals import Estimate, SamplingUnits, proportion
@@ -48,8 +48,8 @@ class ConformalPredictor:
     Attributes:
         method: `lac` or `raps`.
         coverage: the share of images whose set is promised to hold the true class.
-        threshold_C: the largest score that is let into a set, for every class; the same for all where
-            the promise is for images as a whole, one for each where it is for every class.
+        threshold_C: the largest score that is let into a set, for every class; the same for all
+            where the promise is for images as a whole, one for each where it is for every class.
             Infinite where too few images were held back to promise this much.
         calibration_size: how many images it rests on.
         class_conditional: whether the promise is for the images of every class.
@@ -119,8 +119,8 @@ def conformal_predictor(
 
     Args:
         coverage: between 0 and 1, such as 0.95.
-        class_conditional: promise the coverage for the images of every class, not only for all together
-            (Sadinle et al. 2019, section 3); a class with too few images is in every set.
+        class_conditional: promise the coverage for the images of every class, not only for all
+            together (Sadinle et al. 2019, section 3); a class with too few images is in every set.
         calibration_set: says with which penalty the scores of RAPS were made, if with another.
 
     Raises:

@@ -108,7 +108,8 @@ class DesignEffect:
         effective_n: how many images of equal weight the weights are worth.
         measured: the design effect that the units show, at least 1.
         assumed: the design effect of the assumed correlation within units.
-        num_informative: units that hold a success or units that hold a mistake, whichever are fewer.
+        num_informative: units that hold a success or units that hold a mistake, whichever are
+            fewer.
         num_units: how many units there are.
     """
 

@@ -15,14 +15,17 @@ Not covered: several labels per image, ordered classes, costs of single confusio
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from holotype.errors import DatasetError
 from holotype.evaluation.ranking import all_classes_together, one_versus_rest, ratio
 from holotype.predictions import UNLABELLED, Predictions
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 Floats = NDArray[np.float64]
 
@@ -263,8 +266,10 @@ def weights_of(predictions: Predictions, weights: Floats | None) -> Floats:
 
 def _membership(
     predictions: Predictions, classes_N: NDArray[np.int64], of_N: NDArray[np.bool_] | None = None
-) -> csr_array:
+) -> "csr_array":
     """(C, N): 1 where an image belongs to a class (and is one of `of_N`)."""
+    from scipy.sparse import csr_array
+
     N = len(predictions)
     ones_N = np.ones(N) if of_N is None else of_N.astype(np.float64)
     return csr_array((ones_N, (classes_N, np.arange(N))), shape=(len(predictions.classes), N))

@@ -8,12 +8,15 @@ M scores (N, or N times C where all classes are ranked together).
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from holotype.predictions import Predictions
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +32,8 @@ class Ranking:
         negatives_BN: how many negatives of each image lie in each of the 2K + 1 brackets.
     """
 
-    positives_KN: csr_array
-    negatives_BN: csr_array
+    positives_KN: "csr_array"
+    negatives_BN: "csr_array"
 
     @classmethod
     def of(
@@ -149,8 +152,10 @@ def roc_curve(
 
 def _incidence(
     rows: NDArray[np.int64], columns: NDArray[np.int64], shape: tuple[int, int]
-) -> csr_array:
+) -> "csr_array":
     """How often each pair (row, column) occurs."""
+    from scipy.sparse import csr_array
+
     return csr_array((np.ones(len(rows)), (rows, columns)), shape=shape)
 
 

@@ -30,16 +30,20 @@ from PIL import Image as PillowImage
 from holotype.bundle.bundle import Bundle
 from holotype.bundle.inference import predict_image, run_head
 from holotype.errors import UnknownClass, did_you_mean
-from holotype.explanation.evidence import (
+from holotype.explanation.attribution import (
     class_activation_map,
     embedding_and_feature_map,
     gradient_attribution,
     occlusion_map,
 )
-from holotype.explanation.methods import CAM_DESCRIPTIONS, OCCLUSION_DESCRIPTION, ExplainMethod
-from holotype.images import Image, decode
+from holotype.explanation.available_methods import (
+    CAM_DESCRIPTIONS,
+    OCCLUSION_DESCRIPTION,
+    ExplainMethod,
+)
+from holotype.imaging.decode import Image, decode
+from holotype.imaging.preprocessing import Preprocessing
 from holotype.predictions import softmax
-from holotype.preprocessing import Preprocessing
 
 MEAN_SIDE = 160  # of the mean map over the image: finer than any network's cells
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from holotype.bundle.descriptors import canonical_name, parse_descriptors
+from holotype.bundle.building.descriptors import canonical_name, parse_descriptors
 from holotype.errors import InvalidRecipe, UnknownModel, did_you_mean
 from holotype.files import sha256_of
 from holotype.models.architecture import (
@@ -26,7 +26,7 @@ from holotype.models.architecture import (
     NetworkCost,
     WeightsPackage,
 )
-from holotype.models.rows import ARCHITECTURES, descriptor_architecture
+from holotype.models.catalog_rows import ARCHITECTURES, descriptor_architecture
 
 __all__ = [
     "ARCHITECTURES",
@@ -35,9 +35,9 @@ __all__ = [
     "NO_OPTIONS",
     "Architecture",
     "CamSupport",
-    "NetworkCost",
     "HeadSpec",
     "ModelKind",
+    "NetworkCost",
     "WeightsPackage",
     "architecture",
     "code_identity",

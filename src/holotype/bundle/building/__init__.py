@@ -1,0 +1,1 @@
+"""What makes a bundle rather than reads one: descriptors, ensembles, parity."""

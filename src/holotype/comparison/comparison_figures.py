@@ -1,0 +1,234 @@
+"""The figures of a comparison: legible for 2 classifiers and for 40, for 2 classes and for 1,000.
+
+Shape suffixes: M classifiers, K classes shown.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from holotype.comparison.leaderboard import SIGNIFICANCE_LEVEL, Leaderboard
+from holotype.comparison.per_class import compare_classes
+from holotype.comparison.result import Comparison
+from holotype.comparison.tables import format_rank
+from holotype.reporting.plot_labels import plot_label, plot_labels
+from holotype.reporting.plots import BLUE, DOTS_PER_INCH, FAINT, GREY, INK, ORANGE, PINK
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MAX_ROWS = 40  # classifiers or classes in one figure
+MAX_NUMBERED = 14  # columns into whose cells a number fits
+_COLOURS = {"test": BLUE, "oof": PINK, "val": ORANGE}
+_MARKS = {"test": "o", "oof": "D", "val": "s"}
+
+
+def all_figures(comparison: Comparison) -> "dict[str, Figure | None]":
+    """Every figure by the name of its file; None where there is nothing to draw."""
+    return {
+        "leaderboard": leaderboard_figure(comparison),
+        "pairs": pairs_figure(comparison.main),
+        "pareto": pareto_figure(comparison),
+        "classes": classes_figure(comparison.main),
+    }
+
+
+def leaderboard_figure(comparison: Comparison) -> "Figure":
+    """Accuracy of every run with its interval, on every part, in the order of the leaderboard."""
+    main = comparison.main
+    order = main.order[:MAX_ROWS]
+    names = [main.names[number] for number in order]
+    figure, axes = _figure(8.2, 1.3 + 0.42 * max(3, len(order)))
+    parts = list(comparison.leaderboards.items())
+    handles = []
+    for place, (part, of) in enumerate(parts):
+        offset = 0.2 * (place - (len(parts) - 1) / 2)
+        handles.append(axes.plot([], [], _MARKS[part], color=_COLOURS[part])[0])
+        for row, name in enumerate(names):
+            if name not in of.names:
+                continue
+            estimate = of.accuracies[of.names.index(name)]
+            axes.plot(
+                [estimate.low or 0.0, estimate.high or 0.0], [row + offset] * 2,
+                color=_COLOURS[part], linewidth=2.4, alpha=0.45, solid_capstyle="butt",
+            )  # fmt: skip
+            axes.plot(
+                of.accuracy(of.names.index(name)), row + offset, _MARKS[part],
+                color=_COLOURS[part], markersize=5,
+            )  # fmt: skip
+    shown = plot_labels(names, 44)
+    axes.set_yticks(range(len(order)), shown)
+    axes.set_ylim(len(order) - 0.5, -0.5)
+    ranks = axes.secondary_yaxis("right")
+    ranks.set_yticks(range(len(order)), [f"rank {format_rank(main, n)}" for n in order], color=GREY)
+    for side in (axes, ranks):
+        side.tick_params(axis="y", length=0)
+    ranks.spines["right"].set_visible(False)
+    axes.grid(axis="y", visible=False)
+    more = "" if len(order) == len(main.order) else f", the {len(order)} best of {len(main.order)}"
+    axes.set_xlabel(f"accuracy with its 95 % interval; ranks on {main.title.lower()}{more}")
+    figure.legend(
+        handles, [of.title for _, of in parts], loc="outside upper left", ncols=3, frameon=False
+    )
+    return figure
+
+
+def pairs_figure(main: Leaderboard) -> "Figure | None":
+    """Row minus column in points; colour only where the two can be told apart; None for one run."""
+    from matplotlib.colors import Normalize
+
+    order = main.order[:MAX_ROWS]
+    M = len(order)
+    if M < 2:
+        return None
+    difference_MM, told_MM = np.zeros((M, M)), np.zeros((M, M), bool)
+    for row, first in enumerate(order):
+        for column, second in enumerate(order):
+            test = main.test(second, first)
+            if test is not None:
+                difference_MM[row, column] = 100 * test.difference
+                told_MM[row, column] = test.adjusted_p_value < SIGNIFICANCE_LEVEL
+    side = float(np.clip(0.62 * M, 2.6, 9.5))
+    figure, axes = _figure(side + 3.4, side + 2.4)
+    most = max(1.0, float(np.abs(difference_MM).max()))
+    image = axes.imshow(
+        np.where(told_MM, difference_MM, 0.0),
+        cmap="PuOr_r",
+        norm=Normalize(-1.6 * most, 1.6 * most),
+    )
+    if M <= MAX_NUMBERED:
+        for (row, column), value in np.ndenumerate(difference_MM):
+            told = told_MM[row, column]
+            points = f"{value:+.1f}" if abs(value) >= 0.05 else "0.0"
+            text = "" if row == column else points if told else f"({points})"
+            axes.text(
+                column, row, text, ha="center", va="center", fontsize=8,
+                color=INK if told else GREY,
+            )  # fmt: skip
+    names = plot_labels([main.names[number] for number in order], 30)
+    _name_both(axes, names, names, size=float(np.clip(60 * side / M, 5, 9)))
+    axes.set_title("Row minus column, points of accuracy", loc="left")
+    if not told_MM.any():
+        axes.set_xlabel("no two can be told apart")
+    else:
+        bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02)
+        bar.set_label("points, where told apart")
+        bar.outline.set_visible(False)
+    return figure
+
+
+def pareto_figure(comparison: Comparison) -> "Figure | None":
+    """Accuracy over speed, or over size where speed was not measured.
+
+    The line joins those that no other beats in both. None where neither is known, or of one run.
+    """
+    judged = comparison.selection_leaderboard
+    by_speed = any(one.cost.images_per_second for one in comparison.candidates)
+    field = "images_per_second" if by_speed else "size_bytes"
+    numbered = [
+        (number, float(value))
+        for number in judged.order
+        if (value := getattr(comparison.candidate(judged, number).cost, field)) is not None
+    ]
+    if not numbered or len(judged.aligned) == 1:
+        return None
+    figure, axes = _figure(8.2, 4.6 + 0.19 * len(numbered))
+    front = set(comparison.pareto_front) if by_speed else set()
+    places = []
+    for row, (number, value) in enumerate(numbered, start=1):
+        x = value if by_speed else value / 1e6
+        y, estimate = judged.accuracy(number), judged.accuracies[number]
+        on_front = judged.names[number] in front
+        colour = BLUE if on_front else GREY
+        axes.plot([x, x], [estimate.low or 0.0, estimate.high or 0.0], color=colour, alpha=0.35)
+        axes.plot(x, y, "o", color=colour, markersize=13, markeredgecolor="white", zorder=3)
+        axes.text(x, y, str(row), color="white", fontsize=8, ha="center", va="center", zorder=4)
+        if on_front:
+            places.append((x, y))
+    places.sort()
+    axes.plot(*zip(*places, strict=True), color=BLUE, linewidth=1, zorder=1) if places else None
+    axes.set_xscale("log")
+    axes.margins(x=0.12)
+    _plain_ticks(axes)
+    what = "images per second" if by_speed else "size of the bundle in MB; speed was not measured"
+    axes.set_xlabel(what)
+    axes.set_ylabel(f"accuracy on {judged.title.lower()}")
+    names = [
+        f"{row}  {plot_label(judged.names[n], 60)}" for row, (n, _) in enumerate(numbered, start=1)
+    ]
+    handles = [axes.plot([], [], " ")[0] for _ in names]
+    figure.legend(
+        handles, names, loc="outside lower left", ncols=1, frameon=False, fontsize=8,
+        handlelength=0, handletextpad=0,
+    )  # fmt: skip
+    return figure
+
+
+def classes_figure(main: Leaderboard) -> "Figure":
+    """Recall of every class and run; of many classes those that the runs differ most about."""
+    from matplotlib.colors import PowerNorm
+
+    order = main.order[:MAX_ROWS]
+    occurring = [of for of in compare_classes(main) if of.support]
+    shown = occurring
+    if len(occurring) > MAX_ROWS:
+        widest = sorted(occurring, key=lambda of: -of.weighted_spread)[:MAX_ROWS]
+        shown = sorted(widest, key=lambda of: of.class_number)
+    numbers = [of.class_number for of in shown]
+    recall_KM = np.array(
+        [[main.per_class[m][c].recall.value or 0.0 for m in order] for c in numbers]
+    )
+    width, height = max(2.2, 0.62 * len(order)), max(1.6, 0.34 * len(shown))
+    figure, axes = _figure(width + 4.2, height + 2.6)
+    image = axes.imshow(recall_KM, cmap="Blues", norm=PowerNorm(1.6, 0, 1.15), aspect="auto")
+    if len(order) <= MAX_NUMBERED:
+        for (row, column), value in np.ndenumerate(recall_KM):
+            axes.text(
+                column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=8,
+                color="white" if value > 0.8 else INK,
+            )  # fmt: skip
+    all_names = plot_labels(main.aligned.classes, 34)
+    rows = [f"{all_names[of.class_number]}  ({of.support})" for of in shown]
+    columns = plot_labels([main.names[number] for number in order], 30)
+    _name_both(axes, rows, columns, size=8)
+    title = "Recall in %"
+    if len(shown) < len(occurring):
+        title += f", {len(shown)} of {len(occurring)} classes: the clearest gaps"
+    axes.set_title(title, loc="left")
+    if len(order) > MAX_NUMBERED:
+        figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02).outline.set_visible(False)
+    return figure
+
+
+def _name_both(axes: "Axes", rows: list[str], columns: list[str], size: float) -> None:
+    axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=size)
+    axes.set_yticks(range(len(rows)), rows, fontsize=size)
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+        spine.set_color(FAINT)
+
+
+def _plain_ticks(axes: "Axes") -> None:
+    """Numbers as they are spoken, at most a handful, also where the axis spans less than ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axes.get_xlim()
+    steps = (1.0, 2.0, 5.0) if high / low > 20 else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
+    axes.xaxis.set_major_locator(LogLocator(subs=steps))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _figure(width: float, height: float) -> "tuple[Figure, Axes]":
+    """As the figures of a report: two axes, a faint grid behind."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    return figure, axes

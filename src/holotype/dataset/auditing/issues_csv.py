@@ -1,0 +1,145 @@
+"""Findings, image by image: the rows of issues.csv."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from holotype.dataset.auditing.exclusion import CONFIRMED, read_issue_rows
+from holotype.dataset.auditing.findings import ExactDuplicates, Findings
+from holotype.dataset.auditing.quality import QUALITY_ADVICE
+from holotype.dataset.near_duplicates.search import NearDuplicate
+from holotype.errors import InvalidTable
+from holotype.files import write_json, write_text
+
+COLUMNS = ("path", "problem", "evidence", "suggestion", CONFIRMED)
+
+_Note = tuple[str, str, str, str]  # an issue, before several notes on an image are joined
+
+
+@dataclass(frozen=True)
+class Issue:
+    """One row of issues.csv: an image and all that is wrong with it."""
+
+    path: str
+    problem: str
+    evidence: str
+    suggestion: str
+
+
+def issues_of(findings: Findings) -> list[Issue]:
+    """One row per image that has a problem, sorted by path; several problems are joined.
+
+    Neighbours across labels are no problem of either image and not among them.
+    """
+    notes: dict[str, list[_Note]] = {}
+    for note in _notes(findings):
+        notes.setdefault(note[0], []).append(note)
+    return [
+        Issue(path, *(_joined(words) for words in list(zip(*notes[path], strict=True))[1:]))
+        for path in sorted(notes)
+    ]
+
+
+def write_issues(issues: Iterable[Issue], path: Path) -> None:
+    """Write the rows as CSV, every field quoted: names may hold any character.
+
+    In the last column a person says which images `train --exclude` leaves out. What was said
+    there of an image with the same problems is kept; else it is empty.
+    """
+    said = _previous_confirmations(path)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    writer.writerow(COLUMNS)
+    writer.writerows(
+        (i.path, i.problem, i.evidence, i.suggestion, said.get((i.path, i.problem), ""))
+        for i in issues
+    )
+    write_text(path, text.getvalue())
+
+
+def _previous_confirmations(issues: Path) -> dict[tuple[str, str], str]:
+    """What a person wrote under `confirmed`, by path and problem; nothing where there is none."""
+    try:
+        rows = read_issue_rows(issues)
+    except InvalidTable:
+        return {}
+    return {(row["path"], row.get("problem", "")): row.get(CONFIRMED, "") for row in rows}
+
+
+def _notes(findings: Findings) -> Iterator[_Note]:
+    """In order of weight."""
+    for refusal in findings.unusable:
+        yield refusal.path, refusal.problem, refusal.reason, refusal.advice
+    for duplicate in findings.exact_duplicates:
+        yield from _on_exact_duplicates(duplicate)
+    for pair in findings.near_duplicates:
+        yield from _on_near_duplicate(pair, findings.label_of)
+    for leak in findings.leaks:
+        what = "copies of one image" if leak.kind == "duplicates" else f"group {leak.name!r}"
+        parts = ", ".join(leak.parts)
+        for path in leak.paths:
+            others = ", ".join(repr(other) for other in leak.paths if other != path)
+            yield path, "leak", f"{what} in {parts}: see {others}", "move all into one part"
+    yield from _suspicions(findings)
+    for path, warnings in findings.warnings.items():
+        for warning in warnings:
+            yield path, "warning", warning, "check that this is meant"
+
+
+def _suspicions(findings: Findings) -> Iterator[_Note]:
+    for issue in findings.label_errors:
+        advice = f"look at it: if {issue.suggested!r} is right, correct the label"
+        yield issue.path, "label_error", issue.evidence, advice
+    for cluster in findings.oversized_clusters:
+        first = min(cluster)
+        evidence = f"one of {len(cluster)} images that near copies join; the first is {first!r}"
+        for path in sorted(cluster):
+            yield path, "oversized_cluster", evidence, "look at some: copies, or only alike?"
+    for outlier in findings.outliers:
+        yield outlier.path, "outlier", outlier.evidence, "check that it belongs to this data set"
+    for image in findings.quality_issues:
+        yield image.path, image.problem, image.evidence, QUALITY_ADVICE[image.problem]
+
+
+def _on_exact_duplicates(duplicate: ExactDuplicates) -> Iterator[_Note]:
+    original, *copies = duplicate.paths
+    if not duplicate.is_conflict:
+        for copy in copies:
+            yield copy, "exact_duplicate", f"the same bytes as {original!r}", "keep one of them"
+        return
+    labelled = ", ".join(
+        f"{path!r} as {name!r}"
+        for path, name in zip(duplicate.paths, duplicate.labels, strict=True)
+    )
+    advice = "find out which label is right, and keep one of them"
+    yield original, "label_conflict", f"the same bytes are labelled {labelled}", advice
+    for copy in copies:
+        evidence = (
+            f"the same bytes as {original!r}, labelled {duplicate.labels[0]!r}; all: {labelled}"
+        )
+        yield copy, "label_conflict", evidence, advice
+
+
+def _on_near_duplicate(pair: NearDuplicate, labels: dict[str, str]) -> Iterator[_Note]:
+    first, second = labels[pair.first], labels[pair.second]
+    evidence = f"{pair.kind} copy of {pair.first!r}: {pair.evidence}"
+    if first == second:
+        yield pair.second, "near_duplicate", evidence, "keep one of the two"
+        return
+    advice = "find out which label is right, and keep one of the two"
+    other = f"{pair.kind} copy {pair.second!r} is labelled {second!r}, this one {first!r}"
+    yield pair.first, "label_conflict", other, advice
+    evidence = f"{evidence}; that is labelled {first!r}, this one {second!r}"
+    yield pair.second, "label_conflict", evidence, advice
+
+
+def _joined(words: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(words))
+
+
+def write_findings(findings: Findings, directory: Path) -> None:
+    """`audit.json` and `issues.csv` into a directory."""
+    write_json(directory / "audit.json", findings.to_json())
+    write_issues(issues_of(findings), directory / "issues.csv")

@@ -1,0 +1,155 @@
+"""May I trust this data? What is broken, doubled, poor, imbalanced or leaking.
+
+Every image is decoded once and remembered as a fingerprint; the files are only read. What needs
+a network to see (labels that are wrong, images that do not belong) `road.audit` adds.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from holotype.dataset.auditing.findings import ExactDuplicates, Findings, Leak, UnusableImage
+from holotype.dataset.auditing.quality import find_quality_issues
+from holotype.dataset.fingerprints import Fingerprints, ProgressCallback, compute_fingerprints
+from holotype.dataset.index import Index
+from holotype.dataset.near_duplicates.search import (
+    NearDuplicate,
+    clusters,
+    near_duplicates_among,
+    separate_oversized,
+)
+from holotype.dataset.reading.sample_records import PARTS, Part
+from holotype.dataset.splitting.splitter import atomic_group_counts, missing_classes
+
+
+def audit(index: Index, *, on_progress: ProgressCallback | None = None) -> Findings:
+    """Look at every image of an index; refuse none of the others for the sake of a bad one.
+
+    Args:
+        on_progress: called with (images done, images in all) while they are decoded.
+    """
+    seen = compute_fingerprints(index, on_progress=on_progress)
+    usable = index.without(set(seen.refusals))
+    duplicates = _duplicates(usable)
+    near_duplicates, copies, oversized_clusters = _resolve_clusters(
+        near_duplicates_among(seen, index), duplicates, len(usable)
+    )
+    counts = Counter(usable.table["label"])
+    return Findings(
+        num_images=len(index) + len(index.undecodable_names),
+        unusable=_unusable_images(index, seen),
+        exact_duplicates=duplicates,
+        near_duplicates=tuple(near_duplicates),
+        label_of=_labels_of(usable, near_duplicates),
+        duplicate_clusters=copies,
+        class_counts={name: counts[name] for name in index.classes},
+        small_classes=_small_classes(usable, copies),
+        oversized_clusters=oversized_clusters,
+        quality_issues=tuple(find_quality_issues(seen)),
+        leaks=(*_leaking_copies(usable, copies), *_leaking_groups(usable)),
+        missing_in_parts=_missing_in_given_parts(usable),
+        warnings=dict(sorted(seen.warnings.items())),
+        ignored=index.ignored,
+        sizes=_sizes(seen),
+        modes=_value_counts(mode.decode() for mode in seen.records["mode"].tolist()),
+        formats=_value_counts(usable.table["format"]),
+    )
+
+
+def _unusable_images(index: Index, seen: Fingerprints) -> tuple[UnusableImage, ...]:
+    unnamed = [
+        UnusableImage(path, "undecodable_name", "its name is not valid UTF-8", "rename the file")
+        for path in index.undecodable_names
+    ]
+    refused = [
+        UnusableImage(path, refusal.problem, refusal.reason, refusal.advice)
+        for path, refusal in seen.refusals.items()
+    ]
+    return tuple(sorted(unnamed + refused, key=lambda refusal: refusal.path))
+
+
+def _duplicates(usable: Index) -> tuple[ExactDuplicates, ...]:
+    same_bytes: dict[str, list[tuple[str, str]]] = {}
+    columns = (usable.table[name] for name in ("sha256", "path", "label"))
+    for sha256, path, label in zip(*columns, strict=True):
+        same_bytes.setdefault(sha256, []).append((path, label))
+    several = [sorted(files) for files in same_bytes.values() if len(files) > 1]
+    return tuple(
+        ExactDuplicates(tuple(path for path, _ in files), tuple(label for _, label in files))
+        for files in sorted(several)
+    )
+
+
+def _resolve_clusters(
+    pairs: Sequence[NearDuplicate], duplicates: Sequence[ExactDuplicates], num_images: int
+) -> tuple[list[NearDuplicate], list[frozenset[str]], list[frozenset[str]]]:
+    """(pairs, clusters of copies, oversized_clusters): what is said of pairs inside an oversized
+    cluster is taken back.
+
+    Files with the same bytes are copies however many they are.
+    """
+    equal = [frozenset(duplicate.paths) for duplicate in duplicates]
+    joined = clusters([*equal, *((pair.first, pair.second) for pair in pairs)])
+    copies, too_large = separate_oversized(joined, num_images)
+    oversized_clusters = [cluster for cluster in too_large if cluster not in set(equal)]
+    in_oversized = {path for cluster in oversized_clusters for path in cluster}
+    equal_too = [files for files in equal if not any(files <= cluster for cluster in copies)]
+    trusted = [pair for pair in pairs if pair.first not in in_oversized]
+    return trusted, sorted([*copies, *equal_too], key=min), oversized_clusters
+
+
+def _labels_of(usable: Index, near_duplicates: Iterable[NearDuplicate]) -> dict[str, str]:
+    named = {path for pair in near_duplicates for path in (pair.first, pair.second)}
+    labels = zip(usable.table["path"], usable.table["label"], strict=True)
+    return {path: label for path, label in labels if path in named}
+
+
+def _small_classes(usable: Index, copies: list[frozenset[str]]) -> dict[str, int]:
+    """Classes with too few separate images to reach every part of a split that is to be made."""
+    if set(usable.table["split"]) >= set(PARTS):
+        return {}
+    separate = atomic_group_counts(usable, keep_together=copies)
+    return {name: count for name, count in separate.items() if count < len(PARTS)}
+
+
+def _leaking_copies(usable: Index, copies: list[frozenset[str]]) -> list[Leak]:
+    part_of = dict(zip(usable.table["path"], usable.table["split"], strict=True))
+    leaks = []
+    for cluster in copies:
+        paths = sorted(path for path in cluster if part_of[path])
+        parts = tuple(part_of[path] for path in paths)
+        if len(set(parts)) > 1:
+            leaks.append(Leak("duplicates", paths[0], tuple(paths), parts, len(paths)))
+    return leaks
+
+
+def _leaking_groups(usable: Index) -> list[Leak]:
+    grouped = usable.table[(usable.table["group"] != "") & (usable.table["split"] != "")]
+    leaks = []
+    for name, rows in grouped.groupby("group"):
+        first_of_part = rows.drop_duplicates("split").sort_values("path")
+        if len(first_of_part) > 1:
+            paths, parts = tuple(first_of_part["path"]), tuple(first_of_part["split"])
+            leaks.append(Leak("group", str(name), paths, parts, len(rows)))
+    return leaks
+
+
+def _missing_in_given_parts(usable: Index) -> dict[Part, list[str]]:
+    given = set(usable.table["split"])
+    missing = missing_classes(usable)
+    return {part: names for part, names in missing.items() if part in given and names}
+
+
+def _sizes(seen: Fingerprints) -> tuple[tuple[int, int], ...]:
+    """The smallest, the median and the largest (width, height) by area."""
+    if not seen.paths:
+        return ()
+    widths, heights = (seen.records[name].astype(np.int64) for name in ("width", "height"))
+    order = np.argsort(widths * heights, kind="stable")
+    chosen = (order[0], order[len(order) // 2], order[-1])
+    return tuple((int(widths[row]), int(heights[row])) for row in chosen)
+
+
+def _value_counts(names: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(names).items()))

@@ -1,0 +1,1 @@
+"""Copies of one image, found and verified."""

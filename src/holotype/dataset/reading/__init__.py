@@ -1,0 +1,1 @@
+"""Folders, tables and file names become sample records."""

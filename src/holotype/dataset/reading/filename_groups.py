@@ -1,0 +1,75 @@
+"""What the user calls a group (specimen, patient, recording, …), and where it is read from."""
+
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from holotype.dataset.reading.folders import compile_pattern
+from holotype.dataset.reading.sample_records import PART_ALIASES, ImageListing, ListedImage
+from holotype.errors import InvalidPattern
+
+PARENT_FOLDER = "parent-folder"
+COLUMN_PREFIX = "column:"
+
+
+def group_column(group_pattern: str | None) -> str | None:
+    """The column that `column:NAME` names; None where the pattern means something else."""
+    if group_pattern is None or not group_pattern.startswith(COLUMN_PREFIX):
+        return None
+    return group_pattern.removeprefix(COLUMN_PREFIX).strip()
+
+
+def with_groups(listing: ImageListing, pattern: str) -> ImageListing:
+    """The listing with the groups that a pattern, or `parent-folder`, finds in the paths.
+
+    Raises:
+        InvalidPattern: the pattern finds no group in some path, or there are groups already.
+    """
+    if any(image.group for image in listing.images):
+        raise InvalidPattern(
+            "--group-pattern was given, but the table has a column with groups; leave one out."
+        )
+    if pattern == PARENT_FOLDER:
+        return replace(listing, images=_groups_from_parent_folders(listing.images))
+    return replace(listing, images=_groups_from_pattern(listing.images, pattern))
+
+
+def _groups_from_parent_folders(images: list[ListedImage]) -> list[ListedImage]:
+    """The folder that an image lies in; train/cat/s1 and test/cat/s1 are one specimen.
+
+    A class folder is no group: a class that is one group could not be divided at all.
+    """
+    named = [replace(image, group=_parent_folder(image)) for image in images]
+    bare = [image.path for image in named if image.group in (".", image.label)]
+    if bare:
+        raise InvalidPattern(
+            f"--group-pattern {PARENT_FOLDER}: {len(bare)} of {len(named)} images lie directly "
+            f"in their class folder (the first is {min(bare)!r}). Expected CLASS/GROUP/image; "
+            "give every group a folder, or name it by a regular expression."
+        )
+    return named
+
+
+def _parent_folder(image: ListedImage) -> str:
+    folders = PurePosixPath(image.path).parent.parts
+    if image.split and folders and folders[0].lower() in PART_ALIASES:
+        folders = folders[1:]
+    return "/".join(folders) or "."
+
+
+def _groups_from_pattern(listed: list[ListedImage], pattern: str) -> list[ListedImage]:
+    expression, group = compile_pattern(pattern, "group", "--group-pattern")
+    images: list[ListedImage] = []
+    unmatched: list[str] = []
+    for image in listed:
+        match = expression.search(image.path)
+        if match:  # a group that took no part in the match leaves the image without a group
+            images.append(replace(image, group=match[group] or ""))
+        else:
+            unmatched.append(image.path)
+    if unmatched:
+        raise InvalidPattern(
+            f"--group-pattern {pattern!r} matches {len(images)} of {len(listed)} paths; "
+            f"the first that it does not match is {min(unmatched)!r}. Expected every path to "
+            "match; make the group optional, (?P<group>…)?, if some images have none."
+        )
+    return images

@@ -1,0 +1,185 @@
+"""A CSV or Parquet table with the columns path and label becomes a listing."""
+
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from holotype.dataset.reading.sample_records import PART_ALIASES, ImageListing, ListedImage
+from holotype.errors import EmptyDataset, InvalidTable
+
+REQUIRED_COLUMNS = ("path", "label")
+OPTIONAL_COLUMNS = ("group", "split", "weight")
+
+
+def list_table(file: Path, *, group_column: str = "group") -> ImageListing:
+    """The images that a table names; paths are absolute or relative to the table.
+
+    Images that are not there are listed all the same: the audit names them.
+
+    Args:
+        group_column: the column that names the specimen, patient, … of an image.
+
+    Raises:
+        InvalidTable: a column or a value is missing or makes no sense.
+        EmptyDataset: the table has no rows.
+    """
+    if file.suffix.lower() == ".parquet":
+        columns, base = _read_parquet(file, (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, group_column))
+    else:
+        columns, base = _read_csv(file)
+    for name in (*REQUIRED_COLUMNS, *([group_column] if group_column != "group" else [])):
+        if name not in columns:
+            raise InvalidTable(
+                f"{str(file)!r} has no column {name!r}; its columns are "
+                f"{', '.join(map(repr, columns)) or 'none'}. Expected path and label, and if you "
+                "like group, split and weight."
+            )
+    columns["group"] = columns.get(group_column)
+    count = len(columns["path"] or [])
+    if not count:
+        raise EmptyDataset(f"{str(file)!r} has no rows; expected one row per image.")
+    rows = _TableReader(
+        file, {name: columns.get(name) for name in REQUIRED_COLUMNS + OPTIONAL_COLUMNS}
+    )
+    absolute_paths = [rows.absolute_path(row, base) for row in range(count)]
+    root, paths = _relative_to_root(absolute_paths, base)
+    _require_distinct(file, paths)
+    images = [
+        ListedImage(
+            paths[row],
+            label=rows.label(row),
+            group=rows.text("group", row),
+            split=rows.split(row),
+            weight=rows.weight(row),
+        )
+        for row in range(count)
+    ]
+    return ImageListing(root, images)
+
+
+class _TableReader:
+    """Cells of the table as checked values; every complaint names the row."""
+
+    def __init__(self, file: Path, columns: dict[str, list[Any] | None]) -> None:
+        self.file = file
+        self.columns = columns
+
+    def refuse(self, row: int, what: str, expected: str) -> NoReturn:
+        paths = self.columns["path"]
+        named = f" ({paths[row]!r})" if paths and not _is_missing(paths[row]) else ""
+        raise InvalidTable(f"{str(self.file)!r}, row {row + 1}{named}: {what}; expected {expected}")
+
+    def text(self, name: str, row: int) -> str:
+        """A cell as text; "" where it is missing."""
+        column = self.columns[name]
+        if column is None or _is_missing(column[row]):
+            return ""
+        return str(column[row]).strip()
+
+    def absolute_path(self, row: int, base: Path) -> str:
+        column = self.columns["path"]
+        cell = column[row] if column else None
+        if _is_missing(cell):
+            self.refuse(row, "no path", "a path, absolute or relative to the table")
+        if "\0" in str(cell):
+            self.refuse(row, "a path with a null character", "the path of a file")
+        return os.path.normpath(os.path.join(os.path.abspath(base), str(cell)))
+
+    def label(self, row: int) -> str:
+        label = self.text("label", row)
+        if not label:
+            self.refuse(row, "no label", "the name of a class; remove images without one")
+        return label
+
+    def split(self, row: int) -> str:
+        name = self.text("split", row)
+        if name and name.lower() not in PART_ALIASES:
+            self.refuse(
+                row, f"unknown split {name!r}", "train, val, test or cal, or an empty column"
+            )
+        return PART_ALIASES[name.lower()] if name else ""
+
+    def weight(self, row: int) -> float:
+        if self.columns["weight"] is None:
+            return 1.0
+        text = self.text("weight", row)
+        try:
+            weight = float(text)
+        except ValueError:
+            weight = math.nan
+        if not math.isfinite(weight) or weight < 0:
+            self.refuse(row, f"weight {text!r}", "a finite number that is at least 0")
+        return weight
+
+
+def _is_missing(cell: Any) -> bool:
+    return cell is None or cell == "" or (isinstance(cell, float) and math.isnan(cell))
+
+
+_Columns = dict[str, list[Any] | None]
+
+
+def _read_csv(file: Path) -> tuple[_Columns, Path]:
+    """Every cell as text: "NA" and "None" are labels like any other."""
+    import pandas as pd
+
+    separator = "\t" if file.suffix.lower() == ".tsv" else ","
+    try:
+        with file.open(encoding="utf-8-sig") as opened:
+            header = opened.readline()
+        if separator == "," and "," not in header and ";" in header:
+            separator = ";"
+        table = pd.read_csv(
+            file, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig"
+        )
+    except (ValueError, OSError) as error:  # pandas' ParserError is a ValueError
+        raise InvalidTable(
+            f"{str(file)!r} cannot be read as a table: {error}. "
+            "Expected text in UTF-8 with a header line such as path,label."
+        ) from None
+    return _strip_column_names(file, {name: list(table[name]) for name in table}), file.parent
+
+
+def _read_parquet(file: Path, names: Sequence[str]) -> tuple[_Columns, Path]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(file)
+    except (pa.ArrowException, OSError) as error:
+        raise InvalidTable(f"{str(file)!r} cannot be read as Parquet: {error}") from None
+    wanted = [name for name in table.column_names if name.strip() in names]
+    columns = {name: table[name].to_pylist() for name in wanted}
+    root = (table.schema.metadata or {}).get(b"holotype_root")  # an index that Holotype wrote
+    return _strip_column_names(file, columns), Path(json.loads(root)) if root else file.parent
+
+
+def _strip_column_names(file: Path, columns: dict[Any, list[Any]]) -> _Columns:
+    stripped: _Columns = {}
+    for name, cells in columns.items():
+        if str(name).strip() in stripped:
+            raise InvalidTable(f"{str(file)!r} has two columns called {str(name).strip()!r}")
+        stripped[str(name).strip()] = cells
+    return stripped
+
+
+def _relative_to_root(absolute_paths: list[str], base: Path) -> tuple[Path, list[str]]:
+    """The table's folder as the root or, if some image lies outside, what all share."""
+    root = os.path.abspath(base)
+    if not all(path.startswith(root.rstrip("/") + "/") for path in absolute_paths):
+        root = os.path.commonpath([os.path.dirname(path) for path in absolute_paths])
+    return Path(root), [os.path.relpath(path, root).replace(os.sep, "/") for path in absolute_paths]
+
+
+def _require_distinct(file: Path, paths: list[str]) -> None:
+    path, times = Counter(paths).most_common(1)[0]
+    if times > 1:
+        rows = [str(row + 1) for row, other in enumerate(paths) if other == path]
+        raise InvalidTable(
+            f"{str(file)!r} names {path!r} {times} times (rows {', '.join(rows[:5])}); "
+            "expected every image once. Keep the row with the right label."
+        )

@@ -1,0 +1,74 @@
+"""Data sets and competitions of Kaggle, through its own client, which the extra `kaggle` brings.
+
+The client keeps what it downloads in its own cache. From there plain files are copied under names
+that we make, and archives within them are unpacked as archives of strangers are.
+"""
+
+import re
+from pathlib import Path
+
+from holotype.dataset.sources.archives import archive_stem, copy_untrusted_folder, unpack_into
+from holotype.errors import DownloadFailed, MissingExtra, UsageError
+
+DATASET_PREFIX, COMPETITION_PREFIX = "kaggle:", "kaggle-competition:"
+_ARCHIVE = re.compile(r"\.(zip|tar|tgz|tar\.(gz|bz2|xz))$", re.IGNORECASE)
+
+
+def fetch_from_kaggle(handle: str, directory: Path) -> None:
+    """Write a data set or a competition's files into a directory that is not yet in its place.
+
+    Args:
+        handle: `kaggle:OWNER/NAME` or `kaggle-competition:NAME`.
+
+    Raises:
+        UsageError: the handle is neither.
+        MissingExtra: the client is not installed.
+        DownloadFailed: Kaggle refuses, or cannot be reached.
+        InvalidArchive: what came is no plain data.
+    """
+    is_competition = handle.startswith(COMPETITION_PREFIX)
+    name = handle.removeprefix(COMPETITION_PREFIX if is_competition else DATASET_PREFIX)
+    shape = r"[\w-]+" if is_competition else r"[\w-]+/[\w.-]+(/versions/\d+)?"
+    if not re.fullmatch(shape, name):
+        raise UsageError(
+            f"{handle!r} names nothing on Kaggle; expected kaggle:OWNER/NAME or "
+            "kaggle-competition:NAME, as in its address there."
+        )
+    downloaded = _download_with_kagglehub(name, is_competition=is_competition)
+    copy_untrusted_folder(downloaded, directory)
+    for archive in sorted(p for p in directory.rglob("*") if _ARCHIVE.search(p.name)):
+        if archive.is_file():
+            unpack_into(archive, archive.with_name(archive_stem(archive.name)))
+            archive.unlink()
+
+
+def _download_with_kagglehub(name: str, *, is_competition: bool) -> Path:
+    try:
+        import kagglehub
+        from kagglehub import exceptions
+    except ImportError:
+        raise MissingExtra(
+            "data sets of Kaggle come through the package 'kagglehub', which is not installed. "
+            "Run: pip install 'holotype[kaggle]'"
+        ) from None
+
+    refusals = (
+        exceptions.BackendError, exceptions.CredentialError, exceptions.DataCorruptionError,
+        exceptions.KaggleEnvironmentError, exceptions.NotFoundError,
+        exceptions.UnauthenticatedError,
+        OSError, ValueError,  # errors of requests are of the first kind, of handles the second
+    )  # fmt: skip
+    fetch = kagglehub.competition_download if is_competition else kagglehub.dataset_download
+    try:
+        return Path(fetch(name))
+    except refusals as error:
+        rules = (
+            f", and accept the rules at https://www.kaggle.com/competitions/{name}/rules"
+            if is_competition
+            else ""
+        )
+        raise DownloadFailed(
+            f"Kaggle did not give {name!r}: {error}. Check the name and the connection; log in by "
+            "setting KAGGLE_API_TOKEN, or with ~/.kaggle/kaggle.json (from kaggle.com, Settings, "
+            f"API){rules}."
+        ) from None

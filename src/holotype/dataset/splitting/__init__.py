@@ -1,0 +1,1 @@
+"""Every image is assigned to train, validation or test, without leakage."""

@@ -1,0 +1,256 @@
+"""A split as folders that other tools read: OUTPUT/train/CLASS/image, and what it was made of.
+
+    OUTPUT/train|val|test|cal/CLASS/NAME     copies of the images, or symbolic links to them
+    OUTPUT/table.csv                     path, label, group, split, weight: what Holotype reads
+    OUTPUT/split.json                    the images (hash, label, group, part) and the settings
+
+Class folders and files get names that every file system takes, and no two in a folder that some
+would take for one. Every part has a folder for every class, be it empty: a tool that numbers
+classes by their folders would else count differently in train and in test.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from holotype.dataset.filenames import collision_key, safe_filename, truncate_name
+from holotype.dataset.index import Index
+from holotype.dataset.splitting.splitter import parts_of
+from holotype.dataset.staging import TABLE_FILENAME, staged_directory, write_table
+from holotype.errors import StaleSplit, UsageError
+from holotype.progress import pluralize
+
+SPLIT_FILENAME = "split.json"
+
+# What an image of the record says, and what that is called when it differs.
+_FIELD_NAMES = {
+    "sha256": "content",
+    "label": "label",
+    "group": "group",
+    "original_split": "original split",
+}
+
+ImageRecords = dict[str, dict[str, str]]  # path in the data -> sha256, label, group, original split
+
+
+@dataclass(frozen=True)
+class SplitRecord:
+    """What `split.json` says.
+
+    Attributes:
+        settings: everything beside the images that decided the split.
+        records: of the data as it was, those that could not be read too.
+        files: path in the data -> path in the output.
+        parts: path in the data -> part.
+    """
+
+    settings: dict[str, Any]
+    records: ImageRecords
+    files: dict[str, str]
+    parts: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the images: the same for the same data wherever it lies."""
+        text = json.dumps(self.records, sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def image_records(index: Index) -> ImageRecords:
+    """What two data sets must share to be the same one."""
+    names = ("path", "sha256", "label", "group", "split")
+    rows = zip(*(index.table[name] for name in names), strict=True)
+    return {
+        path: {"sha256": sha256, "label": label, "group": group, "original_split": original_split}
+        for path, sha256, label, group, original_split in rows
+    }
+
+
+def write_split_folders(
+    split_index: Index,
+    output: Path,
+    *,
+    records: ImageRecords,
+    settings: Mapping[str, Any],
+    link: bool = False,
+    replace: bool = False,
+) -> SplitRecord:
+    """Write the folders, the table and the record; all of it, or nothing.
+
+    Args:
+        split_index: its split column is filled; it may hold fewer images than `records`.
+        link: write symbolic links instead of copies.
+        replace: take the place of the split that is there.
+
+    Raises:
+        UsageError: the output holds something that may not be replaced.
+    """
+    files = _output_paths(split_index)
+    parts = dict(zip(split_index.table["path"], split_index.table["split"], strict=True))
+    record = SplitRecord(dict(settings), dict(records), files, parts)
+    if replace:
+        require_only_split_files(output)
+    with staged_directory(output, replace=replace) as directory:
+        for part in parts_of(split_index):
+            for name in _class_folders(split_index).values():
+                (directory / part / name).mkdir(parents=True)
+        for path, file in files.items():
+            source = split_index.file(path)
+            if link:
+                (directory / file).symlink_to(os.path.abspath(source))
+            else:
+                shutil.copyfile(source, directory / file)
+        _write_rows(split_index, files, directory)
+        _write_record(directory / SPLIT_FILENAME, record)
+    return record
+
+
+def read_split_record(output: Path) -> SplitRecord | None:
+    """What the folders were made of; None where there is nothing yet.
+
+    Raises:
+        StaleSplit: the record cannot be read.
+    """
+    path = output / SPLIT_FILENAME
+    if not path.exists():
+        return None
+    try:
+        raw = json.loads(path.read_text("utf-8"))
+        rows = raw["images"]
+        return SplitRecord(
+            settings=raw["settings"],
+            records={row["path"]: {name: row[name] for name in _FIELD_NAMES} for row in rows},
+            files={row["path"]: row["file"] for row in rows if row["file"]},
+            parts={row["path"]: row["part"] for row in rows if row["file"]},
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise StaleSplit(
+            f"{str(path)!r} cannot be read: {error!r}. Expected what `holotype split` wrote; "
+            "remove the folder, or choose another --output."
+        ) from None
+
+
+def require_same_split(
+    record: SplitRecord, output: Path, *, records: ImageRecords, settings: Mapping[str, Any]
+) -> None:
+    """Pass where the folders hold just this split.
+
+    Raises:
+        StaleSplit: with the difference.
+    """
+    differences = _settings_that_differ(record.settings, settings)
+    then, now = record.records, records
+    added, removed = sorted(set(now) - set(then)), sorted(set(then) - set(now))
+    changed = sorted(path for path in set(now) & set(then) if now[path] != then[path])
+    how = [
+        word
+        for key, word in _FIELD_NAMES.items()
+        if any(now[path][key] != then[path][key] for path in changed)
+    ]
+    in_what = f"changed in {', '.join(how)}"
+    for what, paths in (("added", added), ("removed", removed), (in_what, changed)):
+        if paths:
+            differences.append(f"{pluralize(len(paths), 'image')} {what} (such as {paths[0]!r})")
+    gone = [file for file in record.files.values() if not (output / file).exists()]
+    if gone:
+        files_are = "1 file of it is" if len(gone) == 1 else f"{len(gone):,} files of it are"
+        differences.append(f"{files_are} gone (such as {gone[0]!r})")
+    if differences:
+        raise StaleSplit(
+            f"{str(output)!r} holds another split: {'; '.join(differences)}. "
+            "Use --force to build it anew, or choose another --output."
+        )
+
+
+def require_only_split_files(output: Path) -> None:
+    """`--force` removes a split, and nothing that anyone else put there.
+
+    Raises:
+        UsageError: there is a file in the output that `holotype split` did not write.
+    """
+    record = read_split_record(output) if output.exists() else None
+    ours = {SPLIT_FILENAME, TABLE_FILENAME, *(record.files.values() if record else ())}
+    for folder, _, files in os.walk(output):
+        for name in files:
+            file = (Path(folder) / name).relative_to(output).as_posix()
+            if record is None or file not in ours:
+                raise UsageError(
+                    f"{str(output)!r} holds {file!r}, which `holotype split` did not write; "
+                    "nothing is removed. Choose another --output, or move it away."
+                )
+
+
+def _settings_that_differ(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{name} was {then.get(name)}, is {now.get(name)}"
+        for name in sorted({*then, *now})
+        if then.get(name) != now.get(name)
+    ]
+
+
+def _class_folders(index: Index) -> dict[str, str]:
+    """label -> the name of its folder."""
+    taken: set[str] = set()
+    return {
+        label: _unique_name(_unhidden(safe_filename(label)), label, taken)
+        for label in index.classes
+    }
+
+
+def _output_paths(index: Index) -> dict[str, str]:
+    """path in the data -> path in the output."""
+    folders = _class_folders(index)
+    taken: dict[str, set[str]] = {}
+    output_paths = {}
+    for path, label, part in sorted(
+        zip(index.table["path"], index.table["label"], index.table["split"], strict=True)
+    ):
+        folder = f"{part}/{folders[label]}"
+        name = _unhidden(safe_filename(PurePosixPath(path).name))
+        output_paths[path] = f"{folder}/{_unique_name(name, path, taken.setdefault(folder, set()))}"
+    return output_paths
+
+
+def _unhidden(name: str) -> str:
+    """Not hidden: other tools pass over names that begin with a dot."""
+    return truncate_name(f"_{name}") if name.startswith(".") else name
+
+
+def _unique_name(name: str, source: str, taken: set[str]) -> str:
+    """The name, or if another has it, the name with a hash of what it stands for."""
+    if collision_key(name) in taken:
+        mark = "-" + hashlib.sha256(source.encode()).hexdigest()[:12]
+        whole = PurePosixPath(truncate_name(name, max_bytes=200))
+        name = f"{whole.stem}{mark}{whole.suffix}"
+    taken.add(collision_key(name))
+    return name
+
+
+def _write_rows(split_index: Index, files: Mapping[str, str], directory: Path) -> None:
+    names = ("path", "label", "group", "split", "weight")
+    rows = zip(*(split_index.table[name] for name in names), strict=True)
+    write_table(directory, names, [(files[path], *others) for path, *others in rows])
+
+
+def _write_record(path: Path, record: SplitRecord) -> None:
+    rows = [
+        {
+            "path": name,
+            **facts,
+            "part": record.parts.get(name, ""),
+            "file": record.files.get(name, ""),  # "" where the image could not be read
+        }
+        for name, facts in record.records.items()
+    ]
+    value = {
+        "holotype_split": 1,
+        "data": record.digest,
+        "settings": record.settings,
+        "images": rows,
+    }
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=True) + "\n", encoding="ascii")

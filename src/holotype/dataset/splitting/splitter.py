@@ -1,0 +1,269 @@
+"""Every image knows its side: stratified parts and folds in which groups and copies stay whole.
+
+What must not be split is an atomic group (`assignment`). Where groups and the ratios of the
+classes are
+at odds, the split is the best compromise within reach: no move of one atomic group improves it.
+
+Small classes follow one policy: training first, then test, then validation. A class of one
+atomic group is learnt and not measured; of two, learnt and tested. `describe_missing_classes` says
+what a part has to do without.
+
+A fourth part, `cal`, is made where a fourth ratio asks for it: images that neither train, choose,
+calibrate confidence nor test anything, so that sets of classes can keep a promise.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from holotype.dataset.index import Index, Part
+from holotype.dataset.reading.sample_records import ALL_PARTS, PARTS
+from holotype.dataset.splitting.assignment import (
+    MissingClassPenalty,
+    assign_parts,
+    find_atomic_groups,
+)
+from holotype.errors import InvalidFolds, InvalidRatios, InvalidTable
+from holotype.progress import pluralize
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DEFAULT_RATIOS = (0.70, 0.15, 0.15)
+DEFAULT_SEED = 42
+_NAMES_SHOWN = 20
+_FILL_ORDER: tuple[Part, ...] = ("train", "test", "val", "cal")  # what a small class fills first
+
+
+def split(
+    index: Index,
+    *,
+    ratios: Sequence[float] = DEFAULT_RATIOS,
+    seed: int = DEFAULT_SEED,
+    keep_together: Sequence[frozenset[str]] = (),
+) -> Index:
+    """The index with its split column filled.
+
+    The result depends on the paths, labels, groups, `keep_together` and the seed alone, not on
+    the order of rows or the machine. A split that came with the data is kept; where it lacks
+    val, test or a cal that the ratios ask for, that part is cut from train, at its ratio of the
+    training part. Leaks in it are kept too: see `leakage.resolve_leaks`.
+
+    Args:
+        ratios: of train, val and test, and of cal if there is to be one; all but train may be 0.
+        keep_together: sets of paths that must stand on one side, such as verified copies.
+
+    Raises:
+        InvalidRatios: negative, not finite, no train, or a sum that is not 1.
+        InvalidTable: the split that came with the data has gaps, or no train.
+    """
+    check_ratios(ratios)
+    wanted = dict(zip(ALL_PARTS, ratios, strict=False))
+    given = _predefined_parts(index.table.sort_values("path"))
+    cut = {part: share for part, share in wanted.items() if part not in given and share > 0}
+    if given <= {"train"}:
+        shares = wanted
+    elif not cut:
+        return index
+    else:
+        shares = {"train": 1 - sum(cut.values()), **cut}
+    parts = [part for part, share in shares.items() if share > 0]
+    to_cut = index.table["split"].isin(["", "train"])
+    numbers = _assign_rows(
+        index.table[to_cut],
+        [shares[part] for part in parts],
+        _missing_class_penalty(parts),
+        seed,
+        keep_together,
+    )
+    return _with_column(index, "split", {path: parts[n] for path, n in numbers.items()})
+
+
+def folds(
+    index: Index,
+    num_folds: int,
+    *,
+    seed: int = DEFAULT_SEED,
+    keep_together: Sequence[frozenset[str]] = (),
+) -> Index:
+    """The index with its fold column filled, for cross-validation: 0 to `num_folds` - 1.
+
+    Every image that is not in a test or cal part stands in exactly one fold, so without a split
+    all of them do; those images have fold -1. Folds are of nearly equal size and stratified, and
+    a class is spread over as many of them as it has atomic groups. Like `split`, this depends on
+    nothing but the images, `keep_together` and the seed.
+
+    Args:
+        keep_together: sets of paths that must stand in one fold, such as verified copies.
+
+    Raises:
+        InvalidFolds: fewer than two folds, or more than there are atomic groups to fill them.
+    """
+    if num_folds < 2:
+        were = "was" if num_folds == 1 else "were"
+        raise InvalidFolds(
+            f"{pluralize(num_folds, 'fold')} {were} asked for; expected at least 2, such as 5."
+        )
+    table = index.table[~index.table["split"].isin(["test", "cal"])]
+    num_atomic_groups = len(find_atomic_groups(table, keep_together, seed))
+    if num_atomic_groups < num_folds:
+        noun = "image or group" if num_atomic_groups == 1 else "images or groups"
+        raise InvalidFolds(
+            f"{num_folds} folds were asked for, but only {num_atomic_groups} {noun} may stand "
+            "apart (groups and copies count once); ask for fewer folds, or add images."
+        )
+    shares = [1 / num_folds] * num_folds
+    numbers = _assign_rows(table, shares, lambda _: [1] * num_folds, seed, keep_together)
+    fold_of = dict.fromkeys(index.table["path"], -1) | numbers
+    return _with_column(index, "fold", fold_of)
+
+
+def parts_of(index: Index) -> tuple[Part, ...]:
+    """Train, val and test, and cal where the split has it."""
+    present = set(index.table["split"])
+    return tuple(part for part in ALL_PARTS if part in PARTS or part in present)
+
+
+def missing_classes(index: Index) -> dict[Part, list[str]]:
+    """The classes of which a part has no image, for each part."""
+    counts = class_counts_by_part(index)
+    return {part: [str(c) for c in counts.index[counts[part] == 0]] for part in parts_of(index)}
+
+
+def describe_missing_classes(index: Index, *, ratios: Sequence[float] = ()) -> list[str]:
+    """What each part has to do without, as sentences.
+
+    Args:
+        ratios: of the parts that were asked for; of others, those that are empty are silent.
+    """
+    present = set(index.table["split"])
+    asked = {part for part, share in zip(ALL_PARTS, ratios, strict=False) if share > 0}
+    return [
+        f"The {part} part has no image of: {abbreviated(names)} (too few images to divide)."
+        if part in present
+        else f"The {part} part is empty: too few images of each class can stand apart (those of "
+        "one group go together, and so do copies of one image)."
+        for part, names in missing_classes(index).items()
+        if names and part in present | asked
+    ]
+
+
+def abbreviated(names: Sequence[str]) -> str:
+    """Names for a sentence, all of them or the first twenty."""
+    shown = ", ".join(names[:_NAMES_SHOWN])
+    return shown + (f" and {len(names) - _NAMES_SHOWN:,} more" if names[_NAMES_SHOWN:] else "")
+
+
+def class_counts_by_part(index: Index) -> "pd.DataFrame":
+    """How many images of each class (rows) each part (columns) holds."""
+    import pandas as pd
+
+    counts = pd.crosstab(index.table["label"], index.table["split"])
+    return counts.reindex(index=list(index.classes), columns=list(parts_of(index)), fill_value=0)
+
+
+def atomic_group_counts(
+    index: Index, *, keep_together: Sequence[frozenset[str]] = ()
+) -> dict[str, int]:
+    """How many images of each class may stand apart: groups and copies count once."""
+    counts = dict.fromkeys(index.classes, 0)
+    for atomic_group in find_atomic_groups(index.table, keep_together, seed=0):
+        for name, _ in atomic_group.classes:
+            counts[name] += 1
+    return counts
+
+
+def check_ratios(ratios: Sequence[float]) -> None:
+    """Refuse what is no division into train, val and test, with or without cal.
+
+    Raises:
+        InvalidRatios: negative, not finite, no train, or a sum that is not 1.
+    """
+    expected = "expected three numbers for train, val and test, such as 0.7 0.15 0.15"
+    if len(ratios) == len(ALL_PARTS):
+        expected = "expected four numbers for train, val, test and cal, such as 0.6 0.15 0.15 0.1"
+    if len(ratios) not in (len(PARTS), len(ALL_PARTS)):
+        raise InvalidRatios(
+            f"{len(ratios)} ratios arrived; {expected}, or a fourth for cal, such as "
+            "0.6 0.15 0.15 0.1."
+        )
+    if not all(math.isfinite(ratio) and ratio >= 0 for ratio in ratios):
+        raise InvalidRatios(f"the ratios {_shown(ratios)} are not all at least 0; {expected}.")
+    if abs(sum(ratios) - 1) > 1e-6:
+        raise InvalidRatios(
+            f"the ratios {_shown(ratios)} sum to {sum(ratios):g}; {expected}, that sum to 1."
+        )
+    if ratios[0] == 0:
+        raise InvalidRatios(f"the ratios {_shown(ratios)} leave nothing to train on; {expected}.")
+
+
+def _shown(ratios: Sequence[float]) -> str:
+    return ", ".join(f"{ratio:g}" for ratio in ratios)
+
+
+def _predefined_parts(table: "pd.DataFrame") -> set[str]:
+    given = set(table["split"]) - {""}
+    blank = table[table["split"] == ""]
+    if given and len(blank):
+        raise InvalidTable(
+            f"the split column is filled for {len(table) - len(blank)} of {len(table)} images; "
+            f"the first without one is {blank['path'].iloc[0]!r}. "
+            "Expected train, val, test or cal in every row, or in none."
+        )
+    if given and "train" not in given:
+        raise InvalidTable(
+            f"the split that came with the data has no train, only {', '.join(sorted(given))}; "
+            "expected images to train on."
+        )
+    return given
+
+
+def _missing_class_penalty(parts: Sequence[Part]) -> MissingClassPenalty:
+    """What it costs that a class of so many atomic groups is missing in a part.
+
+    Whole numbers so far apart that no number of classes missing in test outweighs one that
+    is missing in train: what is not in test goes unmeasured, what is not in train, unlearnt.
+    """
+    order = [part for part in _FILL_ORDER if part in parts]
+    highest = max(2, len(order) - 1)
+
+    def costs(num_atomic_groups: int) -> list[int]:
+        cost = {
+            part: 10 ** (9 * (highest - place))
+            for place, part in enumerate(order[:num_atomic_groups])
+        }
+        return [cost.get(part, 0) for part in parts]
+
+    return costs
+
+
+def _assign_rows(
+    table: "pd.DataFrame",
+    shares: Sequence[float],
+    missing_class_penalty: MissingClassPenalty,
+    seed: int,
+    keep_together: Sequence[frozenset[str]],
+) -> dict[str, int]:
+    """The number of the part that each path falls to."""
+    table = table.sort_values("path", ignore_index=True)
+    paths = list(table["path"])
+    atomic_groups = find_atomic_groups(table, keep_together, seed)
+    numbers = assign_parts(atomic_groups, shares, missing_class_penalty)
+    return {
+        paths[row]: number
+        for atomic_group, number in zip(atomic_groups, numbers, strict=True)
+        for row in atomic_group.rows
+    }
+
+
+def _with_column(index: Index, column: str, values: Mapping[str, str | int]) -> Index:
+    """The index with new values in a column; paths without one keep theirs."""
+    import pandas as pd
+
+    table = index.table.copy()
+    pairs = zip(table["path"], table[column], strict=True)
+    table[column] = pd.Series(
+        [values.get(path, old) for path, old in pairs], table.index, table[column].dtype
+    )
+    return replace(index, table=table)

@@ -1,0 +1,1 @@
+"""3-D stacks become slices that remember their specimen."""

@@ -1,0 +1,263 @@
+"""3-D images as arrays on disk: TIFF stacks, folders of slices and `.npy` files.
+
+A volume may be larger than memory, so nothing here holds more than a slice of it: pages are
+copied into one array on disk, and levels are counted slice by slice. Unlike the images of an
+index, which one decoder makes 8 bits deep, volumes keep the depth that the scanner gave them.
+
+Arrays: Z slices, Y rows, X columns. Levels: grey values as stored.
+"""
+
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+
+from holotype.dataset.reading.folders import IMAGE_EXTENSIONS
+from holotype.errors import VolumeError
+
+TIFF_EXTENSIONS = frozenset([".tif", ".tiff"])
+MAX_VOXELS = 20_000_000_000  # of one volume; 2700 voxels a side
+MAX_SLICE_PIXELS = 100_000_000
+_FORMATS = ("TIFF", "PNG", "JPEG", "BMP")
+_GREY_MODES = frozenset(["1", "L", "I;16", "I;16L", "I;16B", "I", "F"])
+_BINS = 65_536
+
+
+@dataclass(frozen=True)
+class VolumeSource:
+    """One volume as the folders name it.
+
+    Attributes:
+        label: the class folder it lies in.
+        name: of the file without its extension, or of the folder of slices.
+        path: the file or folder.
+    """
+
+    label: str
+    name: str
+    path: Path
+
+    @property
+    def group(self) -> str:
+        """Unique among all classes: what no split may tear apart."""
+        return f"{self.label}/{self.name}"
+
+
+def find_volumes(volumes: Path) -> list[VolumeSource]:
+    """CLASS/SPECIMEN.tif, CLASS/SPECIMEN.npy and CLASS/SPECIMEN/0001.png, sorted.
+
+    Hidden files, and files that are neither, are passed over.
+    """
+    found = []
+    for folder in _visible(volumes):
+        if not folder.is_dir():
+            continue
+        for entry in _visible(folder):
+            is_volume = entry.suffix.lower() in TIFF_EXTENSIONS | {".npy"}
+            if entry.is_dir() or is_volume:
+                name = entry.name if entry.is_dir() else entry.stem
+                found.append(VolumeSource(folder.name, name, entry))
+    return found
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+
+
+def open_volume(path: Path, scratch: Path) -> NDArray[Any]:
+    """The volume (Z, Y, X), memory-mapped and read-only.
+
+    Args:
+        scratch: a file that may be written; it must live as long as the array does.
+
+    Raises:
+        VolumeError: it is broken, no stack of grey slices of one size, or absurdly large.
+    """
+    if path.suffix.lower() == ".npy" and path.is_file():
+        return _map_npy(path)
+    with _as_volume_refused(path):
+        if path.is_dir():
+            return _copy_to_memmap(path, _pages_of_folder(path), scratch)
+        return _copy_to_memmap(path, _pages_of_stack(path), scratch)
+
+
+def _map_npy(path: Path) -> NDArray[Any]:
+    try:
+        volume = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise VolumeError(path, f"it is no array that can be mapped: {error}") from None
+    if not isinstance(volume, np.ndarray) or volume.ndim != 3:
+        shape = getattr(volume, "shape", "unknown")
+        raise VolumeError(path, f"its shape is {shape}, not (slices, rows, columns)")
+    if volume.dtype.kind not in "buif" or volume.dtype.itemsize > 8:
+        raise VolumeError(path, f"its values are {volume.dtype}, not grey levels")
+    _check_shape(path, volume.shape)
+    return volume
+
+
+def _check_shape(path: Path, shape: tuple[int, ...]) -> None:
+    if min(shape) < 2:
+        raise VolumeError(path, f"its shape is {shape}; a volume has at least 2 of each")
+    if int(np.prod(shape, dtype=object)) > MAX_VOXELS:
+        raise VolumeError(path, f"its shape is {shape}, more than {MAX_VOXELS:,} voxels")
+
+
+@dataclass(frozen=True)
+class _Pages:
+    """Slices in order, and how many there will be."""
+
+    count: int
+    slices: Iterator[NDArray[Any]]
+
+
+def _copy_to_memmap(path: Path, pages: _Pages, scratch: Path) -> NDArray[Any]:
+    """The pages copied into one array on disk, one at a time."""
+    first = next(pages.slices)
+    shape = (pages.count, *first.shape)
+    _check_shape(path, shape)
+    volume = np.lib.format.open_memmap(scratch, mode="w+", dtype=first.dtype, shape=shape)
+    volume[0] = first
+    for number, page_YX in enumerate(pages.slices, start=1):
+        if page_YX.shape != first.shape or page_YX.dtype != first.dtype:
+            raise VolumeError(
+                path,
+                f"slice {number} is {page_YX.shape} of {page_YX.dtype}, the first one "
+                f"{first.shape} of {first.dtype}",
+            )
+        volume[number] = page_YX
+    volume.flush()
+    return volume
+
+
+def _pages_of_stack(path: Path) -> _Pages:
+    opened = PillowImage.open(path, formats=["TIFF"])
+    count = int(getattr(opened, "n_frames", 1))
+    announced = re.search(r"images=(\d+)", str(getattr(opened, "tag_v2", {}).get(270, "")))
+    if announced and int(announced[1]) > count:
+        raise VolumeError(
+            path, f"ImageJ kept {announced[1]} slices behind one page; save it as a plain TIFF"
+        )
+    if count < 2:
+        raise VolumeError(path, "it holds one page, so it is no stack")
+
+    def slices() -> Iterator[NDArray[Any]]:
+        with opened:
+            for number in range(count):
+                opened.seek(number)
+                yield _read_page(path, opened)
+
+    return _Pages(count, slices())
+
+
+def _pages_of_folder(folder: Path) -> _Pages:
+    files = [file for file in _visible(folder) if file.suffix.lower() in IMAGE_EXTENSIONS]
+    if len(files) < 2:
+        raise VolumeError(folder, f"it holds {len(files)} slices; expected at least 2")
+    files.sort(key=lambda file: _natural_sort_key(file.name))
+
+    def slices() -> Iterator[NDArray[Any]]:
+        for file in files:
+            with PillowImage.open(file, formats=_FORMATS) as opened:
+                yield _read_page(file, opened)
+
+    return _Pages(len(files), slices())
+
+
+def _natural_sort_key(name: str) -> list[tuple[int, int, str]]:
+    """slice2 before slice10."""
+    pieces = re.findall(r"\d+|\D+", name)
+    return [(0, int(p), "") if p.isdecimal() else (1, 0, p.casefold()) for p in pieces]
+
+
+def _read_page(path: Path, opened: PillowImage.Image) -> NDArray[Any]:
+    width, height = opened.size
+    if width * height > MAX_SLICE_PIXELS:
+        raise VolumeError(path, f"a slice of {width} x {height} pixels is too large")
+    if opened.mode in ("RGB", "P", "LA", "RGBA"):
+        grey = opened.convert("L")
+    elif opened.mode in _GREY_MODES:
+        grey = opened
+    else:
+        raise VolumeError(path, f"its slices are of mode {opened.mode}, not grey")
+    levels_YX = np.asarray(grey)
+    return levels_YX.astype(levels_YX.dtype.newbyteorder("="))
+
+
+@contextmanager
+def _as_volume_refused(path: Path) -> Iterator[None]:
+    """Whatever a broken file makes Pillow raise becomes one refusal."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError) as error:
+        # The disk that is full is not the volume's fault.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise VolumeError(path, f"it cannot be read: {error or type(error).__name__}") from None
+    except PillowImage.DecompressionBombError:
+        raise VolumeError(path, "a slice has more pixels than Pillow reads") from None
+
+
+def level_quantiles(volume_ZYX: NDArray[Any], quantiles: Sequence[float]) -> list[float]:
+    """The smallest levels that these fractions of all voxels do not exceed.
+
+    Exact for whole numbers of up to 16 bits; else within a four-billionth of the volume's range.
+    Voxels that are no finite number do not count.
+    """
+    if volume_ZYX.dtype.kind in "bui" and volume_ZYX.dtype.itemsize <= 2:
+        return _histogram_quantiles(volume_ZYX, quantiles)
+    lowest, highest = _extremes(volume_ZYX)
+    return [
+        _refined_histogram_quantile(volume_ZYX, quantile, lowest, highest) for quantile in quantiles
+    ]
+
+
+def _histogram_quantiles(volume_ZYX: NDArray[Any], quantiles: Sequence[float]) -> list[float]:
+    lowest = 0 if volume_ZYX.dtype.kind in "bu" else int(np.iinfo(volume_ZYX.dtype).min)
+    counts = np.zeros(_BINS, np.int64)
+    for levels in _finite_slices(volume_ZYX):
+        counts += np.bincount(levels.astype(np.int64) - lowest, minlength=_BINS)
+    cumulative = np.cumsum(counts)
+    wanted = np.maximum(np.ceil(np.array(quantiles) * cumulative[-1]), 1)
+    return [float(level + lowest) for level in np.searchsorted(cumulative, wanted)]
+
+
+def _extremes(volume_ZYX: NDArray[Any]) -> tuple[float, float]:
+    lowest, highest = np.inf, -np.inf
+    for levels in _finite_slices(volume_ZYX):
+        if levels.size:
+            lowest, highest = min(lowest, float(levels.min())), max(highest, float(levels.max()))
+    return (lowest, highest) if lowest <= highest else (0.0, 0.0)
+
+
+def _refined_histogram_quantile(
+    volume_ZYX: NDArray[Any], quantile: float, low: float, high: float
+) -> float:
+    """Count in bins, then in bins within the bin that holds the level."""
+    for _ in range(2):
+        if high - low <= _BINS * 4 * np.spacing(max(abs(low), abs(high))):
+            break  # no finer than the numbers themselves
+        counts, below, total = np.zeros(_BINS, np.int64), 0, 0
+        for levels in _finite_slices(volume_ZYX):
+            counts += np.histogram(levels.astype(np.float64), _BINS, (low, high))[0]
+            below += int((levels < low).sum())
+            total += levels.size
+        wanted = max(np.ceil(quantile * total), 1) - below
+        chosen = min(int(np.searchsorted(np.cumsum(counts), wanted)), _BINS - 1)
+        width = (high - low) / _BINS
+        low, high = low + chosen * width, low + (chosen + 1) * width
+    return low
+
+
+def _finite_slices(volume_ZYX: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    for page_YX in volume_ZYX:
+        levels = np.asarray(page_YX).ravel()
+        yield levels[np.isfinite(levels)] if levels.dtype.kind == "f" else levels

@@ -1,0 +1,316 @@
+"""Volumes become images: slices that remember their specimen.
+
+    OUTPUT/CLASS/SPECIMEN/z-0012.png     grey, 8 bits, at the slice's own size or smaller
+    OUTPUT/table.csv                     path, label, group: the specimen, which no split tears
+    OUTPUT/slices.json                   what was done to every volume, and which were refused
+
+Levels are windowed: the lower percentile of the whole volume becomes black, the upper one white,
+so that one stray bright grain, or the scanner's offset, does not decide the contrast.
+
+Arrays: Z slices, Y rows, X columns of a volume; H rows, W columns of one slice.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+
+from holotype.dataset.staging import require_outside, staged_directory, write_table
+from holotype.dataset.volumes.reader import VolumeSource, find_volumes, level_quantiles, open_volume
+from holotype.errors import EmptyDataset, UsageError, VolumeError
+
+AXES = "zyx"
+DEFAULT_WINDOW = (0.5, 99.5)  # percent
+SLICES_FILENAME = "slices.json"
+# A slice with fewer bright pixels than this is empty: air, and the noise in it.
+MIN_FOREGROUND_FRACTION = 0.01
+_BLOCK_BYTES = 1 << 28
+
+ProgressCallback = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class SliceOptions:
+    """How volumes are cut.
+
+    Attributes:
+        axes: some of `z`, `y` and `x`; a slice along z is what the scanner made.
+        window: percentiles of the whole volume that become black and white, or None for the
+            default: 0.5 and 99.5, but 8-bit volumes as they are.
+        size: longest side of a slice in pixels; larger ones are shrunk.
+        every: of so many slices, one is taken.
+        masks: a folder laid out like the volumes, whose voxels that are not 0 are kept.
+    """
+
+    axes: tuple[str, ...] = ("z",)
+    window: tuple[float, float] | None = None
+    size: int | None = None
+    every: int = 1
+    masks: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.axes or not set(self.axes) <= set(AXES) or len(set(self.axes)) < len(self.axes):
+            raise UsageError(f"--axes {','.join(self.axes)!r}: expected some of x, y and z once.")
+        if self.window is not None and not 0 <= self.window[0] < self.window[1] <= 100:
+            raise UsageError(
+                f"--window {self.window[0]:g} {self.window[1]:g}: expected two percentiles in "
+                "rising order, such as 0.5 99.5."
+            )
+        if self.size is not None and self.size < 8:
+            raise UsageError(f"--size {self.size}: expected at least 8 pixels.")
+        if self.every < 1:
+            raise UsageError(f"--every {self.every}: expected 1 or more.")
+
+
+@dataclass(frozen=True)
+class SliceResult:
+    """What became of the volumes.
+
+    Attributes:
+        table: `table.csv`, which `holotype train` takes.
+        num_volumes: that were cut.
+        num_slices: that were written.
+        num_empty: slices that were left out, being empty.
+        refused: volumes that could not be used.
+    """
+
+    table: Path
+    num_volumes: int
+    num_slices: int
+    num_empty: int
+    refused: tuple[VolumeError, ...]
+
+
+def slice_volumes(
+    volumes: Path,
+    output: Path,
+    options: SliceOptions | None = None,
+    *,
+    on_progress: ProgressCallback | None = None,
+) -> SliceResult:
+    """Cut every volume below a folder into images; a bad volume costs itself only.
+
+    Args:
+        volumes: CLASS/SPECIMEN.tif, CLASS/SPECIMEN.npy or CLASS/SPECIMEN/0001.png.
+        output: a directory that is new or empty.
+        on_progress: called with (volumes done, volumes in all).
+
+    Raises:
+        EmptyDataset: there is no volume, or none that can be used.
+        UsageError: the output holds something, or lies within the volumes.
+    """
+    options = options or SliceOptions()
+    specimens = find_volumes(volumes) if volumes.is_dir() else []
+    if not specimens:
+        raise EmptyDataset(
+            f"{str(volumes)!r} holds no volumes; expected CLASS/SPECIMEN.tif, CLASS/SPECIMEN.npy "
+            "or CLASS/SPECIMEN/0001.png."
+        )
+    require_outside(output, volumes, *([options.masks] if options.masks else []))
+    masks = _find_masks(options.masks)
+    rows: list[tuple[str, str, str]] = []
+    records: list[dict[str, Any]] = []
+    refused: list[VolumeError] = []
+    with staged_directory(output) as directory:
+        seen: dict[str, Path] = {}
+        for done, specimen in enumerate(specimens):
+            try:
+                _require_unique_name(seen, specimen)
+                paths, record = _slice_volume(specimen, volumes, directory, options, masks)
+            except VolumeError as refusal:
+                refused.append(refusal)
+            else:
+                rows += [(path, specimen.label, specimen.group) for path in paths]
+                records.append(record)
+            if on_progress is not None:
+                on_progress(done + 1, len(specimens))
+        if not rows:
+            raise EmptyDataset(
+                f"none of the {len(specimens)} volumes in {str(volumes)!r} gave a slice; "
+                + (f"the first: {refused[0]}" if refused else "all of their slices are empty.")
+            )
+        table = write_table(directory, ("path", "label", "group"), rows)
+        _write_record(directory / SLICES_FILENAME, options, records, refused)
+    return SliceResult(
+        output / table.name,
+        len(records),
+        len(rows),
+        sum(record["empty"] for record in records),
+        tuple(refused),
+    )
+
+
+def _require_unique_name(seen: dict[str, Path], specimen: VolumeSource) -> None:
+    first = seen.setdefault(specimen.group.casefold(), specimen.path)
+    if first != specimen.path:
+        raise VolumeError(
+            specimen.path,
+            f"{first.name!r} beside it has the same name",
+            "expected one volume for each specimen. Rename or move one of them.",
+        )
+
+
+def _find_masks(folder: Path | None) -> dict[str, Path] | None:
+    """specimen -> its mask."""
+    if folder is None:
+        return None
+    if not folder.is_dir():
+        raise UsageError(f"--masks {str(folder)!r}: expected a folder laid out like the volumes.")
+    return {one.group: one.path for one in find_volumes(folder)}
+
+
+def _slice_volume(
+    specimen: VolumeSource,
+    volumes: Path,
+    directory: Path,
+    options: SliceOptions,
+    masks: dict[str, Path] | None,
+) -> tuple[list[str], dict[str, Any]]:
+    """The paths written for one volume, and what was done to it."""
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".tmp-") as scratch:
+        volume_ZYX = open_volume(specimen.path, Path(scratch) / "volume.npy")
+        mask_ZYX = _mask_of(specimen, masks, volume_ZYX.shape, Path(scratch))
+        window = options.window
+        if window is None and volume_ZYX.dtype != np.uint8:
+            window = DEFAULT_WINDOW
+        black, white = _window_levels(volume_ZYX, window)
+        grey_window = _GreyWindow(black, white, options.size)
+        otsu_threshold = _otsu_threshold(volume_ZYX, grey_window)
+        folder = directory / specimen.label / specimen.name
+        folder.mkdir(parents=True)
+        paths, empty = [], 0
+        for name, levels_HW, mask_HW in _iter_slices(volume_ZYX, mask_ZYX, options):
+            grey_HW = grey_window.grey(levels_HW)
+            if mask_HW is not None:
+                grey_HW = np.where(mask_HW != 0, grey_HW, 0)
+            if (grey_HW > otsu_threshold).mean() < MIN_FOREGROUND_FRACTION:
+                empty += 1
+                continue
+            grey_window.to_pillow(grey_HW).save(folder / f"{name}.png", compress_level=1)
+            paths.append(f"{specimen.label}/{specimen.name}/{name}.png")
+    record = {
+        "specimen": specimen.group,
+        "file": specimen.path.relative_to(volumes).as_posix(),
+        "shape": list(volume_ZYX.shape),
+        "dtype": str(volume_ZYX.dtype),
+        "window_percent": list(window) if window else None,
+        "black_level": black,
+        "white_level": white,
+        "otsu_threshold": otsu_threshold,
+        "masked": mask_ZYX is not None,
+        "slices": len(paths),
+        "empty": empty,
+    }
+    return paths, record
+
+
+def _mask_of(
+    specimen: VolumeSource, masks: dict[str, Path] | None, shape: tuple[int, ...], scratch: Path
+) -> NDArray[Any] | None:
+    if masks is None:
+        return None
+    if specimen.group not in masks:
+        advice = "expected one of the same class and name below --masks."
+        raise VolumeError(specimen.path, "there is no mask for it", advice)
+    mask_ZYX = open_volume(masks[specimen.group], scratch / "mask.npy")
+    if mask_ZYX.shape != shape:
+        raise VolumeError(
+            specimen.path,
+            f"its mask is of shape {mask_ZYX.shape}, the volume of {shape}",
+            "expected a mask with a voxel for every voxel of the volume.",
+        )
+    return mask_ZYX
+
+
+def _window_levels(
+    volume_ZYX: NDArray[Any], window: tuple[float, float] | None
+) -> tuple[float, float]:
+    """The levels that become black and white."""
+    if window is None:
+        return 0.0, 255.0
+    black, white = level_quantiles(volume_ZYX, [percent / 100 for percent in window])
+    return (black, white) if white > black else (black, black + 1)
+
+
+@dataclass(frozen=True)
+class _GreyWindow:
+    """From levels to an 8-bit image."""
+
+    black: float
+    white: float
+    size: int | None
+
+    def grey(self, levels_HW: NDArray[Any]) -> NDArray[np.uint8]:
+        """(H, W) of 0 to 255; voxels that are no number are black."""
+        scaled_HW = (levels_HW.astype(np.float64) - self.black) / (self.white - self.black)
+        finite_HW = np.nan_to_num(scaled_HW, nan=0.0, posinf=1.0, neginf=0.0)
+        return (finite_HW.clip(0, 1) * 255).round().astype(np.uint8)
+
+    def to_pillow(self, grey_HW: NDArray[np.uint8]) -> PillowImage.Image:
+        image = PillowImage.fromarray(grey_HW)
+        if self.size is not None and max(image.size) > self.size:
+            image.thumbnail((self.size, self.size), PillowImage.Resampling.LANCZOS)
+        return image
+
+
+def _otsu_threshold(volume_ZYX: NDArray[Any], grey_window: _GreyWindow) -> int:
+    """The grey that best parts the volume's voxels in two: Otsu's threshold.
+
+    Source: Otsu 1979, "A threshold selection method from gray-level histograms".
+    """
+    counts = np.zeros(256)
+    for page_YX in volume_ZYX:
+        counts += np.bincount(grey_window.grey(page_YX).ravel(), minlength=256)
+    grey = np.arange(256)
+    below, moment = np.cumsum(counts), np.cumsum(counts * grey)
+    above = below[-1] - below
+    with np.errstate(invalid="ignore", divide="ignore"):
+        between = below * above * (moment / below - (moment[-1] - moment) / above) ** 2
+    return int(np.nan_to_num(between).argmax())
+
+
+def _iter_slices(
+    volume_ZYX: NDArray[Any], mask_ZYX: NDArray[Any] | None, options: SliceOptions
+) -> Iterator[tuple[str, NDArray[Any], NDArray[Any] | None]]:
+    """(name, slice, mask) along every axis asked for."""
+    for axis in options.axes:
+        number = AXES.index(axis)
+        positions = range(0, volume_ZYX.shape[number], options.every)
+        slice_bytes = volume_ZYX.nbytes // volume_ZYX.shape[number]
+        # Several at once: a cut across the pages of a file reads nearly all of it.
+        num_at_once = max(1, _BLOCK_BYTES // slice_bytes)
+        for start in range(0, len(positions), num_at_once):
+            chosen = positions[start : start + num_at_once]
+            cut: list[slice] = [slice(None)] * 3
+            cut[number] = slice(chosen.start, chosen.stop, chosen.step)
+            levels = np.moveaxis(np.array(volume_ZYX[tuple(cut)]), number, 0)
+            masks_at_once = None
+            if mask_ZYX is not None:
+                masks_at_once = np.moveaxis(np.array(mask_ZYX[tuple(cut)]), number, 0)
+            for place, position in enumerate(chosen):
+                mask_HW = None if masks_at_once is None else masks_at_once[place]
+                yield f"{axis}-{position:04d}", levels[place], mask_HW
+
+
+def _write_record(
+    path: Path,
+    options: SliceOptions,
+    records: Sequence[dict[str, Any]],
+    refused: Sequence[VolumeError],
+) -> None:
+    record = {
+        "holotype_slices": 1,
+        "axes": list(options.axes),
+        "size": options.size,
+        "every": options.every,
+        "masks": str(options.masks) if options.masks else None,
+        "volumes": list(records),
+        "refused": [{"file": one.file, "reason": one.reason} for one in refused],
+    }
+    path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

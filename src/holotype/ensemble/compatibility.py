@@ -1,0 +1,177 @@
+"""Who may be a member: runs of the same classes, judged on the same images, unseen by all.
+
+Weights are fitted on validation, so a member that has seen a validation image while it trained
+would be trusted for what it remembers. Images are known by the hash of their bytes, since a
+folder may have moved between two trainings.
+
+Shape suffixes: N images, C classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from holotype.bundle.bundle import MAX_DEPTH, Bundle, load_bundle
+from holotype.comparison.aligned_predictions import align_predictions
+from holotype.dataset.index import Index, read_index_file
+from holotype.errors import BundleError, NotARun, NotComparable, UsageError
+from holotype.predictions import Predictions
+from holotype.run import Run
+
+MAX_NAMED = 3  # of what differs, so many are named
+ADVICE = "Train the members on one split: the same images, --split-seed and --ratios."
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """A finished run, as a part of something larger.
+
+    Attributes:
+        name: the run as it was named, `RUN` or `RUN@STAGE`.
+        run: the directory.
+        bundle: what it ships, sealed.
+        index: the images it knows, split.
+    """
+
+    name: str
+    run: Run
+    bundle: Bundle
+    index: Index
+
+    @property
+    def out_of_fold_file(self) -> Path:
+        """What its folds say of images that each did not see; a file where there are folds."""
+        return self.run.predictions / "oof.parquet"
+
+    @property
+    def is_cross_validated(self) -> bool:
+        """Whether it is the mean of folds, so that every image outside of test trained it."""
+        return self.out_of_fold_file.is_file()
+
+    @property
+    def training_hashes(self) -> set[str]:
+        """The hashes of the images that may have moved its weights."""
+        table = self.index.table
+        rows = table["split"] != "test" if self.is_cross_validated else table["split"] == "train"
+        return set(table.loc[rows, "sha256"])
+
+
+def load_members(runs: Sequence[str | Path]) -> tuple[Member, ...]:
+    """The members, in the order in which they were named.
+
+    Raises:
+        UsageError: fewer than two, or one twice.
+        NotARun, NotABundle, CorruptBundle: there is no finished run, or it was changed.
+        BundleError: a run has no sealed decision, or members of members.
+        NotComparable: the classes or the images differ, or a member learnt from images that
+            another is judged on.
+    """
+    if len(runs) < 2:
+        raise UsageError(
+            f"an ensemble needs at least two runs, and {len(runs)} was named: "
+            "holotype ensemble RUN RUN --output RUN."
+        )
+    members = tuple(_member(run) for run in runs)
+    named: dict[str, str] = {}
+    for member in members:
+        if member.bundle.sha256 in named:
+            raise UsageError(
+                f"{member.name!r} is the same classifier as {named[member.bundle.sha256]!r}; "
+                "name each member once."
+            )
+        named[member.bundle.sha256] = member.name
+    _require_all_or_none_cross_validated(members)
+    _require_no_leakage(members)
+    if not members[0].is_cross_validated:
+        _require_same_part(members, "val", "validation")
+    _require_same_part(members, "test", "test")
+    return members
+
+
+def _member(path: str | Path) -> Member:
+    run = Run.open(path)
+    if not run.index.is_file():
+        raise NotARun(f"{str(path)!r} has no index.parquet, so its training has not begun; train.")
+    bundle = load_bundle(run.path)
+    if bundle.manifest.decision is None:
+        raise BundleError(
+            f"{str(path)!r} has no sealed decision, since it has no validation images, and the "
+            "weights of members are fitted on those. Train it with a validation part (--ratios)."
+        )
+    if _depth(bundle) >= MAX_DEPTH:
+        raise BundleError(
+            f"{str(path)!r} has members with members of their own, and may not be a member itself; "
+            "name its members instead."
+        )
+    return Member(str(path), run, bundle, read_index_file(run.index))
+
+
+def _depth(bundle: Bundle) -> int:
+    return 1 + max((_depth(member) for member in bundle.members), default=0)
+
+
+def _require_all_or_none_cross_validated(members: Sequence[Member]) -> None:
+    """Cross-validated runs go with their like: all images have trained them."""
+    folded = [member.name for member in members if member.is_cross_validated]
+    others = [member.name for member in members if not member.is_cross_validated]
+    if folded and others:
+        raise NotComparable(
+            f"{folded[0]!r} is cross-validated and {others[0]!r} is not: the first learnt from "
+            "every image that the second is validated on. Name runs of one kind, such as one "
+            "of the folds (RUN/folds/0) beside runs that were trained on its split."
+        )
+
+
+def _require_no_leakage(members: Sequence[Member]) -> None:
+    """No member learnt from an image that any of them is judged on, itself included."""
+    for evaluated in members:
+        table = evaluated.index.table
+        parts = ["test"] if evaluated.is_cross_validated else ["val", "test", "cal"]
+        rows = table[table["split"].isin(parts)]
+        for member in members:
+            seen = rows[rows["sha256"].isin(member.training_hashes)]
+            if len(seen):
+                where = "of its own" if member is evaluated else f"of {evaluated.name!r}"
+                raise NotComparable(
+                    f"{member.name!r} learnt from {len(seen):,} of the held-out images "
+                    f"{where} ({_some(seen['path'].tolist())}), and would be trusted for what it "
+                    f"remembers. {ADVICE} Where the split came with the data: --on-leak repair."
+                )
+
+
+def _require_same_part(members: Sequence[Member], split: str, part: str) -> None:
+    sizes = {m.name: int((m.index.table["split"] == split).sum()) for m in members}
+    if not any(sizes.values()):
+        return
+    if empty := [name for name, size in sizes.items() if not size]:
+        raise NotComparable(f"{empty[0]!r} has no {part} images, and the others do. {ADVICE}")
+    try:
+        align_predictions(
+            {member.name: _blank_predictions(member, split) for member in members}, part
+        )
+    except NotComparable as error:
+        raise NotComparable(f"these runs cannot be members of one ensemble: {error}") from error
+
+
+def _blank_predictions(member: Member, split: str) -> Predictions:
+    """The images of a part as predictions that say nothing, so that test is not read."""
+    table = member.index.table[member.index.table["split"] == split]
+    N, C = len(table), len(member.bundle.classes)
+    number_of = {name: number for number, name in enumerate(member.bundle.classes)}
+    return Predictions(
+        classes=member.bundle.classes,
+        ids=tuple(table["path"]),
+        sha256=tuple(table["sha256"]),
+        targets_N=np.array([number_of[label] for label in table["label"]], np.int64),
+        weights_N=table["weight"].to_numpy(np.float64),
+        groups=tuple(table["group"]),
+        folds_N=table["fold"].to_numpy(np.int64),
+        logits_NC=np.zeros((N, C), np.float32),
+        probabilities_NC=np.full((N, C), 1 / C),
+    )
+
+
+def _some(paths: Sequence[str]) -> str:
+    return ", ".join(map(repr, paths[:MAX_NAMED])) + (", …" if len(paths) > MAX_NAMED else "")

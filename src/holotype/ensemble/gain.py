@@ -1,0 +1,149 @@
+"""Is the ensemble better than its best member, by how much, how surely, and what does it cost?
+
+The best member is chosen before test is read, as the weights are, and so is whether to recommend
+the ensemble at all: on images that its weights had not seen. One comparison is made on test, and
+nothing is chosen by it.
+
+Shape suffixes: N images.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from holotype.bundle.bundle import Bundle
+from holotype.comparison.aligned_predictions import AlignedPredictions
+from holotype.comparison.bootstrap import paired_scores
+from holotype.comparison.cost import RunCost, measure_cost
+from holotype.comparison.significance import difference_interval
+from holotype.evaluation.intervals import SamplingUnits
+from holotype.evaluation.report_data import MAX_SCORE
+from holotype.evaluation.score_predictions import select_scorable
+from holotype.predictions import Predictions
+
+TIMED_IMAGES = 24
+
+
+@dataclass(frozen=True)
+class DifferenceInterval:
+    """Ensemble minus best member, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What an ensemble does better than one member, on the same images.
+
+    Attributes:
+        part: which images these are, in words.
+        num_images: how many count.
+        log_loss: in nats; below 0 is better.
+        accuracy: a fraction; above 0 is better.
+    """
+
+    part: str
+    num_images: int
+    log_loss: DifferenceInterval
+    accuracy: DifferenceInterval
+
+    @property
+    def beats(self) -> bool:
+        """Whether it is surely better in one of the two, and surely worse in neither."""
+        better = self.log_loss.high < 0 or self.accuracy.low > 0
+        worse = self.log_loss.low > 0 or self.accuracy.high < 0
+        return better and not worse
+
+    def in_words(self) -> str:
+        loss, share = self.log_loss, self.accuracy
+        return (
+            f"log loss {loss.value:+.4f} [{loss.low:+.4f}, {loss.high:+.4f}], accuracy "
+            f"{100 * share.value:+.2f} points [{100 * share.low:+.2f}, {100 * share.high:+.2f}] "
+            f"on {self.num_images:,} images ({self.part})"
+        )
+
+
+@dataclass(frozen=True)
+class BestMemberComparison:
+    """Whether the ensemble is worth what it costs.
+
+    Attributes:
+        best_member: the name of the best member.
+        reported: on test, or where there is none on held-out folds of the validation images.
+        held_out: on held-out folds of the validation images.
+        images_per_second, best_member_images_per_second: images a second, decoding included,
+            nothing kept; None where they could not be measured.
+    """
+
+    best_member: str
+    reported: Gain
+    held_out: Gain
+    images_per_second: float | None
+    best_member_images_per_second: float | None
+
+    @property
+    def recommended(self) -> bool:
+        """Decided before test was read."""
+        return self.held_out.beats
+
+    def in_words(self) -> str:
+        """One sentence for a reader."""
+        cost = "Its speed could not be measured."
+        if self.images_per_second is not None and self.best_member_images_per_second is not None:
+            cost = (
+                f"It answers {self.images_per_second:.3g} images a second, {self.best_member} "
+                "alone "
+                f"{self.best_member_images_per_second:.3g}."
+            )
+        if self.recommended:
+            return f"Recommended: held out, it beats its best member, {self.best_member}. {cost}"
+        return (
+            "Not recommended: held out, it does not surely beat its best member, "
+            f"{self.best_member}; "
+            f"take that one. {cost}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {"recommended": self.recommended, **asdict(self)}
+
+
+def gain_over(whole: Predictions, alone: Predictions, part: str) -> Gain:
+    """The differences of two classifiers on the same images, in the same order.
+
+    Groups are the units where there are any: images of one specimen fail together.
+    """
+    assert whole.sha256 == alone.sha256
+    whole, alone = select_scorable(whole), select_scorable(alone)
+    units = SamplingUnits.of(whole)
+    correct_N = (whole.predicted_N == whole.targets_N).astype(np.float64)
+    gain_N = correct_N - (alone.predicted_N == alone.targets_N)
+    return Gain(
+        part=part,
+        num_images=len(whole),
+        log_loss=_log_loss(AlignedPredictions(("ensemble", "best member"), (whole, alone), units)),
+        accuracy=DifferenceInterval(*difference_interval(gain_N, whole.weights_N, units)),
+    )
+
+
+def _log_loss(answers: AlignedPredictions) -> DifferenceInterval:
+    """The first minus the second; where the interval is unknown, as wide as a log loss can be."""
+    scores = paired_scores(answers)["log_loss"]
+    other = 0 if scores.best == 1 else 1
+    found = scores.difference_to_best[other]
+    assert found is not None
+    low = -MAX_SCORE["log_loss"] if found.low is None else found.low
+    high = MAX_SCORE["log_loss"] if found.high is None else found.high
+    if other == 0:
+        return DifferenceInterval(found.value, low, high)
+    return DifferenceInterval(-found.value, -high, -low)
+
+
+def measure_images_per_second(bundle: Bundle, files: Sequence[Path]) -> float | None:
+    """How fast a bundle answers a few of these, in a process of its own; None: not measured."""
+    few = files[:: max(1, len(files) // TIMED_IMAGES)][:TIMED_IMAGES]
+    return measure_cost(RunCost(), bundle.path, few)[0].images_per_second

@@ -1,0 +1,289 @@
+"""Slices of a specimen, matched with slices of known specimens.
+
+"It is this species because its slices look like those of that specimen": for every slice the most
+alike slice of every reference specimen, by three measures (see `similarity`), and their means over
+the slices of a specimen.
+
+Slices are cut to their content and laid into one square frame first, so that neither the place in
+the image nor the size counts. They are not turned: a scan that stands otherwise matches worse.
+
+Shape suffixes: Q slices that are asked about, R reference slices, S side of the frame.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holotype.bundle.bundle import Bundle
+from holotype.bundle.inference import find_files, predict_files
+from holotype.dataset.index import TABLE_EXTENSIONS, read_index
+from holotype.errors import DatasetError, EmptyDataset, ImageError
+from holotype.explanation.image_similarity import dice_QR, ncc_QR, otsu_mask, ssim
+from holotype.imaging.decode import decode
+from holotype.imaging.preprocessing import Preprocessing
+
+SIDE = 64  # pixels of the frame: what tells species apart in a slice is larger than 1/64 of it
+FRAME = Preprocessing(
+    SIDE, SIDE, "pad", "bilinear", (0.0,) * 3, (1.0,) * 3, background=(0, 0, 0), content="crop"
+)
+ProgressCallback = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """One image of one specimen.
+
+    Attributes:
+        name: its path as it was found.
+        file: where it lies.
+        specimen: its group.
+        label: its class; "" where nobody said it.
+    """
+
+    name: str
+    file: Path
+    specimen: str
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class SlicePair:
+    """A slice and the slice of one reference specimen that it looks most like."""
+
+    slice: Slice
+    reference: Slice
+    ssim: float
+    ncc: float
+    dice: float
+
+
+@dataclass(frozen=True)
+class RankedReference:
+    """How much a specimen looks like one reference specimen: means over the best pairs.
+
+    Attributes:
+        specimen, label: of the reference.
+        ssim, ncc, dice: each the mean, over the slices, of the best value that any slice of the
+            reference gets.
+        pairs: for every slice the partner with the highest SSIM.
+    """
+
+    specimen: str
+    label: str
+    ssim: float
+    ncc: float
+    dice: float
+    pairs: tuple[SlicePair, ...]
+
+    @property
+    def score(self) -> float:
+        """The mean of the three, by which references are ranked."""
+        return (self.ssim + self.ncc + self.dice) / 3
+
+
+@dataclass(frozen=True)
+class SpecimenMatch:
+    """What was found of one specimen.
+
+    Attributes:
+        class_name, probability: the classifier's answer for all its slices, by the mean of their
+            probabilities.
+        ranked: reference specimens, the most alike first; itself is never among them.
+    """
+
+    specimen: str
+    class_name: str
+    probability: float
+    ranked: tuple[RankedReference, ...]
+
+
+@dataclass(frozen=True)
+class SliceMatches:
+    """All specimens that were asked about."""
+
+    specimens: tuple[SpecimenMatch, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """For `--json`: the ranking of every specimen, without the pairs."""
+        return {
+            "specimens": [
+                {
+                    "specimen": one.specimen,
+                    "class": one.class_name,
+                    "probability": one.probability,
+                    "ranked": [
+                        {"specimen": r.specimen, "label": r.label, "score": r.score,
+                         "ssim": r.ssim, "ncc": r.ncc, "dice": r.dice}
+                        for r in one.ranked
+                    ],
+                }
+                for one in self.specimens
+            ]
+        }  # fmt: skip
+
+
+def read_reference_slices(data: str | Path) -> list[Slice]:
+    """The slices of a labelled index with groups; the table of a folder where it has one.
+
+    Raises:
+        DatasetError: there are no groups.
+    """
+    index = read_index(_table_in(Path(data)))
+    table = index.table
+    if (table["group"] == "").all():
+        raise DatasetError(
+            f"{str(data)!r} names no specimens; expected a table with the columns path, label and "
+            "group, as `holotype slice` writes it."
+        )
+    named = zip(table["path"], table["group"], table["label"], strict=True)
+    return _sorted_by_scan(
+        [Slice(path, index.file(path), group, label) for path, group, label in named]
+    )
+
+
+def read_slices(paths: Sequence[Path]) -> list[Slice]:
+    """Slices to ask about: tables and folders with one give groups; of other images the folder
+    that they lie in is the specimen.
+
+    Raises:
+        EmptyDataset, UsageError: there are none.
+    """
+    found: list[Slice] = []
+    for path in paths:
+        source = _table_in(path)
+        if source.suffix.lower() in TABLE_EXTENSIONS:
+            found += read_reference_slices(source)
+        else:
+            found += [
+                Slice(file.id, file.path, file.path.absolute().parent.name)
+                for file in find_files(path)
+            ]
+    return _sorted_by_scan(found)
+
+
+def match_specimens(
+    bundle: Bundle,
+    slices: Sequence[Slice],
+    references: Sequence[Slice],
+    *,
+    on_progress: ProgressCallback = lambda done, total: None,
+) -> SliceMatches:
+    """The reference specimens most like each specimen; slices that cannot be read are left out.
+
+    Every slice is compared with every reference slice but those of its own specimen.
+
+    Raises:
+        EmptyDataset: nothing can be read, or there is no other specimen to compare with.
+    """
+    predictions, _ = predict_files(bundle, [one.file for one in slices])
+    probabilities_of = dict(zip(predictions.ids, predictions.probabilities_NC, strict=True))
+    framed_R = _FramedSlices.of(references)
+    of_specimen: dict[str, list[Slice]] = {}
+    for one in slices:
+        of_specimen.setdefault(one.specimen, []).append(one)
+    specimens, done = [], 0
+    for name, own in of_specimen.items():
+        framed_Q = _FramedSlices.of(own)
+        others = framed_R.without_specimen(name)
+        if not framed_Q.slices or not others.slices:
+            raise EmptyDataset(
+                f"specimen {name!r}: {len(framed_Q.slices)} slices could be read, and "
+                f"{len(others.slices)} reference slices of other specimens; expected some of both."
+            )
+        scores = _score_pairs(framed_Q, others)
+        ranked = _rank_references(framed_Q.slices, others.slices, scores)
+        done += len(own)
+        on_progress(done, len(slices))
+        answers_QC = [
+            probabilities_of[str(one.file)] for one in own if str(one.file) in probabilities_of
+        ]
+        mean_C = np.mean(answers_QC, axis=0)
+        best = int(mean_C.argmax())
+        specimens.append(SpecimenMatch(name, bundle.classes[best], float(mean_C[best]), ranked))
+    return SliceMatches(tuple(specimens))
+
+
+@dataclass(frozen=True, eq=False)
+class _FramedSlices:
+    """Slices that could be read, in the common frame: grey in [0, 1], and what is bright."""
+
+    slices: list[Slice]
+    grey_QSS: NDArray[np.float32]
+    bright_QSS: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, slices: Sequence[Slice]) -> "_FramedSlices":
+        read, grey = [], []
+        for one in slices:
+            try:
+                framed = FRAME.frame(decode(one.file, name=one.name))
+            except ImageError:
+                continue
+            read.append(one)
+            grey.append(np.asarray(framed.convert("L"), np.float32) / 255)
+        grey_QSS = np.array(grey, np.float32).reshape(len(read), SIDE, SIDE)
+        bright_QSS = np.array([otsu_mask(one_SS) for one_SS in grey_QSS], bool)
+        return cls(read, grey_QSS, bright_QSS.reshape(grey_QSS.shape))
+
+    def without_specimen(self, specimen: str) -> "_FramedSlices":
+        """Those of all other specimens."""
+        kept = [row for row, one in enumerate(self.slices) if one.specimen != specimen]
+        slices = [self.slices[row] for row in kept]
+        return _FramedSlices(slices, self.grey_QSS[kept], self.bright_QSS[kept])
+
+
+@dataclass(frozen=True, eq=False)
+class _PairScores:
+    ssim_QR: NDArray[np.float64]
+    ncc_QR: NDArray[np.float64]
+    dice_QR: NDArray[np.float64]
+
+
+def _score_pairs(first: _FramedSlices, second: _FramedSlices) -> _PairScores:
+    ssim_QR = np.empty((len(first.slices), len(second.slices)))
+    for row, one_SS in enumerate(first.grey_QSS):
+        ssim_QR[row] = [ssim(one_SS, other_SS) for other_SS in second.grey_QSS]
+    return _PairScores(
+        ssim_QR,
+        ncc_QR(first.grey_QSS, second.grey_QSS),
+        dice_QR(first.bright_QSS, second.bright_QSS),
+    )
+
+
+def _rank_references(
+    slices: Sequence[Slice], references: Sequence[Slice], scores: _PairScores
+) -> tuple[RankedReference, ...]:
+    columns_of: dict[str, list[int]] = {}
+    for column, reference in enumerate(references):
+        columns_of.setdefault(reference.specimen, []).append(column)
+    ranked = []
+    for specimen, columns in columns_of.items():
+        partners_Q = np.array(columns)[scores.ssim_QR[:, columns].argmax(axis=1)]
+        pairs = tuple(
+            SlicePair(
+                one, references[column], float(scores.ssim_QR[row, column]),
+                float(scores.ncc_QR[row, column]), float(scores.dice_QR[row, column]),
+            )
+            for row, (one, column) in enumerate(zip(slices, partners_Q.tolist(), strict=True))
+        )  # fmt: skip
+        best_ssim, best_ncc, best_dice = (
+            float(each_QR[:, columns].max(axis=1).mean())
+            for each_QR in (scores.ssim_QR, scores.ncc_QR, scores.dice_QR)
+        )
+        label = references[columns[0]].label
+        ranked.append(RankedReference(specimen, label, best_ssim, best_ncc, best_dice, pairs))
+    return tuple(sorted(ranked, key=lambda one: (-one.score, one.specimen)))
+
+
+def _table_in(path: Path) -> Path:
+    """The table that `holotype slice` put into a folder; else the path itself."""
+    return path / "table.csv" if (path / "table.csv").is_file() else path
+
+
+def _sorted_by_scan(slices: list[Slice]) -> list[Slice]:
+    """By specimen and name, so that pairs stand in the order of the scan."""
+    return sorted(slices, key=lambda one: (one.specimen, one.name))

@@ -1,0 +1,400 @@
+"""Bytes or file -> one upright image, or a typed refusal; the only decoder.
+
+Pillow reads the files. Around it stand four things that it leaves to its caller: the format is
+told by the first bytes and opened by that one plugin (no other parser ever sees the file), the
+pixel cap is checked before any pixel is decoded, every kind of pixel becomes grey or RGB of
+8 bits with the alpha beside it, and whatever a broken file makes Pillow raise becomes one
+`ImageError` that says what to do.
+
+Not covered: colour management. An embedded ICC profile is ignored, so that the numbers in the
+file are the numbers that a model sees, as in nearly all training pipelines; convert wide-gamut
+images to sRGB beforehand if that matters.
+
+Arrays: H height, W width, C the three channels.
+"""
+
+import io
+import os
+import re
+import stat
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+from PIL import Image as PillowImage
+
+from holotype.errors import (
+    EmptyFile,
+    ImageError,
+    NotAnImage,
+    TooManyPixels,
+    TruncatedImage,
+    UnreadableFile,
+    UnsupportedFormat,
+    UnsupportedMode,
+)
+from holotype.imaging.pixels import to_eight_bits
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """One upright image of 8 bits a channel.
+
+    Attributes:
+        pixels: a Pillow image of mode ``L`` (grey) or ``RGB``; never any other mode.
+        mask: a Pillow image of mode ``L`` with the alpha (0 transparent, 255 opaque), or None.
+        format: the file's format as Pillow names it, such as ``JPEG``.
+        mode: the mode that the file was stored in, such as ``CMYK`` or ``I;16``.
+        stored_size: width and height in the file, after turning it upright.
+        warnings: what was left out, such as the other frames of an animation.
+    """
+
+    pixels: PillowImage.Image
+    mask: PillowImage.Image | None
+    format: str
+    mode: str
+    stored_size: tuple[int, int]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def rgb_HWC(self) -> NDArray[np.uint8]:
+        """The pixels as uint8 (height, width, 3)."""
+        return np.asarray(self.pixels.convert("RGB"))
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says about itself before its pixels: upright size, format, stored mode."""
+
+    width: int
+    height: int
+    format: str
+    mode: str
+
+
+@dataclass(frozen=True)
+class ImagePolicy:
+    """Which images are let in.
+
+    Attributes:
+        formats: as Pillow names them.
+        max_pixels: width times height; more is refused before a pixel is decoded.
+    """
+
+    formats: tuple[str, ...]
+    max_pixels: int
+
+
+# For the user's own files. The cap is Pillow's own limit for decompression bombs: a quarter of
+# a gigabyte of RGB, above every camera's images and below what harms a laptop.
+LOCAL = ImagePolicy(("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF"), 89_478_485)
+
+# For bytes from strangers: the three formats of the web, whose decoders are attacked and mended
+# most, and images of at most 25 megapixels, since several are decoded at once.
+NETWORK = ImagePolicy(("JPEG", "PNG", "WEBP"), 25_000_000)
+
+
+# What Pillow raises on broken or hostile files, collected from its plugins and by fuzzing: its
+# parsers index, unpack and convert what the file says without asking first. Where these are
+# caught little else runs, so they say something about the file and not about our own code.
+_BROKEN = (
+    OSError,  # truncated data, and errors of the C decoders
+    SyntaxError,  # Pillow's own "this is not my format" and "broken header"
+    ValueError,  # sizes and chunks out of range, text that is no Unicode
+    TypeError,  # a field of the wrong type or of zero length
+    AttributeError,  # a field that should have come earlier in the file
+    AssertionError,  # inconsistent headers
+    RuntimeError,  # rare variants that are not implemented, codecs in a wrong state
+    LookupError,  # IndexError and KeyError: offsets and tags that are not there
+    ArithmeticError,  # OverflowError and ZeroDivisionError: absurd sizes and rationals
+    EOFError,  # no first frame
+    struct.error,  # a field cut short
+    zlib.error,  # compressed chunks of PNG
+)
+
+_EXIF_TRANSPOSES = {  # EXIF orientation -> what makes the image upright
+    2: PillowImage.Transpose.FLIP_LEFT_RIGHT,
+    3: PillowImage.Transpose.ROTATE_180,
+    4: PillowImage.Transpose.FLIP_TOP_BOTTOM,
+    5: PillowImage.Transpose.TRANSPOSE,
+    6: PillowImage.Transpose.ROTATE_270,
+    7: PillowImage.Transpose.TRANSVERSE,
+    8: PillowImage.Transpose.ROTATE_90,
+}
+
+_SIGNATURES: tuple[tuple[str, int, tuple[bytes, ...]], ...] = (  # format, offset, first bytes
+    ("JPEG", 0, (b"\xff\xd8\xff",)),
+    ("PNG", 0, (b"\x89PNG\r\n\x1a\n",)),
+    ("WEBP", 8, (b"WEBP",)),
+    ("GIF", 0, (b"GIF87a", b"GIF89a")),
+    ("TIFF", 0, (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    # Known only to be named when they are refused:
+    ("AVIF", 4, (b"ftypavif",)),
+    ("HEIC", 4, (b"ftyphei", b"ftypmif1")),
+    ("JPEG 2000", 0, (b"\0\0\0\x0cjP  ",)),
+    ("JPEG XL", 0, (b"\0\0\0\x0cJXL ", b"\xff\x0a")),
+    ("Photoshop", 0, (b"8BPS",)),
+    ("PDF", 0, (b"%PDF-",)),
+    ("DICOM", 128, (b"DICM",)),
+    ("OpenEXR", 0, (b"v/1\x01",)),
+    ("SVG", 0, (b"<svg",)),
+)
+_ADVICE_COPY_AGAIN = "copy or export it again"
+_ADVICE_SCALE_DOWN = "scale it down, or cut it into tiles"
+_HEAD_BYTES = 132  # enough for every signature
+_BMP_HEADER_BYTES = (12, 40, 52, 56, 64, 108, 124)
+
+_PLUGINS: dict[str, Callable[[BinaryIO], ImageFile.ImageFile]] = {
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "PNG": PngImagePlugin.PngImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+}
+
+
+def decode(
+    source: Path | bytes,
+    *,
+    name: str | None = None,
+    minimum_size: tuple[int, int] | None = None,
+    policy: ImagePolicy = LOCAL,
+) -> Image:
+    """One upright image, 8 bits a channel, with its alpha beside it.
+
+    Grey stays grey (``L``); everything else becomes ``RGB``. 16-bit grey is divided by 257 and
+    rounded, never stretched; 16-bit colour is cut to its high byte by Pillow, which is within
+    one level of that. Of an animation, and of a file of several pages, the first image is
+    used and a warning says so. EXIF orientation is applied; ICC profiles are ignored.
+
+    Args:
+        source: a file, or a file's bytes.
+        name: what errors call it; the path unless given.
+        minimum_size: (width, height) that the caller needs at least. A JPEG may then be decoded
+            at 1/2, 1/4 or 1/8 of its size, in a fraction of the time; never below this size.
+        policy: which formats and how many pixels are let in.
+
+    Raises:
+        ImageError: one of its kinds, whatever is wrong with the file.
+    """
+    if minimum_size is not None and min(minimum_size) < 1:
+        raise ValueError(f"minimum_size must be at least 1 x 1, not {minimum_size}")
+    own_name = f"<{len(source)} bytes>" if isinstance(source, bytes) else str(source)
+    file = own_name if name is None else name
+    with _stream_of(source, file) as stream, _translating_errors(file):
+        plugin = _open(stream, file, policy)
+        width, height = _checked_size(plugin, file, policy)
+        notes = _multi_frame_warning(plugin)
+        if minimum_size is not None and isinstance(plugin, JpegImagePlugin.JpegImageFile):
+            turned = _orientation(plugin) >= 5
+            plugin.draft(None, minimum_size[::-1] if turned else minimum_size)
+        stored_mode, raw_mode = plugin.mode, _raw_mode(plugin)
+        first_block = plugin.tile[0].offset if plugin.tile else 0
+        plugin.load()
+        _check_end(plugin, stream, first_block, file)
+        orientation = _orientation(plugin)
+        pixels, mask = to_eight_bits(plugin, raw_mode, file)
+        turn = _EXIF_TRANSPOSES.get(orientation)
+        if turn is not None:
+            pixels = pixels.transpose(turn)
+            mask = mask.transpose(turn) if mask is not None else None
+        pixels.info = {}  # no EXIF, profile or transparency key travels on
+        return Image(
+            pixels=pixels,
+            mask=mask,
+            format=plugin.format or "",
+            mode=stored_mode,
+            stored_size=(height, width) if orientation >= 5 else (width, height),
+            warnings=notes,
+        )
+
+
+def read_header(path: Path, *, policy: ImagePolicy = LOCAL) -> Header:
+    """Upright size, format and stored mode, without decoding a pixel.
+
+    A PNG whose EXIF data follows its pixels, which is rare, is taken as upright here.
+
+    Raises:
+        ImageError: one of its kinds; a file that breaks only later in its pixels passes.
+    """
+    file = str(path)
+    with _stream_of(path, file) as stream, _translating_errors(file):
+        plugin = _open(stream, file, policy)
+        width, height = _checked_size(plugin, file, policy)
+        if _orientation(plugin) >= 5:
+            width, height = height, width
+        return Header(width, height, plugin.format or "", plugin.mode)
+
+
+@contextmanager
+def _stream_of(source: Path | bytes, file: str) -> Iterator[BinaryIO]:
+    """The file, open, when it is a regular one: a pipe or a device would never end."""
+    if isinstance(source, bytes):
+        yield io.BytesIO(source)
+        return
+    try:
+        if not stat.S_ISREG(os.stat(source).st_mode):
+            raise UnreadableFile(file, "this is a folder or a device", "name a file in it")
+        stream = open(source, "rb")  # noqa: SIM115 - closed below, outside this try
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UnreadableFile(file, f"it cannot be opened ({reason})", "check the path") from None
+    with stream:
+        yield stream
+
+
+@contextmanager
+def _translating_errors(file: str) -> Iterator[None]:
+    """Whatever Pillow raises on this file becomes a refusal; its warnings stay silent."""
+    try:
+        with _pillow_warnings_ignored():
+            yield
+    except ImageError:
+        raise
+    except PillowImage.DecompressionBombError as error:
+        raise TooManyPixels(file, str(error).split(",")[0], _ADVICE_SCALE_DOWN) from None
+    except MemoryError:  # a true size or a false one, there is not enough for it
+        raise TooManyPixels(
+            file, "its pixels need more memory than there is", _ADVICE_SCALE_DOWN
+        ) from None
+    except _BROKEN as error:
+        detail = " ".join(str(error).split()) or type(error).__name__
+        if "pixel mode" in detail or "cannot handle" in detail:
+            reason = f"this kind of pixel is not read ({detail})"
+            raise UnsupportedMode(file, reason, "save it with 8 bits a channel") from None
+        raise TruncatedImage(
+            file, f"it is cut off or damaged ({detail})", _ADVICE_COPY_AGAIN
+        ) from None
+
+
+_SILENCE: Any = ("ignore", None, Warning, re.compile(r"PIL\."), 0)  # an entry of warnings.filters
+_silence_lock = threading.Lock()
+_decodes_running = 0
+
+
+@contextmanager
+def _pillow_warnings_ignored() -> Iterator[None]:
+    """Silence Pillow's Python warnings while any thread decodes.
+
+    `warnings.catch_warnings` restores the filters that it found, which undoes those of another
+    thread, and makes Python forget which warnings it has shown already; so one filter is
+    counted in and out of the list.
+    """
+    global _decodes_running
+    with _silence_lock:
+        if _decodes_running == 0:
+            cast("list[Any]", warnings.filters).insert(0, _SILENCE)
+        _decodes_running += 1
+    try:
+        yield
+    finally:
+        with _silence_lock:
+            _decodes_running -= 1
+            if _decodes_running == 0:
+                with suppress(ValueError):  # someone replaced all filters meanwhile
+                    cast("list[Any]", warnings.filters).remove(_SILENCE)
+
+
+def _open(stream: BinaryIO, file: str, policy: ImagePolicy) -> ImageFile.ImageFile:
+    """Pillow's plugin for the format that the first bytes tell; no pixel is decoded."""
+    head = stream.read(_HEAD_BYTES)
+    stream.seek(0)
+    if not head:
+        raise EmptyFile(file, "it has 0 bytes", _ADVICE_COPY_AGAIN)
+    found = _format_of(head)
+    known = ", ".join(f for f in policy.formats if f != "MPO")
+    if found is None:
+        raise NotAnImage(file, "its bytes are of no known image format", f"expected {known}")
+    if found not in policy.formats:
+        raise UnsupportedFormat(file, f"{found} is not read here", f"convert it to {known}")
+    plugin = _PLUGINS[found](stream)
+    if found == "JPEG" and "mp" in plugin.info and "MPO" in policy.formats:
+        with suppress(*_BROKEN):  # a damaged index of further images costs only those
+            stream.seek(0)
+            plugin = JpegImagePlugin.jpeg_factory(stream)
+    return plugin
+
+
+def _format_of(head: bytes) -> str | None:
+    for name, offset, signatures in _SIGNATURES:
+        if head.startswith(signatures, offset):
+            return name
+    # "BM" alone begins many a text; the size of the header behind it does not.
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADER_BYTES:
+        return "BMP"
+    return None
+
+
+def _checked_size(plugin: ImageFile.ImageFile, file: str, policy: ImagePolicy) -> tuple[int, int]:
+    width, height = plugin.size
+    if width * height > policy.max_pixels:
+        raise TooManyPixels(
+            file,
+            f"{width} x {height} pixels are more than the {policy.max_pixels:,} that are read",
+            _ADVICE_SCALE_DOWN,
+        )
+    return width, height
+
+
+def _multi_frame_warning(plugin: ImageFile.ImageFile) -> tuple[str, ...]:
+    try:
+        several = bool(getattr(plugin, "is_animated", False))
+    except _BROKEN:  # a GIF that breaks behind its first frame, which is all that is used
+        plugin.seek(0)
+        several = True
+    if several:
+        return ("the file holds several frames or pages; only the first is used",)
+    return ()
+
+
+def _orientation(plugin: ImageFile.ImageFile) -> int:
+    """EXIF (or XMP) orientation 1 to 8; 1 where it is broken, and for TIFF, which Pillow turns."""
+    keys = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
+    if plugin.format == "TIFF" or not any(key in plugin.info for key in keys):
+        return 1
+    try:
+        # Not PngImageFile's own getexif, which would decode the pixels to look behind them.
+        value = PillowImage.Image.getexif(plugin).get(0x0112, 1)
+    except _BROKEN:
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _raw_mode(plugin: ImageFile.ImageFile) -> str:
+    """How the pixels lie in the file, such as ``L;4`` or ``RGB;16B``; asked before loading."""
+    args = plugin.tile[0].args if plugin.tile else ""
+    return args if isinstance(args, str) else str(args[0]) if args else ""
+
+
+def _check_end(plugin: ImageFile.ImageFile, stream: BinaryIO, first_block: int, file: str) -> None:
+    """PNG and GIF whose pixels happen to be whole but whose end is missing are cut off too."""
+    if plugin.format == "PNG" and not getattr(plugin, "is_animated", False):
+        stream.seek(-8, os.SEEK_CUR)
+        whole = stream.read(12) == b"\0\0\0\0IEND\xaeB`\x82"
+    elif plugin.format == "GIF":
+        stream.seek(first_block)
+        while (length := stream.read(1)) and length[0]:
+            stream.seek(length[0], os.SEEK_CUR)
+        whole = bool(stream.read(1))
+    else:
+        whole = True
+    if not whole:
+        raise TruncatedImage(file, "it is cut off at its end", _ADVICE_COPY_AGAIN)

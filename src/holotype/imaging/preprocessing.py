@@ -1,0 +1,298 @@
+"""Image -> model input. NumPy and Pillow only, because it travels in the bundle.
+
+There is one preprocessing: what a network was trained with is what a shipped classifier, the
+server and the evaluation use, so nothing can differ between them.
+
+Arrays: C the three channels, H height, W width of the model's input.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+
+from holotype.errors import CorruptBundle
+from holotype.imaging.decode import LOCAL, Image, ImagePolicy, decode
+from holotype.imaging.foreground_box import Box, foreground_box
+
+Fit = Literal["squash", "crop", "pad"]
+Content = Literal["whole", "crop"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+
+# Part of every digest. Raise it when this file gives other numbers for the same image, so
+# that features kept from before are not taken for those of today.
+PREPROCESSING_VERSION = 1
+
+_FILTERS = {
+    "nearest": PillowImage.Resampling.NEAREST,
+    "bilinear": PillowImage.Resampling.BILINEAR,
+    "bicubic": PillowImage.Resampling.BICUBIC,
+    "lanczos": PillowImage.Resampling.LANCZOS,
+}
+_LARGEST_SIDE = 8192
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How an image of any size becomes the (3, height, width) input of one network.
+
+    Attributes:
+        height: of the input, in pixels.
+        width: of the input, in pixels.
+        fit: ``squash`` resizes the whole image, whatever its shape; ``crop`` resizes it until
+            it covers the frame and keeps the centre; ``pad`` resizes it until it fits into the
+            frame and puts `background` around it.
+        interpolation: Pillow's filters, which look at every pixel when they shrink.
+        mean: per channel, of inputs scaled to [0, 1].
+        std: per channel, of inputs scaled to [0, 1].
+        background: what transparent pixels are laid upon, and the colour of padding.
+        content: ``crop`` first cuts the image to what stands out from its plain ground, see
+            `content.foreground_box`; ``whole`` takes it as it is.
+    """
+
+    height: int
+    width: int
+    fit: Fit
+    interpolation: Interpolation
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    background: tuple[int, int, int] = (255, 255, 255)
+    content: Content = "whole"
+
+    def __post_init__(self) -> None:
+        for name in ("height", "width"):
+            side = getattr(self, name)
+            if not _is_whole(side) or not 1 <= side <= _LARGEST_SIDE:
+                raise ValueError(f"{name} must be a whole number from 1 to {_LARGEST_SIDE}")
+        for name, known in (
+            ("fit", get_args(Fit)),
+            ("interpolation", get_args(Interpolation)),
+            ("content", get_args(Content)),
+        ):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}")
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            if not _is_triple(values) or not all(_is_finite(value) for value in values):
+                raise ValueError(f"{name} must be three finite numbers")
+        if min(self.std) <= 0:
+            raise ValueError("std must be above 0")
+        if not _is_triple(self.background) or not all(
+            _is_whole(level) and 0 <= level <= 255 for level in self.background
+        ):
+            raise ValueError("background must be three whole numbers from 0 to 255")
+
+    @property
+    def minimum_size(self) -> tuple[int, int] | None:
+        """(width, height) for `images.decode`: twice the frame.
+
+        A JPEG's own reduction is a coarser filter than `interpolation`; at twice the size the
+        latter still decides the result, and a phone's image decodes several times faster.
+        None, which is the image's own size, where the content may be a small part of it.
+        """
+        if self.content == "crop":
+            return None
+        return 2 * self.width, 2 * self.height
+
+    def frame(self, image: Image) -> PillowImage.Image:
+        """The image as the network will see it, before normalisation.
+
+        Transparency is laid upon the background at full size and only then resized. That is the
+        same as resizing premultiplied colour, so no hidden colour of a transparent pixel ever
+        bleeds into its neighbours.
+
+        Returns:
+            Mode ``L`` or ``RGB``, exactly width x height. Grey stays grey: it is resized once.
+        """
+        image = self._cut(image)
+        pixels = image.pixels
+        needs_background = image.mask is not None or self.fit == "pad"
+        if needs_background and pixels.mode == "L" and len(set(self.background)) > 1:
+            pixels = pixels.convert("RGB")
+        colour = self.background if pixels.mode == "RGB" else self.background[0]
+        if image.mask is not None:
+            ground = PillowImage.new(pixels.mode, pixels.size, colour)
+            pixels = PillowImage.composite(pixels, ground, image.mask)
+        return self._fitted(pixels, colour)
+
+    def frame_mask(self, image: Image) -> PillowImage.Image | None:
+        """The alpha mask in the same frame, 0 on padding; None for an opaque image."""
+        mask = self._cut(image).mask
+        return None if mask is None else self._fitted(mask, 0)
+
+    def box(self, image: Image) -> Box:
+        """(left, top, right, bottom) of what is framed: all, or the content.
+
+        Around the content the box grows to the shape of the frame, as far as the image goes,
+        so that `fit` has little left to distort, to cut off or to pad.
+        """
+        if self.content == "whole":
+            return 0, 0, *image.pixels.size
+        box = foreground_box(image.pixels, image.mask)
+        return _expanded_to_aspect(box, image.pixels.size, (self.width, self.height))
+
+    def tensor(self, framed: PillowImage.Image) -> NDArray[np.float32]:
+        """(3, height, width), normalised, C-contiguous; grey becomes three channels."""
+        if framed.size != (self.width, self.height) or framed.mode not in ("L", "RGB"):
+            raise ValueError(
+                f"expected a {self.width} x {self.height} image of mode L or RGB, as `frame` "
+                f"gives it, not {framed.width} x {framed.height} of mode {framed.mode}"
+            )
+        levels = np.asarray(framed)
+        tensor_CHW = np.empty((3, self.height, self.width), np.float32)
+        for c in range(3):
+            # (level / 255 - mean) / std as one multiplication and one addition.
+            levels_HW = levels if levels.ndim == 2 else levels[:, :, c]
+            np.multiply(levels_HW, np.float32(1 / (255 * self.std[c])), out=tensor_CHW[c])
+            tensor_CHW[c] -= np.float32(self.mean[c] / self.std[c])
+        return tensor_CHW
+
+    def __call__(self, image: Image) -> NDArray[np.float32]:
+        return self.tensor(self.frame(image))
+
+    def load(
+        self, source: Path | bytes, *, name: str | None = None, policy: ImagePolicy = LOCAL
+    ) -> NDArray[np.float32]:
+        """File or bytes -> model input: the only way, in training, evaluation and serving.
+
+        Raises:
+            ImageError: what is wrong with this image.
+        """
+        return self(decode(source, name=name, minimum_size=self.minimum_size, policy=policy))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists, numbers and strings, as `from_json` reads them."""
+        value = asdict(self)
+        for name in ("mean", "std"):
+            value[name] = [float(number) for number in value[name]]
+        value["background"] = list(self.background)
+        return value
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Preprocessing":
+        """The inverse of `to_json`.
+
+        Raises:
+            CorruptBundle: a field is missing, unknown or impossible; the message names it.
+        """
+        if not isinstance(value, dict):
+            raise CorruptBundle(f"preprocessing must be an object, not {type(value).__name__}")
+        names = {field.name for field in fields(cls)}
+        written = {"content": "whole", **value}  # bundles of before there was a choice
+        wrong = sorted(names ^ set(written), key=str)
+        if wrong:
+            problem = "is missing" if wrong[0] in names else "is not known"
+            raise CorruptBundle(f"preprocessing: the field {wrong[0]!r} {problem}")
+        given = {k: tuple(v) if isinstance(v, list) else v for k, v in written.items()}
+        try:
+            return cls(**cast("dict[str, Any]", given))
+        except (TypeError, ValueError) as error:
+            raise CorruptBundle(f"preprocessing: {error}") from None
+
+    def digest(self) -> str:
+        """SHA-256 of everything here that decides the numbers of a model's input."""
+        decided = {"version": PREPROCESSING_VERSION, **self.to_json()}
+        return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
+
+    def _cut(self, image: Image) -> Image:
+        box = self.box(image)
+        if box == (0, 0, *image.pixels.size):
+            return image
+        mask = None if image.mask is None else image.mask.crop(box)
+        return replace(image, pixels=image.pixels.crop(box), mask=mask)
+
+    def _fitted(
+        self, pixels: PillowImage.Image, colour: int | tuple[int, ...]
+    ) -> PillowImage.Image:
+        frame_size = (self.width, self.height)
+        if self.fit == "squash":
+            return self._resized(pixels, frame_size)
+        if self.fit == "crop":
+            covering = _covering_size(pixels.size, frame_size)
+            return self._resized(pixels, frame_size, _centre_box(pixels.size, covering, frame_size))
+        resized = self._resized(pixels, _fitting_size(pixels.size, frame_size))
+        left, top = _centred(frame_size, resized.size)
+        framed = PillowImage.new(pixels.mode, frame_size, colour)
+        framed.paste(resized, (left, top))
+        return framed
+
+    def _resized(
+        self,
+        pixels: PillowImage.Image,
+        size: tuple[int, int],
+        box: tuple[float, float, float, float] | None = None,
+    ) -> PillowImage.Image:
+        # No `reducing_gap`: it trades the filter's exactness for speed, and JPEGs, where the
+        # speed would be needed, arrive already reduced.
+        return pixels.resize(size, _FILTERS[self.interpolation], box)
+
+
+def _expanded_to_aspect(box: Box, size: tuple[int, int], frame_size: tuple[int, int]) -> Box:
+    """The box with its shorter side, as the frame sees it, lengthened within the image."""
+    left, top, right, bottom = box
+    width, height = right - left, bottom - top
+    left, right = _expanded_interval(
+        left, right, size[0], round(height * frame_size[0] / frame_size[1])
+    )
+    top, bottom = _expanded_interval(
+        top, bottom, size[1], round(width * frame_size[1] / frame_size[0])
+    )
+    return left, top, right, bottom
+
+
+def _expanded_interval(start: int, end: int, limit: int, wanted: int) -> tuple[int, int]:
+    length = min(max(end - start, wanted), limit)
+    first = min(max(0, start - (length - (end - start)) // 2), limit - length)
+    return first, first + length
+
+
+def _covering_size(size: tuple[int, int], frame_size: tuple[int, int]) -> tuple[int, int]:
+    """The smallest size of the same shape that covers the frame, in whole numbers."""
+    (width, height), (frame_width, frame_height) = size, frame_size
+    if frame_width * height >= frame_height * width:
+        return frame_width, frame_width * height // width
+    return frame_height * width // height, frame_height
+
+
+def _fitting_size(size: tuple[int, int], frame_size: tuple[int, int]) -> tuple[int, int]:
+    """The largest size of the same shape that fits into the frame; at least one pixel."""
+    (width, height), (frame_width, frame_height) = size, frame_size
+    if frame_width * height <= frame_height * width:
+        return frame_width, max(1, frame_width * height // width)
+    return max(1, frame_height * width // height), frame_height
+
+
+def _centre_box(
+    size: tuple[int, int], covering: tuple[int, int], frame_size: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """Where in the image the frame lies, were the image resized to cover it.
+
+    Resizing this box alone gives what resizing all and cropping would (the filter looks beyond
+    the box), without the gigabytes that a strip of 1 x 60,000 pixels would grow to.
+    """
+    left, top = _centred(covering, frame_size)
+    x, y = size[0] / covering[0], size[1] / covering[1]
+    right, bottom = (left + frame_size[0]) * x, (top + frame_size[1]) * y
+    return left * x, top * y, min(right, size[0]), min(bottom, size[1])
+
+
+def _centred(outer: tuple[int, int], inner: tuple[int, int]) -> tuple[int, int]:
+    # Half a pixel is rounded as torchvision's CenterCrop does, so that `crop` equals its result.
+    return round((outer[0] - inner[0]) / 2), round((outer[1] - inner[1]) / 2)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)
+
+
+def _is_triple(values: object) -> bool:
+    return isinstance(values, tuple) and len(values) == 3

@@ -1,0 +1,299 @@
+"""Cross-validation as a run: as many ordinary runs as folds, and one parent that is their mean.
+
+    runs/photos-1/
+      folds/0/ …           ordinary runs; the images of fold k are the test part of run k
+      predictions/oof.parquet   every image, as the one classifier says that never saw it
+      bundle/              the classifiers of the folds as members
+      report/              of the pooled predictions, with a table of the folds
+
+What is reported is out of fold: each image is judged by the classifier whose training and
+validation it stood outside of, with the temperature that classifier had sealed by then. The mean
+of all is what ships, and is likely better than any one of them; how much cannot be measured on
+these images, since most of its members learnt from each.
+
+The temperature of the mean is fitted on the out-of-fold predictions. The pooled validation
+predictions would be no honest ground for it: an image that validates one fold trains the others.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from holotype.bundle.building.ensemble_bundle import write_members
+from holotype.bundle.bundle import Bundle, load_bundle
+from holotype.bundle.combination import log_softmax
+from holotype.dataset.index import Index
+from holotype.dataset.splitting.splitter import folds, split
+from holotype.errors import DatasetError, InvalidRatios, InvalidRecipe
+from holotype.evaluation.post_hoc_calibration import fit_decision
+from holotype.explanation.example_selection import select_examples
+from holotype.pipeline.training_run.class_weight_report import (
+    class_weights_of_folds,
+    measure_class_weighting,
+)
+from holotype.pipeline.training_run.conformal_and_ood import (
+    prediction_set_scores,
+    seal_with_calibration_set,
+)
+from holotype.pipeline.training_run.excluded_images import exclude_and_log, exclusion_notes
+from holotype.pipeline.training_run.group_leakage_report import measure_group_leakage
+from holotype.pipeline.training_run.resume import (
+    is_finished,
+    remove_partial_output,
+    require_same_inputs,
+)
+from holotype.pipeline.training_run.single_run import (
+    TrainedRun,
+    finished_report,
+    predict_part,
+    train_single_run,
+)
+from holotype.pipeline.training_run.training_job import (
+    TrainingJob,
+    record_training_cost,
+    total_training_seconds,
+    write_environment,
+)
+from holotype.predictions import Predictions, read_predictions
+from holotype.reporting.model_card import write_model_card
+from holotype.reporting.write_report import Report, ReportContext, evaluate, write_report
+from holotype.run import Run
+
+OUT_OF_FOLD = "out of fold"
+
+
+def train_folds(job: TrainingJob, index: "Index", run: Run, num_folds: int) -> TrainedRun:
+    """Train on every fold, ship the mean, and report what was said out of fold.
+
+    Args:
+        index: images that can be read. Those of a test part that came with the data stand
+            outside of all folds, and are read once at the end.
+        num_folds: at least 2.
+
+    Raises:
+        InvalidFolds: there are not as many images or groups.
+        InvalidRatios: the recipe leaves no validation part to seal a decision on, or asks for a
+            part that folds do not need.
+        InvalidRecipe: it asks for what only a single classifier can promise.
+    """
+    index, job = assign_folds(job, index, num_folds)
+    runs = [run.fold(fold) for fold in range(num_folds)]
+    job = replace(job, progress=replace(job.progress, log_file=run.log))
+    with run.create():
+        if job.resume:
+            require_same_inputs(run, job.recipe, index)
+            if is_finished(run):
+                job.progress.log(f"{run.path} is finished already; nothing was done again")
+                return TrainedRun(run, job.with_caveats(_finished_report(run)), job.findings)
+            remove_partial_output(run)
+        run.write_recipe(job.recipe.to_yaml())
+        index.write(run.index)
+        job.audit_result.write(run.audit)
+        write_environment(run, job.device)
+        for fold, fold_run in enumerate(runs):
+            job.progress.log(f"fold {fold} ({fold + 1} of {num_folds})")
+            _train_fold(job, index, fold_run, fold)
+        oof, scores = _pool_predictions(runs, index)
+        oof.write(run.predictions / "oof.parquet")
+        bundle = _seal_mean_ensemble(runs, run, job.name, oof, index)
+        seconds, resumed = total_training_seconds(runs)
+        record_training_cost(run, seconds, resumed=resumed)
+        report = _report(job, index, run, bundle, runs, oof, scores)
+    return TrainedRun(run, report, job.findings)
+
+
+def assign_folds(job: TrainingJob, index: "Index", num_folds: int) -> "tuple[Index, TrainingJob]":
+    """The images in their folds; and the job, which knows of a split that leaks.
+
+    Raises:
+        InvalidFolds, InvalidRatios, InvalidRecipe: see `train_folds`.
+    """
+    if job.recipe.split.ratios[1] == 0:
+        raise InvalidRatios(
+            "folds need a validation part to fit each temperature on, but the ratios "
+            f"{', '.join(f'{ratio:g}' for ratio in job.recipe.split.ratios)} leave none; "
+            "give it a share, such as 0.7 0.15 0.15."
+        )
+    if len(job.recipe.split.ratios) > 3:
+        raise InvalidRatios(
+            "folds calibrate sets of classes on what each classifier says of its own fold, so no "
+            "part is held back for that; give three ratios, such as 0.7 0.15 0.15."
+        )
+    if job.recipe.unknown is not None:
+        raise InvalidRecipe(
+            "recipe: unknown is sealed for one classifier, and folds ship the mean of several. "
+            "Leave it out, or train without --folds."
+        )
+    index, job = job.resolve_leaks(index)
+    seed, keep_together = job.recipe.split.seed, job.findings.duplicate_clusters
+    return folds(index, num_folds, seed=seed, keep_together=keep_together), job
+
+
+def split_of_fold(job: TrainingJob, index: "Index", fold: int) -> "Index":
+    """The split of one fold's run: the fold is tested, validation is cut from the others."""
+    recipe = job.recipe
+    return split(
+        _with_fold_as_test(index, fold),
+        ratios=recipe.split.ratios,
+        seed=recipe.split.seed,
+        keep_together=job.findings.duplicate_clusters,
+    )
+
+
+def _finished_report(run: Run) -> "Report":
+    """The report of a parent that has been at its end before, from its predictions."""
+    if (run.predictions / "test.parquet").is_file():
+        return finished_report(run)
+    return evaluate(read_predictions(run.predictions / "oof.parquet"), part=OUT_OF_FOLD)
+
+
+def _train_fold(job: TrainingJob, index: "Index", run: Run, fold: int) -> None:
+    """An ordinary run."""
+    with run.create():
+        train_single_run(
+            replace(job, published=(), leak_caveats=()), split_of_fold(job, index, fold), run,
+            command=job.command(run, "--folds", str(int(index.table["fold"].max()) + 1)),
+            is_fold=True,
+        )  # fmt: skip
+
+
+def _with_fold_as_test(index: "Index", fold: int) -> "Index":
+    """The images of all folds, with one of them as the test part."""
+    table = index.table[index.table["fold"] >= 0].reset_index(drop=True)
+    is_tested = table["fold"] == fold
+    table["split"] = is_tested.map({True: "test", False: "train"}).astype(table["split"].dtype)
+    return replace(index, table=table)
+
+
+def _pool_predictions(runs: Sequence[Run], index: "Index") -> "tuple[Predictions, list[Report]]":
+    """What each classifier says of its own fold, in the order of the index; and its scores.
+
+    The temperatures of the folds differ, so that of the pool is 1: its logits are the logarithms
+    of the probabilities that were sealed.
+    """
+    parts, scores = [], []
+    for fold, run in enumerate(runs):
+        part = read_predictions(run.predictions / "test.parquet")
+        scores.append(evaluate(part, part=f"fold {fold}"))
+        temperature = load_bundle(run.path).temperature
+        logits_NC = log_softmax(part.logits_NC, temperature).astype(np.float32)
+        parts.append(replace(part, logits_NC=logits_NC))
+    pooled = _concatenated(parts)
+    row_of = {name: row for row, name in enumerate(pooled.ids)}
+    rows = [row_of[path] for path in index.table["path"] if path in row_of]
+    return pooled.select(np.array(rows, np.int64)), scores
+
+
+def _concatenated(parts: "Sequence[Predictions]") -> "Predictions":
+    return replace(
+        parts[0],
+        ids=sum((part.ids for part in parts), ()),
+        sha256=sum((part.sha256 for part in parts), ()),
+        groups=sum((part.groups for part in parts), ()),
+        targets_N=np.concatenate([part.targets_N for part in parts]),
+        weights_N=np.concatenate([part.weights_N for part in parts]),
+        folds_N=np.concatenate([part.folds_N for part in parts]),
+        logits_NC=np.concatenate([part.logits_NC for part in parts]),
+        probabilities_NC=np.concatenate([part.probabilities_NC for part in parts]),
+    )
+
+
+def _seal_mean_ensemble(
+    runs: Sequence[Run], run: Run, name: str, oof: "Predictions", index: "Index"
+) -> "Bundle":
+    """The classifiers of the folds as members of one, sealed."""
+    members = [load_bundle(fold.path) for fold in runs]
+    for member, fold in zip(members, runs, strict=True):
+        if member.manifest.decision is None:
+            raise DatasetError(
+                f"{str(fold.path)!r} has no validation image to fit its temperature on; ask for "
+                "fewer folds, or give validation a larger share with --ratios."
+            )
+    return seal_with_calibration_set(
+        write_members(run.bundle, members, name=name), fit_decision(oof), index, out_of_fold=oof
+    )
+
+
+def _report(
+    job: TrainingJob,
+    index: "Index",
+    run: Run,
+    bundle: "Bundle",
+    runs: Sequence[Run],
+    oof: "Predictions",
+    scores: "Sequence[Report]",
+) -> "Report":
+    """The pooled predictions; or those of the mean, where the data came with a test part."""
+    kept, original_weights = exclude_and_log(index, job.exclude, job.progress)
+    pooled = evaluate(oof, part=OUT_OF_FOLD)
+    test = predict_part("test", kept, bundle, run, job.progress)
+    counted = dict(zip(index.table["path"], index.table["weight"], strict=True))
+    original_weights |= {
+        path: counted[path]
+        for path, weight in zip(oof.ids, oof.weights_N, strict=True)
+        if weight != counted[path]
+    }
+    reported, report = (oof, pooled) if test is None else (test, evaluate(test, part="test"))
+    report = job.with_caveats(report)
+    job.progress.log("writing the report")
+    context = ReportContext(
+        title=run.path.name,
+        run_name=run.path.name,
+        model=bundle.manifest.model,
+        recipe=job.recipe.name,
+        data=f"{index.size_summary} in {job.data}",
+        split_sizes={
+            **{scored.part: scored.num_images for scored in scores},
+            **({} if test is None else {"test": len(test)}),
+        },
+        audit=job.findings.summary_rows(),
+        notes=[
+            *job.notes,
+            *_notes(bundle, test is not None),
+            *exclusion_notes(report, reported, original_weights),
+        ],
+        bundle_hash="" if test is None else bundle.sha256,
+        temperature=None if test is None else bundle.temperature,
+        command=job.command(run, "--folds", str(len(scores))),
+        published=job.published,
+        folds=scores,
+        group_leakage=measure_group_leakage(job, kept),
+        prediction_sets=prediction_set_scores(bundle, test),
+        class_weighting=(
+            # What ships answers with a mean, out of which the weights of its members cannot be
+            # taken; each classifier's own answers are those out of fold.
+            measure_class_weighting(pooled, oof, class_weights_of_folds(runs, oof))
+            if test is None
+            else None
+        ),
+    )
+    out_of_fold_report = None if test is None else pooled
+    write_model_card(
+        run, report, context=context, bundle=bundle, index=index, validation=out_of_fold_report,
+        seeds=job.seeds,
+    )  # fmt: skip
+    # Last: the page is what says that the run is finished.
+    write_report(
+        report, run.report, predictions=reported, context=context,
+        examples=(
+            select_examples(dict(enumerate(bundle.members)), index, oof)
+            if test is None
+            else select_examples(bundle, index, test)
+        ),
+        validation=out_of_fold_report,
+    )  # fmt: skip
+    return report
+
+
+def _notes(bundle: "Bundle", has_test: bool) -> list[str]:
+    count = len(bundle.members)
+    if has_test:
+        return [f"The mean of the {count} classifiers of the folds was tested."]
+    return [
+        f"Out of fold: each image was judged by the one of {count} classifiers that never saw "
+        "it, nor its group or a copy of it.",
+        f"What ships is the mean of the {count} (bundle {bundle.sha256[:12]}). It is likely a "
+        "little better than these figures, but no image here can tell, since each has trained "
+        "most of its members.",
+    ]

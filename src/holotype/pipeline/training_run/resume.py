@@ -1,0 +1,129 @@
+"""A run that was killed goes on as if nothing had happened, or says why it cannot.
+
+What makes it so: every file is renamed into its place when it is whole, activations are kept a
+shard at a time, a stage leaves its state after every epoch, and the same recipe on the same
+images gives the same bytes. So a run goes on by being called again: what is there already is
+taken, the rest is done.
+"""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from holotype.dataset.index import Index, read_index_file
+from holotype.errors import RunMismatch
+from holotype.run import Run
+from holotype.training.config.recipe import Recipe
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+MAX_NAMED = 3  # of the differences, so many are named
+
+
+def run_to_resume(path: str | Path) -> Run:
+    """The run at this path, or one that is still to begin.
+
+    Raises:
+        RunExists: there is something else.
+    """
+    run = Run(Path(path))
+    return run if run.recipe.is_file() else Run.new(path)
+
+
+def require_same_inputs(run: Run, recipe: "Recipe", index: "Index") -> None:
+    """Refuse to go on with anything but what the run began with.
+
+    Raises:
+        RunMismatch: another recipe or other images, with the difference.
+    """
+    if run.recipe.is_file():
+        _require_same_recipe(run, recipe)
+    if run.index.is_file():
+        _require_same_images(run, index)
+
+
+def is_finished(run: Run) -> bool:
+    """Whether the report, which is written last, is there."""
+    return (run.report / "index.html").is_file()
+
+
+def remove_partial_output(run: Run) -> None:
+    """Remove what a killed process left half-way: names that were never taken, and the bundle.
+
+    The bundle is written again, from the same weights to the same bytes, since it may lack its
+    decision.
+    """
+    for leftover in (*run.path.rglob(".tmp-*"), run.bundle):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def _require_same_recipe(run: Run, recipe: "Recipe") -> None:
+    written = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
+    # A key that is younger than the run had its default.
+    newer_defaults = {
+        name: field.default
+        for name, field in Recipe.model_fields.items()
+        if name not in written and field.default_factory is None and not field.is_required()
+    }
+    began = _flatten({**written, **newer_defaults})
+    now = _flatten(recipe.model_dump(mode="json"))
+    different = [
+        f"{key}: {began.get(key, 'nothing')} then, {now.get(key, 'nothing')} now"
+        for key in dict.fromkeys([*began, *now])
+        if began.get(key) != now.get(key)
+    ]
+    if different:
+        raise RunMismatch(
+            f"{str(run.path)!r} began with another recipe ({_few(different)}). Call with the same "
+            f"one (--recipe {run.recipe}), or choose another --output."
+        )
+
+
+def _require_same_images(run: Run, index: "Index") -> None:
+    began, now = _rows(read_index_file(run.index).table), _rows(index.table)
+    different = [
+        *(f"{path!r} is gone" for path in sorted(began.keys() - now.keys())),
+        *(f"{path!r} is new" for path in sorted(now.keys() - began.keys())),
+        *(
+            f"{path!r} changed"
+            for path in sorted(began)
+            if now.get(path, began[path]) != began[path]
+        ),
+    ]
+    if different:
+        raise RunMismatch(
+            f"{str(run.path)!r} began with other images ({_few(different)}). Bring them back, or "
+            "choose another --output to train on these."
+        )
+
+
+def _rows(table: "pd.DataFrame") -> dict[str, tuple[Any, ...]]:
+    """What decides a training, by path: bytes, label, group, part, fold and weight."""
+    columns = [table[name] for name in ("sha256", "label", "group", "split", "fold", "weight")]
+    return dict(zip(table["path"], zip(*columns, strict=True), strict=True))
+
+
+def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """`{"a": {"b": 1}}` becomes `{"a.b": 1}`."""
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list) and any(isinstance(each, dict) for each in value):
+        items = {str(number): each for number, each in enumerate(value)}.items()
+    else:
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, inner in items:
+        flat |= _flatten(inner, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+def _few(different: list[str]) -> str:
+    more = len(different) - MAX_NAMED
+    return "; ".join(different[:MAX_NAMED]) + (f"; and {more} more" if more > 0 else "")

@@ -1,0 +1,1 @@
+"""Pages, plots and cards made from evaluation results."""

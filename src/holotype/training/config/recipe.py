@@ -1,0 +1,130 @@
+"""The recipe: everything that decides a training run, resolved, as one readable YAML file.
+
+A named recipe in the package, a file of the user's, or a run's own `recipe.yaml` are read the same
+way; replaying a run's recipe on the same images repeats the run.
+"""
+
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from holotype.imaging.preprocessing import Preprocessing
+from holotype.models.catalog import HeadSpec, architecture
+from holotype.training.config.recipe_base import RecipeSection
+from holotype.training.config.stage_config import (
+    ForestStage,
+    GradientStage,
+    HeadRecipe,
+    LinearStage,
+    Stage,
+    SvmStage,
+)
+
+Byte = Annotated[int, Field(ge=0, le=255)]
+
+
+class SplitRecipe(RecipeSection):
+    """How images are dealt out; its own seed, so that training seeds share their test part.
+
+    Attributes:
+        ratios: of train, val and test; a fourth is held back to calibrate sets of classes on.
+        seed: deals the images out.
+    """
+
+    ratios: Annotated[tuple[float, ...], Field(min_length=3, max_length=4)] = (0.70, 0.15, 0.15)
+    seed: int = 42
+
+
+class Recipe(RecipeSection):
+    """Everything that decides a training run.
+
+    Attributes:
+        name: what the recipe is called.
+        model: a name of the catalogue, `timm:NAME`, or a function in a Python file.
+        model_options: what the architecture lets be chosen, such as `alpha` of MobileNetV2.
+        weights: `pretrained`, `none`, or a file.
+        image_size: height and width in pixels of what the network sees.
+        fit, content, interpolation, background: how an image is brought to that size; see
+            `Preprocessing`.
+        class_weights: `balanced` weighs every class the same in the loss.
+        head: what stands on the embedding; null where the classifier is no network.
+        test_time_augmentation: which views of an image are averaged when predicting: it and its
+            mirror image,
+            all eight of `dihedral`, or `scales`: it and its centre magnified by 1.1 and by 1.2;
+            `auto` lets validation choose among those that training saw.
+        references: keep the training images' embeddings and names in the bundle, so that it can
+            say which of them an image looks like. Whoever gets the bundle gets them too.
+        unknown: answer "unknown" for images of no known class, and for at most this share of
+            images of known ones, such as 0.05; null: never.
+        seed: of everything random but the split.
+        split: which images train, choose and judge.
+        stages: what is trained, one after the other, each from where the one before ended.
+    """
+
+    name: str
+    model: str
+    model_options: dict[str, float | int | str | bool] = Field(default_factory=dict)
+    weights: str
+    image_size: Annotated[int, Field(ge=8, le=4096)]
+    fit: Literal["squash", "crop", "pad"] = "squash"
+    content: Literal["whole", "crop"] = "whole"
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bicubic"
+    background: tuple[Byte, Byte, Byte] = (255, 255, 255)
+    class_weights: Literal["none", "balanced"] = "none"
+    head: HeadRecipe | None = None
+    test_time_augmentation: Literal["none", "auto", "mirror", "dihedral", "scales"] = "none"
+    references: bool = False
+    unknown: Annotated[float, Field(gt=0, le=0.5)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    split: SplitRecipe
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _check_stages(self) -> "Recipe":
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) != len(names):
+            raise ValueError(f"stages need names of their own, got {names}")
+        if not all(name.isidentifier() for name in names):
+            raise ValueError(f"a stage's name is a word without spaces or signs, got {names}")
+        for stage in self.stages:
+            if isinstance(stage, SvmStage | ForestStage) and len(self.stages) > 1:
+                raise ValueError(f"a stage of {stage.method} must be the only one")
+        if any(isinstance(stage, LinearStage) for stage in self.stages[1:]):
+            raise ValueError("a stage of logistic_regression must be the first")
+        return self
+
+    @property
+    def gradient_stages(self) -> list[GradientStage]:
+        return [stage for stage in self.stages if isinstance(stage, GradientStage)]
+
+    @property
+    def head_spec(self) -> HeadSpec:
+        """The head as the models know it."""
+        head = self.head or HeadRecipe()
+        return HeadSpec(head.hidden, head.activation or "relu", head.dropout)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What turns an image into the input of the network, statistics as it was trained with."""
+        row = architecture(self.model)
+        assert row.mean is not None
+        assert row.std is not None
+        return Preprocessing(
+            height=self.image_size,
+            width=self.image_size,
+            fit=self.fit,
+            interpolation=self.interpolation,
+            mean=row.mean,
+            std=row.std,
+            background=self.background,
+            content=self.content,
+        )
+
+    def up_to(self, stage: str) -> "Recipe":
+        """The recipe that ends with the stage of this name."""
+        end = [one.name for one in self.stages].index(stage) + 1
+        return self.model_copy(update={"stages": self.stages[:end]})
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

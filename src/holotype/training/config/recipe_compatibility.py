@@ -1,0 +1,129 @@
+"""Which recipe goes with which architecture: what the network decides, and what is impossible."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from holotype.errors import InvalidRecipe
+from holotype.models.catalog import (
+    DEFAULT_MODEL,
+    Architecture,
+    architecture,
+    is_custom_model,
+    require_options,
+    require_size,
+)
+from holotype.training.config.recipe import Recipe
+from holotype.training.config.stage_config import (
+    ForestStage,
+    GradientStage,
+    HeadRecipe,
+    LinearStage,
+    SvmStage,
+)
+
+CLASSICAL = "classical"
+
+
+def fill_model_defaults(fields: Mapping[str, Any], requested_model: object) -> dict[str, Any]:
+    """Fill in what the architecture decides where the recipe leaves it open.
+
+    Args:
+        fields: as they were read.
+        requested_model: the model that the caller named; only that one may be a file that is run.
+
+    Raises:
+        InvalidRecipe: the recipe itself names a Python file.
+        UnknownModel: no such architecture.
+    """
+    name = str(fields.get("model") or DEFAULT_MODEL)
+    if is_custom_model(name) and name != requested_model:
+        raise InvalidRecipe(
+            f"the recipe names a Python file, {name!r}; a file is run only where you name it "
+            f"yourself: --model {name}"
+        )
+    row = architecture(name)
+    own: dict[str, Any] = {
+        "model": name,
+        "weights": "pretrained" if row.kind == "pretrained" else "none",
+        "image_size": row.image_size,
+        "head": _default_head(row, fields),
+    }
+    return {**fields, **{key: value for key, value in own.items() if fields.get(key) is None}}
+
+
+def _default_head(row: Architecture, fields: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The architecture's own; a linear one where something else than gradients fits it."""
+    methods = [
+        stage.get("method") for stage in fields.get("stages") or () if isinstance(stage, dict)
+    ]
+    if {"svm", "random_forest"} & set(methods):
+        return None
+    if "logistic_regression" in methods:
+        return HeadRecipe().model_dump()
+    spec = row.head
+    own = {"hidden": spec.hidden, "dropout": spec.dropout}
+    return {**own, "activation": spec.activation} if spec.hidden else own
+
+
+def check_compatibility(recipe: Recipe) -> None:
+    """Refuse what cannot work, or would make no difference, before anything is read.
+
+    Raises:
+        InvalidRecipe: with the reason and what to say instead.
+    """
+    row = architecture(recipe.model)
+    require_size(recipe.model, recipe.image_size)
+    require_options(recipe.model, recipe.model_options)
+    _check_head(recipe)
+    _check_weights(recipe, row)
+    if row.kind == CLASSICAL:
+        _check_classical_stages(recipe)
+
+
+def _check_head(recipe: Recipe) -> None:
+    first, head = recipe.stages[0], recipe.head
+    if isinstance(first, SvmStage | ForestStage):
+        if head is not None:
+            raise InvalidRecipe(
+                f"recipe: head: a stage of {first.method} is itself the head; leave head out."
+            )
+        return
+    if isinstance(first, LinearStage) and head is not None and head.hidden:
+        raise InvalidRecipe(
+            "recipe: head: logistic_regression fits a linear head, and this one has hidden layers "
+            f"{list(head.hidden)}. Say `head: {{hidden: []}}`, or train it by gradient_descent "
+            "with trainable: 0."
+        )
+    if not recipe.gradient_stages and head is not None and head.dropout:
+        raise InvalidRecipe(
+            "recipe: head: dropout does nothing here: no stage trains by gradient_descent; leave "
+            "it out."
+        )
+
+
+def _check_weights(recipe: Recipe, row: Architecture) -> None:
+    if row.kind == CLASSICAL or recipe.weights != "none":
+        return
+    if all(not isinstance(s, GradientStage) or s.trainable == 0 for s in recipe.stages):
+        raise InvalidRecipe(
+            f"recipe {recipe.name!r} trains only the head, and weights: none leaves random numbers "
+            f"below it. Take `--recipe scratch`{_or_pretrained(row)}."
+        )
+
+
+def _or_pretrained(row: Architecture) -> str:
+    return ", or `--weights pretrained`" if row.kind == "pretrained" else ""
+
+
+def _check_classical_stages(recipe: Recipe) -> None:
+    for stage in recipe.gradient_stages:
+        if stage.mixup is not None or stage.cutmix is not None:
+            raise InvalidRecipe(
+                f"recipe: mixup, cutmix: {recipe.model} is made of fixed descriptors, which learn "
+                "nothing from mixed images. Take `--recipe svm`, forest or linear."
+            )
+    if recipe.gradient_stages:
+        raise InvalidRecipe(
+            f"recipe {recipe.name!r}: {recipe.model} is made of fixed descriptors, which have "
+            "nothing to train by gradient_descent. Take `--recipe svm`, forest or linear."
+        )

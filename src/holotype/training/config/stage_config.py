@@ -1,0 +1,293 @@
+"""The stages of a recipe: what each method can be told, and which keys go together.
+
+A key that would make no difference beside the others is refused, with the reason; one that is left
+out where it matters takes its default, so that a resolved recipe says everything.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from holotype.training.config.augmentation_config import Augmentation, MixRecipe
+from holotype.training.config.recipe_base import RecipeSection
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+PositiveValues = Annotated[tuple[Positive, ...], Field(min_length=1)]
+Folds = Annotated[int, Field(ge=2, le=20)]
+Trainable = int | str | tuple[str, ...]
+LAYERS_PATTERN = re.compile(r"([1-9]\d*) layers?")
+
+
+@dataclass(frozen=True)
+class KeyRule:
+    """A key that means something only beside certain values of another.
+
+    Attributes:
+        key: the key.
+        depends_on: the other key.
+        applies: whether the other key's value makes this one mean something.
+        default: what it is then, if nothing is said; None where it must be said.
+        reason: why it is refused elsewhere.
+    """
+
+    key: str
+    depends_on: str
+    applies: Any  # Callable[[Any], bool]; a plain attribute of that type would be bound as a method
+    default: Any
+    reason: str
+
+
+class ConditionalSection(RecipeSection):
+    """A part some of whose keys mean something only beside others."""
+
+    key_rules: ClassVar[tuple[KeyRule, ...]] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apply_key_rules(cls, fields: Any) -> Any:
+        """Fill in what is left out and applies; refuse what is said and does not."""
+        if not isinstance(fields, dict):
+            return fields
+        filled = dict(fields)
+        for rule in cls.key_rules:
+            if rule.depends_on not in filled and cls.model_fields[rule.depends_on].is_required():
+                continue  # that it is missing is said when all keys are looked at
+            other_value = filled.get(rule.depends_on, cls.model_fields[rule.depends_on].default)
+            if not rule.applies(other_value):
+                if filled.get(rule.key) is not None:
+                    raise ValueError(f"{rule.key} does nothing here: {rule.reason}; make it null")
+            elif filled.get(rule.key) is None and rule.default is not None:
+                filled[rule.key] = rule.default
+        return filled
+
+
+class HeadRecipe(ConditionalSection):
+    """What stands on the embedding.
+
+    Attributes:
+        hidden: widths of dense layers before the last; none for a linear head.
+        activation: after each of them.
+        dropout: probability with which a number is dropped, before each layer, while training.
+    """
+
+    hidden: tuple[Count, ...] = ()
+    activation: Literal["relu", "gelu", "silu"] | None = None
+    dropout: Fraction = 0.0
+
+    key_rules = (
+        KeyRule("activation", "hidden", bool, "relu", "without hidden layers nothing is activated"),
+    )
+
+
+class LinearStage(ConditionalSection):
+    """A linear head on the pooled embedding, by multinomial logistic regression.
+
+    Attributes:
+        Cs: candidates for C, the inverse of the L2 penalty on standardised features.
+        folds: of the shuffled, stratified, group-aware cross-validation that chooses among them.
+    """
+
+    name: str = "head"
+    method: Literal["logistic_regression"]
+    Cs: PositiveValues
+    folds: Folds | None = None
+
+    key_rules = (
+        KeyRule(
+            "folds",
+            "Cs",
+            lambda s: not isinstance(s, list | tuple) or len(s) != 1,
+            5,
+            "one C leaves no choice",
+        ),
+    )
+
+
+class SvmStage(ConditionalSection):
+    """A support vector machine with calibrated probabilities, on standardised embeddings.
+
+    Attributes:
+        kernel: `linear` or `rbf`.
+        Cs: candidates for C, the inverse of the penalty.
+        gamma: candidates for the width of the RBF kernel, as a multiple of 1 / dimensions.
+        pca: candidates for the number of principal components; null keeps all dimensions.
+        folds: of the cross-validation that chooses among them.
+    """
+
+    name: str = "head"
+    method: Literal["svm"]
+    kernel: Literal["linear", "rbf"]
+    Cs: PositiveValues
+    gamma: PositiveValues | None = None
+    pca: Annotated[tuple[Annotated[int, Field(ge=2)] | None, ...], Field(min_length=1)] = (None,)
+    folds: Folds
+
+    key_rules = (
+        KeyRule("gamma", "kernel", lambda k: k != "linear", (1.0,), "the kernel is linear"),
+    )
+
+
+class ForestStage(ConditionalSection):
+    """A random forest on embeddings.
+
+    Attributes:
+        trees: how many.
+        depths: candidates for the depth of a tree; null sets no bound.
+        leaf_sizes: candidates for the fewest images of a leaf.
+        folds: of the cross-validation that chooses among them.
+    """
+
+    name: str = "head"
+    method: Literal["random_forest"]
+    trees: Annotated[int, Field(ge=10, le=5000)]
+    depths: Annotated[tuple[Count | None, ...], Field(min_length=1)] = (None,)
+    leaf_sizes: Annotated[tuple[Count, ...], Field(min_length=1)] = (1,)
+    folds: Folds
+
+
+def _check_trainable(value: Any) -> Trainable:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, str) and (value == "all" or LAYERS_PATTERN.fullmatch(value)):
+        return value
+    if isinstance(value, list | tuple) and value and all(isinstance(name, str) for name in value):
+        return tuple(value)
+    raise ValueError(
+        "expected a number of groups (3), of layers ('40 layers'), 'all', 0 for the head alone, or "
+        f"names ([layer4, layer3]), got {value!r}"
+    )
+
+
+def _trains_backbone(trainable: Any) -> bool:
+    return bool(trainable != 0)
+
+
+def _more_than_one_group(trainable: Any) -> bool:
+    return trainable not in (0, 1)
+
+
+class GradientStage(ConditionalSection):
+    """The top of the network and the head, by gradient descent.
+
+    Attributes:
+        trainable: what trains beside the head: groups of layers from the top (3), layers from the
+            top (`40 layers`; modules with weights of their own), `all`, 0 for the head alone, or
+            names of groups or modules.
+        batch_norm: `train` lets the statistics of what trains move; `frozen` keeps them.
+        views: images made of each training image; the first is the image itself.
+        epochs: how often all training images are seen, each time in one of their views.
+        batch_size: images in a batch.
+        sampling: `all` shows every image once in an epoch; `balanced` draws as many with
+            replacement, every class as often as the others.
+        accumulation: batches whose gradients make one step.
+        optimiser: what turns gradients into steps.
+        momentum: of SGD.
+        learning_rate: of the topmost group that trains, at its peak.
+        head_learning_rate: of the head at its peak.
+        layer_decay: each group further down learns at this times the rate of the one above it.
+        weight_decay: per step on weights, not on norms and biases: decoupled in AdamW.
+        l2: this times the sum of squares of all weights that train, without norms and biases, is
+            added to the loss.
+        schedule: how the rate falls after its peak.
+        warmup: fraction of all steps in which the rate rises to its peak, never from zero.
+        step_epochs, step_factor: after each `step_epochs` epochs the rate is multiplied by
+            `step_factor`.
+        plateau_factor, plateau_patience: the rate is multiplied by `plateau_factor` after more
+            than `plateau_patience` epochs without a lower validation loss.
+        label_smoothing: share of the true class that is dealt to all classes in the loss.
+        clip_norm: longest gradient.
+        patience: epochs without a gain before it stops.
+        stop_on: what must gain for that.
+        keep_best_by: what decides which epoch ships.
+        precision: of the forward pass; `fp16` needs a GPU.
+        mixup, cutmix: see `MixRecipe`; a batch is mixed in one way or not at all.
+        augmentation: the random changes that make the other views.
+    """
+
+    name: str = "finetune"
+    method: Literal["gradient_descent"]
+    trainable: Annotated[Trainable, BeforeValidator(_check_trainable)]
+    batch_norm: Literal["frozen", "train"] | None = None
+    views: Annotated[int, Field(ge=1, le=1024)] = 1
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    sampling: Literal["all", "balanced"] = "all"
+    accumulation: Count = 1
+    optimiser: Literal["adamw", "sgd", "adam"] = "adamw"
+    momentum: Fraction | None = None
+    learning_rate: Positive | None = None
+    head_learning_rate: Positive
+    layer_decay: Annotated[float, Field(gt=0, le=1)] | None = None
+    weight_decay: NotNegative | None = None
+    l2: NotNegative = 0.0
+    schedule: Literal["cosine", "step", "plateau", "constant"] = "cosine"
+    warmup: Fraction = 0.0
+    step_epochs: Count | None = None
+    step_factor: Annotated[float, Field(gt=0, lt=1)] | None = None
+    plateau_factor: Annotated[float, Field(gt=0, lt=1)] | None = None
+    plateau_patience: Annotated[int, Field(ge=0)] | None = None
+    label_smoothing: Fraction = 0.0
+    clip_norm: Positive | None = None
+    patience: Count | None = None
+    stop_on: Literal["val_loss", "val_accuracy"] | None = None
+    keep_best_by: Literal["val_loss", "val_accuracy"] = "val_loss"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    mixup: MixRecipe | None = None
+    cutmix: MixRecipe | None = None
+    augmentation: Augmentation | None = None
+
+    key_rules = (
+        KeyRule("momentum", "optimiser", lambda o: o == "sgd", 0.9, "the optimiser is not sgd"),
+        KeyRule("weight_decay", "optimiser", lambda o: o != "adam", 0.0,
+             "with adam it is an L2 penalty, which `l2` says; adamw decays weights"),
+        KeyRule("learning_rate", "trainable", _trains_backbone, None,
+             "trainable is 0, and the head learns at head_learning_rate"),
+        KeyRule("layer_decay", "trainable", _more_than_one_group, 1.0,
+             "it sets rates of groups apart, and no more than one trains"),
+        KeyRule("batch_norm", "trainable", _trains_backbone, "frozen",
+             "trainable is 0, and the head has no batch norm"),
+        KeyRule("step_epochs", "schedule", lambda s: s == "step", 10, "the schedule is not step"),
+        KeyRule("step_factor", "schedule", lambda s: s == "step", 0.1, "the schedule is not step"),
+        KeyRule("plateau_factor", "schedule", lambda s: s == "plateau", 0.5,
+             "the schedule is not plateau"),
+        KeyRule("plateau_patience", "schedule", lambda s: s == "plateau", 2,
+             "the schedule is not plateau"),
+        KeyRule("stop_on", "patience", lambda p: p is not None, "val_loss",
+             "without patience it never stops early"),
+        KeyRule("augmentation", "views", lambda v: v != 1, {},
+             "views is 1, and the first view is the image itself"),
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _check_combination(self) -> "GradientStage":
+        if self.trainable != 0 and self.learning_rate is None:
+            raise ValueError("learning_rate is missing: it is the peak rate of what trains")
+        if self.augmentation is not None and not self.augmentation.changes_anything:
+            raise ValueError(
+                f"views: {self.views} does nothing: the augmentation changes nothing; say views: 1"
+            )
+        if self.trainable == 0 and self.cutmix is not None:
+            raise ValueError(CUTMIX_NEEDS_IMAGES)
+        shares = [one.probability for one in (self.mixup, self.cutmix) if one is not None]
+        if sum(shares) > 1:
+            raise ValueError(
+                "mixup and cutmix: a batch is mixed in one way, so their probabilities sum to at "
+                f"most 1, got {sum(shares):g}"
+            )
+        return self
+
+
+CUTMIX_NEEDS_IMAGES = (
+    "cutmix cuts rectangles from images, and below what trains activations are kept; take mixup "
+    "(manifold MixUp there), or train the whole network"
+)
+
+Stage = Annotated[
+    LinearStage | SvmStage | ForestStage | GradientStage, Field(discriminator="method")
+]
+METHODS = ("logistic_regression", "svm", "random_forest", "gradient_descent")

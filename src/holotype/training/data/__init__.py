@@ -1,0 +1,1 @@
+"""Augmented, seeded batches of images."""

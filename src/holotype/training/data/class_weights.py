@@ -1,0 +1,52 @@
+"""How much more an image of each class counts in training than it would by itself.
+
+Shape suffixes: N images, C classes.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holotype.dataset.index import Index
+from holotype.training.config.recipe import Recipe
+from holotype.training.config.stage_config import GradientStage, Stage
+
+
+def class_weighting(recipe: Recipe, stage: Stage, index: Index) -> NDArray[np.float64] | None:
+    """What a stage makes of every class, by class weights, balanced sampling, or both.
+
+    Args:
+        index: split, as it is trained on.
+
+    Returns:
+        A factor above 0 for each class, with mean 1 over what the images weigh; 1 for a class
+        without training images. None where the stage takes the images as they come.
+    """
+    balanced_sampling = isinstance(stage, GradientStage) and stage.sampling == "balanced"
+    if recipe.class_weights == "none" and not balanced_sampling:
+        return None
+    table, classes = index.part("train").table, index.classes
+    number = {label: n for n, label in enumerate(classes)}
+    targets_N = np.array([number[label] for label in table["label"]], np.int64)
+    weights_N = table["weight"].to_numpy(np.float64)
+    factor_C = np.ones(len(classes))
+    if recipe.class_weights == "balanced":
+        factor_C *= inverse_frequency(targets_N, weights_N, len(classes))
+    if balanced_sampling:  # by the number of its images, whatever they weigh
+        factor_C *= inverse_frequency(targets_N, np.ones(len(targets_N)), len(classes))
+    mean = float(weights_N @ factor_C[targets_N]) / float(weights_N.sum())
+    has_images_C = np.bincount(targets_N, minlength=len(classes)) > 0
+    return np.where(has_images_C, factor_C / mean, 1.0)
+
+
+def inverse_frequency(
+    targets_N: NDArray[np.int64], weights_N: NDArray[np.float64], num_classes: int
+) -> NDArray[np.float64]:
+    """The factor for each class (C) that makes all that occur weigh the same.
+
+    What all images weigh together stays as it was; a class that weighs nothing gets 1.
+    """
+    of_class_C = np.bincount(targets_N, weights_N, minlength=num_classes)
+    share = weights_N.sum() / np.count_nonzero(of_class_C)
+    factor_C = np.ones(num_classes)
+    np.divide(share, of_class_C, out=factor_C, where=of_class_C > 0)
+    return factor_C

@@ -1,0 +1,154 @@
+"""Images of a batch mixed in pairs, and their labels with them: MixUp and CutMix.
+
+Everything random comes from (seed, epoch, step), so that nothing has to be remembered between
+two steps.
+
+Shape suffixes: B images of a batch, C classes.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holotype.errors import InvalidRecipe
+from holotype.training.config.augmentation_config import MixRecipe
+from holotype.training.config.stage_config import CUTMIX_NEEDS_IMAGES
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_STREAM = 77  # random numbers of their own beside those of the batches' order
+
+
+@dataclass(frozen=True)
+class BatchMixing:
+    """What a stage says about mixing; at least one of the two.
+
+    Attributes:
+        mixup: of whole images (Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization").
+        cutmix: of rectangles (Yun et al. 2019, "CutMix").
+        num_classes: of the soft targets.
+    """
+
+    mixup: MixRecipe | None
+    cutmix: MixRecipe | None
+    num_classes: int
+
+    def describe(self, cut: int) -> str:
+        """In words, such as ``manifold MixUp (alpha 0.2) on 50 % of the batches``."""
+        name = "MixUp" if cut == 0 else "manifold MixUp"
+        return " and ".join(
+            f"{kind} (alpha {one.alpha:g}) on {100 * one.probability:g} % of the batches"
+            for kind, one in ((name, self.mixup), ("CutMix", self.cutmix))
+            if one is not None
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class SampledMix:
+    """How one batch is mixed: each image with the partner that stands beside it.
+
+    Attributes:
+        partners_B: int64, a permutation of the batch.
+        share: of the image itself in its label; the partner has the rest.
+        box: (left, top, right, bottom) of what comes from the partner; None: MixUp.
+    """
+
+    partners_B: NDArray[np.int64]
+    share: float
+    box: tuple[int, int, int, int] | None = None
+
+
+def batch_mixing(
+    mixup: MixRecipe | None, cutmix: MixRecipe | None, num_classes: int
+) -> BatchMixing | None:
+    """None where neither is wanted."""
+    return None if mixup is None and cutmix is None else BatchMixing(mixup, cutmix, num_classes)
+
+
+def check_mixing(mixing: BatchMixing | None, cut: int) -> None:
+    """MixUp of activations is manifold MixUp (Verma et al. 2019); CutMix of them has no meaning.
+
+    Raises:
+        InvalidRecipe: CutMix, where the network below `cut` is frozen and its activations kept.
+    """
+    if mixing is not None and mixing.cutmix is not None and cut > 0:
+        raise InvalidRecipe(f"recipe: {CUTMIX_NEEDS_IMAGES}")
+
+
+def sample_mix(
+    mixing: BatchMixing, *, seed: int, epoch: int, step: int, shape: tuple[int, ...]
+) -> SampledMix | None:
+    """How a batch of this shape (B, channels, height, width) or (B, D) is mixed, if it is.
+
+    One number decides between CutMix, MixUp and neither, with their probabilities.
+    """
+    rng = np.random.default_rng([seed, epoch, step, _STREAM])
+    chance = rng.random()
+    partners_B = rng.permutation(shape[0])
+    cutmix_probability = mixing.cutmix.probability if mixing.cutmix else 0.0
+    if mixing.cutmix and chance < cutmix_probability:
+        share = float(rng.beta(mixing.cutmix.alpha, mixing.cutmix.alpha))
+        return make_cutmix(partners_B, share, (float(rng.random()), float(rng.random())), shape)
+    if mixing.mixup and chance < cutmix_probability + mixing.mixup.probability:
+        return SampledMix(partners_B, float(rng.beta(mixing.mixup.alpha, mixing.mixup.alpha)))
+    return None
+
+
+def make_cutmix(
+    partners_B: NDArray[np.int64],
+    share: float,
+    centre: tuple[float, float],
+    shape: tuple[int, ...],
+) -> SampledMix:
+    """A rectangle of 1 - `share` of the area around a centre, as fractions (x, y) of the size.
+
+    What hangs over the edge is cut off, and the share becomes that of the pixels (Yun et al.).
+    """
+    height, width = shape[-2:]
+    half = 0.5 * (1 - share) ** 0.5
+    left, right = _to_pixel(centre[0] - half, width), _to_pixel(centre[0] + half, width)
+    top, bottom = _to_pixel(centre[1] - half, height), _to_pixel(centre[1] + half, height)
+    pasted = (right - left) * (bottom - top) / (width * height)
+    return SampledMix(partners_B, 1 - pasted, (left, top, right, bottom))
+
+
+def mix_inputs(inputs: "Tensor", mix: SampledMix) -> "Tensor":
+    """The mixed batch, float32, of the same shape."""
+    import torch
+
+    partners = torch.from_numpy(mix.partners_B)
+    inputs = inputs.float()
+    if mix.box is None:
+        return mix.share * inputs + (1 - mix.share) * inputs[partners]
+    left, top, right, bottom = mix.box
+    mixed = inputs.clone()
+    mixed[..., top:bottom, left:right] = inputs[partners, ..., top:bottom, left:right]
+    return mixed
+
+
+def mix_targets(
+    targets_B: NDArray[np.int64], weights_B: NDArray[np.float32], mix: SampledMix, num_classes: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Soft targets (B, C) and the weights (B,) of the mixed images.
+
+    Each label counts with its share times the weight of the image that it comes from, so the
+    weighted loss is that of both labels, and the weights of a batch sum to what they were.
+    """
+    own_B = mix.share * weights_B
+    other_B = (1 - mix.share) * weights_B[mix.partners_B]
+    mixed_B = (own_B + other_B).astype(np.float32)
+    soft_BC = np.zeros((len(targets_B), num_classes), np.float32)
+    rows = np.arange(len(targets_B))
+    soft_BC[rows, targets_B] += own_B
+    soft_BC[rows, targets_B[mix.partners_B]] += other_B
+    weightless = mixed_B == 0
+    soft_BC[weightless, targets_B[weightless]] = 1
+    soft_BC /= np.where(weightless, np.float32(1), mixed_B)[:, None]
+    return soft_BC, mixed_B
+
+
+def _to_pixel(place: float, size: int) -> int:
+    return int(min(max(place, 0.0), 1.0) * size)

@@ -1,0 +1,120 @@
+"""Where to train: `auto` becomes a device that is there; and the frozen part of a network on it.
+
+On a CPU the frozen part runs in ONNX Runtime; on a GPU torch is the faster one.
+"""
+
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from holotype.errors import MissingExtra, UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def resolve_device(wanted: str) -> str:
+    """`cpu`, `cuda` or `mps`.
+
+    Raises:
+        UsageError: not one of `DEVICES`, or a device that this machine does not have.
+        MissingExtra: a GPU is asked for, and torch is not installed.
+    """
+    if wanted not in DEVICES:
+        raise UsageError(f"no device called {wanted!r}; expected one of {', '.join(DEVICES)}.")
+    if wanted == "cpu" or (wanted == "auto" and not _may_have_a_gpu()):
+        return "cpu"  # decided without importing torch, which takes seconds
+    if importlib.util.find_spec("torch") is None:
+        if wanted == "auto":
+            return "cpu"
+        raise MissingExtra(f"--device {wanted} needs torch: pip install 'holotype[train]'")
+    import torch
+
+    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if wanted == "auto":
+        return next((name for name, there in has.items() if there), "cpu")
+    if not has[wanted]:
+        raise UsageError(
+            f"--device {wanted}: torch {torch.__version__} finds no such device here; "
+            "`holotype doctor` says what it finds. Use --device auto."
+        )
+    return wanted
+
+
+def memory_mb(device: str) -> float | None:
+    """The most that a device held so far, in MB of 10^6 bytes; None where it cannot be read."""
+    import torch
+
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e6
+    if device == "mps":
+        return torch.mps.driver_allocated_memory() / 1e6
+    return None
+
+
+def utilisation(device: str) -> float | None:
+    """How busy a GPU is, in per cent; None where nobody says so."""
+    if device != "cuda" or importlib.util.find_spec("pynvml") is None:
+        return None
+    import torch
+
+    return float(torch.cuda.utilization())
+
+
+def use_deterministic_algorithms() -> None:
+    """From here on torch refuses what could give another result the next time.
+
+    It holds on one machine with as many threads; another processor may round otherwise.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+    import torch
+
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+
+
+def _may_have_a_gpu() -> bool:
+    return sys.platform != "linux" or Path("/proc/driver/nvidia/version").exists()
+
+
+@dataclass(frozen=True)
+class _Input:
+    name: str
+
+
+class TorchSession:
+    """A module on a device that answers as a session of ONNX Runtime does.
+
+    Args:
+        module: image tensor (N, 3, H, W) -> one output; it is moved to the device.
+        output: what the output is called.
+        device: `cuda`, `mps` or `cpu`.
+    """
+
+    def __init__(self, module: "nn.Module", output: str, device: str) -> None:
+        import torch
+
+        self._module = module.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._output = output
+        self._device = device
+
+    def get_inputs(self) -> list[_Input]:
+        return [_Input("image")]
+
+    def run(self, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        import torch
+
+        if list(outputs) != [self._output]:
+            raise ValueError(f"this session gives {self._output!r}, not {list(outputs)}")
+        with torch.inference_mode():
+            x = torch.from_numpy(feeds["image"]).to(self._device)
+            y = self._module(x.contiguous(memory_format=torch.channels_last))
+            return [y.float().cpu().numpy()]

@@ -1,0 +1,308 @@
+"""The frozen part of a network run once, its outputs kept; or run anew where they don't fit.
+
+What is kept is found again under the hash of (weights, cut, preprocessing, image, view), so a
+second training on the same images neither decodes nor runs anything below its cut.
+
+Shape suffixes: N images, V views.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+
+from holotype.bundle.embedding import SHARD, ImageFile
+from holotype.bundle.onnx_sessions import LoadInput, open_session, run_graph
+from holotype.cache import ArrayCache, hash_strings
+from holotype.dataset.index import Index
+from holotype.imaging.preprocessing import Preprocessing
+from holotype.training.config.augmentation_config import Augmentation
+from holotype.training.data.augmentations import (
+    AUGMENT_VERSION,
+    ViewTransform,
+    apply_view,
+    sample_view,
+)
+from holotype.training.data.loader import MEMORY_BYTES, FramedImages, image_files
+from holotype.training.features.cache_budget import DiskBudget, disk_budget
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+LoadFramed = Callable[[int], PillowImage.Image]
+ProgressCallback = Callable[[int, int], None]  # done, of how many
+
+SHARD_BYTES = 64 * 2**20  # a shard is written when it has so much, or `SHARD` rows
+
+
+@dataclass(frozen=True, eq=False)
+class CachedFeatures:
+    """Features of N images under V views, on disk.
+
+    Attributes:
+        cache: the namespace that they lie in.
+        keys: for each image the key of each of its views.
+    """
+
+    cache: ArrayCache
+    keys: Sequence[Sequence[str]]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def batch(self, images: Sequence[int], views: Sequence[int]) -> NDArray[Any]:
+        """The features of some images, each under the view that stands beside it."""
+        pairs = zip(images, views, strict=True)
+        return self.cache.stack([self.keys[image][view] for image, view in pairs])
+
+    def first_view(self) -> NDArray[Any]:
+        """The features of the images themselves, (N, …)."""
+        return self.cache.stack([views[0] for views in self.keys])
+
+
+@dataclass(frozen=True)
+class FeatureExtractor:
+    """The part of a network below a cut, as something that can be run.
+
+    Attributes:
+        identity: the hash of the weights, the cut and what runs them.
+        output: `embedding`, which is kept in float32, or a cut, which is kept in float16.
+        open_session: a session of ONNX Runtime, or what answers like one.
+    """
+
+    identity: str
+    output: str
+    open_session: Callable[[], "InferenceSession"]
+
+    @property
+    def dtype(self) -> type[np.floating[Any]]:
+        """What its output is kept in."""
+        return np.float32 if self.output == "embedding" else np.float16
+
+
+def onnx_feature_extractor(graph: bytes, output: str) -> FeatureExtractor:
+    """A graph on ONNX Runtime: three times as fast as torch on a CPU."""
+    identity = hashlib.sha256(graph).hexdigest()
+    return FeatureExtractor(identity, output, lambda: open_session(graph))
+
+
+@dataclass(frozen=True, eq=False)
+class UncachedFeatures:
+    """Features of images under views, computed anew each time they are asked for.
+
+    Bit for bit what `CachedFeatures` would give: the same views, and float16 below a cut.
+    """
+
+    part: FeatureExtractor
+    plan: "_ExtractionPlan"
+    framed: FramedImages
+    session: "InferenceSession"
+
+    def __len__(self) -> int:
+        return len(self.plan.files)
+
+    def batch(self, images: Sequence[int], views: Sequence[int]) -> NDArray[Any]:
+        """The features of some images, each under the view that stands beside it."""
+        wanted = list(zip(images, views, strict=True))
+        load = self.plan.loader(self.framed.__getitem__, wanted)
+        values = []
+        for batch in run_graph(self.session, len(wanted), load, outputs=[self.part.output]):
+            if batch.refused:
+                raise batch.refused[0][1]
+            values.append(batch.outputs[self.part.output].astype(self.part.dtype))
+        return np.concatenate(values)
+
+    def first_view(self) -> NDArray[Any]:
+        """The features of the images themselves, (N, …)."""
+        return self.batch(range(len(self)), [0] * len(self))
+
+
+def cached_or_live_features(
+    part: FeatureExtractor,
+    preprocessing: Preprocessing,
+    index: Index,
+    *,
+    views: int = 1,
+    augmentation: Augmentation | None = None,
+    seed: int = 0,
+    budget: DiskBudget | None = None,
+    on_progress: ProgressCallback | None = None,
+) -> tuple[CachedFeatures | UncachedFeatures, str]:
+    """The features of every view of every image: kept where the disk has room, else live.
+
+    Args:
+        part: what makes the features from an image.
+        index: images that can be read; the audit has taken out the others.
+        views: how many of each image; the first is the image itself.
+        augmentation: what the other views are drawn from; needed for more than one.
+        budget: for everything that is kept; `disk_budget()` by default.
+
+    Returns:
+        The features, and a line to say where they are not kept ("" where they are).
+
+    Raises:
+        ImageError: an image became unreadable since the audit.
+    """
+    plan = _make_plan(part, preprocessing, index, views, augmentation, seed)
+    missing = plan.missing()
+    if not missing:
+        return CachedFeatures(plan.cache, plan.keys), ""
+    session = part.open_session()
+    live = UncachedFeatures(part, plan, plan.framed(memory_bytes=MEMORY_BYTES), session)
+    each = live.batch([missing[0][0]], [missing[0][1]]).nbytes
+    reason = (budget or disk_budget()).why_too_large(each * len(missing))
+    if reason:
+        return live, (
+            f"the frozen part runs anew in every epoch, which takes longer, as what it says of "
+            f"{len(index):,} images ({views} of each) is not kept: {reason}"
+        )
+    _fill_cache(plan, part, session, missing, on_progress)
+    return CachedFeatures(plan.cache, plan.keys), ""
+
+
+def cache_features(
+    part: FeatureExtractor,
+    preprocessing: Preprocessing,
+    index: Index,
+    *,
+    views: int = 1,
+    augmentation: Augmentation | None = None,
+    seed: int = 0,
+    on_progress: ProgressCallback | None = None,
+) -> CachedFeatures:
+    """As `cached_or_live_features`, but kept whatever the budget: for embeddings, which are
+    small."""
+    plan = _make_plan(part, preprocessing, index, views, augmentation, seed)
+    missing = plan.missing()
+    if missing:
+        _fill_cache(plan, part, part.open_session(), missing, on_progress)
+    return CachedFeatures(plan.cache, plan.keys)
+
+
+def time_missing_features(
+    part: FeatureExtractor,
+    preprocessing: Preprocessing,
+    index: Index,
+    *,
+    images: int,
+    views: int = 1,
+    augmentation: Augmentation | None = None,
+    seed: int = 0,
+) -> tuple[int, float, int]:
+    """How many views are not kept yet; of each the seconds and bytes, told from a few of them."""
+    plan = _make_plan(part, preprocessing, index, views, augmentation, seed)
+    missing = plan.missing()
+    if not missing:
+        return 0, 0.0, 0
+    session = part.open_session()
+    live = UncachedFeatures(part, plan, plan.framed(memory_bytes=0), session)
+    few = missing[:: max(1, len(missing) // images)][:images]
+    live.batch(*zip(*few[:1], strict=True))  # the first call of a session takes longer
+    began = time.perf_counter()
+    values = live.batch(*zip(*few, strict=True))
+    return len(missing), (time.perf_counter() - began) / len(few), values.nbytes // len(few)
+
+
+@dataclass(frozen=True, eq=False)
+class _ExtractionPlan:
+    """Which views of which images are wanted, and under which keys they are kept."""
+
+    cache: ArrayCache
+    preprocessing: Preprocessing
+    files: list[ImageFile]
+    views: list[list[ViewTransform]]
+    keys: list[list[str]]
+
+    def missing(self) -> list[tuple[int, int]]:
+        """Image and view of each key that is not kept; the same key once."""
+        wanted: dict[str, tuple[int, int]] = {}
+        for image, of_image in enumerate(self.keys):
+            for number, key in enumerate(of_image):
+                if key not in self.cache:
+                    wanted.setdefault(key, (image, number))
+        return list(wanted.values())
+
+    def framed(self, *, memory_bytes: int) -> FramedImages:
+        return FramedImages(self.files, self.preprocessing, memory_bytes=memory_bytes)
+
+    def loader(self, framed: LoadFramed, wanted: Sequence[tuple[int, int]]) -> LoadInput:
+        """Makes the model input of each wanted (image, view)."""
+
+        def load(position: int) -> NDArray[np.float32]:
+            image, number = wanted[position]
+            view = self.views[image][number]
+            return self.preprocessing.tensor(apply_view(framed(image), view))
+
+        return load
+
+
+def _make_plan(
+    part: FeatureExtractor,
+    preprocessing: Preprocessing,
+    index: Index,
+    views: int,
+    augmentation: Augmentation | None,
+    seed: int,
+) -> _ExtractionPlan:
+    namespace = hash_strings(part.identity, preprocessing.digest(), part.output)
+    files = image_files(index)
+    drawn = [_keyed_views(file.sha256, views, augmentation, seed) for file in files]
+    return _ExtractionPlan(
+        ArrayCache("features", namespace),
+        preprocessing,
+        files,
+        [[view for _, view in of_image] for of_image in drawn],
+        [[key for key, _ in of_image] for of_image in drawn],
+    )
+
+
+def _keyed_views(
+    sha256: str, views: int, augmentation: Augmentation | None, seed: int
+) -> list[tuple[str, ViewTransform]]:
+    """Key and view, the image itself first under its plain hash, as inference keeps it."""
+    pairs = [(sha256, ViewTransform())]
+    for number in range(1, views):
+        assert augmentation is not None
+        view = sample_view(augmentation, seed=seed, sha256=sha256, number=number)
+        pairs.append((hash_strings(sha256, str(AUGMENT_VERSION), repr(view)), view))
+    return pairs
+
+
+def _fill_cache(
+    plan: _ExtractionPlan,
+    part: FeatureExtractor,
+    session: "InferenceSession",
+    missing: Sequence[tuple[int, int]],
+    on_progress: ProgressCallback | None,
+) -> None:
+    """Run what is missing and keep it, a shard at a time: all that a kill costs is one shard."""
+    keys = [plan.keys[image][number] for image, number in missing]
+    unwritten: list[str] = []
+    values: list[NDArray[Any]] = []
+
+    def write() -> None:
+        if unwritten:
+            plan.cache.add(unwritten, np.concatenate(values))
+        unwritten.clear()
+        values.clear()
+
+    # The views of an image follow each other: it is decoded once for all of them.
+    framed = lru_cache(maxsize=16)(plan.framed(memory_bytes=0).__getitem__)
+    load = plan.loader(framed, missing)
+    for batch in run_graph(session, len(keys), load, outputs=[part.output]):
+        if batch.refused:
+            write()
+            raise batch.refused[0][1]
+        unwritten.extend(keys[position] for position in batch.positions)
+        values.append(batch.outputs[part.output].astype(part.dtype))
+        if len(unwritten) >= SHARD or sum(value.nbytes for value in values) >= SHARD_BYTES:
+            write()
+        if on_progress:
+            on_progress(batch.positions[-1] + 1, len(keys))
+    write()

@@ -1,0 +1,237 @@
+"""Where training starts: a network with its weights, and its graphs, exported once and kept.
+
+A pretrained network is the same for every data set, so its graphs are kept under the hash of its
+weights. When they are there already, a linear head is trained without torch. Descriptors are a
+graph from the start, and need no torch at all.
+"""
+
+import copy
+from collections.abc import Callable
+from functools import cached_property, partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holotype.bundle.building.descriptors import descriptor_graph
+from holotype.bundle.building.parity import check_parity
+from holotype.bundle.onnx_sessions import open_session
+from holotype.cache import cache_directory, hash_strings
+from holotype.dataset.index import Index, Part
+from holotype.files import sha256_of, write_bytes
+from holotype.models.catalog import architecture, code_identity
+from holotype.models.pretrained_weights import WeightsSource, find_weights
+from holotype.progress import Progress
+from holotype.training.config.recipe import Recipe
+from holotype.training.data.class_weights import inverse_frequency
+from holotype.training.features.device import TorchSession
+from holotype.training.features.frozen_features import FeatureExtractor, onnx_feature_extractor
+
+if TYPE_CHECKING:
+    from holotype.models.torch_classifier import Backbone
+
+EMBEDDING, FEATURE_MAP = "embedding", "feature_map"
+PARITY_IMAGES = 8
+STATISTICS_IMAGES = 64
+
+
+class PretrainedBackbone:
+    """A network before training. What needs torch is made when it is first asked for.
+
+    Args:
+        recipe: names the network, its weights and its image size.
+        index: images for the proof of parity, and for the statistics of random networks.
+    """
+
+    def __init__(self, recipe: Recipe, index: Index, progress: Progress) -> None:
+        self.recipe = recipe
+        self.index = index
+        self.progress = progress
+        self.weights: WeightsSource = find_weights(
+            recipe.model, recipe.weights, recipe.model_options
+        )
+        self.is_descriptor = architecture(recipe.model).kind == "classical"
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """Of the weights' file, or of the network's tensors where there is no file."""
+        if self.weights.file is not None:
+            return sha256_of(self.weights.file)
+        from holotype.models.torch_classifier import hash_weights
+
+        return hash_weights(self.backbone)
+
+    @cached_property
+    def backbone(self) -> "Backbone":
+        """The network in torch, in evaluation mode."""
+        import torch
+
+        from holotype.models.build_backbone import build_backbone
+        from holotype.models.torch_classifier import estimate_batch_norm
+
+        recipe = self.recipe
+        backbone = build_backbone(
+            recipe.model, self.weights, recipe.image_size,
+            seed=recipe.seed, options=recipe.model_options,
+        )  # fmt: skip
+        if self.weights.kind == "none":
+            images = torch.from_numpy(sample_inputs(self.index, recipe, STATISTICS_IMAGES))
+            half = (len(images) + 1) // 2
+            estimate_batch_norm(backbone, [part for part in images.split(half) if len(part) > 1])
+        return backbone
+
+    @property
+    def embedding_size(self) -> int:
+        """D, without an export."""
+        import torch
+
+        size = self.recipe.image_size
+        with torch.no_grad():
+            return int(self.backbone(torch.zeros(1, 3, size, size))[0].shape[1])
+
+    def graph(self, output: str) -> bytes:
+        """The graph that gives `embedding` (and the feature map), or one cut.
+
+        Parity with torch on real images is proved before a graph is kept.
+        """
+        if self.is_descriptor:
+            size = self.recipe.image_size
+            return descriptor_graph(self.recipe.model, size, size)
+        kept = self._graphs / f"{output}.onnx"
+        if not kept.is_file():
+            self._export()
+        return kept.read_bytes()
+
+    def feature_extractor(self, output: str, device: str) -> FeatureExtractor:
+        """What lies below a cut, or the whole backbone as `embedding`, run where it is fastest."""
+        part = onnx_feature_extractor(self.graph(output), output)
+        if device == "cpu" or self.is_descriptor:
+            return part
+        return _on_device(part, lambda: self.backbone, device)
+
+    @cached_property
+    def _graphs(self) -> Path:
+        from holotype.models.onnx_export import OPSET
+
+        made_by = [f"{name} {version(name)}" for name in ("torch", "timm", "onnxscript")]
+        recipe = self.recipe
+        code = code_identity(recipe.model, recipe.model_options)
+        key = hash_strings(
+            recipe.model, self.weights_sha256, str(recipe.image_size), str(OPSET), code, *made_by
+        )
+        return cache_directory() / "graphs" / key
+
+    def _export(self) -> None:
+        self.progress.log(f"exporting {self.recipe.model} to ONNX (once for these weights)")
+        images = sample_inputs(self.index, self.recipe, PARITY_IMAGES)
+        graphs = export_graphs(self.backbone, self.recipe, images)
+        for output, graph in graphs.items():
+            write_bytes(self._graphs / f"{output}.onnx", graph)
+
+
+def feature_extractor_of(
+    backbone: "Backbone", recipe: Recipe, index: Index, output: str, device: str
+) -> FeatureExtractor:
+    """The same of a network that was trained before, whose graphs nobody keeps."""
+    images = sample_inputs(index, recipe, PARITY_IMAGES)
+    part = onnx_feature_extractor(export_graphs(backbone, recipe, images)[output], output)
+    return part if device == "cpu" else _on_device(part, lambda: backbone, device)
+
+
+def _on_device(
+    part: FeatureExtractor, backbone: "Callable[[], Backbone]", device: str
+) -> FeatureExtractor:
+    """The part run in torch: on a GPU it is the faster one."""
+    identity = hash_strings(part.identity, "torch", device)
+    return FeatureExtractor(
+        identity, part.output, lambda: torch_session(backbone(), part.output, device)
+    )
+
+
+def torch_session(backbone: "Backbone", output: str, device: str) -> Any:
+    """A copy of the network below a cut, in torch."""
+    from holotype.models.torch_classifier import BackboneBelowCut
+
+    return TorchSession(
+        BackboneBelowCut(copy.deepcopy(backbone), _cut_of_output(output)), output, device
+    )
+
+
+def export_graphs(
+    backbone: "Backbone", recipe: Recipe, images_NCHW: NDArray[np.float32], *, cuts: bool = True
+) -> dict[str, bytes]:
+    """The shipped graph under `embedding`, and one for each cut, all proved on these images.
+
+    Args:
+        images_NCHW: model inputs of real images.
+        cuts: whether the graphs below the cuts are wanted too.
+
+    Raises:
+        ParityFailed: a graph disagrees with torch.
+    """
+    import torch
+
+    from holotype.models.onnx_export import cut_output_name, export_backbone, extract_outputs
+
+    model = export_backbone(backbone, recipe.image_size, recipe.image_size)
+    graphs = {EMBEDDING: extract_outputs(model, [EMBEDDING, FEATURE_MAP])}
+    with torch.no_grad():
+        x = torch.from_numpy(images_NCHW)
+        expected = {EMBEDDING: backbone(x)[0].numpy()}
+        groups = list(backbone.groups.values())[:-1] if cuts else []
+        for cut, group in enumerate(groups, start=1):
+            x = group(x)
+            graphs[cut_output_name(cut)] = extract_outputs(model, [cut_output_name(cut)])
+            expected[cut_output_name(cut)] = x.numpy()
+    for output, graph in graphs.items():
+        session = open_session(graph, threads=2)
+        actual = session.run([output], {session.get_inputs()[0].name: images_NCHW})[0]
+        check_parity(
+            expected[output].reshape(len(images_NCHW), -1),
+            actual.reshape(len(images_NCHW), -1),
+            what=f"{recipe.model}, {output}: torch and ONNX",
+            exact=partial(float64_outputs, backbone, output, images_NCHW),
+        )
+    return graphs
+
+
+def float64_outputs(
+    backbone: "Backbone", output: str, images_NCHW: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """What torch says below a cut, computed with 64 bits: (N, numbers of an image)."""
+    import torch
+
+    from holotype.models.torch_classifier import BackboneBelowCut
+
+    below = BackboneBelowCut(copy.deepcopy(backbone).double(), _cut_of_output(output))
+    with torch.no_grad():
+        values = below(torch.from_numpy(images_NCHW).double())
+    return np.asarray(values.numpy().reshape(len(images_NCHW), -1))
+
+
+def _cut_of_output(output: str) -> int | None:
+    return None if output == EMBEDDING else int(output.removeprefix("cut"))
+
+
+def sample_inputs(index: Index, recipe: Recipe, count: int) -> NDArray[np.float32]:
+    """Model inputs (N, 3, H, W) of up to `count` training images, spread over the classes."""
+    table = index.part("train").table
+    rank = table.groupby("label").cumcount()
+    chosen = table.assign(rank=rank).sort_values(["rank", "path"]).head(count)
+    preprocessing = recipe.preprocessing
+    return np.stack([preprocessing.load(index.file(path)) for path in chosen["path"]])
+
+
+def targets_and_weights(
+    pretrained: PretrainedBackbone, part: Part
+) -> tuple[Index, NDArray[np.int64], NDArray[np.float32]]:
+    """A part of the index, its class numbers, and what each image weighs in the loss."""
+    index = pretrained.index.part(part)
+    number = {label: n for n, label in enumerate(index.classes)}
+    targets_N = np.array([number[label] for label in index.table["label"]], np.int64)
+    weights_N = np.array(index.table["weight"], np.float64)
+    if pretrained.recipe.class_weights == "balanced" and part == "train":
+        weights_N = weights_N * inverse_frequency(targets_N, weights_N, len(number))[targets_N]
+    return index, targets_N, weights_N.astype(np.float32)

@@ -1,0 +1,1 @@
+"""Gradient training of a network, stage by stage."""

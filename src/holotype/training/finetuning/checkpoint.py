@@ -1,0 +1,187 @@
+"""What training leaves on disk: the best weights of a stage, and all that is needed to go on.
+
+    checkpoints/
+      finetune.safetensors         the best weights of a stage that ended, and how it ended
+      finetune.state.safetensors   everything that a stage which did not end needs to go on
+
+Tensors by name and one JSON text beside them: nothing in these files can be executed. Each is
+written beside its place and renamed into it, so that a process may be killed at any moment.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from holotype.errors import CorruptCheckpoint
+from holotype.files import atomic_write
+from holotype.training.finetuning.training_state import EpochMetrics, LoopState, StageResult
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+TRAINABLE, BEST, OPTIMISER, RNG_STATE = "trainable", "best", "optimiser", "rng_state"
+
+
+def stage_weights_file(directory: Path, stage: str) -> Path:
+    """Where the best weights of a stage that ended lie."""
+    return directory / f"{stage}.safetensors"
+
+
+def resume_state_file(directory: Path, stage: str) -> Path:
+    """Where the last state of a stage that did not end lies."""
+    return directory / f"{stage}.state.safetensors"
+
+
+def write_stage_result(
+    ended: "StageResult",
+    weights: "Mapping[str, Tensor]",
+    directory: Path,
+    *,
+    classes: Sequence[str],
+) -> None:
+    """Write the best weights of a stage, and remove the state that it no longer needs.
+
+    Args:
+        ended: how the stage ended; its name names the file.
+        weights: of the whole classifier.
+        classes: what its logits stand for.
+    """
+    note = {
+        "rows": [asdict(row) for row in ended.rows],
+        "best_epoch": ended.best_epoch,
+        "classes": list(classes),
+    }
+    _write(stage_weights_file(directory, ended.stage), weights, note)
+    resume_state_file(directory, ended.stage).unlink(missing_ok=True)
+
+
+def read_stage_result(
+    directory: Path, stage: str
+) -> "tuple[StageResult, dict[str, Tensor]] | None":
+    """How a stage ended, and its weights; None where it did not end.
+
+    Raises:
+        CorruptCheckpoint: there is a file, and it makes no sense.
+    """
+    path = stage_weights_file(directory, stage)
+    if not path.is_file():
+        return None
+    weights, note = _read(path)
+    rows = [EpochMetrics(**row) for row in _field(path, note, "rows")]
+    return StageResult(stage, int(_field(path, note, "best_epoch")), rows), weights
+
+
+def checkpoint_classes(file: Path) -> tuple[str, ...]:
+    """What the logits of the weights that a stage left stand for."""
+    _, note = _read(file)
+    return tuple(str(name) for name in _field(file, note, "classes"))
+
+
+def write_state(state: "LoopState", directory: Path, stage: str) -> None:
+    """Write everything that the loop needs to go on."""
+    tensors = {f"{TRAINABLE}/{name}": tensor for name, tensor in state.trainable_state.items()}
+    tensors |= {f"{BEST}/{name}": tensor for name, tensor in state.best_trainable_state.items()}
+    if state.rng_state is not None:
+        tensors[RNG_STATE] = state.rng_state
+    numbers: dict[str, dict[str, Any]] = {}
+    for key, values in state.optimiser["state"].items():
+        for name, value in values.items():
+            if _is_tensor(value):
+                tensors[f"{OPTIMISER}/{key}/{name}"] = value
+            else:
+                numbers.setdefault(str(key), {})[name] = value
+    note = {
+        "epoch": state.epoch,
+        "groups": state.optimiser["param_groups"],
+        "numbers": numbers,
+        "schedule": state.schedule,
+        "best_metrics": asdict(state.best_metrics),
+        "lowest_monitored": state.lowest_monitored,
+        "last_improved_epoch": state.last_improved_epoch,
+        "rows": [asdict(row) for row in state.rows],
+        "step": state.step,
+        "loss_sum": state.loss_sum,
+    }
+    _write(resume_state_file(directory, stage), tensors, note)
+
+
+def read_state(directory: Path, stage: str) -> "LoopState | None":
+    """What `write_state` left; None where the stage has begun nothing.
+
+    Raises:
+        CorruptCheckpoint: there is a file, and it makes no sense.
+    """
+    path = resume_state_file(directory, stage)
+    if not path.is_file():
+        return None
+    tensors, note = _read(path)
+    moments: dict[int, dict[str, Any]] = {
+        int(key): dict(values) for key, values in _field(path, note, "numbers").items()
+    }
+    for full_name, tensor in _strip_prefix(tensors, OPTIMISER).items():
+        key, name = full_name.split("/", 1)
+        moments.setdefault(int(key), {})[name] = tensor
+    return LoopState(
+        epoch=_field(path, note, "epoch"),
+        trainable_state=_strip_prefix(tensors, TRAINABLE),
+        optimiser={"state": moments, "param_groups": _field(path, note, "groups")},
+        schedule=_field(path, note, "schedule"),
+        best_metrics=EpochMetrics(**_field(path, note, "best_metrics")),
+        best_trainable_state=_strip_prefix(tensors, BEST),
+        lowest_monitored=_field(path, note, "lowest_monitored"),
+        last_improved_epoch=_field(path, note, "last_improved_epoch"),
+        rows=[EpochMetrics(**row) for row in _field(path, note, "rows")],
+        step=_field(path, note, "step"),
+        loss_sum=_field(path, note, "loss_sum"),
+        rng_state=tensors.get(RNG_STATE),
+    )
+
+
+def _is_tensor(value: Any) -> bool:
+    import torch
+
+    return isinstance(value, torch.Tensor)
+
+
+def _strip_prefix(tensors: "Mapping[str, Tensor]", prefix: str) -> "dict[str, Tensor]":
+    start = f"{prefix}/"
+    return {name.removeprefix(start): t for name, t in tensors.items() if name.startswith(start)}
+
+
+def _write(path: Path, tensors: "Mapping[str, Tensor]", note: dict[str, Any]) -> None:
+    from safetensors.torch import save_file
+
+    # Cloned, since two names may share their memory, which the format refuses.
+    plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    with atomic_write(path) as temporary:
+        save_file(plain, temporary, metadata={"note": json.dumps(note)})
+
+
+def _read(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            note = json.loads((file.metadata() or {}).get("note", ""))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _corrupt(path, str(error)) from None
+    if not isinstance(note, dict):
+        raise _corrupt(path, "its note is not an object")
+    return tensors, note
+
+
+def _field(path: Path, note: dict[str, Any], key: str) -> Any:
+    if key not in note:
+        raise _corrupt(path, f"it lacks {key!r}")
+    return note[key]
+
+
+def _corrupt(path: Path, reason: str) -> CorruptCheckpoint:
+    return CorruptCheckpoint(
+        f"{str(path)!r} makes no sense ({' '.join(reason.split())[:120]}). Remove it to train this "
+        "stage again, and call again with --resume."
+    )

@@ -1,0 +1,325 @@
+"""Stages of gradient descent: one network in torch, taken further from stage to stage."""
+
+import copy
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holotype.dataset.index import Index, Part
+from holotype.errors import InvalidRecipe, OutOfMemory, TrainingDiverged
+from holotype.models.onnx_export import cut_output_name, export_head
+from holotype.models.pretrained_weights import HEAD, read_stage_checkpoint, strip_prefix
+from holotype.models.torch_classifier import Classifier, last_linear, layers_with_weights
+from holotype.training.config.augmentation_config import Augmentation
+from holotype.training.config.stage_config import GradientStage
+from holotype.training.data.loader import AugmentedImages, LabelledViews
+from holotype.training.data.mixup import batch_mixing, check_mixing
+from holotype.training.features.cache_budget import DiskBudget
+from holotype.training.features.frozen_features import FeatureExtractor, cached_or_live_features
+from holotype.training.features.pretrained_backbone import (
+    EMBEDDING,
+    PARITY_IMAGES,
+    PretrainedBackbone,
+    export_graphs,
+    feature_extractor_of,
+    sample_inputs,
+    targets_and_weights,
+)
+from holotype.training.finetuning.accelerator import is_out_of_memory
+from holotype.training.finetuning.checkpoint import (
+    checkpoint_classes,
+    read_stage_result,
+    read_state,
+    resume_state_file,
+    write_stage_result,
+    write_state,
+)
+from holotype.training.finetuning.trainable_layers import LayerSelection, select_layers
+from holotype.training.finetuning.trainable_part import TrainablePart
+from holotype.training.finetuning.training_loop import OnStep, train_loop
+from holotype.training.finetuning.training_state import EpochMetrics, LoopState, StageResult
+from holotype.training.heads.logistic_regression import LinearHead
+from holotype.training.runtime import Runtime
+
+MAX_BATCH_HALVINGS = 3  # of the batch, before memory is given up on
+
+
+@dataclass(eq=False)
+class FineTuner:
+    """A classifier in torch, and how far down it was trained.
+
+    Attributes:
+        classifier: with the best weights of the stages so far.
+        head_is_trained: whether the head was ever taught; else its numbers are random.
+        lowest_trained_cut: the lowest cut above which something trained; None before the first
+            such stage.
+    """
+
+    pretrained: PretrainedBackbone
+    runtime: Runtime
+    classifier: "Classifier"
+    head_is_trained: bool
+    lowest_trained_cut: int | None = field(default=None)
+
+    @classmethod
+    def create(
+        cls, pretrained: PretrainedBackbone, runtime: Runtime, linear: LinearHead | None
+    ) -> "FineTuner":
+        """The network as it starts; its head is the linear solution where there is one.
+
+        Else it is the head that another run left with the weights, if that knew the same classes.
+        """
+        import torch
+
+        recipe = pretrained.recipe
+        backbone = copy.deepcopy(pretrained.backbone)  # the pretrained stays what its graphs say
+        torch.manual_seed(recipe.seed)
+        classifier = Classifier(
+            backbone, pretrained.embedding_size, len(pretrained.index.classes), recipe.head_spec
+        )
+        if linear is not None:
+            layer = last_linear(classifier.head)
+            with torch.no_grad():
+                layer.weight.copy_(torch.from_numpy(linear.weight_CD))
+                layer.bias.copy_(torch.from_numpy(linear.bias_C))
+        head_is_trained = linear is not None or _load_head_for_warm_start(classifier, pretrained)
+        return cls(pretrained, runtime, classifier.eval(), head_is_trained)
+
+    def train(self, number: int, stage: GradientStage) -> StageResult:
+        """Run a stage, or take what it left when it ended before; the classifier is its best.
+
+        Args:
+            number: of the stage in the recipe.
+
+        Raises:
+            InvalidRecipe: the stage asks for something that this network does not have.
+            TrainingDiverged, OutOfMemory: with advice.
+        """
+        selection = select_layers(self.classifier.backbone, stage.trainable)
+        ended = read_stage_result(self.runtime.checkpoints, stage.name)
+        if ended is not None:
+            how, weights = ended
+            self.classifier.load_state_dict(weights)
+            self.runtime.progress.log(f"{stage.name}: ended before, epoch {how.best_epoch} ships")
+        else:
+            how = self._train(number, stage, selection)
+            write_stage_result(
+                how, self.classifier.state_dict(), self.runtime.checkpoints,
+                classes=self.pretrained.index.classes,
+            )  # fmt: skip
+        self.head_is_trained = True
+        if selection.cut is not None and how.best_epoch > 0:
+            self.lowest_trained_cut = (
+                selection.cut
+                if self.lowest_trained_cut is None
+                else min(self.lowest_trained_cut, selection.cut)
+            )
+        return how
+
+    def _train(self, number: int, stage: GradientStage, selection: LayerSelection) -> StageResult:
+        progress, classes = self.runtime.progress, len(self.pretrained.index.classes)
+        mixing = batch_mixing(stage.mixup, stage.cutmix, classes)
+        check_mixing(mixing, 1 if selection.cut is None else selection.cut)
+        for line in _stage_messages(stage, selection, self.classifier):
+            progress.log(line)
+        if mixing is not None:
+            progress.log(
+                f"{stage.name}: {mixing.describe(1 if selection.cut is None else selection.cut)}"
+            )
+        train = self._inputs(stage, selection.cut, "train")
+        validation = self._inputs(stage, selection.cut, "val")
+        assert train is not None
+        _check_validation(stage, validation)
+        if validation is None:
+            progress.log("no validation images: the last epoch ships, unchecked")
+        with progress.bar(f"training {stage.name}") as update:
+            return _train_with_smaller_batches_on_oom(
+                self.classifier, selection, stage, train, validation,
+                seed=self.pretrained.recipe.seed, number=number,
+                head_is_trained=self.head_is_trained, runtime=self.runtime, on_step=update,
+            )  # fmt: skip
+
+    def _inputs(self, stage: GradientStage, cut: int | None, part: Part) -> LabelledViews | None:
+        """Training images under all their views, others as they are; kept below the cut."""
+        index, targets_N, weights_N = targets_and_weights(self.pretrained, part)
+        if len(index) == 0:
+            return None
+        recipe, views = self.pretrained.recipe, stage.views if part == "train" else 1
+        if cut == 0:
+            augmentation = stage.augmentation or Augmentation()
+            live = AugmentedImages(index, recipe.preprocessing, augmentation, recipe.seed)
+            return LabelledViews(live, targets_N, weights_N)
+        frozen = self._feature_extractor(cut)
+        with self.runtime.progress.bar(f"{part} images through the frozen part") as update:
+            features, line = cached_or_live_features(
+                frozen, recipe.preprocessing, index, views=views, seed=recipe.seed,
+                augmentation=stage.augmentation, budget=self.runtime.budget, on_progress=update,
+            )  # fmt: skip
+        if line:
+            self.runtime.progress.log(line)
+        return LabelledViews(features, targets_N, weights_N)
+
+    def features_in_memory(
+        self,
+        cut: int | None,
+        few: Index,
+        targets_N: NDArray[np.int64],
+        weights_N: NDArray[np.float32],
+    ) -> LabelledViews:
+        """Some images as they are below the cut, in memory."""
+        features, _ = cached_or_live_features(
+            self._feature_extractor(cut),
+            self.pretrained.recipe.preprocessing,
+            few,
+            budget=DiskBudget(0),
+        )
+        return LabelledViews(features, targets_N, weights_N)
+
+    def _feature_extractor(self, cut: int | None) -> FeatureExtractor:
+        """What lies below the cut: as it was in the beginning, unless a stage trained it."""
+        pretrained, device = self.pretrained, self.runtime.device
+        output = EMBEDDING if cut is None else cut_output_name(cut)
+        if self.lowest_trained_cut is None or (cut is not None and cut <= self.lowest_trained_cut):
+            return pretrained.feature_extractor(output, device)
+        return feature_extractor_of(
+            self.classifier.backbone, pretrained.recipe, pretrained.index, output, device
+        )
+
+    def backbone_graph(self) -> bytes:
+        """The backbone as it is now; exported only where a stage moved it."""
+        if self.lowest_trained_cut is None:
+            return self.pretrained.graph(EMBEDDING)
+        self.runtime.progress.log("exporting the trained network to ONNX")
+        images = sample_inputs(self.pretrained.index, self.pretrained.recipe, PARITY_IMAGES)
+        backbone = self.classifier.eval().backbone
+        return export_graphs(backbone, self.pretrained.recipe, images, cuts=False)[EMBEDDING]
+
+    def head_graph(self) -> bytes:
+        return export_head(self.classifier.eval().head)
+
+
+def _load_head_for_warm_start(classifier: "Classifier", pretrained: PretrainedBackbone) -> bool:
+    """Whether there was one that fits."""
+    checkpoint, file = read_stage_checkpoint(pretrained.weights), pretrained.weights.file
+    if checkpoint is None or file is None or checkpoint_classes(file) != pretrained.index.classes:
+        return False
+    head = strip_prefix(checkpoint, HEAD)
+    own = classifier.head.state_dict()
+    if {n: t.shape for n, t in head.items()} != {n: t.shape for n, t in own.items()}:
+        return False
+    classifier.head.load_state_dict(head)
+    return True
+
+
+def _stage_messages(
+    stage: GradientStage, selection: LayerSelection, classifier: "Classifier"
+) -> list[str]:
+    """What trains, and settings that cannot have an effect with so few epochs or such layers."""
+    top = TrainablePart(classifier, selection, train_batch_norm=stage.batch_norm == "train")
+    size = sum(p.numel() for p in top.trainable_parameters)
+    total = len(layers_with_weights(classifier.backbone))
+    where = (
+        ""
+        if selection.cut is None
+        else f" and the head ({len(selection.layers)} of {total} layers)"
+    )
+    lines = [f"{stage.name}: training {selection.description}{where}, {size:,} parameters"]
+    if stage.batch_norm == "train" and not top.trains_batch_norm:
+        lines.append(f"{stage.name}: batch_norm: train has no effect: no batch norm is trained")
+    # The first trained epoch always counts as a gain.
+    if stage.patience is not None and stage.patience + 1 >= stage.epochs:
+        lines.append(
+            f"{stage.name}: patience {stage.patience} cannot fire within {stage.epochs} epochs"
+        )
+    if stage.plateau_patience is not None and stage.plateau_patience + 2 >= stage.epochs:
+        lines.append(
+            f"{stage.name}: plateau_patience {stage.plateau_patience} cannot fire within "
+            f"{stage.epochs} epochs"
+        )
+    return lines
+
+
+def _check_validation(stage: GradientStage, validation: LabelledViews | None) -> None:
+    if stage.schedule == "plateau" and validation is None:
+        raise InvalidRecipe(
+            f"stage {stage.name!r}: the plateau schedule watches the validation loss, and "
+            "validation has no images; take cosine, or change --ratios."
+        )
+
+
+def _train_with_smaller_batches_on_oom(
+    classifier: "Classifier",
+    selection: LayerSelection,
+    stage: GradientStage,
+    train: LabelledViews,
+    validation: LabelledViews | None,
+    *,
+    seed: int,
+    number: int,
+    head_is_trained: bool,
+    runtime: Runtime,
+    on_step: OnStep,
+) -> StageResult:
+    """Train; where memory does not suffice, with batches of half the size, twice as many a step."""
+    state = read_state(runtime.checkpoints, stage.name)
+
+    def remember(now: LoopState) -> None:
+        nonlocal state
+        state = now
+        write_state(now, runtime.checkpoints, stage.name)
+
+    def tell(epoch: EpochMetrics) -> None:
+        runtime.progress.log(
+            f"{stage.name} epoch {epoch.epoch}/{stage.epochs}: training loss "
+            f"{epoch.train_loss:.4f}, validation loss {epoch.val_loss:.4f}, "
+            f"validation accuracy {epoch.val_accuracy:.4f}"
+        )
+
+    for halvings in range(MAX_BATCH_HALVINGS + 1):
+        try:
+            return train_loop(
+                classifier,
+                selection,
+                stage,
+                train,
+                validation,
+                seed=seed,
+                number=number,
+                head_is_trained=head_is_trained,
+                device=runtime.device,
+                save_memory=runtime.save_memory,
+                on_epoch=tell,
+                on_step=on_step,
+                on_checkpoint=remember,
+                resume=state,
+                stop_signal=runtime.stop_signal,
+            )
+        except TrainingDiverged as error:
+            if state is None or state.epoch == 0:
+                raise
+            file = resume_state_file(runtime.checkpoints, stage.name)
+            raise TrainingDiverged(
+                f"{error} The last good weights, of epoch {state.epoch}, are in {str(file)!r}."
+            ) from None
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if halvings == MAX_BATCH_HALVINGS or stage.batch_size < 4:
+                raise OutOfMemory(_out_of_memory_advice(stage, runtime)) from None
+        stage = stage.model_copy(
+            update={"batch_size": stage.batch_size // 2, "accumulation": stage.accumulation * 2}
+        )
+        runtime.progress.log(
+            f"{stage.name}: out of memory; going on with batches of {stage.batch_size}, "
+            f"{stage.accumulation} of them for each step"
+        )
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _out_of_memory_advice(stage: GradientStage, runtime: Runtime) -> str:
+    saving = "" if runtime.save_memory else ", or --save-memory"
+    return (
+        f"stage {stage.name!r}: out of memory on {runtime.device!r} with batches of "
+        f"{stage.batch_size}. Try a smaller --image-size, fewer groups in `trainable`{saving}."
+    )

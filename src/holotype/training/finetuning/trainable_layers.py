@@ -1,0 +1,101 @@
+"""What trains: groups of layers, layers or names, and the cut below the lowest of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from holotype.errors import InvalidRecipe, did_you_mean
+from holotype.models.torch_classifier import Backbone, layers_with_weights
+from holotype.training.config.stage_config import LAYERS_PATTERN, Trainable
+
+POOL = "pool"
+
+
+@dataclass(frozen=True)
+class LayerSelection:
+    """What of a backbone trains beside the head.
+
+    Attributes:
+        cut: below it everything is frozen and computed once; None: at the embedding, where the
+            head alone trains.
+        layers: modules with weights of their own that train, by dotted names, bottom to top.
+        description: in words, such as `layer3, layer4`.
+    """
+
+    cut: int | None
+    layers: tuple[str, ...]
+    description: str
+
+
+def select_layers(backbone: "Backbone", trainable: Trainable) -> LayerSelection:
+    """The layers that a recipe's `trainable` means in this network.
+
+    A layer above the last group (a norm after the pooling) belongs to the topmost group.
+
+    Raises:
+        InvalidRecipe: more groups or layers than there are, or a name that matches nothing.
+    """
+    groups = backbone.group_names
+    layers = [name for name, _ in layers_with_weights(backbone)]
+    if trainable == 0:
+        return LayerSelection(None, (), "the head alone")
+    if trainable == "all":
+        return LayerSelection(0, tuple(layers), "the whole network")
+    if isinstance(trainable, int):
+        if trainable > len(groups):
+            raise InvalidRecipe(
+                f"trainable: {trainable} groups asked for, the network has {len(groups)}: "
+                f"{', '.join(groups)} (from the bottom to the top)."
+            )
+        return _select_named(groups, layers, groups[-trainable:], ", ".join(groups[-trainable:]))
+    if isinstance(trainable, str):
+        match = LAYERS_PATTERN.fullmatch(trainable)
+        assert match is not None
+        count = int(match[1])
+        if count > len(layers):
+            raise InvalidRecipe(
+                f"trainable: {count} layers asked for, the network has {len(layers)}."
+            )
+        selection = layers[-count:]
+        description = (
+            f"{count} layers from {selection[0]} up" if count > 1 else f"1 layer, {selection[0]}"
+        )
+        return _select_named(groups, layers, selection, description)
+    return _select_named(groups, layers, trainable, ", ".join(trainable))
+
+
+def _select_named(
+    groups: Sequence[str], layers: Sequence[str], names: Sequence[str], description: str
+) -> LayerSelection:
+    selection = {layer for name in names for layer in _layers_named(groups, layers, name)}
+    return LayerSelection(
+        cut=min(_group_number(groups, layer) for layer in selection),
+        layers=tuple(layer for layer in layers if layer in selection),
+        description=description,
+    )
+
+
+def _layers_named(groups: Sequence[str], layers: Sequence[str], name: str) -> list[str]:
+    """The layers of a group or module; with the topmost group those above it."""
+    found = [layer for layer in layers if layer == name or layer.startswith(f"{name}.")]
+    if name == groups[-1]:
+        found += [layer for layer in layers if _is_in_pool(layer) and layer not in found]
+    if not found:
+        modules = {".".join(layer.split(".")[:n]) for layer in layers for n in range(1, 9)}
+        raise InvalidRecipe(
+            f"trainable: no layer is called {name!r}{did_you_mean(name, sorted(modules))} "
+            f"The groups are {', '.join(groups)}; `holotype models NAME --groups` prints all."
+        )
+    return found
+
+
+def _is_in_pool(layer: str) -> bool:
+    return layer.split(".", 1)[0] == POOL
+
+
+def _group_number(groups: Sequence[str], layer: str) -> int:
+    return len(groups) - 1 if _is_in_pool(layer) else list(groups).index(layer.split(".", 1)[0])
+
+
+def groups_above(backbone: "Backbone", layer: str) -> int:
+    """How many groups lie above the one of this layer."""
+    return len(backbone.group_names) - 1 - _group_number(backbone.group_names, layer)

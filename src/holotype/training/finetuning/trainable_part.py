@@ -1,0 +1,158 @@
+"""What is above a cut, as one module that trains: which of it moves, and in which mode.
+
+Shape suffixes: N images, C classes.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm as AnyBatchNorm
+
+from holotype.models.torch_classifier import Classifier
+from holotype.training.finetuning.optimisers import layers_by_name, trained_auxiliary_groups
+from holotype.training.finetuning.trainable_layers import LayerSelection
+
+Context = AbstractContextManager[None]
+
+
+class TrainablePart(nn.Module):
+    """A classifier from a cut upwards; everything else in it is frozen.
+
+    In training, dropout works in the head alone: what is frozen below was computed without. Batch
+    norm keeps its statistics unless `train_batch_norm`, and then those of layers that train move.
+
+    Args:
+        selection: what trains.
+        train_batch_norm: whether batch norm in it uses, and learns, the statistics of batches.
+        save_memory: activations inside a group are computed again on the way back, instead of
+            being held; the result is the same.
+    """
+
+    def __init__(
+        self,
+        classifier: "Classifier",
+        selection: LayerSelection,
+        *,
+        train_batch_norm: bool = False,
+        save_memory: bool = False,
+    ) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self._cut = selection.cut
+        modules = layers_by_name(classifier)
+        layers = [modules[name] for name in selection.layers]
+        self._norms = [m for m in layers if train_batch_norm and isinstance(m, AnyBatchNorm)]
+        taps = trained_auxiliary_groups(classifier, selection)
+        self._heads = [
+            classifier.head,
+            *(classifier.auxiliary_heads[name] for name in taps),
+            *(classifier.backbone.auxiliaries[name] for name in taps),
+        ]
+        classifier.requires_grad_(False)
+        for module in self._heads:
+            module.requires_grad_(True)
+        for layer in layers:
+            for parameter in layer.parameters(recurse=False):
+                parameter.requires_grad_(True)
+        if save_memory and selection.cut is not None:
+            for group in list(classifier.backbone.groups.values())[selection.cut :]:
+                group.forward = partial(_checkpointed_forward, group, group.forward)
+        self._save_memory = save_memory
+
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Logits (N, C), and in training those of the auxiliary classifiers."""
+        if self._cut is None:
+            return self.classifier.head(x), []
+        if self.training:
+            return self.classifier.forward_with_auxiliaries(x, self._cut)
+        return self.classifier(x, self._cut), []
+
+    def train(self, mode: bool = True) -> "TrainablePart":
+        """Training mode for heads and moving norms; evaluation mode for all else."""
+        super().train(False)
+        self.training = mode
+        for module in (*self._heads, *self._norms):
+            module.train(mode)
+        return self
+
+    @property
+    def trains_batch_norm(self) -> bool:
+        return bool(self._norms)
+
+    @property
+    def trainable_parameters(self) -> list[nn.Parameter]:
+        return [p for p in self.parameters() if p.requires_grad]
+
+    def l2_penalty(self) -> Tensor:
+        """The sum of squares of all weights that train, without norms and biases."""
+        squares = [p.square().sum() for p in self.trainable_parameters if p.ndim > 1]
+        return torch.stack(squares).sum()
+
+    def trainable_state(self) -> dict[str, Tensor]:
+        """Copies of all that training changes, on the CPU, by its name in the classifier."""
+        names = self._trainable_names()
+        state = self.classifier.state_dict()
+        return {name: state[name].detach().cpu().clone() for name in names}
+
+    def load_trainable_state(self, state: dict[str, Tensor]) -> None:
+        """Put back what `trainable_state` gave."""
+        own = self.classifier.state_dict()
+        with torch.no_grad():
+            for name, tensor in state.items():
+                own[name].copy_(tensor)
+
+    def _trainable_names(self) -> list[str]:
+        names = [name for name, p in self.classifier.named_parameters() if p.requires_grad]
+        norms = set(self._norms) | {
+            module for head in self._heads for module in head.modules()
+            if isinstance(module, AnyBatchNorm)
+        }  # fmt: skip
+        for name, module in self.classifier.named_modules():
+            if module in norms:
+                names += [f"{name}.{buffer}" for buffer, _ in module.named_buffers(recurse=False)]
+        return names
+
+    def release(self) -> None:
+        """Give the classifier back: in evaluation mode, on the CPU, and as it was called."""
+        if self._save_memory:
+            for group in self.classifier.backbone.groups.values():
+                group.__dict__.pop("forward", None)
+        self.classifier.eval().to("cpu")
+
+
+def _checkpointed_forward(
+    group: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor
+) -> Tensor:
+    """Activation checkpointing (Chen et al. 2016); an evaluation needs none."""
+    from torch.utils.checkpoint import checkpoint
+
+    if not torch.is_grad_enabled():
+        return forward(x)
+    contexts = partial(_checkpoint_contexts, group)
+    recomputed: Tensor = checkpoint(forward, x, use_reentrant=False, context_fn=contexts)
+    return recomputed
+
+
+def _checkpoint_contexts(
+    group: nn.Module,
+) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    return nullcontext(), _batch_norm_frozen(group)
+
+
+@contextmanager
+def _batch_norm_frozen(group: nn.Module) -> Iterator[None]:
+    """The second time the same batch passes, batch norm must not count it again."""
+    norms = [m for m in group.modules() if isinstance(m, AnyBatchNorm) and m.training]
+    own = [dict(norm.named_buffers(recurse=False)) for norm in norms]
+    for norm, buffers in zip(norms, own, strict=True):
+        for name, buffer in buffers.items():
+            setattr(norm, name, buffer.clone())
+    try:
+        yield
+    finally:
+        for norm, buffers in zip(norms, own, strict=True):
+            for name, buffer in buffers.items():
+                setattr(norm, name, buffer)

@@ -1,0 +1,262 @@
+"""Recipe + index -> classifier; only calls named steps.
+
+Shape suffixes: N images, C classes, D embedding.
+"""
+
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holotype.bundle.manifest import CamSupport, Manifest, PretrainedWeights
+from holotype.bundle.onnx_sessions import open_session
+from holotype.dataset.index import Index
+from holotype.models.catalog import architecture
+from holotype.training.config.recipe import Recipe
+from holotype.training.config.stage_config import (
+    ForestStage,
+    GradientStage,
+    LinearStage,
+    Stage,
+    SvmStage,
+)
+from holotype.training.data.class_weights import class_weighting
+from holotype.training.features.frozen_features import cache_features
+from holotype.training.features.pretrained_backbone import (
+    EMBEDDING,
+    FEATURE_MAP,
+    PretrainedBackbone,
+    targets_and_weights,
+)
+from holotype.training.finetuning.early_stopping import is_better
+from holotype.training.finetuning.training_state import EpochMetrics, StageResult
+from holotype.training.heads.logistic_regression import LinearHead, fit_linear_head
+from holotype.training.heads.svm_forest import ClassicalHead, fit_forest, fit_svm
+from holotype.training.runtime import Runtime
+
+if TYPE_CHECKING:
+    from holotype.training.finetuning.finetune import FineTuner
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """A classifier as it can be written, and how it came about.
+
+    Attributes:
+        backbone, head: ONNX graphs.
+        manifest: everything but the decision and the hashes of files.
+        history: one row per epoch of every stage that has epochs.
+        notes: what the report should say about the training.
+        emphasis_C: how much more an image of each class counted than it would by itself, where
+            the stage that ships was told so.
+    """
+
+    backbone: bytes
+    head: bytes
+    manifest: Manifest
+    history: list[EpochMetrics] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    emphasis_C: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _ShippedGraphs:
+    """What ships so far, and the stage that taught it; None where none did."""
+
+    backbone: bytes
+    head: bytes
+    stage: Stage | None
+
+
+OnStage = Callable[[str, TrainedModel], None]
+
+
+def train(
+    recipe: Recipe,
+    index: Index,
+    *,
+    name: str,
+    runtime: Runtime,
+    on_stage: OnStage = lambda name, trained: None,
+) -> TrainedModel:
+    """Run the stages of a recipe on the training part; validation chooses, test is not touched.
+
+    Args:
+        index: split, with every broken image taken out.
+        name: what the classifier is called; the same in every run that should give the same bytes.
+        runtime: what it runs on.
+        on_stage: is handed the best of every stage, with the history of that stage alone.
+
+    Returns:
+        The best of the last stage, with the history of all.
+    """
+    pretrained = PretrainedBackbone(recipe, index, runtime.progress)
+    history: list[EpochMetrics] = []
+    notes: list[str] = []
+    linear: LinearHead | None = None
+    fine_tuner: FineTuner | None = None
+    graphs: _ShippedGraphs | None = None
+    for number, stage in enumerate(recipe.stages):
+        rows: list[EpochMetrics] = []
+        if isinstance(stage, LinearStage):
+            linear = _fit_linear(stage, pretrained, runtime)
+            graphs = _ShippedGraphs(pretrained.graph(EMBEDDING), _linear_graph(linear), stage)
+            notes.append(f"linear head: C = {linear.best_C:g} by cross-validation")
+        elif isinstance(stage, GradientStage):
+            fine_tuner = fine_tuner or _fine_tuner(pretrained, runtime, linear)
+            ended = fine_tuner.train(number, stage)
+            rows = ended.rows
+            notes.append(_best_epoch_note(stage, ended))
+            if ended.best_epoch > 0 or graphs is None:
+                taught = stage if ended.best_epoch > 0 else None
+                graphs = _ShippedGraphs(
+                    fine_tuner.backbone_graph(), fine_tuner.head_graph(), taught
+                )
+        else:
+            fitted = _fit_classical(stage, pretrained, runtime)
+            graphs = _ShippedGraphs(pretrained.graph(EMBEDDING), fitted.graph, stage)
+            notes.append(fitted.note)
+        history += rows
+        on_stage(stage.name, _trained_model(pretrained, graphs, name, rows, notes[-1:]))
+    assert graphs is not None
+    return _trained_model(pretrained, graphs, name, history, notes)
+
+
+def _trained_model(
+    pretrained: PretrainedBackbone,
+    graphs: _ShippedGraphs,
+    name: str,
+    history: list[EpochMetrics],
+    notes: list[str],
+) -> TrainedModel:
+    return TrainedModel(
+        graphs.backbone,
+        graphs.head,
+        _manifest(pretrained, graphs, name),
+        history,
+        notes,
+        None
+        if graphs.stage is None
+        else class_weighting(pretrained.recipe, graphs.stage, pretrained.index),
+    )
+
+
+def _fit_linear(stage: LinearStage, pretrained: PretrainedBackbone, runtime: Runtime) -> LinearHead:
+    index, features_ND, targets_N, weights_N = _embeddings(pretrained, runtime)
+    runtime.progress.log(f"fitting a linear head on {len(index):,} embeddings")
+    return fit_linear_head(
+        features_ND, targets_N, weights_N, index.table["group"].tolist(),
+        num_classes=len(index.classes), Cs=stage.Cs,
+        folds=stage.folds or 2, seed=pretrained.recipe.seed,
+    )  # fmt: skip
+
+
+def _fit_classical(
+    stage: SvmStage | ForestStage, pretrained: PretrainedBackbone, runtime: Runtime
+) -> "ClassicalHead":
+    index, features_ND, targets_N, weights_N = _embeddings(pretrained, runtime)
+    runtime.progress.log(f"fitting {stage.method} on {len(index):,} embeddings")
+    fit: Callable[..., ClassicalHead] = fit_svm if isinstance(stage, SvmStage) else fit_forest
+    return fit(
+        features_ND, targets_N, weights_N, index.table["group"].tolist(),
+        num_classes=len(index.classes), seed=pretrained.recipe.seed,
+        **stage.model_dump(exclude={"name", "method"}),
+    )  # fmt: skip
+
+
+def _embeddings(
+    pretrained: PretrainedBackbone, runtime: Runtime
+) -> tuple[Index, NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]:
+    """The training images, their embeddings, class numbers and weights in the loss."""
+    index, targets_N, weights_N = targets_and_weights(pretrained, "train")
+    with runtime.progress.bar("embedding training images") as update:
+        kept = cache_features(
+            pretrained.feature_extractor(EMBEDDING, runtime.device),
+            pretrained.recipe.preprocessing,
+            index,
+            on_progress=update,
+        )
+    return index, kept.first_view(), targets_N, weights_N.astype(np.float64)
+
+
+def _linear_graph(head: LinearHead) -> bytes:
+    from holotype.models.onnx_export import export_linear_head
+
+    return export_linear_head(head.weight_CD, head.bias_C)
+
+
+def _best_epoch_note(stage: GradientStage, ended: StageResult) -> str:
+    """Which epoch ships and why; where an untrained network was as good, that is said too."""
+    best, initial = ended.rows[ended.best_epoch], ended.rows[0]
+    kept = "lowest validation loss"
+    if stage.keep_best_by == "val_accuracy":
+        kept = "highest validation accuracy"
+    if best.epoch == 0:
+        return f"{stage.name}: what it started from had the {kept} of all epochs and ships"
+    said = f"{stage.name}: epoch {best.epoch} of {stage.epochs} had the {kept} and ships"
+    if math.isnan(initial.val_loss) or is_better(best, initial, stage):
+        return said
+    return (
+        f"{said}, though validation was no worse before training: it has learnt nothing that "
+        "carries over. Try another learning rate, more epochs or pretrained weights"
+    )
+
+
+def _output_size(graph: bytes, output: str) -> tuple[int, ...]:
+    """The shape of a graph's output without the batch; empty where it has no such output."""
+    shapes = {one.name: one.shape for one in open_session(graph).get_outputs()}
+    return tuple(int(size) for size in shapes.get(output, [0])[1:])
+
+
+def _manifest(pretrained: PretrainedBackbone, graphs: _ShippedGraphs, name: str) -> Manifest:
+    row = architecture(pretrained.recipe.model)
+    (size,) = _output_size(graphs.backbone, EMBEDDING)
+    feature_map = _output_size(graphs.backbone, FEATURE_MAP)
+    cells = (feature_map[1], feature_map[2]) if len(feature_map) == 3 else None
+    # A head can be run on a cell only where a cell is as long as an embedding.
+    linear = isinstance(pretrained.recipe.stages[0], LinearStage | GradientStage) and (
+        not pretrained.recipe.head_spec.hidden
+    )
+    cam: CamSupport = row.cam if cells and linear and feature_map[0] == size else "none"
+    weights = None
+    if pretrained.weights.kind != "none":
+        weights = PretrainedWeights(
+            pretrained.weights.kind, pretrained.weights.licence, pretrained.weights_sha256
+        )
+    return Manifest(
+        name=name,
+        model=row.name,
+        classes=pretrained.index.classes,
+        preprocessing=pretrained.recipe.preprocessing,
+        embedding_size=size,
+        feature_map_size=cells,
+        cam=cam,
+        weights=weights,
+        versions=package_versions(),
+    )
+
+
+def package_versions() -> dict[str, str]:
+    """The versions of what makes a bundle, without importing any of it."""
+    names = (
+        "holotype", "onnx", "onnxruntime", "numpy", "pillow", "scikit-learn", "skl2onnx", "torch",
+        "torchvision", "timm",
+    )  # fmt: skip
+    found = {}
+    for name in names:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _fine_tuner(
+    pretrained: PretrainedBackbone, runtime: Runtime, linear: LinearHead | None
+) -> "FineTuner":
+    from holotype.training.finetuning.finetune import FineTuner
+
+    return FineTuner.create(pretrained, runtime, linear)

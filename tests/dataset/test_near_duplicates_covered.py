@@ -1,0 +1,204 @@
+"""Turned, framed and written-on copies; oversized clusters; and the search beside an exact one."""
+
+import functools
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from holotype.dataset.fingerprints import FINGERPRINT
+from holotype.dataset.index import Index, read_index
+from holotype.dataset.near_duplicates import candidates as search
+from holotype.dataset.near_duplicates import nearest_neighbors
+from holotype.dataset.near_duplicates.downscale import resize_grey
+from holotype.dataset.near_duplicates.duplicate_decision import _ratio_test_limit
+from holotype.dataset.near_duplicates.registration import tangent_residual
+from holotype.dataset.near_duplicates.search import (
+    clusters,
+    find_near_duplicates,
+    separate_oversized,
+)
+
+
+@functools.cache
+def photographs() -> dict[str, Image.Image]:
+    names = ["astronaut", "camera", "chelsea", "coffee", "rocket", "moon", "brick", "grass"]
+    images = {name: Image.fromarray(np.asarray(getattr(skimage.data, name)())) for name in names}
+    for image in images.values():
+        image.thumbnail((240, 240))
+    return images
+
+
+def written(image: Image.Image) -> Image.Image:
+    changed = image.copy()
+    ImageDraw.Draw(changed).text(
+        (12, image.height - 24), "taken by hand", fill="white", font=ImageFont.load_default(13)
+    )
+    return changed
+
+
+CHANGES = {
+    "turned by 90": lambda image: image.transpose(Image.Transpose.ROTATE_90),
+    "turned by 180": lambda image: image.transpose(Image.Transpose.ROTATE_180),
+    "turned and mirrored": lambda image: image.transpose(Image.Transpose.TRANSPOSE),
+    "text": written,
+    "frame over": lambda image: ImageOps.expand(ImageOps.crop(image, 8), 8, "white"),
+    "frame around": lambda image: ImageOps.expand(image, 9, "black"),
+    "crop of 10 %": lambda image: image.crop(
+        (0, 0, round(image.width * 0.9), round(image.height * 0.9))
+    ),
+}
+KINDS = {"turned by 90": "turned", "text": "text", "frame over": "framed"}
+
+
+def save_all(folder: Path, images: dict[str, Image.Image]) -> Index:
+    for name, image in images.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        image.save(folder / name)
+    return read_index(folder)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_planted_copies_of_photographs_are_found_and_named(tmp_path: Path, change: str) -> None:
+    originals = photographs()
+    images = {f"a/{name}.png": image for name, image in originals.items()}
+    images |= {f"b/{name}.png": CHANGES[change](image) for name, image in originals.items()}
+    found = find_near_duplicates(save_all(tmp_path, images))
+    pairs = {frozenset((pair.first, pair.second)) for pair in found}
+    truth = {frozenset((f"a/{name}.png", f"b/{name}.png")) for name in originals}
+    assert pairs <= truth, "a photograph was called a copy of another"
+    assert len(pairs) >= len(truth) - 1
+    if change in KINDS:
+        kinds = [pair.kind for pair in found]
+        assert kinds.count(KINDS[change]) >= 0.7 * len(kinds)
+
+
+def test_different_objects_on_one_ground_are_not_written_copies(tmp_path: Path) -> None:
+    images = {}
+    for number, corners in enumerate([3, 4, 6, 40]):
+        image = Image.new("L", (128, 128), 40)
+        ImageDraw.Draw(image).regular_polygon((60, 70, 22), corners, fill=210)
+        images[f"a/{number}.png"] = image
+    assert find_near_duplicates(save_all(tmp_path, images)) == []
+
+
+def test_what_is_found_does_not_depend_on_names_or_order(tmp_path: Path) -> None:
+    originals = photographs()
+    images = {f"a/{name}.png": image for name, image in originals.items()}
+    for number, (name, image) in enumerate(originals.items()):
+        images[f"b/{name}.png"] = list(CHANGES.values())[number % len(CHANGES)](image)
+    first = save_all(tmp_path / "first", images)
+    renamed = {name: f"a/{number}.png" for number, name in enumerate(sorted(images, reverse=True))}
+    for old, new in renamed.items():
+        (tmp_path / "second" / new).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(tmp_path / "first" / old, tmp_path / "second" / new)
+    (tmp_path / "cache").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOLOTYPE_CACHE", str(tmp_path / "cache"))
+        second = find_near_duplicates(read_index(tmp_path / "second"))
+    found = {frozenset((renamed[p.first], renamed[p.second])) for p in find_near_duplicates(first)}
+    assert found == {frozenset((p.first, p.second)) for p in second}
+    assert len(found) >= 7
+
+
+def random_records(count: int) -> np.ndarray:
+    """Smooth random images, in families, so that some are near each other."""
+    rng = np.random.default_rng(3)
+    records = np.zeros(count, FINGERPRINT)
+    records["width"] = records["height"] = 64
+    records["rows"] = records["columns"] = 64
+    families = rng.normal(size=(count // 5, 8, 8))
+    for number in range(count):
+        waves = families[number % len(families)] + 0.4 * rng.normal(size=(8, 8))
+        image = Image.fromarray(waves.astype(np.float32)).resize((64, 64), Image.Resampling.BICUBIC)
+        records["grey"][number] = np.clip(128 + 40 * np.asarray(image), 0, 255)
+    return records
+
+
+def test_the_neighbour_index_lists_what_an_exact_search_lists() -> None:
+    records = random_records(2500)  # eight partitions, of which four are searched
+    seen = resize_grey(records, search._THUMBNAIL_SIZE)
+    whole = search._descriptors(search._region_pixels(seen, search.TRANSFORMS[0]))
+    similarity = whole @ whole.T
+    np.fill_diagonal(similarity, -1)
+    nearest = np.argsort(-similarity, axis=1)[:, : search._NUM_NEAREST]
+    wanted = {
+        frozenset((row, int(other)))
+        for row in range(len(records))
+        for other in nearest[row]
+        if similarity[row, other] >= search._MIN_SIMILARITY[search.WHOLE]
+    }
+    found = search.find_candidates(records)
+    listed = {
+        frozenset(pair) for pair in zip(found.fixed.tolist(), found.moving.tolist(), strict=True)
+    }
+    assert len(wanted) > 500
+    assert len(wanted - listed) <= 0.001 * len(wanted)
+
+
+def test_candidates_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = random_records(250)
+    found = []
+    for threads in (1, 2, 5):
+        monkeypatch.setattr(nearest_neighbors, "_THREADS", threads)
+        listed = search.find_candidates(records)
+        found.append(np.stack([listed.fixed, listed.moving, listed.transform]))
+    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
+
+
+def test_a_small_shift_is_explained_by_one_linear_fit_and_another_image_is_not() -> None:
+    down, across = np.meshgrid(np.arange(16.0), np.arange(16.0), indexing="ij")
+
+    def waves(shift: float) -> np.ndarray:
+        image = np.sin((down + shift) / 3) * np.cos((across - shift) / 4)
+        return (128 + 50 * image)[None].astype(np.float32)
+
+    window = np.array([[0, 1, 0, 1]], np.float32)
+    fixed, other = waves(0), (128 + 50 * np.sin(down * across / 20))[None].astype(np.float32)
+    of_shifted, shared = tangent_residual(fixed, 0.9 * waves(0.4) + 7, window, margin=1 / 8)
+    of_other, _ = tangent_residual(fixed, other, window, margin=1 / 8)
+    assert shared.sum() == 12 * 12
+    assert np.abs(of_shifted).max() < 0.05 * fixed.std()
+    assert np.abs(of_other).max() > 0.5 * fixed.std()
+
+
+@pytest.mark.parametrize(
+    ("differences", "lower_bound", "reached"),
+    [
+        ([1.0, 5.0], np.inf, 1.0),  # the next one is five times as far
+        ([1.0, 3.0], np.inf, 3.0),  # no gap after the first, but nothing after the second
+        ([1.0], 3.0, 0.0),  # what was left out may be three times as far only
+        ([1.0], 4.0, 1.0),
+        ([5.0], np.inf, 0.0),  # too far, whatever follows
+    ],
+)
+def test_what_was_left_out_counts_as_the_next_image(
+    differences: list[float], lower_bound: float, reached: float
+) -> None:
+    assert _ratio_test_limit(differences, limit=4.5, ratio=4.0, lower_bound=lower_bound) == reached
+
+
+def test_a_large_cluster_is_oversized_and_not_a_fact() -> None:
+    small, large = frozenset("abc"), frozenset(str(number) for number in range(11))
+    ten = frozenset(f"x{number}" for number in range(10))
+    assert separate_oversized([small, large, ten], 1000) == ([small, ten], [large])
+    assert separate_oversized([small, large, ten], 1101) == ([small, large, ten], [])
+    assert separate_oversized([], 0) == ([], [])
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=40))
+def test_clusters_are_the_connected_components(pairs: list[tuple[int, int]]) -> None:
+    import networkx
+
+    graph = networkx.Graph(pairs)
+    expected = {frozenset(map(str, part)) for part in networkx.connected_components(graph)}
+    found = clusters((str(one), str(other)) for one, other in pairs)
+    assert set(found) == expected
+    assert len(found) == len(expected)

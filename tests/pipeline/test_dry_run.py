@@ -1,0 +1,133 @@
+"""`train --dry-run` says what training would take, and leaves no run behind."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holotype import pipeline
+from holotype.dataset.index import read_index_file
+from holotype.errors import InvalidFolds, InvalidRatios, InvalidRecipe
+from holotype.run import Run
+from tests.conftest import Cli
+from tests.pipeline.conftest import SMALL
+from tests.pipeline.test_train_variants import FILE, write
+
+QUICK: dict[str, Any] = {
+    "model": "lbp", "recipe": "linear",
+    "overrides": {"stages.0.Cs": "[0.01]", "stages.0.folds": "null"},
+}  # fmt: skip
+
+
+def test_a_dry_run_times_every_stage_and_writes_no_run(
+    synthetic: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOLOTYPE_CACHE", str(tmp_path / "cache"))
+    words = ("--image-size", 64, "--set", "stages.1.views=2", "--set", "stages.1.trainable=2")
+    run = tmp_path / "run"
+    code, out, _ = cli("train", synthetic, *words, "--recipe", "finetune", "--output", run,
+                       "--dry-run", "--json")  # fmt: skip
+    assert code == 0
+    assert not run.exists()
+    found = json.loads(out)
+    frozen_head, frozen, epochs = found["stages"]
+    (parts,) = found["trainings"]
+    images = parts["train"] + parts["val"]
+    assert frozen_head["work"].startswith(f"{images} views")
+    assert frozen_head["disk_bytes"] == images * 1280 * 4  # float32 embeddings
+    assert frozen["work"].startswith(f"{parts['train'] + images} views")
+    assert epochs["work"].startswith("12 epochs of")
+    assert all(stage["seconds"] > 0 for stage in found["stages"])
+    assert found["seconds"] == pytest.approx(sum(stage["seconds"] for stage in found["stages"]))
+    assert found["memory_mb"] > 50
+
+
+def test_what_is_kept_already_costs_nothing(
+    finetuned: pipeline.TrainedRun, synthetic: Path
+) -> None:
+    found = pipeline.train(synthetic, dry_run=True, recipe="finetune", **SMALL)
+    assert found.costs[0].disk_bytes == 0  # the same images were embedded by that run
+    assert found.costs[0].work.startswith("0 views")
+
+
+def trained_on(run: Run) -> dict[str, int]:
+    """The images of each part that a run's index holds, without those that count nothing."""
+    table = read_index_file(run.index).table
+    counted = table[table["weight"] > 0]["split"].value_counts()
+    return {part: int(counted.get(part, 0)) for part in ("train", "val", "test")}
+
+
+@pytest.fixture
+def doubted(finetuned: pipeline.TrainedRun, tmp_path: Path) -> Path:
+    """A table that names images of all parts of a split with the usual seed."""
+    table = read_index_file(finetuned.run.index).table
+    named = [
+        path
+        for part, count in (("train", 9), ("val", 3), ("test", 2))
+        for path in table[table["split"] == part]["path"].head(count)
+    ]
+    (tmp_path / "issues.csv").write_text("path,confirmed\n" + "".join(f"{p},yes\n" for p in named))
+    return tmp_path / "issues.csv"
+
+
+def test_what_is_excluded_is_in_no_count(
+    finetuned: pipeline.TrainedRun, doubted: Path, synthetic: Path
+) -> None:
+    (found,) = pipeline.train(synthetic, dry_run=True, exclude=doubted, **QUICK).trainings
+    assert found == {
+        part: trained_on(finetuned.run)[part] - count
+        for part, count in (("train", 9), ("val", 3), ("test", 2))
+    }
+
+
+def test_with_folds_it_is_the_sum_of_their_trainings(
+    doubted: Path, synthetic: Path, tmp_path: Path, cli: Cli, fresh_cache: Path
+) -> None:
+    words = ("--model", "lbp", "--recipe", "linear", "--folds", 2, "--exclude", doubted)
+    code, out, err = cli("train", synthetic, *words, "--dry-run")
+    assert code == 0
+    assert f" {120 - 14} views " in out, "an image is embedded once, in however many folds"
+    assert "is the sum of 2 trainings on " in out
+    assert err.count("are left out") == 1
+    run = pipeline.train(synthetic, output=tmp_path / "run", exclude=doubted, folds=2, **QUICK).run
+    for fold in range(2):
+        sizes = trained_on(run.fold(fold))
+        row = ["fold", str(fold), *map(str, sizes.values())]
+        assert row in [line.split() for line in out.splitlines()]
+
+
+def test_the_batches_of_all_folds_are_counted(synthetic: Path) -> None:
+    options: dict[str, Any] = {
+        "model": "cnn_baseline", "recipe": "scratch", "image_size": 32, "batch_size": 16,
+        "overrides": {"stages.0.views": "1", "stages.0.augmentation": "null"}, "epochs": 2,
+    }  # fmt: skip
+    found = pipeline.train(synthetic, dry_run=True, folds=4, **options)
+    batches = sum(math.ceil(sizes["train"] / 16) for sizes in found.trainings)
+    (cost,) = found.costs
+    assert cost.work == f"2 epochs of {batches} batches of up to 16 in 4 trainings"
+    assert found.seconds == cost.seconds > 0
+
+
+def test_what_folds_cannot_do_is_refused_before_anything_is_timed(synthetic: Path) -> None:
+    with pytest.raises(InvalidRatios, match="folds need a validation part"):
+        pipeline.train(synthetic, dry_run=True, folds=3, ratios=(0.8, 0.0, 0.2), **QUICK)
+    with pytest.raises(InvalidFolds, match="at least 2"):
+        pipeline.train(synthetic, dry_run=True, folds=1, **QUICK)
+
+
+def test_what_cannot_be_sealed_at_the_end_is_refused_too(synthetic: Path) -> None:
+    with pytest.raises(InvalidRecipe, match="validation has no images"):
+        pipeline.train(
+            synthetic, dry_run=True, ratios=(0.8, 0.0, 0.2),
+            **QUICK | {"overrides": QUICK["overrides"] | {"test_time_augmentation": "mirror"}},
+        )  # fmt: skip
+
+
+def test_a_file_of_variants_is_refused_with_a_name(
+    synthetic: Path, tmp_path: Path, cli: Cli
+) -> None:
+    code, _, err = cli("train", synthetic, "--recipe", write(tmp_path, FILE), "--dry-run")
+    assert code == 2
+    assert "shapes.yaml#network" in err

@@ -1,0 +1,103 @@
+"""Another recipe starts from what a run left."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from holotype import pipeline
+from holotype.bundle.bundle import load_bundle
+from holotype.bundle.onnx_sessions import run_session
+from holotype.errors import UsageError, WeightsMismatch
+from holotype.models.pretrained_weights import find_weights, read_stage_checkpoint, strip_prefix
+from holotype.pipeline import TrainedRun
+from holotype.pipeline.training_run.warm_start import read_warm_start
+from holotype.run import Run
+from tests.conftest import Cli
+
+TINY = {"model": "cnn_baseline", "recipe": "scratch", "image_size": 32}
+
+
+@pytest.fixture(scope="module")
+def scratch(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+    output = tmp_path_factory.mktemp("begun") / "first"
+    return pipeline.train(synthetic, output=output, epochs=2, **TINY)
+
+
+def _tensors(run: Run, stage: str) -> dict[str, torch.Tensor]:
+    file = run.checkpoints / f"{stage}.safetensors"
+    found = read_stage_checkpoint(find_weights("cnn_baseline", str(file)))
+    assert found is not None
+    return found
+
+
+def test_training_starts_from_the_weights_and_the_head_of_a_run(
+    scratch: TrainedRun, synthetic: Path, tmp_path: Path, cli: Cli
+) -> None:
+    code, _, err = cli(
+        "train", synthetic, "--init-from", scratch.run.path, "--recipe", "scratch",
+        "--output", tmp_path / "second", "--epochs", 1,
+        "--set", "stages.0.learning_rate=1e-12", "--set", "stages.0.head_learning_rate=1e-12",
+        "--set", "stages.0.batch_norm=frozen", "--set", "stages.0.weight_decay=0",
+    )  # fmt: skip
+    assert code == 0, err
+    second = Run(tmp_path / "second")
+    before, after = _tensors(scratch.run, "scratch"), _tensors(second, "scratch")
+    assert all(torch.allclose(before[n].float(), after[n].float(), atol=1e-6) for n in before)
+    recipe = yaml.safe_load(second.recipe.read_text())
+    assert recipe["model"] == "cnn_baseline"
+    assert recipe["image_size"] == 32  # as it was trained
+    assert recipe["weights"].endswith("scratch.safetensors")
+
+
+def test_a_linear_head_stands_on_the_network_that_was_left(
+    scratch: TrainedRun, synthetic: Path, tmp_path: Path
+) -> None:
+    second = pipeline.train(
+        synthetic, output=tmp_path / "second", init_from=scratch.run.path, recipe="linear"
+    )
+    first, linear = load_bundle(scratch.run.path), load_bundle(second.run.path)
+    assert linear.manifest.weights is not None
+    assert linear.manifest.weights.source == "file"
+    image = np.random.default_rng(0).normal(size=(2, 3, 32, 32)).astype(np.float32)
+    one, other = (
+        run_session(bundle.backbone, image, ["embedding"])[0] for bundle in (first, linear)
+    )
+    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_a_stage_can_be_named(finetuned: TrainedRun) -> None:
+    warm_start = read_warm_start(f"{finetuned.run.path}@finetune", model=None, weights=None)
+    assert warm_start.weights == str(finetuned.run.checkpoints / "finetune.safetensors")
+
+
+def test_what_cannot_be_started_from_is_refused(
+    scratch: TrainedRun, finetuned: TrainedRun, synthetic: Path, cli: Cli
+) -> None:
+    run = scratch.run.path
+    for more, words in (
+        (("--model", "cnn_v1"), "holds the weights of cnn_baseline, and --model says cnn_v1"),
+        (("--weights", "none"), "both say where weights come from"),
+    ):
+        code, _, err = cli("train", synthetic, "--init-from", run, *more)
+        assert code == 2
+        assert words in err
+    with pytest.raises(UsageError, match="trained only a head"):
+        read_warm_start(f"{finetuned.run.path}@head", model=None, weights=None)
+    file = scratch.run.checkpoints / "scratch.safetensors"
+    code, _, err = cli("train", synthetic, "--weights", file, "--model", "cnn_v1")
+    assert code == WeightsMismatch.exit_code
+    assert re.search(r"left by a run of another network than cnn_v1", err)
+
+
+def test_pretrained_weights_are_not_taken_for_what_a_stage_left() -> None:
+    assert read_stage_checkpoint(find_weights("efficientnet_lite0")) is None
+
+
+def test_the_parts_of_a_classifier_are_told_apart() -> None:
+    assert strip_prefix(
+        {"head.weight": 1, "header.weight": 2, "backbone.head.bias": 3}, "head"
+    ) == {"weight": 1}

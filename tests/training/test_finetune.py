@@ -1,0 +1,195 @@
+"""Stages of gradient descent, one after the other, on a tiny network of one's own."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import holotype.training.finetuning.training_loop as loop
+from holotype.dataset.index import Index
+from holotype.dataset.splitting.splitter import split
+from holotype.errors import OutOfMemory, TrainingDiverged
+from holotype.models.torch_classifier import hash_weights
+from holotype.progress import Progress
+from holotype.training.config.recipe import Recipe
+from holotype.training.config.resolve import resolve_recipe
+from holotype.training.features.pretrained_backbone import PretrainedBackbone
+from holotype.training.finetuning.finetune import FineTuner
+from holotype.training.finetuning.training_state import StageResult
+from holotype.training.runtime import Runtime
+from holotype.training.train_stages import _best_epoch_note
+from tests.training.tiny import NETWORK
+
+SHARED: dict[str, Any] = {
+    "method": "gradient_descent", "epochs": 3, "batch_size": 12, "learning_rate": 0.02,
+    "head_learning_rate": 0.02, "batch_norm": "train",
+}  # fmt: skip
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Callable[..., Recipe]:
+    """A recipe of stages, each given by what differs from `SHARED`."""
+
+    def make(*stages: dict[str, Any]) -> Recipe:
+        (tmp_path / "net.py").write_text(NETWORK)
+        fields = {
+            "name": "own", "image_size": 32, "fit": "squash", "interpolation": "bilinear",
+            "background": [0, 0, 0], "class_weights": "none", "seed": 0, "split": {"seed": 1},
+            "stages": [{"name": f"s{n}", **SHARED, **one} for n, one in enumerate(stages)],
+        }  # fmt: skip
+        (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(fields))
+        return resolve_recipe(tmp_path / "recipe.yaml", model=f"{tmp_path / 'net.py'}:build")
+
+    return make
+
+
+def _run(
+    recipe: Recipe, images: Index, checkpoints: Path, said: list[str] | None = None
+) -> tuple[FineTuner, list[StageResult]]:
+    stream = io.StringIO()
+    progress = Progress(stream)
+    index = split(images, ratios=(0.6, 0.3, 0.1), seed=1)
+    pretrained = PretrainedBackbone(recipe, index, progress)
+    fine_tuner = FineTuner.create(pretrained, Runtime("cpu", checkpoints, progress), None)
+    ended = [fine_tuner.train(n, one) for n, one in enumerate(recipe.gradient_stages)]
+    if said is not None:
+        said += stream.getvalue().splitlines()
+    return fine_tuner, ended
+
+
+HEAD_ONLY = {"trainable": 0, "learning_rate": None, "batch_norm": None}
+
+
+def test_a_stage_sees_what_the_stages_before_it_made_of_the_network(
+    images: Index, recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    """Its frozen part is the trained one, not the one that the run began with."""
+    _, (first, second) = _run(recipe({"trainable": "all"}, HEAD_ONLY), images, tmp_path / "c")
+    assert first.best_epoch > 0
+    assert second.rows[0].val_loss == pytest.approx(first.rows[first.best_epoch].val_loss, rel=1e-4)
+    assert second.rows[0].num_trainable_parameters == 8 * 3 + 3
+
+
+def test_a_stage_that_ended_is_not_trained_again(
+    images: Index, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = recipe({"trainable": "all"}, {"trainable": ["0"]})
+    fine_tuner, ended = _run(own, images, tmp_path / "c")
+    monkeypatch.setattr("holotype.training.finetuning.finetune.train_loop", None)
+    again, told = _run(own, images, tmp_path / "c")
+    # As text, since the training loss of epoch 0 is nan, which is not equal to itself.
+    assert str(told) == str(ended)
+    assert hash_weights(again.classifier) == hash_weights(fine_tuner.classifier)
+
+
+def test_only_what_something_has_taught_ships_as_it_began(
+    images: Index, recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    bad = {"trainable": "all", "learning_rate": 30.0, "head_learning_rate": 30.0}
+    own = recipe(bad)
+    _, (first,) = _run(own, images, tmp_path / "untrained")
+    assert first.best_epoch > 0
+    assert all(row.val_loss > first.rows[0].val_loss for row in first.rows[1:])
+    assert "learnt nothing" in _best_epoch_note(own.gradient_stages[0], first)
+    own = recipe({"trainable": "all"}, bad)
+    _, (taught, second) = _run(own, images, tmp_path / "taught")
+    assert second.best_epoch == 0
+    assert "learnt nothing" not in _best_epoch_note(own.gradient_stages[0], taught)
+
+
+def test_a_training_that_was_killed_goes_on_as_if_nothing_had_happened(
+    images: Index, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = recipe({"trainable": "all", "epochs": 4, "mixup": {"probability": 0.5, "alpha": 1}})
+    undisturbed, _ = _run(own, images, tmp_path / "whole")
+    step, calls = loop._optimiser_step, 0
+
+    def killed(*arguments: Any) -> float:
+        nonlocal calls
+        calls += 1
+        if calls == 8:  # in the middle of the third epoch of three steps
+            raise KeyboardInterrupt
+        return step(*arguments)
+
+    monkeypatch.setattr(loop, "_optimiser_step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        _run(own, images, tmp_path / "killed")
+    monkeypatch.setattr(loop, "_optimiser_step", step)
+    resumed, _ = _run(own, images, tmp_path / "killed")
+    assert hash_weights(resumed.classifier) == hash_weights(undisturbed.classifier)
+
+
+def test_out_of_memory_halves_the_batch_and_makes_steps_of_two(
+    images: Index, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = recipe({"trainable": "all", "batch_norm": "frozen", "epochs": 2})
+    _memory_for(6, monkeypatch)
+    said: list[str] = []
+    _, (ended,) = _run(own, images, tmp_path / "halved", said)
+    assert any("out of memory; going on with batches of 6, 2 of them" in line for line in said)
+    assert ended.best_epoch > 0
+
+
+def test_memory_that_never_suffices_is_one_clear_line(
+    images: Index, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _memory_for(0, monkeypatch)
+    with pytest.raises(OutOfMemory, match="--save-memory"):
+        _run(recipe({"trainable": "all"}), images, tmp_path / "c")
+
+
+def _memory_for(images: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    loss = loop._loss
+
+    def limited(run: Any, batch: Any) -> Any:
+        if len(batch.inputs) > images:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")
+        return loss(run, batch)
+
+    monkeypatch.setattr(loop, "_loss", limited)
+
+
+def test_a_loss_that_breaks_names_the_last_good_weights(
+    images: Index, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss, calls = loop._loss, 0
+
+    def broken(run: Any, batch: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return loss(run, batch) * (float("nan") if calls == 5 else 1)
+
+    monkeypatch.setattr(loop, "_loss", broken)
+    with pytest.raises(TrainingDiverged, match=r"of epoch 1, are in .*s0.state.safetensors"):
+        _run(recipe({"trainable": "all"}), images, tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"trainable": "all", "patience": 3}, "patience 3 cannot fire within 3 epochs"),
+        (
+            {"trainable": "all", "schedule": "plateau"},
+            "plateau_patience 2 cannot fire within 3 epochs",
+        ),
+        ({"trainable": ["0"]}, "training 0 and the head (1 of 4 layers), 195 parameters"),
+        ({"trainable": ["0"]}, "batch_norm: train has no effect"),
+        (
+            {"trainable": "all", "cutmix": {"probability": 1, "alpha": 1}},
+            "CutMix (alpha 1) on 100 % of the batches",
+        ),
+    ],
+)
+def test_what_trains_and_what_cannot_have_an_effect_is_said(
+    changes: dict[str, Any],
+    words: str,
+    images: Index,
+    recipe: Callable[..., Recipe],
+    tmp_path: Path,
+) -> None:
+    said: list[str] = []
+    _run(recipe(changes), images, tmp_path / "c", said)
+    assert any(words in line for line in said)
