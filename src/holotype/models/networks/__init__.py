@@ -1,1 +1,1 @@
-"""The networks that are trained from nothing; `build.py` names them."""
+"""The networks that are trained from nothing."""
