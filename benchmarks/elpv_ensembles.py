@@ -24,7 +24,7 @@ from holotype import pipeline
 from holotype.ensemble.ensemble_recipe import read_ensemble_recipe
 from holotype.ensemble.ensemble_weights import METHODS, EnsembleMethod
 from holotype.progress import to_stderr
-from holotype.run import Run
+from holotype.run_directory import RunDirectory
 
 SETS = ("all", PRETRAINED)
 
@@ -44,7 +44,7 @@ def made(runs: Sequence[Path], method: EnsembleMethod, output: Path) -> dict[str
         (output / "report" / "best_member_comparison.json").read_text()
     )
     scores = json.loads((output / "report" / "metrics.json").read_text())
-    recipe = read_ensemble_recipe(Run(output).recipe)
+    recipe = read_ensemble_recipe(RunDirectory(output).recipe)
     assert recipe is not None
     return {"comparison": comparison, "scores": scores, "members": len(recipe.members)}
 

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from holotype.explanation.explanation_figures import explain
     from holotype.pipeline import train
     from holotype.reporting.write_report import evaluate, write_report
-    from holotype.run import Run
+    from holotype.run_directory import RunDirectory as Run
 
 # public name -> where it lives, and what it is called there
 _PUBLIC_API = {
     "HolotypeError": ("holotype.errors", "HolotypeError"),
-    "Run": ("holotype.run", "Run"),
+    "Run": ("holotype.run_directory", "RunDirectory"),
     "audit": ("holotype.dataset.auditing.run_audit", "audit"),
     "fit_decision": ("holotype.evaluation.post_hoc_calibration", "fit_decision"),
     "evaluate": ("holotype.reporting.write_report", "evaluate"),

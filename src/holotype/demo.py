@@ -11,7 +11,7 @@ from pathlib import Path
 from holotype.dataset.sources.fetch import fetch
 from holotype.pipeline import TrainedRun, train
 from holotype.progress import Progress
-from holotype.run import next_run_path
+from holotype.run_directory import next_run_path
 
 TEST_FRACTION = 0.25
 VALIDATION_FRACTION = 0.15  # of the training part

@@ -19,7 +19,7 @@ from holotype.dataset.index import read_index
 from holotype.dataset.splitting.splitter import split
 from holotype.evaluation.post_hoc_calibration import fit_decision
 from holotype.predictions import Predictions, softmax
-from holotype.run import Run
+from holotype.run_directory import RunDirectory
 from tests.bundle.tiny import CLASSES, backbone_model, head_model, manifest, write_images
 from tests.evaluation.made import called
 
@@ -107,9 +107,9 @@ def write_class_folders(folder: Path, count: int = 60) -> Path:
     return folder
 
 
-def write_run(path: Path, data: Path, *, seed: int = 0, split_seed: int = 0) -> Run:
+def write_run(path: Path, data: Path, *, seed: int = 0, split_seed: int = 0) -> RunDirectory:
     """A run such as training leaves, of a tiny classifier with random weights."""
-    run = Run(path)
+    run = RunDirectory(path)
     index = split(read_index(data), ratios=(0.4, 0.3, 0.3), seed=split_seed)
     index.write(run.index)
     run.write_recipe("model: tiny\n")

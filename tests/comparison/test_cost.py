@@ -16,7 +16,7 @@ from holotype.comparison.cost import (
     size_on_disk,
     training_seconds,
 )
-from holotype.run import Run
+from holotype.run_directory import RunDirectory
 from tests.bundle.tiny import EMBEDDING, write_images, write_tiny
 
 
@@ -55,7 +55,7 @@ def test_the_size_is_that_of_all_files(tmp_path: Path) -> None:
 def test_training_time_is_what_the_run_recorded(
     tmp_path: Path, recorded: dict[str, object], seconds: float | None
 ) -> None:
-    run = Run(tmp_path)
+    run = RunDirectory(tmp_path)
     run.environment.write_text(json.dumps(recorded))
     run.log.write_text(
         "2099-01-02T03:00:00+0000 head: begins\na second line\n2099-01-02T03:01:05+0000 done\n"
@@ -64,7 +64,7 @@ def test_training_time_is_what_the_run_recorded(
 
 
 def test_the_log_of_a_resumed_run_holds_idle_time_and_tells_nothing(tmp_path: Path) -> None:
-    run = Run(tmp_path)
+    run = RunDirectory(tmp_path)
     run.log.write_text("2020-01-02T03:00:00+0000 a\n2020-01-05T03:00:00+0000 b\n")
     run.environment.write_text("{}")
     os.utime(run.environment, (1_578_190_000, 1_578_190_000))  # 2020-01-05: the second call

@@ -18,7 +18,7 @@ from holotype.dataset.splitting.splitter import split
 from holotype.evaluation.post_hoc_calibration import fit_decision
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.predictions import read_predictions, softmax
-from holotype.run import Run
+from holotype.run_directory import RunDirectory
 from tests.bundle.tiny import EMBEDDING, head_model, model_of
 
 WIDTH, STRIDE = EMBEDDING // 2, 4
@@ -53,7 +53,7 @@ def make_run(
     forgets: Sequence[str] = (),
     learns: bool = True,
     seals: bool = True,
-) -> Run:
+) -> RunDirectory:
     """A run as `train` leaves one: a fitted head on random features, sealed on validation.
 
     Args:
@@ -73,7 +73,7 @@ def make_run(
     backbone = backbone_model(side, seed).SerializeToString()
     rng = np.random.default_rng(seed)
     weight_CD = rng.normal(0, 0.2, (len(index.classes), EMBEDDING)).astype(np.float32)
-    run = Run.new(path)
+    run = RunDirectory.new(path)
     if learns:
         scratch = write_bundle(
             path.parent / f".features-{path.name}", backbone=backbone,
@@ -94,9 +94,9 @@ def make_run(
     return run
 
 
-def make_folded(path: Path, index: Index, *, side: int) -> Run:
+def make_folded(path: Path, index: Index, *, side: int) -> RunDirectory:
     """The parent of folds as `train --folds` leaves one, of networks of random numbers."""
-    run = Run.new(path)
+    run = RunDirectory.new(path)
     numbers = sorted(index.table["fold"].unique())
     members, parts = [], []
     for fold in numbers:

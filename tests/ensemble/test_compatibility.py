@@ -14,10 +14,10 @@ from holotype.dataset.index import Index, read_index
 from holotype.dataset.splitting.splitter import split
 from holotype.ensemble.compatibility import load_members
 from holotype.errors import BundleError, HolotypeError, NotARun, NotComparable, UsageError
-from holotype.run import Run
+from holotype.run_directory import RunDirectory
 from tests.ensemble.runs import make_run, split_shapes
 
-Made = Callable[..., Run]
+Made = Callable[..., RunDirectory]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def index(synthetic: Path) -> Index:
 
 @pytest.fixture
 def made(tmp_path: Path) -> Made:
-    def make(name: str, index: Index, seed: int = 0, **options: object) -> Run:
+    def make(name: str, index: Index, seed: int = 0, **options: object) -> RunDirectory:
         return make_run(tmp_path / name, index, seed=seed, learns=False, **options)  # type: ignore[arg-type]
 
     return make
@@ -111,9 +111,9 @@ def test_other_classes_are_named(made: Made, index: Index) -> None:
 def test_what_is_no_finished_run_is_refused(made: Made, index: Index, tmp_path: Path) -> None:
     first = made("a", index).path
     unsealed = made("b", index, seed=1, seals=False).path
-    begun = Run(tmp_path / "begun")
+    begun = RunDirectory(tmp_path / "begun")
     begun.write_recipe("name: x\n")
-    twice = Run(tmp_path / "twice")
+    twice = RunDirectory(tmp_path / "twice")
     shutil.copytree(first, twice.path)
     cases: list[tuple[list[Path], type[HolotypeError], str]] = [
         ([], UsageError, "at least two"),
@@ -137,7 +137,7 @@ def test_members_of_members_of_members_are_refused_before_any_work(
     for name in ("pair", "pairs"):
         deep = write_members(tmp_path / name, [deep, load_bundle(second.path)], name=name)
         deep = deep.with_decision(sealing)
-    nested = Run(tmp_path / "nested")
+    nested = RunDirectory(tmp_path / "nested")
     shutil.copytree(tmp_path / "pairs", nested.bundle)
     nested.write_recipe("kind: ensemble\n")
     index.write(nested.index)

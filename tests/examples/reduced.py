@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from holotype.models.catalog import architecture
-from holotype.run import Run
+from holotype.run_directory import RunDirectory
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import resolve_recipe
 from holotype.training.config.stage_config import GradientStage
@@ -76,7 +76,7 @@ def _of_stage(one: GradientStage, stage: Mapping[str, Any] | None) -> dict[str, 
     return {"epochs": 1, "views": 2, "batch_size": 16, "accumulation": 1, **(stage or {})}
 
 
-def epochs_of(run: Run) -> list[tuple[str, int, int]]:
+def epochs_of(run: RunDirectory) -> list[tuple[str, int, int]]:
     """Stage, epoch and how many numbers trained, in the order of `history.csv`."""
     with run.history.open(encoding="utf-8") as file:
         return [

@@ -15,7 +15,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from holotype import pipeline
 from holotype.dataset.index import read_index_file
 from holotype.predictions import Predictions, read_predictions
-from holotype.run import Run
+from holotype.run_directory import RunDirectory
 
 BALANCED = {"class_weights": "balanced"}
 WAYS: dict[str, dict[str, Any]] = {
@@ -136,6 +136,6 @@ def test_every_fold_is_told_with_the_weights_of_its_own_training(
 
 
 def test_a_run_that_weighed_nothing_says_nothing_of_it(finetuned: pipeline.TrainedRun) -> None:
-    run = Run(finetuned.run.path)
+    run = RunDirectory(finetuned.run.path)
     assert "class_weighting" not in json.loads((run.report / "metrics.json").read_text())
     assert "weighing" not in (run.report / "index.html").read_text(encoding="utf-8")

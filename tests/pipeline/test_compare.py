@@ -12,7 +12,7 @@ from holotype.errors import InvalidSelection, NotARun, NotComparable, UsageError
 from holotype.pipeline.compare import compare, comparison_directory
 from holotype.predictions import read_predictions
 from holotype.progress import Progress
-from holotype.run import Run
+from holotype.run_directory import RunDirectory
 from tests.comparison.made import write_class_folders, write_run
 
 
@@ -206,7 +206,7 @@ def test_a_run_without_one_part_is_missing_there_only(own_runs: Path, tmp_path: 
 
 def test_folds_are_compared_and_chosen_out_of_fold(own_runs: Path, tmp_path: Path) -> None:
     for path in own_runs.iterdir():
-        run = Run(path)
+        run = RunDirectory(path)
         (run.predictions / "test.parquet").rename(run.predictions / "oof.parquet")
         (run.predictions / "val.parquet").unlink()
     comparison = _compared(own_runs, output=tmp_path, select="best")

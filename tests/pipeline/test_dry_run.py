@@ -10,7 +10,7 @@ import pytest
 from holotype import pipeline
 from holotype.dataset.index import read_index_file
 from holotype.errors import InvalidFolds, InvalidRatios, InvalidRecipe
-from holotype.run import Run
+from holotype.run_directory import RunDirectory
 from tests.conftest import Cli
 from tests.pipeline.conftest import SMALL
 from tests.pipeline.test_train_variants import FILE, write
@@ -52,7 +52,7 @@ def test_what_is_kept_already_costs_nothing(
     assert found.costs[0].work.startswith("0 views")
 
 
-def trained_on(run: Run) -> dict[str, int]:
+def trained_on(run: RunDirectory) -> dict[str, int]:
     """The images of each part that a run's index holds, without those that count nothing."""
     table = read_index_file(run.index).table
     counted = table[table["weight"] > 0]["split"].value_counts()

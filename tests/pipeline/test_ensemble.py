@@ -15,7 +15,7 @@ from holotype.ensemble.ensemble_recipe import read_ensemble_recipe
 from holotype.errors import BundleError, CorruptBundle, NotComparable
 from holotype.pipeline.ensemble import EnsembleRun
 from holotype.predictions import read_predictions, softmax
-from holotype.run import Run
+from holotype.run_directory import RunDirectory
 from tests.bundle.tiny import predicted
 from tests.conftest import Cli
 from tests.ensemble.runs import make_folded, make_run
@@ -45,7 +45,7 @@ def assembled(members: list[Path], tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="session")
 def index(members: list[Path]) -> Index:
-    return read_index_file(Run(members[0]).index)
+    return read_index_file(RunDirectory(members[0]).index)
 
 
 def test_it_answers_as_the_weighted_mean_of_its_members(
@@ -100,11 +100,11 @@ def test_labels_of_the_test_part_decide_nothing(
 ) -> None:
     runs = [Path(shutil.copytree(path, tmp_path / path.name)) for path in members]
     for path in runs:
-        index = read_index_file(Run(path).index)
+        index = read_index_file(RunDirectory(path).index)
         table = index.table.copy()
         tested = table["split"] == "test"
         table.loc[tested, "label"] = list(table.loc[tested, "label"])[::-1]
-        Index(index.root, table, index.classes).write(Run(path).index)
+        Index(index.root, table, index.classes).write(RunDirectory(path).index)
     monkeypatch.setattr("holotype.pipeline.ensemble._write_report", lambda *_: None)
     other = pipeline.build_ensemble(runs, output=tmp_path / "other", method="adaptive")
     assert load_bundle(other.run.path).sha256 == load_bundle(assembled.run.path).sha256
@@ -117,7 +117,7 @@ def test_a_tampered_member_is_refused_before_and_after(
     members: list[Path], assembled: EnsembleRun, tmp_path: Path
 ) -> None:
     runs = [Path(shutil.copytree(path, tmp_path / path.name)) for path in members]
-    whole = Run(Path(shutil.copytree(assembled.run.path, tmp_path / "whole")))
+    whole = RunDirectory(Path(shutil.copytree(assembled.run.path, tmp_path / "whole")))
     for graph in (runs[1] / "bundle" / "head.onnx", whole.bundle / "members/1/head.onnx"):
         content = bytearray(graph.read_bytes())
         content[len(content) // 2] ^= 1

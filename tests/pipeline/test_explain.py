@@ -21,7 +21,7 @@ from holotype.pipeline.explain import (
     rebuild_classifier,
     training_file_lookup,
 )
-from holotype.run import Run
+from holotype.run_directory import RunDirectory
 from tests.bundle.tiny import predicted
 from tests.conftest import Cli
 
@@ -137,8 +137,8 @@ def test_images_of_a_run_are_found_where_its_index_says(
     assert training_file_lookup(copy)(name) is None
 
 
-def _copied(run: Run, tmp_path: Path) -> Run:
-    return Run(shutil.copytree(run.path, tmp_path / "run"))
+def _copied(run: RunDirectory, tmp_path: Path) -> RunDirectory:
+    return RunDirectory(shutil.copytree(run.path, tmp_path / "run"))
 
 
 def test_a_file_of_the_users_is_not_run_to_explain(finetuned: TrainedRun) -> None:

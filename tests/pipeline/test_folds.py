@@ -19,7 +19,7 @@ from holotype.dataset.sources.synthetic_ct import make_micro_ct
 from holotype.errors import InvalidFolds, InvalidRatios
 from holotype.pipeline import TrainedRun
 from holotype.predictions import read_predictions
-from holotype.run import Run
+from holotype.run_directory import RunDirectory
 from holotype.training.features.pretrained_backbone import PARITY_IMAGES
 from tests.bundle.tiny import predicted
 from tests.conftest import Cli
@@ -85,7 +85,7 @@ def test_every_image_is_tested_once_by_a_classifier_that_saw_neither_it_nor_its_
     assert list(oof.ids) == list(parent.table["path"])
     fold_of = dict(zip(parent.table["path"], parent.table["fold"], strict=True))
     for number in range(FOLDS):
-        run = Run.open(folded.run.fold(number).path)
+        run = RunDirectory.open(folded.run.fold(number).path)
         table = read_index_file(run.index).table
         tested = set(table["path"][table["split"] == "test"])
         assert tested == {path for path, fold in fold_of.items() if fold == number}
@@ -246,7 +246,7 @@ def test_folds_that_were_killed_go_on_and_end_with_the_same_parent(
     specimens: Path, folded: TrainedRun, tmp_path: Path
 ) -> None:
     """Killed after the first fold: the parent has nothing but that fold yet."""
-    killed = Run(tmp_path / folded.run.path.name)
+    killed = RunDirectory(tmp_path / folded.run.path.name)
     shutil.copytree(folded.run.path, killed.path)
     for rest in (killed.fold(1).path, killed.bundle, killed.predictions, killed.report):
         shutil.rmtree(rest)

@@ -19,7 +19,7 @@ from holotype.errors import InvalidRatios, InvalidRecipe, RunMismatch
 from holotype.pipeline import TrainedRun
 from holotype.pipeline.training_run.resume import require_same_inputs
 from holotype.predictions import read_predictions
-from holotype.run import Run
+from holotype.run_directory import RunDirectory
 from holotype.training.config.resolve import resolve_recipe
 from tests.conftest import Cli
 from tests.dataset.indices import make_index
@@ -257,7 +257,7 @@ def test_with_two_classes_unknown_images_are_told_by_their_neighbours(
 
 
 def test_a_run_that_is_older_than_a_key_of_the_recipe_goes_on(tmp_path: Path) -> None:
-    run = Run(tmp_path / "run")
+    run = RunDirectory(tmp_path / "run")
     recipe = resolve_recipe("linear", model="hog")
     began = yaml.safe_load(recipe.to_yaml())
     del began["references"], began["unknown"]

@@ -11,7 +11,7 @@ from holotype.bundle.bundle import load_bundle
 from holotype.errors import NotARun
 from holotype.pipeline import TrainedRun
 from holotype.predictions import read_predictions
-from holotype.run import Run
+from holotype.run_directory import RunDirectory
 from tests.conftest import Cli
 
 
@@ -39,7 +39,7 @@ def test_a_stage_is_accepted_where_a_run_is(
     code, out, _ = cli("predict", f"{finetuned.run.path}@head", image)
     assert code == 0
     assert image.name in out
-    assert Run.open(f"{finetuned.run.path}@head").index.is_file()
+    assert RunDirectory.open(f"{finetuned.run.path}@head").index.is_file()
 
 
 def test_a_stage_that_is_not_there_is_refused_with_the_nearest(
@@ -49,7 +49,7 @@ def test_a_stage_that_is_not_there_is_refused_with_the_nearest(
     assert code == 1
     assert "did you mean 'finetune'" in err
     with pytest.raises(NotARun, match="Its stages: finetune, head"):
-        Run.open(f"{finetuned.run.path}@other")
+        RunDirectory.open(f"{finetuned.run.path}@other")
 
 
 def test_a_stage_could_have_been_trained_on_its_own(
@@ -61,4 +61,4 @@ def test_a_stage_could_have_been_trained_on_its_own(
     assert load_bundle(alone.run.path).sha256 == load_bundle(head.path).sha256
     assert not alone.run.stages.exists()
     with pytest.raises(NotARun, match="It trained in one stage"):
-        Run.open(f"{alone.run.path}@head")
+        RunDirectory.open(f"{alone.run.path}@head")

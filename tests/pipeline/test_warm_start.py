@@ -15,7 +15,7 @@ from holotype.errors import UsageError, WeightsMismatch
 from holotype.models.pretrained_weights import find_weights, read_stage_checkpoint, strip_prefix
 from holotype.pipeline import TrainedRun
 from holotype.pipeline.training_run.warm_start import read_warm_start
-from holotype.run import Run
+from holotype.run_directory import RunDirectory
 from tests.conftest import Cli
 
 TINY = {"model": "cnn_baseline", "recipe": "scratch", "image_size": 32}
@@ -27,7 +27,7 @@ def scratch(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Traine
     return pipeline.train(synthetic, output=output, epochs=2, **TINY)
 
 
-def _tensors(run: Run, stage: str) -> dict[str, torch.Tensor]:
+def _tensors(run: RunDirectory, stage: str) -> dict[str, torch.Tensor]:
     file = run.checkpoints / f"{stage}.safetensors"
     found = read_stage_checkpoint(find_weights("cnn_baseline", str(file)))
     assert found is not None
@@ -44,7 +44,7 @@ def test_training_starts_from_the_weights_and_the_head_of_a_run(
         "--set", "stages.0.batch_norm=frozen", "--set", "stages.0.weight_decay=0",
     )  # fmt: skip
     assert code == 0, err
-    second = Run(tmp_path / "second")
+    second = RunDirectory(tmp_path / "second")
     before, after = _tensors(scratch.run, "scratch"), _tensors(second, "scratch")
     assert all(torch.allclose(before[n].float(), after[n].float(), atol=1e-6) for n in before)
     recipe = yaml.safe_load(second.recipe.read_text())

@@ -25,7 +25,7 @@ from holotype.reporting.model_card import escape_markdown, write_model_card
 from holotype.reporting.plot_labels import to_single_line
 from holotype.reporting.report_page import ReportContext
 from holotype.reporting.write_report import evaluate
-from holotype.run import Run
+from holotype.run_directory import RunDirectory
 from tests.evaluation.made import called, made
 
 NASTY = (
@@ -84,7 +84,7 @@ def card_of(
 ) -> str:
     report = evaluate(predictions, part=part)
     write_model_card(
-        Run(run), report, context=context,
+        RunDirectory(run), report, context=context,
         bundle=bundle or bundle_of(predictions.classes),
         index=index or index_of(predictions), validation=replace(report, part="val"),
         seeds={"training": 7, "split": 42},

@@ -243,9 +243,9 @@ def _trained(recipe: Recipe, images: Index, folder: Path, sealed: bool) -> str:
     if not sealed:
         return hashlib.sha256(trained.head).hexdigest()
     from holotype.pipeline.training_run.finalize import _write_and_seal
-    from holotype.run import Run
+    from holotype.run_directory import RunDirectory
 
-    return _write_and_seal(recipe, index, trained, Run(runtime.checkpoints / "run")).sha256
+    return _write_and_seal(recipe, index, trained, RunDirectory(runtime.checkpoints / "run")).sha256
 
 
 def _marked() -> list[Any]:

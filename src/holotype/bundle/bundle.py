@@ -48,7 +48,7 @@ from holotype.bundle.views import ViewSet
 from holotype.errors import BundleError, CorruptBundle, NotABundle
 from holotype.files import write_bytes
 from holotype.imaging.preprocessing import Preprocessing
-from holotype.run import Run, run_path
+from holotype.run_directory import RunDirectory, run_path
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -288,7 +288,7 @@ def load_bundle(path: str | Path) -> Bundle:
     """
     directory = run_path(path)
     if not (directory / MANIFEST).exists():
-        directory = Run(directory).bundle
+        directory = RunDirectory(directory).bundle
     if not (directory / MANIFEST).exists():
         raise NotABundle(
             f"{str(path)!r} holds no classifier: expected a run directory that training has "

@@ -28,7 +28,7 @@ from holotype.cli.output import (
 from holotype.errors import UsageError
 from holotype.pipeline import DryRun, TrainedRun
 from holotype.progress import duration, pluralize, to_stderr
-from holotype.run import next_run_path
+from holotype.run_directory import next_run_path
 from holotype.training.config.resolve import resolve_recipe
 from holotype.training.interruption import CHECKPOINT_MINUTES, StopSignal
 from holotype.training.time_estimate import estimate_rows

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from holotype.bundle.bundle import Bundle
-from holotype.run import Run
+from holotype.run_directory import RunDirectory
 
 TIMEOUT_S = 900
 
@@ -46,7 +46,7 @@ class RunCost:
         return asdict(self)
 
 
-def recorded_cost(run: Run, bundle: Bundle | None) -> RunCost:
+def recorded_cost(run: RunDirectory, bundle: Bundle | None) -> RunCost:
     """What can be read without running anything."""
     return RunCost(
         parameters=None if bundle is None else count_parameters(bundle),
@@ -73,7 +73,7 @@ def size_on_disk(directory: Path) -> int:
     return sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
 
 
-def training_seconds(run: Run) -> float | None:
+def training_seconds(run: RunDirectory) -> float | None:
     """What the run recorded; of older runs, from the first to the last line of the log.
 
     None where neither is known, and where the run was resumed: what it recorded then lacks the
@@ -99,7 +99,7 @@ def training_seconds(run: Run) -> float | None:
     return (times[-1] - times[0]).total_seconds()
 
 
-def _recorded(run: Run) -> dict[str, Any]:
+def _recorded(run: RunDirectory) -> dict[str, Any]:
     try:
         found = json.loads(run.environment.read_text(encoding="utf-8"))
     except (OSError, ValueError):

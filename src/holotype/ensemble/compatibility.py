@@ -18,7 +18,7 @@ from holotype.comparison.aligned_predictions import align_predictions
 from holotype.dataset.index import Index, read_index_file
 from holotype.errors import BundleError, NotARun, NotComparable, UsageError
 from holotype.predictions import Predictions
-from holotype.run import Run
+from holotype.run_directory import RunDirectory
 
 MAX_NAMED = 3  # of what differs, so many are named
 ADVICE = "Train the members on one split: the same images, --split-seed and --ratios."
@@ -36,7 +36,7 @@ class Member:
     """
 
     name: str
-    run: Run
+    run: RunDirectory
     bundle: Bundle
     index: Index
 
@@ -91,7 +91,7 @@ def load_members(runs: Sequence[str | Path]) -> tuple[Member, ...]:
 
 
 def _member(path: str | Path) -> Member:
-    run = Run.open(path)
+    run = RunDirectory.open(path)
     if not run.index.is_file():
         raise NotARun(f"{str(path)!r} has no index.parquet, so its training has not begun; train.")
     bundle = load_bundle(run.path)

@@ -34,7 +34,7 @@ from holotype.files import sha256_of
 from holotype.imaging.decode import decode
 from holotype.predictions import Predictions, read_predictions
 from holotype.progress import Progress
-from holotype.run import Run, run_path
+from holotype.run_directory import RunDirectory, run_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -131,7 +131,11 @@ def comparison_directory(runs: Sequence[str | Path], output: str | Path | None) 
     """
     if output is not None:
         return Path(output)
-    if len(runs) == 1 and Path(runs[0]).is_dir() and not Run(Path(runs[0])).recipe.is_file():
+    if (
+        len(runs) == 1
+        and Path(runs[0]).is_dir()
+        and not RunDirectory(Path(runs[0])).recipe.is_file()
+    ):
         return Path(runs[0]) / DEFAULT_OUTPUT
     raise UsageError(
         "say with --output where the comparison is to be written; only for one folder of runs it "
@@ -187,10 +191,10 @@ def _run_paths(runs: Sequence[str | Path]) -> tuple[dict[str, Path], list[str]]:
     notes = []
     for given in runs:
         path = run_path(given)
-        if Run(path).recipe.is_file():
+        if RunDirectory(path).recipe.is_file():
             found[str(given)] = path
         elif path.is_dir():
-            below = sorted(one for one in path.iterdir() if Run(one).recipe.is_file())
+            below = sorted(one for one in path.iterdir() if RunDirectory(one).recipe.is_file())
             found.update((str(one), one) for one in below)
             if not below and path.name != DEFAULT_OUTPUT:  # `runs/*` names it too
                 notes.append(f"{given} was left out: there is no run in it.")
@@ -217,7 +221,7 @@ def _unique_names(given: Sequence[str]) -> list[str]:
 
 
 def _load_run(name: str, path: Path, progress: Progress) -> _LoadedRun:
-    run = Run(path)
+    run = RunDirectory(path)
     has_bundle = (run.bundle / "manifest.json").is_file()
     bundle = load_bundle(path) if has_bundle else None
     index = read_index_file(run.index) if run.index.is_file() else None
@@ -241,7 +245,7 @@ def _load_run(name: str, path: Path, progress: Progress) -> _LoadedRun:
 
 
 def _predictions(
-    run: Run, bundle: "Bundle | None", index: "Index | None", progress: Progress
+    run: RunDirectory, bundle: "Bundle | None", index: "Index | None", progress: Progress
 ) -> "dict[str, Predictions]":
     """Those that the run has; a stage's on test are made now, since it was never asked."""
     files = {part: run.predictions / f"{part}.parquet" for part in PARTS}

@@ -53,7 +53,7 @@ from holotype.predictions import Predictions, read_predictions
 from holotype.progress import Progress
 from holotype.reporting.model_card import write_model_card
 from holotype.reporting.write_report import Report, ReportContext, evaluate, write_report
-from holotype.run import Run, next_run_path
+from holotype.run_directory import RunDirectory, next_run_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +73,7 @@ class EnsembleRun:
         comparison: whether it beats its best member, and what it costs.
     """
 
-    run: Run
+    run: RunDirectory
     recipe: "EnsembleRecipe"
     metrics: "Report"
     comparison: "BestMemberComparison"
@@ -111,7 +111,7 @@ def build_ensemble(
     progress = progress or Progress()
     members = load_members(runs)
     name = members[0].bundle.manifest.name
-    run = Run.new(output or next_run_path(f"{name}-ensemble"))
+    run = RunDirectory.new(output or next_run_path(f"{name}-ensemble"))
     with run.create():
         progress = replace(progress, log_file=run.log)
         member_predictions = _predict_with_members(members, progress)
@@ -235,7 +235,7 @@ def _relative_to(root: Path, index: "Index", rows: "pd.DataFrame") -> "pd.DataFr
 
 
 def _write_inputs(
-    run: Run, recipe: "EnsembleRecipe", index: "Index", members: "Sequence[Member]"
+    run: RunDirectory, recipe: "EnsembleRecipe", index: "Index", members: "Sequence[Member]"
 ) -> None:
     """What is known before anything is predicted; its training took what its members' took."""
     run.write_recipe(recipe.to_yaml())
@@ -255,7 +255,7 @@ def _seal_bundle(
     members: "Sequence[Member]",
     member_predictions: "MemberPredictions",
     fitted: "FittedEnsemble",
-    run: Run,
+    run: RunDirectory,
     name: str,
     progress: Progress,
 ) -> "Bundle":
@@ -282,7 +282,7 @@ def _compare_and_report(
     fitted: "FittedEnsemble",
     bundle: "Bundle",
     index: "Index",
-    run: Run,
+    run: RunDirectory,
     progress: Progress,
 ) -> "tuple[Report, BestMemberComparison]":
     """The first and only look at test, and what it says, written down."""
@@ -320,7 +320,7 @@ def _write_report(
     comparison: "BestMemberComparison",
     bundle: "Bundle",
     index: "Index",
-    run: Run,
+    run: RunDirectory,
     progress: Progress,
 ) -> None:
     recipe = read_ensemble_recipe(run.recipe)
@@ -383,7 +383,7 @@ def _weights(recipe: "EnsembleRecipe") -> str:
     return ", ".join(f"{member.run} {member.weight_text}" for member in recipe.members)
 
 
-def _command(recipe: "EnsembleRecipe", run: Run) -> str:
+def _command(recipe: "EnsembleRecipe", run: RunDirectory) -> str:
     runs = [*(member.run for member in recipe.members), *recipe.dropped_runs]
     return shlex.join(
         [

@@ -14,7 +14,7 @@ from holotype.pipeline.training_run.class_weight_report import (
 )
 from holotype.progress import Progress
 from holotype.reporting.write_report import Report, ReportContext, evaluate, write_report
-from holotype.run import Run, run_path
+from holotype.run_directory import RunDirectory, run_path
 
 NEW = "new"  # what was handed in, as opposed to a part of the run's own split
 
@@ -64,7 +64,7 @@ def evaluate_on(
             command=command,
             notes=notes,
             class_weighting=measure_class_weighting(
-                report, predictions, class_weights_of_run(Run(run_path(run)), bundle)
+                report, predictions, class_weights_of_run(RunDirectory(run_path(run)), bundle)
             ),
         ),
         examples=select_examples(bundle, index, predictions),
@@ -74,7 +74,7 @@ def evaluate_on(
 
 def _seen_before(run: str | Path, index: "Index") -> list[str]:
     """A sentence where the run's own index holds some of these images outside of its test."""
-    own = Run(run_path(run)).index
+    own = RunDirectory(run_path(run)).index
     if not own.is_file():
         return []
     table = read_index_file(own).table

@@ -37,7 +37,7 @@ from holotype.explanation.slice_matching import (
 from holotype.models.catalog import architecture, is_custom_model
 from holotype.models.pretrained_weights import NONE, find_weights
 from holotype.progress import Progress
-from holotype.run import Run, run_path
+from holotype.run_directory import RunDirectory, run_path
 from holotype.training.config.resolve import resolve_recipe
 from holotype.training.features.pretrained_backbone import PretrainedBackbone
 from holotype.training.finetuning.checkpoint import read_stage_result
@@ -194,7 +194,7 @@ class TorchModels:
         return self._built[bundle.sha256]
 
 
-def rebuild_classifier(run: Run, bundle: "Bundle") -> "Classifier":
+def rebuild_classifier(run: RunDirectory, bundle: "Bundle") -> "Classifier":
     """The network of a finished run in torch, frozen, with the weights that ship.
 
     Raises:
@@ -229,7 +229,7 @@ def rebuild_classifier(run: Run, bundle: "Bundle") -> "Classifier":
     return classifier
 
 
-def _from_checkpoint(run: Run, bundle: "Bundle") -> "Classifier":
+def _from_checkpoint(run: RunDirectory, bundle: "Bundle") -> "Classifier":
     """From the best weights of the last stage of gradient descent."""
     from holotype.models.build_backbone import build_backbone
     from holotype.models.torch_classifier import Classifier
@@ -262,7 +262,7 @@ def _from_checkpoint(run: Run, bundle: "Bundle") -> "Classifier":
     return classifier
 
 
-def _from_linear_head(run: Run, bundle: "Bundle") -> "Classifier":
+def _from_linear_head(run: RunDirectory, bundle: "Bundle") -> "Classifier":
     """The network as training started from it, and the linear head that the bundle has."""
     import onnx
     from onnx import numpy_helper
@@ -284,17 +284,17 @@ def _from_linear_head(run: Run, bundle: "Bundle") -> "Classifier":
     return classifier
 
 
-def _run_of(path: str | Path) -> Run | None:
+def _run_of(path: str | Path) -> RunDirectory | None:
     """The run of a path, which may be its bundle; None for a bundle alone."""
     directory = run_path(path)
-    for candidate in (Run(directory), Run(directory.absolute().parent)):
+    for candidate in (RunDirectory(directory), RunDirectory(directory.absolute().parent)):
         of_itself = candidate.path == directory or candidate.bundle == directory.absolute()
         if of_itself and candidate.recipe.is_file():
             return candidate
     return None
 
 
-def _runs_within(path: str | Path) -> Iterator[Run]:
+def _runs_within(path: str | Path) -> Iterator[RunDirectory]:
     """A run and, where it is the mean of folds, theirs."""
     run = _run_of(path)
     if run is None:
@@ -305,7 +305,7 @@ def _runs_within(path: str | Path) -> Iterator[Run]:
             yield from _runs_within(folder)
 
 
-def _bundle_hash(run: Run) -> str | None:
+def _bundle_hash(run: RunDirectory) -> str | None:
     """The bundle's identity, without reading its graphs."""
     try:
         return hashlib.sha256((run.bundle / MANIFEST).read_bytes()).hexdigest()

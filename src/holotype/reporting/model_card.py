@@ -24,7 +24,7 @@ from holotype.reporting.model_card_header import header, interval, licences_of, 
 from holotype.reporting.plot_labels import to_single_line, truncate_middle
 from holotype.reporting.report_page import SCORE_LABELS, ReportContext, commonest_confusions
 from holotype.reporting.templates import render, thousands
-from holotype.run import Run
+from holotype.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +77,7 @@ class _ClassRow:
 
 
 def write_model_card(
-    run: Run,
+    run: RunDirectory,
     report: Report,
     *,
     context: ReportContext,

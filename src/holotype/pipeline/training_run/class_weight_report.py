@@ -23,7 +23,7 @@ from holotype.evaluation.class_weight_effect import (
 from holotype.evaluation.intervals import Estimate
 from holotype.predictions import Predictions
 from holotype.reporting.write_report import Report
-from holotype.run import Run
+from holotype.run_directory import RunDirectory
 
 
 def measure_class_weighting(
@@ -76,7 +76,7 @@ def _units(answers: "AlignedPredictions") -> str:
 
 
 def class_weights_of_folds(
-    runs: "Sequence[Run]", pooled: "Predictions"
+    runs: "Sequence[RunDirectory]", pooled: "Predictions"
 ) -> "NDArray[np.float64] | None":
     """For every image the class weights (N, C) of the training that judged it.
 
@@ -94,7 +94,7 @@ def class_weights_of_folds(
     return weights_FC[pooled.folds_N]
 
 
-def class_weights_of_run(run: "Run", bundle: "Bundle") -> "NDArray[np.float64] | None":
+def class_weights_of_run(run: "RunDirectory", bundle: "Bundle") -> "NDArray[np.float64] | None":
     """The class weights (C) that a finished run says it was trained with.
 
     Returns:
@@ -105,6 +105,6 @@ def class_weights_of_run(run: "Run", bundle: "Bundle") -> "NDArray[np.float64] |
     return None if found is None else np.array([found[name] for name in bundle.classes])
 
 
-def _read_class_weights(run: "Run") -> dict[str, float] | None:
+def _read_class_weights(run: "RunDirectory") -> dict[str, float] | None:
     file = run.report / "metrics.json"
     return recorded_class_weights(json.loads(file.read_text("utf-8"))) if file.is_file() else None

@@ -58,12 +58,12 @@ from holotype.pipeline.training_run.training_job import (
 from holotype.predictions import Predictions, read_predictions
 from holotype.reporting.model_card import write_model_card
 from holotype.reporting.write_report import Report, ReportContext, evaluate, write_report
-from holotype.run import Run
+from holotype.run_directory import RunDirectory
 
 OUT_OF_FOLD = "out of fold"
 
 
-def train_folds(job: TrainingJob, index: "Index", run: Run, num_folds: int) -> TrainedRun:
+def train_folds(job: TrainingJob, index: "Index", run: RunDirectory, num_folds: int) -> TrainedRun:
     """Train on every fold, ship the mean, and report what was said out of fold.
 
     Args:
@@ -141,14 +141,14 @@ def split_of_fold(job: TrainingJob, index: "Index", fold: int) -> "Index":
     )
 
 
-def _finished_report(run: Run) -> "Report":
+def _finished_report(run: RunDirectory) -> "Report":
     """The report of a parent that has been at its end before, from its predictions."""
     if (run.predictions / "test.parquet").is_file():
         return finished_report(run)
     return evaluate(read_predictions(run.predictions / "oof.parquet"), part=OUT_OF_FOLD)
 
 
-def _train_fold(job: TrainingJob, index: "Index", run: Run, fold: int) -> None:
+def _train_fold(job: TrainingJob, index: "Index", run: RunDirectory, fold: int) -> None:
     """An ordinary run."""
     with run.create():
         train_single_run(
@@ -166,7 +166,9 @@ def _with_fold_as_test(index: "Index", fold: int) -> "Index":
     return replace(index, table=table)
 
 
-def _pool_predictions(runs: Sequence[Run], index: "Index") -> "tuple[Predictions, list[Report]]":
+def _pool_predictions(
+    runs: Sequence[RunDirectory], index: "Index"
+) -> "tuple[Predictions, list[Report]]":
     """What each classifier says of its own fold, in the order of the index; and its scores.
 
     The temperatures of the folds differ, so that of the pool is 1: its logits are the logarithms
@@ -200,7 +202,7 @@ def _concatenated(parts: "Sequence[Predictions]") -> "Predictions":
 
 
 def _seal_mean_ensemble(
-    runs: Sequence[Run], run: Run, name: str, oof: "Predictions", index: "Index"
+    runs: Sequence[RunDirectory], run: RunDirectory, name: str, oof: "Predictions", index: "Index"
 ) -> "Bundle":
     """The classifiers of the folds as members of one, sealed."""
     members = [load_bundle(fold.path) for fold in runs]
@@ -218,9 +220,9 @@ def _seal_mean_ensemble(
 def _report(
     job: TrainingJob,
     index: "Index",
-    run: Run,
+    run: RunDirectory,
     bundle: "Bundle",
-    runs: Sequence[Run],
+    runs: Sequence[RunDirectory],
     oof: "Predictions",
     scores: "Sequence[Report]",
 ) -> "Report":

@@ -17,7 +17,7 @@ from holotype.pipeline.training_run.conformal_and_ood import (
 )
 from holotype.pipeline.training_run.training_job import TrainingJob
 from holotype.progress import Progress
-from holotype.run import Run
+from holotype.run_directory import RunDirectory
 from holotype.training.config.recipe import Recipe
 from holotype.training.finetuning.history import write_history
 from holotype.training.interruption import StopSignal
@@ -27,7 +27,7 @@ from holotype.training.train_stages import train as train_stages
 
 
 def train_and_seal(
-    job: TrainingJob, index: "Index", run: Run, progress: Progress
+    job: TrainingJob, index: "Index", run: RunDirectory, progress: Progress
 ) -> "tuple[TrainedModel, Bundle]":
     """Train, write the bundles, and seal the decisions that validation makes."""
     recipe = job.recipe
@@ -82,7 +82,7 @@ def require_validation(recipe: "Recipe", index: "Index") -> None:
 
 
 def _write_and_seal(
-    recipe: "Recipe", index: "Index", trained: "TrainedModel", run: Run
+    recipe: "Recipe", index: "Index", trained: "TrainedModel", run: RunDirectory
 ) -> "Bundle":
     """Write history and bundle; validation chooses the views and fits the decision."""
     write_history(trained.history, run.history)
@@ -97,7 +97,7 @@ def _write_and_seal(
 
 
 def _seal_decision(
-    recipe: "Recipe", bundle: "Bundle", index: "Index", trained: "TrainedModel", run: Run
+    recipe: "Recipe", bundle: "Bundle", index: "Index", trained: "TrainedModel", run: RunDirectory
 ) -> "Bundle":
     validation = index.part("val")
     candidates = {

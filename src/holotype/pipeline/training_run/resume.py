@@ -14,7 +14,7 @@ import yaml
 
 from holotype.dataset.index import Index, read_index_file
 from holotype.errors import RunMismatch
-from holotype.run import Run
+from holotype.run_directory import RunDirectory
 from holotype.training.config.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 MAX_NAMED = 3  # of the differences, so many are named
 
 
-def run_to_resume(path: str | Path) -> Run:
+def run_to_resume(path: str | Path) -> RunDirectory:
     """The run at this path, or one that is still to begin.
 
     Raises:
         RunExists: there is something else.
     """
-    run = Run(Path(path))
-    return run if run.recipe.is_file() else Run.new(path)
+    run = RunDirectory(Path(path))
+    return run if run.recipe.is_file() else RunDirectory.new(path)
 
 
-def require_same_inputs(run: Run, recipe: "Recipe", index: "Index") -> None:
+def require_same_inputs(run: RunDirectory, recipe: "Recipe", index: "Index") -> None:
     """Refuse to go on with anything but what the run began with.
 
     Raises:
@@ -46,12 +46,12 @@ def require_same_inputs(run: Run, recipe: "Recipe", index: "Index") -> None:
         _require_same_images(run, index)
 
 
-def is_finished(run: Run) -> bool:
+def is_finished(run: RunDirectory) -> bool:
     """Whether the report, which is written last, is there."""
     return (run.report / "index.html").is_file()
 
 
-def remove_partial_output(run: Run) -> None:
+def remove_partial_output(run: RunDirectory) -> None:
     """Remove what a killed process left half-way: names that were never taken, and the bundle.
 
     The bundle is written again, from the same weights to the same bytes, since it may lack its
@@ -64,7 +64,7 @@ def remove_partial_output(run: Run) -> None:
             leftover.unlink(missing_ok=True)
 
 
-def _require_same_recipe(run: Run, recipe: "Recipe") -> None:
+def _require_same_recipe(run: RunDirectory, recipe: "Recipe") -> None:
     written = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
     # A key that is younger than the run had its default.
     newer_defaults = {
@@ -86,7 +86,7 @@ def _require_same_recipe(run: Run, recipe: "Recipe") -> None:
         )
 
 
-def _require_same_images(run: Run, index: "Index") -> None:
+def _require_same_images(run: RunDirectory, index: "Index") -> None:
     began, now = _rows(read_index_file(run.index).table), _rows(index.table)
     different = [
         *(f"{path!r} is gone" for path in sorted(began.keys() - now.keys())),

@@ -32,7 +32,7 @@ from holotype.predictions import Predictions, read_predictions
 from holotype.progress import Progress
 from holotype.reporting.model_card import write_model_card
 from holotype.reporting.write_report import Report, ReportContext, evaluate, write_report
-from holotype.run import Run
+from holotype.run_directory import RunDirectory
 from holotype.training.train_stages import TrainedModel
 
 
@@ -46,7 +46,7 @@ class TrainedRun:
         findings: of the audit.
     """
 
-    run: Run
+    run: RunDirectory
     metrics: "Report"
     findings: "Findings"
 
@@ -62,7 +62,7 @@ class TrainedRun:
 
 
 def train_single_run(
-    job: TrainingJob, index: "Index", run: Run, *, command: str, is_fold: bool = False
+    job: TrainingJob, index: "Index", run: RunDirectory, *, command: str, is_fold: bool = False
 ) -> "Report":
     """One run on an index that is split: train, ship, and read the test part once.
 
@@ -121,14 +121,18 @@ def _require_a_part_to_report(index: "Index", missing_class_notes: Sequence[str]
     )
 
 
-def finished_report(run: Run) -> "Report":
+def finished_report(run: RunDirectory) -> "Report":
     """The report of a run that has been at its end before, from its predictions."""
     part = "test" if (run.predictions / "test.parquet").is_file() else "val"
     return evaluate(read_predictions(run.predictions / f"{part}.parquet"), part=part)
 
 
 def predict_part(
-    part: Literal["val", "test"], index: "Index", bundle: "Bundle", run: Run, progress: Progress
+    part: Literal["val", "test"],
+    index: "Index",
+    bundle: "Bundle",
+    run: RunDirectory,
+    progress: Progress,
 ) -> "Predictions | None":
     """Predictions of one part, written; None where it has no images."""
     images = index.part(part)
@@ -147,7 +151,7 @@ def predict_part(
 def _report(
     job: TrainingJob,
     index: "Index",
-    run: Run,
+    run: RunDirectory,
     bundle: "Bundle",
     trained: "TrainedModel",
     *,

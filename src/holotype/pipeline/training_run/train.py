@@ -22,7 +22,7 @@ from holotype.pipeline.training_run.single_run import TrainedRun, train_single_r
 from holotype.pipeline.training_run.training_job import Published, TrainingJob
 from holotype.pipeline.training_run.warm_start import read_warm_start
 from holotype.progress import Progress
-from holotype.run import Run, next_run_path
+from holotype.run_directory import RunDirectory, next_run_path
 from holotype.training.config.resolve import resolve_recipe
 from holotype.training.features.cache_budget import disk_budget as read_disk_budget
 from holotype.training.features.device import resolve_device, use_deterministic_algorithms
@@ -129,7 +129,7 @@ def train(  # type: ignore[misc]
     sources = [data] if isinstance(data, str | Path) else list(data)
     name = "-".join(source_name(Path(source)) for source in sources)
     path = output or next_run_path(name)
-    run = run_to_resume(path) if resume else Run.new(path)
+    run = run_to_resume(path) if resume else RunDirectory.new(path)
     index = read_index(
         sources, label_pattern=label_pattern, group_pattern=group_pattern,
         label_prefix=label_prefix,
@@ -159,7 +159,7 @@ def train(  # type: ignore[misc]
     return _train_single_split(job, index, run)
 
 
-def _train_single_split(job: TrainingJob, index: "Index", run: Run) -> TrainedRun:
+def _train_single_split(job: TrainingJob, index: "Index", run: RunDirectory) -> TrainedRun:
     """One split, one classifier."""
     index, job = job.split(index)
     with run.create():

@@ -22,7 +22,7 @@ from holotype.pipeline.training_run.single_run import TrainedRun
 from holotype.predictions import read_predictions
 from holotype.progress import duration
 from holotype.reporting.write_report import evaluate
-from holotype.run import Run
+from holotype.run_directory import RunDirectory
 from holotype.training.config.recipe_variants import VARIANT_SEPARATOR, read_variants
 from holotype.training.config.resolve import read_fields, resolve_recipe
 from holotype.training.finetuning.checkpoint import stage_weights_file
@@ -99,7 +99,7 @@ def train_variants(
     before = _previous_rows(output)
     rows: list[VariantRow] = []
     for name, recipe in variants.items():
-        was_finished = name in before and is_finished(Run(output / name))
+        was_finished = name in before and is_finished(RunDirectory(output / name))
         started = time.perf_counter()
         trained = train(recipe, output / name)
         seconds = time.perf_counter() - started
@@ -132,7 +132,7 @@ def _row(name: str, trained: TrainedRun, seconds: float) -> VariantRow:
     )
 
 
-def _parameters(run: Run, fields: Mapping[str, Any]) -> int | None:
+def _parameters(run: RunDirectory, fields: Mapping[str, Any]) -> int | None:
     """Counted in what the last stage left: width and head are the recipe's to choose."""
     from safetensors import safe_open
 
@@ -148,7 +148,7 @@ def _parameters(run: Run, fields: Mapping[str, Any]) -> int | None:
     return int(sum(sizes))
 
 
-def _validation_accuracy(run: Run) -> str | None:
+def _validation_accuracy(run: RunDirectory) -> str | None:
     file = run.predictions / "val.parquet"
     if not file.is_file():
         return None

@@ -17,7 +17,7 @@ from holotype.models.catalog import is_custom_model
 from holotype.pipeline.audit import AuditResult
 from holotype.progress import Progress
 from holotype.reporting.write_report import Report
-from holotype.run import Run
+from holotype.run_directory import RunDirectory
 from holotype.training.config.recipe import Recipe
 from holotype.training.features.cache_budget import DiskBudget
 from holotype.training.interruption import StopSignal
@@ -92,7 +92,7 @@ class TrainingJob:
         """The report with what is to be known of the split among its caveats."""
         return replace(report, caveats=(*self.leak_caveats, *report.caveats))
 
-    def command(self, run: Run, *more: str) -> str:
+    def command(self, run: RunDirectory, *more: str) -> str:
         """What repeats the run; a file of the user's is run only where it is named."""
         words = ["holotype", "train", *self.sources, "--recipe", str(run.recipe), *more]
         words += ["--model", self.recipe.model] if is_custom_model(self.recipe.model) else []
@@ -103,7 +103,7 @@ class TrainingJob:
         return shlex.join(words)
 
 
-def write_environment(run: Run, device: str) -> None:
+def write_environment(run: RunDirectory, device: str) -> None:
     """What the run is done with; what it cost is added by `record_training_cost`."""
     write_json(
         run.environment,
@@ -120,7 +120,7 @@ def write_environment(run: Run, device: str) -> None:
 
 
 def record_training_cost(
-    run: Run, training_seconds: float | None, *, resumed: bool = False
+    run: RunDirectory, training_seconds: float | None, *, resumed: bool = False
 ) -> None:
     """Add to `environment.json` what training took.
 
@@ -139,7 +139,7 @@ def record_training_cost(
     write_json(run.environment, {**known, **cost})
 
 
-def total_training_seconds(runs: Sequence[Run]) -> tuple[float | None, bool]:
+def total_training_seconds(runs: Sequence[RunDirectory]) -> tuple[float | None, bool]:
     """The seconds of several runs together, and whether some are missing; None: one is unknown."""
     known = [json.loads(run.environment.read_text(encoding="utf-8")) for run in runs]
     seconds = [one.get("training_seconds") for one in known]

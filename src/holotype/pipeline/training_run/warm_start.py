@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from holotype.errors import NotARun, UsageError
-from holotype.run import Run
+from holotype.run_directory import RunDirectory
 from holotype.training.config.resolve import resolve_recipe
 from holotype.training.finetuning.checkpoint import stage_weights_file
 
@@ -36,7 +36,7 @@ def read_warm_start(path: str | Path, *, model: str | None, weights: str | None)
         NotARun: there is no run, or it no longer holds its weights.
         UsageError: the run trained nothing but a head, or is of another model.
     """
-    run = Run.open(path)
+    run = RunDirectory.open(path)
     run_model = str(yaml.safe_load(run.recipe.read_text(encoding="utf-8")).get("model"))
     if model not in (None, run_model):
         raise UsageError(

@@ -28,13 +28,13 @@ LOCK = ".lock"
 
 
 @dataclass(frozen=True)
-class Run:
+class RunDirectory:
     """What one training left behind; every name in it is a property here."""
 
     path: Path
 
     @classmethod
-    def new(cls, path: str | Path) -> "Run":
+    def new(cls, path: str | Path) -> "RunDirectory":
         """A run that does not exist yet; nothing is written before `create`.
 
         What a refusal left behind, no more than the lock, is free too.
@@ -62,7 +62,7 @@ class Run:
             yield
 
     @classmethod
-    def open(cls, path: str | Path) -> "Run":
+    def open(cls, path: str | Path) -> "RunDirectory":
         """An existing run directory.
 
         Raises:
@@ -128,21 +128,21 @@ class Run:
         return self.path / "folds"
 
     @property
-    def root_run(self) -> "Run":
+    def root_run(self) -> "RunDirectory":
         """The run that this stage belongs to; a run that is no stage is whole itself."""
-        return Run(self.path.parent.parent) if self.path.parent.name == "stages" else self
+        return RunDirectory(self.path.parent.parent) if self.path.parent.name == "stages" else self
 
-    def fold(self, number: int) -> "Run":
+    def fold(self, number: int) -> "RunDirectory":
         """The run that was tested on the images of one fold."""
-        return Run(self.folds / str(number))
+        return RunDirectory(self.folds / str(number))
 
     @property
     def stages(self) -> Path:
         return self.path / "stages"
 
-    def stage(self, name: str) -> "Run":
+    def stage(self, name: str) -> "RunDirectory":
         """The run that a stage of this one left, written `RUN@NAME` on the command line."""
-        return Run(self.stages / name)
+        return RunDirectory(self.stages / name)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -178,14 +178,14 @@ def run_path(path: str | Path) -> Path:
         NotARun: the run has no stage of this name.
     """
     run, at, name = str(path).rpartition("@")
-    if not at or Path(path).exists() or not Run(Path(run)).recipe.is_file():
+    if not at or Path(path).exists() or not RunDirectory(Path(run)).recipe.is_file():
         return Path(path)
-    stages = Run(Path(run)).stages
+    stages = RunDirectory(Path(run)).stages
     known = sorted(folder.name for folder in stages.iterdir()) if stages.is_dir() else []
     if name not in known:
         has = f"Its stages: {', '.join(known)}." if known else "It trained in one stage."
         raise NotARun(f"{run!r} has no stage called {name!r}{did_you_mean(name, known)} {has}")
-    return Run(Path(run)).stage(name).path
+    return RunDirectory(Path(run)).stage(name).path
 
 
 def next_run_path(data_name: str, root: Path = Path("runs")) -> Path:
