@@ -6,7 +6,7 @@ bring where a member is bad at some classes.
 Three members on 20 splits, 70/15/15 and stratified: of scikit-learn's digits, logistic regression
 on HOG, on LBP and on pixels; of the synthetic set, on the outline, on measures of the region and
 on rings around its centre; each after its own temperature. Weights come from validation by
-`holotype.ensemble.ensemble_weights`, the score from test. A member is made bad at a class by
+`holotype.ensembles.ensemble_weights`, the score from test. A member is made bad at a class by
 giving that class's training images labels at random: at three of the classes of one member, or at
 other classes for every member. The same again with the first two members alone.
 
@@ -37,7 +37,7 @@ from holotype.bundle.building.descriptors import MEAN, STD, descriptor_graph
 from holotype.bundle.onnx_sessions import open_session
 from holotype.dataset.index import read_index
 from holotype.dataset.sources.fetch import make_synthetic
-from holotype.ensemble.ensemble_weights import METHODS, EnsembleMethod, combine, fit_weights
+from holotype.ensembles.ensemble_weights import METHODS, EnsembleMethod, combine, fit_weights
 
 VALIDATION = TEST = 0.15
 MEMBERS = 3

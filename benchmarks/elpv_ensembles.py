@@ -21,8 +21,8 @@ from elpv import corrected_interval
 from elpv_models import CASES, PRETRAINED
 
 from holotype import pipeline
-from holotype.ensemble.ensemble_recipe import read_ensemble_recipe
-from holotype.ensemble.ensemble_weights import METHODS, EnsembleMethod
+from holotype.ensembles.ensemble_recipe import read_ensemble_recipe
+from holotype.ensembles.ensemble_weights import METHODS, EnsembleMethod
 from holotype.progress import to_stderr
 from holotype.run_directory import RunDirectory
 

@@ -122,7 +122,7 @@ def _data(
             for part in ("train", "val")
         )
         return train, validation
-    from holotype.models.torch_classifier import BackboneBelowCut
+    from holotype.architectures.torch_classifier import BackboneBelowCut
 
     below = BackboneBelowCut(pretrained.backbone, selection.cut)
     data = []

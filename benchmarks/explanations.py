@@ -49,7 +49,7 @@ from holotype.explanation.sanity_checks import (
     weight_randomisation_test,
 )
 from holotype.imaging.decode import Image, decode
-from holotype.models.gradcam import layers_top_down, randomise_layers
+from holotype.architectures.gradcam import layers_top_down, randomise_layers
 from holotype.pipeline.explain import TorchModels
 
 TOLERANCE = 0.03

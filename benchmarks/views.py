@@ -156,7 +156,7 @@ def kept_or_fresh(
     fresh: bool,
 ) -> LabelledViews:
     """What lies below the cut: kept, or fresh for every epoch (the images themselves: kept)."""
-    from holotype.models.onnx_export import cut_output_name
+    from holotype.architectures.onnx_export import cut_output_name
 
     assert selection.cut is not None
     index, targets_N, weights_N = targets_and_weights(pretrained, part)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Cli
-from tests.ensemble.runs import make_run, split_shapes
+from tests.ensembles.runs import make_run, split_shapes
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from holotype.cli.app import run
-from holotype.models.catalog import CATALOG
+from holotype.architectures.catalog import CATALOG
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "my_net.py"
 
@@ -42,7 +42,7 @@ def test_a_server_is_asked_once(
 ) -> None:
     asked = []
     monkeypatch.setattr(
-        "holotype.models.pretrained_weights.server_is_reachable",
+        "holotype.architectures.pretrained_weights.server_is_reachable",
         lambda row: asked.append(row.name) or True,
     )
     assert run(["models", "--json"]) == 0

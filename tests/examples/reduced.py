@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from holotype.models.catalog import architecture
+from holotype.architectures.catalog import architecture
 from holotype.run_directory import RunDirectory
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import resolve_recipe

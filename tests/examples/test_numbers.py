@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from holotype.models.catalog import architecture
+from holotype.architectures.catalog import architecture
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import resolve_recipe
 from holotype.training.config.stage_config import ForestStage, GradientStage, SvmStage

@@ -22,8 +22,8 @@ def in_torch(bundle: Bundle):  # type: ignore[no-untyped-def]  # importing torch
     """The network of a tiny bundle, with the weights that its graphs hold."""
     from torch import from_numpy, nn
 
-    from holotype.models.gradcam import frozen, set_linear_head
-    from holotype.models.torch_classifier import Backbone, Classifier
+    from holotype.architectures.gradcam import frozen, set_linear_head
+    from holotype.architectures.torch_classifier import Backbone, Classifier
 
     tensors: dict[str, NDArray[np.float32]] = {}
     for graph in bundle.graphs.values():

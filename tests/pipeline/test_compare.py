@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from holotype.comparison.result import Comparison
-from holotype.ensemble.ensemble_recipe import EnsembleRecipe, MemberRecipe
+from holotype.ensembles.ensemble_recipe import EnsembleRecipe, MemberRecipe
 from holotype.errors import InvalidSelection, NotARun, NotComparable, UsageError
 from holotype.pipeline.compare import compare, comparison_directory
 from holotype.predictions import read_predictions

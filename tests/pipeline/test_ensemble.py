@@ -11,14 +11,14 @@ from holotype import pipeline
 from holotype.bundle.bundle import load_bundle
 from holotype.dataset.index import Index, read_index, read_index_file
 from holotype.dataset.splitting.splitter import folds, split
-from holotype.ensemble.ensemble_recipe import read_ensemble_recipe
+from holotype.ensembles.ensemble_recipe import read_ensemble_recipe
 from holotype.errors import BundleError, CorruptBundle, NotComparable
 from holotype.pipeline.ensemble import EnsembleRun
 from holotype.predictions import read_predictions, softmax
 from holotype.run_directory import RunDirectory
 from tests.bundle.tiny import predicted
 from tests.conftest import Cli
-from tests.ensemble.runs import make_folded, make_run
+from tests.ensembles.runs import make_folded, make_run
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from holotype.dataset.index import read_index_file
 from holotype.errors import ParityFailed, UsageError
 from holotype.explanation.available_methods import ExplainMethod
 from holotype.explanation.heatmap import heatmap
-from holotype.models.gradcam import logits_of
+from holotype.architectures.gradcam import logits_of
 from holotype.pipeline import TrainedRun
 from holotype.pipeline.explain import (
     TorchModels,

@@ -10,7 +10,7 @@ import pytest
 
 from holotype.bundle.bundle import load_bundle
 from holotype.dataset.sources.fetch import make_synthetic
-from holotype.models.catalog import ARCHITECTURES, architecture
+from holotype.architectures.catalog import ARCHITECTURES, architecture
 from holotype.predictions import read_predictions
 from tests.conftest import Cli
 

@@ -24,8 +24,8 @@ from holotype.dataset.auditing.label_errors import SuspectedLabelError
 from holotype.dataset.auditing.outliers import Outlier
 from holotype.dataset.auditing.quality import QUALITY_ADVICE, QualityIssue
 from holotype.dataset.near_duplicates.search import NearDuplicate
-from holotype.ensemble.ensemble_recipe import EnsembleRecipe, MemberRecipe
-from holotype.ensemble.gain import BestMemberComparison, DifferenceInterval, Gain
+from holotype.ensembles.ensemble_recipe import EnsembleRecipe, MemberRecipe
+from holotype.ensembles.gain import BestMemberComparison, DifferenceInterval, Gain
 from holotype.evaluation.report_data import SCORES
 from holotype.evaluation.score_predictions import evaluate
 from holotype.pipeline import TrainedRun

@@ -112,8 +112,8 @@ def _torch_probabilities(trained: TrainedRun, predictions: Predictions) -> np.nd
     import torch
     from safetensors.torch import load_file
 
-    from holotype.models.layer_groups import split_into_groups
-    from holotype.models.torch_classifier import Classifier
+    from holotype.architectures.layer_groups import split_into_groups
+    from holotype.architectures.torch_classifier import Classifier
 
     bundle = load_bundle(trained.run.path)
     network = timm.create_model("tf_efficientnet_lite0", num_classes=0)

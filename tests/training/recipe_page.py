@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from holotype.files import write_text
 from holotype.imaging.preprocessing import Preprocessing
-from holotype.models.catalog import DEFAULT_MODEL
+from holotype.architectures.catalog import DEFAULT_MODEL
 from holotype.training.config.augmentation_config import Augmentation, MixRecipe
 from holotype.training.config.recipe import Recipe, SplitRecipe
 from holotype.training.config.recipe_compatibility import fill_model_defaults

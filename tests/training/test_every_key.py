@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from holotype.dataset.index import Index
 from holotype.dataset.splitting.splitter import split
 from holotype.errors import InvalidRecipe
-from holotype.models.torch_classifier import hash_weights
+from holotype.architectures.torch_classifier import hash_weights
 from holotype.progress import Progress
 from holotype.training.config.augmentation_config import Augmentation, MixRecipe
 from holotype.training.config.recipe import Recipe, SplitRecipe

@@ -12,7 +12,7 @@ import holotype.training.finetuning.training_loop as loop
 from holotype.dataset.index import Index
 from holotype.dataset.splitting.splitter import split
 from holotype.errors import OutOfMemory, TrainingDiverged
-from holotype.models.torch_classifier import hash_weights
+from holotype.architectures.torch_classifier import hash_weights
 from holotype.progress import Progress
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import resolve_recipe

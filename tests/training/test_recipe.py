@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from holotype.errors import InvalidRatios, InvalidRecipe, UnknownModel, UnknownRecipe
-from holotype.models.catalog import architecture
+from holotype.architectures.catalog import architecture
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import recipe_names, resolve_recipe
 from holotype.training.config.stage_config import GradientStage

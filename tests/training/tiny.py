@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from holotype.models.torch_classifier import Backbone, Classifier
+from holotype.architectures.torch_classifier import Backbone, Classifier
 from holotype.training.config.stage_config import GradientStage, Trainable
 from holotype.training.data.loader import LabelledViews
 from holotype.training.finetuning.trainable_layers import LayerSelection, select_layers

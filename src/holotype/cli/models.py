@@ -16,8 +16,8 @@ from holotype.cli.output import (
     text_table,
 )
 from holotype.errors import UsageError
-from holotype.models.catalog import ARCHITECTURES, DEFAULT_MODEL, Architecture, architecture
-from holotype.models.pretrained_weights import (
+from holotype.architectures.catalog import ARCHITECTURES, DEFAULT_MODEL, Architecture, architecture
+from holotype.architectures.pretrained_weights import (
     NONE,
     availability,
     find_weights,
@@ -26,7 +26,7 @@ from holotype.models.pretrained_weights import (
 )
 
 if TYPE_CHECKING:
-    from holotype.models.torch_classifier import Backbone
+    from holotype.architectures.torch_classifier import Backbone
 
 BATCH_SIZE = 32
 HEADER = (
@@ -102,14 +102,14 @@ def _one(name: str, *, groups: bool, as_json: bool) -> int:
 
 
 def _built(name: str) -> "Backbone":
-    from holotype.models.build_backbone import build_backbone
+    from holotype.architectures.build_backbone import build_backbone
 
     return build_backbone(name, find_weights(name, NONE), architecture(name).image_size, seed=0)
 
 
 def _measured(row: "Architecture", network: "Backbone") -> "Architecture":
     """The row with what it does not know of a network that is not in the catalogue."""
-    from holotype.models.profiling import embedding_size, measure_cost
+    from holotype.architectures.profiling import embedding_size, measure_cost
 
     if row.cost is not None:
         return row
@@ -154,7 +154,7 @@ def _cells(facts: dict[str, Any]) -> tuple[object, ...]:
 
 def _groups(backbone: "Backbone") -> Iterator[dict[str, Any]]:
     """From the bottom to the top, as `trainable: N` counts them from the end."""
-    from holotype.models.torch_classifier import layers_with_weights, number_of_parameters
+    from holotype.architectures.torch_classifier import layers_with_weights, number_of_parameters
 
     layers = layers_with_weights(backbone)
     for name in (*backbone.group_names, "pool"):

@@ -7,7 +7,7 @@ what speaks for c *rather than for another class*; the plain map of a single log
 al. 2016) would also show what speaks for all of them.
 
 Here is what needs no torch: the cells of a feature map, and patches that are covered. Gradients
-are asked of `models.gradients`.
+are asked of `architectures.gradients`.
 
 Shape suffixes: N images, H height, W width, D embedding, C classes, K its competitors; h and w
 are cells of a map.
@@ -24,7 +24,7 @@ from holotype.bundle.onnx_sessions import run_session
 from holotype.predictions import softmax
 
 if TYPE_CHECKING:
-    from holotype.models.torch_classifier import Classifier
+    from holotype.architectures.torch_classifier import Classifier
 
 OCCLUSION_GRID = 8  # places along each side; a patch is twice as wide as their distance
 PIXEL_CELLS = 28  # along each side of a map of single pixels: one pixel tells an eye nothing
@@ -108,7 +108,7 @@ def gradient_attribution(
     Raises:
         UsageError: the network has no such layer, or no map, or no attention.
     """
-    from holotype.models import gradcam
+    from holotype.architectures import gradcam
 
     evidence = gradcam.ClassLogOdds(classifier, class_index, temperature)
     if method == "rollout":

@@ -13,7 +13,7 @@ from holotype.bundle.bundle import Bundle
 from holotype.errors import UsageError
 
 if TYPE_CHECKING:
-    from holotype.models.torch_classifier import Classifier
+    from holotype.architectures.torch_classifier import Classifier
 
 ExplainMethodName = Literal[
     "auto", "cam", "gradcam", "gradcam++", "integrated-gradients", "rollout", "occlusion"

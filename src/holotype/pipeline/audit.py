@@ -20,7 +20,7 @@ from holotype.dataset.auditing.run_audit import audit as audit_index
 from holotype.dataset.index import Index, read_index
 from holotype.dataset.splitting.assignment import atomic_group_names
 from holotype.errors import MissingExtra, WeightsUnavailable
-from holotype.models.pretrained_weights import find_weights
+from holotype.architectures.pretrained_weights import find_weights
 from holotype.progress import Progress, pluralize
 from holotype.reporting.audit_page import write_audit_page
 from holotype.training.config.recipe import Recipe

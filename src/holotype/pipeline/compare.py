@@ -18,7 +18,7 @@ from holotype.comparison.leaderboard import Leaderboard, build_leaderboard
 from holotype.comparison.result import Candidate, Comparison
 from holotype.comparison.selection import parse_rule, select_run
 from holotype.dataset.index import Index, read_index_file
-from holotype.ensemble.ensemble_recipe import read_ensemble_recipe
+from holotype.ensembles.ensemble_recipe import read_ensemble_recipe
 from holotype.errors import (
     BundleError,
     DatasetError,

@@ -24,16 +24,16 @@ from holotype.bundle.inference import predict
 from holotype.comparison.aligned_predictions import align_predictions
 from holotype.dataset.index import Index
 from holotype.dataset.splitting.splitter import parts_of
-from holotype.ensemble.compatibility import Member, load_members
-from holotype.ensemble.ensemble_recipe import EnsembleRecipe, MemberRecipe, read_ensemble_recipe
-from holotype.ensemble.ensemble_weights import EnsembleMethod
-from holotype.ensemble.fit_ensemble import (
+from holotype.ensembles.compatibility import Member, load_members
+from holotype.ensembles.ensemble_recipe import EnsembleRecipe, MemberRecipe, read_ensemble_recipe
+from holotype.ensembles.ensemble_weights import EnsembleMethod
+from holotype.ensembles.fit_ensemble import (
     FittedEnsemble,
     MemberPredictions,
     assign_held_out_folds,
     fit,
 )
-from holotype.ensemble.gain import BestMemberComparison, gain_over, measure_images_per_second
+from holotype.ensembles.gain import BestMemberComparison, gain_over, measure_images_per_second
 from holotype.errors import DatasetError, NotComparable
 from holotype.evaluation.post_hoc_calibration import fit_decision
 from holotype.explanation.example_selection import select_examples
@@ -103,7 +103,7 @@ def build_ensemble(
         runs: `RUN` or `RUN@STAGE`, at least two, trained on one split of the same images;
             their image sizes and preprocessing may differ.
         output: the run directory; `runs/NAME-ensemble-1`, `-2`, … unless said otherwise.
-        method: see `ensemble.weights`; `auto` takes the one that does best on held-out images.
+        method: see `ensembles.ensemble_weights`; `auto` takes the one that does best on held-out images.
 
     Raises:
         HolotypeError: with what arrived, what was expected and what to do.

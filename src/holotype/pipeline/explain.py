@@ -34,8 +34,8 @@ from holotype.explanation.slice_matching import (
     read_reference_slices,
     read_slices,
 )
-from holotype.models.catalog import architecture, is_custom_model
-from holotype.models.pretrained_weights import NONE, find_weights
+from holotype.architectures.catalog import architecture, is_custom_model
+from holotype.architectures.pretrained_weights import NONE, find_weights
 from holotype.progress import Progress
 from holotype.run_directory import RunDirectory, run_path
 from holotype.training.config.resolve import resolve_recipe
@@ -43,7 +43,7 @@ from holotype.training.features.pretrained_backbone import PretrainedBackbone
 from holotype.training.finetuning.checkpoint import read_stage_result
 
 if TYPE_CHECKING:
-    from holotype.models.torch_classifier import Classifier
+    from holotype.architectures.torch_classifier import Classifier
 
 PROBES = 4  # made-up model inputs on which both forms of a network are compared
 WITHOUT_TORCH = "What works without: `--method auto`, `cam` (where there is one), `occlusion`."
@@ -201,7 +201,7 @@ def rebuild_classifier(run: RunDirectory, bundle: "Bundle") -> "Classifier":
         UsageError: descriptors, a network from a user's file, or a run without its weights.
         ParityFailed: its logits are not those of the bundle.
     """
-    from holotype.models.gradcam import frozen, logits_of
+    from holotype.architectures.gradcam import frozen, logits_of
 
     if architecture(bundle.manifest.model).kind == "classical":
         raise UsageError(
@@ -231,8 +231,8 @@ def rebuild_classifier(run: RunDirectory, bundle: "Bundle") -> "Classifier":
 
 def _from_checkpoint(run: RunDirectory, bundle: "Bundle") -> "Classifier":
     """From the best weights of the last stage of gradient descent."""
-    from holotype.models.build_backbone import build_backbone
-    from holotype.models.torch_classifier import Classifier
+    from holotype.architectures.build_backbone import build_backbone
+    from holotype.architectures.torch_classifier import Classifier
 
     recipe = resolve_recipe(run.recipe)
     # What a stage left lies with the run that it belongs to.
@@ -267,8 +267,8 @@ def _from_linear_head(run: RunDirectory, bundle: "Bundle") -> "Classifier":
     import onnx
     from onnx import numpy_helper
 
-    from holotype.models.gradcam import set_linear_head
-    from holotype.models.torch_classifier import Classifier
+    from holotype.architectures.gradcam import set_linear_head
+    from holotype.architectures.torch_classifier import Classifier
 
     recipe = resolve_recipe(run.recipe)
     graph = onnx.load_model_from_string(bundle.graphs[HEAD]).graph

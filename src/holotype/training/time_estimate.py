@@ -107,7 +107,7 @@ def _merged_part(trainings: Sequence[Index], part: Part, exclude: Collection[str
 def _estimate_gradient_stage(
     fine_tuner: "FineTuner", number: int, stage: GradientStage, trainings: Sequence[Index]
 ) -> list[StageEstimate]:
-    from holotype.models.onnx_export import cut_output_name
+    from holotype.architectures.onnx_export import cut_output_name
     from holotype.training.finetuning.trainable_layers import select_layers
 
     pretrained, runtime = fine_tuner.pretrained, fine_tuner.runtime

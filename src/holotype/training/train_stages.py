@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from holotype.bundle.manifest import CamSupport, Manifest, PretrainedWeights
 from holotype.bundle.onnx_sessions import open_session
 from holotype.dataset.index import Index
-from holotype.models.catalog import architecture
+from holotype.architectures.catalog import architecture
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.stage_config import (
     ForestStage,
@@ -185,7 +185,7 @@ def _embeddings(
 
 
 def _linear_graph(head: LinearHead) -> bytes:
-    from holotype.models.onnx_export import export_linear_head
+    from holotype.architectures.onnx_export import export_linear_head
 
     return export_linear_head(head.weight_CD, head.bias_C)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from holotype.files import write_json, write_text
-from holotype.models.pretrained_weights import find_weights
+from holotype.architectures.pretrained_weights import find_weights
 from holotype.pipeline.training_run.resume import is_finished
 from holotype.pipeline.training_run.single_run import TrainedRun
 from holotype.predictions import read_predictions

@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from holotype.imaging.preprocessing import Preprocessing
-from holotype.models.catalog import HeadSpec, architecture
+from holotype.architectures.catalog import HeadSpec, architecture
 from holotype.training.config.recipe_base import RecipeSection
 from holotype.training.config.stage_config import (
     ForestStage,

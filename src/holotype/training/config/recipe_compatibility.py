@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from holotype.errors import InvalidRecipe
-from holotype.models.catalog import (
+from holotype.architectures.catalog import (
     DEFAULT_MODEL,
     Architecture,
     architecture,

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from holotype.dataset.splitting.splitter import check_ratios
 from holotype.errors import InvalidRecipe, UnknownRecipe, did_you_mean
-from holotype.models.catalog import DEFAULT_MODEL, architecture
+from holotype.architectures.catalog import DEFAULT_MODEL, architecture
 from holotype.training.config.augmentation_config import Augmentation, MixRecipe
 from holotype.training.config.recipe import Recipe, SplitRecipe
 from holotype.training.config.recipe_compatibility import check_compatibility, fill_model_defaults

@@ -21,8 +21,8 @@ from holotype.bundle.onnx_sessions import open_session
 from holotype.cache import cache_directory, hash_strings
 from holotype.dataset.index import Index, Part
 from holotype.files import sha256_of, write_bytes
-from holotype.models.catalog import architecture, code_identity
-from holotype.models.pretrained_weights import WeightsSource, find_weights
+from holotype.architectures.catalog import architecture, code_identity
+from holotype.architectures.pretrained_weights import WeightsSource, find_weights
 from holotype.progress import Progress
 from holotype.training.config.recipe import Recipe
 from holotype.training.data.class_weights import inverse_frequency
@@ -30,7 +30,7 @@ from holotype.training.features.device import TorchSession
 from holotype.training.features.frozen_features import FeatureExtractor, onnx_feature_extractor
 
 if TYPE_CHECKING:
-    from holotype.models.torch_classifier import Backbone
+    from holotype.architectures.torch_classifier import Backbone
 
 EMBEDDING, FEATURE_MAP = "embedding", "feature_map"
 PARITY_IMAGES = 8
@@ -59,7 +59,7 @@ class PretrainedBackbone:
         """Of the weights' file, or of the network's tensors where there is no file."""
         if self.weights.file is not None:
             return sha256_of(self.weights.file)
-        from holotype.models.torch_classifier import hash_weights
+        from holotype.architectures.torch_classifier import hash_weights
 
         return hash_weights(self.backbone)
 
@@ -68,8 +68,8 @@ class PretrainedBackbone:
         """The network in torch, in evaluation mode."""
         import torch
 
-        from holotype.models.build_backbone import build_backbone
-        from holotype.models.torch_classifier import estimate_batch_norm
+        from holotype.architectures.build_backbone import build_backbone
+        from holotype.architectures.torch_classifier import estimate_batch_norm
 
         recipe = self.recipe
         backbone = build_backbone(
@@ -113,7 +113,7 @@ class PretrainedBackbone:
 
     @cached_property
     def _graphs(self) -> Path:
-        from holotype.models.onnx_export import OPSET
+        from holotype.architectures.onnx_export import OPSET
 
         made_by = [f"{name} {version(name)}" for name in ("torch", "timm", "onnxscript")]
         recipe = self.recipe
@@ -152,7 +152,7 @@ def _on_device(
 
 def torch_session(backbone: "Backbone", output: str, device: str) -> Any:
     """A copy of the network below a cut, in torch."""
-    from holotype.models.torch_classifier import BackboneBelowCut
+    from holotype.architectures.torch_classifier import BackboneBelowCut
 
     return TorchSession(
         BackboneBelowCut(copy.deepcopy(backbone), _cut_of_output(output)), output, device
@@ -173,7 +173,7 @@ def export_graphs(
     """
     import torch
 
-    from holotype.models.onnx_export import cut_output_name, export_backbone, extract_outputs
+    from holotype.architectures.onnx_export import cut_output_name, export_backbone, extract_outputs
 
     model = export_backbone(backbone, recipe.image_size, recipe.image_size)
     graphs = {EMBEDDING: extract_outputs(model, [EMBEDDING, FEATURE_MAP])}
@@ -203,7 +203,7 @@ def float64_outputs(
     """What torch says below a cut, computed with 64 bits: (N, numbers of an image)."""
     import torch
 
-    from holotype.models.torch_classifier import BackboneBelowCut
+    from holotype.architectures.torch_classifier import BackboneBelowCut
 
     below = BackboneBelowCut(copy.deepcopy(backbone).double(), _cut_of_output(output))
     with torch.no_grad():

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from holotype.errors import InvalidRecipe
-from holotype.models.torch_classifier import Classifier, layers_with_weights
+from holotype.architectures.torch_classifier import Classifier, layers_with_weights
 from holotype.training.config.stage_config import GradientStage
 from holotype.training.finetuning.trainable_layers import LayerSelection, groups_above
 

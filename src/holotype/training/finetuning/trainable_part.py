@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm as AnyBatchNorm
 
-from holotype.models.torch_classifier import Classifier
+from holotype.architectures.torch_classifier import Classifier
 from holotype.training.finetuning.optimisers import layers_by_name, trained_auxiliary_groups
 from holotype.training.finetuning.trainable_layers import LayerSelection
 

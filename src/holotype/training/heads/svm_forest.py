@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from holotype.bundle.onnx_sessions import open_session, run_session
 from holotype.errors import MissingExtra, ParityFailed
-from holotype.models.sklearn_onnx import (
+from holotype.architectures.sklearn_onnx import (
     PlattCalibration,
     export_forest,
     export_svm,

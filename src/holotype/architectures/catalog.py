@@ -1,0 +1,223 @@
+"""The table of architectures: which are known, and what may be asked of each.
+
+The table is data: reading it imports neither torch nor timm, and runs no file of the user's.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from holotype.bundle.building.descriptors import canonical_name, parse_descriptors
+from holotype.errors import InvalidRecipe, UnknownModel, did_you_mean
+from holotype.files import sha256_of
+from holotype.architectures.architecture import (
+    HALF,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Architecture,
+    CamSupport,
+    HeadSpec,
+    ModelKind,
+    NetworkCost,
+    WeightsPackage,
+)
+from holotype.architectures.catalog_rows import ARCHITECTURES, descriptor_architecture
+
+__all__ = [
+    "ARCHITECTURES",
+    "CATALOG",
+    "DEFAULT_MODEL",
+    "NO_OPTIONS",
+    "Architecture",
+    "CamSupport",
+    "HeadSpec",
+    "ModelKind",
+    "NetworkCost",
+    "WeightsPackage",
+    "architecture",
+    "code_identity",
+    "custom_model_file",
+    "is_custom_model",
+    "require_options",
+    "require_size",
+    "with_options",
+]
+
+TIMM_PREFIX = "timm:"
+CUSTOM_IMAGE_SIZE = 64
+NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+
+CATALOG: dict[str, Architecture] = {row.name: row for row in ARCHITECTURES}
+
+DEFAULT_MODEL = "efficientnet_lite0"
+
+
+def architecture(name: str) -> Architecture:
+    """The row of this name; any other timm network as `timm:NAME`, a file as `FILE.py:FUNCTION`.
+
+    Raises:
+        UnknownModel: no such row, or timm knows no such network.
+    """
+    if name in CATALOG:
+        return CATALOG[name]
+    if name.startswith(TIMM_PREFIX):
+        return _from_timm(name)
+    if is_custom_model(name):
+        return _custom_architecture(name)
+    if parse_descriptors(name):
+        return descriptor_architecture(canonical_name(name))
+    raise UnknownModel(
+        f"no model called {name!r}{did_you_mean(name, CATALOG)} "
+        "`holotype models` lists them all; any other timm network is written timm:NAME, "
+        "and a network of your own FILE.py:FUNCTION."
+    )
+
+
+def is_custom_model(name: str) -> bool:
+    """Whether a model is a function in a user's Python file, such as `my_net.py:build`."""
+    file, colon, function = name.rpartition(":")
+    return bool(colon) and file.endswith(".py") and function.isidentifier()
+
+
+def custom_model_file(name: str) -> Path:
+    """The file of a user's network; it is not run.
+
+    Raises:
+        UnknownModel: there is none.
+    """
+    file = Path(name.rpartition(":")[0]).expanduser()
+    if not file.is_file():
+        raise UnknownModel(
+            f"no file at {str(file)!r}; --model FILE.py:FUNCTION names a function in a Python "
+            "file that returns a torch.nn.Module."
+        )
+    return file
+
+
+def code_identity(name: str, options: Mapping[str, Any] = NO_OPTIONS) -> str:
+    """What decides a network beside its weights and its size; for the key of what is kept of it.
+
+    Two networks of equal weights may still compute different things: of a user's own file this is
+    the hash, of Holotype's own networks the version.
+    """
+    said = json.dumps(dict(options), sort_keys=True, default=str)
+    if is_custom_model(name):
+        return f"{sha256_of(custom_model_file(name))} {said}"
+    versions = [f"{one} {version(one)}" for one in ("holotype", "torchvision")]
+    return f"{' '.join(versions)} {said}"
+
+
+def require_size(name: str, image_size: int) -> None:
+    """Say no to an image size before anything is built.
+
+    Raises:
+        InvalidRecipe: the network does not take it; the nearest that it takes is named.
+    """
+    row = architecture(name)
+    step = row.size_multiple
+    if image_size >= row.minimum_size and image_size % step == 0:
+        return
+    nearest = max(row.minimum_size, math.floor(image_size / step + 0.5) * step)
+    multiples = f" and multiples of {step}" if step > 1 else ""
+    raise InvalidRecipe(
+        f"image_size {image_size} is refused by {row.name}: it takes {row.minimum_size} pixels "
+        f"and more{multiples}; the nearest is {nearest}, its native size {row.image_size}."
+    )
+
+
+def require_options(name: str, options: Mapping[str, Any]) -> None:
+    """Say no to a model option that the architecture does not have.
+
+    A user's own file may have any: building it asks the function itself.
+
+    Raises:
+        InvalidRecipe: an unknown option, or a value that makes no sense.
+    """
+    row = architecture(name)
+    if row.kind == "custom":
+        return
+    for key in options:
+        if key not in row.options:
+            known = f"It has: {', '.join(row.options)}." if row.options else "It has none."
+            raise InvalidRecipe(
+                f"model_options: {row.name} has no option {key!r}"
+                f"{did_you_mean(key, row.options)} {known}"
+            )
+    alpha = options.get("alpha", 1.0)
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0.1 <= alpha <= 4:
+        raise InvalidRecipe(
+            f"model_options: alpha {alpha!r}: expected the width as a number from 0.1 to 4."
+        )
+
+
+def with_options(row: Architecture, options: Mapping[str, Any]) -> Architecture:
+    """The row of the network that these options make: another width has other weights."""
+    alpha = float(options.get("alpha", 1.0))
+    if alpha == 1.0:
+        return row
+    timm_name, hub = TIMM_WIDTHS.get(alpha, (None, None))
+    return replace(row, timm_name=timm_name, hub=hub, cost=None, embedding_size=None)
+
+
+# MobileNetV2 in timm by width, with its repository where weights are published; other widths
+# are built by torchvision.
+TIMM_WIDTHS: dict[float, tuple[str, str | None]] = {
+    0.35: ("mobilenetv2_035", None),
+    0.5: ("mobilenetv2_050", "timm/mobilenetv2_050.lamb_in1k"),
+    0.75: ("mobilenetv2_075", None),
+    1.4: ("mobilenetv2_140", "timm/mobilenetv2_140.ra_in1k"),
+}
+
+
+def _custom_architecture(name: str) -> Architecture:
+    file, _, function = name.rpartition(":")
+    return Architecture(
+        name=f"{Path(file).name}:{function}",
+        family="yours",
+        kind="custom",
+        timm_name=None,
+        embedding_size=None,
+        image_size=CUSTOM_IMAGE_SIZE,
+        minimum_size=8,
+        mean=HALF,
+        std=HALF,
+        cam="approximate",
+        licence="yours",
+    )
+
+
+def _from_timm(name: str) -> Architecture:
+    import timm
+
+    timm_name = name.removeprefix(TIMM_PREFIX)
+    if not timm.is_model(timm_name):
+        raise UnknownModel(
+            f"timm has no network called {timm_name!r}"
+            f"{did_you_mean(timm_name, timm.list_models())} "
+            "Its networks are listed by `python -c 'import timm; print(timm.list_models())'`."
+        )
+    config = timm.get_pretrained_cfg(timm_name)
+    return Architecture(
+        name=name,
+        family="timm",
+        kind="pretrained",
+        timm_name=timm_name,
+        embedding_size=None,
+        image_size=int(config.input_size[-1]) if config else 224,
+        minimum_size=8,  # building it says more
+        mean=_rgb(config.mean) if config else IMAGENET_MEAN,
+        std=_rgb(config.std) if config else IMAGENET_STD,
+        cam="approximate",
+        licence=(config.license if config else None) or "unknown",
+        hub=(config.hf_hub_id if config else None) or None,
+    )
+
+
+def _rgb(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return float(red), float(green), float(blue)

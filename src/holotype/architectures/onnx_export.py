@@ -1,0 +1,153 @@
+"""Classifier -> ONNX graphs: one export gives the shipped backbone and every cut below it.
+
+The graph has a fixed height and width and a dynamic batch: with dynamic H and W the 'same' padding
+becomes run-time arithmetic and the rate halves.
+"""
+
+import contextlib
+import io
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holotype.bundle.sanitise import strip_metadata
+from holotype.architectures.torch_classifier import ACTIVATIONS, Backbone
+
+if TYPE_CHECKING:
+    import onnx
+    from torch import Tensor, nn
+
+
+INPUT = "image"
+OPSET = 20
+
+
+def cut_output_name(cut: int) -> str:
+    """What the activation at a cut is called in the graph."""
+    return f"cut{cut}"
+
+
+def export_backbone(backbone: "Backbone", height: int, width: int) -> "onnx.ModelProto":
+    """One graph with every output: `embedding`, `feature_map` where it is 4-D, and `cut1` …."""
+    import torch
+
+    wrapper, names = _with_all_outputs(backbone, height, width)
+    # Two images: with one, the exporter would take the batch for a constant.
+    example = torch.zeros(2, 3, height, width)
+    batch = {0: torch.export.Dim.DYNAMIC}
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            wrapper, (example,), dynamo=True, external_data=False, opset_version=OPSET,
+            input_names=[INPUT], output_names=names, dynamic_shapes=(batch,), verbose=False,
+        )  # fmt: skip
+    assert program is not None
+    return program.model_proto
+
+
+def _with_all_outputs(
+    backbone: "Backbone", height: int, width: int
+) -> tuple["nn.Module", list[str]]:
+    import torch
+    from torch import nn
+
+    class AllOutputs(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone = backbone
+
+        def forward(self, image: "Tensor") -> "list[Tensor]":
+            activations = []
+            for group in self.backbone.groups.values():
+                image = group(image)
+                activations.append(image)
+            cells = self.backbone.map_cells(image)
+            maps = [cells] if cells.ndim == 4 else []
+            return [self.backbone.pool(image), *maps, *activations[:-1]]
+
+    wrapper = AllOutputs().eval()
+    with torch.no_grad():
+        count = len(wrapper(torch.zeros(1, 3, height, width)))
+    cuts = [cut_output_name(k) for k in range(1, len(backbone.groups))]
+    maps = ["feature_map"] if count == 2 + len(cuts) else []
+    return wrapper, ["embedding", *maps, *cuts]
+
+
+def extract_outputs(model: "onnx.ModelProto", outputs: list[str]) -> bytes:
+    """The part of a graph that leads to these outputs, as one file without local paths."""
+    import onnx
+
+    names = [output.name for output in model.graph.output]
+    wanted = [name for name in outputs if name in names]
+    part = onnx.utils.Extractor(model).extract_model([INPUT], wanted)
+    return strip_metadata(part.SerializeToString())
+
+
+def export_linear_head(weight_CD: NDArray[np.float32], bias_C: NDArray[np.float32]) -> bytes:
+    """`embedding` (N, D) -> `logits` (N, C) as one Gemm."""
+    return _export_dense([(weight_CD, bias_C)], [])
+
+
+def export_head(head: "nn.Module") -> bytes:
+    """`embedding` (N, D) -> `logits` (N, C): a linear layer, or several with activations between.
+
+    Args:
+        head: from `architectures.classifier.build_head`; dropout is left out, as in inference.
+    """
+    from torch import nn
+
+    names = {kind: name for name, kind in ACTIVATIONS.items()}
+    layers = list(head) if isinstance(head, nn.Sequential) else [head]
+    linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
+    activations = [names[type(layer)] for layer in layers if type(layer) in names]
+    return _export_dense(
+        [(one.weight.detach().numpy(), one.bias.detach().numpy()) for one in linear], activations
+    )
+
+
+def _export_dense(
+    layers: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]], activations: Sequence[str]
+) -> bytes:
+    """Gemms, each but the last followed by its activation."""
+    from onnx import TensorProto, checker, helper, numpy_helper
+
+    nodes, tensors, x = [], [], "embedding"
+    for number, (weight_CD, bias_C) in enumerate(layers):
+        is_last = number == len(layers) - 1
+        at = "" if len(layers) == 1 else str(number)
+        y = "logits" if is_last else f"dense{at}"
+        nodes.append(helper.make_node("Gemm", [x, f"weight{at}", f"bias{at}"], [y], transB=1))
+        tensors += [
+            numpy_helper.from_array(np.ascontiguousarray(weight_CD, np.float32), f"weight{at}"),
+            numpy_helper.from_array(np.ascontiguousarray(bias_C, np.float32), f"bias{at}"),
+        ]
+        x = y
+        if not is_last:
+            x = f"active{at}"
+            nodes += _activation(activations[number], y, x)
+    sizes = layers[0][0].shape[1], layers[-1][0].shape[0]
+    graph = helper.make_graph(
+        nodes,
+        "head",
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", sizes[0]])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", sizes[1]])],
+        tensors,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+    checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def _activation(name: str, x: str, y: str) -> "list[onnx.NodeProto]":
+    from onnx import helper
+
+    if name == "silu":
+        gate = f"{y}_gate"
+        return [
+            helper.make_node("Sigmoid", [x], [gate]),
+            helper.make_node("Mul", [x, gate], [y]),
+        ]
+    return [helper.make_node({"relu": "Relu", "gelu": "Gelu"}[name], [x], [y])]

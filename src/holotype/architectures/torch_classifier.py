@@ -1,0 +1,221 @@
+"""Backbone + head: groups of layers from the bottom to the top, and the cuts between them.
+
+A *cut* is a number of groups: cut k is what group k-1 hands to group k. Cut 0 is the input, the
+last cut is the pooled embedding. What lies below a cut can be computed once and kept.
+
+Shape suffixes: N images, D embedding, C classes, H and W cells of the feature map.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from holotype.architectures.catalog import HeadSpec
+
+AUXILIARY_LOSS_WEIGHT = (
+    0.3  # of each auxiliary loss beside the main one, Szegedy et al. 2015, section 5
+)
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
+
+
+class AuxiliaryBranch(nn.Module):
+    """What leads from the activation after a group to an embedding of its own, in training only.
+
+    Args:
+        layers: activation -> embedding (N, `embedding_size`).
+    """
+
+    def __init__(self, layers: nn.Module, embedding_size: int) -> None:
+        super().__init__()
+        self.layers = layers
+        self.embedding_size = embedding_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.layers(x))
+
+
+class Backbone(nn.Module):
+    """A network without its classifier, as a sequence of named groups.
+
+    Args:
+        groups: name -> module, in the order of the forward pass; the last hands on a feature map,
+            or tokens (N, T, D).
+        pool: feature map -> embedding (N, D).
+        map_cells: feature map -> what the head may be run on cell by cell (N, D, H, W); identity
+            where the embedding is the plain mean of the cells.
+        auxiliaries: name of a group -> what a second classifier sees of its output in training.
+    """
+
+    def __init__(
+        self,
+        groups: Mapping[str, nn.Module],
+        pool: nn.Module,
+        map_cells: nn.Module | None = None,
+        auxiliaries: Mapping[str, AuxiliaryBranch] | None = None,
+    ) -> None:
+        super().__init__()
+        self.groups = nn.ModuleDict(dict(groups))
+        self.pool = pool
+        self.map_cells = map_cells or nn.Identity()
+        self.auxiliaries = nn.ModuleDict(dict(auxiliaries or {}))
+
+    @property
+    def group_names(self) -> list[str]:
+        return list(self.groups)
+
+    def auxiliary_groups(self, start: int = 0) -> list[str]:
+        """The groups above cut `start` whose output has an auxiliary."""
+        return [name for name in self.group_names[start:] if name in self.auxiliaries]
+
+    def run_groups(self, x: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
+        """Cut `start` -> cut `stop`; to the feature map where no stop is given."""
+        for group in list(self.groups.values())[start:stop]:
+            x = group(x)
+        return x
+
+    def forward(self, x: Tensor, start: int = 0) -> tuple[Tensor, Tensor]:
+        """The embedding (N, D) and the cells (N, D, H, W) of an activation at cut `start`."""
+        features = self.run_groups(x, start)
+        return self.pool(features), self.map_cells(features)
+
+    def forward_with_auxiliaries(
+        self, x: Tensor, start: int = 0
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The embedding, and those of the auxiliaries above cut `start`, in one pass."""
+        embeddings = {}
+        for name, group in list(self.groups.items())[start:]:
+            x = group(x)
+            if name in self.auxiliaries:
+                embeddings[name] = self.auxiliaries[name](x)
+        return self.pool(x), embeddings
+
+
+class BackboneBelowCut(nn.Module):
+    """The part of a backbone below a cut; the whole of it, pooled, where no cut is given."""
+
+    def __init__(self, backbone: Backbone, cut: int | None) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.cut = cut
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.cut is not None:
+            return self.backbone.run_groups(x, 0, self.cut)
+        embedding, _ = self.backbone(x)
+        return cast(Tensor, embedding)
+
+
+class Classifier(nn.Module):
+    """A backbone and a head on its embedding.
+
+    Args:
+        head: how the head is built; linear unless said otherwise. Auxiliary heads are linear.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        embedding_size: int,
+        num_classes: int,
+        head: HeadSpec = HeadSpec(),  # noqa: B008 - a frozen value
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = build_head(embedding_size, num_classes, head)
+        self.auxiliary_heads = nn.ModuleDict(
+            {
+                name: nn.Linear(cast(AuxiliaryBranch, auxiliary).embedding_size, num_classes)
+                for name, auxiliary in backbone.auxiliaries.items()
+            }
+        )
+
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:
+        """Logits (N, C) of an activation at cut `start`."""
+        embedding, _ = self.backbone(x, start)
+        return cast(Tensor, self.head(embedding))
+
+    def forward_with_auxiliaries(self, x: Tensor, start: int = 0) -> tuple[Tensor, list[Tensor]]:
+        """Logits, and those of every auxiliary above cut `start`, in one pass.
+
+        The loss in training is that of the logits and `AUXILIARY_LOSS_WEIGHT` times each of the
+        others.
+        """
+        embedding, others = self.backbone.forward_with_auxiliaries(x, start)
+        logits = [self.auxiliary_heads[name](e) for name, e in others.items()]
+        return self.head(embedding), logits
+
+
+def build_head(embedding_size: int, num_classes: int, spec: HeadSpec) -> nn.Module:
+    """A linear layer, or dense layers with dropout before each of them and before the last."""
+    layers: list[nn.Module] = []
+    size = embedding_size
+    for width in spec.hidden:
+        layers += [*_dropout(spec), nn.Linear(size, width), ACTIVATIONS[spec.activation]()]
+        size = width
+    layers += [*_dropout(spec), nn.Linear(size, num_classes)]
+    return layers[0] if len(layers) == 1 else nn.Sequential(*layers)
+
+
+def _dropout(spec: HeadSpec) -> list[nn.Module]:
+    return [nn.Dropout(spec.dropout)] if spec.dropout > 0 else []
+
+
+def last_linear(head: nn.Module) -> nn.Linear:
+    """The layer of a head that gives the logits."""
+    return cast(nn.Linear, head[-1] if isinstance(head, nn.Sequential) else head)
+
+
+def layers_with_weights(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Modules with weights of their own, by dotted names, from the bottom to the top.
+
+    In a backbone the name begins with the group's: `layer4.1.conv2`. What serves training only
+    (auxiliaries) is left out.
+    """
+    named = (
+        module.groups.named_modules() if isinstance(module, Backbone) else module.named_modules()
+    )
+    layers = [(name, layer) for name, layer in named if _has_own_weights(layer)]
+    if isinstance(module, Backbone):
+        # A norm after the pooling (ConvNeXt), a last convolution (MobileNetV3).
+        above = [(f"pool.{name}" if name else "pool", m) for name, m in module.pool.named_modules()]
+        layers += [(name, layer) for name, layer in above if _has_own_weights(layer)]
+    return layers
+
+
+def _has_own_weights(module: nn.Module) -> bool:
+    return next(module.parameters(recurse=False), None) is not None
+
+
+def number_of_parameters(module: nn.Module) -> int:
+    """Weights and biases, each counted once; of a backbone without what serves training only."""
+    aside = {id(p) for p in getattr(module, "auxiliaries", nn.Module()).parameters()}
+    return sum(p.numel() for p in module.parameters() if id(p) not in aside)
+
+
+def hash_weights(module: nn.Module) -> str:
+    """SHA-256 over names, shapes, types and bytes of every parameter and buffer."""
+    h = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        array = tensor.detach().cpu().contiguous().numpy()
+        h.update(f"{name}{array.dtype}{array.shape}".encode() + array.tobytes())
+    return h.hexdigest()
+
+
+def estimate_batch_norm(module: nn.Module, batches: list[Tensor]) -> None:
+    """Set batch-norm statistics from a few batches: random weights mean nothing before that."""
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    momenta = [m.momentum for m in norms]
+    for m in norms:
+        m.reset_running_stats()
+        m.momentum = None
+    module.train()
+    with torch.no_grad():
+        for batch in batches:
+            module(batch)
+    for m, momentum in zip(norms, momenta, strict=True):
+        m.momentum = momentum
+    module.eval()

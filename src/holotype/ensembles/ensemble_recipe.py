@@ -1,0 +1,100 @@
+"""What an ensemble's `recipe.yaml` says: members, their bundles' hashes, method and weights."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+
+from holotype.ensembles.ensemble_weights import EnsembleMethod
+from holotype.errors import InvalidRecipe
+
+KIND = "ensemble"
+
+
+@dataclass(frozen=True)
+class MemberRecipe:
+    """One member: the run as it was named, its bundle's hash, and its weight for each class."""
+
+    run: str
+    bundle: str
+    model: str
+    weights: Mapping[str, float]
+
+    @property
+    def weight_text(self) -> str:
+        """Its weight in words, or from which to which it goes where classes differ."""
+        low, high = min(self.weights.values()), max(self.weights.values())
+        return f"{low:.2f}" if high - low < 0.005 else f"{low:.2f} to {high:.2f} by class"
+
+
+@dataclass(frozen=True)
+class EnsembleRecipe:
+    """Everything that decides an ensemble.
+
+    Attributes:
+        name: what the classifier is called.
+        requested_method: the method that was asked for, `auto` among them.
+        method: the one that was taken.
+        fitted_on: `validation`, or `out of fold`.
+        best_member: the run of the lowest log loss there.
+        members: those that weigh anything.
+        dropped_runs: the runs that were named and weigh nothing.
+        losses: log loss by method on held-out images, where they were tried.
+    """
+
+    name: str
+    requested_method: str
+    method: EnsembleMethod
+    fitted_on: str
+    best_member: str
+    members: tuple[MemberRecipe, ...]
+    dropped_runs: tuple[str, ...] = ()
+    losses: Mapping[str, float] = field(default_factory=dict)
+
+    def to_yaml(self) -> str:
+        value = {"kind": KIND, **asdict(self)}
+        value["members"] = [asdict(member) for member in self.members]
+        value["dropped_runs"] = list(self.dropped_runs)
+        return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+
+
+def read_ensemble_recipe(path: Path) -> EnsembleRecipe | None:
+    """The recipe of an ensemble's run; None where it is that of a training.
+
+    Raises:
+        InvalidRecipe: it says that it is an ensemble's, and is not.
+    """
+    try:
+        value: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidRecipe(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(value, dict) or value.get("kind") != KIND:
+        return None
+    try:
+        return _recipe({key: inner for key, inner in value.items() if key != "kind"})
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise InvalidRecipe(
+            f"{path}: no recipe of an ensemble: {what}. Make the ensemble again."
+        ) from None
+
+
+def _recipe(value: dict[str, Any]) -> EnsembleRecipe:
+    if value.get("method") not in get_args(EnsembleMethod):
+        raise ValueError(f"method is {value.get('method')!r}")
+    members = tuple(
+        MemberRecipe(
+            run=str(one["run"]),
+            bundle=str(one["bundle"]),
+            model=str(one["model"]),
+            weights={str(name): float(weight) for name, weight in one["weights"].items()},
+        )
+        for one in value.pop("members", [])
+    )
+    if not members:
+        raise ValueError("it names no member")
+    dropped_runs = tuple(map(str, value.pop("dropped_runs", [])))
+    losses = {str(name): float(loss) for name, loss in value.pop("losses", {}).items()}
+    return EnsembleRecipe(**value, members=members, dropped_runs=dropped_runs, losses=losses)
