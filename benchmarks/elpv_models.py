@@ -26,11 +26,11 @@ import numpy as np
 from elpv import RATIOS, corrected_interval
 
 from holotype import pipeline
+from holotype.architectures.catalog import architecture
 from holotype.bundle.bundle import load_bundle
 from holotype.bundle.inference import predict
 from holotype.dataset.index import read_index_file
 from holotype.demo import split_table
-from holotype.architectures.catalog import architecture
 from holotype.predictions import read_predictions
 from holotype.progress import to_stderr
 

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from holotype import pipeline
+from holotype.architectures.gradcam import layers_top_down, randomise_layers
 from holotype.bundle.bundle import Bundle, load_bundle
 from holotype.dataset.sources.fetch import make_synthetic
 from holotype.dataset.sources.synthetic import MASK_FOLDER
@@ -49,7 +50,6 @@ from holotype.explanation.sanity_checks import (
     weight_randomisation_test,
 )
 from holotype.imaging.decode import Image, decode
-from holotype.architectures.gradcam import layers_top_down, randomise_layers
 from holotype.pipeline.explain import TorchModels
 
 TOLERANCE = 0.03

@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from holotype.files import atomic_write
 from holotype.architectures.catalog import ARCHITECTURES, Architecture
+from holotype.files import atomic_write
 
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
 
 TOP = """\
 # Models
 
-Written by `tests/architectures/test_every_model.py`, which builds every name of the catalogue; repeat it
-with `pytest -m "" tests/architectures/test_every_model.py`. Do not edit it by hand.
+Written by `tests/architectures/test_every_model.py`, which builds every name of the catalogue;
+repeat it with `pytest -m "" tests/architectures/test_every_model.py`. Do not edit it by hand.
 
 Each network stands here because, at the smallest image size that it takes, with random weights
 and batch-norm statistics estimated on two batches, it

@@ -8,11 +8,11 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from holotype.errors import InvalidRecipe, UnknownModel, WeightsMismatch, WeightsUnavailable
 from holotype.architectures.build_backbone import NETWORKS, build_backbone
 from holotype.architectures.catalog import CATALOG, code_identity
 from holotype.architectures.pretrained_weights import NONE, WeightsSource, find_weights
 from holotype.architectures.torch_classifier import Backbone, hash_weights
+from holotype.errors import InvalidRecipe, UnknownModel, WeightsMismatch, WeightsUnavailable
 from tests.architectures.images import soft_images
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "my_net.py"

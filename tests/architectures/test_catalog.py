@@ -7,7 +7,6 @@ import sys
 import pytest
 import timm
 
-from holotype.errors import InvalidRecipe, UnknownModel
 from holotype.architectures.catalog import (
     ARCHITECTURES,
     CATALOG,
@@ -20,6 +19,7 @@ from holotype.architectures.catalog import (
     require_options,
     require_size,
 )
+from holotype.errors import InvalidRecipe, UnknownModel
 
 OF_TIMM = [row for row in ARCHITECTURES if row.timm_name]
 

@@ -17,6 +17,22 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from torch import Tensor
 
+from holotype.architectures.build_backbone import build_backbone
+from holotype.architectures.catalog import (
+    ARCHITECTURES,
+    CATALOG,
+    Architecture,
+    HeadSpec,
+    architecture,
+)
+from holotype.architectures.onnx_export import export_backbone, export_head, extract_outputs
+from holotype.architectures.pretrained_weights import NONE, find_weights
+from holotype.architectures.torch_classifier import (
+    AUXILIARY_LOSS_WEIGHT,
+    Backbone,
+    Classifier,
+    last_linear,
+)
 from holotype.bundle.building.descriptors import descriptor_graph
 from holotype.bundle.building.parity import check_parity
 from holotype.bundle.bundle import Bundle, write_bundle
@@ -26,16 +42,6 @@ from holotype.explanation.available_methods import ExplainMethod
 from holotype.explanation.heatmap import heatmap
 from holotype.imaging.decode import Image
 from holotype.imaging.preprocessing import Preprocessing
-from holotype.architectures.build_backbone import build_backbone
-from holotype.architectures.catalog import ARCHITECTURES, CATALOG, Architecture, HeadSpec, architecture
-from holotype.architectures.onnx_export import export_backbone, export_head, extract_outputs
-from holotype.architectures.pretrained_weights import NONE, find_weights
-from holotype.architectures.torch_classifier import (
-    AUXILIARY_LOSS_WEIGHT,
-    Backbone,
-    Classifier,
-    last_linear,
-)
 from holotype.training.heads.svm_forest import fit_svm
 from tests.architectures.images import awake, soft_images, with_statistics
 from tests.architectures.passed import Passed, names_on_page, write_page

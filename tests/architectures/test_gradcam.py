@@ -10,7 +10,6 @@ from captum.attr import LayerGradCam
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from holotype.errors import UsageError
 from holotype.architectures.gradcam import (
     ClassLogOdds,
     attention_rollout,
@@ -25,6 +24,7 @@ from holotype.architectures.gradcam import (
 )
 from holotype.architectures.layer_groups import split_into_groups
 from holotype.architectures.torch_classifier import Classifier
+from holotype.errors import UsageError
 from tests.architectures.images import soft_images, with_statistics
 from tests.training.tiny import classifier as tiny_classifier
 

@@ -6,12 +6,12 @@ import torch
 import torchvision
 from torch import nn
 
-from holotype.errors import InvalidRecipe
 from holotype.architectures.build_backbone import build_backbone
 from holotype.architectures.catalog import CATALOG
 from holotype.architectures.layer_groups import split_into_groups
 from holotype.architectures.pretrained_weights import NONE, find_weights
 from holotype.architectures.torch_classifier import Backbone, layers_with_weights
+from holotype.errors import InvalidRecipe
 from tests.architectures.images import awake, soft_images
 
 NETWORKS = {

@@ -6,7 +6,6 @@ import pytest
 import timm
 import torch
 
-from holotype.bundle.onnx_sessions import open_session
 from holotype.architectures.layer_groups import split_into_groups
 from holotype.architectures.onnx_export import (
     cut_output_name,
@@ -15,6 +14,7 @@ from holotype.architectures.onnx_export import (
     extract_outputs,
 )
 from holotype.architectures.torch_classifier import Backbone
+from holotype.bundle.onnx_sessions import open_session
 
 SIZE = 32
 

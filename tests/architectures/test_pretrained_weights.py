@@ -13,13 +13,13 @@ import timm
 import torch
 from PIL import Image as PillowImage
 
-from holotype.errors import WeightsMismatch, WeightsUnavailable
 from holotype.architectures.pretrained_weights import (
     availability,
     find_weights,
     load_weights,
     read_state_dict,
 )
+from holotype.errors import WeightsMismatch, WeightsUnavailable
 
 TIGER_CAT, EGYPTIAN_CAT, ESPRESSO = 282, 285, 967  # of ImageNet's classes
 

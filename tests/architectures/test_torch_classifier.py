@@ -6,7 +6,6 @@ import timm
 import torch
 from torch import nn
 
-from holotype.bundle.onnx_sessions import open_session
 from holotype.architectures.build_backbone import build_backbone
 from holotype.architectures.catalog import HeadSpec
 from holotype.architectures.layer_groups import split_into_groups
@@ -20,6 +19,7 @@ from holotype.architectures.torch_classifier import (
     last_linear,
     number_of_parameters,
 )
+from holotype.bundle.onnx_sessions import open_session
 from tests.architectures.images import soft_images, with_statistics
 
 

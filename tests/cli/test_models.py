@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from holotype.cli.app import run
 from holotype.architectures.catalog import CATALOG
+from holotype.cli.app import run
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "my_net.py"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from holotype.architectures.catalog import ARCHITECTURES, architecture
 from holotype.bundle.bundle import load_bundle
 from holotype.dataset.sources.fetch import make_synthetic
-from holotype.architectures.catalog import ARCHITECTURES, architecture
 from holotype.predictions import read_predictions
 from tests.conftest import Cli
 

@@ -9,10 +9,14 @@ import torch
 import yaml
 
 from holotype import pipeline
+from holotype.architectures.pretrained_weights import (
+    find_weights,
+    read_stage_checkpoint,
+    strip_prefix,
+)
 from holotype.bundle.bundle import load_bundle
 from holotype.bundle.onnx_sessions import run_session
 from holotype.errors import UsageError, WeightsMismatch
-from holotype.architectures.pretrained_weights import find_weights, read_stage_checkpoint, strip_prefix
 from holotype.pipeline import TrainedRun
 from holotype.pipeline.training_run.warm_start import read_warm_start
 from holotype.run_directory import RunDirectory

@@ -14,9 +14,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from holotype.architectures.catalog import DEFAULT_MODEL
 from holotype.files import write_text
 from holotype.imaging.preprocessing import Preprocessing
-from holotype.architectures.catalog import DEFAULT_MODEL
 from holotype.training.config.augmentation_config import Augmentation, MixRecipe
 from holotype.training.config.recipe import Recipe, SplitRecipe
 from holotype.training.config.recipe_compatibility import fill_model_defaults

@@ -14,10 +14,10 @@ import torch
 import yaml
 from pydantic import BaseModel
 
+from holotype.architectures.torch_classifier import hash_weights
 from holotype.dataset.index import Index
 from holotype.dataset.splitting.splitter import split
 from holotype.errors import InvalidRecipe
-from holotype.architectures.torch_classifier import hash_weights
 from holotype.progress import Progress
 from holotype.training.config.augmentation_config import Augmentation, MixRecipe
 from holotype.training.config.recipe import Recipe, SplitRecipe

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 import holotype.training.finetuning.training_loop as loop
+from holotype.architectures.torch_classifier import hash_weights
 from holotype.dataset.index import Index
 from holotype.dataset.splitting.splitter import split
 from holotype.errors import OutOfMemory, TrainingDiverged
-from holotype.architectures.torch_classifier import hash_weights
 from holotype.progress import Progress
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import resolve_recipe

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from holotype.errors import InvalidRatios, InvalidRecipe, UnknownModel, UnknownRecipe
 from holotype.architectures.catalog import architecture
+from holotype.errors import InvalidRatios, InvalidRecipe, UnknownModel, UnknownRecipe
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import recipe_names, resolve_recipe
 from holotype.training.config.stage_config import GradientStage

@@ -14,11 +14,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from holotype.architectures.sklearn_onnx import ABSENT_CLASS_LOGIT
 from holotype.bundle.building.descriptors import MEAN, STD, descriptor_graph
 from holotype.bundle.onnx_sessions import open_session, run_session
 from holotype.errors import ParityFailed
 from holotype.imaging.preprocessing import Preprocessing
-from holotype.architectures.sklearn_onnx import ABSENT_CLASS_LOGIT
 from holotype.predictions import softmax
 from holotype.training.heads.hyperparameter_search import (
     HyperparameterValue,

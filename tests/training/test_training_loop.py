@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from holotype.errors import InvalidRecipe, TrainingDiverged
 from holotype.architectures.torch_classifier import AuxiliaryBranch, Backbone, Classifier
+from holotype.errors import InvalidRecipe, TrainingDiverged
 from holotype.training.data.loader import LabelledViews, training_batches, validation_batches
 from holotype.training.finetuning.training_loop import train_loop
 from holotype.training.finetuning.training_state import EpochMetrics, LoopState

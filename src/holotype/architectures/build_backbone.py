@@ -11,7 +11,6 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from holotype.errors import InvalidRecipe, UnknownModel, WeightsMismatch, did_you_mean
 from holotype.architectures.catalog import (
     NO_OPTIONS,
     Architecture,
@@ -32,6 +31,7 @@ from holotype.architectures.pretrained_weights import (
     strip_prefix,
 )
 from holotype.architectures.torch_classifier import Backbone
+from holotype.errors import InvalidRecipe, UnknownModel, WeightsMismatch, did_you_mean
 
 __all__ = ["NETWORKS", "build_backbone", "code_identity"]
 

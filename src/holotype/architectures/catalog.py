@@ -12,9 +12,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from holotype.bundle.building.descriptors import canonical_name, parse_descriptors
-from holotype.errors import InvalidRecipe, UnknownModel, did_you_mean
-from holotype.files import sha256_of
 from holotype.architectures.architecture import (
     HALF,
     IMAGENET_MEAN,
@@ -27,6 +24,9 @@ from holotype.architectures.architecture import (
     WeightsPackage,
 )
 from holotype.architectures.catalog_rows import ARCHITECTURES, descriptor_architecture
+from holotype.bundle.building.descriptors import canonical_name, parse_descriptors
+from holotype.errors import InvalidRecipe, UnknownModel, did_you_mean
+from holotype.files import sha256_of
 
 __all__ = [
     "ARCHITECTURES",

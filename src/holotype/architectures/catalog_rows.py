@@ -4,7 +4,6 @@ Numbers are of the backbone without its classifier, at the native image size. A 
 them with the networks themselves.
 """
 
-from holotype.bundle.building.descriptors import MEAN, STD
 from holotype.architectures.architecture import (
     HALF,
     IMAGENET_MEAN,
@@ -16,6 +15,7 @@ from holotype.architectures.architecture import (
     WeightsPackage,
 )
 from holotype.architectures.sklearn_onnx import DESCRIPTOR_NAMES, descriptor_profile
+from holotype.bundle.building.descriptors import MEAN, STD
 
 MeanStd = tuple[tuple[float, float, float], tuple[float, float, float]]
 

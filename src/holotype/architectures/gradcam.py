@@ -25,8 +25,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from holotype.errors import UsageError, did_you_mean
 from holotype.architectures.torch_classifier import Classifier, layers_with_weights
+from holotype.errors import UsageError, did_you_mean
 
 INTEGRATION_STEPS = 64  # of the path from the mean colour to the image
 _BATCH = 8  # points of that path at a time

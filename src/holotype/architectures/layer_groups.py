@@ -12,9 +12,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from holotype.errors import InvalidRecipe
 from holotype.architectures.networks.cnn_v1 import global_average_pooling
 from holotype.architectures.torch_classifier import AuxiliaryBranch, Backbone
+from holotype.errors import InvalidRecipe
 
 
 def split_into_groups(network: nn.Module, image_size: int) -> Backbone:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.bundle.sanitise import strip_metadata
 from holotype.architectures.torch_classifier import ACTIVATIONS, Backbone
+from holotype.bundle.sanitise import strip_metadata
 
 if TYPE_CHECKING:
     import onnx

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
-from holotype.errors import WeightsMismatch, WeightsUnavailable
-from holotype.files import sha256_of
 from holotype.architectures.catalog import (
     CATALOG,
     NO_OPTIONS,
@@ -25,6 +23,8 @@ from holotype.architectures.catalog import (
     architecture,
     with_options,
 )
+from holotype.errors import WeightsMismatch, WeightsUnavailable
+from holotype.files import sha256_of
 
 if TYPE_CHECKING:
     from torch import nn

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 from holotype import __version__
+from holotype.architectures.catalog import ARCHITECTURES
+from holotype.architectures.pretrained_weights import availability
 from holotype.cache import cache_directory
 from holotype.cli.extras import BASE, EXTRAS, install_command, missing_requirements
 from holotype.cli.options import AsJson
 from holotype.cli.output import print_json, print_message, print_next_command, print_result
-from holotype.architectures.catalog import ARCHITECTURES
-from holotype.architectures.pretrained_weights import availability
 
 GIGABYTE = 10**9
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")

@@ -7,6 +7,14 @@ from urllib.parse import urlparse
 
 from cyclopts import Parameter
 
+from holotype.architectures.catalog import ARCHITECTURES, DEFAULT_MODEL, Architecture, architecture
+from holotype.architectures.pretrained_weights import (
+    NONE,
+    availability,
+    find_weights,
+    server_is_reachable,
+    server_of,
+)
 from holotype.cli.options import AsJson
 from holotype.cli.output import (
     print_json,
@@ -16,14 +24,6 @@ from holotype.cli.output import (
     text_table,
 )
 from holotype.errors import UsageError
-from holotype.architectures.catalog import ARCHITECTURES, DEFAULT_MODEL, Architecture, architecture
-from holotype.architectures.pretrained_weights import (
-    NONE,
-    availability,
-    find_weights,
-    server_is_reachable,
-    server_of,
-)
 
 if TYPE_CHECKING:
     from holotype.architectures.torch_classifier import Backbone

@@ -9,7 +9,7 @@ What counts as evidence is said in `evidence`. Ways to find it in a place (`meth
 - `occlusion`: a patch of the input is set to the mean colour, and the loss of evidence is noted,
   place by place: Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks",
   section 4.2. It asks nothing of the classifier, so it serves descriptors too.
-- `gradcam`, `gradcam++`, `integrated-gradients` and `rollout` need torch; see `architectures.gradients`.
+- `gradcam`, `gradcam++`, `integrated-gradients` and `rollout` need torch (`architectures.gradcam`).
 
 Of a classifier with members the map is the mean of theirs over the image, each weighted as its
 answer for the class is. Where a classifier averages over views, the map is that of the plain one.

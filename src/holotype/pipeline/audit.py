@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from holotype.architectures.pretrained_weights import find_weights
 from holotype.dataset.auditing.findings import Findings
 from holotype.dataset.auditing.issues_csv import write_findings
 from holotype.dataset.auditing.label_errors import beats_class_prior, find_label_errors, noise_rate
@@ -20,7 +21,6 @@ from holotype.dataset.auditing.run_audit import audit as audit_index
 from holotype.dataset.index import Index, read_index
 from holotype.dataset.splitting.assignment import atomic_group_names
 from holotype.errors import MissingExtra, WeightsUnavailable
-from holotype.architectures.pretrained_weights import find_weights
 from holotype.progress import Progress, pluralize
 from holotype.reporting.audit_page import write_audit_page
 from holotype.training.config.recipe import Recipe

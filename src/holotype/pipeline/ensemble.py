@@ -103,7 +103,7 @@ def build_ensemble(
         runs: `RUN` or `RUN@STAGE`, at least two, trained on one split of the same images;
             their image sizes and preprocessing may differ.
         output: the run directory; `runs/NAME-ensemble-1`, `-2`, … unless said otherwise.
-        method: see `ensembles.ensemble_weights`; `auto` takes the one that does best on held-out images.
+        method: of `ensembles.ensemble_weights`; `auto`: the best of them on held-out images.
 
     Raises:
         HolotypeError: with what arrived, what was expected and what to do.

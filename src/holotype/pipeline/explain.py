@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from holotype.architectures.catalog import architecture, is_custom_model
+from holotype.architectures.pretrained_weights import NONE, find_weights
 from holotype.bundle.building.parity import check_parity
 from holotype.bundle.bundle import MANIFEST, Bundle, load_bundle
 from holotype.bundle.inference import find_files, run_head
@@ -34,8 +36,6 @@ from holotype.explanation.slice_matching import (
     read_reference_slices,
     read_slices,
 )
-from holotype.architectures.catalog import architecture, is_custom_model
-from holotype.architectures.pretrained_weights import NONE, find_weights
 from holotype.progress import Progress
 from holotype.run_directory import RunDirectory, run_path
 from holotype.training.config.resolve import resolve_recipe

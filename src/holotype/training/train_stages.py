@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from holotype.architectures.catalog import architecture
 from holotype.bundle.manifest import CamSupport, Manifest, PretrainedWeights
 from holotype.bundle.onnx_sessions import open_session
 from holotype.dataset.index import Index
-from holotype.architectures.catalog import architecture
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.stage_config import (
     ForestStage,

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
+from holotype.architectures.catalog import architecture
+from holotype.architectures.pretrained_weights import find_weights
 from holotype.dataset.auditing.exclusion import confirmed_rows, paths_not_in_index
 from holotype.dataset.auditing.run_audit import audit
 from holotype.dataset.index import Index, read_index, require_classes
 from holotype.dataset.reading.merge_sources import source_name
 from holotype.dataset.splitting.leakage import OnLeak
-from holotype.architectures.catalog import architecture
-from holotype.architectures.pretrained_weights import find_weights
 from holotype.pipeline.audit import AuditResult
 from holotype.pipeline.training_run.cross_validation import train_folds
 from holotype.pipeline.training_run.drop_unreadable import drop_unreadable

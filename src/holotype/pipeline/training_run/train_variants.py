@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from holotype.files import write_json, write_text
 from holotype.architectures.pretrained_weights import find_weights
+from holotype.files import write_json, write_text
 from holotype.pipeline.training_run.resume import is_finished
 from holotype.pipeline.training_run.single_run import TrainedRun
 from holotype.predictions import read_predictions

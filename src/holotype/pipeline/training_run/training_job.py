@@ -8,12 +8,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from holotype.architectures.catalog import is_custom_model
 from holotype.dataset.auditing.findings import Findings
 from holotype.dataset.index import Index
 from holotype.dataset.splitting.leakage import OnLeak, resolve_leaks
 from holotype.dataset.splitting.splitter import split
 from holotype.files import write_json
-from holotype.architectures.catalog import is_custom_model
 from holotype.pipeline.audit import AuditResult
 from holotype.progress import Progress
 from holotype.reporting.write_report import Report

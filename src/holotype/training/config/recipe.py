@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import Field, model_validator
 
-from holotype.imaging.preprocessing import Preprocessing
 from holotype.architectures.catalog import HeadSpec, architecture
+from holotype.imaging.preprocessing import Preprocessing
 from holotype.training.config.recipe_base import RecipeSection
 from holotype.training.config.stage_config import (
     ForestStage,

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from holotype.errors import InvalidRecipe
 from holotype.architectures.catalog import (
     DEFAULT_MODEL,
     Architecture,
@@ -12,6 +11,7 @@ from holotype.architectures.catalog import (
     require_options,
     require_size,
 )
+from holotype.errors import InvalidRecipe
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.stage_config import (
     ForestStage,

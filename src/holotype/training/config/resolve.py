@@ -8,9 +8,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from holotype.architectures.catalog import DEFAULT_MODEL, architecture
 from holotype.dataset.splitting.splitter import check_ratios
 from holotype.errors import InvalidRecipe, UnknownRecipe, did_you_mean
-from holotype.architectures.catalog import DEFAULT_MODEL, architecture
 from holotype.training.config.augmentation_config import Augmentation, MixRecipe
 from holotype.training.config.recipe import Recipe, SplitRecipe
 from holotype.training.config.recipe_compatibility import check_compatibility, fill_model_defaults

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from holotype.architectures.catalog import architecture, code_identity
+from holotype.architectures.pretrained_weights import WeightsSource, find_weights
 from holotype.bundle.building.descriptors import descriptor_graph
 from holotype.bundle.building.parity import check_parity
 from holotype.bundle.onnx_sessions import open_session
 from holotype.cache import cache_directory, hash_strings
 from holotype.dataset.index import Index, Part
 from holotype.files import sha256_of, write_bytes
-from holotype.architectures.catalog import architecture, code_identity
-from holotype.architectures.pretrained_weights import WeightsSource, find_weights
 from holotype.progress import Progress
 from holotype.training.config.recipe import Recipe
 from holotype.training.data.class_weights import inverse_frequency

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.dataset.index import Index, Part
-from holotype.errors import InvalidRecipe, OutOfMemory, TrainingDiverged
 from holotype.architectures.onnx_export import cut_output_name, export_head
 from holotype.architectures.pretrained_weights import HEAD, read_stage_checkpoint, strip_prefix
 from holotype.architectures.torch_classifier import Classifier, last_linear, layers_with_weights
+from holotype.dataset.index import Index, Part
+from holotype.errors import InvalidRecipe, OutOfMemory, TrainingDiverged
 from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.config.stage_config import GradientStage
 from holotype.training.data.loader import AugmentedImages, LabelledViews

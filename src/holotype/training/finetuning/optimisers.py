@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from holotype.errors import InvalidRecipe
 from holotype.architectures.torch_classifier import Classifier, layers_with_weights
+from holotype.errors import InvalidRecipe
 from holotype.training.config.stage_config import GradientStage
 from holotype.training.finetuning.trainable_layers import LayerSelection, groups_above
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from holotype.errors import InvalidRecipe, did_you_mean
 from holotype.architectures.torch_classifier import Backbone, layers_with_weights
+from holotype.errors import InvalidRecipe, did_you_mean
 from holotype.training.config.stage_config import LAYERS_PATTERN, Trainable
 
 POOL = "pool"

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, cast
 
-from holotype.errors import Terminated, TrainingDiverged
 from holotype.architectures.torch_classifier import AUXILIARY_LOSS_WEIGHT, Classifier, last_linear
+from holotype.errors import Terminated, TrainingDiverged
 from holotype.training.config.stage_config import GradientStage
 from holotype.training.data.loader import (
     LabelledBatch,

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.bundle.onnx_sessions import available_cores
 from holotype.architectures.sklearn_onnx import ABSENT_CLASS_LOGIT, PlattCalibration
+from holotype.bundle.onnx_sessions import available_cores
 from holotype.predictions import softmax
 from holotype.training.heads.logistic_regression import stratified_folds
 

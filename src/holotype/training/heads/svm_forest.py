@@ -18,8 +18,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.bundle.onnx_sessions import open_session, run_session
-from holotype.errors import MissingExtra, ParityFailed
 from holotype.architectures.sklearn_onnx import (
     PlattCalibration,
     export_forest,
@@ -27,6 +25,8 @@ from holotype.architectures.sklearn_onnx import (
     margins_to_scores,
     votes_to_scores,
 )
+from holotype.bundle.onnx_sessions import open_session, run_session
+from holotype.errors import MissingExtra, ParityFailed
 from holotype.training.heads.hyperparameter_search import (
     TUNING_IMAGES,
     CrossValidation,
