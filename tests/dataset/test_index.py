@@ -17,6 +17,7 @@ from holotype.errors import (
     SingleClass,
     SplitClassMismatch,
 )
+from tests.dataset.indices import make_index
 
 
 def paint(path: Path, size: tuple[int, int] = (5, 4), seed: int = 0) -> Path:
@@ -390,3 +391,12 @@ def test_parts_and_remainders_keep_the_classes_of_the_whole(tmp_path: Path) -> N
     rest = index.without({"a/1.png"})
     assert list(rest.table["path"]) == ["b/2.png"]
     assert rest.classes == ("a", "b")
+
+
+def test_targets_number_the_classes_of_the_whole() -> None:
+    index = make_index(["wren", "owl", "wren", "crow"], splits=["test", "train", "test", "train"])
+    assert index.classes == ("crow", "owl", "wren")
+    test = index.part("test")
+    assert test.targets_N.tolist() == [2, 2]
+    assert test.targets_N.dtype == "int64"
+    assert not len(index.part("val").targets_N)

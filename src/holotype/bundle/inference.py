@@ -8,7 +8,7 @@ Shape suffixes: N images, D embedding, C classes, R rows of one call of the head
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -204,12 +204,11 @@ def predict(
         BundleError: these views cannot be had from this bundle.
     """
     table = index.table
-    number_of = {name: number for number, name in enumerate(bundle.classes)}
     for label in table["label"].unique():
-        if label not in number_of:
+        if label not in bundle.classes:
             raise DatasetError(
                 f"the data has a class {label!r} that the classifier does not know"
-                f"{did_you_mean(label, number_of)}. It knows: {', '.join(bundle.classes)}. "
+                f"{did_you_mean(label, bundle.classes)}. It knows: {', '.join(bundle.classes)}. "
                 "Rename the class in the data, or train with it."
             )
     embeddings = embed_index(
@@ -221,7 +220,7 @@ def predict(
         embeddings,
         combined_logits(bundle, embeddings, views),
         ids=rows["path"].tolist(),
-        targets_N=np.array([number_of[label] for label in rows["label"]], np.int64),
+        targets_N=replace(index, classes=bundle.classes).targets_N[embeddings.positions],
         weights_N=rows["weight"].to_numpy(np.float64),
         groups=rows["group"].tolist(),
         folds_N=rows["fold"].to_numpy(np.int64),

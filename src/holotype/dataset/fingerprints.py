@@ -4,7 +4,7 @@ A fingerprint is a small grey image, its colours at a still lower resolution, an
 header said: five kilobytes, kept under the hash of the file.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ from holotype.cache import ArrayCache, hash_strings
 from holotype.dataset.index import Index
 from holotype.errors import ImageError
 from holotype.imaging.decode import Image, decode
+from holotype.progress import ProgressCallback
 
 GREY_SIZE = 64  # pixels a side; smaller images keep their own size in the upper left corner
 COLOUR_SIZE = 16
@@ -38,8 +39,6 @@ _DECODED_SIZE = (2 * GREY_SIZE, 2 * GREY_SIZE)
 _SHARPNESS_SIZE = 128  # pixels of the shorter side; larger images are shrunk to it
 _SHARD = 512
 _BACKDROP = 128  # what transparent pixels are seen against
-
-ProgressCallback = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)

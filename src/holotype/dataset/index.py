@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from holotype.dataset.reading.filename_groups import group_column, with_groups
 from holotype.dataset.reading.folders import list_folder
 from holotype.dataset.reading.label_tables import list_table
@@ -65,6 +68,12 @@ class Index:
         """Such as ``120 images of 3 classes``."""
         classes = pluralize(len(self.classes), "class", "classes")
         return f"{pluralize(len(self), 'image')} of {classes}"
+
+    @property
+    def targets_N(self) -> NDArray[np.int64]:
+        """The class of each image, as its position in `classes`."""
+        number_of = {name: number for number, name in enumerate(self.classes)}
+        return np.array([number_of[label] for label in self.table["label"]], np.int64)
 
     def part(self, split: Part) -> "Index":
         """The images of one side of the split; the classes stay those of the whole."""

@@ -8,14 +8,14 @@ Shape suffixes: N images, C classes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from holotype.bundle.bundle import MAX_DEPTH, Bundle, load_bundle
 from holotype.comparison.aligned_predictions import align_predictions
-from holotype.dataset.index import Index, read_index_file
+from holotype.dataset.index import Index, Part, read_index_file
 from holotype.errors import BundleError, NotARun, NotComparable, UsageError
 from holotype.predictions import Predictions
 from holotype.run_directory import RunDirectory
@@ -141,7 +141,7 @@ def _require_no_leakage(members: Sequence[Member]) -> None:
                 )
 
 
-def _require_same_part(members: Sequence[Member], split: str, part: str) -> None:
+def _require_same_part(members: Sequence[Member], split: Part, part: str) -> None:
     sizes = {m.name: int((m.index.table["split"] == split).sum()) for m in members}
     if not any(sizes.values()):
         return
@@ -155,16 +155,16 @@ def _require_same_part(members: Sequence[Member], split: str, part: str) -> None
         raise NotComparable(f"these runs cannot be members of one ensemble: {error}") from error
 
 
-def _blank_predictions(member: Member, split: str) -> Predictions:
+def _blank_predictions(member: Member, split: Part) -> Predictions:
     """The images of a part as predictions that say nothing, so that test is not read."""
-    table = member.index.table[member.index.table["split"] == split]
-    N, C = len(table), len(member.bundle.classes)
-    number_of = {name: number for number, name in enumerate(member.bundle.classes)}
+    index = replace(member.index.part(split), classes=member.bundle.classes)
+    table = index.table
+    N, C = len(table), len(index.classes)
     return Predictions(
-        classes=member.bundle.classes,
+        classes=index.classes,
         ids=tuple(table["path"]),
         sha256=tuple(table["sha256"]),
-        targets_N=np.array([number_of[label] for label in table["label"]], np.int64),
+        targets_N=index.targets_N,
         weights_N=table["weight"].to_numpy(np.float64),
         groups=tuple(table["group"]),
         folds_N=table["fold"].to_numpy(np.int64),

@@ -6,7 +6,7 @@ FOLDER/explanations.csv     file, class, probability, method, sheet
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,9 +32,9 @@ from holotype.explanation.nearest_training import (
 )
 from holotype.files import atomic_write, write_bytes
 from holotype.imaging.decode import Image, decode
+from holotype.progress import ProgressCallback
 
 TABLE = "explanations.csv"
-ProgressCallback = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)

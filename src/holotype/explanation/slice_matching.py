@@ -10,7 +10,7 @@ the image nor the size counts. They are not turned: a scan that stands otherwise
 Shape suffixes: Q slices that are asked about, R reference slices, S side of the frame.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,12 @@ from holotype.errors import DatasetError, EmptyDataset, ImageError
 from holotype.explanation.image_similarity import dice_QR, ncc_QR, otsu_mask, ssim
 from holotype.imaging.decode import decode
 from holotype.imaging.preprocessing import Preprocessing
+from holotype.progress import ProgressCallback
 
 SIDE = 64  # pixels of the frame: what tells species apart in a slice is larger than 1/64 of it
 FRAME = Preprocessing(
     SIDE, SIDE, "pad", "bilinear", (0.0,) * 3, (1.0,) * 3, background=(0, 0, 0), content="crop"
 )
-ProgressCallback = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -165,7 +165,7 @@ def _with_labels(
 
     table = usable.table
     classes = sorted(set(table["label"]))
-    targets_N = np.searchsorted(classes, table["label"].to_numpy(str)).astype(np.int64)
+    targets_N = replace(usable, classes=tuple(classes)).targets_N
     weights_N = table["weight"].to_numpy(np.float64)
     if len(np.unique(targets_N[weights_N > 0])) < 2:
         return _with_skipped_check(findings, "images of one class only", what="Labels were")

@@ -99,7 +99,7 @@ def _sheet_images(
     """The first images of each class in turn; one that cannot be read is named and passed by."""
     files = image_files(index)
     framed = FramedImages(files, preprocessing, memory_bytes=0)
-    number = {label: n for n, label in enumerate(index.classes)}
+    targets_N = index.targets_N
     labels = index.table["label"].reset_index(drop=True)
     turns = labels.groupby(labels).cumcount()
     found: list[SheetImage] = []
@@ -112,7 +112,7 @@ def _sheet_images(
             progress.log(f"left out: {refusal}")
             continue
         file = files[position]
-        found.append(SheetImage(file.id, file.sha256, image, number[labels[position]]))
+        found.append(SheetImage(file.id, file.sha256, image, int(targets_N[position])))
     if not found:
         raise EmptyDataset(f"none of the {len(index)} images in {str(index.root)!r} can be read.")
     return found

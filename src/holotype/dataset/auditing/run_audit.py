@@ -11,7 +11,7 @@ import numpy as np
 
 from holotype.dataset.auditing.findings import ExactDuplicates, Findings, Leak, UnusableImage
 from holotype.dataset.auditing.quality import find_quality_issues
-from holotype.dataset.fingerprints import Fingerprints, ProgressCallback, compute_fingerprints
+from holotype.dataset.fingerprints import Fingerprints, compute_fingerprints
 from holotype.dataset.index import Index
 from holotype.dataset.near_duplicates.search import (
     NearDuplicate,
@@ -21,6 +21,7 @@ from holotype.dataset.near_duplicates.search import (
 )
 from holotype.dataset.reading.sample_records import PARTS, Part
 from holotype.dataset.splitting.splitter import atomic_group_counts, missing_classes
+from holotype.progress import ProgressCallback
 
 
 def audit(index: Index, *, on_progress: ProgressCallback | None = None) -> Findings:

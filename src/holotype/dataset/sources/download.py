@@ -11,7 +11,6 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from email.message import Message
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 
 from holotype.errors import DownloadFailed, UsageError
 from holotype.files import sha256_of, write_json
+from holotype.progress import ProgressCallback
 
 SCHEMES = ("http", "https")
 MAX_BYTES = 500_000_000_000
@@ -26,8 +26,6 @@ MAX_ATTEMPTS = 5  # in a row without a single new byte
 TIMEOUT_S = 60.0
 RETRY_PAUSE_S = 1.0  # before the second attempt; twice as long before every later one
 _CHUNK = 1 << 18
-
-ProgressCallback = Callable[[int, int], None]
 
 
 def download(

@@ -30,7 +30,7 @@ from PIL import Image as PillowImage
 
 from holotype.dataset.filenames import safe_filename
 from holotype.dataset.sources.archives import descend_to_data, unpack
-from holotype.dataset.sources.download import ProgressCallback, download
+from holotype.dataset.sources.download import download
 from holotype.dataset.sources.kaggle import COMPETITION_PREFIX, DATASET_PREFIX, fetch_from_kaggle
 from holotype.dataset.sources.synthetic import make_synthetic
 from holotype.dataset.sources.synthetic_ct import make_micro_ct
@@ -44,6 +44,7 @@ from holotype.errors import (
     did_you_mean,
 )
 from holotype.files import sha256_of
+from holotype.progress import ProgressCallback
 
 __all__ = [
     "BUILTIN_DATASETS",

@@ -12,7 +12,7 @@ Arrays: Z slices, Y rows, X columns of a volume; H rows, W columns of one slice.
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from PIL import Image as PillowImage
 from holotype.dataset.staging import require_outside, staged_directory, write_table
 from holotype.dataset.volumes.reader import VolumeSource, find_volumes, level_quantiles, open_volume
 from holotype.errors import EmptyDataset, UsageError, VolumeError
+from holotype.progress import ProgressCallback
 
 AXES = "zyx"
 DEFAULT_WINDOW = (0.5, 99.5)  # percent
@@ -31,8 +32,6 @@ SLICES_FILENAME = "slices.json"
 # A slice with fewer bright pixels than this is empty: air, and the noise in it.
 MIN_FOREGROUND_FRACTION = 0.01
 _BLOCK_BYTES = 1 << 28
-
-ProgressCallback = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

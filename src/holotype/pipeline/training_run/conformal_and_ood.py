@@ -21,7 +21,7 @@ def build_references(bundle: "Bundle", index: "Index") -> "References":
     embeddings = embed_index(bundle, training)
     table = training.table.iloc[embeddings.positions]
     return make_references(
-        embeddings.embeddings_ND, _targets(training)[embeddings.positions], table["path"].tolist()
+        embeddings.embeddings_ND, training.targets_N[embeddings.positions], table["path"].tolist()
     )
 
 
@@ -44,8 +44,8 @@ def fit_ood_rejection(
         embed_index(bundle, validation),
     )
     choice = choose_ood_score(
-        train_embeddings.embeddings_ND, _targets(training)[train_embeddings.positions],
-        val_embeddings.embeddings_ND, _targets(validation)[val_embeddings.positions],
+        train_embeddings.embeddings_ND, training.targets_N[train_embeddings.positions],
+        val_embeddings.embeddings_ND, validation.targets_N[val_embeddings.positions],
         num_classes=len(bundle.classes), seed=recipe.seed,
         energies_V=ood_scores(bundle, val_embeddings, "energy", NEIGHBOURS),
     )  # fmt: skip
@@ -107,8 +107,3 @@ def prediction_set_scores(
 def _with_positive_weight(index: "Index") -> "Index":
     """Without the images that a person left out, which weigh 0."""
     return index.without(set(index.table.loc[index.table["weight"] == 0, "path"]))
-
-
-def _targets(index: "Index") -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    number_of = {name: number for number, name in enumerate(index.classes)}
-    return np.array([number_of[label] for label in index.table["label"]], np.int64)

@@ -70,8 +70,7 @@ def compare_with_and_without_groups(
     index: "Index", features_ND: "NDArray[np.float32]", copies: Sequence[frozenset[str]], seed: int
 ) -> "GroupLeakage":
     """The two accuracies from features; copies of one image share a fold in both."""
-    number = {label: n for n, label in enumerate(index.classes)}
-    targets_N = np.array([number[label] for label in index.table["label"]], np.int64)
+    targets_N = index.targets_N
     weights_N = index.table["weight"].to_numpy(np.float64)
 
     def predict_out_of_fold(grouped: "Index") -> "NDArray[np.float64]":

@@ -24,17 +24,16 @@ def class_weighting(recipe: Recipe, stage: Stage, index: Index) -> NDArray[np.fl
     balanced_sampling = isinstance(stage, GradientStage) and stage.sampling == "balanced"
     if recipe.class_weights == "none" and not balanced_sampling:
         return None
-    table, classes = index.part("train").table, index.classes
-    number = {label: n for n, label in enumerate(classes)}
-    targets_N = np.array([number[label] for label in table["label"]], np.int64)
-    weights_N = table["weight"].to_numpy(np.float64)
-    factor_C = np.ones(len(classes))
+    training, num_classes = index.part("train"), len(index.classes)
+    targets_N = training.targets_N
+    weights_N = training.table["weight"].to_numpy(np.float64)
+    factor_C = np.ones(num_classes)
     if recipe.class_weights == "balanced":
-        factor_C *= inverse_frequency(targets_N, weights_N, len(classes))
+        factor_C *= inverse_frequency(targets_N, weights_N, num_classes)
     if balanced_sampling:  # by the number of its images, whatever they weigh
-        factor_C *= inverse_frequency(targets_N, np.ones(len(targets_N)), len(classes))
+        factor_C *= inverse_frequency(targets_N, np.ones(len(targets_N)), num_classes)
     mean = float(weights_N @ factor_C[targets_N]) / float(weights_N.sum())
-    has_images_C = np.bincount(targets_N, minlength=len(classes)) > 0
+    has_images_C = np.bincount(targets_N, minlength=num_classes) > 0
     return np.where(has_images_C, factor_C / mean, 1.0)
 
 

@@ -22,6 +22,7 @@ from holotype.bundle.onnx_sessions import LoadInput, open_session, run_graph
 from holotype.cache import ArrayCache, hash_strings
 from holotype.dataset.index import Index
 from holotype.imaging.preprocessing import Preprocessing
+from holotype.progress import ProgressCallback
 from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.data.augmentations import (
     AUGMENT_VERSION,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 LoadFramed = Callable[[int], PillowImage.Image]
-ProgressCallback = Callable[[int, int], None]  # done, of how many
 
 SHARD_BYTES = 64 * 2**20  # a shard is written when it has so much, or `SHARD` rows
 

@@ -229,9 +229,9 @@ def targets_and_weights(
 ) -> tuple[Index, NDArray[np.int64], NDArray[np.float32]]:
     """A part of the index, its class numbers, and what each image weighs in the loss."""
     index = pretrained.index.part(part)
-    number = {label: n for n, label in enumerate(index.classes)}
-    targets_N = np.array([number[label] for label in index.table["label"]], np.int64)
+    targets_N = index.targets_N
     weights_N = np.array(index.table["weight"], np.float64)
     if pretrained.recipe.class_weights == "balanced" and part == "train":
-        weights_N = weights_N * inverse_frequency(targets_N, weights_N, len(number))[targets_N]
+        weight_C = inverse_frequency(targets_N, weights_N, len(index.classes))
+        weights_N = weights_N * weight_C[targets_N]
     return index, targets_N, weights_N.astype(np.float32)

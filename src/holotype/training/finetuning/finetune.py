@@ -11,6 +11,7 @@ from holotype.architectures.pretrained_weights import HEAD, read_stage_checkpoin
 from holotype.architectures.torch_classifier import Classifier, last_linear, layers_with_weights
 from holotype.dataset.index import Index, Part
 from holotype.errors import InvalidRecipe, OutOfMemory, TrainingDiverged
+from holotype.progress import ProgressCallback
 from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.config.stage_config import GradientStage
 from holotype.training.data.loader import AugmentedImages, LabelledViews
@@ -37,7 +38,7 @@ from holotype.training.finetuning.checkpoint import (
 )
 from holotype.training.finetuning.trainable_layers import LayerSelection, select_layers
 from holotype.training.finetuning.trainable_part import TrainablePart
-from holotype.training.finetuning.training_loop import OnStep, train_loop
+from holotype.training.finetuning.training_loop import train_loop
 from holotype.training.finetuning.training_state import EpochMetrics, LoopState, StageResult
 from holotype.training.heads.logistic_regression import LinearHead
 from holotype.training.runtime import Runtime
@@ -259,7 +260,7 @@ def _train_with_smaller_batches_on_oom(
     number: int,
     head_is_trained: bool,
     runtime: Runtime,
-    on_step: OnStep,
+    on_step: ProgressCallback,
 ) -> StageResult:
     """Train; where memory does not suffice, with batches of half the size, twice as many a step."""
     state = read_state(runtime.checkpoints, stage.name)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 from holotype.architectures.torch_classifier import AUXILIARY_LOSS_WEIGHT, Classifier, last_linear
 from holotype.errors import Terminated, TrainingDiverged
+from holotype.progress import ProgressCallback
 from holotype.training.config.stage_config import GradientStage
 from holotype.training.data.loader import (
     LabelledBatch,
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
 
 
 OnEpoch = Callable[[EpochMetrics], None]
-OnStep = Callable[[int, int], None]  # steps done, of how many
 OnCheckpoint = Callable[[LoopState], None]
 
 
@@ -66,7 +66,7 @@ def train_loop(
     device: str = "cpu",
     save_memory: bool = False,
     on_epoch: OnEpoch = lambda epoch: None,
-    on_step: OnStep = lambda done, total: None,
+    on_step: ProgressCallback = lambda done, total: None,
     on_checkpoint: OnCheckpoint = lambda state: None,
     resume: LoopState | None = None,
     stop_signal: StopSignal | None = None,
