@@ -42,6 +42,12 @@ def html_table(
     return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
+def html_result(title: str, *parts: str, notes: Sequence[str] = ()) -> str:
+    """The title of a result, its ready HTML, and a paragraph for each note."""
+    paragraphs = "".join(f"<p>{escape(note)}</p>" for note in notes)
+    return f"<div><p><strong>{escape(title)}</strong></p>{''.join(parts)}{paragraphs}</div>"
+
+
 def html_image(image: Image.Image, *, alt: str = "") -> str:
     """An `<img>` that holds its pixels as a PNG, so that no file lies beside the notebook."""
     content = io.BytesIO()

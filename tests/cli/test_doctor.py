@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from holotype.cli.app import run
-from holotype.cli.extras import missing_requirements, requirements
+from holotype.extras import missing_requirements, requirements
 
 
 def checks_of(capsys: pytest.CaptureFixture[str], code: int) -> dict[str, dict[str, Any]]:

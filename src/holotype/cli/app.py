@@ -13,7 +13,7 @@ from types import TracebackType
 from cyclopts import App, CycloptsError, Parameter
 
 from holotype import __version__
-from holotype.cli.extras import extra_that_provides, install_command
+from holotype.extras import extra_that_provides, install_command
 from holotype.cli.options import ratios_as_one_word
 from holotype.cli.output import print_message
 from holotype.errors import HolotypeError

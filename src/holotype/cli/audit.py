@@ -11,10 +11,10 @@ from holotype.cli.output import (
     print_message,
     print_next_command,
     print_result,
-    text_table,
 )
 from holotype.dataset.auditing.findings import KINDS, NEED_NETWORK, Findings
 from holotype.dataset.auditing.quality import QUALITY_ADVICE
+from holotype.terminal import text_table
 from holotype.errors import UsageError, did_you_mean
 from holotype.pipeline.audit import audit as audit_data
 from holotype.progress import pluralize, to_stderr

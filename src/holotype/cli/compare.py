@@ -6,10 +6,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from holotype.cli.options import AsJson
-from holotype.cli.output import print_json, print_result, text_table
+from holotype.cli.output import print_json, print_result
 from holotype.comparison.leaderboard import Leaderboard
 from holotype.comparison.result import Comparison
 from holotype.comparison.tables import chosen_sentence, format_cost, format_rank, format_sample_size
+from holotype.terminal import text_table
 from holotype.pipeline.compare import compare as compare_runs
 from holotype.pipeline.compare import comparison_directory
 from holotype.progress import to_stderr

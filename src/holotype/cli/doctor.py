@@ -13,7 +13,7 @@ from holotype import __version__
 from holotype.architectures.catalog import ARCHITECTURES
 from holotype.architectures.pretrained_weights import availability
 from holotype.cache import cache_directory
-from holotype.cli.extras import BASE, EXTRAS, install_command, missing_requirements
+from holotype.extras import BASE, EXTRAS, install_command, missing_requirements
 from holotype.cli.options import AsJson
 from holotype.cli.output import print_json, print_message, print_next_command, print_result
 

@@ -21,8 +21,8 @@ from holotype.cli.output import (
     print_message,
     print_next_command,
     print_result,
-    text_table,
 )
+from holotype.terminal import text_table
 from holotype.errors import UsageError
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from holotype.cli.output import (
     print_message,
     print_next_command,
     print_result,
-    text_table,
 )
+from holotype.terminal import text_table
 from holotype.errors import UsageError
 from holotype.pipeline.split import ExportedSplit, export_split
 from holotype.progress import to_stderr

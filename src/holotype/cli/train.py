@@ -23,8 +23,8 @@ from holotype.cli.output import (
     print_message,
     print_next_command,
     print_result,
-    text_table,
 )
+from holotype.terminal import text_table
 from holotype.errors import UsageError
 from holotype.pipeline import DryRun, TrainedRun
 from holotype.progress import duration, pluralize, to_stderr

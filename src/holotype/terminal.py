@@ -1,0 +1,61 @@
+"""Text for a terminal: aligned tables, and the few lines by which a result names itself."""
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len  # how many columns a text takes: two for 漢, none for an accent
+
+MAX_LINES = 12
+MAX_COLUMNS = 120
+TEXT_ROWS = MAX_LINES - 4  # of a table below its title: without header, rule and "… more"
+
+
+def printable(text: str) -> str:
+    """The text without what could steer a terminal: a file name may hold any character."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+def text_table(
+    header: Sequence[str], rows: Sequence[Sequence[object]], *, max_rows: int | None = None
+) -> str:
+    """Aligned columns; a column of numbers to the right, any other to the left.
+
+    Args:
+        max_rows: of more rows, only so many are shown, and the number of the rest.
+    """
+    shown = rows[:max_rows]
+    cells = [list(header)] + [[_cell(value) for value in row] for row in shown]
+    columns = list(zip(*cells, strict=True))
+    widths = [max(map(cell_len, column)) for column in columns]
+    numeric = [
+        bool(shown) and all(isinstance(row[i], int | float) for row in shown)
+        for i in range(len(header))
+    ]
+    lines = []
+    for line in cells:
+        padded = [
+            " " * (width - cell_len(cell)) + cell
+            if right
+            else cell + " " * (width - cell_len(cell))
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        ]
+        lines.append("  ".join(padded).rstrip())
+    lines.insert(1, "  ".join("─" * width for width in widths))
+    if len(shown) < len(rows):
+        lines.append(f"… {len(rows) - len(shown):,} more")
+    return "\n".join(lines)
+
+
+def short_text(title: str, *paragraphs: str) -> str:
+    """What `repr` of a result returns: at most 12 lines of at most 120 characters."""
+    lines = [line for text in (title, *paragraphs) for line in printable(text).splitlines()]
+    if len(lines) > MAX_LINES:
+        lines = [*lines[: MAX_LINES - 1], f"… {len(lines) - MAX_LINES + 1:,} more lines"]
+    return "\n".join(
+        line if len(line) <= MAX_COLUMNS else line[: MAX_COLUMNS - 1] + "…" for line in lines
+    )
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return printable(str(value)).replace("\n", "\\n")
