@@ -13,10 +13,10 @@ from types import TracebackType
 from cyclopts import App, CycloptsError, Parameter
 
 from holotype import __version__
-from holotype.extras import extra_that_provides, install_command
 from holotype.cli.options import ratios_as_one_word
 from holotype.cli.output import print_message
 from holotype.errors import HolotypeError
+from holotype.extras import extra_that_provides, install_command
 
 FAILED, MISUSED, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
 

@@ -14,10 +14,10 @@ from holotype.cli.output import (
 )
 from holotype.dataset.auditing.findings import KINDS, NEED_NETWORK, Findings
 from holotype.dataset.auditing.quality import QUALITY_ADVICE
-from holotype.terminal import text_table
 from holotype.errors import UsageError, did_you_mean
 from holotype.pipeline.audit import audit as audit_data
 from holotype.progress import pluralize, to_stderr
+from holotype.terminal import text_table
 
 SHOWN_CLASSES = 20  # of more, only the largest and the smallest are shown
 SHOWN_LABELS = 5

@@ -10,11 +10,11 @@ from holotype.cli.output import print_json, print_result
 from holotype.comparison.leaderboard import Leaderboard
 from holotype.comparison.result import Comparison
 from holotype.comparison.tables import chosen_sentence, format_cost, format_rank, format_sample_size
-from holotype.terminal import text_table
 from holotype.pipeline.compare import compare as compare_runs
 from holotype.pipeline.compare import comparison_directory
 from holotype.progress import to_stderr
 from holotype.reporting.plot_labels import truncate_middle
+from holotype.terminal import text_table
 
 
 def compare(

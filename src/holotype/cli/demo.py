@@ -6,8 +6,8 @@ from pathlib import Path
 from holotype import demo as elpv_demo
 from holotype.cli.output import print_message, print_result
 from holotype.dataset.index import read_index_file
-from holotype.terminal import text_table
 from holotype.progress import to_stderr
+from holotype.terminal import text_table
 
 
 def demo(*, output: Path | None = None) -> int:

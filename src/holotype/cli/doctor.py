@@ -13,9 +13,9 @@ from holotype import __version__
 from holotype.architectures.catalog import ARCHITECTURES
 from holotype.architectures.pretrained_weights import availability
 from holotype.cache import cache_directory
-from holotype.extras import BASE, EXTRAS, install_command, missing_requirements
 from holotype.cli.options import AsJson
 from holotype.cli.output import print_json, print_message, print_next_command, print_result
+from holotype.extras import BASE, EXTRAS, install_command, missing_requirements
 
 GIGABYTE = 10**9
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")

@@ -7,10 +7,10 @@ from cyclopts import Parameter
 
 from holotype.cli.options import AsJson
 from holotype.cli.output import print_json, print_message, print_result
-from holotype.terminal import text_table
 from holotype.errors import UsageError
 from holotype.pipeline.explain import explain_images, match_slices
 from holotype.progress import to_stderr
+from holotype.terminal import text_table
 
 
 def explain(

@@ -22,8 +22,8 @@ from holotype.cli.output import (
     print_next_command,
     print_result,
 )
-from holotype.terminal import text_table
 from holotype.errors import UsageError
+from holotype.terminal import text_table
 
 if TYPE_CHECKING:
     from holotype.architectures.torch_classifier import Backbone

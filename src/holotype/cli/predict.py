@@ -21,7 +21,6 @@ from holotype.cli.output import (
     print_next_command,
     print_result,
 )
-from holotype.terminal import text_table
 from holotype.errors import BundleError, UsageError
 from holotype.evaluation.conformal import (
     DEFAULT_METHOD,
@@ -32,6 +31,7 @@ from holotype.evaluation.conformal import (
 from holotype.explanation.explanation_figures import explain_all
 from holotype.files import write_bytes
 from holotype.progress import to_stderr
+from holotype.terminal import text_table
 
 MIN_COVERAGE = 0.5  # a promise to be right less often than not helps nobody
 SHOWN = 10  # classes that a line names

@@ -12,10 +12,10 @@ from holotype.cli.output import (
     print_next_command,
     print_result,
 )
-from holotype.terminal import text_table
 from holotype.errors import UsageError
 from holotype.pipeline.split import ExportedSplit, export_split
 from holotype.progress import to_stderr
+from holotype.terminal import text_table
 
 SHOWN_CLASSES = 40
 

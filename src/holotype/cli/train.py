@@ -24,11 +24,11 @@ from holotype.cli.output import (
     print_next_command,
     print_result,
 )
-from holotype.terminal import text_table
 from holotype.errors import UsageError
 from holotype.pipeline import DryRun, TrainedRun
 from holotype.progress import duration, pluralize, to_stderr
 from holotype.run_directory import next_run_path
+from holotype.terminal import text_table
 from holotype.training.config.resolve import resolve_recipe
 from holotype.training.interruption import CHECKPOINT_MINUTES, StopSignal
 from holotype.training.time_estimate import estimate_rows
