@@ -305,6 +305,27 @@ def test_all_kinds_of_tables_say_the_same(tmp_path: Path, kind: str) -> None:
     assert (index.table["sha256"] != "").all()
 
 
+def test_a_frame_says_what_its_file_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class_folders(tmp_path, "a/1.png", "b/2.png")
+    frame = pd.DataFrame(
+        {"path": [Path("b/2.png"), Path("a/1.png")], "label": [2, 1], "group": [pd.NA, "g"]}
+    )
+    before = frame.copy(deep=True)
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    of_frame, of_file = read_index(frame), read_index(tmp_path / "t.csv")
+    pd.testing.assert_frame_equal(of_frame.table, of_file.table)
+    assert of_frame.root == of_file.root
+    pd.testing.assert_frame_equal(frame, before)
+
+
+@pytest.mark.parametrize("column", ["path", "label"])
+def test_a_frame_without_a_column_is_refused(column: str) -> None:
+    frame = pd.DataFrame({"path": ["a.png"], "label": ["a"]}).drop(columns=column)
+    with pytest.raises(InvalidTable, match=f"the DataFrame has no column '{column}'"):
+        read_index(frame)
+
+
 def test_images_above_the_table_move_the_root(tmp_path: Path) -> None:
     class_folders(tmp_path, "images/1.png", "images/2.png")
     (tmp_path / "tables").mkdir()

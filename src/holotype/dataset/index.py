@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from holotype.dataset.reading.data_source import DataSource, as_sources, describe_source
 from holotype.dataset.reading.filename_groups import group_column, with_groups
 from holotype.dataset.reading.folders import list_folder
-from holotype.dataset.reading.label_tables import list_table
+from holotype.dataset.reading.label_tables import list_frame, list_table
 from holotype.dataset.reading.merge_sources import merge_listings
 from holotype.dataset.reading.sample_records import ImageListing, Part
 from holotype.errors import DatasetError, ImageError, InvalidPattern, InvalidTable, SingleClass
@@ -105,7 +106,7 @@ class Index:
 
 
 def read_index(
-    data: str | Path | Sequence[str | Path],
+    data: "DataSource | Sequence[DataSource]",
     *,
     label_pattern: str | None = None,
     group_pattern: str | None = None,
@@ -117,9 +118,9 @@ def read_index(
     Args:
         data: a folder of class folders; a folder of train, val and test folders with class
             folders in them; a flat folder, with `label_pattern`; or a CSV, TSV or Parquet
-            table with the columns path and label, and if you like group, split and weight.
-            Or several of these: paths are then relative to the folder that all share, and
-            equal labels are one class.
+            table, or a DataFrame, with the columns path and label, and if you like group, split
+            and weight. Or several of these: paths are then relative to the folder that all
+            share, and equal labels are one class.
         label_pattern: a regular expression with a group `label`, searched in the file name,
             such as `(?P<label>[a-z]+)\\.\\d+`.
         group_pattern: where the group is read from: a regular expression with a group `group`
@@ -133,9 +134,7 @@ def read_index(
     Raises:
         EmptyDataset, SplitClassMismatch, InvalidTable, InvalidPattern, DatasetError.
     """
-    sources = [Path(data)] if isinstance(data, str | Path) else [Path(one) for one in data]
-    if not sources:
-        raise DatasetError("no data was named; expected a folder of images or a table.")
+    sources = as_sources(data)
     listings = [
         _read_source(source, label_pattern, group_pattern, allow_class_mismatch)
         for source in sources
@@ -146,40 +145,47 @@ def read_index(
 
 
 def _read_source(
-    data: Path, label_pattern: str | None, group_pattern: str | None, allow_class_mismatch: bool
+    data: "Path | pd.DataFrame",
+    label_pattern: str | None,
+    group_pattern: str | None,
+    allow_class_mismatch: bool,
 ) -> ImageListing:
     """What one folder or table says about its images."""
     column = group_column(group_pattern)
-    if data.is_dir():
+    name = describe_source(data)
+    if isinstance(data, Path) and data.is_dir():
         if column is not None:
             raise InvalidPattern(
-                f"--group-pattern {group_pattern!r} names a column, but {str(data)!r} is a folder; "
+                f"--group-pattern {group_pattern!r} names a column, but {name!r} is a folder; "
                 "expected a table, or a regular expression, or parent-folder."
             )
         listing = list_folder(
             data, label_pattern=label_pattern, allow_class_mismatch=allow_class_mismatch
         )
-    elif not data.exists():
+        return listing if group_pattern is None else with_groups(listing, group_pattern)
+    if isinstance(data, Path) and not data.exists():
         raise DatasetError(
-            f"{str(data)!r} does not exist; expected a folder of images or a table. "
-            "Check the spelling."
+            f"{name!r} does not exist; expected a folder of images or a table. Check the spelling."
         )
-    elif data.suffix.lower() not in TABLE_EXTENSIONS:
+    if isinstance(data, Path) and data.suffix.lower() not in TABLE_EXTENSIONS:
         raise DatasetError(
-            f"{str(data)!r} is neither a folder nor a table; expected a folder of images or "
+            f"{name!r} is neither a folder nor a table; expected a folder of images or "
             f"a file ending in {', '.join(sorted(TABLE_EXTENSIONS))}. Unpack archives first: "
             "holotype fetch ARCHIVE --output FOLDER."
         )
-    elif label_pattern is not None:
+    if label_pattern is not None:
         raise InvalidPattern(
-            f"--label-pattern was given, but {str(data)!r} has a column with labels; "
+            f"--label-pattern was given, but {name!r} has a column with labels; "
             "leave the pattern out, or name the folder instead of the table."
         )
-    elif column is not None:
-        return list_table(data, group_column=column)
+    group = column or "group"
+    if isinstance(data, Path):
+        listing = list_table(data, group_column=group)
     else:
-        listing = list_table(data)
-    return listing if group_pattern is None else with_groups(listing, group_pattern)
+        listing = list_frame(data, group_column=group)
+    if group_pattern is None or column is not None:
+        return listing
+    return with_groups(listing, group_pattern)
 
 
 def read_index_file(path: str | Path) -> Index:

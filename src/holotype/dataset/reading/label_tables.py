@@ -1,4 +1,4 @@
-"""A CSV or Parquet table with the columns path and label becomes a listing."""
+"""A CSV, Parquet or pandas table with the columns path and label becomes a listing."""
 
 import json
 import math
@@ -6,10 +6,13 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from holotype.dataset.reading.sample_records import PART_ALIASES, ImageListing, ListedImage
 from holotype.errors import EmptyDataset, InvalidTable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REQUIRED_COLUMNS = ("path", "label")
 OPTIONAL_COLUMNS = ("group", "split", "weight")
@@ -31,23 +34,53 @@ def list_table(file: Path, *, group_column: str = "group") -> ImageListing:
         columns, base = _read_parquet(file, (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, group_column))
     else:
         columns, base = _read_csv(file)
+    return _listing(repr(str(file)), columns, base, group_column)
+
+
+def list_frame(table: "pd.DataFrame", *, group_column: str = "group") -> ImageListing:
+    """The images that a DataFrame names; paths are absolute or relative to the working directory.
+
+    Args:
+        table: the columns of a table file; it is not changed.
+
+    Raises:
+        InvalidTable, EmptyDataset: as `list_table`.
+    """
+    wanted = {*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, group_column}
+    columns = {
+        name: cells.astype(object).where(cells.notna(), None).tolist()
+        for name, cells in table.items()
+        if str(name).strip() in wanted
+    }
+    source = "the DataFrame"
+    return _listing(source, _strip_column_names(source, columns), Path.cwd(), group_column)
+
+
+def _listing(source: str, columns: "_Columns", base: Path, group_column: str) -> ImageListing:
+    """The listing of a table.
+
+    Args:
+        source: the table, for messages.
+        columns: by name, the cells from the first row to the last.
+        base: what relative paths are relative to.
+    """
     for name in (*REQUIRED_COLUMNS, *([group_column] if group_column != "group" else [])):
         if name not in columns:
             raise InvalidTable(
-                f"{str(file)!r} has no column {name!r}; its columns are "
+                f"{source} has no column {name!r}; its columns are "
                 f"{', '.join(map(repr, columns)) or 'none'}. Expected path and label, and if you "
                 "like group, split and weight."
             )
     columns["group"] = columns.get(group_column)
     count = len(columns["path"] or [])
     if not count:
-        raise EmptyDataset(f"{str(file)!r} has no rows; expected one row per image.")
+        raise EmptyDataset(f"{source} has no rows; expected one row per image.")
     rows = _TableReader(
-        file, {name: columns.get(name) for name in REQUIRED_COLUMNS + OPTIONAL_COLUMNS}
+        source, {name: columns.get(name) for name in REQUIRED_COLUMNS + OPTIONAL_COLUMNS}
     )
     absolute_paths = [rows.absolute_path(row, base) for row in range(count)]
     root, paths = _relative_to_root(absolute_paths, base)
-    _require_distinct(file, paths)
+    _require_distinct(source, paths)
     images = [
         ListedImage(
             paths[row],
@@ -64,14 +97,14 @@ def list_table(file: Path, *, group_column: str = "group") -> ImageListing:
 class _TableReader:
     """Cells of the table as checked values; every complaint names the row."""
 
-    def __init__(self, file: Path, columns: dict[str, list[Any] | None]) -> None:
-        self.file = file
+    def __init__(self, source: str, columns: dict[str, list[Any] | None]) -> None:
+        self.source = source
         self.columns = columns
 
     def refuse(self, row: int, what: str, expected: str) -> NoReturn:
         paths = self.columns["path"]
-        named = f" ({paths[row]!r})" if paths and not _is_missing(paths[row]) else ""
-        raise InvalidTable(f"{str(self.file)!r}, row {row + 1}{named}: {what}; expected {expected}")
+        named = f" ({str(paths[row])!r})" if paths and not _is_missing(paths[row]) else ""
+        raise InvalidTable(f"{self.source}, row {row + 1}{named}: {what}; expected {expected}")
 
     def text(self, name: str, row: int) -> str:
         """A cell as text; "" where it is missing."""
@@ -141,7 +174,9 @@ def _read_csv(file: Path) -> tuple[_Columns, Path]:
             f"{str(file)!r} cannot be read as a table: {error}. "
             "Expected text in UTF-8 with a header line such as path,label."
         ) from None
-    return _strip_column_names(file, {name: list(table[name]) for name in table}), file.parent
+    return _strip_column_names(
+        repr(str(file)), {name: list(table[name]) for name in table}
+    ), file.parent
 
 
 def _read_parquet(file: Path, names: Sequence[str]) -> tuple[_Columns, Path]:
@@ -155,14 +190,16 @@ def _read_parquet(file: Path, names: Sequence[str]) -> tuple[_Columns, Path]:
     wanted = [name for name in table.column_names if name.strip() in names]
     columns = {name: table[name].to_pylist() for name in wanted}
     root = (table.schema.metadata or {}).get(b"holotype_root")  # an index that Holotype wrote
-    return _strip_column_names(file, columns), Path(json.loads(root)) if root else file.parent
+    return _strip_column_names(repr(str(file)), columns), Path(
+        json.loads(root)
+    ) if root else file.parent
 
 
-def _strip_column_names(file: Path, columns: dict[Any, list[Any]]) -> _Columns:
+def _strip_column_names(source: str, columns: dict[Any, list[Any]]) -> _Columns:
     stripped: _Columns = {}
     for name, cells in columns.items():
         if str(name).strip() in stripped:
-            raise InvalidTable(f"{str(file)!r} has two columns called {str(name).strip()!r}")
+            raise InvalidTable(f"{source} has two columns called {str(name).strip()!r}")
         stripped[str(name).strip()] = cells
     return stripped
 
@@ -175,11 +212,11 @@ def _relative_to_root(absolute_paths: list[str], base: Path) -> tuple[Path, list
     return Path(root), [os.path.relpath(path, root).replace(os.sep, "/") for path in absolute_paths]
 
 
-def _require_distinct(file: Path, paths: list[str]) -> None:
+def _require_distinct(source: str, paths: list[str]) -> None:
     path, times = Counter(paths).most_common(1)[0]
     if times > 1:
         rows = [str(row + 1) for row, other in enumerate(paths) if other == path]
         raise InvalidTable(
-            f"{str(file)!r} names {path!r} {times} times (rows {', '.join(rows[:5])}); "
+            f"{source} names {path!r} {times} times (rows {', '.join(rows[:5])}); "
             "expected every image once. Keep the row with the right label."
         )

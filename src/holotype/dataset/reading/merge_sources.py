@@ -4,13 +4,21 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from holotype.dataset.reading.data_source import describe_source, source_name
 from holotype.dataset.reading.sample_records import ImageListing, ListedImage
 from holotype.errors import DatasetError, UsageError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def merge_listings(
-    sources: Sequence[Path], listings: Sequence[ImageListing], *, label_prefix: bool
+    sources: "Sequence[Path | pd.DataFrame]",
+    listings: Sequence[ImageListing],
+    *,
+    label_prefix: bool,
 ) -> ImageListing:
     """One listing under the folder that all of them share.
 
@@ -42,12 +50,6 @@ def merge_listings(
     )
 
 
-def source_name(source: Path) -> str:
-    """What a folder or a table is called: without its directories and its extension."""
-    source = source.resolve()
-    return source.name if source.is_dir() else source.stem
-
-
 def _rebased(root: Path, listing: ImageListing) -> ImageListing:
     prefix = os.path.relpath(os.path.abspath(listing.root), root).replace(os.sep, "/")
     if prefix == ".":
@@ -60,14 +62,17 @@ def _rebased(root: Path, listing: ImageListing) -> ImageListing:
     )
 
 
-def _require_distinct(sources: Sequence[Path], listings: Sequence[ImageListing]) -> None:
-    source_of: dict[str, Path] = {}
-    for source, listing in zip(sources, listings, strict=True):
+def _require_distinct(
+    sources: "Sequence[Path | pd.DataFrame]", listings: Sequence[ImageListing]
+) -> None:
+    number_of: dict[str, int] = {}
+    for number, listing in enumerate(listings):
         for image in listing.images:
-            first = source_of.setdefault(image.path, source)
-            if first is not source:
+            first = number_of.setdefault(image.path, number)
+            if first != number:
+                both = [describe_source(sources[each]) for each in (first, number)]
                 raise DatasetError(
-                    f"{str(first)!r} and {str(source)!r} both hold {image.path!r}; expected "
+                    f"{both[0]!r} and {both[1]!r} both hold {image.path!r}; expected "
                     "every image in one source only. Leave one of them out."
                 )
 

@@ -9,7 +9,7 @@ from holotype.architectures.pretrained_weights import find_weights
 from holotype.dataset.auditing.exclusion import confirmed_rows, paths_not_in_index
 from holotype.dataset.auditing.run_audit import audit
 from holotype.dataset.index import Index, read_index, require_classes
-from holotype.dataset.reading.merge_sources import source_name
+from holotype.dataset.reading.data_source import source_name
 from holotype.dataset.splitting.leakage import OnLeak
 from holotype.pipeline.audit import AuditResult
 from holotype.pipeline.training_run.cross_validation import train_folds
