@@ -24,7 +24,9 @@ from holotype.bundle.manifest import Manifest
 from holotype.bundle.onnx_sessions import available_cores, open_session, run_graph
 from holotype.dataset.sources.fetch import make_synthetic
 from holotype.training.config.resolve import resolve_recipe
+from holotype.training.config.stage_config import ForestStage, SvmStage
 from holotype.training.heads.svm_forest import ClassicalHead, fit_forest, fit_svm
+from holotype.training.heads.training_data import TrainingData
 
 MODELS = ("hog", "lbp", "colour", "hog+lbp", "hog+lbp+colour")
 TRAINED_ON = 600
@@ -84,15 +86,11 @@ def _heads(
     features_ND: np.ndarray, targets_N: np.ndarray, num_classes: int
 ) -> tuple[ClassicalHead, ClassicalHead]:
     """With settings from the middle of the recipes': the speed is what matters here."""
-    data = (features_ND, targets_N, np.ones(len(targets_N)), [""] * len(targets_N))
-    svm = fit_svm(
-        *data, num_classes=num_classes, kernel="rbf", Cs=(3.0,), gamma=(1.0,), pca=(128,),
-        folds=2, seed=0,
-    )  # fmt: skip
-    forest = fit_forest(
-        *data, num_classes=num_classes, trees=100, depths=(None,), leaf_sizes=(1,), folds=2, seed=0
-    )
-    return svm, forest
+    count = len(targets_N)
+    data = TrainingData(features_ND, targets_N, np.ones(count), [""] * count, num_classes)
+    svm = SvmStage(method="svm", kernel="rbf", Cs=(3.0,), pca=(128,), folds=2)
+    forest = ForestStage(method="random_forest", trees=100, folds=2)
+    return fit_svm(data, svm, 0), fit_forest(data, forest, 0)
 
 
 def _run(bundle: Bundle, inputs: list[np.ndarray], count: int) -> None:

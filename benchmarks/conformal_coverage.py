@@ -29,9 +29,11 @@ from holotype.files import write_json
 from holotype.predictions import Predictions, softmax
 from holotype.progress import to_stderr
 from holotype.training.config.resolve import resolve_recipe
+from holotype.training.config.stage_config import LinearStage
 from holotype.training.features.frozen_features import cache_features
 from holotype.training.features.pretrained_backbone import EMBEDDING, PretrainedBackbone
 from holotype.training.heads.logistic_regression import fit_linear_head
+from holotype.training.heads.training_data import TrainingData
 
 SETS = ("elpv", "digits")
 COVERAGES = (0.9, 0.95)
@@ -102,10 +104,10 @@ def said_of_half(name: str, folder: Path) -> Predictions:
     targets_N = np.array([number[label] for label in index.table["label"]], np.int64)
     order = np.random.default_rng(SEED).permutation(len(index))
     fit, warm, rest = np.split(order, [int(0.4 * len(index)), len(index) // 2])
-    head = fit_linear_head(
-        features_ND[fit], targets_N[fit], np.ones(len(fit)), [""] * len(fit),
-        num_classes=len(index.classes), Cs=C_VALUES, folds=5, seed=0,
-    )  # fmt: skip
+    data = TrainingData(
+        features_ND[fit], targets_N[fit], np.ones(len(fit)), [""] * len(fit), len(index.classes)
+    )
+    head = fit_linear_head(data, LinearStage(method="logistic_regression", Cs=C_VALUES), 0)
 
     def predictions(rows: NDArray[np.int64], temperature: float = 1.0) -> Predictions:
         logits_NC = (features_ND[rows] @ head.weight_CD.T + head.bias_C).astype(np.float32)

@@ -42,6 +42,7 @@ from holotype.training.finetuning.trainable_layers import LayerSelection, select
 from holotype.training.finetuning.training_loop import train_loop
 from holotype.training.finetuning.training_state import EpochMetrics
 from holotype.training.heads.logistic_regression import LinearHead, fit_linear_head
+from holotype.training.heads.training_data import TrainingData
 
 RATIOS = (1 - VALIDATION_FRACTION - TEST_FRACTION, VALIDATION_FRACTION, TEST_FRACTION)
 AUGMENTATION = (
@@ -106,11 +107,11 @@ class Cells:
         index, targets_N, weights_N = targets_and_weights(self._linear_start, "train")
         part = self._linear_start.feature_extractor(EMBEDDING, "cpu")
         kept = cache_features(part, self._linear_start.recipe.preprocessing, index)
-        return fit_linear_head(
+        data = TrainingData(
             kept.first_view(), targets_N, weights_N.astype(np.float64),
-            index.table["group"].tolist(), num_classes=len(index.classes),
-            Cs=stage.Cs, folds=stage.folds or 2, seed=0,
+            index.table["group"].tolist(), len(index.classes),
         )  # fmt: skip
+        return fit_linear_head(data, stage, 0)
 
     def begin(self, recipe: Recipe) -> FineTuner:
         """The network with its weights, and the linear head on it."""

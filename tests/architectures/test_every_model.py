@@ -42,7 +42,9 @@ from holotype.explanation.available_methods import ExplainMethod
 from holotype.explanation.heatmap import heatmap
 from holotype.imaging.decode import Image
 from holotype.imaging.preprocessing import Preprocessing
+from holotype.training.config.stage_config import SvmStage
 from holotype.training.heads.svm_forest import fit_svm
+from holotype.training.heads.training_data import TrainingData
 from tests.architectures.images import awake, soft_images, with_statistics
 from tests.architectures.passed import Passed, names_on_page, write_page
 
@@ -314,10 +316,8 @@ def _descriptors_pass(row: Architecture) -> Passed:
     session = open_session(descriptor_graph(row.name, size, size))
     (embedding_ND,) = session.run(["embedding"], {"image": images})
     targets_N = (images[:, 0].mean((1, 2)) > images[:, 1].mean((1, 2))).astype(np.int64)
-    head = fit_svm(
-        embedding_ND, targets_N, np.ones(24), [str(n) for n in range(24)], num_classes=2,
-        kernel="linear", Cs=(1.0,), gamma=None, pca=(None,), folds=3, seed=0,
-    )  # fmt: skip
+    data = TrainingData(embedding_ND, targets_N, np.ones(24), [""] * 24, num_classes=2)
+    head = fit_svm(data, SvmStage(method="svm", kernel="linear", Cs=(1.0,), folds=3), 0)
     (logits_NC,) = open_session(head.graph).run(["logits"], {"embedding": embedding_ND})
     assert np.ptp(logits_NC, axis=0).max() > LEAST_SPREAD
     return Passed(embedding_ND.shape[1], 0)

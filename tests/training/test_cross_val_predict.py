@@ -1,5 +1,8 @@
 """What a linear head says of images that it did not learn from."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -8,9 +11,9 @@ from sklearn.linear_model import LogisticRegression
 from holotype.training.heads.cross_val_predict import (
     OutOfFoldPredictions,
     out_of_fold_predictions,
-    out_of_fold_probabilities,
 )
 from holotype.training.heads.logistic_regression import stratified_folds
+from tests.training.tiny import unweighted
 
 
 def _clouds(
@@ -25,14 +28,13 @@ def _clouds(
 
 
 def _judge(
-    features: NDArray[np.float32], targets: NDArray[np.int64], **changes: object
+    features: NDArray[np.float32],
+    targets: NDArray[np.int64],
+    Cs: tuple[float, ...] = (0.01, 0.1, 1.0),
+    **changes: Any,
 ) -> OutOfFoldPredictions:
-    arguments: dict[str, object] = {
-        "weights_N": np.ones(len(targets)), "groups": [""] * len(targets),
-        "num_classes": int(targets.max()) + 1, "Cs": (0.01, 0.1, 1.0),
-        "folds": 5, "seed": 0,
-    }  # fmt: skip
-    return out_of_fold_predictions(features, targets, **(arguments | changes))  # type: ignore[arg-type]
+    data = replace(unweighted(features, targets), **changes)
+    return out_of_fold_predictions(data, Cs=Cs, folds=5, seed=0)
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -99,12 +101,3 @@ def test_the_strength_of_a_fold_is_chosen_by_the_other_folds() -> None:
         rows = np.concatenate([held for n, (_, held) in enumerate(splits) if n != number])
         losses = {c: -np.log(p[rows, targets[rows]]).sum() for c, p in alone.items()}
         assert losses[chosen] <= min(losses.values()) * 1.001  # warm starts end a little elsewhere
-
-
-def test_the_short_form_gives_the_same_probabilities() -> None:
-    features, targets = _clouds(2, 20)
-    short = out_of_fold_probabilities(
-        features, targets, np.ones(40), [""] * 40,
-        num_classes=2, Cs=(0.01, 0.1, 1.0), folds=5, seed=0,
-    )  # fmt: skip
-    assert np.array_equal(short, _judge(features, targets).probabilities_NC)

@@ -1,5 +1,8 @@
 """The linear head on kept features."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -7,12 +10,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from holotype.architectures.sklearn_onnx import ABSENT_CLASS_LOGIT
+from holotype.training.config.stage_config import LinearStage
 from holotype.training.heads.logistic_regression import (
-    ABSENT_CLASS_LOGIT,
     LinearHead,
     fit_linear_head,
     stratified_folds,
 )
+from tests.training.tiny import unweighted
 
 C_VALUES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
@@ -28,13 +33,13 @@ def _clouds(
 
 
 def _fit(
-    features: NDArray[np.float32], targets: NDArray[np.int64], **changes: object
+    features: NDArray[np.float32],
+    targets: NDArray[np.int64],
+    Cs: tuple[float, ...] = C_VALUES,
+    **changes: Any,
 ) -> LinearHead:
-    arguments: dict[str, object] = {
-        "weights_N": np.ones(len(targets)), "groups": [""] * len(targets),
-        "num_classes": int(targets.max()) + 1, "Cs": C_VALUES, "folds": 5, "seed": 0,
-    }  # fmt: skip
-    return fit_linear_head(features, targets, **(arguments | changes))  # type: ignore[arg-type]
+    stage = LinearStage(method="logistic_regression", Cs=Cs)
+    return fit_linear_head(replace(unweighted(features, targets), **changes), stage, 0)
 
 
 def _probabilities(head: LinearHead, features: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -1,6 +1,9 @@
 """Support vector machines and forests on embeddings, calibrated and exported."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,12 +23,14 @@ from holotype.bundle.onnx_sessions import open_session, run_session
 from holotype.errors import ParityFailed
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.predictions import softmax
+from holotype.training.config.stage_config import ForestStage, SvmStage
 from holotype.training.heads.hyperparameter_search import (
     HyperparameterValue,
     coordinate_search,
     fit_platt_scaling,
 )
 from holotype.training.heads.svm_forest import ClassicalHead, _check_parity, fit_forest, fit_svm
+from tests.training.tiny import unweighted
 
 Features = NDArray[np.float32]
 Targets = NDArray[np.int64]
@@ -57,19 +62,20 @@ def _clouds(
     return features.astype(np.float32), targets
 
 
-def _fit(kind: str, features: Features, targets: Targets, **changes: object) -> ClassicalHead:
-    common: dict[str, object] = {
-        "weights_N": np.ones(len(targets)), "groups": [""] * len(targets),
-        "num_classes": int(targets.max()) + 1, "folds": 3, "seed": 0,
-    }  # fmt: skip
-    svm: dict[str, object] = {
-        "kernel": kind, "Cs": (1.0,), "gamma": (1.0,) if kind == "rbf" else None,
-        "pca": (None,),
-    }  # fmt: skip
-    forest: dict[str, object] = {"trees": 10, "depths": (None,), "leaf_sizes": (1,)}
+def _fit(
+    kind: str,
+    features: Features,
+    targets: Targets,
+    data: Mapping[str, Any] = MappingProxyType({}),
+    **changes: Any,
+) -> ClassicalHead:
+    """With other settings (`changes`), or with other weights, groups or classes (`data`)."""
+    images = replace(unweighted(features, targets), **data)
     if kind == "forest":
-        return fit_forest(features, targets, **(common | forest | changes))  # type: ignore[arg-type]
-    return fit_svm(features, targets, **(common | svm | changes))  # type: ignore[arg-type]
+        forest = {"method": "random_forest", "trees": 10, "folds": 3, **changes}
+        return fit_forest(images, ForestStage.model_validate(forest), 0)
+    svm = {"method": "svm", "kernel": kind, "Cs": (1.0,), "folds": 3, **changes}
+    return fit_svm(images, SvmStage.model_validate(svm), 0)
 
 
 def _logits(head: ClassicalHead, features: Features) -> NDArray[np.float32]:
@@ -192,7 +198,7 @@ def test_copies_in_groups_are_not_taken_for_evidence() -> None:
     groups = [str(n // 6) for n in range(180)]
     settings = {"Cs": (100.0,), "gamma": (3.0,)}
     (unnoticed,) = _fit("rbf", features, targets, **settings).losses.values()
-    (grouped,) = _fit("rbf", features, targets, groups=groups, **settings).losses.values()
+    (grouped,) = _fit("rbf", features, targets, {"groups": groups}, **settings).losses.values()
     assert unnoticed < 0.1
     assert grouped > 0.5
 
@@ -202,7 +208,9 @@ def test_an_image_of_weight_three_counts_as_three(kind: str) -> None:
     features, targets = _clouds(2, 30, noise=8)
     weights = np.ones(60)
     weights[targets == 1] = 3.0
-    plain, weighted = (_fit(kind, features, targets, weights_N=w) for w in (np.ones(60), weights))
+    plain, weighted = (
+        _fit(kind, features, targets, {"weights_N": w}) for w in (np.ones(60), weights)
+    )
     share = [softmax(_logits(head, features))[:, 1].mean() for head in (plain, weighted)]
     assert share[1] > share[0] + 0.1
 
@@ -210,7 +218,7 @@ def test_an_image_of_weight_three_counts_as_three(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["rbf", "linear", "forest"])
 def test_a_class_without_images_is_never_predicted(kind: str) -> None:
     features, targets = _clouds(3, 20)
-    head = _fit(kind, features, targets * 2, num_classes=6)
+    head = _fit(kind, features, targets * 2, {"num_classes": 6})
     logits = _logits(head, features)
     assert np.allclose(logits[:, [1, 3, 5]], ABSENT_CLASS_LOGIT)
     assert set(logits.argmax(axis=1)) == {0, 2, 4}
@@ -258,7 +266,7 @@ def test_scarce_and_odd_data_makes_a_head_with_finite_logits(
     if make is _a_class_in_one_group:
         groups = ["only" if target == 2 else "" for target in targets]
     changes = {} if kind == "forest" else {"pca": (2, 8, 500)}
-    head = _fit(kind, features, targets, groups=groups, num_classes=3, **changes)
+    head = _fit(kind, features, targets, {"groups": groups, "num_classes": 3}, **changes)
     logits = _logits(head, features)
     assert logits.shape == (len(targets), 3)
     assert np.isfinite(logits).all()

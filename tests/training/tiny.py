@@ -11,6 +11,7 @@ from holotype.training.data.loader import LabelledViews
 from holotype.training.finetuning.trainable_layers import LayerSelection, select_layers
 from holotype.training.finetuning.training_loop import train_loop
 from holotype.training.finetuning.training_state import EpochMetrics, LoopState, StageResult
+from holotype.training.heads.training_data import TrainingData
 from holotype.training.interruption import StopSignal
 
 
@@ -83,6 +84,14 @@ def train(
         on_checkpoint=(states if states is not None else []).append,
         on_epoch=(rows if rows is not None else []).append,
     )  # fmt: skip
+
+
+def unweighted(features: NDArray[np.float32], targets: NDArray[np.int64]) -> TrainingData:
+    """Images of weight 1 without groups, of all classes up to the highest number."""
+    count = len(targets)
+    return TrainingData(
+        features, targets, np.ones(count), [""] * count, num_classes=int(targets.max()) + 1
+    )
 
 
 def state(module: nn.Module) -> dict[str, torch.Tensor]:

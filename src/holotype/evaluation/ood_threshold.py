@@ -23,12 +23,14 @@ from numpy.typing import NDArray
 from holotype.bundle.manifest import OODScore
 from holotype.bundle.ood_scores import NEIGHBOURS, knn_similarity_N, negative_energy_N
 from holotype.bundle.references import make_references
+from holotype.training.config.stage_config import LinearStage
 from holotype.training.heads.logistic_regression import fit_linear_head
+from holotype.training.heads.training_data import TrainingData
 
 CONFIDENCE = 0.95  # that the promised rate holds
 MAX_BLOCKS = 10  # of classes that are left out in turn
 MAX_TRAINING = 5_000  # images that the heads for this question are fitted on
-HEAD_C = 0.01  # of those heads, on standardised embeddings
+HEAD_STAGE = LinearStage(method="logistic_regression", Cs=(0.01,))  # how those heads are fitted
 WEAK_AUROC = 0.65  # an area under the ROC curve that promises little
 MIN_ENERGY_STD = 1e-3  # a head whose energies spread less gives logarithms of probabilities
 
@@ -130,10 +132,11 @@ def _scores_without(
     """Both scores of the validation images, by what was learnt from these training images."""
     # Classes without an image would get a logit of their own: number those that are left.
     present, numbers_N = np.unique(targets_N, return_inverse=True)
-    head = fit_linear_head(
+    data = TrainingData(
         training_ND, numbers_N.astype(np.int64), np.ones(len(targets_N)), [""] * len(targets_N),
-        num_classes=len(present), Cs=[HEAD_C], folds=1, seed=seed,
+        num_classes=len(present),
     )  # fmt: skip
+    head = fit_linear_head(data, HEAD_STAGE, seed)
     references = make_references(training_ND, targets_N, [""] * len(targets_N))
     return {
         "energy": negative_energy_N(validation_VD @ head.weight_CD.T + head.bias_C),

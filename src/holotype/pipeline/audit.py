@@ -30,6 +30,7 @@ from holotype.training.features.device import resolve_device
 from holotype.training.features.frozen_features import cache_features
 from holotype.training.features.pretrained_backbone import EMBEDDING, PretrainedBackbone
 from holotype.training.heads.cross_val_predict import out_of_fold_predictions
+from holotype.training.heads.training_data import TrainingData
 
 if TYPE_CHECKING:
     import numpy as np
@@ -174,8 +175,8 @@ def _with_labels(
     folds = stage.folds or FOLDS
     progress.log(f"asking a linear head about {pluralize(len(usable), 'label')}, {folds} folds")
     out_of_fold_answers = out_of_fold_predictions(
-        embeddings_ND, targets_N, weights_N, units,
-        num_classes=len(classes), Cs=stage.Cs, folds=folds, seed=recipe.seed,
+        TrainingData(embeddings_ND, targets_N, weights_N, units, len(classes)),
+        Cs=stage.Cs, folds=folds, seed=recipe.seed,
     )  # fmt: skip
     rows = np.flatnonzero(out_of_fold_answers.class_was_seen_N & (weights_N > 0))
     chosen: dict[str, Any] = {

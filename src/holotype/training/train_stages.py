@@ -37,6 +37,7 @@ from holotype.training.finetuning.early_stopping import is_better
 from holotype.training.finetuning.training_state import EpochMetrics, StageResult
 from holotype.training.heads.logistic_regression import LinearHead, fit_linear_head
 from holotype.training.heads.svm_forest import ClassicalHead, fit_forest, fit_svm
+from holotype.training.heads.training_data import TrainingData
 from holotype.training.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -147,32 +148,23 @@ def _trained_model(
 
 
 def _fit_linear(stage: LinearStage, pretrained: PretrainedBackbone, runtime: Runtime) -> LinearHead:
-    index, features_ND, targets_N, weights_N = _embeddings(pretrained, runtime)
-    runtime.progress.log(f"fitting a linear head on {len(index):,} embeddings")
-    return fit_linear_head(
-        features_ND, targets_N, weights_N, index.table["group"].tolist(),
-        num_classes=len(index.classes), Cs=stage.Cs,
-        folds=stage.folds or 2, seed=pretrained.recipe.seed,
-    )  # fmt: skip
+    data = _training_data(pretrained, runtime)
+    runtime.progress.log(f"fitting a linear head on {len(data):,} embeddings")
+    return fit_linear_head(data, stage, pretrained.recipe.seed)
 
 
 def _fit_classical(
     stage: SvmStage | ForestStage, pretrained: PretrainedBackbone, runtime: Runtime
 ) -> "ClassicalHead":
-    index, features_ND, targets_N, weights_N = _embeddings(pretrained, runtime)
-    runtime.progress.log(f"fitting {stage.method} on {len(index):,} embeddings")
-    fit: Callable[..., ClassicalHead] = fit_svm if isinstance(stage, SvmStage) else fit_forest
-    return fit(
-        features_ND, targets_N, weights_N, index.table["group"].tolist(),
-        num_classes=len(index.classes), seed=pretrained.recipe.seed,
-        **stage.model_dump(exclude={"name", "method"}),
-    )  # fmt: skip
+    data, seed = _training_data(pretrained, runtime), pretrained.recipe.seed
+    runtime.progress.log(f"fitting {stage.method} on {len(data):,} embeddings")
+    if isinstance(stage, SvmStage):
+        return fit_svm(data, stage, seed)
+    return fit_forest(data, stage, seed)
 
 
-def _embeddings(
-    pretrained: PretrainedBackbone, runtime: Runtime
-) -> tuple[Index, NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]:
-    """The training images, their embeddings, class numbers and weights in the loss."""
+def _training_data(pretrained: PretrainedBackbone, runtime: Runtime) -> TrainingData:
+    """The embeddings of the training images."""
     index, targets_N, weights_N = targets_and_weights(pretrained, "train")
     with runtime.progress.bar("embedding training images") as update:
         kept = cache_features(
@@ -181,7 +173,10 @@ def _embeddings(
             index,
             on_progress=update,
         )
-    return index, kept.first_view(), targets_N, weights_N.astype(np.float64)
+    return TrainingData(
+        kept.first_view(), targets_N, weights_N.astype(np.float64),
+        index.table["group"].tolist(), len(index.classes),
+    )  # fmt: skip
 
 
 def _linear_graph(head: LinearHead) -> bytes:

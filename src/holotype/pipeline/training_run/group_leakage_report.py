@@ -19,7 +19,8 @@ from holotype.evaluation.intervals import SamplingUnits
 from holotype.pipeline.training_run.training_job import TrainingJob
 from holotype.training.features.frozen_features import cache_features
 from holotype.training.features.pretrained_backbone import EMBEDDING, PretrainedBackbone
-from holotype.training.heads.cross_val_predict import out_of_fold_probabilities
+from holotype.training.heads.cross_val_predict import out_of_fold_predictions
+from holotype.training.heads.training_data import TrainingData
 
 C_VALUES = (0.001, 0.01, 0.1)
 FOLDS = 5
@@ -74,10 +75,12 @@ def compare_with_and_without_groups(
     weights_N = index.table["weight"].to_numpy(np.float64)
 
     def predict_out_of_fold(grouped: "Index") -> "NDArray[np.float64]":
-        return out_of_fold_probabilities(
+        data = TrainingData(
             features_ND, targets_N, weights_N, atomic_group_names(grouped.table, copies),
-            num_classes=len(index.classes), Cs=C_VALUES, folds=FOLDS, seed=seed,
+            num_classes=len(index.classes),
         )  # fmt: skip
+        found = out_of_fold_predictions(data, Cs=C_VALUES, folds=FOLDS, seed=seed)
+        return found.probabilities_NC
 
     random_split_NC = predict_out_of_fold(replace(index, table=index.table.assign(group="")))
     grouped_split_NC = predict_out_of_fold(index)

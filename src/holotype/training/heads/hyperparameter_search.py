@@ -1,8 +1,8 @@
-"""Hyperparameters chosen, and probabilities calibrated, by images that a fold holds out.
+"""Choose hyperparameters and calibrate probabilities by cross-validation.
 
-Both look at the same scores, so no image is kept back from the fit that ships: Platt 1999,
-"Probabilistic Outputs for Support Vector Machines and Comparisons to Regularized Likelihood
-Methods".
+Both use the scores of images that a fold holds out, so no image is kept back from the fit that
+ships: Platt 1999, "Probabilistic Outputs for Support Vector Machines and Comparisons to Regularized
+Likelihood Methods".
 
 Shape suffixes: N images, D embedding, S classes seen in training, C all classes.
 """
@@ -20,30 +20,16 @@ from holotype.architectures.sklearn_onnx import ABSENT_CLASS_LOGIT, PlattCalibra
 from holotype.bundle.onnx_sessions import available_cores
 from holotype.predictions import softmax
 from holotype.training.heads.logistic_regression import stratified_folds
+from holotype.training.heads.training_data import TrainingData
 
-TUNING_IMAGES = 3000  # settings are chosen on no more; some fits take the square of the time
-SLOPES = (0.05, 50.0)  # of the calibration; even the least keeps the order of the scores
+TUNING_IMAGES = 3000  # at most, for choosing: the time of some fits is quadratic in their number
+SLOPES = (0.05, 50.0)  # bounds of the calibration's slope; above 0, the scores keep their order
 
 HyperparameterValue = float | int | None
 Hyperparameters = Mapping[str, HyperparameterValue]
 HyperparameterKey = tuple[HyperparameterValue, ...]  # the values of settings, in their order
+ParamGrid = dict[str, Sequence[HyperparameterValue]]  # ascending candidates for every setting
 FitFunction = Callable[[Hyperparameters], Any]
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingData:
-    """Images to learn from; weights have mean 1, targets are numbers among all classes."""
-
-    features_ND: NDArray[np.float32]
-    targets_N: NDArray[np.int64]
-    weights_N: NDArray[np.float64]
-
-    def rows(self, rows: NDArray[np.int64]) -> "TrainingData":
-        return TrainingData(self.features_ND[rows], self.targets_N[rows], self.weights_N[rows])
-
-    @property
-    def seen(self) -> tuple[int, ...]:
-        return tuple(int(c) for c in np.unique(self.targets_N))
 
 
 class EstimatorFamily(Protocol):
@@ -56,14 +42,13 @@ class EstimatorFamily(Protocol):
     def seed(self) -> int: ...
 
     @property
-    def param_grid(self) -> Mapping[str, Sequence[HyperparameterValue]]:
-        """The candidates for every setting, in the order of their size."""
+    def param_grid(self) -> ParamGrid: ...
 
     def fit_function(self, data: TrainingData) -> FitFunction:
-        """What fits to these images, whatever the settings; work they share is done once."""
+        """settings -> a classifier fitted to these images; work that they share is done once."""
 
     def scores(self, fitted: Any, features_ND: NDArray[np.float32]) -> NDArray[np.float64]:
-        """One score for each seen class; more speaks for it."""
+        """(N, S): a higher score is more evidence for the class."""
 
     def export(self, fitted: Any, embedding_size: int, calibration: PlattCalibration) -> bytes:
         """The graph from embedding to logits."""
@@ -71,12 +56,11 @@ class EstimatorFamily(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class CrossValidation:
-    """Folds of the images that choose, and the scores that they got.
+    """Held-out scores of the training images, or of TUNING_IMAGES of them.
 
     Attributes:
-        data: the training images, or TUNING_IMAGES of them.
-        folds: what learns from the images outside of a fold, and the rows of those inside.
-        scores: for all settings that were asked for, (N, S) and the rows that it is about.
+        folds: for each fold, what fits to the images outside of it, and the rows of those inside.
+        scores: for all settings that were asked for, (N, S) and the rows of those N images.
     """
 
     family: EstimatorFamily
@@ -87,14 +71,10 @@ class CrossValidation:
     )
 
     @classmethod
-    def create(
-        cls, family: EstimatorFamily, data: TrainingData, groups: Sequence[str], folds: int
-    ) -> "CrossValidation":
-        count = len(data.targets_N)
-        drawn = np.random.default_rng(family.seed).permutation(count)[:TUNING_IMAGES]
-        rows = np.sort(drawn)
-        some = data.rows(rows)
-        pairs = stratified_folds(some.targets_N, [groups[row] for row in rows], folds, family.seed)
+    def create(cls, family: EstimatorFamily, data: TrainingData, folds: int) -> "CrossValidation":
+        drawn = np.random.default_rng(family.seed).permutation(len(data))[:TUNING_IMAGES]
+        some = data.rows(np.sort(drawn))
+        pairs = stratified_folds(some.targets_N, some.groups, folds, family.seed)
         return cls(
             family, some, [(family.fit_function(some.rows(fit)), held) for fit, held in pairs]
         )
@@ -108,30 +88,28 @@ class CrossValidation:
         true_N = softmax(slope * scores_NS + bias_S)[np.arange(len(targets_N)), targets_N]
         return float(-(weights_N @ np.log(np.maximum(true_N, 1e-12))) / weights_N.sum())
 
-    def calibration(
-        self, settings: Hyperparameters, seen: tuple[int, ...], num_classes: int
-    ) -> PlattCalibration:
-        """Fitted on held-out scores; a class that they lack is neither raised nor lowered."""
+    def calibration(self, settings: Hyperparameters, seen: tuple[int, ...]) -> PlattCalibration:
+        """Fitted on held-out scores; the bias of a seen class without any is 0."""
         slope, bias_S = 1.0, np.zeros(len(seen))
         scores_NS, targets_N, weights_N = self._held_out_scores(settings)
         if len(targets_N):
             slope, fitted_S = fit_platt_scaling(scores_NS, targets_N, weights_N)
-            bias_S[np.searchsorted(seen, self.data.seen)] = fitted_S
-        return PlattCalibration(slope, bias_S, seen, num_classes)
+            bias_S[np.searchsorted(seen, self.data.seen_classes)] = fitted_S
+        return PlattCalibration(slope, bias_S, seen, self.data.num_classes)
 
     def _held_out_scores(
         self, settings: Hyperparameters
     ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
-        """Scores, targets among the seen classes, and weights, of the images held out."""
+        """Scores, targets (numbers among the seen classes) and weights of the images held out."""
         key = tuple(settings.values())
         if key not in self.scores:
             with ThreadPoolExecutor(available_cores()) as pool:
                 parts = list(pool.map(partial(self._fold_scores, settings), self.folds))
-            none = np.empty((0, len(self.data.seen))), np.empty(0, np.int64)
+            none = np.empty((0, len(self.data.seen_classes))), np.empty(0, np.int64)
             scores, rows = zip(none, *parts, strict=True)
             self.scores[key] = np.concatenate(scores), np.concatenate(rows)
         scores_NS, rows_N = self.scores[key]
-        targets_N = np.searchsorted(self.data.seen, self.data.targets_N[rows_N])
+        targets_N = np.searchsorted(self.data.seen_classes, self.data.targets_N[rows_N])
         return scores_NS, targets_N, self.data.weights_N[rows_N]
 
     def _fold_scores(
@@ -139,26 +117,26 @@ class CrossValidation:
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """(N, S) scores of the images in a fold, and their rows.
 
-        A class that the other folds lack scores ABSENT_CLASS_LOGIT; its images cannot be judged.
+        A class that the other folds lack scores ABSENT_CLASS_LOGIT, and its images are left out.
         """
         fit_function, held = fold
         fitted = fit_function(settings)
         held = held[np.isin(self.data.targets_N[held], fitted.classes_)]
-        scores_NS = np.full((len(held), len(self.data.seen)), ABSENT_CLASS_LOGIT)
+        scores_NS = np.full((len(held), len(self.data.seen_classes)), ABSENT_CLASS_LOGIT)
         if len(held):
-            columns = np.searchsorted(self.data.seen, fitted.classes_)
+            columns = np.searchsorted(self.data.seen_classes, fitted.classes_)
             scores_NS[:, columns] = self.family.scores(fitted, self.data.features_ND[held])
         return scores_NS, held
 
 
 def coordinate_search(
-    param_grid: Mapping[str, Sequence[HyperparameterValue]],
+    param_grid: ParamGrid,
     loss_of: Callable[[Hyperparameters], float | None],
 ) -> tuple[dict[str, HyperparameterValue], dict[HyperparameterKey, float]]:
-    """From the middle of every list, one step at a time, as long as the loss falls.
+    """Descend from the middle of every list, one setting and one step at a time.
 
     Returns:
-        The settings, and the losses of all that were tried; none where there is no loss.
+        The settings, and the losses of all that were tried; empty where `loss_of` gives None.
     """
     chosen = {name: values[len(values) // 2] for name, values in param_grid.items()}
     losses: dict[HyperparameterKey, float] = {}

@@ -1,17 +1,20 @@
-"""A linear head on kept features, its regularisation chosen by cross-validation.
+"""A linear head on embeddings, its regularisation chosen by cross-validation.
 
-Shape suffixes: N images, D features, C classes.
+Shape suffixes: N images, D features, C classes, R rows of some images.
 """
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from holotype.architectures.sklearn_onnx import ABSENT_CLASS_LOGIT
 from holotype.predictions import softmax
+from holotype.training.config.stage_config import LinearStage
+from holotype.training.heads.training_data import TrainingData
 
 RowIndices = NDArray[np.int64]
 
@@ -23,7 +26,7 @@ class LinearHead:
     Attributes:
         weight_CD, bias_C: float32.
         best_C: the chosen C of the logistic regression.
-        losses: mean held-out log loss of every candidate, by C.
+        losses: mean held-out log loss by C; empty where there was nothing to choose, or no fold.
     """
 
     weight_CD: NDArray[np.float32]
@@ -32,43 +35,32 @@ class LinearHead:
     losses: dict[float, float]
 
 
-def fit_linear_head(
-    features_ND: NDArray[np.float32],
-    targets_N: NDArray[np.int64],
-    weights_N: NDArray[np.float64],
-    groups: Sequence[str],
-    *,
-    num_classes: int,
-    Cs: Sequence[float],
-    folds: int,
-    seed: int,
-) -> LinearHead:
+def fit_linear_head(data: TrainingData, stage: LinearStage, seed: int) -> LinearHead:
     """Multinomial logistic regression; C is chosen by shuffled, stratified, grouped folds.
 
-    Folds that keep the order of files would follow the module, specimen or day that an image
-    came from, and choose far too small a C.
+    Folds in the order of the files would follow the module, specimen or day that an image came
+    from, and choose far too small a C.
 
     Args:
-        groups: images of one group never stand on both sides of a fold; "" for none.
-        Cs: candidates for C; the first of equals is taken, which is the smaller.
-        folds: fewer are made where a class or the groups do not allow as many.
+        stage: names the candidates for C, of which the smallest of equals is taken, and the number
+            of folds; fewer are made where a class or the groups do not allow as many.
+        seed: of the folds.
     """
     from threadpoolctl import threadpool_limits
 
-    mean_D, scale_D = standardisation(features_ND)
-    standard_ND = ((features_ND - mean_D) / scale_D).astype(np.float32)
-    Cs = sorted(Cs)
+    mean_D, scale_D = standardisation(data.features_ND)
+    standard = standardised(data, mean_D, scale_D)
+    Cs = sorted(stage.Cs)
     # One thread: products this small spend up to 30 times as long in waiting for a second one.
     with threadpool_limits(limits=1):
-        splits = stratified_folds(targets_N, groups, folds, seed)
-        weight = sum(float(weights_N[held].sum()) for _, held in splits)
-        tried = cross_validated_by_C(standard_ND, targets_N, weights_N, splits, num_classes, Cs)
-        losses = {C: loss / weight for C, _, loss in tried} if weight else {}
-        middle = Cs[len(Cs) // 2]
-        C = min(losses, key=lambda c: losses[c]) if losses else middle
-        weight_CD, bias_C = WarmStartedLogisticRegression(num_classes).fit(
-            C, standard_ND, targets_N, weights_N
-        )
+        losses: dict[float, float] = {}
+        if stage.folds is not None:
+            splits = stratified_folds(data.targets_N, data.groups, stage.folds, seed)
+            weight = sum(float(data.weights_N[held].sum()) for _, held in splits)
+            tried = cross_validated_by_C(standard, splits, Cs)
+            losses = {C: loss / weight for C, _, loss in tried} if weight else {}
+        C = min(losses, key=lambda c: losses[c]) if losses else Cs[len(Cs) // 2]
+        weight_CD, bias_C = WarmStartedLogisticRegression().fit(C, standard)
     folded_CD = weight_CD / scale_D
     return LinearHead(
         weight_CD=folded_CD.astype(np.float32),
@@ -79,35 +71,40 @@ def fit_linear_head(
 
 
 def standardisation(features_ND: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Mean and standard deviation of every feature; constant ones are left as they are."""
+    """Mean and standard deviation of every feature; 1 instead of the deviation of constant ones."""
     mean_D = features_ND.mean(axis=0, dtype=np.float64)
     scale_D = features_ND.std(axis=0, dtype=np.float64)
     return mean_D, np.where(scale_D > 1e-6, scale_D, 1.0)
 
 
+def standardised(
+    data: TrainingData, mean_D: NDArray[np.float64], scale_D: NDArray[np.float64]
+) -> TrainingData:
+    """The same images with features of mean 0 and standard deviation 1."""
+    return replace(data, features_ND=((data.features_ND - mean_D) / scale_D).astype(np.float32))
+
+
 def cross_validated_by_C(
-    standard_ND: NDArray[np.float32],
-    targets_N: NDArray[np.int64],
-    weights_N: NDArray[np.float64],
-    splits: Sequence[tuple[RowIndices, RowIndices]],
-    num_classes: int,
-    Cs: Sequence[float],
+    standard: TrainingData, splits: Sequence[tuple[RowIndices, RowIndices]], Cs: Sequence[float]
 ) -> Iterator[tuple[float, NDArray[np.float64], float]]:
     """Each C with the held-out probabilities (N, C) and their `held_out_log_loss`.
 
-    Strengths are tried in rising order and no further than the first that is worse than one
-    before: larger ones fit ever more closely, and take ever longer. Images that no fold holds
-    out are NaN; nothing comes where there is no fold.
+    C rises until the loss does: larger ones overfit ever more and take ever longer. Images that no
+    fold holds out are NaN; nothing comes where there is no fold.
+
+    Args:
+        standard: standardised features.
+        splits: from `stratified_folds`.
     """
-    models = [WarmStartedLogisticRegression(num_classes) for _ in splits]
+    models = [WarmStartedLogisticRegression() for _ in splits]
     rows = np.concatenate([held for _, held in splits]) if splits else np.empty(0, np.int64)
     least = np.inf
     for C in sorted(Cs) if splits else ():
-        probabilities_NC = np.full((len(targets_N), num_classes), np.nan)
+        probabilities_NC = np.full((len(standard), standard.num_classes), np.nan)
         for model, (fit, held) in zip(models, splits, strict=True):
-            weight_CD, bias_C = model.fit(C, standard_ND[fit], targets_N[fit], weights_N[fit])
-            probabilities_NC[held] = softmax(standard_ND[held] @ weight_CD.T + bias_C)
-        loss = held_out_log_loss(probabilities_NC, targets_N, weights_N, rows)
+            weight_CD, bias_C = model.fit(C, standard.rows(fit))
+            probabilities_NC[held] = softmax(standard.features_ND[held] @ weight_CD.T + bias_C)
+        loss = held_out_log_loss(probabilities_NC, standard, rows)
         yield C, probabilities_NC, loss
         if loss > least:
             return
@@ -115,14 +112,11 @@ def cross_validated_by_C(
 
 
 def held_out_log_loss(
-    probabilities_NC: NDArray[np.float64],
-    targets_N: NDArray[np.int64],
-    weights_N: NDArray[np.float64],
-    rows: RowIndices,
+    probabilities_NC: NDArray[np.float64], data: TrainingData, rows: RowIndices
 ) -> float:
     """Weighted log loss, summed over some rows."""
-    true_R = probabilities_NC[rows, targets_N[rows]]
-    return -float(weights_N[rows] @ np.log(np.maximum(true_R, 1e-12)))
+    true_R = probabilities_NC[rows, data.targets_N[rows]]
+    return -float(data.weights_N[rows] @ np.log(np.maximum(true_R, 1e-12)))
 
 
 def stratified_folds(
@@ -151,32 +145,22 @@ def stratified_folds(
 class WarmStartedLogisticRegression:
     """scikit-learn's multinomial logistic regression, each fit started from the one before."""
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self) -> None:
         from sklearn.linear_model import LogisticRegression
 
-        self._num_classes = num_classes
         self._model = LogisticRegression(warm_start=True, max_iter=300, tol=1e-3)
 
-    def fit(
-        self,
-        C: float,
-        standard_ND: NDArray[np.float32],
-        targets_N: NDArray[np.int64],
-        weights_N: NDArray[np.float64],
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """(weight_CD, bias_C); classes without an image get a logit far below all others."""
+    def fit(self, C: float, standard: TrainingData) -> tuple[NDArray[Any], NDArray[Any]]:
+        """(weight_CD, bias_C); a class without an image gets ABSENT_CLASS_LOGIT."""
         from sklearn.exceptions import ConvergenceWarning
 
         # Mean weight 1, so that a C means the same whatever the scale of the weights.
-        scaled_N = weights_N / weights_N.mean()
+        scaled_N = standard.weights_N / standard.weights_N.mean()
         self._model.set_params(C=C)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            self._model.fit(standard_ND, targets_N, sample_weight=scaled_N)
-        return _expand_to_all_classes(self._model, self._num_classes)
-
-
-ABSENT_CLASS_LOGIT = -30.0  # a logit that leaves e^-30 of probability
+            self._model.fit(standard.features_ND, standard.targets_N, sample_weight=scaled_N)
+        return _expand_to_all_classes(self._model, standard.num_classes)
 
 
 def _expand_to_all_classes(model: Any, num_classes: int) -> tuple[NDArray[Any], NDArray[Any]]:

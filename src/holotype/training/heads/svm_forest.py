@@ -1,19 +1,18 @@
 """Support vector machines and random forests on the embeddings of a frozen backbone.
 
-What is left open (C, kernel width, dimensions; depth, size of leaves) is chosen by the log
-loss of held-out images of the training part. The scores that those images got also calibrate
-the probabilities, so no image is kept back: Platt 1999, "Probabilistic Outputs for Support
-Vector Machines".
+C, kernel width and dimensions, or depth and size of leaves, are chosen by the log loss of images
+that cross-validation holds out. The scores of those images also calibrate the probabilities, so no
+image is kept back: Platt 1999, "Probabilistic Outputs for Support Vector Machines".
 
 Shape suffixes: N images, D embedding, S classes seen in training, C all classes.
 """
 
 import copy
 import importlib.util
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +26,7 @@ from holotype.architectures.sklearn_onnx import (
 )
 from holotype.bundle.onnx_sessions import open_session, run_session
 from holotype.errors import MissingExtra, ParityFailed
+from holotype.training.config.stage_config import ForestStage, SvmStage
 from holotype.training.heads.hyperparameter_search import (
     TUNING_IMAGES,
     CrossValidation,
@@ -35,12 +35,13 @@ from holotype.training.heads.hyperparameter_search import (
     HyperparameterKey,
     Hyperparameters,
     HyperparameterValue,
-    TrainingData,
+    ParamGrid,
     coordinate_search,
 )
+from holotype.training.heads.training_data import TrainingData
 
-PARITY_IMAGES = 256
-TOLERANCE = 1e-4  # between the shipped logits and scikit-learn's
+PARITY_EMBEDDINGS = 256  # at most, on which the graph is compared with scikit-learn
+TOLERANCE = 1e-4  # between the shipped logits and scikit-learn's, relative to their spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +50,10 @@ class ClassicalHead:
 
     Attributes:
         graph: ONNX, `embedding` (N, D) -> `logits` (N, C); their softmax is calibrated.
-        best_params: the settings.
+        best_params: the chosen settings.
         losses: mean held-out log loss, calibrated, of all settings that were tried; keyed by
             their values in the order of `best_params`. Empty where no fold can be made.
-        note: all that in one line.
+        note: the settings and their loss in one line.
     """
 
     graph: bytes
@@ -61,84 +62,51 @@ class ClassicalHead:
     note: str
 
 
-def fit_svm(
-    features_ND: NDArray[np.float32],
-    targets_N: NDArray[np.int64],
-    weights_N: NDArray[np.float64],
-    groups: Sequence[str],
-    *,
-    num_classes: int,
-    kernel: Literal["linear", "rbf"],
-    Cs: Sequence[float],
-    gamma: Sequence[float] | None,
-    pca: Sequence[int | None],
-    folds: int,
-    seed: int,
-) -> ClassicalHead:
+def fit_svm(data: TrainingData, stage: SvmStage, seed: int) -> ClassicalHead:
     """Standardisation, principal components, support vector machine, calibrated.
 
     Args:
-        groups: images of one group never stand on both sides of a fold; "" for none.
-        Cs: candidates for C, how dearly an image on the wrong side is paid for.
-        gamma: candidates for the width of the `rbf` kernel, in units of one over the variance
-            of all dimensions together; None for `linear`.
-        pca: candidates for the number of principal components; None keeps all dimensions.
-        folds: fewer are made where a class or the groups do not allow as many.
+        stage: names the candidates for each setting. `gamma` is in units of one over the variance
+            of all dimensions together.
+        seed: of the folds and of the rotation.
 
     Raises:
-        ParityFailed: the graph does not say what scikit-learn says.
+        ParityFailed: the logits of the graph are not those of scikit-learn.
         MissingExtra: skl2onnx is not installed.
     """
-    most = min(len(features_ND) - 1, features_ND.shape[1])
-    sizes = {None if size is None or size >= most else size for size in pca}
-    param_grid: dict[str, Sequence[HyperparameterValue]] = {
-        "C": sorted(Cs),
+    most = min(len(data) - 1, data.features_ND.shape[1])
+    sizes = {None if size is None or size >= most else size for size in stage.pca}
+    param_grid: ParamGrid = {
+        "C": sorted(stage.Cs),
         "dimensions": sorted(sizes, key=lambda size: size or most),
     }
-    if kernel == "rbf":
-        param_grid["gamma"] = sorted(gamma or (1.0,))
-    data = TrainingData(features_ND, targets_N, weights_N / weights_N.mean())
-    return _fit(_Svm(f"svm ({kernel})", param_grid, kernel, seed), data, groups, num_classes, folds)
+    if stage.kernel == "rbf":
+        param_grid["gamma"] = sorted(stage.gamma or (1.0,))
+    return _fit(_Svm(f"svm ({stage.kernel})", param_grid, stage.kernel, seed), data, stage.folds)
 
 
-def fit_forest(
-    features_ND: NDArray[np.float32],
-    targets_N: NDArray[np.int64],
-    weights_N: NDArray[np.float64],
-    groups: Sequence[str],
-    *,
-    num_classes: int,
-    trees: int,
-    depths: Sequence[int | None],
-    leaf_sizes: Sequence[int],
-    folds: int,
-    seed: int,
-) -> ClassicalHead:
+def fit_forest(data: TrainingData, stage: ForestStage, seed: int) -> ClassicalHead:
     """A random forest (Breiman 2001) whose votes are calibrated.
 
     Args:
-        groups: images of one group never stand on both sides of a fold; "" for none.
-        trees: how many; more are never worse, only slower.
-        depths: candidates for how deep a tree may grow; None is any depth.
-        leaf_sizes: candidates for the fewest images in a leaf.
-        folds: fewer are made where a class or the groups do not allow as many.
+        stage: names the number of trees and the candidates for each setting.
+        seed: of the folds and of the trees.
 
     Raises:
-        ParityFailed: the graph does not say what scikit-learn says.
+        ParityFailed: the logits of the graph are not those of scikit-learn.
         MissingExtra: skl2onnx is not installed.
     """
-    param_grid: dict[str, Sequence[HyperparameterValue]] = {
-        "depth": sorted(set(depths), key=lambda depth: depth or np.inf),
-        "leaf": sorted(set(leaf_sizes)),
+    param_grid: ParamGrid = {
+        "depth": sorted(set(stage.depths), key=lambda depth: depth or np.inf),
+        "leaf": sorted(set(stage.leaf_sizes)),
     }
-    data = TrainingData(features_ND, targets_N, weights_N / weights_N.mean())
-    return _fit(_Forest("random forest", param_grid, trees, seed), data, groups, num_classes, folds)
+    return _fit(_Forest("random forest", param_grid, stage.trees, seed), data, stage.folds)
 
 
 @dataclass(frozen=True)
 class _Svm:
     name: str
-    param_grid: Mapping[str, Sequence[HyperparameterValue]]
+    param_grid: ParamGrid
     kernel: str
     seed: int
 
@@ -202,7 +170,7 @@ def _first_dimensions(rotation: Any, size: int) -> Any:
 @dataclass(frozen=True)
 class _Forest:
     name: str
-    param_grid: Mapping[str, Sequence[HyperparameterValue]]
+    param_grid: ParamGrid
     trees: int
     seed: int
 
@@ -232,31 +200,33 @@ class _Forest:
         return export_forest(fitted, embedding_size, calibration, self.min_vote)
 
 
-def _fit(
-    family: EstimatorFamily, data: TrainingData, groups: Sequence[str], num_classes: int, folds: int
-) -> ClassicalHead:
-    """Choose, calibrate, fit to all, export, prove."""
+def _fit(family: EstimatorFamily, data: TrainingData, folds: int) -> ClassicalHead:
+    """Choose the settings, calibrate, fit to all images, export and check the graph."""
     if importlib.util.find_spec("skl2onnx") is None:  # asked first: fitting may take minutes
         raise MissingExtra(f"{family.name} needs skl2onnx: pip install 'holotype[train]'")
     from threadpoolctl import threadpool_limits
 
+    data = replace(data, weights_N=data.weights_N / data.weights_N.mean())
     # One thread a fold: the products are too small to share, the folds are not.
     with threadpool_limits(limits=1):
-        cross_validation = CrossValidation.create(family, data, groups, folds)
+        cross_validation = CrossValidation.create(family, data, folds)
         chosen, losses = coordinate_search(family.param_grid, cross_validation.loss)
-        calibration = cross_validation.calibration(chosen, data.seen, num_classes)
+        calibration = cross_validation.calibration(chosen, data.seen_classes)
         fitted = family.fit_function(data)(chosen)
     graph = family.export(fitted, data.features_ND.shape[1], calibration)
-    some_ND = data.features_ND[:: 1 + len(data.features_ND) // PARITY_IMAGES]
+    some_ND = data.features_ND[:: 1 + len(data) // PARITY_EMBEDDINGS]
     _check_parity(graph, some_ND, calibration.logits(family.scores(fitted, some_ND)), family.name)
-    note = _note(family.name, chosen, losses, len(data.targets_N))
-    return ClassicalHead(graph, chosen, losses, note)
+    return ClassicalHead(graph, chosen, losses, _note(family.name, chosen, losses, len(data)))
 
 
 def _check_parity(
     graph: bytes, features_ND: NDArray[np.float32], expected_NC: NDArray[np.float64], name: str
 ) -> None:
-    """The shipped logits are those of scikit-learn; differences count where one could see them."""
+    """Require the logits of the graph to be those of scikit-learn.
+
+    Raises:
+        ParityFailed: they differ by more than TOLERANCE times their spread over the images.
+    """
     (actual_NC,) = run_session(open_session(graph), np.ascontiguousarray(features_ND), ["logits"])
     spread = max(1.0, float(np.ptp(expected_NC, axis=0).max()))
     error = float(np.abs(expected_NC - actual_NC).max()) / spread
