@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from holotype.dataset.sources.fetch import fetch
     from holotype.dataset.splitting.splitter import split
     from holotype.errors import HolotypeError
+    from holotype.evaluation.build_report import build_report as evaluate
     from holotype.evaluation.post_hoc_calibration import fit_decision
     from holotype.explanation.example_selection import select_examples
     from holotype.explanation.explanation_figures import explain
     from holotype.pipeline import train
-    from holotype.reporting.write_report import evaluate, write_report
+    from holotype.reporting.write_report import write_report
     from holotype.run_directory import RunDirectory as Run
 
 # public name -> where it lives, and what it is called there
@@ -31,7 +32,7 @@ _PUBLIC_API = {
     "Run": ("holotype.run_directory", "RunDirectory"),
     "audit": ("holotype.dataset.auditing.run_audit", "audit"),
     "fit_decision": ("holotype.evaluation.post_hoc_calibration", "fit_decision"),
-    "evaluate": ("holotype.reporting.write_report", "evaluate"),
+    "evaluate": ("holotype.evaluation.build_report", "build_report"),
     "explain": ("holotype.explanation.explanation_figures", "explain"),
     "fetch": ("holotype.dataset.sources.fetch", "fetch"),
     "select_examples": ("holotype.explanation.example_selection", "select_examples"),

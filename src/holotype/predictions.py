@@ -106,6 +106,10 @@ class Predictions:
         """Only the images whose class is known."""
         return self.select(self.targets_N != UNLABELLED)
 
+    def scorable(self) -> "Predictions":
+        """Only the images that count: those with a known class and a weight above 0."""
+        return self.select((self.targets_N != UNLABELLED) & (self.weights_N > 0))
+
     def digest(self) -> str:
         """SHA-256 of what a decision is fitted on: images, targets, weights and logits."""
         h = hashlib.sha256(json.dumps([self.classes, self.ids, self.sha256]).encode())

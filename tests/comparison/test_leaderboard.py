@@ -5,7 +5,7 @@ import pytest
 
 from holotype.comparison.aligned_predictions import align_predictions
 from holotype.comparison.leaderboard import build_leaderboard
-from holotype.evaluation.score_predictions import evaluate
+from holotype.evaluation.build_report import build_report
 from tests.comparison.made import answered, several
 
 
@@ -16,7 +16,7 @@ def test_accuracies_recalls_and_precisions_are_those_of_each_report(
 ) -> None:
     found = several(160, groups=groups, weighted=weighted)
     of = build_leaderboard(align_predictions(found, "test"), "test")
-    report = evaluate(found["run 1"])
+    report = build_report(found["run 1"])
     assert str(of.accuracies[1]) == str(report["accuracy"])
     for mine, its in zip(of.per_class[1], report.per_class, strict=True):
         assert (str(mine.recall), str(mine.precision)) == (str(its.recall), str(its.precision))

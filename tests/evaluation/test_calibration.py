@@ -9,13 +9,13 @@ import torchmetrics.functional.classification as tm
 from scipy.optimize import brentq
 from scipy.special import softmax as scipy_softmax
 
+from holotype.evaluation.build_report import build_report
 from holotype.evaluation.calibration import (
     expected_calibration_error,
     fit_temperature,
     reliability_bins,
 )
 from holotype.evaluation.metrics import log_loss
-from holotype.evaluation.score_predictions import evaluate
 from holotype.predictions import Predictions, softmax
 from tests.evaluation.made import called, made
 
@@ -119,13 +119,13 @@ def test_unlabelled_images_do_not_move_the_temperature() -> None:
 def test_the_interval_of_the_error_of_a_calibrated_classifier_reaches_to_zero() -> None:
     """Its true error is 0, though on 200 images 0.05 is usual; a bootstrap never holds it."""
     estimates = [
-        evaluate(calibrated(200, seed))["expected_calibration_error"] for seed in range(40)
+        build_report(calibrated(200, seed))["expected_calibration_error"] for seed in range(40)
     ]
     assert sum(estimate.low == 0 for estimate in estimates) >= 34  # of 40, 38 expected
     assert min(estimate.value or 0 for estimate in estimates) > 0.01
 
 
 def test_the_interval_of_the_error_of_an_overconfident_classifier_excludes_zero() -> None:
-    estimate = evaluate(calibrated(500, 0, sharpened=4.0))["expected_calibration_error"]
+    estimate = build_report(calibrated(500, 0, sharpened=4.0))["expected_calibration_error"]
     assert estimate.low is not None
     assert estimate.low > 0.02

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from sklearn.metrics import balanced_accuracy_score, precision_score, recall_score
 
+from holotype.evaluation.build_report import build_report
 from holotype.evaluation.class_weight_effect import recorded_class_weights, undo_class_weighting
-from holotype.evaluation.score_predictions import evaluate
 from holotype.pipeline.training_run.class_weight_report import _differences, measure_class_weighting
 from holotype.predictions import Predictions
-from holotype.reporting.write_report import ReportContext, write_report
+from holotype.reporting.report_page import ReportContext
+from holotype.reporting.write_report import write_report
 from tests.evaluation.made import made
 from tests.reporting.test_write_report import NASTY, Page
 
@@ -69,7 +70,7 @@ def test_a_probability_of_nothing_stays_nothing() -> None:
 
 def test_the_effect_is_told_class_by_class_as_scikit_learn_would() -> None:
     answers, true_NC = world(2000)
-    effect = measure_class_weighting(evaluate(answers), answers, WEIGHTS_C)
+    effect = measure_class_weighting(build_report(answers), answers, WEIGHTS_C)
     assert effect is not None
     called_N, without_N = answers.predicted_N, true_NC.argmax(axis=1)
     assert effect.num_changed == (called_N != without_N).sum() > 100
@@ -92,7 +93,7 @@ def test_the_effect_is_told_class_by_class_as_scikit_learn_would() -> None:
     assert accuracy.high is not None
     assert balanced.low is not None
     assert accuracy.high < 0 < balanced.low
-    assert measure_class_weighting(evaluate(answers), answers, None) is None
+    assert measure_class_weighting(build_report(answers), answers, None) is None
 
 
 def test_the_interval_of_the_difference_is_that_of_many_such_sets() -> None:
@@ -114,7 +115,7 @@ def test_the_interval_of_the_difference_is_that_of_many_such_sets() -> None:
 
 def test_weights_of_one_change_nothing() -> None:
     answers, _ = world(300)
-    effect = measure_class_weighting(evaluate(answers), answers, np.ones(2))
+    effect = measure_class_weighting(build_report(answers), answers, np.ones(2))
     assert effect is not None
     assert effect.num_changed == 0
     assert {one.value for one in effect.differences.values()} == {0.0}
@@ -127,7 +128,7 @@ def test_the_page_and_the_numbers_tell_it(tmp_path: Path) -> None:
         sha256=tuple(f"{n:064d}" for n in range(400)),
         classes=(NASTY, *(f"class {c}" for c in range(1, num_classes))),
     )
-    report, weights_C = evaluate(answers), np.geomspace(0.2, 5, num_classes)
+    report, weights_C = build_report(answers), np.geomspace(0.2, 5, num_classes)
     effect = measure_class_weighting(report, answers, weights_C)
     assert effect is not None
     for class_weighting in (effect, None):

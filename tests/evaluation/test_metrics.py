@@ -10,7 +10,7 @@ from sklearn import metrics as sk
 
 from holotype.errors import DatasetError
 from holotype.evaluation import metrics
-from holotype.evaluation.ranking import roc_curve
+from holotype.evaluation.roc_curves import roc_curve
 from holotype.predictions import Predictions
 from tests.evaluation.made import called, made
 

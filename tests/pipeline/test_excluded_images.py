@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from holotype.dataset.index import read_index
+from holotype.evaluation.build_report import build_report
 from holotype.pipeline.training_run.excluded_images import (
     exclude_and_log,
     exclusion_notes,
@@ -13,7 +14,6 @@ from holotype.pipeline.training_run.excluded_images import (
 )
 from holotype.predictions import Predictions
 from holotype.progress import Progress
-from holotype.reporting.write_report import evaluate
 
 
 def test_the_score_is_given_with_and_without_what_was_left_out(
@@ -41,7 +41,7 @@ def test_the_score_is_given_with_and_without_what_was_left_out(
         logits_NC=np.log(probabilities).astype(np.float32),
         probabilities_NC=probabilities,
     )
-    without = evaluate(predictions, part="test")
+    without = build_report(predictions, part="test")
     everything = report_with_excluded(predictions, weights, part="test")
     assert everything is not None
     assert (without.num_images, everything.num_images) == (117, 120)

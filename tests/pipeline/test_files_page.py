@@ -26,8 +26,8 @@ from holotype.dataset.auditing.quality import QUALITY_ADVICE, QualityIssue
 from holotype.dataset.near_duplicates.search import NearDuplicate
 from holotype.ensembles.ensemble_recipe import EnsembleRecipe, MemberRecipe
 from holotype.ensembles.gain import BestMemberComparison, DifferenceInterval, Gain
+from holotype.evaluation.build_report import build_report
 from holotype.evaluation.report_data import SCORES
-from holotype.evaluation.score_predictions import evaluate
 from holotype.pipeline import TrainedRun
 from holotype.pipeline.compare import compare
 from holotype.pipeline.explain import explain_images
@@ -112,7 +112,7 @@ def test_values_of_a_run(finetuned: TrainedRun) -> None:
 
 
 def test_every_score_is_named() -> None:
-    many = evaluate(made(600, num_classes=7, weighted=True), part="test")
+    many = build_report(made(600, num_classes=7, weighted=True), part="test")
     assert set(many) == set(SCORES)
     assert set(SCORES) <= set(NAMED["report/metrics.json"])
 

@@ -18,13 +18,13 @@ from markdown_it.token import Token
 from holotype.bundle.bundle import Bundle
 from holotype.bundle.manifest import Decision, Manifest, OODDetector, PretrainedWeights
 from holotype.dataset.index import COLUMNS, Index
+from holotype.evaluation.build_report import build_report
 from holotype.files import write_json
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.predictions import Predictions
 from holotype.reporting.model_card import escape_markdown, write_model_card
 from holotype.reporting.plot_labels import to_single_line
 from holotype.reporting.report_page import ReportContext
-from holotype.reporting.write_report import evaluate
 from holotype.run_directory import RunDirectory
 from tests.evaluation.made import called, made
 
@@ -82,7 +82,7 @@ def card_of(
     index: Index | None = None,
     part: str = "test",
 ) -> str:
-    report = evaluate(predictions, part=part)
+    report = build_report(predictions, part=part)
     write_model_card(
         RunDirectory(run), report, context=context,
         bundle=bundle or bundle_of(predictions.classes),
@@ -132,7 +132,7 @@ def test_the_hub_reads_the_header_with_the_scores_that_the_report_has(tmp_path: 
     assert (data.pipeline_tag, data.library_name) == ("image-classification", "holotype")
     assert data.model_name == "cells-1"
     results = {(one.dataset_split, one.metric_type): one for one in data.eval_results or []}
-    report = evaluate(predictions)
+    report = build_report(predictions)
     for part in ("test", "validation"):
         for name, kind in (("accuracy", "accuracy"), ("macro_f1", "f1"), ("log_loss", "log_loss")):
             estimate = report[name]
@@ -161,7 +161,7 @@ def test_every_part_of_a_card_is_there(tmp_path: Path) -> None:
 def test_scores_stand_with_their_intervals_and_validation_beside(tmp_path: Path) -> None:
     predictions = made()
     rows = table_with(card_of(tmp_path, predictions), "Score")
-    accuracy = evaluate(predictions)["accuracy"]
+    accuracy = build_report(predictions)["accuracy"]
     cells = [f"{accuracy.value:.3f}", f"{accuracy.low:.3f} to {accuracy.high:.3f}"]
     assert rows[0][1::2] == ["test", "validation"]
     assert rows[1] == ["Accuracy", *cells, *cells]
@@ -246,7 +246,7 @@ def test_however_many_classes_it_is_two_pages_with_whole_names(
         re.fullmatch(r"\d{4} Quinqueloculina seminulum var. longirostra", r[0]) for r in rows
     )
     assert len(text.split("\n---\n", 1)[1]) < 9_000
-    recalls = {one.name.strip(): one.recall.value for one in evaluate(predictions).per_class}
+    recalls = {one.name.strip(): one.recall.value for one in build_report(predictions).per_class}
     if num_classes > 20:
         lowest = sorted(value for value in recalls.values() if value is not None)[:10]
         assert [recalls[row[0]] for row in rows] == lowest
@@ -281,7 +281,7 @@ def test_folds_are_the_parts_of_a_cross_validation(tmp_path: Path) -> None:
     index = index_of(predictions)
     rows = index.table[index.table["split"] == "train"]
     table = rows.assign(split="", fold=np.arange(40) % 4)
-    folds = [evaluate(predictions, part=f"fold {n}") for n in range(4)]
+    folds = [build_report(predictions, part=f"fold {n}") for n in range(4)]
     text = card_of(
         tmp_path, predictions, index=replace(index, table=table), part="out of fold",
         context=replace(CONTEXT, folds=folds),

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from skimage import data
 
-from holotype.evaluation.score_predictions import evaluate
+from holotype.evaluation.build_report import build_report
 from holotype.reporting import plots
 from holotype.reporting.example_image import Example
 from holotype.reporting.plot_labels import (
@@ -78,7 +78,7 @@ def test_nothing_is_cut_off(kind: str, num_classes: int, long_names: bool, tmp_p
         predictions = replace(predictions, classes=tuple(names[:num_classes]))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        plots.save(FIGURES[kind](predictions, evaluate(predictions)), tmp_path / "plot.png")
+        plots.save(FIGURES[kind](predictions, build_report(predictions)), tmp_path / "plot.png")
     pixels_HWC = np.asarray(Image.open(tmp_path / "plot.png").convert("RGB"))
     assert max(pixels_HWC.shape) < 2300
     frame = pixels_HWC[:3], pixels_HWC[-3:], pixels_HWC[:, :3], pixels_HWC[:, -3:]
@@ -89,7 +89,7 @@ def test_nothing_is_cut_off(kind: str, num_classes: int, long_names: bool, tmp_p
 @pytest.mark.parametrize("num_classes", [12, 100])
 def test_names_beside_rows_do_not_overlap(kind: str, num_classes: int) -> None:
     predictions = made(5 * num_classes, num_classes)
-    figure = drawn(FIGURES[kind](predictions, evaluate(predictions)))
+    figure = drawn(FIGURES[kind](predictions, build_report(predictions)))
     boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
     boxes.sort(key=lambda box: box.y0)
     for below, above in pairwise(boxes):
@@ -99,7 +99,7 @@ def test_names_beside_rows_do_not_overlap(kind: str, num_classes: int) -> None:
 @pytest.mark.parametrize("num_classes", [2, 8, 26])
 def test_numbers_fit_into_the_cells_of_the_confusion_matrix(num_classes: int) -> None:
     predictions = made(3000, num_classes, weighted=True, signal=6.0)
-    figure = drawn(plots.confusion_figure(evaluate(predictions)))
+    figure = drawn(plots.confusion_figure(build_report(predictions)))
     axes = figure.axes[0]
     cell = axes.get_window_extent().width / num_classes
     assert axes.texts
@@ -107,12 +107,12 @@ def test_numbers_fit_into_the_cells_of_the_confusion_matrix(num_classes: int) ->
 
 
 def test_many_classes_get_no_numbers() -> None:
-    assert not plots.confusion_figure(evaluate(made(200, 40))).axes[0].texts
+    assert not plots.confusion_figure(build_report(made(200, 40))).axes[0].texts
 
 
 def test_a_thousand_classes_are_drawn() -> None:
     predictions = made(600, 1000, signal=4.0)
-    report = evaluate(predictions)
+    report = build_report(predictions)
     for figure in (plots.confusion_figure(report), plots.per_class_figure(report)):
         assert max(drawn(figure).bbox.size) < 2300
 
@@ -129,11 +129,11 @@ def test_a_thousand_classes_are_drawn() -> None:
     ],
 )
 def test_odd_predictions_are_drawn(kind: str, predictions) -> None:  # type: ignore[no-untyped-def]
-    drawn(FIGURES[kind](predictions, evaluate(predictions)))
+    drawn(FIGURES[kind](predictions, build_report(predictions)))
 
 
 def test_the_pixels_of_the_confusion_matrix_are_the_shares() -> None:
-    report = evaluate(called([0, 0, 0, 0, 1], [0, 0, 0, 1, 1], 2))
+    report = build_report(called([0, 0, 0, 0, 1], [0, 0, 0, 1, 1], 2))
     image = plots.confusion_figure(report).axes[0].images[0]
     assert np.asarray(image.get_array()) == pytest.approx(np.array([[0.75, 0.25], [0, 1]]))
 
@@ -180,7 +180,7 @@ def test_a_heatmap_of_another_size_is_refused() -> None:
 def test_plots_are_the_same_bytes_again_and_leave_no_global_state(tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
     for name in ("a.png", "b.png"):
-        plots.save(plots.confusion_figure(evaluate(made(50, 3))), tmp_path / name)
+        plots.save(plots.confusion_figure(build_report(made(50, 3))), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert dict(matplotlib.rcParams) == before
 

@@ -12,13 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from holotype.evaluation.build_report import build_report
 from holotype.reporting.example_image import Example
-from holotype.reporting.write_report import (
-    ReportContext,
-    classification_report,
-    evaluate,
-    write_report,
-)
+from holotype.reporting.report_page import ReportContext
+from holotype.reporting.write_report import classification_report, write_report
 from tests.evaluation.made import called, made
 
 NASTY = "<script>alert('x')</script> & \"q\"\nline two"
@@ -77,13 +74,13 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("written") / "report"
     predictions = replace(made(120, 3, weighted=True), classes=("plain", NASTY, "ウミガメ"))
     write_report(
-        evaluate(predictions),
+        build_report(predictions),
         directory,
         predictions=predictions,
         context=CONTEXT,
         examples=examples(),
         history=HISTORY,
-        validation=evaluate(made(80, 3, seed=1), part="val"),
+        validation=build_report(made(80, 3, seed=1), part="val"),
     )
     return directory
 
@@ -161,7 +158,7 @@ def test_the_page_says_what_was_measured_and_what_to_mind(written: Path) -> None
 def test_metrics_json_is_the_report(written: Path) -> None:
     predictions = replace(made(120, 3, weighted=True), classes=("plain", NASTY, "ウミガメ"))
     found = json.loads((written / "metrics.json").read_text(encoding="utf-8"))
-    assert found == json.loads(json.dumps(evaluate(predictions).to_json()))
+    assert found == json.loads(json.dumps(build_report(predictions).to_json()))
     assert set(found["per_class"]) == {"plain", NASTY, "ウミガメ"}
 
 
@@ -169,7 +166,7 @@ def test_the_text_report_keeps_its_columns(written: Path) -> None:
     text = (written / "classification_report.txt").read_text(encoding="utf-8")
     head, *rows = text.splitlines()[2:6]
     assert head.split() == ["class", "precision", "recall", "F1", "images"]
-    report = evaluate(made(120, 3, weighted=True))
+    report = build_report(made(120, 3, weighted=True))
     for row, scores in zip(rows, report.per_class, strict=True):
         assert str(scores.recall) in row
         assert row.endswith(str(scores.support))
@@ -182,7 +179,7 @@ def test_a_second_report_replaces_the_first_and_leaves_nothing_stale(tmp_path: P
     first, second = made(60, 3), called([0, 1] * 10, [0, 1] * 10, 2)
     for predictions, shown, history in ((first, examples(), HISTORY), (second, [], None)):
         write_report(
-            evaluate(predictions),
+            build_report(predictions),
             tmp_path,
             predictions=predictions,
             context=ReportContext(title="t"),
@@ -200,7 +197,7 @@ def test_the_same_report_is_the_same_bytes(tmp_path: Path) -> None:
     predictions = made(60, 3)
     for name in ("a", "b"):
         write_report(
-            evaluate(predictions), tmp_path / name, predictions=predictions, context=CONTEXT
+            build_report(predictions), tmp_path / name, predictions=predictions, context=CONTEXT
         )
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
@@ -216,7 +213,7 @@ def test_the_same_report_is_the_same_bytes(tmp_path: Path) -> None:
     ],
 )
 def test_odd_predictions_are_reported(tmp_path: Path, predictions) -> None:  # type: ignore[no-untyped-def]
-    report = evaluate(predictions)
+    report = build_report(predictions)
     write_report(report, tmp_path, predictions=predictions, context=ReportContext(title="t"))
     page = Page(tmp_path / "index.html")
     assert page.open == []
@@ -226,7 +223,7 @@ def test_odd_predictions_are_reported(tmp_path: Path, predictions) -> None:  # t
 
 def test_a_bare_context_prints_no_empty_sections(tmp_path: Path) -> None:
     predictions = made(200, 2, groups=[str(n % 50) for n in range(200)])
-    report = evaluate(predictions)
+    report = build_report(predictions)
     write_report(report, tmp_path, predictions=predictions, context=ReportContext(title="t"))
     text = Page(tmp_path / "index.html").text
     for heading in ("Before you quote", "Beside published", "How it learnt", "The audit found"):
@@ -235,6 +232,6 @@ def test_a_bare_context_prints_no_empty_sections(tmp_path: Path) -> None:
 
 
 def test_the_text_report_shows_what_is_undefined() -> None:
-    text = classification_report(evaluate(called([0, 0, 1, 1], [0, 1, 1, 2], 3)))
+    text = classification_report(build_report(called([0, 0, 1, 1], [0, 1, 1, 2], 3)))
     assert "undefined" in text
     assert "class 2" in text

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.errors import NotComparable
+from holotype.evaluation.build_report import select_scorable
 from holotype.evaluation.intervals import SamplingUnits
-from holotype.evaluation.score_predictions import select_scorable
 from holotype.predictions import Predictions
 
 NAMED = 3  # of what differs, so many are named

@@ -21,7 +21,6 @@ from holotype.comparison.cost import RunCost, measure_cost
 from holotype.comparison.significance import difference_interval
 from holotype.evaluation.intervals import SamplingUnits
 from holotype.evaluation.report_data import MAX_SCORE
-from holotype.evaluation.score_predictions import select_scorable
 from holotype.predictions import Predictions
 
 TIMED_IMAGES = 24
@@ -118,7 +117,7 @@ def gain_over(whole: Predictions, alone: Predictions, part: str) -> Gain:
     Groups are the units where there are any: images of one specimen fail together.
     """
     assert whole.sha256 == alone.sha256
-    whole, alone = select_scorable(whole), select_scorable(alone)
+    whole, alone = whole.scorable(), alone.scorable()
     units = SamplingUnits.of(whole)
     correct_N = (whole.predicted_N == whole.targets_N).astype(np.float64)
     gain_N = correct_N - (alone.predicted_N == alone.targets_N)

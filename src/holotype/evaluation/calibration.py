@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from holotype.evaluation.intervals import CONFIDENCE_LEVEL, NUM_RESAMPLES, Estimate
 from holotype.evaluation.metrics import weights_of
-from holotype.evaluation.ranking import ratio
+from holotype.evaluation.roc_curves import ratio
 from holotype.predictions import Predictions
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
@@ -159,7 +159,7 @@ def fit_temperature(predictions: Predictions) -> float:
     from scipy.optimize import minimize_scalar
     from scipy.special import logsumexp
 
-    fitted = predictions.select((predictions.targets_N >= 0) & (predictions.weights_N > 0))
+    fitted = predictions.scorable()
     if len(fitted) < MIN_IMAGES or len(np.unique(fitted.targets_N)) < 2:
         return 1.0
     logits_NC = fitted.logits_NC.astype(np.float64)

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from holotype.evaluation.build_report import build_report
 from holotype.evaluation.intervals import Estimate
 from holotype.evaluation.report_data import Report
-from holotype.evaluation.score_predictions import evaluate, select_scorable
 from holotype.predictions import Predictions
 
 Score = Literal["accuracy", "balanced_accuracy"]
@@ -101,9 +101,13 @@ def class_weighting_effect(
         weights_C: to show.
         differences: of each score of `COMPARED_SCORES`.
     """
-    changed_N = select_scorable(predictions).predicted_N != select_scorable(without).predicted_N
+    changed_N = predictions.scorable().predicted_N != without.scorable().predicted_N
     return ClassWeightingEffect(
-        weights_C, report, evaluate(without, part=report.part), int(changed_N.sum()), differences
+        weights_C,
+        report,
+        build_report(without, part=report.part),
+        int(changed_N.sum()),
+        differences,
     )
 
 

@@ -98,7 +98,7 @@ def conformal_calibration(
     Returns:
         None where no image remains.
     """
-    counted = predictions.select((predictions.targets_N >= 0) & (predictions.weights_N > 0))
+    counted = predictions.scorable()
     if not len(counted):
         return None
     digest = counted.digest()
@@ -194,7 +194,7 @@ def evaluate_prediction_sets(
 
     Images that a person left out do not count; others count once each, whatever they weigh.
     """
-    counted = predictions.select((predictions.targets_N >= 0) & (predictions.weights_N > 0))
+    counted = predictions.scorable()
     N = len(counted)
     judged = []
     for coverage in REPORTED_COVERAGES if N else ():

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.errors import DatasetError
-from holotype.evaluation.ranking import all_classes_together, one_versus_rest, ratio
+from holotype.evaluation.roc_curves import all_classes_together, one_versus_rest, ratio
 from holotype.predictions import UNLABELLED, Predictions
 
 if TYPE_CHECKING:

@@ -73,7 +73,7 @@ def choose_views(candidates: Mapping[ViewSet, Predictions]) -> ViewSet:
         one standard error).
     """
     by_size = sorted(candidates, key=lambda views: len(VIEWS[views]))
-    labelled = {views: _weighted(candidates[views]) for views in by_size}
+    labelled = {views: candidates[views].scorable() for views in by_size}
     first = labelled[by_size[0]]
     if any(other.ids != first.ids for other in labelled.values()):
         raise DatasetError("the predictions to choose views by are not of the same images")
@@ -120,7 +120,7 @@ class TTAEffect:
 
 def tta_effect(views: ViewSet, one: Predictions, averaged: Predictions) -> TTAEffect:
     """What a set of views brings: `one` and `averaged` are predictions of the same images."""
-    without, with_views = (_calibrated(_weighted(each)) for each in (one, averaged))
+    without, with_views = (_calibrated(each.scorable()) for each in (one, averaged))
     return TTAEffect(
         views=views,
         num_passes=len(VIEWS[views]),
@@ -128,11 +128,6 @@ def tta_effect(views: ViewSet, one: Predictions, averaged: Predictions) -> TTAEf
         log_loss=(float(metrics.log_loss(without)), float(metrics.log_loss(with_views))),
         accuracy=(float(metrics.accuracy(without)), float(metrics.accuracy(with_views))),
     )
-
-
-def _weighted(predictions: Predictions) -> Predictions:
-    """The images that count."""
-    return predictions.select((predictions.targets_N >= 0) & (predictions.weights_N > 0))
 
 
 def _calibrated(predictions: Predictions) -> Predictions:

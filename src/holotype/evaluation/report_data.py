@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from holotype.evaluation.intervals import Estimate
 from holotype.evaluation.metrics import MAX_LOG_LOSS
-from holotype.evaluation.ranking import ratio
+from holotype.evaluation.roc_curves import ratio
 
 # Every score of the whole, in the order of reading.
 SCORES = (

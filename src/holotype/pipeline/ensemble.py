@@ -35,7 +35,9 @@ from holotype.ensembles.fit_ensemble import (
 )
 from holotype.ensembles.gain import BestMemberComparison, gain_over, measure_images_per_second
 from holotype.errors import DatasetError, NotComparable
+from holotype.evaluation.build_report import build_report
 from holotype.evaluation.post_hoc_calibration import fit_decision
+from holotype.evaluation.report_data import Report
 from holotype.explanation.example_selection import select_examples
 from holotype.files import write_json
 from holotype.pipeline.training_run.conformal_and_ood import (
@@ -52,7 +54,8 @@ from holotype.pipeline.training_run.training_job import (
 from holotype.predictions import Predictions, read_predictions
 from holotype.progress import Progress
 from holotype.reporting.model_card import write_model_card
-from holotype.reporting.write_report import Report, ReportContext, evaluate, write_report
+from holotype.reporting.report_page import ReportContext
+from holotype.reporting.write_report import write_report
 from holotype.run_directory import RunDirectory, next_run_path
 
 if TYPE_CHECKING:
@@ -308,7 +311,7 @@ def _compare_and_report(
             images_per_second=measure_images_per_second(bundle, files),
             best_member_images_per_second=measure_images_per_second(best.bundle, files),
         )
-    report = evaluate(reported, part=part)
+    report = build_report(reported, part=part)
     write_json(run.report / "best_member_comparison.json", comparison.to_json())
     _write_report(report, reported, comparison, bundle, index, run, progress)
     return report, comparison
@@ -342,7 +345,7 @@ def _write_report(
     )
     validation_file = run.predictions / "val.parquet"
     validation = (
-        evaluate(read_predictions(validation_file), part="val")
+        build_report(read_predictions(validation_file), part="val")
         if validation_file.is_file()
         else None
     )

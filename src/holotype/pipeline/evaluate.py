@@ -7,13 +7,16 @@ from holotype.bundle.bundle import load_bundle
 from holotype.bundle.inference import predict
 from holotype.dataset.index import Index, read_index, read_index_file
 from holotype.errors import EmptyDataset
+from holotype.evaluation.build_report import build_report
+from holotype.evaluation.report_data import Report
 from holotype.explanation.example_selection import select_examples
 from holotype.pipeline.training_run.class_weight_report import (
     class_weights_of_run,
     measure_class_weighting,
 )
 from holotype.progress import Progress
-from holotype.reporting.write_report import Report, ReportContext, evaluate, write_report
+from holotype.reporting.report_page import ReportContext
+from holotype.reporting.write_report import write_report
 from holotype.run_directory import RunDirectory, run_path
 
 NEW = "new"  # what was handed in, as opposed to a part of the run's own split
@@ -46,7 +49,7 @@ def evaluate_on(
     if not len(predictions):
         raise EmptyDataset(f"none of the {len(index)} images in {str(data)!r} could be read.")
     predictions.write(output / "predictions.parquet")
-    report = evaluate(predictions, part=NEW)
+    report = build_report(predictions, part=NEW)
     notes = [f"{len(refused)} of {len(index)} images were refused."] if refused else []
     notes += _seen_before(run, index)
     for note in notes:

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from holotype.evaluation.calibration import reliability_bins
 from holotype.evaluation.group_leakage import GroupLeakage
 from holotype.evaluation.intervals import wilson
-from holotype.evaluation.ranking import RocCurve, roc_curve
 from holotype.evaluation.report_data import ClassScores, Report
-from holotype.evaluation.score_predictions import select_scorable
+from holotype.evaluation.roc_curves import RocCurve, roc_curve
 from holotype.files import atomic_write
 from holotype.predictions import Predictions
 from holotype.reporting.example_image import Example
@@ -103,7 +102,7 @@ def roc_figure(predictions: Predictions, report: Report) -> "Figure":
     figure, axes = _new_figure(7.2, 5.4)
     axes.set_title("ROC, every class against the rest", loc="left")
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (3, 3)))
-    curves = _curves(select_scorable(predictions))
+    curves = _curves(predictions.scorable())
     C = len(report.classes)
     names, handles = plot_labels(report.classes, 30), []
     captions = []
@@ -153,7 +152,7 @@ def reliability_figure(predictions: Predictions, report: Report) -> "Figure":
     """Observed accuracy over stated confidence, and below how often each was stated."""
     from matplotlib.figure import Figure
 
-    bins = reliability_bins(select_scorable(predictions))
+    bins = reliability_bins(predictions.scorable())
     figure = Figure(figsize=(6.4, 6.2), dpi=DOTS_PER_INCH, layout="constrained")
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.4, 1))
     _plain(axes)

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unicodedata import east_asian_width
 
-from holotype.evaluation.report_data import ClassScores, Report
-from holotype.evaluation.score_predictions import evaluate
+from holotype.evaluation.report_data import Report
 from holotype.files import write_json, write_text
 from holotype.predictions import Predictions
 from holotype.reporting import plots
@@ -26,15 +25,6 @@ from holotype.reporting.report_page import ReportContext, page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-__all__ = [
-    "ClassScores",
-    "Report",
-    "ReportContext",
-    "classification_report",
-    "evaluate",
-    "write_report",
-]
 
 
 def write_report(
@@ -50,7 +40,7 @@ def write_report(
     """Write the page, the numbers and the plots; a plot without content is removed, if there.
 
     Args:
-        report: what `evaluate` made of `predictions`.
+        report: what `build_report` made of `predictions`.
         directory: made if need be; files of an earlier report are replaced.
         predictions: for the curves; the same that were evaluated.
         context: what to print about the run.

@@ -21,8 +21,8 @@ from holotype.evaluation.class_weight_effect import (
     undo_class_weighting,
 )
 from holotype.evaluation.intervals import Estimate
+from holotype.evaluation.report_data import Report
 from holotype.predictions import Predictions
-from holotype.reporting.write_report import Report
 from holotype.run_directory import RunDirectory
 
 

@@ -26,7 +26,9 @@ from holotype.bundle.combination import log_softmax
 from holotype.dataset.index import Index
 from holotype.dataset.splitting.splitter import folds, split
 from holotype.errors import DatasetError, InvalidRatios, InvalidRecipe
+from holotype.evaluation.build_report import build_report
 from holotype.evaluation.post_hoc_calibration import fit_decision
+from holotype.evaluation.report_data import Report
 from holotype.explanation.example_selection import select_examples
 from holotype.pipeline.training_run.class_weight_report import (
     class_weights_of_folds,
@@ -57,7 +59,8 @@ from holotype.pipeline.training_run.training_job import (
 )
 from holotype.predictions import Predictions, read_predictions
 from holotype.reporting.model_card import write_model_card
-from holotype.reporting.write_report import Report, ReportContext, evaluate, write_report
+from holotype.reporting.report_page import ReportContext
+from holotype.reporting.write_report import write_report
 from holotype.run_directory import RunDirectory
 
 OUT_OF_FOLD = "out of fold"
@@ -145,7 +148,7 @@ def _finished_report(run: RunDirectory) -> "Report":
     """The report of a parent that has been at its end before, from its predictions."""
     if (run.predictions / "test.parquet").is_file():
         return finished_report(run)
-    return evaluate(read_predictions(run.predictions / "oof.parquet"), part=OUT_OF_FOLD)
+    return build_report(read_predictions(run.predictions / "oof.parquet"), part=OUT_OF_FOLD)
 
 
 def _train_fold(job: TrainingJob, index: "Index", run: RunDirectory, fold: int) -> None:
@@ -177,7 +180,7 @@ def _pool_predictions(
     parts, scores = [], []
     for fold, run in enumerate(runs):
         part = read_predictions(run.predictions / "test.parquet")
-        scores.append(evaluate(part, part=f"fold {fold}"))
+        scores.append(build_report(part, part=f"fold {fold}"))
         temperature = load_bundle(run.path).temperature
         logits_NC = log_softmax(part.logits_NC, temperature).astype(np.float32)
         parts.append(replace(part, logits_NC=logits_NC))
@@ -228,7 +231,7 @@ def _report(
 ) -> "Report":
     """The pooled predictions; or those of the mean, where the data came with a test part."""
     kept, original_weights = exclude_and_log(index, job.exclude, job.progress)
-    pooled = evaluate(oof, part=OUT_OF_FOLD)
+    pooled = build_report(oof, part=OUT_OF_FOLD)
     test = predict_part("test", kept, bundle, run, job.progress)
     counted = dict(zip(index.table["path"], index.table["weight"], strict=True))
     original_weights |= {
@@ -236,7 +239,7 @@ def _report(
         for path, weight in zip(oof.ids, oof.weights_N, strict=True)
         if weight != counted[path]
     }
-    reported, report = (oof, pooled) if test is None else (test, evaluate(test, part="test"))
+    reported, report = (oof, pooled) if test is None else (test, build_report(test, part="test"))
     report = job.with_caveats(report)
     job.progress.log("writing the report")
     context = ReportContext(

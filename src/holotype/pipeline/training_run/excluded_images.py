@@ -5,9 +5,10 @@ from pathlib import Path
 
 from holotype.dataset.auditing.exclusion import exclude_images, original_weights
 from holotype.dataset.index import Index
+from holotype.evaluation.build_report import build_report
+from holotype.evaluation.report_data import Report
 from holotype.predictions import Predictions
 from holotype.progress import Progress
-from holotype.reporting.write_report import Report, evaluate
 
 
 def exclude_and_log(
@@ -60,4 +61,4 @@ def report_with_excluded(
         return None
     pairs = zip(predictions.ids, predictions.weights_N.tolist(), strict=True)
     before_N = np.array([original_weights.get(path, weight) for path, weight in pairs])
-    return evaluate(replace(predictions, weights_N=before_N), part=part)
+    return build_report(replace(predictions, weights_N=before_N), part=part)

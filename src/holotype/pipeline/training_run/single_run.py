@@ -11,7 +11,9 @@ from holotype.dataset.auditing.findings import Findings
 from holotype.dataset.index import Index
 from holotype.dataset.splitting.splitter import describe_missing_classes, parts_of
 from holotype.errors import DatasetError
+from holotype.evaluation.build_report import build_report
 from holotype.evaluation.group_leakage import GroupLeakage
+from holotype.evaluation.report_data import Report
 from holotype.explanation.example_selection import select_examples
 from holotype.pipeline.training_run.class_weight_report import measure_class_weighting
 from holotype.pipeline.training_run.conformal_and_ood import prediction_set_scores
@@ -31,7 +33,8 @@ from holotype.pipeline.training_run.training_job import (
 from holotype.predictions import Predictions, read_predictions
 from holotype.progress import Progress
 from holotype.reporting.model_card import write_model_card
-from holotype.reporting.write_report import Report, ReportContext, evaluate, write_report
+from holotype.reporting.report_page import ReportContext
+from holotype.reporting.write_report import write_report
 from holotype.run_directory import RunDirectory
 from holotype.training.train_stages import TrainedModel
 
@@ -124,7 +127,7 @@ def _require_a_part_to_report(index: "Index", missing_class_notes: Sequence[str]
 def finished_report(run: RunDirectory) -> "Report":
     """The report of a run that has been at its end before, from its predictions."""
     part = "test" if (run.predictions / "test.parquet").is_file() else "val"
-    return evaluate(read_predictions(run.predictions / f"{part}.parquet"), part=part)
+    return build_report(read_predictions(run.predictions / f"{part}.parquet"), part=part)
 
 
 def predict_part(
@@ -168,7 +171,7 @@ def _report(
     notes = [*job.notes]
     if test is None:
         notes.append("The test part has no images: this is validation, which chose the model.")
-    report = job.with_caveats(evaluate(reported, part=part))
+    report = job.with_caveats(build_report(reported, part=part))
     notes += exclusion_notes(report, reported, original_weights)
     job.progress.log("writing the report")
     context = ReportContext(
@@ -188,7 +191,7 @@ def _report(
         prediction_sets=prediction_set_scores(bundle, test),
         class_weighting=measure_class_weighting(report, reported, trained.emphasis_C),
     )
-    validation_report = evaluate(validation, part="val") if validation is not None else None
+    validation_report = build_report(validation, part="val") if validation is not None else None
     write_model_card(
         run, report, context=context, bundle=bundle, index=index, validation=validation_report,
         seeds=job.seeds,

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from holotype.architectures.pretrained_weights import find_weights
+from holotype.evaluation.build_report import build_report
 from holotype.files import write_json, write_text
 from holotype.pipeline.training_run.resume import is_finished
 from holotype.pipeline.training_run.single_run import TrainedRun
 from holotype.predictions import read_predictions
 from holotype.progress import duration
-from holotype.reporting.write_report import evaluate
 from holotype.run_directory import RunDirectory
 from holotype.training.config.recipe_variants import VARIANT_SEPARATOR, read_variants
 from holotype.training.config.resolve import read_fields, resolve_recipe
@@ -152,7 +152,7 @@ def _validation_accuracy(run: RunDirectory) -> str | None:
     file = run.predictions / "val.parquet"
     if not file.is_file():
         return None
-    return str(evaluate(read_predictions(file), part="val")["accuracy"])
+    return str(build_report(read_predictions(file), part="val")["accuracy"])
 
 
 def _table(rows: list[VariantRow]) -> str:

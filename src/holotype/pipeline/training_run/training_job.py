@@ -13,10 +13,10 @@ from holotype.dataset.auditing.findings import Findings
 from holotype.dataset.index import Index
 from holotype.dataset.splitting.leakage import OnLeak, resolve_leaks
 from holotype.dataset.splitting.splitter import split
+from holotype.evaluation.report_data import Report
 from holotype.files import write_json
 from holotype.pipeline.audit import AuditResult
 from holotype.progress import Progress
-from holotype.reporting.write_report import Report
 from holotype.run_directory import RunDirectory
 from holotype.training.config.recipe import Recipe
 from holotype.training.features.cache_budget import DiskBudget

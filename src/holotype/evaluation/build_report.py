@@ -30,12 +30,12 @@ from holotype.evaluation.intervals import (
     undefined,
 )
 from holotype.evaluation.report_data import MAX_SCORE, SCORES, ClassScores, Report
-from holotype.predictions import UNLABELLED, Predictions
+from holotype.predictions import Predictions
 
 Floats = NDArray[np.float64]
 
 
-def evaluate(predictions: Predictions, *, part: str = "test", seed: int = 0) -> Report:
+def build_report(predictions: Predictions, *, part: str = "test", seed: int = 0) -> Report:
     """Every score of labelled predictions, each with a 95 % interval.
 
     Where images carry weights every score is weighted by them, and the plain accuracy of all
@@ -77,14 +77,12 @@ def evaluate(predictions: Predictions, *, part: str = "test", seed: int = 0) -> 
 
 
 def select_scorable(predictions: Predictions) -> Predictions:
-    """The images that count: those with a known class and a weight above 0.
+    """`Predictions.scorable`, refused where it is empty.
 
     Raises:
-        DatasetError: there are none.
+        DatasetError: no image has both a known class and a weight above 0.
     """
-    counted = predictions.select(
-        (predictions.targets_N != UNLABELLED) & (predictions.weights_N > 0)
-    )
+    counted = predictions.scorable()
     if not len(counted):
         raise DatasetError(
             f"nothing to evaluate: of {len(predictions)} images none has both a known class "

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from holotype.errors import DatasetError
+from holotype.evaluation.build_report import build_report
 from holotype.evaluation.intervals import wilson
 from holotype.evaluation.metrics import confusion_counts, macro, roc_auc_C
 from holotype.evaluation.report_data import SCORES, Report
-from holotype.evaluation.score_predictions import evaluate
 from holotype.predictions import Predictions
 from tests.evaluation.made import called, made
 
@@ -61,12 +61,12 @@ def assert_sound(report: Report) -> None:
     ],
 )
 def test_odd_predictions_give_sound_reports(predictions: Predictions) -> None:
-    assert_sound(evaluate(predictions))
+    assert_sound(build_report(predictions))
 
 
 def test_a_report_holds_the_scores_of_the_metrics() -> None:
     predictions = made(300, 6, weighted=True, signal=1.0)
-    report, found = evaluate(predictions), confusion_counts(predictions)
+    report, found = build_report(predictions), confusion_counts(predictions)
     assert report["accuracy"].value == pytest.approx(float(found.accuracy))
     assert report["macro_f1"].value == pytest.approx(float(found.macro_f1))
     assert report["macro_roc_auc"].value == pytest.approx(float(macro(roc_auc_C(predictions))))
@@ -76,7 +76,7 @@ def test_a_report_holds_the_scores_of_the_metrics() -> None:
 
 def test_unweighted_accuracies_and_recalls_have_wilsons_interval() -> None:
     predictions = made(300, 3, signal=1.0)
-    report = evaluate(predictions)
+    report = build_report(predictions)
     value = report["accuracy"].value
     assert value is not None
     assert (report["accuracy"].low, report["accuracy"].high) == pytest.approx(wilson(value, 300))
@@ -88,8 +88,8 @@ def test_unweighted_accuracies_and_recalls_have_wilsons_interval() -> None:
 
 def test_weights_move_every_score_and_the_plain_accuracy_stands_beside() -> None:
     predictions = made(200, 3, weighted=True, signal=1.0)
-    plain = evaluate(replace(predictions, weights_N=np.ones(200)))
-    weighted = evaluate(predictions)
+    plain = build_report(replace(predictions, weights_N=np.ones(200)))
+    weighted = build_report(predictions)
     assert weighted.weighted
     assert not plain.weighted
     assert str(weighted["accuracy_unweighted"]) == str(plain["accuracy"])
@@ -101,7 +101,7 @@ def test_weights_move_every_score_and_the_plain_accuracy_stands_beside() -> None
 def test_images_of_weight_zero_count_for_nothing() -> None:
     predictions = made(200, 3, weighted=True)
     without = predictions.select(predictions.weights_N > 0)
-    report, expected = evaluate(predictions), evaluate(without)
+    report, expected = build_report(predictions), build_report(without)
     assert report.num_zero_weight == (predictions.weights_N == 0).sum() > 0
     assert report.num_images == len(without)
     assert str(report["macro_f1"]) == str(expected["macro_f1"])
@@ -111,17 +111,17 @@ def test_images_of_weight_zero_count_for_nothing() -> None:
 def test_the_scale_of_equal_weights_does_not_matter() -> None:
     predictions = made(100, 3)
     halved = replace(predictions, weights_N=np.full(100, 0.5))
-    for name in (report := evaluate(halved)):
-        assert str(report[name]) == str(evaluate(predictions)[name])
+    for name in (report := build_report(halved)):
+        assert str(report[name]) == str(build_report(predictions)[name])
 
 
 def test_unlabelled_images_are_counted_and_left_out() -> None:
     predictions = made(100, 3)
     targets_N = predictions.targets_N.copy()
     targets_N[60:] = -1
-    report = evaluate(replace(predictions, targets_N=targets_N))
+    report = build_report(replace(predictions, targets_N=targets_N))
     assert (report.num_images, report.num_unlabelled) == (60, 40)
-    expected = evaluate(predictions.select(np.arange(60)))
+    expected = build_report(predictions.select(np.arange(60)))
     assert str(report["accuracy"]) == str(expected["accuracy"])
 
 
@@ -135,21 +135,21 @@ def test_unlabelled_images_are_counted_and_left_out() -> None:
 )
 def test_nothing_to_evaluate_is_an_error_that_says_so(predictions: Predictions) -> None:
     with pytest.raises(DatasetError, match="nothing to evaluate"):
-        evaluate(predictions)
+        build_report(predictions)
 
 
 def test_the_same_seed_gives_the_same_report_and_another_a_similar_one() -> None:
     predictions = made(150, 3, signal=1.0)
-    assert evaluate(predictions).to_json() == evaluate(predictions).to_json()
-    other = evaluate(predictions, seed=1)["macro_f1"]
-    assert other.low == pytest.approx(evaluate(predictions)["macro_f1"].low, abs=0.01)
-    assert other.low != evaluate(predictions)["macro_f1"].low
+    assert build_report(predictions).to_json() == build_report(predictions).to_json()
+    other = build_report(predictions, seed=1)["macro_f1"]
+    assert other.low == pytest.approx(build_report(predictions)["macro_f1"].low, abs=0.01)
+    assert other.low != build_report(predictions)["macro_f1"].low
 
 
 def test_the_order_of_images_does_not_move_values() -> None:
     predictions = made(150, 3, weighted=True, groups=[str(n % 8) for n in range(150)])
     shuffled = predictions.select(np.random.default_rng(0).permutation(150))
-    report, other = evaluate(predictions), evaluate(shuffled)
+    report, other = build_report(predictions), build_report(shuffled)
     for name in report:
         assert other[name].value == pytest.approx(report[name].value)
     assert other["accuracy"].low == pytest.approx(report["accuracy"].low)
@@ -163,7 +163,7 @@ def test_copies_of_images_do_not_make_any_score_surer(name: str) -> None:
     grouped = replace(copies, groups=tuple(str(n // 20) for n in range(2000)))
 
     def width(predictions: Predictions) -> float:
-        estimate = evaluate(predictions)[name]
+        estimate = build_report(predictions)[name]
         return estimate.high - estimate.low  # type: ignore[operator]
 
     assert width(grouped) == pytest.approx(width(once), rel=0.15)
@@ -172,7 +172,7 @@ def test_copies_of_images_do_not_make_any_score_surer(name: str) -> None:
 
 def test_scores_of_one_sample_agree_on_how_sure_they_are_with_few_groups() -> None:
     """Balanced classes: accuracy and balanced accuracy are the same number, nearly."""
-    report = evaluate(made(900, 3, groups=[str(n % 9) for n in range(900)]))
+    report = build_report(made(900, 3, groups=[str(n % 9) for n in range(900)]))
     accuracy, balanced = report["accuracy"], report["balanced_accuracy"]
     assert balanced.low == pytest.approx(accuracy.low, abs=0.01)
     assert balanced.high == pytest.approx(accuracy.high, abs=0.01)
@@ -184,7 +184,7 @@ def test_a_score_that_rests_on_one_group_has_no_interval_to_speak_of() -> None:
     groups = tuple(
         "lonely" if target == 0 else str(n % 5) for n, target in enumerate(predictions.targets_N)
     )
-    recall = evaluate(replace(predictions, groups=groups)).per_class[0].recall
+    recall = build_report(replace(predictions, groups=groups)).per_class[0].recall
     assert (recall.low, recall.high) == (0, 1)
 
 
@@ -200,15 +200,15 @@ def test_a_score_that_rests_on_one_group_has_no_interval_to_speak_of() -> None:
     ],
 )
 def test_a_report_says_what_weakens_it(predictions: Predictions, said: str) -> None:
-    assert any(said in caveat for caveat in evaluate(predictions).caveats)
+    assert any(said in caveat for caveat in build_report(predictions).caveats)
 
 
 def test_forty_groups_need_no_warning() -> None:
-    assert evaluate(made(200, 2, groups=[str(n % 40) for n in range(200)])).caveats == ()
+    assert build_report(made(200, 2, groups=[str(n % 40) for n in range(200)])).caveats == ()
 
 
 def test_json_has_the_promised_shape() -> None:
-    report = evaluate(called([0, 0, 1, 1], [0, 1, 1, 1], 3)).to_json()
+    report = build_report(called([0, 0, 1, 1], [0, 1, 1, 1], 3)).to_json()
     assert report["accuracy"].keys() >= {"value", "low", "high"}
     assert report["accuracy"]["value"] == 0.75
     assert report["classes"] == ["class 0", "class 1", "class 2"]
@@ -224,14 +224,14 @@ def test_json_has_the_promised_shape() -> None:
 def test_2600_images_of_12_classes_take_under_three_seconds() -> None:
     predictions = made(2600, 12)
     started = time.process_time()
-    evaluate(predictions)
+    build_report(predictions)
     assert time.process_time() - started < 3
 
 
 def test_a_thousand_classes_end_sensibly() -> None:
     predictions = made(500, 1000, signal=4.0)
     started = time.process_time()
-    report = evaluate(predictions)
+    report = build_report(predictions)
     assert time.process_time() - started < 20
     assert_sound(report)
     assert report["top_5_accuracy"].value > report["accuracy"].value  # type: ignore[operator]
