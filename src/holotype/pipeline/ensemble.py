@@ -388,14 +388,5 @@ def _weights(recipe: "EnsembleRecipe") -> str:
 
 def _command(recipe: "EnsembleRecipe", run: RunDirectory) -> str:
     runs = [*(member.run for member in recipe.members), *recipe.dropped_runs]
-    return shlex.join(
-        [
-            "holotype",
-            "ensemble",
-            *runs,
-            "--output",
-            str(run.path),
-            "--method",
-            recipe.requested_method,
-        ]
-    )
+    options = ["--output", str(run.path), "--method", recipe.requested_method]
+    return shlex.join(["holotype", "ensemble", *runs, *options])
