@@ -27,7 +27,7 @@ def measured(folder: str) -> dict[str, float]:
     from holotype.dataset.auditing.run_audit import audit
     from holotype.dataset.fingerprints import compute_fingerprints
     from holotype.dataset.index import read_index
-    from holotype.dataset.near_duplicates.search import near_duplicates_among
+    from holotype.dataset.near_duplicates.search import find_near_duplicates
 
     marks = [(time.perf_counter(), time.process_time())]
 
@@ -38,7 +38,7 @@ def measured(folder: str) -> dict[str, float]:
     lap()
     seen = compute_fingerprints(index)
     lap()
-    near_duplicates_among(seen, index)
+    find_near_duplicates(seen, index)
     lap()
     audit(index)  # the two steps before are kept, so that this is the rest
     lap()

@@ -8,6 +8,7 @@ from PIL import Image
 
 from holotype.dataset.fingerprints import FINGERPRINT
 from holotype.dataset.near_duplicates import candidates as search
+from holotype.dataset.near_duplicates.copy_transforms import UPPER
 from holotype.dataset.near_duplicates.nearest_neighbors import NO_NEIGHBOUR, NeighbourIndex
 from holotype.dataset.near_duplicates.registration import resampling_matrices
 
@@ -98,7 +99,7 @@ def test_an_image_with_half_of_it_covered_is_still_a_candidate() -> None:
     region = {
         frozenset(p): q for *p, q in zip(found.fixed, found.moving, found.region, strict=True)
     }
-    assert region[frozenset((0, len(images)))] == search.UPPER
+    assert region[frozenset((0, len(images)))] == UPPER
 
 
 def test_an_image_has_no_more_candidates_in_a_denser_set() -> None:

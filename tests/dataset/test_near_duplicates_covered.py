@@ -11,18 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from holotype.dataset.fingerprints import FINGERPRINT
+from holotype.dataset.fingerprints import FINGERPRINT, compute_fingerprints
 from holotype.dataset.index import Index, read_index
 from holotype.dataset.near_duplicates import candidates as search
 from holotype.dataset.near_duplicates import nearest_neighbors
 from holotype.dataset.near_duplicates.downscale import resize_grey
-from holotype.dataset.near_duplicates.duplicate_decision import _ratio_test_limit
-from holotype.dataset.near_duplicates.registration import tangent_residual
-from holotype.dataset.near_duplicates.search import (
-    clusters,
-    find_near_duplicates,
+from holotype.dataset.near_duplicates.duplicate_clusters import (
+    connected_clusters,
     separate_oversized,
 )
+from holotype.dataset.near_duplicates.duplicate_decision import _ratio_test_limit
+from holotype.dataset.near_duplicates.registration import tangent_residual
+from holotype.dataset.near_duplicates.search import NearDuplicate, find_near_duplicates
 
 
 @functools.cache
@@ -63,12 +63,16 @@ def save_all(folder: Path, images: dict[str, Image.Image]) -> Index:
     return read_index(folder)
 
 
+def verified_pairs(index: Index) -> tuple[NearDuplicate, ...]:
+    return find_near_duplicates(compute_fingerprints(index), index).pairs
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_planted_copies_of_photographs_are_found_and_named(tmp_path: Path, change: str) -> None:
     originals = photographs()
     images = {f"a/{name}.png": image for name, image in originals.items()}
     images |= {f"b/{name}.png": CHANGES[change](image) for name, image in originals.items()}
-    found = find_near_duplicates(save_all(tmp_path, images))
+    found = verified_pairs(save_all(tmp_path, images))
     pairs = {frozenset((pair.first, pair.second)) for pair in found}
     truth = {frozenset((f"a/{name}.png", f"b/{name}.png")) for name in originals}
     assert pairs <= truth, "a photograph was called a copy of another"
@@ -84,7 +88,7 @@ def test_different_objects_on_one_ground_are_not_written_copies(tmp_path: Path) 
         image = Image.new("L", (128, 128), 40)
         ImageDraw.Draw(image).regular_polygon((60, 70, 22), corners, fill=210)
         images[f"a/{number}.png"] = image
-    assert find_near_duplicates(save_all(tmp_path, images)) == []
+    assert verified_pairs(save_all(tmp_path, images)) == ()
 
 
 def test_what_is_found_does_not_depend_on_names_or_order(tmp_path: Path) -> None:
@@ -100,8 +104,8 @@ def test_what_is_found_does_not_depend_on_names_or_order(tmp_path: Path) -> None
     (tmp_path / "cache").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOLOTYPE_CACHE", str(tmp_path / "cache"))
-        second = find_near_duplicates(read_index(tmp_path / "second"))
-    found = {frozenset((renamed[p.first], renamed[p.second])) for p in find_near_duplicates(first)}
+        second = verified_pairs(read_index(tmp_path / "second"))
+    found = {frozenset((renamed[p.first], renamed[p.second])) for p in verified_pairs(first)}
     assert found == {frozenset((p.first, p.second)) for p in second}
     assert len(found) >= 7
 
@@ -199,6 +203,6 @@ def test_clusters_are_the_connected_components(pairs: list[tuple[int, int]]) -> 
 
     graph = networkx.Graph(pairs)
     expected = {frozenset(map(str, part)) for part in networkx.connected_components(graph)}
-    found = clusters((str(one), str(other)) for one, other in pairs)
+    found = connected_clusters((str(one), str(other)) for one, other in pairs)
     assert set(found) == expected
     assert len(found) == len(expected)

@@ -14,7 +14,8 @@ from holotype.dataset.fingerprints import fingerprint
 from holotype.dataset.index import read_index
 from holotype.dataset.near_duplicates import recompression
 from holotype.dataset.near_duplicates.candidates import Candidates
-from holotype.dataset.near_duplicates.search import _search, clusters
+from holotype.dataset.near_duplicates.duplicate_clusters import connected_clusters
+from holotype.dataset.near_duplicates.search import _search
 from holotype.dataset.near_duplicates.verification import PairMeasurements
 from holotype.dataset.sources.fetch import fetch
 from holotype.imaging.decode import decode
@@ -147,5 +148,5 @@ def test_digits_that_compression_hides_are_found_and_said_how(tmp_path: Path) ->
         original, copy = sorted(pair, key=len)
         assert copy == f"{kind} {original}"
         assert evidence.startswith(f"if one is {kind} like the other, no place differs")
-    joined = {name for cluster in clusters(found) for name in cluster}
+    joined = {name for cluster in connected_clusters(found) for name in cluster}
     assert len(joined & set(copies)) >= 0.98 * len(copies)

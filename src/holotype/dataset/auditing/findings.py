@@ -107,7 +107,7 @@ class Findings:
         small_classes: classes that cannot reach every part of a split, with how many separate
             images they have: groups and copies count once.
         oversized_clusters: clusters of near copies too large to be believed; see
-            `separate_oversized`. They are in neither `near_duplicates` nor `duplicate_clusters`.
+            `NearDuplicates`. They are in neither `near_duplicates` nor `duplicate_clusters`.
         quality_issues: images that are uniform, dark, bright, blurred, without detail or oddly
             long.
         leaks: copies and groups on different sides of a split that came with the data.

@@ -5,7 +5,7 @@ a network to see (labels that are wrong, images that do not belong) `road.audit`
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -13,12 +13,7 @@ from holotype.dataset.auditing.findings import ExactDuplicates, Findings, Leak, 
 from holotype.dataset.auditing.quality import find_quality_issues
 from holotype.dataset.fingerprints import Fingerprints, compute_fingerprints
 from holotype.dataset.index import Index
-from holotype.dataset.near_duplicates.search import (
-    NearDuplicate,
-    clusters,
-    near_duplicates_among,
-    separate_oversized,
-)
+from holotype.dataset.near_duplicates.search import NearDuplicate, find_near_duplicates
 from holotype.dataset.reading.sample_records import PARTS, Part
 from holotype.dataset.splitting.splitter import atomic_group_counts, missing_classes
 from holotype.progress import ProgressCallback
@@ -33,20 +28,19 @@ def audit(index: Index, *, on_progress: ProgressCallback | None = None) -> Findi
     seen = compute_fingerprints(index, on_progress=on_progress)
     usable = index.without(set(seen.refusals))
     duplicates = _duplicates(usable)
-    near_duplicates, copies, oversized_clusters = _resolve_clusters(
-        near_duplicates_among(seen, index), duplicates, len(usable)
-    )
+    found = find_near_duplicates(seen, index)
+    near_duplicates, copies = found.trusted_pairs, found.clusters
     counts = Counter(usable.table["label"])
     return Findings(
         num_images=len(index) + len(index.undecodable_names),
         unusable=_unusable_images(index, seen),
         exact_duplicates=duplicates,
-        near_duplicates=tuple(near_duplicates),
+        near_duplicates=near_duplicates,
         label_of=_labels_of(usable, near_duplicates),
         duplicate_clusters=copies,
         class_counts={name: counts[name] for name in index.classes},
         small_classes=_small_classes(usable, copies),
-        oversized_clusters=oversized_clusters,
+        oversized_clusters=found.oversized_clusters,
         quality_issues=tuple(find_quality_issues(seen)),
         leaks=(*_leaking_copies(usable, copies), *_leaking_groups(usable)),
         missing_in_parts=_missing_in_given_parts(usable),
@@ -80,24 +74,6 @@ def _duplicates(usable: Index) -> tuple[ExactDuplicates, ...]:
         ExactDuplicates(tuple(path for path, _ in files), tuple(label for _, label in files))
         for files in sorted(several)
     )
-
-
-def _resolve_clusters(
-    pairs: Sequence[NearDuplicate], duplicates: Sequence[ExactDuplicates], num_images: int
-) -> tuple[list[NearDuplicate], list[frozenset[str]], list[frozenset[str]]]:
-    """(pairs, clusters of copies, oversized_clusters): what is said of pairs inside an oversized
-    cluster is taken back.
-
-    Files with the same bytes are copies however many they are.
-    """
-    equal = [frozenset(duplicate.paths) for duplicate in duplicates]
-    joined = clusters([*equal, *((pair.first, pair.second) for pair in pairs)])
-    copies, too_large = separate_oversized(joined, num_images)
-    oversized_clusters = [cluster for cluster in too_large if cluster not in set(equal)]
-    in_oversized = {path for cluster in oversized_clusters for path in cluster}
-    equal_too = [files for files in equal if not any(files <= cluster for cluster in copies)]
-    trusted = [pair for pair in pairs if pair.first not in in_oversized]
-    return trusted, sorted([*copies, *equal_too], key=min), oversized_clusters
 
 
 def _labels_of(usable: Index, near_duplicates: Iterable[NearDuplicate]) -> dict[str, str]:

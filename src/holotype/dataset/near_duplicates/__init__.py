@@ -1,1 +1,5 @@
-"""Copies of one image, found and verified."""
+"""Find near-duplicates: copies of one image that differ in their bytes.
+
+Other packages import from `search` alone: `find_near_duplicates` and its result types. An
+import-linter contract in pyproject.toml holds that.
+"""

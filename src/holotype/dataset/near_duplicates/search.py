@@ -15,28 +15,24 @@ very dark images leaves too little to tell a copy by.
 """
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from holotype.cache import cache_directory, hash_strings
-from holotype.dataset.fingerprints import Fingerprints, compute_fingerprints
+from holotype.dataset.fingerprints import Fingerprints
 from holotype.dataset.index import Index
 from holotype.dataset.near_duplicates.candidates import Candidates, find_candidates
 from holotype.dataset.near_duplicates.coarse_alignment import coarse_match
 from holotype.dataset.near_duplicates.copy_transforms import TRANSFORMS, CopyTransform
+from holotype.dataset.near_duplicates.duplicate_clusters import resolve_clusters
 from holotype.dataset.near_duplicates.duplicate_decision import DuplicateEvidence
 from holotype.dataset.near_duplicates.verification import PairMeasurements
 from holotype.files import write_json
 
 _CACHE_VERSION = "9"  # to be raised whenever something below changes what is found
 _MIN_SIDE = 12  # pixels; below it an image says too little
-_OVERSIZED_MIN_IMAGES, _OVERSIZED_MIN_SHARE = (
-    10,
-    0.01,
-)  # clusters above both are a warning, not a fact
 
 
 @dataclass(frozen=True)
@@ -59,34 +55,64 @@ class NearDuplicate:
     similarity: float
 
 
-def find_near_duplicates(index: Index) -> list[NearDuplicate]:
-    """All verified copies among the readable images of an index; of equal files only one."""
-    return near_duplicates_among(compute_fingerprints(index), index)
+@dataclass(frozen=True)
+class NearDuplicates:
+    """What a search found.
+
+    Attributes:
+        pairs: all verified near-duplicates of different bytes, sorted by their paths; of files of
+            equal bytes only the first takes part.
+        clusters: near-duplicates and files of equal bytes that are joined by copies, directly or
+            through one another: a split has to keep each together.
+        oversized_clusters: clusters too large to be believed; not among `clusters`.
+    """
+
+    pairs: tuple[NearDuplicate, ...]
+    clusters: list[frozenset[str]]
+    oversized_clusters: list[frozenset[str]]
+
+    @property
+    def trusted_pairs(self) -> tuple[NearDuplicate, ...]:
+        """The pairs that are not in an oversized cluster."""
+        in_oversized = {path for cluster in self.oversized_clusters for path in cluster}
+        return tuple(pair for pair in self.pairs if pair.first not in in_oversized)
 
 
-def near_duplicates_among(seen: Fingerprints, index: Index) -> list[NearDuplicate]:
-    """The same for images whose fingerprints are at hand.
+def find_near_duplicates(fingerprints: Fingerprints, index: Index) -> NearDuplicates:
+    """Find all verified near-duplicates among the readable images of an index.
 
-    What was found is kept under the hashes of all images, for each verdict depends on all.
+    The result is cached under the hashes of all images, since each decision depends on all.
+
+    Args:
+        fingerprints: of the images of `index`, from `compute_fingerprints`.
+        index: the data set.
     """
     sha256 = dict(zip(index.table["path"], index.table["sha256"], strict=True))
-    row_of: dict[str, int] = {}
-    for row, path in enumerate(seen.paths):
-        if min(seen.records[row]["rows"], seen.records[row]["columns"]) >= _MIN_SIDE:
-            row_of.setdefault(sha256[path], row)
-    # In the order of the hashes, so that neither names nor the order of files decide anything.
-    keys = sorted(row_of)
-    rows = [row_of[key] for key in keys]
-    kept = cache_directory() / "near_duplicates" / f"{hash_strings(_CACHE_VERSION, *keys)}.json"
-    if not kept.is_file():
-        write_json(kept, _search(seen.records[rows]))
+    files: dict[str, list[int]] = {}
+    for row, path in enumerate(fingerprints.paths):
+        files.setdefault(sha256[path], []).append(row)
+    min_sides = np.minimum(fingerprints.records["rows"], fingerprints.records["columns"])
+    # Sorted by hash, so that neither names nor the order of files affect the result.
+    keys = sorted(key for key, rows in files.items() if min_sides[rows[0]] >= _MIN_SIDE)
+    first_rows = [files[key][0] for key in keys]
+    cached = cache_directory() / "near_duplicates" / f"{hash_strings(_CACHE_VERSION, *keys)}.json"
+    if not cached.is_file():
+        write_json(cached, _search(fingerprints.records[first_rows]))
     pairs = []
-    for one, other, *words in json.loads(kept.read_text("utf-8")):
+    for one, other, *description in json.loads(cached.read_text("utf-8")):
         first, second = sorted(
-            (rows[one], rows[other]), key=lambda row: (-_pixels(seen.records[row]), row)
+            (first_rows[one], first_rows[other]),
+            key=lambda row: (-_pixels(fingerprints.records[row]), row),
         )
-        pairs.append(NearDuplicate(seen.paths[first], seen.paths[second], *words))
-    return sorted(pairs, key=lambda pair: (pair.first, pair.second))
+        pairs.append(
+            NearDuplicate(fingerprints.paths[first], fingerprints.paths[second], *description)
+        )
+    pairs.sort(key=lambda pair: (pair.first, pair.second))
+    equal = [frozenset(fingerprints.paths[r] for r in f) for f in files.values() if len(f) > 1]
+    clusters, oversized = resolve_clusters(
+        ((pair.first, pair.second) for pair in pairs), equal, len(fingerprints.paths)
+    )
+    return NearDuplicates(tuple(pairs), clusters, oversized)
 
 
 _NearDuplicateRow = tuple[int, int, str, str, float]  # two rows, then kind, evidence and similarity
@@ -112,67 +138,6 @@ def _search(records: NDArray[np.void]) -> list[_NearDuplicateRow]:
         _describe_pair(records, evidence.candidates, measured, int(pair))
         for pair in np.flatnonzero(is_copy)
     ]
-
-
-def clusters(copies: Iterable[Iterable[str]]) -> list[frozenset[str]]:
-    """Images that are joined by copies, directly or through one another.
-
-    The closure is taken over verified copies, never over likeness: if b is a copy of a and c is
-    a copy of b, then all three show one image, even where a and c have drifted too far apart
-    to be verified, and none of the three may stand on another side of a split.
-
-    Args:
-        copies: sets of paths, such as the two of a near-duplicate pair or all files with the same
-            bytes.
-    """
-    parent: dict[str, str] = {}
-
-    def root_of(path: str) -> str:
-        root = path
-        while parent[root] != root:
-            root = parent[root]
-        while parent[path] != root:  # shorten the way for the next who asks
-            parent[path], path = root, parent[path]
-        return root
-
-    for paths in copies:
-        several = list(paths)
-        for path in several:
-            parent.setdefault(path, path)
-            parent[root_of(path)] = root_of(several[0])
-    members: dict[str, set[str]] = {}
-    for path in parent:
-        members.setdefault(root_of(path), set()).add(path)
-    return sorted(map(frozenset, members.values()), key=min)
-
-
-def separate_oversized(
-    clusters: Iterable[frozenset[str]], num_images: int
-) -> tuple[list[frozenset[str]], list[frozenset[str]]]:
-    """Clusters that may be believed, and those that are too large for it.
-
-    A cluster of more than ten images and more than one in a hundred is an *oversized cluster*.
-    Perhaps somebody saved one image so often; rather the images of this data set are so alike that
-    a chain of verified pairs has run through them. An oversized cluster is for people to look at
-    and is not
-    grouped in a split: wrongly grouped it would move a whole class to one side.
-
-    Args:
-        clusters: as `clusters` returns them.
-        num_images: how many images the data set has.
-
-    Returns:
-        The clusters to be kept together, and the oversized ones; both in the order given.
-    """
-    kept: list[frozenset[str]] = []
-    oversized: list[frozenset[str]] = []
-    for cluster in clusters:
-        is_oversized = (
-            len(cluster) > _OVERSIZED_MIN_IMAGES
-            and len(cluster) > _OVERSIZED_MIN_SHARE * num_images
-        )
-        (oversized if is_oversized else kept).append(cluster)
-    return kept, oversized
 
 
 def _describe_pair(
