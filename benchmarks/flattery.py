@@ -16,7 +16,7 @@ from holotype.dataset.auditing.run_audit import audit
 from holotype.dataset.index import read_index
 from holotype.dataset.sources.fetch import fetch
 from holotype.evaluation.group_leakage import GroupLeakage
-from holotype.pipeline.audit import AuditResult
+from holotype.pipeline.audit import Audit
 from holotype.pipeline.training_run.group_leakage_report import measure_group_leakage
 from holotype.pipeline.training_run.training_job import TrainingJob
 from holotype.progress import to_stderr
@@ -37,7 +37,7 @@ def measured(name: str, directory: Path) -> GroupLeakage:
         findings = audit(index, on_progress=update)
     recipe = resolve_recipe("linear")
     job = TrainingJob(
-        recipe=recipe, name=name, sources=[name], audit_result=AuditResult(index, findings, name),
+        recipe=recipe, name=name, sources=[name], audit_result=Audit(index, findings, name),
         device="cpu", progress=progress,
     )  # fmt: skip
     found = measure_group_leakage(job, index)

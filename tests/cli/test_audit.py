@@ -12,7 +12,6 @@ from PIL import Image
 
 from holotype.cli.app import run
 from holotype.dataset.index import Index
-from holotype.pipeline import audit
 
 
 @pytest.fixture
@@ -81,7 +80,7 @@ def seeing(monkeypatch: pytest.MonkeyPatch) -> None:
         noise = rng.normal(size=(len(seen), 8)) * 0.1
         return (np.eye(8)[seen] + noise).astype(np.float32)
 
-    monkeypatch.setattr(audit, "_embeddings", embeddings)
+    monkeypatch.setattr("holotype.pipeline.audit._embeddings", embeddings)
 
 
 @pytest.fixture
@@ -225,7 +224,8 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_read(
 def test_without_what_it_takes_labels_are_not_looked_at_and_that_is_said(
     clean: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(audit, "REQUIRED_PACKAGES", ("a_package_that_is_not_there",))
+    monkeypatch.setattr(
+        "holotype.pipeline.audit.REQUIRED_PACKAGES", ("a_package_that_is_not_there",))
     assert run(["audit", str(clean)]) == 0
     said = capsys.readouterr()
     assert said.out.splitlines()[-1] == "nothing found"

@@ -147,5 +147,3 @@ def test_a_split_within_its_own_data_is_refused(
 ) -> None:
     assert run(["split", str(photos), "--output", str(photos / "out")]) == 2
     assert "lie within each other" in capsys.readouterr().err
-    words = ["split", str(photos), "--output", "x", "--link", "--copy"]
-    assert run(words) == 2

@@ -24,7 +24,6 @@ SHOWN_LABELS = 5
 KINDS_OF_GIVEN_SPLITS = frozenset(
     ["leak", "missing_class"]
 )  # kinds that data without parts cannot have
-QUALITY = "quality"  # --fail-on takes this for all that `dataset.quality` finds
 
 
 def audit(
@@ -53,16 +52,12 @@ def audit(
             otherwise they are looked at if it is there.
         quick: Run no network: labels, outliers and neighbours are not looked at.
     """
-    kinds = _kinds(fail_on)
-    if labels and quick:
-        raise UsageError("--labels and --quick exclude each other; name one of them.")
-    if output is not None and output.exists() and not output.is_dir():
-        raise UsageError(f"--output {str(output)!r} is a file; name a directory to write into.")
-    insists = labels or _needs_network(kinds, quick)
-
     audit_result = audit_data(
         data,
-        labels=True if insists else False if quick else None,
+        output=output,
+        fail_on=fail_on or (),
+        labels=labels,
+        quick=quick,
         label_pattern=label_pattern,
         group_pattern=group_pattern,
         label_prefix=label_prefix,
@@ -70,15 +65,13 @@ def audit(
         progress=to_stderr(),
     )
     findings = audit_result.findings
-    if output is not None:
-        audit_result.write(output)
     if as_json:
         print_json(findings.to_json())
     else:
         print_result(_page(findings))
     for sentence in findings.skipped_checks:
         print_message(sentence)
-    if KINDS_OF_GIVEN_SPLITS & set(kinds) and not audit_result.index.table["split"].any():
+    if KINDS_OF_GIVEN_SPLITS & set(audit_result.fail_on) and not audit_result.index.table["split"].any():
         print_message("No split came with the data, so nothing was found to be wrong with it.")
     if output is not None:
         print_message(f"With images: {output / 'index.html'}")
@@ -87,52 +80,14 @@ def audit(
         print_next_command("holotype", "audit", *data, "--output", "audit")
     elif len(audit_result.index.classes) > 1:
         print_next_command("holotype", "train", *data)
-    return _exit_code(findings, kinds)
-
-
-def _kinds(fail_on: str | None) -> list[str]:
-    """The kinds of findings that were named, `quality` spelled out; none where none were."""
-    if fail_on is None:
-        return []
-
-    kinds = []
-    for word in fail_on.split(","):
-        kind = word.strip().lower().replace("-", "_")
-        if kind not in (*KINDS, QUALITY):
-            known = [QUALITY, *KINDS]
-            hint = did_you_mean(kind, known) or "."
-            raise UsageError(
-                f"--fail-on {word.strip()!r} is no kind of finding{hint} "
-                f"Expected some of {', '.join(known)}, with commas between them."
-            )
-        kinds += list(QUALITY_ADVICE) if kind == QUALITY else [kind]
-    return kinds
-
-
-def _needs_network(kinds: list[str], quick: bool) -> bool:
-    """What is to fail must be looked at: a check that passes unlooked is none."""
-    if not kinds:
-        return False
-
-    named = [kind for kind in kinds if kind in NEED_NETWORK]
-    if named and quick:
-        raise UsageError(
-            f"--fail-on {named[0]} needs a look that --quick leaves out; leave one of them out."
-        )
-    return bool(named)
-
-
-def _exit_code(findings: "Findings", kinds: list[str]) -> int:
-    if not kinds:
-        return 1 if findings.has_findings else 0
-    counts = findings.counts()
-    found = [f"{kind} {counts[kind]:,}" for kind in dict.fromkeys(kinds) if counts[kind]]
+    found = [kind for kind in audit_result.fail_on if audit_result.counts[kind]]
     if found:
-        print_message(f"Failed on {', '.join(found)}.")
-    return 1 if found else 0
+        counted = (f"{kind} {audit_result.counts[kind]:,}" for kind in found)
+        print_message(f"Failed on {', '.join(counted)}.")
+    return int(audit_result.failed)
 
 
-def _page(findings: "Findings") -> str:
+def _page(findings: Findings) -> str:
     """What there is, how much of each class, and what was found."""
     classes = pluralize(len(findings.class_counts), "class", "classes")
     lines = [f"{pluralize(findings.num_images, 'image')} of {classes}"]
@@ -149,7 +104,7 @@ def _page(findings: "Findings") -> str:
     return "\n".join(lines)
 
 
-def _labels(findings: "Findings") -> list[str]:
+def _labels(findings: Findings) -> list[str]:
     """The estimate, and the labels that are most probably wrong."""
     if findings.noise_rate is None:
         return []

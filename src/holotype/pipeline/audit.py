@@ -1,27 +1,32 @@
 """Images -> index -> audit -> embeddings -> labels, outliers, neighbours -> page."""
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from holotype.architectures.pretrained_weights import find_weights
-from holotype.dataset.auditing.findings import Findings
-from holotype.dataset.auditing.issues_csv import write_findings
+from holotype.dataset.auditing.findings import KINDS, NEED_NETWORK, Findings
+from holotype.dataset.auditing.issues_csv import COLUMNS, Issue, issues_of, write_findings
 from holotype.dataset.auditing.label_errors import beats_class_prior, find_label_errors, noise_rate
 from holotype.dataset.auditing.outliers import (
     find_conflicting_neighbours,
     find_outliers,
     nearest_neighbours,
 )
+from holotype.dataset.auditing.quality import QUALITY_ADVICE
+from holotype.dataset.reading.data_source import DataSource, as_sources, source_name
 from holotype.dataset.auditing.run_audit import audit as audit_index
 from holotype.dataset.index import Index, read_index
 from holotype.dataset.splitting.assignment import atomic_group_names
-from holotype.errors import MissingExtra, WeightsUnavailable
+from holotype.errors import MissingExtra, UsageError, WeightsUnavailable, did_you_mean
+from holotype.notebook import data_frame, html_result, html_table
 from holotype.progress import Progress, pluralize
+from holotype.terminal import short_text, text_table
 from holotype.reporting.audit_page import write_audit_page
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import resolve_recipe
@@ -34,60 +39,145 @@ from holotype.training.heads.training_data import TrainingData
 
 if TYPE_CHECKING:
     import numpy as np
-
+    import pandas as pd
 
 FOLDS = 5  # where the recipe names none
 RECIPE = "linear"  # its network and its head judge the labels; `train` then finds both computed
 REQUIRED_PACKAGES = ("torch", "timm", "onnxscript", "cleanlab")
+QUALITY = "quality"  # `fail_on` takes this for all that `dataset.auditing.quality` finds
 MIN_IMAGES = 10  # of fewer, an embedding says nothing that a look at them would not
 
 
-@dataclass(frozen=True, eq=False)
-class AuditResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class Audit:
     """A data set and what was found in it.
 
     Attributes:
         index: every image, the unusable ones included.
-        findings: all that was found.
+        findings: all that was found, by kind.
         name: what the data is called, from its path.
+        fail_on: the kinds of findings that make `failed` true; all that deserve action if empty.
     """
 
-    index: "Index"
-    findings: "Findings"
+    index: Index
+    findings: Findings
     name: str
+    fail_on: tuple[str, ...] = ()
 
-    def write(self, directory: Path) -> None:
-        """`audit.json`, `issues.csv` and `index.html` into a directory."""
+    @property
+    def images(self) -> int:
+        """How many images were looked at."""
+        return self.findings.num_images
+
+    @property
+    def usable(self) -> int:
+        """How many of them can be read."""
+        return self.images - len(self.findings.unusable)
+
+    @property
+    def classes(self) -> dict[str, int]:
+        """Usable images of every class."""
+        return self.findings.class_counts
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many findings there are of each kind, 0 included."""
+        return self.findings.counts()
+
+    @cached_property
+    def issues(self) -> list[Issue]:
+        """Every image with a problem, sorted by path."""
+        return issues_of(self.findings)
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is a finding of `fail_on`; without `fail_on`, one that deserves action."""
+        if not self.fail_on:
+            return self.findings.has_findings
+        return any(self.counts[kind] for kind in self.fail_on)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """The rows of issues.csv: path, problem, evidence, suggestion and an empty `confirmed`."""
+        rows = [(i.path, i.problem, i.evidence, i.suggestion, "") for i in self.issues]
+        return data_frame(
+            {name: [row[number] for row in rows] for number, name in enumerate(COLUMNS)}
+        )
+
+    def write(self, directory: str | Path) -> None:
+        """Write audit.json, issues.csv and index.html into a directory."""
+        directory = Path(directory)
         write_findings(self.findings, directory)
         write_audit_page(
             self.findings, self.index, directory / "index.html", title=f"Audit of {self.name}"
         )
 
+    def __repr__(self) -> str:
+        return short_text(self._title, self._table(text_table) or "nothing found")
+
+    def _repr_html_(self) -> str:
+        return html_result(
+            self._title, self._table(html_table) or "<p>nothing found</p>",
+            notes=self.findings.skipped_checks,
+        )  # fmt: skip
+
+    @property
+    def _title(self) -> str:
+        classes = pluralize(len(self.classes), "class", "classes")
+        return f"Audit of {self.name}: {pluralize(self.images, 'image')} of {classes}"
+
+    def _table(self, table: Callable[..., str]) -> str:
+        rows = self.findings.summary_rows()
+        return table(("found", "count", "what to do"), rows) if rows else ""
+
 
 def audit(
-    data: str | Path | Sequence[str | Path],
+    data: DataSource | Sequence[DataSource],
     *,
-    labels: bool | None = None,
+    output: str | Path | None = None,
+    fail_on: str | Sequence[str] = (),
+    labels: bool = False,
+    quick: bool = False,
     label_pattern: str | None = None,
     group_pattern: str | None = None,
     label_prefix: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
-) -> AuditResult:
-    """Look at every image, and with a network at every label.
+) -> Audit:
+    """Look at every image, and with a pretrained network at every label.
+
+    Labels, outliers and neighbours are looked at if the network and its packages are there; else
+    `findings.skipped_checks` says what is missing.
+
+    Example:
+        >>> audit = holotype.audit("photos", output="audit")  # doctest: +SKIP
+        >>> audit.to_frame().query("problem == 'label_conflict'")  # doctest: +SKIP
 
     Args:
-        data: one source or several; see `read_index`.
-        labels: whether labels, outliers and neighbours are looked at, which takes a pretrained
-            network: True insists, False does not, None does if what it takes is there.
-        device: where the network runs.
+        data: a folder with one folder per class, a CSV or Parquet table or a DataFrame; or
+            several of these.
+        output: write index.html, audit.json and issues.csv into this directory.
+        fail_on: kinds of findings, as a list or with commas between them, that alone make
+            `failed` true.
+        labels: refuse to go on where labels cannot be looked at.
+        quick: run no network.
+        label_pattern: a regular expression that finds the label in a file's name.
+        group_pattern: where the group of an image is read from; see `holotype audit --help`.
+        label_prefix: put the name of its source before each label.
+        device: where the network runs: auto, cpu, cuda or mps.
 
     Raises:
-        MissingExtra, WeightsUnavailable: labels were insisted on, and cannot be looked at.
+        UsageError: options that exclude each other, an unknown kind of finding, or an output that
+            is a file.
+        MissingExtra, WeightsUnavailable: labels were asked for and cannot be looked at.
     """
-    progress = progress or Progress()
-    if labels:
+    kinds = parse_kinds(fail_on)
+    if labels and quick:
+        raise UsageError("--labels and --quick exclude each other; name one of them.")
+    if output is not None and Path(output).is_file():
+        raise UsageError(f"--output {str(output)!r} is a file; name a directory to write into.")
+    if labels or _needs_network(kinds, quick=quick):
         _require_network()
+    progress = progress or Progress()
     index = read_index(
         data, label_pattern=label_pattern, group_pattern=group_pattern, label_prefix=label_prefix,
         allow_class_mismatch=True,
@@ -95,19 +185,47 @@ def audit(
     with progress.bar("auditing") as update:
         findings = audit_index(index, on_progress=update)
     usable = index.without(findings.unusable_paths)
-    reason = (
-        "the quick audit runs no network" if labels is False else _reason_to_skip_network(usable)
-    )
+    reason = "the quick audit runs no network" if quick else _reason_to_skip_network(usable)
     if reason:
         findings = _with_skipped_check(findings, reason)
     else:
         findings = audit_with_network(usable, findings, device=device, progress=progress)
-    return AuditResult(index, findings, _name(data))
+    name = ", ".join(source_name(source) for source in as_sources(data))
+    found = Audit(index, findings, name, kinds)
+    if output is not None:
+        found.write(output)
+    return found
 
 
-def _name(data: str | Path | Sequence[str | Path]) -> str:
-    sources = [data] if isinstance(data, str | Path) else data
-    return ", ".join(Path(source).resolve().name for source in sources)
+def parse_kinds(fail_on: str | Sequence[str]) -> tuple[str, ...]:
+    """The kinds of findings that were named, `quality` spelled out, each once.
+
+    Raises:
+        UsageError: there is no such kind.
+    """
+    kinds: list[str] = []
+    for word in fail_on.split(",") if isinstance(fail_on, str) else fail_on:
+        kind = word.strip().lower().replace("-", "_")
+        if kind not in (*KINDS, QUALITY):
+            known = [QUALITY, *KINDS]
+            hint = did_you_mean(kind, known) or "."
+            raise UsageError(
+                f"--fail-on {word.strip()!r} is no kind of finding{hint} "
+                f"Expected some of {', '.join(known)}, with commas between them."
+            )
+        kinds += QUALITY_ADVICE if kind == QUALITY else [kind]
+    return tuple(dict.fromkeys(kinds))
+
+
+def _needs_network(kinds: Sequence[str], *, quick: bool) -> bool:
+    """Whether a network must run, so that a kind that is named has been looked for."""
+    named = [kind for kind in kinds if kind in NEED_NETWORK]
+    if named and quick:
+        raise UsageError(
+            f"--fail-on {named[0]} takes a network, which --quick does not run; leave one of "
+            "them out."
+        )
+    return bool(named)
 
 
 def _reason_to_skip_network(usable: "Index") -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from holotype.dataset.auditing.run_audit import audit
 from holotype.dataset.index import Index, read_index
+from holotype.dataset.reading.data_source import DataSource, as_sources
 from holotype.dataset.splitting.export_split import (
     image_records,
     read_split_record,
@@ -21,44 +22,77 @@ from holotype.dataset.splitting.splitter import (
     check_ratios,
     class_counts_by_part,
     describe_missing_classes,
-    split,
 )
-from holotype.dataset.staging import require_empty, require_outside
+from holotype.dataset.splitting.splitter import split as assign_parts
+from holotype.dataset.staging import TABLE_FILENAME, require_empty, require_outside
+from holotype.notebook import html_result, html_table
 from holotype.pipeline.training_run.drop_unreadable import drop_unreadable
-from holotype.progress import Progress
+from holotype.progress import Progress, pluralize
+from holotype.terminal import TEXT_ROWS, short_text, text_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True, eq=False)
-class ExportedSplit:
+@dataclass(frozen=True, eq=False, repr=False)
+class Split:
     """A split on disk.
 
     Attributes:
-        output: the folder with train, val and test in it.
+        path: the folder with train, val and test in it.
         index: the usable images of the data, each with its part.
-        notes: what is to be said of it: classes that a part lacks, leaks.
+        notes: classes that a part lacks, and what became of leaks, in sentences.
         refused: images that could not be read, with the reason.
         is_new: whether it was written now; else it was there, and is the same.
     """
 
-    output: Path
-    index: "Index"
+    path: Path
+    index: Index
     notes: tuple[str, ...]
     refused: dict[str, str]
     is_new: bool
 
     @property
-    def class_counts_by_part(self) -> "pd.DataFrame":
-        """How many images of each class (rows) each part (columns) holds."""
-        return class_counts_by_part(self.index)
+    def counts(self) -> dict[str, dict[str, int]]:
+        """How many images of each class each part holds: part -> class -> number."""
+        counts = class_counts_by_part(self.index)
+        return {
+            str(part): {str(name): int(number) for name, number in counts[part].items()}
+            for part in counts.columns
+        }
+
+    def to_frame(self) -> "pd.DataFrame":
+        """The rows of table.csv: path, label, group, split and weight of every image."""
+        import pandas as pd
+
+        words = dict.fromkeys(("path", "label", "group", "split"), str)
+        return pd.read_csv(self.path / TABLE_FILENAME, dtype=words)
+
+    def table(self) -> tuple[tuple[str, ...], list[tuple[str | int, ...]]]:
+        """Header and rows: a class, and how many of its images each part holds; sums last."""
+        counts = self.counts
+        parts = counts.values()
+        rows: list[tuple[str | int, ...]] = [
+            (name, *(part[name] for part in parts)) for name in next(iter(parts))
+        ]
+        return ("class", *counts), [*rows, ("all", *(sum(part.values()) for part in parts))]
+
+    def __repr__(self) -> str:
+        header, rows = self.table()
+        return short_text(self._title, text_table(header, rows, max_rows=TEXT_ROWS))
+
+    def _repr_html_(self) -> str:
+        return html_result(self._title, html_table(*self.table()), notes=self.notes)
+
+    @property
+    def _title(self) -> str:
+        return f"Split of {pluralize(len(self.index), 'image')} in {self.path}"
 
 
-def export_split(
-    data: str | Path | Sequence[str | Path],
-    output: str | Path,
+def split(
+    data: DataSource | Sequence[DataSource],
     *,
+    output: str | Path,
     ratios: Sequence[float] | None = None,
     seed: int | None = None,
     link: bool = False,
@@ -68,19 +102,31 @@ def export_split(
     group_pattern: str | None = None,
     label_prefix: bool = False,
     progress: Progress | None = None,
-) -> ExportedSplit:
-    """Audit and split a data set, and write the parts as folders.
+) -> Split:
+    """Audit and split a data set, and write train, val and test folders that other tools read.
 
     Groups stay whole, and so do the copies that the audit verified. A split that is there
     already is kept if it is of the same images and settings.
 
+    Example:
+        >>> split = holotype.split("photos", output="photos-split", link=True)  # doctest: +SKIP
+        >>> split.counts["test"]  # doctest: +SKIP
+        {'cat': 18, 'dog': 20}
+
     Args:
+        data: a folder with one folder per class, a CSV or Parquet table or a DataFrame; or
+            several of these.
         output: new, empty, or a split that this function wrote.
-        ratios: of train, val and test, and of cal if there is to be one; they sum to 1.
+        ratios: of train, val and test, and of cal if there is to be one; they sum to 1
+            (0.7, 0.15, 0.15).
+        seed: of the split (42).
         link: symbolic links to the images instead of copies.
         force: build anew what is there, even if it is stale.
         on_leak: what becomes of groups and copies that stand on both sides of a split that came
             with the data.
+        label_pattern: a regular expression that finds the label in a file's name.
+        group_pattern: where the group of an image is read from; see `holotype split --help`.
+        label_prefix: put the name of its source before each label.
 
     Raises:
         StaleSplit: the output holds another split, and `force` is off.
@@ -91,27 +137,22 @@ def export_split(
     ratios = DEFAULT_RATIOS if ratios is None else ratios
     seed = DEFAULT_SEED if seed is None else seed
     check_ratios(ratios)
-    sources = [data] if isinstance(data, str | Path) else data
-    require_outside(output, *map(Path, sources))
+    folders = [source for source in as_sources(data) if isinstance(source, Path)]
+    require_outside(output, *folders)
     index = read_index(
         data, label_pattern=label_pattern, group_pattern=group_pattern, label_prefix=label_prefix
     )
     progress.log(f"{index.size_summary} in {index.root}")
     records = image_records(index)
     settings = {
-        "ratios": list(ratios), "seed": seed, "on_leak": on_leak, "files": _file_mode(link=link),
+        "ratios": list(ratios), "seed": seed, "on_leak": on_leak, "files": "links" if link else "copies",
     }  # fmt: skip
     record = None if force else read_split_record(output)
     if record is not None:
         require_same_split(record, output, records=records, settings=settings)
         split_index = _with_recorded_parts(index, record.parts)
-        return ExportedSplit(
-            output,
-            split_index,
-            tuple(describe_missing_classes(split_index, ratios=ratios)),
-            {},
-            is_new=False,
-        )
+        notes = describe_missing_classes(split_index, ratios=ratios)
+        return Split(output, split_index, tuple(notes), {}, is_new=False)
     # Asked first: a refusal should cost no audit.
     if force and output.is_dir():
         require_only_split_files(output)
@@ -124,21 +165,17 @@ def export_split(
         on_leak=on_leak,
         keep_together=findings.duplicate_clusters,
     )
-    split_index = split(kept, ratios=ratios, seed=seed, keep_together=findings.duplicate_clusters)
+    split_index = assign_parts(kept, ratios=ratios, seed=seed, keep_together=findings.duplicate_clusters)
     write_split_folders(
         split_index, output, records=records, settings=settings, link=link, replace=force
     )
-    return ExportedSplit(
+    return Split(
         output, split_index, (*notes, *describe_missing_classes(split_index, ratios=ratios)),
         {refusal.path: refusal.reason for refusal in findings.unusable}, is_new=True,
     )  # fmt: skip
 
 
-def _file_mode(*, link: bool) -> str:
-    return "links" if link else "copies"
-
-
-def _with_recorded_parts(index: "Index", parts: dict[str, str]) -> "Index":
+def _with_recorded_parts(index: Index, parts: dict[str, str]) -> Index:
     """The usable images with the parts that they were given when the split was made."""
     table = index.table[index.table["path"].isin(set(parts))].reset_index(drop=True)
     table["split"] = table["path"].map(parts).astype(table["split"].dtype)

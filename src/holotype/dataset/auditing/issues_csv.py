@@ -13,6 +13,7 @@ from holotype.dataset.near_duplicates.search import NearDuplicate
 from holotype.errors import InvalidTable
 from holotype.files import write_json, write_text
 
+JOINT = "; "  # between several problems of one image
 COLUMNS = ("path", "problem", "evidence", "suggestion", CONFIRMED)
 
 _Note = tuple[str, str, str, str]  # an issue, before several notes on an image are joined
@@ -26,6 +27,11 @@ class Issue:
     problem: str
     evidence: str
     suggestion: str
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Every kind of problem, one by one."""
+        return tuple(self.problem.split(JOINT))
 
 
 def issues_of(findings: Findings) -> list[Issue]:
@@ -136,7 +142,7 @@ def _on_near_duplicate(pair: NearDuplicate, labels: dict[str, str]) -> Iterator[
 
 
 def _joined(words: Iterable[str]) -> str:
-    return "; ".join(dict.fromkeys(words))
+    return JOINT.join(dict.fromkeys(words))
 
 
 def write_findings(findings: Findings, directory: Path) -> None:

@@ -11,7 +11,7 @@ from holotype.dataset.auditing.run_audit import audit
 from holotype.dataset.index import Index, read_index, require_classes
 from holotype.dataset.reading.data_source import source_name
 from holotype.dataset.splitting.leakage import OnLeak
-from holotype.pipeline.audit import AuditResult
+from holotype.pipeline.audit import Audit
 from holotype.pipeline.training_run.cross_validation import train_folds
 from holotype.pipeline.training_run.drop_unreadable import drop_unreadable
 from holotype.pipeline.training_run.dry_run import DryRun, estimate_training
@@ -140,7 +140,7 @@ def train(  # type: ignore[misc]
     progress.log(f"{index.size_summary} in {index.root}")
     with progress.bar("auditing") as update:
         findings = audit(index, on_progress=update)
-    audit_result = AuditResult(index, findings, name)
+    audit_result = Audit(index, findings, name)
     index = drop_unreadable(index, findings, progress)
     job = TrainingJob(
         recipe=resolved, name=name, sources=[str(source) for source in sources],

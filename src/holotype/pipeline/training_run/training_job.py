@@ -15,7 +15,7 @@ from holotype.dataset.splitting.leakage import OnLeak, resolve_leaks
 from holotype.dataset.splitting.splitter import split
 from holotype.evaluation.report_data import Report
 from holotype.files import write_json
-from holotype.pipeline.audit import AuditResult
+from holotype.pipeline.audit import Audit
 from holotype.progress import Progress
 from holotype.run_directory import RunDirectory
 from holotype.training.config.recipe import Recipe
@@ -44,7 +44,7 @@ class TrainingJob:
     recipe: "Recipe"
     name: str
     sources: Sequence[str]
-    audit_result: AuditResult
+    audit_result: Audit
     device: str
     progress: Progress
     on_leak: "OnLeak" = "keep"
