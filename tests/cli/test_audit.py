@@ -225,7 +225,8 @@ def test_without_what_it_takes_labels_are_not_looked_at_and_that_is_said(
     clean: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
-        "holotype.pipeline.audit.REQUIRED_PACKAGES", ("a_package_that_is_not_there",))
+        "holotype.pipeline.audit.REQUIRED_PACKAGES", ("a_package_that_is_not_there",)
+    )
     assert run(["audit", str(clean)]) == 0
     said = capsys.readouterr()
     assert said.out.splitlines()[-1] == "nothing found"

@@ -12,9 +12,7 @@ from holotype.cli.output import (
     print_next_command,
     print_result,
 )
-from holotype.dataset.auditing.findings import KINDS, NEED_NETWORK, Findings
-from holotype.dataset.auditing.quality import QUALITY_ADVICE
-from holotype.errors import UsageError, did_you_mean
+from holotype.dataset.auditing.findings import Findings
 from holotype.pipeline.audit import audit as audit_data
 from holotype.progress import pluralize, to_stderr
 from holotype.terminal import text_table
@@ -52,7 +50,7 @@ def audit(
             otherwise they are looked at if it is there.
         quick: Run no network: labels, outliers and neighbours are not looked at.
     """
-    audit_result = audit_data(
+    found = audit_data(
         data,
         output=output,
         fail_on=fail_on or (),
@@ -64,27 +62,26 @@ def audit(
         device=device,
         progress=to_stderr(),
     )
-    findings = audit_result.findings
+    findings = found.findings
     if as_json:
         print_json(findings.to_json())
     else:
         print_result(_page(findings))
     for sentence in findings.skipped_checks:
         print_message(sentence)
-    if KINDS_OF_GIVEN_SPLITS & set(audit_result.fail_on) and not audit_result.index.table["split"].any():
+    if KINDS_OF_GIVEN_SPLITS & set(found.fail_on) and not found.index.table["split"].any():
         print_message("No split came with the data, so nothing was found to be wrong with it.")
     if output is not None:
         print_message(f"With images: {output / 'index.html'}")
         print_message(f"Every image with a problem: {output / 'issues.csv'}")
     elif findings.summary_rows():
         print_next_command("holotype", "audit", *data, "--output", "audit")
-    elif len(audit_result.index.classes) > 1:
+    elif len(found.index.classes) > 1:
         print_next_command("holotype", "train", *data)
-    found = [kind for kind in audit_result.fail_on if audit_result.counts[kind]]
-    if found:
-        counted = (f"{kind} {audit_result.counts[kind]:,}" for kind in found)
-        print_message(f"Failed on {', '.join(counted)}.")
-    return int(audit_result.failed)
+    named = [f"{kind} {found.counts[kind]:,}" for kind in found.fail_on if found.counts[kind]]
+    if named:
+        print_message(f"Failed on {', '.join(named)}.")
+    return int(found.failed)
 
 
 def _page(findings: Findings) -> str:

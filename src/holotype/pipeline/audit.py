@@ -19,15 +19,15 @@ from holotype.dataset.auditing.outliers import (
     nearest_neighbours,
 )
 from holotype.dataset.auditing.quality import QUALITY_ADVICE
-from holotype.dataset.reading.data_source import DataSource, as_sources, source_name
 from holotype.dataset.auditing.run_audit import audit as audit_index
 from holotype.dataset.index import Index, read_index
+from holotype.dataset.reading.data_source import DataSource, as_sources, source_name
 from holotype.dataset.splitting.assignment import atomic_group_names
 from holotype.errors import MissingExtra, UsageError, WeightsUnavailable, did_you_mean
 from holotype.notebook import data_frame, html_result, html_table
 from holotype.progress import Progress, pluralize
-from holotype.terminal import short_text, text_table
 from holotype.reporting.audit_page import write_audit_page
+from holotype.terminal import short_text, text_table
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import resolve_recipe
 from holotype.training.config.stage_config import LinearStage
@@ -131,7 +131,7 @@ class Audit:
 
 
 def audit(
-    data: DataSource | Sequence[DataSource],
+    data: "DataSource | Sequence[DataSource]",
     *,
     output: str | Path | None = None,
     fail_on: str | Sequence[str] = (),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from holotype.dataset.auditing.run_audit import audit
 from holotype.dataset.index import Index, read_index
@@ -68,11 +68,11 @@ class Split:
         words = dict.fromkeys(("path", "label", "group", "split"), str)
         return pd.read_csv(self.path / TABLE_FILENAME, dtype=words)
 
-    def table(self) -> tuple[tuple[str, ...], list[tuple[str | int, ...]]]:
+    def table(self) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
         """Header and rows: a class, and how many of its images each part holds; sums last."""
         counts = self.counts
         parts = counts.values()
-        rows: list[tuple[str | int, ...]] = [
+        rows: list[tuple[Any, ...]] = [
             (name, *(part[name] for part in parts)) for name in next(iter(parts))
         ]
         return ("class", *counts), [*rows, ("all", *(sum(part.values()) for part in parts))]
@@ -90,7 +90,7 @@ class Split:
 
 
 def split(
-    data: DataSource | Sequence[DataSource],
+    data: "DataSource | Sequence[DataSource]",
     *,
     output: str | Path,
     ratios: Sequence[float] | None = None,
@@ -144,9 +144,8 @@ def split(
     )
     progress.log(f"{index.size_summary} in {index.root}")
     records = image_records(index)
-    settings = {
-        "ratios": list(ratios), "seed": seed, "on_leak": on_leak, "files": "links" if link else "copies",
-    }  # fmt: skip
+    files = "links" if link else "copies"
+    settings = {"ratios": list(ratios), "seed": seed, "on_leak": on_leak, "files": files}
     record = None if force else read_split_record(output)
     if record is not None:
         require_same_split(record, output, records=records, settings=settings)
@@ -165,7 +164,9 @@ def split(
         on_leak=on_leak,
         keep_together=findings.duplicate_clusters,
     )
-    split_index = assign_parts(kept, ratios=ratios, seed=seed, keep_together=findings.duplicate_clusters)
+    split_index = assign_parts(
+        kept, ratios=ratios, seed=seed, keep_together=findings.duplicate_clusters
+    )
     write_split_folders(
         split_index, output, records=records, settings=settings, link=link, replace=force
     )
