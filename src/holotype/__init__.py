@@ -11,57 +11,46 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from holotype.bundle.bundle import load_bundle as load
-    from holotype.bundle.bundle import write_bundle
     from holotype.bundle.inference import predict
-    from holotype.dataset.auditing.run_audit import audit
-    from holotype.dataset.index import read_index
     from holotype.dataset.sources.fetch import fetch
-    from holotype.dataset.splitting.splitter import split
     from holotype.errors import HolotypeError
     from holotype.evaluation.build_report import build_report as evaluate
-    from holotype.evaluation.post_hoc_calibration import fit_decision
-    from holotype.explanation.example_selection import select_examples
     from holotype.explanation.explanation_figures import explain
     from holotype.pipeline import train
-    from holotype.reporting.write_report import write_report
+    from holotype.pipeline.audit import Audit, audit
+    from holotype.pipeline.split import Split, split
     from holotype.run_directory import RunDirectory as Run
 
 # public name -> where it lives, and what it is called there
 _PUBLIC_API = {
     "HolotypeError": ("holotype.errors", "HolotypeError"),
+    "Audit": ("holotype.pipeline.audit", "Audit"),
     "Run": ("holotype.run_directory", "RunDirectory"),
-    "audit": ("holotype.dataset.auditing.run_audit", "audit"),
-    "fit_decision": ("holotype.evaluation.post_hoc_calibration", "fit_decision"),
+    "Split": ("holotype.pipeline.split", "Split"),
+    "audit": ("holotype.pipeline.audit", "audit"),
     "evaluate": ("holotype.evaluation.build_report", "build_report"),
     "explain": ("holotype.explanation.explanation_figures", "explain"),
     "fetch": ("holotype.dataset.sources.fetch", "fetch"),
-    "select_examples": ("holotype.explanation.example_selection", "select_examples"),
     "load": ("holotype.bundle.bundle", "load_bundle"),
     "predict": ("holotype.bundle.inference", "predict"),
-    "read_index": ("holotype.dataset.index", "read_index"),
-    "split": ("holotype.dataset.splitting.splitter", "split"),
+    "split": ("holotype.pipeline.split", "split"),
     "train": ("holotype.pipeline", "train"),
-    "write_bundle": ("holotype.bundle.bundle", "write_bundle"),
-    "write_report": ("holotype.reporting.write_report", "write_report"),
 }
 
 __all__ = [
+    "Audit",
     "HolotypeError",
     "Run",
+    "Split",
     "__version__",
     "audit",
     "evaluate",
     "explain",
     "fetch",
-    "fit_decision",
     "load",
     "predict",
-    "read_index",
-    "select_examples",
     "split",
     "train",
-    "write_bundle",
-    "write_report",
 ]
 
 
