@@ -1,11 +1,11 @@
-"""What was computed once and is kept: arrays under the hash of all that decided them.
+"""A cache of arrays on disk, keyed by hashes of everything that determines their values.
 
-A *namespace* is everything that decides a computation but the image (weights, cut,
-preprocessing); inside a namespace every image has one key. Values are appended in shards, so
-that a pass that is killed keeps what it had done, and two processes can write at once.
+A *namespace* is the hash of everything but the image (weights, layer, preprocessing); within a
+namespace every image has one key. Values are appended in shards, so an interrupted pass keeps what
+it wrote, and several processes may write at once.
 
-    $HOLOTYPE_CACHE/features/<namespace>/<shard>.keys.npy      (N,) of 32 bytes
-    $HOLOTYPE_CACHE/features/<namespace>/<shard>.values.npy    (N, …) memory-mapped on reading
+    $HOLOTYPE_CACHE/features/<namespace>/<shard>.keys.npy      (N, 32) uint8
+    $HOLOTYPE_CACHE/features/<namespace>/<shard>.values.npy    (N, …), read memory-mapped
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from holotype.files import atomic_write
 
 
 def cache_directory() -> Path:
-    """`$HOLOTYPE_CACHE`, or `holotype` in the user's cache directory. It may not exist yet."""
+    """`$HOLOTYPE_CACHE`, or `holotype` in the user's cache directory; it may not exist yet."""
     named = os.environ.get("HOLOTYPE_CACHE")
     if named:
         return Path(named).expanduser()
@@ -32,7 +32,7 @@ def cache_directory() -> Path:
 
 
 def hash_strings(*parts: str) -> str:
-    """One hexadecimal key for several strings; no two lists of strings share one."""
+    """SHA-256 of a list of strings, hexadecimal; the lengths are hashed too."""
     h = hashlib.sha256()
     for part in parts:
         h.update(len(part).to_bytes(8, "big") + part.encode())
@@ -40,11 +40,11 @@ def hash_strings(*parts: str) -> str:
 
 
 class ArrayCache:
-    """The arrays of one namespace, found by key.
+    """The arrays of one namespace, by key.
 
     Args:
-        kind: the folder under the cache: `features`, `fingerprints`, …
-        namespace: the hash of everything that decides the values but the image.
+        kind: folder in the cache directory: `features`, `fingerprints`, …
+        namespace: hash of everything that determines the values except the image.
     """
 
     def __init__(self, kind: str, namespace: str) -> None:
@@ -62,9 +62,9 @@ class ArrayCache:
         return np.asarray(self._shards[shard][row])
 
     def stack(self, keys: Sequence[str]) -> NDArray[Any]:
-        """The values of many keys as one array (N, …); copied shard by shard."""
+        """The values of N keys as one array (N, …)."""
         if not keys:
-            raise ValueError("no keys: the shape of nothing is not known")
+            raise ValueError("no keys; expected at least one")
         positions = np.array([self._position[bytes.fromhex(key)] for key in keys])
         first = self._shards[positions[0, 0]]
         stacked = np.empty((len(keys), *first.shape[1:]), first.dtype)
@@ -74,10 +74,10 @@ class ArrayCache:
         return stacked
 
     def add(self, keys: Sequence[str], values: NDArray[Any]) -> None:
-        """Append one shard; values first, so that no key ever points at nothing.
+        """Append one shard: values first, then keys, so that every key on disk has its value.
 
         Raises:
-            CacheUnwritable: the disk is full, or the directory read-only.
+            CacheUnwritable: the disk is full or the directory read-only.
         """
         name = uuid.uuid4().hex
         raw = np.frombuffer(b"".join(map(bytes.fromhex, keys)), np.uint8).reshape(-1, 32)

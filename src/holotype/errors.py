@@ -1,56 +1,7 @@
-"""Every error that a user can meet, drawn as one tree.
+"""All errors that Holotype raises on purpose: one tree below `HolotypeError`.
 
-    HolotypeError                    exit code 1: the work failed
-    ├── UsageError                   exit code 2: the words were wrong
-    │   ├── UnknownModel
-    │   ├── UnknownRecipe
-    │   ├── UnknownSource
-    │   ├── UnknownClass
-    │   ├── InvalidRecipe
-    │   ├── InvalidRatios
-    │   ├── InvalidFolds
-    │   ├── InvalidSelection
-    │   └── InvalidPattern
-    ├── DatasetError
-    │   ├── EmptyDataset
-    │   ├── SingleClass
-    │   ├── SplitClassMismatch
-    │   ├── SplitLeakage
-    │   ├── StaleSplit
-    │   ├── InvalidArchive
-    │   ├── DownloadFailed
-    │   └── InvalidTable
-    ├── ImageError                 costs one image only: carries file, reason and advice
-    │   ├── UnreadableFile
-    │   ├── EmptyFile
-    │   ├── NotAnImage
-    │   ├── UnsupportedFormat
-    │   ├── UnsupportedMode
-    │   ├── TruncatedImage
-    │   └── TooManyPixels
-    ├── VolumeError                costs one volume only: carries file and reason
-    ├── RunError
-    │   ├── NotARun
-    │   ├── RunExists
-    │   ├── RunLocked
-    │   ├── RunMismatch
-    │   ├── NotComparable
-    │   └── CorruptCheckpoint
-    ├── BundleError
-    │   ├── NotABundle
-    │   ├── CorruptBundle
-    │   ├── ExternalDataRefused
-    │   └── ParityFailed
-    ├── WeightsError
-    │   ├── WeightsUnavailable
-    │   └── WeightsMismatch
-    ├── TrainingDiverged
-    ├── OutOfMemory
-    ├── Terminated                exit code 143, as the shell says of SIGTERM
-    ├── CacheUnwritable
-    └── MissingExtra
-
-Every message says what arrived, what was expected and what to do.
+Every message says what arrived, what was expected and what to do. `exit_code` is what the command
+line exits with: 1 where the work failed, 2 where an option or argument was wrong.
 """
 
 import difflib
@@ -59,13 +10,13 @@ from pathlib import Path
 
 
 class HolotypeError(Exception):
-    """The root: catching it catches everything that Holotype raises on purpose."""
+    """The root of all errors that Holotype raises on purpose."""
 
     exit_code = 1
 
 
 class UsageError(HolotypeError):
-    """The words of a command or the arguments of a call were wrong."""
+    """An option of a command or an argument of a call is wrong."""
 
     exit_code = 2
 
@@ -79,7 +30,7 @@ class UnknownRecipe(UsageError):
 
 
 class UnknownSource(UsageError):
-    """No sample set of this name."""
+    """No data set of this name."""
 
 
 class UnknownClass(UsageError):
@@ -95,11 +46,11 @@ class InvalidRatios(UsageError):
 
 
 class InvalidFolds(UsageError):
-    """A number of folds that the images cannot fill."""
+    """Fewer than two folds, or more than there are images or groups to fill."""
 
 
 class InvalidSelection(UsageError):
-    """A rule for choosing among runs that cannot be read, or asks for what was not measured."""
+    """A selection rule for runs that cannot be parsed, or names a metric that was not measured."""
 
 
 class InvalidPattern(UsageError):
@@ -123,7 +74,7 @@ class SplitClassMismatch(DatasetError):
 
 
 class SplitLeakage(DatasetError):
-    """Groups or copies stand on both sides of the split that came with the data."""
+    """Groups or copies of one image are in several parts of a given split."""
 
 
 class StaleSplit(DatasetError):
@@ -131,24 +82,24 @@ class StaleSplit(DatasetError):
 
 
 class InvalidArchive(DatasetError):
-    """An archive that is broken, or asks for what no data set needs."""
+    """An archive that is broken, or that is refused as unsafe."""
 
 
 class DownloadFailed(DatasetError):
-    """A download that did not come, or is not what was announced."""
+    """A download that failed, or whose size or hash is wrong."""
 
 
 class InvalidTable(DatasetError):
     """A CSV or Parquet table without the columns or values it needs."""
 
 
-class ImageError(HolotypeError):
-    """One image cannot be used; the others go on.
+class FileError(HolotypeError):
+    """One file cannot be used; work on the others continues.
 
     Attributes:
-        file: the image, as the caller named it.
-        reason: what is wrong with it, without the file's name.
-        advice: what the user can do about it.
+        file: as the caller named it.
+        reason: what is wrong with it, without its name.
+        advice: what was expected, or what to do.
     """
 
     def __init__(self, file: str | Path, reason: str, advice: str) -> None:
@@ -157,15 +108,19 @@ class ImageError(HolotypeError):
         self.advice = advice
         super().__init__(f"{self.file!r}: {reason}; {advice}")
 
+
+class ImageError(FileError):
+    """One image cannot be used."""
+
     @property
     def problem(self) -> str:
-        """The kind of refusal as one word for tables, such as ``truncated_image``."""
+        """The class name in snake case, such as ``truncated_image``."""
         name = type(self).__name__
         return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
 
 
 class UnreadableFile(ImageError):
-    """The file cannot be opened: missing, a folder, or not permitted."""
+    """The file is missing, a folder, or not readable."""
 
 
 class EmptyFile(ImageError):
@@ -173,11 +128,11 @@ class EmptyFile(ImageError):
 
 
 class NotAnImage(ImageError):
-    """The bytes are no image, whatever the file's name says."""
+    """The content is no image, whatever the extension."""
 
 
 class UnsupportedFormat(ImageError):
-    """An image, but of a format that the policy does not admit."""
+    """An image of a format that Holotype does not read."""
 
 
 class UnsupportedMode(ImageError):
@@ -185,21 +140,15 @@ class UnsupportedMode(ImageError):
 
 
 class TruncatedImage(ImageError):
-    """The file ends, or breaks, before its pixels do."""
+    """The file is cut off or corrupt within its pixel data."""
 
 
 class TooManyPixels(ImageError):
-    """More pixels than the cap; refused before any is decoded."""
+    """More pixels than the limit; refused before decoding."""
 
 
-class VolumeError(HolotypeError):
-    """One 3-D image cannot be used; the others go on.
-
-    Attributes:
-        file: the volume, as the caller named it.
-        reason: what is wrong with it, without the file's name.
-        advice: what was expected, and what to do.
-    """
+class VolumeError(FileError):
+    """One 3-D image cannot be used."""
 
     def __init__(
         self,
@@ -208,10 +157,7 @@ class VolumeError(HolotypeError):
         advice: str = "expected a TIFF stack, a folder of slices or a .npy array of grey levels. "
         "Save it again, or move it away.",
     ) -> None:
-        self.file = str(file)
-        self.reason = reason
-        self.advice = advice
-        super().__init__(f"{self.file!r}: {reason}; {advice}")
+        super().__init__(file, reason, advice)
 
 
 class RunError(HolotypeError):
@@ -223,27 +169,27 @@ class NotARun(RunError):
 
 
 class RunExists(RunError):
-    """The directory already holds something."""
+    """The directory is not empty."""
 
 
 class RunLocked(RunError):
-    """Another process is at work in this run."""
+    """Another process holds the lock of this run."""
 
 
 class RunMismatch(RunError):
-    """A run is asked to go on with another recipe or other images than it began with."""
+    """A run cannot be resumed with another recipe or other images."""
 
 
 class NotComparable(RunError):
-    """Runs that were not tested on the same images, or know different classes."""
+    """Runs with different test images or different classes."""
 
 
 class CorruptCheckpoint(RunError):
-    """What a run left to go on from makes no sense."""
+    """A training checkpoint that cannot be read."""
 
 
 class BundleError(HolotypeError):
-    """A bundle cannot be written, or must not be loaded."""
+    """A bundle cannot be written or loaded."""
 
 
 class NotABundle(BundleError):
@@ -251,15 +197,15 @@ class NotABundle(BundleError):
 
 
 class CorruptBundle(BundleError):
-    """A file is missing, has another hash than the manifest says, or makes no sense."""
+    """A file of the bundle is missing, malformed, or differs from its hash in the manifest."""
 
 
 class ExternalDataRefused(BundleError):
-    """An ONNX graph that reads tensors from other files."""
+    """An ONNX graph that reads tensors from other files, which is not allowed."""
 
 
 class ParityFailed(BundleError):
-    """Two forms of one classifier disagree on real images."""
+    """Two exports of one classifier give different outputs on the same images."""
 
 
 class WeightsError(HolotypeError):
@@ -275,28 +221,28 @@ class WeightsMismatch(WeightsError):
 
 
 class TrainingDiverged(HolotypeError):
-    """The loss is no longer a finite number."""
+    """The loss is not finite."""
 
 
 class OutOfMemory(HolotypeError):
-    """Training does not fit into memory, with smaller batches neither."""
+    """Training does not fit into memory, even with smaller batches."""
 
 
 class Terminated(HolotypeError):
-    """The process was told to stop, and left what it had."""
+    """The process got SIGTERM; a checkpoint was written."""
 
     exit_code = 143
 
 
 class CacheUnwritable(HolotypeError):
-    """What was computed cannot be kept."""
+    """The cache directory is full or read-only."""
 
 
 class MissingExtra(HolotypeError):
-    """A part of Holotype that needs packages which are not installed."""
+    """A feature needs packages of an extra that is not installed."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` for the nearest known word, or an empty string."""
+    """``; did you mean 'x'?`` with the most similar known word, or an empty string."""
     nearest = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"; did you mean {nearest[0]!r}?" if nearest else ""

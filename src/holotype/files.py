@@ -1,4 +1,4 @@
-"""Files as the rest of Holotype writes them: beside their place, then renamed into it."""
+"""Atomic file writing (to a temporary file that is then renamed) and file hashes."""
 
 import hashlib
 import json
@@ -12,9 +12,9 @@ from typing import Any
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed into its place when the block ends well.
+    """Yield a temporary path in the same directory; rename it to `path` if the block succeeds.
 
-    Whoever reads `path` sees the old content or the new one, never half of either.
+    A reader of `path` sees the old content or the new, never a part of either.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".tmp-{uuid.uuid4().hex}{path.suffix}"
@@ -28,22 +28,25 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write bytes atomically."""
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically."""
+    """Write text as UTF-8."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically; a number that is not finite is an error, not invalid JSON."""
+    """Write indented JSON.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's bytes, hexadecimal."""
+    """The SHA-256 of a file's content, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,7 +1,4 @@
-"""What is said while something runs: lines to a listener, and a bar for what takes longer.
-
-Everything goes to stderr or to a file, never to stdout, which belongs to results.
-"""
+"""Log lines and progress bars, to stderr and to a log file; stdout is for results."""
 
 import sys
 import time
@@ -11,18 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-ProgressCallback = Callable[[int, int], None]  # done, of how many
+ProgressCallback = Callable[[int, int], None]  # (done, total)
 
-BAR_DELAY_S = 2.0  # shorter work shows no bar
+BAR_DELAY_S = 2.0  # before a bar is shown
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Says lines, and shows how far a piece of work has come.
+    """Where log lines and progress bars go.
 
     Attributes:
-        stream: where lines and bars go; None for silence.
-        log_file: a file that lines are added to, with the time.
+        stream: for lines and bars; None for neither.
+        log_file: lines are appended to it with a timestamp.
     """
 
     stream: TextIO | None = None
@@ -37,7 +34,7 @@ class Progress:
 
     @contextmanager
     def bar(self, what: str) -> Iterator[ProgressCallback]:
-        """A bar with the time left on a terminal; a line every half minute elsewhere."""
+        """Yield a callback that draws a bar on a terminal, elsewhere prints a line every 30 s."""
         if self.stream is None:
             yield lambda done, total: None
         elif self.stream.isatty():
@@ -48,7 +45,7 @@ class Progress:
 
 
 def to_stderr() -> Progress:
-    """Log lines and bars on stderr, for the command line."""
+    """Log lines and progress bars on stderr."""
     return Progress(stream=sys.stderr)
 
 
@@ -83,7 +80,7 @@ def _bar(what: str, stream: TextIO) -> Iterator[ProgressCallback]:
 
 
 class _ProgressLines:
-    """A bar for where there is no terminal: a line now and then."""
+    """A progress callback that prints at most one line per interval."""
 
     INTERVAL_S = 30.0
 
@@ -105,7 +102,7 @@ class _ProgressLines:
 
 
 def pluralize(number: int, noun: str, plural: str = "") -> str:
-    """Such as ``1 image``, ``1,200 images`` or ``3 classes``; the plural where it is no -s."""
+    """Such as ``1 image``, ``1,200 images`` or ``3 classes``; the plural defaults to -s."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 

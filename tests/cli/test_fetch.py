@@ -45,7 +45,7 @@ def test_a_directory_with_something_in_it_is_left_alone(
 ) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     assert run(["fetch", "synthetic", "--output", str(tmp_path)]) == 2
-    assert "already holds something" in capsys.readouterr().err
+    assert "is not empty" in capsys.readouterr().err
     assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
 
 

@@ -296,7 +296,7 @@ def test_limits_hold_while_streaming(tmp_path: Path) -> None:
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").touch()
-    with pytest.raises(UsageError, match="already holds"):
+    with pytest.raises(UsageError, match="is not empty"):
         unpack(zipped(tmp_path / "a.zip", HONEST), tmp_path / "out")
 
 

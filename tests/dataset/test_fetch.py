@@ -214,7 +214,7 @@ def test_nothing_is_overwritten_and_an_empty_folder_is_used(tmp_path: Path) -> N
     (tmp_path / "full" / "mine.txt").write_text("mine")
     (tmp_path / "file").write_text("mine")
     for name in ("full", "file"):
-        with pytest.raises(UsageError, match="already holds something"):
+        with pytest.raises(UsageError, match="is not empty"):
             fetch("synthetic", tmp_path / name, images=4)
     assert (tmp_path / "full" / "mine.txt").read_text() == "mine"
     (tmp_path / "empty 🦕").mkdir()

@@ -64,7 +64,7 @@ def test_a_url_is_downloaded_unpacked_and_cleaned_up(archive: Path, tmp_path: Pa
         data = fetch(url, tmp_path / "new" / "out")
         assert read_index(data).classes == ("cat", "dog")
         assert [path.name for path in (tmp_path / "new").iterdir()] == ["out"]
-        with pytest.raises(UsageError, match="already holds"):
+        with pytest.raises(UsageError, match="is not empty"):
             fetch(url, tmp_path / "new" / "out")
         with pytest.raises(DownloadFailed, match="404"):
             fetch(url.replace("photos", "nothing"), tmp_path / "new" / "other")

@@ -1,17 +1,17 @@
-"""File names that we make out of names that others gave."""
+"""File names that are valid on every file system, made from arbitrary text."""
 
 import re
 import unicodedata
 
-MAX_NAME_BYTES = 255  # of one file or folder, on every file system in use
+MAX_NAME_BYTES = 255  # of one file or folder, on all common file systems
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*\\/\ud800-\udfff]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 
 
 def safe_filename(text: str) -> str:
-    """A name that every file system takes, as near to `text` as can be; never empty, `.` or `..`.
+    """A valid file name, as similar to `text` as possible; never empty, `.` or `..`.
 
-    Two texts may get one name: who needs them apart asks `collision_key`.
+    Different texts may give the same name: compare them by `collision_key`.
     """
     name = _UNSAFE.sub("_", unicodedata.normalize("NFC", text)).rstrip(" .") or "_"
     if _RESERVED.match(name):
@@ -20,7 +20,7 @@ def safe_filename(text: str) -> str:
 
 
 def truncate_name(name: str, *, max_bytes: int = MAX_NAME_BYTES) -> str:
-    """The name within so many bytes of UTF-8; its extension stays."""
+    """The name cut to a number of UTF-8 bytes; the extension is kept."""
     if len(name.encode()) <= max_bytes:
         return name
     stem, dot, extension = name.rpartition(".")
@@ -31,5 +31,5 @@ def truncate_name(name: str, *, max_bytes: int = MAX_NAME_BYTES) -> str:
 
 
 def collision_key(text: str) -> str:
-    """What some file systems take for the same name: without case and Unicode form."""
+    """Equal for names that some file systems do not distinguish: case folded, NFKC."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())

@@ -1,7 +1,7 @@
-"""What is remembered of every image, so that a data set is decoded once and never again.
+"""Fingerprints: a small version of every image, cached, so that an audit decodes each file once.
 
-A fingerprint is a small grey image, its colours at a still lower resolution, and what the
-header said: five kilobytes, kept under the hash of the file.
+A fingerprint is a grey image of at most 64×64 pixels, the chroma at 16×16, and facts from the
+header: five kilobytes, cached under the file's SHA-256.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from holotype.errors import ImageError
 from holotype.imaging.decode import Image, decode
 from holotype.progress import ProgressCallback
 
-GREY_SIZE = 64  # pixels a side; smaller images keep their own size in the upper left corner
+GREY_SIZE = 64  # pixels per side; smaller images keep their size, in the upper left corner
 COLOUR_SIZE = 16
 FINGERPRINT = np.dtype(
     [
@@ -27,29 +27,29 @@ FINGERPRINT = np.dtype(
         ("mode", "S8"),
         ("darkest", "u1"),
         ("brightest", "u1"),
-        ("sharpness", "<f4"),  # how steep the steepest places are; see `sharpness`
-        ("rows", "u1"),  # of the grey image that are filled
+        ("sharpness", "<f4"),  # see `sharpness`
+        ("rows", "u1"),  # filled rows and columns of `grey`
         ("columns", "u1"),
         ("grey", "u1", (GREY_SIZE, GREY_SIZE)),
-        ("colour", "u1", (2, COLOUR_SIZE, COLOUR_SIZE)),  # Cb and Cr; 128 is grey
+        ("colour", "u1", (2, COLOUR_SIZE, COLOUR_SIZE)),  # Cb and Cr; 128 is no colour
     ]
 )
 _NAMESPACE = hash_strings("fingerprints", "2", str(FINGERPRINT))
 _DECODED_SIZE = (2 * GREY_SIZE, 2 * GREY_SIZE)
 _SHARPNESS_SIZE = 128  # pixels of the shorter side; larger images are shrunk to it
-_SHARD = 512
-_BACKDROP = 128  # what transparent pixels are seen against
+_SHARD = 512  # images per cache shard
+_BACKDROP = 128  # grey level behind transparent pixels
 
 
 @dataclass(frozen=True, eq=False)
 class Fingerprints:
-    """What was seen of the images of an index.
+    """The fingerprints of the images of an index.
 
     Attributes:
-        paths: the images that could be decoded, sorted.
-        records: one record of type `FINGERPRINT` for each of them.
-        refusals: why the others could not be decoded.
-        warnings: what was left out of an image that could, such as frames of an animation.
+        paths: of the N images that could be decoded, sorted.
+        records: (N,) of dtype `FINGERPRINT`.
+        refusals: path -> why an image could not be decoded.
+        warnings: path -> what was ignored in an image, such as later frames of an animation.
     """
 
     paths: tuple[str, ...]
@@ -61,9 +61,9 @@ class Fingerprints:
 def compute_fingerprints(
     index: Index, *, on_progress: ProgressCallback | None = None
 ) -> Fingerprints:
-    """Decode every image that is not known yet; two threads decode, one writes.
+    """The fingerprints of all images; those not in the cache are decoded, in two threads.
 
-    Images with a warning are not kept: they are decoded again each time, and warn again.
+    Images with a warning are not cached: they are decoded each time, and warn each time.
     """
     cache = ArrayCache("fingerprints", _NAMESPACE)
     sha256 = dict(zip(index.table["path"], index.table["sha256"], strict=True))
@@ -111,7 +111,7 @@ def _decode_in_shards(index: Index, paths: list[str]) -> Iterator[list[tuple[str
 
 
 def fingerprint(image: Image) -> NDArray[np.void]:
-    """The fingerprint of one decoded image: a record of type `FINGERPRINT`, 0-dimensional."""
+    """The fingerprint of one decoded image: 0-dimensional, of dtype `FINGERPRINT`."""
     pixels = image.pixels
     if image.mask is not None:
         backdrop = PillowImage.new(pixels.mode, pixels.size, (_BACKDROP,) * len(pixels.getbands()))
@@ -133,15 +133,14 @@ def fingerprint(image: Image) -> NDArray[np.void]:
 
 
 def sharpness(grey: PillowImage.Image) -> float:
-    """How steep the steepest places of an image are beside its contrast; 0 of a flat one.
+    """The 99th percentile of the absolute Laplacian, relative to the contrast; 0 or more.
 
-    The 99th percentile of the absolute Laplacian over the range from the 1st to the 99th
-    percentile of grey levels, at a shorter side of 128 pixels or less. Blur takes the steepest
-    places away; darkness, low contrast and large smooth areas do not. The variance of the
-    Laplacian (Pech-Pacheco et al. 2000) falls with all of these.
+    The contrast is the range from the 1st to the 99th percentile of the grey levels. Both are
+    measured at a shorter side of at most 128 pixels. Blur lowers the value; darkness, low contrast
+    and large smooth areas do not, unlike the variance of the Laplacian (Pech-Pacheco et al. 2000).
     """
     ratio = _SHARPNESS_SIZE / min(grey.size)
-    levels = grey.convert("F")  # rounding to whole levels would add steepness of its own
+    levels = grey.convert("F")  # unrounded: rounding would add edges
     if ratio < 1:
         columns, rows = (max(1, round(side * ratio)) for side in grey.size)
         levels = downscale(levels, (columns, rows))
@@ -156,7 +155,7 @@ def sharpness(grey: PillowImage.Image) -> float:
 
 
 def downscale(pixels: PillowImage.Image, size: tuple[int, int]) -> PillowImage.Image:
-    """Resized with a triangle filter: smooth enough that a copy's other size leaves no moiré."""
+    """Resize with a triangle filter, which leaves little aliasing."""
     return pixels.resize(size, PillowImage.Resampling.BILINEAR)
 
 

@@ -1,4 +1,4 @@
-"""Directories that appear whole or not at all, and the tables written into them."""
+"""Atomic directories: written under a temporary name and renamed when complete."""
 
 import csv
 import shutil
@@ -14,14 +14,13 @@ TABLE_FILENAME = "table.csv"
 
 @contextmanager
 def staged_directory(output: Path, *, replace: bool = False) -> Iterator[Path]:
-    """A temporary directory beside `output` that takes its place when the block ends well.
+    """Yield a temporary directory beside `output`; rename it to `output` if the block succeeds.
 
     Args:
-        replace: take the place of a directory that is not empty; the old one is gone only
-            when the new one stands.
+        replace: replace a directory that is not empty; it is deleted only after the rename.
 
     Raises:
-        UsageError: the output holds something, and may not be replaced.
+        UsageError: the output is not empty, and `replace` is false.
     """
     output = output.absolute()
     if not (replace and output.is_dir()):
@@ -43,23 +42,23 @@ def staged_directory(output: Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 def require_empty(output: Path) -> None:
-    """Refuse a place where something is already, before any work is done for it.
+    """Refuse an output that is a file or a directory that is not empty.
 
     Raises:
-        UsageError: there is a file, or a directory that is not empty.
+        UsageError: it is.
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(
-            f"{str(output)!r} already holds something; nothing is overwritten. "
+            f"the output {str(output)!r} is not empty, and nothing is overwritten. "
             "Choose another --output, or empty it first."
         )
 
 
 def require_outside(output: Path, *sources: Path) -> None:
-    """Refuse an output within the data: it would be read as data the next time.
+    """Refuse an output within the data, which would be read as data the next time.
 
     Raises:
-        UsageError: the output and a folder of the data lie within each other.
+        UsageError: the output is inside a folder of `sources`, or the other way round.
     """
     for source in sources:
         folder = source.resolve()
@@ -73,7 +72,7 @@ def require_outside(output: Path, *sources: Path) -> None:
 
 
 def write_table(directory: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Path:
-    """`table.csv` in a directory that is not yet in its place."""
+    """Write `table.csv` into a staged directory."""
     table = directory / TABLE_FILENAME
     with table.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([header, *rows])
