@@ -35,9 +35,10 @@ def assert_sound(report: Report) -> None:
             assert estimate.high - estimate.low > 1e-9
             assert estimate.low >= 0
     for name in FRACTIONS:
-        high = report[name].high if name in report.estimates else None
+        high = report[name].high if name in report.metrics else None
         assert high is None or high <= 1
-    json.loads(json.dumps(report.to_json(), allow_nan=False))
+    stored = json.loads(json.dumps(report.to_json(), allow_nan=False))
+    assert Report.from_json(stored).to_json() == stored
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_weights_move_every_score_and_the_plain_accuracy_stands_beside() -> None
     assert weighted.weighted
     assert not plain.weighted
     assert str(weighted["accuracy_unweighted"]) == str(plain["accuracy"])
-    assert "accuracy_unweighted" not in plain.estimates
+    assert "accuracy_unweighted" not in plain.metrics
     for name in plain:
         assert weighted[name].value != plain[name].value
 
@@ -235,3 +236,22 @@ def test_a_thousand_classes_end_sensibly() -> None:
     assert time.process_time() - started < 20
     assert_sound(report)
     assert report["top_5_accuracy"].value > report["accuracy"].value  # type: ignore[operator]
+
+
+def test_a_metric_that_does_not_exist_is_answered_with_those_that_do() -> None:
+    report = build_report(called([0, 0, 1, 1], [0, 1, 1, 1], 3))
+    assert str(report.metrics["accuracy"]) == repr(report.metrics["accuracy"])
+    assert float(report.metrics["accuracy"]) == report.metrics["accuracy"].value
+    with pytest.raises(KeyError, match="did you mean 'accuracy'"):
+        report.metrics["acuracy"]
+
+
+def test_a_report_shows_its_classes() -> None:
+    report = build_report(called([0, 0, 1, 1], [0, 1, 1, 1], 3))
+    frame = report.to_frame()
+    assert frame["class"].tolist() == list(report.classes)
+    assert frame["support"].tolist() == [scores.support for scores in report.per_class]
+    assert report.confusion_matrix.to_numpy().tolist() == report.confusion_CC.tolist()
+    assert str(report.metrics["accuracy"]) in repr(report)
+    assert "<table>" in report._repr_html_()
+    assert "<table>" in report.metrics._repr_html_()

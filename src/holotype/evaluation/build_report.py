@@ -29,7 +29,7 @@ from holotype.evaluation.intervals import (
     t_quantile,
     undefined,
 )
-from holotype.evaluation.report_data import MAX_SCORE, SCORES, ClassScores, Report
+from holotype.evaluation.report_data import MAX_SCORE, SCORES, ClassScores, Metrics, Report
 from holotype.predictions import Predictions
 
 Floats = NDArray[np.float64]
@@ -64,7 +64,7 @@ def build_report(predictions: Predictions, *, part: str = "test", seed: int = 0)
     return Report(
         part=part,
         classes=counted.classes,
-        estimates={name: found[name] for name in SCORES if name in found},
+        metrics=Metrics({name: found[name] for name in SCORES if name in found}),
         per_class=per_class,
         confusion_CC=metrics.confusion_matrix(counted),
         num_images=len(counted),

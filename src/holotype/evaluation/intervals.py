@@ -41,7 +41,7 @@ _ASSUMED_GROUPS = 3  # how many telling groups that assumption is worth
 _RESAMPLED_VALUES = 4_000_000  # weights held at once while resampling: 32 MB
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Estimate:
     """A score with its 95 % interval.
 
@@ -61,6 +61,11 @@ class Estimate:
         if self.value is None or self.low is None or self.high is None:
             return "undefined"
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+    __repr__ = __str__
+
+    def __float__(self) -> float:
+        return math.nan if self.value is None else self.value
 
     def to_json(self) -> dict[str, float | str | None]:
         return {"value": self.value, "low": self.low, "high": self.high, "method": self.method}

@@ -5,14 +5,22 @@ Shape suffixes: C classes.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from holotype.errors import did_you_mean
 from holotype.evaluation.intervals import Estimate
 from holotype.evaluation.metrics import MAX_LOG_LOSS
 from holotype.evaluation.roc_curves import ratio
+from holotype.notebook import data_frame, html_result, html_table
+from holotype.progress import pluralize
+from holotype.terminal import short_text, text_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Every score of the whole, in the order of reading.
 SCORES = (
@@ -35,8 +43,51 @@ SCORES = (
     "expected_calibration_error",
 )
 
+CLASS_SCORES = ("precision", "recall", "f1", "roc_auc", "average_precision")
+ESTIMATE_KEYS = ("value", "low", "high", "method")
+
 # The largest value of the scores that are not fractions; the least is 0.
 MAX_SCORE = {"brier_score": 2.0, "log_loss": MAX_LOG_LOSS}
+
+
+class Metrics(Mapping[str, Estimate]):
+    """Scores by name, each with its 95 % interval: `metrics["accuracy"]` is one `Estimate`.
+
+    Raises:
+        KeyError: no such score, with the names that there are.
+    """
+
+    def __init__(self, scores: Mapping[str, Estimate]) -> None:
+        self._scores = dict(scores)
+
+    def __getitem__(self, name: str) -> Estimate:
+        if name not in self._scores:
+            hint = did_you_mean(name, self._scores) or "."
+            raise KeyError(f"no metric called {name!r}{hint} Known: {', '.join(self._scores)}.")
+        return self._scores[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._scores)
+
+    def __len__(self) -> int:
+        return len(self._scores)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row per score: metric, value, low, high, method."""
+        columns = {key: [getattr(e, key) for e in self.values()] for key in ESTIMATE_KEYS}
+        return data_frame({"metric": list(self), **columns})
+
+    def __repr__(self) -> str:
+        return short_text("Metrics", text_table(("metric", "score"), self._rows()))
+
+    def _repr_html_(self) -> str:
+        return html_result("Metrics", html_table(("metric", "score"), self._rows()))
+
+    def _rows(self) -> list[tuple[str, str]]:
+        return [(name, str(estimate)) for name, estimate in self.items()]
+
+
+_CLASS_HEADER = ("class", "precision", "recall", "F1", "images")
 
 
 @dataclass(frozen=True)
@@ -60,19 +111,18 @@ class ClassScores:
     average_precision: Estimate
 
     def to_json(self) -> dict[str, Any]:
-        names = ("precision", "recall", "f1", "roc_auc", "average_precision")
-        scores = {name: getattr(self, name).to_json() for name in names}
+        scores = {name: getattr(self, name).to_json() for name in CLASS_SCORES}
         return {**scores, "support": self.support, "predicted": self.predicted}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Report:
     """What predictions say about a classifier; `report["accuracy"]` is one `Estimate`.
 
     Attributes:
         part: which images these are, such as ``test``.
         classes: class names, in the order of the confusion matrix.
-        estimates: every score of the whole, by name.
+        metrics: every score of the whole, by name.
         per_class: every class, in order.
         confusion_CC: rows are true classes, columns predicted ones; weights are summed.
         num_images: images with a known class and a weight above 0: those that were counted.
@@ -81,11 +131,12 @@ class Report:
         num_groups: how many groups the images come from; None where they have no groups.
         weighted: whether images carry different weights.
         caveats: what a reader must know before quoting a score, as sentences.
+        path: the page; None where none was written.
     """
 
     part: str
     classes: tuple[str, ...]
-    estimates: Mapping[str, Estimate]
+    metrics: Metrics
     per_class: tuple[ClassScores, ...]
     confusion_CC: NDArray[np.float64]
     num_images: int
@@ -94,12 +145,77 @@ class Report:
     num_groups: int | None
     weighted: bool
     caveats: tuple[str, ...]
+    path: Path | None = None
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any], *, path: Path | None = None) -> "Report":
+        """What `to_json` made; other keys, such as those of class weighting, are not read."""
+        scores = {name: Estimate(**found[name]) for name in SCORES if name in found}
+        per_class = tuple(
+            ClassScores(
+                name,
+                each["support"],
+                each["predicted"],
+                **{score: Estimate(**each[score]) for score in CLASS_SCORES},
+            )
+            for name, each in found["per_class"].items()
+        )
+        counts = ("num_images", "num_unlabelled", "num_zero_weight", "num_groups", "weighted")
+        return cls(
+            part=found["part"],
+            classes=tuple(found["classes"]),
+            metrics=Metrics(scores),
+            per_class=per_class,
+            confusion_CC=np.array(found["confusion_matrix"], np.float64),
+            caveats=tuple(found["caveats"]),
+            path=path,
+            **{name: found[name] for name in counts},
+        )
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row per class: class, support, predicted, and every score with its interval."""
+        columns: dict[str, list[Any]] = {
+            "class": list(self.classes),
+            "support": [each.support for each in self.per_class],
+            "predicted": [each.predicted for each in self.per_class],
+        }
+        for score in CLASS_SCORES:
+            found = [getattr(each, score) for each in self.per_class]
+            columns[score] = [estimate.value for estimate in found]
+            columns[f"{score}_low"] = [estimate.low for estimate in found]
+            columns[f"{score}_high"] = [estimate.high for estimate in found]
+        return data_frame(columns)
+
+    @property
+    def confusion_matrix(self) -> "pd.DataFrame":
+        """(C, C): rows are true classes, columns predicted ones; weights are summed."""
+        columns = dict(zip(self.classes, self.confusion_CC.T, strict=True))
+        return data_frame(columns).set_axis(list(self.classes), axis=0)
+
+    def __repr__(self) -> str:
+        return short_text(self._title, text_table(_CLASS_HEADER, self._class_rows()))
+
+    def _repr_html_(self) -> str:
+        return html_result(
+            self._title, html_table(_CLASS_HEADER, self._class_rows()), notes=self.caveats
+        )
+
+    @property
+    def _title(self) -> str:
+        images = pluralize(self.num_images, "image")
+        return f"Report on {images} ({self.part}): accuracy {self.metrics['accuracy']}"
+
+    def _class_rows(self) -> list[tuple[str, ...]]:
+        return [
+            (each.name, str(each.precision), str(each.recall), str(each.f1), f"{each.support:,}")
+            for each in self.per_class
+        ]
 
     def __getitem__(self, name: str) -> Estimate:
-        return self.estimates[name]
+        return self.metrics[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.estimates)
+        return iter(self.metrics)
 
     @property
     def normalised_confusion_CC(self) -> NDArray[np.float64]:
@@ -118,7 +234,7 @@ class Report:
             "num_zero_weight": self.num_zero_weight,
             "num_groups": self.num_groups,
             "weighted": self.weighted,
-            **{name: estimate.to_json() for name, estimate in self.estimates.items()},
+            **{name: estimate.to_json() for name, estimate in self.metrics.items()},
             "classes": list(self.classes),
             "per_class": {scores.name: scores.to_json() for scores in self.per_class},
             "confusion_matrix": counts_CC.tolist(),

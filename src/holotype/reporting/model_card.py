@@ -151,12 +151,12 @@ def _body(
             (
                 SCORE_LABELS[name][0],
                 report[name],
-                second_report.estimates.get(name) if second_report else None,
+                second_report.metrics.get(name) if second_report else None,
             )
             for name in _SCORES
-            if name in report.estimates
+            if name in report.metrics
         ],
-        methods=sorted({report[name].method for name in _SCORES if name in report.estimates}),
+        methods=sorted({report[name].method for name in _SCORES if name in report.metrics}),
         calibration=_calibration(report, bundle),
         rows=_rows(report, index.table, part_N),
         confusions=commonest_confusions(report)[:MAX_CONFUSIONS],
