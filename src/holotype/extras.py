@@ -3,21 +3,25 @@
 import importlib.metadata
 import re
 from functools import cache
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from packaging.requirements import Requirement
-
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 BASE = ""  # what every installation has
-EXTRAS = (BASE, "train", "serve", "cluster", "explain", "kaggle", "samples")
+EXTRAS = (BASE, "train", "explain", "kaggle", "samples")
+
+# Modules whose name is not that of the distribution that brings them.
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
 
 
 @cache
-def requirements(extra: str) -> "tuple[Requirement, ...]":
+def requirements(extra: str) -> tuple[Requirement, ...]:
     """What an extra needs beyond the base; of the base itself, what it needs at all."""
-    from packaging.requirements import Requirement
-
     found = []
     for text in importlib.metadata.requires("holotype") or []:
         requirement = Requirement(text)
@@ -41,13 +45,15 @@ def install_command(extra: str) -> str:
 
 def extra_that_provides(module: str) -> str | None:
     """Which extra brings a module that cannot be imported; None if none does."""
+    package = module.partition(".")[0]
+    wanted = DISTRIBUTIONS.get(package, package.replace("_", "-"))
     for extra in EXTRAS:
-        if any(r.name.replace("-", "_") == module for r in requirements(extra)):
+        if any(canonicalize_name(r.name) == wanted for r in requirements(extra)):
             return extra
     return None
 
 
-def _is_met(requirement: "Requirement") -> bool:
+def _is_met(requirement: Requirement) -> bool:
     try:
         version = importlib.metadata.version(requirement.name)
     except importlib.metadata.PackageNotFoundError:
@@ -55,5 +61,5 @@ def _is_met(requirement: "Requirement") -> bool:
     return requirement.specifier.contains(version, prereleases=True)
 
 
-def _bare(requirement: "Requirement") -> str:
+def _bare(requirement: Requirement) -> str:
     return f"{requirement.name}{requirement.specifier}"
