@@ -28,7 +28,7 @@ def error_of(arguments: list[str], code: int, capsys: pytest.CaptureFixture[str]
         (["trian", "photos"], '"train"'),
         (["train", "photos", "--epoch", "3"], "--epochs"),
         (["train", "photos", "--epochs", "three"], '"three"'),
-        (["train", "photos", "--device", "cud"], '"cuda"'),
+        (["train", "photos", "--device", "cud"], "cuda"),
         (["train", "photos", "--ratios", "0.7", "0.3"], "got 0.7 0.3."),
         (["train", "--ratios", "0.7", "0.3", "photos"], "three numbers for train, val and test"),
         (["train", "photos", "--ratios", "half", "0.3", "0.2"], "got half."),
