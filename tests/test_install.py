@@ -69,13 +69,11 @@ def answer(*command: str | Path) -> Any:
 
 def resolve(extra: str, *options: str | Path) -> dict[str, str]:
     """Package -> version, as uv resolves the base and one extra; `extra` may be empty."""
-    done = subprocess.run(
-        [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--quiet"]
-        + ["--no-header", "--no-annotate", *options, *(["--extra", extra] if extra else [])],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
+    command = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--quiet"]
+    command += ["--no-header", "--no-annotate", *map(str, options)]
+    if extra:
+        command += ["--extra", extra]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     pairs = (line.split("==") for line in done.stdout.splitlines() if "==" in line)
     return {canonicalize_name(name): version.split()[0] for name, version in pairs}
