@@ -75,7 +75,7 @@ def test_an_interruption_costs_one_line(
     def interrupt(name: str) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("holotype.cli.models.availability", interrupt)
+    monkeypatch.setattr("holotype.pipeline.model_catalog.availability", interrupt)
     assert error_of(["models"], 130, capsys) == "error: interrupted"
 
 

@@ -141,7 +141,7 @@ def test_a_driver_that_torch_cannot_use_is_told(
     (tmp_path / "version").write_text(
         "NVRM version: NVIDIA UNIX x86_64 Kernel Module  470.82.01  Wed Oct 27 21:21:55 UTC 2021\n"
     )
-    monkeypatch.setattr("holotype.cli.doctor.NVIDIA_DRIVER", tmp_path / "version")
+    monkeypatch.setattr("holotype.pipeline.doctor.NVIDIA_DRIVER", tmp_path / "version")
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     check = checks_of(capsys, code=0)["device"]
     assert check["status"] == "missing"

@@ -42,7 +42,7 @@ def test_a_server_is_asked_once(
 ) -> None:
     asked = []
     monkeypatch.setattr(
-        "holotype.cli.models.server_is_reachable",
+        "holotype.pipeline.model_catalog.server_is_reachable",
         lambda row: asked.append(row.name) or True,
     )
     assert run(["models", "--json"]) == 0

