@@ -13,16 +13,30 @@ if TYPE_CHECKING:
     from holotype.bundle.bundle import load_bundle as load
     from holotype.bundle.inference import predict
     from holotype.dataset.sources.fetch import fetch
+    from holotype.dataset.volumes.slicing import Slices
     from holotype.errors import HolotypeError
     from holotype.evaluation.build_report import build_report as evaluate
     from holotype.explanation.explanation_figures import explain
     from holotype.pipeline import train
     from holotype.pipeline.audit import Audit, audit
+    from holotype.pipeline.augment import ContactSheet, augment
+    from holotype.pipeline.doctor import Diagnosis, doctor
+    from holotype.pipeline.model_catalog import Model, Models, models
+    from holotype.pipeline.slice import slice
     from holotype.pipeline.split import Split, split
     from holotype.run_directory import RunDirectory as Run
 
 # public name -> where it lives, and what it is called there
 _PUBLIC_API = {
+    "doctor": ("holotype.pipeline.doctor", "doctor"),
+    "Diagnosis": ("holotype.pipeline.doctor", "Diagnosis"),
+    "models": ("holotype.pipeline.model_catalog", "models"),
+    "Models": ("holotype.pipeline.model_catalog", "Models"),
+    "Model": ("holotype.pipeline.model_catalog", "Model"),
+    "slice": ("holotype.pipeline.slice", "slice"),
+    "Slices": ("holotype.dataset.volumes.slicing", "Slices"),
+    "augment": ("holotype.pipeline.augment", "augment"),
+    "ContactSheet": ("holotype.pipeline.augment", "ContactSheet"),
     "HolotypeError": ("holotype.errors", "HolotypeError"),
     "Audit": ("holotype.pipeline.audit", "Audit"),
     "Run": ("holotype.run_directory", "RunDirectory"),
@@ -39,16 +53,25 @@ _PUBLIC_API = {
 
 __all__ = [
     "Audit",
+    "ContactSheet",
+    "Diagnosis",
     "HolotypeError",
+    "Model",
+    "Models",
     "Run",
+    "Slices",
     "Split",
     "__version__",
     "audit",
+    "augment",
+    "doctor",
     "evaluate",
     "explain",
     "fetch",
     "load",
+    "models",
     "predict",
+    "slice",
     "split",
     "train",
 ]

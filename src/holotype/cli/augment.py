@@ -4,8 +4,7 @@ from pathlib import Path
 
 from holotype.cli.options import GroupPattern, LabelPattern, Settings, key_values
 from holotype.cli.output import print_next_command, print_result
-from holotype.errors import UsageError
-from holotype.pipeline.augment import draw_augmentation_sheet
+from holotype.pipeline.augment import augment as draw_sheet
 from holotype.progress import to_stderr
 
 
@@ -34,16 +33,11 @@ def augment(
         stage: Of the recipe; the last one that changes images unless said otherwise.
         seed: Of the recipe: with that of a training run, the views are those of that run.
         image_size: Height and width that the network sees, in pixels.
-        images: How many images to show, dealt out over the classes.
+        images: How many images to show, taken in turn from each class.
     """
-    if output.suffix.lower() != ".png":
-        raise UsageError(f"--output {str(output)!r} must end in .png, since a PNG is written.")
-    if not 1 <= images <= 100:
-        raise UsageError(f"--images {images} is out of range; expected 1 to 100.")
-
-    shown = draw_augmentation_sheet(
+    sheet = draw_sheet(
         data,
-        output,
+        output=output,
         recipe=recipe,
         model=model,
         stage=stage,
@@ -55,7 +49,7 @@ def augment(
         group_pattern=group_pattern,
         progress=to_stderr(),
     )
-    print_result(f"stage  {shown}")
-    print_result(f"sheet  {output}")
+    print_result(f"stage  {sheet.stage}")
+    print_result(f"sheet  {sheet.path}")
     print_next_command("holotype", "train", data, *(["--recipe", recipe] if recipe else []))
     return 0

@@ -29,16 +29,15 @@ def fetch(
         seed: Another seed draws other images, of synthetic and micro-ct (0).
         sha256: What the archive must hash to, or it is refused.
     """
-    with to_stderr().bar("downloading (bytes)") as update:
-        fetched = fetch_source(
-            name,
-            output,
-            classes=classes,
-            images=images,
-            seed=seed,
-            sha256=sha256,
-            on_progress=update,
-        )
+    fetched = fetch_source(
+        name,
+        output,
+        classes=classes,
+        images=images,
+        seed=seed,
+        sha256=sha256,
+        progress=to_stderr(),
+    )
     print_result(f"images  {fetched}")
     print_next_command("holotype", "train", fetched)
     return 0

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from holotype.cli.options import AsJson
 from holotype.cli.output import print_json, print_message, print_next_command, print_result
-from holotype.dataset.volumes.slicing import SliceOptions, slice_volumes
+from holotype.pipeline.slice import slice as slice_files
 from holotype.progress import to_stderr
 
 
-def slice(  # named after the verb, and imported by nobody else
+def slice(  # named after the verb
     volumes: Path,
     /,
     *,
@@ -32,10 +32,16 @@ def slice(  # named after the verb, and imported by nobody else
         size: Longest side of a slice in pixels; larger ones are shrunk.
         every: Take one of so many slices.
     """
-    chosen = tuple(part.strip() for part in axes.lower().split(","))
-    slicing = SliceOptions(axes=chosen, window=window, size=size, every=every, masks=masks)
-    with to_stderr().bar("slicing") as update:
-        sliced = slice_volumes(volumes, output, slicing, on_progress=update)
+    sliced = slice_files(
+        volumes,
+        output=output,
+        axes=axes,
+        masks=masks,
+        window=window,
+        size=size,
+        every=every,
+        progress=to_stderr(),
+    )
     for refusal in sliced.refused:
         print_message(f"left out: {refusal}")
     if as_json:
@@ -49,10 +55,7 @@ def slice(  # named after the verb, and imported by nobody else
             }
         )
     else:
-        print_result(
-            f"{sliced.num_slices:,} slices of {sliced.num_volumes:,} specimens; "
-            f"{sliced.num_empty:,} empty ones left out"
-        )
+        print_result(str(sliced))
         print_result(f"table     {sliced.table}")
     print_next_command("holotype", "train", sliced.table)
     return 1 if sliced.refused else 0

@@ -1,12 +1,17 @@
 """Images and a recipe -> a sheet of what the network will see."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image as PillowImage
+
 from holotype.dataset.index import Index, read_index
-from holotype.errors import EmptyDataset, ImageError, InvalidRecipe, did_you_mean
+from holotype.dataset.reading.data_source import DataSource
+from holotype.errors import EmptyDataset, ImageError, InvalidRecipe, UsageError, did_you_mean
 from holotype.files import atomic_write
 from holotype.imaging.preprocessing import Preprocessing
+from holotype.notebook import html_image, html_result
 from holotype.progress import Progress
 from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.config.resolve import resolve_recipe
@@ -23,10 +28,31 @@ from holotype.training.data.mixup import BatchMixing, batch_mixing
 MAX_COLUMNS = 8
 
 
-def draw_augmentation_sheet(
-    data: str | Path,
-    output: str | Path,
+@dataclass(frozen=True, repr=False)
+class ContactSheet:
+    """Images as a stage of a recipe shows them to the network.
+
+    Attributes:
+        path: the PNG file.
+        image: what is in it.
+        stage: the name of the stage.
+    """
+
+    path: Path
+    image: PillowImage.Image
+    stage: str
+
+    def __repr__(self) -> str:
+        return f"Contact sheet of stage {self.stage!r} in {self.path}"
+
+    def _repr_html_(self) -> str:
+        return html_result(repr(self), html_image(self.image))
+
+
+def augment(
+    data: "DataSource | Sequence[DataSource]",
     *,
+    output: str | Path,
     recipe: str | Path | None = None,
     model: str | None = None,
     stage: str | None = None,
@@ -37,21 +63,35 @@ def draw_augmentation_sheet(
     label_pattern: str | None = None,
     group_pattern: str | None = None,
     progress: Progress | None = None,
-) -> str:
+) -> ContactSheet:
     """Draw some images as a stage of a recipe shows them to the network, with their labels.
 
-    Args:
-        data: a folder with one folder per class, split folders, or a CSV or Parquet table.
-        output: the PNG file.
-        stage: by name; the last one that changes images unless said otherwise.
-        images: how many images, dealt out over the classes.
+    Example:
+        >>> holotype.augment("photos", output="sheet.png", images=3)  # doctest: +SKIP
+        Contact sheet of stage 'finetune' in sheet.png
 
-    Returns:
-        The name of the stage that is shown.
+    Args:
+        data: a folder with one folder per class, a CSV or Parquet table or a DataFrame.
+        output: the PNG file to write.
+        recipe: as `train` takes it.
+        model: decides the size of the images.
+        stage: by name; the last one that changes images unless given.
+        seed: with that of a training run, the views are those of that run.
+        image_size: height and width that the network sees, in pixels.
+        overrides: fields of the recipe, such as `{"stages.1.views": 8}`.
+        images: how many images, 1 to 100, taken in turn from each class.
+        label_pattern: a regular expression that finds the label in a file's name.
+        group_pattern: where the group of an image is read from.
 
     Raises:
         InvalidRecipe: no stage changes anything, or none has this name.
+        UsageError: the output is no PNG, or `images` is out of range.
     """
+    path = Path(output)
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"--output {str(output)!r} must end in .png, since a PNG is written.")
+    if not 1 <= images <= 100:
+        raise UsageError(f"--images {images} is out of range; expected 1 to 100.")
     resolved = resolve_recipe(
         recipe, model=model, seed=seed, image_size=image_size, overrides=overrides
     )
@@ -69,12 +109,12 @@ def draw_augmentation_sheet(
     page = contact_sheet(
         sheet_images, columns, index.classes, title + _mixing_in_words(chosen, mixing)
     )
-    with atomic_write(Path(output)) as temporary:
+    with atomic_write(path) as temporary:
         page.save(temporary, format="PNG")
-    return chosen.name
+    return ContactSheet(path, page, chosen.name)
 
 
-def _stage(recipe: str, stages: tuple[object, ...], wanted: str | None) -> "GradientStage":
+def _stage(recipe: str, stages: tuple[object, ...], wanted: str | None) -> GradientStage:
     changing = {
         stage.name: stage
         for stage in stages
@@ -94,8 +134,8 @@ def _stage(recipe: str, stages: tuple[object, ...], wanted: str | None) -> "Grad
 
 
 def _sheet_images(
-    index: "Index", preprocessing: "Preprocessing", count: int, progress: Progress
-) -> "list[SheetImage]":
+    index: Index, preprocessing: Preprocessing, count: int, progress: Progress
+) -> list[SheetImage]:
     """The first images of each class in turn; one that cannot be read is named and passed by."""
     files = image_files(index)
     framed = FramedImages(files, preprocessing, memory_bytes=0)
@@ -118,7 +158,7 @@ def _sheet_images(
     return found
 
 
-def _mixing_in_words(stage: "GradientStage", mixing: "BatchMixing | None") -> str:
+def _mixing_in_words(stage: GradientStage, mixing: BatchMixing | None) -> str:
     if mixing is None:
         return ""
     whole = stage.trainable == "all"

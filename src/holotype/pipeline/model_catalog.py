@@ -1,4 +1,4 @@
-"""The architectures that can be trained: what each costs, and whether its weights can be had now."""
+"""The architectures that can be trained: the cost of each, and whether its weights are at hand."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace

@@ -44,7 +44,7 @@ from holotype.errors import (
     did_you_mean,
 )
 from holotype.files import sha256_of
-from holotype.progress import ProgressCallback
+from holotype.progress import Progress, ProgressCallback
 
 __all__ = [
     "BUILTIN_DATASETS",
@@ -61,15 +61,18 @@ GENERATED_DATASETS = frozenset(["synthetic", "micro-ct"])  # by chance, and not 
 
 def fetch(
     name: str,
-    output: Path,
+    output: str | Path,
     *,
     classes: int | None = None,
     images: int | None = None,
     seed: int | None = None,
     sha256: str | None = None,
-    on_progress: ProgressCallback | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Write a data set into a directory; all of it, or nothing.
+
+    Example:
+        >>> shapes = holotype.fetch("synthetic", output="shapes", images=40)  # doctest: +SKIP
 
     Args:
         name: one of `BUILTIN_DATASETS` or `REMOTE_DATASETS`, `kaggle:OWNER/NAME`,
@@ -79,7 +82,6 @@ def fetch(
         images: how many images in all, for `synthetic`; 400 unless given.
         seed: another seed draws other images, of `synthetic` and `micro-ct`; 0 unless given.
         sha256: what the archive's hash must be.
-        on_progress: called with (bytes so far, bytes in all) of a download.
 
     Returns:
         What `holotype train` takes: the folder of class folders, or the table.
@@ -100,6 +102,7 @@ def fetch(
             f"{name!r} is as it is; leave out --seed, which is for "
             f"{' and '.join(sorted(GENERATED_DATASETS))}."
         )
+    output = Path(output)
     source = REMOTE_DATASETS.get(name, name)
     is_archive = "://" in source or Path(source).is_file()
     if sha256 is not None and not is_archive:
@@ -114,7 +117,8 @@ def fetch(
             fetch_from_kaggle(source, directory)
         return descend_to_data(output)
     if is_archive:
-        return fetch_archive(source, output, sha256=sha256, on_progress=on_progress)
+        with (progress or Progress()).bar("downloading (bytes)") as update:
+            return fetch_archive(source, output, sha256=sha256, on_progress=update)
     known = [*BUILTIN_DATASETS, *REMOTE_DATASETS]
     raise UnknownSource(
         f"no data set called {name!r}{did_you_mean(name, known)} (there are {', '.join(known)}; "

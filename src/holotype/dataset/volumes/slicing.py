@@ -15,16 +15,21 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from holotype.dataset.staging import require_outside, staged_directory, write_table
+from holotype.dataset.staging import TABLE_FILENAME, require_outside, staged_directory, write_table
 from holotype.dataset.volumes.reader import VolumeSource, find_volumes, level_quantiles, open_volume
 from holotype.errors import EmptyDataset, UsageError, VolumeError
+from holotype.notebook import html_result
 from holotype.progress import ProgressCallback
+from holotype.terminal import short_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 AXES = "zyx"
 DEFAULT_WINDOW = (0.5, 99.5)  # percent
@@ -67,23 +72,50 @@ class SliceOptions:
             raise UsageError(f"--every {self.every}: expected 1 or more.")
 
 
-@dataclass(frozen=True)
-class SliceResult:
-    """What became of the volumes.
+@dataclass(frozen=True, repr=False)
+class Slices:
+    """Volumes that were cut into images.
 
     Attributes:
-        table: `table.csv`, which `holotype train` takes.
+        path: the directory with the slices, table.csv and slices.json in it.
         num_volumes: that were cut.
         num_slices: that were written.
         num_empty: slices that were left out, being empty.
         refused: volumes that could not be used.
     """
 
-    table: Path
+    path: Path
     num_volumes: int
     num_slices: int
     num_empty: int
     refused: tuple[VolumeError, ...]
+
+    @property
+    def table(self) -> Path:
+        """`table.csv`, which `holotype train` takes."""
+        return self.path / TABLE_FILENAME
+
+    def to_frame(self) -> "pd.DataFrame":
+        """The rows of table.csv: path, label and group, which is the specimen."""
+        import pandas as pd
+
+        return pd.read_csv(self.table, dtype=str)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.num_slices:,} slices of {self.num_volumes:,} specimens; "
+            f"{self.num_empty:,} empty ones left out"
+        )
+
+    def __repr__(self) -> str:
+        return short_text(f"Slices in {self.path}", str(self), *self._refusals)
+
+    def _repr_html_(self) -> str:
+        return html_result(f"Slices in {self.path}", notes=[str(self), *self._refusals])
+
+    @property
+    def _refusals(self) -> list[str]:
+        return [f"left out: {one}" for one in self.refused]
 
 
 def slice_volumes(
@@ -92,7 +124,7 @@ def slice_volumes(
     options: SliceOptions | None = None,
     *,
     on_progress: ProgressCallback | None = None,
-) -> SliceResult:
+) -> Slices:
     """Cut every volume below a folder into images; a bad volume costs itself only.
 
     Args:
@@ -134,10 +166,10 @@ def slice_volumes(
                 f"none of the {len(specimens)} volumes in {str(volumes)!r} gave a slice; "
                 + (f"the first: {refused[0]}" if refused else "all of their slices are empty.")
             )
-        table = write_table(directory, ("path", "label", "group"), rows)
+        write_table(directory, ("path", "label", "group"), rows)
         _write_record(directory / SLICES_FILENAME, options, records, refused)
-    return SliceResult(
-        output / table.name,
+    return Slices(
+        output,
         len(records),
         len(rows),
         sum(record["empty"] for record in records),
