@@ -12,8 +12,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
-
 from holotype.bundle.bundle import Bundle
 from holotype.dataset.index import Index
 from holotype.evaluation.intervals import Estimate
@@ -310,8 +308,10 @@ def _facts(
         yield "Memory at most", f"{peak:,.0f} MB"
 
 
-def escape_markdown(text: str) -> Markup:
+def escape_markdown(text: str) -> str:
     """Any text as Markdown that shows it as it is, on one line: no markup, no HTML, no table."""
+    from markupsafe import Markup
+
     line = to_single_line(text).strip()
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     line = re.sub(r"([\\`*_\[\]#|~$])", r"\\\1", line)
@@ -320,8 +320,10 @@ def escape_markdown(text: str) -> Markup:
     return Markup(re.sub(r"^(\d+)([.)])", r"\1\\\2", line))
 
 
-def _fenced(text: str) -> Markup:
+def _fenced(text: str) -> str:
     """A block of code that no text can leave."""
+    from markupsafe import Markup
+
     longest = max(map(len, re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return Markup(f"{fence}sh\n{text}\n{fence}")

@@ -10,7 +10,6 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -21,13 +20,14 @@ def render(template: str, filters: dict[str, Callable[..., Any]], **values: Any)
     The style of all pages is given to it as `style`.
     """
     import jinja2
+    import markupsafe
 
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(filters)
     return environment.from_string(_text(template)).render(
-        style=Markup(_text("page.css").strip()), **values
+        style=markupsafe.Markup(_text("page.css").strip()), **values
     )
 
 
