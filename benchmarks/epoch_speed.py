@@ -37,7 +37,8 @@ from holotype.training.config.stage_config import GradientStage
 from holotype.training.data.loader import AugmentedImages, LabelledViews, validation_batches
 from holotype.training.finetuning.finetune import FineTuner, targets_and_weights
 from holotype.training.finetuning.trainable_layers import LayerSelection, select_layers
-from holotype.training.finetuning.training_loop import train_loop
+from holotype.training.finetuning.training_loop import Callbacks, train_loop
+from holotype.training.finetuning.training_state import StageData, StageStart
 
 if TYPE_CHECKING:
     from torch import nn
@@ -106,8 +107,9 @@ def run_one(cells: Cells, arm: str, seed: int, epochs: int) -> Result:
     train, validation = _data(fine_tuner, arm, stage, selection)
     clock = Clock.started()
     ended = train_loop(
-        fine_tuner.classifier, selection, stage, train, validation, seed=0, number=1, on_epoch=clock
-    )
+        fine_tuner.classifier, selection, stage, StageData(train, validation),
+        StageStart(0, number=1), fine_tuner.runtime, Callbacks(on_epoch=clock),
+    )  # fmt: skip
     ids, right, weights = _on_test(fine_tuner)
     return Result(arm, seed, clock.seconds, ended.best_epoch, ids, right, weights)
 

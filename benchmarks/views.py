@@ -35,12 +35,16 @@ from holotype.training.config.resolve import resolve_recipe
 from holotype.training.config.stage_config import GradientStage, LinearStage
 from holotype.training.data.loader import LabelledViews
 from holotype.training.features.cache_budget import DiskBudget
-from holotype.training.features.frozen_features import cache_features, cached_or_live_features
+from holotype.training.features.frozen_features import (
+    ViewPlan,
+    cache_features,
+    cached_or_live_features,
+)
 from holotype.training.features.pretrained_backbone import EMBEDDING, PretrainedBackbone
 from holotype.training.finetuning.finetune import FineTuner, Runtime, targets_and_weights
 from holotype.training.finetuning.trainable_layers import LayerSelection, select_layers
-from holotype.training.finetuning.training_loop import train_loop
-from holotype.training.finetuning.training_state import EpochMetrics
+from holotype.training.finetuning.training_loop import Callbacks, train_loop
+from holotype.training.finetuning.training_state import EpochMetrics, StageData, StageStart
 from holotype.training.heads.logistic_regression import LinearHead, fit_linear_head
 from holotype.training.heads.training_data import TrainingData
 
@@ -166,9 +170,7 @@ def kept_or_fresh(
         pretrained.feature_extractor(cut_output_name(selection.cut), "cpu"),
         pretrained.recipe.preprocessing,
         index,
-        views=views,
-        augmentation=stage.augmentation,
-        seed=pretrained.recipe.seed,
+        ViewPlan(views, stage.augmentation, pretrained.recipe.seed),
         budget=DiskBudget(0) if fresh and part == "train" else None,
     )
     if fresh and part == "train" and not line:
@@ -199,11 +201,10 @@ def run_case(
         fine_tuner.classifier,
         selection,
         stage,
-        train,
-        validation,
-        seed=seed,
-        number=1,
-        on_epoch=clock,
+        StageData(train, validation),
+        StageStart(seed, number=1),
+        fine_tuner.runtime,
+        Callbacks(on_epoch=clock),
     )
     best = ended.rows[ended.best_epoch]
     return Case(

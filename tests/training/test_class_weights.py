@@ -16,7 +16,7 @@ from holotype.progress import Progress
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import resolve_recipe
 from holotype.training.data.class_weights import class_weighting, inverse_frequency
-from holotype.training.data.loader import LabelledViews, training_batches
+from holotype.training.data.loader import BatchOptions, LabelledViews, training_batches
 from holotype.training.features.pretrained_backbone import PretrainedBackbone, targets_and_weights
 from holotype.training.runtime import Runtime
 from holotype.training.train_stages import train
@@ -77,9 +77,7 @@ def test_sampling_counts_classes_as_the_batches_do(class_weights: str, weights: 
     )
     of_class_C = np.zeros(3)
     for epoch in range(200):
-        for batch in training_batches(
-            images, views=1, batch_size=32, seed=0, epoch=epoch, balanced=True
-        ):
+        for batch in training_batches(images, BatchOptions(1, 32, seed=0, balanced=True), epoch):
             of_class_C += np.bincount(batch.targets, batch.weights, minlength=3)
     ratio_C = of_class_C / np.bincount(targets_N, plain_N)
     assert found_C[:3] / found_C[0] == pytest.approx(ratio_C / ratio_C[0], rel=0.06)

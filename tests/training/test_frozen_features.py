@@ -24,6 +24,7 @@ from holotype.training.features.frozen_features import (
     CachedFeatures,
     FeatureExtractor,
     UncachedFeatures,
+    ViewPlan,
     cache_features,
     cached_or_live_features,
     onnx_feature_extractor,
@@ -105,10 +106,8 @@ def test_every_view_is_the_image_changed_as_its_view_says(
 ) -> None:
     counter = _Counter(monkeypatch)
     augmentation = Augmentation()
-    kept = cache_features(
-        _mean_colour(), PREPROCESSING, index,
-        views=3, augmentation=augmentation, seed=4,
-    )  # fmt: skip
+    views = ViewPlan(3, augmentation, seed=4)
+    kept, _ = cached_or_live_features(_mean_colour(), PREPROCESSING, index, views)
     assert counter.decodes < 30
     row = index.table.iloc[7]
     image = holotype.imaging.decode.decode(index.file(row.path))
@@ -122,10 +121,9 @@ def test_views_of_another_seed_are_others_but_the_image_itself_is_shared(
     index: Index, fresh_cache: Path
 ) -> None:
     def keys(seed: int) -> list[str]:
-        kept = cache_features(
-            _mean_colour(), PREPROCESSING, index,
-            views=2, augmentation=Augmentation(), seed=seed,
-        )  # fmt: skip
+        views = ViewPlan(2, Augmentation(), seed)
+        kept, _ = cached_or_live_features(_mean_colour(), PREPROCESSING, index, views)
+        assert isinstance(kept, CachedFeatures)
         return list(kept.keys[0])
 
     assert keys(1)[0] == keys(2)[0]
@@ -154,19 +152,15 @@ def test_an_image_that_changed_since_the_index_is_refused_and_what_was_done_is_k
 def test_what_does_not_fit_the_budget_is_computed_anew_and_is_bit_for_bit_the_same(
     index: Index, fresh_cache: Path
 ) -> None:
-    asked = {"views": 3, "augmentation": Augmentation(), "seed": 4}
+    views = ViewPlan(3, Augmentation(), seed=4)
     part = _mean_colour("cut2")
-    live, said = cached_or_live_features(
-        part, PREPROCESSING, index, budget=DiskBudget(100), **asked
-    )  # type: ignore[arg-type]
+    live, said = cached_or_live_features(part, PREPROCESSING, index, views, budget=DiskBudget(100))
     assert isinstance(live, UncachedFeatures)
-    assert "10 images (3 of each)" in said
+    assert "10 images (3 views of each)" in said
     assert "HOLOTYPE_DISK_BUDGET" in said
     assert not (cache_directory() / "features").exists()
     # 10 images, 3 views, 3 numbers of 2 bytes
-    kept, said = cached_or_live_features(
-        part, PREPROCESSING, index, budget=DiskBudget(180), **asked
-    )  # type: ignore[arg-type]
+    kept, said = cached_or_live_features(part, PREPROCESSING, index, views, budget=DiskBudget(180))
     assert isinstance(kept, CachedFeatures)
     assert said == ""
     rows = [3, 0, 9, 3]

@@ -16,6 +16,7 @@ from holotype.training.config.augmentation_config import Augmentation, MixRecipe
 from holotype.training.data.augmentations import apply_view, sample_view
 from holotype.training.data.loader import (
     AugmentedImages,
+    BatchOptions,
     LabelledBatch,
     LabelledViews,
     training_batches,
@@ -46,7 +47,7 @@ def _labelled(index: Index, **changes: int) -> LabelledViews:
 def _batches(
     data: LabelledViews, epoch: int, mixing: BatchMixing | None = None
 ) -> list[LabelledBatch]:
-    return list(training_batches(data, views=4, batch_size=4, seed=3, epoch=epoch, mixing=mixing))
+    return list(training_batches(data, BatchOptions(4, 4, seed=3, mixing=mixing), epoch))
 
 
 class _Decodes:
@@ -98,9 +99,9 @@ def test_an_image_that_changed_since_the_index_is_refused(index: Index) -> None:
 
 
 def test_batches_that_nobody_waits_for_are_left_alone(index: Index) -> None:
-    batches = training_batches(_labelled(index), views=4, batch_size=4, seed=3, epoch=1)
+    batches = training_batches(_labelled(index), BatchOptions(4, 4, seed=3), 1)
     first = next(iter(batches))
-    batches.close()  # type: ignore[attr-defined]
+    batches.close()
     assert torch.equal(first.inputs, _batches(_labelled(index), 1)[0].inputs)
 
 

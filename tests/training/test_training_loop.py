@@ -1,5 +1,7 @@
 """The training loop on a tiny network."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,21 @@ from torch import nn
 
 from holotype.architectures.torch_classifier import AuxiliaryBranch, Backbone, Classifier
 from holotype.errors import InvalidRecipe, TrainingDiverged
-from holotype.training.data.loader import LabelledViews, training_batches, validation_batches
+from holotype.progress import Progress
+from holotype.training.data.loader import (
+    BatchOptions,
+    LabelledViews,
+    training_batches,
+    validation_batches,
+)
 from holotype.training.finetuning.training_loop import train_loop
-from holotype.training.finetuning.training_state import EpochMetrics, LoopState
+from holotype.training.finetuning.training_state import (
+    EpochMetrics,
+    LoopState,
+    StageData,
+    StageStart,
+)
+from holotype.training.runtime import Runtime
 from tests.training.tiny import Arrays, classifier, data, same, selection, stage, state, train
 
 
@@ -67,10 +81,7 @@ def test_a_network_that_training_made_worse_ends_as_it_began() -> None:
 def test_an_untrained_network_does_not_ship_however_bad_the_training() -> None:
     network = classifier()
     how = stage(learning_rate=3.0, head_learning_rate=3.0, epochs=3)
-    train_on, look_at = data(96, 1), data(48, 2)
-    ended = train_loop(
-        network, selection(network, 2), how, train_on, look_at, seed=0, head_is_trained=False
-    )
+    ended = train(network, how, head_is_trained=False)
     trained = [row.val_loss for row in ended.rows[1:]]
     assert ended.rows[0].val_loss < min(trained)
     assert ended.best_epoch == 1 + int(np.argmin(trained))
@@ -231,7 +242,10 @@ def test_a_loss_that_is_not_finite_is_refused_with_advice() -> None:
     broken.views.values[5] = np.nan  # type: ignore[attr-defined]
     network = classifier()
     with pytest.raises(TrainingDiverged, match="learning-rate"):
-        train_loop(network, selection(network, 2), stage(), broken, None, seed=0)
+        train_loop(
+            network, selection(network, 2), stage(), StageData(broken, None), StageStart(seed=0),
+            Runtime("cpu", Path(), Progress()),
+        )  # fmt: skip
 
 
 def test_without_validation_the_last_epoch_ships() -> None:
@@ -247,7 +261,7 @@ def test_a_batch_holds_every_image_once_and_views_take_turns() -> None:
     seen: dict[int, set[int]] = {n: set() for n in range(count)}
     orders = []
     for epoch in range(views):
-        batches = training_batches(made, views=views, batch_size=8, seed=5, epoch=epoch)
+        batches = training_batches(made, BatchOptions(views, 8, seed=5), epoch)
         drawn = torch.cat([batch.inputs.flatten() for batch in batches]).int().tolist()
         assert sorted(n // 10 for n in drawn) == list(range(count))
         orders.append([n // 10 for n in drawn])
@@ -266,9 +280,7 @@ def test_balanced_sampling_shows_every_class_as_often() -> None:
     drawn = [
         batch.targets
         for epoch in range(3)
-        for batch in training_batches(
-            made, views=1, batch_size=64, seed=0, epoch=epoch, balanced=True
-        )
+        for batch in training_batches(made, BatchOptions(1, 64, seed=0, balanced=True), epoch)
     ]
     assert len(torch.cat(drawn)) == 3000
     # 1,000 ± 4 standard deviations of a binomial of 3,000 thirds.

@@ -1,18 +1,28 @@
 """A tiny network and what it learns from."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from holotype.architectures.torch_classifier import Backbone, Classifier
+from holotype.progress import Progress
 from holotype.training.config.stage_config import GradientStage, Trainable
 from holotype.training.data.loader import LabelledViews
 from holotype.training.finetuning.trainable_layers import LayerSelection, select_layers
-from holotype.training.finetuning.training_loop import train_loop
-from holotype.training.finetuning.training_state import EpochMetrics, LoopState, StageResult
+from holotype.training.finetuning.training_loop import Callbacks, train_loop
+from holotype.training.finetuning.training_state import (
+    EpochMetrics,
+    LoopState,
+    StageData,
+    StageResult,
+    StageStart,
+)
 from holotype.training.heads.training_data import TrainingData
 from holotype.training.interruption import StopSignal
+from holotype.training.runtime import Runtime
 
 
 class Arrays:
@@ -73,17 +83,22 @@ def train(
     save_memory: bool = False,
     validated: bool = True,
     seed: int = 0,
+    head_is_trained: bool = True,
     stop_signal: StopSignal | None = None,
 ) -> StageResult:
     """96 images to train on and 48 to look at, as activations at the cut of the stage."""
     what = selection(network, how.trainable)
     shape = {None: (16,), 0: (3, 6, 6)}.get(what.cut, (8, 6, 6))
-    return train_loop(
-        network, what, how, data(96, 1, shape), data(48, 2, shape) if validated else None,
-        seed=seed, save_memory=save_memory, resume=resume, stop_signal=stop_signal,
+    runtime = Runtime(
+        "cpu", Path(), Progress(), save_memory=save_memory, stop_signal=stop_signal or StopSignal()
+    )
+    callbacks = Callbacks(
         on_checkpoint=(states if states is not None else []).append,
         on_epoch=(rows if rows is not None else []).append,
-    )  # fmt: skip
+    )
+    images = StageData(data(96, 1, shape), data(48, 2, shape) if validated else None)
+    start = StageStart(seed, head_is_trained=head_is_trained, resume=resume)
+    return train_loop(network, what, how, images, start, runtime, callbacks)
 
 
 def unweighted(features: NDArray[np.float32], targets: NDArray[np.int64]) -> TrainingData:

@@ -12,12 +12,19 @@ from holotype.training.config.recipe import Recipe
 from holotype.training.config.stage_config import GradientStage
 from holotype.training.data.loader import AugmentedImages, LabelledViews, num_batches
 from holotype.training.features.cache_budget import format_bytes
-from holotype.training.features.frozen_features import FeatureExtractor, time_missing_features
+from holotype.training.features.frozen_features import (
+    SINGLE_VIEW,
+    FeatureExtractor,
+    ViewPlan,
+    time_missing_features,
+)
 from holotype.training.features.pretrained_backbone import (
     EMBEDDING,
     PretrainedBackbone,
     targets_and_weights,
 )
+from holotype.training.finetuning.training_state import StageData, StageStart
+from holotype.training.interruption import StopSignal
 from holotype.training.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -75,21 +82,19 @@ def _estimate_frozen_part(
     part: FeatureExtractor,
     stage: str,
     trainings: Sequence[Index],
-    *,
-    views: int = 1,
-    augmentation: Augmentation | None = None,
+    views: ViewPlan = SINGLE_VIEW,
 ) -> StageEstimate:
     """The frozen part on what is not kept yet, of training and validation images."""
     missing = disk = seconds = 0.0
     train = _merged_part(trainings, "train")
     # An image that trains somewhere is kept with all its views, and the first is what validates.
     validation_only = _merged_part(trainings, "val", exclude=set(train.table["path"]))
-    for images, num_views in ((train, views), (validation_only, 1)):
+    for images, num_views in ((train, views.count), (validation_only, 1)):
         if len(images) == 0:
             continue
         left, each, nbytes = time_missing_features(
-            part, pretrained.recipe.preprocessing, images, images=TIMED_IMAGES, views=num_views,
-            augmentation=augmentation, seed=pretrained.recipe.seed,
+            part, pretrained.recipe.preprocessing, images,
+            replace(views, count=num_views), images=TIMED_IMAGES,
         )  # fmt: skip
         missing, disk, seconds = missing + left, disk + left * nbytes, seconds + left * each
     work = f"{pluralize(round(missing), 'view')} through the frozen part"
@@ -122,8 +127,7 @@ def _estimate_gradient_stage(
                 part,
                 stage.name,
                 trainings,
-                views=stage.views,
-                augmentation=stage.augmentation,
+                ViewPlan(stage.views, stage.augmentation, pretrained.recipe.seed),
             )
         )
     images = [len(one.part("train")) for one in trainings]
@@ -140,7 +144,7 @@ def _seconds_per_batch(
 ) -> float:
     """Seconds of one batch, forth and back."""
     from holotype.training.finetuning.trainable_layers import select_layers
-    from holotype.training.finetuning.training_loop import train_loop
+    from holotype.training.finetuning.training_loop import Callbacks, train_loop
 
     index, targets_N, weights_N = targets_and_weights(fine_tuner.pretrained, "train")
     count = min(len(index), TIMED_BATCHES * stage.batch_size)
@@ -157,10 +161,9 @@ def _seconds_per_batch(
     selection = select_layers(fine_tuner.classifier.backbone, stage.trainable)
     ends: list[float] = []
     train_loop(
-        fine_tuner.classifier, selection, stage.model_copy(update=changes), data, None,
-        seed=recipe.seed, number=number, device=fine_tuner.runtime.device,
-        save_memory=fine_tuner.runtime.save_memory,
-        on_step=lambda done, total: ends.append(time.perf_counter()),
+        fine_tuner.classifier, selection, stage.model_copy(update=changes), StageData(data, None),
+        StageStart(recipe.seed, number), replace(fine_tuner.runtime, stop_signal=StopSignal()),
+        Callbacks(on_step=lambda done, total: ends.append(time.perf_counter())),
     )  # fmt: skip
     return (ends[-1] - ends[0]) / (len(ends) - 1)
 

@@ -4,7 +4,7 @@ Shape suffixes: N images, B images of a batch, C classes.
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -158,32 +158,41 @@ class LabelledBatch:
     weights: "Tensor"
 
 
+@dataclass(frozen=True)
+class BatchOptions:
+    """How training images become batches.
+
+    Attributes:
+        views: of each image.
+        batch_size: the largest number of images in a batch.
+        seed: of the order, the views and the mixing.
+        balanced: draw as many images with replacement, every class equally often.
+        mixing: of the images of a batch and their labels.
+    """
+
+    views: int
+    batch_size: int
+    seed: int
+    balanced: bool = False
+    mixing: BatchMixing | None = None
+
+
 def training_batches(
-    data: LabelledViews,
-    *,
-    views: int,
-    batch_size: int,
-    seed: int,
-    epoch: int,
-    mixing: BatchMixing | None = None,
-    balanced: bool = False,
-    skip_batches: int = 0,
-) -> Iterator[LabelledBatch]:
+    data: LabelledViews, options: BatchOptions, epoch: int, skip_batches: int = 0
+) -> Generator[LabelledBatch]:
     """Every image once, in a new order, each under one of its views.
 
-    An image goes through its views from epoch to epoch, from a random start, so that after
+    An image takes its views in turn from epoch to epoch, starting with a random one, so that after
     `views` epochs each was seen equally often. While one batch is trained on, the next is made.
 
     Args:
         epoch: from 1.
-        mixing: how images of a batch, and their labels, are mixed; the number of the batch
-            decides it together with seed and epoch.
-        balanced: as many images are drawn, with replacement, every class as often as the others.
-        skip_batches: so many of the first batches, which are not even made.
+        skip_batches: the first batches, which are not made.
     """
+    seed, views, mixing = options.seed, options.views, options.mixing
     starts_N = np.random.default_rng([seed, 0]).integers(views, size=len(data.targets_N))
-    order_N = _order(data.targets_N, np.random.default_rng([seed, epoch]), balanced)
-    parts = np.array_split(order_N, num_batches(len(order_N), batch_size))
+    order_N = _order(data.targets_N, np.random.default_rng([seed, epoch]), options.balanced)
+    parts = np.array_split(order_N, num_batches(len(order_N), options.batch_size))
 
     def batches() -> Iterator[LabelledBatch]:
         for step, rows in enumerate(parts[skip_batches:], start=skip_batches):
@@ -203,7 +212,7 @@ def _order(
     return rng.choice(len(targets_N), size=len(targets_N), p=chance_N / chance_N.sum())
 
 
-def validation_batches(data: LabelledViews, batch_size: int) -> Iterator[LabelledBatch]:
+def validation_batches(data: LabelledViews, batch_size: int) -> Generator[LabelledBatch]:
     """Every image once as it is, in the order of the index."""
     rows_N = np.arange(len(data.targets_N))
     parts = np.array_split(rows_N, num_batches(len(rows_N), batch_size))
@@ -242,8 +251,8 @@ def _mixed(
     )
 
 
-def _prefetch(batches: Iterable[LabelledBatch]) -> Iterator[LabelledBatch]:
-    """The same batches, the next of them made in a thread while the last one is used."""
+def _prefetch(batches: Iterable[LabelledBatch]) -> Generator[LabelledBatch]:
+    """The same batches; a thread makes the next one while the last one is used."""
     source = iter(batches)
     with ThreadPoolExecutor(1) as pool:
         pending = pool.submit(next, source, None)

@@ -1,7 +1,7 @@
-"""The frozen part of a network run once, its outputs kept; or run anew where they don't fit.
+"""Features of the frozen part of a network, cached on disk; computed anew where they do not fit.
 
-What is kept is found again under the hash of (weights, cut, preprocessing, image, view), so a
-second training on the same images neither decodes nor runs anything below its cut.
+The key of a feature is the hash of (weights, cut, preprocessing, image, view), so a second training
+on the same images neither decodes an image nor runs anything below its cut.
 
 Shape suffixes: N images, V views.
 """
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 LoadFramed = Callable[[int], PillowImage.Image]
 
-SHARD_BYTES = 64 * 2**20  # a shard is written when it has so much, or `SHARD` rows
+SHARD_BYTES = 64 * 2**20  # a shard is written when it has this size, or `SHARD` rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class CachedFeatures:
     """Features of N images under V views, on disk.
 
     Attributes:
-        cache: the namespace that they lie in.
+        cache: the namespace of the features in the cache.
         keys: for each image the key of each of its views.
     """
 
@@ -67,13 +67,31 @@ class CachedFeatures:
 
 
 @dataclass(frozen=True)
-class FeatureExtractor:
-    """The part of a network below a cut, as something that can be run.
+class ViewPlan:
+    """Which views of each image are computed.
 
     Attributes:
-        identity: the hash of the weights, the cut and what runs them.
-        output: `embedding`, which is kept in float32, or a cut, which is kept in float16.
-        open_session: a session of ONNX Runtime, or what answers like one.
+        count: views of each image; view 0 is the image itself.
+        augmentation: what the other views are drawn from; needed for more than one.
+        seed: of the views.
+    """
+
+    count: int = 1
+    augmentation: Augmentation | None = None
+    seed: int = 0
+
+
+SINGLE_VIEW = ViewPlan()
+
+
+@dataclass(frozen=True)
+class FeatureExtractor:
+    """The part of a network below a cut, in a form that runs.
+
+    Attributes:
+        identity: the hash of the weights, the cut and the runtime.
+        output: `embedding`, which is cached as float32, or a cut, which is cached as float16.
+        open_session: makes an ONNX Runtime session, or an object with its methods.
     """
 
     identity: str
@@ -82,21 +100,21 @@ class FeatureExtractor:
 
     @property
     def dtype(self) -> type[np.floating[Any]]:
-        """What its output is kept in."""
+        """Of the cached output."""
         return np.float32 if self.output == "embedding" else np.float16
 
 
 def onnx_feature_extractor(graph: bytes, output: str) -> FeatureExtractor:
-    """A graph on ONNX Runtime: three times as fast as torch on a CPU."""
+    """A graph in ONNX Runtime, which is about three times as fast as torch on a CPU."""
     identity = hashlib.sha256(graph).hexdigest()
     return FeatureExtractor(identity, output, lambda: open_session(graph))
 
 
 @dataclass(frozen=True, eq=False)
 class UncachedFeatures:
-    """Features of images under views, computed anew each time they are asked for.
+    """Features of N images under V views, computed each time they are asked for.
 
-    Bit for bit what `CachedFeatures` would give: the same views, and float16 below a cut.
+    Bit for bit those of `CachedFeatures`: the same views, and float16 below a cut.
     """
 
     part: FeatureExtractor
@@ -127,29 +145,25 @@ def cached_or_live_features(
     part: FeatureExtractor,
     preprocessing: Preprocessing,
     index: Index,
+    views: ViewPlan = SINGLE_VIEW,
     *,
-    views: int = 1,
-    augmentation: Augmentation | None = None,
-    seed: int = 0,
     budget: DiskBudget | None = None,
     on_progress: ProgressCallback | None = None,
 ) -> tuple[CachedFeatures | UncachedFeatures, str]:
-    """The features of every view of every image: kept where the disk has room, else live.
+    """The features of every view of every image: cached where the disk has room, else live.
 
     Args:
-        part: what makes the features from an image.
+        part: what computes the features of an image.
         index: images that can be read; the audit has taken out the others.
-        views: how many of each image; the first is the image itself.
-        augmentation: what the other views are drawn from; needed for more than one.
-        budget: for everything that is kept; `disk_budget()` by default.
+        budget: of the whole cache; `disk_budget()` by default.
 
     Returns:
-        The features, and a line to say where they are not kept ("" where they are).
+        The features, and why they are not cached ("" where they are).
 
     Raises:
         ImageError: an image became unreadable since the audit.
     """
-    plan = _make_plan(part, preprocessing, index, views, augmentation, seed)
+    plan = _make_plan(part, preprocessing, index, views)
     missing = plan.missing()
     if not missing:
         return CachedFeatures(plan.cache, plan.keys), ""
@@ -159,8 +173,8 @@ def cached_or_live_features(
     reason = (budget or disk_budget()).why_too_large(each * len(missing))
     if reason:
         return live, (
-            f"the frozen part runs anew in every epoch, which takes longer, as what it says of "
-            f"{len(index):,} images ({views} of each) is not kept: {reason}"
+            f"the frozen part runs anew in every epoch, which takes longer, since the features of "
+            f"{len(index):,} images ({views.count} views of each) are not cached: {reason}"
         )
     _fill_cache(plan, part, session, missing, on_progress)
     return CachedFeatures(plan.cache, plan.keys), ""
@@ -171,14 +185,10 @@ def cache_features(
     preprocessing: Preprocessing,
     index: Index,
     *,
-    views: int = 1,
-    augmentation: Augmentation | None = None,
-    seed: int = 0,
     on_progress: ProgressCallback | None = None,
 ) -> CachedFeatures:
-    """As `cached_or_live_features`, but kept whatever the budget: for embeddings, which are
-    small."""
-    plan = _make_plan(part, preprocessing, index, views, augmentation, seed)
+    """The features of the images themselves, cached whatever the budget: embeddings are small."""
+    plan = _make_plan(part, preprocessing, index, SINGLE_VIEW)
     missing = plan.missing()
     if missing:
         _fill_cache(plan, part, part.open_session(), missing, on_progress)
@@ -189,14 +199,16 @@ def time_missing_features(
     part: FeatureExtractor,
     preprocessing: Preprocessing,
     index: Index,
+    views: ViewPlan = SINGLE_VIEW,
     *,
     images: int,
-    views: int = 1,
-    augmentation: Augmentation | None = None,
-    seed: int = 0,
 ) -> tuple[int, float, int]:
-    """How many views are not kept yet; of each the seconds and bytes, told from a few of them."""
-    plan = _make_plan(part, preprocessing, index, views, augmentation, seed)
+    """The number of views that are not cached yet; seconds and bytes of each, from a few.
+
+    Args:
+        images: how many views are timed.
+    """
+    plan = _make_plan(part, preprocessing, index, views)
     missing = plan.missing()
     if not missing:
         return 0, 0.0, 0
@@ -211,7 +223,7 @@ def time_missing_features(
 
 @dataclass(frozen=True, eq=False)
 class _ExtractionPlan:
-    """Which views of which images are wanted, and under which keys they are kept."""
+    """The wanted views of every image, and their keys in the cache."""
 
     cache: ArrayCache
     preprocessing: Preprocessing
@@ -220,7 +232,7 @@ class _ExtractionPlan:
     keys: list[list[str]]
 
     def missing(self) -> list[tuple[int, int]]:
-        """Image and view of each key that is not kept; the same key once."""
+        """Image and view of each key that is not cached; the same key once."""
         wanted: dict[str, tuple[int, int]] = {}
         for image, of_image in enumerate(self.keys):
             for number, key in enumerate(of_image):
@@ -243,16 +255,11 @@ class _ExtractionPlan:
 
 
 def _make_plan(
-    part: FeatureExtractor,
-    preprocessing: Preprocessing,
-    index: Index,
-    views: int,
-    augmentation: Augmentation | None,
-    seed: int,
+    part: FeatureExtractor, preprocessing: Preprocessing, index: Index, views: ViewPlan
 ) -> _ExtractionPlan:
     namespace = hash_strings(part.identity, preprocessing.digest(), part.output)
     files = image_files(index)
-    drawn = [_keyed_views(file.sha256, views, augmentation, seed) for file in files]
+    drawn = [_keyed_views(file.sha256, views) for file in files]
     return _ExtractionPlan(
         ArrayCache("features", namespace),
         preprocessing,
@@ -262,14 +269,12 @@ def _make_plan(
     )
 
 
-def _keyed_views(
-    sha256: str, views: int, augmentation: Augmentation | None, seed: int
-) -> list[tuple[str, ViewTransform]]:
-    """Key and view, the image itself first under its plain hash, as inference keeps it."""
+def _keyed_views(sha256: str, views: ViewPlan) -> list[tuple[str, ViewTransform]]:
+    """Key and view; the image itself comes first, under its plain hash, as inference caches it."""
     pairs = [(sha256, ViewTransform())]
-    for number in range(1, views):
-        assert augmentation is not None
-        view = sample_view(augmentation, seed=seed, sha256=sha256, number=number)
+    for number in range(1, views.count):
+        assert views.augmentation is not None
+        view = sample_view(views.augmentation, seed=views.seed, sha256=sha256, number=number)
         pairs.append((hash_strings(sha256, str(AUGMENT_VERSION), repr(view)), view))
     return pairs
 
@@ -281,7 +286,7 @@ def _fill_cache(
     missing: Sequence[tuple[int, int]],
     on_progress: ProgressCallback | None,
 ) -> None:
-    """Run what is missing and keep it, a shard at a time: all that a kill costs is one shard."""
+    """Compute and cache what is missing, a shard at a time, so that a kill costs one shard."""
     keys = [plan.keys[image][number] for image, number in missing]
     unwritten: list[str] = []
     values: list[NDArray[Any]] = []

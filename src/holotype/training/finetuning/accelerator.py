@@ -1,17 +1,19 @@
 """Accelerate, set up for one stage: its device, its precision, and the scale of losses in fp16."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils.memory import should_reduce_batch_size
 
 from holotype.errors import InvalidRecipe
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 SCALER_KEYS = ("scale", "_growth_tracker")  # what moves in torch's gradient scaler
 
 
-def make_accelerator(device: str, precision: str) -> "Accelerator":
+def make_accelerator(device: str, precision: str) -> Accelerator:
     """An accelerator of this device and precision, whatever the stage before had.
 
     Raises:
@@ -22,15 +24,12 @@ def make_accelerator(device: str, precision: str) -> "Accelerator":
             f"recipe: precision: fp16 needs an NVIDIA GPU, and this trains on {device!r}, where "
             "its gradients underflow and nothing gets faster. Take bf16 or fp32."
         )
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-
     # The state is one for the process, and refuses another precision than it began with.
     AcceleratorState._reset_state()
     return Accelerator(cpu=device == "cpu", mixed_precision=PRECISIONS[precision])
 
 
-def scaler_state(accelerator: "Accelerator") -> dict[str, float | int]:
+def scaler_state(accelerator: Accelerator) -> dict[str, float | int]:
     """By what losses are multiplied in fp16, and how long it has been so; else nothing."""
     scaler: Any = accelerator.scaler
     if scaler is None:
@@ -38,7 +37,7 @@ def scaler_state(accelerator: "Accelerator") -> dict[str, float | int]:
     return {key: value for key, value in scaler.state_dict().items() if key in SCALER_KEYS}
 
 
-def load_scaler_state(accelerator: "Accelerator", numbers: dict[str, float | int]) -> None:
+def load_scaler_state(accelerator: Accelerator, numbers: dict[str, float | int]) -> None:
     """Go on from `scaler_state`."""
     scaler: Any = accelerator.scaler
     if scaler is not None and "scale" in numbers:
@@ -49,9 +48,6 @@ def load_scaler_state(accelerator: "Accelerator", numbers: dict[str, float | int
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether torch, on any device, could not have the memory that it asked for."""
-    import torch
-    from accelerate.utils.memory import should_reduce_batch_size
-
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or should_reduce_batch_size(
         error
     )

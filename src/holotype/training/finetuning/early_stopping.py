@@ -4,16 +4,16 @@ from holotype.training.config.stage_config import GradientStage
 from holotype.training.finetuning.training_state import EpochMetrics, LoopState
 
 
-def is_better(now: "EpochMetrics", best: "EpochMetrics", stage: GradientStage) -> bool:
+def is_better(now: EpochMetrics, best: EpochMetrics, stage: GradientStage) -> bool:
     """Of equal accuracies the one with the lower loss."""
     if stage.keep_best_by == "val_accuracy":
         return (-now.val_accuracy, now.val_loss) < (-best.val_accuracy, best.val_loss)
     return now.val_loss < best.val_loss
 
 
-def monitored_value(now: "EpochMetrics", stage: GradientStage) -> float:
+def monitored_value(now: EpochMetrics, stage: GradientStage) -> float:
     return -now.val_accuracy if stage.stop_on == "val_accuracy" else now.val_loss
 
 
-def patience_exhausted(state: "LoopState", stage: GradientStage) -> bool:
+def patience_exhausted(state: LoopState, stage: GradientStage) -> bool:
     return stage.patience is not None and state.epoch - state.last_improved_epoch >= stage.patience

@@ -1,10 +1,12 @@
 """Stages of gradient descent: one network in torch, taken further from stage to stage."""
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch.nn.modules.batchnorm import _BatchNorm as AnyBatchNorm
 
 from holotype.architectures.onnx_export import cut_output_name, export_head
 from holotype.architectures.pretrained_weights import HEAD, read_stage_checkpoint, strip_prefix
@@ -17,7 +19,11 @@ from holotype.training.config.stage_config import GradientStage
 from holotype.training.data.loader import AugmentedImages, LabelledViews
 from holotype.training.data.mixup import batch_mixing, check_mixing
 from holotype.training.features.cache_budget import DiskBudget
-from holotype.training.features.frozen_features import FeatureExtractor, cached_or_live_features
+from holotype.training.features.frozen_features import (
+    FeatureExtractor,
+    ViewPlan,
+    cached_or_live_features,
+)
 from holotype.training.features.pretrained_backbone import (
     EMBEDDING,
     PARITY_IMAGES,
@@ -36,10 +42,16 @@ from holotype.training.finetuning.checkpoint import (
     write_stage_result,
     write_state,
 )
+from holotype.training.finetuning.optimisers import parameter_groups
 from holotype.training.finetuning.trainable_layers import LayerSelection, select_layers
-from holotype.training.finetuning.trainable_part import TrainablePart
-from holotype.training.finetuning.training_loop import train_loop
-from holotype.training.finetuning.training_state import EpochMetrics, LoopState, StageResult
+from holotype.training.finetuning.training_loop import Callbacks, train_loop
+from holotype.training.finetuning.training_state import (
+    EpochMetrics,
+    LoopState,
+    StageData,
+    StageResult,
+    StageStart,
+)
 from holotype.training.heads.logistic_regression import LinearHead
 from holotype.training.runtime import Runtime
 
@@ -59,9 +71,9 @@ class FineTuner:
 
     pretrained: PretrainedBackbone
     runtime: Runtime
-    classifier: "Classifier"
+    classifier: Classifier
     head_is_trained: bool
-    lowest_trained_cut: int | None = field(default=None)
+    lowest_trained_cut: int | None = None
 
     @classmethod
     def create(
@@ -71,8 +83,6 @@ class FineTuner:
 
         Else it is the head that another run left with the weights, if that knew the same classes.
         """
-        import torch
-
         recipe = pretrained.recipe
         backbone = copy.deepcopy(pretrained.backbone)  # the pretrained stays what its graphs say
         torch.manual_seed(recipe.seed)
@@ -119,27 +129,82 @@ class FineTuner:
         return how
 
     def _train(self, number: int, stage: GradientStage, selection: LayerSelection) -> StageResult:
-        progress, classes = self.runtime.progress, len(self.pretrained.index.classes)
-        mixing = batch_mixing(stage.mixup, stage.cutmix, classes)
-        check_mixing(mixing, 1 if selection.cut is None else selection.cut)
+        progress, cut = self.runtime.progress, selection.cut
+        mixing = batch_mixing(stage.mixup, stage.cutmix, len(self.pretrained.index.classes))
+        check_mixing(mixing, 1 if cut is None else cut)
         for line in _stage_messages(stage, selection, self.classifier):
             progress.log(line)
         if mixing is not None:
-            progress.log(
-                f"{stage.name}: {mixing.describe(1 if selection.cut is None else selection.cut)}"
-            )
-        train = self._inputs(stage, selection.cut, "train")
-        validation = self._inputs(stage, selection.cut, "val")
+            progress.log(f"{stage.name}: {mixing.describe(1 if cut is None else cut)}")
+        train, validation = self._inputs(stage, cut, "train"), self._inputs(stage, cut, "val")
         assert train is not None
         _check_validation(stage, validation)
         if validation is None:
             progress.log("no validation images: the last epoch ships, unchecked")
+        start = StageStart(
+            self.pretrained.recipe.seed, number, self.head_is_trained,
+            resume=read_state(self.runtime.checkpoints, stage.name),
+        )  # fmt: skip
         with progress.bar(f"training {stage.name}") as update:
-            return _train_with_smaller_batches_on_oom(
-                self.classifier, selection, stage, train, validation,
-                seed=self.pretrained.recipe.seed, number=number,
-                head_is_trained=self.head_is_trained, runtime=self.runtime, on_step=update,
-            )  # fmt: skip
+            return self._train_with_smaller_batches_on_oom(
+                selection, stage, StageData(train, validation), start, update
+            )
+
+    def _train_with_smaller_batches_on_oom(
+        self,
+        selection: LayerSelection,
+        stage: GradientStage,
+        data: StageData,
+        start: StageStart,
+        on_step: ProgressCallback,
+    ) -> StageResult:
+        """Train; where memory runs out, go on with batches of half the size, twice as many a step.
+
+        Raises:
+            OutOfMemory: MAX_BATCH_HALVINGS did not suffice.
+            TrainingDiverged: with the file of the last finite weights.
+        """
+        progress, checkpoints = self.runtime.progress, self.runtime.checkpoints
+
+        def on_checkpoint(state: LoopState) -> None:
+            nonlocal start
+            start = replace(start, resume=state)
+            write_state(state, checkpoints, stage.name)
+
+        def on_epoch(epoch: EpochMetrics) -> None:
+            progress.log(
+                f"{stage.name} epoch {epoch.epoch}/{stage.epochs}: training loss "
+                f"{epoch.train_loss:.4f}, validation loss {epoch.val_loss:.4f}, "
+                f"validation accuracy {epoch.val_accuracy:.4f}"
+            )
+
+        callbacks = Callbacks(on_epoch, on_step, on_checkpoint)
+        for halvings in range(MAX_BATCH_HALVINGS + 1):
+            try:
+                return train_loop(
+                    self.classifier, selection, stage, data, start, self.runtime, callbacks
+                )
+            except TrainingDiverged as error:
+                if start.resume is None or start.resume.epoch == 0:
+                    raise
+                file = resume_state_file(checkpoints, stage.name)
+                raise TrainingDiverged(
+                    f"{error} The last good weights, of epoch {start.resume.epoch}, are in "
+                    f"{str(file)!r}."
+                ) from None
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if halvings == MAX_BATCH_HALVINGS or stage.batch_size < 4:
+                    raise OutOfMemory(_out_of_memory_advice(stage, self.runtime)) from None
+            stage = stage.model_copy(
+                update={"batch_size": stage.batch_size // 2, "accumulation": stage.accumulation * 2}
+            )
+            progress.log(
+                f"{stage.name}: out of memory; going on with batches of {stage.batch_size}, "
+                f"{stage.accumulation} of them for each step"
+            )
+        raise AssertionError("the last attempt returns or raises")
 
     def _inputs(self, stage: GradientStage, cut: int | None, part: Part) -> LabelledViews | None:
         """Training images under all their views, others as they are; kept below the cut."""
@@ -154,8 +219,9 @@ class FineTuner:
         frozen = self._feature_extractor(cut)
         with self.runtime.progress.bar(f"{part} images through the frozen part") as update:
             features, line = cached_or_live_features(
-                frozen, recipe.preprocessing, index, views=views, seed=recipe.seed,
-                augmentation=stage.augmentation, budget=self.runtime.budget, on_progress=update,
+                frozen, recipe.preprocessing, index,
+                ViewPlan(views, stage.augmentation, recipe.seed),
+                budget=self.runtime.budget, on_progress=update,
             )  # fmt: skip
         if line:
             self.runtime.progress.log(line)
@@ -200,7 +266,7 @@ class FineTuner:
         return export_head(self.classifier.eval().head)
 
 
-def _load_head_for_warm_start(classifier: "Classifier", pretrained: PretrainedBackbone) -> bool:
+def _load_head_for_warm_start(classifier: Classifier, pretrained: PretrainedBackbone) -> bool:
     """Whether there was one that fits."""
     checkpoint, file = read_stage_checkpoint(pretrained.weights), pretrained.weights.file
     if checkpoint is None or file is None or checkpoint_classes(file) != pretrained.index.classes:
@@ -214,19 +280,19 @@ def _load_head_for_warm_start(classifier: "Classifier", pretrained: PretrainedBa
 
 
 def _stage_messages(
-    stage: GradientStage, selection: LayerSelection, classifier: "Classifier"
+    stage: GradientStage, selection: LayerSelection, classifier: Classifier
 ) -> list[str]:
     """What trains, and settings that cannot have an effect with so few epochs or such layers."""
-    top = TrainablePart(classifier, selection, train_batch_norm=stage.batch_norm == "train")
-    size = sum(p.numel() for p in top.trainable_parameters)
-    total = len(layers_with_weights(classifier.backbone))
-    where = (
-        ""
-        if selection.cut is None
-        else f" and the head ({len(selection.layers)} of {total} layers)"
-    )
+    groups = parameter_groups(classifier, selection, stage)
+    size = sum(parameter.numel() for group in groups for parameter in group["params"])
+    layers = dict(layers_with_weights(classifier.backbone))
+    where = ""
+    if selection.cut is not None:
+        where = f" and the head ({len(selection.layers)} of {len(layers)} layers)"
     lines = [f"{stage.name}: training {selection.description}{where}, {size:,} parameters"]
-    if stage.batch_norm == "train" and not top.trains_batch_norm:
+    if stage.batch_norm == "train" and not any(
+        isinstance(layers[name], AnyBatchNorm) for name in selection.layers
+    ):
         lines.append(f"{stage.name}: batch_norm: train has no effect: no batch norm is trained")
     # The first trained epoch always counts as a gain.
     if stage.patience is not None and stage.patience + 1 >= stage.epochs:
@@ -247,75 +313,6 @@ def _check_validation(stage: GradientStage, validation: LabelledViews | None) ->
             f"stage {stage.name!r}: the plateau schedule watches the validation loss, and "
             "validation has no images; take cosine, or change --ratios."
         )
-
-
-def _train_with_smaller_batches_on_oom(
-    classifier: "Classifier",
-    selection: LayerSelection,
-    stage: GradientStage,
-    train: LabelledViews,
-    validation: LabelledViews | None,
-    *,
-    seed: int,
-    number: int,
-    head_is_trained: bool,
-    runtime: Runtime,
-    on_step: ProgressCallback,
-) -> StageResult:
-    """Train; where memory does not suffice, with batches of half the size, twice as many a step."""
-    state = read_state(runtime.checkpoints, stage.name)
-
-    def remember(now: LoopState) -> None:
-        nonlocal state
-        state = now
-        write_state(now, runtime.checkpoints, stage.name)
-
-    def tell(epoch: EpochMetrics) -> None:
-        runtime.progress.log(
-            f"{stage.name} epoch {epoch.epoch}/{stage.epochs}: training loss "
-            f"{epoch.train_loss:.4f}, validation loss {epoch.val_loss:.4f}, "
-            f"validation accuracy {epoch.val_accuracy:.4f}"
-        )
-
-    for halvings in range(MAX_BATCH_HALVINGS + 1):
-        try:
-            return train_loop(
-                classifier,
-                selection,
-                stage,
-                train,
-                validation,
-                seed=seed,
-                number=number,
-                head_is_trained=head_is_trained,
-                device=runtime.device,
-                save_memory=runtime.save_memory,
-                on_epoch=tell,
-                on_step=on_step,
-                on_checkpoint=remember,
-                resume=state,
-                stop_signal=runtime.stop_signal,
-            )
-        except TrainingDiverged as error:
-            if state is None or state.epoch == 0:
-                raise
-            file = resume_state_file(runtime.checkpoints, stage.name)
-            raise TrainingDiverged(
-                f"{error} The last good weights, of epoch {state.epoch}, are in {str(file)!r}."
-            ) from None
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if halvings == MAX_BATCH_HALVINGS or stage.batch_size < 4:
-                raise OutOfMemory(_out_of_memory_advice(stage, runtime)) from None
-        stage = stage.model_copy(
-            update={"batch_size": stage.batch_size // 2, "accumulation": stage.accumulation * 2}
-        )
-        runtime.progress.log(
-            f"{stage.name}: out of memory; going on with batches of {stage.batch_size}, "
-            f"{stage.accumulation} of them for each step"
-        )
-    raise AssertionError("the last attempt returns or raises")
 
 
 def _out_of_memory_advice(stage: GradientStage, runtime: Runtime) -> str:

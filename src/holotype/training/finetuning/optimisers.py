@@ -2,24 +2,22 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
 
 from holotype.architectures.torch_classifier import Classifier, layers_with_weights
 from holotype.errors import InvalidRecipe
 from holotype.training.config.stage_config import GradientStage
 from holotype.training.finetuning.trainable_layers import LayerSelection, groups_above
 
-if TYPE_CHECKING:
-    from torch import nn
-    from torch.optim import Optimizer
-
 
 def make_optimiser(
-    classifier: "Classifier", selection: LayerSelection, stage: GradientStage
-) -> "Optimizer":
+    classifier: Classifier, selection: LayerSelection, stage: GradientStage
+) -> Optimizer:
     """AdamW (Loshchilov & Hutter 2019), Adam (Kingma & Ba 2015), or SGD with momentum."""
-    import torch
-
     groups = parameter_groups(classifier, selection, stage)
     rate = stage.head_learning_rate  # every group brings its own
     if stage.optimiser == "sgd":
@@ -30,21 +28,23 @@ def make_optimiser(
 
 
 def parameter_groups(
-    classifier: "Classifier", selection: LayerSelection, stage: GradientStage
+    classifier: Classifier, selection: LayerSelection, stage: GradientStage
 ) -> list[dict[str, Any]]:
-    """Optimiser groups: the heads first, then each layer group downwards at a decayed rate.
+    """Everything that trains: the heads first, then each layer group downwards at a decayed rate.
 
-    Norms and biases (parameters of one dimension) carry no weight decay. `peak_learning_rate` is
-    what the schedule is a factor on.
+    Norms and biases (parameters of one dimension) have no weight decay. The schedule multiplies
+    `peak_learning_rate`.
 
     Raises:
         InvalidRecipe: rates decay from group to group, and only one group trains.
     """
     backbone = classifier.backbone
-    heads = [*classifier.head.parameters(), *classifier.auxiliary_heads.parameters()]
-    groups = _with_and_without_decay(heads, stage.head_learning_rate, stage)
+    auxiliaries = trained_auxiliary_groups(classifier, selection)
+    heads = [classifier.head, *(classifier.auxiliary_heads[name] for name in auxiliaries)]
+    parameters = [parameter for head in heads for parameter in head.parameters()]
+    groups = _with_and_without_decay(parameters, stage.head_learning_rate, stage)
     by_depth: dict[int, list[nn.Parameter]] = defaultdict(list)
-    modules = layers_by_name(classifier)
+    modules = dict(layers_with_weights(backbone))
     for layer in selection.layers:
         by_depth[groups_above(backbone, layer)] += modules[layer].parameters(recurse=False)
     decay = stage.layer_decay or 1.0
@@ -56,24 +56,19 @@ def parameter_groups(
     for number, depth in enumerate(sorted(by_depth)):
         rate = (stage.learning_rate or 0.0) * decay**number
         groups += _with_and_without_decay(by_depth[depth], rate, stage)
-    for name in trained_auxiliary_groups(classifier, selection):
-        parameters = backbone.auxiliaries[name].parameters()
-        groups += _with_and_without_decay(parameters, stage.learning_rate or 0.0, stage)
+    for name in auxiliaries:
+        own = backbone.auxiliaries[name].parameters()
+        groups += _with_and_without_decay(own, stage.learning_rate or 0.0, stage)
     return [group for group in groups if group["params"]]
 
 
-def layers_by_name(classifier: "Classifier") -> dict[str, "nn.Module"]:
-    """The modules with weights of their own of the backbone."""
-    return dict(layers_with_weights(classifier.backbone))
-
-
-def trained_auxiliary_groups(classifier: "Classifier", selection: LayerSelection) -> list[str]:
-    """The groups whose auxiliary classifier sees what trains."""
+def trained_auxiliary_groups(classifier: Classifier, selection: LayerSelection) -> list[str]:
+    """The groups above the cut that have an auxiliary classifier, which trains with them."""
     return [] if selection.cut is None else classifier.backbone.auxiliary_groups(selection.cut)
 
 
 def _with_and_without_decay(
-    parameters: "Iterable[nn.Parameter]", rate: float, stage: GradientStage
+    parameters: Iterable[nn.Parameter], rate: float, stage: GradientStage
 ) -> list[dict[str, Any]]:
     parameters = list(parameters)
     shared = {"lr": rate, "peak_learning_rate": rate}

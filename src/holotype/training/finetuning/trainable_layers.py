@@ -26,7 +26,7 @@ class LayerSelection:
     description: str
 
 
-def select_layers(backbone: "Backbone", trainable: Trainable) -> LayerSelection:
+def select_layers(backbone: Backbone, trainable: Trainable) -> LayerSelection:
     """The layers that a recipe's `trainable` means in this network.
 
     A layer above the last group (a norm after the pooling) belongs to the topmost group.
@@ -96,6 +96,6 @@ def _group_number(groups: Sequence[str], layer: str) -> int:
     return len(groups) - 1 if _is_in_pool(layer) else list(groups).index(layer.split(".", 1)[0])
 
 
-def groups_above(backbone: "Backbone", layer: str) -> int:
+def groups_above(backbone: Backbone, layer: str) -> int:
     """How many groups lie above the one of this layer."""
     return len(backbone.group_names) - 1 - _group_number(backbone.group_names, layer)

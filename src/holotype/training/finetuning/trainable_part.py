@@ -1,4 +1,4 @@
-"""What is above a cut, as one module that trains: which of it moves, and in which mode.
+"""A classifier above a cut as one module: what trains in it, and in which mode.
 
 Shape suffixes: N images, C classes.
 """
@@ -8,32 +8,33 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
 import torch
+import torch.utils.checkpoint
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm as AnyBatchNorm
 
-from holotype.architectures.torch_classifier import Classifier
-from holotype.training.finetuning.optimisers import layers_by_name, trained_auxiliary_groups
+from holotype.architectures.torch_classifier import Classifier, layers_with_weights
+from holotype.training.finetuning.optimisers import trained_auxiliary_groups
 from holotype.training.finetuning.trainable_layers import LayerSelection
 
 Context = AbstractContextManager[None]
 
 
 class TrainablePart(nn.Module):
-    """A classifier from a cut upwards; everything else in it is frozen.
+    """A classifier above a cut; all but the selected layers and the heads is frozen.
 
-    In training, dropout works in the head alone: what is frozen below was computed without. Batch
-    norm keeps its statistics unless `train_batch_norm`, and then those of layers that train move.
+    Only the head has dropout in training: the frozen activations were computed without.
 
     Args:
         selection: what trains.
-        train_batch_norm: whether batch norm in it uses, and learns, the statistics of batches.
-        save_memory: activations inside a group are computed again on the way back, instead of
-            being held; the result is the same.
+        train_batch_norm: whether the batch norms among the selected layers use, and update, the
+            statistics of batches; all others keep theirs.
+        save_memory: compute the activations inside a group again in the backward pass instead of
+            keeping them; the result is the same.
     """
 
     def __init__(
         self,
-        classifier: "Classifier",
+        classifier: Classifier,
         selection: LayerSelection,
         *,
         train_batch_norm: bool = False,
@@ -42,7 +43,7 @@ class TrainablePart(nn.Module):
         super().__init__()
         self.classifier = classifier
         self._cut = selection.cut
-        modules = layers_by_name(classifier)
+        modules = dict(layers_with_weights(classifier.backbone))
         layers = [modules[name] for name in selection.layers]
         self._norms = [m for m in layers if train_batch_norm and isinstance(m, AnyBatchNorm)]
         taps = trained_auxiliary_groups(classifier, selection)
@@ -71,7 +72,7 @@ class TrainablePart(nn.Module):
         return self.classifier(x, self._cut), []
 
     def train(self, mode: bool = True) -> "TrainablePart":
-        """Training mode for heads and moving norms; evaluation mode for all else."""
+        """Training mode for heads and batch norms that train; evaluation mode for all else."""
         super().train(False)
         self.training = mode
         for module in (*self._heads, *self._norms):
@@ -79,20 +80,16 @@ class TrainablePart(nn.Module):
         return self
 
     @property
-    def trains_batch_norm(self) -> bool:
-        return bool(self._norms)
-
-    @property
     def trainable_parameters(self) -> list[nn.Parameter]:
         return [p for p in self.parameters() if p.requires_grad]
 
     def l2_penalty(self) -> Tensor:
-        """The sum of squares of all weights that train, without norms and biases."""
+        """The sum of squares of all weights that train, norms and biases excluded."""
         squares = [p.square().sum() for p in self.trainable_parameters if p.ndim > 1]
         return torch.stack(squares).sum()
 
     def trainable_state(self) -> dict[str, Tensor]:
-        """Copies of all that training changes, on the CPU, by its name in the classifier."""
+        """Copies of all tensors that training changes, on the CPU, by name in the classifier."""
         names = self._trainable_names()
         state = self.classifier.state_dict()
         return {name: state[name].detach().cpu().clone() for name in names}
@@ -116,7 +113,7 @@ class TrainablePart(nn.Module):
         return names
 
     def release(self) -> None:
-        """Give the classifier back: in evaluation mode, on the CPU, and as it was called."""
+        """Return the classifier to evaluation mode and the CPU, and undo `save_memory`."""
         if self._save_memory:
             for group in self.classifier.backbone.groups.values():
                 group.__dict__.pop("forward", None)
@@ -126,13 +123,13 @@ class TrainablePart(nn.Module):
 def _checkpointed_forward(
     group: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor
 ) -> Tensor:
-    """Activation checkpointing (Chen et al. 2016); an evaluation needs none."""
-    from torch.utils.checkpoint import checkpoint
-
+    """Activation checkpointing (Chen et al. 2016), where there is a backward pass."""
     if not torch.is_grad_enabled():
         return forward(x)
     contexts = partial(_checkpoint_contexts, group)
-    recomputed: Tensor = checkpoint(forward, x, use_reentrant=False, context_fn=contexts)
+    recomputed: Tensor = torch.utils.checkpoint.checkpoint(
+        forward, x, use_reentrant=False, context_fn=contexts
+    )
     return recomputed
 
 
@@ -144,7 +141,7 @@ def _checkpoint_contexts(
 
 @contextmanager
 def _batch_norm_frozen(group: nn.Module) -> Iterator[None]:
-    """The second time the same batch passes, batch norm must not count it again."""
+    """Keep batch norm from counting a batch again when its activations are recomputed."""
     norms = [m for m in group.modules() if isinstance(m, AnyBatchNorm) and m.training]
     own = [dict(norm.named_buffers(recurse=False)) for norm in norms]
     for norm, buffers in zip(norms, own, strict=True):

@@ -1,8 +1,8 @@
-"""The one visible training loop.
+"""The training loop of a gradient stage.
 
-The network above a cut learns on activations below it. All that changes from epoch to epoch is in
-one value, `LoopState`; all that is random comes from (seed, stage, epoch, step), so a training
-that goes on from a state ends with the same bits as one that was never interrupted.
+The network above a cut trains on the activations at that cut. All that changes from epoch to epoch
+is in one value, `LoopState`; all that is random comes from (seed, stage, epoch, step), so a
+training that resumes from a state ends with the same bits as one that was never interrupted.
 """
 
 import copy
@@ -11,15 +11,20 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from holotype.architectures.torch_classifier import AUXILIARY_LOSS_WEIGHT, Classifier, last_linear
 from holotype.errors import Terminated, TrainingDiverged
 from holotype.progress import ProgressCallback
 from holotype.training.config.stage_config import GradientStage
 from holotype.training.data.loader import (
+    BatchOptions,
     LabelledBatch,
-    LabelledViews,
     num_batches,
     training_batches,
     validation_batches,
@@ -40,96 +45,60 @@ from holotype.training.finetuning.optimisers import make_optimiser
 from holotype.training.finetuning.schedules import Schedule
 from holotype.training.finetuning.trainable_layers import LayerSelection
 from holotype.training.finetuning.trainable_part import TrainablePart
-from holotype.training.finetuning.training_state import EpochMetrics, LoopState, StageResult
+from holotype.training.finetuning.training_state import (
+    EpochMetrics,
+    LoopState,
+    StageData,
+    StageResult,
+    StageStart,
+)
 from holotype.training.interruption import StopSignal
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
-    from torch import Tensor, nn
-    from torch.optim import Optimizer
+from holotype.training.runtime import Runtime
 
 
-OnEpoch = Callable[[EpochMetrics], None]
-OnCheckpoint = Callable[[LoopState], None]
+@dataclass(frozen=True)
+class Callbacks:
+    """What is called while a stage trains.
+
+    Attributes:
+        on_epoch: with the metrics of every epoch, epoch 0 too.
+        on_step: with the number of steps done, and of all.
+        on_checkpoint: with the state after every epoch, epoch 0 too, and whenever the stop signal
+            wants one.
+    """
+
+    on_epoch: Callable[[EpochMetrics], None] = lambda epoch: None
+    on_step: ProgressCallback = lambda done, total: None
+    on_checkpoint: Callable[[LoopState], None] = lambda state: None
 
 
 def train_loop(
-    classifier: "Classifier",
+    classifier: Classifier,
     selection: LayerSelection,
     stage: GradientStage,
-    train: LabelledViews,
-    validation: LabelledViews | None,
-    *,
-    seed: int,
-    number: int = 0,
-    head_is_trained: bool = True,
-    device: str = "cpu",
-    save_memory: bool = False,
-    on_epoch: OnEpoch = lambda epoch: None,
-    on_step: ProgressCallback = lambda done, total: None,
-    on_checkpoint: OnCheckpoint = lambda state: None,
-    resume: LoopState | None = None,
-    stop_signal: StopSignal | None = None,
+    data: StageData,
+    start: StageStart,
+    runtime: Runtime,
+    callbacks: Callbacks = Callbacks(),
 ) -> StageResult:
-    """Train what is chosen; the classifier ends with the weights of its best epoch.
+    """Train the selected layers; the classifier ends with the weights of its best epoch.
 
-    The best epoch is the one with the lowest validation loss (or the highest accuracy, if the
-    stage says so), epoch 0 included: a network that fine-tuning made worse ends as it began. One
-    that begins untrained does not: what it began with is no candidate. Without validation
-    images the last epoch ships.
+    The best epoch is the one with the lowest validation loss, or the highest accuracy where the
+    stage says so. Epoch 0, the network before the first step, is a candidate unless its head has
+    random weights. Without validation images the last epoch is the best.
 
     Args:
-        selection: what trains, and the cut that `train` and `validation` were computed at.
-        number: of the stage in its recipe.
-        head_is_trained: whether anything has taught the head before; else its numbers are random.
-        save_memory: compute activations twice instead of holding them.
-        on_checkpoint: is handed the state after every epoch, epoch 0 too, and when `stop_signal`
-            wants one.
-        resume: the state to go on from.
-        stop_signal: says after every step whether a state is due, and whether to stop.
+        selection: what trains, and the cut at which `data` was computed.
 
     Raises:
         TrainingDiverged: a loss that is not a finite number.
-        Terminated: the process was told to stop; the state was handed out before.
+        Terminated: the process was told to stop; `on_checkpoint` was called with the state before.
     """
-    run = _set_up(classifier, selection, stage, len(train.targets_N), device, save_memory, resume)
-    mixing = batch_mixing(stage.mixup, stage.cutmix, run.num_classes)
-    stop_signal = stop_signal or StopSignal()
+    run = _set_up(classifier, selection, stage, data, start, runtime, callbacks)
     try:
-        state = resume
-        if state is None:
-            initial = _validate(run, validation, 0, math.nan)
-            on_epoch(initial)
-            state = _state_after_epoch(run, initial, None, validated=validation is not None)
-            on_checkpoint(state)
-        for epoch in range(state.epoch + 1, stage.epochs + 1):
-            if patience_exhausted(state, stage):
-                break
-            batches = training_batches(
-                train, views=stage.views, batch_size=stage.batch_size, seed=seed, epoch=epoch,
-                mixing=mixing, balanced=stage.sampling == "balanced",
-                skip_batches=state.step * run.batches_per_step,
-            )  # fmt: skip
-            _seed_torch(seed, number, epoch, state.rng_state)
-            run.prepared.train()
-            total = state.loss_sum
-            with closing(cast("Generator[LabelledBatch]", batches)), stop_signal.deferred():
-                for step, micro_batches in enumerate(
-                    _micro_batches(run, batches), start=state.step
-                ):
-                    at = (epoch - 1) * run.steps_per_epoch + step
-                    total += _optimiser_step(run, micro_batches, at, epoch)
-                    on_step(at + 1, stage.epochs * run.steps_per_epoch)
-                    if stop_signal.checkpoint_is_due() or stop_signal.stop_requested:
-                        on_checkpoint(_state_mid_epoch(run, state, step + 1, total))
-                    if stop_signal.stop_requested:
-                        raise _terminated(stage, epoch, step + 1, run.steps_per_epoch)
-            now = _validate(run, validation, epoch, total / run.steps_per_epoch)
-            run.schedule.after_epoch(now.val_loss)
-            on_epoch(now)
-            can_be_best = validation is not None and (head_is_trained or epoch > 1)
-            state = _state_after_epoch(run, now, state, validated=can_be_best)
-            on_checkpoint(state)
+        state = start.resume or _initial_state(run)
+        while state.epoch < stage.epochs and not patience_exhausted(state, stage):
+            state = _train_epoch(run, state)
         run.module.load_trainable_state(state.best_trainable_state)
     finally:
         run.module.release()
@@ -138,20 +107,24 @@ def train_loop(
 
 @dataclass(frozen=True, eq=False)
 class _TrainingRun:
-    """What a training holds: the module, the optimiser, the schedule.
+    """What a stage trains with.
 
     Attributes:
         module: the module itself.
-        prepared: the same as accelerate hands it out, with its precision and processes.
+        prepared: the same as accelerate returns it, with its precision and processes.
         num_classes: logits of the head.
-        num_trainable_parameters: how many numbers train.
+        num_trainable_parameters: weights and biases that train.
     """
 
     stage: GradientStage
-    accelerator: "Accelerator"
-    module: "TrainablePart"
-    prepared: "nn.Module"
-    optimiser: "Optimizer"
+    data: StageData
+    start: StageStart
+    callbacks: Callbacks
+    stop_signal: StopSignal
+    accelerator: Accelerator
+    module: TrainablePart
+    prepared: nn.Module
+    optimiser: Optimizer
     schedule: Schedule
     num_classes: int
     num_trainable_parameters: int
@@ -165,45 +138,97 @@ class _TrainingRun:
         """Of all processes together."""
         return self.stage.accumulation * int(self.accelerator.num_processes)
 
+    def batches(self, epoch: int, skip_batches: int) -> Generator[LabelledBatch]:
+        """The batches of all processes."""
+        stage = self.stage
+        options = BatchOptions(
+            stage.views, stage.batch_size, self.start.seed, stage.sampling == "balanced",
+            batch_mixing(stage.mixup, stage.cutmix, self.num_classes),
+        )  # fmt: skip
+        return training_batches(self.data.train, options, epoch, skip_batches)
+
 
 def _set_up(
-    classifier: "Classifier",
+    classifier: Classifier,
     selection: LayerSelection,
     stage: GradientStage,
-    images: int,
-    device: str,
-    save_memory: bool,
-    resume: LoopState | None,
+    data: StageData,
+    start: StageStart,
+    runtime: Runtime,
+    callbacks: Callbacks,
 ) -> _TrainingRun:
-    import torch
-
-    accelerator = make_accelerator(device, stage.precision)
-    train_batch_norm = stage.batch_norm == "train"
+    accelerator = make_accelerator(runtime.device, stage.precision)
     module = TrainablePart(
-        classifier, selection, train_batch_norm=train_batch_norm, save_memory=save_memory
-    )
+        classifier, selection,
+        train_batch_norm=stage.batch_norm == "train", save_memory=runtime.save_memory,
+    )  # fmt: skip
     module.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = make_optimiser(classifier, selection, stage)
     # Every process takes as many batches, or the others would wait for it.
+    images = len(data.train.targets_N)
     batches = max(1, num_batches(images, stage.batch_size) // accelerator.num_processes)
     schedule = Schedule(stage, -(-batches // stage.accumulation))
-    if resume is not None:
-        module.load_trainable_state(resume.trainable_state)
-        optimiser.load_state_dict(copy.deepcopy(resume.optimiser))
-        schedule.load_state_dict(resume.schedule)
-        load_scaler_state(accelerator, resume.schedule)
+    if start.resume is not None:
+        module.load_trainable_state(start.resume.trainable_state)
+        optimiser.load_state_dict(copy.deepcopy(start.resume.optimiser))
+        schedule.load_state_dict(start.resume.schedule)
+        load_scaler_state(accelerator, start.resume.schedule)
     prepared, optimiser = accelerator.prepare(module, optimiser)
-    size = sum(p.numel() for p in module.trainable_parameters)
-    classes = last_linear(classifier.head).out_features
-    return _TrainingRun(stage, accelerator, module, prepared, optimiser, schedule, classes, size)
+    return _TrainingRun(
+        stage, data, start, callbacks, runtime.stop_signal, accelerator, module, prepared,
+        optimiser, schedule, last_linear(classifier.head).out_features,
+        sum(p.numel() for p in module.trainable_parameters),
+    )  # fmt: skip
 
 
-def _seed_torch(seed: int, stage: int, epoch: int, rng_state: "Tensor | None") -> None:
-    """What dropout draws is decided by these numbers, or by a state within the epoch."""
-    import numpy as np
-    import torch
+def _initial_state(run: _TrainingRun) -> LoopState:
+    """Epoch 0: the network before the first step."""
+    metrics = _validate(run, 0, math.nan)
+    run.callbacks.on_epoch(metrics)
+    weights = run.module.trainable_state()
+    state = LoopState(
+        epoch=0,
+        trainable_state=weights,
+        optimiser=copy.deepcopy(run.optimiser.state_dict()),
+        schedule=_schedule_state(run),
+        best_metrics=metrics,
+        best_trainable_state=weights,
+        # Counted from the first trained epoch: those are often worse than epoch 0 for a while.
+        lowest_monitored=math.inf,
+        last_improved_epoch=0,
+        rows=[metrics],
+    )
+    run.callbacks.on_checkpoint(state)
+    return state
 
-    sequence = np.random.SeedSequence((seed, stage, epoch))
+
+def _train_epoch(run: _TrainingRun, before: LoopState) -> LoopState:
+    """The state after one more epoch, or after the rest of one that was interrupted."""
+    epoch, steps, stop_signal = before.epoch + 1, run.steps_per_epoch, run.stop_signal
+    batches = run.batches(epoch, before.step * run.batches_per_step)
+    _seed_torch(run.start, epoch, before.rng_state)
+    run.prepared.train()
+    total = before.loss_sum
+    with closing(batches), stop_signal.deferred():
+        for step, micro_batches in enumerate(_micro_batches(run, batches), start=before.step):
+            at = (epoch - 1) * steps + step
+            total += _optimiser_step(run, micro_batches, at, epoch)
+            run.callbacks.on_step(at + 1, run.stage.epochs * steps)
+            if stop_signal.checkpoint_is_due() or stop_signal.stop_requested:
+                run.callbacks.on_checkpoint(_state_within_epoch(run, before, step + 1, total))
+            if stop_signal.stop_requested:
+                raise _terminated(run.stage, epoch, step + 1, steps)
+    metrics = _validate(run, epoch, total / steps)
+    run.schedule.after_epoch(metrics.val_loss)
+    run.callbacks.on_epoch(metrics)
+    state = _state_after_epoch(run, before, metrics)
+    run.callbacks.on_checkpoint(state)
+    return state
+
+
+def _seed_torch(start: StageStart, epoch: int, rng_state: Tensor | None) -> None:
+    """Seed dropout by these numbers, or by the state within an epoch."""
+    sequence = np.random.SeedSequence((start.seed, start.number, epoch))
     torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
     if rng_state is not None:
         torch.set_rng_state(rng_state)
@@ -247,18 +272,16 @@ def _optimiser_step(
     return total
 
 
-def _loss(run: _TrainingRun, batch: LabelledBatch) -> "Tensor":
+def _loss(run: _TrainingRun, batch: LabelledBatch) -> Tensor:
     """The sum of weighted cross-entropies (label smoothing: Szegedy et al. 2016).
 
     Those of auxiliary classifiers are added at their weight (Szegedy et al. 2015).
     """
-    import torch
-
     inputs, targets, weights = _on_device(run.accelerator, batch)
     logits, others = run.prepared(inputs)
     smoothing = run.stage.label_smoothing
 
-    def summed(logits: "Tensor") -> "Tensor":
+    def summed(logits: Tensor) -> Tensor:
         each = torch.nn.functional.cross_entropy(
             logits.float(), targets, label_smoothing=smoothing, reduction="none"
         )
@@ -270,9 +293,7 @@ def _loss(run: _TrainingRun, batch: LabelledBatch) -> "Tensor":
     return loss
 
 
-def _on_device(accelerator: "Accelerator", batch: LabelledBatch) -> "tuple[Tensor, Tensor, Tensor]":
-    import torch
-
+def _on_device(accelerator: Accelerator, batch: LabelledBatch) -> tuple[Tensor, Tensor, Tensor]:
     device = accelerator.device
     inputs = batch.inputs.to(device).float()
     if inputs.ndim == 4:
@@ -289,14 +310,10 @@ def _require_finite(loss: float, stage: GradientStage, epoch: int) -> None:
         )
 
 
-def _validate(
-    run: _TrainingRun, validation: LabelledViews | None, epoch: int, train_loss: float
-) -> EpochMetrics:
-    """Log loss and accuracy on validation, both weighted."""
-    import torch
-
-    stage = run.stage
-    loss = right = weight = 0.0
+def _validate(run: _TrainingRun, epoch: int, train_loss: float) -> EpochMetrics:
+    """Log loss and accuracy on validation, both weighted; nan without validation images."""
+    stage, validation = run.stage, run.data.validation
+    loss = correct = weight = 0.0
     run.prepared.eval()
     with torch.no_grad():
         for batch in validation_batches(validation, stage.batch_size) if validation else ():
@@ -304,7 +321,7 @@ def _validate(
             logits = run.prepared(inputs)[0].float()
             each = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
             loss += float((each * weights).sum())
-            right += float(((logits.argmax(dim=1) == targets) * weights).sum())
+            correct += float(((logits.argmax(dim=1) == targets) * weights).sum())
             weight += float(weights.sum())
     peak = stage.learning_rate or stage.head_learning_rate
     return EpochMetrics(
@@ -312,7 +329,7 @@ def _validate(
         epoch=epoch,
         train_loss=train_loss,
         val_loss=loss / weight if validation else math.nan,
-        val_accuracy=right / weight if validation else math.nan,
+        val_accuracy=correct / weight if validation else math.nan,
         learning_rate=peak * run.schedule.factor(epoch * run.steps_per_epoch - 1) if epoch else 0.0,
         num_trainable_parameters=run.num_trainable_parameters,
         device_memory_mb=memory_mb(run.accelerator.device.type),
@@ -320,41 +337,40 @@ def _validate(
     )
 
 
-def _state_after_epoch(
-    run: _TrainingRun, now: EpochMetrics, before: LoopState | None, *, validated: bool
-) -> LoopState:
-    """Everything that moved, and what is best so far."""
-    moved = run.module.trainable_state()
-    is_best = before is None or not validated or is_better(now, before.best_metrics, run.stage)
-    # Counted from the first trained epoch: those are often worse than epoch 0 for a while.
-    reached = monitored_value(now, run.stage) if now.epoch else math.inf
-    gains = before is None or not validated or reached < before.lowest_monitored
-    return LoopState(
-        epoch=now.epoch,
-        trainable_state=moved,
-        optimiser=copy.deepcopy(run.optimiser.state_dict()),
-        schedule={**run.schedule.state_dict(), **scaler_state(run.accelerator)},
-        best_metrics=now if before is None or is_best else before.best_metrics,
-        best_trainable_state=moved if before is None or is_best else before.best_trainable_state,
-        lowest_monitored=reached if before is None or gains else before.lowest_monitored,
-        last_improved_epoch=now.epoch if before is None or gains else before.last_improved_epoch,
-        rows=[*(before.rows if before else []), now],
-    )
+def _schedule_state(run: _TrainingRun) -> dict[str, float | int]:
+    return {**run.schedule.state_dict(), **scaler_state(run.accelerator)}
 
 
-def _state_mid_epoch(run: _TrainingRun, before: LoopState, step: int, total: float) -> LoopState:
-    """Everything that moved since the last epoch; what is best is judged after this one."""
-    import torch
-
+def _state_within_epoch(run: _TrainingRun, before: LoopState, step: int, total: float) -> LoopState:
+    """What changed since the last epoch, after some steps of the next."""
     return replace(
         before,
         trainable_state=run.module.trainable_state(),
         optimiser=copy.deepcopy(run.optimiser.state_dict()),
-        schedule={**run.schedule.state_dict(), **scaler_state(run.accelerator)},
+        schedule=_schedule_state(run),
         step=step,
         loss_sum=total,
         rng_state=torch.get_rng_state(),
     )
+
+
+def _state_after_epoch(run: _TrainingRun, before: LoopState, metrics: EpochMetrics) -> LoopState:
+    """What changed in an epoch, and whether it is the best so far."""
+    state = replace(
+        _state_within_epoch(run, before, 0, 0.0),
+        epoch=metrics.epoch,
+        rows=[*before.rows, metrics],
+        rng_state=None,
+    )
+    # The first trained epoch is always better than a head of random weights.
+    is_first = metrics.epoch == 1 and not run.start.head_is_trained
+    unchecked = run.data.validation is None or is_first
+    if unchecked or is_better(metrics, before.best_metrics, run.stage):
+        state = replace(state, best_metrics=metrics, best_trainable_state=state.trainable_state)
+    monitored = monitored_value(metrics, run.stage)
+    if unchecked or monitored < before.lowest_monitored:
+        state = replace(state, lowest_monitored=monitored, last_improved_epoch=metrics.epoch)
+    return state
 
 
 def _terminated(stage: GradientStage, epoch: int, step: int, steps: int) -> Terminated:

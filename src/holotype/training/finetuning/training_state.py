@@ -1,10 +1,20 @@
-"""What changes while a stage trains, as values: rows, states and how it ended."""
+"""The values of a gradient stage: its data, its start, its state after each epoch, its result."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from holotype.training.data.loader import LabelledViews
+
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class StageData:
+    """Images at the cut of a stage; validation is None where it has no images."""
+
+    train: LabelledViews
+    validation: LabelledViews | None
 
 
 @dataclass(frozen=True)
@@ -12,14 +22,14 @@ class EpochMetrics:
     """One row of `history.csv`; epoch 0 is the network before the first step.
 
     Attributes:
-        train_loss: mean over the epoch, label smoothing and all; nan for epoch 0.
-        val_loss: log loss on validation, without label smoothing.
-        val_accuracy: weighted as the images are.
-        learning_rate: of the topmost group that trains (of the head, where it trains alone) in
-            the last step.
-        num_trainable_parameters: how many numbers train.
-        device_memory_mb: the most that the device held until then, in MB of 10^6 bytes; None where
-            it cannot be read, as on a CPU.
+        train_loss: mean over the epoch, with label smoothing and penalties; nan for epoch 0.
+        val_loss: log loss on validation, weighted, without label smoothing.
+        val_accuracy: weighted, in [0, 1].
+        learning_rate: in the last step, of the topmost group that trains; of the head, where it
+            trains alone.
+        num_trainable_parameters: weights and biases that train.
+        device_memory_mb: peak memory of the device so far, in MB of 10^6 bytes; None where it
+            cannot be read, as on a CPU.
         device_utilisation: in per cent, at the end of the epoch; None likewise.
     """
 
@@ -36,22 +46,21 @@ class EpochMetrics:
 
 @dataclass(frozen=True, eq=False)
 class LoopState:
-    """Everything that changes, as it is after an epoch, or after some steps of the next one.
+    """Everything that changes, after an epoch or after some steps of the next one.
 
     Attributes:
-        epoch: the last one that is finished; 0 before the first step.
-        trainable_state: tensors of the classifier that training moves, by name.
+        epoch: the last finished epoch; 0 before the first step.
+        trainable_state: tensors of the classifier that training changes, by name.
         optimiser: the state dict of the optimiser.
-        schedule: numbers of the schedule, and of the scale of losses in fp16.
-        best_metrics: the epoch that would ship now.
-        best_trainable_state: `trainable_state` as it was then.
-        lowest_monitored: of the trained epochs, what `stop_on` names (an accuracy negated).
-        last_improved_epoch: the epoch of that.
+        schedule: the state of the schedule, and of the loss scale in fp16.
+        best_metrics: of the best epoch so far.
+        best_trainable_state: `trainable_state` after that epoch.
+        lowest_monitored: the lowest value of `stop_on` (an accuracy negated) in a trained epoch.
+        last_improved_epoch: the epoch of that value.
         rows: all epochs so far.
-        step: how many steps of the epoch after that are done.
+        step: finished steps of the next epoch.
         loss_sum: the sum of their losses.
-        rng_state: what dropout draws from after those steps; None between two epochs, where the
-            numbers of the next one decide it.
+        rng_state: of torch after those steps; None between epochs, each of which seeds it anew.
     """
 
     epoch: int
@@ -68,12 +77,29 @@ class LoopState:
     rng_state: "Tensor | None" = None
 
 
+@dataclass(frozen=True, eq=False)
+class StageStart:
+    """Where a stage starts.
+
+    Attributes:
+        seed: of the order of the images, their views, mixing and dropout.
+        number: of the stage in its recipe; another stage draws other dropout.
+        head_is_trained: whether the head was trained before; else it has random weights.
+        resume: the state to go on from.
+    """
+
+    seed: int
+    number: int = 0
+    head_is_trained: bool = True
+    resume: LoopState | None = None
+
+
 @dataclass(frozen=True)
 class StageResult:
     """How a stage ended.
 
     Attributes:
-        best_epoch: the number of the epoch whose weights ship; 0: those that it began with.
+        best_epoch: the epoch whose weights ship; 0 for those that the stage started from.
         rows: all its epochs.
     """
 
