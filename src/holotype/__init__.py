@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from holotype.dataset.sources.fetch import fetch
     from holotype.dataset.volumes.slicing import Slices
     from holotype.errors import HolotypeError
-    from holotype.evaluation.build_report import build_report as evaluate
+    from holotype.evaluation.report_data import Report
     from holotype.explanation.explanation_figures import explain
     from holotype.pipeline import train
     from holotype.pipeline.audit import Audit, audit
     from holotype.pipeline.augment import ContactSheet, augment
     from holotype.pipeline.doctor import Diagnosis, doctor
+    from holotype.pipeline.evaluate import evaluate
     from holotype.pipeline.model_catalog import Model, Models, models
     from holotype.pipeline.slice import slice
     from holotype.pipeline.split import Split, split
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 # public name -> where it lives, and what it is called there
 _PUBLIC_API = {
+    "Report": ("holotype.evaluation.report_data", "Report"),
     "doctor": ("holotype.pipeline.doctor", "doctor"),
     "Diagnosis": ("holotype.pipeline.doctor", "Diagnosis"),
     "models": ("holotype.pipeline.model_catalog", "models"),
@@ -42,7 +44,7 @@ _PUBLIC_API = {
     "Run": ("holotype.run_directory", "RunDirectory"),
     "Split": ("holotype.pipeline.split", "Split"),
     "audit": ("holotype.pipeline.audit", "audit"),
-    "evaluate": ("holotype.evaluation.build_report", "build_report"),
+    "evaluate": ("holotype.pipeline.evaluate", "evaluate"),
     "explain": ("holotype.explanation.explanation_figures", "explain"),
     "fetch": ("holotype.dataset.sources.fetch", "fetch"),
     "load": ("holotype.bundle.bundle", "load_bundle"),
@@ -58,6 +60,7 @@ __all__ = [
     "HolotypeError",
     "Model",
     "Models",
+    "Report",
     "Run",
     "Slices",
     "Split",

@@ -14,6 +14,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from holotype import pipeline
 from holotype.dataset.index import read_index_file
+from holotype.pipeline.evaluate import evaluate
 from holotype.predictions import Predictions, read_predictions
 from holotype.run_directory import RunDirectory
 
@@ -98,7 +99,7 @@ def test_other_images_are_told_with_the_weights_that_the_run_recorded(
     digits: Path, tmp_path: Path
 ) -> None:
     run = pipeline.train(digits, output=tmp_path / "run", **WAYS["linear"]).run
-    pipeline.evaluate_on(run.path, digits, tmp_path / "out")
+    evaluate(run.path, digits, output=tmp_path / "out")
     told, again = (
         json.loads((folder / "report" / "metrics.json").read_text())["class_weighting"]
         for folder in (run.path, tmp_path / "out")
@@ -131,7 +132,7 @@ def test_every_fold_is_told_with_the_weights_of_its_own_training(
     assert told["num_changed"] == (without_N != oof.predicted_N).sum()
     assert told["accuracy_without"]["value"] == pytest.approx((without_N == oof.targets_N).mean())
     # What ships is their mean, out of which no weights can be taken.
-    pipeline.evaluate_on(trained.run.path, digits, tmp_path / "out")
+    evaluate(trained.run.path, digits, output=tmp_path / "out")
     assert "class_weighting" not in (tmp_path / "out" / "report" / "metrics.json").read_text()
 
 

@@ -1,19 +1,22 @@
 """`holotype evaluate`: the report of a classifier on other labelled images."""
 
 from pathlib import Path
+from typing import Annotated
 
-from holotype import pipeline
+from cyclopts import Parameter
+
 from holotype.cli.options import AsJson, GroupPattern, LabelPattern
-from holotype.cli.output import print_json, print_message, print_result
+from holotype.cli.output import print_json, print_message, print_next_command, print_result
+from holotype.pipeline.evaluate import evaluate as evaluate_on
 from holotype.progress import to_stderr
 
 
 def evaluate(
     run: Path,
-    data: Path,
+    data: Annotated[tuple[Path, ...], Parameter(negative=())],
     /,
     *,
-    output: Path,
+    output: Path | None = None,
     label_pattern: LabelPattern = None,
     group_pattern: GroupPattern = None,
     as_json: AsJson = False,
@@ -22,13 +25,14 @@ def evaluate(
 
     Args:
         run: A run directory, or a bundle.
-        data: A folder with one folder per class, or a CSV or Parquet table.
-        output: Write report/ and predictions.parquet into this directory.
+        data: Folders with one folder per class, or CSV or Parquet tables; several are combined.
+        output: Write report/ and predictions.parquet into this directory; without it the scores
+            are printed and nothing is written.
     """
-    report = pipeline.evaluate_on(
+    report = evaluate_on(
         run,
         data,
-        output,
+        output=output,
         label_pattern=label_pattern,
         group_pattern=group_pattern,
         progress=to_stderr(),
@@ -39,6 +43,9 @@ def evaluate(
     for caveat in report.caveats:
         print_message(caveat)
     print_result(f"accuracy     {report['accuracy']} on {report.num_images:,} images")
+    if output is None:
+        print_next_command("holotype", "evaluate", run, *data, "--output", "new-report")
+        return 0
     print_result(f"report       {output / 'report' / 'index.html'}")
     print_result(f"predictions  {output / 'predictions.parquet'}")
     return 0

@@ -16,6 +16,7 @@ from holotype.evaluation.intervals import Estimate
 from holotype.evaluation.metrics import MAX_LOG_LOSS
 from holotype.evaluation.roc_curves import ratio
 from holotype.notebook import data_frame, html_result, html_table
+from holotype.predictions import Predictions
 from holotype.progress import pluralize
 from holotype.terminal import short_text, text_table
 
@@ -132,6 +133,7 @@ class Report:
         weighted: whether images carry different weights.
         caveats: what a reader must know before quoting a score, as sentences.
         path: the page; None where none was written.
+        predictions: what was scored; None where only the scores were read.
     """
 
     part: str
@@ -146,6 +148,7 @@ class Report:
     weighted: bool
     caveats: tuple[str, ...]
     path: Path | None = None
+    predictions: Predictions | None = None
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any], *, path: Path | None = None) -> "Report":

@@ -5,7 +5,6 @@ docs/architecture.md.
 """
 
 from holotype.pipeline.ensemble import EnsembleRun, build_ensemble
-from holotype.pipeline.evaluate import evaluate_on
 from holotype.pipeline.training_run.dry_run import DryRun
 from holotype.pipeline.training_run.single_run import TrainedRun
 from holotype.pipeline.training_run.train import train
@@ -17,7 +16,6 @@ __all__ = [
     "TrainedRun",
     "VariantRow",
     "build_ensemble",
-    "evaluate_on",
     "list_variants",
     "train",
     "train_variants",

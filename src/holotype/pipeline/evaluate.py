@@ -1,11 +1,20 @@
 """A finished classifier, and the report that it earns on other labelled images."""
 
+import os
 import shlex
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from holotype.bundle.bundle import load_bundle
 from holotype.bundle.inference import predict
 from holotype.dataset.index import Index, read_index, read_index_file
+from holotype.dataset.reading.data_source import (
+    DataSource,
+    as_sources,
+    describe_source,
+    source_name,
+)
 from holotype.errors import EmptyDataset
 from holotype.evaluation.build_report import build_report
 from holotype.evaluation.report_data import Report
@@ -22,24 +31,40 @@ from holotype.run_directory import RunDirectory, run_path
 NEW = "new"  # what was handed in, as opposed to a part of the run's own split
 
 
-def evaluate_on(
-    run: str | Path,
-    data: str | Path,
-    output: str | Path,
+def evaluate(
+    run: str | os.PathLike[str],
+    data: "DataSource | Sequence[DataSource]",
     *,
+    output: str | Path | None = None,
     label_pattern: str | None = None,
     group_pattern: str | None = None,
     progress: Progress | None = None,
-) -> "Report":
-    """The report of a finished classifier on other labelled images, in `output/report/`.
+) -> Report:
+    """Score a finished classifier on other labelled images.
+
+    Example:
+        >>> report = holotype.evaluate("runs/photos-1", "new-photos")  # doctest: +SKIP
+        >>> report.metrics["accuracy"]  # doctest: +SKIP
+        0.912 [0.887, 0.934]
+
+    Args:
+        run: a run or a bundle.
+        data: a folder with one folder per class, a CSV or Parquet table or a DataFrame; or
+            several of these.
+        output: write report/ and predictions.parquet into this directory; nothing is written
+            without it.
+        label_pattern: a regular expression that finds the label in a file's name.
+        group_pattern: where the group of an image is read from.
 
     Raises:
         EmptyDataset: no image could be read.
         DatasetError: a label that the classifier does not know.
     """
-    progress, output = progress or Progress(), Path(output)
+    progress, run = progress or Progress(), os.fspath(run)
     bundle = load_bundle(run)
     index = read_index(data, label_pattern=label_pattern, group_pattern=group_pattern)
+    sources = as_sources(data)
+    names = [describe_source(source) for source in sources]
     with progress.bar("predicting") as update:
         predictions, refused = predict(
             bundle, index, on_progress=lambda done: update(done, len(index))
@@ -47,24 +72,30 @@ def evaluate_on(
     for refusal in refused:
         progress.log(f"left out: {refusal}")
     if not len(predictions):
-        raise EmptyDataset(f"none of the {len(index)} images in {str(data)!r} could be read.")
-    predictions.write(output / "predictions.parquet")
-    report = build_report(predictions, part=NEW)
+        raise EmptyDataset(
+            f"none of the {len(index)} images in {', '.join(names)!r} could be read."
+        )
+    report = replace(build_report(predictions, part=NEW), predictions=predictions)
     notes = [f"{len(refused)} of {len(index)} images were refused."] if refused else []
     notes += _seen_before(run, index)
     for note in notes:
         progress.log(note)
-    command = shlex.join(["holotype", "evaluate", str(run), str(data), "--output", str(output)])
+    if output is None:
+        return report
+    output = Path(output)
+    predictions.write(output / "predictions.parquet")
     write_report(
         report, output / "report", predictions=predictions,
         context=ReportContext(
-            title=f"Evaluation on {Path(data).name}",
+            title=f"Evaluation on {', '.join(map(source_name, sources))}",
             run_name=bundle.manifest.name,
             model=bundle.manifest.model,
-            data=f"{len(index):,} images in {data!s}",
+            data=f"{len(index):,} images in {', '.join(names)}",
             bundle_hash=bundle.sha256,
             temperature=bundle.temperature,
-            command=command,
+            command=shlex.join(
+                ["holotype", "evaluate", run, *names, "--output", str(output)]
+            ),
             notes=notes,
             class_weighting=measure_class_weighting(
                 report, predictions, class_weights_of_run(RunDirectory(run_path(run)), bundle)
@@ -72,10 +103,10 @@ def evaluate_on(
         ),
         examples=select_examples(bundle, index, predictions),
     )  # fmt: skip
-    return report
+    return replace(report, path=output / "report" / "index.html")
 
 
-def _seen_before(run: str | Path, index: "Index") -> list[str]:
+def _seen_before(run: str, index: Index) -> list[str]:
     """A sentence where the run's own index holds some of these images outside of its test."""
     own = RunDirectory(run_path(run)).index
     if not own.is_file():
