@@ -87,7 +87,7 @@ def test_a_split_that_leaks_is_refused_or_mended(
     shutil.copy(trained, given / "test" / trained.parent.name / "leak.png")
     words = ["split", str(given), "--output", str(tmp_path / "out")]
     assert run(words) == 1
-    assert "stands on both sides" in capsys.readouterr().err
+    assert "is in several parts" in capsys.readouterr().err
     assert run([*words, "--on-leak", "repair", "--json"]) == 0
     captured = capsys.readouterr()
     assert any("moved to train" in note for note in json.loads(captured.out)["notes"])
@@ -119,7 +119,7 @@ def test_a_part_that_stays_empty_is_said(
     for _ in range(2):  # when it is written, and when it is found
         assert run(words) == 0
         error = capsys.readouterr().err
-        assert "The val part is empty: too few images of each class can stand apart" in error
+        assert "The val part is empty: too few separate images of each class" in error
         assert "The test part is empty" in error
     words = ["split", str(tmp_path / "data"), "--output", str(tmp_path / "two")]
     assert run([*words, "--ratios", "1", "0", "0"]) == 0

@@ -109,6 +109,6 @@ def test_the_numbers_after_ratios_are_one_word_and_nothing_else_is(
 
 @pytest.mark.parametrize("count", [0, 2, 5])
 def test_another_number_of_ratios_is_refused_from_python_too(count: int) -> None:
-    with pytest.raises(InvalidRatios, match=rf"{count} ratios arrived; .* or a fourth for cal"):
+    with pytest.raises(InvalidRatios, match=rf"got {count} ratios; .* or a fourth for cal"):
         resolve_recipe("linear", ratios=(1.0,) * count)
     assert resolve_recipe("linear", ratios=(0.5, 0.2, 0.2, 0.1)).split.ratios[3] == 0.1

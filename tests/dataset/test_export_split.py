@@ -122,7 +122,7 @@ def test_the_same_split_is_recognised_and_every_difference_is_named(tmp_path: Pa
     ):
         check()
     (output / next(iter(files.values()))).unlink()
-    with pytest.raises(StaleSplit, match="1 file of it is gone"):
+    with pytest.raises(StaleSplit, match="1 file missing"):
         check()
 
 

@@ -69,7 +69,7 @@ def test_another_seed_gives_other_folds() -> None:
     assert fold_of(folds(index, 5, seed=1)) == fold_of(folds(index, 5, seed=1))
 
 
-@pytest.mark.parametrize(("num_folds", "message"), [(1, "at least 2"), (4, "only 3 images")])
+@pytest.mark.parametrize(("num_folds", "message"), [(1, "at least 2"), (4, "there are 3")])
 def test_folds_that_cannot_be_filled_are_refused(num_folds: int, message: str) -> None:
     with pytest.raises(InvalidFolds, match=message):
         folds(make_index(list("aaab"), ["g", "g", "", ""]), num_folds)

@@ -30,7 +30,7 @@ def test_the_user_says_what_becomes_of_a_leak() -> None:
         resolve_leaks(index, on_leak="refuse")
     kept, notes = resolve_leaks(index, on_leak="keep")
     assert part_of(kept) == part_of(index)
-    assert "flatters" in notes[0]
+    assert "too optimistic" in notes[0]
     mended, notes = resolve_leaks(index, on_leak="repair")
     assert part_of(mended) == part_of(move_leaks_to_train(index))
     assert len(notes) == 1
@@ -42,7 +42,7 @@ def test_a_part_that_repair_empties_is_said() -> None:
     index.table.loc[5, "split"] = "val"
     _, notes = resolve_leaks(index, on_leak="repair")
     assert "2 images were moved to train" in notes[0]
-    assert notes[1].startswith("Nothing that was given is left in test;")
+    assert notes[1].startswith("No image is left in test;")
 
 
 @pytest.mark.parametrize("splits", [SPLITS, [""] * 6])

@@ -1,7 +1,7 @@
-"""For any index with groups and copies, every splitter keeps its promises.
+"""Properties of splits and folds of any index with groups and copies.
 
-Disjoint and complete, group-pure, copy-pure, blind to the order of rows, and at a place from
-which no single unit can be moved for the better: absent classes first, then distances.
+They are complete and disjoint, no group and no copies are separated, the order of rows does not
+matter, and no move of one unit improves a split: missing classes first, then distances.
 """
 
 import random
@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable
 
 import networkx
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from holotype.dataset.index import Index
@@ -38,7 +38,7 @@ def data_sets(draw: st.DrawFn, parts: tuple[str, ...] = ("",)) -> Data:
 
 
 def connected_components(index: Index, keep_together: Together) -> list[set[str]]:
-    """What belongs together, by another library: the connected components of a graph."""
+    """Images that must not be separated, by networkx."""
     graph = networkx.Graph()
     graph.add_nodes_from(index.table["path"])
     first: dict[str, str] = {}
@@ -62,7 +62,7 @@ def shuffled(data: Data, shuffle: random.Random) -> Data:
 def check(
     data: Data, shuffle: random.Random, place: Callable[[Index, Together], dict[str, Hashable]]
 ) -> dict[str, Hashable]:
-    """Complete and disjoint (one place for each image), pure, and blind to order."""
+    """Complete and disjoint (one place for each image), units whole, independent of order."""
     index, keep_together = data
     places = place(index, keep_together)
     assert set(places) == set(index.table["path"])
@@ -74,7 +74,7 @@ def check(
 
 @settings(max_examples=120, deadline=None)
 @given(data_sets(), st.randoms(), st.integers(0, 1000))
-def test_any_split_is_complete_pure_and_blind_to_order(
+def test_any_split_is_complete_keeps_units_whole_and_ignores_order(
     data: Data, shuffle: random.Random, seed: int
 ) -> None:
     for ratios, parts in RATIOS.items():
@@ -93,11 +93,10 @@ def test_any_split_is_complete_pure_and_blind_to_order(
 
 @settings(max_examples=120, deadline=None)
 @given(data_sets(), st.randoms(), st.integers(0, 1000), st.integers(2, 6))
-def test_any_folds_are_complete_pure_and_blind_to_order(
+def test_any_folds_are_complete_keep_units_whole_and_ignore_order(
     data: Data, shuffle: random.Random, seed: int, num_folds: int
 ) -> None:
-    if len(connected_components(*data)) < num_folds:
-        return
+    assume(len(connected_components(*data)) >= num_folds)
     places = check(
         data, shuffle, lambda i, t: dict(fold_of(folds(i, num_folds, seed=seed, keep_together=t)))
     )
@@ -106,7 +105,7 @@ def test_any_folds_are_complete_pure_and_blind_to_order(
 
 @settings(max_examples=120, deadline=None)
 @given(data_sets(("train", "val", "test")), st.randoms())
-def test_any_repaired_split_is_complete_pure_and_blind_to_order(
+def test_any_repaired_split_is_complete_keeps_units_whole_and_ignores_order(
     data: Data, shuffle: random.Random
 ) -> None:
     before = part_of(data[0])

@@ -347,4 +347,4 @@ def test_a_given_split_that_leaks_is_said_beside_the_score(synthetic: Path, tmp_
     shutil.copyfile(original, folder / "test" / original.parent.name / "copy.png")
     trained = pipeline.train(folder, output=tmp_path / "run", recipe="linear", image_size=64)
     report = (trained.run.report / "index.html").read_text(encoding="utf-8")
-    assert "1 group or set of copies stands on both sides" in report
+    assert "1 group or set of copies is in several parts" in report

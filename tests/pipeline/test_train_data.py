@@ -86,16 +86,16 @@ def test_a_leaking_split_that_is_kept_is_said_before_training_and_beside_the_sco
     data = _with_a_leak(synthetic, tmp_path / "data")
     code, _, error = cli("train", data, "--output", run, *folds, *QUICK)
     assert code == 0, error
-    said = [line for line in error.splitlines() if "the score flatters" in line]
+    said = [line for line in error.splitlines() if "the score is too optimistic" in line]
     assert len(said) == 2
     assert "copy.png" in said[0]
     assert error.index(said[0]) < error.index("writing the report")
     if folds:
         assert error.index(said[0]) < error.index("fold 0")
     assert json.loads((run / "report" / "metrics.json").read_text())["caveats"][0] == said[0]
-    assert (run / "MODEL_CARD.md").read_text("utf-8").count("the score flatters") == 1
+    assert (run / "MODEL_CARD.md").read_text("utf-8").count("the score is too optimistic") == 1
     for fold in (run / "folds").glob("*"):  # which is of train and validation, and clean
-        assert "flatters" not in (fold / "report" / "metrics.json").read_text()
+        assert "optimistic" not in (fold / "report" / "metrics.json").read_text()
     # A finished run says it again.
     _, out, error = cli("train", data, "--output", run, "--resume", "--json", *folds, *QUICK)
     assert json.loads(out)["metrics"]["caveats"][0] == said[0]
@@ -112,14 +112,14 @@ def _noise(folder: Path, *names: str) -> Path:
 def test_a_part_that_stays_empty_is_said_before_anything_is_fitted(
     tmp_path: Path, run: Path, cli: Cli
 ) -> None:
-    """Two images of each class that may stand apart: one is learnt, one tested."""
+    """Two separate images of each class: one is in train, one in test."""
     data = _noise(tmp_path / "data", "a/0.png", "a/1.png", "b/0.png", "b/1.png")
     for copy in ("a/2.png", "b/2.png"):
         shutil.copyfile(data / copy.replace("2", "1"), data / copy)
     code, _, error = cli("train", data, "--output", run, *QUICK)
     assert code == 0, error
     lines = error.splitlines()
-    (said,) = (line for line in lines if line.startswith("The val part is empty: too few images"))
+    (said,) = (line for line in lines if line.startswith("The val part is empty: too few separate images"))
     assert "copies of one image" in said
     assert lines.index(said) < lines.index("writing the report")
     assert said in (run / "MODEL_CARD.md").read_text("utf-8")
@@ -134,7 +134,7 @@ def test_where_nothing_could_be_reported_nothing_is_trained_and_nothing_is_in_th
         assert code == 1
         last = error.splitlines()[-1]
         assert "neither validation nor test" in last
-        assert "The test part is empty: too few images of each class" in last
+        assert "The test part is empty: too few separate images of each class" in last
     _noise(tmp_path / "data", *(f"{name}/{n}.png" for n in range(6) for name in "ab"))
     code, _, error = cli("train", data, "--output", run, *QUICK)
     assert code == 0, error

@@ -1,1 +1,1 @@
-"""Every image is assigned to train, validation or test, without leakage."""
+"""Assign every image to train, validation and test, without leakage."""

@@ -1,13 +1,13 @@
-"""Assignment of atomic groups to parts: greedy, then local search by moves and swaps.
+"""Assign atomic groups to parts: greedily, then by local search with moves and swaps.
 
-An *atomic group* must not be split: a group, a cluster of copies, or both joined where
-they overlap; most images are an atomic group of their own. To assign them evenly, class by class,
-is a number problem that nobody solves exactly; what is promised here is a local optimum: no single
-move of an atomic group and (where there are few kinds of them) no swap of two improves the
-split.
+An *atomic group* must not be split: the images of one group, the copies of one image, or both
+joined where they overlap; most images are an atomic group of their own. An even assignment, class
+by class, is a partition problem (NP-hard), so the result is a local optimum: no move of one atomic
+group improves it, and where there are few kinds of atomic groups, no swap of two does.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -17,95 +17,80 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-# Totals weigh less than classes. With equal weights a class that has one too many in train and
-# another that has one too few hold each other in place: either move alone would tilt the total.
+# Totals weigh less than classes: with equal weights, a class with one image too many in train and
+# another with one too few block each other, since either move alone would unbalance the total.
 _TOTAL_SIZE_WEIGHT = 0.1
-# Swaps are tried between kinds of atomic groups (the same classes, in the same part), every kind
-# with every other: a second's work at this many kinds, and the gain fades with more.
+# Swaps are tried between all pairs of kinds of atomic groups (same class counts, same part): about
+# a second of work at this number, and with more kinds they gain little.
 _MAX_KINDS_TO_SWAP = 250
 
+# number of atomic groups of a class -> for each part, the cost of having none of them
 MissingClassPenalty = Callable[[int], list[int]]
 
 
 @dataclass(frozen=True)
 class AtomicGroup:
-    """Rows that stay together, with how many images of each class they hold."""
+    """Rows of a table that must stay together.
+
+    Attributes:
+        rows: ascending.
+        classes: (class, number of rows), sorted by class.
+    """
 
     rows: list[int]
     classes: tuple[tuple[str, int], ...]
-    size: int
+
+    @property
+    def size(self) -> int:
+        return len(self.rows)
 
 
 def find_atomic_groups(
     table: "pd.DataFrame", keep_together: Sequence[frozenset[str]], seed: int
 ) -> list[AtomicGroup]:
-    """Atomic groups in the order in which they are assigned: large before small, else as the seed
-    says.
+    """The atomic groups of a table, in the order of assignment: the largest first.
 
-    The order comes from a hash of seed and path, so that no library's random generator and
-    no other image of the data set has a say in it.
+    Groups of equal size are ordered by a hash of the seed and a path, so the order depends on no
+    random generator and on no other image.
 
     Args:
-        table: the columns path, label and group; sorted by path, so that the order of rows
-            says nothing either.
-        keep_together: sets of paths that are one atomic group; paths that the table lacks are
-            passed over.
+        table: the columns path, label and group; sorted by path.
+        keep_together: sets of paths that belong to one atomic group; unknown paths are ignored.
     """
-    paths = list(table["path"])
-    labels = list(table["label"])
-    atomic_groups = []
-    for rows in _connected_rows(paths, list(table["group"]), keep_together):
-        counts: dict[str, int] = {}
-        for row in rows:
-            counts[labels[row]] = counts.get(labels[row], 0) + 1
-        atomic_groups.append(AtomicGroup(rows, tuple(sorted(counts.items())), len(rows)))
+    from scipy.cluster.hierarchy import DisjointSet
 
-    def place(atomic_group: AtomicGroup) -> tuple[int, bytes]:
-        return -atomic_group.size, hashlib.sha256(
-            f"{seed}:{paths[atomic_group.rows[0]]}".encode()
-        ).digest()
+    paths, labels = list(table["path"]), list(table["label"])
+    row_of_path = {path: row for row, path in enumerate(paths)}
+    rows_of_group: dict[str, list[int]] = {}
+    for row, group in enumerate(table["group"]):
+        if group:
+            rows_of_group.setdefault(group, []).append(row)
+    copies = [
+        [row_of_path[path] for path in paths if path in row_of_path] for paths in keep_together
+    ]
+    joined = DisjointSet(range(len(paths)))
+    for rows in (*rows_of_group.values(), *copies):
+        for row in rows[1:]:
+            joined.merge(rows[0], row)
 
-    return sorted(atomic_groups, key=place)
+    def order(atomic_group: AtomicGroup) -> tuple[int, bytes]:
+        first = paths[atomic_group.rows[0]]
+        return -atomic_group.size, hashlib.sha256(f"{seed}:{first}".encode()).digest()
+
+    atomic_groups = [
+        AtomicGroup(sorted(rows), tuple(sorted(Counter(labels[row] for row in rows).items())))
+        for rows in joined.subsets()
+    ]
+    return sorted(atomic_groups, key=order)
 
 
 def atomic_group_names(table: "pd.DataFrame", keep_together: Sequence[frozenset[str]]) -> list[str]:
-    """For each row the name of its atomic group; "" where it is alone."""
+    """For each row the name of its atomic group; "" where it is the only member."""
     names = [""] * len(table)
     for number, atomic_group in enumerate(find_atomic_groups(table, keep_together, seed=0)):
         for row in atomic_group.rows if len(atomic_group.rows) > 1 else ():
-            names[row] = f"group_index {number}"
+            names[row] = f"group {number}"
     return names
-
-
-def _connected_rows(
-    paths: list[str], group_labels: list[str], keep_together: Sequence[frozenset[str]]
-) -> list[list[int]]:
-    """Rows joined where they share a group or a set of `keep_together`, by union-find."""
-    parent = list(range(len(paths)))
-
-    def root(row: int) -> int:
-        while parent[row] != row:
-            parent[row] = parent[parent[row]]
-            row = parent[row]
-        return row
-
-    def join(first: int, second: int) -> None:
-        low, high = sorted((root(first), root(second)))
-        parent[high] = low
-
-    first_of_group: dict[str, int] = {}
-    for row, group in enumerate(group_labels):
-        if group:
-            join(first_of_group.setdefault(group, row), row)
-    row_of_path = {path: row for row, path in enumerate(paths)}
-    for copies in keep_together:
-        rows = [row_of_path[path] for path in copies if path in row_of_path]
-        for row in rows[1:]:
-            join(rows[0], row)
-    members: dict[int, list[int]] = {}
-    for row in range(len(paths)):
-        members.setdefault(root(row), []).append(row)
-    return list(members.values())
 
 
 def assign_parts(
@@ -113,12 +98,11 @@ def assign_parts(
     shares: Sequence[float],
     missing_class_penalty: MissingClassPenalty,
 ) -> list[int]:
-    """The number of the part of each atomic group.
+    """The part of each atomic group, as a position in `shares`.
 
     Args:
         shares: of the parts; they sum to 1.
-        missing_class_penalty: for a class of so many atomic groups, what it costs, part by part,
-            that the part has none of them. Absences are weighed before distances from the shares.
+        missing_class_penalty: takes precedence over distances from the shares.
     """
     assignment = _Assignment(atomic_groups, shares, missing_class_penalty)
     for group_index in range(len(atomic_groups)):
@@ -129,11 +113,11 @@ def assign_parts(
 
 
 class _Assignment:
-    """Who has what, and what a move would change.
+    """An assignment, and how moves change its cost.
 
-    What is made small: first the cost of parts in which a class is missing though it has
-    atomic groups enough, then the squared distance of the counts from their targets, summed over
-    parts and classes, and of the totals from theirs.
+    The cost is, lexicographically: the penalty for classes that are missing in a part, then the
+    squared distance of the counts from their targets, summed over parts and classes, plus that of
+    the totals, with a lower weight.
     """
 
     def __init__(
@@ -162,7 +146,7 @@ class _Assignment:
         }
 
     def most_underfilled(self, group_index: int) -> int:
-        """The part that should get the atomic group, judged by what was assigned so far."""
+        """The part that lacks most of what the atomic group holds, by what is assigned so far."""
         atomic_group = self.atomic_groups[group_index]
 
         def surplus(part: int) -> float:
@@ -196,7 +180,7 @@ class _Assignment:
             self.groups_per_part[name][part] += sign
 
     def improvement(self, group_index: int, part: int) -> tuple[int, float]:
-        """By how much a move makes the whole better: absences first, then distances."""
+        """By how much a move lowers the cost: (missing classes, distances)."""
         atomic_group = self.atomic_groups[group_index]
         before = self.part_of_group[group_index]
         penalty = 0
@@ -217,14 +201,13 @@ class _Assignment:
     def _distance_reduction(
         self, counts: list[int], moved: int, before: int, part: int, whole: int
     ) -> float:
-        """How much the squared distances from the targets shrink when `moved` images move."""
+        """How much the squared distances from the targets fall when `moved` images move."""
         surplus = counts[before] - self.shares[before] * whole
         deficit = self.shares[part] * whole - counts[part]
         return 2.0 * moved * (surplus + deficit - moved)
 
     def improve_by_moves(self) -> bool:
-        """One pass over all atomic groups; each takes the move that helps most. Whether any
-        moved."""
+        """Move each atomic group where that helps most, in one pass; whether any moved."""
         moved = False
         for group_index in range(len(self.atomic_groups)):
             others = (p for p in range(len(self.shares)) if p != self.part_of_group[group_index])
@@ -235,9 +218,9 @@ class _Assignment:
         return moved
 
     def improve_by_swaps(self) -> bool:
-        """One pass over all pairs; whether any two were swapped.
+        """Swap two atomic groups where that helps, in one pass; whether any were swapped.
 
-        Atomic groups of one kind are interchangeable, so one of each kind is tried for all.
+        Those of one kind are interchangeable, so one of each kind is tried.
         """
         one_of_kind: dict[tuple[tuple[tuple[str, int], ...], int], int] = {}
         for group_index, part in enumerate(self.part_of_group):

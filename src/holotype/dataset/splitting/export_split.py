@@ -1,12 +1,11 @@
-"""A split as folders that other tools read: OUTPUT/train/CLASS/image, and what it was made of.
+"""Write a split as folders that other tools read, with a record of what it was made of.
 
     OUTPUT/train|val|test|cal/CLASS/NAME     copies of the images, or symbolic links to them
-    OUTPUT/table.csv                     path, label, group, split, weight: what Holotype reads
-    OUTPUT/split.json                    the images (hash, label, group, part) and the settings
+    OUTPUT/table.csv                         path, label, group, split, weight
+    OUTPUT/split.json                        the images (hash, label, group, part), the settings
 
-Class folders and files get names that every file system takes, and no two in a folder that some
-would take for one. Every part has a folder for every class, be it empty: a tool that numbers
-classes by their folders would else count differently in train and in test.
+Folder and file names are valid and distinct on every file system. Every part has a folder for
+every class, even an empty one, so that tools that number classes by folder agree between parts.
 """
 
 import hashlib
@@ -23,11 +22,12 @@ from holotype.dataset.index import Index
 from holotype.dataset.splitting.splitter import parts_of
 from holotype.dataset.staging import TABLE_FILENAME, staged_directory, write_table
 from holotype.errors import StaleSplit, UsageError
+from holotype.files import write_json
 from holotype.progress import pluralize
 
 SPLIT_FILENAME = "split.json"
 
-# What an image of the record says, and what that is called when it differs.
+# field of an image in the record -> its name in messages
 _FIELD_NAMES = {
     "sha256": "content",
     "label": "label",
@@ -40,11 +40,11 @@ ImageRecords = dict[str, dict[str, str]]  # path in the data -> sha256, label, g
 
 @dataclass(frozen=True)
 class SplitRecord:
-    """What `split.json` says.
+    """The content of `split.json`.
 
     Attributes:
-        settings: everything beside the images that decided the split.
-        records: of the data as it was, those that could not be read too.
+        settings: everything that determined the split, except the images.
+        records: of all images of the data, unreadable ones included.
         files: path in the data -> path in the output.
         parts: path in the data -> part.
     """
@@ -56,13 +56,30 @@ class SplitRecord:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the images: the same for the same data wherever it lies."""
+        """SHA-256 of the image records; it does not depend on where the data is."""
         text = json.dumps(self.records, sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def to_json(self) -> dict[str, Any]:
+        images = [
+            {
+                "path": path,
+                **facts,
+                "part": self.parts.get(path, ""),
+                "file": self.files.get(path, ""),  # "" if the image could not be read
+            }
+            for path, facts in self.records.items()
+        ]
+        return {
+            "holotype_split": 1,
+            "data": self.digest,
+            "settings": self.settings,
+            "images": images,
+        }
+
 
 def image_records(index: Index) -> ImageRecords:
-    """What two data sets must share to be the same one."""
+    """The facts by which two data sets are compared."""
     names = ("path", "sha256", "label", "group", "split")
     rows = zip(*(index.table[name] for name in names), strict=True)
     return {
@@ -80,15 +97,15 @@ def write_split_folders(
     link: bool = False,
     replace: bool = False,
 ) -> SplitRecord:
-    """Write the folders, the table and the record; all of it, or nothing.
+    """Write the folders, the table and the record, atomically.
 
     Args:
-        split_index: its split column is filled; it may hold fewer images than `records`.
+        split_index: with its split column filled; it may lack images of `records`.
         link: write symbolic links instead of copies.
-        replace: take the place of the split that is there.
+        replace: replace a split that is in `output`.
 
     Raises:
-        UsageError: the output holds something that may not be replaced.
+        UsageError: the output is not empty, or holds files that are not of a split.
     """
     files = _output_paths(split_index)
     parts = dict(zip(split_index.table["path"], split_index.table["split"], strict=True))
@@ -105,13 +122,15 @@ def write_split_folders(
                 (directory / file).symlink_to(os.path.abspath(source))
             else:
                 shutil.copyfile(source, directory / file)
-        _write_rows(split_index, files, directory)
-        _write_record(directory / SPLIT_FILENAME, record)
+        names = ("path", "label", "group", "split", "weight")
+        rows = zip(*(split_index.table[name] for name in names), strict=True)
+        write_table(directory, names, [(files[path], *others) for path, *others in rows])
+        write_json(directory / SPLIT_FILENAME, record.to_json())
     return record
 
 
 def read_split_record(output: Path) -> SplitRecord | None:
-    """What the folders were made of; None where there is nothing yet.
+    """Read `split.json`; None if there is none.
 
     Raises:
         StaleSplit: the record cannot be read.
@@ -138,12 +157,16 @@ def read_split_record(output: Path) -> SplitRecord | None:
 def require_same_split(
     record: SplitRecord, output: Path, *, records: ImageRecords, settings: Mapping[str, Any]
 ) -> None:
-    """Pass where the folders hold just this split.
+    """Refuse folders that hold another split.
 
     Raises:
-        StaleSplit: with the difference.
+        StaleSplit: the images, their files or the settings differ.
     """
-    differences = _settings_that_differ(record.settings, settings)
+    differences = [
+        f"{name} was {record.settings.get(name)}, is {settings.get(name)}"
+        for name in sorted({*record.settings, *settings})
+        if record.settings.get(name) != settings.get(name)
+    ]
     then, now = record.records, records
     added, removed = sorted(set(now) - set(then)), sorted(set(then) - set(now))
     changed = sorted(path for path in set(now) & set(then) if now[path] != then[path])
@@ -158,20 +181,19 @@ def require_same_split(
             differences.append(f"{pluralize(len(paths), 'image')} {what} (such as {paths[0]!r})")
     gone = [file for file in record.files.values() if not (output / file).exists()]
     if gone:
-        files_are = "1 file of it is" if len(gone) == 1 else f"{len(gone):,} files of it are"
-        differences.append(f"{files_are} gone (such as {gone[0]!r})")
+        differences.append(f"{pluralize(len(gone), 'file')} missing (such as {gone[0]!r})")
     if differences:
         raise StaleSplit(
             f"{str(output)!r} holds another split: {'; '.join(differences)}. "
-            "Use --force to build it anew, or choose another --output."
+            "Use --force to replace it, or choose another --output."
         )
 
 
 def require_only_split_files(output: Path) -> None:
-    """`--force` removes a split, and nothing that anyone else put there.
+    """Refuse to replace an output that holds files which `holotype split` did not write.
 
     Raises:
-        UsageError: there is a file in the output that `holotype split` did not write.
+        UsageError: it does.
     """
     record = read_split_record(output) if output.exists() else None
     ours = {SPLIT_FILENAME, TABLE_FILENAME, *(record.files.values() if record else ())}
@@ -183,14 +205,6 @@ def require_only_split_files(output: Path) -> None:
                     f"{str(output)!r} holds {file!r}, which `holotype split` did not write; "
                     "nothing is removed. Choose another --output, or move it away."
                 )
-
-
-def _settings_that_differ(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{name} was {then.get(name)}, is {now.get(name)}"
-        for name in sorted({*then, *now})
-        if then.get(name) != now.get(name)
-    ]
 
 
 def _class_folders(index: Index) -> dict[str, str]:
@@ -217,40 +231,15 @@ def _output_paths(index: Index) -> dict[str, str]:
 
 
 def _unhidden(name: str) -> str:
-    """Not hidden: other tools pass over names that begin with a dot."""
+    """Prefix a hidden name, which other tools would skip."""
     return truncate_name(f"_{name}") if name.startswith(".") else name
 
 
 def _unique_name(name: str, source: str, taken: set[str]) -> str:
-    """The name, or if another has it, the name with a hash of what it stands for."""
+    """The name, with a hash of its source appended if the name is taken."""
     if collision_key(name) in taken:
         mark = "-" + hashlib.sha256(source.encode()).hexdigest()[:12]
         whole = PurePosixPath(truncate_name(name, max_bytes=200))
         name = f"{whole.stem}{mark}{whole.suffix}"
     taken.add(collision_key(name))
     return name
-
-
-def _write_rows(split_index: Index, files: Mapping[str, str], directory: Path) -> None:
-    names = ("path", "label", "group", "split", "weight")
-    rows = zip(*(split_index.table[name] for name in names), strict=True)
-    write_table(directory, names, [(files[path], *others) for path, *others in rows])
-
-
-def _write_record(path: Path, record: SplitRecord) -> None:
-    rows = [
-        {
-            "path": name,
-            **facts,
-            "part": record.parts.get(name, ""),
-            "file": record.files.get(name, ""),  # "" where the image could not be read
-        }
-        for name, facts in record.records.items()
-    ]
-    value = {
-        "holotype_split": 1,
-        "data": record.digest,
-        "settings": record.settings,
-        "images": rows,
-    }
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=True) + "\n", encoding="ascii")

@@ -1,4 +1,4 @@
-"""What stands on both sides of a split that came with the data, and what becomes of it."""
+"""Leakage in a given split: groups and copies of one image that are in several parts."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,10 +13,10 @@ OnLeak = Literal["refuse", "repair", "keep"]
 
 
 def find_leaks(index: Index, *, keep_together: Sequence[frozenset[str]] = ()) -> list[list[str]]:
-    """Groups and copies, joined where they overlap, that stand in more than one part.
+    """Atomic groups (groups and copies, joined where they overlap) that are in several parts.
 
     Returns:
-        Sorted lists of paths, themselves sorted; images without a part have no say.
+        The paths of each, all sorted; images without a part are ignored.
     """
     table = index.table[index.table["split"] != ""].sort_values("path", ignore_index=True)
     paths, parts = list(table["path"]), list(table["split"])
@@ -28,10 +28,10 @@ def find_leaks(index: Index, *, keep_together: Sequence[frozenset[str]] = ()) ->
 
 
 def move_leaks_to_train(index: Index, *, keep_together: Sequence[frozenset[str]] = ()) -> Index:
-    """The same split with every leaking group or set of copies moved wholly to train.
+    """The split with every leaking group or set of copies moved to train.
 
-    Train, because an image that was trained on can never again be a fair question, while one
-    question less only widens an interval.
+    To train, since a test image that was trained on biases the score, while a smaller test part
+    only widens its interval.
     """
     moved = {
         path
@@ -46,16 +46,16 @@ def move_leaks_to_train(index: Index, *, keep_together: Sequence[frozenset[str]]
 def resolve_leaks(
     index: Index, *, on_leak: OnLeak, keep_together: Sequence[frozenset[str]] = ()
 ) -> tuple[Index, list[str]]:
-    """The index after the user's choice about leaks, and what to say of it.
+    """Refuse, repair or keep leaks in a given split.
 
     Args:
-        on_leak: `refuse` raises, `repair` moves to train, `keep` leaves the split as it came.
+        on_leak: `refuse` raises, `repair` moves leaks to train, `keep` leaves the split as it is.
 
     Returns:
-        The index, and sentences for the report; none where nothing leaks.
+        The index, and notes for the report; none where nothing leaks.
 
     Raises:
-        SplitLeakage: something leaks, and it was to be refused.
+        SplitLeakage: there is a leak and `on_leak` is `refuse`.
     """
     leaking = find_leaks(index, keep_together=keep_together)
     if not leaking:
@@ -64,23 +64,23 @@ def resolve_leaks(
     first = leaking[0]
     other = next(path for path in first if part_of[path] != part_of[first[0]])
     count = len(leaking)
-    noun = "group or set of copies stands" if count == 1 else "groups or sets of copies stand"
+    noun = "group or set of copies is" if count == 1 else "groups or sets of copies are"
     what = (
-        f"{count} {noun} on both sides of the split that came with the data; the first: "
+        f"{count} {noun} in several parts of the split that came with the data; the first: "
         f"{first[0]!r} in {part_of[first[0]]} and {other!r} in {part_of[other]}"
     )
     if on_leak == "refuse":
         raise SplitLeakage(
-            f"{what}. Expected each of them on one side; repair moves them to train, keep "
-            "leaves them where they are and says so beside the score."
+            f"{what}. Expected each in one part; repair moves them to train, keep leaves them "
+            "where they are and says so beside the score."
         )
     if on_leak == "keep":
-        return index, [f"{what}: the score flatters."]
+        return index, [f"{what}: the score is too optimistic."]
     after = move_leaks_to_train(index, keep_together=keep_together)
     moved = int((after.table["split"] != index.table["split"]).sum())
     were = "was" if moved == 1 else "were"
     notes = [f"{what}. {pluralize(moved, 'image')} {were} moved to train."]
     if emptied := sorted(set(index.table["split"]) - set(after.table["split"])):
         parts = " and ".join(emptied)
-        notes.append(f"Nothing that was given is left in {parts}; it is cut from train anew.")
+        notes.append(f"No image is left in {parts}; images are assigned to it from train.")
     return after, notes

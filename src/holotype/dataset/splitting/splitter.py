@@ -1,15 +1,14 @@
-"""Every image knows its side: stratified parts and folds in which groups and copies stay whole.
+"""Assign every image to train, validation and test, or to folds: stratified, without leakage.
 
-What must not be split is an atomic group (`assignment`). Where groups and the ratios of the
-classes are
-at odds, the split is the best compromise within reach: no move of one atomic group improves it.
+Images that must not be separated (of one group, copies of one image) form an atomic group; see
+`assignment`. Where groups do not allow the ratios in every class, the split is a local optimum: no
+move of one atomic group improves it.
 
-Small classes follow one policy: training first, then test, then validation. A class of one
-atomic group is learnt and not measured; of two, learnt and tested. `describe_missing_classes` says
-what a part has to do without.
+A class with few atomic groups fills train first, then test, then validation:
+`describe_missing_classes` says what a part lacks.
 
-A fourth part, `cal`, is made where a fourth ratio asks for it: images that neither train, choose,
-calibrate confidence nor test anything, so that sets of classes can keep a promise.
+A fourth ratio makes a fourth part, `cal`, the calibration set of prediction sets: its images are
+used for nothing else, which their coverage guarantee requires.
 """
 
 import math
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 DEFAULT_RATIOS = (0.70, 0.15, 0.15)
 DEFAULT_SEED = 42
 _NAMES_SHOWN = 20
-_FILL_ORDER: tuple[Part, ...] = ("train", "test", "val", "cal")  # what a small class fills first
+_FILL_ORDER: tuple[Part, ...] = ("train", "test", "val", "cal")  # for small classes
 
 
 def split(
@@ -45,14 +44,14 @@ def split(
 ) -> Index:
     """The index with its split column filled.
 
-    The result depends on the paths, labels, groups, `keep_together` and the seed alone, not on
-    the order of rows or the machine. A split that came with the data is kept; where it lacks
-    val, test or a cal that the ratios ask for, that part is cut from train, at its ratio of the
-    training part. Leaks in it are kept too: see `leakage.resolve_leaks`.
+    The result depends on paths, labels, groups, `keep_together` and the seed, not on the order of
+    rows or the machine. A split that came with the data is kept, leaks included (see
+    `leakage.resolve_leaks`); if it lacks val, test or a requested cal, that part is taken from
+    train, at its ratio of the training images.
 
     Args:
-        ratios: of train, val and test, and of cal if there is to be one; all but train may be 0.
-        keep_together: sets of paths that must stand on one side, such as verified copies.
+        ratios: of train, val and test, and optionally of cal; all but train may be 0.
+        keep_together: sets of paths that must be in one part, such as verified copies.
 
     Raises:
         InvalidRatios: negative, not finite, no train, or a sum that is not 1.
@@ -87,31 +86,27 @@ def folds(
     seed: int = DEFAULT_SEED,
     keep_together: Sequence[frozenset[str]] = (),
 ) -> Index:
-    """The index with its fold column filled, for cross-validation: 0 to `num_folds` - 1.
+    """The index with its fold column filled, for cross-validation.
 
-    Every image that is not in a test or cal part stands in exactly one fold, so without a split
-    all of them do; those images have fold -1. Folds are of nearly equal size and stratified, and
-    a class is spread over as many of them as it has atomic groups. Like `split`, this depends on
-    nothing but the images, `keep_together` and the seed.
+    Images of the parts test and cal get fold -1, all others one of 0 to `num_folds` - 1. Folds are
+    stratified and of nearly equal size. As with `split`, the result depends on the images,
+    `keep_together` and the seed alone.
 
     Args:
-        keep_together: sets of paths that must stand in one fold, such as verified copies.
+        keep_together: sets of paths that must be in one fold, such as verified copies.
 
     Raises:
-        InvalidFolds: fewer than two folds, or more than there are atomic groups to fill them.
+        InvalidFolds: fewer than two folds, or more folds than atomic groups.
     """
     if num_folds < 2:
-        were = "was" if num_folds == 1 else "were"
-        raise InvalidFolds(
-            f"{pluralize(num_folds, 'fold')} {were} asked for; expected at least 2, such as 5."
-        )
+        raise InvalidFolds(f"got {pluralize(num_folds, 'fold')}; expected at least 2, such as 5.")
     table = index.table[~index.table["split"].isin(["test", "cal"])]
     num_atomic_groups = len(find_atomic_groups(table, keep_together, seed))
     if num_atomic_groups < num_folds:
-        noun = "image or group" if num_atomic_groups == 1 else "images or groups"
         raise InvalidFolds(
-            f"{num_folds} folds were asked for, but only {num_atomic_groups} {noun} may stand "
-            "apart (groups and copies count once); ask for fewer folds, or add images."
+            f"{num_folds} folds need at least as many separate images or groups; there are "
+            f"{num_atomic_groups} (all images of a group, or copies of one image, count once). "
+            "Use fewer folds, or add images."
         )
     shares = [1 / num_folds] * num_folds
     numbers = _assign_rows(table, shares, lambda _: [1] * num_folds, seed, keep_together)
@@ -126,37 +121,37 @@ def parts_of(index: Index) -> tuple[Part, ...]:
 
 
 def missing_classes(index: Index) -> dict[Part, list[str]]:
-    """The classes of which a part has no image, for each part."""
+    """For each part, the classes of which it has no image."""
     counts = class_counts_by_part(index)
     return {part: [str(c) for c in counts.index[counts[part] == 0]] for part in parts_of(index)}
 
 
 def describe_missing_classes(index: Index, *, ratios: Sequence[float] = ()) -> list[str]:
-    """What each part has to do without, as sentences.
+    """The classes that parts lack, as sentences.
 
     Args:
-        ratios: of the parts that were asked for; of others, those that are empty are silent.
+        ratios: of the split; an empty part is mentioned only if its ratio is above 0.
     """
     present = set(index.table["split"])
     asked = {part for part, share in zip(ALL_PARTS, ratios, strict=False) if share > 0}
     return [
         f"The {part} part has no image of: {abbreviated(names)} (too few images to divide)."
         if part in present
-        else f"The {part} part is empty: too few images of each class can stand apart (those of "
-        "one group go together, and so do copies of one image)."
+        else f"The {part} part is empty: too few separate images of each class (all images of a "
+        "group, or copies of one image, count once)."
         for part, names in missing_classes(index).items()
         if names and part in present | asked
     ]
 
 
 def abbreviated(names: Sequence[str]) -> str:
-    """Names for a sentence, all of them or the first twenty."""
+    """Names joined by commas: all, or the first twenty and how many more."""
     shown = ", ".join(names[:_NAMES_SHOWN])
     return shown + (f" and {len(names) - _NAMES_SHOWN:,} more" if names[_NAMES_SHOWN:] else "")
 
 
 def class_counts_by_part(index: Index) -> "pd.DataFrame":
-    """How many images of each class (rows) each part (columns) holds."""
+    """The number of images, by class (rows) and part (columns)."""
     import pandas as pd
 
     counts = pd.crosstab(index.table["label"], index.table["split"])
@@ -166,7 +161,7 @@ def class_counts_by_part(index: Index) -> "pd.DataFrame":
 def atomic_group_counts(
     index: Index, *, keep_together: Sequence[frozenset[str]] = ()
 ) -> dict[str, int]:
-    """How many images of each class may stand apart: groups and copies count once."""
+    """The number of atomic groups of each class."""
     counts = dict.fromkeys(index.classes, 0)
     for atomic_group in find_atomic_groups(index.table, keep_together, seed=0):
         for name, _ in atomic_group.classes:
@@ -175,31 +170,27 @@ def atomic_group_counts(
 
 
 def check_ratios(ratios: Sequence[float]) -> None:
-    """Refuse what is no division into train, val and test, with or without cal.
+    """Refuse ratios that are no split into train, val and test, with or without cal.
 
     Raises:
         InvalidRatios: negative, not finite, no train, or a sum that is not 1.
     """
+    shown = ", ".join(f"{ratio:g}" for ratio in ratios)
     expected = "expected three numbers for train, val and test, such as 0.7 0.15 0.15"
     if len(ratios) == len(ALL_PARTS):
         expected = "expected four numbers for train, val, test and cal, such as 0.6 0.15 0.15 0.1"
     if len(ratios) not in (len(PARTS), len(ALL_PARTS)):
         raise InvalidRatios(
-            f"{len(ratios)} ratios arrived; {expected}, or a fourth for cal, such as "
-            "0.6 0.15 0.15 0.1."
+            f"got {len(ratios)} ratios; {expected}, or a fourth for cal, such as 0.6 0.15 0.15 0.1."
         )
     if not all(math.isfinite(ratio) and ratio >= 0 for ratio in ratios):
-        raise InvalidRatios(f"the ratios {_shown(ratios)} are not all at least 0; {expected}.")
+        raise InvalidRatios(f"the ratios {shown} are not all at least 0; {expected}.")
     if abs(sum(ratios) - 1) > 1e-6:
         raise InvalidRatios(
-            f"the ratios {_shown(ratios)} sum to {sum(ratios):g}; {expected}, that sum to 1."
+            f"the ratios {shown} sum to {sum(ratios):g}; {expected}, that sum to 1."
         )
     if ratios[0] == 0:
-        raise InvalidRatios(f"the ratios {_shown(ratios)} leave nothing to train on; {expected}.")
-
-
-def _shown(ratios: Sequence[float]) -> str:
-    return ", ".join(f"{ratio:g}" for ratio in ratios)
+        raise InvalidRatios(f"the ratios {shown} leave nothing to train on; {expected}.")
 
 
 def _predefined_parts(table: "pd.DataFrame") -> set[str]:
@@ -220,10 +211,10 @@ def _predefined_parts(table: "pd.DataFrame") -> set[str]:
 
 
 def _missing_class_penalty(parts: Sequence[Part]) -> MissingClassPenalty:
-    """What it costs that a class of so many atomic groups is missing in a part.
+    """The cost of a class that is missing in a part, by its number of atomic groups.
 
-    Whole numbers so far apart that no number of classes missing in test outweighs one that
-    is missing in train: what is not in test goes unmeasured, what is not in train, unlearnt.
+    The costs are integers so far apart that one class missing in train outweighs any number of
+    classes missing in test.
     """
     order = [part for part in _FILL_ORDER if part in parts]
     highest = max(2, len(order) - 1)
@@ -245,11 +236,11 @@ def _assign_rows(
     seed: int,
     keep_together: Sequence[frozenset[str]],
 ) -> dict[str, int]:
-    """The number of the part that each path falls to."""
+    """path -> its part, as a position in `shares`."""
     table = table.sort_values("path", ignore_index=True)
-    paths = list(table["path"])
     atomic_groups = find_atomic_groups(table, keep_together, seed)
     numbers = assign_parts(atomic_groups, shares, missing_class_penalty)
+    paths = list(table["path"])
     return {
         paths[row]: number
         for atomic_group, number in zip(atomic_groups, numbers, strict=True)
@@ -258,7 +249,7 @@ def _assign_rows(
 
 
 def _with_column(index: Index, column: str, values: Mapping[str, str | int]) -> Index:
-    """The index with new values in a column; paths without one keep theirs."""
+    """The index with new values by path in a column; other paths keep theirs."""
     import pandas as pd
 
     table = index.table.copy()
