@@ -119,7 +119,8 @@ def test_a_part_that_stays_empty_is_said_before_anything_is_fitted(
     code, _, error = cli("train", data, "--output", run, *QUICK)
     assert code == 0, error
     lines = error.splitlines()
-    (said,) = (line for line in lines if line.startswith("The val part is empty: too few separate images"))
+    start = "The val part is empty: too few separate images"
+    (said,) = (line for line in lines if line.startswith(start))
     assert "copies of one image" in said
     assert lines.index(said) < lines.index("writing the report")
     assert said in (run / "MODEL_CARD.md").read_text("utf-8")
