@@ -55,7 +55,6 @@ def test_json_is_the_whole_comparison(
         (["RUNS", "--select", "fastest"], 2, "within 1 point of the best, then fastest"),
         (["RUNS", "--recall-gap", "15"], 2, "--recall-gap is 15"),
         (["RUNS", "--speed-images", "-1"], 2, "--speed-images is -1"),
-        (["RUNS/noise-0"], 2, "--output"),
     ],
 )
 def test_a_mistake_costs_one_line(

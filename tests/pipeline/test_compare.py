@@ -119,11 +119,12 @@ def test_a_path_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
         _compared(tmp_path / "nowhere", output=tmp_path / "out")
 
 
-def test_several_paths_need_a_place(runs: Path) -> None:
-    with pytest.raises(UsageError, match="--output"):
-        comparison_directory([runs / "noise-0", runs / "noise-1"], None)
-    with pytest.raises(UsageError, match="--output"):
-        comparison_directory([runs / "noise-0"], None)  # nothing is written into a run
+def test_only_a_folder_of_runs_is_a_place_by_itself(runs: Path) -> None:
+    before = sorted(runs.rglob("*"))
+    compare([runs / "noise-0", runs / "noise-1"], speed_images=0)
+    compare(runs / "noise-0", speed_images=0)  # nothing is written into a run
+    assert sorted(runs.rglob("*")) == before
+    assert comparison_directory([str(runs)], None) == runs / "_comparison"
 
 
 @pytest.mark.parametrize("gap", [0.0, -1.0, 1.5, float("nan")])

@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from holotype.cli.options import AsJson
-from holotype.cli.output import print_json, print_result
+from holotype.cli.output import print_json, print_next_command, print_result
 from holotype.comparison.leaderboard import Leaderboard
 from holotype.comparison.result import Comparison
 from holotype.comparison.tables import chosen_sentence, format_cost, format_rank, format_sample_size
@@ -32,16 +32,16 @@ def compare(
 
     Args:
         runs: Runs, stages (RUN@STAGE), or a folder with runs in it.
-        output: Write the comparison into this directory; FOLDER/_comparison for one folder.
+        output: Write the comparison into this directory. Without it, that of one folder is written
+            into FOLDER/_comparison, and that of several runs is only printed.
         select: Name the run to ship, chosen on validation, such as
             'within 1 point of the best, then fastest' (or smallest, lowest latency, least memory).
         recall_gap: A class is a weakness where recall lies so far below the best run's.
         precision_gap: The same for precision.
         speed_images: Validation images on which speed and memory are measured; 0: none.
     """
-    place = comparison_directory(runs, output)
     comparison = compare_runs(
-        runs, output=place, select=select, recall_gap=recall_gap, precision_gap=precision_gap,
+        runs, output=output, select=select, recall_gap=recall_gap, precision_gap=precision_gap,
         speed_images=speed_images, progress=to_stderr(),
     )  # fmt: skip
     if as_json:
@@ -53,12 +53,17 @@ def compare(
     print_result(comparison.main.summary())
     if comparison.selection is not None:
         print_result(chosen_sentence(comparison))
+    place = comparison_directory(runs, output)
+    if place is None:
+        print_next_command("holotype", "compare", *runs, "--output", "comparison")
+        return 0
+    if comparison.selection is not None:
         print_result(f"selection   {place / 'selection.json'}")
     print_result(f"comparison  {place / 'index.html'}")
     return 0
 
 
-def _leaderboard(comparison: "Comparison", of: "Leaderboard") -> str:
+def _leaderboard(comparison: Comparison, of: Leaderboard) -> str:
     rows = [
         (
             format_rank(of, number),
