@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from holotype.bundle.bundle import load_bundle as load
     from holotype.bundle.inference import predict
+    from holotype.comparison.result import Comparison
     from holotype.dataset.sources.fetch import fetch
     from holotype.dataset.volumes.slicing import Slices
     from holotype.errors import HolotypeError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from holotype.pipeline import train
     from holotype.pipeline.audit import Audit, audit
     from holotype.pipeline.augment import ContactSheet, augment
+    from holotype.pipeline.compare import compare
     from holotype.pipeline.doctor import Diagnosis, doctor
     from holotype.pipeline.evaluate import evaluate
     from holotype.pipeline.model_catalog import Model, Models, models
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 # public name -> where it lives, and what it is called there
 _PUBLIC_API = {
+    "compare": ("holotype.pipeline.compare", "compare"),
+    "Comparison": ("holotype.comparison.result", "Comparison"),
     "Report": ("holotype.evaluation.report_data", "Report"),
     "doctor": ("holotype.pipeline.doctor", "doctor"),
     "Diagnosis": ("holotype.pipeline.doctor", "Diagnosis"),
@@ -55,6 +59,7 @@ _PUBLIC_API = {
 
 __all__ = [
     "Audit",
+    "Comparison",
     "ContactSheet",
     "Diagnosis",
     "HolotypeError",
@@ -67,6 +72,7 @@ __all__ = [
     "__version__",
     "audit",
     "augment",
+    "compare",
     "doctor",
     "evaluate",
     "explain",
