@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from holotype.architectures.catalog import ARCHITECTURES, Architecture
+from holotype.architectures.architecture import Architecture
+from holotype.architectures.catalog_rows import ARCHITECTURES
 from holotype.files import atomic_write
 
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
@@ -70,7 +71,7 @@ def names_on_page() -> list[str]:
 
 def _line(row: Architecture, passed: Passed) -> str:
     cells = (
-        f"`{row.name}`", row.family, row.kind, row.image_size, row.minimum_size,
+        f"`{row.name}`", row.family, row.kind, row.inputs.image_size, row.inputs.minimum_size,
         passed.embedding_size, passed.groups or "none", _head(row), row.cam_support(row.head),
     )  # fmt: skip
     return f"| {' | '.join(map(str, cells))} |"

@@ -74,7 +74,7 @@ def test_the_weights_of_googlenet_come_with_auxiliaries_and_without_their_last_l
     network = torchvision.models.googlenet(weights=None, aux_logits=True, init_weights=True)
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
-    file = folder / Path(CATALOG["googlenet"].url or "").name
+    file = folder / Path(CATALOG["googlenet"].published.url or "").name
     torch.save(network.state_dict(), file)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(WeightsMismatch, match="Delete it"):
@@ -110,7 +110,7 @@ def test_a_download_fills_googlenet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", download)
     source = WeightsSource("hub", None, "BSD-3-Clause")
     backbone = build_backbone("googlenet", source, 64, seed=0)
-    assert asked == [(CATALOG["googlenet"].url, True, True)]
+    assert asked == [(CATALOG["googlenet"].published.url, True, True)]
     assert torch.equal(
         backbone.state_dict()["groups.stem.0.conv.weight"], network.conv1.conv.weight
     )

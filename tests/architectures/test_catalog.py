@@ -7,21 +7,20 @@ import sys
 import pytest
 import timm
 
+from holotype.architectures.architecture import Architecture, HeadSpec
 from holotype.architectures.catalog import (
-    ARCHITECTURES,
     CATALOG,
     DEFAULT_MODEL,
     TIMM_WIDTHS,
-    Architecture,
-    HeadSpec,
     architecture,
     is_custom_model,
     require_options,
     require_size,
 )
+from holotype.architectures.catalog_rows import ARCHITECTURES
 from holotype.errors import InvalidRecipe, UnknownModel
 
-OF_TIMM = [row for row in ARCHITECTURES if row.timm_name]
+OF_TIMM = [row for row in ARCHITECTURES if row.published.timm_name]
 
 # What papers and model zoos print for 1,000 classes, in millions.
 PUBLISHED = {
@@ -45,8 +44,8 @@ def test_an_unknown_timm_name_suggests_the_nearest() -> None:
 
 def test_a_timm_name_brings_the_statistics_its_weights_were_trained_with() -> None:
     row = architecture("timm:vit_tiny_patch16_224")
-    assert row.mean == (0.5, 0.5, 0.5)
-    assert row.image_size == 224
+    assert row.inputs.mean == (0.5, 0.5, 0.5)
+    assert row.inputs.image_size == 224
 
 
 def test_names_are_unique_and_hold_the_default() -> None:
@@ -65,13 +64,13 @@ def test_the_table_is_read_without_torch() -> None:
 
 @pytest.mark.parametrize("row", OF_TIMM, ids=lambda row: row.name)
 def test_the_table_says_what_timm_says(row: Architecture) -> None:
-    assert row.timm_name is not None
-    config = timm.get_pretrained_cfg(row.timm_name)
-    assert row.mean == tuple(config.mean)
-    assert row.std == tuple(config.std)
-    assert row.image_size == config.input_size[-1]
-    assert row.hub == config.hf_hub_id
-    assert row.licence.lower() == config.license
+    assert row.published.timm_name is not None
+    config = timm.get_pretrained_cfg(row.published.timm_name)
+    assert row.inputs.mean == tuple(config.mean)
+    assert row.inputs.std == tuple(config.std)
+    assert row.inputs.image_size == config.input_size[-1]
+    assert row.published.hub == config.hf_hub_id
+    assert row.published.licence.lower() == config.license
 
 
 def test_other_widths_are_those_whose_weights_timm_has() -> None:

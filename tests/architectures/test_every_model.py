@@ -17,14 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from torch import Tensor
 
+from holotype.architectures.architecture import Architecture, HeadSpec
 from holotype.architectures.build_backbone import build_backbone
-from holotype.architectures.catalog import (
-    ARCHITECTURES,
-    CATALOG,
-    Architecture,
-    HeadSpec,
-    architecture,
-)
+from holotype.architectures.catalog import CATALOG, architecture
+from holotype.architectures.catalog_rows import ARCHITECTURES
 from holotype.architectures.onnx_export import export_backbone, export_head, extract_outputs
 from holotype.architectures.pretrained_weights import NONE, find_weights
 from holotype.architectures.torch_classifier import (
@@ -86,7 +82,7 @@ def test_it_learns_and_ships_what_was_trained(
     if row.kind == "classical":
         passed[name] = _descriptors_pass(row)
         return
-    size = row.minimum_size if row.kind != "custom" else 32
+    size = row.inputs.minimum_size if row.kind != "custom" else 32
     classifier = _classifier(name, size)
     _one_training_step(classifier, soft_images(16, size, seed=3))
     backbone, head = _graphs(classifier, size)
@@ -122,7 +118,7 @@ def test_with_a_linear_head_the_map_is_exact_where_the_own_head_is_a_deep_one(
     name: str, tmp_path: Path
 ) -> None:
     row = replace(architecture(name), head=HeadSpec())
-    size = row.minimum_size
+    size = row.inputs.minimum_size
     classifier = _classifier(name, size, HeadSpec())
     torch.nn.init.zeros_(last_linear(classifier.head).bias)
     wide = _size_of_several_cells(classifier, row, size)
@@ -237,7 +233,7 @@ def _manifest(classifier: Classifier, row: Architecture, size: int) -> Manifest:
         classes=CLASSES,
         preprocessing=Preprocessing(
             height=size, width=size, fit="squash", interpolation="bilinear",
-            mean=row.mean, std=row.std,
+            mean=row.inputs.mean, std=row.inputs.std,
         ),
         embedding_size=embedding.shape[1],
         feature_map_size=(cells.shape[2], cells.shape[3]),
@@ -302,7 +298,7 @@ def _image_of_most_evidence(classifier: Classifier, preprocessing: Preprocessing
 
 def _head_runs_on_no_cell(name: str) -> None:
     """At its native size there is no map, one of a single cell, or one of other lengths."""
-    size = architecture(name).image_size
+    size = architecture(name).inputs.image_size
     backbone = build_backbone(name, find_weights(name, NONE), size, seed=0)
     with torch.no_grad():
         embedding, cells = backbone(soft_images(1, size))
@@ -311,7 +307,7 @@ def _head_runs_on_no_cell(name: str) -> None:
 
 def _descriptors_pass(row: Architecture) -> Passed:
     """The graph at the smallest size, and a head; `fit_svm` itself proves parity of the head."""
-    size = row.minimum_size
+    size = row.inputs.minimum_size
     images = soft_images(24, size).clamp(-1, 1).numpy()
     session = open_session(descriptor_graph(row.name, size, size))
     (embedding_ND,) = session.run(["embedding"], {"image": images})

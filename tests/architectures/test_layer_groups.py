@@ -75,7 +75,7 @@ def test_googlenet_sees_the_images_as_its_weights_did() -> None:
     row = CATALOG["googlenet"]
     pixels = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     imagenet = torchvision.transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    own = torchvision.transforms.Normalize(row.mean, row.std)
+    own = torchvision.transforms.Normalize(row.inputs.mean, row.inputs.std)
     with torch.no_grad():
         expected, actual = network(imagenet(pixels)), backbone(own(pixels))[0]
     assert torch.allclose(actual, expected, atol=1e-5 * float(expected.abs().max()))

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from holotype.architectures.build_backbone import build_backbone
-from holotype.architectures.catalog import ARCHITECTURES
+from holotype.architectures.catalog_rows import ARCHITECTURES
 from holotype.architectures.pretrained_weights import NONE, find_weights
 from holotype.architectures.profiling import embedding_size, measure_cost
 from holotype.architectures.torch_classifier import Backbone, hash_weights
@@ -21,8 +21,8 @@ NETWORKS = [row.name for row in ARCHITECTURES if row.kind != "classical"]
 )
 def test_the_table_says_what_the_network_costs(name: str) -> None:
     row = next(row for row in ARCHITECTURES if row.name == name)
-    backbone = build_backbone(name, find_weights(name, NONE), row.image_size, seed=0)
-    measured = measure_cost(backbone, row.image_size)
+    backbone = build_backbone(name, find_weights(name, NONE), row.inputs.image_size, seed=0)
+    measured = measure_cost(backbone, row.inputs.image_size)
     assert row.cost is not None
     assert row.cost.parameters == measured.parameters
     for said, found in (
@@ -30,7 +30,7 @@ def test_the_table_says_what_the_network_costs(name: str) -> None:
         (row.cost.activations_megabytes, measured.activations_megabytes),
     ):
         assert said == pytest.approx(found, rel=0.03)
-    assert row.embedding_size == embedding_size(backbone, row.image_size)
+    assert row.embedding_size == embedding_size(backbone, row.inputs.image_size)
 
 
 def test_a_cost_can_be_counted_by_hand() -> None:

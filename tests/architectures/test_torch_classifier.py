@@ -6,8 +6,8 @@ import timm
 import torch
 from torch import nn
 
+from holotype.architectures.architecture import HeadSpec
 from holotype.architectures.build_backbone import build_backbone
-from holotype.architectures.catalog import HeadSpec
 from holotype.architectures.layer_groups import split_into_groups
 from holotype.architectures.onnx_export import export_head
 from holotype.architectures.pretrained_weights import NONE, find_weights

@@ -50,10 +50,10 @@ def reduced(
     row = architecture(model or recipe.model)
     arguments: dict[str, Any] = {
         "recipe": recipe_of(name, variant),
-        "image_size": image_size or SIZES.get(row.family, max(row.minimum_size, 32)),
+        "image_size": image_size or SIZES.get(row.family, max(row.inputs.minimum_size, 32)),
         "overrides": {},
     }
-    if row.kind == "pretrained" and row.package is None:
+    if row.kind == "pretrained" and row.published.package is None:
         arguments["weights"] = "none"  # without this line: the real ones
     if model is not None:
         arguments |= {"model": model}

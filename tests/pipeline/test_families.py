@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from holotype.architectures.catalog import ARCHITECTURES, architecture
+from holotype.architectures.catalog import architecture
+from holotype.architectures.catalog_rows import ARCHITECTURES
 from holotype.bundle.bundle import load_bundle
 from holotype.dataset.sources.fetch import make_synthetic
 from holotype.predictions import read_predictions
@@ -69,7 +70,7 @@ def test_a_family_ends_in_a_bundle_and_a_report(
     how = SVM if row.kind == "classical" else SCRATCH
     code, out, error = cli(
         "train", few, "--output", tmp_path / "run", "--model", row.name, *how,
-        "--image-size", SIZES.get(family, row.minimum_size), "--json",
+        "--image-size", SIZES.get(family, row.inputs.minimum_size), "--json",
     )  # fmt: skip
     assert code == 0, error
     bundle = load_bundle(json.loads(out)["bundle"])

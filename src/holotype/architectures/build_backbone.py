@@ -11,9 +11,9 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from holotype.architectures.architecture import Architecture
 from holotype.architectures.catalog import (
     NO_OPTIONS,
-    Architecture,
     architecture,
     code_identity,
     custom_model_file,
@@ -113,12 +113,12 @@ def _pretrained(
     model: str, weights: WeightsSource, image_size: int, options: Mapping[str, Any]
 ) -> Backbone:
     row = with_options(architecture(model), options)
-    if row.timm_name is None:
+    if row.published.timm_name is None:
         network = _from_torchvision(row, options)
     else:
         import timm
 
-        network = timm.create_model(row.timm_name, num_classes=0)
+        network = timm.create_model(row.published.timm_name, num_classes=0)
     load_weights(network, model, weights, options)
     _set_input_size(network, image_size)
     return split_into_groups(network, image_size)

@@ -14,39 +14,14 @@ from typing import Any
 
 from holotype.architectures.architecture import (
     HALF,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     Architecture,
-    CamSupport,
-    HeadSpec,
-    ModelKind,
-    NetworkCost,
-    WeightsPackage,
+    InputSpec,
+    Published,
 )
 from holotype.architectures.catalog_rows import ARCHITECTURES, descriptor_architecture
 from holotype.bundle.building.descriptors import canonical_name, parse_descriptors
 from holotype.errors import InvalidRecipe, UnknownModel, did_you_mean
 from holotype.files import sha256_of
-
-__all__ = [
-    "ARCHITECTURES",
-    "CATALOG",
-    "DEFAULT_MODEL",
-    "NO_OPTIONS",
-    "Architecture",
-    "CamSupport",
-    "HeadSpec",
-    "ModelKind",
-    "NetworkCost",
-    "WeightsPackage",
-    "architecture",
-    "code_identity",
-    "custom_model_file",
-    "is_custom_model",
-    "require_options",
-    "require_size",
-    "with_options",
-]
 
 TIMM_PREFIX = "timm:"
 CUSTOM_IMAGE_SIZE = 64
@@ -119,14 +94,14 @@ def require_size(name: str, image_size: int) -> None:
         InvalidRecipe: the network does not take it; the nearest that it takes is named.
     """
     row = architecture(name)
-    step = row.size_multiple
-    if image_size >= row.minimum_size and image_size % step == 0:
+    smallest, step = row.inputs.minimum_size, row.inputs.size_multiple
+    if image_size >= smallest and image_size % step == 0:
         return
-    nearest = max(row.minimum_size, math.floor(image_size / step + 0.5) * step)
+    nearest = max(smallest, math.floor(image_size / step + 0.5) * step)
     multiples = f" and multiples of {step}" if step > 1 else ""
     raise InvalidRecipe(
-        f"image_size {image_size} is refused by {row.name}: it takes {row.minimum_size} pixels "
-        f"and more{multiples}; the nearest is {nearest}, its native size {row.image_size}."
+        f"image_size {image_size} is refused by {row.name}: it takes {smallest} pixels and more"
+        f"{multiples}; the nearest is {nearest}, its native size {row.inputs.image_size}."
     )
 
 
@@ -161,7 +136,8 @@ def with_options(row: Architecture, options: Mapping[str, Any]) -> Architecture:
     if alpha == 1.0:
         return row
     timm_name, hub = TIMM_WIDTHS.get(alpha, (None, None))
-    return replace(row, timm_name=timm_name, hub=hub, cost=None, embedding_size=None)
+    published = replace(row.published, timm_name=timm_name, hub=hub)
+    return replace(row, published=published, cost=None, embedding_size=None)
 
 
 # MobileNetV2 in timm by width, with its repository where weights are published; other widths
@@ -180,14 +156,9 @@ def _custom_architecture(name: str) -> Architecture:
         name=f"{Path(file).name}:{function}",
         family="yours",
         kind="custom",
-        timm_name=None,
-        embedding_size=None,
-        image_size=CUSTOM_IMAGE_SIZE,
-        minimum_size=8,
-        mean=HALF,
-        std=HALF,
+        inputs=InputSpec(CUSTOM_IMAGE_SIZE, 8, HALF, HALF),
         cam="approximate",
-        licence="yours",
+        published=Published("yours"),
     )
 
 
@@ -201,20 +172,19 @@ def _from_timm(name: str) -> Architecture:
             f"{did_you_mean(timm_name, timm.list_models())} "
             "Its networks are listed by `python -c 'import timm; print(timm.list_models())'`."
         )
-    config = timm.get_pretrained_cfg(timm_name)
+    config = timm.get_pretrained_cfg(timm_name) or timm.models.PretrainedCfg()
     return Architecture(
         name=name,
         family="timm",
         kind="pretrained",
-        timm_name=timm_name,
-        embedding_size=None,
-        image_size=int(config.input_size[-1]) if config else 224,
-        minimum_size=8,  # building it says more
-        mean=_rgb(config.mean) if config else IMAGENET_MEAN,
-        std=_rgb(config.std) if config else IMAGENET_STD,
+        inputs=InputSpec(
+            int(config.input_size[-1]),
+            8,  # building the network checks more
+            _rgb(config.mean),
+            _rgb(config.std),
+        ),
         cam="approximate",
-        licence=(config.license if config else None) or "unknown",
-        hub=(config.hf_hub_id if config else None) or None,
+        published=Published(config.license or "unknown", timm_name, config.hf_hub_id or None),
     )
 
 

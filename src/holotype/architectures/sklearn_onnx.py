@@ -1,8 +1,8 @@
-"""The classical family: descriptors without weights, and heads that scikit-learn fits.
+"""Support vector machines and forests of scikit-learn as ONNX graphs, calibrated.
 
-A fitted support vector machine or forest becomes `head.onnx` through skl2onnx. Both give scores,
-one for each class, and `logits = slope · scores + bias`: the calibration of Platt 1999 for any
-number of classes, so that the softmax of the logits is the calibrated probability.
+skl2onnx converts the fitted classifier. It gives one score per class, and the graph ends with
+`logits = slope · scores + bias`: the calibration of Platt 1999 for any number of classes, so that
+the softmax of the logits is the calibrated probability.
 
 Shape suffixes: N images, D embedding, S classes that were seen in training, C all classes,
 P pairs of seen classes.
@@ -16,64 +16,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.bundle.building.descriptors import (
-    IR_VERSION,
-    OPSET,
-    descriptor_size,
-    multiply_adds,
-    parse_descriptors,
-)
+from holotype.bundle.building.descriptors import IR_VERSION, OPSET
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-DESCRIPTOR_NAMES = ("hog", "lbp", "colour", "hog+lbp", "hog+lbp+colour")
-DESCRIPTOR_IMAGE_SIZE = 64  # px, where the papers' cells see whole parts of an object
 ABSENT_CLASS_LOGIT = -30.0  # the logit of a class without an image: e^-30 of probability
 ML_OPSET = 3
-PAPERS = {
-    "hog": "Dalal & Triggs 2005",
-    "lbp": "Ojala et al. 2002",
-    "colour": "Swain & Ballard 1991",
-}
 Pair = tuple[int, int]  # the class that a positive margin speaks for, and the other
-
-
-@dataclass(frozen=True)
-class DescriptorProfile:
-    """What the catalogue says of a set of descriptors, at `DESCRIPTOR_IMAGE_SIZE`.
-
-    Attributes:
-        embedding_size: numbers that describe an image.
-        multiply_adds_billions: of one image.
-        paper: where the descriptors come from.
-    """
-
-    embedding_size: int
-    multiply_adds_billions: float
-    paper: str
-
-
-def descriptor_profile(name: str) -> DescriptorProfile:
-    """The numbers of `hog`, `lbp`, `colour`, or any of them joined by `+`."""
-    side = DESCRIPTOR_IMAGE_SIZE
-    return DescriptorProfile(
-        embedding_size=descriptor_size(name, side, side),
-        multiply_adds_billions=round(multiply_adds(name, side, side) / 1e9, 4),
-        paper="; ".join(PAPERS[part] for part in parse_descriptors(name)),
-    )
 
 
 @dataclass(frozen=True, eq=False)
 class PlattCalibration:
-    """From scores of seen classes to logits of all: `slope · scores + bias`, ABSENT_CLASS_LOGIT
-    elsewhere.
+    """logits = slope · scores + bias for seen classes, ABSENT_CLASS_LOGIT for the others.
 
     Attributes:
         slope: above 0.
-        bias_S: one for each seen class.
         seen: the numbers of the seen classes, ascending.
-        num_classes: C.
     """
 
     slope: float

@@ -13,7 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from holotype.architectures.catalog import HeadSpec
+from holotype.architectures.architecture import HeadSpec
 
 AUXILIARY_LOSS_WEIGHT = (
     0.3  # of each auxiliary loss beside the main one, Szegedy et al. 2015, section 5

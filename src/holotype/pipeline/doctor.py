@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from holotype import __version__
-from holotype.architectures.catalog import ARCHITECTURES
+from holotype.architectures.catalog_rows import ARCHITECTURES
 from holotype.architectures.pretrained_weights import availability
 from holotype.cache import cache_directory
 from holotype.notebook import data_frame, html_result, html_table

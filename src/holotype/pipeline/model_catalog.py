@@ -5,12 +5,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, overload
 from urllib.parse import urlparse
 
-from holotype.architectures.catalog import (
-    ARCHITECTURES,
-    DEFAULT_MODEL,
-    Architecture,
-    architecture,
-)
+from holotype.architectures.architecture import Architecture
+from holotype.architectures.catalog import DEFAULT_MODEL, architecture
+from holotype.architectures.catalog_rows import ARCHITECTURES
 from holotype.architectures.pretrained_weights import (
     NONE,
     availability,
@@ -64,13 +61,14 @@ class Model:
     @property
     def image_size(self) -> int:
         """Native height and width in pixels."""
-        return self.architecture.image_size
+        return self.architecture.inputs.image_size
 
     def to_json(self) -> dict[str, Any]:
         """What is known of it, flat."""
         row = self.architecture
         facts = asdict(row)
-        facts |= facts.pop("cost") or {}
+        for part in ("inputs", "published", "cost"):
+            facts |= facts.pop(part) or {}
         facts["cam"] = row.cam_support(row.head)
         facts["recipe"] = row.recipe
         facts["parameters_with_head"] = row.parameters_with_head()
@@ -196,7 +194,9 @@ def _is_available(row: Architecture, weights: str, reachable: dict[str, bool]) -
 def _build(name: str) -> "Backbone":
     from holotype.architectures.build_backbone import build_backbone
 
-    return build_backbone(name, find_weights(name, NONE), architecture(name).image_size, seed=0)
+    return build_backbone(
+        name, find_weights(name, NONE), architecture(name).inputs.image_size, seed=0
+    )
 
 
 def _with_measured_cost(row: Architecture, network: "Backbone") -> Architecture:
@@ -205,7 +205,7 @@ def _with_measured_cost(row: Architecture, network: "Backbone") -> Architecture:
 
     if row.cost is not None:
         return row
-    size = row.image_size
+    size = row.inputs.image_size
     return replace(
         row, cost=measure_cost(network, size), embedding_size=embedding_size(network, size)
     )

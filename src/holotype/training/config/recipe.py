@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import Field, model_validator
 
-from holotype.architectures.catalog import HeadSpec, architecture
+from holotype.architectures.architecture import HeadSpec
+from holotype.architectures.catalog import architecture
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.training.config.recipe_base import RecipeSection
 from holotype.training.config.stage_config import (
@@ -108,15 +109,13 @@ class Recipe(RecipeSection):
     def preprocessing(self) -> Preprocessing:
         """What turns an image into the input of the network, statistics as it was trained with."""
         row = architecture(self.model)
-        assert row.mean is not None
-        assert row.std is not None
         return Preprocessing(
             height=self.image_size,
             width=self.image_size,
             fit=self.fit,
             interpolation=self.interpolation,
-            mean=row.mean,
-            std=row.std,
+            mean=row.inputs.mean,
+            std=row.inputs.std,
             background=self.background,
             content=self.content,
         )

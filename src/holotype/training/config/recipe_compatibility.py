@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from holotype.architectures.architecture import Architecture
 from holotype.architectures.catalog import (
     DEFAULT_MODEL,
-    Architecture,
     architecture,
     is_custom_model,
     require_options,
@@ -45,7 +45,7 @@ def fill_model_defaults(fields: Mapping[str, Any], requested_model: object) -> d
     own: dict[str, Any] = {
         "model": name,
         "weights": "pretrained" if row.kind == "pretrained" else "none",
-        "image_size": row.image_size,
+        "image_size": row.inputs.image_size,
         "head": _default_head(row, fields),
     }
     return {**fields, **{key: value for key, value in own.items() if fields.get(key) is None}}
