@@ -7,10 +7,16 @@ import skimage.data
 from PIL import Image
 
 from holotype.dataset.fingerprints import FINGERPRINT
-from holotype.dataset.near_duplicates import candidates as search
-from holotype.dataset.near_duplicates.copy_transforms import UPPER
+from holotype.dataset.near_duplicates.candidates import find_candidates
+from holotype.dataset.near_duplicates.copy_transforms import TRANSFORMS, UPPER
+from holotype.dataset.near_duplicates.dct_descriptors import (
+    descriptors,
+    orientation_invariant,
+    orientation_matrices,
+)
 from holotype.dataset.near_duplicates.nearest_neighbors import NO_NEIGHBOUR, NeighbourIndex
 from holotype.dataset.near_duplicates.registration import resampling_matrices
+from holotype.dataset.near_duplicates.thresholds import DEFAULT
 
 
 def unit_vectors(count: int, seed: int = 0) -> np.ndarray:
@@ -63,39 +69,35 @@ def test_what_describes_an_image_however_it_is_turned_does_not_change() -> None:
     seen = np.stack([np.asarray(Image.fromarray(p).resize((32, 32))) for p in images])
 
     def described(images: np.ndarray) -> np.ndarray:
-        return search._descriptors(
-            search._region_pixels(np.ascontiguousarray(images), search.TRANSFORMS[0])
-        )
+        return descriptors(np.ascontiguousarray(images), TRANSFORMS[0])
 
     upright = described(seen)
     for number in range(8):
-        turned = described(search.TRANSFORMS[number].orient(seen))
-        assert np.allclose(
-            search._orientation_invariant(turned), search._orientation_invariant(upright), atol=1e-4
-        )
-        assert np.allclose(upright @ search._orientation_matrices()[number], turned, atol=1e-4)
+        turned = described(TRANSFORMS[number].orient(seen))
+        assert np.allclose(orientation_invariant(turned), orientation_invariant(upright), atol=1e-4)
+        assert np.allclose(upright @ orientation_matrices()[number], turned, atol=1e-4)
     apart = np.linalg.norm(upright[:, None] - upright, axis=2)
-    unoriented = search._orientation_invariant(upright)
+    unoriented = orientation_invariant(upright)
     assert (np.linalg.norm(unoriented[:, None] - unoriented, axis=2) <= apart + 1e-5).all()
 
 
 @pytest.mark.parametrize("number", range(8))
 def test_a_turned_copy_is_found_through_the_view_that_turns_it_back(number: int) -> None:
     images = photographs()
-    turned = np.ascontiguousarray(search.TRANSFORMS[number].orient(images[0]))
-    found = search.find_candidates(records_of([*images, turned]))
+    turned = np.ascontiguousarray(TRANSFORMS[number].orient(images[0]))
+    found = find_candidates(records_of([*images, turned]))
     pairs = list(zip(found.fixed.tolist(), found.moving.tolist(), found.transform, strict=True))
     pair = next(pair for pair in pairs if {0, len(images)} == set(pair[:2]))
     grey = [images[0], turned]
     fixed, moving = (grey[0 if row == 0 else 1] for row in pair[:2])
-    assert np.array_equal(search.TRANSFORMS[pair[2]].orient(moving), fixed)
+    assert np.array_equal(TRANSFORMS[pair[2]].orient(moving), fixed)
 
 
 def test_an_image_with_half_of_it_covered_is_still_a_candidate() -> None:
     images = photographs()
     covered = images[0].copy()
     covered[34:] = np.where(np.arange(64) % 4 < 2, 250, 5)
-    found = search.find_candidates(records_of([*images, covered]))
+    found = find_candidates(records_of([*images, covered]))
     region = {
         frozenset(p): q for *p, q in zip(found.fixed, found.moving, found.region, strict=True)
     }
@@ -107,8 +109,8 @@ def test_an_image_has_no_more_candidates_in_a_denser_set() -> None:
     family = np.asarray(Image.fromarray(photographs()[0]), np.float32)
     noise = rng.normal(0, 12, (700, 8, 8)).astype(np.float32)
     like = [np.asarray(Image.fromarray(n).resize((64, 64))) + family for n in noise]
-    found = search.find_candidates(records_of([np.clip(p, 0, 255).astype(np.uint8) for p in like]))
-    assert len(found.fixed) <= len(like) * sum(search._MAX_CANDIDATES)
+    found = find_candidates(records_of([np.clip(p, 0, 255).astype(np.uint8) for p in like]))
+    assert len(found.fixed) <= len(like) * sum(DEFAULT.candidates.max_candidates)
     assert len(found.fixed) > 3 * len(like)
 
 

@@ -1,5 +1,6 @@
 """Which pairs are looked at closely, and what is left out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from holotype.dataset.near_duplicates.candidates import Candidates
 from holotype.dataset.near_duplicates.copy_transforms import INNER, TRANSFORMS, WHOLE
 from holotype.dataset.near_duplicates.duplicate_decision import DuplicateEvidence
 from holotype.dataset.near_duplicates.search import _search
+from holotype.dataset.near_duplicates.thresholds import DEFAULT
 from holotype.dataset.sources.fetch import fetch
 
 CROP = next(
@@ -81,7 +83,7 @@ def test_a_guess_of_what_was_left_out_loses_no_copy(
     found = {pair[:2] for pair in _search(records)}
     usual = sum(measured)
     monkeypatch.setattr(
-        coarse_alignment, "_PEAK_TO_MEAN", 1e-3
+        coarse_alignment, "_COARSE", replace(DEFAULT.coarse, peak_to_mean=1e-3)
     )  # as if all the others were as near
     cautious = {pair[:2] for pair in _search(records)}
     assert sum(measured) - usual > 2 * usual

@@ -13,9 +13,10 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from holotype.dataset.fingerprints import FINGERPRINT, compute_fingerprints
 from holotype.dataset.index import Index, read_index
-from holotype.dataset.near_duplicates import candidates as search
 from holotype.dataset.near_duplicates import nearest_neighbors
-from holotype.dataset.near_duplicates.downscale import resize_grey
+from holotype.dataset.near_duplicates.candidates import find_candidates
+from holotype.dataset.near_duplicates.copy_transforms import TRANSFORMS, WHOLE
+from holotype.dataset.near_duplicates.dct_descriptors import descriptors, thumbnails
 from holotype.dataset.near_duplicates.duplicate_clusters import (
     connected_clusters,
     separate_oversized,
@@ -23,6 +24,7 @@ from holotype.dataset.near_duplicates.duplicate_clusters import (
 from holotype.dataset.near_duplicates.duplicate_decision import _ratio_test_limit
 from holotype.dataset.near_duplicates.registration import tangent_residual
 from holotype.dataset.near_duplicates.search import NearDuplicate, find_near_duplicates
+from holotype.dataset.near_duplicates.thresholds import DEFAULT
 
 
 @functools.cache
@@ -126,18 +128,17 @@ def random_records(count: int) -> np.ndarray:
 
 def test_the_neighbour_index_lists_what_an_exact_search_lists() -> None:
     records = random_records(2500)  # eight partitions, of which four are searched
-    seen = resize_grey(records, search._THUMBNAIL_SIZE)
-    whole = search._descriptors(search._region_pixels(seen, search.TRANSFORMS[0]))
+    limits, whole = DEFAULT.candidates, descriptors(thumbnails(records), TRANSFORMS[0])
     similarity = whole @ whole.T
     np.fill_diagonal(similarity, -1)
-    nearest = np.argsort(-similarity, axis=1)[:, : search._NUM_NEAREST]
+    nearest = np.argsort(-similarity, axis=1)[:, : limits.num_nearest]
     wanted = {
         frozenset((row, int(other)))
         for row in range(len(records))
         for other in nearest[row]
-        if similarity[row, other] >= search._MIN_SIMILARITY[search.WHOLE]
+        if similarity[row, other] >= limits.min_similarity[WHOLE]
     }
-    found = search.find_candidates(records)
+    found = find_candidates(records)
     listed = {
         frozenset(pair) for pair in zip(found.fixed.tolist(), found.moving.tolist(), strict=True)
     }
@@ -149,8 +150,8 @@ def test_candidates_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.M
     records = random_records(250)
     found = []
     for threads in (1, 2, 5):
-        monkeypatch.setattr(nearest_neighbors, "_THREADS", threads)
-        listed = search.find_candidates(records)
+        monkeypatch.setattr(nearest_neighbors, "_NUM_THREADS", threads)
+        listed = find_candidates(records)
         found.append(np.stack([listed.fixed, listed.moving, listed.transform]))
     assert np.array_equal(found[0], found[1])
     assert np.array_equal(found[0], found[2])

@@ -1,6 +1,7 @@
 """Small images of which one is the other, resized or recompressed: told by doing it again."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from holotype.dataset.near_duplicates import recompression
 from holotype.dataset.near_duplicates.candidates import Candidates
 from holotype.dataset.near_duplicates.duplicate_clusters import connected_clusters
 from holotype.dataset.near_duplicates.search import _search
+from holotype.dataset.near_duplicates.thresholds import DEFAULT
 from holotype.dataset.near_duplicates.verification import PairMeasurements
 from holotype.dataset.sources.fetch import fetch
 from holotype.imaging.decode import decode
@@ -121,7 +123,8 @@ def test_of_what_is_faint_compression_leaves_too_little(monkeypatch: pytest.Monk
     compressed = recompressed(second, 15)
     assert told(second, compressed) == 0
     assert pairs_among([first, compressed]) == set()
-    monkeypatch.setattr(recompression, "_MIN_CONTRAST", 0)
+    faint = replace(DEFAULT.reproduction, min_contrast=0)
+    monkeypatch.setattr(recompression, "_REPRODUCTION", faint)
     assert pairs_among([first, compressed]) == {(0, 1)}  # of two different ones
 
 

@@ -1,4 +1,4 @@
-"""How a copy may differ from its original: regions, mirror images, quarter turns and crops.
+"""Transforms that candidates are looked up through: crops, regions, mirrored and turned images.
 
 Shape suffixes: N images, R rows and K columns of pixels.
 """
@@ -9,27 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Regions of the fixed image that transforms are compared with: top, bottom, left, right.
-REGIONS: tuple[tuple[float, float, float, float], ...] = (
-    (0, 1, 0, 1),
-    (0.1, 0.9, 0.1, 0.9),
-    (0, 0.45, 0, 1),
-    (0.55, 1, 0, 1),
-)
+from holotype.dataset.near_duplicates.thresholds import DEFAULT
+
+REGIONS = DEFAULT.transforms.regions
 WHOLE, INNER, UPPER, LOWER = range(len(REGIONS))
-# Pixels; within a frame less would be left than is evidence, and a text would not be small.
-MIN_SIDES = (0, 28, 48, 48)
 
 
 @dataclass(frozen=True)
 class CopyTransform:
-    """How an image may have been changed: a region of it, or the whole mirrored and turned.
+    """A crop of an image, or the whole of it mirrored and turned.
 
     Attributes:
-        top, bottom, left, right: the region, as fractions of height and width.
-        quarter_turns: quarter turns against the clock, after mirroring.
+        top, bottom, left, right: the crop, as fractions of height and width.
+        quarter_turns: counter-clockwise, applied after mirroring.
         mirrored: left and right exchanged.
-        region: which of `REGIONS` of the other image looks like it.
+        region: index in `REGIONS` of the region of the other image that it is compared with.
     """
 
     top: float = 0.0
@@ -45,13 +39,16 @@ class CopyTransform:
         return not (self.quarter_turns or self.mirrored)
 
     def orient(self, images_NRK: NDArray[Any]) -> NDArray[Any]:
-        """Images mirrored and turned; any axes may stand before rows and columns."""
+        """Mirror and turn images; any axes may stand before rows and columns."""
         if self.mirrored:
             images_NRK = images_NRK[..., ::-1]
         return np.rot90(images_NRK, self.quarter_turns, axes=(-2, -1))
 
     def window(self) -> tuple[float, float, float, float]:
-        """Where the whole of the other image lies in this one: start and extent, twice."""
+        """Where the whole of the other image lies in this one: start and extent, down and across.
+
+        Fractions of this image's height and width.
+        """
         top, bottom, left, right = REGIONS[self.region]
         height = (self.bottom - self.top) / (bottom - top)
         width = (self.right - self.left) / (right - left)
@@ -59,21 +56,23 @@ class CopyTransform:
 
 
 def _all_transforms() -> tuple[CopyTransform, ...]:
-    """The whole image first, then its other orientations, then crops at several places."""
+    """The identity first, then the other seven orientations, crops, frames and halves."""
     transforms = [
-        CopyTransform(quarter_turns=quarter_turns, mirrored=flip)
-        for flip in (False, True)
+        CopyTransform(quarter_turns=quarter_turns, mirrored=mirrored)
+        for mirrored in (False, True)
         for quarter_turns in range(4)
     ]
-    transforms.append(CopyTransform(0.0125, 0.9875, 0.0125, 0.9875))
-    for cut, places in ((0.025, (0, 1)), (0.05, (0, 0.5, 1)), (0.1, (0, 0.5, 1))):
+    cut = DEFAULT.transforms.centred_crop
+    transforms.append(CopyTransform(cut, 1 - cut, cut, 1 - cut))
+    for cut, places in DEFAULT.transforms.crops:
         for down in places:
             for across in places:
                 top, left = down * cut, across * cut
                 transforms.append(CopyTransform(top, top + 1 - cut, left, left + 1 - cut))
-    # Within a frame over an image lies the same region of it, within one around it a larger one.
+    # A frame over the image leaves the same inner region, one around it leaves a larger one.
     transforms += [
-        CopyTransform(cut, 1 - cut, cut, 1 - cut, region=INNER) for cut in (0.1, 0.08, 0.06)
+        CopyTransform(cut, 1 - cut, cut, 1 - cut, region=INNER)
+        for cut in DEFAULT.transforms.frame_cuts
     ]
     transforms += [CopyTransform(*REGIONS[region], region=region) for region in (UPPER, LOWER)]
     return tuple(transforms)

@@ -6,7 +6,7 @@ and c is a copy of b, all three show one image, even where a and c differ too mu
 
 from collections.abc import Iterable, Sequence
 
-_OVERSIZED_MIN_IMAGES, _OVERSIZED_MIN_SHARE = 10, 0.01
+from holotype.dataset.near_duplicates.thresholds import DEFAULT
 
 
 def resolve_clusters(
@@ -56,7 +56,8 @@ def separate_oversized(
     """
     kept: list[frozenset[str]] = []
     oversized: list[frozenset[str]] = []
-    min_images = max(_OVERSIZED_MIN_IMAGES, _OVERSIZED_MIN_SHARE * num_images)
+    limits = DEFAULT.clusters
+    min_images = max(limits.oversized_min_images, limits.oversized_min_share * num_images)
     for cluster in clusters:
         (oversized if len(cluster) > min_images else kept).append(cluster)
     return kept, oversized

@@ -1,6 +1,14 @@
-"""Which of the pairs that were measured are copies.
+"""Decide which measured pairs are near-duplicates.
 
-Shape suffixes: N pairs, P images, A those that are asked for.
+A pair is one if its largest difference is small, small beside the contrast of the image (two dark
+frames are no evidence), and far smaller than the next difference of either image: the ratio test of
+Lowe 2004, "Distinctive image features from scale-invariant keypoints". Nearest images that differ
+gradually, each a little more than the one before, are similar specimens and not copies. Below
+`unconditional_limit` no ratio is asked; the smaller the difference, the smaller the ratio.
+
+At half resolution, where compression noise is smoothed away, the same is asked again.
+
+Shape suffixes: N pairs, P images, A images of pairs that may be near-duplicates.
 """
 
 from dataclasses import dataclass, replace
@@ -16,38 +24,15 @@ from holotype.dataset.near_duplicates.recompression import (
     have_different_sizes,
     measure_reproductions,
 )
-from holotype.dataset.near_duplicates.verification import (
-    CLOSE_LIMIT,
-    LOOSE_LIMIT,
-    UNCONDITIONAL_LIMIT,
-    PairMeasurements,
-    measure_pairs,
-)
+from holotype.dataset.near_duplicates.thresholds import DEFAULT
+from holotype.dataset.near_duplicates.verification import PairMeasurements, measure_pairs
 
-# Differences in grey levels of 255, as in `verification`.
-_CLOSE_RATIO, _FINE_RATIO, _LOOSE_RATIO = 2.0, 3.0, 4.0  # fine: small beside the contrast, too
-_UNCONDITIONAL_CONTRAST_SHARE, _MAX_CONTRAST_SHARE = (
-    0.05,
-    0.15,
-)  # limits again, as fractions of the image's contrast
-# At half the resolution noise, as of compression, is smoothed away, and another image is not.
-_HALF_RESOLUTION_LIMITS, _HALF_RESOLUTION_RATIO = (
-    (1.5, 2.0),
-    4.0,
-)  # the second for images of high contrast
-_HALF_RESOLUTION_CONTRAST_SHARES = (0.1, 0.04)  # the first bounds both limits
-_MAX_NOISE = 5.5  # the largest difference that noise may make
-_MAX_CHROMA_DIFFERENCE = 10.0  # levels of chroma
-_REPRODUCTION_LIMIT = 8.0  # what the nearest pixels of a resized digit make is within it
-_REPRODUCTION_RATIOS = (
-    1.1,
-    1.3,
-)  # of a pair of different sizes, which is soon looked at; of others
+_DECISION = DEFAULT.decision
 
 
 @dataclass(frozen=True, eq=False)
 class DuplicateEvidence:
-    """What was measured of N pairs: as they are, and without what may be drawn over them."""
+    """What was measured of N pairs: as they are, and without overlays."""
 
     candidates: Candidates
     plain: PairMeasurements
@@ -61,13 +46,15 @@ class DuplicateEvidence:
     def with_reproductions(
         self, records: NDArray[np.void], lower_bound_P: Floats
     ) -> "DuplicateEvidence":
-        """The same where what noise hides can be told by doing again what was done."""
+        """Try to reproduce one image of a doubtful pair from the other; see `recompression`."""
         is_copy_N, _ = self.fit_decision(lower_bound_P)
-        ratio_test = _RatioTest.of(
-            self.candidates, self.plain.difference_N, lower_bound_P, _REPRODUCTION_LIMIT
+        limit = _DECISION.reproduction_limit
+        ratio_test = _RatioTest.of(self.candidates, self.plain.difference_N, lower_bound_P, limit)
+        limit_N = np.where(
+            have_different_sizes(records, self.candidates),
+            ratio_test.limits(limit, _DECISION.reproduction_ratio_resized),
+            ratio_test.limits(limit, _DECISION.reproduction_ratio),
         )
-        limit_2N = [ratio_test.limits(_REPRODUCTION_LIMIT, ratio) for ratio in _REPRODUCTION_RATIOS]
-        limit_N = np.where(have_different_sizes(records, self.candidates), *limit_2N)
         is_doubtful_N = ~is_copy_N & self.candidates.is_upright
         is_doubtful_N &= self.plain.difference_N <= limit_N
         doubtful = np.flatnonzero(is_doubtful_N)
@@ -76,28 +63,27 @@ class DuplicateEvidence:
         )
 
     def with_pairs(self, records: NDArray[np.void], others: Candidates) -> "DuplicateEvidence":
-        """The same with pairs that are measured as they are, all of them as exactly as can be."""
+        """Add pairs that are measured as they are, all of them at full resolution."""
+        unmeasured = PairMeasurements.unmeasured(others)
         plain = measure_pairs(records, others, full_resolution=True)
         return DuplicateEvidence(
-            self.candidates.concat(others),
-            self.plain.concat(plain),
-            self.without_overlays.concat(PairMeasurements.unmeasured(others)),
+            Candidates.concat([self.candidates, others]),
+            PairMeasurements.concat([self.plain, plain]),
+            PairMeasurements.concat([self.without_overlays, unmeasured]),
         )
 
     def fit_decision(self, lower_bound_P: Floats) -> tuple[NDArray[np.bool_], PairMeasurements]:
-        """Which pairs are copies, and what was measured of each in the way that tells.
+        """Which pairs are near-duplicates, and the measurements that each decision rests on.
 
         Args:
-            lower_bound_P: for every image the least difference of those that it was not paired
-                with.
+            lower_bound_P: for every image the least difference of its pruned pairs.
         """
         is_copy_N = are_near_duplicates(self.plain, self.candidates, lower_bound_P)
-        is_copy_without_overlays_N = ~is_copy_N & are_near_duplicates(
+        is_covered_copy_N = ~is_copy_N & are_near_duplicates(
             self.without_overlays, self.candidates, lower_bound_P, self.plain
         )
-        return is_copy_N | is_copy_without_overlays_N, self.plain.merge_where(
-            self.without_overlays, is_copy_without_overlays_N
-        )
+        measured = self.without_overlays.where(is_covered_copy_N, self.plain)
+        return is_copy_N | is_covered_copy_N, measured
 
 
 def are_near_duplicates(
@@ -106,69 +92,74 @@ def are_near_duplicates(
     lower_bound_P: Floats,
     with_overlays: PairMeasurements | None = None,
 ) -> NDArray[np.bool_]:
-    """Which pairs are small enough in difference, both by themselves and beside others.
+    """Which pairs are near-duplicates by their difference, contrast, colour and the ratio test.
 
     Args:
-        lower_bound_P: for every image the least difference of those that are not among the pairs.
-        with_overlays: what was measured before something was left out. Others may then be as near
-            as either says, and larger differences are not allowed at all.
+        lower_bound_P: for every image the least difference of its pruned pairs.
+        with_overlays: given when `measured` leaves overlays out: the same pairs as they are. The
+            ratio test then takes the smaller of both differences, and loose limits do not apply.
     """
-    contrast_N, context_N, loose_limit = measured.contrast_N, measured.difference_N, LOOSE_LIMIT
+    limits, contrast_N = _DECISION, measured.contrast_N
+    compared_N, loose_limit = measured.difference_N, limits.loose_limit
     if with_overlays is not None:
-        context_N, loose_limit = np.minimum(context_N, with_overlays.difference_N), 0.0
-    ratio_test = _RatioTest.of(candidates, context_N, lower_bound_P, LOOSE_LIMIT)
-    fine_N = np.minimum(
-        ratio_test.limits(loose_limit, _FINE_RATIO), _UNCONDITIONAL_CONTRAST_SHARE * contrast_N
-    )
+        compared_N, loose_limit = np.minimum(compared_N, with_overlays.difference_N), 0.0
+    ratio_test = _RatioTest.of(candidates, compared_N, lower_bound_P, limits.loose_limit)
+    small_N = limits.unconditional_contrast_share * contrast_N
+    fine_N = np.minimum(ratio_test.limits(loose_limit, limits.fine_ratio), small_N)
     limit_N = np.maximum(
-        ratio_test.limits(CLOSE_LIMIT, _CLOSE_RATIO), ratio_test.limits(loose_limit, _LOOSE_RATIO)
+        ratio_test.limits(limits.close_limit, limits.close_ratio),
+        ratio_test.limits(loose_limit, limits.loose_ratio),
     )
-    limit_N = np.maximum(fine_N, np.minimum(limit_N, _MAX_CONTRAST_SHARE * contrast_N))
-    sure_N = np.minimum(UNCONDITIONAL_LIMIT, _UNCONDITIONAL_CONTRAST_SHARE * contrast_N)
-    # What was done again differs by nothing but rounding.
-    sure_N = np.where(
-        measured.reproduced_by_N > 0, _UNCONDITIONAL_CONTRAST_SHARE * contrast_N, sure_N
+    limit_N = np.maximum(fine_N, np.minimum(limit_N, limits.max_contrast_share * contrast_N))
+    # An image that was reproduced differs by rounding alone.
+    unconditional_N = np.where(
+        measured.reproduced_by_N > 0, small_N, np.minimum(limits.unconditional_limit, small_N)
     )
-    is_alike_N = measured.difference_N <= np.maximum(limit_N, sure_N)
+    is_near_N = measured.difference_N <= np.maximum(limit_N, unconditional_N)
     if with_overlays is None:
-        coarse_ratio_test = _RatioTest.of(
-            candidates,
-            measured.half_resolution_difference_N,
-            lower_bound_P,
-            _HALF_RESOLUTION_LIMITS[1],
-        )
-        coarse_N = np.clip(
-            _HALF_RESOLUTION_CONTRAST_SHARES[1] * contrast_N, *_HALF_RESOLUTION_LIMITS
-        )
-        coarse_N = np.minimum(coarse_N, _HALF_RESOLUTION_CONTRAST_SHARES[0] * contrast_N)
-        coarse_N = np.minimum(
-            coarse_N, coarse_ratio_test.limits(_HALF_RESOLUTION_LIMITS[1], _HALF_RESOLUTION_RATIO)
-        )
-        is_noise_N = (measured.half_resolution_difference_N <= coarse_N) & (
-            measured.difference_N <= _MAX_NOISE
-        )
-        is_alike_N |= is_noise_N & (candidates.region == WHOLE)
-    is_plausible_N = (measured.gain_N > 0.5) & (measured.gain_N < 2)
-    return np.asarray(is_alike_N & is_plausible_N & (measured.colour_N <= _MAX_CHROMA_DIFFERENCE))
+        is_near_N |= _differ_by_noise(measured, candidates, lower_bound_P)
+    is_near_N &= (measured.gain_N > limits.min_gain) & (measured.gain_N < limits.max_gain)
+    return np.asarray(is_near_N & (measured.colour_N <= limits.max_chroma_difference))
+
+
+def _differ_by_noise(
+    measured: PairMeasurements, candidates: Candidates, lower_bound_P: Floats
+) -> NDArray[np.bool_]:
+    """Which whole images are near at half resolution, and differ by compression noise at full."""
+    low, high = _DECISION.half_resolution_limits
+    contrast_N, difference_N = measured.contrast_N, measured.half_resolution_difference_N
+    ratio_test = _RatioTest.of(candidates, difference_N, lower_bound_P, high)
+    limit_N = np.clip(_DECISION.half_resolution_contrast_share * contrast_N, low, high)
+    limit_N = np.minimum(limit_N, _DECISION.half_resolution_max_contrast_share * contrast_N)
+    limit_N = np.minimum(limit_N, ratio_test.limits(high, _DECISION.half_resolution_ratio))
+    is_noise_N = (difference_N <= limit_N) & (measured.difference_N <= _DECISION.max_noise)
+    return np.asarray(is_noise_N & (candidates.region == WHOLE))
 
 
 @dataclass(frozen=True, eq=False)
 class _RatioTest:
-    """What images differ from others by, and the least that they may from the rest."""
+    """All differences of the images of possible near-duplicates.
+
+    Attributes:
+        images_2N: both images of all pairs.
+        queried_A: images of pairs that may be near-duplicates.
+        differences: of each of them, sorted.
+        lower_bound_P: for every image the least difference of its pruned pairs.
+    """
 
     images_2N: NDArray[np.int64]
-    queried_A: NDArray[np.int64]  # the images of pairs that may be copies
-    differences: list[list[float]]  # of each of them, the smallest first
+    queried_A: NDArray[np.int64]
+    differences: list[list[float]]
     lower_bound_P: Floats
 
     @classmethod
     def of(
-        cls, candidates: Candidates, difference_N: Floats, lower_bound_P: Floats, most: float
+        cls, candidates: Candidates, difference_N: Floats, lower_bound_P: Floats, max_limit: float
     ) -> "_RatioTest":
-        """For pairs that differ by at most so much; no other can be within a limit up to it."""
+        """A test for limits up to `max_limit`; images without such a pair are left out."""
         images_2N = np.stack([candidates.fixed, candidates.moving])
         is_queried_P = np.zeros(len(lower_bound_P), bool)
-        is_queried_P[images_2N[:, difference_N <= most]] = True
+        is_queried_P[images_2N[:, difference_N <= max_limit]] = True
         rows = np.flatnonzero(is_queried_P[images_2N.ravel()])
         images, differences = images_2N.ravel()[rows], np.tile(difference_N, 2)[rows]
         order = np.lexsort((differences, images))
@@ -178,7 +169,7 @@ class _RatioTest:
         return cls(images_2N, queried_A, by_image, lower_bound_P)
 
     def limits(self, limit: float, ratio: float) -> Floats:
-        """For every pair the lower of the limits of its two images; 0 of what is not asked."""
+        """For every pair the lower limit of its two images; 0 for images that are left out."""
         limit_P = np.zeros(len(self.lower_bound_P))
         limit_P[self.queried_A] = [
             _ratio_test_limit(differences, limit, ratio, lower_bound)
@@ -192,9 +183,9 @@ class _RatioTest:
 def _ratio_test_limit(
     differences: list[float], limit: float, ratio: float, lower_bound: float
 ) -> float:
-    """The largest difference up to `limit` after which the next one is `ratio` times as large.
+    """The largest difference up to `limit` whose successor is at least `ratio` times as large.
 
-    What was not looked at is not the next one of a near pair only where it must differ more.
+    Pruned pairs differ by at least `lower_bound`, or by as much as the difference in question.
     """
     reached = 0.0
     for this, following in zip(differences, [*differences[1:], np.inf], strict=True):

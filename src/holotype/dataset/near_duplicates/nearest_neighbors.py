@@ -1,20 +1,17 @@
-"""The nearest of many vectors: only a few partitions of like ones are searched, and these exactly.
+"""Approximate nearest-neighbour search by partitions (inverted lists).
 
-The vectors are halved along the direction in which they vary most, and the halves again, until
-none holds more than 512; every vector belongs to the partition of the nearest centroid of a half,
-and a query is compared with all members of the few partitions whose centroids are nearest to it.
-So a query costs the same among a thousand vectors and among a hundred thousand, but for one
-product with each centroid, of which there is one for some 400 vectors. A search graph (HNSW) reads
-scattered memory instead: with descriptions of 27 numbers a query took some 20 microseconds among
-6,000 images and 85 among 50,000, on a busy core; six partitions among 10,000 took 7.
-
-What is found depends on the vectors and their order alone, never on the number of threads.
+Vectors are bisected along their principal axis until no partition holds more than 512; every vector
+then belongs to the partition with the nearest centroid. A query is compared exactly with all
+members of the few partitions whose centroids are nearest to it, so its cost does not grow with the
+number of vectors, but for one product with each centroid. The result depends on the vectors and
+their order alone, not on the number of threads.
 
 Sources: Jégou, Douze and Schmid 2011, "Product quantization for nearest neighbor search", IEEE
 TPAMI 33 (inverted lists, several probes); McNames 2001, "A fast nearest-neighbor algorithm based
-on a principal axis search tree", IEEE TPAMI 23 (the halving).
+on a principal axis search tree", IEEE TPAMI 23 (bisection).
 
-Shape suffixes: N vectors, D their numbers, C partitions, Q queries, T probed partitions, K nearest.
+Shape suffixes: N vectors, D coefficients, C partitions, Q queries, T probed partitions,
+K neighbours.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -24,21 +21,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.dataset.near_duplicates.downscale import Floats
+from holotype.dataset.near_duplicates.thresholds import DEFAULT
 
-_MAX_PARTITION_SIZE = 512
-_THREADS = 2
-NO_NEIGHBOUR = -2.0  # the similarity of what is not there
+_NUM_THREADS = DEFAULT.batches.num_threads
+NO_NEIGHBOUR = -2.0  # similarity where there are too few neighbours
 
 
 @dataclass(frozen=True, eq=False)
 class NeighbourIndex:
-    """Vectors of length 1 (or 0), sorted into partitions.
+    """Vectors of length 1 (or 0) in partitions.
 
     Attributes:
         members: for every partition the rows of its vectors.
-        vectors: for every partition the vectors, D by members.
+        vectors: for every partition its vectors, (D, members).
         centroids_CD: the means of the partitions.
-        partition_N, position_N: for every vector its partition and its place there.
+        partition_N, position_N: for every vector its partition and its index there.
     """
 
     members: tuple[NDArray[np.int64], ...]
@@ -67,9 +64,9 @@ class NeighbourIndex:
         """The rows (Q, count) most similar to each query and the similarities, best first.
 
         Args:
-            self_row_Q: the row that each query comes from; it is left out.
-            count: how many rows; where there are fewer, the similarity is `NO_NEIGHBOUR`.
-            num_probes: how many partitions are searched.
+            self_row_Q: the row that each query comes from, which is not returned.
+            count: number of rows; where there are fewer, the similarity is `NO_NEIGHBOUR`.
+            num_probes: number of partitions searched per query.
         """
         partition_QT = self._nearest_partitions(queries_QD, min(num_probes, len(self.members)))
         queries, probes = partition_QT.shape
@@ -92,7 +89,7 @@ class NeighbourIndex:
                 similarity_QTK[asked, probe, rank] = products[each, best]
                 products[each, best] = NO_NEIGHBOUR
 
-        with ThreadPoolExecutor(max_workers=_THREADS) as threads:
+        with ThreadPoolExecutor(max_workers=_NUM_THREADS) as threads:
             list(threads.map(search_partition, range(len(self.members))))
         row_QM, similarity_QM = row_QTK.reshape(queries, -1), similarity_QTK.reshape(queries, -1)
         if probes == 1:
@@ -115,13 +112,13 @@ class NeighbourIndex:
 
 
 def _centroid_scores(vectors_ND: Floats, centroids_CD: Floats) -> Floats:
-    """Larger for nearer centroids (N, C): minus half the squared distance, but for a constant."""
+    """Half the squared distance to each centroid, negative, up to a constant per vector (N, C)."""
     return np.asarray(vectors_ND @ centroids_CD.T - (centroids_CD**2).sum(1) / 2)
 
 
 def _bisect(vectors_ND: Floats, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """The rows in partitions; equal numbers go to either side, or the one with most rows."""
-    if len(rows) <= _MAX_PARTITION_SIZE:
+    """Split rows at the median of their principal axis until the partitions are small."""
+    if len(rows) <= DEFAULT.candidates.max_partition_size:
         return [rows]
     spread_ND = vectors_ND[rows] - vectors_ND[rows].mean(0)
     _, directions_DD = np.linalg.eigh(spread_ND.T @ spread_ND)

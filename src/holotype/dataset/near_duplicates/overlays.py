@@ -1,10 +1,9 @@
-"""Copies that something was drawn over: a frame along the border, or a text in one small box.
+"""Compare pairs outside of an overlay: a frame along the border, or a text in one small box.
 
-What is covered is left out, by another fit each: for a frame the borders are painted over before
-anything is smoothed, for a text a robust fit gives little weight to what differs much. What then
-remains is judged like any other pair, but more strictly (see `are_near_duplicates`), and the
-contrast that
-counts is that of the rest: two dark margins around different objects are no evidence.
+A frame is replaced by what it borders on before images are smoothed; a text gets little weight in
+a robust fit. The rest is judged like any other pair, but more strictly (see
+`duplicate_decision.are_near_duplicates`), and by its own contrast: two dark margins around
+different objects are no evidence.
 
 Shape suffixes: N pairs, R rows and K columns of pixels.
 """
@@ -13,199 +12,170 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.dataset.near_duplicates.candidates import Candidates
-from holotype.dataset.near_duplicates.copy_transforms import INNER, MIN_SIDES, UPPER, WHOLE
+from holotype.dataset.near_duplicates.copy_transforms import INNER, UPPER, WHOLE
 from holotype.dataset.near_duplicates.downscale import Floats
 from holotype.dataset.near_duplicates.registration import (
     difference_quantile,
     max_difference,
     smoothed_difference,
 )
+from holotype.dataset.near_duplicates.thresholds import DEFAULT
 from holotype.dataset.near_duplicates.verification import (
-    CLOSE_LIMIT,
-    MIN_REGISTRATION_SIDE,
-    UNCONDITIONAL_LIMIT,
+    PairBatch,
     PairMeasurements,
+    RegistrationOptions,
     colour_difference,
     register_pairs,
     run_in_batches,
+    smaller_sides,
 )
 
-_FRAME_WIDTH = 0.075  # of the side
-_MAX_TEXT_AREA = 0.15  # of the area, the largest that a text may take
-# Of 335 covered wholes (seeds 7, 11 and 13) eight lie further off, nearly all of them looked alike
-# as they are, and those are looked at in any case.
-_MAX_ALIGNED_SHIFT, _MAX_ALIGNED_SCALE = 0.03, 0.06
-_MIN_TEXT_DIFFERENCE = 5.0  # grey levels by which a text stands out at least
-# At a glance 70 % of the places within differ by less, in contrasts: of 725 pairs with frames or
-# texts that were found without it (seeds 7 and 11) two are above.
-_PREFILTER_SIDE, _PREFILTER_QUANTILE, _PREFILTER_LIMIT = 16, 0.7, 0.25
-_INSIDE_FRAME_LIMIT = 4.0  # grey levels within the frame at half the resolution; more is hopeless
+_OVERLAYS = DEFAULT.overlays
+_FRAME, _TEXT = 1, 2  # as `PairMeasurements.overlay_N` has them
 
 
 def measure_without_overlays(
     records: NDArray[np.void], candidates: Candidates, plain: PairMeasurements
 ) -> PairMeasurements:
-    """The same for pairs that are no copies as they are, without what may have been drawn over.
+    """Measure upright pairs that are no sure copies without a frame, and large ones without text.
 
-    Only pairs that are not turned are looked at: for a frame, and for a text on larger images.
+    Args:
+        plain: the same pairs, measured as they are.
     """
     measured = PairMeasurements.unmeasured(candidates)
-    sides = np.minimum(records["rows"], records["columns"]).astype(np.int64)
-    side_N = np.minimum(sides[candidates.fixed], sides[candidates.moving])
-    is_eligible_N = (plain.difference_N > UNCONDITIONAL_LIMIT) & (side_N >= MIN_SIDES[INNER])
-    is_eligible_N &= candidates.is_upright & (
-        (candidates.region != WHOLE) | _are_aligned(candidates)
+    side_N, min_sides_px = (
+        smaller_sides(records, candidates),
+        DEFAULT.transforms.region_min_sides_px,
     )
-    may_be_framed_N = is_eligible_N & np.isin(candidates.region, (WHOLE, INNER))
+    is_eligible_N = plain.difference_N > DEFAULT.decision.unconditional_limit
+    is_eligible_N &= (side_N >= min_sides_px[INNER]) & candidates.is_upright
+    is_eligible_N &= (candidates.region != WHOLE) | _are_aligned(candidates)
     run_in_batches(
-        _measure_inside_frame,
+        lambda batch: _measure_inside_frame(batch, measured),
         records,
         candidates,
-        measured,
-        np.flatnonzero(may_be_framed_N),
-        side_N,
+        is_eligible_N & np.isin(candidates.region, (WHOLE, INNER)),
     )
-    may_have_text_N = is_eligible_N & (side_N >= MIN_SIDES[UPPER])
     run_in_batches(
-        _measure_outside_text,
+        lambda batch: _measure_outside_text(batch, measured),
         records,
         candidates,
-        measured,
-        np.flatnonzero(may_have_text_N),
-        side_N,
+        is_eligible_N & (side_N >= min_sides_px[UPPER]),
     )
     return measured
 
 
-def _measure_inside_frame(
-    records: NDArray[np.void],
-    candidates: Candidates,
-    measured: PairMeasurements,
-    pairs: NDArray[np.int64],
-    side: int,
-) -> None:
-    window_N4 = np.empty((len(candidates.fixed), 4), np.float32)  # only those of `pairs` are filled
-    window_N4[pairs] = _initial_windows(candidates.select(pairs))
-    pairs = _prefilter(records, candidates, window_N4, pairs, border=_frame_width(_PREFILTER_SIDE))
-    if len(pairs) and side // 2 >= MIN_REGISTRATION_SIDE:
-        half = register_pairs(
-            records,
-            candidates,
-            window_N4,
-            pairs,
-            side // 2,
-            steps=1,
-            border=_frame_width(side // 2),
-        )
-        window_N4[pairs] = half.window_N4
-        pairs = pairs[max_difference(smoothed_difference(half)) < _INSIDE_FRAME_LIMIT]
-    if not len(pairs):
-        return
-    width = _frame_width(side)
-    fit = register_pairs(records, candidates, window_N4, pairs, side, steps=2, border=width)
-    contrast_N = fit.fixed_NRK[:, width:-width, width:-width].std((1, 2))
-    measured.store(pairs, fit, max_difference(smoothed_difference(fit)), contrast_N, overlay=1)
-    overlay_RK = np.ones((side, side), bool)
-    overlay_RK[width:-width, width:-width] = False
-    overlay_NRK = np.broadcast_to(overlay_RK, fit.fixed_NRK.shape)
-    measured.colour_N[pairs] = colour_difference(records, candidates, measured, pairs, overlay_NRK)
-
-
-def _initial_windows(candidates: Candidates) -> Floats:
-    """Where to begin: what looks alike within its borders begins there, anything else in place."""
-    is_inner_N = candidates.region == INNER
-    return np.where(is_inner_N[:, None], candidates.window_P4, _identity_windows(candidates))
-
-
-def _frame_width(side: int) -> int:
-    return int(np.ceil(_FRAME_WIDTH * side))
-
-
 def _are_aligned(candidates: Candidates) -> NDArray[np.bool_]:
-    """Whether one image lies upon the whole of the other, as far as a first look can tell."""
+    """Whether the images lie in place, as far as coarse registration tells."""
     start_2N, extent_2N = candidates.window_P4[:, 0::2].T, candidates.window_P4[:, 1::2].T
-    is_shifted_N = (np.abs(start_2N + extent_2N / 2 - 0.5) > _MAX_ALIGNED_SHIFT).any(0)
-    is_scaled_N = (np.abs(extent_2N - 1) > _MAX_ALIGNED_SCALE).any(0)
+    is_shifted_N = (np.abs(start_2N + extent_2N / 2 - 0.5) > _OVERLAYS.max_aligned_shift).any(0)
+    is_scaled_N = (np.abs(extent_2N - 1) > _OVERLAYS.max_aligned_scale).any(0)
     return np.asarray((candidates.transform == 0) | ~(is_shifted_N | is_scaled_N))
 
 
-def _identity_windows(candidates: Candidates) -> Floats:
-    return np.broadcast_to(np.array([0, 1, 0, 1], np.float32), (len(candidates.fixed), 4))
+def _measure_inside_frame(batch: PairBatch, measured: PairMeasurements) -> None:
+    window_N4 = _initial_windows(batch)
+    options = RegistrationOptions(steps=0, border_px=_frame_width(_OVERLAYS.prefilter_side_px))
+    is_similar_N = _are_similar(batch, window_N4, options)
+    batch, window_N4 = batch.select(is_similar_N), window_N4[is_similar_N]
+    half_side, width = batch.side_px // 2, _frame_width(batch.side_px)
+    if len(batch) and half_side >= DEFAULT.verification.min_registration_side_px:
+        options = RegistrationOptions(
+            _OVERLAYS.half_resolution_steps, border_px=_frame_width(half_side)
+        )
+        half = register_pairs(batch.at(half_side), window_N4, options)
+        is_near_N = max_difference(smoothed_difference(half)) < _OVERLAYS.inside_frame_limit
+        batch, window_N4 = batch.select(is_near_N), half.window_N4[is_near_N]
+    if not len(batch):
+        return
+    fit = register_pairs(batch, window_N4, RegistrationOptions(_OVERLAYS.steps, border_px=width))
+    contrast_N = fit.fixed_NRK[:, width:-width, width:-width].std((1, 2))
+    difference_N = max_difference(smoothed_difference(fit))
+    measured.store(batch.pairs, fit, difference_N, contrast_N, overlay=_FRAME)
+    overlay_NRK = np.ones(fit.fixed_NRK.shape, bool)
+    overlay_NRK[:, width:-width, width:-width] = False
+    measured.colour_N[batch.pairs] = colour_difference(batch, measured, overlay_NRK)
 
 
-def _measure_outside_text(
-    records: NDArray[np.void],
-    candidates: Candidates,
-    measured: PairMeasurements,
-    pairs: NDArray[np.int64],
-    side: int,
-) -> None:
-    identity_N4 = _identity_windows(candidates)
-    pairs = _prefilter(records, candidates, identity_N4, pairs, robust=True)
-    if not len(pairs):
+def _initial_windows(batch: PairBatch) -> Floats:
+    """The windows of pairs through the inner region; of others the whole image in place."""
+    chosen = batch.candidates.select(batch.pairs)
+    return np.where((chosen.region == INNER)[:, None], chosen.window_P4, _in_place(batch))
+
+
+def _in_place(batch: PairBatch) -> Floats:
+    return np.tile(np.array([0, 1, 0, 1], np.float32), (len(batch), 1))
+
+
+def _frame_width(side_px: int) -> int:
+    return int(np.ceil(_OVERLAYS.frame_width * side_px))
+
+
+def _measure_outside_text(batch: PairBatch, measured: PairMeasurements) -> None:
+    batch = batch.select(
+        _are_similar(batch, _in_place(batch), RegistrationOptions(steps=0, robust=True))
+    )
+    if len(batch):
+        batch = batch.select(_may_have_text(batch))
+    if not len(batch):
         return
-    half = register_pairs(records, candidates, identity_N4, pairs, side // 2, steps=1, robust=True)
-    half_NRK = smoothed_difference(half)
-    share_N = np.array([_difference_box(difference_RK).mean() for difference_RK in half_NRK])
-    pairs = pairs[
-        (max_difference(half_NRK) >= _MIN_TEXT_DIFFERENCE / 4) & (share_N <= 3 * _MAX_TEXT_AREA)
-    ]
-    if not len(pairs):
-        return
-    fit = register_pairs(records, candidates, identity_N4, pairs, side, steps=2, robust=True)
+    options = RegistrationOptions(_OVERLAYS.steps, robust=True)
+    fit = register_pairs(batch, _in_place(batch), options)
     difference_NRK = smoothed_difference(fit)
-    overlay_NRK = np.stack([_difference_box(difference_RK) for difference_RK in difference_NRK])
+    overlay_NRK = _difference_boxes(difference_NRK)
     outside_difference_N = max_difference(np.where(overlay_NRK, 0, difference_NRK))
-    is_text_N = (max_difference(difference_NRK) >= _MIN_TEXT_DIFFERENCE) & (
-        overlay_NRK.mean((1, 2)) <= _MAX_TEXT_AREA
-    )
-    better = is_text_N & (outside_difference_N < measured.difference_N[pairs])
-    if better.any():
-        contrast_N = _masked_std(fit.fixed_NRK, ~overlay_NRK)
-        pairs, overlay_NRK = pairs[better], overlay_NRK[better]
-        measured.store(
-            pairs, fit, outside_difference_N[better], contrast_N[better], overlay=2, where=better
+    is_text_N = max_difference(difference_NRK) >= _OVERLAYS.min_text_difference
+    is_text_N &= overlay_NRK.mean((1, 2)) <= _OVERLAYS.max_text_area
+    is_better_N = is_text_N & (outside_difference_N < measured.difference_N[batch.pairs])
+    if is_better_N.any():
+        contrast_N = _masked_std(fit.fixed_NRK, ~overlay_NRK)[is_better_N]
+        batch, fit, overlay_NRK = (
+            batch.select(is_better_N),
+            fit.select(is_better_N),
+            overlay_NRK[is_better_N],
         )
-        measured.colour_N[pairs] = colour_difference(
-            records, candidates, measured, pairs, overlay_NRK
-        )
+        difference_N = outside_difference_N[is_better_N]
+        measured.store(batch.pairs, fit, difference_N, contrast_N, overlay=_TEXT)
+        measured.colour_N[batch.pairs] = colour_difference(batch, measured, overlay_NRK)
 
 
-def _prefilter(
-    records: NDArray[np.void],
-    candidates: Candidates,
-    window_N4: Floats,
-    pairs: NDArray[np.int64],
-    *,
-    border: int = 0,
-    robust: bool = False,
-) -> NDArray[np.int64]:
-    """The pairs of which most places are alike where they are, at very few pixels."""
-    fit = register_pairs(
-        records,
-        candidates,
-        window_N4,
-        pairs,
-        _PREFILTER_SIDE,
-        steps=0,
-        border=border,
-        robust=robust,
+def _may_have_text(batch: PairBatch) -> NDArray[np.bool_]:
+    """Whether at half resolution the pairs differ clearly, within a box that is not large."""
+    options = RegistrationOptions(_OVERLAYS.half_resolution_steps, robust=True)
+    half = register_pairs(batch.at(batch.side_px // 2), _in_place(batch), options)
+    difference_NRK = smoothed_difference(half)
+    min_difference = _OVERLAYS.min_text_difference * _OVERLAYS.half_resolution_text_share
+    max_area = _OVERLAYS.half_resolution_area_factor * _OVERLAYS.max_text_area
+    return np.asarray(
+        (max_difference(difference_NRK) >= min_difference)
+        & (_difference_boxes(difference_NRK).mean((1, 2)) <= max_area)
     )
-    prefilter_difference_N = difference_quantile(
-        np.abs(fit.residual_NRK), _PREFILTER_QUANTILE, margin=max(border, 1)
+
+
+def _are_similar(
+    batch: PairBatch, window_N4: Floats, options: RegistrationOptions
+) -> NDArray[np.bool_]:
+    """Whether most pixels are similar at low resolution, without registration."""
+    fit = register_pairs(batch.at(_OVERLAYS.prefilter_side_px), window_N4, options)
+    difference_N = difference_quantile(
+        np.abs(fit.residual_NRK),
+        _OVERLAYS.prefilter_quantile,
+        margin_px=max(options.border_px, 1),
     )
-    return pairs[prefilter_difference_N < _PREFILTER_LIMIT * np.maximum(fit.contrast_N, 1)]
+    contrast_N = np.maximum(fit.contrast_N, _OVERLAYS.prefilter_min_contrast)
+    return np.asarray(difference_N < _OVERLAYS.prefilter_limit * contrast_N)
 
 
-def _difference_box(difference_RK: Floats) -> NDArray[np.bool_]:
-    """The smallest box around all that differs too much for a copy, and two pixels more."""
-    rows, columns = np.nonzero(difference_RK > CLOSE_LIMIT)
-    box_RK = np.zeros(difference_RK.shape, bool)
-    if len(rows):
-        box_RK[
-            max(0, rows.min() - 2) : rows.max() + 3, max(0, columns.min() - 2) : columns.max() + 3
-        ] = True
-    return box_RK
+def _difference_boxes(difference_NRK: Floats) -> NDArray[np.bool_]:
+    """Masks of the smallest padded box around all that differs too much for a copy."""
+    padding = _OVERLAYS.text_box_padding_px
+    box_NRK = np.zeros(difference_NRK.shape, bool)
+    for box_RK, difference_RK in zip(box_NRK, difference_NRK, strict=True):
+        rows, columns = np.nonzero(difference_RK > DEFAULT.decision.close_limit)
+        if len(rows):
+            top, left = max(0, rows.min() - padding), max(0, columns.min() - padding)
+            box_RK[top : rows.max() + padding + 1, left : columns.max() + padding + 1] = True
+    return box_NRK
 
 
 def _masked_std(images_NRK: Floats, where_NRK: NDArray[np.bool_]) -> Floats:

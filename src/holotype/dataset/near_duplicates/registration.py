@@ -1,11 +1,11 @@
-"""How two small images are laid upon each other, and what then still differs.
+"""Register pairs of small images: shift, scale, gain, offset and blur.
 
-One image of each pair stands fixed; the other moves: it is shifted and scaled along each
-axis, and its brightness, contrast and sharpness follow. What cannot be explained so remains.
+One image of each pair is fixed. The moving one is shifted and scaled along each axis, and its
+brightness, contrast and sharpness are fitted; what these do not explain is the residual.
 
-Shape suffixes: N pairs, R rows and K columns of pixels, P parameters.
-Coordinates run from 0 to 1 across an image; `v = start + extent * u` says where in the moving
-image the place u of the fixed one lies.
+Shape suffixes: N pairs, R rows and K columns of pixels, M = R * K, P parameters.
+Coordinates run from 0 to 1 across an image: `v = start + extent * u` is where in the moving image
+the place u of the fixed one lies.
 """
 
 from dataclasses import dataclass
@@ -14,31 +14,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.dataset.near_duplicates.downscale import Floats, gaussian_matrix
+from holotype.dataset.near_duplicates.pair_columns import PairColumns
+from holotype.dataset.near_duplicates.thresholds import DEFAULT
 
-_MAX_EXTENT = 1.13  # a crop of 11 % off either image
-_MAX_SHIFT = 0.08
-_SLOPE_TOLERANCE = 0.1  # of a pixel
-_RIDGE = 1e-7  # only so that an image without any slope can be solved for
-_SATURATED_BELOW, _SATURATED_ABOVE = 8.0, 231.0  # beyond these levels a pixel may have been cut off
-_ROBUST_SCALE = 3.0  # medians of the residual at which a pixel counts for a quarter
-_MIN_ROBUST_SCALE = 0.5  # grey levels; a median of nothing says nothing
-_MEDIAN_STRIDE = 7  # every seventh pixel is enough for a median, and is in another column each row
+_REGISTRATION = DEFAULT.registration
 
 
 @dataclass(frozen=True, eq=False)
-class Registration:
+class Registration(PairColumns):
     """N pairs after registration.
 
     Attributes:
         window_N4: start and extent down, start and extent across.
         gain_N: contrast of the fixed image over that of the moving one.
-        offset_N: how much brighter the fixed image is, in grey levels, at its own mean.
-        residual_NRK: what still differs, in grey levels; 0 outside the shared area.
-        slope_NRK: grey levels per pixel of the moving image; what errors of a fraction of
-            a pixel are multiplied with.
-        overlap_NRK: 1 where both images have something to say.
-        contrast_N: standard deviation of the fixed image.
-        fixed_NRK: the fixed image, its mean taken off.
+        offset_N: brightness of the fixed image over that of the moving one, in grey levels.
+        residual_NRK: in grey levels; 0 outside the overlap.
+        slope_NRK: gradient of the moving image in grey levels per pixel.
+        overlap_NRK: 1 inside both images, 0 elsewhere.
+        contrast_N: standard deviation of the fixed image in grey levels.
+        fixed_NRK: the fixed image minus its mean.
     """
 
     window_N4: Floats
@@ -52,7 +46,7 @@ class Registration:
 
     @property
     def residual_N(self) -> Floats:
-        """Root mean square of the residual over the shared area."""
+        """Root mean square of the residual over the overlap, in grey levels."""
         overlap_N = np.maximum(self.overlap_NRK.sum((1, 2)), 1)
         return np.asarray(np.sqrt((self.residual_NRK**2).sum((1, 2)) / overlap_N))
 
@@ -66,14 +60,15 @@ def register(
     margin: float = 0.0,
     robust: bool = False,
 ) -> Registration:
-    """Gauss-Newton on shift, scale, gain, offset and blur together.
+    """Register by Gauss-Newton on shift, scale, gain, offset and blur together.
 
     Args:
-        window_N4: where to begin.
-        steps: how often the window is improved; with 0 it stays as it is.
-        margin: what is not looked at along every border, as a fraction of the side.
-        robust: whether places that differ much count for little, so that what was drawn over
-            a small part of one image does not disturb the fit of the rest.
+        window_N4: initial windows.
+        steps: Gauss-Newton steps; with 0 the window stays and only gain, offset and blur are
+            fitted.
+        margin: border that is not compared, as a fraction of the side.
+        robust: weigh pixels by Geman and McClure's function, so that an overlay on a small part
+            of one image does not affect the fit of the rest.
     """
     mean_N11 = fixed_NRK.mean((1, 2), keepdims=True)
     fixed_NRK, moving_NRK = fixed_NRK - mean_N11, moving_NRK - mean_N11
@@ -96,7 +91,7 @@ def register(
         fitted_NM = _fitted(solution_NP, design_NPM)
         robust_weights_NM = _robust_weights(values_NM - fitted_NM, moved.inside_NM)
         solution_NP = _least_squares(design_NPM, values_NM, moved.inside_NM * robust_weights_NM)
-    # Once more without the pixels that were cut off at black or white in one image.
+    # Fit again without the pixels that are clipped at black or white in one image.
     fitted_NM = _fitted(solution_NP, design_NPM)
     is_saturated_NM = _is_saturated(values_NM, moved.values, fitted_NM, mean_N11)
     weights_NM = moved.inside_NM * ~is_saturated_NM
@@ -118,12 +113,13 @@ def register(
 def tangent_residual(
     fixed_NRK: Floats, moving_NRK: Floats, window_14: Floats, *, margin: float
 ) -> tuple[Floats, Floats]:
-    """What still differs where the moving image may follow its own slopes, and the shared area.
+    """The residual (N, R, K) of one linear fit, and the overlap (1, R, K).
 
-    One linear fit, the first half of one step of `register`, at a third of the time of two steps;
-    through one window for all, so that only what lies inside it need be fitted.
-    Source: Simard, LeCun and Denker 1993, "Efficient pattern recognition using a new
-    transformation distance" (the one-sided tangent distance).
+    The first half of one step of `register`, through one window for all pairs.
+
+    Source:
+        Simard, LeCun and Denker 1993, "Efficient pattern recognition using a new transformation
+        distance" (the one-sided tangent distance).
     """
     mean_N11 = fixed_NRK.mean((1, 2), keepdims=True)
     values_NM = (fixed_NRK - mean_N11).reshape(len(fixed_NRK), -1)
@@ -136,23 +132,25 @@ def tangent_residual(
 
 
 def smoothed_difference(fit: Registration) -> Floats:
-    """The smoothed difference at every place, in grey levels, steep places forgiven."""
-    smooth = gaussian_matrix(fit.overlap_NRK.shape[1], 0.7)
+    """Smoothed absolute residual in grey levels, divided where the image is steep.
+
+    Resampling errs most at steep places, so the residual there may be larger.
+    """
+    smooth = gaussian_matrix(fit.overlap_NRK.shape[1], _REGISTRATION.difference_smoothing_px)
     share_NRK = smooth @ fit.overlap_NRK @ smooth.T + np.float32(1e-3)
     residual_NRK = np.abs(smooth @ fit.residual_NRK @ smooth.T) / share_NRK
     steep_NRK = np.sqrt((smooth @ (fit.slope_NRK**2 * fit.overlap_NRK) @ smooth.T) / share_NRK)
-    return np.asarray(
-        residual_NRK * fit.overlap_NRK / (1 + np.float32(_SLOPE_TOLERANCE) * steep_NRK)
-    )
+    tolerance = np.float32(_REGISTRATION.slope_tolerance_px)
+    return np.asarray(residual_NRK * fit.overlap_NRK / (1 + tolerance * steep_NRK))
 
 
 def max_difference(difference_NRK: Floats) -> Floats:
     return np.asarray(difference_NRK.max((1, 2)))
 
 
-def difference_quantile(difference_NRK: Floats, share: float, *, margin: int) -> Floats:
-    """What so large a share of all places, those within a margin of pixels, stays below (N)."""
-    inner_NRK = difference_NRK[:, margin:-margin, margin:-margin]
+def difference_quantile(difference_NRK: Floats, share: float, *, margin_px: int) -> Floats:
+    """The quantile (N) of the differences inside a margin."""
+    inner_NRK = difference_NRK[:, margin_px:-margin_px, margin_px:-margin_px]
     inner_NM = inner_NRK.reshape(len(inner_NRK), -1)
     place = int(share * inner_NM.shape[1])
     return np.asarray(np.partition(inner_NM, place, axis=1)[:, place])
@@ -161,16 +159,16 @@ def difference_quantile(difference_NRK: Floats, share: float, *, margin: int) ->
 def resampling_matrices(
     start: Floats, extent: Floats, length: int, margin: float
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    """Matrices (N, length, length) that look at a window of a line, and what lies inside it.
+    """Matrices (N, length, length) that resample windows of a line, and what lies inside (N, R).
 
-    Catmull-Rom, since a triangle would blur what lies between pixels.
+    Catmull-Rom interpolation; a triangle filter would blur between pixels.
     """
     here_R = ((np.arange(length) + 0.5) / length).astype(np.float32)
     places_NR = start[:, None] + extent[:, None] * here_R
     inside_NR = (places_NR >= margin) & (places_NR <= 1 - margin)
     inside_NR = inside_NR & (here_R >= margin) & (here_R <= 1 - margin)
     pixel_NR = places_NR * length - np.float32(0.5)
-    first_NR = np.floor(pixel_NR).astype(np.int64) - 1  # the first of the four pixels that count
+    first_NR = np.floor(pixel_NR).astype(np.int64) - 1  # the first of four taps
     tap_NR4 = first_NR[:, :, None] + np.arange(4)
     distance = np.abs(pixel_NR[:, :, None] - tap_NR4).astype(np.float32)
     near = 1 + distance * distance * (1.5 * distance - 2.5)
@@ -179,7 +177,7 @@ def resampling_matrices(
     weights_NR4 *= (tap_NR4 >= 0) & (tap_NR4 < length) & (distance < 2)
     total = weights_NR4.sum(2, keepdims=True)
     weights_NR4 /= np.where(np.abs(total) < 1e-3, 1, total)
-    matrix_NRR = np.zeros((len(start), length, length + 4), np.float32)  # four more to spill into
+    matrix_NRR = np.zeros((len(start), length, length + 4), np.float32)  # four more for unused taps
     np.put_along_axis(
         matrix_NRR, np.where(weights_NR4 == 0, length + np.arange(4), tap_NR4), weights_NR4, 2
     )
@@ -188,7 +186,7 @@ def resampling_matrices(
 
 @dataclass(frozen=True, eq=False)
 class _WarpedImages:
-    """The moving images as seen through their windows, with what the fit needs of them."""
+    """Moving images (N, R, K) resampled through their windows, with Laplacian and gradients."""
 
     values: Floats
     blur: Floats
@@ -221,7 +219,7 @@ class _WarpedImages:
         return self.inside.reshape(len(self.inside), -1)
 
     def design_matrix(self, *, with_motion: bool) -> Floats:
-        """What the fixed image is explained with (N, P, M): offset, gain, blur, and moves."""
+        """Regressors (N, P, M): offset, gain, blur, and per axis shift and growth."""
         free = [np.ones_like(self.values), self.values, self.blur]
         if with_motion:
             u_R1 = _centred(self.values.shape[1])[:, None]
@@ -243,22 +241,19 @@ def _least_squares(
     diagonal_NP = np.einsum("npp->np", normal_NPP)
     scale_NP = 1 / np.sqrt(diagonal_NP + 1e-6)
     normal_NPP = normal_NPP * scale_NP[:, :, None] * scale_NP[:, None, :]
-    normal_NPP = normal_NPP + _RIDGE * np.eye(normal_NPP.shape[1])
+    normal_NPP = normal_NPP + _REGISTRATION.ridge * np.eye(normal_NPP.shape[1])
     solved = np.linalg.solve(normal_NPP, (right_NP * scale_NP)[:, :, None])[:, :, 0]
     return np.asarray(solved * scale_NP, dtype=np.float32)
 
 
 def _robust_weights(residual_NM: Floats, weights_NM: Floats) -> Floats:
-    """How much each pixel counts in a robust fit: all of it, down to nothing where it differs.
-
-    Geman and McClure's weights; the scale is the median of what differs inside.
-    """
-    sample = slice(0, None, _MEDIAN_STRIDE)
+    """Geman and McClure's weights; the scale is a multiple of the median absolute residual."""
+    sample = slice(0, None, _REGISTRATION.median_stride)
     inside_NM = np.where(weights_NM[:, sample] > 0, np.abs(residual_NM[:, sample]), np.inf)
     inside_NM.sort(axis=1)
     middle_N = np.maximum(np.isfinite(inside_NM).sum(1) // 2 - 1, 0)
     middle_N1 = np.take_along_axis(inside_NM, middle_N[:, None], 1)
-    scale_N1 = np.clip(_ROBUST_SCALE * middle_N1, _MIN_ROBUST_SCALE, 255)
+    scale_N1 = np.clip(_REGISTRATION.robust_scale * middle_N1, _REGISTRATION.min_robust_scale, 255)
     return np.asarray(1 / (1 + (residual_NM / scale_N1) ** 2) ** 2, dtype=np.float32)
 
 
@@ -269,10 +264,10 @@ def _fitted(solution_NP: Floats, design_NPM: Floats) -> Floats:
 def _is_saturated(
     fixed_NM: Floats, moved_NRK: Floats, fitted_NM: Floats, mean_N11: Floats
 ) -> NDArray[np.bool_]:
-    """Pixels at black or white in one image that would go further there in the other."""
+    """Pixels clipped at black or white in one image that the other would take further."""
     moved_NM = moved_NRK.reshape(fixed_NM.shape)
-    black_N1 = _SATURATED_BELOW - mean_N11[:, 0]
-    white_N1 = _SATURATED_ABOVE - mean_N11[:, 0]
+    black_N1 = _REGISTRATION.saturated_below - mean_N11[:, 0]
+    white_N1 = _REGISTRATION.saturated_above - mean_N11[:, 0]
     return np.asarray(
         ((fixed_NM >= white_N1) & (fitted_NM > fixed_NM))
         | ((fixed_NM <= black_N1) & (fitted_NM < fixed_NM))
@@ -282,15 +277,24 @@ def _is_saturated(
 
 
 def _bounded(window_N4: Floats, solution_NP: Floats, shape: tuple[int, ...]) -> Floats:
-    """The window after one step of the fit, held within what a small crop can do."""
-    gain_N = np.where(np.abs(solution_NP[:, 1]) < 0.2, 0.2, solution_NP[:, 1])
+    """The window after one step of the fit, held within the largest step, shift and extent."""
+    limits = _REGISTRATION
+    gain_N = np.where(
+        np.abs(solution_NP[:, 1]) < limits.min_gain, limits.min_gain, solution_NP[:, 1]
+    )
     moved = window_N4.copy()
     for axis, length in enumerate(shape):
-        shift_N = np.clip(solution_NP[:, 3 + 2 * axis] / gain_N / length, -0.03, 0.03)
-        growth_N = np.clip(solution_NP[:, 4 + 2 * axis] / gain_N / length, -0.03, 0.03)
+        shift_N, growth_N = (
+            np.clip(
+                solution_NP[:, place + 2 * axis] / gain_N / length,
+                -limits.max_step,
+                limits.max_step,
+            )
+            for place in (3, 4)
+        )
         extent_N = window_N4[:, 2 * axis + 1]
         centre_N = window_N4[:, 2 * axis] + extent_N / 2 + shift_N
-        extent_N = np.clip(extent_N + growth_N, 1 / _MAX_EXTENT, _MAX_EXTENT)
-        centre_N = np.clip(centre_N, 0.5 - _MAX_SHIFT, 0.5 + _MAX_SHIFT)
+        extent_N = np.clip(extent_N + growth_N, 1 / limits.max_extent, limits.max_extent)
+        centre_N = np.clip(centre_N, 0.5 - limits.max_shift, 0.5 + limits.max_shift)
         moved[:, 2 * axis], moved[:, 2 * axis + 1] = centre_N - extent_N / 2, extent_N
     return moved

@@ -1,17 +1,20 @@
-"""Verified copies of one image: resized, recompressed, brightened, cropped, mirrored, turned,
-framed or with a line of text on it.
+"""Find near-duplicates: the one function that other packages call, and its result types.
 
-The way of an image: its fingerprint is looked up among all others through many transforms
-(`candidates`, `cells`), the nearest are roughly laid upon it (`shortlist`), then exactly
-(`registration`), and judged by what still differs (`verification`, `verdicts`), without what was
-drawn over it (`covers`); small ones are resized or recompressed again (`repeats`).
+Copies of one image are found that were resized, recompressed, brightened, cropped, mirrored,
+turned, framed or given a line of text. Steps:
 
-Measured on the 2,624 ELPV solar cells, MNIST, slices of fossils and photographs;
-benchmarks/planted.py plants copies and benchmarks/RESULTS.md has the figures. Not found: crops of
-more than about 10 %, crops of turned images, texts on turned or cropped ones or over an eighth
-and more of a small one, turns by other angles, another aspect ratio, colour taken away, more than
-twice or less than half the contrast, images below 12 pixels a side. Heavy JPEG compression of
-very dark images leaves too little to tell a copy by.
+1. `candidates` looks each fingerprint up among all others through many transforms;
+2. `coarse_alignment` registers candidates at 16 by 16 pixels and keeps the nearest;
+3. `verification` registers these at up to 64 by 64 and measures the largest difference, `overlays`
+   the same outside of frames and texts, `recompression` after the same operation on small images;
+4. `duplicate_decision` decides by limits and a ratio test;
+5. `duplicate_clusters` joins pairs to clusters.
+
+Not found: crops of more than about 10 %, crops of turned images, texts on turned or cropped images
+or over an eighth or more of a small one, turns by other angles, another aspect ratio, colour
+removed, more than twice or less than half the contrast, images below 12 pixels a side, and heavily
+compressed very dark images. benchmarks/planted.py measures recall and precision;
+benchmarks/RESULTS.md has the figures, and docs/log.md says where each threshold comes from.
 """
 
 import json
@@ -25,26 +28,27 @@ from holotype.dataset.fingerprints import Fingerprints
 from holotype.dataset.index import Index
 from holotype.dataset.near_duplicates.candidates import Candidates, find_candidates
 from holotype.dataset.near_duplicates.coarse_alignment import coarse_match
-from holotype.dataset.near_duplicates.copy_transforms import TRANSFORMS, CopyTransform
+from holotype.dataset.near_duplicates.copy_transforms import TRANSFORMS
 from holotype.dataset.near_duplicates.duplicate_clusters import resolve_clusters
 from holotype.dataset.near_duplicates.duplicate_decision import DuplicateEvidence
+from holotype.dataset.near_duplicates.recompression import REPRODUCED_KINDS
+from holotype.dataset.near_duplicates.thresholds import DEFAULT
 from holotype.dataset.near_duplicates.verification import PairMeasurements
 from holotype.files import write_json
 
-_CACHE_VERSION = "9"  # to be raised whenever something below changes what is found
-_MIN_SIDE = 12  # pixels; below it an image says too little
+_CACHE_VERSION = "9"  # to be raised whenever a change affects what is found
 
 
 @dataclass(frozen=True)
 class NearDuplicate:
-    """Two images that are copies of one.
+    """Two files that are copies of one image and differ in their bytes.
 
     Attributes:
-        first: the path of the larger one, or of the first by name.
-        second: the path of the other.
-        kind: what was done to one of them, the most telling: `text` or `framed`, `turned`,
-            `mirrored`, `cropped`, `resized`, `brightness`, `recompressed`, or `same pixels`.
-        evidence: what was measured, for people.
+        first: path of the larger image, or of the first by name.
+        second: path of the other.
+        kind: the most telling change: `text`, `framed`, `turned`, `mirrored`, `cropped`, `resized`,
+            `brightness`, `recompressed` or `same pixels`.
+        evidence: what was measured, as a sentence.
         similarity: correlation after registration, at most 1.
     """
 
@@ -91,9 +95,11 @@ def find_near_duplicates(fingerprints: Fingerprints, index: Index) -> NearDuplic
     files: dict[str, list[int]] = {}
     for row, path in enumerate(fingerprints.paths):
         files.setdefault(sha256[path], []).append(row)
-    min_sides = np.minimum(fingerprints.records["rows"], fingerprints.records["columns"])
+    sides = np.minimum(fingerprints.records["rows"], fingerprints.records["columns"])
     # Sorted by hash, so that neither names nor the order of files affect the result.
-    keys = sorted(key for key, rows in files.items() if min_sides[rows[0]] >= _MIN_SIDE)
+    keys = sorted(
+        key for key, rows in files.items() if sides[rows[0]] >= DEFAULT.search.min_side_px
+    )
     first_rows = [files[key][0] for key in keys]
     cached = cache_directory() / "near_duplicates" / f"{hash_strings(_CACHE_VERSION, *keys)}.json"
     if not cached.is_file():
@@ -115,19 +121,18 @@ def find_near_duplicates(fingerprints: Fingerprints, index: Index) -> NearDuplic
     return NearDuplicates(tuple(pairs), clusters, oversized)
 
 
-_NearDuplicateRow = tuple[int, int, str, str, float]  # two rows, then kind, evidence and similarity
+_NearDuplicateRow = tuple[int, int, str, str, float]  # two rows, kind, evidence and similarity
 
 
 def _search(records: NDArray[np.void]) -> list[_NearDuplicateRow]:
     candidates, pruned = coarse_match(records, find_candidates(records))
-    if not len(candidates.fixed):
+    if not len(candidates):
         return []
     lower_bound = pruned.lower_bounds(len(records))
-    evidence = DuplicateEvidence.measure(records, candidates).with_reproductions(
-        records, lower_bound
-    )
+    evidence = DuplicateEvidence.measure(records, candidates)
+    evidence = evidence.with_reproductions(records, lower_bound)
     is_copy, measured = evidence.fit_decision(lower_bound)
-    # Where only a guess of what was left out stands against a pair, that is measured too.
+    # Where only the estimated bound of pruned pairs rules a pair out, these are measured too.
     is_doubtful = evidence.fit_decision(np.full_like(lower_bound, np.inf))[0] & ~is_copy
     if is_doubtful.any():
         doubtful = np.union1d(candidates.fixed[is_doubtful], candidates.moving[is_doubtful])
@@ -143,13 +148,16 @@ def _search(records: NDArray[np.void]) -> list[_NearDuplicateRow]:
 def _describe_pair(
     records: NDArray[np.void], candidates: Candidates, measured: PairMeasurements, pair: int
 ) -> _NearDuplicateRow:
-    fixed, moving = int(candidates.fixed[pair]), int(candidates.moving[pair])
-    first, second = sorted((fixed, moving), key=lambda row: (-_pixels(records[row]), row))
+    rows = int(candidates.fixed[pair]), int(candidates.moving[pair])
+    first, second = sorted(rows, key=lambda row: (-_pixels(records[row]), row))
     size = " and ".join(f"{records[r]['width']}×{records[r]['height']}" for r in (first, second))
-    kind, how = _describe_registration(records, candidates, measured, pair)
-    if measured.reproduced_by_N[pair]:
-        kind = ("resized", "recompressed")[measured.reproduced_by_N[pair] - 1]
+    if reproduced_by := int(measured.reproduced_by_N[pair]):
+        kind = REPRODUCED_KINDS[reproduced_by]
         how = f"if one is {kind} like the other, no place"
+    else:
+        two = records[[candidates.fixed[pair], candidates.moving[pair]]]
+        kind = _change_kind(two, candidates, measured, pair)
+        how = _describe_registration(candidates, measured, pair)
     evidence = (
         f"{how} differs by more than {measured.difference_N[pair]:.1f} of 255 grey levels; "
         f"{size} pixels"
@@ -157,59 +165,53 @@ def _describe_pair(
     return first, second, kind, evidence, float(measured.similarity_N[pair])
 
 
-def _describe_registration(
-    records: NDArray[np.void], candidates: Candidates, measured: PairMeasurements, pair: int
-) -> tuple[str, str]:
-    """What was done to one image of a pair, and how they were laid upon each other."""
-    two = [records[row[pair]] for row in (candidates.fixed, candidates.moving)]
-    gain, offset = float(measured.gain_N[pair]), float(measured.offset_N[pair])
-    window, transform = measured.window_N4[pair], TRANSFORMS[candidates.transform[pair]]
-    difference, overlay = float(measured.difference_N[pair]), int(measured.overlay_N[pair])
-    shift = max(abs(window[0] + window[1] / 2 - 0.5), abs(window[2] + window[3] / 2 - 0.5))
-    scale = max(abs(window[1] - 1), abs(window[3] - 1))
-    side = min(int(record[name]) for record in two for name in ("rows", "columns"))
-    sizes = [sorted((int(record["width"]), int(record["height"]))) for record in two]
-    kind = _transformation_kind(
-        difference=difference,
-        overlay=overlay,
-        transform=transform,
-        is_moved=bool(shift * side > 0.25 or scale * side > 0.4),
-        is_resized=sizes[0] != sizes[1],
-        is_brightened=abs(gain - 1) > 0.015 or abs(offset) > 1.5,
-    )
-    place = ("no place", "no place within the frame", "no place beside the text")[overlay]
-    turned = f"turned by {90 * transform.quarter_turns}°, " if transform.quarter_turns else ""
-    how = (
-        f"after registration ({turned}shift {shift:.1%}, scale {scale:.1%}, contrast ×{gain:.2f}, "
-        f"brightness {offset:+.1f}) {place}"
-    )
-    return kind, how
-
-
 def _pixels(record: NDArray[np.void]) -> int:
     return int(record["width"]) * int(record["height"])
 
 
-def _transformation_kind(
-    *,
-    difference: float,
-    overlay: int,
-    transform: CopyTransform,
-    is_moved: bool,
-    is_resized: bool,
-    is_brightened: bool,
+def _shift_and_scale(measured: PairMeasurements, pair: int) -> tuple[float, float]:
+    """Largest shift of the window's centre and change of its extent, as fractions of a side."""
+    top, height, left, width = measured.window_N4[pair]
+    shift = max(abs(top + height / 2 - 0.5), abs(left + width / 2 - 0.5))
+    return shift, max(abs(height - 1), abs(width - 1))
+
+
+def _describe_registration(candidates: Candidates, measured: PairMeasurements, pair: int) -> str:
+    shift, scale = _shift_and_scale(measured, pair)
+    gain, offset = float(measured.gain_N[pair]), float(measured.offset_N[pair])
+    quarter_turns = TRANSFORMS[candidates.transform[pair]].quarter_turns
+    turned = f"turned by {90 * quarter_turns}°, " if quarter_turns else ""
+    places = ("no place", "no place within the frame", "no place beside the text")
+    return (
+        f"after registration ({turned}shift {shift:.1%}, scale {scale:.1%}, contrast ×{gain:.2f}, "
+        f"brightness {offset:+.1f}) {places[measured.overlay_N[pair]]}"
+    )
+
+
+def _change_kind(
+    records: NDArray[np.void], candidates: Candidates, measured: PairMeasurements, pair: int
 ) -> str:
-    """The most telling of what was done; a crop is also resized, and more may be brightened."""
-    if overlay:
-        return ("framed", "text")[overlay - 1]
-    if transform.quarter_turns:
-        return "turned"
-    if transform.mirrored:
-        return "mirrored"
-    if is_moved:
-        return "cropped"
-    if is_resized:
-        return "resized"
-    if is_brightened:
-        return "brightness"
-    return "recompressed" if difference > 0.05 else "same pixels"
+    """The most telling change; a crop is also resized, and others may be brightened as well.
+
+    Args:
+        records: of the two images.
+    """
+    limits, transform = DEFAULT.kinds, TRANSFORMS[candidates.transform[pair]]
+    shift, scale = _shift_and_scale(measured, pair)
+    side_px = min(int(record[name]) for record in records for name in ("rows", "columns"))
+    sizes = {tuple(sorted((int(one["width"]), int(one["height"])))) for one in records}
+    gain, offset = float(measured.gain_N[pair]), float(measured.offset_N[pair])
+    is_moved = shift * side_px > limits.moved_shift_px or scale * side_px > limits.moved_scale_px
+    is_brightened = abs(gain - 1) > limits.brightened_gain or abs(offset) > limits.brightened_offset
+    kinds = {
+        "framed": measured.overlay_N[pair] == 1,
+        "text": measured.overlay_N[pair] == 2,
+        "turned": transform.quarter_turns > 0,
+        "mirrored": transform.mirrored,
+        "cropped": is_moved,
+        "resized": len(sizes) > 1,
+        "brightness": is_brightened,
+        "recompressed": float(measured.difference_N[pair]) > limits.recompressed_difference,
+        "same pixels": True,
+    }
+    return next(kind for kind, applies in kinds.items() if applies)
