@@ -32,7 +32,7 @@ def error_of(arguments: list[str], code: int, capsys: pytest.CaptureFixture[str]
         (["train", "photos", "--ratios", "0.7", "0.3"], "got 0.7 0.3."),
         (["train", "--ratios", "0.7", "0.3", "photos"], "three numbers for train, val and test"),
         (["train", "photos", "--ratios", "half", "0.3", "0.2"], "got half."),
-        (["split", "photos", "--output", "x", "--ratios"], "--ratios requires"),
+        (["split", "photos", "--output", "x", "--ratios"], "requires an argument"),
         (["train", "a", "--ratios", "0.5", "0.5", "--ratios", "1"], "sum to 2"),
         (["train", "--print-recipe", "--ratios", "0.7", "0.4", "-0.1"], "at least 0"),
         (
