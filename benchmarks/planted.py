@@ -11,7 +11,7 @@ then see the same folder.
 
 Recall counts a copy as found where it stands in one cluster with its original. Precision counts
 reported pairs; those of two images of the set itself are printed apart, since the sets hold
-copies of their own (`verdicts.csv`). Intervals are Wilson's, 95 %.
+copies of their own (`reviewed_pairs.csv`). Intervals are Wilson's, 95 %.
 """
 
 import argparse
@@ -251,12 +251,12 @@ def tables(planted: Planted, seen: Seen) -> None:
 
 def _same_by_eye(planted: Planted) -> set[frozenset[int]]:
     """Pairs of images of the set that were looked at and are one; numbers as in this folder."""
-    file = Path(__file__).with_name("verdicts.csv")
+    file = Path(__file__).with_name("reviewed_pairs.csv")
     if not file.is_file():
         return set()
-    verdicts = pd.read_csv(file)
+    reviewed = pd.read_csv(file)
     same = set()
-    for row in verdicts[verdicts["verdict"] == "same"].itertuples():
+    for row in reviewed[reviewed["verdict"] == "same"].itertuples():
         members = str(row.members).split(" ")
         numbers = [planted.number_of[m] for m in members if m in planted.number_of]
         if row.set == planted.name:

@@ -1,9 +1,9 @@
-"""How much a split that ignores the groups flatters: synthetic micro-CT, and cells by blocks.
+"""Accuracy with groups ignored and with groups kept whole: synthetic micro-CT, and cells by blocks.
 
-    python benchmarks/flattery.py --figure docs/images/flattery.png
+    python benchmarks/group_leakage_gap.py --figure docs/images/group_leakage.png
 
-Each set is judged twice out of fold, by the same linear head on the same features of the frozen
-network: once with images dealt at random, once with every group on one side. Nothing is tuned.
+Each set is scored twice out of fold, by the same linear head on the same features of the frozen
+network: once with images assigned at random, once with every group in one fold. Nothing is tuned.
 """
 
 import argparse
