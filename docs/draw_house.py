@@ -1,7 +1,7 @@
 """The drawing of the package in architecture.md, made of the first line of every docstring.
 
-    python docs/draw_house.py     # prints it
-    python docs/draw_house.py -w  # writes it into docs/architecture.md
+python docs/draw_house.py     # prints it
+python docs/draw_house.py -w  # writes it into docs/architecture.md
 """
 
 import ast
@@ -30,7 +30,8 @@ def draw() -> str:
     for name in ORDER:
         place = PACKAGE / name
         lines += draw_folder(place, 6) if place.is_dir() else [line_of(place.with_suffix(".py"), 6)]
-    return "\n".join([*lines, "      cli/  one module per verb: parses, calls one function, prints"])
+    lines.append(aligned("      cli/", "One module per verb: parses, calls one function, prints"))
+    return "\n".join(lines)
 
 
 def draw_folder(folder: Path, indent: int) -> Iterator[str]:
