@@ -32,4 +32,3 @@ def test_the_log_has_an_entry_with_the_value_of_every_threshold_and_no_other(
 
 def test_every_entry_gives_a_reason(entries: dict[str, str]) -> None:
     assert [name for name, reason in entries.items() if len(reason.strip()) < 10] == []
-
