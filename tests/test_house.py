@@ -269,6 +269,11 @@ def test_an_unknown_public_name_is_an_attribute_error() -> None:
         _ = holotype.trian
 
 
-def test_the_version_is_the_one_of_the_package() -> None:
+def test_one_version_stands_in_package_project_citation_and_changelog() -> None:
+    version = holotype.__version__
     project = (ROOT / "pyproject.toml").read_text("utf-8")
-    assert f'\nversion = "{holotype.__version__}"\n' in project
+    assert f'\nversion = "{version}"\n' in project
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    released = re.findall(r"^## \[(\d.*)\] - \d{4}-\d\d-\d\d$", changelog, re.MULTILINE)
+    assert released[0] == version

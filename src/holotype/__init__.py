@@ -7,7 +7,7 @@ The names below are the whole public API. Each is imported when it is first used
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from holotype.bundle.bundle import load_bundle as load
