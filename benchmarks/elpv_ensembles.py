@@ -20,7 +20,7 @@ import numpy as np
 from elpv import corrected_interval
 from elpv_models import CASES, PRETRAINED
 
-from holotype import pipeline
+from holotype import ensemble
 from holotype.ensembles.ensemble_recipe import read_ensemble_recipe
 from holotype.ensembles.ensemble_weights import METHODS, EnsembleMethod
 from holotype.progress import to_stderr
@@ -39,7 +39,7 @@ def members_of(folder: Path, kind: str, seed: int) -> list[Path]:
 def made(runs: Sequence[Path], method: EnsembleMethod, output: Path) -> dict[str, Any]:
     """What the ensemble's report says."""
     if not (output / "report" / "index.html").is_file():
-        pipeline.build_ensemble(runs, output=output, method=method, progress=to_stderr())
+        ensemble(runs, output=output, method=method, progress=to_stderr())
     comparison: dict[str, Any] = json.loads(
         (output / "report" / "best_member_comparison.json").read_text()
     )

@@ -23,14 +23,16 @@ if TYPE_CHECKING:
     from holotype.pipeline.augment import ContactSheet, augment
     from holotype.pipeline.compare import compare
     from holotype.pipeline.doctor import Diagnosis, doctor
+    from holotype.pipeline.ensemble import ensemble
     from holotype.pipeline.evaluate import evaluate
     from holotype.pipeline.model_catalog import Model, Models, models
+    from holotype.pipeline.run import Run
     from holotype.pipeline.slice import slice
     from holotype.pipeline.split import Split, split
-    from holotype.run_directory import RunDirectory as Run
 
 # public name -> where it lives, and what it is called there
 _PUBLIC_API = {
+    "ensemble": ("holotype.pipeline.ensemble", "ensemble"),
     "compare": ("holotype.pipeline.compare", "compare"),
     "Comparison": ("holotype.comparison.result", "Comparison"),
     "Report": ("holotype.evaluation.report_data", "Report"),
@@ -45,7 +47,7 @@ _PUBLIC_API = {
     "ContactSheet": ("holotype.pipeline.augment", "ContactSheet"),
     "HolotypeError": ("holotype.errors", "HolotypeError"),
     "Audit": ("holotype.pipeline.audit", "Audit"),
-    "Run": ("holotype.run_directory", "RunDirectory"),
+    "Run": ("holotype.pipeline.run", "Run"),
     "Split": ("holotype.pipeline.split", "Split"),
     "audit": ("holotype.pipeline.audit", "audit"),
     "evaluate": ("holotype.pipeline.evaluate", "evaluate"),
@@ -74,6 +76,7 @@ __all__ = [
     "augment",
     "compare",
     "doctor",
+    "ensemble",
     "evaluate",
     "explain",
     "fetch",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Cli
-from tests.ensembles.runs import make_run, split_shapes
+from tests.ensembles.runs import make_run, split_shapes, write_scores_only
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_it_says_what_was_made_whether_it_is_worth_it_and_what_comes_next(
 def test_json_is_one_object_and_nothing_else(
     cli: Cli, runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("holotype.pipeline.ensemble._write_report", lambda *_: None)
+    monkeypatch.setattr("holotype.pipeline.ensemble_report._write_report", write_scores_only)
     words = ["ensemble", *runs, "--output", tmp_path / "both", "--method", "greedy", "--json"]
     code, out, _ = cli(*words)
     told = json.loads(out)

@@ -16,7 +16,10 @@ from holotype.bundle.manifest import Manifest
 from holotype.dataset.index import Index, read_index
 from holotype.dataset.splitting.splitter import split
 from holotype.evaluation.post_hoc_calibration import fit_decision
+from holotype.evaluation.report_data import Report
+from holotype.files import write_json
 from holotype.imaging.preprocessing import Preprocessing
+from holotype.pipeline.ensemble_report import EnsembleJob
 from holotype.predictions import read_predictions, softmax
 from holotype.run_directory import RunDirectory
 from tests.bundle.tiny import EMBEDDING, head_model, model_of
@@ -145,3 +148,8 @@ def _fitted(
     ]
     machine = LogisticRegression(C=10, max_iter=2000).fit(features_ND, labels)
     return np.asarray(machine.coef_, np.float32)
+
+
+def write_scores_only(job: EnsembleJob, bundle: Bundle, report: Report, *_: object) -> None:
+    """In place of the whole report, whose plots take seconds."""
+    write_json(job.run.report / "metrics.json", report.to_json())

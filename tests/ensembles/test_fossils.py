@@ -7,6 +7,8 @@ import pytest
 from holotype import pipeline
 from holotype.bundle.bundle import load_bundle
 from holotype.dataset.sources.synthetic_ct import make_micro_ct
+from holotype.pipeline.ensemble import ensemble
+from holotype.pipeline.ensemble_report import read_ensemble
 from holotype.predictions import read_predictions
 from tests.examples.reduced import FOLDER, reduced, resolved
 
@@ -28,16 +30,16 @@ def test_fossils_end_in_two_networks_of_two_sizes_weighed_by_class(tmp_path: Pat
         ).run.path
         for name, size in SIZES.items()
     ]  # fmt: skip
-    made = pipeline.build_ensemble(runs, output=tmp_path / "fossils", method="adaptive")
-    bundle = load_bundle(made.run.path)
+    made = ensemble(runs, output=tmp_path / "fossils", method="adaptive")
+    bundle = load_bundle(made.path)
     assert [base.preprocessing.width for base in bundle.base_models] == list(SIZES.values())
     assert {base.preprocessing.content for base in bundle.base_models} == {"crop"}
-    validation = read_predictions(made.run.predictions / "val.parquet")
+    validation = read_predictions(made.files.predictions / "val.parquet")
     specimens = len(set(validation.groups))
     assert specimens < len(validation) / 4
-    assert made.metrics.num_groups is not None
+    assert made.report.num_groups is not None
     # A class of one or two specimens gives little ground to leave equal weights.
-    for member in made.recipe.members:
+    for member in read_ensemble(made.path)[0].members:
         assert all(0.35 < weight < 0.65 for weight in member.weights.values())
     command = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert "holotype ensemble" in command

@@ -13,12 +13,14 @@ from holotype.dataset.index import Index, read_index, read_index_file
 from holotype.dataset.splitting.splitter import folds, split
 from holotype.ensembles.ensemble_recipe import read_ensemble_recipe
 from holotype.errors import BundleError, CorruptBundle, NotComparable
-from holotype.pipeline.ensemble import EnsembleRun
+from holotype.pipeline.ensemble import ensemble
+from holotype.pipeline.ensemble_report import read_ensemble
+from holotype.pipeline.run import Run
 from holotype.predictions import read_predictions, softmax
 from holotype.run_directory import RunDirectory
 from tests.bundle.tiny import predicted
 from tests.conftest import Cli
-from tests.ensembles.runs import make_folded, make_run
+from tests.ensembles.runs import make_folded, make_run, write_scores_only
 
 
 @pytest.fixture(scope="session")
@@ -38,9 +40,9 @@ def members(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> list[P
 
 
 @pytest.fixture(scope="session")
-def assembled(members: list[Path], tmp_path_factory: pytest.TempPathFactory) -> EnsembleRun:
+def assembled(members: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Run:
     output = tmp_path_factory.mktemp("ensembles") / "three"
-    return pipeline.build_ensemble(members, output=output, method="adaptive")
+    return ensemble(members, output=output, method="adaptive")
 
 
 @pytest.fixture(scope="session")
@@ -49,11 +51,11 @@ def index(members: list[Path]) -> Index:
 
 
 def test_it_answers_as_the_weighted_mean_of_its_members(
-    assembled: EnsembleRun, members: list[Path], index: Index
+    assembled: Run, members: list[Path], index: Index
 ) -> None:
     files = [index.file(path) for path in index.part("test").table["path"]]
-    whole = load_bundle(assembled.run.path)
-    recipe = read_ensemble_recipe(assembled.run.recipe)
+    whole = load_bundle(assembled.path)
+    recipe = read_ensemble_recipe(assembled.files.recipe)
     assert recipe is not None
     sums_NC, plain_NC = np.zeros((2, len(files), len(index.classes)))
     for path, member in zip(members, recipe.members, strict=True):
@@ -71,21 +73,21 @@ def test_it_answers_as_the_weighted_mean_of_its_members(
     assert unlike > 1e-5, "the weights are not equal, and it shows"
 
 
-def test_what_test_holds_is_what_the_bundle_says(assembled: EnsembleRun, index: Index) -> None:
-    test = read_predictions(assembled.run.predictions / "test.parquet")
+def test_what_test_holds_is_what_the_bundle_says(assembled: Run, index: Index) -> None:
+    test = read_predictions(assembled.files.predictions / "test.parquet")
     files = [index.file(path) for path in test.ids]
-    again = predicted(load_bundle(assembled.run.path), files)
+    again = predicted(load_bundle(assembled.path), files)
     np.testing.assert_allclose(test.probabilities_NC, again.probabilities_NC, atol=1e-6)
     assert set(test.ids) == set(index.part("test").table["path"])
-    assert assembled.metrics.part == "test"
+    assert assembled.report.part == "test"
     assert assembled.metrics["accuracy"].value == pytest.approx(
         (test.predicted_N == test.targets_N).mean()
     )
 
 
-def test_its_decision_was_fitted_on_validation_after_the_weights(assembled: EnsembleRun) -> None:
-    decision = load_bundle(assembled.run.path).manifest.decision
-    validation = read_predictions(assembled.run.predictions / "val.parquet")
+def test_its_decision_was_fitted_on_validation_after_the_weights(assembled: Run) -> None:
+    decision = load_bundle(assembled.path).manifest.decision
+    validation = read_predictions(assembled.files.predictions / "val.parquet")
     assert decision is not None
     assert decision.predictions_sha256 == validation.digest()
     np.testing.assert_allclose(
@@ -96,7 +98,7 @@ def test_its_decision_was_fitted_on_validation_after_the_weights(assembled: Ense
 
 
 def test_labels_of_the_test_part_decide_nothing(
-    members: list[Path], assembled: EnsembleRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    members: list[Path], assembled: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = [Path(shutil.copytree(path, tmp_path / path.name)) for path in members]
     for path in runs:
@@ -105,69 +107,71 @@ def test_labels_of_the_test_part_decide_nothing(
         tested = table["split"] == "test"
         table.loc[tested, "label"] = list(table.loc[tested, "label"])[::-1]
         Index(index.root, table, index.classes).write(RunDirectory(path).index)
-    monkeypatch.setattr("holotype.pipeline.ensemble._write_report", lambda *_: None)
-    other = pipeline.build_ensemble(runs, output=tmp_path / "other", method="adaptive")
-    assert load_bundle(other.run.path).sha256 == load_bundle(assembled.run.path).sha256
-    assert other.comparison.reported != assembled.comparison.reported
-    assert other.comparison.held_out == assembled.comparison.held_out
-    assert other.comparison.recommended is assembled.comparison.recommended
+    monkeypatch.setattr("holotype.pipeline.ensemble_report._write_report", write_scores_only)
+    other = ensemble(runs, output=tmp_path / "other", method="adaptive")
+    assert load_bundle(other.path).sha256 == load_bundle(assembled.path).sha256
+    _, comparison = read_ensemble(assembled.path)
+    _, of_other = read_ensemble(other.path)
+    assert of_other.reported != comparison.reported
+    assert of_other.held_out == comparison.held_out
+    assert of_other.recommended is comparison.recommended
 
 
 def test_a_tampered_member_is_refused_before_and_after(
-    members: list[Path], assembled: EnsembleRun, tmp_path: Path
+    members: list[Path], assembled: Run, tmp_path: Path
 ) -> None:
     runs = [Path(shutil.copytree(path, tmp_path / path.name)) for path in members]
-    whole = RunDirectory(Path(shutil.copytree(assembled.run.path, tmp_path / "whole")))
+    whole = RunDirectory(Path(shutil.copytree(assembled.path, tmp_path / "whole")))
     for graph in (runs[1] / "bundle" / "head.onnx", whole.bundle / "members/1/head.onnx"):
         content = bytearray(graph.read_bytes())
         content[len(content) // 2] ^= 1
         graph.write_bytes(content)
     with pytest.raises(CorruptBundle, match=r"small/bundle: head.onnx is not what"):
-        pipeline.build_ensemble(runs, output=tmp_path / "out")
+        ensemble(runs, output=tmp_path / "out")
     assert not (tmp_path / "out").exists()
     with pytest.raises(CorruptBundle, match=r"members/1: head.onnx is not what"):
         load_bundle(whole.path)
 
 
-def test_members_files_are_not_stored_twice(members: list[Path], assembled: EnsembleRun) -> None:
+def test_members_files_are_not_stored_twice(members: list[Path], assembled: Run) -> None:
     for number, path in enumerate(members):
         for file in (path / "bundle").iterdir():
-            held = assembled.run.bundle / "members" / str(number) / file.name
+            held = assembled.files.bundle / "members" / str(number) / file.name
             assert held.read_bytes() == file.read_bytes()
             assert held.samefile(file), "the temporary folder is one file system"
 
 
-def test_the_report_says_whether_it_is_worth_its_cost(assembled: EnsembleRun) -> None:
-    comparison = assembled.comparison
+def test_the_report_says_whether_it_is_worth_its_cost(assembled: Run) -> None:
+    _, comparison = read_ensemble(assembled.path)
     told = json.loads(
-        (assembled.run.report / "best_member_comparison.json").read_text(encoding="utf-8")
+        (assembled.files.report / "best_member_comparison.json").read_text(encoding="utf-8")
     )
-    page = (assembled.run.report / "index.html").read_text(encoding="utf-8")
+    page = (assembled.files.report / "index.html").read_text(encoding="utf-8")
     assert told["recommended"] is comparison.recommended
     assert told["reported"]["part"] == "test"
     assert ("Recommended: " if comparison.recommended else "Not recommended: ") in page
-    assert "The audit found nothing" not in assembled.run.card.read_text(encoding="utf-8")
+    assert "The audit found nothing" not in assembled.files.card.read_text(encoding="utf-8")
     for text in ("images a second", "adaptive", "before test was read", "3,"):
         assert text in page
     assert comparison.images_per_second is not None
     assert comparison.images_per_second > 0
-    card = assembled.run.card.read_text(encoding="utf-8")
+    card = assembled.files.card.read_text(encoding="utf-8")
     assert "3 × " in card or "tiny32" in card
 
 
 def test_predict_evaluate_and_explain_take_it(
-    assembled: EnsembleRun, index: Index, synthetic: Path, cli: Cli, tmp_path: Path
+    assembled: Run, index: Index, synthetic: Path, cli: Cli, tmp_path: Path
 ) -> None:
     image = index.file(index.table["path"].iloc[0])
-    code, out, _ = cli("predict", assembled.run.path, image, "--json")
+    code, out, _ = cli("predict", assembled.path, image, "--json")
     assert code == 0
-    assert json.loads(out)["bundle"] == load_bundle(assembled.run.path).sha256
-    code, out, _ = cli("explain", assembled.run.path, image, "--output", tmp_path / "why.png")
+    assert json.loads(out)["bundle"] == load_bundle(assembled.path).sha256
+    code, out, _ = cli("explain", assembled.path, image, "--output", tmp_path / "why.png")
     assert code == 0
     assert (tmp_path / "why.png").is_file()
-    code, out, _ = cli("evaluate", assembled.run.path, synthetic, "--output", tmp_path / "again")
+    code, out, _ = cli("evaluate", assembled.path, synthetic, "--output", tmp_path / "again")
     assert code == 0
-    code, _, err = cli("train", synthetic, "--recipe", assembled.run.recipe)
+    code, _, err = cli("train", synthetic, "--recipe", assembled.files.recipe)
     assert code == 2
     assert len(err.splitlines()) == 1
 
@@ -177,18 +181,19 @@ def test_cross_validated_runs_are_joined_out_of_fold(
 ) -> None:
     index = folds(read_index(synthetic), 3)
     runs = [make_folded(tmp_path / f"{side}", index, side=side).path for side in (32, 48)]
-    monkeypatch.setattr("holotype.pipeline.ensemble._write_report", lambda *_: None)
-    whole = pipeline.build_ensemble(runs, output=tmp_path / "whole", method="weighted")
-    oof = read_predictions(whole.run.predictions / "oof.parquet")
-    decision = load_bundle(whole.run.path).manifest.decision
+    monkeypatch.setattr("holotype.pipeline.ensemble_report._write_report", write_scores_only)
+    whole = ensemble(runs, output=tmp_path / "whole", method="weighted")
+    recipe, comparison = read_ensemble(whole.path)
+    oof = read_predictions(whole.files.predictions / "oof.parquet")
+    decision = load_bundle(whole.path).manifest.decision
     assert decision is not None
     assert list(oof.ids) == index.table["path"].tolist()
     assert decision.predictions_sha256 == oof.digest()
-    assert whole.recipe.fitted_on == whole.metrics.part == "out of fold"
-    assert whole.comparison.reported == whole.comparison.held_out
-    assert not (whole.run.predictions / "test.parquet").exists()
+    assert recipe.fitted_on == whole.report.part == "out of fold"
+    assert comparison.reported == comparison.held_out
+    assert not (whole.files.predictions / "test.parquet").exists()
     with pytest.raises(BundleError, match="name its members instead"):
-        pipeline.build_ensemble([whole.run.path, runs[0]], output=tmp_path / "again")
+        ensemble([whole.path, runs[0]], output=tmp_path / "again")
 
 
 def test_cross_validated_runs_go_with_their_like_only(
@@ -197,9 +202,9 @@ def test_cross_validated_runs_go_with_their_like_only(
     first = make_folded(tmp_path / "first", folds(read_index(synthetic), 2), side=32)
     other = make_folded(tmp_path / "other", folds(read_index(synthetic), 2, seed=7), side=48)
     with pytest.raises(NotComparable, match=r"is cross-validated and .* is not"):
-        pipeline.build_ensemble([first.path, members[0]], output=tmp_path / "out")
+        ensemble([first.path, members[0]], output=tmp_path / "out")
     with pytest.raises(NotComparable, match="on other folds; train both"):
-        pipeline.build_ensemble([first.path, other.path], output=tmp_path / "out")
+        ensemble([first.path, other.path], output=tmp_path / "out")
 
 
 def test_images_held_back_for_sets_calibrate_those_of_the_whole(
@@ -210,23 +215,23 @@ def test_images_held_back_for_sets_calibrate_those_of_the_whole(
         make_run(tmp_path / str(side), index, side=side, seed=side, learns=False).path
         for side in (32, 48)
     ]
-    monkeypatch.setattr("holotype.pipeline.ensemble._write_report", lambda *_: None)
-    whole = load_bundle(pipeline.build_ensemble(runs, output=tmp_path / "whole").run.path)
+    monkeypatch.setattr("holotype.pipeline.ensemble_report._write_report", write_scores_only)
+    whole = load_bundle(ensemble(runs, output=tmp_path / "whole").path)
     assert whole.conformal_scores is not None
     assert whole.manifest.decision is not None
     assert whole.manifest.decision.calibration_set is not None
 
 
 def test_an_ensemble_is_a_member_and_so_is_a_stage(
-    assembled: EnsembleRun, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    assembled: Run, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     staged = make_run(tmp_path / "staged", index, side=40, seed=5, learns=False)
     make_run(staged.stage("frozen").path, index, side=40, seed=6, learns=False)
-    monkeypatch.setattr("holotype.pipeline.ensemble._write_report", lambda *_: None)
-    runs = [str(assembled.run.path), str(staged.path), f"{staged.path}@frozen"]
-    whole = pipeline.build_ensemble(runs, output=tmp_path / "whole", method="average")
-    bundle = load_bundle(whole.run.path)
-    assert [member.run for member in whole.recipe.members] == runs
+    monkeypatch.setattr("holotype.pipeline.ensemble_report._write_report", write_scores_only)
+    runs = [str(assembled.path), str(staged.path), f"{staged.path}@frozen"]
+    whole = ensemble(runs, output=tmp_path / "whole", method="average")
+    bundle = load_bundle(whole.path)
+    assert [member.run for member in read_ensemble(whole.path)[0].members] == runs
     assert len(bundle.base_models) == 5
     assert bundle.ensemble_weights is not None
     assert bundle.ensemble_weights.weights_CM is None
@@ -235,4 +240,4 @@ def test_an_ensemble_is_a_member_and_so_is_a_stage(
         tmp_path / "swapped", Index(index.root, other, index.classes), seed=8, learns=False
     )
     with pytest.raises(NotComparable, match="learnt from"):
-        pipeline.build_ensemble([assembled.run.path, swapped.path], output=tmp_path / "none")
+        ensemble([assembled.path, swapped.path], output=tmp_path / "none")

@@ -1,13 +1,15 @@
 """`holotype ensemble`: several runs become one, and the answer whether that is worth it."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from holotype import pipeline
 from holotype.cli.options import AsJson
 from holotype.cli.output import print_json, print_message, print_next_command, print_result
+from holotype.pipeline.ensemble import ensemble as ensemble_runs
+from holotype.pipeline.ensemble_report import read_ensemble
 from holotype.progress import to_stderr
 
 
@@ -28,17 +30,18 @@ def ensemble(
             each; greedy: taken again and again, each time the one that helps most; adaptive: a
             weight for each class; auto: the best of these on held-out images.
     """
-    made = pipeline.build_ensemble(runs, output=output, method=method, progress=to_stderr())
+    run = ensemble_runs(runs, output=output, method=method, progress=to_stderr())
+    report = run.report
+    recipe, comparison = read_ensemble(run.path)
     if as_json:
-        print_json(made.summary())
+        print_json(run.to_json() | {"recipe": asdict(recipe), "comparison": comparison.to_json()})
         return 0
-    report, comparison = made.metrics, made.comparison
     for caveat in report.caveats:
         print_message(caveat)
-    print_result(f"method       {made.recipe.method}")
-    for member in made.recipe.members:
+    print_result(f"method       {recipe.method}")
+    for member in recipe.members:
         print_result(f"member       {member.run}, weight {member.weight_text}")
-    for name in made.recipe.dropped_runs:
+    for name in recipe.dropped_runs:
         print_result(f"left out     {name}, which weighs nothing")
     print_result(
         f"accuracy     {report['accuracy']} on {report.num_images:,} images ({report.part})"
@@ -46,8 +49,8 @@ def ensemble(
     print_result(f"best member  {comparison.best_member}")
     print_result(f"difference   {comparison.reported.in_words()}")
     print_result(f"comparison   {comparison.in_words()}")
-    print_result(f"run          {made.run.path}")
-    print_result(f"report       {made.run.report / 'index.html'}")
-    taken = made.run.path if comparison.recommended else comparison.best_member
+    print_result(f"run          {run.path}")
+    print_result(f"report       {report.path}")
+    taken = run.path if comparison.recommended else comparison.best_member
     print_next_command("holotype", "predict", taken, "IMAGE")
     return 0

@@ -53,6 +53,11 @@ class EnsembleRecipe:
     dropped_runs: tuple[str, ...] = ()
     losses: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def weights_text(self) -> str:
+        """The weight of every member, in words."""
+        return ", ".join(f"{member.run} {member.weight_text}" for member in self.members)
+
     def to_yaml(self) -> str:
         value = {"kind": KIND, **asdict(self)}
         value["members"] = [asdict(member) for member in self.members]

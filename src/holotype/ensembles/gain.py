@@ -7,7 +7,7 @@ nothing is chosen by it.
 Shape suffixes: N images.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from holotype.evaluation.report_data import MAX_SCORE
 from holotype.predictions import Predictions
 
 TIMED_IMAGES = 24
+BEST_MEMBER_COMPARISON = "best_member_comparison.json"  # in the report of an ensemble
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,12 @@ class Gain:
     num_images: int
     log_loss: DifferenceInterval
     accuracy: DifferenceInterval
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Gain":
+        """What `asdict` made."""
+        scores = {name: DifferenceInterval(**value[name]) for name in ("log_loss", "accuracy")}
+        return cls(part=value["part"], num_images=value["num_images"], **scores)
 
     @property
     def beats(self) -> bool:
@@ -109,6 +116,17 @@ class BestMemberComparison:
 
     def to_json(self) -> dict[str, Any]:
         return {"recommended": self.recommended, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "BestMemberComparison":
+        """What `to_json` made."""
+        return cls(
+            best_member=value["best_member"],
+            reported=Gain.from_json(value["reported"]),
+            held_out=Gain.from_json(value["held_out"]),
+            images_per_second=value["images_per_second"],
+            best_member_images_per_second=value["best_member_images_per_second"],
+        )
 
 
 def gain_over(whole: Predictions, alone: Predictions, part: str) -> Gain:

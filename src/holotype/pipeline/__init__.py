@@ -4,7 +4,6 @@ One file for each way along it; every file reads from top to bottom like the dra
 docs/architecture.md.
 """
 
-from holotype.pipeline.ensemble import EnsembleRun, build_ensemble
 from holotype.pipeline.training_run.dry_run import DryRun
 from holotype.pipeline.training_run.single_run import TrainedRun
 from holotype.pipeline.training_run.train import train
@@ -12,10 +11,8 @@ from holotype.pipeline.training_run.train_variants import VariantRow, list_varia
 
 __all__ = [
     "DryRun",
-    "EnsembleRun",
     "TrainedRun",
     "VariantRow",
-    "build_ensemble",
     "list_variants",
     "train",
     "train_variants",

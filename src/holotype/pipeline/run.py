@@ -1,0 +1,126 @@
+"""A finished training as a value: its path, its scores, its classifier, read when asked for."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from holotype.bundle.bundle import Bundle, load_bundle
+from holotype.dataset.index import Index, read_index_file
+from holotype.ensembles.ensemble_recipe import EnsembleRecipe, read_ensemble_recipe
+from holotype.errors import NotARun, did_you_mean
+from holotype.evaluation.report_data import Metrics, Report
+from holotype.notebook import html_result
+from holotype.predictions import Predictions, read_predictions
+from holotype.run_directory import RunDirectory
+from holotype.terminal import short_text
+from holotype.training.config.recipe import Recipe
+
+
+class Run(os.PathLike[str]):
+    """What a training or an ensemble left on disk.
+
+    Args:
+        path: a run directory, or `RUN@STAGE` for what one stage of it left.
+
+    Raises:
+        NotARun: there is no run at this path; or, from a property, it is not finished.
+
+    Attributes:
+        path: the directory.
+        files: the name of everything in it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.files = RunDirectory.open(os.fspath(path))
+        self.path: Path = self.files.path
+
+    @property
+    def metrics(self) -> Metrics:
+        """The scores of the report: `run.metrics["accuracy"]` prints `0.912 [0.887, 0.934]`."""
+        return self.report.metrics
+
+    @property
+    def report(self) -> Report:
+        """On test; on validation or out of fold where no image was kept for a test."""
+        found = self._report_json()
+        return Report.from_json(found, path=self.files.report / "index.html")
+
+    @property
+    def recipe(self) -> Recipe | EnsembleRecipe:
+        """Everything that decided the run."""
+        of_ensemble = read_ensemble_recipe(self.files.recipe)
+        return of_ensemble or Recipe.model_validate(yaml.safe_load(self.files.recipe.read_text()))
+
+    @property
+    def index(self) -> Index:
+        """One row per image, with its label, group and split."""
+        return read_index_file(self.files.index)
+
+    @property
+    def classifier(self) -> Bundle:
+        """The classifier that ships."""
+        return load_bundle(self.path)
+
+    def predictions(self, split: str = "test") -> Predictions:
+        """What the classifier says of the images of one split.
+
+        Args:
+            split: `val`, `test`, or `oof` of a cross-validated run.
+
+        Raises:
+            NotARun: the run holds no predictions of this split.
+        """
+        known = sorted(file.stem for file in self.files.predictions.glob("*.parquet"))
+        if split not in known:
+            raise NotARun(
+                f"{str(self.path)!r} has no predictions of {split!r}"
+                f"{did_you_mean(split, known) or ';'} it has those of {', '.join(known) or 'none'}."
+            )
+        return read_predictions(self.files.predictions / f"{split}.parquet")
+
+    def to_json(self) -> dict[str, Any]:
+        """Where things are, the images that could not be read, and the scores."""
+        audit = self.files.audit / "audit.json"
+        found = json.loads(audit.read_text(encoding="utf-8")) if audit.is_file() else {}
+        return {
+            "run": str(self.path),
+            "bundle": str(self.files.bundle),
+            "report": str(self.files.report / "index.html"),
+            "refused": sorted(image["path"] for image in found.get("unusable_images", [])),
+            "metrics": self.report.to_json(),
+        }
+
+    def _report_json(self) -> dict[str, Any]:
+        file = self.files.report / "metrics.json"
+        if not file.is_file():
+            raise NotARun(
+                f"{str(self.path)!r} is not finished: it has no {file.name}; go on with it by "
+                "`holotype train DATA --output RUN --resume`."
+            )
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return found
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Run) and self.path == other.path
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+    def __repr__(self) -> str:
+        return short_text(f"Run {self.path}", *self._summary())
+
+    def _repr_html_(self) -> str:
+        return html_result(f"Run {self.path}", notes=self._summary())
+
+    def _summary(self) -> list[str]:
+        if not (self.files.report / "metrics.json").is_file():
+            return ["not finished"]
+        report = self.report
+        images = f"{report.num_images:,} images ({report.part})"
+        return [f"accuracy {report.metrics['accuracy']} on {images}", f"report   {report.path}"]
