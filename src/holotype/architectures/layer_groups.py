@@ -1,10 +1,12 @@
 """A network without its classifier -> a backbone of groups; the modules are shared.
 
-A layout is recognised, not declared: it is taken where the network has its modules *and* gives bit
-for bit the same numbers through it. Else the whole network is one group.
+A layout is recognised, not declared: it is taken where the network has its modules, owns no others
+with weights, and gives bit for bit the same embedding through it. Else the whole network is one
+group.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from typing import Any, cast
@@ -28,23 +30,22 @@ def split_into_groups(network: nn.Module, image_size: int) -> Backbone:
     x = torch.randn(1, 3, image_size, image_size, generator=generator)
     with torch.no_grad():
         expected = _embedding(network, x)
-        for modules, layout in GROUP_LAYOUTS:
-            if modules <= set(_children(network)):
-                backbone = _try_layout(layout, network, x, expected)
-                if backbone is not None:
-                    return backbone
-    return _timm_as_one_group(network).eval()
+        for layout in LAYOUTS:
+            backbone = _try_layout(layout, network, x, expected)
+            if backbone is not None:
+                return backbone
+    return Backbone({"network": _TimmFeatures(network)}, _TimmPool(network)).eval()
 
 
 def _try_layout(
-    layout: "GroupLayout", network: nn.Module, x: Tensor, expected: Tensor
+    layout: Callable[[nn.Module], Backbone], network: nn.Module, x: Tensor, expected: Tensor
 ) -> Backbone | None:
-    """The network in this layout, if that is all of it and gives the same numbers."""
+    """The network in this layout, if that is all of it and gives the same embedding."""
     try:
         backbone = layout(network).eval()
         embedding = backbone(x)[0]
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError):
-        return None  # a relative with the same names for other things
+        return None  # a module is missing, or has another use
     owned = {id(parameter) for parameter in backbone.parameters()}
     if not all(id(parameter) in owned for parameter in network.parameters()):
         return None
@@ -64,13 +65,14 @@ def _embedding(network: nn.Module, x: Tensor) -> Tensor:
 def backbone_of_custom_model(network: nn.Module, image_size: int, model: str) -> Backbone:
     """A user's network as a backbone: (N, 3, H, W) -> feature map (N, D, h, w) or embedding (N, D).
 
-    Where it is a chain of its children they are its groups; else it is one group.
+    Its children are its groups where calling them in turn gives the same output; else the whole
+    network is one group.
 
     Args:
-        model: how the user named it, for what is said.
+        model: its name in error messages.
 
     Raises:
-        InvalidRecipe: it fails on images of this size, or gives something else.
+        InvalidRecipe: it fails on images of this size, or its output has another shape.
     """
     network.eval()
     if isinstance(network, Backbone):
@@ -100,11 +102,11 @@ def backbone_of_custom_model(network: nn.Module, image_size: int, model: str) ->
 
 
 def _sequential_groups(network: nn.Module, x: Tensor) -> Backbone:
-    """Children up to the last that gives a map of several cells; those above make the embedding.
+    """One group per child, up to the last whose output is a map of several cells.
 
-    What has no weights belongs to the group below it.
+    The children above are the pooling. A child without weights joins the group below it.
     """
-    children = _children(network)
+    children = dict(network.named_children())
     maps = []
     for name, child in children.items():
         x = child(x)
@@ -127,7 +129,7 @@ def _one_group(network: nn.Module) -> Backbone:
 
 
 class _MapToEmbedding(nn.Module):
-    """The mean over the cells of a map; an embedding is left as it is."""
+    """Global average pooling of a feature map; an embedding is left as it is."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -137,143 +139,85 @@ class _MapToEmbedding(nn.Module):
         return self.mean(x) if x.ndim == 4 else x
 
 
-def _children(network: nn.Module) -> dict[str, nn.Module]:
-    return dict(network.named_children())
+@dataclass(frozen=True)
+class Chain:
+    """A network whose modules are called one after the other.
+
+    Paths name submodules; several make a sequence. `block*` makes one group of each child of its
+    module: block0, block1, and so on.
+
+    Attributes:
+        groups: name -> paths, from the input to the embedding.
+        pool: paths from the feature map to the embedding; "" for a global average pooling.
+        cells: paths that a cell of the map must pass, as they follow the pooling; "" for none.
+        last: path of a norm that belongs to the last group; "" for none.
+        auxiliaries: name of a group -> path of its auxiliary classifier.
+    """
+
+    groups: Mapping[str, str]
+    pool: str = ""
+    cells: str = ""
+    last: str = ""
+    auxiliaries: Mapping[str, str] = field(default_factory=dict)
+
+    def __call__(self, network: nn.Module) -> Backbone:
+        """The backbone.
+
+        Raises:
+            AttributeError: the network lacks one of the modules.
+        """
+        groups: dict[str, nn.Module] = {}
+        for name, paths in self.groups.items():
+            module = _sequence(network, paths)
+            if name.endswith("*"):
+                groups |= {f"{name[:-1]}{n}": child for n, child in enumerate(module.children())}
+            elif any(type(part) not in (nn.Identity, nn.Sequential) for part in module.modules()):
+                groups[name] = module
+        if self.last:
+            name = list(groups)[-1]
+            groups[name] = nn.Sequential(groups[name], network.get_submodule(self.last))
+        return Backbone(
+            groups,
+            _sequence(network, self.pool) if self.pool else global_average_pooling(),
+            _sequence(network, self.cells) if self.cells else None,
+            {
+                name: _auxiliary_branch(network.get_submodule(path))
+                for name, path in self.auxiliaries.items()
+                if getattr(network, path) is not None
+            },
+        )
 
 
-def _efficientnet(network: nn.Module) -> Backbone:
-    children = _children(network)
-    groups: dict[str, nn.Module] = {"stem": nn.Sequential(children["conv_stem"], children["bn1"])}
-    groups |= _numbered("block", children["blocks"])
-    groups["top"] = nn.Sequential(children["conv_head"], children["bn2"])
-    if isinstance(children["conv_head"], nn.Identity):  # MobileNetV1
-        groups.pop("top")
-    return Backbone(groups, children["global_pool"])
+def _sequence(network: nn.Module, paths: str) -> nn.Module:
+    modules = [network.get_submodule(path) for path in paths.split()]
+    return modules[0] if len(modules) == 1 else nn.Sequential(*modules)
 
 
-def _mobilenetv3(network: nn.Module) -> Backbone:
-    children = _children(network)
-    groups: dict[str, nn.Module] = {"stem": nn.Sequential(children["conv_stem"], children["bn1"])}
-    groups |= _numbered("block", children["blocks"])
-    # The last convolution follows the pooling: a cell must pass it too before the head sees it.
-    cells = nn.Sequential(children["conv_head"], children["norm_head"], children["act2"])
-    return Backbone(
-        groups, nn.Sequential(children["global_pool"], cells, children["flatten"]), cells
-    )
-
-
-def _mobilenetv2_of_torchvision(network: nn.Module) -> Backbone:
-    """The groups are those of the network of the same name in timm."""
-    children = _children(network)
-    layers = list(cast(nn.Sequential, children["features"]))
-    bounds = (1, 2, 4, 7, 11, 14, 17, 18)
-    groups: dict[str, nn.Module] = {"stem": layers[0]}
-    for number, (first, last) in enumerate(pairwise(bounds)):
-        groups[f"block{number}"] = nn.Sequential(*layers[first:last])
-    groups["top"] = layers[18]
-    return Backbone(groups, global_average_pooling())
-
-
-def _resnet(network: nn.Module) -> Backbone:
-    children = _children(network)
-    stem = nn.Sequential(children["conv1"], children["bn1"], children["act1"], children["maxpool"])
-    layers = {name: children[name] for name in ("layer1", "layer2", "layer3", "layer4")}
-    return Backbone({"stem": stem, **layers}, children["global_pool"])
-
-
-def _resnetv2(network: nn.Module) -> Backbone:
-    children = _children(network)
-    head = _children(children["head"])
-    groups = {"stem": children["stem"], **_numbered("stage", children["stages"])}
-    last = list(groups)[-1]
-    groups[last] = nn.Sequential(groups[last], children["norm"])
-    return Backbone(groups, nn.Sequential(head["global_pool"], head["flatten"]))
-
-
-def _convnext(network: nn.Module) -> Backbone:
-    children = _children(network)
-    head = _children(children["head"])
-    groups = {"stem": children["stem"], **_numbered("stage", children["stages"])}
-    pool = nn.Sequential(head["global_pool"], head["norm"], head["flatten"])
-    # The norm follows the pooling, so that a cell must pass it too before the head may see it.
-    return Backbone(groups, pool, map_cells=head["norm"])
-
-
-def _densenet(network: nn.Module) -> Backbone:
-    children = _children(network)
-    layers = _children(children["features"])
-    names = [name for name in layers if name.startswith("denseblock")]
-    stem = [layer for name, layer in layers.items() if name.endswith("0")]
-    groups: dict[str, nn.Module] = {"stem": nn.Sequential(*stem)}
-    for number, name in enumerate(names, start=1):
-        after = layers.get(f"transition{number}") or layers["norm5"]
-        groups[f"block{number}"] = nn.Sequential(layers[name], after)
-    return Backbone(groups, children["global_pool"])
+def _auxiliary_branch(network: nn.Module) -> AuxiliaryBranch:
+    """torchvision's auxiliary classifier of GoogLeNet without its last layer."""
+    own: Any = network
+    layers = (nn.AdaptiveAvgPool2d(4), own.conv, nn.Flatten(), own.fc1, nn.ReLU(), own.dropout)
+    return AuxiliaryBranch(nn.Sequential(*layers), own.fc1.out_features)
 
 
 def _vgg(network: nn.Module) -> Backbone:
-    children = _children(network)
-    head = _children(children["head"])
-    groups = dict(_runs_ending_with(children["features"], nn.MaxPool2d, "block"))
-    groups["dense"] = children["pre_logits"]
-    return Backbone(groups, head["global_pool"])
-
-
-def _inception_v3(network: nn.Module) -> Backbone:
-    children = _children(network)
-
-    def chain(*names: str) -> nn.Module:
-        return nn.Sequential(*[children[name] for name in names])
-
-    groups = {
-        "stem": chain(
-            "Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "Pool1",
-            "Conv2d_3b_1x1", "Conv2d_4a_3x3", "Pool2",
-        ),
-        "mixed5": chain("Mixed_5b", "Mixed_5c", "Mixed_5d"),
-        "mixed6": chain("Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"),
-        "mixed7": chain("Mixed_7a", "Mixed_7b", "Mixed_7c"),
-    }  # fmt: skip
-    return Backbone(groups, children["global_pool"])
-
-
-def _googlenet(network: nn.Module) -> Backbone:
-    """Groups end where the auxiliary classifiers look (Szegedy et al. 2015, figure 3)."""
-    children = _children(network)
-
-    def chain(*names: str) -> nn.Module:
-        return nn.Sequential(*[children[name] for name in names])
-
-    groups = {
-        "stem": chain("conv1", "maxpool1", "conv2", "conv3", "maxpool2"),
-        "inception3": chain("inception3a", "inception3b", "maxpool3"),
-        "inception4a": chain("inception4a"),
-        "inception4d": chain("inception4b", "inception4c", "inception4d"),
-        "inception5": chain("inception4e", "maxpool4", "inception5a", "inception5b"),
-    }
-    auxiliaries = {
-        tap: _auxiliary_of_googlenet(children[name])
-        for tap, name in (("inception4a", "aux1"), ("inception4d", "aux2"))
-        if name in children
-    }
-    return Backbone(groups, global_average_pooling(), auxiliaries=auxiliaries)
-
-
-def _auxiliary_of_googlenet(network: nn.Module) -> AuxiliaryBranch:
-    """torchvision's auxiliary classifier up to its last layer, which is replaced."""
-    children = _children(network)
-    layers = nn.Sequential(
-        nn.AdaptiveAvgPool2d(4), children["conv"], nn.Flatten(),
-        children["fc1"], nn.ReLU(), children["dropout"],
-    )  # fmt: skip
-    return AuxiliaryBranch(layers, cast(nn.Linear, children["fc1"]).out_features)
+    """A group ends with each pooling; the dense layers are one more."""
+    groups: dict[str, nn.Module] = {}
+    block: list[nn.Module] = []
+    for layer in network.get_submodule("features").children():
+        block.append(layer)
+        if isinstance(layer, nn.MaxPool2d):
+            groups[f"block{len(groups) + 1}"] = nn.Sequential(*block)
+            block = []
+    groups["dense"] = network.get_submodule("pre_logits")
+    return Backbone(groups, network.get_submodule("head.global_pool"))
 
 
 class _Tokens(nn.Module):
-    """A vision transformer's way from an image to tokens (N, T, D).
+    """From an image to the tokens (N, T, D) of a vision transformer.
 
-    It owns the patch embedding; the position embedding and the class token, which are parameters
-    of the network itself, are registered here under their own names.
+    It owns the patch embedding, and the parameters of the network itself: position embedding and
+    class token.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -295,34 +239,16 @@ TRANSFORMER_GROUPS = 4
 
 
 def _vision_transformer(network: nn.Module) -> Backbone:
-    children = _children(network)
-    blocks = list(cast(nn.Sequential, children["blocks"]))
+    """The tokens, and four groups of as many blocks; the last norm belongs to the last of them."""
+    blocks = list(network.get_submodule("blocks").children())
     groups: dict[str, nn.Module] = {"tokens": _Tokens(network)}
     bounds = [len(blocks) * n // TRANSFORMER_GROUPS for n in range(TRANSFORMER_GROUPS + 1)]
     for number, (first, last) in enumerate(pairwise(bounds)):
-        groups[f"blocks{number}"] = nn.Sequential(*blocks[first:last])
-    last_group = cast(nn.Sequential, groups[f"blocks{TRANSFORMER_GROUPS - 1}"])
-    last_group.append(children["norm"])
+        top = [network.get_submodule("norm")] if last == len(blocks) else []
+        groups[f"blocks{number}"] = nn.Sequential(*blocks[first:last], *top)
     pool = _TimmPool(network)
-    pool.norm = children["fc_norm"]
+    pool.norm = network.get_submodule("fc_norm")
     return Backbone(groups, pool)
-
-
-def _numbered(name: str, modules: nn.Module) -> dict[str, nn.Module]:
-    return {f"{name}{number}": module for number, module in enumerate(modules.children())}
-
-
-def _runs_ending_with(
-    layers: nn.Module, last: type[nn.Module], name: str
-) -> Iterator[tuple[str, nn.Module]]:
-    """Runs of layers, each ending with one of this type."""
-    run: list[nn.Module] = []
-    number = 1
-    for layer in layers.children():
-        run.append(layer)
-        if isinstance(layer, last):
-            yield f"{name}{number}", nn.Sequential(*run)
-            run, number = [], number + 1
 
 
 class _TimmFeatures(nn.Module):
@@ -336,7 +262,7 @@ class _TimmFeatures(nn.Module):
 
 
 class _TimmPool(nn.Module):
-    """timm's own way from features to embedding; it shares the network and owns no weights."""
+    """timm's `forward_head`; it shares the network and owns no weights."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -347,22 +273,46 @@ class _TimmPool(nn.Module):
         return cast(Tensor, network.forward_head(features, pre_logits=True))
 
 
-def _timm_as_one_group(network: nn.Module) -> Backbone:
-    return Backbone({"network": _TimmFeatures(network)}, _TimmPool(network))
-
-
-GroupLayout = Callable[[nn.Module], Backbone]
-
-GROUP_LAYOUTS: tuple[tuple[set[str], GroupLayout], ...] = (
-    ({"conv_stem", "bn1", "blocks", "conv_head", "bn2", "global_pool"}, _efficientnet),
-    ({"conv_stem", "bn1", "blocks", "conv_head", "norm_head", "act2"}, _mobilenetv3),
-    ({"conv1", "bn1", "act1", "maxpool", "layer4", "global_pool"}, _resnet),
-    ({"stem", "stages", "norm_pre", "head"}, _convnext),
-    ({"stem", "stages", "norm", "head"}, _resnetv2),
-    ({"features", "pre_logits", "head"}, _vgg),
-    ({"features", "global_pool"}, _densenet),
-    ({"Conv2d_1a_3x3", "Mixed_7c", "global_pool"}, _inception_v3),
-    ({"conv1", "maxpool1", "inception5b", "avgpool"}, _googlenet),
-    ({"patch_embed", "blocks", "norm", "fc_norm"}, _vision_transformer),
-    ({"features", "classifier"}, _mobilenetv2_of_torchvision),
-)
+LAYOUTS: tuple[Callable[[nn.Module], Backbone], ...] = (
+    # EfficientNet, MobileNetV1 (whose top is empty) and V2
+    Chain({"stem": "conv_stem bn1", "block*": "blocks", "top": "conv_head bn2"}, "global_pool"),
+    # MobileNetV3
+    Chain({"stem": "conv_stem bn1", "block*": "blocks"},
+          "global_pool conv_head norm_head act2 flatten", cells="conv_head norm_head act2"),
+    # ResNet
+    Chain({"stem": "conv1 bn1 act1 maxpool", "layer1": "layer1", "layer2": "layer2",
+           "layer3": "layer3", "layer4": "layer4"}, "global_pool"),
+    # ConvNeXt
+    Chain({"stem": "stem", "stage*": "stages"},
+          "head.global_pool head.norm head.flatten", cells="head.norm"),
+    # ResNetV2
+    Chain({"stem": "stem", "stage*": "stages"}, "head.global_pool head.flatten", last="norm"),
+    # DenseNet
+    Chain({"stem": "features.conv0 features.norm0 features.pool0",
+           "block1": "features.denseblock1 features.transition1",
+           "block2": "features.denseblock2 features.transition2",
+           "block3": "features.denseblock3 features.transition3",
+           "block4": "features.denseblock4 features.norm5"}, "global_pool"),
+    # Inception v3
+    Chain({"stem": "Conv2d_1a_3x3 Conv2d_2a_3x3 Conv2d_2b_3x3 Pool1 Conv2d_3b_1x1 Conv2d_4a_3x3 "
+                   "Pool2",
+           "mixed5": "Mixed_5b Mixed_5c Mixed_5d",
+           "mixed6": "Mixed_6a Mixed_6b Mixed_6c Mixed_6d Mixed_6e",
+           "mixed7": "Mixed_7a Mixed_7b Mixed_7c"}, "global_pool"),
+    # torchvision's GoogLeNet: groups end at its auxiliaries (Szegedy et al. 2015, figure 3)
+    Chain({"stem": "conv1 maxpool1 conv2 conv3 maxpool2",
+           "inception3": "inception3a inception3b maxpool3",
+           "inception4a": "inception4a",
+           "inception4d": "inception4b inception4c inception4d",
+           "inception5": "inception4e maxpool4 inception5a inception5b"},
+          auxiliaries={"inception4a": "aux1", "inception4d": "aux2"}),
+    # torchvision's MobileNetV2 of any width: the groups of timm's
+    Chain({"stem": "features.0", "block0": "features.1", "block1": "features.2 features.3",
+           "block2": "features.4 features.5 features.6",
+           "block3": "features.7 features.8 features.9 features.10",
+           "block4": "features.11 features.12 features.13",
+           "block5": "features.14 features.15 features.16",
+           "block6": "features.17", "top": "features.18"}),
+    _vgg,
+    _vision_transformer,
+)  # fmt: skip
