@@ -158,7 +158,7 @@ def test_what_is_amiss_with_whole_classes_is_said_by_name(
     for image in sorted(first.iterdir())[2:]:
         image.unlink()
     assert run(["audit", str(clean), "--quick"]) == 1
-    small = f"Classes of few images that may stand apart: {first.name} (2)."
+    small = f"Classes with few separate images: {first.name} (2)."
     assert small in capsys.readouterr().out
     rows = [f"{path},{path.parent.name}" for path in clean.glob("*/*.png")]
     parts = [f"{row},{'train' if row.endswith(first.name) else 'test'}" for row in rows]

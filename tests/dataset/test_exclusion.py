@@ -1,4 +1,4 @@
-"""Images that a person wants left out."""
+"""Images are excluded by a table, such as the confirmed issues of an audit."""
 
 from pathlib import Path
 
@@ -26,7 +26,9 @@ def table(tmp_path: Path, *rows: str) -> Path:
     return path
 
 
-def test_without_a_column_confirmed_all_that_is_listed_goes(index: Index, tmp_path: Path) -> None:
+def test_without_a_column_confirmed_all_listed_images_are_excluded(
+    index: Index, tmp_path: Path
+) -> None:
     issues = table(
         tmp_path, "path,problem", "train/a/0.png,blurred", "val/b/1.png,label_error",
         "test/a/0.png,label_error",
@@ -38,7 +40,7 @@ def test_without_a_column_confirmed_all_that_is_listed_goes(index: Index, tmp_pa
     assert lines[1].startswith("1 of them")
 
 
-def test_test_images_stay_with_weight_0_and_what_they_weighed_is_known(
+def test_test_images_stay_with_weight_0_and_their_original_weights_are_known(
     index: Index, tmp_path: Path
 ) -> None:
     index.table.loc[index.table["path"] == "test/b/1.png", "weight"] = 0.25
@@ -52,7 +54,7 @@ def test_test_images_stay_with_weight_0_and_what_they_weighed_is_known(
     assert index.table["weight"].min() == 0.25  # the index that came in is untouched
 
 
-def test_only_confirmed_rows_go_where_there_is_such_a_column(index: Index, tmp_path: Path) -> None:
+def test_only_confirmed_rows_count_if_there_is_such_a_column(index: Index, tmp_path: Path) -> None:
     issues = table(
         tmp_path, "path,confirmed", "train/a/0.png,yes", "train/b/1.png,no", "train/a/2.png,",
         "train/b/3.png, TRUE ", "val/a/0.png,1", "val/b/1.png,0",
@@ -63,25 +65,24 @@ def test_only_confirmed_rows_go_where_there_is_such_a_column(index: Index, tmp_p
     assert len(lines) == 1
 
 
-def test_before_a_split_all_that_is_named_goes(index: Index, tmp_path: Path) -> None:
+def test_before_a_split_all_listed_images_are_removed(index: Index, tmp_path: Path) -> None:
     index.table["split"] = ""
     left, _ = exclude_images(index, table(tmp_path, "path", "test/a/0.png"))
     assert len(left) == len(index) - 1
     assert original_weights(index, left) == {}
 
 
-def test_a_path_of_no_image_is_said_and_no_error(index: Index, tmp_path: Path) -> None:
+def test_an_unknown_path_is_noted_and_no_error(index: Index, tmp_path: Path) -> None:
     left, lines = exclude_images(index, table(tmp_path, "path", "elsewhere.png", "train/a/0.png"))
     assert len(left) == len(index) - 1
     named = str(tmp_path / "issues.csv")
     assert lines == [
-        f"1 image named in {named!r} is left out.",
-        f"1 path in {named!r} is no image of this data set; the first: 'elsewhere.png'.",
+        f"1 image named in {named!r} excluded.",
+        f"1 path in {named!r} not of this data set; the first: 'elsewhere.png'.",
     ]
 
 
 def test_a_table_of_other_data_is_refused(index: Index, tmp_path: Path) -> None:
-    """Whoever names images to leave out, and gets none of them left out, was misunderstood."""
     issues = table(tmp_path, "path", "data/train/a/0.png", "elsewhere.png")
     with pytest.raises(InvalidTable, match=r"no path in .* \(2 paths\) .*'test/a/0.png'"):
         exclude_images(index, issues)
@@ -97,21 +98,20 @@ def test_a_table_that_confirms_nothing_is_refused_with_how_to_confirm(
     assert "\n" not in str(error.value)
 
 
-def test_of_clean_data_nothing_is_left_out(index: Index, tmp_path: Path) -> None:
-    """An audit that found nothing leaves nothing to confirm, and a script goes on."""
+def test_the_empty_table_of_clean_data_excludes_nothing(index: Index, tmp_path: Path) -> None:
     left, lines = exclude_images(index, table(tmp_path, "path,problem,confirmed"))
     assert len(left) == len(index)
     assert lines[0].startswith("0 images")
 
 
 @pytest.mark.parametrize("word", ["yes", "YES", "True", "1", "x", " X "])
-def test_yes_is_said_in_many_ways(index: Index, tmp_path: Path, word: str) -> None:
+def test_yes_has_several_spellings(index: Index, tmp_path: Path, word: str) -> None:
     issues = table(tmp_path, "path,confirmed", f"train/a/0.png,{word}", "train/b/1.png,")
     left, _ = exclude_images(index, issues)
     assert set(index.table["path"]) - set(left.table["path"]) == {"train/a/0.png"}
 
 
-def test_broken_images_that_an_audit_names_are_of_the_data_set(
+def test_unreadable_images_that_an_audit_names_belong_to_the_data_set(
     index: Index, tmp_path: Path
 ) -> None:
     usable = index.without({"train/a/0.png"})
@@ -119,15 +119,15 @@ def test_broken_images_that_an_audit_names_are_of_the_data_set(
         usable, table(tmp_path, "path,problem", "train/a/0.png,empty_file")
     )
     assert len(left) == len(usable)
-    assert lines == [f"0 images named in {str(tmp_path / 'issues.csv')!r} are left out."]
+    assert lines == [f"0 images named in {str(tmp_path / 'issues.csv')!r} excluded."]
 
 
-def test_every_problem_of_an_image_is_counted_by_itself(index: Index, tmp_path: Path) -> None:
+def test_several_problems_of_an_image_are_counted_separately(index: Index, tmp_path: Path) -> None:
     issues = table(
         tmp_path, "path,problem", "train/a/0.png,label_error; dark", "train/b/1.png,dark",
     )  # fmt: skip
     _, lines = exclude_images(index, issues)
-    assert lines[0].endswith("are left out: dark 2, label_error 1.")
+    assert lines[0].endswith(" excluded: dark 2, label_error 1.")
 
 
 def test_names_with_any_character_and_a_spreadsheets_byte_order_mark_are_read(
@@ -150,7 +150,7 @@ def test_names_with_any_character_and_a_spreadsheets_byte_order_mark_are_read(
         ([""], "no columns"),
     ],
 )
-def test_a_table_that_makes_no_sense_is_refused(
+def test_an_invalid_table_is_refused(
     index: Index, tmp_path: Path, rows: list[str], said: str
 ) -> None:
     with pytest.raises(InvalidTable, match=said) as error:

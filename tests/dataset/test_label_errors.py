@@ -4,18 +4,15 @@ import numpy as np
 import pytest
 from cleanlab.count import num_label_issues
 from cleanlab.filter import find_label_issues
-from cleanlab.rank import get_label_quality_scores
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import average_precision_score
 from sklearn.model_selection import cross_val_predict
 
 from holotype.dataset.auditing.label_errors import (
     SuspectedLabelError,
     beats_class_prior,
     find_label_errors,
-    label_quality,
     noise_rate,
     noise_rate_bounds,
 )
@@ -45,16 +42,6 @@ def _issues(probabilities: Floats, given: NDArray[np.int64]) -> list[SuspectedLa
     paths = [f"{n:04d}.png" for n in range(len(given))]
     weights = np.ones(len(given))
     return find_label_errors(probabilities, given, paths=paths, classes=CLASSES, weights_N=weights)
-
-
-def test_the_ranking_is_cleanlabs(
-    corrupted: tuple[Floats, NDArray[np.int64], NDArray[np.bool_]],
-) -> None:
-    probabilities, given, wrong = corrupted
-    ours = average_precision_score(wrong, -label_quality(probabilities, given))
-    theirs = average_precision_score(wrong, -get_label_quality_scores(given, probabilities))
-    assert ours == theirs
-    assert ours > 0.85
 
 
 def test_the_issues_are_cleanlabs_and_most_of_them_are_wrong(

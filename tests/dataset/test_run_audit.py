@@ -16,7 +16,7 @@ from holotype.dataset.splitting.splitter import split
 
 
 def photograph(number: int) -> Image.Image:
-    """One of many images that have nothing in common: a place in a large photograph."""
+    """One of many images without common content: a region of a large photograph."""
     whole = Image.fromarray(skimage.data.immunohistochemistry())
     row, column = divmod(number, 7)
     return whole.crop((column * 70, row * 70, column * 70 + 70, row * 70 + 70))
@@ -94,8 +94,11 @@ def test_equal_files_are_redundant_or_a_conflict(tmp_path: Path) -> None:
     shutil.copy(root / "a/0.png", root / "a/copy.png")
     shutil.copy(root / "b/1.png", root / "c/other label.png")
     findings = look_at(root)
-    assert [d.paths for d in findings.redundant] == [("a/0.png", "a/copy.png")]
-    assert [d.paths for d in findings.conflicts] == [("b/1.png", "c/other label.png")]
+    assert [(d.paths, d.is_conflict) for d in findings.exact_duplicates] == [
+        (("a/0.png", "a/copy.png"), False),
+        (("b/1.png", "c/other label.png"), True),
+    ]
+    assert findings.conflicts == findings.exact_duplicates[1:]
     assert findings.near_duplicates == ()
     issues = {issue.path: issue for issue in issues_of(findings)}
     assert set(issues) == {"a/copy.png", "b/1.png", "c/other label.png"}
@@ -109,7 +112,7 @@ def test_equal_files_are_redundant_or_a_conflict(tmp_path: Path) -> None:
     }
 
 
-def test_near_duplicates_name_the_image_that_they_copy(tmp_path: Path) -> None:
+def test_a_near_duplicate_is_reported_with_its_original(tmp_path: Path) -> None:
     root = plain_data(tmp_path)
     photograph(0).resize((120, 120)).save(root / "a/larger.png")
     photograph(1).save(root / "c/recompressed.jpg", quality=60)
@@ -123,7 +126,7 @@ def test_near_duplicates_name_the_image_that_they_copy(tmp_path: Path) -> None:
     assert len(findings.near_duplicate_conflicts) == 1
 
 
-def test_an_equal_file_and_a_near_copy_make_one_cluster(tmp_path: Path) -> None:
+def test_an_equal_file_and_a_near_duplicate_make_one_cluster(tmp_path: Path) -> None:
     root = plain_data(tmp_path)
     shutil.copy(root / "a/0.png", root / "b/same.png")
     photograph(0).resize((100, 100)).save(root / "c/resized.png")
@@ -135,7 +138,7 @@ def test_an_equal_file_and_a_near_copy_make_one_cluster(tmp_path: Path) -> None:
     assert len(set(parts[sorted(findings.duplicate_clusters[0])])) == 1
 
 
-def test_an_oversized_cluster_of_near_copies_is_a_warning_but_equal_files_are_a_fact(
+def test_an_oversized_cluster_of_near_duplicates_is_not_grouped_but_equal_files_are(
     tmp_path: Path,
 ) -> None:
     root = plain_data(tmp_path)
@@ -226,8 +229,7 @@ def test_the_files_of_an_audit_survive_every_name(tmp_path: Path, name: str) -> 
     root = plain_data(tmp_path / "data")
     (root / f"a/{name}.jpg").write_text("broken")
     photograph(0).resize((100, 100)).save(root / f"b/{name}.png")
-    findings = look_at(root)
-    write_findings(findings, tmp_path / "out")
+    write_findings(look_at(root), tmp_path / "out")
     with (tmp_path / "out" / "issues.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["path", "problem", "evidence", "suggestion", "confirmed"]
@@ -235,15 +237,21 @@ def test_the_files_of_an_audit_survive_every_name(tmp_path: Path, name: str) -> 
     assert {row["path"] for row in rows} >= {f"a/{name}.jpg", f"b/{name}.png"}
     assert len(rows) == len({row["path"] for row in rows})
     written = json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))
-    assert written == json.loads(json.dumps(findings.to_json()))
-    assert written["unusable_images"][0]["path"] == f"a/{name}.jpg"
+    assert (written["num_images"], written["num_usable"]) == (14, 13)
+    assert written["classes"] == {"a": 4, "b": 5, "c": 4}
+    (unusable,) = written["unusable_images"]
+    assert (unusable["path"], unusable["problem"]) == (f"a/{name}.jpg", "not_an_image")
+    (pair,) = written["near_duplicates"]
+    assert (pair["first"], pair["second"]) == (f"b/{name}.png", "a/0.png")
+    assert pair["labels"] == ["b", "a"]
+    assert written["duplicate_clusters"] == [sorted([f"b/{name}.png", "a/0.png"])]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "audit.json",
         "issues.csv",
     ]
 
 
-def test_what_was_confirmed_is_kept_by_the_next_audit_where_the_problem_is_the_same(
+def test_the_next_audit_keeps_confirmations_of_images_with_the_same_problem(
     tmp_path: Path,
 ) -> None:
     root, issues = plain_data(tmp_path / "data"), tmp_path / "out" / "issues.csv"
@@ -253,11 +261,11 @@ def test_what_was_confirmed_is_kept_by_the_next_audit_where_the_problem_is_the_s
     written = issues.read_text(encoding="utf-8")
     assert written.count(',""\n') == 2
     issues.write_text(written.replace(',""\n', ',"yes"\n'), encoding="utf-8")
-    (root / "a/broken.jpg").write_bytes(b"")  # another problem: what was said is of the old one
+    (root / "a/broken.jpg").write_bytes(b"")  # another problem than the confirmed one
     write_findings(look_at(root), tmp_path / "out")
     with issues.open(encoding="utf-8", newline="") as file:
-        said = {row["path"]: row["confirmed"] for row in csv.DictReader(file)}
-    assert said == {'a/empty, "1".jpg': "yes", "a/broken.jpg": ""}
+        confirmed = {row["path"]: row["confirmed"] for row in csv.DictReader(file)}
+    assert confirmed == {'a/empty, "1".jpg': "yes", "a/broken.jpg": ""}
 
 
 def test_an_audit_touches_nothing_and_reports_its_progress(tmp_path: Path) -> None:
@@ -272,7 +280,7 @@ def test_an_audit_touches_nothing_and_reports_its_progress(tmp_path: Path) -> No
     assert told[-1] == (13, 13)
 
 
-def test_data_of_which_every_image_is_broken_are_audited_all_the_same(tmp_path: Path) -> None:
+def test_data_without_a_readable_image_can_be_audited(tmp_path: Path) -> None:
     for name in ("a/1.png", "b/2.png"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text("no image")

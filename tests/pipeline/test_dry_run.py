@@ -90,7 +90,7 @@ def test_with_folds_it_is_the_sum_of_their_trainings(
     assert code == 0
     assert f" {120 - 14} views " in out, "an image is embedded once, in however many folds"
     assert "is the sum of 2 trainings on " in out
-    assert err.count("are left out") == 1
+    assert err.count(" excluded: ") == 1
     run = pipeline.train(synthetic, output=tmp_path / "run", exclude=doubted, folds=2, **QUICK).run
     for fold in range(2):
         sizes = trained_on(run.fold(fold))

@@ -16,7 +16,6 @@ from pyarrow import parquet
 
 from holotype.bundle.conformal_scores import ConformalScores
 from holotype.bundle.references import make_references
-from holotype.cli.audit import QUALITY
 from holotype.cli.predict import answer_csv
 from holotype.dataset.auditing.findings import KINDS, ExactDuplicates, Findings, Leak, UnusableImage
 from holotype.dataset.auditing.issues_csv import issues_of
@@ -29,6 +28,7 @@ from holotype.ensembles.gain import BestMemberComparison, DifferenceInterval, Ga
 from holotype.evaluation.build_report import build_report
 from holotype.evaluation.report_data import SCORES
 from holotype.pipeline import TrainedRun
+from holotype.pipeline.audit import QUALITY
 from holotype.pipeline.compare import compare
 from holotype.pipeline.explain import explain_images
 from tests.comparison.made import write_class_folders, write_run

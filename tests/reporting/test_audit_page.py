@@ -142,7 +142,7 @@ def test_classes_that_are_amiss_are_named(root: Path, tmp_path: Path) -> None:
     for sentence in findings.class_notes():
         assert sentence in of_classes
     assert "The given test part has no image of: b, c <i>." in of_classes
-    assert "Classes of few images that may stand apart: a (2)." in of_classes
+    assert "Classes with few separate images: a (2)." in of_classes
     assert "i" not in page.tags
 
 

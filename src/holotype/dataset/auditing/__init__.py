@@ -1,1 +1,1 @@
-"""What is wrong with a data set: broken files, label errors, outliers."""
+"""Audit a data set: broken images, duplicates, leakage, label errors, outliers, image quality."""

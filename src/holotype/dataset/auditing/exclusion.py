@@ -1,4 +1,4 @@
-"""Images that a person wants left out, as named in a table such as the issues.csv of an audit."""
+"""Exclude images named in a table, such as the confirmed rows of an audit's issues.csv."""
 
 import csv
 import os
@@ -16,21 +16,20 @@ _NO = frozenset(["no", "n", "false", "0", ""])
 
 
 def exclude_images(index: Index, issues: str | Path) -> tuple[Index, list[str]]:
-    """The index without the images that a table names, and sentences that say what was done.
+    """The index without the images that a table names, and notes that say what was done.
 
-    Images of train and val are gone; so are those without a part. Images of *test* stay, with
-    weight 0: a test score must not quietly become the score of what was left of it, and with
-    their predictions kept, the report can say both (`original_weights`). It is for this, and so
-    that the other images stay on their sides, that a split should come first.
+    Test images stay, with weight 0: their predictions are kept, so the report can give the score
+    with and without them (`original_weights`). All others are removed. Split first, so that the
+    parts of the other images do not change.
 
     Args:
-        index: split, if a part is to be judged.
-        issues: a CSV file with a column `path`. All its rows count, unless there is a column
-            `confirmed`, as an audit writes it: then those that say yes, true, 1 or x.
+        index: already split.
+        issues: a CSV file with a column `path`. All rows count, unless there is a column
+            `confirmed`, as an audit writes it: then those that say yes, y, true, 1 or x.
 
     Raises:
         InvalidTable: no such file, no column `path`, a `confirmed` that is neither yes nor no, no
-            row that is confirmed, or none of its paths is of this data set.
+            confirmed row, or no path of this data set.
     """
     not_in_index = paths_not_in_index(index, issues)
     rows = confirmed_rows(Path(issues))
@@ -40,14 +39,13 @@ def exclude_images(index: Index, issues: str | Path) -> tuple[Index, list[str]]:
     table.loc[in_test, "weight"] = 0.0
     remaining = replace(index, table=table[~present | in_test].reset_index(drop=True))
     excluded_paths = set(index.table.loc[present, "path"])
-    return remaining, _sentences(rows, excluded_paths, not_in_index, int(in_test.sum()), issues)
+    return remaining, _notes(rows, excluded_paths, not_in_index, int(in_test.sum()), issues)
 
 
 def paths_not_in_index(index: Index, issues: str | Path) -> list[str]:
-    """Paths that a table names and that are no image of this data set, sorted.
+    """The paths of a table that are no image of this data set, sorted.
 
-    Images that cannot be read are of the data set, whether or not the index still has them: the
-    audit names them too.
+    Unreadable images belong to the data set, whether or not the index still has them.
 
     Raises:
         InvalidTable: as `exclude_images`.
@@ -57,20 +55,18 @@ def paths_not_in_index(index: Index, issues: str | Path) -> list[str]:
     not_in_index = sorted(path for path in named - known if not os.path.lexists(index.file(path)))
     if named and len(not_in_index) == len(named):
         raise InvalidTable(
-            f"no path in {str(issues)!r} ({pluralize(len(named), 'path')}) is an image of "
-            "this data "
-            f"set; the first: {not_in_index[0]!r}. Expected paths as the audit of the same "
-            "data writes "
-            f"them, such as {index.table['path'].iloc[0]!r}."
+            f"no path in {str(issues)!r} ({pluralize(len(named), 'path')}) is an image of this "
+            f"data set; the first: {not_in_index[0]!r}. Expected paths as an audit of the same "
+            f"data writes them, such as {index.table['path'].iloc[0]!r}."
         )
     return not_in_index
 
 
 def original_weights(index: Index, remaining: Index) -> dict[str, float]:
-    """What the test images that were left out weighed before, by path.
+    """The weights of the excluded test images before `exclude_images`, by path.
 
     Args:
-        index, remaining: what went into `exclude_images`, and what came out.
+        index, remaining: the input and the output of `exclude_images`.
     """
     before = dict(zip(index.table["path"], index.table["weight"], strict=True))
     after = zip(remaining.table["path"], remaining.table["weight"], strict=True)
@@ -78,10 +74,10 @@ def original_weights(index: Index, remaining: Index) -> dict[str, float]:
 
 
 def confirmed_rows(issues: Path) -> list[dict[str, str]]:
-    """The rows that count, by column.
+    """The rows that are confirmed, or all if there is no such column.
 
     Raises:
-        InvalidTable: as `exclude_images`, which is too late for a person who waits.
+        InvalidTable: as `exclude_images`.
     """
     rows = read_issue_rows(issues)
     if not rows or CONFIRMED not in rows[0]:
@@ -89,15 +85,15 @@ def confirmed_rows(issues: Path) -> list[dict[str, str]]:
     confirmed = [row for row in rows if _is_yes(row, issues)]
     if not confirmed:
         raise InvalidTable(
-            f"no row of {str(issues)!r} is confirmed ({pluralize(len(rows), 'row')}), so nothing "
-            "would be left out. Write yes into the column 'confirmed' of every image that is to "
-            "go, or leave --exclude out."
+            f"no row of {str(issues)!r} is confirmed ({pluralize(len(rows), 'row')}), so no image "
+            "would be excluded. Write yes into the column 'confirmed' of every image to exclude, "
+            "or omit --exclude."
         )
     return confirmed
 
 
 def read_issue_rows(issues: Path) -> list[dict[str, str]]:
-    """All rows of a table of images, by column.
+    """All rows of a CSV table of images, as column -> text.
 
     Raises:
         InvalidTable: it cannot be read, or has no column `path`.
@@ -115,7 +111,7 @@ def read_issue_rows(issues: Path) -> list[dict[str, str]]:
     if "path" not in columns:
         found = ", ".join(map(repr, columns)) or "no columns"
         raise InvalidTable(
-            f"{str(issues)!r} has {found}; expected a column 'path', and if you like 'confirmed'."
+            f"{str(issues)!r} has {found}; expected a column 'path' and optionally 'confirmed'."
         )
     return rows
 
@@ -130,7 +126,7 @@ def _is_yes(row: dict[str, str], issues: Path) -> bool:
     return word in _YES
 
 
-def _sentences(
+def _notes(
     rows: list[dict[str, str]],
     excluded_paths: set[str],
     not_in_index: list[str],
@@ -144,19 +140,15 @@ def _sentences(
         for problem in set(row.get("problem", "").split("; ")) - {""}
     )
     why = ", ".join(f"{name} {count:,}" for name, count in sorted(problems.items()))
-    are = "is" if len(excluded_paths) == 1 else "are"
     lines = [
-        f"{pluralize(len(excluded_paths), 'image')} named in {str(issues)!r} {are} left out"
+        f"{pluralize(len(excluded_paths), 'image')} named in {str(issues)!r} excluded"
         f"{f': {why}' * bool(why)}."
     ]
     if in_test:
-        are = "is a test image" if in_test == 1 else "are test images"
-        lines.append(f"{in_test:,} of them {are}: the score is given with and without.")
+        lines.append(f"{in_test:,} of them in test: the score is given with and without.")
     if not_in_index:
-        are = "is" if len(not_in_index) == 1 else "are"
         lines.append(
-            f"{pluralize(len(not_in_index), 'path')} in {str(issues)!r} {are} no image of "
-            "this data "
-            f"set; the first: {not_in_index[0]!r}."
+            f"{pluralize(len(not_in_index), 'path')} in {str(issues)!r} not of this data set; the "
+            f"first: {not_in_index[0]!r}."
         )
     return lines

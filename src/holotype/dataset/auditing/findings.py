@@ -1,4 +1,4 @@
-"""What an audit found, as values: for a table on the terminal, a CSV and a JSON file."""
+"""The findings of an audit as one value, with counts, table rows and JSON."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -11,43 +11,34 @@ from holotype.dataset.near_duplicates.search import NearDuplicate
 from holotype.dataset.reading.sample_records import Part
 from holotype.dataset.splitting.splitter import abbreviated
 
-# kind as `--fail-on` names it, what it is called in a table, what it means or what to do
+# kind as `--fail-on` names it, its name in a table, its meaning or what to do
 _ROWS = (
-    ("unusable", "unusable images", "left out of training; see the reasons"),
-    ("exact_duplicate", "equal files, one label", "redundant; a split keeps them on one side"),
-    ("near_duplicate", "near-duplicate pairs, one label", "a split keeps them on one side"),
+    ("unusable", "unusable images", "excluded from training; see the reasons"),
+    ("exact_duplicate", "equal files, one label", "redundant; a split keeps them in one part"),
+    ("near_duplicate", "near-duplicate pairs, one label", "a split keeps them in one part"),
     ("label_conflict", "copies under different labels", "at least one label of each is wrong"),
-    ("leak", "leaks across the given split", "test scores would be too good"),
-    (
-        "oversized_cluster",
-        "oversized clusters",
-        "too many to be believed, and not grouped: look at them",
-    ),
-    (
-        "small_class",
-        "classes too small to split",
-        "fewer than 3 separate images: validation or test will lack them",
-    ),
+    ("leak", "leaks in the given split", "test scores would be too optimistic"),
+    ("oversized_cluster", "oversized clusters", "too large to be near-duplicates; not grouped"),
+    ("small_class", "classes too small to split", "fewer than 3 separate images"),
     (
         "missing_class",
         "classes missing in a given part",
-        "what is missing in train is never learnt, what is missing in test never measured",
+        "not learnt in train, not measured in test",
     ),
-    ("label_error", "labels probably wrong", "look at each; correct them or train with --exclude"),
-    ("outlier", "outliers", "like no other image: do they belong here?"),
-    ("conflicting_neighbour", "alike across labels or parts", "a hint, not grouped"),
-    ("almost_uniform", "almost uniform images", "are they images at all?"),
-    ("dark", "dark images", "far darker than is usual here"),
-    ("bright", "bright images", "far brighter than is usual here"),
-    ("blurred", "blurred images", "far less sharp than is usual here"),
-    ("low_information", "images with little detail", "far less than is usual here"),
-    ("odd_aspect", "images of an odd shape", "far longer than is usual here"),
-    ("warning", "warnings", "something of the image was left out"),
+    ("label_error", "probable label errors", "check each; correct them or train with --exclude"),
+    ("outlier", "outliers", "unlike all other images: do they belong here?"),
+    ("conflicting_neighbour", "alike across labels or parts", "a hint; not grouped"),
+    ("almost_uniform", "almost uniform images", "hardly any contrast"),
+    ("dark", "dark images", "far darker than usual in this data"),
+    ("bright", "bright images", "far brighter than usual in this data"),
+    ("blurred", "blurred images", "far less sharp than usual in this data"),
+    ("low_information", "images with little detail", "far less than usual in this data"),
+    ("odd_aspect", "images of an odd shape", "far more elongated than usual in this data"),
+    ("warning", "warnings", "a part of the image was ignored"),
 )
 KINDS = tuple(kind for kind, _, _ in _ROWS)
-NEED_NETWORK = frozenset(
-    ["label_error", "outlier", "conflicting_neighbour"]
-)  # the kinds that a network sees
+# kinds that are found on the embeddings of a network
+NEED_NETWORK = frozenset(["label_error", "outlier", "conflicting_neighbour"])
 
 
 @dataclass(frozen=True)
@@ -62,7 +53,7 @@ class UnusableImage:
 
 @dataclass(frozen=True)
 class ExactDuplicates:
-    """Files with the same bytes; the first by name is called the original."""
+    """Files with the same bytes, sorted by path; the first is called the original."""
 
     paths: tuple[str, ...]
     labels: tuple[str, ...]
@@ -74,14 +65,14 @@ class ExactDuplicates:
 
 @dataclass(frozen=True)
 class Leak:
-    """Images that belong together and stand on different sides of the split that was given.
+    """Images of one group, or copies of one image, in several parts of the given split.
 
     Attributes:
         kind: `duplicates` or `group`.
-        name: the group, or the first of the copies.
-        paths: all copies, or of a group one image for each part.
-        parts: the parts in the same order.
-        count: how many images belong together.
+        name: the group, or the path of the first copy.
+        paths: of all copies, or of one image of the group for each part.
+        parts: of `paths`, in the same order.
+        count: number of images of the group or copies.
     """
 
     kind: str
@@ -93,36 +84,34 @@ class Leak:
 
 @dataclass(frozen=True)
 class Findings:
-    """All that an audit found; nothing of the user's was touched.
+    """The findings of an audit.
 
     Attributes:
-        num_images: how many images were looked at.
-        unusable: images that cannot be used.
+        num_images: all images, unusable ones included.
+        unusable: images that cannot be read.
         exact_duplicates: files with the same bytes.
-        near_duplicates: verified copies that differ in their bytes.
-        label_of: the labels of all images that `near_duplicates` names.
-        duplicate_clusters: all that shows one image, equal files and near_duplicates together;
-            what a split keeps on one side.
-        class_counts: usable images of every class.
-        small_classes: classes that cannot reach every part of a split, with how many separate
-            images they have: groups and copies count once.
-        oversized_clusters: clusters of near copies too large to be believed; see
-            `NearDuplicates`. They are in neither `near_duplicates` nor `duplicate_clusters`.
-        quality_issues: images that are uniform, dark, bright, blurred, without detail or oddly
-            long.
-        leaks: copies and groups on different sides of a split that came with the data.
-        missing_in_parts: classes of which a part that came with the data has no image.
-        warnings: what was left out of an image, such as frames of an animation.
-        ignored: files that were left out, being no images.
-        sizes: smallest, median and largest (width, height) by area.
-        modes: how many images are stored in each mode.
-        formats: how many images are of each file format.
-        label_errors: labels that are probably wrong, the most probable first.
-        noise_rate: the estimated share of wrong labels; None where labels were not looked at.
-        outliers: images that are like no other, the strangest first.
-        conflicting_neighbours: images that look alike across labels or parts; a hint, never
-            grouped.
-        skipped_checks: what was left undone and why, in sentences.
+        near_duplicates: verified copies of one image with different bytes.
+        label_of: the labels of the images in `near_duplicates`.
+        duplicate_clusters: equal files and near-duplicates, joined where they overlap; a split
+            keeps each in one part.
+        class_counts: the number of usable images of each class.
+        small_classes: classes with fewer separate images than a split has parts -> how many they
+            have; all images of a group, or copies of one image, count once.
+        oversized_clusters: clusters too large to be near-duplicates of one image; they are in
+            neither `near_duplicates` nor `duplicate_clusters`.
+        quality_issues: images that are uniform, dark, bright, blurred, without detail or elongated.
+        leaks: copies and groups in several parts of a split that came with the data.
+        missing_in_parts: part of a given split -> the classes of which it has no image.
+        warnings: path -> what was ignored in an image, such as later frames of an animation.
+        ignored: files that are no images by their extension, and the like; see `Index`.
+        sizes: smallest, median and largest (width, height) by area, in pixels.
+        modes: the number of images by Pillow mode.
+        formats: the number of images by file format.
+        label_errors: probable label errors, the most probable first.
+        noise_rate: the estimated share of wrong labels; None if labels were not checked.
+        outliers: the most distant first.
+        conflicting_neighbours: similar images with different labels or parts; a hint, not grouped.
+        skipped_checks: which checks were skipped and why, in sentences.
     """
 
     num_images: int
@@ -154,18 +143,13 @@ class Findings:
         return {refusal.path for refusal in self.unusable}
 
     @property
-    def redundant(self) -> tuple[ExactDuplicates, ...]:
-        """Equal files under one label."""
-        return tuple(d for d in self.exact_duplicates if not d.is_conflict)
-
-    @property
     def conflicts(self) -> tuple[ExactDuplicates, ...]:
-        """Equal files under different labels: at least one of the labels is wrong."""
+        """Equal files under different labels."""
         return tuple(d for d in self.exact_duplicates if d.is_conflict)
 
     @property
     def near_duplicate_conflicts(self) -> tuple[NearDuplicate, ...]:
-        """Verified copies under different labels."""
+        """Near-duplicates under different labels."""
         return tuple(
             pair
             for pair in self.near_duplicates
@@ -180,7 +164,7 @@ class Findings:
 
     @property
     def has_findings(self) -> bool:
-        """Whether anything deserves action; suspicions, statistics and warnings alone do not."""
+        """Whether anything needs action; quality issues, warnings and statistics alone do not."""
         return bool(
             self.unusable
             or self.exact_duplicates
@@ -191,11 +175,13 @@ class Findings:
         )
 
     def counts(self) -> dict[str, int]:
-        """How many of each kind were found, by the names that `--fail-on` takes; 0 included."""
+        """The number of findings of each kind, 0 included; kinds as `--fail-on` names them."""
         by_problem = Counter(image.problem for image in self.quality_issues)
         return {
             "unusable": len(self.unusable),
-            "exact_duplicate": sum(len(d.paths) - 1 for d in self.redundant),
+            "exact_duplicate": sum(
+                len(d.paths) - 1 for d in self.exact_duplicates if not d.is_conflict
+            ),
             "near_duplicate": len(self.near_duplicates) - len(self.near_duplicate_conflicts),
             "label_conflict": sum(len(d.paths) for d in self.conflicts)
             + len(self.near_duplicate_conflicts),
@@ -211,7 +197,7 @@ class Findings:
         }
 
     def summary_rows(self) -> list[tuple[str, int, str]]:
-        """(what, how many, what it means or what to do) for a table; only what was found."""
+        """(name, count, meaning or advice) of each kind that was found."""
         counts = self.counts()
         rows = [(what, counts[kind], advice) for kind, what, advice in _ROWS]
         rows.append(
@@ -220,20 +206,19 @@ class Findings:
         return [row for row in rows if row[1]]
 
     def class_notes(self) -> list[str]:
-        """What is amiss with whole classes, by name, in sentences."""
+        """Problems of whole classes, in sentences."""
         notes = [
             f"The given {part} part has no image of: {abbreviated(names)}."
             for part, names in self.missing_in_parts.items()
         ]
         if self.small_classes:
             small = [f"{name} ({count})" for name, count in self.small_classes.items()]
-            notes.append(f"Classes of few images that may stand apart: {abbreviated(small)}.")
+            notes.append(f"Classes with few separate images: {abbreviated(small)}.")
         if sum(count > 0 for count in self.class_counts.values()) == 1:
-            notes.append("There is one class only, so there is nothing to learn to tell apart.")
+            notes.append("There is one class only; a classifier needs at least two.")
         return notes
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, as values that JSON can hold."""
         return {
             "num_images": self.num_images,
             "num_usable": self.num_images - len(self.unusable),

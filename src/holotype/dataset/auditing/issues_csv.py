@@ -1,4 +1,4 @@
-"""Findings, image by image: the rows of issues.csv."""
+"""The findings of an audit by image: the rows of issues.csv."""
 
 import csv
 import io
@@ -16,12 +16,12 @@ from holotype.files import write_json, write_text
 JOINT = "; "  # between several problems of one image
 COLUMNS = ("path", "problem", "evidence", "suggestion", CONFIRMED)
 
-_Note = tuple[str, str, str, str]  # an issue, before several notes on an image are joined
+_Note = tuple[str, str, str, str]  # path, problem, evidence, suggestion
 
 
 @dataclass(frozen=True)
 class Issue:
-    """One row of issues.csv: an image and all that is wrong with it."""
+    """One row of issues.csv: an image and all its problems, joined by semicolons."""
 
     path: str
     problem: str
@@ -35,38 +35,39 @@ class Issue:
 
 
 def issues_of(findings: Findings) -> list[Issue]:
-    """One row per image that has a problem, sorted by path; several problems are joined.
+    """One row per image with a problem, sorted by path.
 
-    Neighbours across labels are no problem of either image and not among them.
+    Conflicting neighbours are left out: they are a problem of neither image alone.
     """
     notes: dict[str, list[_Note]] = {}
     for note in _notes(findings):
         notes.setdefault(note[0], []).append(note)
+    columns_of = {path: zip(*notes[path], strict=True) for path in sorted(notes)}
     return [
-        Issue(path, *(_joined(words) for words in list(zip(*notes[path], strict=True))[1:]))
-        for path in sorted(notes)
+        Issue(path, *(JOINT.join(dict.fromkeys(values)) for values in columns))
+        for path, (_, *columns) in columns_of.items()
     ]
 
 
 def write_issues(issues: Iterable[Issue], path: Path) -> None:
-    """Write the rows as CSV, every field quoted: names may hold any character.
+    """Write the rows as CSV, every field quoted, since names may hold any character.
 
-    In the last column a person says which images `train --exclude` leaves out. What was said
-    there of an image with the same problems is kept; else it is empty.
+    The last column is for the user, who confirms which images `train --exclude` excludes. Its
+    value in an existing file is kept for an image with the same problems; otherwise it is empty.
     """
-    said = _previous_confirmations(path)
+    confirmed = _previous_confirmations(path)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(COLUMNS)
     writer.writerows(
-        (i.path, i.problem, i.evidence, i.suggestion, said.get((i.path, i.problem), ""))
+        (i.path, i.problem, i.evidence, i.suggestion, confirmed.get((i.path, i.problem), ""))
         for i in issues
     )
     write_text(path, text.getvalue())
 
 
 def _previous_confirmations(issues: Path) -> dict[tuple[str, str], str]:
-    """What a person wrote under `confirmed`, by path and problem; nothing where there is none."""
+    """(path, problem) -> the column `confirmed` of an existing file."""
     try:
         rows = read_issue_rows(issues)
     except InvalidTable:
@@ -75,7 +76,7 @@ def _previous_confirmations(issues: Path) -> dict[tuple[str, str], str]:
 
 
 def _notes(findings: Findings) -> Iterator[_Note]:
-    """In order of weight."""
+    """All problems of all images, the most severe kinds first."""
     for refusal in findings.unusable:
         yield refusal.path, refusal.problem, refusal.reason, refusal.advice
     for duplicate in findings.exact_duplicates:
@@ -87,22 +88,27 @@ def _notes(findings: Findings) -> Iterator[_Note]:
         parts = ", ".join(leak.parts)
         for path in leak.paths:
             others = ", ".join(repr(other) for other in leak.paths if other != path)
-            yield path, "leak", f"{what} in {parts}: see {others}", "move all into one part"
-    yield from _suspicions(findings)
+            yield path, "leak", f"{what} in {parts}: see {others}", "move all to one part"
+    yield from _probable_problems(findings)
     for path, warnings in findings.warnings.items():
         for warning in warnings:
             yield path, "warning", warning, "check that this is meant"
 
 
-def _suspicions(findings: Findings) -> Iterator[_Note]:
+def _probable_problems(findings: Findings) -> Iterator[_Note]:
     for issue in findings.label_errors:
-        advice = f"look at it: if {issue.suggested!r} is right, correct the label"
+        advice = f"check it: if {issue.suggested!r} is right, correct the label"
         yield issue.path, "label_error", issue.evidence, advice
     for cluster in findings.oversized_clusters:
         first = min(cluster)
-        evidence = f"one of {len(cluster)} images that near copies join; the first is {first!r}"
+        evidence = f"in a cluster of {len(cluster)} near-duplicates; the first is {first!r}"
         for path in sorted(cluster):
-            yield path, "oversized_cluster", evidence, "look at some: copies, or only alike?"
+            yield (
+                path,
+                "oversized_cluster",
+                evidence,
+                "check some: are they copies, or only similar?",
+            )
     for outlier in findings.outliers:
         yield outlier.path, "outlier", outlier.evidence, "check that it belongs to this data set"
     for image in findings.quality_issues:
@@ -141,11 +147,7 @@ def _on_near_duplicate(pair: NearDuplicate, labels: dict[str, str]) -> Iterator[
     yield pair.second, "label_conflict", evidence, advice
 
 
-def _joined(words: Iterable[str]) -> str:
-    return JOINT.join(dict.fromkeys(words))
-
-
 def write_findings(findings: Findings, directory: Path) -> None:
-    """`audit.json` and `issues.csv` into a directory."""
+    """Write `audit.json` and `issues.csv` into a directory."""
     write_json(directory / "audit.json", findings.to_json())
     write_issues(issues_of(findings), directory / "issues.csv")

@@ -1,8 +1,7 @@
-"""Which labels are probably wrong, and how many of them there are.
+"""Find probable label errors and estimate their rate, by confident learning.
 
-Confident learning (Northcutt, Jiang and Chuang 2021, as cleanlab implements it) on probabilities
-from a classifier that had not learnt from the image it judges. Values go in and values come
-out: what made the probabilities is not known here.
+Source: Northcutt, Jiang and Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset
+Labels", as implemented by cleanlab. All probabilities must be out of fold.
 
 Shape suffixes: N images, C classes.
 """
@@ -28,9 +27,9 @@ class SuspectedLabelError:
     Attributes:
         path: of the image.
         given: its label.
-        suggested: the class that is most probable instead.
-        probability_given, probability_suggested: what the classifier thought of either, in [0, 1].
-        weight: of the image; below 1 where its label was given as unsure.
+        suggested: the most probable class.
+        probability_given, probability_suggested: of the two classes, in [0, 1].
+        weight: of the image; below 1 if its label is marked as uncertain.
     """
 
     path: str
@@ -42,23 +41,21 @@ class SuspectedLabelError:
 
     @property
     def evidence(self) -> str:
-        """What speaks against the label, for people."""
         unsure = f"; its weight is {self.weight:.2g}" if self.weight < 1 else ""
         return (
-            f"labelled {self.given!r}; a classifier that had not seen it says {self.suggested!r} "
-            f"with {self.probability_suggested:.0%}, {self.given!r} with "
-            f"{self.probability_given:.1%}{unsure}"
+            f"labelled {self.given!r}; out-of-fold probabilities: {self.suggested!r} "
+            f"{self.probability_suggested:.0%}, {self.given!r} {self.probability_given:.1%}{unsure}"
         )
 
 
 @dataclass(frozen=True)
 class NoiseRate:
-    """The estimated share of wrong labels.
+    """The estimated share of wrong labels, a fraction in [0, 1].
 
     Attributes:
-        value: halfway between the two counts of `noise_rate_bounds`.
+        value: the mean of the two estimates of `noise_rate_bounds`.
         low, high: a 95 % interval; see `noise_rate`.
-        num_images: how many images it rests on.
+        num_images: with a weight above 0.
     """
 
     value: float
@@ -71,34 +68,21 @@ class NoiseRate:
 
 
 def beats_class_prior(probabilities_NC: Floats, targets_N: Targets, weights_N: Floats) -> bool:
-    """Whether the probabilities know more of the labels than how common each class is.
+    """Whether the probabilities predict the labels better than the class frequencies do.
 
-    If they do not, they have no business with accusing a label. Asked is the gain in log
-    likelihood over the shares of the classes, which must be larger than three standard errors.
+    If not, they are no evidence against a label. The mean gain in log likelihood over the
+    frequencies must exceed three standard errors.
     """
     if weights_N.sum() <= 0:
         return False
     share_C = np.bincount(targets_N, weights_N, minlength=probabilities_NC.shape[1])
     share_C = share_C / share_C.sum()
     given_N = probabilities_NC[np.arange(len(targets_N)), targets_N]
-    # Capped, so that a few labels that are utterly wrong cannot outvote all others.
+    # Clipped, so that a few confident errors cannot dominate the mean.
     gain_N = np.log(np.maximum(given_N, 1e-3)) - np.log(np.maximum(share_C[targets_N], 1e-12))
     mean = float(np.average(gain_N, weights=weights_N))
     error = math.sqrt(float(weights_N**2 @ (gain_N - mean) ** 2)) / float(weights_N.sum())
     return mean > 3 * error
-
-
-def label_quality(probabilities_NC: Floats, targets_N: Targets) -> Floats:
-    """How well each label agrees with the probabilities, in [0, 1]: cleanlab's self-confidence.
-
-    This ranks: the lower, the more probably wrong. Which of the lowest are issues,
-    `find_label_errors` decides.
-    """
-    from cleanlab.rank import get_label_quality_scores
-
-    return np.asarray(
-        get_label_quality_scores(targets_N, probabilities_NC, method="self_confidence")
-    )
 
 
 def find_label_errors(
@@ -109,16 +93,15 @@ def find_label_errors(
     classes: Sequence[str],
     weights_N: Floats,
 ) -> list[SuspectedLabelError]:
-    """The labels that are probably wrong, the most probable first.
+    """The probable label errors, those of the lowest given probability first.
 
-    As many as the confident joint counts off its diagonal, of those whose most probable class is
-    another one, by the lowest self-confidence (cleanlab's `low_self_confidence`). Of cleanlab's
-    filters this one was the most often right on planted errors, at equal recall.
+    Their number is the off-diagonal count of the confident joint; taken are the labels of the
+    lowest probability whose most probable class is another (cleanlab's `low_self_confidence`).
 
     Args:
-        probabilities_NC: out of fold; rows sum to 1 and are finite.
-        targets_N: the given labels, as numbers of `classes`.
-        weights_N: passed on to the findings; a doubted label is shown as such, not hidden.
+        probabilities_NC: rows sum to 1 and are finite.
+        targets_N: the given labels, as positions in `classes`.
+        weights_N: only copied to the result.
     """
     from cleanlab.filter import find_label_issues
 
@@ -127,15 +110,15 @@ def find_label_errors(
     is_issue_N = find_label_issues(
         targets_N, probabilities_NC, filter_by="low_self_confidence", n_jobs=1
     )
-    quality_N = label_quality(probabilities_NC, targets_N)
+    given_N = probabilities_NC[np.arange(len(targets_N)), targets_N]
     suggested_N = probabilities_NC.argmax(axis=1)
-    rows = sorted(np.flatnonzero(is_issue_N).tolist(), key=lambda n: (quality_N[n], paths[n]))
+    rows = sorted(np.flatnonzero(is_issue_N).tolist(), key=lambda n: (given_N[n], paths[n]))
     return [
         SuspectedLabelError(
             path=paths[n],
             given=classes[targets_N[n]],
             suggested=classes[suggested_N[n]],
-            probability_given=float(probabilities_NC[n, targets_N[n]]),
+            probability_given=float(given_N[n]),
             probability_suggested=float(probabilities_NC[n, suggested_N[n]]),
             weight=float(weights_N[n]),
         )
@@ -153,17 +136,16 @@ def noise_rate(
 ) -> NoiseRate | None:
     """The share of wrong labels with an interval; None without images of two classes.
 
-    Confident learning counts wrong labels in two ways, one of which tends to say too few and the
-    other too many (`noise_rate_bounds`). The interval reaches from the 2.5th percentile of the
-    lower to the 97.5th of the higher over bootstrap samples of whole atomic groups, so it holds
-    both the luck of the sample and the disagreement of the two. Where no wrong label is seen, none
-    is drawn either, so the upper end is never below the exact limit for none among so many atomic
-    groups (Clopper and Pearson 1934). It takes the probabilities as they are. Where classes
-    overlap, images that could be either count as wrong.
+    Of the two estimates (`noise_rate_bounds`) one tends to be too low, the other too high. The
+    interval reaches from the 2.5th percentile of the lower to the 97.5th of the higher, over
+    bootstrap samples of whole atomic groups. Its upper end is never below the exact limit for no
+    error among as many atomic groups (Clopper and Pearson 1934). Where classes overlap, ambiguous
+    images count as wrong.
 
     Args:
-        weights_N: what each image counts; one whose label is half sure counts half.
-        atomic_groups: images of one atomic group (a group, copies) are drawn together; "" for none.
+        weights_N: of the images, such as 0.5 for an uncertain label.
+        atomic_groups: the name of each image's atomic group, which is resampled as a whole; "" for
+            an image of its own.
     """
     counted = weights_N > 0
     if len(np.unique(targets_N[counted])) < 2:
@@ -196,21 +178,20 @@ def noise_rate(
 def noise_rate_bounds(
     probabilities_NC: Floats, targets_N: Targets, weights_N: Floats
 ) -> tuple[float, float]:
-    """The share of wrong labels as the confident joint counts it, and calibrated: (lower, upper).
+    """The share of wrong labels by the confident joint: (not calibrated, calibrated).
 
-    An image is confidently of class j if j's probability reaches the mean probability that
-    images labelled j have for j; of several the most probable. Counting images confidently of
-    another class than their label, unless that label is still the most probable, leaves out all
-    that are confidently of none; scaling the counts of each label to all images that carry it
-    puts these in, and more. With equal weights the two are cleanlab's `off_diagonal` and
-    `off_diagonal_calibrated`, before rounding.
+    An image is confidently of class j if j's probability reaches the mean probability of j over
+    images labelled j; of several such classes, of the most probable. The lower estimate counts
+    images that are confidently of another class than their label, unless that label is still the
+    most probable. The upper one scales the counts of each label to all images that have it. With
+    equal weights these are cleanlab's `off_diagonal` and `off_diagonal_calibrated`, unrounded.
     """
     num_images, num_classes = probabilities_NC.shape
     given_NC = np.zeros((num_images, num_classes))
     given_NC[np.arange(num_images), targets_N] = weights_N
     weight_C = given_NC.sum(axis=0)
     own_C = (given_NC * probabilities_NC).sum(axis=0)
-    # A class that nothing is labelled as has no threshold, and nothing is confidently of it.
+    # No image is confidently of a class without labels.
     threshold_C = np.where(weight_C > 0, own_C / np.maximum(weight_C, 1e-300), np.inf)
     reached_NC = probabilities_NC >= threshold_C - 1e-6
     confident_N = reached_NC.any(axis=1)
@@ -220,7 +201,7 @@ def noise_rate_bounds(
     joint_CC = np.zeros((num_classes, num_classes))
     np.add.at(joint_CC, (targets_N[confident_N], called_N[confident_N]), weights_N[confident_N])
     right_C, all_C = np.diagonal(joint_CC), joint_CC.sum(axis=1)
-    # A label that nobody is confident about is taken as right.
+    # A class without confident images counts as labelled correctly.
     share_right_C = np.where(all_C > 0, right_C / np.maximum(all_C, 1e-300), 1.0)
     total = weight_C.sum()
     return float(lower / total), float(1 - (weight_C @ share_right_C) / total)

@@ -1,8 +1,7 @@
-"""Images that are like no other, and images of different labels or parts that are alike.
+"""Outliers, and similar images with different labels or parts, by distances of embeddings.
 
-Both are read off the embeddings of a network: what is near there looks alike to the network,
-which is a hint and no proof. Neighbours are therefore reported and never grouped; what a split
-keeps together are verified copies (`lookalikes`).
+Similar embeddings are a hint and no proof, so neighbours are reported but not grouped in a split;
+only verified copies are (`near_duplicates`).
 
 Shape suffixes: N images, D features, K neighbours, B images of one block.
 """
@@ -13,15 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from holotype.dataset.auditing.robust_z_score import robust_z_below_median
 from holotype.dataset.index import Index
 
 NEIGHBOURS = 10  # K
-MAX_PAIRS = 50  # of neighbours that are reported
-_MIN_IMAGES = 20  # of fewer, nobody knows how far apart they usually are
-_OUTLIER_Z = 7.0  # standard deviations above the usual distance
-_NEIGHBOUR_Z = 2.5  # standard deviations below the usual distance to the nearest, on a log scale
+MAX_PAIRS = 50  # of conflicting neighbours
+_MIN_IMAGES = 20  # fewer give no reliable median distance
+_OUTLIER_Z = 7.0  # standard deviations above the median distance
+_NEIGHBOUR_Z = 2.5  # standard deviations below the median log distance to the nearest
 _NO_NEIGHBOUR, _MIN_SIMILARITY = -2.0, -1.0
-_BLOCK_VALUES = 50_000_000  # similarities held at a time: 200 MB
+_BLOCK_VALUES = 50_000_000  # similarities per block: 200 MB
 
 Floats = NDArray[np.float32]
 
@@ -32,9 +32,9 @@ class Outlier:
 
     Attributes:
         path: of the image.
-        distance: its mean cosine distance to its ten nearest images, in [0, 2].
-        usual: the median of that over the data set.
-        nearest: the image that is nearest to it.
+        distance: mean cosine distance to its ten nearest images, in [0, 2].
+        usual: the median of this over the data set.
+        nearest: the path of the nearest image.
     """
 
     path: str
@@ -44,22 +44,22 @@ class Outlier:
 
     @property
     def evidence(self) -> str:
-        """What sets it apart, for people."""
         return (
-            f"{self.distance / max(self.usual, 1e-9):.1f} times as far from its ten nearest "
-            f"images as is usual here; the nearest is {self.nearest!r}"
+            f"its mean distance to the ten nearest images is "
+            f"{self.distance / max(self.usual, 1e-9):.1f} times the median of this data; the "
+            f"nearest is {self.nearest!r}"
         )
 
 
 @dataclass(frozen=True)
 class NeighbourPair:
-    """Two images that are each other's nearest though a label or a part stands between them.
+    """Two images that are each other's nearest but differ in label or part.
 
     Attributes:
-        first, second: their paths, in order.
+        first, second: their paths, sorted.
         similarity: cosine of their embeddings, at most 1.
         labels: of the two.
-        parts: of the two; "" where there is no split.
+        parts: of the two; "" without a split.
     """
 
     first: str
@@ -71,7 +71,7 @@ class NeighbourPair:
 
 @dataclass(frozen=True, eq=False)
 class NearestNeighbours:
-    """The K nearest images of each of N, the nearest first, copies of the image left out.
+    """The K nearest images of each of N images, the nearest first, without its copies.
 
     Attributes:
         rows_NK: their rows.
@@ -85,14 +85,11 @@ class NearestNeighbours:
 def nearest_neighbours(
     embeddings_ND: Floats, paths: Sequence[str], copies: Sequence[frozenset[str]]
 ) -> NearestNeighbours:
-    """Exact search, a block of rows at a time; K is 10, or fewer where there are fewer images.
-
-    The work grows with the square of N, but at 50,000 images is still less than what it
-    takes to embed them.
+    """Exact search by cosine, in blocks of rows; K is 10, or N - 1 if that is less.
 
     Args:
         embeddings_ND: one row for each path.
-        copies: verified copies of one image: not each other's neighbours.
+        copies: sets of paths of verified copies, which are not neighbours of each other.
     """
     count = len(paths)
     k = max(min(NEIGHBOURS, count - 1), 0)
@@ -117,7 +114,7 @@ def nearest_neighbours(
 
 
 def _siblings(paths: Sequence[str], copies: Sequence[frozenset[str]]) -> dict[int, list[int]]:
-    """For each row that has copies, their rows and its own."""
+    """For each row with copies: the rows of these and its own."""
     row_of = {path: row for row, path in enumerate(paths)}
     siblings = {}
     for cluster in copies:
@@ -127,18 +124,17 @@ def _siblings(paths: Sequence[str], copies: Sequence[frozenset[str]]) -> dict[in
 
 
 def find_outliers(found: NearestNeighbours, paths: Sequence[str]) -> list[Outlier]:
-    """Images whose neighbours are far away for this data set, the farthest first."""
+    """Images whose mean distance to their neighbours is unusually large, the farthest first."""
     if len(paths) < _MIN_IMAGES:
         return []
     distance_N = 1 - found.similarity_NK.astype(np.float64).mean(axis=1)
-    median, quartile = np.quantile(distance_N, (0.5, 0.75))
-    spread = max(float(quartile - median) / 0.6745, 1e-6)
-    far = np.flatnonzero(distance_N > median + _OUTLIER_Z * spread)
+    above_N, negative_median = robust_z_below_median(-distance_N, min_spread=1e-6)
+    far = np.flatnonzero(above_N > _OUTLIER_Z)
     return [
         Outlier(
             path=paths[row],
             distance=float(distance_N[row]),
-            usual=float(median),
+            usual=-negative_median,
             nearest=paths[int(found.rows_NK[row, 0])],
         )
         for row in sorted(far.tolist(), key=lambda row: (-distance_N[row], paths[row]))
@@ -146,10 +142,9 @@ def find_outliers(found: NearestNeighbours, paths: Sequence[str]) -> list[Outlie
 
 
 def find_conflicting_neighbours(found: NearestNeighbours, index: Index) -> list[NeighbourPair]:
-    """Mutual nearest neighbours with different labels or in different parts, the nearest first.
+    """Mutual nearest neighbours with different labels or parts, the nearest first; at most 50.
 
-    Only those that are much nearer to each other than nearest images of this data set usually
-    are: every image of a uniform domain has some neighbour.
+    Only those much nearer than the nearest neighbours of this data usually are.
 
     Args:
         found: of the images of the index, in its order.
@@ -159,12 +154,15 @@ def find_conflicting_neighbours(found: NearestNeighbours, index: Index) -> list[
     paths, labels, parts = (list(index.table[name]) for name in ("path", "label", "split"))
     nearest_N = found.rows_NK[:, 0]
     is_mutual_N = nearest_N[nearest_N] == np.arange(len(nearest_N))
-    is_near_N = _unusually_near(found.similarity_NK[:, 0])
+    similarity_N = found.similarity_NK[:, 0].astype(np.float64)
+    log_distance_N = np.log(np.maximum(1 - similarity_N, 1e-6))
+    below_N, _ = robust_z_below_median(log_distance_N, min_spread=0.05)
+    is_near_N = (similarity_N >= _MIN_SIMILARITY) & (below_N > _NEIGHBOUR_Z)
     pairs = [
         NeighbourPair(
             first=paths[row],
             second=paths[other],
-            similarity=float(found.similarity_NK[row, 0]),
+            similarity=float(similarity_N[row]),
             labels=(labels[row], labels[other]),
             parts=(parts[row], parts[other]),
         )
@@ -175,12 +173,3 @@ def find_conflicting_neighbours(found: NearestNeighbours, index: Index) -> list[
         and (labels[row] != labels[other] or parts[row] != parts[other])
     ]
     return sorted(pairs, key=lambda pair: (-pair.similarity, pair.first))[:MAX_PAIRS]
-
-
-def _unusually_near(similarity_N: Floats) -> NDArray[np.bool_]:
-    """Judged by the lower quartile, which a few near pairs cannot move."""
-    log_N = np.log(np.maximum(1 - similarity_N.astype(np.float64), 1e-6))
-    quartile, median = np.quantile(log_N, (0.25, 0.5))
-    spread = max(float(median - quartile) / 0.6745, 0.05)
-    has_neighbour_N = similarity_N >= _MIN_SIMILARITY
-    return np.asarray(has_neighbour_N & (log_N < median - _NEIGHBOUR_Z * spread))

@@ -1,7 +1,6 @@
-"""May I trust this data? What is broken, doubled, poor, imbalanced or leaking.
+"""Audit a data set from the fingerprints of its images.
 
-Every image is decoded once and remembered as a fingerprint; the files are only read. What needs
-a network to see (labels that are wrong, images that do not belong) `road.audit` adds.
+The checks that need embeddings (label errors, outliers, neighbours) are added by `pipeline.audit`.
 """
 
 from collections import Counter
@@ -20,10 +19,11 @@ from holotype.progress import ProgressCallback
 
 
 def audit(index: Index, *, on_progress: ProgressCallback | None = None) -> Findings:
-    """Look at every image of an index; refuse none of the others for the sake of a bad one.
+    """Find unusable images, duplicates, leakage, small classes and poor image quality.
 
     Args:
-        on_progress: called with (images done, images in all) while they are decoded.
+        index: all images; unreadable ones become findings.
+        on_progress: called with (images done, all images) while they are decoded.
     """
     seen = compute_fingerprints(index, on_progress=on_progress)
     usable = index.without(set(seen.refusals))
@@ -83,7 +83,7 @@ def _labels_of(usable: Index, near_duplicates: Iterable[NearDuplicate]) -> dict[
 
 
 def _small_classes(usable: Index, copies: list[frozenset[str]]) -> dict[str, int]:
-    """Classes with too few separate images to reach every part of a split that is to be made."""
+    """Classes with fewer atomic groups than parts, unless there is a complete split already."""
     if set(usable.table["split"]) >= set(PARTS):
         return {}
     separate = atomic_group_counts(usable, keep_together=copies)
