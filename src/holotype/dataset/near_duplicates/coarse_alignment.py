@@ -30,7 +30,6 @@ from holotype.dataset.near_duplicates.pair_columns import (
 from holotype.dataset.near_duplicates.registration import (
     Registration,
     difference_quantile,
-    max_difference,
     register,
     smoothed_difference,
     tangent_residual,
@@ -188,7 +187,7 @@ def _register(grey_NRK: Floats, candidates: Candidates) -> _CoarseFit:
             is_near_N[near] &= outside_N < _COARSE.outside_text_limit
         elif region == WHOLE:
             window_N4[near] = fit.window_N4
-            max_difference_N[near] = max_difference(smoothed_difference(fit))
+            max_difference_N[near] = smoothed_difference(fit).max((1, 2))
     return _CoarseFit(difference_N, contrast_N, is_near_N, window_N4, max_difference_N)
 
 

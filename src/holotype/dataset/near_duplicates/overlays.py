@@ -8,6 +8,8 @@ different objects are no evidence.
 Shape suffixes: N pairs, R rows and K columns of pixels.
 """
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +18,6 @@ from holotype.dataset.near_duplicates.copy_transforms import INNER, UPPER, WHOLE
 from holotype.dataset.near_duplicates.downscale import Floats
 from holotype.dataset.near_duplicates.registration import (
     difference_quantile,
-    max_difference,
     smoothed_difference,
 )
 from holotype.dataset.near_duplicates.thresholds import DEFAULT
@@ -43,25 +44,15 @@ def measure_without_overlays(
         plain: the same pairs, measured as they are.
     """
     measured = PairMeasurements.unmeasured(candidates)
-    side_N, min_sides_px = (
-        smaller_sides(records, candidates),
-        DEFAULT.transforms.region_min_sides_px,
-    )
+    side_N = smaller_sides(records, candidates)
+    min_sides_px = DEFAULT.transforms.region_min_sides_px
     is_eligible_N = plain.difference_N > DEFAULT.decision.unconditional_limit
     is_eligible_N &= (side_N >= min_sides_px[INNER]) & candidates.is_upright
     is_eligible_N &= (candidates.region != WHOLE) | _are_aligned(candidates)
-    run_in_batches(
-        lambda batch: _measure_inside_frame(batch, measured),
-        records,
-        candidates,
-        is_eligible_N & np.isin(candidates.region, (WHOLE, INNER)),
-    )
-    run_in_batches(
-        lambda batch: _measure_outside_text(batch, measured),
-        records,
-        candidates,
-        is_eligible_N & (side_N >= min_sides_px[UPPER]),
-    )
+    may_be_framed_N = is_eligible_N & np.isin(candidates.region, (WHOLE, INNER))
+    run_in_batches(partial(_measure_inside_frame, measured), records, candidates, may_be_framed_N)
+    may_have_text_N = is_eligible_N & (side_N >= min_sides_px[UPPER])
+    run_in_batches(partial(_measure_outside_text, measured), records, candidates, may_have_text_N)
     return measured
 
 
@@ -73,24 +64,23 @@ def _are_aligned(candidates: Candidates) -> NDArray[np.bool_]:
     return np.asarray((candidates.transform == 0) | ~(is_shifted_N | is_scaled_N))
 
 
-def _measure_inside_frame(batch: PairBatch, measured: PairMeasurements) -> None:
+def _measure_inside_frame(measured: PairMeasurements, batch: PairBatch) -> None:
     window_N4 = _initial_windows(batch)
     options = RegistrationOptions(steps=0, border_px=_frame_width(_OVERLAYS.prefilter_side_px))
     is_similar_N = _are_similar(batch, window_N4, options)
     batch, window_N4 = batch.select(is_similar_N), window_N4[is_similar_N]
     half_side, width = batch.side_px // 2, _frame_width(batch.side_px)
     if len(batch) and half_side >= DEFAULT.verification.min_registration_side_px:
-        options = RegistrationOptions(
-            _OVERLAYS.half_resolution_steps, border_px=_frame_width(half_side)
-        )
+        half_width = _frame_width(half_side)
+        options = RegistrationOptions(_OVERLAYS.half_resolution_steps, border_px=half_width)
         half = register_pairs(batch.at(half_side), window_N4, options)
-        is_near_N = max_difference(smoothed_difference(half)) < _OVERLAYS.inside_frame_limit
+        is_near_N = smoothed_difference(half).max((1, 2)) < _OVERLAYS.inside_frame_limit
         batch, window_N4 = batch.select(is_near_N), half.window_N4[is_near_N]
     if not len(batch):
         return
     fit = register_pairs(batch, window_N4, RegistrationOptions(_OVERLAYS.steps, border_px=width))
     contrast_N = fit.fixed_NRK[:, width:-width, width:-width].std((1, 2))
-    difference_N = max_difference(smoothed_difference(fit))
+    difference_N = smoothed_difference(fit).max((1, 2))
     measured.store(batch.pairs, fit, difference_N, contrast_N, overlay=_FRAME)
     overlay_NRK = np.ones(fit.fixed_NRK.shape, bool)
     overlay_NRK[:, width:-width, width:-width] = False
@@ -111,10 +101,9 @@ def _frame_width(side_px: int) -> int:
     return int(np.ceil(_OVERLAYS.frame_width * side_px))
 
 
-def _measure_outside_text(batch: PairBatch, measured: PairMeasurements) -> None:
-    batch = batch.select(
-        _are_similar(batch, _in_place(batch), RegistrationOptions(steps=0, robust=True))
-    )
+def _measure_outside_text(measured: PairMeasurements, batch: PairBatch) -> None:
+    options = RegistrationOptions(steps=0, robust=True)
+    batch = batch.select(_are_similar(batch, _in_place(batch), options))
     if len(batch):
         batch = batch.select(_may_have_text(batch))
     if not len(batch):
@@ -123,18 +112,14 @@ def _measure_outside_text(batch: PairBatch, measured: PairMeasurements) -> None:
     fit = register_pairs(batch, _in_place(batch), options)
     difference_NRK = smoothed_difference(fit)
     overlay_NRK = _difference_boxes(difference_NRK)
-    outside_difference_N = max_difference(np.where(overlay_NRK, 0, difference_NRK))
-    is_text_N = max_difference(difference_NRK) >= _OVERLAYS.min_text_difference
+    outside_difference_N = np.where(overlay_NRK, 0, difference_NRK).max((1, 2))
+    is_text_N = difference_NRK.max((1, 2)) >= _OVERLAYS.min_text_difference
     is_text_N &= overlay_NRK.mean((1, 2)) <= _OVERLAYS.max_text_area
     is_better_N = is_text_N & (outside_difference_N < measured.difference_N[batch.pairs])
     if is_better_N.any():
         contrast_N = _masked_std(fit.fixed_NRK, ~overlay_NRK)[is_better_N]
-        batch, fit, overlay_NRK = (
-            batch.select(is_better_N),
-            fit.select(is_better_N),
-            overlay_NRK[is_better_N],
-        )
-        difference_N = outside_difference_N[is_better_N]
+        difference_N, overlay_NRK = outside_difference_N[is_better_N], overlay_NRK[is_better_N]
+        batch, fit = batch.select(is_better_N), fit.select(is_better_N)
         measured.store(batch.pairs, fit, difference_N, contrast_N, overlay=_TEXT)
         measured.colour_N[batch.pairs] = colour_difference(batch, measured, overlay_NRK)
 
@@ -147,7 +132,7 @@ def _may_have_text(batch: PairBatch) -> NDArray[np.bool_]:
     min_difference = _OVERLAYS.min_text_difference * _OVERLAYS.half_resolution_text_share
     max_area = _OVERLAYS.half_resolution_area_factor * _OVERLAYS.max_text_area
     return np.asarray(
-        (max_difference(difference_NRK) >= min_difference)
+        (difference_NRK.max((1, 2)) >= min_difference)
         & (_difference_boxes(difference_NRK).mean((1, 2)) <= max_area)
     )
 

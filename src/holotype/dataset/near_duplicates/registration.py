@@ -144,10 +144,6 @@ def smoothed_difference(fit: Registration) -> Floats:
     return np.asarray(residual_NRK * fit.overlap_NRK / (1 + tolerance * steep_NRK))
 
 
-def max_difference(difference_NRK: Floats) -> Floats:
-    return np.asarray(difference_NRK.max((1, 2)))
-
-
 def difference_quantile(difference_NRK: Floats, share: float, *, margin_px: int) -> Floats:
     """The quantile (N) of the differences inside a margin."""
     inner_NRK = difference_NRK[:, margin_px:-margin_px, margin_px:-margin_px]
@@ -279,19 +275,12 @@ def _is_saturated(
 def _bounded(window_N4: Floats, solution_NP: Floats, shape: tuple[int, ...]) -> Floats:
     """The window after one step of the fit, held within the largest step, shift and extent."""
     limits = _REGISTRATION
-    gain_N = np.where(
-        np.abs(solution_NP[:, 1]) < limits.min_gain, limits.min_gain, solution_NP[:, 1]
-    )
+    gain_N = solution_NP[:, 1]
+    gain_N = np.where(np.abs(gain_N) < limits.min_gain, limits.min_gain, gain_N)
     moved = window_N4.copy()
     for axis, length in enumerate(shape):
-        shift_N, growth_N = (
-            np.clip(
-                solution_NP[:, place + 2 * axis] / gain_N / length,
-                -limits.max_step,
-                limits.max_step,
-            )
-            for place in (3, 4)
-        )
+        step_2N = solution_NP[:, 3 + 2 * axis : 5 + 2 * axis].T / gain_N / length
+        shift_N, growth_N = np.clip(step_2N, -limits.max_step, limits.max_step)
         extent_N = window_N4[:, 2 * axis + 1]
         centre_N = window_N4[:, 2 * axis] + extent_N / 2 + shift_N
         extent_N = np.clip(extent_N + growth_N, 1 / limits.max_extent, limits.max_extent)

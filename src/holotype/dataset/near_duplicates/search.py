@@ -18,6 +18,7 @@ benchmarks/RESULTS.md has the figures, and docs/log.md says where each threshold
 """
 
 import json
+from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,33 +93,41 @@ def find_near_duplicates(fingerprints: Fingerprints, index: Index) -> NearDuplic
         index: the data set.
     """
     sha256 = dict(zip(index.table["path"], index.table["sha256"], strict=True))
-    files: dict[str, list[int]] = {}
-    for row, path in enumerate(fingerprints.paths):
-        files.setdefault(sha256[path], []).append(row)
-    sides = np.minimum(fingerprints.records["rows"], fingerprints.records["columns"])
-    # Sorted by hash, so that neither names nor the order of files affect the result.
-    keys = sorted(
-        key for key, rows in files.items() if sides[rows[0]] >= DEFAULT.search.min_side_px
+    paths, files = fingerprints.paths, defaultdict[str, list[int]](list)
+    for row, path in enumerate(paths):
+        files[sha256[path]].append(row)
+    pairs = _verified_pairs(fingerprints, {key: rows[0] for key, rows in files.items()})
+    equal_files = [frozenset(paths[r] for r in rows) for rows in files.values() if len(rows) > 1]
+    clusters, oversized = resolve_clusters(
+        ((pair.first, pair.second) for pair in pairs), equal_files, len(paths)
     )
-    first_rows = [files[key][0] for key in keys]
+    return NearDuplicates(pairs, clusters, oversized)
+
+
+def _verified_pairs(
+    fingerprints: Fingerprints, row_of_hash: dict[str, int]
+) -> tuple[NearDuplicate, ...]:
+    """The pairs from the cache, or from a search among the images that are large enough."""
+    records, paths = fingerprints.records, fingerprints.paths
+    is_large = np.minimum(records["rows"], records["columns"]) >= DEFAULT.search.min_side_px
+    # Sorted by hash, so that neither names nor the order of files affect the result.
+    keys = sorted(key for key, row in row_of_hash.items() if is_large[row])
+    rows = [row_of_hash[key] for key in keys]
     cached = cache_directory() / "near_duplicates" / f"{hash_strings(_CACHE_VERSION, *keys)}.json"
     if not cached.is_file():
-        write_json(cached, _search(fingerprints.records[first_rows]))
+        write_json(cached, _search(records[rows]))
     pairs = []
     for one, other, *description in json.loads(cached.read_text("utf-8")):
-        first, second = sorted(
-            (first_rows[one], first_rows[other]),
-            key=lambda row: (-_pixels(fingerprints.records[row]), row),
-        )
-        pairs.append(
-            NearDuplicate(fingerprints.paths[first], fingerprints.paths[second], *description)
-        )
-    pairs.sort(key=lambda pair: (pair.first, pair.second))
-    equal = [frozenset(fingerprints.paths[r] for r in f) for f in files.values() if len(f) > 1]
-    clusters, oversized = resolve_clusters(
-        ((pair.first, pair.second) for pair in pairs), equal, len(fingerprints.paths)
+        first, second = _larger_first(records, rows[one], rows[other])
+        pairs.append(NearDuplicate(paths[first], paths[second], *description))
+    return tuple(sorted(pairs, key=lambda pair: (pair.first, pair.second)))
+
+
+def _larger_first(records: NDArray[np.void], *rows: int) -> list[int]:
+    """Rows sorted by falling number of pixels, then as they stand."""
+    return sorted(
+        rows, key=lambda row: (-int(records[row]["width"]) * int(records[row]["height"]), row)
     )
-    return NearDuplicates(tuple(pairs), clusters, oversized)
 
 
 _NearDuplicateRow = tuple[int, int, str, str, float]  # two rows, kind, evidence and similarity
@@ -149,24 +158,19 @@ def _describe_pair(
     records: NDArray[np.void], candidates: Candidates, measured: PairMeasurements, pair: int
 ) -> _NearDuplicateRow:
     rows = int(candidates.fixed[pair]), int(candidates.moving[pair])
-    first, second = sorted(rows, key=lambda row: (-_pixels(records[row]), row))
+    first, second = _larger_first(records, *rows)
     size = " and ".join(f"{records[r]['width']}×{records[r]['height']}" for r in (first, second))
     if reproduced_by := int(measured.reproduced_by_N[pair]):
         kind = REPRODUCED_KINDS[reproduced_by]
         how = f"if one is {kind} like the other, no place"
     else:
-        two = records[[candidates.fixed[pair], candidates.moving[pair]]]
-        kind = _change_kind(two, candidates, measured, pair)
+        kind = _change_kind(records[[*rows]], candidates, measured, pair)
         how = _describe_registration(candidates, measured, pair)
     evidence = (
         f"{how} differs by more than {measured.difference_N[pair]:.1f} of 255 grey levels; "
         f"{size} pixels"
     )
     return first, second, kind, evidence, float(measured.similarity_N[pair])
-
-
-def _pixels(record: NDArray[np.void]) -> int:
-    return int(record["width"]) * int(record["height"])
 
 
 def _shift_and_scale(measured: PairMeasurements, pair: int) -> tuple[float, float]:

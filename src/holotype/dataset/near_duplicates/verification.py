@@ -15,6 +15,7 @@ Shape suffixes: N pairs, R rows and K columns of pixels.
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,6 @@ from holotype.dataset.near_duplicates.downscale import (
 from holotype.dataset.near_duplicates.pair_columns import PairColumns
 from holotype.dataset.near_duplicates.registration import (
     Registration,
-    max_difference,
     register,
     smoothed_difference,
 )
@@ -142,6 +142,9 @@ class RegistrationOptions:
     border_px: int = 0
 
 
+_UNCOVERED = RegistrationOptions(_VERIFICATION.steps)
+
+
 def measure_pairs(
     records: NDArray[np.void], candidates: Candidates, *, full_resolution: bool = False
 ) -> PairMeasurements:
@@ -156,26 +159,20 @@ def measure_pairs(
     is_far_N = (candidates.coarse_difference_P > limits.coarse_limit) & (not full_resolution)
     measured.difference_N[is_far_N] = candidates.coarse_difference_P[is_far_N]
     is_large_N = (side_N // 2 >= limits.min_registration_side_px) & ~is_far_N
-
-    def measure(batch: PairBatch) -> None:
-        _measure_full_resolution(batch, measured)
-
-    run_in_batches(
-        lambda batch: _measure_half_resolution(batch, measured), records, candidates, is_large_N
+    at_half, at_full = (
+        partial(work, measured) for work in (_measure_half_resolution, _measure_full_resolution)
     )
-    near_N = np.where(
-        candidates.region == WHOLE,
-        limits.half_resolution_limit,
-        limits.half_resolution_limit_region,
-    )
+    run_in_batches(at_half, records, candidates, is_large_N)
+    half_limits = limits.half_resolution_limit, limits.half_resolution_limit_region
+    near_N = np.where(candidates.region == WHOLE, *half_limits)
     is_near_N = full_resolution | (~is_large_N & ~is_far_N) | (measured.difference_N < near_N)
-    run_in_batches(measure, records, candidates, is_near_N)
+    run_in_batches(at_full, records, candidates, is_near_N)
     # Other pairs of the images of a possible copy decide about it, so they are measured too.
     is_similar_N = is_near_N & (measured.difference_N <= DEFAULT.decision.loose_limit)
     similar = np.concatenate([candidates.fixed[is_similar_N], candidates.moving[is_similar_N]])
     is_competitor_N = np.isin(candidates.fixed, similar) | np.isin(candidates.moving, similar)
     is_competitor_N &= ~is_near_N & (measured.difference_N < limits.skip_limit)
-    run_in_batches(measure, records, candidates, is_competitor_N)
+    run_in_batches(at_full, records, candidates, is_competitor_N)
     return measured
 
 
@@ -203,19 +200,17 @@ def run_in_batches(
         list(threads.map(work, batches))
 
 
-def _measure_half_resolution(batch: PairBatch, measured: PairMeasurements) -> None:
-    options = RegistrationOptions(steps=_VERIFICATION.steps)
-    fit = register_pairs(batch.at(batch.side_px // 2), measured.window_N4[batch.pairs], options)
-    difference_N = max_difference(smoothed_difference(fit))
-    measured.difference_N[batch.pairs] = difference_N
-    measured.half_resolution_difference_N[batch.pairs] = difference_N
-    measured.window_N4[batch.pairs] = fit.window_N4
+def _measure_half_resolution(measured: PairMeasurements, batch: PairBatch) -> None:
+    pairs, half = batch.pairs, batch.at(batch.side_px // 2)
+    fit = register_pairs(half, measured.window_N4[pairs], _UNCOVERED)
+    measured.window_N4[pairs] = fit.window_N4
+    measured.difference_N[pairs] = smoothed_difference(fit).max((1, 2))
+    measured.half_resolution_difference_N[pairs] = measured.difference_N[pairs]
 
 
-def _measure_full_resolution(batch: PairBatch, measured: PairMeasurements) -> None:
-    options = RegistrationOptions(steps=_VERIFICATION.steps)
-    fit = register_pairs(batch, measured.window_N4[batch.pairs], options)
-    measured.store(batch.pairs, fit, max_difference(smoothed_difference(fit)), fit.contrast_N)
+def _measure_full_resolution(measured: PairMeasurements, batch: PairBatch) -> None:
+    fit = register_pairs(batch, measured.window_N4[batch.pairs], _UNCOVERED)
+    measured.store(batch.pairs, fit, smoothed_difference(fit).max((1, 2)), fit.contrast_N)
     measured.colour_N[batch.pairs] = colour_difference(batch, measured)
 
 
@@ -232,10 +227,8 @@ def register_pairs(
     # Smoothing makes values between pixels known. A border that may be a frame is first replaced
     # by what it borders on, so that it is not smoothed into the rest.
     inside = np.clip(np.arange(side), border - 1, side - border) if border else np.arange(side)
-    smooth = gaussian_matrix(
-        side,
-        _VERIFICATION.smoothing_px if is_movable else _VERIFICATION.unregistered_smoothing_px,
-    )
+    deviations_px = _VERIFICATION.unregistered_smoothing_px, _VERIFICATION.smoothing_px
+    smooth = gaussian_matrix(side, deviations_px[is_movable])
     smooth = smooth @ np.eye(side, dtype=np.float32)[inside]
     chosen = batch.candidates.select(batch.pairs)
     moving_NRK = chosen.orient(resize_grey(batch.records[chosen.moving], side))
