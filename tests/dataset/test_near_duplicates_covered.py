@@ -1,18 +1,16 @@
-"""Turned, framed and written-on copies; oversized clusters; and the search beside an exact one."""
+"""Turned, framed and written-on copies, oversized clusters, and single steps against oracles."""
 
-import functools
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from holotype.dataset.fingerprints import FINGERPRINT, compute_fingerprints
-from holotype.dataset.index import Index, read_index
+from holotype.dataset.fingerprints import FINGERPRINT
+from holotype.dataset.index import read_index
 from holotype.dataset.near_duplicates import nearest_neighbors
 from holotype.dataset.near_duplicates.candidates import find_candidates
 from holotype.dataset.near_duplicates.copy_transforms import TRANSFORMS, WHOLE
@@ -23,20 +21,11 @@ from holotype.dataset.near_duplicates.duplicate_clusters import (
 )
 from holotype.dataset.near_duplicates.duplicate_decision import _ratio_test_limit
 from holotype.dataset.near_duplicates.registration import tangent_residual
-from holotype.dataset.near_duplicates.search import NearDuplicate, find_near_duplicates
 from holotype.dataset.near_duplicates.thresholds import DEFAULT
+from tests.dataset.near_duplicate_sets import as_sets, photographs, save_all, verified_pairs
 
 
-@functools.cache
-def photographs() -> dict[str, Image.Image]:
-    names = ["astronaut", "camera", "chelsea", "coffee", "rocket", "moon", "brick", "grass"]
-    images = {name: Image.fromarray(np.asarray(getattr(skimage.data, name)())) for name in names}
-    for image in images.values():
-        image.thumbnail((240, 240))
-    return images
-
-
-def written(image: Image.Image) -> Image.Image:
+def with_text(image: Image.Image) -> Image.Image:
     changed = image.copy()
     ImageDraw.Draw(changed).text(
         (12, image.height - 24), "taken by hand", fill="white", font=ImageFont.load_default(13)
@@ -48,7 +37,7 @@ CHANGES = {
     "turned by 90": lambda image: image.transpose(Image.Transpose.ROTATE_90),
     "turned by 180": lambda image: image.transpose(Image.Transpose.ROTATE_180),
     "turned and mirrored": lambda image: image.transpose(Image.Transpose.TRANSPOSE),
-    "text": written,
+    "text": with_text,
     "frame over": lambda image: ImageOps.expand(ImageOps.crop(image, 8), 8, "white"),
     "frame around": lambda image: ImageOps.expand(image, 9, "black"),
     "crop of 10 %": lambda image: image.crop(
@@ -58,24 +47,13 @@ CHANGES = {
 KINDS = {"turned by 90": "turned", "text": "text", "frame over": "framed"}
 
 
-def save_all(folder: Path, images: dict[str, Image.Image]) -> Index:
-    for name, image in images.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        image.save(folder / name)
-    return read_index(folder)
-
-
-def verified_pairs(index: Index) -> tuple[NearDuplicate, ...]:
-    return find_near_duplicates(compute_fingerprints(index), index).pairs
-
-
 @pytest.mark.parametrize("change", CHANGES)
 def test_planted_copies_of_photographs_are_found_and_named(tmp_path: Path, change: str) -> None:
-    originals = photographs()
+    originals = photographs(8, 240)
     images = {f"a/{name}.png": image for name, image in originals.items()}
     images |= {f"b/{name}.png": CHANGES[change](image) for name, image in originals.items()}
     found = verified_pairs(save_all(tmp_path, images))
-    pairs = {frozenset((pair.first, pair.second)) for pair in found}
+    pairs = as_sets(found)
     truth = {frozenset((f"a/{name}.png", f"b/{name}.png")) for name in originals}
     assert pairs <= truth, "a photograph was called a copy of another"
     assert len(pairs) >= len(truth) - 1
@@ -84,7 +62,7 @@ def test_planted_copies_of_photographs_are_found_and_named(tmp_path: Path, chang
         assert kinds.count(KINDS[change]) >= 0.7 * len(kinds)
 
 
-def test_different_objects_on_one_ground_are_not_written_copies(tmp_path: Path) -> None:
+def test_different_objects_on_one_background_are_not_copies_with_text(tmp_path: Path) -> None:
     images = {}
     for number, corners in enumerate([3, 4, 6, 40]):
         image = Image.new("L", (128, 128), 40)
@@ -93,8 +71,8 @@ def test_different_objects_on_one_ground_are_not_written_copies(tmp_path: Path) 
     assert verified_pairs(save_all(tmp_path, images)) == ()
 
 
-def test_what_is_found_does_not_depend_on_names_or_order(tmp_path: Path) -> None:
-    originals = photographs()
+def test_pairs_do_not_depend_on_names_or_order(tmp_path: Path) -> None:
+    originals = photographs(8, 240)
     images = {f"a/{name}.png": image for name, image in originals.items()}
     for number, (name, image) in enumerate(originals.items()):
         images[f"b/{name}.png"] = list(CHANGES.values())[number % len(CHANGES)](image)
@@ -108,12 +86,12 @@ def test_what_is_found_does_not_depend_on_names_or_order(tmp_path: Path) -> None
         patch.setenv("HOLOTYPE_CACHE", str(tmp_path / "cache"))
         second = verified_pairs(read_index(tmp_path / "second"))
     found = {frozenset((renamed[p.first], renamed[p.second])) for p in verified_pairs(first)}
-    assert found == {frozenset((p.first, p.second)) for p in second}
+    assert found == as_sets(second)
     assert len(found) >= 7
 
 
 def random_records(count: int) -> np.ndarray:
-    """Smooth random images, in families, so that some are near each other."""
+    """Fingerprints of smooth random images in families of five."""
     rng = np.random.default_rng(3)
     records = np.zeros(count, FINGERPRINT)
     records["width"] = records["height"] = 64
@@ -126,7 +104,7 @@ def random_records(count: int) -> np.ndarray:
     return records
 
 
-def test_the_neighbour_index_lists_what_an_exact_search_lists() -> None:
+def test_candidates_hold_the_nearest_neighbours_of_an_exact_search() -> None:
     records = random_records(2500)  # eight partitions, of which four are searched
     limits, whole = DEFAULT.candidates, descriptors(thumbnails(records), TRANSFORMS[0])
     similarity = whole @ whole.T
@@ -157,7 +135,7 @@ def test_candidates_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.M
     assert np.array_equal(found[0], found[2])
 
 
-def test_a_small_shift_is_explained_by_one_linear_fit_and_another_image_is_not() -> None:
+def test_one_linear_fit_explains_a_small_shift_and_not_another_image() -> None:
     down, across = np.meshgrid(np.arange(16.0), np.arange(16.0), indexing="ij")
 
     def waves(shift: float) -> np.ndarray:
@@ -176,20 +154,20 @@ def test_a_small_shift_is_explained_by_one_linear_fit_and_another_image_is_not()
 @pytest.mark.parametrize(
     ("differences", "lower_bound", "reached"),
     [
-        ([1.0, 5.0], np.inf, 1.0),  # the next one is five times as far
-        ([1.0, 3.0], np.inf, 3.0),  # no gap after the first, but nothing after the second
-        ([1.0], 3.0, 0.0),  # what was left out may be three times as far only
+        ([1.0, 5.0], np.inf, 1.0),  # the next difference is five times as large
+        ([1.0, 3.0], np.inf, 3.0),  # no gap after the first, no pair after the second
+        ([1.0], 3.0, 0.0),  # pruned pairs may be only three times as large
         ([1.0], 4.0, 1.0),
-        ([5.0], np.inf, 0.0),  # too far, whatever follows
+        ([5.0], np.inf, 0.0),  # above the limit
     ],
 )
-def test_what_was_left_out_counts_as_the_next_image(
+def test_the_ratio_test_counts_pruned_pairs_at_their_lower_bound(
     differences: list[float], lower_bound: float, reached: float
 ) -> None:
     assert _ratio_test_limit(differences, limit=4.5, ratio=4.0, lower_bound=lower_bound) == reached
 
 
-def test_a_large_cluster_is_oversized_and_not_a_fact() -> None:
+def test_clusters_above_ten_images_and_one_per_cent_are_oversized() -> None:
     small, large = frozenset("abc"), frozenset(str(number) for number in range(11))
     ten = frozenset(f"x{number}" for number in range(10))
     assert separate_oversized([small, large, ten], 1000) == ([small, ten], [large])

@@ -1,4 +1,4 @@
-"""Small images of which one is the other, resized or recompressed: told by doing it again."""
+"""Small images that were resized or recompressed are recognised by repeating the operation."""
 
 import io
 from dataclasses import replace
@@ -33,7 +33,7 @@ PILLOW = {
 
 
 def digit(number: int, size: int = 30) -> Image.Image:
-    """A handwritten digit, enlarged, with some grain, so that it has details to lose."""
+    """A handwritten digit, enlarged, with some grain, for details that are lost."""
     pixels = load_digits().images[number].astype(np.uint8) * 15
     grain = np.random.default_rng(number).integers(0, 12, (size, size), np.uint8)
     enlarged = Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC)
@@ -46,16 +46,15 @@ def recompressed(image: Image.Image, quality: int) -> Image.Image:
     return Image.open(stream)
 
 
-def remembered(image: Image.Image) -> NDArray[np.void]:
+def fingerprint_of(image: Image.Image) -> NDArray[np.void]:
     stream = io.BytesIO()
     image.save(stream, "PNG")
     return fingerprint(decode(stream.getvalue(), name="x.png"))
 
 
-def told(first: Image.Image, second: Image.Image) -> int:
-    """What was done to get one of the two from the other, as `measure_reproductions` says;
-    0 if nothing."""
-    records = np.stack([remembered(image) for image in (first, second)])
+def reproduced_by(first: Image.Image, second: Image.Image) -> int:
+    """The operation by which `measure_reproductions` gets one image from the other, or 0."""
+    records = np.stack([fingerprint_of(image) for image in (first, second)])
     zero = np.zeros(1, np.int64)
     found = Candidates.from_transforms(zero, zero + 1, zero)
     measured = recompression.measure_reproductions(
@@ -66,69 +65,69 @@ def told(first: Image.Image, second: Image.Image) -> int:
 
 @pytest.mark.parametrize("name", PILLOW)
 @pytest.mark.parametrize("size", [(15, 15), (19, 23), (25, 25), (41, 37), (90, 75)])
-def test_a_resized_image_is_told_by_its_filter(name: str, size: tuple[int, int]) -> None:
+def test_a_resized_image_is_recognised_by_any_filter(name: str, size: tuple[int, int]) -> None:
     original = digit(3)
-    assert told(original, original.resize(size, PILLOW[name])) == recompression.RESIZED
-    assert told(original.resize(size, PILLOW[name]), original) == recompression.RESIZED
-    assert told(original, digit(13).resize(size, PILLOW[name])) == 0  # another three
+    assert reproduced_by(original, original.resize(size, PILLOW[name])) == recompression.RESIZED
+    assert reproduced_by(original.resize(size, PILLOW[name]), original) == recompression.RESIZED
+    assert reproduced_by(original, digit(13).resize(size, PILLOW[name])) == 0  # another three
 
 
 @pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
 @pytest.mark.parametrize("size", [(15, 15), (23, 19), (41, 37)])
-def test_an_image_resized_without_antialiasing_is_told(mode: str, size: tuple[int, int]) -> None:
+def test_resizing_without_antialiasing_is_recognised(mode: str, size: tuple[int, int]) -> None:
     pixels = torch.from_numpy(np.asarray(digit(5), np.float32))[None, None]
     resized = torch.nn.functional.interpolate(pixels, size, mode=mode)[0, 0]
     image = Image.fromarray(resized.round().clamp(0, 255).to(torch.uint8).numpy())
-    assert told(digit(5), image) == recompression.RESIZED
+    assert reproduced_by(digit(5), image) == recompression.RESIZED
 
 
 @pytest.mark.parametrize("quality", [20, 37, 50, 63, 75, 88, 95])
-def test_a_recompressed_image_is_told_by_its_quality(quality: int) -> None:
+def test_a_recompressed_image_is_recognised_at_any_quality(quality: int) -> None:
     original = digit(7)
-    assert told(original, recompressed(original, quality)) == recompression.RECOMPRESSED
-    assert told(original, recompressed(digit(17), quality)) == 0
+    assert reproduced_by(original, recompressed(original, quality)) == recompression.RECOMPRESSED
+    assert reproduced_by(original, recompressed(digit(17), quality)) == 0
 
 
-def test_a_recompressed_jpeg_and_an_image_in_colour_are_told() -> None:
+def test_a_recompressed_jpeg_in_colour_is_recognised() -> None:
     original = Image.merge("RGB", [digit(2), digit(2), digit(2)])
     first = recompressed(original, 90)
-    assert told(first, recompressed(first, 45)) == recompression.RECOMPRESSED
+    assert reproduced_by(first, recompressed(first, 45)) == recompression.RECOMPRESSED
 
 
-def test_what_is_too_large_to_be_remembered_whole_is_not_guessed() -> None:
+def test_images_that_are_not_stored_in_full_are_not_tried() -> None:
     large = digit(3, size=200)
-    assert told(large, large.resize((150, 150), Image.Resampling.BICUBIC)) == 0
-    assert told(large, recompressed(large, 40)) == 0
+    assert reproduced_by(large, large.resize((150, 150), Image.Resampling.BICUBIC)) == 0
+    assert reproduced_by(large, recompressed(large, 40)) == 0
 
 
 def pairs_among(images: list[Image.Image]) -> set[tuple[int, int]]:
-    found = _search(np.stack([remembered(image) for image in images]))
+    found = _search(np.stack([fingerprint_of(image) for image in images]))
     return {(min(pair[:2]), max(pair[:2])) for pair in found}
 
 
-def test_another_colour_is_no_copy_though_the_grey_is_resized() -> None:
+def test_another_colour_is_no_copy_though_its_grey_image_is_resized() -> None:
     grey = np.asarray(digit(4), np.float32)[..., None]
     blue = grey * (0.6, 0.6, 0.6) + (0, 0, 90)
     red = grey * (0.6, 0.6, 0.6) + (34.3, 0, 0)  # as bright as the blue
     first, second = (Image.fromarray(np.rint(c).astype(np.uint8)) for c in (blue, red))
     small = second.resize((19, 19), Image.Resampling.LANCZOS)
-    assert told(first, small) == recompression.RESIZED  # grey is all that it looks at
+    assert reproduced_by(first, small) == recompression.RESIZED  # only grey images are compared
     assert pairs_among([first, small, first.resize((25, 25))]) == {(0, 2)}
 
 
-def test_of_what_is_faint_compression_leaves_too_little(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_faint_images_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     noise = np.random.default_rng(3).normal(0, 1, (2, 48, 48))
     ramps = np.linspace(100, 116, 48)[:, None] + noise
     first, second = (Image.fromarray(np.rint(pixels).astype(np.uint8)) for pixels in ramps)
     compressed = recompressed(second, 15)
-    assert told(second, compressed) == 0
+    assert reproduced_by(second, compressed) == 0
     assert pairs_among([first, compressed]) == set()
     faint = replace(DEFAULT.reproduction, min_contrast=0)
     monkeypatch.setattr(recompression, "_REPRODUCTION", faint)
-    assert pairs_among([first, compressed]) == {(0, 1)}  # of two different ones
+    assert pairs_among([first, compressed]) == {(0, 1)}  # of different images
 
 
-def test_digits_that_compression_hides_are_found_and_said_how(tmp_path: Path) -> None:
+def test_resized_and_recompressed_digits_are_found_and_described(tmp_path: Path) -> None:
     index = read_index(fetch("mnist5k", tmp_path / "digits"))
     images = {}
     for path in index.table["path"][500:900]:  # ones, the most alike of all digits
@@ -140,14 +139,14 @@ def test_digits_that_compression_hides_are_found_and_said_how(tmp_path: Path) ->
         copies[f"resized {path}"] = image.resize(size, Image.Resampling.LANCZOS)
         copies[f"recompressed {path}"] = recompressed(image, (30, 45)[number % 2])
     names = [*images, *copies]
-    records = np.stack([remembered(image) for image in (*images.values(), *copies.values())])
+    records = np.stack([fingerprint_of(image) for image in (*images.values(), *copies.values())])
     found = {
         frozenset((names[first], names[second])): (kind, evidence)
         for first, second, kind, evidence, _ in _search(records)
     }
-    told = {pair: words for pair, words in found.items() if "like the other" in words[1]}
-    assert len(told) >= 10
-    for pair, (kind, evidence) in told.items():
+    described = {pair: words for pair, words in found.items() if "like the other" in words[1]}
+    assert len(described) >= 10
+    for pair, (kind, evidence) in described.items():
         original, copy = sorted(pair, key=len)
         assert copy == f"{kind} {original}"
         assert evidence.startswith(f"if one is {kind} like the other, no place differs")
