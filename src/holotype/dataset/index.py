@@ -1,4 +1,4 @@
-"""Folders, split folders and tables become an index: one row per image."""
+"""The index of a data set: one row per image, read from folders and tables."""
 
 import json
 import os
@@ -30,29 +30,30 @@ __all__ = ["COLUMNS", "Index", "Part", "read_index", "read_index_file", "require
 COLUMNS = {
     "path": "str",  # relative to the root, with forward slashes
     "label": "str",
-    "group": "str",  # "" where there is none
+    "group": "str",  # "" if there is none
     "split": "str",  # "train", "val", "test", "cal", or "" before the split
-    "fold": "int64",  # -1 where there are no folds
+    "fold": "int64",  # -1 without folds
     "weight": "float64",
-    "sha256": "str",  # "" where the file cannot be read
-    "width": "int64",  # as stored, upright; 0 where the header cannot be read
+    "sha256": "str",  # of the file; "" if it cannot be read
+    "width": "int64",  # pixels, upright; 0 if the header cannot be read
     "height": "int64",
-    "format": "str",  # as Pillow names it; "" where the header cannot be read
+    "format": "str",  # Pillow's name; "" if the header cannot be read
 }
 TABLE_EXTENSIONS = frozenset([".csv", ".tsv", ".parquet"])
 
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """One row per image, sorted by path, whatever the order of files on disk.
+    """A table of images, sorted by path.
 
     Attributes:
         root: the folder that paths are relative to.
         table: the columns of `COLUMNS`.
-        classes: class names, sorted; row labels are among them. A part may lack some.
-        ignored: what was left out: files that are no images, images outside every class
-            folder, and class folders without images (these end with a slash).
-        undecodable_names: images left out since their names are not valid UTF-8, bytes escaped.
+        classes: class names, sorted; some may have no image, as in a part of a split.
+        ignored: files that are no images, images outside class folders, and class folders without
+            images (with a slash at the end).
+        undecodable_names: images left out because their names are not valid UTF-8, with these
+            bytes escaped.
     """
 
     root: Path
@@ -77,17 +78,17 @@ class Index:
         return np.array([number_of[label] for label in self.table["label"]], np.int64)
 
     def part(self, split: Part) -> "Index":
-        """The images of one side of the split; the classes stay those of the whole."""
+        """The images of one part of the split; the classes stay the same."""
         rows = self.table[self.table["split"] == split].reset_index(drop=True)
         return replace(self, table=rows)
 
     def without(self, paths: set[str]) -> "Index":
-        """All images but these."""
+        """All images except these; the classes stay the same."""
         rows = self.table[~self.table["path"].isin(paths)].reset_index(drop=True)
         return replace(self, table=rows)
 
     def file(self, path: str) -> Path:
-        """Where an image of this index lies on disk."""
+        """The file of an image."""
         return self.root / path
 
     def write(self, path: Path) -> None:
@@ -113,23 +114,21 @@ def read_index(
     label_prefix: bool = False,
     allow_class_mismatch: bool = False,
 ) -> Index:
-    """Every image of a folder or a table, with its label, its hash and its size.
+    """Read all images of folders and tables, with their labels, hashes and sizes.
 
     Args:
         data: a folder of class folders; a folder of train, val and test folders with class
             folders in them; a flat folder, with `label_pattern`; or a CSV, TSV or Parquet
-            table, or a DataFrame, with the columns path and label, and if you like group, split
+            table, or a DataFrame, with the columns path and label, and optionally group, split
             and weight. Or several of these: paths are then relative to the folder that all
             share, and equal labels are one class.
         label_pattern: a regular expression with a group `label`, searched in the file name,
             such as `(?P<label>[a-z]+)\\.\\d+`.
-        group_pattern: where the group is read from: a regular expression with a group `group`
-            (or any group: the first), searched in the path relative to the source; or
-            `parent-folder`; or, for tables, `column:NAME`. Images of one group stay on one
-            side of a split.
+        group_pattern: a regular expression with a group `group` (or any group: the first),
+            searched in the path relative to the source; or `parent-folder`; or, for tables,
+            `column:NAME`. Images of one group stay in one part of a split.
         label_prefix: put the name of the source before each label.
-        allow_class_mismatch: take split folders that hold different classes, which an audit
-            reports.
+        allow_class_mismatch: accept split folders with different classes.
 
     Raises:
         EmptyDataset, SplitClassMismatch, InvalidTable, InvalidPattern, DatasetError.
@@ -150,7 +149,7 @@ def _read_source(
     group_pattern: str | None,
     allow_class_mismatch: bool,
 ) -> ImageListing:
-    """What one folder or table says about its images."""
+    """The listing of one source."""
     column = group_column(group_pattern)
     name = describe_source(data)
     if isinstance(data, Path) and data.is_dir():
@@ -175,8 +174,8 @@ def _read_source(
         )
     if label_pattern is not None:
         raise InvalidPattern(
-            f"--label-pattern was given, but {name!r} has a column with labels; "
-            "leave the pattern out, or name the folder instead of the table."
+            f"--label-pattern was given, but {name!r} is a table with a column 'label'; "
+            "omit the pattern, or name the folder instead of the table."
         )
     group = column or "group"
     if isinstance(data, Path):
@@ -189,7 +188,7 @@ def _read_source(
 
 
 def read_index_file(path: str | Path) -> Index:
-    """Read what `Index.write` wrote; the images are not opened.
+    """Read a file of `Index.write`; the images are not opened.
 
     Raises:
         InvalidTable: the file is not an index.
@@ -203,7 +202,9 @@ def read_index_file(path: str | Path) -> Index:
         raise InvalidTable(f"{str(path)!r} cannot be read as an index: {error}") from None
     metadata = table.schema.metadata or {}
     if b"holotype_root" not in metadata or set(table.column_names) != set(COLUMNS):
-        raise InvalidTable(f"{str(path)!r} is no index: expected Parquet that Holotype wrote")
+        raise InvalidTable(
+            f"{str(path)!r} is no index; expected a Parquet file that Holotype wrote"
+        )
     return Index(
         root=Path(json.loads(metadata[b"holotype_root"])),
         table=_with_dtypes(table.to_pandas()),
@@ -212,10 +213,10 @@ def read_index_file(path: str | Path) -> Index:
 
 
 def require_classes(index: Index) -> None:
-    """Training needs two classes; evaluation may do with one.
+    """Refuse an index with fewer than two classes, which cannot be trained on.
 
     Raises:
-        SingleClass: all images carry one label.
+        SingleClass: it has.
     """
     if len(index.classes) > 1:
         return
@@ -262,7 +263,7 @@ def _with_dtypes(table: "pd.DataFrame") -> "pd.DataFrame":
 
 @dataclass(frozen=True)
 class _FileFacts:
-    """What a file's bytes say without decoding its pixels."""
+    """What is read of a file without decoding its pixels."""
 
     sha256: str = ""
     width: int = 0
@@ -271,14 +272,14 @@ class _FileFacts:
 
 
 def _read_files_facts(files: Sequence[Path]) -> list[_FileFacts]:
-    """Hashes and headers; reading and hashing run beside each other."""
+    """Hashes and headers, read in several threads."""
     with ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1))) as threads:
         return list(threads.map(_read_file_facts, files))
 
 
 def _read_file_facts(file: Path) -> _FileFacts:
     try:
-        if not file.is_file():  # nothing there, a folder, or a pipe that would never end
+        if not file.is_file():  # missing, a folder, or a pipe
             return _FileFacts()
         sha256 = sha256_of(file)
     except OSError:

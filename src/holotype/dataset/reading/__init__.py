@@ -1,1 +1,1 @@
-"""Folders, tables and file names become sample records."""
+"""Read folders and tables of labelled images into listings of sample records."""

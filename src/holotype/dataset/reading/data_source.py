@@ -1,4 +1,4 @@
-"""What names labelled images: a folder, a table file or a pandas DataFrame; or several of these."""
+"""The sources of labelled images: folders, table files and pandas DataFrames."""
 
 import os
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ DataSource: TypeAlias = "str | os.PathLike[str] | pd.DataFrame"
 
 
 def as_sources(data: "DataSource | Sequence[DataSource]") -> "list[Path | pd.DataFrame]":
-    """Every source as a path or a DataFrame, in the order in which they were named.
+    """One or several sources as a list of paths and DataFrames.
 
     Raises:
-        DatasetError: none was named.
+        DatasetError: there is none.
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""What the user calls a group (specimen, patient, recording, …), and where it is read from."""
+"""Read the group of each image (specimen, patient, recording, …) from its path."""
 
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -12,21 +12,24 @@ COLUMN_PREFIX = "column:"
 
 
 def group_column(group_pattern: str | None) -> str | None:
-    """The column that `column:NAME` names; None where the pattern means something else."""
+    """The NAME in a pattern `column:NAME`; None for other patterns."""
     if group_pattern is None or not group_pattern.startswith(COLUMN_PREFIX):
         return None
     return group_pattern.removeprefix(COLUMN_PREFIX).strip()
 
 
 def with_groups(listing: ImageListing, pattern: str) -> ImageListing:
-    """The listing with the groups that a pattern, or `parent-folder`, finds in the paths.
+    """The listing with the group of each image read from its path.
+
+    Args:
+        pattern: a regular expression with a group, or `parent-folder`.
 
     Raises:
-        InvalidPattern: the pattern finds no group in some path, or there are groups already.
+        InvalidPattern: a path does not match, or the listing has groups already.
     """
     if any(image.group for image in listing.images):
         raise InvalidPattern(
-            "--group-pattern was given, but the table has a column with groups; leave one out."
+            "--group-pattern was given, but the table has a column 'group'; leave one out."
         )
     if pattern == PARENT_FOLDER:
         return replace(listing, images=_groups_from_parent_folders(listing.images))
@@ -34,9 +37,9 @@ def with_groups(listing: ImageListing, pattern: str) -> ImageListing:
 
 
 def _groups_from_parent_folders(images: list[ListedImage]) -> list[ListedImage]:
-    """The folder that an image lies in; train/cat/s1 and test/cat/s1 are one specimen.
+    """The folder of each image below its split folder: train/cat/s1 and test/cat/s1 are one group.
 
-    A class folder is no group: a class that is one group could not be divided at all.
+    A class folder is refused as a group: such a class could not be split.
     """
     named = [replace(image, group=_parent_folder(image)) for image in images]
     bare = [image.path for image in named if image.group in (".", image.label)]
@@ -62,7 +65,7 @@ def _groups_from_pattern(listed: list[ListedImage], pattern: str) -> list[Listed
     unmatched: list[str] = []
     for image in listed:
         match = expression.search(image.path)
-        if match:  # a group that took no part in the match leaves the image without a group
+        if match:  # an optional group that did not match gives no group
             images.append(replace(image, group=match[group] or ""))
         else:
             unmatched.append(image.path)

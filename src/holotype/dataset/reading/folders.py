@@ -1,4 +1,4 @@
-"""Class folders, split folders and flat folders become a listing."""
+"""Read class folders, split folders and flat folders into a listing."""
 
 import os
 import re
@@ -23,20 +23,20 @@ SYSTEM_NAMES = frozenset(["thumbs.db", "desktop.ini", "__macosx"])
 def list_folder(
     root: Path, *, label_pattern: str | None = None, allow_class_mismatch: bool = False
 ) -> ImageListing:
-    """The images below a folder, with their labels and, in split folders, their parts.
+    """The images below a folder, with their labels and, from split folders, their parts.
 
     Raises:
-        EmptyDataset: there is no image at all.
-        SplitClassMismatch: a part lacks classes that another one has, and may not.
-        InvalidPattern: the pattern does not compile, or some name does not match it.
-        DatasetError: the folder cannot be read, or shows no labels.
+        EmptyDataset: there is no image.
+        SplitClassMismatch: a part lacks classes of another, and `allow_class_mismatch` is false.
+        InvalidPattern: the pattern does not compile, or a file name does not match.
+        DatasetError: the folder cannot be read, or its images are in no class folders.
     """
     found = _scan_folder(root)
     if not found.images and not found.undecodable_names:
         others = f"; it holds {len(found.others)} other files" if found.others else ""
         raise EmptyDataset(
             f"{str(root)!r} holds no images{others}. Expected files ending in "
-            f"{', '.join(sorted(IMAGE_EXTENSIONS))}, hidden ones left out."
+            f"{', '.join(sorted(IMAGE_EXTENSIONS))} that are not hidden."
         )
     has_parts = _has_part_folders(root, found.images)
     if label_pattern is not None:
@@ -50,7 +50,14 @@ def list_folder(
 
 
 def compile_pattern(pattern: str, group: str, option: str) -> tuple[re.Pattern[str], str | int]:
-    """A regular expression of the user's, and which of its groups is meant.
+    """Compile a user's regular expression.
+
+    Args:
+        group: the name of the group to use; without one of this name the first is used.
+        option: of the command line, for messages.
+
+    Returns:
+        The expression, and its group's name or number.
 
     Raises:
         InvalidPattern: it does not compile, or has no group.
@@ -64,8 +71,8 @@ def compile_pattern(pattern: str, group: str, option: str) -> tuple[re.Pattern[s
         ) from None
     if not expression.groups:
         raise InvalidPattern(
-            f"{option} {pattern!r} has no group; write (?P<{group}>…) around the part of the "
-            "name that is meant."
+            f"{option} {pattern!r} has no group; expected (?P<{group}>…) around the part of the "
+            "name to use."
         )
     return expression, group if group in expression.groupindex else 1
 
@@ -97,10 +104,11 @@ def _scan_folder(root: Path) -> _FolderContents:
 def _walk(
     root: Path, folder: str, above: tuple[tuple[int, int], ...]
 ) -> Iterator[tuple[str, bool]]:
-    """Every file and folder below, links followed; (relative path, whether it is a folder).
+    """All files and folders below, links followed, as (relative path, is a folder).
 
-    `above` holds the device and inode of every folder on the way down: a link back to one of them
-    is a loop, and is not entered.
+    Args:
+        above: device and inode of the folders above, which are not entered again, as a link may
+            lead back to one.
     """
     here = root / folder
     try:
@@ -127,19 +135,19 @@ def _walk(
 
 
 def is_hidden_or_system(name: str) -> bool:
-    """Whether a file or folder is hidden, or an operating system's own."""
+    """Whether a file or folder is hidden, or made by the operating system."""
     return name.startswith(".") or name.lower() in SYSTEM_NAMES
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that goes round in a circle
+    except OSError:  # a link to itself
         return False
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
-    """Regular files and links that lead nowhere; the audit names these. No pipes, no devices."""
+    """Regular files and broken links, which the audit reports; no pipes or devices."""
     try:
         return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
     except OSError:
@@ -155,7 +163,7 @@ def _is_text(path: str) -> bool:
 
 
 def _escaped(path: str) -> str:
-    """A path whose bytes need not be UTF-8, as text that can be printed."""
+    """A path with bytes that are not valid UTF-8 escaped, so that it can be printed."""
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
@@ -168,15 +176,14 @@ def _has_part_folders(root: Path, images: list[str]) -> bool:
         return True
     if len(parts) > 1:
         raise DatasetError(
-            f"{str(root)!r} holds folders called {', '.join(sorted(parts))} beside {others[0]!r}: "
-            "are these parts of a split or classes? Expected either only parts or only classes; "
-            "rename or move what does not belong."
+            f"{str(root)!r} holds folders called {', '.join(sorted(parts))} beside {others[0]!r}; "
+            "expected either only split folders or only class folders. Rename or move the others."
         )
     return False
 
 
 def _part_of(path: str, has_parts: bool) -> tuple[str, str]:
-    """(part, path below it)."""
+    """(part, path below the split folder)."""
     if not has_parts or "/" not in path:
         return "", path
     top, below = path.split("/", 1)
@@ -195,7 +202,7 @@ def _labelled_by_folder(
             strays.append(path)
     if strays and not images:
         raise DatasetError(
-            f"the {len(strays)} images of {str(root)!r} lie in no class folders "
+            f"the {len(strays)} images of {str(root)!r} are in no class folders "
             f"(the first is {strays[0]!r}). Expected one folder per class, or --label-pattern "
             "to read the label from the file name, or a table with the columns path and label."
         )
@@ -234,7 +241,7 @@ def _require_same_classes(images: list[ListedImage]) -> None:
         raise SplitClassMismatch(
             f"the split folders hold different classes: {'; '.join(differences)}. "
             "Expected the same class folders with images in each; add what is missing, "
-            "or put all images into plain class folders and let Holotype split them."
+            "or put all images into class folders and let Holotype split them."
         )
 
 

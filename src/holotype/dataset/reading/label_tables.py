@@ -1,4 +1,4 @@
-"""A CSV, Parquet or pandas table with the columns path and label becomes a listing."""
+"""Read a CSV, Parquet or pandas table with the columns path and label into a listing."""
 
 import json
 import math
@@ -19,15 +19,15 @@ OPTIONAL_COLUMNS = ("group", "split", "weight")
 
 
 def list_table(file: Path, *, group_column: str = "group") -> ImageListing:
-    """The images that a table names; paths are absolute or relative to the table.
+    """The images of a table file; paths are absolute or relative to the table.
 
-    Images that are not there are listed all the same: the audit names them.
+    Missing image files are listed too, for the audit to report.
 
     Args:
-        group_column: the column that names the specimen, patient, … of an image.
+        group_column: the column with the group (specimen, patient, …) of an image.
 
     Raises:
-        InvalidTable: a column or a value is missing or makes no sense.
+        InvalidTable: a column or value is missing or invalid.
         EmptyDataset: the table has no rows.
     """
     if file.suffix.lower() == ".parquet":
@@ -38,10 +38,10 @@ def list_table(file: Path, *, group_column: str = "group") -> ImageListing:
 
 
 def list_frame(table: "pd.DataFrame", *, group_column: str = "group") -> ImageListing:
-    """The images that a DataFrame names; paths are absolute or relative to the working directory.
+    """The images of a DataFrame; paths are absolute or relative to the working directory.
 
     Args:
-        table: the columns of a table file; it is not changed.
+        table: with the columns of a table file; it is not changed.
 
     Raises:
         InvalidTable, EmptyDataset: as `list_table`.
@@ -68,8 +68,8 @@ def _listing(source: str, columns: "_Columns", base: Path, group_column: str) ->
         if name not in columns:
             raise InvalidTable(
                 f"{source} has no column {name!r}; its columns are "
-                f"{', '.join(map(repr, columns)) or 'none'}. Expected path and label, and if you "
-                "like group, split and weight."
+                f"{', '.join(map(repr, columns)) or 'none'}. Expected path and label, and "
+                "optionally group, split and weight."
             )
     columns["group"] = columns.get(group_column)
     count = len(columns["path"] or [])
@@ -95,7 +95,7 @@ def _listing(source: str, columns: "_Columns", base: Path, group_column: str) ->
 
 
 class _TableReader:
-    """Cells of the table as checked values; every complaint names the row."""
+    """The cells of a table as checked values; error messages name the row."""
 
     def __init__(self, source: str, columns: dict[str, list[Any] | None]) -> None:
         self.source = source
@@ -107,7 +107,7 @@ class _TableReader:
         raise InvalidTable(f"{self.source}, row {row + 1}{named}: {what}; expected {expected}")
 
     def text(self, name: str, row: int) -> str:
-        """A cell as text; "" where it is missing."""
+        """A cell as text; "" if it is missing."""
         column = self.columns[name]
         if column is None or _is_missing(column[row]):
             return ""
@@ -157,7 +157,7 @@ _Columns = dict[str, list[Any] | None]
 
 
 def _read_csv(file: Path) -> tuple[_Columns, Path]:
-    """Every cell as text: "NA" and "None" are labels like any other."""
+    """All cells as text, since "NA" and "None" may be labels."""
     import pandas as pd
 
     separator = "\t" if file.suffix.lower() == ".tsv" else ","
@@ -205,7 +205,7 @@ def _strip_column_names(source: str, columns: dict[Any, list[Any]]) -> _Columns:
 
 
 def _relative_to_root(absolute_paths: list[str], base: Path) -> tuple[Path, list[str]]:
-    """The table's folder as the root or, if some image lies outside, what all share."""
+    """The table's folder as the root, or if an image is outside it, the folder that all share."""
     root = os.path.abspath(base)
     if not all(path.startswith(root.rstrip("/") + "/") for path in absolute_paths):
         root = os.path.commonpath([os.path.dirname(path) for path in absolute_paths])

@@ -1,13 +1,13 @@
-"""Several folders and tables become one listing."""
+"""Merge the listings of several folders and tables into one."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holotype.dataset.reading.data_source import describe_source, source_name
-from holotype.dataset.reading.sample_records import ImageListing, ListedImage
+from holotype.dataset.reading.sample_records import ImageListing
 from holotype.errors import DatasetError, UsageError
 
 if TYPE_CHECKING:
@@ -20,28 +20,38 @@ def merge_listings(
     *,
     label_prefix: bool,
 ) -> ImageListing:
-    """One listing under the folder that all of them share.
+    """One listing below the folder that all sources share.
 
-    Equal labels are one class, and equal groups one group: to join two specimens that share a
-    number costs a little freedom, to tear one apart would cost the truth of the score.
+    Equal labels are one class and equal groups one group, even between sources: joining two
+    specimens of one name costs little, separating one specimen would bias the score.
 
     Args:
-        sources: what the user named, in the order of the listings.
+        sources: of the listings, in the same order.
         label_prefix: put the source's name before each label: `herbarium-rosa`.
 
     Raises:
-        DatasetError: an image is in two of the sources.
-        UsageError: labels with their prefix would not tell the sources apart.
+        DatasetError: an image is in two sources.
+        UsageError: two sources give the same prefixed label.
     """
     root = Path(os.path.commonpath([os.path.abspath(listing.root) for listing in listings]))
-    rebased = [_rebased(root, listing) for listing in listings]
-    _require_distinct(sources, rebased)
-    if label_prefix:
-        names = [source_name(source) for source in sources]
-        rebased = [
-            _with_label_prefix(listing, name) for listing, name in zip(rebased, names, strict=True)
-        ]
-        _require_distinct_labels(names, rebased)
+    names = [source_name(source) for source in sources]
+    rebased = [
+        _rebase(listing, root, f"{name}-" if label_prefix else "")
+        for name, listing in zip(names, listings, strict=True)
+    ]
+    if shared := _first_in_two([(image.path for image in each.images) for each in rebased]):
+        path, one, other = shared
+        raise DatasetError(
+            f"{describe_source(sources[one])!r} and {describe_source(sources[other])!r} both hold "
+            f"{path!r}; expected every image in one source only. Leave one of them out."
+        )
+    labels = [(image.label for image in each.images) for each in rebased]
+    if label_prefix and (shared := _first_in_two(labels)):
+        label, one, other = shared
+        raise UsageError(
+            f"--label-prefix: two sources make the label {label!r} ({names[one]!r} and "
+            f"{names[other]!r}); expected sources with different names. Rename one of them."
+        )
     return ImageListing(
         root,
         [image for listing in rebased for image in listing.images],
@@ -50,48 +60,26 @@ def merge_listings(
     )
 
 
-def _rebased(root: Path, listing: ImageListing) -> ImageListing:
-    prefix = os.path.relpath(os.path.abspath(listing.root), root).replace(os.sep, "/")
-    if prefix == ".":
-        return listing
+def _rebase(listing: ImageListing, root: Path, label_prefix: str) -> ImageListing:
+    """The listing with paths relative to a folder above its root, and prefixed labels."""
+    folder = os.path.relpath(os.path.abspath(listing.root), root).replace(os.sep, "/")
+    prefix = "" if folder == "." else f"{folder}/"
     return ImageListing(
         root,
-        [replace(image, path=f"{prefix}/{image.path}") for image in listing.images],
-        tuple(f"{prefix}/{path}" for path in listing.ignored),
-        tuple(f"{prefix}/{path}" for path in listing.undecodable_names),
+        [
+            replace(image, path=prefix + image.path, label=label_prefix + image.label)
+            for image in listing.images
+        ],
+        tuple(prefix + path for path in listing.ignored),
+        tuple(prefix + path for path in listing.undecodable_names),
     )
 
 
-def _require_distinct(
-    sources: "Sequence[Path | pd.DataFrame]", listings: Sequence[ImageListing]
-) -> None:
-    number_of: dict[str, int] = {}
-    for number, listing in enumerate(listings):
-        for image in listing.images:
-            first = number_of.setdefault(image.path, number)
-            if first != number:
-                both = [describe_source(sources[each]) for each in (first, number)]
-                raise DatasetError(
-                    f"{both[0]!r} and {both[1]!r} both hold {image.path!r}; expected "
-                    "every image in one source only. Leave one of them out."
-                )
-
-
-def _with_label_prefix(listing: ImageListing, name: str) -> ImageListing:
-    def prefixed(image: ListedImage) -> ListedImage:
-        return replace(image, label=f"{name}-{image.label}")
-
-    return replace(listing, images=[prefixed(image) for image in listing.images])
-
-
-def _require_distinct_labels(names: Sequence[str], listings: Sequence[ImageListing]) -> None:
-    number_of: dict[str, int] = {}
-    for number, listing in enumerate(listings):
-        for image in listing.images:
-            first = number_of.setdefault(image.label, number)
-            if first != number:
-                raise UsageError(
-                    f"--label-prefix: two sources make the label {image.label!r} "
-                    f"({names[first]!r} and {names[number]!r}); expected sources with different "
-                    "names. Rename one of them."
-                )
+def _first_in_two(values: Sequence[Iterable[str]]) -> tuple[str, int, int] | None:
+    """The first value that is in two of several collections, and their positions."""
+    position_of: dict[str, int] = {}
+    for position, collection in enumerate(values):
+        for value in collection:
+            if position_of.setdefault(value, position) != position:
+                return value, position_of[value], position
+    return None

@@ -1,14 +1,14 @@
-"""What folders and tables say about the images, before any of them is opened."""
+"""Images as folders and tables list them, before any is opened."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 Part = Literal["train", "val", "test", "cal"]
-PARTS: tuple[Part, ...] = ("train", "val", "test")  # those that every split is asked for
-ALL_PARTS: tuple[Part, ...] = (*PARTS, "cal")  # cal: held back, for sets of classes and no more
+PARTS: tuple[Part, ...] = ("train", "val", "test")  # of every split
+ALL_PARTS: tuple[Part, ...] = (*PARTS, "cal")  # cal: the calibration set of prediction sets
 
-# The names that folders and tables give to the parts, in lower case.
+# Lower-case names of parts in folders and tables.
 PART_ALIASES: dict[str, Part] = {
     "train": "train",
     "training": "train",
@@ -24,11 +24,11 @@ PART_ALIASES: dict[str, Part] = {
 
 @dataclass(frozen=True)
 class ListedImage:
-    """One image as a folder or a table names it.
+    """One image of a folder or a table.
 
     Attributes:
         path: relative to the root of the listing, with forward slashes.
-        split: "" where the image has no part yet.
+        split: its part; "" if it has none yet.
     """
 
     path: str
@@ -43,9 +43,9 @@ class ImageListing:
     """All images of a folder or a table, in no particular order.
 
     Attributes:
-        ignored: files that are no images by their extension, images outside every
-            class folder, and class folders without images (these end with a slash).
-        undecodable_names: images whose names are not valid text, with the bytes escaped.
+        ignored: files that are no images by their extension, images outside class folders, and
+            class folders without images (with a slash at the end).
+        undecodable_names: images whose names are not valid UTF-8, with these bytes escaped.
     """
 
     root: Path
