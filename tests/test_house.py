@@ -1,8 +1,10 @@
 """Structure of the package: who may import whom, how large a file may be, what stays unimported."""
 
 import ast
+import importlib
 import inspect
 import json
+import os
 import re
 import subprocess
 import sys
@@ -10,13 +12,17 @@ import textwrap
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
+from typing import get_args, get_type_hints
 
+import pandas
 import pytest
 from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
 import holotype
+from holotype.cli.app import VERBS
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "holotype"
@@ -143,12 +149,9 @@ BEING_MENDED = {
     "_timm",
     "_train_with_smaller_batches_on_oom",
     "cached_or_live_features",
-    "compare",
-    "draw_augmentation_sheet",
     "explain_all",
     "explain_images",
     "register_pairs",
-    "export_split",
     "resolve_recipe",
     "train",
     "train_loop",
@@ -262,6 +265,28 @@ def test_importing_leaves_heavy_libraries_out(module: str) -> None:
 def test_every_public_name_can_be_imported(name: str) -> None:
     assert name in dir(holotype)
     assert getattr(holotype, name) is not None
+
+
+# An option of a command -> the parameter of the function, where their names differ.
+PARAMETER_OF = {"settings": "overrides"}
+OPTIONS_OF_COMMANDS_ONLY = {"as_json"}
+
+
+@pytest.mark.parametrize("verb", [verb for verb, _, _ in VERBS if verb != "demo"])
+def test_a_command_is_a_function_with_the_same_options_and_an_example(verb: str) -> None:
+    function = getattr(holotype, verb)
+    assert ">>> " in inspect.getdoc(function)
+    command = getattr(importlib.import_module(f"holotype.cli.{verb}"), verb)
+    options = {PARAMETER_OF.get(name, name) for name in inspect.signature(command).parameters}
+    accepted = set(inspect.signature(function).parameters)
+    for annotation in get_type_hints(function, localns={"os": os, "pd": pandas}).values():
+        accepted |= {
+            field.name
+            for kind in (annotation, *get_args(annotation))
+            if is_dataclass(kind)
+            for field in fields(kind)
+        }
+    assert options - OPTIONS_OF_COMMANDS_ONLY <= accepted
 
 
 def test_an_unknown_public_name_is_an_attribute_error() -> None:
