@@ -4,7 +4,6 @@ import ast
 import importlib
 import inspect
 import json
-import os
 import re
 import subprocess
 import sys
@@ -15,9 +14,8 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import get_args
 
-import pandas
 import pytest
 from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
@@ -278,14 +276,11 @@ def test_a_command_is_a_function_with_the_same_options_and_an_example(verb: str)
     assert ">>> " in inspect.getdoc(function)
     command = getattr(importlib.import_module(f"holotype.cli.{verb}"), verb)
     options = {PARAMETER_OF.get(name, name) for name in inspect.signature(command).parameters}
-    accepted = set(inspect.signature(function).parameters)
-    for annotation in get_type_hints(function, localns={"os": os, "pd": pandas}).values():
-        accepted |= {
-            field.name
-            for kind in (annotation, *get_args(annotation))
-            if is_dataclass(kind)
-            for field in fields(kind)
-        }
+    parameters = inspect.signature(function).parameters
+    accepted = set(parameters)
+    for parameter in parameters.values():
+        for kind in (parameter.annotation, *get_args(parameter.annotation)):
+            accepted |= {field.name for field in fields(kind)} if is_dataclass(kind) else set()
     assert options - OPTIONS_OF_COMMANDS_ONLY <= accepted
 
 
