@@ -1,5 +1,6 @@
 """The networks that are trained from nothing are built as their papers say."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -75,12 +76,35 @@ def test_the_hybrid_has_separable_convolutions_dense_connections_and_shortcuts()
     assert torch.allclose(block(x), x)
 
 
-def test_attention_only_dampens() -> None:
+def test_attention_is_that_of_the_paper() -> None:
+    """CBAM's equations 2 and 3 in NumPy: the MLP of both poolings, then a 7 × 7 convolution."""
     torch.manual_seed(0)
     x = torch.randn(2, 16, 5, 5)
-    y = ChannelSpatialAttention(16)(x)
-    assert (y.abs() <= x.abs()).all()
-    assert (y.sign() == x.sign()).all()
+    attention = ChannelSpatialAttention(16)
+    first, _, second = attention.channels
+    with torch.no_grad():
+        actual = attention(x).numpy()
+    w1, b1, w2, b2 = (
+        tensor.detach().double().numpy().reshape(tensor.shape[0], -1)
+        for layer in (first, second) for tensor in (layer.weight, layer.bias)
+    )  # fmt: skip
+
+    def mlp(pooled_ND: np.ndarray) -> np.ndarray:
+        return np.maximum(pooled_ND @ w1.T + b1[:, 0], 0) @ w2.T + b2[:, 0]
+
+    def sigmoid(z: np.ndarray) -> np.ndarray:
+        return 1 / (1 + np.exp(-z))
+
+    x_NDHW = x.double().numpy()
+    of_channels = sigmoid(mlp(x_NDHW.mean((2, 3))) + mlp(x_NDHW.max((2, 3))))
+    x_NDHW = x_NDHW * of_channels[..., None, None]
+    both_N2HW = np.stack([x_NDHW.mean(1), x_NDHW.max(1)], axis=1)
+    kernel = attention.places.weight.detach().double().numpy()[0]
+    windows = np.lib.stride_tricks.sliding_window_view(
+        np.pad(both_N2HW, [(0, 0), (0, 0), (3, 3), (3, 3)]), (7, 7), axis=(2, 3)
+    )
+    of_places = sigmoid(np.einsum("nchwij,cij->nhw", windows, kernel))
+    assert np.allclose(actual, x_NDHW * of_places[:, None], atol=1e-5)
 
 
 def test_vgg19_has_sixteen_convolutions_drawn_as_he_did() -> None:

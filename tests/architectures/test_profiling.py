@@ -55,8 +55,10 @@ def test_a_cost_can_be_counted_by_hand() -> None:
     )
 
 
-def test_measuring_leaves_no_gradient() -> None:
+def test_activations_are_counted_also_where_gradients_are_off() -> None:
     backbone = build_backbone("cnn_v1", find_weights("cnn_v1", NONE), 32, seed=0)
+    expected = measure_cost(backbone, 32)
+    assert expected.activations_megabytes > 0
     with torch.no_grad():
-        measure_cost(backbone, 32)
-    assert all(parameter.grad is None for parameter in backbone.parameters())
+        assert measure_cost(backbone, 32) == expected
+        assert not torch.is_grad_enabled()

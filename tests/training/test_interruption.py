@@ -40,12 +40,14 @@ def test_a_training_goes_on_in_the_middle_of_an_epoch_with_the_same_bits(tmp_pat
 
 
 def test_states_within_an_epoch_change_nothing() -> None:
-    watched, plain = classifier(head=_dropping()), classifier(head=_dropping())
-    train(watched, HOW, stop_signal=StopSignal(checkpoint_minutes=0))
-    states: list[LoopState] = []
+    start, watched, plain = (classifier(head=_dropping()) for _ in range(3))
+    within, states = list[LoopState](), list[LoopState]()
+    train(watched, HOW, states=within, stop_signal=StopSignal(checkpoint_minutes=0))
     train(plain, HOW, states=states)
-    assert same(watched, plain)
+    assert any(state.step for state in within)
     assert not any(state.step for state in states)  # ten minutes have not passed
+    assert same(watched, plain)
+    assert not same(start, plain)
 
 
 def test_sigterm_is_heard_after_the_step_and_the_state_is_left_first() -> None:

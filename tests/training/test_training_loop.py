@@ -1,10 +1,12 @@
 """The training loop on a tiny network."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.utils.checkpoint
 from torch import nn
 
 from holotype.architectures.torch_classifier import AuxiliaryBranch, Backbone, Classifier
@@ -161,18 +163,31 @@ def test_what_stops_it_and_what_is_kept_are_told_apart() -> None:
 
 def test_two_batches_that_make_one_step_are_one_large_batch() -> None:
     """Without batch norm that moves, the gradient of a sum is the sum of the gradients."""
-    large, halves = classifier(), classifier()
+    start, large, halves = classifier(), classifier(), classifier()
     train(large, stage(batch_size=32, epochs=2, optimiser="sgd"))
     train(halves, stage(batch_size=16, accumulation=2, epochs=2, optimiser="sgd"))
     for name, tensor in state(large).items():
         assert torch.allclose(tensor, halves.state_dict()[name], atol=1e-5)
+    moved = (large.head.weight - start.head.weight).detach()
+    assert float(moved.abs().max()) > 1e-3  # a hundred times what they may differ by
 
 
-def test_memory_is_saved_without_changing_a_bit() -> None:
+def test_memory_is_saved_without_changing_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     plain, saved = classifier(), classifier()
     how = stage(batch_norm="train", trainable="all")
-    train(plain, how)
+    checkpoint, calls = torch.utils.checkpoint.checkpoint, 0
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return checkpoint(*arguments, **options)
+
+    monkeypatch.setattr(torch.utils.checkpoint, "checkpoint", counted)
+    ended = train(plain, how)
+    assert calls == 0
     train(saved, how, save_memory=True)
+    steps = 6 * (len(ended.rows) - 1)  # 96 images in batches of 16
+    assert calls == 3 * steps  # once a group
     assert same(plain, saved)
     assert not any("forward" in vars(group) for group in saved.backbone.groups.values())
 
