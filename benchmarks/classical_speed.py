@@ -19,7 +19,8 @@ import numpy as np
 
 from holotype.bundle.building.descriptors import descriptor_graph, descriptor_size
 from holotype.bundle.bundle import Bundle, write_bundle
-from holotype.bundle.inference import predict_files
+from holotype.bundle.image_sources import image_sources
+from holotype.bundle.inference import predict_images
 from holotype.bundle.manifest import Manifest
 from holotype.bundle.onnx_sessions import available_cores, open_session, run_graph
 from holotype.dataset.sources.fetch import make_synthetic
@@ -51,8 +52,8 @@ def main() -> None:
             inputs = [svm.preprocessing.load(file) for file in files[:64]]
             works = [
                 lambda svm=svm, inputs=inputs: _run(svm, inputs, len(files)),
-                lambda svm=svm: predict_files(svm, files),
-                lambda forest=forest: predict_files(forest, files),
+                lambda svm=svm: predict_images(svm, image_sources(files)),
+                lambda forest=forest: predict_images(forest, image_sources(files)),
             ]
             rates = [_rate(work, len(files), arguments.rounds) for work in works]
             print(f"{model:16}{rates[0]:>14}{rates[1]:>14}{rates[2]:>17}", flush=True)

@@ -28,7 +28,7 @@ from elpv import RATIOS, corrected_interval
 from holotype import pipeline
 from holotype.architectures.catalog import architecture
 from holotype.bundle.bundle import load_bundle
-from holotype.bundle.inference import predict
+from holotype.bundle.inference import predict_index
 from holotype.dataset.index import read_index_file
 from holotype.demo import split_table
 from holotype.predictions import read_predictions
@@ -108,7 +108,7 @@ def _images_per_second(run: Path) -> float:
     index = read_index_file(run / "index.parquet").part("val")
     bundle = load_bundle(run)
     started = time.perf_counter()
-    predict(bundle, index, use_cache=False)
+    predict_index(bundle, index, use_cache=False)
     return len(index) / (time.perf_counter() - started)
 
 

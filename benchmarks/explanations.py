@@ -26,6 +26,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from heatmap_checks import (
+    deletion_insertion,
+    deletion_insertion_at_random,
+    dilated,
+    pointing_game_chance,
+    pointing_game_hit,
+    weight_randomisation_test,
+)
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
@@ -41,16 +49,8 @@ from holotype.explanation.available_methods import (
     ExplainMethodName,
 )
 from holotype.explanation.heatmap import heatmap, size_to_decode
-from holotype.explanation.sanity_checks import (
-    deletion_insertion,
-    deletion_insertion_at_random,
-    dilated,
-    pointing_game_chance,
-    pointing_game_hit,
-    weight_randomisation_test,
-)
 from holotype.imaging.decode import Image, decode
-from holotype.pipeline.explain import TorchModels
+from holotype.pipeline.torch_models import TorchModels
 
 TOLERANCE = 0.03
 METHODS: tuple[ExplainMethodName, ...] = ("gradcam++", "occlusion", "integrated-gradients")

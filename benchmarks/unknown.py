@@ -25,7 +25,8 @@ from PIL import Image
 from scipy.stats import binom
 
 from holotype.bundle.bundle import Bundle, load_bundle
-from holotype.bundle.embedding import ImageFile, embed
+from holotype.bundle.embedding import embed
+from holotype.bundle.image_sources import ImageFile
 from holotype.bundle.inference import ood_scores
 from holotype.bundle.manifest import OODScore
 from holotype.dataset.index import Index, read_index, read_index_file

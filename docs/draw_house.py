@@ -17,7 +17,15 @@ COLUMN = 33
 # In the order of the pipeline; a folder imports only from what stands above it.
 ORDER = (
     *("errors", "extras", "terminal", "notebook", "progress", "files", "cache", "imaging"),
-    *("predictions", "run_directory", "dataset", "bundle", "architectures", "training"),
+    *(
+        "single_prediction",
+        "predictions",
+        "run_directory",
+        "dataset",
+        "bundle",
+        "architectures",
+        "training",
+    ),
     *("evaluation", "reporting", "comparison", "ensembles", "explanation", "pipeline", "demo"),
 )
 

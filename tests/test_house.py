@@ -141,14 +141,11 @@ def test_a_function_has_at_most_seven_parameters_a_public_verb_twelve() -> None:
 
 # To be empty before 0.2.0 is released.
 BEING_MENDED = {
-    "_predictions",
     "_report",
     "_scratch",
     "_timm",
     "_train_with_smaller_batches_on_oom",
     "cached_or_live_features",
-    "explain_all",
-    "explain_images",
     "register_pairs",
     "resolve_recipe",
     "train",

@@ -10,25 +10,28 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
-    from holotype.bundle.bundle import load_bundle as load
-    from holotype.bundle.inference import predict
     from holotype.comparison.result import Comparison
     from holotype.dataset.sources.fetch import fetch
     from holotype.dataset.volumes.slicing import Slices
     from holotype.errors import HolotypeError
     from holotype.evaluation.report_data import Report
-    from holotype.explanation.explanation_figures import explain
+    from holotype.explanation.explainer import Explanation, Explanations
     from holotype.pipeline import train
     from holotype.pipeline.audit import Audit, audit
     from holotype.pipeline.augment import ContactSheet, augment
+    from holotype.pipeline.classifier import Classifier, load
     from holotype.pipeline.compare import compare
     from holotype.pipeline.doctor import Diagnosis, doctor
     from holotype.pipeline.ensemble import ensemble
     from holotype.pipeline.evaluate import evaluate
+    from holotype.pipeline.explain import explain
     from holotype.pipeline.model_catalog import Model, Models, models
+    from holotype.pipeline.predict import predict
     from holotype.pipeline.run import Run
     from holotype.pipeline.slice import slice
     from holotype.pipeline.split import Split, split
+    from holotype.predictions import Predictions
+    from holotype.single_prediction import Prediction
 
 # public name -> where it lives, and what it is called there
 _PUBLIC_API = {
@@ -51,22 +54,32 @@ _PUBLIC_API = {
     "Split": ("holotype.pipeline.split", "Split"),
     "audit": ("holotype.pipeline.audit", "audit"),
     "evaluate": ("holotype.pipeline.evaluate", "evaluate"),
-    "explain": ("holotype.explanation.explanation_figures", "explain"),
+    "Classifier": ("holotype.pipeline.classifier", "Classifier"),
+    "explain": ("holotype.pipeline.explain", "explain"),
+    "Explanation": ("holotype.explanation.explainer", "Explanation"),
+    "Explanations": ("holotype.explanation.explainer", "Explanations"),
     "fetch": ("holotype.dataset.sources.fetch", "fetch"),
-    "load": ("holotype.bundle.bundle", "load_bundle"),
-    "predict": ("holotype.bundle.inference", "predict"),
+    "load": ("holotype.pipeline.classifier", "load"),
+    "predict": ("holotype.pipeline.predict", "predict"),
+    "Prediction": ("holotype.single_prediction", "Prediction"),
+    "Predictions": ("holotype.predictions", "Predictions"),
     "split": ("holotype.pipeline.split", "split"),
     "train": ("holotype.pipeline", "train"),
 }
 
 __all__ = [
     "Audit",
+    "Classifier",
     "Comparison",
     "ContactSheet",
     "Diagnosis",
+    "Explanation",
+    "Explanations",
     "HolotypeError",
     "Model",
     "Models",
+    "Prediction",
+    "Predictions",
     "Report",
     "Run",
     "Slices",

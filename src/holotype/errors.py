@@ -108,6 +108,9 @@ class FileError(HolotypeError):
         self.advice = advice
         super().__init__(f"{self.file!r}: {reason}; {advice}")
 
+    def __reduce__(self) -> tuple[type["FileError"], tuple[str, str, str]]:
+        return type(self), (self.file, self.reason, self.advice)
+
 
 class ImageError(FileError):
     """One image cannot be used."""

@@ -1,10 +1,12 @@
 """Atomic file writing (to a temporary file that is then renamed) and file hashes."""
 
+import csv
 import hashlib
+import io
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,15 @@ def write_json(path: Path, value: Any) -> None:
         ValueError: a number is not finite.
     """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def csv_text(columns: Mapping[str, Sequence[object]]) -> str:
+    """Columns of equal length as CSV with a header; None is an empty field."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return text.getvalue()
 
 
 def sha256_of(path: Path) -> str:

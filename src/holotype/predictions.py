@@ -1,38 +1,73 @@
-"""The table that evaluation speaks: one row per image, made by a bundle alone.
+"""What a bundle says of images: one row per image, labelled or not.
 
 Shape suffixes: N images, C classes.
 """
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.errors import DatasetError
-from holotype.files import atomic_write
+from holotype.errors import DatasetError, ImageError
+from holotype.files import atomic_write, csv_text, write_bytes
+from holotype.notebook import data_frame, html_result, html_table
+from holotype.single_prediction import Prediction
+from holotype.terminal import TEXT_ROWS, short_text, text_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 UNLABELLED = -1  # the target of an image whose class is not known
+SHOWN_CLASSES = 12  # columns of probabilities in an HTML table
 
 
 @dataclass(frozen=True, eq=False)
-class Predictions:
+class PredictionSets:
+    """The prediction sets of N images, and how they were made.
+
+    Attributes:
+        included_NC: which classes are in each set.
+        coverage: how often a set is promised to hold the true class.
+        method: `lac` or `raps`.
+        per_class: whether the promise is for the images of every class.
+        calibration_images: how many images the promise rests on.
+    """
+
+    included_NC: NDArray[np.bool_]
+    coverage: float
+    method: str
+    per_class: bool
+    calibration_images: int
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Predictions(Sequence[Prediction]):
     """What a bundle says about N images, and what is true of them.
+
+    A sequence of `Prediction`; a slice is Predictions. Images that could not be used are in
+    `refused` and have no row.
 
     Attributes:
         classes: C class names, in the order of the columns.
-        ids: N relative paths.
-        sha256: N hashes of the image files, hexadecimal.
+        ids: N paths, relative ones of the images of an index.
+        sha256: N hashes of the image files, hexadecimal; of pixels where there was no file.
         targets_N: int64 class numbers; -1 where the truth is not known.
         weights_N: float64, at least 0; 1 where images carry no weight.
         groups: N group names (specimen, patient, …); empty strings where there are none.
         folds_N: int64 fold numbers; -1 where there are no folds.
         logits_NC: float32, before the temperature.
         probabilities_NC: float64, after the temperature; rows sum to 1.
+        unknown_N: whether each is of no known class; None where the bundle does not say.
+        prediction_sets: None where no coverage was asked for.
+        refused: the images that could not be used; a selection of rows has none.
+        notes: what a reader of the answers should know, in sentences.
+        bundle_sha256: the identity of the bundle; "" where it is not known.
     """
 
     classes: tuple[str, ...]
@@ -44,6 +79,11 @@ class Predictions:
     folds_N: NDArray[np.int64]
     logits_NC: NDArray[np.float32]
     probabilities_NC: NDArray[np.float64]
+    unknown_N: NDArray[np.bool_] | None = None
+    prediction_sets: PredictionSets | None = None
+    refused: tuple[ImageError, ...] = ()
+    notes: tuple[str, ...] = ()
+    bundle_sha256: str = ""
 
     def __post_init__(self) -> None:
         N, C = len(self.ids), len(self.classes)
@@ -73,6 +113,60 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @overload
+    def __getitem__(self, row: int) -> Prediction: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> "Predictions": ...
+
+    def __getitem__(self, row: int | slice) -> "Prediction | Predictions":
+        if isinstance(row, slice):
+            return self.select(np.arange(len(self))[row])
+        row = range(len(self))[row]
+        predicted, target = int(self.predicted_N[row]), int(self.targets_N[row])
+        probabilities = [float(value) for value in self.probabilities_NC[row]]
+        return Prediction(
+            file=self.ids[row],
+            label=self.classes[predicted],
+            probability=probabilities[predicted],
+            probabilities=dict(zip(self.classes, probabilities, strict=True)),
+            unknown=None if self.unknown_N is None else bool(self.unknown_N[row]),
+            set=None if self.prediction_sets is None else frozenset(self._set(row)),
+            target=None if target == UNLABELLED else self.classes[target],
+        )
+
+    def _set(self, row: int) -> list[str]:
+        """The classes of a prediction set, in the classifier's order."""
+        assert self.prediction_sets is not None
+        return [self.classes[c] for c in self.prediction_sets.included_NC[row].nonzero()[0]]
+
+    @property
+    def labels(self) -> NDArray[np.str_]:
+        """The class name (N,) with the highest probability; the first one on a tie."""
+        return np.array(self.classes)[self.predicted_N]
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """(N, C), after the temperature; rows sum to 1."""
+        return self.probabilities_NC
+
+    @property
+    def unknown(self) -> NDArray[np.bool_] | None:
+        """Whether each image (N,) is of no known class; None where the classifier does not say."""
+        return self.unknown_N
+
+    @property
+    def sets(self) -> list[frozenset[str]] | None:
+        """The N prediction sets; None where no coverage was asked for."""
+        if self.prediction_sets is None:
+            return None
+        return [frozenset(self._set(row)) for row in range(len(self))]
+
+    @property
+    def targets(self) -> NDArray[np.int64] | None:
+        """The true class numbers (N,), -1 where one is not known; None where none is known."""
+        return None if (self.targets_N == UNLABELLED).all() else self.targets_N
+
     @property
     def predicted_N(self) -> NDArray[np.int64]:
         """The class number with the highest probability; the first one on a tie."""
@@ -90,6 +184,7 @@ class Predictions:
     def select(self, rows: NDArray[Any]) -> "Predictions":
         """The rows of a boolean mask or of an array of positions, in that order."""
         positions = np.flatnonzero(rows) if rows.dtype == bool else rows
+        sets = self.prediction_sets
         return replace(
             self,
             ids=tuple(self.ids[i] for i in positions),
@@ -100,6 +195,9 @@ class Predictions:
             folds_N=self.folds_N[positions],
             logits_NC=self.logits_NC[positions],
             probabilities_NC=self.probabilities_NC[positions],
+            unknown_N=None if self.unknown_N is None else self.unknown_N[positions],
+            prediction_sets=sets and replace(sets, included_NC=sets.included_NC[positions]),
+            refused=(),
         )
 
     def labelled(self) -> "Predictions":
@@ -116,6 +214,111 @@ class Predictions:
         for array in (self.targets_N, self.weights_N, self.logits_NC):
             h.update(np.ascontiguousarray(array).tobytes())
         return h.hexdigest()
+
+    @property
+    def _title(self) -> str:
+        words = [f"Predictions of {len(self)} images"]
+        if self.refused:
+            words.append(f"{len(self.refused)} refused")
+        if self.unknown_N is not None:
+            words.append(f"{int(self.unknown_N.sum())} unknown")
+        counts = Counter(self.labels.tolist()).most_common()
+        return ", ".join([*words, *(f"{name} {count}" for name, count in counts)])
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Header and rows for a terminal; columns for what was not decided are left out."""
+        header, columns = ["file", "class", "probability"], self._columns()
+        rows = [
+            [file, label, f"{probability:.3f}"]
+            for file, label, probability in zip(*(columns[name] for name in header), strict=True)
+        ]
+        if self.unknown_N is not None:
+            header.append("known")
+            for is_unknown, row in zip(self.unknown_N, rows, strict=True):
+                row.append("unknown" if is_unknown else "yes")
+        if self.prediction_sets is not None:
+            header.append("set")
+            for names, row in zip(columns["set"], rows, strict=True):
+                row.append(", ".join(names))
+        return header, rows
+
+    def __repr__(self) -> str:
+        return short_text(self._title, text_table(*self.table(), max_rows=TEXT_ROWS))
+
+    def _repr_html_(self) -> str:
+        columns = self._columns()
+        names = list(columns)[: 5 + SHOWN_CLASSES]
+        if "target" in columns and "target" not in names:
+            names.append("target")
+        rows = list(zip(*(columns[name] for name in names), strict=True))
+        return html_result(self._title, html_table(names, rows), notes=self.notes)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A pandas DataFrame: file, class, probability, unknown, set, `p:CLASS` for every class,
+        and the target where any is known.
+
+        Raises:
+            MissingExtra: pandas is not installed.
+        """
+        return data_frame(self._columns())
+
+    def _columns(self) -> dict[str, list[Any]]:
+        N, none = len(self), [None] * len(self)
+        columns: dict[str, list[Any]] = {
+            "file": list(self.ids),
+            "class": self.labels.tolist(),
+            "probability": self.probabilities_NC.max(axis=1, initial=0).tolist(),
+            "unknown": none if self.unknown_N is None else self.unknown_N.tolist(),
+            "set": none if self.prediction_sets is None else [self._set(row) for row in range(N)],
+        }
+        for name, probability_N in zip(self.classes, self.probabilities_NC.T, strict=True):
+            columns[f"p:{name}"] = probability_N.tolist()
+        if self.targets is not None:
+            columns["target"] = [None if t == UNLABELLED else self.classes[t] for t in self.targets]
+        return columns
+
+    def to_json(self) -> dict[str, Any]:
+        """The answer as docs/predict.schema.json describes it."""
+        sets = self.prediction_sets
+        return {
+            "bundle": self.bundle_sha256,
+            "classes": list(self.classes),
+            "sets": None if sets is None else {
+                "coverage": sets.coverage,
+                "method": sets.method,
+                "per_class": sets.per_class,
+                "calibration_images": sets.calibration_images,
+            },
+            "predictions": [
+                {
+                    "file": one.file,
+                    "class": one.label,
+                    "probability": one.probability,
+                    "probabilities": one.probabilities,
+                    "unknown": one.unknown,
+                    "set": None if one.set is None else self._set(row),
+                }
+                for row, one in enumerate(self)
+            ],
+            "refused": [
+                {"file": r.file, "problem": r.problem, "reason": r.reason, "advice": r.advice}
+                for r in self.refused
+            ],
+        }  # fmt: skip
+
+    def to_csv(self) -> str:
+        """The columns of `to_frame`; a set is a JSON list, since a class may be called anything."""
+        columns = self._columns()
+        columns["set"] = [
+            names and json.dumps(names, ensure_ascii=False) for names in columns["set"]
+        ]
+        return csv_text(columns)
+
+    def write_answers(self, path: Path) -> None:
+        """Write `to_csv` where the path ends in .csv, else `to_json`."""
+        is_csv = path.suffix.lower() == ".csv"
+        text = self.to_csv() if is_csv else json.dumps(self.to_json(), indent=2, ensure_ascii=False)
+        write_bytes(path, text.encode("utf-8", "backslashreplace"))  # names may be no text
 
     def write(self, path: Path) -> None:
         """Write as Parquet: scalars as columns, logits and probabilities as lists."""

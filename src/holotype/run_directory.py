@@ -16,6 +16,7 @@ runs/photos-1/
   stages/<name>/       where there are several: the best of each, a run of its own, RUN@NAME
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -171,13 +172,13 @@ def _has_files(directory: Path) -> bool:
     return any(entry.name != LOCK for entry in directory.iterdir())
 
 
-def run_path(path: str | Path) -> Path:
+def run_path(path: str | os.PathLike[str]) -> Path:
     """Where a run lies: the path itself, and for `RUN@NAME` what the stage of that name left.
 
     Raises:
         NotARun: the run has no stage of this name.
     """
-    run, at, name = str(path).rpartition("@")
+    run, at, name = os.fspath(path).rpartition("@")
     if not at or Path(path).exists() or not RunDirectory(Path(run)).recipe.is_file():
         return Path(path)
     stages = RunDirectory(Path(run)).stages

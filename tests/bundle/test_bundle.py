@@ -13,11 +13,17 @@ import onnx
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from holotype.bundle.bundle import Bundle, load_bundle, strip_metadata, write_bundle
-from holotype.bundle.inference import predict_files
+from holotype.bundle.image_sources import image_sources
+from holotype.bundle.inference import predict_images
 from holotype.bundle.manifest import Decision
+from holotype.bundle.sanitise import (
+    EXTERNAL_DATA,
+    MESSAGES_WITH_TENSORS,
+    refuse_external_data,
+)
 from holotype.errors import BundleError, CorruptBundle, ExternalDataRefused, NotABundle
 from tests.bundle.tiny import (
     CLASSES,
@@ -261,6 +267,35 @@ def test_a_graph_that_reads_other_files_is_not_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_every_message_that_may_hold_a_tensor_is_walked() -> None:
+    """The table of field numbers is that of onnx.proto as the onnx package knows it."""
+    expected: dict[str, dict[int, str]] = {}
+    waiting = [ModelProto.DESCRIPTOR]
+    reaches: set[str] = {"TensorProto"}
+    fields: dict[str, dict[int, str]] = {}
+    while waiting:
+        descriptor = waiting.pop()
+        if descriptor.name in fields:
+            continue
+        inner = [field for field in descriptor.fields if field.message_type is not None]
+        fields[descriptor.name] = {field.number: field.message_type.name for field in inner}
+        waiting += [field.message_type for field in inner]
+    for _ in fields:  # to the fixed point
+        reaches |= {name for name, kinds in fields.items() if reaches & set(kinds.values())}
+    for name in reaches - {"TensorProto"}:
+        expected[name] = {n: kind for n, kind in fields[name].items() if kind in reaches}
+    assert expected == MESSAGES_WITH_TENSORS
+    assert TensorProto.DESCRIPTOR.fields_by_name["external_data"].number == EXTERNAL_DATA
+
+
+@pytest.mark.parametrize(
+    "graph", [b"\x0blocation", b"\xff" * 11 + b"location", b"\x3a\x7flocation"]
+)
+def test_bytes_that_are_no_protobuf_are_refused(graph: bytes) -> None:
+    with pytest.raises(CorruptBundle, match="is no ONNX graph"):
+        refuse_external_data(graph, "head.onnx")
+
+
 def test_a_harmless_tensor_called_location_is_no_external_data(tmp_path: Path) -> None:
     head = head_model()
     head.graph.initializer[0].name = head.graph.node[0].input[1] = "location"
@@ -307,7 +342,7 @@ def test_a_graph_that_does_not_open_or_fit_is_refused_in_one_line(
     _swap_head(tmp_path / "bundle", head)
     paths = write_images(tmp_path / "images", 1)
     with pytest.raises(CorruptBundle) as caught:
-        predict_files(load_bundle(tmp_path / "bundle"), paths)
+        predict_images(load_bundle(tmp_path / "bundle"), image_sources(paths))
     assert "\n" not in str(caught.value)
     assert "head.onnx" in str(caught.value)
 
@@ -317,7 +352,9 @@ def test_a_head_with_numbers_that_are_not_finite_is_refused(tmp_path: Path) -> N
     weights = np.full((3, EMBEDDING), np.nan, np.float32)
     _swap_head(tmp_path / "bundle", head_model(weight_CD=weights).SerializeToString())
     with pytest.raises(CorruptBundle, match="not finite"):
-        predict_files(load_bundle(tmp_path / "bundle"), write_images(tmp_path / "images", 1))
+        predict_images(
+            load_bundle(tmp_path / "bundle"), image_sources(write_images(tmp_path / "images", 1))
+        )
 
 
 def _head_of(*steps: tuple[str, NDArray[Any], int]) -> bytes:
@@ -356,7 +393,9 @@ def test_a_graph_that_opens_but_answers_wrongly_is_refused_in_one_line(
     write_tiny(tmp_path / "bundle")
     _swap_head(tmp_path / "bundle", head)
     with pytest.raises(CorruptBundle, match=message) as caught:
-        predict_files(load_bundle(tmp_path / "bundle"), write_images(tmp_path / "images", 1))
+        predict_images(
+            load_bundle(tmp_path / "bundle"), image_sources(write_images(tmp_path / "images", 1))
+        )
     assert "\n" not in str(caught.value)
     assert capfd.readouterr().err == "", "ONNX Runtime says nothing beside it"
 

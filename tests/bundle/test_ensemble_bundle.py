@@ -16,10 +16,12 @@ import pytest
 from PIL import Image
 
 import holotype.bundle.embedding as embedding
+import holotype.bundle.image_sources as sources
 from holotype.bundle.building.ensemble_bundle import write_members
 from holotype.bundle.bundle import Bundle, load_bundle, write_bundle
 from holotype.bundle.combination import EnsembleWeights, log_mean_probability, log_softmax
-from holotype.bundle.inference import predict, predict_files, predict_image
+from holotype.bundle.image_sources import image_sources
+from holotype.bundle.inference import image_probabilities, predict_images, predict_index
 from holotype.bundle.manifest import Decision
 from holotype.bundle.views import ViewSet
 from holotype.errors import BundleError, CorruptBundle
@@ -81,7 +83,7 @@ def test_the_answer_is_the_mean_of_the_members_answers(
     expected_NC = np.mean([predicted(each, images).probabilities_NC for each in members], axis=0)
     np.testing.assert_allclose(predicted(whole, images).probabilities_NC, expected_NC, atol=1e-6)
     for workers in (1, 5):
-        predictions, _ = predict(whole, index_of(images), use_cache=keep, workers=workers)
+        predictions = predict_index(whole, index_of(images), use_cache=keep, workers=workers)
         np.testing.assert_allclose(predictions.probabilities_NC, expected_NC, atol=1e-6)
     assert np.abs(expected_NC - predicted(members[0], images).probabilities_NC).max() > 0.1
 
@@ -119,7 +121,7 @@ def test_one_decoded_image_is_answered_as_its_file(
     whole = write_members(tmp_path / "whole", members, name="three")
     for path in images[:3]:
         expected_C = predicted(whole, path).probabilities_NC[0]
-        np.testing.assert_allclose(predict_image(whole, decode(path)), expected_C, atol=1e-6)
+        np.testing.assert_allclose(image_probabilities(whole, decode(path)), expected_C, atol=1e-6)
 
 
 def test_members_may_have_members(
@@ -151,7 +153,7 @@ def test_a_file_is_read_and_decoded_once_and_a_shared_backbone_runs_once(
     whole = write_members(tmp_path / "whole", [one, other_head, third], name="heads")
     decoded: list[str] = []
     rows: list[int] = []
-    decode_image, call = embedding.decode, embedding.run_session
+    decode_image, call = sources.decode, embedding.run_session
 
     def counted_decode(content: bytes, **options: Any) -> Any:
         decoded.append(options["name"])
@@ -161,9 +163,9 @@ def test_a_file_is_read_and_decoded_once_and_a_shared_backbone_runs_once(
         rows.append(len(inputs))
         return call(session, inputs, outputs)
 
-    monkeypatch.setattr(embedding, "decode", counted_decode)
+    monkeypatch.setattr(sources, "decode", counted_decode)
     monkeypatch.setattr(embedding, "run_session", counted_call)
-    predictions, _ = predict(whole, index_of(images))
+    predictions = predict_index(whole, index_of(images))
     assert sorted(decoded) == sorted(path.name for path in images)
     assert sum(rows) == 2 * len(images)
     expected_NC = np.mean(
@@ -179,7 +181,8 @@ def test_a_bad_image_costs_itself_only(
 ) -> None:
     images[4].write_bytes(images[4].read_bytes()[:60])
     whole = write_members(tmp_path / "whole", members, name="three")
-    predictions, refused = predict_files(whole, images)
+    predictions = predict_images(whole, image_sources(images))
+    refused = predictions.refused
     assert [Path(refusal.file).name for refusal in refused] == [images[4].name]
     assert len(predictions) == len(images) - 1
 
@@ -341,9 +344,10 @@ def test_predicting_with_members_leaves_heavy_libraries_alone(
     code = (
         "import sys\n"
         "from holotype.bundle.bundle import load_bundle\n"
-        "from holotype.bundle.inference import predict_files\n"
-        f"assert len(predict_files(load_bundle({str(tmp_path / 'whole')!r}), "
-        f"[{str(images[0])!r}])[0]) == 1\n"
+        "from holotype.bundle.image_sources import image_sources\n"
+        "from holotype.bundle.inference import predict_images\n"
+        f"assert len(predict_images(load_bundle({str(tmp_path / 'whole')!r}), "
+        f"image_sources({str(images[0])!r}))) == 1\n"
         "heavy = {'torch', 'timm', 'pandas', 'pyarrow', 'scipy', 'sklearn', 'onnx', 'pydantic'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )

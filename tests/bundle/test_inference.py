@@ -14,16 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import holotype.bundle.embedding as embedding
+import holotype.bundle.image_sources as sources
 import holotype.bundle.inference as inference
 from holotype.bundle.bundle import Bundle, load_bundle
-from holotype.bundle.inference import (
-    ImageFile,
-    embed,
-    find_files,
-    predict,
-    predict_files,
-    run_head,
-)
+from holotype.bundle.embedding import embed
+from holotype.bundle.image_sources import ImageFile, image_sources
+from holotype.bundle.inference import predict_images, predict_index, run_head
 from holotype.bundle.manifest import Decision
 from holotype.bundle.onnx_sessions import open_session, run_graph
 from holotype.dataset.index import Index
@@ -94,8 +90,9 @@ def by_hand(bundle: Bundle, path: Path) -> NDArray[np.float64]:
 def test_probabilities_are_what_the_graphs_say_computed_by_hand(
     bundle: Bundle, images: list[Path]
 ) -> None:
-    predictions, refused = predict_files(bundle, images[:5])
-    assert refused == []
+    predictions = predict_images(bundle, image_sources(images[:5]))
+    refused = predictions.refused
+    assert not refused
     for path, probabilities in zip(images, predictions.probabilities_NC, strict=False):
         np.testing.assert_allclose(probabilities, by_hand(bundle, path), atol=1e-6)
     assert np.ptp(predictions.probabilities_NC, axis=0).max() > 0.2
@@ -117,7 +114,7 @@ def test_probabilities_are_the_same_whatever_the_batch_the_order_and_the_threads
     index = Index(images[0].parent, shuffled, CLASSES)
     monkeypatch.setattr(embedding, "SHARD", 5)
     for _ in range(2):  # the second time from what is kept
-        predictions, _ = predict(bundle, index, workers=workers, use_cache=keep)
+        predictions = predict_index(bundle, index, workers=workers, use_cache=keep)
         np.testing.assert_allclose(predictions.probabilities_NC, alone[order], atol=1e-7)
     by_batch = run_graph(
         bundle.backbone,
@@ -144,8 +141,9 @@ def test_the_head_gives_the_same_bits_whatever_stands_beside_an_image(
 
 def test_predictions_carry_the_index_and_the_truth(bundle: Bundle, images: list[Path]) -> None:
     index = index_of(images[:4], ["fine", "crack", "fine", "dark"])
-    predictions, refused = predict(bundle, index)
-    assert refused == []
+    predictions = predict_index(bundle, index)
+    refused = predictions.refused
+    assert not refused
     assert predictions.ids == ("000.png", "001.png", "002.png", "003.png")
     assert predictions.targets_N.tolist() == [2, 0, 2, 1]
     assert predictions.groups == ("g0", "g0", "g1", "g1")
@@ -159,8 +157,9 @@ def test_a_bad_image_costs_itself_only(bundle: Bundle, images: list[Path]) -> No
     images[8].write_bytes(images[8].read_bytes()[:200])
     images[11].write_text("no image")
     good = [path for n, path in enumerate(images) if n not in (3, 8, 11)]
-    for result in (predict(bundle, index_of(images)), predict_files(bundle, images)):
-        predictions, refused = result
+    by_index = predict_index(bundle, index_of(images))
+    for predictions in (by_index, predict_images(bundle, image_sources(images))):
+        refused = predictions.refused
         assert [Path(refusal.file).name for refusal in refused] == ["003.png", "008.png", "011.png"]
         assert [refusal.problem for refusal in refused] == [
             "empty_file",
@@ -178,7 +177,8 @@ def test_files_that_vanish_or_change_after_indexing_are_refused_by_name(
     index = index_of(images[:4])
     images[0].unlink()
     images[1].write_bytes(images[5].read_bytes())
-    predictions, refused = predict(bundle, index)
+    predictions = predict_index(bundle, index)
+    refused = predictions.refused
     assert predictions.ids == ("002.png", "003.png")
     assert "No such file" in refused[0].reason
     assert "changed since it was indexed" in refused[1].reason
@@ -189,25 +189,25 @@ def test_what_is_kept_is_neither_decoded_nor_run_again(
 ) -> None:
     index = index_of(images)
     decoded: list[str] = []
-    decode = embedding.decode
+    decode = sources.decode
 
     def counted(content: bytes, **options: Any) -> Any:
         decoded.append(options["name"])
         return decode(content, **options)
 
-    monkeypatch.setattr(embedding, "decode", counted)
-    first, _ = predict(bundle, index)
+    monkeypatch.setattr(sources, "decode", counted)
+    first = predict_index(bundle, index)
     assert sorted(decoded) == sorted(path.name for path in images)
     decoded.clear()
     again = load_bundle(bundle.path)
-    second, _ = predict(again, index)
+    second = predict_index(again, index)
     assert decoded == []
     assert "backbone" not in vars(again), "no session of the backbone was opened"
     np.testing.assert_array_equal(first.logits_NC, second.logits_NC)
     images[0].with_name("copy.png").write_bytes(images[0].read_bytes())
-    predict(bundle, index_of([images[0].with_name("copy.png")]))
+    predict_index(bundle, index_of([images[0].with_name("copy.png")]))
     assert decoded == [], "a copy under another name is the same image"
-    predict(bundle, index, use_cache=False)
+    predict_index(bundle, index, use_cache=False)
     assert len(decoded) == len(images)
 
 
@@ -235,7 +235,7 @@ def test_a_pass_that_is_killed_goes_on_where_it_was(
 def test_predicting_files_keeps_nothing(
     bundle: Bundle, images: list[Path], fresh_cache: Path
 ) -> None:
-    predict_files(bundle, images)
+    predict_images(bundle, image_sources(images))
     assert not fresh_cache.exists()
 
 
@@ -243,7 +243,7 @@ def test_an_unknown_label_is_an_error_that_names_the_known_ones(
     bundle: Bundle, images: list[Path]
 ) -> None:
     with pytest.raises(DatasetError, match=r"'cracks'.*did you mean 'crack'.*crack, dark, fine"):
-        predict(bundle, index_of(images[:2], ["crack", "cracks"]))
+        predict_index(bundle, index_of(images[:2], ["crack", "cracks"]))
 
 
 def test_folders_are_searched_in_order_and_hidden_files_left_out(
@@ -255,7 +255,7 @@ def test_folders_are_searched_in_order_and_hidden_files_left_out(
     (tmp_path / "new" / "notes.txt").write_text("x")
     (tmp_path / "odd.name").write_bytes(b"x")
     monkeypatch.chdir(tmp_path)
-    assert [file.id for file in find_files(["odd.name", Path("new")])] == [
+    assert [file.id for file in image_sources(["odd.name", Path("new")])] == [
         "odd.name",
         "new/a.b/000.png",
         "new/a.b/001.png",
@@ -265,11 +265,10 @@ def test_folders_are_searched_in_order_and_hidden_files_left_out(
 
 def test_paths_that_lead_to_no_image_are_refused(tmp_path: Path) -> None:
     with pytest.raises(EmptyDataset, match="no image below"):
-        find_files([tmp_path])
+        image_sources([tmp_path])
     with pytest.raises(UsageError, match="there is no image"):
-        find_files([tmp_path / "nowhere.jpg"])
-    with pytest.raises(UsageError, match="no image was named"):
-        find_files([])
+        image_sources([tmp_path / "nowhere.jpg"])
+    assert image_sources([]) == []
 
 
 @pytest.mark.parametrize("name", ["two words.png", "it's \"q\".png", "a\nb.png", "🐢.png", "x" * 251 + ".png"])  # fmt: skip  # noqa: E501
@@ -355,8 +354,10 @@ def test_predicting_leaves_heavy_libraries_alone(bundle: Bundle, images: list[Pa
     code = (
         "import sys\n"
         "from holotype.bundle.bundle import load_bundle\n"
-        "from holotype.bundle.inference import predict_files\n"
-        f"predictions = predicted(load_bundle({str(bundle.path)!r}), [{str(images[0])!r}])\n"
+        "from holotype.bundle.image_sources import image_sources\n"
+        "from holotype.bundle.inference import predict_images\n"
+        f"sources = image_sources({str(images[0])!r})\n"
+        f"predictions = predict_images(load_bundle({str(bundle.path)!r}), sources)\n"
         "assert len(predictions) == 1\n"
         "heavy = {'torch', 'timm', 'pandas', 'pyarrow', 'scipy', 'sklearn', 'skimage',\n"
         "         'matplotlib', 'onnx', 'pydantic'}\n"

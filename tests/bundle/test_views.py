@@ -11,8 +11,10 @@ from PIL import Image, ImageOps
 from scipy.ndimage import affine_transform
 
 import holotype.bundle.embedding as embedding
+import holotype.bundle.image_sources as sources
 from holotype.bundle.bundle import Bundle, load_bundle
-from holotype.bundle.inference import predict, predict_files
+from holotype.bundle.image_sources import image_sources
+from holotype.bundle.inference import predict_images, predict_index
 from holotype.bundle.manifest import Decision
 from holotype.bundle.views import VIEWS, FixedView, ViewSet
 from holotype.errors import BundleError
@@ -132,7 +134,7 @@ def test_scales_are_averaged_as_onnxruntime_and_scipy_do_it_by_hand(tmp_path: Pa
         expected_C = softmax(logits_VC).mean(axis=0)
         found = predicted(sealed, path)
         np.testing.assert_allclose(found.probabilities_NC[0], expected_C, atol=1e-5)
-        index, _ = predict(sealed, index_of([path]))
+        index = predict_index(sealed, index_of([path]))
         np.testing.assert_array_equal(index.probabilities_NC, found.probabilities_NC)
         differs = max(differs, np.abs(expected_C - softmax(logits_VC)[0]).max())
     assert differs > 1e-3
@@ -170,7 +172,7 @@ def test_views_are_the_same_whatever_the_batch_the_order_and_the_threads(
     index = index_of([images[n] for n in order])
     monkeypatch.setattr(embedding, "SHARD", 3)
     for _ in range(2):  # the second time from what is kept
-        predictions, _ = predict(bundle, index, workers=workers, use_cache=keep)
+        predictions = predict_index(bundle, index, workers=workers, use_cache=keep)
         np.testing.assert_allclose(predictions.probabilities_NC, alone[order], atol=1e-6)
 
 
@@ -182,7 +184,7 @@ def test_each_image_is_decoded_once_for_all_its_views_and_no_view_is_run_twice(
     bundle = write_tiny(tmp_path / "bundle")
     decoded: list[str] = []
     rows: list[int] = []
-    decode, call = embedding.decode, embedding.run_session
+    decode, call = sources.decode, embedding.run_session
 
     def counted_decode(content: bytes, **options: Any) -> Any:
         decoded.append(options["name"])
@@ -192,14 +194,14 @@ def test_each_image_is_decoded_once_for_all_its_views_and_no_view_is_run_twice(
         rows.append(len(inputs))
         return call(session, inputs, outputs)
 
-    monkeypatch.setattr(embedding, "decode", counted_decode)
+    monkeypatch.setattr(sources, "decode", counted_decode)
     monkeypatch.setattr(embedding, "run_session", counted_call)
-    predict(bundle, index)
-    predict(bundle, index, views="dihedral")
+    predict_index(bundle, index)
+    predict_index(bundle, index, views="dihedral")
     assert sorted(decoded) == sorted(2 * [path.name for path in images])
     assert sum(rows) == 8 * len(images), "the plain view was known already"
-    predict(bundle, index, views="mirror")
-    predict(load_bundle(bundle.path).with_decision(decision("dihedral")), index)
+    predict_index(bundle, index, views="mirror")
+    predict_index(load_bundle(bundle.path).with_decision(decision("dihedral")), index)
     assert sum(rows) == 8 * len(images)
 
 
@@ -207,8 +209,8 @@ def test_what_is_sealed_cannot_be_predicted_otherwise(tmp_path: Path) -> None:
     index = index_of(write_images(tmp_path / "images", 2))
     sealed = write_tiny(tmp_path / "bundle").with_decision(decision("mirror"))
     with pytest.raises(BundleError, match="'dihedral' were asked for, but 'mirror' are sealed"):
-        predict(sealed, index, views="dihedral")
-    assert len(predict(sealed, index, views="mirror")[0]) == 2
+        predict_index(sealed, index, views="dihedral")
+    assert len(predict_index(sealed, index, views="mirror")) == 2
 
 
 def test_an_input_that_is_not_square_is_not_turned(tmp_path: Path) -> None:
@@ -216,14 +218,15 @@ def test_an_input_that_is_not_square_is_not_turned(tmp_path: Path) -> None:
     wide = replace(bundle.manifest, preprocessing=replace(PREPROCESSING, width=64))
     index = index_of(write_images(tmp_path / "images", 2))
     with pytest.raises(BundleError, match="32 x 64 cannot be turned"):
-        predict(replace(bundle, manifest=wide), index, views="dihedral")
+        predict_index(replace(bundle, manifest=wide), index, views="dihedral")
 
 
 def test_a_bad_image_costs_itself_only_under_views_too(tmp_path: Path) -> None:
     images = write_images(tmp_path / "images", 5)
     images[2].write_bytes(b"no image")
     bundle: Bundle = write_tiny(tmp_path / "bundle").with_decision(decision("dihedral"))
-    predictions, refused = predict_files(bundle, images)
+    predictions = predict_images(bundle, image_sources(images))
+    refused = predictions.refused
     assert [Path(refusal.file).name for refusal in refused] == ["002.png"]
     good = [path for n, path in enumerate(images) if n != 2]
     np.testing.assert_allclose(

@@ -10,7 +10,8 @@ from PIL import Image
 
 from holotype.bundle.bundle import Bundle, write_bundle
 from holotype.bundle.embedding import Embeddings, embed
-from holotype.bundle.inference import find_files, predict_files
+from holotype.bundle.image_sources import image_sources
+from holotype.bundle.inference import predict_images
 from holotype.bundle.manifest import Manifest
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.predictions import Predictions
@@ -112,11 +113,11 @@ def write_images(directory: Path, count: int, seed: int = 0) -> list[Path]:
 
 def predicted(bundle: Bundle, paths: str | Path | Sequence[str | Path]) -> Predictions:
     """The predictions of files, none of which is refused."""
-    predictions, refused = predict_files(bundle, paths)
-    assert not refused
+    predictions = predict_images(bundle, image_sources(paths))
+    assert not predictions.refused
     return predictions
 
 
 def embedded(bundle: Bundle, paths: str | Path | Sequence[str | Path]) -> Embeddings:
     """The embeddings of files, computed anew."""
-    return embed(bundle, find_files(paths), use_cache=False)
+    return embed(bundle, image_sources(paths), use_cache=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from holotype.bundle.bundle import write_bundle
-from holotype.bundle.inference import predict
+from holotype.bundle.inference import predict_index
 from holotype.comparison.aligned_predictions import AlignedPredictions, align_predictions
 from holotype.comparison.cost import RunCost
 from holotype.comparison.disagreements import disagreements
@@ -121,9 +121,9 @@ def write_run(path: Path, data: Path, *, seed: int = 0, split_seed: int = 0) -> 
         manifest=manifest(name=data.name),
     )
     bundle = bundle.with_decision(
-        fit_decision(predict(bundle, index.part("val"), use_cache=False)[0])
+        fit_decision(predict_index(bundle, index.part("val"), use_cache=False))
     )
     for part in ("val", "test"):
-        predictions, _ = predict(bundle, index.part(part), use_cache=False)
+        predictions = predict_index(bundle, index.part(part), use_cache=False)
         predictions.write(run.predictions / f"{part}.parquet")
     return run

@@ -10,8 +10,9 @@ from sklearn.linear_model import LogisticRegression
 
 from holotype.bundle.building.ensemble_bundle import write_members
 from holotype.bundle.bundle import Bundle, load_bundle, write_bundle
-from holotype.bundle.embedding import ImageFile
-from holotype.bundle.inference import embed, predict
+from holotype.bundle.embedding import embed
+from holotype.bundle.image_sources import ImageFile
+from holotype.bundle.inference import predict_index
 from holotype.bundle.manifest import Manifest
 from holotype.dataset.index import Index, read_index
 from holotype.dataset.splitting.splitter import split
@@ -90,10 +91,10 @@ def make_run(
     run.write_recipe(f"name: tiny\nmodel: tiny{side}\n")
     index.write(run.index)
     if seals:
-        validation, _ = predict(bundle, index.part("val"))
+        validation = predict_index(bundle, index.part("val"))
         bundle = bundle.with_decision(fit_decision(validation))
         for part in ("val", "test"):
-            predict(bundle, index.part(part))[0].write(run.predictions / f"{part}.parquet")  # type: ignore[arg-type]
+            predict_index(bundle, index.part(part)).write(run.predictions / f"{part}.parquet")  # type: ignore[arg-type]
     return run
 
 
@@ -115,7 +116,7 @@ def make_folded(path: Path, index: Index, *, side: int) -> RunDirectory:
         part = read_predictions(child.predictions / "test.parquet")
         parts.append((part.ids, np.log(part.probabilities_NC).astype(np.float32)))
     whole = write_members(run.bundle, members, name="shapes")
-    images, _ = predict(whole, index)
+    images = predict_index(whole, index)
     said = {name: row for ids, rows_NC in parts for name, row in zip(ids, rows_NC, strict=True)}
     logits_NC = np.stack([said[name] for name in images.ids])
     oof = replace(images, logits_NC=logits_NC, probabilities_NC=softmax(logits_NC))

@@ -25,7 +25,8 @@ def bundle(tmp_path: Path) -> Bundle:
 @pytest.fixture
 def index(tmp_path: Path) -> Index:
     paths = write_images(tmp_path / "images", COUNT)
-    Image.effect_noise((900, 600), 80).save(paths[0])
+    noise_HW = np.random.default_rng(0).integers(0, 256, (600, 900), dtype=np.uint8)
+    Image.fromarray(noise_HW).save(paths[0])
     return Index(tmp_path / "images", pd.DataFrame({"path": [p.name for p in paths]}), CLASSES)
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFont
 
-from holotype.explanation.explanation_figures import TABLE, explain, explain_all
+from holotype.bundle.image_sources import image_sources
+from holotype.explanation.explainer import TABLE, Explainer
 from holotype.explanation.heatmap import heatmap
 from holotype.explanation.heatmap_drawing import (
     captioned_tiles,
@@ -22,15 +23,16 @@ def test_a_folder_holds_a_sheet_for_each_image_and_a_table(tmp_path: Path) -> No
     broken = tmp_path / "b" / "broken.png"
     broken.write_text("no image")
     told: list[tuple[int, int]] = []
-    sheets, refused = explain_all(
-        bundle, [*paths, broken], tmp_path / "out",
+    explainer = Explainer(bundle)
+    explained = explainer.write_sheets(
+        image_sources([*paths, broken]), tmp_path / "out",
         on_progress=lambda done, total: told.append((done, total)),
     )  # fmt: skip
-    assert [sheet.file for sheet in sheets] == paths
-    assert [Path(refusal.file).name for refusal in refused if refusal.file] == ["broken.png"]
+    assert [one.file for one in explained] == [str(path) for path in paths]
+    assert [Path(refusal.file).name for refusal in explained.refused] == ["broken.png"]
     assert told[-1] == (5, 5)
     names = ["000.png", "001.png", "000-2.png", "001-2.png"]
-    assert [sheet.output.name for sheet in sheets] == names
+    assert [one.sheet and one.sheet.name for one in explained] == names
     with (tmp_path / "out" / TABLE).open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["sheet"] for row in rows] == names
@@ -39,7 +41,7 @@ def test_a_folder_holds_a_sheet_for_each_image_and_a_table(tmp_path: Path) -> No
         assert row["class"] == found.class_name
         assert float(row["probability"]) == found.probability
         assert row["method"] == found.method
-        explain(bundle, path, tmp_path / "alone.png")
+        explainer.explain(image_sources(path)[0], tmp_path / "alone.png")
         alone = (tmp_path / "alone.png").read_bytes()
         assert (tmp_path / "out" / row["sheet"]).read_bytes() == alone
 
@@ -47,8 +49,8 @@ def test_a_folder_holds_a_sheet_for_each_image_and_a_table(tmp_path: Path) -> No
 def test_one_class_can_be_asked_of_all(tmp_path: Path) -> None:
     bundle = write_tiny(tmp_path / "bundle")
     paths = write_images(tmp_path / "a", 3)
-    sheets, _ = explain_all(bundle, paths, tmp_path / "out", class_name=CLASSES[2])
-    assert {sheet.heatmap.class_name for sheet in sheets} == {CLASSES[2]}
+    explained = Explainer(bundle, CLASSES[2]).write_sheets(image_sources(paths), tmp_path / "out")
+    assert {one.label for one in explained} == {CLASSES[2]}
 
 
 def test_tiles_stand_side_by_side_and_a_missing_image_is_a_grey_one() -> None:

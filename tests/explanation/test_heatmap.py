@@ -12,11 +12,12 @@ from PIL import Image
 
 from holotype.bundle.building.ensemble_bundle import write_members
 from holotype.bundle.bundle import Bundle, write_bundle
+from holotype.bundle.image_sources import image_sources
 from holotype.bundle.manifest import CamSupport, Decision
 from holotype.errors import ImageError, UnknownClass
 from holotype.explanation.attribution import cell_logits
-from holotype.explanation.explanation_figures import explain
-from holotype.explanation.heatmap import heatmap, input_frame_size
+from holotype.explanation.explainer import Explainer
+from holotype.explanation.heatmap import Heatmap, heatmap, input_frame_size
 from holotype.explanation.heatmap_drawing import inferno, overlay, scaled_rgb
 from holotype.imaging.decode import Image as Upright
 from holotype.imaging.decode import decode
@@ -37,6 +38,11 @@ from tests.bundle.tiny import (
 
 BACKGROUND = (0, 0, 0)
 FROM_0_TO_1 = replace(PREPROCESSING, mean=(0.0,) * 3, std=(1.0,) * 3, background=BACKGROUND)
+
+
+def explain(bundle: Bundle, path: Path, sheet: Path, class_name: str | None = None) -> Heatmap:
+    """The heatmap of an image whose sheet is written."""
+    return Explainer(bundle, class_name).explain(image_sources(path)[0], sheet).class_heatmap
 
 
 def write_bright_detector(

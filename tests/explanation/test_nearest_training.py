@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from holotype.bundle.bundle import Bundle
+from holotype.bundle.image_sources import image_sources
 from holotype.bundle.references import make_references
 from holotype.errors import UsageError
-from holotype.explanation.explanation_figures import explain
+from holotype.explanation.explainer import Explainer
 from holotype.explanation.nearest_training import nearest_training_images
 from holotype.imaging.decode import decode
 from tests.bundle.tiny import CLASSES, embedded, write_images, write_tiny
@@ -70,8 +71,10 @@ def test_images_that_are_there_are_drawn_and_others_are_named(
     assert found[paths[3].name].image is None
     assert found[paths[4].name].image is None
     assert found[paths[5].name].image is not None
-    explain(bundle, paths[0], tmp_path / "with.png", num_similar=5, find_file=find_file)
-    explain(bundle, paths[0], tmp_path / "without.png")
+    (source,) = image_sources(paths[0])
+    with_similar = Explainer(bundle, num_similar=5, find_file=find_file)
+    with_similar.explain(source, tmp_path / "with.png")
+    Explainer(bundle).explain(source, tmp_path / "without.png")
     with Image.open(tmp_path / "with.png") as more, Image.open(tmp_path / "without.png") as less:
         assert more.height > less.height + 132
         above = more.convert("RGB").crop((0, 0, *less.size))

@@ -10,13 +10,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.heatmap_checks import pointing_game_chance, pointing_game_hit
 from holotype import pipeline
 from holotype.bundle.bundle import load_bundle
 from holotype.dataset.sources.fetch import make_synthetic
 from holotype.dataset.sources.synthetic import MASK_FOLDER
 from holotype.explanation.available_methods import ExplainMethod
 from holotype.explanation.heatmap import heatmap
-from holotype.explanation.sanity_checks import pointing_game_chance, pointing_game_hit
 from holotype.imaging.decode import decode
 
 IMAGES = 160  # of 60, with a rate of 0.95, one time in thirteen no more than 54 are right
@@ -28,7 +28,7 @@ LEAST = 0.9
 @pytest.mark.timeout(3600)
 def test_a_trained_network_points_at_the_object_and_redrawn_ones_do_not(tmp_path: Path) -> None:
     from holotype.architectures.gradcam import layers_top_down, randomise_layers
-    from holotype.pipeline.explain import TorchModels
+    from holotype.pipeline.torch_models import TorchModels
 
     shapes = make_synthetic(tmp_path / "shapes", classes=4, images=800)
     run = tmp_path / "run"

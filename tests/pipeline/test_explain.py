@@ -15,12 +15,11 @@ from holotype.explanation.available_methods import ExplainMethod
 from holotype.explanation.heatmap import heatmap
 from holotype.pipeline import TrainedRun
 from holotype.pipeline.explain import (
-    TorchModels,
-    explain_images,
+    explain,
     explain_method_for,
-    rebuild_classifier,
     training_file_lookup,
 )
+from holotype.pipeline.torch_models import TorchModels, rebuild_classifier
 from holotype.run_directory import RunDirectory
 from tests.bundle.tiny import predicted
 from tests.conftest import Cli
@@ -83,11 +82,11 @@ def test_a_bundle_within_its_run_finds_it_and_a_copy_elsewhere_does_not(
     finetuned: TrainedRun, image: Path, tmp_path: Path
 ) -> None:
     inside = finetuned.run.bundle
-    (sheet,), _ = explain_images(inside, [image], tmp_path / "why.png", method="gradcam")
-    assert sheet.heatmap.method == "Grad-CAM of top"
+    (one,) = explain(inside, image, output=tmp_path / "why.png", method="gradcam")
+    assert one.method == "Grad-CAM of top"
     copy = shutil.copytree(inside, tmp_path / "copy")
     with pytest.raises(UsageError, match=r"name the run.*auto, cam, occlusion"):
-        explain_images(copy, [image], tmp_path / "why.png", method="gradcam")
+        explain(copy, image, output=tmp_path / "why.png", method="gradcam")
 
 
 def test_without_its_weights_a_run_is_explained_in_other_ways(
@@ -96,8 +95,8 @@ def test_without_its_weights_a_run_is_explained_in_other_ways(
     run = _copied(finetuned.run, tmp_path)
     shutil.rmtree(run.checkpoints)
     with pytest.raises(UsageError, match=r"no longer holds the weights.*occlusion"):
-        explain_images(run.path, [image], tmp_path / "why.png", method="gradcam")
-    assert explain_images(run.path, [image], tmp_path / "why.png")[0]
+        explain(run.path, image, output=tmp_path / "why.png", method="gradcam")
+    assert explain(run.path, image, output=tmp_path / "why.png")[0].sheet
 
 
 def test_weights_that_are_not_those_of_the_bundle_are_refused(

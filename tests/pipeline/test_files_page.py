@@ -30,7 +30,7 @@ from holotype.evaluation.report_data import SCORES
 from holotype.pipeline import TrainedRun
 from holotype.pipeline.audit import QUALITY
 from holotype.pipeline.compare import compare
-from holotype.pipeline.explain import explain_images
+from holotype.pipeline.explain import explain
 from tests.comparison.made import write_class_folders, write_run
 from tests.evaluation.made import made
 
@@ -205,7 +205,7 @@ def test_answers() -> None:
 
 def test_explanations(finetuned: TrainedRun, synthetic: Path, tmp_path: Path) -> None:
     images = sorted((synthetic / "disc").iterdir())[:2]
-    explain_images(finetuned.run.path, images, tmp_path)
+    explain(finetuned.run.path, images, output=tmp_path)
     columns = _columns((tmp_path / "explanations.csv").read_text())
     _same("explanations.csv", columns, sometimes=["similar"])
 

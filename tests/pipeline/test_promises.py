@@ -13,7 +13,7 @@ from PIL import Image
 
 from holotype import pipeline
 from holotype.bundle.bundle import load_bundle
-from holotype.bundle.inference import predict
+from holotype.bundle.inference import predict_index
 from holotype.dataset.index import read_index_file
 from holotype.errors import InvalidRatios, InvalidRecipe, RunMismatch
 from holotype.pipeline import TrainedRun
@@ -61,14 +61,14 @@ def test_the_part_that_is_held_back_is_read_for_the_sets_alone(promising: Traine
     assert (
         calibration_set.num_images == len(bundle.conformal_scores) == len(index.part("cal")) == 18
     )
-    calibration, _ = predict(bundle, index.part("cal"))
+    calibration = predict_index(bundle, index.part("cal"))
     assert calibration_set.predictions_sha256 == calibration.digest()
     true_N = calibration.probabilities_NC[np.arange(18), calibration.targets_N]
     np.testing.assert_allclose(
         np.sort(bundle.conformal_scores.lac_N), np.sort(1 - true_N), atol=1e-12
     )
     # The temperature is validation's, the score is test's, the references are training's.
-    validation, _ = predict(bundle, index.part("val"))
+    validation = predict_index(bundle, index.part("val"))
     assert bundle.manifest.decision.predictions_sha256 == validation.digest()
     paths = set(index.part("cal").table["path"])
     assert paths.isdisjoint(read_predictions(promising.run.predictions / "test.parquet").ids)

@@ -90,14 +90,14 @@ def test_the_test_part_is_read_once_after_the_decision_is_sealed(
     synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[tuple[set[str], bool]] = []
-    predict = inference.predict
+    predict = inference.predict_index
 
     def recorded(bundle: Bundle, index: Index, **options: object) -> object:
         read.append((set(index.table["path"]), bundle.manifest.decision is not None))
         return predict(bundle, index, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("holotype.pipeline.training_run.finalize.predict", recorded)
-    monkeypatch.setattr("holotype.pipeline.training_run.single_run.predict", recorded)
+    monkeypatch.setattr("holotype.pipeline.training_run.finalize.predict_index", recorded)
+    monkeypatch.setattr("holotype.pipeline.training_run.single_run.predict_index", recorded)
     monkeypatch.setattr("holotype.pipeline.training_run.conformal_and_ood.predict", recorded)
     trained = pipeline.train(synthetic, output=tmp_path / "run", recipe="linear", image_size=64)
     index = read_index_file(trained.run.index)

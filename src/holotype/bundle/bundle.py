@@ -22,6 +22,7 @@ a custom domain have no code here, and such a graph does not open.
 """
 
 import hashlib
+import os
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -278,7 +279,7 @@ def write_files(
     return load_bundle(directory)
 
 
-def load_bundle(path: str | Path) -> Bundle:
+def load_bundle(path: str | os.PathLike[str]) -> Bundle:
     """The bundle of a run (or of a stage, `RUN@NAME`), or a bundle directory itself; verified.
 
     Raises:
@@ -291,7 +292,7 @@ def load_bundle(path: str | Path) -> Bundle:
         directory = RunDirectory(directory).bundle
     if not (directory / MANIFEST).exists():
         raise NotABundle(
-            f"{str(path)!r} holds no classifier: expected a run directory that training has "
+            f"{os.fspath(path)!r} holds no classifier: expected a run directory that training has "
             f"finished, or a bundle directory with {MANIFEST} in it."
         )
     return _load(directory, depth=1)

@@ -7,53 +7,23 @@ what it says too.
 Shape suffixes: N images, D embedding, C the three channels, H height, W width.
 """
 
-import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from holotype.bundle.bundle import Bundle
+from holotype.bundle.image_sources import Decoder, ImageSource
 from holotype.bundle.onnx_sessions import DoneCallback, map_in_threads, run_session
 from holotype.bundle.views import PLAIN, VIEWS, FixedView, ViewSet
 from holotype.cache import ArrayCache, hash_strings
-from holotype.errors import BundleError, ImageError, UnreadableFile
-from holotype.imaging.decode import Image, decode
-from holotype.imaging.preprocessing import Preprocessing
+from holotype.errors import BundleError, ImageError
+from holotype.imaging.decode import Image
 
 SHARD = 512  # images between two writes of what is kept: what a kill costs at most
 BATCH = 4  # inputs in a call of a backbone; more is not faster
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """An image on disk, and the hash that it should have; "" where none is known."""
-
-    id: str
-    path: Path
-    sha256: str = ""
-
-    def read(self) -> tuple[bytes, str]:
-        """The bytes and their SHA-256.
-
-        Raises:
-            UnreadableFile: the file cannot be read, or is another than was indexed.
-        """
-        if self.path.exists() and not self.path.is_file():  # a pipe would never end
-            raise UnreadableFile(self.id, "this is a folder or a device", "name a file in it")
-        try:
-            content = self.path.read_bytes()
-        except OSError as error:
-            reason = f"it cannot be read ({error.strerror or error})"
-            raise UnreadableFile(self.id, reason, "check the path and its permissions") from error
-        sha256 = hashlib.sha256(content).hexdigest()
-        if self.sha256 not in ("", sha256):
-            reason = "it has changed since it was indexed"
-            raise UnreadableFile(self.id, reason, "index the data again")
-        return content, sha256
 
 
 class ViewKey(NamedTuple):
@@ -68,8 +38,8 @@ class Embeddings:
     """What the backbones say of the images that could be used.
 
     Attributes:
-        positions: which of the given files, ascending.
-        sha256: the hash of each file's bytes.
+        positions: which of the given images, ascending.
+        sha256: the hash of each.
         by_view: float32 (N, D) for every view through every backbone, in the order of members.
         refused: the images that could not be used.
     """
@@ -86,12 +56,12 @@ class Embeddings:
         return plain[0] if len(plain) == 1 else np.concatenate(plain, axis=1)
 
 
-def cache_namespace(base: "Bundle") -> str:
+def cache_namespace(base: Bundle) -> str:
     """Everything that decides an embedding but the image and the view."""
     return hash_strings(base.backbone_sha256, base.preprocessing.digest(), "embedding")
 
 
-def resolve_views(base: "Bundle", views: ViewSet | None) -> tuple[FixedView, ...]:
+def resolve_views(base: Bundle, views: ViewSet | None) -> tuple[FixedView, ...]:
     """The views of a set; of the sealed one unless another is asked for.
 
     Raises:
@@ -114,8 +84,8 @@ def resolve_views(base: "Bundle", views: ViewSet | None) -> tuple[FixedView, ...
 
 
 def embed(
-    bundle: "Bundle",
-    files: Sequence[ImageFile],
+    bundle: Bundle,
+    sources: Sequence[ImageSource],
     *,
     views: ViewSet | None = None,
     use_cache: bool = True,
@@ -126,19 +96,19 @@ def embed(
 
     Args:
         bundle: whose backbones, preprocessing and views.
-        files: images; those whose hash is known are looked up among what is kept.
+        sources: images; those whose hash is known are looked up in the cache.
         views: of an unsealed bundle; those that are sealed unless given.
         use_cache: read and write `$HOLOTYPE_CACHE`, a shard of 512 images at a time, so that a
             pass that is killed goes on where it was.
         workers: threads that decode and run; one a core by default.
-        on_progress: told how many of `files` are done.
+        on_progress: told how many of `sources` are done.
 
     Raises:
         BundleError: these views cannot be had from this bundle.
     """
     base_models, view_keys = _view_keys(bundle, views)
     store = _Store(base_models, use_cache)
-    sha256 = [file.sha256 for file in files]
+    sha256 = [source.sha256 for source in sources]
     todo = [
         (position, missing)
         for position, name in enumerate(sha256)
@@ -149,9 +119,9 @@ def embed(
         _ = base_models[namespace].backbone  # opened once, before threads ask for it
 
     def run(numbers: range) -> list[_ImageResult]:
-        return _embed_batch([(files[todo[n][0]], *todo[n]) for n in numbers], base_models)
+        return _embed_batch([(sources[todo[n][0]], *todo[n]) for n in numbers], base_models)
 
-    done = len(files) - len(todo)
+    done = len(sources) - len(todo)
     if on_progress and not todo:
         on_progress(done)
     most_views = max(len(VIEWS[views or base.views]) for base in base_models.values())
@@ -169,7 +139,7 @@ def embed(
             on_progress(done)
     store.write()
 
-    positions = [n for n in range(len(files)) if n not in refused]
+    positions = [n for n in range(len(sources)) if n not in refused]
     names = [sha256[n] for n in positions]
     return Embeddings(
         positions, names, {view_key: store.stack(names, view_key) for view_key in view_keys},
@@ -177,7 +147,7 @@ def embed(
     )  # fmt: skip
 
 
-def embed_image(bundle: "Bundle", image: Image) -> Embeddings:
+def embed_image(bundle: Bundle, image: Image) -> Embeddings:
     """The embeddings of one decoded image, under the sealed views; nothing is kept."""
     base_models, view_keys = _view_keys(bundle, None)
     inputs = _inputs(view_keys, base_models, lambda _: image)
@@ -187,9 +157,7 @@ def embed_image(bundle: "Bundle", image: Image) -> Embeddings:
     return Embeddings([0], [""], {view_key: found[0, view_key][None] for view_key in view_keys})
 
 
-def _view_keys(
-    bundle: "Bundle", views: ViewSet | None
-) -> tuple[dict[str, "Bundle"], list[ViewKey]]:
+def _view_keys(bundle: Bundle, views: ViewSet | None) -> tuple[dict[str, Bundle], list[ViewKey]]:
     """The distinct backbones by namespace, and every view through each of them, without doubles."""
     base_models: dict[str, Bundle] = {}
     view_keys: dict[ViewKey, None] = {}
@@ -203,7 +171,7 @@ def _view_keys(
 class _Store:
     """Embeddings by image and view_key: in the cache, or only here."""
 
-    def __init__(self, base_models: Mapping[str, "Bundle"], use_cache: bool) -> None:
+    def __init__(self, base_models: Mapping[str, Bundle], use_cache: bool) -> None:
         self._size = {
             namespace: base.manifest.embedding_size for namespace, base in base_models.items()
         }
@@ -265,16 +233,16 @@ class _ImageResult:
 
 
 def _embed_batch(
-    items: Sequence[tuple[ImageFile, int, list[ViewKey]]], base_models: Mapping[str, "Bundle"]
+    items: Sequence[tuple[ImageSource, int, list[ViewKey]]], base_models: Mapping[str, Bundle]
 ) -> list[_ImageResult]:
     """Read and decode a few images and run what is missing of them."""
     sha256: dict[int, str] = {}
     refused: dict[int, ImageError] = {}
     inputs: dict[tuple[int, ViewKey], NDArray[np.float32]] = {}
-    for file, position, view_keys in items:
+    for source, position, view_keys in items:
         try:
-            content, sha256[position] = file.read()
-            found = _inputs(view_keys, base_models, _decoder(content, file.id))
+            decode_at, sha256[position] = source.open()
+            found = _inputs(view_keys, base_models, decode_at)
         except ImageError as refusal:
             refused[position] = refusal
         else:
@@ -296,50 +264,20 @@ def _embed_batch(
 
 def _inputs(
     view_keys: Iterable[ViewKey],
-    base_models: Mapping[str, "Bundle"],
-    image_for: Callable[[Preprocessing], Image],
+    base_models: Mapping[str, Bundle],
+    decode_at: Decoder,
 ) -> dict[ViewKey, NDArray[np.float32]]:
     """What the backbones see of one image: framed once for each, then seen in every view."""
     plain: dict[str, NDArray[np.float32]] = {}
     for view_key in view_keys:
         if view_key.namespace not in plain:
             preprocessing = base_models[view_key.namespace].preprocessing
-            plain[view_key.namespace] = preprocessing(image_for(preprocessing))
+            plain[view_key.namespace] = preprocessing(decode_at(preprocessing.minimum_size))
     return {view_key: view_key.view.apply(plain[view_key.namespace]) for view_key in view_keys}
 
 
-def _decoder(content: bytes, name: str) -> Callable[[Preprocessing], Image]:
-    """The decoded image for any preprocessing, decoded no more often than it must be.
-
-    A JPEG may be decoded at a fraction of its size where a preprocessing needs no more; two that
-    need another fraction each get their own, so that members see what they see alone.
-    """
-    by_reduction: dict[int, Image] = {}
-
-    def image_for(preprocessing: Preprocessing) -> Image:
-        minimum_size = preprocessing.minimum_size
-        for known in by_reduction.values():
-            reduction = _reduction(known, minimum_size)
-            if reduction in by_reduction:
-                return by_reduction[reduction]
-        image = decode(content, name=name, minimum_size=minimum_size)
-        return by_reduction.setdefault(_reduction(image, minimum_size), image)
-
-    return image_for
-
-
-def _reduction(image: Image, minimum_size: tuple[int, int] | None) -> int:
-    """By what `images.decode` divides the sides of this file for this minimum: libjpeg's choice."""
-    if minimum_size is None or image.format not in ("JPEG", "MPO"):
-        return 1
-    scale = min(
-        stored // least for stored, least in zip(image.stored_size, minimum_size, strict=True)
-    )
-    return next(divisor for divisor in (8, 4, 2, 1) if divisor <= max(1, scale))
-
-
 def _run_backbones(
-    inputs: Mapping[tuple[int, ViewKey], NDArray[np.float32]], base_models: Mapping[str, "Bundle"]
+    inputs: Mapping[tuple[int, ViewKey], NDArray[np.float32]], base_models: Mapping[str, Bundle]
 ) -> dict[tuple[int, ViewKey], NDArray[np.float32]]:
     """The embedding (D) of every input, a call of each backbone for all its inputs."""
     found: dict[tuple[int, ViewKey], NDArray[np.float32]] = {}

@@ -6,10 +6,7 @@ whether they were kept or not.
 Shape suffixes: N images, D embedding, C classes, R rows of one call of the head.
 """
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,64 +15,26 @@ from holotype.bundle.bundle import Bundle
 from holotype.bundle.combination import log_mean_probability, log_softmax
 from holotype.bundle.embedding import (
     Embeddings,
-    ImageFile,
     ViewKey,
     cache_namespace,
     embed,
     embed_image,
     resolve_views,
 )
+from holotype.bundle.image_sources import ImageFile, ImageSource
 from holotype.bundle.manifest import OODScore
 from holotype.bundle.onnx_sessions import DoneCallback, run_session
 from holotype.bundle.ood_scores import knn_similarity_N, negative_energy_N
 from holotype.bundle.views import PLAIN, ViewSet
 from holotype.dataset.index import Index
-from holotype.dataset.reading.folders import IMAGE_EXTENSIONS
-from holotype.errors import (
-    CorruptBundle,
-    DatasetError,
-    EmptyDataset,
-    ImageError,
-    UsageError,
-    did_you_mean,
-)
+from holotype.errors import CorruptBundle, DatasetError, did_you_mean
 from holotype.imaging.decode import Image
 from holotype.predictions import UNLABELLED, Predictions, softmax
-
-__all__ = [
-    "Embeddings",
-    "ImageFile",
-    "UnlabelledPredictions",
-    "combined_logits",
-    "embed",
-    "embed_index",
-    "find_files",
-    "predict",
-    "predict_files",
-    "predict_image",
-    "predict_unlabelled",
-    "run_head",
-]
 
 HEAD_ROWS = 64  # the head always sees this many rows: another number may round otherwise
 
 
-@dataclass(frozen=True, eq=False)
-class UnlabelledPredictions:
-    """What a bundle says about images without labels.
-
-    Attributes:
-        predictions: of the images that could be used.
-        refused: the others.
-        unknown_N: whether each is of no known class; None where that was not sealed.
-    """
-
-    predictions: Predictions
-    refused: list[ImageError]
-    unknown_N: NDArray[np.bool_] | None
-
-
-def run_head(bundle: "Bundle", embeddings_ND: NDArray[np.float32]) -> NDArray[np.float32]:
+def run_head(bundle: Bundle, embeddings_ND: NDArray[np.float32]) -> NDArray[np.float32]:
     """The logits (N, C) of embeddings.
 
     Raises:
@@ -102,7 +61,7 @@ def run_head(bundle: "Bundle", embeddings_ND: NDArray[np.float32]) -> NDArray[np
 
 
 def combined_logits(
-    bundle: "Bundle", embeddings: Embeddings, views: ViewSet | None = None
+    bundle: Bundle, embeddings: Embeddings, views: ViewSet | None = None
 ) -> NDArray[np.float32]:
     """The logits (N, C) that the temperature divides.
 
@@ -128,7 +87,7 @@ def combined_logits(
 
 
 def ood_scores(
-    bundle: "Bundle", embeddings: Embeddings, score: OODScore, neighbours: int
+    bundle: Bundle, embeddings: Embeddings, score: OODScore, neighbours: int
 ) -> NDArray[np.float64]:
     """How well each image (N) fits what the bundle has learnt; see `bundle.unknown`.
 
@@ -146,7 +105,7 @@ def ood_scores(
     return knn_similarity_N(bundle.references, plain_ND, neighbours)
 
 
-def is_unknown(bundle: "Bundle", embeddings: Embeddings) -> NDArray[np.bool_] | None:
+def is_unknown(bundle: Bundle, embeddings: Embeddings) -> NDArray[np.bool_] | None:
     """Whether each image (N) is of no known class; None where that was not sealed.
 
     A bundle of members never says so: what its members would say each by itself keeps no promise
@@ -160,8 +119,8 @@ def is_unknown(bundle: "Bundle", embeddings: Embeddings) -> NDArray[np.bool_] | 
 
 
 def embed_index(
-    bundle: "Bundle",
-    index: "Index",
+    bundle: Bundle,
+    index: Index,
     *,
     views: ViewSet | None = None,
     use_cache: bool = True,
@@ -179,166 +138,90 @@ def embed_index(
     )
 
 
-def predict(
-    bundle: "Bundle",
-    index: "Index",
+def predict_index(
+    bundle: Bundle,
+    index: Index,
     *,
     views: ViewSet | None = None,
     use_cache: bool = True,
     workers: int | None = None,
     on_progress: DoneCallback | None = None,
-) -> tuple[Predictions, list[ImageError]]:
-    """What a bundle says about the labelled images of an index.
+) -> Predictions:
+    """What a bundle says about the labelled images of an index, in its order.
 
     Args:
         views: to average before a decision is sealed, so that one can be chosen; afterwards
             those that are sealed, and no others.
         use_cache, workers, on_progress: see `embed`.
 
-    Returns:
-        Predictions in the order of the index, without the images that were refused, and the
-        refusals.
-
     Raises:
         DatasetError: a label is none of the bundle's classes.
         BundleError: these views cannot be had from this bundle.
     """
     table = index.table
+    number_of = {name: number for number, name in enumerate(bundle.classes)}
     for label in table["label"].unique():
-        if label not in bundle.classes:
+        if label not in number_of:
             raise DatasetError(
                 f"the data has a class {label!r} that the classifier does not know"
-                f"{did_you_mean(label, bundle.classes)}. It knows: {', '.join(bundle.classes)}. "
+                f"{did_you_mean(label, number_of)}. It knows: {', '.join(bundle.classes)}. "
                 "Rename the class in the data, or train with it."
             )
     embeddings = embed_index(
         bundle, index, views=views, use_cache=use_cache, workers=workers, on_progress=on_progress
     )
+    logits_NC = combined_logits(bundle, embeddings, views)
     rows = table.iloc[embeddings.positions]
-    predictions = _predictions(
-        bundle,
-        embeddings,
-        combined_logits(bundle, embeddings, views),
-        ids=rows["path"].tolist(),
-        targets_N=replace(index, classes=bundle.classes).targets_N[embeddings.positions],
+    return Predictions(
+        classes=bundle.classes,
+        ids=tuple(rows["path"]),
+        sha256=tuple(embeddings.sha256),
+        targets_N=np.array([number_of[label] for label in rows["label"]], np.int64),
         weights_N=rows["weight"].to_numpy(np.float64),
-        groups=rows["group"].tolist(),
+        groups=tuple(rows["group"]),
         folds_N=rows["fold"].to_numpy(np.int64),
+        logits_NC=logits_NC,
+        probabilities_NC=softmax(logits_NC, bundle.temperature),
+        refused=tuple(embeddings.refused),
+        bundle_sha256=bundle.sha256,
     )
-    return predictions, embeddings.refused
 
 
-def predict_files(
-    bundle: "Bundle",
-    paths: str | Path | Sequence[str | Path],
+def predict_images(
+    bundle: Bundle,
+    sources: Sequence[ImageSource],
     *,
     workers: int | None = None,
     on_progress: DoneCallback | None = None,
-) -> tuple[Predictions, list[ImageError]]:
-    """What a bundle says about images without labels, and the refusals; see
-    `predict_unlabelled`."""
-    answers = predict_unlabelled(bundle, paths, workers=workers, on_progress=on_progress)
-    return answers.predictions, answers.refused
+) -> Predictions:
+    """What a bundle says about images without labels, and whether each is unknown.
 
+    Nothing is cached: images that are asked about once should not fill the disk.
 
-def predict_unlabelled(
-    bundle: "Bundle",
-    paths: str | Path | Sequence[str | Path],
-    *,
-    workers: int | None = None,
-    on_progress: DoneCallback | None = None,
-) -> UnlabelledPredictions:
-    """What a bundle says about images without labels: files, and folders with all in them.
-
-    The ids are the paths as they were given, or found below a folder that was given. Nothing
-    is kept: images that are asked about once should not fill the disk.
-
-    Raises:
-        UsageError: a path that does not exist, or no path at all.
-        EmptyDataset: folders without any image.
+    Args:
+        sources: see `image_sources`.
+        workers, on_progress: see `embed`.
     """
-    files = find_files(paths)
-    embeddings = embed(bundle, files, use_cache=False, workers=workers, on_progress=on_progress)
-    N = len(embeddings.positions)
-    predictions = _predictions(
-        bundle,
-        embeddings,
-        combined_logits(bundle, embeddings),
-        ids=[files[position].id for position in embeddings.positions],
+    embeddings = embed(bundle, sources, use_cache=False, workers=workers, on_progress=on_progress)
+    logits_NC = combined_logits(bundle, embeddings)
+    N = len(logits_NC)
+    return Predictions(
+        classes=bundle.classes,
+        ids=tuple(sources[position].id for position in embeddings.positions),
+        sha256=tuple(embeddings.sha256),
         targets_N=np.full(N, UNLABELLED, np.int64),
         weights_N=np.ones(N),
-        groups=[""] * N,
+        groups=("",) * N,
         folds_N=np.full(N, -1, np.int64),
+        logits_NC=logits_NC,
+        probabilities_NC=softmax(logits_NC, bundle.temperature),
+        unknown_N=is_unknown(bundle, embeddings),
+        refused=tuple(embeddings.refused),
+        bundle_sha256=bundle.sha256,
     )
-    return UnlabelledPredictions(predictions, embeddings.refused, is_unknown(bundle, embeddings))
 
 
-def predict_image(bundle: "Bundle", image: Image) -> NDArray[np.float64]:
+def image_probabilities(bundle: Bundle, image: Image) -> NDArray[np.float64]:
     """The probabilities (C) of one decoded image."""
     logits_NC = combined_logits(bundle, embed_image(bundle, image))
     return np.asarray(softmax(logits_NC, bundle.temperature)[0])
-
-
-def find_files(paths: str | Path | Sequence[str | Path]) -> list[ImageFile]:
-    """The files that were named, and all images below the folders that were, by name.
-
-    In a folder only files with the extension of an image count, and no hidden ones; a file
-    that is named itself is always taken, whatever it is called.
-
-    Raises:
-        UsageError: a path that does not exist, or no path at all.
-        EmptyDataset: folders without any image.
-    """
-    if isinstance(paths, str | Path):
-        paths = [paths]
-    files = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            files += sorted(file for file in path.rglob("*") if _is_visible_image(file, path))
-        elif path.exists():
-            files.append(path)
-        else:
-            raise UsageError(f"there is no image or folder {str(path)!r}; check the path.")
-    if not paths:
-        raise UsageError("no image was named; give the paths of images or folders.")
-    if not files:
-        named = ", ".join(repr(str(path)) for path in paths)
-        raise EmptyDataset(
-            f"no image below {named}: expected files ending in "
-            f"{', '.join(sorted(IMAGE_EXTENSIONS))}, hidden ones left out."
-        )
-    return [ImageFile(_as_text(path), path) for path in files]
-
-
-def _is_visible_image(file: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return not hidden and file.suffix.lower() in IMAGE_EXTENSIONS and file.is_file()
-
-
-def _as_text(path: Path) -> str:
-    """The path with forward slashes; bytes that are no UTF-8 are escaped, to be printed."""
-    return os.fsencode(path.as_posix()).decode(errors="backslashreplace")
-
-
-def _predictions(
-    bundle: "Bundle",
-    embeddings: Embeddings,
-    logits_NC: NDArray[np.float32],
-    *,
-    ids: Sequence[str],
-    targets_N: NDArray[np.int64],
-    weights_N: NDArray[np.float64],
-    groups: Sequence[str],
-    folds_N: NDArray[np.int64],
-) -> Predictions:
-    return Predictions(
-        classes=bundle.classes,
-        ids=tuple(ids),
-        sha256=tuple(embeddings.sha256),
-        targets_N=targets_N,
-        weights_N=weights_N,
-        groups=tuple(groups),
-        folds_N=folds_N,
-        logits_NC=logits_NC,
-        probabilities_NC=softmax(logits_NC, bundle.temperature),
-    )

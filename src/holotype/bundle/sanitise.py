@@ -29,17 +29,88 @@ def strip_metadata(graph: bytes) -> bytes:
 def refuse_external_data(graph: bytes, name: str) -> None:
     """Refuse a graph that reads tensors from other files.
 
-    External data is named by the key `location`; where these bytes do not occur there is none,
-    and the graph need not be parsed, which would take longer than a prediction.
+    External data is named by the key `location`; where these bytes do not occur there is none, and
+    the graph need not be walked.
+
+    Raises:
+        ExternalDataRefused: a tensor, wherever it is, has external data.
+        CorruptBundle: the bytes are no protobuf message.
     """
     if b"location" not in graph:
         return
-    for message in _walk(_parse(graph, name)):
-        if message.DESCRIPTOR.name == "TensorProto" and message.external_data:
-            raise ExternalDataRefused(
-                f"{name} reads its tensors from other files, which a bundle must not; "
-                "export it again with all its data inside."
-            )
+    try:
+        is_external = _has_external_data(memoryview(graph))
+    except (ValueError, IndexError) as error:
+        raise CorruptBundle(f"{name} is no ONNX graph. {COPY_AGAIN}") from error
+    if is_external:
+        raise ExternalDataRefused(
+            f"{name} reads its tensors from other files, which a bundle must not; "
+            "export it again with all its data inside."
+        )
+
+
+# The messages of onnx.proto that may hold a tensor: field number -> the message in it. A test holds
+# it against the descriptors of the onnx package, which the base install does not have.
+MESSAGES_WITH_TENSORS = {
+    "ModelProto": {7: "GraphProto", 20: "TrainingInfoProto", 25: "FunctionProto"},
+    "TrainingInfoProto": {1: "GraphProto", 2: "GraphProto"},
+    "FunctionProto": {7: "NodeProto", 11: "AttributeProto"},
+    "GraphProto": {1: "NodeProto", 5: "TensorProto", 15: "SparseTensorProto"},
+    "NodeProto": {5: "AttributeProto"},
+    "AttributeProto": {
+        5: "TensorProto", 6: "GraphProto", 10: "TensorProto", 11: "GraphProto",
+        22: "SparseTensorProto", 23: "SparseTensorProto",
+    },
+    "SparseTensorProto": {1: "TensorProto", 2: "TensorProto"},
+}  # fmt: skip
+EXTERNAL_DATA = 13  # of TensorProto
+
+
+def _has_external_data(model: memoryview) -> bool:
+    waiting = [("ModelProto", model)]
+    while waiting:
+        kind, message = waiting.pop()
+        for number, content in _submessages(message):
+            if kind == "TensorProto":
+                if number == EXTERNAL_DATA:
+                    return True
+            elif inner := MESSAGES_WITH_TENSORS[kind].get(number):
+                waiting.append((inner, content))
+    return False
+
+
+def _submessages(message: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Number and bytes of every length-delimited field of a protobuf message.
+
+    Source: the Protocol Buffers encoding, https://protobuf.dev/programming-guides/encoding/.
+    """
+    place = 0
+    while place < len(message):
+        key, place = _varint(message, place)
+        wire_type = key & 7
+        if wire_type == 0:
+            _, place = _varint(message, place)
+        elif wire_type in (1, 5):
+            place += 8 if wire_type == 1 else 4
+        elif wire_type == 2:
+            length, place = _varint(message, place)
+            yield key >> 3, message[place : place + length]
+            place += length
+        else:
+            raise ValueError(f"wire type {wire_type} is not used by ONNX")
+    if place != len(message):
+        raise ValueError("a field ends beyond its message")
+
+
+def _varint(message: memoryview, place: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = message[place]
+        place += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, place
+    raise ValueError("a number of more than ten bytes")
 
 
 def _parse(graph: bytes, name: str) -> "ModelProto":
@@ -53,7 +124,7 @@ def _parse(graph: bytes, name: str) -> "ModelProto":
 
 
 def _walk(message: Any) -> Iterator[Any]:
-    """A protobuf message and all within it: subgraphs, functions and sparse tensors too."""
+    """A protobuf message and all within it."""
     yield message
     for descriptor, value in message.ListFields():
         if descriptor.type == descriptor.TYPE_MESSAGE:

@@ -8,7 +8,8 @@ from cyclopts import Parameter
 from holotype.cli.options import AsJson
 from holotype.cli.output import print_json, print_message, print_result
 from holotype.errors import UsageError
-from holotype.pipeline.explain import explain_images, match_slices
+from holotype.explanation.slice_matching import SliceMatches
+from holotype.pipeline import explain as verb
 from holotype.progress import to_stderr
 from holotype.terminal import text_table
 
@@ -44,53 +45,44 @@ def explain(
     """
     if not images:
         raise UsageError("no image was named; give the paths of images or folders.")
-    if similar < 0:
-        raise UsageError(f"--similar {similar}: expected 0 or more.")
     if match is not None:
-        if class_name or layer or similar or method != "auto":
-            raise UsageError(
-                "--match compares slices and draws no heatmap; leave out --class, --method, "
-                "--layer and --similar."
-            )
-        return _match(run, images, match, output, as_json=as_json)
+        matches = verb.explain(
+            run, images, output=output, class_name=class_name, method=method, layer=layer,
+            similar=similar, match=match, progress=to_stderr(),
+        )  # fmt: skip
+        return _print_matches(matches, output, as_json=as_json)
 
-    sheets, refused = explain_images(
-        run, images, output, class_name=class_name, method=method, layer=layer,
-        num_similar=similar, progress=to_stderr(),
+    found = verb.explain(
+        run, images, output=output, class_name=class_name, method=method, layer=layer,
+        similar=similar, progress=to_stderr(),
     )  # fmt: skip
     answers = [
         {
-            "file": str(sheet.file),
-            "class": sheet.heatmap.class_name,
-            "probability": sheet.heatmap.probability,
-            "method": sheet.heatmap.method,
-            "sheet": str(sheet.output),
+            "file": one.file,
+            "class": one.label,
+            "probability": one.probability,
+            "method": one.method,
+            "sheet": str(one.sheet),
         }
-        for sheet in sheets
+        for one in found
     ]
     if as_json:
-        print_json({"explanations": answers, "refused": [str(refusal) for refusal in refused]})
+        refused = [str(refusal) for refusal in found.refused]
+        print_json({"explanations": answers, "refused": refused})
     elif output.suffix.lower() == ".png":
-        (sheet,) = sheets
-        print_result(f"class        {sheet.heatmap.class_name}")
-        print_result(f"probability  {sheet.heatmap.probability:.3f}")
-        print_result(f"heatmap      {output} ({sheet.heatmap.method})")
-    elif sheets:
-        rows = [(a["file"], a["class"], f"{a['probability']:.3f}", a["sheet"]) for a in answers]
-        print_result(text_table(("file", "class", "probability", "sheet"), rows))
-        for said in dict.fromkeys(sheet.heatmap.method for sheet in sheets):
-            print_result(f"method  {said}")
-    for refusal in refused:
+        print_result(f"class        {found[0].label}")
+        print_result(f"probability  {found[0].probability:.3f}")
+        print_result(f"heatmap      {output} ({found[0].method})")
+    elif found:
+        print_result(text_table(*found.table()))
+        for method_in_words in dict.fromkeys(one.method for one in found):
+            print_result(f"method  {method_in_words}")
+    for refusal in found.refused:
         print_message(f"refused: {refusal}")
-    return 1 if refused else 0
+    return 1 if found.refused else 0
 
 
-def _match(
-    run: Path, images: tuple[Path, ...], references: Path, output: Path, *, as_json: bool
-) -> int:
-    if output.suffix:
-        raise UsageError(f"--output {str(output)!r}: --match writes into a folder; name one.")
-    matches = match_slices(run, images, references, output, progress=to_stderr())
+def _print_matches(matches: SliceMatches, output: Path, *, as_json: bool) -> int:
     if as_json:
         print_json(matches.to_json())
         return 0

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from holotype.bundle.bundle import load_bundle
-from holotype.bundle.inference import predict_files
+from holotype.bundle.image_sources import image_sources
+from holotype.bundle.inference import predict_images
 
 NUM_WARMUP = 3  # images before the clock runs: the graphs are opened and memory is laid out
 NUM_ROUNDS = 2  # over all images; the better one counts, since a disturbance only ever slows
@@ -22,11 +23,11 @@ def benchmark_bundle(bundle_path: str, files: list[str]) -> dict[str, Any]:
     """How fast a bundle answers about these images, decoding included, nothing kept."""
     bundle = load_bundle(bundle_path)
     for file in files[:NUM_WARMUP]:
-        predict_files(bundle, [file], workers=1)
+        predict_images(bundle, image_sources([file]), workers=1)
 
     def seconds(paths: list[str], workers: int | None) -> float:
         started = time.perf_counter()
-        predict_files(bundle, paths, workers=workers)
+        predict_images(bundle, image_sources(paths), workers=workers)
         return time.perf_counter() - started
 
     alone = [seconds([file], 1) for file in files[:NUM_SINGLE]]

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from holotype.bundle.bundle import Bundle
-from holotype.bundle.inference import predict_image, run_head
+from holotype.bundle.inference import image_probabilities, run_head
 from holotype.errors import UnknownClass, did_you_mean
 from holotype.explanation.attribution import (
     class_activation_map,
@@ -120,7 +120,7 @@ def heatmap(
         image = decode(source, minimum_size=size_to_decode(bundle))
     if not bundle.members:
         return _heatmap_of_network(bundle, image, class_index, explain_method)
-    probabilities_C = predict_image(bundle, image)
+    probabilities_C = image_probabilities(bundle, image)
     if class_index is None:
         class_index = int(probabilities_C.argmax())
     return _mean_of_members(
@@ -173,7 +173,7 @@ def _heatmap_of_network(
     if bundle.views == "one":
         probabilities_C = softmax(logits_C[None], bundle.temperature)[0]
     else:
-        probabilities_C = predict_image(bundle, image)
+        probabilities_C = image_probabilities(bundle, image)
     if class_index is None:
         class_index = int(probabilities_C.argmax())
     if feature_map_hwD is not None:

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.bundle.bundle import Bundle
-from holotype.bundle.inference import find_files, predict_files
+from holotype.bundle.image_sources import ImageFile, image_sources
+from holotype.bundle.inference import predict_images
 from holotype.dataset.index import TABLE_EXTENSIONS, read_index
 from holotype.errors import DatasetError, EmptyDataset, ImageError
 from holotype.explanation.image_similarity import dice_QR, ncc_QR, otsu_mask, ssim
@@ -160,7 +161,8 @@ def read_slices(paths: Sequence[Path]) -> list[Slice]:
         else:
             found += [
                 Slice(file.id, file.path, file.path.absolute().parent.name)
-                for file in find_files(path)
+                for file in image_sources(path)
+                if isinstance(file, ImageFile)
             ]
     return _sorted_by_scan(found)
 
@@ -179,7 +181,7 @@ def match_specimens(
     Raises:
         EmptyDataset: nothing can be read, or there is no other specimen to compare with.
     """
-    predictions, _ = predict_files(bundle, [one.file for one in slices])
+    predictions = predict_images(bundle, image_sources([one.file for one in slices]))
     probabilities_of = dict(zip(predictions.ids, predictions.probabilities_NC, strict=True))
     framed_R = _FramedSlices.of(references)
     of_specimen: dict[str, list[Slice]] = {}

@@ -15,17 +15,14 @@ Arrays: H height, W width, C the three channels.
 
 import io
 import os
-import re
 import stat
 import struct
-import threading
-import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +30,7 @@ from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
     ImageFile,
+    ImageOps,
     JpegImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
@@ -50,6 +48,7 @@ from holotype.errors import (
     UnsupportedFormat,
     UnsupportedMode,
 )
+from holotype.imaging.pillow_warnings import pillow_warnings_ignored
 from holotype.imaging.pixels import to_eight_bits
 
 
@@ -227,6 +226,19 @@ def decode(
         )
 
 
+def from_pillow(image: PillowImage.Image, *, name: str) -> Image:
+    """A Pillow image of any mode as `decode` would give it; its EXIF orientation is applied.
+
+    Raises:
+        ImageError: its pixels cannot be loaded, or their range is not known.
+    """
+    with _translating_errors(name):
+        upright = ImageOps.exif_transpose(image)
+        pixels, mask = to_eight_bits(upright, _raw_mode(image), name)
+        pixels.info = {}
+        return Image(pixels, mask, image.format or "", image.mode, upright.size)
+
+
 def read_header(path: Path, *, policy: ImagePolicy = LOCAL) -> Header:
     """Upright size, format and stored mode, without decoding a pixel.
 
@@ -265,7 +277,7 @@ def _stream_of(source: Path | bytes, file: str) -> Iterator[BinaryIO]:
 def _translating_errors(file: str) -> Iterator[None]:
     """Whatever Pillow raises on this file becomes a refusal; its warnings stay silent."""
     try:
-        with _pillow_warnings_ignored():
+        with pillow_warnings_ignored():
             yield
     except ImageError:
         raise
@@ -283,34 +295,6 @@ def _translating_errors(file: str) -> Iterator[None]:
         raise TruncatedImage(
             file, f"it is cut off or damaged ({detail})", _ADVICE_COPY_AGAIN
         ) from None
-
-
-_SILENCE: Any = ("ignore", None, Warning, re.compile(r"PIL\."), 0)  # an entry of warnings.filters
-_silence_lock = threading.Lock()
-_decodes_running = 0
-
-
-@contextmanager
-def _pillow_warnings_ignored() -> Iterator[None]:
-    """Silence Pillow's Python warnings while any thread decodes.
-
-    `warnings.catch_warnings` restores the filters that it found, which undoes those of another
-    thread, and makes Python forget which warnings it has shown already; so one filter is
-    counted in and out of the list.
-    """
-    global _decodes_running
-    with _silence_lock:
-        if _decodes_running == 0:
-            cast("list[Any]", warnings.filters).insert(0, _SILENCE)
-        _decodes_running += 1
-    try:
-        yield
-    finally:
-        with _silence_lock:
-            _decodes_running -= 1
-            if _decodes_running == 0:
-                with suppress(ValueError):  # someone replaced all filters meanwhile
-                    cast("list[Any]", warnings.filters).remove(_SILENCE)
 
 
 def _open(stream: BinaryIO, file: str, policy: ImagePolicy) -> ImageFile.ImageFile:
@@ -378,9 +362,9 @@ def _orientation(plugin: ImageFile.ImageFile) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _raw_mode(plugin: ImageFile.ImageFile) -> str:
+def _raw_mode(image: PillowImage.Image) -> str:
     """How the pixels lie in the file, such as ``L;4`` or ``RGB;16B``; asked before loading."""
-    args = plugin.tile[0].args if plugin.tile else ""
+    args = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
     return args if isinstance(args, str) else str(args[0]) if args else ""
 
 

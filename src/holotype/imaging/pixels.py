@@ -3,33 +3,34 @@
 Arrays: H height, W width.
 """
 
+from contextlib import suppress
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from PIL import Image as PillowImage
-from PIL import ImageCms, ImageFile, ImageFont
+from PIL import ImageCms, ImageFont
 
 from holotype.errors import UnsupportedMode
 
 
 def to_eight_bits(
-    plugin: ImageFile.ImageFile, raw_mode: str, file: str
+    image: PillowImage.Image, raw_mode: str, file: str
 ) -> tuple[PillowImage.Image, PillowImage.Image | None]:
     """The pixels in mode ``L`` or ``RGB``, and the alpha where a pixel is not opaque.
 
     Args:
-        plugin: an image that is loaded.
+        image: of any mode; it is loaded.
         raw_mode: how its pixels lie in the file, such as ``L;4`` or ``RGB;16B``.
         file: what a refusal calls it.
 
     Raises:
         UnsupportedMode: the range of the pixels is not known.
     """
-    mode = plugin.mode
+    mode = image.mode
     if mode.startswith("I;16"):
-        return _from_16_bits(plugin, raw_mode)
+        return _from_16_bits(image, raw_mode)
     if mode in ("I", "F"):
         raise UnsupportedMode(
             file,
@@ -37,20 +38,20 @@ def to_eight_bits(
             "scale it to 8 or 16 bits in a way that is the same for all images",
         )
     if mode == "LAB":
-        return _from_lab(plugin), None
+        return _from_lab(image), None
     if mode in ("1", "L"):
-        grey = plugin.convert("L") if mode == "1" else plugin.copy()
-        return grey, _mask_of_grey(grey, plugin.info.get("transparency"), raw_mode)
+        grey = image.convert("L") if mode == "1" else image.copy()
+        return grey, _mask_of_grey(grey, image.info.get("transparency"), raw_mode)
     if mode in ("LA", "La"):
-        grey_alpha = plugin.convert("LA")
+        grey_alpha = image.convert("LA")
         return grey_alpha.getchannel("L"), _mask_unless_opaque(grey_alpha.getchannel("A"))
-    if plugin.has_transparency_data:
-        colour = plugin.info.get("transparency")
+    if image.has_transparency_data:
+        colour = image.info.get("transparency")
         if mode == "RGB" and isinstance(colour, tuple) and raw_mode.endswith(";16B"):
-            plugin.info["transparency"] = tuple(level >> 8 for level in colour)
-        rgba = plugin.convert("RGBA")
+            image.info["transparency"] = tuple(level >> 8 for level in colour)
+        rgba = image.convert("RGBA")
         return rgba.convert("RGB"), _mask_unless_opaque(rgba.getchannel("A"))
-    return plugin.convert("RGB"), None
+    return image.convert("RGB"), None
 
 
 def _mask_unless_opaque(mask: PillowImage.Image) -> PillowImage.Image | None:
@@ -68,38 +69,45 @@ def _mask_of_grey(
 
 
 def _from_16_bits(
-    plugin: ImageFile.ImageFile, raw_mode: str
+    image: PillowImage.Image, raw_mode: str
 ) -> tuple[PillowImage.Image, PillowImage.Image | None]:
     """Divided by 257 and rounded, so that 65535 is 255; the few TIFFs of 12 bits end at 4095."""
-    values_HW = np.asarray(plugin)
+    values_HW = np.asarray(image)
     largest = 4095 if raw_mode == "I;12" else 65535
     levels_HW = values_HW.astype(np.uint32)
     levels_HW *= 255  # in place: the image may be large
     levels_HW += largest // 2
     levels_HW //= largest
     grey = PillowImage.fromarray(levels_HW.astype(np.uint8))
-    transparent = plugin.info.get("transparency")
+    transparent = image.info.get("transparency")
     if not isinstance(transparent, int):
         return grey, None
     mask_HW = np.where(values_HW == transparent, 0, 255).astype(np.uint8)
     return grey, _mask_unless_opaque(PillowImage.fromarray(mask_HW))
 
 
-def _from_lab(plugin: ImageFile.ImageFile) -> PillowImage.Image:
+def _from_lab(image: PillowImage.Image) -> PillowImage.Image:
     """CIE L*a*b* has no plain formula in Pillow; its colour management converts to sRGB."""
     lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
     transform = ImageCms.buildTransform(lab, srgb, "LAB", "RGB")
-    converted = ImageCms.applyTransform(plugin, transform)
+    converted = ImageCms.applyTransform(image, transform)
     if converted is None:
         raise ValueError("conversion from LAB failed")
     return converted
 
 
 @lru_cache
-def load_font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib: Pillow's own font knows no letter beyond ASCII."""
+def load_font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """DejaVu Sans of matplotlib or of the system; else Pillow's own, which knows ASCII only.
+
+    The base install has no matplotlib; where the system has no DejaVu Sans either, other letters
+    are drawn as boxes.
+    """
     found = find_spec("matplotlib")  # found without importing it
-    assert found is not None
-    assert found.origin is not None
-    file = Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
-    return ImageFont.truetype(file, size)
+    files = ["DejaVuSans.ttf"]
+    if found is not None and found.origin is not None:
+        files.insert(0, str(Path(found.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf"))
+    for file in files:
+        with suppress(OSError):
+            return ImageFont.truetype(file, size)
+    return ImageFont.load_default(size)

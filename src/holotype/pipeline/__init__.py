@@ -1,13 +1,29 @@
-"""The composer: the one place where rooms meet, in the order of the road.
+"""The verbs, composed of the rooms above; each file reads from top to bottom.
 
-One file for each way along it; every file reads from top to bottom like the drawing in
-docs/architecture.md.
+Names are imported when they are first used: `holotype.load` must not import what training needs.
 """
 
-from holotype.pipeline.training_run.dry_run import DryRun
-from holotype.pipeline.training_run.single_run import TrainedRun
-from holotype.pipeline.training_run.train import train
-from holotype.pipeline.training_run.train_variants import VariantRow, list_variants, train_variants
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from holotype.pipeline.training_run.dry_run import DryRun
+    from holotype.pipeline.training_run.single_run import TrainedRun
+    from holotype.pipeline.training_run.train import train
+    from holotype.pipeline.training_run.train_variants import (
+        VariantRow,
+        list_variants,
+        train_variants,
+    )
+
+_MODULES = {
+    "DryRun": "training_run.dry_run",
+    "TrainedRun": "training_run.single_run",
+    "VariantRow": "training_run.train_variants",
+    "list_variants": "training_run.train_variants",
+    "train": "training_run.train",
+    "train_variants": "training_run.train_variants",
+}
 
 __all__ = [
     "DryRun",
@@ -17,3 +33,9 @@ __all__ = [
     "train",
     "train_variants",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'holotype.pipeline' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"holotype.pipeline.{_MODULES[name]}"), name)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from holotype.bundle.bundle import Bundle, load_bundle
-from holotype.bundle.inference import predict
+from holotype.bundle.inference import predict_index
 from holotype.bundle.onnx_sessions import available_cores
 from holotype.comparison.cost import measure_cost, recorded_cost
 from holotype.comparison.result import Candidate
@@ -141,10 +141,8 @@ def _predictions(
     images = index.part("test")
     if len(images) and bundle.manifest.decision is not None:
         with progress.bar(f"predicting test with stage {run.path.name}") as update:
-            made, refused = predict(
-                bundle, images, on_progress=lambda done: update(done, len(images))
-            )
-        if not refused:
+            made = predict_index(bundle, images, on_progress=lambda done: update(done, len(images)))
+        if not made.refused:
             found["test"] = made
     return found
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from holotype.bundle.bundle import Bundle
-from holotype.bundle.inference import predict
+from holotype.bundle.inference import predict_index
 from holotype.dataset.index import Index
 from holotype.dataset.splitting.splitter import parts_of
 from holotype.ensembles.compatibility import Member
@@ -76,11 +76,13 @@ class EnsembleJob:
 def predict_all(images: Index, bundle: Bundle, what: str, progress: Progress) -> Predictions:
     """The predictions of a bundle; every image must be readable."""
     with progress.bar(what) as update:
-        predictions, refused = predict(
+        predictions = predict_index(
             bundle, images, on_progress=lambda done: update(done, len(images))
         )
-    if refused:
-        raise DatasetError(f"an image that the members know cannot be read now: {refused[0]}")
+    if predictions.refused:
+        raise DatasetError(
+            f"an image that the members know cannot be read now: {predictions.refused[0]}"
+        )
     return predictions
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from holotype.bundle.bundle import load_bundle
-from holotype.bundle.inference import predict
+from holotype.bundle.inference import predict_index
 from holotype.dataset.index import Index, read_index, read_index_file
 from holotype.dataset.reading.data_source import (
     DataSource,
@@ -66,9 +66,10 @@ def evaluate(
     sources = as_sources(data)
     names = [describe_source(source) for source in sources]
     with progress.bar("predicting") as update:
-        predictions, refused = predict(
+        predictions = predict_index(
             bundle, index, on_progress=lambda done: update(done, len(index))
         )
+    refused = predictions.refused
     for refusal in refused:
         progress.log(f"left out: {refusal}")
     if not len(predictions):

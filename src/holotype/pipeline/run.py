@@ -7,12 +7,12 @@ from typing import Any
 
 import yaml
 
-from holotype.bundle.bundle import Bundle, load_bundle
 from holotype.dataset.index import Index, read_index_file
 from holotype.ensembles.ensemble_recipe import EnsembleRecipe, read_ensemble_recipe
 from holotype.errors import NotARun, did_you_mean
 from holotype.evaluation.report_data import Metrics, Report
 from holotype.notebook import html_result
+from holotype.pipeline.classifier import Classifier, load
 from holotype.predictions import Predictions, read_predictions
 from holotype.run_directory import RunDirectory
 from holotype.terminal import short_text
@@ -60,9 +60,9 @@ class Run(os.PathLike[str]):
         return read_index_file(self.files.index)
 
     @property
-    def classifier(self) -> Bundle:
+    def classifier(self) -> Classifier:
         """The classifier that ships."""
-        return load_bundle(self.path)
+        return load(self.path)
 
     def predictions(self, split: str = "test") -> Predictions:
         """What the classifier says of the images of one split.

@@ -3,7 +3,7 @@
 import numpy as np
 
 from holotype.bundle.bundle import Bundle
-from holotype.bundle.inference import embed_index, ood_scores, predict
+from holotype.bundle.inference import embed_index, ood_scores, predict_index
 from holotype.bundle.manifest import Decision, OODDetector
 from holotype.bundle.ood_scores import NEIGHBOURS
 from holotype.bundle.references import References, make_references
@@ -87,7 +87,7 @@ def seal_with_calibration_set(
     if len(calibration_set):
         # A bundle of members has no views of its own: each of them has sealed its.
         views = None if bundle.members else decision.views
-        calibration_predictions, _ = predict(bundle, calibration_set, views=views)
+        calibration_predictions = predict_index(bundle, calibration_set, views=views)
         return bundle.with_decision(*with_prediction_sets(decision, calibration_predictions, "cal"))
     if out_of_fold is not None:
         return bundle.with_decision(*with_prediction_sets(decision, out_of_fold, "out_of_fold"))

@@ -4,7 +4,7 @@ import shutil
 from dataclasses import replace
 
 from holotype.bundle.bundle import Bundle, write_bundle
-from holotype.bundle.inference import predict
+from holotype.bundle.inference import predict_index
 from holotype.bundle.views import ViewSet
 from holotype.dataset.index import Index
 from holotype.errors import InvalidRatios, InvalidRecipe
@@ -101,7 +101,7 @@ def _seal_decision(
 ) -> "Bundle":
     validation = index.part("val")
     candidates = {
-        views: predict(bundle, validation, views=views)[0] for views in _candidate_views(recipe)
+        views: predict_index(bundle, validation, views=views) for views in _candidate_views(recipe)
     }
     views = next(reversed(candidates))
     if recipe.test_time_augmentation == "auto":
@@ -113,7 +113,7 @@ def _seal_decision(
         bundle, unknown = fit_ood_rejection(recipe, bundle, index, trained.notes)
         decision = replace(decision, unknown=unknown)
     bundle = seal_with_calibration_set(bundle, decision, index)
-    sealed, _ = predict(bundle, validation)  # embeddings are kept: this costs a head
+    sealed = predict_index(bundle, validation)  # embeddings are kept: this costs a head
     sealed.write(run.predictions / "val.parquet")
     return bundle
 

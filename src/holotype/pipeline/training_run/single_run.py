@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from holotype.bundle.bundle import Bundle
-from holotype.bundle.inference import predict
+from holotype.bundle.inference import predict_index
 from holotype.dataset.auditing.findings import Findings
 from holotype.dataset.index import Index
 from holotype.dataset.splitting.splitter import describe_missing_classes, parts_of
@@ -142,11 +142,13 @@ def predict_part(
     if len(images) == 0:
         return None
     with progress.bar(f"predicting {part}") as update:
-        predictions, refused = predict(
+        predictions = predict_index(
             bundle, images, on_progress=lambda done: update(done, len(images))
         )
-    if refused:
-        raise DatasetError(f"an image became unreadable while training ran: {refused[0]}")
+    if predictions.refused:
+        raise DatasetError(
+            f"an image became unreadable while training ran: {predictions.refused[0]}"
+        )
     predictions.write(run.predictions / f"{part}.parquet")
     return predictions
 

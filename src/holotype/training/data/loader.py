@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from holotype.bundle.embedding import ImageFile
+from holotype.bundle.image_sources import ImageFile
 from holotype.bundle.onnx_sessions import available_cores
 from holotype.dataset.index import Index
 from holotype.imaging.decode import decode

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from holotype.bundle.embedding import SHARD, ImageFile
+from holotype.bundle.embedding import SHARD
+from holotype.bundle.image_sources import ImageFile
 from holotype.bundle.onnx_sessions import LoadInput, open_session, run_graph
 from holotype.cache import ArrayCache, hash_strings
 from holotype.dataset.index import Index

@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from holotype.bundle.inference import predict_files
-from holotype.explanation.available_methods import ExplainMethod
-from holotype.explanation.heatmap import heatmap
-from holotype.explanation.sanity_checks import (
+from benchmarks.heatmap_checks import (
     deletion_insertion,
     deletion_insertion_at_random,
     deletion_insertion_in_order,
@@ -19,6 +16,10 @@ from holotype.explanation.sanity_checks import (
     rank_correlation,
     weight_randomisation_test,
 )
+from holotype.bundle.image_sources import image_sources
+from holotype.bundle.inference import predict_images
+from holotype.explanation.available_methods import ExplainMethod
+from holotype.explanation.heatmap import heatmap
 from holotype.imaging.decode import decode
 from tests.bundle.tiny import write_images, write_tiny
 from tests.explanation.test_available_methods import in_torch
@@ -50,7 +51,7 @@ def test_curves_begin_and_end_with_the_whole_image(tmp_path: Path) -> None:
     assert seen.insertion_S[-1] == pytest.approx(found.probability, abs=1e-6)
     mean = np.asarray(image.pixels, np.float64).reshape(-1, 3).mean(axis=0).round().astype(int)
     Image.new("RGB", image.pixels.size, tuple(mean.tolist())).save(tmp_path / "mean.png")
-    empty = predict_files(bundle, tmp_path / "mean.png")[0].probabilities_NC[0, 1]
+    empty = predict_images(bundle, image_sources(tmp_path / "mean.png")).probabilities_NC[0, 1]
     assert seen.deletion_S[-1] == pytest.approx(empty, abs=1e-6)
 
 

@@ -25,7 +25,7 @@ from PIL import Image as PillowImage
 from PIL import ImageFilter
 
 from holotype.bundle.bundle import Bundle
-from holotype.bundle.inference import predict_image
+from holotype.bundle.inference import image_probabilities
 from holotype.explanation.available_methods import ExplainMethod, TorchModelLookup
 from holotype.explanation.heatmap import Heatmap, heatmap
 from holotype.imaging.decode import Image
@@ -116,7 +116,7 @@ def deletion_insertion_in_order(
             (insertion, np.where(changed_HW1, pixels_HWC, blurred_HWC)),
         ):
             changed_image = replace(image, pixels=PillowImage.fromarray(levels_HWC))
-            into.append(float(predict_image(bundle, changed_image)[class_index]))
+            into.append(float(image_probabilities(bundle, changed_image)[class_index]))
     return DeletionInsertionCurves(fractions_S, np.array(deletion), np.array(insertion))
 
 

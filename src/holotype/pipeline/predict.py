@@ -1,0 +1,54 @@
+"""`holotype.predict`: what is on images, for the command and for Python alike."""
+
+import os
+from pathlib import Path
+
+from holotype.bundle.image_sources import Images, image_sources
+from holotype.errors import UsageError
+from holotype.explanation.explainer import Explainer
+from holotype.pipeline.classifier import SetMethod, load
+from holotype.predictions import Predictions
+from holotype.progress import Progress
+
+ENDINGS = (".csv", ".json")
+
+
+def predict(
+    run: str | os.PathLike[str],
+    images: Images,
+    *,
+    output: str | os.PathLike[str] | None = None,
+    coverage: float | None = None,
+    sets: SetMethod | None = None,
+    per_class: bool = False,
+    heatmaps: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> Predictions:
+    """The answers of a classifier about images; see `Classifier.predict`.
+
+    Args:
+        run: a run, a stage of it (`RUN@NAME`), or a bundle.
+        images: one image or several: paths, folders, bytes, PIL images, uint8 arrays.
+        output: write the answers to this file too, which ends in .csv or .json.
+        coverage, sets, per_class: prediction sets, see `Classifier.predict`.
+        heatmaps: write a sheet for every image into this folder: what speaks for its class.
+        progress: where progress is shown; silent by default.
+
+    Raises:
+        UsageError: another ending, or what `Classifier.predict` refuses.
+        NotABundle: the run holds no classifier; and the errors of `load`.
+    """
+    progress = progress or Progress()
+    if output is not None and Path(output).suffix.lower() not in ENDINGS:
+        raise UsageError(f"--output {os.fspath(output)!r} must end in .csv or .json.")
+    classifier = load(run)
+    sources = image_sources(images)
+    found = classifier.predict(
+        sources, coverage=coverage, sets=sets, per_class=per_class, progress=progress
+    )
+    if output is not None:
+        found.write_answers(Path(output))
+    if heatmaps is not None:
+        with progress.bar("drawing heatmaps") as update:
+            Explainer(classifier.bundle).write_sheets(sources, Path(heatmaps), on_progress=update)
+    return found

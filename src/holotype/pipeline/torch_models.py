@@ -1,0 +1,188 @@
+"""The networks of a finished run in torch again, for explanations that need gradients.
+
+A run keeps the best weights of every stage of gradient descent. From these, its recipe and its
+bundle the network is built again, and must give the logits of the bundle before anything that it
+says is shown.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from holotype.architectures.catalog import architecture, is_custom_model
+from holotype.architectures.pretrained_weights import NONE, find_weights
+from holotype.bundle.building.parity import check_parity
+from holotype.bundle.bundle import MANIFEST, Bundle
+from holotype.bundle.inference import run_head
+from holotype.bundle.manifest import HEAD
+from holotype.bundle.onnx_sessions import run_session
+from holotype.dataset.index import read_index_file
+from holotype.errors import UsageError
+from holotype.progress import Progress
+from holotype.run_directory import RunDirectory, run_path
+from holotype.training.config.resolve import resolve_recipe
+from holotype.training.features.pretrained_backbone import PretrainedBackbone
+from holotype.training.finetuning.checkpoint import read_stage_result
+
+if TYPE_CHECKING:
+    from holotype.architectures.torch_classifier import Classifier
+
+PROBES = 4  # made-up model inputs on which both forms of a network are compared
+WITHOUT_TORCH = "What works without: `--method auto`, `cam` (where there is one), `occlusion`."
+
+
+@dataclass(eq=False)
+class TorchModels:
+    """The networks of a run, and of its folds, in torch; each is built when it is first asked for.
+
+    Attributes:
+        path: of the run.
+    """
+
+    path: str | os.PathLike[str]
+
+    def __post_init__(self) -> None:
+        self._built: dict[str, Classifier] = {}
+
+    def __call__(self, bundle: Bundle) -> "Classifier":
+        """The network whose bundle this is.
+
+        Raises:
+            UsageError: none of the runs here made it, or it is no network.
+            ParityFailed: what was built gives other logits.
+        """
+        if bundle.sha256 not in self._built:
+            for run in _runs_within(self.path):
+                if _bundle_hash(run) == bundle.sha256:
+                    self._built[bundle.sha256] = rebuild_classifier(run, bundle)
+                    break
+            else:
+                raise UsageError(
+                    f"the run that made {bundle.name} is not within {os.fspath(self.path)!r}, so "
+                    "there are no weights to differentiate; explain that run itself. "
+                    + WITHOUT_TORCH
+                )
+        return self._built[bundle.sha256]
+
+
+def rebuild_classifier(run: RunDirectory, bundle: Bundle) -> "Classifier":
+    """The network of a finished run in torch, frozen, with the weights that ship.
+
+    Raises:
+        UsageError: descriptors, a network from a user's file, or a run without its weights.
+        ParityFailed: its logits are not those of the bundle.
+    """
+    from holotype.architectures.gradcam import frozen, logits_of
+
+    if architecture(bundle.manifest.model).kind == "classical":
+        raise UsageError(
+            f"{bundle.manifest.model} describes images and is no network, so it has no "
+            "gradients. Take --method occlusion."
+        )
+    if is_custom_model(bundle.manifest.model):
+        raise UsageError(
+            f"{bundle.manifest.model} is a function in a file of yours, which is run only by "
+            f"`holotype train --model`, so its gradients cannot be had here. {WITHOUT_TORCH}"
+        )
+    recipe = resolve_recipe(run.recipe)
+    build = _from_checkpoint if recipe.gradient_stages else _from_linear_head
+    classifier = frozen(build(run, bundle))
+    size = recipe.image_size
+    # Broad stripes of all directions: any network tells them apart.
+    probes_NCHW = np.random.default_rng(0).normal(size=(PROBES, 3, 4, 4)).astype(np.float32)
+    steps = np.arange(size) * 4 // size
+    probes_NCHW = np.ascontiguousarray(probes_NCHW[:, :, steps][:, :, :, steps])
+    (embedding_ND,) = run_session(bundle.backbone, probes_NCHW, ["embedding"])
+    check_parity(
+        run_head(bundle, embedding_ND), logits_of(classifier, probes_NCHW),
+        what=f"{run.path}: its bundle and its weights in torch", tolerance=1e-3,
+    )  # fmt: skip
+    return classifier
+
+
+def _from_checkpoint(run: RunDirectory, bundle: Bundle) -> "Classifier":
+    """From the best weights of the last stage of gradient descent."""
+    from holotype.architectures.build_backbone import build_backbone
+    from holotype.architectures.torch_classifier import Classifier
+
+    recipe = resolve_recipe(run.recipe)
+    # What a stage left lies with the run that it belongs to.
+    whole = run.root_run
+    ended = read_stage_result(whole.checkpoints, recipe.gradient_stages[-1].name)
+    if ended is None:
+        raise UsageError(
+            f"{str(whole.checkpoints)!r} no longer holds the weights of this run, which gradients "
+            f"need. {WITHOUT_TORCH}"
+        )
+    # Every tensor is in the checkpoint: the pretrained file need not be there.
+    kind = architecture(recipe.model).kind
+    weights = find_weights(recipe.model, NONE, recipe.model_options)
+    backbone = build_backbone(
+        recipe.model, weights, recipe.image_size, seed=recipe.seed, options=recipe.model_options
+    )
+    manifest = bundle.manifest
+    size, num_classes = manifest.embedding_size, len(manifest.classes)
+    classifier = Classifier(backbone, size, num_classes, recipe.head_spec)
+    try:
+        classifier.load_state_dict(ended[1])
+    except RuntimeError as error:
+        raise UsageError(
+            f"the weights of {str(whole.path)!r} do not fit {recipe.model} as it is built today "
+            f"({kind}: {str(error).splitlines()[-1].strip()[:160]}). {WITHOUT_TORCH}"
+        ) from None
+    return classifier
+
+
+def _from_linear_head(run: RunDirectory, bundle: Bundle) -> "Classifier":
+    """The network as training started from it, and the linear head that the bundle has."""
+    import onnx
+    from onnx import numpy_helper
+
+    from holotype.architectures.gradcam import set_linear_head
+    from holotype.architectures.torch_classifier import Classifier
+
+    recipe = resolve_recipe(run.recipe)
+    graph = onnx.load_model_from_string(bundle.graphs[HEAD]).graph
+    tensors = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    if [node.op_type for node in graph.node] != ["Gemm"] or not {"weight", "bias"} <= set(tensors):
+        raise UsageError(
+            f"the head of {str(run.path)!r} ({recipe.stages[-1].method}) has no gradient. "
+            "Take --method occlusion."
+        )
+    backbone = PretrainedBackbone(recipe, read_index_file(run.index), Progress()).backbone
+    classifier = Classifier(backbone, bundle.manifest.embedding_size, len(bundle.classes))
+    set_linear_head(classifier, tensors["weight"], tensors["bias"])
+    return classifier
+
+
+def run_of(path: str | os.PathLike[str]) -> RunDirectory | None:
+    """The run of a path, which may be its bundle; None for a bundle alone."""
+    directory = run_path(path)
+    for candidate in (RunDirectory(directory), RunDirectory(directory.absolute().parent)):
+        of_itself = candidate.path == directory or candidate.bundle == directory.absolute()
+        if of_itself and candidate.recipe.is_file():
+            return candidate
+    return None
+
+
+def _runs_within(path: str | os.PathLike[str]) -> Iterator[RunDirectory]:
+    """A run and, where it is the mean of folds, theirs."""
+    run = run_of(path)
+    if run is None:
+        return
+    yield run
+    if run.folds.is_dir():
+        for folder in sorted(run.folds.iterdir()):
+            yield from _runs_within(folder)
+
+
+def _bundle_hash(run: RunDirectory) -> str | None:
+    """The bundle's identity, without reading its graphs."""
+    try:
+        return hashlib.sha256((run.bundle / MANIFEST).read_bytes()).hexdigest()
+    except OSError:
+        return None
