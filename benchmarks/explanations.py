@@ -49,8 +49,8 @@ from holotype.explanation.available_methods import (
     ExplainMethodName,
 )
 from holotype.explanation.heatmap import heatmap, size_to_decode
+from holotype.explanation.torch_models import TorchModels
 from holotype.imaging.decode import Image, decode
-from holotype.pipeline.torch_models import TorchModels
 
 TOLERANCE = 0.03
 METHODS: tuple[ExplainMethodName, ...] = ("gradcam++", "occlusion", "integrated-gradients")

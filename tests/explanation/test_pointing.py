@@ -28,7 +28,7 @@ LEAST = 0.9
 @pytest.mark.timeout(3600)
 def test_a_trained_network_points_at_the_object_and_redrawn_ones_do_not(tmp_path: Path) -> None:
     from holotype.architectures.gradcam import layers_top_down, randomise_layers
-    from holotype.pipeline.torch_models import TorchModels
+    from holotype.explanation.torch_models import TorchModels
 
     shapes = make_synthetic(tmp_path / "shapes", classes=4, images=800)
     run = tmp_path / "run"

@@ -13,13 +13,13 @@ from holotype.dataset.index import read_index_file
 from holotype.errors import ParityFailed, UsageError
 from holotype.explanation.available_methods import ExplainMethod
 from holotype.explanation.heatmap import heatmap
+from holotype.explanation.torch_models import TorchModels, rebuild_classifier
 from holotype.pipeline import TrainedRun
 from holotype.pipeline.explain import (
     explain,
     explain_method_for,
     training_file_lookup,
 )
-from holotype.pipeline.torch_models import TorchModels, rebuild_classifier
 from holotype.run_directory import RunDirectory
 from tests.bundle.tiny import predicted
 from tests.conftest import Cli

@@ -23,7 +23,7 @@ from holotype.explanation.slice_matching import (
     read_reference_slices,
     read_slices,
 )
-from holotype.pipeline.torch_models import TorchModels, run_of
+from holotype.explanation.torch_models import TorchModels, run_of
 from holotype.progress import Progress
 
 PathLike = str | os.PathLike[str]
