@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from holotype.dataset.sources.fetch import make_synthetic
+from holotype.dataset.sources.synthetic import make_synthetic
 from holotype.dataset.sources.synthetic_ct import make_micro_ct
 
 Images = Callable[[str], tuple[Path, dict[str, Any]]]

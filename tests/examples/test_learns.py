@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from holotype import pipeline
-from holotype.dataset.sources.fetch import make_synthetic
+from holotype.dataset.sources.synthetic import make_synthetic
 from holotype.predictions import read_predictions
 from tests.examples.conftest import PETS_PATTERN, flat_pets
 from tests.examples.reduced import reduced
