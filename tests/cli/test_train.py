@@ -65,7 +65,7 @@ def test_a_recipe_of_ones_own_keeps_its_split_unless_told_otherwise(
         (
             ["--model", "hog", "--recipe", "finetune",
              "--set", "stages.1.mixup={alpha: 1, probability: 1}"],
-            "learn nothing from mixed images",
+            "nothing to train by gradient_descent",
         ),
         (["--image-size", "8"], "image_size 8 is refused"),
         (["--recipe", "linear", "--set", "head.hidden=[512]"], "fits a linear head"),

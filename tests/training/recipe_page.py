@@ -18,36 +18,20 @@ from holotype.architectures.catalog import DEFAULT_MODEL
 from holotype.files import write_text
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.training.config.augmentation_config import Augmentation, MixRecipe
-from holotype.training.config.recipe import Recipe, SplitRecipe
+from holotype.training.config.recipe import SECTIONS, Recipe, SplitRecipe
 from holotype.training.config.recipe_compatibility import fill_model_defaults
 from holotype.training.config.resolve import _read, read_fields, recipe_names
 from holotype.training.config.stage_config import (
+    STAGES,
     ConditionalSection,
-    ForestStage,
-    GradientStage,
     HeadRecipe,
     KeyRule,
-    LinearStage,
-    SvmStage,
 )
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "recipe.md"
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 
-STAGES = {
-    "logistic_regression": LinearStage,
-    "svm": SvmStage,
-    "random_forest": ForestStage,
-    "gradient_descent": GradientStage,
-}
-PARTS = {
-    "split": SplitRecipe,
-    "head": HeadRecipe,
-    "augmentation": Augmentation,
-    "mixup": MixRecipe,
-    "cutmix": MixRecipe,
-}
 LABELS = ("name", "method")  # of a stage; said once for all of them
 OWN = "the model's own"
 REQUIRED = "required"
@@ -293,8 +277,8 @@ def _not_default(fields: dict[str, Any], schema: type[BaseModel], part: str) -> 
         default = rules[key].default if key in rules else properties[key].get("default")
         if value is not None and _plain(value) != _plain(default):
             yield f"{part}.{key}"
-        if isinstance(value, dict) and key in PARTS:
-            yield from _not_default(value, PARTS[key], "mixup" if key == "cutmix" else key)
+        if isinstance(value, dict) and key in SECTIONS:
+            yield from _not_default(value, SECTIONS[key], "mixup" if key == "cutmix" else key)
         for stage in value if key == "stages" else ():
             yield from _not_default(stage, STAGES[stage["method"]], stage["method"])
 

@@ -19,12 +19,10 @@ from holotype.dataset.index import Index
 from holotype.dataset.splitting.splitter import split
 from holotype.errors import InvalidRecipe
 from holotype.progress import Progress
-from holotype.training.config.augmentation_config import Augmentation, MixRecipe
-from holotype.training.config.recipe import Recipe, SplitRecipe
+from holotype.training.config.recipe import SECTIONS, Recipe
 from holotype.training.config.resolve import resolve_recipe
 from holotype.training.config.stage_config import (
     ConditionalSection,
-    ForestStage,
     GradientStage,
     HeadRecipe,
     LinearStage,
@@ -36,10 +34,9 @@ from holotype.training.runtime import Runtime
 from holotype.training.train_stages import train
 from tests.training.tiny import NETWORK
 
+SHORT = {"gradient_descent": "gradient", "logistic_regression": "linear", "random_forest": "forest"}
 PARTS: dict[str, type[BaseModel]] = {
-    "": Recipe, "split": SplitRecipe, "head": HeadRecipe, "gradient": GradientStage,
-    "linear": LinearStage, "svm": SvmStage, "forest": ForestStage,
-    "augmentation": Augmentation, "mixup": MixRecipe, "cutmix": MixRecipe,
+    "": Recipe, **{SHORT.get(name, name): schema for name, schema in SECTIONS.items()}
 }  # fmt: skip
 
 FEW_KEYS: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""When a state is due within an epoch, and whether the process was told to stop."""
+"""SIGTERM, and the interval of checkpoints within an epoch."""
 
 import signal
 import threading
@@ -15,11 +15,11 @@ CHECKPOINT_MINUTES = 10.0
 
 @dataclass(eq=False)
 class StopSignal:
-    """Asked after every step of training.
+    """Whether to stop, and when to write a checkpoint; polled after every step of training.
 
     Attributes:
-        checkpoint_minutes: between two states, besides the one after every epoch.
-        stop_requested: whether SIGTERM arrived while a state can still be written.
+        checkpoint_minutes: between checkpoints, besides the one after every epoch.
+        stop_requested: whether SIGTERM arrived while `deferred` was open.
     """
 
     checkpoint_minutes: float = CHECKPOINT_MINUTES
@@ -29,9 +29,9 @@ class StopSignal:
 
     @contextmanager
     def handling_sigterm(self) -> Iterator["StopSignal"]:
-        """SIGTERM ends what runs within: at once, or within `deferred` after the step.
+        """Make SIGTERM raise Terminated: at once, or within `deferred` set `stop_requested`.
 
-        Only the main thread may change what a signal does; elsewhere nothing is changed.
+        Python allows signal handlers in the main thread only; elsewhere this does nothing.
         """
         if threading.current_thread() is not threading.main_thread():
             yield self
@@ -44,7 +44,7 @@ class StopSignal:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Within, SIGTERM is only noted; whoever asks `stop_requested` must end soon."""
+        """Within, SIGTERM only sets `stop_requested`, which the caller must poll."""
         self._is_deferred, self._last_checkpoint = True, time.monotonic()
         try:
             yield
@@ -52,7 +52,7 @@ class StopSignal:
             self._is_deferred = False
 
     def checkpoint_is_due(self) -> bool:
-        """Whether so many minutes have passed; the clock starts anew when they have."""
+        """Whether `checkpoint_minutes` have passed; if so, the next interval starts."""
         now = time.monotonic()
         if now - self._last_checkpoint < 60 * self.checkpoint_minutes:
             return False

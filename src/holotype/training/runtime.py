@@ -1,4 +1,4 @@
-"""What a training runs on: device, memory, disk, and where its checkpoints go."""
+"""The resources of a training: device, memory, disk, and the folder of its checkpoints."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,14 +10,14 @@ from holotype.training.interruption import StopSignal
 
 @dataclass(frozen=True)
 class Runtime:
-    """What a training runs on; nothing of it changes what comes out.
+    """The resources of a training; they do not change its result.
 
     Attributes:
         device: `cpu`, `cuda` or `mps`.
-        checkpoints: the directory for what each stage leaves, and goes on from.
-        save_memory: activations are computed twice instead of held.
-        budget: disk for kept activations; the usual one unless said otherwise.
-        stop_signal: when a state is written within an epoch, and whether to stop.
+        checkpoints: the directory of the stages' weights and states.
+        save_memory: compute activations twice instead of keeping them.
+        budget: of the feature cache; `disk_budget()` by default.
+        stop_signal: when to write a state within an epoch, and whether to stop.
     """
 
     device: str

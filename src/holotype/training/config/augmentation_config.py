@@ -1,7 +1,4 @@
-"""What a recipe says about the random changes of training images.
-
-Only the words and their bounds; `augment` draws a view from them, `mixing` mixes a batch.
-"""
+"""The recipe's sections on augmentation and on mixing; `training.data` draws from them."""
 
 from typing import Annotated, Literal
 
@@ -28,7 +25,7 @@ class Augmentation(RecipeSection):
         brightness, contrast, saturation: a factor is drawn from 1 ± this. Grey images have no
             saturation and no hue.
         hue: a turn is drawn from ± this fraction of the colour circle.
-        erasing: how likely a view has a random rectangle replaced by noise (Zhong et al. 2020,
+        erasing: probability that noise replaces a random rectangle of a view (Zhong et al. 2020,
             "Random Erasing Data Augmentation").
     """
 
@@ -53,11 +50,11 @@ class Augmentation(RecipeSection):
 
 
 class MixRecipe(RecipeSection):
-    """How often the images of a batch are mixed in pairs, and how evenly.
+    """How often the images of a batch are mixed in pairs, and in which shares.
 
     Attributes:
-        probability: of a batch being mixed at all.
-        alpha: a share is drawn from Beta(alpha, alpha): near 0 or 1 for a small alpha, evenly
+        probability: that a batch is mixed.
+        alpha: the share is drawn from Beta(alpha, alpha): near 0 or 1 for a small alpha, uniform
             for 1, near a half for a large one.
     """
 

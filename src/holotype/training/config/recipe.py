@@ -1,7 +1,7 @@
-"""The recipe: everything that decides a training run, resolved, as one readable YAML file.
+"""The schema of a recipe: everything that decides a training run.
 
-A named recipe in the package, a file of the user's, or a run's own `recipe.yaml` are read the same
-way; replaying a run's recipe on the same images repeats the run.
+A named recipe of the package, a user's file and a run's `recipe.yaml` are read the same way;
+training with a run's recipe on the same images repeats the run.
 """
 
 from typing import Annotated, Literal
@@ -12,8 +12,10 @@ from pydantic import Field, model_validator
 from holotype.architectures.architecture import HeadSpec
 from holotype.architectures.catalog import architecture
 from holotype.imaging.preprocessing import Preprocessing
+from holotype.training.config.augmentation_config import Augmentation, MixRecipe
 from holotype.training.config.recipe_base import RecipeSection
 from holotype.training.config.stage_config import (
+    STAGES,
     ForestStage,
     GradientStage,
     HeadRecipe,
@@ -26,11 +28,11 @@ Byte = Annotated[int, Field(ge=0, le=255)]
 
 
 class SplitRecipe(RecipeSection):
-    """How images are dealt out; its own seed, so that training seeds share their test part.
+    """How images are assigned to splits; its own seed lets training seeds share a test split.
 
     Attributes:
-        ratios: of train, val and test; a fourth is held back to calibrate sets of classes on.
-        seed: deals the images out.
+        ratios: of train, val and test; a fourth is held back to calibrate prediction sets on.
+        seed: of the assignment.
     """
 
     ratios: Annotated[tuple[float, ...], Field(min_length=3, max_length=4)] = (0.70, 0.15, 0.15)
@@ -41,26 +43,25 @@ class Recipe(RecipeSection):
     """Everything that decides a training run.
 
     Attributes:
-        name: what the recipe is called.
+        name: of the recipe.
         model: a name of the catalogue, `timm:NAME`, or a function in a Python file.
-        model_options: what the architecture lets be chosen, such as `alpha` of MobileNetV2.
+        model_options: options of the architecture, such as `alpha` of MobileNetV2.
         weights: `pretrained`, `none`, or a file.
-        image_size: height and width in pixels of what the network sees.
+        image_size: height and width of the network's input in pixels.
         fit, content, interpolation, background: how an image is brought to that size; see
             `Preprocessing`.
-        class_weights: `balanced` weighs every class the same in the loss.
-        head: what stands on the embedding; null where the classifier is no network.
+        class_weights: `balanced` gives every class the same total weight in the loss.
+        head: the layers on the embedding; null where the classifier is no network.
         test_time_augmentation: which views of an image are averaged when predicting: it and its
-            mirror image,
-            all eight of `dihedral`, or `scales`: it and its centre magnified by 1.1 and by 1.2;
-            `auto` lets validation choose among those that training saw.
-        references: keep the training images' embeddings and names in the bundle, so that it can
-            say which of them an image looks like. Whoever gets the bundle gets them too.
+            mirror image, all eight of `dihedral`, or `scales`: it and its centre magnified by 1.1
+            and by 1.2; `auto` lets validation choose among those that training saw.
+        references: keep the embeddings and names of the training images in the bundle, so that it
+            can name those nearest to an image. Whoever gets the bundle gets them too.
         unknown: answer "unknown" for images of no known class, and for at most this share of
             images of known ones, such as 0.05; null: never.
         seed: of everything random but the split.
-        split: which images train, choose and judge.
-        stages: what is trained, one after the other, each from where the one before ended.
+        split: the assignment of images to training, validation and test.
+        stages: of training, in order; each starts from the result of the one before.
     """
 
     name: str
@@ -85,9 +86,9 @@ class Recipe(RecipeSection):
     def _check_stages(self) -> "Recipe":
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
-            raise ValueError(f"stages need names of their own, got {names}")
+            raise ValueError(f"stages need different names, got {names}")
         if not all(name.isidentifier() for name in names):
-            raise ValueError(f"a stage's name is a word without spaces or signs, got {names}")
+            raise ValueError(f"the name of a stage is letters, digits and '_', got {names}")
         for stage in self.stages:
             if isinstance(stage, SvmStage | ForestStage) and len(self.stages) > 1:
                 raise ValueError(f"a stage of {stage.method} must be the only one")
@@ -101,13 +102,13 @@ class Recipe(RecipeSection):
 
     @property
     def head_spec(self) -> HeadSpec:
-        """The head as the models know it."""
+        """The head of the network; linear where the recipe has none."""
         head = self.head or HeadRecipe()
         return HeadSpec(head.hidden, head.activation or "relu", head.dropout)
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """What turns an image into the input of the network, statistics as it was trained with."""
+        """From an image to the input of the network, with the statistics of its weights."""
         row = architecture(self.model)
         return Preprocessing(
             height=self.image_size,
@@ -127,3 +128,13 @@ class Recipe(RecipeSection):
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+SECTIONS: dict[str, type[RecipeSection]] = {
+    "split": SplitRecipe,
+    "head": HeadRecipe,
+    "augmentation": Augmentation,
+    "mixup": MixRecipe,
+    "cutmix": MixRecipe,
+    **STAGES,
+}

@@ -1,9 +1,7 @@
-"""What every part of a recipe is: immutable, and without keys that nobody reads."""
+"""The base of every section of a recipe: immutable, unknown keys are errors."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class RecipeSection(BaseModel):
-    """Anything in a recipe."""
-
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

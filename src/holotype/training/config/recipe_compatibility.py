@@ -1,4 +1,4 @@
-"""Which recipe goes with which architecture: what the network decides, and what is impossible."""
+"""A recipe and its architecture: defaults that the network decides, and impossible combinations."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,14 +25,15 @@ CLASSICAL = "classical"
 
 
 def fill_model_defaults(fields: Mapping[str, Any], requested_model: object) -> dict[str, Any]:
-    """Fill in what the architecture decides where the recipe leaves it open.
+    """Fill in model, weights, image size and head where the recipe leaves them open.
 
     Args:
         fields: as they were read.
-        requested_model: the model that the caller named; only that one may be a file that is run.
+        requested_model: the model that the caller named; no other may be a Python file, as the
+            file is executed.
 
     Raises:
-        InvalidRecipe: the recipe itself names a Python file.
+        InvalidRecipe: only the recipe names a Python file.
         UnknownModel: no such architecture.
     """
     name = str(fields.get("model") or DEFAULT_MODEL)
@@ -52,7 +53,7 @@ def fill_model_defaults(fields: Mapping[str, Any], requested_model: object) -> d
 
 
 def _default_head(row: Architecture, fields: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The architecture's own; a linear one where something else than gradients fits it."""
+    """The architecture's own; a linear one where logistic regression fits it."""
     methods = [
         stage.get("method") for stage in fields.get("stages") or () if isinstance(stage, dict)
     ]
@@ -66,10 +67,10 @@ def _default_head(row: Architecture, fields: Mapping[str, Any]) -> dict[str, Any
 
 
 def check_compatibility(recipe: Recipe) -> None:
-    """Refuse what cannot work, or would make no difference, before anything is read.
+    """Refuse what cannot work, or would have no effect, before any image is read.
 
     Raises:
-        InvalidRecipe: with the reason and what to say instead.
+        InvalidRecipe: with the reason and what to write instead.
     """
     row = architecture(recipe.model)
     require_size(recipe.model, recipe.image_size)
@@ -106,7 +107,7 @@ def _check_weights(recipe: Recipe, row: Architecture) -> None:
         return
     if all(not isinstance(s, GradientStage) or s.trainable == 0 for s in recipe.stages):
         raise InvalidRecipe(
-            f"recipe {recipe.name!r} trains only the head, and weights: none leaves random numbers "
+            f"recipe {recipe.name!r} trains only the head, and weights: none leaves random weights "
             f"below it. Take `--recipe scratch`{_or_pretrained(row)}."
         )
 
@@ -116,12 +117,6 @@ def _or_pretrained(row: Architecture) -> str:
 
 
 def _check_classical_stages(recipe: Recipe) -> None:
-    for stage in recipe.gradient_stages:
-        if stage.mixup is not None or stage.cutmix is not None:
-            raise InvalidRecipe(
-                f"recipe: mixup, cutmix: {recipe.model} is made of fixed descriptors, which learn "
-                "nothing from mixed images. Take `--recipe svm`, forest or linear."
-            )
     if recipe.gradient_stages:
         raise InvalidRecipe(
             f"recipe {recipe.name!r}: {recipe.model} is made of fixed descriptors, which have "

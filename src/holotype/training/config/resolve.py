@@ -6,23 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from holotype.architectures.catalog import DEFAULT_MODEL, architecture
 from holotype.dataset.splitting.splitter import check_ratios
 from holotype.errors import InvalidRecipe, UnknownRecipe, did_you_mean
-from holotype.training.config.augmentation_config import Augmentation, MixRecipe
-from holotype.training.config.recipe import Recipe, SplitRecipe
+from holotype.training.config.recipe import SECTIONS, Recipe
 from holotype.training.config.recipe_compatibility import check_compatibility, fill_model_defaults
 from holotype.training.config.recipe_variants import parse_variant, select_variant
-from holotype.training.config.stage_config import (
-    METHODS,
-    ForestStage,
-    GradientStage,
-    HeadRecipe,
-    LinearStage,
-    SvmStage,
-)
+from holotype.training.config.stage_config import STAGES
 
 
 def recipe_names() -> list[str]:
@@ -184,7 +176,7 @@ def _first_error(error: ValidationError) -> str:
     """The first complaint, in words; pydantic's own print is for programmers."""
     first = error.errors()[0]
     location = first["loc"]
-    place = ".".join(str(p) for p in location if p not in METHODS)
+    place = ".".join(str(p) for p in location if p not in STAGES)
     if first["type"] == "extra_forbidden":
         known = _known_keys(location)
         return (
@@ -198,21 +190,8 @@ def _first_error(error: ValidationError) -> str:
     return f"recipe: {place or 'recipe'}: {first['msg']}, got {str(first['input'])[:80]!r}"
 
 
-_SECTIONS: dict[str, type[BaseModel]] = {
-    "split": SplitRecipe,
-    "head": HeadRecipe,
-    "augmentation": Augmentation,
-    "mixup": MixRecipe,
-    "cutmix": MixRecipe,
-    "logistic_regression": LinearStage,
-    "svm": SvmStage,
-    "random_forest": ForestStage,
-    "gradient_descent": GradientStage,
-}
-
-
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     for part in reversed(location[:-1]):
-        if part in _SECTIONS:
-            return list(_SECTIONS[str(part)].model_fields)
+        if part in SECTIONS:
+            return list(SECTIONS[str(part)].model_fields)
     return list(Recipe.model_fields)

@@ -1,7 +1,7 @@
-"""The stages of a recipe: what each method can be told, and which keys go together.
+"""The schemas of the stages of a recipe, and which of their keys go together.
 
-A key that would make no difference beside the others is refused, with the reason; one that is left
-out where it matters takes its default, so that a resolved recipe says everything.
+A key that has no effect beside the others is refused, with the reason; one that is left out where
+it has takes its default, so that a resolved recipe is complete.
 """
 
 import re
@@ -25,14 +25,13 @@ LAYERS_PATTERN = re.compile(r"([1-9]\d*) layers?")
 
 @dataclass(frozen=True)
 class KeyRule:
-    """A key that means something only beside certain values of another.
+    """A key that has an effect only beside certain values of another.
 
     Attributes:
-        key: the key.
         depends_on: the other key.
-        applies: whether the other key's value makes this one mean something.
-        default: what it is then, if nothing is said; None where it must be said.
-        reason: why it is refused elsewhere.
+        applies: of the other key's value: whether `key` has an effect.
+        default: of `key` where it has; None where it is required then.
+        reason: why `key` is refused where it has none.
     """
 
     key: str
@@ -43,20 +42,20 @@ class KeyRule:
 
 
 class ConditionalSection(RecipeSection):
-    """A part some of whose keys mean something only beside others."""
+    """A section some of whose keys have an effect only beside others."""
 
     key_rules: ClassVar[tuple[KeyRule, ...]] = ()
 
     @model_validator(mode="before")
     @classmethod
     def _apply_key_rules(cls, fields: Any) -> Any:
-        """Fill in what is left out and applies; refuse what is said and does not."""
+        """Fill in keys that are left out and apply; refuse keys that do not apply."""
         if not isinstance(fields, dict):
             return fields
         filled = dict(fields)
         for rule in cls.key_rules:
             if rule.depends_on not in filled and cls.model_fields[rule.depends_on].is_required():
-                continue  # that it is missing is said when all keys are looked at
+                continue  # pydantic reports the missing key
             other_value = filled.get(rule.depends_on, cls.model_fields[rule.depends_on].default)
             if not rule.applies(other_value):
                 if filled.get(rule.key) is not None:
@@ -67,12 +66,12 @@ class ConditionalSection(RecipeSection):
 
 
 class HeadRecipe(ConditionalSection):
-    """What stands on the embedding.
+    """The layers on the embedding.
 
     Attributes:
         hidden: widths of dense layers before the last; none for a linear head.
-        activation: after each of them.
-        dropout: probability with which a number is dropped, before each layer, while training.
+        activation: after each of those layers.
+        dropout: probability of dropping a feature, before each layer, in training.
     """
 
     hidden: tuple[Count, ...] = ()
@@ -89,7 +88,7 @@ class LinearStage(ConditionalSection):
 
     Attributes:
         Cs: candidates for C, the inverse of the L2 penalty on standardised features.
-        folds: of the shuffled, stratified, group-aware cross-validation that chooses among them.
+        folds: of the shuffled, stratified, grouped cross-validation that chooses among them.
     """
 
     name: str = "head"
@@ -136,7 +135,7 @@ class ForestStage(ConditionalSection):
     """A random forest on embeddings.
 
     Attributes:
-        trees: how many.
+        trees: their number.
         depths: candidates for the depth of a tree; null sets no bound.
         leaf_sizes: candidates for the fewest images of a leaf.
         folds: of the cross-validation that chooses among them.
@@ -178,18 +177,18 @@ class GradientStage(ConditionalSection):
         trainable: what trains beside the head: groups of layers from the top (3), layers from the
             top (`40 layers`; modules with weights of their own), `all`, 0 for the head alone, or
             names of groups or modules.
-        batch_norm: `train` lets the statistics of what trains move; `frozen` keeps them.
+        batch_norm: `train` updates the statistics of layers that train; `frozen` keeps them.
         views: images made of each training image; the first is the image itself.
-        epochs: how often all training images are seen, each time in one of their views.
+        epochs: passes over all training images, each time in one of their views.
         batch_size: images in a batch.
-        sampling: `all` shows every image once in an epoch; `balanced` draws as many with
-            replacement, every class as often as the others.
+        sampling: `all` takes every image once in an epoch; `balanced` draws as many with
+            replacement, every class equally often.
         accumulation: batches whose gradients make one step.
-        optimiser: what turns gradients into steps.
+        optimiser: the update rule.
         momentum: of SGD.
-        learning_rate: of the topmost group that trains, at its peak.
-        head_learning_rate: of the head at its peak.
-        layer_decay: each group further down learns at this times the rate of the one above it.
+        learning_rate: peak rate of the topmost group that trains.
+        head_learning_rate: peak rate of the head.
+        layer_decay: the rate of each group is this times that of the group above it.
         weight_decay: per step on weights, not on norms and biases: decoupled in AdamW.
         l2: this times the sum of squares of all weights that train, without norms and biases, is
             added to the loss.
@@ -199,11 +198,11 @@ class GradientStage(ConditionalSection):
             `step_factor`.
         plateau_factor, plateau_patience: the rate is multiplied by `plateau_factor` after more
             than `plateau_patience` epochs without a lower validation loss.
-        label_smoothing: share of the true class that is dealt to all classes in the loss.
-        clip_norm: longest gradient.
-        patience: epochs without a gain before it stops.
-        stop_on: what must gain for that.
-        keep_best_by: what decides which epoch ships.
+        label_smoothing: share of the true class that is spread over all classes in the loss.
+        clip_norm: largest norm of the gradient.
+        patience: epochs without an improvement before training stops.
+        stop_on: the metric that must improve.
+        keep_best_by: the metric that decides which epoch ships.
         precision: of the forward pass; `fp16` needs a GPU.
         mixup, cutmix: see `MixRecipe`; a batch is mixed in one way or not at all.
         augmentation: the random changes that make the other views.
@@ -290,4 +289,9 @@ CUTMIX_NEEDS_IMAGES = (
 Stage = Annotated[
     LinearStage | SvmStage | ForestStage | GradientStage, Field(discriminator="method")
 ]
-METHODS = ("logistic_regression", "svm", "random_forest", "gradient_descent")
+STAGES: dict[str, type[ConditionalSection]] = {
+    "logistic_regression": LinearStage,
+    "svm": SvmStage,
+    "random_forest": ForestStage,
+    "gradient_descent": GradientStage,
+}

@@ -1,7 +1,4 @@
-"""How much disk kept activations may take.
-
-A gigabyte here is 10⁹ bytes, as disks are sold.
-"""
+"""How much disk the cache of features may take; a gigabyte is 10⁹ bytes."""
 
 import os
 import re
@@ -21,46 +18,38 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 @dataclass(frozen=True)
 class DiskBudget:
-    """What all kept activations together may take.
-
-    Attributes:
-        total_bytes: of everything under `features` in the cache.
-    """
+    """The largest size of the `features` folder of the cache."""
 
     total_bytes: int = DEFAULT_BYTES
 
     def why_too_large(self, more_bytes: int) -> str:
-        """Why so much more cannot be kept, and what would help; "" where it can."""
+        """Why `more_bytes` do not fit, and what would help; "" where they do."""
         folder = cache_directory() / "features"
         used = _size_of(folder)
         if used + more_bytes > self.total_bytes:
             return (
                 f"{format_bytes(more_bytes)} more would pass the budget of "
-                f"{format_bytes(self.total_bytes)}, of "
-                f"which {format_bytes(used)} are used: raise {BUDGET_VARIABLE}, or remove old "
-                "folders in "
-                f"{str(folder)!r}"
+                f"{format_bytes(self.total_bytes)}, of which {format_bytes(used)} are used: "
+                f"raise {BUDGET_VARIABLE}, or remove old folders in {str(folder)!r}"
             )
         disk = shutil.disk_usage(_existing(folder))
         if disk.free - more_bytes < MIN_FREE_FRACTION * disk.total:
             return (
                 f"{format_bytes(more_bytes)} more would leave less than "
-                f"{100 * MIN_FREE_FRACTION:g} % of the "
-                f"disk free, which has {format_bytes(disk.free)}: make room, or set "
-                "HOLOTYPE_CACHE to "
-                "another disk"
+                f"{100 * MIN_FREE_FRACTION:g} % of the disk free, which has "
+                f"{format_bytes(disk.free)}: make room, or set HOLOTYPE_CACHE to another disk"
             )
         return ""
 
 
 def disk_budget(said: str | None = None) -> DiskBudget:
-    """From what the user said, else from `$HOLOTYPE_DISK_BUDGET`, else 20 GB.
+    """The option's value, else that of `$HOLOTYPE_DISK_BUDGET`, else 20 GB.
 
     Args:
-        said: such as ``500MB``, ``1.5 GB``, ``2TB``, ``0`` for keeping nothing, or plain bytes.
+        said: such as ``500MB``, ``1.5 GB``, ``2TB``, ``0`` to cache nothing, or plain bytes.
 
     Raises:
-        UsageError: anything else.
+        UsageError: it is no size.
     """
     text = os.environ.get(BUDGET_VARIABLE) if said is None else said
     if text is None or text == "":
@@ -68,7 +57,7 @@ def disk_budget(said: str | None = None) -> DiskBudget:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", text.strip().lower())
     if match is None:
         raise UsageError(
-            f"a disk budget of {text!r} makes no sense; expected a size such as 500MB, 20GB or 0."
+            f"a disk budget of {text!r} is no size; expected one such as 500MB, 20GB or 0."
         )
     return DiskBudget(round(float(match[1]) * _UNITS[match[2]]))
 

@@ -1,6 +1,6 @@
-"""Where to train: `auto` becomes a device that is there; and the frozen part of a network on it.
+"""The device to train on, and the frozen part of a network on a GPU.
 
-On a CPU the frozen part runs in ONNX Runtime; on a GPU torch is the faster one.
+On a CPU the frozen part runs in ONNX Runtime; on a GPU torch is faster.
 """
 
 import importlib.util
@@ -50,7 +50,7 @@ def resolve_device(wanted: str) -> str:
 
 
 def memory_mb(device: str) -> float | None:
-    """The most that a device held so far, in MB of 10^6 bytes; None where it cannot be read."""
+    """Peak memory of a device so far, in MB of 10^6 bytes; None where it cannot be read."""
     import torch
 
     if device == "cuda":
@@ -61,7 +61,7 @@ def memory_mb(device: str) -> float | None:
 
 
 def utilisation(device: str) -> float | None:
-    """How busy a GPU is, in per cent; None where nobody says so."""
+    """Utilisation of a GPU in per cent; None where it cannot be read."""
     if device != "cuda" or importlib.util.find_spec("pynvml") is None:
         return None
     import torch
@@ -70,9 +70,10 @@ def utilisation(device: str) -> float | None:
 
 
 def use_deterministic_algorithms() -> None:
-    """From here on torch refuses what could give another result the next time.
+    """Make torch refuse operations whose result may differ from run to run.
 
-    It holds on one machine with as many threads; another processor may round otherwise.
+    Results repeat on one machine with the same number of threads; another processor may round
+    differently.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
     import torch
@@ -91,11 +92,11 @@ class _Input:
 
 
 class TorchSession:
-    """A module on a device that answers as a session of ONNX Runtime does.
+    """A module on a device with the methods of an ONNX Runtime session.
 
     Args:
         module: image tensor (N, 3, H, W) -> one output; it is moved to the device.
-        output: what the output is called.
+        output: the name of the output.
         device: `cuda`, `mps` or `cpu`.
     """
 
@@ -113,7 +114,7 @@ class TorchSession:
         import torch
 
         if list(outputs) != [self._output]:
-            raise ValueError(f"this session gives {self._output!r}, not {list(outputs)}")
+            raise ValueError(f"the output of this session is {self._output!r}, got {list(outputs)}")
         with torch.inference_mode():
             x = torch.from_numpy(feeds["image"]).to(self._device)
             y = self._module(x.contiguous(memory_format=torch.channels_last))

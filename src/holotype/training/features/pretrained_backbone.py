@@ -1,8 +1,8 @@
-"""Where training starts: a network with its weights, and its graphs, exported once and kept.
+"""The network that training starts from: its weights and its ONNX graphs, which are cached.
 
-A pretrained network is the same for every data set, so its graphs are kept under the hash of its
-weights. When they are there already, a linear head is trained without torch. Descriptors are a
-graph from the start, and need no torch at all.
+A pretrained network is the same for every data set, so its graphs are cached under the hash of its
+weights. Once they are, a linear head is trained without torch. Descriptors are graphs to begin
+with.
 """
 
 import copy
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     from holotype.architectures.torch_classifier import Backbone
 
 EMBEDDING, FEATURE_MAP = "embedding", "feature_map"
-PARITY_IMAGES = 8
-STATISTICS_IMAGES = 64
+PARITY_IMAGES = 8  # on which a graph is compared with torch
+STATISTICS_IMAGES = 64  # for the batch norms of a network with random weights
 
 
 class PretrainedBackbone:
-    """A network before training. What needs torch is made when it is first asked for.
+    """A network before training; what needs torch is computed on first use.
 
     Args:
         recipe: names the network, its weights and its image size.
-        index: images for the proof of parity, and for the statistics of random networks.
+        index: images for the parity check, and for the batch statistics of random networks.
     """
 
     def __init__(self, recipe: Recipe, index: Index, progress: Progress) -> None:
@@ -56,7 +56,7 @@ class PretrainedBackbone:
 
     @cached_property
     def weights_sha256(self) -> str:
-        """Of the weights' file, or of the network's tensors where there is no file."""
+        """Of the file of the weights, or of the network's tensors where there is no file."""
         if self.weights.file is not None:
             return sha256_of(self.weights.file)
         from holotype.architectures.torch_classifier import hash_weights
@@ -84,17 +84,15 @@ class PretrainedBackbone:
 
     @property
     def embedding_size(self) -> int:
-        """D, without an export."""
-        import torch
+        """D; needs no export."""
+        from holotype.architectures.profiling import embedding_size
 
-        size = self.recipe.image_size
-        with torch.no_grad():
-            return int(self.backbone(torch.zeros(1, 3, size, size))[0].shape[1])
+        return embedding_size(self.backbone, self.recipe.image_size)
 
     def graph(self, output: str) -> bytes:
-        """The graph that gives `embedding` (and the feature map), or one cut.
+        """The graph with the output `embedding` (and the feature map), or one cut.
 
-        Parity with torch on real images is proved before a graph is kept.
+        Its parity with torch on real images is checked before it is cached.
         """
         if self.is_descriptor:
             size = self.recipe.image_size
@@ -105,7 +103,7 @@ class PretrainedBackbone:
         return kept.read_bytes()
 
     def feature_extractor(self, output: str, device: str) -> FeatureExtractor:
-        """What lies below a cut, or the whole backbone as `embedding`, run where it is fastest."""
+        """The backbone below a cut, or all of it for `embedding`: ONNX on a CPU, torch on a GPU."""
         part = onnx_feature_extractor(self.graph(output), output)
         if device == "cpu" or self.is_descriptor:
             return part
@@ -134,7 +132,7 @@ class PretrainedBackbone:
 def feature_extractor_of(
     backbone: "Backbone", recipe: Recipe, index: Index, output: str, device: str
 ) -> FeatureExtractor:
-    """The same of a network that was trained before, whose graphs nobody keeps."""
+    """The same for a network that a stage has trained; its graphs are not cached."""
     images = sample_inputs(index, recipe, PARITY_IMAGES)
     part = onnx_feature_extractor(export_graphs(backbone, recipe, images)[output], output)
     return part if device == "cpu" else _on_device(part, lambda: backbone, device)
@@ -143,7 +141,7 @@ def feature_extractor_of(
 def _on_device(
     part: FeatureExtractor, backbone: "Callable[[], Backbone]", device: str
 ) -> FeatureExtractor:
-    """The part run in torch: on a GPU it is the faster one."""
+    """The same part in torch, which is faster on a GPU."""
     identity = hash_strings(part.identity, "torch", device)
     return FeatureExtractor(
         identity, part.output, lambda: torch_session(backbone(), part.output, device)
@@ -151,7 +149,7 @@ def _on_device(
 
 
 def torch_session(backbone: "Backbone", output: str, device: str) -> Any:
-    """A copy of the network below a cut, in torch."""
+    """A copy of the network below a cut, with the methods of an ONNX Runtime session."""
     from holotype.architectures.torch_classifier import BackboneBelowCut
 
     return TorchSession(
@@ -162,11 +160,11 @@ def torch_session(backbone: "Backbone", output: str, device: str) -> Any:
 def export_graphs(
     backbone: "Backbone", recipe: Recipe, images_NCHW: NDArray[np.float32], *, cuts: bool = True
 ) -> dict[str, bytes]:
-    """The shipped graph under `embedding`, and one for each cut, all proved on these images.
+    """The shipped graph under `embedding`, and one for each cut.
 
     Args:
-        images_NCHW: model inputs of real images.
-        cuts: whether the graphs below the cuts are wanted too.
+        images_NCHW: model inputs of real images, on which every graph is compared with torch.
+        cuts: whether to export the graphs of the cuts too.
 
     Raises:
         ParityFailed: a graph disagrees with torch.
@@ -200,7 +198,7 @@ def export_graphs(
 def float64_outputs(
     backbone: "Backbone", output: str, images_NCHW: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """What torch says below a cut, computed with 64 bits: (N, numbers of an image)."""
+    """The output of torch in float64, (N, numbers of an image)."""
     import torch
 
     from holotype.architectures.torch_classifier import BackboneBelowCut
@@ -216,7 +214,7 @@ def _cut_of_output(output: str) -> int | None:
 
 
 def sample_inputs(index: Index, recipe: Recipe, count: int) -> NDArray[np.float32]:
-    """Model inputs (N, 3, H, W) of up to `count` training images, spread over the classes."""
+    """Model inputs (N, 3, H, W) of up to `count` training images, from all classes in turn."""
     table = index.part("train").table
     rank = table.groupby("label").cumcount()
     chosen = table.assign(rank=rank).sort_values(["rank", "path"]).head(count)
@@ -227,7 +225,7 @@ def sample_inputs(index: Index, recipe: Recipe, count: int) -> NDArray[np.float3
 def targets_and_weights(
     pretrained: PretrainedBackbone, part: Part
 ) -> tuple[Index, NDArray[np.int64], NDArray[np.float32]]:
-    """A part of the index, its class numbers, and what each image weighs in the loss."""
+    """A part of the index, its class numbers, and the weight of each image in the loss."""
     index = pretrained.index.part(part)
     targets_N = index.targets_N
     weights_N = np.array(index.table["weight"], np.float64)
