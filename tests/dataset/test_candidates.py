@@ -20,7 +20,7 @@ from holotype.dataset.near_duplicates.thresholds import DEFAULT
 
 def unit_vectors(count: int, seed: int = 0) -> np.ndarray:
     vectors = np.random.default_rng(seed).normal(size=(count, 27)).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
 def records_of(images: list[np.ndarray]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Turned, framed and written-on copies, oversized clusters, and single steps against oracles."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def with_text(image: Image.Image) -> Image.Image:
     return changed
 
 
-CHANGES = {
+CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "turned by 90": lambda image: image.transpose(Image.Transpose.ROTATE_90),
     "turned by 180": lambda image: image.transpose(Image.Transpose.ROTATE_180),
     "turned and mirrored": lambda image: image.transpose(Image.Transpose.TRANSPOSE),
@@ -140,7 +141,7 @@ def test_one_linear_fit_explains_a_small_shift_and_not_another_image() -> None:
 
     def waves(shift: float) -> np.ndarray:
         image = np.sin((down + shift) / 3) * np.cos((across - shift) / 4)
-        return (128 + 50 * image)[None].astype(np.float32)
+        return np.asarray(128 + 50 * image, np.float32)[None]
 
     window = np.array([[0, 1, 0, 1]], np.float32)
     fixed, other = waves(0), (128 + 50 * np.sin(down * across / 20))[None].astype(np.float32)

@@ -32,7 +32,7 @@ from holotype.dataset.near_duplicates.verification import (
 )
 
 _OVERLAYS = DEFAULT.overlays
-_FRAME, _TEXT = 1, 2  # as `PairMeasurements.overlay_N` has them
+FRAME, TEXT = 1, 2  # as `PairMeasurements.overlay_N` has them
 
 
 def measure_without_overlays(
@@ -81,7 +81,7 @@ def _measure_inside_frame(measured: PairMeasurements, batch: PairBatch) -> None:
     fit = register_pairs(batch, window_N4, RegistrationOptions(_OVERLAYS.steps, border_px=width))
     contrast_N = fit.fixed_NRK[:, width:-width, width:-width].std((1, 2))
     difference_N = smoothed_difference(fit).max((1, 2))
-    measured.store(batch.pairs, fit, difference_N, contrast_N, overlay=_FRAME)
+    measured.store(batch.pairs, fit, difference_N, contrast_N, overlay=FRAME)
     overlay_NRK = np.ones(fit.fixed_NRK.shape, bool)
     overlay_NRK[:, width:-width, width:-width] = False
     measured.colour_N[batch.pairs] = colour_difference(batch, measured, overlay_NRK)
@@ -120,7 +120,7 @@ def _measure_outside_text(measured: PairMeasurements, batch: PairBatch) -> None:
         contrast_N = _masked_std(fit.fixed_NRK, ~overlay_NRK)[is_better_N]
         difference_N, overlay_NRK = outside_difference_N[is_better_N], overlay_NRK[is_better_N]
         batch, fit = batch.select(is_better_N), fit.select(is_better_N)
-        measured.store(batch.pairs, fit, difference_N, contrast_N, overlay=_TEXT)
+        measured.store(batch.pairs, fit, difference_N, contrast_N, overlay=TEXT)
         measured.colour_N[batch.pairs] = colour_difference(batch, measured, overlay_NRK)
 
 

@@ -32,6 +32,7 @@ from holotype.dataset.near_duplicates.coarse_alignment import coarse_match
 from holotype.dataset.near_duplicates.copy_transforms import TRANSFORMS
 from holotype.dataset.near_duplicates.duplicate_clusters import resolve_clusters
 from holotype.dataset.near_duplicates.duplicate_decision import DuplicateEvidence
+from holotype.dataset.near_duplicates.overlays import FRAME, TEXT
 from holotype.dataset.near_duplicates.recompression import REPRODUCED_KINDS
 from holotype.dataset.near_duplicates.thresholds import DEFAULT
 from holotype.dataset.near_duplicates.verification import PairMeasurements
@@ -185,10 +186,10 @@ def _describe_registration(candidates: Candidates, measured: PairMeasurements, p
     gain, offset = float(measured.gain_N[pair]), float(measured.offset_N[pair])
     quarter_turns = TRANSFORMS[candidates.transform[pair]].quarter_turns
     turned = f"turned by {90 * quarter_turns}°, " if quarter_turns else ""
-    places = ("no place", "no place within the frame", "no place beside the text")
+    places = {0: "", FRAME: " within the frame", TEXT: " beside the text"}
     return (
         f"after registration ({turned}shift {shift:.1%}, scale {scale:.1%}, contrast ×{gain:.2f}, "
-        f"brightness {offset:+.1f}) {places[measured.overlay_N[pair]]}"
+        f"brightness {offset:+.1f}) no place{places[int(measured.overlay_N[pair])]}"
     )
 
 
@@ -208,8 +209,8 @@ def _change_kind(
     is_moved = shift * side_px > limits.moved_shift_px or scale * side_px > limits.moved_scale_px
     is_brightened = abs(gain - 1) > limits.brightened_gain or abs(offset) > limits.brightened_offset
     kinds = {
-        "framed": measured.overlay_N[pair] == 1,
-        "text": measured.overlay_N[pair] == 2,
+        "framed": measured.overlay_N[pair] == FRAME,
+        "text": measured.overlay_N[pair] == TEXT,
         "turned": transform.quarter_turns > 0,
         "mirrored": transform.mirrored,
         "cropped": is_moved,

@@ -52,7 +52,8 @@ class PairMeasurements(PairColumns):
         similarity_N: correlation after registration.
         gain_N, offset_N, window_N4: as `Registration` has them.
         colour_N: largest difference of chroma, in levels of 255.
-        overlay_N: 0 where the whole image is compared, 1 without a frame, 2 without a text.
+        overlay_N: 0 where the whole image is compared, or what is left out, as `overlays` numbers
+            it.
         reproduced_by_N: 0, or the operation that reproduces one image from the other, as
             `recompression` numbers them.
     """
