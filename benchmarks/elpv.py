@@ -22,10 +22,9 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from holotype import pipeline
+import holotype
 from holotype.demo import SETTINGS, TEST_FRACTION, VALIDATION_FRACTION, split_table
 from holotype.predictions import read_predictions
-from holotype.progress import to_stderr
 
 RATIOS = (1 - VALIDATION_FRACTION - TEST_FRACTION, VALIDATION_FRACTION, TEST_FRACTION)
 RECIPES = ("linear", "finetune")
@@ -50,13 +49,12 @@ def run_one(protocol: str, seed: int, recipe: str, output: Path) -> Result:
         output / f"{protocol}-{seed}-{recipe}-data", seed=seed, blocks=protocol == "blocks"
     )
     started = time.perf_counter()
-    trained = pipeline.train(
+    trained = holotype.train(
         table,
         output=output / f"{protocol}-{seed}-{recipe}",
         recipe=recipe,
         ratios=RATIOS,
         overrides=SETTINGS if recipe == "finetune" else None,
-        progress=to_stderr(),
     )
     seconds = time.perf_counter() - started
     accuracy, plain = trained.metrics["accuracy"], trained.metrics["accuracy_unweighted"]

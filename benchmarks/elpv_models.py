@@ -25,14 +25,14 @@ from pathlib import Path
 import numpy as np
 from elpv import RATIOS, corrected_interval
 
-from holotype import pipeline
+import holotype
 from holotype.architectures.catalog import architecture
 from holotype.bundle.bundle import load_bundle
 from holotype.bundle.inference import predict_index
 from holotype.dataset.index import read_index_file
 from holotype.demo import split_table
+from holotype.pipeline.training_run.training_options import Resuming
 from holotype.predictions import read_predictions
-from holotype.progress import to_stderr
 
 DIHEDRAL = (
     "{symmetry: dihedral, rotation_degrees: 0, zoom: 0, shift: 0, brightness: 0, contrast: 0}"
@@ -85,11 +85,10 @@ class Result:
 def run_one(case: Case, seed: int, output: Path) -> Result:
     path = output / f"{case.name}-{seed}"
     started = time.perf_counter()
-    trained = pipeline.train(
-        output / f"data-{seed}" / "table.csv", output=path, resume=True,
+    trained = holotype.train(
+        output / f"data-{seed}" / "table.csv", output=path, resuming=Resuming(resume=True),
         model=case.model, recipe=case.recipe, ratios=RATIOS,
         overrides={f"stages.{n}.augmentation": DIHEDRAL for n in case.augmented},
-        progress=to_stderr(),
     )  # fmt: skip
     seconds = time.perf_counter() - started
     accuracy = trained.metrics["accuracy"]
@@ -98,7 +97,7 @@ def run_one(case: Case, seed: int, output: Path) -> Result:
     assert accuracy.high is not None
     return Result(
         case.name, seed, accuracy.value, accuracy.low, accuracy.high, seconds,
-        architecture(case.model).parameters_with_head(len(trained.metrics.classes)) or 0,
+        architecture(case.model).parameters_with_head(len(trained.report.classes)) or 0,
         _images_per_second(path),
     )  # fmt: skip
 

@@ -37,10 +37,11 @@ from heatmap_checks import (
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from holotype import pipeline
+import holotype
 from holotype.architectures.gradcam import layers_top_down, randomise_layers
 from holotype.bundle.bundle import Bundle, load_bundle
-from holotype.dataset.sources.synthetic import MASK_FOLDER, make_synthetic
+from holotype.dataset.sources.fetch import make_synthetic
+from holotype.dataset.sources.synthetic import MASK_FOLDER
 from holotype.evaluation.intervals import wilson
 from holotype.explanation.available_methods import (
     GRADIENT_METHODS,
@@ -183,7 +184,7 @@ def main() -> None:
     run = asked.run or asked.output / "run"
     if asked.run is None and not run.exists():
         shapes = make_synthetic(asked.output / "train", classes=4, images=800, seed=0)
-        pipeline.train(
+        holotype.train(
             shapes, output=run, recipe="linear", model="efficientnet_lite0", image_size=384
         )
     new = asked.output / "new"

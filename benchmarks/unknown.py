@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import binom
 
+import holotype
 from holotype.bundle.bundle import Bundle, load_bundle
 from holotype.bundle.embedding import embed
 from holotype.bundle.image_sources import ImageFile
@@ -33,8 +34,7 @@ from holotype.dataset.index import Index, read_index, read_index_file
 from holotype.dataset.sources.fetch import fetch
 from holotype.evaluation.ood_threshold import auroc
 from holotype.files import write_json
-from holotype.pipeline import train
-from holotype.progress import to_stderr
+from holotype.pipeline.training_run.training_options import Resuming
 
 REJECTION = 0.05
 KNOWN = ("01234", "56789", "02468")
@@ -92,9 +92,9 @@ def trained(data: Path, known: str, output: Path) -> Path:
         if not (folder / digit).exists():
             (folder / digit).symlink_to((data / digit).resolve())
     run = output / f"run-{known}"
-    train(
-        folder, output=run, model="efficientnet_lite0", recipe="linear", resume=True,
-        overrides={"unknown": str(REJECTION), "references": "true"}, progress=to_stderr(),
+    holotype.train(
+        folder, output=run, model="efficientnet_lite0", recipe="linear",
+        overrides={"unknown": REJECTION, "references": True}, resuming=Resuming(resume=True),
     )  # fmt: skip
     return run
 

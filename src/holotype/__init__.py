@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from holotype.errors import HolotypeError
     from holotype.evaluation.report_data import Report
     from holotype.explanation.explainer import Explanation, Explanations
-    from holotype.pipeline import train
     from holotype.pipeline.audit import Audit, audit
     from holotype.pipeline.augment import ContactSheet, augment
     from holotype.pipeline.classifier import Classifier, load
@@ -30,8 +29,12 @@ if TYPE_CHECKING:
     from holotype.pipeline.run import Run
     from holotype.pipeline.slice import slice
     from holotype.pipeline.split import Split, split
+    from holotype.pipeline.training_run.train import estimate, train
+    from holotype.pipeline.training_run.training_estimate import TrainingEstimate
+    from holotype.pipeline.training_run.training_options import ReadingOptions, Resources, Resuming
     from holotype.predictions import Predictions
     from holotype.single_prediction import Prediction
+    from holotype.training.config.recipe import Recipe
 
 # public name -> where it lives, and what it is called there
 _PUBLIC_API = {
@@ -50,6 +53,10 @@ _PUBLIC_API = {
     "ContactSheet": ("holotype.pipeline.augment", "ContactSheet"),
     "HolotypeError": ("holotype.errors", "HolotypeError"),
     "Audit": ("holotype.pipeline.audit", "Audit"),
+    "ReadingOptions": ("holotype.pipeline.training_run.training_options", "ReadingOptions"),
+    "Recipe": ("holotype.training.config.recipe", "Recipe"),
+    "Resources": ("holotype.pipeline.training_run.training_options", "Resources"),
+    "Resuming": ("holotype.pipeline.training_run.training_options", "Resuming"),
     "Run": ("holotype.pipeline.run", "Run"),
     "Split": ("holotype.pipeline.split", "Split"),
     "audit": ("holotype.pipeline.audit", "audit"),
@@ -64,7 +71,9 @@ _PUBLIC_API = {
     "Prediction": ("holotype.single_prediction", "Prediction"),
     "Predictions": ("holotype.predictions", "Predictions"),
     "split": ("holotype.pipeline.split", "split"),
-    "train": ("holotype.pipeline", "train"),
+    "TrainingEstimate": ("holotype.pipeline.training_run.training_estimate", "TrainingEstimate"),
+    "estimate": ("holotype.pipeline.training_run.train", "estimate"),
+    "train": ("holotype.pipeline.training_run.train", "train"),
 }
 
 __all__ = [
@@ -80,16 +89,22 @@ __all__ = [
     "Models",
     "Prediction",
     "Predictions",
+    "ReadingOptions",
+    "Recipe",
     "Report",
+    "Resources",
+    "Resuming",
     "Run",
     "Slices",
     "Split",
+    "TrainingEstimate",
     "__version__",
     "audit",
     "augment",
     "compare",
     "doctor",
     "ensemble",
+    "estimate",
     "evaluate",
     "explain",
     "fetch",

@@ -9,7 +9,9 @@ import csv
 from pathlib import Path
 
 from holotype.dataset.sources.fetch import fetch
-from holotype.pipeline import TrainedRun, train
+from holotype.pipeline.run import Run
+from holotype.pipeline.training_run.train import run_training
+from holotype.pipeline.training_run.training_job import TrainingRequest
 from holotype.progress import Progress
 from holotype.run_directory import next_run_path
 
@@ -39,7 +41,7 @@ CAVEAT = (
 )
 
 
-def demo(output: Path | None = None, *, progress: Progress | None = None) -> TrainedRun:
+def demo(output: Path | None = None, *, progress: Progress | None = None) -> Run:
     """Train `efficientnet_lite0` on the ELPV solar cells and write the report.
 
     Raises:
@@ -47,14 +49,16 @@ def demo(output: Path | None = None, *, progress: Progress | None = None) -> Tra
     """
     run = Path(output) if output else next_run_path("demo")
     table = split_table(run.parent / f"{run.name}-data", seed=0)
-    return train(
-        table,
-        output=run,
-        ratios=(1 - VALIDATION_FRACTION - TEST_FRACTION, VALIDATION_FRACTION, TEST_FRACTION),
-        overrides=SETTINGS,
-        progress=progress,
-        published=PUBLISHED,
-        notes=[CAVEAT],
+    return run_training(
+        TrainingRequest(
+            data=table,
+            output=run,
+            ratios=(1 - VALIDATION_FRACTION - TEST_FRACTION, VALIDATION_FRACTION, TEST_FRACTION),
+            overrides=SETTINGS,
+            progress=progress or Progress(),
+            published=PUBLISHED,
+            notes=[CAVEAT],
+        )
     )
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from holotype import pipeline
+import holotype
 from holotype.bundle.bundle import load_bundle
 from holotype.dataset.sources.synthetic_ct import make_micro_ct
 from holotype.pipeline.ensemble import ensemble
@@ -24,10 +24,10 @@ def test_fossils_end_in_two_networks_of_two_sizes_weighed_by_class(tmp_path: Pat
     }
     slices = make_micro_ct(tmp_path / "slices", species=3, specimens=8, slices=6, size=48)
     runs = [
-        pipeline.train(
+        holotype.train(
             slices, output=tmp_path / name,
             **reduced("fossils", name, model=STAND_IN, image_size=size),
-        ).run.path
+        ).path
         for name, size in SIZES.items()
     ]  # fmt: skip
     made = ensemble(runs, output=tmp_path / "fossils", method="adaptive")

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from holotype.dataset.sources.synthetic import make_synthetic
+from holotype.dataset.sources.fetch import make_synthetic
 from holotype.dataset.sources.synthetic_ct import make_micro_ct
+from holotype.pipeline.training_run.training_options import ReadingOptions
 
 Images = Callable[[str], tuple[Path, dict[str, Any]]]
 IN_ONE_ENCOUNTER = 4
@@ -61,7 +62,7 @@ def images(synthetic: Path, specimens: Path, encounters: Path, pets: Path) -> Im
 
     def of(name: str) -> tuple[Path, dict[str, Any]]:
         if name == "cats_and_dogs":
-            return pets, {"label_pattern": PETS_PATTERN}
+            return pets, {"reading": ReadingOptions(label_pattern=PETS_PATTERN)}
         return {"fossils": specimens, "turtles": encounters}.get(name, synthetic), {}
 
     return of

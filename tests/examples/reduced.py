@@ -40,7 +40,7 @@ def reduced(
     image_size: int | None = None,
     stage: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Arguments of `road.train`: the example at its smallest, from random weights.
+    """Arguments of `holotype.train`: the example at its smallest, from random weights.
 
     Args:
         model: a tiny network of the same kind instead; its real weights where it has any here.
@@ -54,14 +54,14 @@ def reduced(
         "overrides": {},
     }
     if row.kind == "pretrained" and row.published.package is None:
-        arguments["weights"] = "none"  # without this line: the real ones
+        arguments["overrides"]["weights"] = "none"  # without this line: the real ones
     if model is not None:
         arguments |= {"model": model}
         arguments["overrides"]["model_options"] = "{}"
     for number, one in enumerate(recipe.stages):
         keys = _of_stage(one, stage) if isinstance(one, GradientStage) else {"folds": 2}
         arguments["overrides"] |= {f"stages.{number}.{key}": str(v) for key, v in keys.items()}
-    if arguments.get("weights") == "none" and all(
+    if arguments["overrides"].get("weights") == "none" and all(
         isinstance(one, GradientStage) and one.trainable == 0 for one in recipe.stages
     ):
         # The head alone cannot learn on random numbers, and is refused.

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from holotype import pipeline
-from holotype.dataset.sources.synthetic import make_synthetic
+import holotype
+from holotype.dataset.sources.fetch import make_synthetic
+from holotype.pipeline.training_run.training_options import ReadingOptions
 from holotype.predictions import read_predictions
 from tests.examples.conftest import PETS_PATTERN, flat_pets
 from tests.examples.reduced import reduced
@@ -47,13 +48,13 @@ def test_an_example_beats_the_majority_class(
     shapes: Path, pets: Path, tmp_path: Path,
 ) -> None:  # fmt: skip
     arguments = reduced(name, variant, model=model, image_size=64, stage=stage)
-    assert "weights" not in arguments
+    assert "weights" not in arguments["overrides"]
     is_pets = name == "cats_and_dogs"
-    trained = pipeline.train(
+    trained = holotype.train(
         pets if is_pets else shapes, output=tmp_path / "run",
-        label_pattern=PETS_PATTERN if is_pets else None, **arguments,
+        reading=ReadingOptions(label_pattern=PETS_PATTERN if is_pets else None), **arguments,
     )  # fmt: skip
-    test = read_predictions(trained.run.predictions / "test.parquet")
+    test = read_predictions(trained.files.predictions / "test.parquet")
     majority = np.bincount(test.targets_N).max() / len(test.targets_N)
     accuracy = trained.metrics["accuracy"]
     assert accuracy.low > majority, f"{accuracy} against {majority:.3f}"

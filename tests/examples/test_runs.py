@@ -12,11 +12,11 @@ import pytest
 import timm
 from torch import nn
 
+import holotype
 from examples import my_net
-from holotype import pipeline
 from holotype.bundle.bundle import load_bundle
 from holotype.dataset.index import read_index_file
-from holotype.pipeline import TrainedRun
+from holotype.pipeline.run import Run
 from tests.examples import deep
 from tests.examples.conftest import Images
 from tests.examples.reduced import FOLDER, NAMES, VARIANTS, epochs_of, reduced, resolved
@@ -25,15 +25,15 @@ THREE_GROUPS = f"{FOLDER / 'my_net.py'}:build"
 MANY_LAYERS = f"{Path(__file__).with_name('deep.py')}:build"
 
 
-def train(images: Images, name: str, variant: str, output: Path, **changes: Any) -> TrainedRun:
+def train(images: Images, name: str, variant: str, output: Path, **changes: Any) -> Run:
     data, said = images(name)
-    return pipeline.train(data, output=output, **said, **reduced(name, variant, **changes))
+    return holotype.train(data, output=output, **said, **reduced(name, variant, **changes))
 
 
-def sizes(trained: TrainedRun) -> dict[str, int]:
+def sizes(trained: Run) -> dict[str, int]:
     """How many numbers trained in each stage; the same in each of its epochs."""
     by_stage = {}
-    for stage, epochs in groupby(epochs_of(trained.run), key=lambda row: row[0]):
+    for stage, epochs in groupby(epochs_of(trained.files), key=lambda row: row[0]):
         counts = [(epoch, size) for _, epoch, size in epochs]
         assert [epoch for epoch, _ in counts] == list(range(len(counts)))
         assert len({size for _, size in counts}) == 1
@@ -84,7 +84,7 @@ def test_turtles_thaw_one_group_more_in_each_stage(
         "frozen": alone,
         **{f"top{n}": alone + count(*groups[:n]) for n in (1, 2, 3)},
     }
-    table = read_index_file(trained.run.index).table
+    table = read_index_file(trained.files.index).table
     assert table["group"].nunique() == 30
     assert table.groupby("group")["split"].nunique().max() == 1
 
@@ -115,7 +115,7 @@ def test_cats_and_dogs_train_the_head_and_then_the_top_ten_layers(
     network, width = network_of(name)
     alone = head(width, 2)
     assert sizes(trained) == {"head": alone, "finetune": alone + top_layers(network, 10)}
-    assert load_bundle(trained.run.path).classes == ("cat", "dog")
+    assert load_bundle(trained.path).classes == ("cat", "dog")
 
 
 @pytest.mark.parametrize(
@@ -132,10 +132,10 @@ def test_fossils_train_the_head_and_then_everything_by_specimen(
     network, width = network_of(name)
     alone = head(width, 3)
     assert sizes(trained) == {"frozen": alone, "finetune": alone + count(network)}
-    table = read_index_file(trained.run.index).table
+    table = read_index_file(trained.files.index).table
     assert table.groupby("group")["split"].nunique().max() == 1
-    assert load_bundle(trained.run.path).preprocessing.content == "crop"
-    log = trained.run.log.read_text(encoding="utf-8")
+    assert load_bundle(trained.path).preprocessing.content == "crop"
+    log = trained.files.log.read_text(encoding="utf-8")
     assert "manifold MixUp" in log
     assert "CutMix" in log
 
@@ -143,8 +143,8 @@ def test_fossils_train_the_head_and_then_everything_by_specimen(
 @pytest.mark.parametrize("variant", ["classical_svm", pytest.param("classical_forest", marks=real)])
 def test_eye_vs_ai_begins_with_descriptors(variant: str, images: Images, tmp_path: Path) -> None:
     trained = train(images, "eye_vs_ai", variant, tmp_path / "run")
-    assert epochs_of(trained.run) == []
-    assert load_bundle(trained.run.path).manifest.model == "hog+lbp+colour"
+    assert epochs_of(trained.files) == []
+    assert load_bundle(trained.path).manifest.model == "hog+lbp+colour"
 
 
 @pytest.mark.parametrize(
@@ -173,12 +173,12 @@ def test_every_variant_of_every_example_ends_in_a_bundle_and_a_report(
 ) -> None:
     trained = train(images, name, variant, tmp_path / "run")
     recipe = resolved(name, variant)
-    bundle = load_bundle(trained.run.path)
+    bundle = load_bundle(trained.path)
     assert bundle.manifest.model == recipe.model
     assert bundle.manifest.decision is not None
-    assert (trained.run.report / "index.html").is_file()
-    assert trained.metrics.part == "test"
+    assert (trained.files.report / "index.html").is_file()
+    assert trained.report.part == "test"
     assert trained.metrics["accuracy"].value is not None
-    assert [stage for stage, _, _ in epochs_of(trained.run)] == [
+    assert [stage for stage, _, _ in epochs_of(trained.files)] == [
         stage.name for stage in recipe.gradient_stages for _ in range(2)
     ]

@@ -10,10 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+import holotype
 from benchmarks.heatmap_checks import pointing_game_chance, pointing_game_hit
-from holotype import pipeline
 from holotype.bundle.bundle import load_bundle
-from holotype.dataset.sources.synthetic import MASK_FOLDER, make_synthetic
+from holotype.dataset.sources.fetch import make_synthetic
+from holotype.dataset.sources.synthetic import MASK_FOLDER
 from holotype.explanation.available_methods import ExplainMethod
 from holotype.explanation.heatmap import heatmap
 from holotype.imaging.decode import decode
@@ -32,7 +33,7 @@ def test_a_trained_network_points_at_the_object_and_redrawn_ones_do_not(tmp_path
     shapes = make_synthetic(tmp_path / "shapes", classes=4, images=800)
     run = tmp_path / "run"
     # 384 pixels give a map of 12 x 12 cells: at 224 a cell is as large as half an object.
-    pipeline.train(shapes, output=run, recipe="linear", model="efficientnet_lite0", image_size=384)
+    holotype.train(shapes, output=run, recipe="linear", model="efficientnet_lite0", image_size=384)
     new = make_synthetic(tmp_path / "new", classes=4, images=IMAGES, seed=11)
     bundle, torch_model_of = load_bundle(run), TorchModels(run)
     trained = torch_model_of(bundle)

@@ -4,17 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from holotype import pipeline
-from holotype.pipeline import TrainedRun
+import holotype
+from holotype.pipeline.run import Run
 
 # The pretrained network at a quarter of its size: the mechanics are the same, the time is not.
 SMALL = {"image_size": 64, "overrides": {"stages.1.views": "2", "stages.1.trainable": "2"}}
 
 
 @pytest.fixture(scope="session")
-def finetuned(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+def finetuned(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """`finetune` on the synthetic set, two epochs."""
     output = tmp_path_factory.mktemp("runs") / "shapes-1"
-    return pipeline.train(
-        synthetic, output=output, image_size=64, epochs=2, overrides=SMALL["overrides"]
+    return holotype.train(
+        synthetic, output=output, image_size=64, overrides={"epochs": 2, **SMALL["overrides"]}
     )

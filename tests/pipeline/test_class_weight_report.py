@@ -12,9 +12,10 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import balanced_accuracy_score, precision_score, recall_score
 from sklearn.utils.class_weight import compute_class_weight
 
-from holotype import pipeline
+import holotype
 from holotype.dataset.index import read_index_file
 from holotype.pipeline.evaluate import evaluate
+from holotype.pipeline.run import Run
 from holotype.predictions import Predictions, read_predictions
 from holotype.run_directory import RunDirectory
 
@@ -33,8 +34,9 @@ WAYS: dict[str, dict[str, Any]] = {
         "overrides": {**BALANCED, "stages.0.Cs": "[0.01]", "stages.0.folds": "null"},
     },
     "sampled": {
-        "model": "cnn_baseline", "recipe": "scratch", "image_size": 32, "epochs": 3,
+        "model": "cnn_baseline", "recipe": "scratch", "image_size": 32,
         "overrides": {
+            "epochs": 3,
             "stages.0.sampling": "balanced", "stages.0.views": "1", "stages.0.augmentation": "null",
         },
     },
@@ -68,8 +70,8 @@ def without(predictions: Predictions, weights_C: np.ndarray) -> np.ndarray:
 def test_the_report_tells_what_weighing_did_class_by_class(
     way: str, digits: Path, tmp_path: Path
 ) -> None:
-    trained = pipeline.train(digits, output=tmp_path / "run", **WAYS[way])
-    run = trained.run
+    trained = holotype.train(digits, output=tmp_path / "run", **WAYS[way])
+    run = trained.files
     table = read_index_file(run.index).part("train").table
     weights_C = compute_class_weight(
         "balanced", classes=np.array(["few", "many"]), y=table["label"].to_numpy()
@@ -98,7 +100,7 @@ def test_the_report_tells_what_weighing_did_class_by_class(
 def test_other_images_are_told_with_the_weights_that_the_run_recorded(
     digits: Path, tmp_path: Path
 ) -> None:
-    run = pipeline.train(digits, output=tmp_path / "run", **WAYS["linear"]).run
+    run = holotype.train(digits, output=tmp_path / "run", **WAYS["linear"])
     evaluate(run.path, digits, output=tmp_path / "out")
     told, again = (
         json.loads((folder / "report" / "metrics.json").read_text())["class_weighting"]
@@ -116,27 +118,27 @@ def test_other_images_are_told_with_the_weights_that_the_run_recorded(
 def test_every_fold_is_told_with_the_weights_of_its_own_training(
     digits: Path, tmp_path: Path
 ) -> None:
-    trained = pipeline.train(digits, output=tmp_path / "run", folds=2, **WAYS["linear"])
-    oof = read_predictions(trained.run.predictions / "oof.parquet")
+    trained = holotype.train(digits, output=tmp_path / "run", folds=2, **WAYS["linear"])
+    oof = read_predictions(trained.files.predictions / "oof.parquet")
     without_N = oof.predicted_N.copy()
     for fold in range(2):
-        table = read_index_file(trained.run.fold(fold).index).part("train").table
+        table = read_index_file(trained.files.fold(fold).index).part("train").table
         weights_C = compute_class_weight(
             "balanced", classes=np.array(["few", "many"]), y=table["label"].to_numpy()
         )
         rows = oof.folds_N == fold
         assert rows.any()
         without_N[rows] = without(oof.select(rows), weights_C)
-    metrics = json.loads((trained.run.report / "metrics.json").read_text())
+    metrics = json.loads((trained.files.report / "metrics.json").read_text())
     told = metrics["class_weighting"]
     assert told["num_changed"] == (without_N != oof.predicted_N).sum()
     assert told["accuracy_without"]["value"] == pytest.approx((without_N == oof.targets_N).mean())
     # What ships is their mean, out of which no weights can be taken.
-    evaluate(trained.run.path, digits, output=tmp_path / "out")
+    evaluate(trained.path, digits, output=tmp_path / "out")
     assert "class_weighting" not in (tmp_path / "out" / "report" / "metrics.json").read_text()
 
 
-def test_a_run_that_weighed_nothing_says_nothing_of_it(finetuned: pipeline.TrainedRun) -> None:
-    run = RunDirectory(finetuned.run.path)
+def test_a_run_that_weighed_nothing_says_nothing_of_it(finetuned: Run) -> None:
+    run = RunDirectory(finetuned.path)
     assert "class_weighting" not in json.loads((run.report / "metrics.json").read_text())
     assert "weighing" not in (run.report / "index.html").read_text(encoding="utf-8")

@@ -12,13 +12,13 @@ from PIL import Image
 from skimage.feature import hog
 from sklearn.datasets import load_digits
 
-from holotype import pipeline
+import holotype
 from holotype.bundle.bundle import load_bundle
 from holotype.bundle.sanitise import strip_metadata
 from holotype.dataset.index import read_index_file
 from holotype.errors import InvalidRecipe
 from holotype.explanation.heatmap import heatmap
-from holotype.pipeline import TrainedRun
+from holotype.pipeline.run import Run
 from holotype.predictions import read_predictions
 from holotype.progress import Progress
 from holotype.training.config.resolve import resolve_recipe
@@ -111,9 +111,9 @@ def test_its_heatmap_is_an_occlusion_map(hog_run: tuple[Path, list[str]]) -> Non
 
 
 @pytest.fixture(scope="module")
-def forest_run(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+def forest_run(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A forest on all descriptors, named in an order of one's own."""
-    return pipeline.train(
+    return holotype.train(
         digits, output=tmp_path_factory.mktemp("runs") / "forest", model="lbp+colour+hog",
         recipe="forest", overrides={
             "stages.0.trees": "20", "stages.0.depths": "[null]", "stages.0.leaf_sizes": "[1]",
@@ -122,10 +122,10 @@ def forest_run(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Traine
     )  # fmt: skip
 
 
-def test_a_forest_on_all_descriptors_reads_digits_too(forest_run: TrainedRun) -> None:
+def test_a_forest_on_all_descriptors_reads_digits_too(forest_run: Run) -> None:
     assert forest_run.metrics["accuracy"].value > 0.9
-    assert load_bundle(forest_run.run.path).manifest.model == "hog+lbp+colour"
-    assert (forest_run.run.report / "index.html").is_file()
+    assert load_bundle(forest_run.path).manifest.model == "hog+lbp+colour"
+    assert (forest_run.files.report / "index.html").is_file()
 
 
 def test_a_linear_head_goes_on_descriptors_too(hog_run: tuple[Path, list[str]]) -> None:
@@ -151,6 +151,6 @@ def test_what_descriptors_cannot_do_is_refused_in_one_line(
     digits: Path, tmp_path: Path, options: dict[str, object], said: str
 ) -> None:
     with pytest.raises(InvalidRecipe, match=said) as refusal:
-        pipeline.train(digits, output=tmp_path / "run", model="hog", **options)  # type: ignore[arg-type]
+        holotype.train(digits, output=tmp_path / "run", model="hog", **options)  # type: ignore[arg-type]
     assert "\n" not in str(refusal.value)
     assert not (tmp_path / "run").exists()

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from holotype import pipeline
+import holotype
 from holotype.dataset.index import read_index_file
 from holotype.errors import InvalidFolds, InvalidRatios, InvalidRecipe
+from holotype.pipeline.run import Run
+from holotype.pipeline.training_run.training_options import ReadingOptions
 from holotype.run_directory import RunDirectory
 from tests.conftest import Cli
 from tests.pipeline.conftest import SMALL
@@ -33,7 +35,7 @@ def test_a_dry_run_times_every_stage_and_writes_no_run(
     assert not run.exists()
     found = json.loads(out)
     frozen_head, frozen, epochs = found["stages"]
-    (parts,) = found["trainings"]
+    (parts,) = found["split_sizes"]
     images = parts["train"] + parts["val"]
     assert frozen_head["work"].startswith(f"{images} views")
     assert frozen_head["disk_bytes"] == images * 1280 * 4  # float32 embeddings
@@ -44,10 +46,8 @@ def test_a_dry_run_times_every_stage_and_writes_no_run(
     assert found["memory_mb"] > 50
 
 
-def test_what_is_kept_already_costs_nothing(
-    finetuned: pipeline.TrainedRun, synthetic: Path
-) -> None:
-    found = pipeline.train(synthetic, dry_run=True, recipe="finetune", **SMALL)
+def test_what_is_kept_already_costs_nothing(finetuned: Run, synthetic: Path) -> None:
+    found = holotype.estimate(synthetic, recipe="finetune", **SMALL)
     assert found.costs[0].disk_bytes == 0  # the same images were embedded by that run
     assert found.costs[0].work.startswith("0 views")
 
@@ -60,9 +60,9 @@ def trained_on(run: RunDirectory) -> dict[str, int]:
 
 
 @pytest.fixture
-def doubted(finetuned: pipeline.TrainedRun, tmp_path: Path) -> Path:
+def doubted(finetuned: Run, tmp_path: Path) -> Path:
     """A table that names images of all parts of a split with the usual seed."""
-    table = read_index_file(finetuned.run.index).table
+    table = read_index_file(finetuned.files.index).table
     named = [
         path
         for part, count in (("train", 9), ("val", 3), ("test", 2))
@@ -72,12 +72,11 @@ def doubted(finetuned: pipeline.TrainedRun, tmp_path: Path) -> Path:
     return tmp_path / "issues.csv"
 
 
-def test_what_is_excluded_is_in_no_count(
-    finetuned: pipeline.TrainedRun, doubted: Path, synthetic: Path
-) -> None:
-    (found,) = pipeline.train(synthetic, dry_run=True, exclude=doubted, **QUICK).trainings
+def test_what_is_excluded_is_in_no_count(finetuned: Run, doubted: Path, synthetic: Path) -> None:
+    reading = ReadingOptions(exclude=doubted)
+    (found,) = holotype.estimate(synthetic, reading=reading, **QUICK).split_sizes
     assert found == {
-        part: trained_on(finetuned.run)[part] - count
+        part: trained_on(finetuned.files)[part] - count
         for part, count in (("train", 9), ("val", 3), ("test", 2))
     }
 
@@ -91,20 +90,23 @@ def test_with_folds_it_is_the_sum_of_their_trainings(
     assert f" {120 - 14} views " in out, "an image is embedded once, in however many folds"
     assert "is the sum of 2 trainings on " in out
     assert err.count(" excluded: ") == 1
-    run = pipeline.train(synthetic, output=tmp_path / "run", exclude=doubted, folds=2, **QUICK).run
+    reading = ReadingOptions(exclude=doubted)
+    trained = holotype.train(synthetic, output=tmp_path / "run", reading=reading, folds=2, **QUICK)
     for fold in range(2):
-        sizes = trained_on(run.fold(fold))
+        sizes = trained_on(trained.files.fold(fold))
         row = ["fold", str(fold), *map(str, sizes.values())]
         assert row in [line.split() for line in out.splitlines()]
 
 
 def test_the_batches_of_all_folds_are_counted(synthetic: Path) -> None:
     options: dict[str, Any] = {
-        "model": "cnn_baseline", "recipe": "scratch", "image_size": 32, "batch_size": 16,
-        "overrides": {"stages.0.views": "1", "stages.0.augmentation": "null"}, "epochs": 2,
+        "model": "cnn_baseline", "recipe": "scratch", "image_size": 32,
+        "overrides": {
+            "batch_size": 16, "epochs": 2, "stages.0.views": 1, "stages.0.augmentation": None,
+        },
     }  # fmt: skip
-    found = pipeline.train(synthetic, dry_run=True, folds=4, **options)
-    batches = sum(math.ceil(sizes["train"] / 16) for sizes in found.trainings)
+    found = holotype.estimate(synthetic, folds=4, **options)
+    batches = sum(math.ceil(sizes["train"] / 16) for sizes in found.split_sizes)
     (cost,) = found.costs
     assert cost.work == f"2 epochs of {batches} batches of up to 16 in 4 trainings"
     assert found.seconds == cost.seconds > 0
@@ -112,15 +114,15 @@ def test_the_batches_of_all_folds_are_counted(synthetic: Path) -> None:
 
 def test_what_folds_cannot_do_is_refused_before_anything_is_timed(synthetic: Path) -> None:
     with pytest.raises(InvalidRatios, match="folds need a validation part"):
-        pipeline.train(synthetic, dry_run=True, folds=3, ratios=(0.8, 0.0, 0.2), **QUICK)
+        holotype.estimate(synthetic, folds=3, ratios=(0.8, 0.0, 0.2), **QUICK)
     with pytest.raises(InvalidFolds, match="at least 2"):
-        pipeline.train(synthetic, dry_run=True, folds=1, **QUICK)
+        holotype.estimate(synthetic, folds=1, **QUICK)
 
 
 def test_what_cannot_be_sealed_at_the_end_is_refused_too(synthetic: Path) -> None:
     with pytest.raises(InvalidRecipe, match="validation has no images"):
-        pipeline.train(
-            synthetic, dry_run=True, ratios=(0.8, 0.0, 0.2),
+        holotype.estimate(
+            synthetic, ratios=(0.8, 0.0, 0.2),
             **QUICK | {"overrides": QUICK["overrides"] | {"test_time_augmentation": "mirror"}},
         )  # fmt: skip
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from holotype import pipeline
+import holotype
 from holotype.bundle.bundle import load_bundle
 from holotype.dataset.index import Index, read_index, read_index_file
 from holotype.dataset.splitting.splitter import folds, split
@@ -27,16 +27,16 @@ from tests.ensembles.runs import make_folded, make_run, write_scores_only
 def members(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """A machine on descriptors, and two networks of random numbers and of other sizes."""
     folder = tmp_path_factory.mktemp("members")
-    machine = pipeline.train(
+    machine = holotype.train(
         synthetic, output=folder / "hog", model="hog", recipe="svm", ratios=(0.5, 0.25, 0.25)
     )
-    index = read_index_file(machine.run.index)
+    index = read_index_file(machine.files.index)
     sizes = {"small": 32, "large": 48}
     runs = [
         make_run(folder / name, index, side=side, seed=side, learns=False)
         for name, side in sizes.items()
     ]
-    return [machine.run.path, *(run.path for run in runs)]
+    return [machine.path, *(run.path for run in runs)]
 
 
 @pytest.fixture(scope="session")

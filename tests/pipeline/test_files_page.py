@@ -27,10 +27,10 @@ from holotype.ensembles.ensemble_recipe import EnsembleRecipe, MemberRecipe
 from holotype.ensembles.gain import BestMemberComparison, DifferenceInterval, Gain
 from holotype.evaluation.build_report import build_report
 from holotype.evaluation.report_data import SCORES
-from holotype.pipeline import TrainedRun
 from holotype.pipeline.audit import QUALITY
 from holotype.pipeline.compare import compare
 from holotype.pipeline.explain import explain
+from holotype.pipeline.run import Run
 from tests.comparison.made import write_class_folders, write_run
 from tests.evaluation.made import made
 
@@ -84,8 +84,8 @@ def _same(title: str, written: Iterable[str], sometimes: Iterable[str] = ()) -> 
     assert not unwritten, f"{title}: not written: {unwritten}"
 
 
-def test_tables_of_a_run(finetuned: TrainedRun) -> None:
-    run = finetuned.run
+def test_tables_of_a_run(finetuned: Run) -> None:
+    run = finetuned.files
     _same("index.parquet", parquet.read_schema(run.index).names)
     assert b"holotype_root" in parquet.read_schema(run.index).metadata
     predictions = run.predictions / "test.parquet"
@@ -94,8 +94,8 @@ def test_tables_of_a_run(finetuned: TrainedRun) -> None:
     _same("history.csv", _columns(run.history.read_text()))
 
 
-def test_values_of_a_run(finetuned: TrainedRun) -> None:
-    run = finetuned.run
+def test_values_of_a_run(finetuned: Run) -> None:
+    run = finetuned.files
     _same("environment.json", _json(run.environment))
     _same(
         "report/metrics.json",
@@ -117,9 +117,9 @@ def test_every_score_is_named() -> None:
     assert set(SCORES) <= set(NAMED["report/metrics.json"])
 
 
-def test_every_file_of_a_run_is_named(finetuned: TrainedRun) -> None:
+def test_every_file_of_a_run_is_named(finetuned: Run) -> None:
     names = {name for title in ("A run", "A bundle", "An audit") for name in _in_backticks(title)}
-    root = finetuned.run.path
+    root = finetuned.path
     files = [path.relative_to(root) for path in root.rglob("*") if path.is_file()]
     for file in files:
         if file.name.startswith(".") or file.parts[0] == "stages":
@@ -203,9 +203,9 @@ def test_answers() -> None:
     _same("answers.csv", _columns(answer_csv(answer)))
 
 
-def test_explanations(finetuned: TrainedRun, synthetic: Path, tmp_path: Path) -> None:
+def test_explanations(finetuned: Run, synthetic: Path, tmp_path: Path) -> None:
     images = sorted((synthetic / "disc").iterdir())[:2]
-    explain(finetuned.run.path, images, output=tmp_path)
+    explain(finetuned.path, images, output=tmp_path)
     columns = _columns((tmp_path / "explanations.csv").read_text())
     _same("explanations.csv", columns, sometimes=["similar"])
 

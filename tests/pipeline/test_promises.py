@@ -11,12 +11,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from holotype import pipeline
+import holotype
 from holotype.bundle.bundle import load_bundle
 from holotype.bundle.inference import predict_index
 from holotype.dataset.index import read_index_file
 from holotype.errors import InvalidRatios, InvalidRecipe, RunMismatch
-from holotype.pipeline import TrainedRun
+from holotype.pipeline.run import Run
 from holotype.pipeline.training_run.resume import require_same_inputs
 from holotype.predictions import read_predictions
 from holotype.run_directory import RunDirectory
@@ -30,18 +30,18 @@ RATIOS = "[0.4, 0.3, 0.15, 0.15]"
 
 
 @pytest.fixture(scope="module")
-def promising(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+def promising(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run with a part held back, references, and a word for unknown images."""
-    return pipeline.train(
+    return holotype.train(
         synthetic, output=tmp_path_factory.mktemp("runs") / "shapes-1", **HOG,
         overrides={**FOLDS, "split.ratios": RATIOS, "references": "true", "unknown": "0.2"},
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def folded(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+def folded(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     output = tmp_path_factory.mktemp("runs") / "folded-1"
-    return pipeline.train(synthetic, output=output, **HOG, overrides=FOLDS, folds=2)
+    return holotype.train(synthetic, output=output, **HOG, overrides=FOLDS, folds=2)
 
 
 def answer_of(cli: Cli, *words: object, code: int = 0) -> dict[str, Any]:
@@ -51,9 +51,9 @@ def answer_of(cli: Cli, *words: object, code: int = 0) -> dict[str, Any]:
     return answer
 
 
-def test_the_part_that_is_held_back_is_read_for_the_sets_alone(promising: TrainedRun) -> None:
-    bundle = load_bundle(promising.run.path)
-    index = read_index_file(promising.run.index)
+def test_the_part_that_is_held_back_is_read_for_the_sets_alone(promising: Run) -> None:
+    bundle = load_bundle(promising.path)
+    index = read_index_file(promising.files.index)
     assert bundle.manifest.decision is not None
     calibration_set = bundle.manifest.decision.calibration_set
     assert calibration_set is not None
@@ -71,17 +71,17 @@ def test_the_part_that_is_held_back_is_read_for_the_sets_alone(promising: Traine
     validation = predict_index(bundle, index.part("val"))
     assert bundle.manifest.decision.predictions_sha256 == validation.digest()
     paths = set(index.part("cal").table["path"])
-    assert paths.isdisjoint(read_predictions(promising.run.predictions / "test.parquet").ids)
+    assert paths.isdisjoint(read_predictions(promising.files.predictions / "test.parquet").ids)
     assert bundle.references is not None
     assert set(bundle.references.names) == set(index.part("train").table["path"])
 
 
 def test_sets_are_those_of_the_definition_in_table_csv_and_json(
-    promising: TrainedRun, synthetic: Path, tmp_path: Path, cli: Cli
+    promising: Run, synthetic: Path, tmp_path: Path, cli: Cli
 ) -> None:
-    bundle = load_bundle(promising.run.path)
+    bundle = load_bundle(promising.path)
     assert bundle.conformal_scores is not None
-    answer = answer_of(cli, promising.run.path, synthetic, "--coverage", 0.8)
+    answer = answer_of(cli, promising.path, synthetic, "--coverage", 0.8)
     limit = np.sort(bundle.conformal_scores.lac_N)[int(np.ceil(19 * 0.8)) - 1]
     for row in answer["predictions"]:
         chosen = {name for name, p in row["probabilities"].items() if 1 - p <= limit}
@@ -90,9 +90,7 @@ def test_sets_are_those_of_the_definition_in_table_csv_and_json(
         "coverage": 0.8, "method": "lac", "per_class": False, "calibration_images": 18,
     }  # fmt: skip
     file = tmp_path / "answers.csv"
-    code, out, _ = cli(
-        "predict", promising.run.path, synthetic, "--coverage", 0.8, "--output", file
-    )
+    code, out, _ = cli("predict", promising.path, synthetic, "--coverage", 0.8, "--output", file)
     assert code == 0
     assert out.splitlines()[0].split() == ["file", "class", "probability", "known", "set"]
     with file.open(newline="", encoding="utf-8") as opened:
@@ -101,19 +99,19 @@ def test_sets_are_those_of_the_definition_in_table_csv_and_json(
 
 
 def test_a_run_without_a_part_held_back_says_how_to_get_sets(
-    finetuned: TrainedRun, synthetic: Path, cli: Cli
+    finetuned: Run, synthetic: Path, cli: Cli
 ) -> None:
-    code, out, err = cli("predict", finetuned.run.path, synthetic, "--coverage", 0.9)
+    code, out, err = cli("predict", finetuned.path, synthetic, "--coverage", 0.9)
     assert (code, out) == (1, "")
     assert "--ratios 0.6 0.15 0.15 0.1" in err
     assert err.count("\n") == 1
 
 
-def test_what_is_not_asked_for_leaves_the_bundle_as_it_always_was(finetuned: TrainedRun) -> None:
-    assert sorted(path.name for path in finetuned.run.bundle.iterdir()) == [
+def test_what_is_not_asked_for_leaves_the_bundle_as_it_always_was(finetuned: Run) -> None:
+    assert sorted(path.name for path in finetuned.files.bundle.iterdir()) == [
         "backbone.onnx", "head.onnx", "manifest.json",
     ]  # fmt: skip
-    decision = json.loads((finetuned.run.bundle / "manifest.json").read_text())["decision"]
+    decision = json.loads((finetuned.files.bundle / "manifest.json").read_text())["decision"]
     assert set(decision) == {
         "temperature",
         "predictions_sha256",
@@ -126,36 +124,36 @@ def test_what_is_not_asked_for_leaves_the_bundle_as_it_always_was(finetuned: Tra
 
 
 def test_too_few_images_give_sets_of_everything_and_it_is_said(
-    promising: TrainedRun, synthetic: Path, cli: Cli
+    promising: Run, synthetic: Path, cli: Cli
 ) -> None:
     file = next(synthetic.rglob("*.png"))
-    code, out, err = cli("predict", promising.run.path, file, "--coverage", 0.95, "--json")
+    code, out, err = cli("predict", promising.path, file, "--coverage", 0.95, "--json")
     assert code == 0
     assert len(json.loads(out)["predictions"][0]["set"]) == 3
     assert "every one holds all classes, since 18 images were held back and it takes 19" in err
-    code, _, err = cli("predict", promising.run.path, file, "--coverage", 0.9, "--per-class")
+    code, _, err = cli("predict", promising.path, file, "--coverage", 0.9, "--per-class")
     assert code == 0
     assert "fewer than 9 images were held back of 3 of 3 classes" in err
 
 
 @pytest.mark.parametrize("coverage", ["0.5", "1", "95", "nan"])
 def test_a_coverage_that_makes_no_sense_is_refused(
-    promising: TrainedRun, synthetic: Path, cli: Cli, coverage: str
+    promising: Run, synthetic: Path, cli: Cli, coverage: str
 ) -> None:
-    code, _, err = cli("predict", promising.run.path, synthetic, "--coverage", coverage)
+    code, _, err = cli("predict", promising.path, synthetic, "--coverage", coverage)
     assert code == 2
     assert "between 0.5 and 1" in err
-    code, _, err = cli("predict", promising.run.path, synthetic, "--sets", "raps")
+    code, _, err = cli("predict", promising.path, synthetic, "--sets", "raps")
     assert code == 2
     assert "need --coverage" in err
 
 
 def test_no_more_known_images_are_unknown_than_was_promised_on_validation(
-    promising: TrainedRun, cli: Cli
+    promising: Run, cli: Cli
 ) -> None:
-    index = read_index_file(promising.run.index)
+    index = read_index_file(promising.files.index)
     files = [index.file(path) for path in index.part("val").table["path"]]
-    answer = answer_of(cli, promising.run.path, *files)
+    answer = answer_of(cli, promising.path, *files)
     unknown = [row["unknown"] for row in answer["predictions"]]
     assert np.mean(unknown) <= 0.2  # 36 images: a tenth or so, since it holds with confidence
     assert any(unknown)
@@ -163,22 +161,22 @@ def test_no_more_known_images_are_unknown_than_was_promised_on_validation(
 
 
 def test_an_image_like_none_of_training_is_unknown(
-    promising: TrainedRun, tmp_path: Path, cli: Cli
+    promising: Run, tmp_path: Path, cli: Cli
 ) -> None:
     stripes_HW = np.zeros((64, 64), np.uint8)
     stripes_HW[::8] = 255
     Image.fromarray(stripes_HW).save(tmp_path / "stripes.png")
-    (row,) = answer_of(cli, promising.run.path, tmp_path / "stripes.png")["predictions"]
+    (row,) = answer_of(cli, promising.path, tmp_path / "stripes.png")["predictions"]
     assert row["unknown"] is True
-    code, out, _ = cli("predict", promising.run.path, tmp_path / "stripes.png")
+    code, out, _ = cli("predict", promising.path, tmp_path / "stripes.png")
     assert code == 0
     assert out.splitlines()[-1].split()[-1] == "unknown"
 
 
 def test_the_report_says_what_the_sets_are_worth_and_how_unknown_was_chosen(
-    promising: TrainedRun,
+    promising: Run,
 ) -> None:
-    page = (promising.run.report / "index.html").read_text(encoding="utf-8")
+    page = (promising.files.report / "index.html").read_text(encoding="utf-8")
     assert "<h2>Sets of classes</h2>" in page
     assert "calibrated on 18 images that were used for nothing else" in page
     assert "too few images were held back to promise so much" in page  # 95 % takes 19
@@ -187,15 +185,15 @@ def test_the_report_says_what_the_sets_are_worth_and_how_unknown_was_chosen(
 
 
 def test_folds_calibrate_sets_on_what_was_said_out_of_fold(
-    folded: TrainedRun, synthetic: Path, cli: Cli
+    folded: Run, synthetic: Path, cli: Cli
 ) -> None:
-    bundle = load_bundle(folded.run.path)
-    oof = read_predictions(folded.run.predictions / "oof.parquet")
+    bundle = load_bundle(folded.path)
+    oof = read_predictions(folded.files.predictions / "oof.parquet")
     assert bundle.manifest.decision is not None
     assert bundle.manifest.decision.calibration_set is not None
     assert bundle.manifest.decision.calibration_set.source == "out_of_fold"
     assert bundle.manifest.decision.calibration_set.predictions_sha256 == oof.digest()
-    answer = answer_of(cli, folded.run.path, synthetic, "--coverage", 0.9, "--sets", "raps")
+    answer = answer_of(cli, folded.path, synthetic, "--coverage", 0.9, "--sets", "raps")
     truth = [Path(row["file"]).parent.name for row in answer["predictions"]]
     held = [name in row["set"] for name, row in zip(truth, answer["predictions"], strict=True)]
     assert np.mean(held) > 0.85  # most members learnt these images, so it should be more
@@ -217,7 +215,7 @@ def test_folds_refuse_what_they_cannot_promise(
     message: str,
 ) -> None:
     with pytest.raises(error, match=message):
-        pipeline.train(synthetic, output=tmp_path / "r", **HOG, overrides=overrides, folds=2)
+        holotype.train(synthetic, output=tmp_path / "r", **HOG, overrides=overrides, folds=2)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +233,7 @@ def test_a_promise_that_cannot_be_kept_is_refused_before_training(
     message: str,
 ) -> None:
     with pytest.raises(error, match=message):
-        pipeline.train(synthetic, output=tmp_path / "r", **HOG, overrides=overrides)
+        holotype.train(synthetic, output=tmp_path / "r", **HOG, overrides=overrides)
     assert not (tmp_path / "r" / "bundle").exists()
 
 
@@ -245,13 +243,13 @@ def test_with_two_classes_unknown_images_are_told_by_their_neighbours(
     for name in ("disc", "square"):
         shutil.copytree(synthetic / name, tmp_path / "two" / name)
     overrides = {**FOLDS, "unknown": "0.3", "split.ratios": "[0.6, 0.3, 0.1]"}
-    run = pipeline.train(tmp_path / "two", output=tmp_path / "r", **HOG, overrides=overrides).run
+    run = holotype.train(tmp_path / "two", output=tmp_path / "r", **HOG, overrides=overrides)
     bundle = load_bundle(run.path)
     assert bundle.manifest.decision is not None
     assert bundle.manifest.decision.unknown is not None
     assert bundle.manifest.decision.unknown.score == "neighbours"
     assert bundle.references is not None  # kept though nobody asked, since the score needs them
-    page = (run.report / "index.html").read_text(encoding="utf-8")
+    page = run.report.path.read_text(encoding="utf-8")
     assert "with two classes" in page
     assert "The bundle keeps the embeddings and names of the training images" in page
 

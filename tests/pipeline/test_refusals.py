@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from holotype.pipeline import TrainedRun
+from holotype.pipeline.run import Run
 from tests.conftest import Cli
 
 
@@ -98,14 +98,12 @@ def test_wrong_words_are_exit_code_2_and_one_clear_line(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_that_exists_is_never_overwritten(
-    synthetic: Path, finetuned: TrainedRun, cli: Cli
-) -> None:
-    before = finetuned.run.recipe.read_bytes()
-    code, _, error = cli("train", synthetic, "--output", finetuned.run.path)
+def test_a_run_that_exists_is_never_overwritten(synthetic: Path, finetuned: Run, cli: Cli) -> None:
+    before = finetuned.files.recipe.read_bytes()
+    code, _, error = cli("train", synthetic, "--output", finetuned.path)
     assert code == 1
     assert "already holds something" in error
-    assert finetuned.run.recipe.read_bytes() == before
+    assert finetuned.files.recipe.read_bytes() == before
 
 
 def test_pretrained_weights_without_a_network_are_refused_with_the_four_ways(
@@ -128,9 +126,9 @@ def test_pretrained_weights_without_a_network_are_refused_with_the_four_ways(
 
 
 @pytest.fixture
-def copied(finetuned: TrainedRun, tmp_path: Path) -> Path:
+def copied(finetuned: Run, tmp_path: Path) -> Path:
     bundle = tmp_path / "bundle"
-    shutil.copytree(finetuned.run.bundle, bundle)
+    shutil.copytree(finetuned.files.bundle, bundle)
     return bundle
 
 
@@ -166,17 +164,17 @@ def test_a_bundle_with_external_data_is_refused(copied: Path, synthetic: Path, c
 
 
 def test_a_class_that_the_classifier_does_not_know_is_named(
-    finetuned: TrainedRun, tmp_path: Path, cli: Cli
+    finetuned: Run, tmp_path: Path, cli: Cli
 ) -> None:
     data = _images(tmp_path / "data", ["disk", "ring"])
-    code, _, error = cli("evaluate", finetuned.run.path, data, "--output", tmp_path / "out")
+    code, _, error = cli("evaluate", finetuned.path, data, "--output", tmp_path / "out")
     assert code == 1
     assert "did you mean 'disc'" in error
     assert not (tmp_path / "out").exists()
 
 
 def test_one_bad_image_of_ten_is_named_and_nine_are_answered(
-    finetuned: TrainedRun, synthetic: Path, tmp_path: Path, cli: Cli
+    finetuned: Run, synthetic: Path, tmp_path: Path, cli: Cli
 ) -> None:
     folder = tmp_path / "new"
     folder.mkdir()
@@ -184,7 +182,7 @@ def test_one_bad_image_of_ten_is_named_and_nine_are_answered(
         shutil.copyfile(file, folder / f"{n}.png")
     (folder / "3.png").write_bytes((folder / "3.png").read_bytes()[:100])
     output = tmp_path / "answers.json"
-    code, _, error = cli("predict", finetuned.run.path, folder, "--output", output)
+    code, _, error = cli("predict", finetuned.path, folder, "--output", output)
     answers = json.loads(output.read_text())
     assert code == 1
     assert len(answers["predictions"]) == 9

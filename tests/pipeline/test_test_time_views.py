@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from holotype import pipeline
+import holotype
 from holotype.bundle.bundle import load_bundle
 from holotype.pipeline.training_run.finalize import _candidate_views
 from holotype.predictions import read_predictions
@@ -43,10 +43,10 @@ def test_scales_are_sealed_and_told_and_predict_uses_them(synthetic: Path, tmp_p
     changes = {
         "test_time_augmentation": "scales", "stages.0.Cs": "[0.01]", "stages.0.folds": "null"
     }  # fmt: skip
-    trained = pipeline.train(
+    trained = holotype.train(
         synthetic, output=tmp_path / "run", model="hog", recipe="linear", overrides=changes
     )
-    run = trained.run
+    run = trained.files
     manifest = json.loads((run.bundle / "manifest.json").read_text())
     assert manifest["decision"]["views"] == "scales"
     assert "scales (3 of each image" in (run.report / "index.html").read_text(encoding="utf-8")

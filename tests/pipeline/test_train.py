@@ -14,17 +14,16 @@ from PIL import Image as PillowImage
 
 import holotype
 import holotype.bundle.inference as inference
-from holotype import pipeline
 from holotype.bundle.bundle import Bundle, load_bundle
 from holotype.dataset.index import Index, read_index, read_index_file
-from holotype.pipeline import TrainedRun
+from holotype.pipeline.run import Run
 from holotype.predictions import Predictions, read_predictions, softmax
 from tests.bundle.tiny import predicted
 from tests.conftest import Cli
 
 
-def test_a_run_leaves_every_file_that_it_promises(finetuned: TrainedRun) -> None:
-    run = finetuned.run
+def test_a_run_leaves_every_file_that_it_promises(finetuned: Run) -> None:
+    run = finetuned.files
     files = (
         "recipe.yaml", "index.parquet", "train.log", "environment.json", "history.csv",
         "checkpoints/finetune.safetensors", "bundle/manifest.json", "bundle/backbone.onnx",
@@ -39,22 +38,22 @@ def test_a_run_leaves_every_file_that_it_promises(finetuned: TrainedRun) -> None
 
 
 def test_the_card_says_what_ships_how_good_it_is_and_how_to_repeat_it(
-    finetuned: TrainedRun,
+    finetuned: Run,
 ) -> None:
-    card = (finetuned.run.path / "MODEL_CARD.md").read_text(encoding="utf-8")
-    bundle = load_bundle(finetuned.run.path)
+    card = (finetuned.path / "MODEL_CARD.md").read_text(encoding="utf-8")
+    bundle = load_bundle(finetuned.path)
     accuracy = finetuned.metrics["accuracy"]
     assert bundle.sha256 in card
     assert f"accuracy **{accuracy.value:.3f}**" in card
-    assert f"holotype train {read_index_file(finetuned.run.index).root}" in card
+    assert f"holotype train {read_index_file(finetuned.files.index).root}" in card
     assert bundle.manifest.weights is not None
     assert f"license: {bundle.manifest.weights.licence.lower()}\n" in card
     assert "No file stands in two parts." in card
 
 
-def test_what_training_cost_is_on_record(finetuned: TrainedRun) -> None:
-    cost = json.loads(finetuned.run.environment.read_text())
-    history = (finetuned.run.path / "train.log").read_text(encoding="utf-8").splitlines()
+def test_what_training_cost_is_on_record(finetuned: Run) -> None:
+    cost = json.loads(finetuned.files.environment.read_text())
+    history = (finetuned.path / "train.log").read_text(encoding="utf-8").splitlines()
     began, ended = (datetime.fromisoformat(history[at].split()[0]) for at in (0, -1))
     assert 0 < cost["training_seconds"] <= (ended - began).total_seconds() + 2
     assert cost["training_resumed"] is False
@@ -62,25 +61,25 @@ def test_what_training_cost_is_on_record(finetuned: TrainedRun) -> None:
     assert 150 < cost["peak_memory_mb"] < 500_000
 
 
-def test_it_learns_shapes(finetuned: TrainedRun) -> None:
+def test_it_learns_shapes(finetuned: Run) -> None:
     low = finetuned.metrics["accuracy"].low
     assert low is not None
     assert low > 1 / 3
-    metrics = json.loads((finetuned.run.report / "metrics.json").read_text())
+    metrics = json.loads((finetuned.files.report / "metrics.json").read_text())
     assert set(metrics["accuracy"]) >= {"value", "low", "high"}
-    assert set(metrics["per_class"]) == set(load_bundle(finetuned.run.path).classes)
+    assert set(metrics["per_class"]) == set(load_bundle(finetuned.path).classes)
 
 
-def test_the_report_opens_offline(finetuned: TrainedRun) -> None:
-    page = (finetuned.run.report / "index.html").read_text(encoding="utf-8")
+def test_the_report_opens_offline(finetuned: Run) -> None:
+    page = (finetuned.files.report / "index.html").read_text(encoding="utf-8")
     assert "data:image/png;base64," in page
     for outside in ('src="http', 'href="http', "@import", 'src="/', "url(http"):
         assert outside not in page
 
 
-def test_the_decision_was_fitted_on_validation(finetuned: TrainedRun) -> None:
-    decision = load_bundle(finetuned.run.path).manifest.decision
-    validation = read_predictions(finetuned.run.predictions / "val.parquet")
+def test_the_decision_was_fitted_on_validation(finetuned: Run) -> None:
+    decision = load_bundle(finetuned.path).manifest.decision
+    validation = read_predictions(finetuned.files.predictions / "val.parquet")
     assert decision is not None
     assert decision.predictions_sha256 == validation.digest()
     assert decision.num_images == len(validation)
@@ -99,14 +98,14 @@ def test_the_test_part_is_read_once_after_the_decision_is_sealed(
     monkeypatch.setattr("holotype.pipeline.training_run.finalize.predict_index", recorded)
     monkeypatch.setattr("holotype.pipeline.training_run.single_run.predict_index", recorded)
     monkeypatch.setattr("holotype.pipeline.training_run.conformal_and_ood.predict", recorded)
-    trained = pipeline.train(synthetic, output=tmp_path / "run", recipe="linear", image_size=64)
-    index = read_index_file(trained.run.index)
+    trained = holotype.train(synthetic, output=tmp_path / "run", recipe="linear", image_size=64)
+    index = read_index_file(trained.files.index)
     test = set(index.part("test").table["path"])
     looks = [sealed for paths, sealed in read if paths & test]
     assert looks == [True]
 
 
-def _torch_probabilities(trained: TrainedRun, predictions: Predictions) -> np.ndarray:
+def _torch_probabilities(trained: Run, predictions: Predictions) -> np.ndarray:
     """The checkpoint in torch, image by image, through torch's own softmax."""
     import timm
     import torch
@@ -115,42 +114,42 @@ def _torch_probabilities(trained: TrainedRun, predictions: Predictions) -> np.nd
     from holotype.architectures.layer_groups import split_into_groups
     from holotype.architectures.torch_classifier import Classifier
 
-    bundle = load_bundle(trained.run.path)
+    bundle = load_bundle(trained.path)
     network = timm.create_model("tf_efficientnet_lite0", num_classes=0)
     classifier = Classifier(split_into_groups(network, 64), 1280, len(bundle.classes))
-    classifier.load_state_dict(load_file(trained.run.checkpoints / "finetune.safetensors"))
-    index = read_index_file(trained.run.index)
+    classifier.load_state_dict(load_file(trained.files.checkpoints / "finetune.safetensors"))
+    index = read_index_file(trained.files.index)
     images = np.stack([bundle.preprocessing.load(index.file(path)) for path in predictions.ids])
     with torch.no_grad():
         logits = classifier.eval()(torch.from_numpy(images))
     return np.asarray((logits.double() / bundle.temperature).softmax(dim=1).numpy())
 
 
-def test_what_ships_says_what_torch_says(finetuned: TrainedRun) -> None:
-    predictions = read_predictions(finetuned.run.predictions / "test.parquet")
+def test_what_ships_says_what_torch_says(finetuned: Run) -> None:
+    predictions = read_predictions(finetuned.files.predictions / "test.parquet")
     expected = _torch_probabilities(finetuned, predictions)
     assert np.abs(predictions.probabilities_NC - expected).max() < 1e-4
 
 
 def test_predict_evaluate_and_the_api_give_the_same_probabilities(
-    finetuned: TrainedRun, cli: Cli, tmp_path: Path
+    finetuned: Run, cli: Cli, tmp_path: Path
 ) -> None:
-    index = read_index_file(finetuned.run.index)
-    stored = read_predictions(finetuned.run.predictions / "test.parquet")
+    index = read_index_file(finetuned.files.index)
+    stored = read_predictions(finetuned.files.predictions / "test.parquet")
     files = [index.file(path) for path in stored.ids]
 
-    api = predicted(load_bundle(finetuned.run.path), [*reversed(files)])
+    api = predicted(load_bundle(finetuned.path), [*reversed(files)])
     assert np.abs(api.probabilities_NC[::-1] - stored.probabilities_NC).max() < 1e-6
 
     output = tmp_path / "answers.json"
-    code, _, _ = cli("predict", finetuned.run.path, *files, "--output", output)
+    code, _, _ = cli("predict", finetuned.path, *files, "--output", output)
     answers = json.loads(output.read_text())["predictions"]
-    classes = holotype.load(finetuned.run.path).classes
+    classes = holotype.load(finetuned.path).classes
     told = np.array([[answer["probabilities"][c] for c in classes] for answer in answers])
     assert code == 0
     assert np.abs(told - stored.probabilities_NC).max() < 1e-6
 
-    code, _, said = cli("evaluate", finetuned.run.path, index.root, "--output", tmp_path / "again")
+    code, _, said = cli("evaluate", finetuned.path, index.root, "--output", tmp_path / "again")
     everything = read_predictions(tmp_path / "again" / "predictions.parquet")
     row = {name: n for n, name in enumerate(everything.ids)}
     same = everything.probabilities_NC[[row[name] for name in stored.ids]]
@@ -164,9 +163,9 @@ def test_predict_evaluate_and_the_api_give_the_same_probabilities(
     assert np.abs(same - stored.probabilities_NC).max() < 1e-6
 
 
-def test_workers_and_batches_do_not_change_a_probability(finetuned: TrainedRun) -> None:
-    bundle = load_bundle(finetuned.run.path)
-    index = read_index_file(finetuned.run.index).part("test")
+def test_workers_and_batches_do_not_change_a_probability(finetuned: Run) -> None:
+    bundle = load_bundle(finetuned.path)
+    index = read_index_file(finetuned.files.index).part("test")
     results = [
         inference.predict(bundle, index, use_cache=False, workers=workers)[0].probabilities_NC
         for workers in (1, 2, 5)
@@ -174,14 +173,14 @@ def test_workers_and_batches_do_not_change_a_probability(finetuned: TrainedRun) 
     assert max(np.abs(result - results[0]).max() for result in results) < 1e-6
 
 
-def test_explain_draws_an_image(finetuned: TrainedRun, cli: Cli, tmp_path: Path) -> None:
-    index = read_index_file(finetuned.run.index)
+def test_explain_draws_an_image(finetuned: Run, cli: Cli, tmp_path: Path) -> None:
+    index = read_index_file(finetuned.files.index)
     image, output = index.file(index.table["path"].iloc[0]), tmp_path / "why.png"
-    code, _, _ = cli("explain", finetuned.run.path, image, "--output", output)
+    code, _, _ = cli("explain", finetuned.path, image, "--output", output)
     assert code == 0
     assert PillowImage.open(output).size[0] > 64
     code, _, error = cli(
-        "explain", finetuned.run.path, image, "--class", "dics", "--output", tmp_path / "x.png"
+        "explain", finetuned.path, image, "--class", "dics", "--output", tmp_path / "x.png"
     )
     assert code == 2
     assert "did you mean 'disc'" in error
@@ -200,24 +199,22 @@ def shuffled(synthetic: Path, tmp_path: Path) -> Path:
 
 
 def test_the_same_images_in_another_order_give_the_same_bundle(
-    synthetic: Path, shuffled: Path, finetuned: TrainedRun, tmp_path: Path
+    synthetic: Path, shuffled: Path, finetuned: Run, tmp_path: Path
 ) -> None:
-    again = pipeline.train(
-        shuffled, output=tmp_path / "again", recipe=finetuned.run.recipe, seed=None
-    )
-    assert load_bundle(again.run.path).sha256 == load_bundle(finetuned.run.path).sha256
+    again = holotype.train(shuffled, output=tmp_path / "again", recipe=finetuned.files.recipe)
+    assert load_bundle(again.path).sha256 == load_bundle(finetuned.path).sha256
 
 
 def test_another_training_seed_is_tested_on_the_same_images(
-    synthetic: Path, finetuned: TrainedRun, tmp_path: Path
+    synthetic: Path, finetuned: Run, tmp_path: Path
 ) -> None:
-    other = pipeline.train(synthetic, output=tmp_path / "r", recipe="linear", image_size=64, seed=9)
-    ids = [read_predictions(r.run.predictions / "test.parquet").ids for r in (other, finetuned)]
+    other = holotype.train(synthetic, output=tmp_path / "r", recipe="linear", image_size=64, seed=9)
+    ids = [read_predictions(r.files.predictions / "test.parquet").ids for r in (other, finetuned)]
     assert ids[0] == ids[1]
 
 
 def test_a_second_head_runs_the_network_not_once(
-    synthetic: Path, finetuned: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    synthetic: Path, finetuned: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import holotype.training.data.loader as loader
     import holotype.training.heads.logistic_regression as head
@@ -241,7 +238,7 @@ def test_a_second_head_runs_the_network_not_once(
     monkeypatch.setattr(loader, "decode", counted("decode", decode))
     monkeypatch.setattr(onnxruntime.InferenceSession, "run", counted("run", run))
     monkeypatch.setattr("holotype.training.train_stages.fit_linear_head", recorded_fit)
-    pipeline.train(
+    holotype.train(
         synthetic, output=tmp_path / "run", recipe="linear", image_size=64,
         overrides={"stages.0.folds": "3"},
     )  # fmt: skip
@@ -260,30 +257,30 @@ def test_a_table_with_test_but_no_val_has_its_validation_cut_from_train(
             writer.writerow(
                 [path, path.parent.name, "test" if n % 4 == 0 else "train", 0.5 + n % 3]
             )
-    trained = pipeline.train(table, output=tmp_path / "run", recipe="linear", image_size=64)
-    index = read_index_file(trained.run.index)
+    trained = holotype.train(table, output=tmp_path / "run", recipe="linear", image_size=64)
+    index = read_index_file(trained.files.index)
     expected_test = {n for n in range(len(files)) if n % 4 == 0}
     assert len(index.part("test")) == len(expected_test)
     assert len(index.part("val")) == pytest.approx(0.15 * (len(files) - len(expected_test)), abs=2)
     assert trained.metrics["accuracy_unweighted"].value is not None
 
 
-def test_the_decision_makes_the_stored_probabilities(finetuned: TrainedRun) -> None:
-    bundle = load_bundle(finetuned.run.path)
-    stored = read_predictions(finetuned.run.predictions / "test.parquet")
+def test_the_decision_makes_the_stored_probabilities(finetuned: Run) -> None:
+    bundle = load_bundle(finetuned.path)
+    stored = read_predictions(finetuned.files.predictions / "test.parquet")
     expected = softmax(stored.logits_NC, bundle.temperature)
     assert np.abs(stored.probabilities_NC - expected).max() < 1e-12
 
 
 def test_random_weights_train_on_purpose(synthetic: Path, tmp_path: Path) -> None:
-    trained = pipeline.train(
-        synthetic, output=tmp_path / "run", model="timm:test_resnet", weights="none",
-        image_size=32, epochs=1,
+    trained = holotype.train(
+        synthetic, output=tmp_path / "run", model="timm:test_resnet", image_size=32,
         overrides={
+            "weights": "none", "epochs": 1,
             "stages.1.views": "1", "stages.1.augmentation": "null", "stages.1.trainable": "5",
         },
     )  # fmt: skip
-    manifest = load_bundle(trained.run.path).manifest
+    manifest = load_bundle(trained.path).manifest
     assert manifest.weights is None
     assert manifest.cam == "approximate"
 
@@ -291,7 +288,7 @@ def test_random_weights_train_on_purpose(synthetic: Path, tmp_path: Path) -> Non
 @pytest.fixture
 def with_bad_ones(tmp_path: Path) -> Path:
     """300 images, three of them broken."""
-    from holotype.dataset.sources.synthetic import make_synthetic
+    from holotype.dataset.sources.fetch import make_synthetic
 
     folder = make_synthetic(tmp_path / "data", classes=3, images=300, image_size=32, seed=5)
     first, second, third = sorted(folder.glob("*/*.png"))[:3]
@@ -345,6 +342,6 @@ def test_a_given_split_that_leaks_is_said_beside_the_score(synthetic: Path, tmp_
         shutil.copyfile(file, target)
     original = next((folder / "train").glob("*/*.png"))
     shutil.copyfile(original, folder / "test" / original.parent.name / "copy.png")
-    trained = pipeline.train(folder, output=tmp_path / "run", recipe="linear", image_size=64)
-    report = (trained.run.report / "index.html").read_text(encoding="utf-8")
+    trained = holotype.train(folder, output=tmp_path / "run", recipe="linear", image_size=64)
+    report = (trained.files.report / "index.html").read_text(encoding="utf-8")
     assert "1 group or set of copies is in several parts" in report

@@ -1,13 +1,15 @@
 """A recipe file with variants trains each of them, and ends in one table."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from holotype import pipeline
 from holotype.bundle.bundle import load_bundle
 from holotype.errors import InvalidRecipe, WeightsUnavailable
+from holotype.pipeline.training_run.train_variants import list_variants
+from holotype.pipeline.training_run.training_job import TrainingRequest
 from holotype.predictions import read_predictions
 from tests.conftest import Cli
 
@@ -147,7 +149,7 @@ def test_a_key_of_a_variant_that_makes_no_sense_is_refused_in_one_line(
 
 def test_a_variant_may_be_called_a_number(tmp_path: Path) -> None:
     file = changed(tmp_path, "{18: {model: cnn_v1}}")
-    assert pipeline.list_variants(str(file)) == {"18": f"{file}#18"}
+    assert list_variants(TrainingRequest(data=(), recipe=file)) == {"18": f"{file}#18"}
     from holotype.training.config.resolve import resolve_recipe
 
     assert resolve_recipe(f"{file}#18").model == "cnn_v1"
@@ -157,16 +159,14 @@ def test_all_variants_are_looked_at_before_the_first_one_trains(tmp_path: Path) 
     file = changed(
         tmp_path, "{first: {model: cnn_v1}, last: {model: resnet50, weights: pretrained}}"
     )
+    request = TrainingRequest(data=(), recipe=file, overrides={"weights": "none"})
     with pytest.raises(WeightsUnavailable, match="resnet50"):
-        pipeline.list_variants(str(file), {})
-    assert [*pipeline.list_variants(str(file), {"weights": "none"})] == ["first", "last"]
+        list_variants(TrainingRequest(data=(), recipe=file))
+    assert [*list_variants(request)] == ["first", "last"]
     with pytest.raises(InvalidRecipe, match="trainable is 0"):
-        pipeline.list_variants(
-            str(file), {"weights": "none", "overrides": {"stages.0.trainable": "0"}}
-        )
+        list_variants(replace(request, overrides={"weights": "none", "stages.0.trainable": 0}))
 
 
 def test_a_recipe_without_variants_has_none(tmp_path: Path) -> None:
-    assert pipeline.list_variants("finetune") == {}
-    assert pipeline.list_variants(None) == {}
-    assert pipeline.list_variants(str(write(tmp_path, FILE.split("variants:")[0]))) == {}
+    for recipe in ("finetune", None, write(tmp_path, FILE.split("variants:")[0])):
+        assert list_variants(TrainingRequest(data=(), recipe=recipe)) == {}

@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from holotype import pipeline
+import holotype
 from holotype.architectures.pretrained_weights import (
     find_weights,
     read_stage_checkpoint,
@@ -17,8 +17,10 @@ from holotype.architectures.pretrained_weights import (
 from holotype.bundle.bundle import load_bundle
 from holotype.bundle.onnx_sessions import run_session
 from holotype.errors import UsageError, WeightsMismatch
-from holotype.pipeline import TrainedRun
-from holotype.pipeline.training_run.warm_start import read_warm_start
+from holotype.pipeline.run import Run
+from holotype.pipeline.training_run.training_job import TrainingRequest
+from holotype.pipeline.training_run.training_options import Resuming
+from holotype.pipeline.training_run.warm_start import with_warm_start
 from holotype.run_directory import RunDirectory
 from tests.conftest import Cli
 
@@ -26,9 +28,9 @@ TINY = {"model": "cnn_baseline", "recipe": "scratch", "image_size": 32}
 
 
 @pytest.fixture(scope="module")
-def scratch(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+def scratch(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     output = tmp_path_factory.mktemp("begun") / "first"
-    return pipeline.train(synthetic, output=output, epochs=2, **TINY)
+    return holotype.train(synthetic, output=output, overrides={"epochs": 2}, **TINY)
 
 
 def _tensors(run: RunDirectory, stage: str) -> dict[str, torch.Tensor]:
@@ -39,17 +41,17 @@ def _tensors(run: RunDirectory, stage: str) -> dict[str, torch.Tensor]:
 
 
 def test_training_starts_from_the_weights_and_the_head_of_a_run(
-    scratch: TrainedRun, synthetic: Path, tmp_path: Path, cli: Cli
+    scratch: Run, synthetic: Path, tmp_path: Path, cli: Cli
 ) -> None:
     code, _, err = cli(
-        "train", synthetic, "--init-from", scratch.run.path, "--recipe", "scratch",
+        "train", synthetic, "--init-from", scratch.path, "--recipe", "scratch",
         "--output", tmp_path / "second", "--epochs", 1,
         "--set", "stages.0.learning_rate=1e-12", "--set", "stages.0.head_learning_rate=1e-12",
         "--set", "stages.0.batch_norm=frozen", "--set", "stages.0.weight_decay=0",
     )  # fmt: skip
     assert code == 0, err
     second = RunDirectory(tmp_path / "second")
-    before, after = _tensors(scratch.run, "scratch"), _tensors(second, "scratch")
+    before, after = _tensors(scratch.files, "scratch"), _tensors(second, "scratch")
     assert all(torch.allclose(before[n].float(), after[n].float(), atol=1e-6) for n in before)
     recipe = yaml.safe_load(second.recipe.read_text())
     assert recipe["model"] == "cnn_baseline"
@@ -58,12 +60,15 @@ def test_training_starts_from_the_weights_and_the_head_of_a_run(
 
 
 def test_a_linear_head_stands_on_the_network_that_was_left(
-    scratch: TrainedRun, synthetic: Path, tmp_path: Path
+    scratch: Run, synthetic: Path, tmp_path: Path
 ) -> None:
-    second = pipeline.train(
-        synthetic, output=tmp_path / "second", init_from=scratch.run.path, recipe="linear"
+    second = holotype.train(
+        synthetic,
+        output=tmp_path / "second",
+        recipe="linear",
+        resuming=Resuming(init_from=scratch.path),
     )
-    first, linear = load_bundle(scratch.run.path), load_bundle(second.run.path)
+    first, linear = load_bundle(scratch.path), load_bundle(second.path)
     assert linear.manifest.weights is not None
     assert linear.manifest.weights.source == "file"
     image = np.random.default_rng(0).normal(size=(2, 3, 32, 32)).astype(np.float32)
@@ -73,15 +78,16 @@ def test_a_linear_head_stands_on_the_network_that_was_left(
     np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
-def test_a_stage_can_be_named(finetuned: TrainedRun) -> None:
-    warm_start = read_warm_start(f"{finetuned.run.path}@finetune", model=None, weights=None)
-    assert warm_start.weights == str(finetuned.run.checkpoints / "finetune.safetensors")
+def test_a_stage_can_be_named(finetuned: Run) -> None:
+    request = TrainingRequest(data=(), resuming=Resuming(init_from=f"{finetuned.path}@finetune"))
+    weights = with_warm_start(request).resolve_recipe().weights
+    assert weights == str(finetuned.files.checkpoints / "finetune.safetensors")
 
 
 def test_what_cannot_be_started_from_is_refused(
-    scratch: TrainedRun, finetuned: TrainedRun, synthetic: Path, cli: Cli
+    scratch: Run, finetuned: Run, synthetic: Path, cli: Cli
 ) -> None:
-    run = scratch.run.path
+    run = scratch.path
     for more, words in (
         (("--model", "cnn_v1"), "holds the weights of cnn_baseline, and --model says cnn_v1"),
         (("--weights", "none"), "both say where weights come from"),
@@ -90,8 +96,8 @@ def test_what_cannot_be_started_from_is_refused(
         assert code == 2
         assert words in err
     with pytest.raises(UsageError, match="trained only a head"):
-        read_warm_start(f"{finetuned.run.path}@head", model=None, weights=None)
-    file = scratch.run.checkpoints / "scratch.safetensors"
+        holotype.train(synthetic, resuming=Resuming(init_from=f"{finetuned.path}@head"))
+    file = scratch.files.checkpoints / "scratch.safetensors"
     code, _, err = cli("train", synthetic, "--weights", file, "--model", "cnn_v1")
     assert code == WeightsMismatch.exit_code
     assert re.search(r"left by a run of another network than cnn_v1", err)

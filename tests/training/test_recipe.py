@@ -50,7 +50,12 @@ def test_a_model_brings_its_recipe(model: str | None, name: str) -> None:
 
 def test_a_network_brings_its_own_head_unless_one_is_fitted_to_embeddings() -> None:
     assert resolve_recipe(model="cnn_v1").head_spec == architecture("cnn_v1").head
-    assert resolve_recipe("progressive", model="cnn_v1", weights=__file__).head_spec.hidden == ()
+    assert (
+        resolve_recipe(
+            "progressive", model="cnn_v1", overrides={"weights": __file__}
+        ).head_spec.hidden
+        == ()
+    )
     assert resolve_recipe("two_phase").head_spec.hidden == ()
 
 
@@ -67,7 +72,7 @@ def test_the_rate_of_a_stage_of_the_head_alone_is_that_of_the_head(tmp_path: Pat
     fields = yaml.safe_load(resolve_recipe("two_phase").to_yaml())
     fields["stages"].pop()
     (tmp_path / "head.yaml").write_text(yaml.safe_dump(fields), encoding="utf-8")
-    stage = _last(resolve_recipe(tmp_path / "head.yaml", learning_rate=0.5))
+    stage = _last(resolve_recipe(tmp_path / "head.yaml", overrides={"learning_rate": 0.5}))
     assert (stage.learning_rate, stage.head_learning_rate) == (None, 0.5)
 
 
@@ -80,7 +85,9 @@ def test_stages_that_share_an_anchor_are_changed_one_by_one() -> None:
 
 
 def test_short_options_reach_the_last_stage() -> None:
-    stage = _last(resolve_recipe("finetune", epochs=3, batch_size=8, learning_rate=0.5))
+    stage = _last(
+        resolve_recipe("finetune", overrides=["epochs=3", "batch_size=8", "learning_rate=0.5"])
+    )
     assert (stage.epochs, stage.batch_size, stage.learning_rate) == (3, 8, 0.5)
 
 
@@ -160,7 +167,7 @@ def test_a_wrong_field_is_one_clear_line(overrides: dict[str, str], words: str) 
     [
         (
             "linear",
-            {"weights": "none"},
+            {"overrides": {"weights": "none"}},
             "trains only the head, and weights: none leaves random weights",
         ),
         ("linear", {"model": "cnn_v1"}, "Take `--recipe scratch`."),
@@ -191,7 +198,7 @@ def test_a_python_file_is_run_only_where_the_caller_names_it(tmp_path: Path) -> 
 
 def test_epochs_of_a_recipe_without_epochs_are_refused() -> None:
     with pytest.raises(InvalidRecipe, match="has no epochs"):
-        resolve_recipe("linear", epochs=3)
+        resolve_recipe("linear", overrides={"epochs": 3})
 
 
 def test_an_unknown_recipe_suggests_the_nearest() -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from holotype.cli.options import GroupPattern, LabelPattern, Settings, key_values
+from holotype.cli.options import GroupPattern, LabelPattern, Settings
 from holotype.cli.output import print_next_command, print_result
 from holotype.pipeline.augment import augment as draw_sheet
 from holotype.progress import to_stderr
@@ -43,7 +43,7 @@ def augment(
         stage=stage,
         seed=seed,
         image_size=image_size,
-        overrides=key_values(settings),
+        overrides=settings,
         images=images,
         label_pattern=label_pattern,
         group_pattern=group_pattern,

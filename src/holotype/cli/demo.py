@@ -5,7 +5,7 @@ from pathlib import Path
 
 from holotype import demo as elpv_demo
 from holotype.cli.output import print_message, print_result
-from holotype.dataset.index import read_index_file
+from holotype.dataset.index import Index
 from holotype.progress import to_stderr
 from holotype.terminal import text_table
 
@@ -16,17 +16,16 @@ def demo(*, output: Path | None = None) -> int:
     Args:
         output: The run directory; runs/demo-1, -2, … unless said otherwise.
     """
-    trained = elpv_demo.demo(output, progress=to_stderr())
-    run = trained.run.path
-    ours = ("Holotype, this run", f"{trained.metrics['accuracy']}", "")
+    run = elpv_demo.demo(output, progress=to_stderr())
+    ours = ("Holotype, this run", f"{run.metrics['accuracy']}", "")
     theirs = [(who, f"{score:.4f}", differs) for who, score, differs in elpv_demo.PUBLISHED]
     print_result(text_table(("weighted accuracy of", "on test", "what differs"), [ours, *theirs]))
     print_result(f"\n{elpv_demo.CAVEAT}\n")
-    print_result(f"run     {run}")
-    print_result(f"report  {trained.run.report / 'index.html'}")
+    print_result(f"run     {run.path}")
+    print_result(f"report  {run.report.path}")
     print_message("\nNext, try:")
     for words in (
-        ("explain", run, _a_test_image(trained.run.index), "--output", "why.png"),
+        ("explain", run.path, _a_test_image(run.index), "--output", "why.png"),
         ("fetch", "synthetic", "--output", "shapes"),
         ("train", "shapes", "--recipe", "linear"),
     ):
@@ -34,6 +33,6 @@ def demo(*, output: Path | None = None) -> int:
     return 0
 
 
-def _a_test_image(index: Path) -> Path:
-    test = read_index_file(index).part("test")
+def _a_test_image(index: Index) -> Path:
+    test = index.part("test")
     return test.file(str(test.table["path"].iloc[0]))

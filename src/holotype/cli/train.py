@@ -1,12 +1,12 @@
 """`holotype train`: labelled images become a run, its bundle and its report."""
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from holotype import pipeline
 from holotype.cli.options import (
     AsJson,
     Device,
@@ -16,7 +16,6 @@ from holotype.cli.options import (
     OnLeak,
     Ratios,
     Settings,
-    key_values,
 )
 from holotype.cli.output import (
     print_json,
@@ -25,30 +24,18 @@ from holotype.cli.output import (
     print_result,
 )
 from holotype.errors import UsageError
-from holotype.pipeline import DryRun, TrainedRun
+from holotype.pipeline.training_run.train import estimate_run, run_training
+from holotype.pipeline.training_run.train_variants import VariantRow, list_variants, train_variants
+from holotype.pipeline.training_run.training_estimate import HEADER, TrainingEstimate
+from holotype.pipeline.training_run.training_job import TrainingRequest
+from holotype.pipeline.training_run.training_options import ReadingOptions, Resources, Resuming
 from holotype.progress import duration, pluralize, to_stderr
 from holotype.run_directory import next_run_path
 from holotype.terminal import text_table
-from holotype.training.config.resolve import resolve_recipe
-from holotype.training.interruption import CHECKPOINT_MINUTES, StopSignal
+from holotype.training.interruption import CHECKPOINT_MINUTES
 from holotype.training.time_estimate import estimate_rows
 
 Switch = Annotated[bool, Parameter(negative="", show_default=False)]
-
-
-class RecipeArguments(TypedDict):
-    """What the command line says about the recipe."""
-
-    model: str | None
-    weights: str | None
-    seed: int | None
-    epochs: int | None
-    batch_size: int | None
-    learning_rate: float | None
-    image_size: int | None
-    ratios: tuple[float, ...] | None
-    split_seed: int | None
-    overrides: Mapping[str, str]
 
 
 def train(
@@ -109,75 +96,76 @@ def train(
         disk_budget: For what is computed once and kept, such as 20G.
         deterministic: Refuse operations whose result could differ from one time to the next.
         resume: Go on with the run at --output, if there is one, as if nothing had happened.
-        checkpoint_every: Minutes between two states within an epoch; one is written after every
-            epoch, and when the process is told to stop (SIGTERM).
+        checkpoint_every: Minutes between two checkpoints within an epoch; one is written after
+            every epoch, and when the process is told to stop (SIGTERM).
         dry_run: Audit, split, time a batch of every stage, print what training would take, stop.
         print_recipe: Print the resolved recipe as YAML, to edit, and stop.
     """
-    recipe_arguments = RecipeArguments(
-        model=model, weights=weights, seed=seed, epochs=epochs, batch_size=batch_size,
-        learning_rate=learning_rate, image_size=image_size, ratios=ratios, split_seed=split_seed,
-        overrides=key_values(settings),
+    request = TrainingRequest(
+        data=data, output=output, recipe=recipe, model=model, seed=seed, image_size=image_size,
+        overrides=_overrides(
+            settings, weights=weights, epochs=epochs, batch_size=batch_size,
+            learning_rate=learning_rate, split_seed=split_seed,
+        ),
+        ratios=ratios, folds=folds,
+        reading=ReadingOptions(
+            label_pattern=label_pattern, group_pattern=group_pattern, label_prefix=label_prefix,
+            on_leak=on_leak, exclude=exclude,
+        ),
+        resources=Resources(
+            device=device, save_memory=save_memory, disk_budget=disk_budget,
+            deterministic=deterministic,
+        ),
+        resuming=Resuming(
+            resume=resume, init_from=init_from, checkpoint_minutes=checkpoint_every
+        ),
+        progress=to_stderr(),
     )  # fmt: skip
     if print_recipe:
-        print_result(resolve_recipe(recipe, **recipe_arguments).to_yaml().rstrip())
+        print_result(request.resolve_recipe().to_yaml().rstrip())
         return 0
     if not data:
         raise UsageError("no data was named: holotype train DATA, a folder or a table.")
-    if resume and output is None:
-        raise UsageError("--resume goes on with a run: name it, --output RUN.")
-    if not checkpoint_every > 0:
-        raise UsageError(f"--checkpoint-every is {checkpoint_every:g}, expected minutes above 0.")
-
-    stop_signal = StopSignal(checkpoint_every)
-
-    options: dict[str, Any] = dict(
-        recipe_arguments, init_from=init_from, folds=folds, label_pattern=label_pattern,
-        group_pattern=group_pattern, label_prefix=label_prefix, on_leak=on_leak, exclude=exclude,
-        device=device, save_memory=save_memory, disk_budget=disk_budget,
-        deterministic=deterministic, resume=resume, stop_signal=stop_signal, progress=to_stderr(),
-    )  # fmt: skip
-
-    def run(recipe: str | None, output: Path | None) -> "TrainedRun":
-        with stop_signal.handling_sigterm():
-            trained: TrainedRun = pipeline.train(data, recipe=recipe, output=output, **options)
-        return trained
-
-    variants = pipeline.list_variants(recipe, recipe_arguments)
+    variants = list_variants(request)
     if dry_run:
         if variants:
             raise UsageError(
                 f"--dry-run looks at one recipe, and {recipe} has several variants: name one, "
                 f"{recipe}#{next(iter(variants))}."
             )
-        estimate = pipeline.train(data, recipe=recipe, output=output, dry_run=True, **options)
-        return _print_dry_run(estimate, as_json)
+        return _print_dry_run(estimate_run(request), as_json)
     if variants:
         return _train_all_variants(
-            variants, run, output or next_run_path(Path(str(recipe)).stem), as_json
+            request, variants, output or next_run_path(Path(str(recipe)).stem), as_json
         )
-    trained = run(recipe, output)
+    run = run_training(request)
     if as_json:
-        print_json(trained.summary())
+        print_json(run.to_json())
         return 0
-    report = trained.metrics
+    report = run.report
     for caveat in report.caveats:
         print_message(caveat)
     size = pluralize(report.num_images, "image")
     print_result(f"accuracy  {report['accuracy']} on {size} ({report.part})")
-    print_result(f"run       {trained.run.path}")
-    print_result(f"report    {trained.run.report / 'index.html'}")
-    print_next_command("holotype", "predict", trained.run.path, "IMAGE")
+    print_result(f"run       {run.path}")
+    print_result(f"report    {report.path}")
+    print_next_command("holotype", "predict", run.path, "IMAGE")
     return 0
 
 
-def _print_dry_run(estimate: "DryRun", as_json: bool) -> int:
+def _overrides(settings: Sequence[str], **options: str | float | None) -> list[str]:
+    """The options that are keys of the recipe, as `--set` takes them; a `--set` goes before."""
+    words = [f"{key}={json.dumps(value)}" for key, value in options.items() if value is not None]
+    return [*words, *settings]
+
+
+def _print_dry_run(estimate: TrainingEstimate, as_json: bool) -> int:
     """What a training would take; nothing was written but what is kept anyway."""
     if as_json:
         print_json(estimate.to_json())
         return 0
     print_result(_sizes(estimate.split_sizes))
-    print_result(text_table(("stage", "work", "time", "disk"), estimate_rows(estimate.costs)))
+    print_result(text_table(HEADER, estimate_rows(estimate.costs)))
     if len(estimate.split_sizes) > 1:
         least, most = (pick(one["train"] for one in estimate.split_sizes) for pick in (min, max))
         most_of_all = pluralize(most, "image")
@@ -206,17 +194,14 @@ def _sizes(trainings: list[dict[str, int]]) -> str:
 
 
 def _train_all_variants(
-    variants: dict[str, str],
-    run: "Callable[[str | None, Path | None], TrainedRun]",
-    output: Path,
-    as_json: bool,
+    request: TrainingRequest, variants: dict[str, str], output: Path, as_json: bool
 ) -> int:
     """Train one after the other; a table of what each cost and what validation says of it."""
-    rows = pipeline.train_variants(variants, run, output)
+    rows = train_variants(request, variants, output)
     if as_json:
         print_json({"runs": str(output), "variants": [row.to_json() for row in rows]})
         return 0
-    print_result(text_table(pipeline.VariantRow.HEADER, [row.cells() for row in rows]))
+    print_result(text_table(VariantRow.HEADER, [row.cells() for row in rows]))
     print_result(f"runs      {output}")
     print_next_command("holotype", "predict", output / rows[0].variant, "IMAGE")
     return 0

@@ -1,6 +1,6 @@
 """Images and a recipe -> a sheet of what the network will see."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from holotype.imaging.preprocessing import Preprocessing
 from holotype.notebook import html_image, html_result
 from holotype.progress import Progress
 from holotype.training.config.augmentation_config import Augmentation
-from holotype.training.config.resolve import resolve_recipe
+from holotype.training.config.resolve import Overrides, resolve_recipe
 from holotype.training.config.stage_config import GradientStage
 from holotype.training.data.contact_sheet import (
     SheetImage,
@@ -58,7 +58,7 @@ def augment(
     stage: str | None = None,
     seed: int | None = None,
     image_size: int | None = None,
-    overrides: Mapping[str, str] | None = None,
+    overrides: Overrides | None = None,
     images: int = 6,
     label_pattern: str | None = None,
     group_pattern: str | None = None,

@@ -26,10 +26,6 @@ def predict(
 ) -> Predictions:
     """The answers of a classifier about images; see `Classifier.predict`.
 
-    Example:
-        >>> found = holotype.predict("runs/photos-1", "new-photos")  # doctest: +SKIP
-        >>> found.to_frame()[["file", "class", "probability"]]  # doctest: +SKIP
-
     Args:
         run: a run, a stage of it (`RUN@NAME`), or a bundle.
         images: one image or several: paths, folders, bytes, PIL images, uint8 arrays.

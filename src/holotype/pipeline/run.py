@@ -5,8 +5,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from holotype.dataset.index import Index, read_index_file
 from holotype.ensembles.ensemble_recipe import EnsembleRecipe, read_ensemble_recipe
 from holotype.errors import NotARun, did_you_mean
@@ -17,6 +15,7 @@ from holotype.predictions import Predictions, read_predictions
 from holotype.run_directory import RunDirectory
 from holotype.terminal import short_text
 from holotype.training.config.recipe import Recipe
+from holotype.training.config.resolve import read_fields
 
 
 class Run(os.PathLike[str]):
@@ -52,7 +51,7 @@ class Run(os.PathLike[str]):
     def recipe(self) -> Recipe | EnsembleRecipe:
         """Everything that decided the run."""
         of_ensemble = read_ensemble_recipe(self.files.recipe)
-        return of_ensemble or Recipe.model_validate(yaml.safe_load(self.files.recipe.read_text()))
+        return of_ensemble or Recipe.model_validate(read_fields(str(self.files.recipe)))
 
     @property
     def index(self) -> Index:

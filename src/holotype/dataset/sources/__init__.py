@@ -1,1 +1,1 @@
-"""Get data sets: synthetic ones, those of Python packages, archives, downloads and Kaggle."""
+"""Where data sets come from: synthetic sets, archives, downloads."""

@@ -1,1 +1,1 @@
-"""Read 3-D images (volumes) and cut them into slices, with the specimen as their group."""
+"""3-D stacks become slices that remember their specimen."""

@@ -1,7 +1,8 @@
-"""Read 3-D images (TIFF stacks, folders of slices, `.npy` files) as memory-mapped arrays.
+"""3-D images as arrays on disk: TIFF stacks, folders of slices and `.npy` files.
 
-A volume may be larger than memory, so slices are processed one at a time. Volumes keep their bit
-depth, unlike the images of an index, which are decoded to 8 bits.
+A volume may be larger than memory, so nothing here holds more than a slice of it: pages are
+copied into one array on disk, and levels are counted slice by slice. Unlike the images of an
+index, which one decoder makes 8 bits deep, volumes keep the depth that the scanner gave them.
 
 Arrays: Z slices, Y rows, X columns. Levels: grey values as stored.
 """
@@ -22,7 +23,7 @@ from holotype.dataset.reading.folders import IMAGE_EXTENSIONS
 from holotype.errors import VolumeError
 
 TIFF_EXTENSIONS = frozenset([".tif", ".tiff"])
-MAX_VOXELS = 20_000_000_000  # of one volume, such as 2700³
+MAX_VOXELS = 20_000_000_000  # of one volume; 2700 voxels a side
 MAX_SLICE_PIXELS = 100_000_000
 _FORMATS = ("TIFF", "PNG", "JPEG", "BMP")
 _GREY_MODES = frozenset(["1", "L", "I;16", "I;16L", "I;16B", "I", "F"])
@@ -31,10 +32,10 @@ _BINS = 65_536
 
 @dataclass(frozen=True)
 class VolumeSource:
-    """One volume in a folder of class folders.
+    """One volume as the folders name it.
 
     Attributes:
-        label: its class folder.
+        label: the class folder it lies in.
         name: of the file without its extension, or of the folder of slices.
         path: the file or folder.
     """
@@ -45,14 +46,14 @@ class VolumeSource:
 
     @property
     def group(self) -> str:
-        """The specimen, unique among all classes."""
+        """Unique among all classes: what no split may tear apart."""
         return f"{self.label}/{self.name}"
 
 
 def find_volumes(volumes: Path) -> list[VolumeSource]:
     """CLASS/SPECIMEN.tif, CLASS/SPECIMEN.npy and CLASS/SPECIMEN/0001.png, sorted.
 
-    Hidden files and other files are ignored.
+    Hidden files, and files that are neither, are passed over.
     """
     found = []
     for folder in _visible(volumes):
@@ -74,10 +75,10 @@ def open_volume(path: Path, scratch: Path) -> NDArray[Any]:
     """The volume (Z, Y, X), memory-mapped and read-only.
 
     Args:
-        scratch: a file for the copy of a stack, to be kept as long as the array is used.
+        scratch: a file that may be written; it must live as long as the array does.
 
     Raises:
-        VolumeError: it is broken, not a stack of grey slices of one size, or too large.
+        VolumeError: it is broken, no stack of grey slices of one size, or absurdly large.
     """
     if path.suffix.lower() == ".npy" and path.is_file():
         return _map_npy(path)
@@ -103,14 +104,14 @@ def _map_npy(path: Path) -> NDArray[Any]:
 
 def _check_shape(path: Path, shape: tuple[int, ...]) -> None:
     if min(shape) < 2:
-        raise VolumeError(path, f"its shape is {shape}, less than 2 along an axis")
+        raise VolumeError(path, f"its shape is {shape}; a volume has at least 2 of each")
     if int(np.prod(shape, dtype=object)) > MAX_VOXELS:
         raise VolumeError(path, f"its shape is {shape}, more than {MAX_VOXELS:,} voxels")
 
 
 @dataclass(frozen=True)
 class _Pages:
-    """The slices in order, and their number."""
+    """Slices in order, and how many there will be."""
 
     count: int
     slices: Iterator[NDArray[Any]]
@@ -141,10 +142,10 @@ def _pages_of_stack(path: Path) -> _Pages:
     announced = re.search(r"images=(\d+)", str(getattr(opened, "tag_v2", {}).get(270, "")))
     if announced and int(announced[1]) > count:
         raise VolumeError(
-            path, f"ImageJ wrote {announced[1]} slices behind one page; save it as a plain TIFF"
+            path, f"ImageJ kept {announced[1]} slices behind one page; save it as a plain TIFF"
         )
     if count < 2:
-        raise VolumeError(path, "it holds one page and is no stack")
+        raise VolumeError(path, "it holds one page, so it is no stack")
 
     def slices() -> Iterator[NDArray[Any]]:
         with opened:
@@ -170,7 +171,7 @@ def _pages_of_folder(folder: Path) -> _Pages:
 
 
 def _natural_sort_key(name: str) -> list[tuple[int, int, str]]:
-    """Sorts slice2 before slice10."""
+    """slice2 before slice10."""
     pieces = re.findall(r"\d+|\D+", name)
     return [(0, int(p), "") if p.isdecimal() else (1, 0, p.casefold()) for p in pieces]
 
@@ -191,13 +192,13 @@ def _read_page(path: Path, opened: PillowImage.Image) -> NDArray[Any]:
 
 @contextmanager
 def _as_volume_refused(path: Path) -> Iterator[None]:
-    """Convert the exceptions of Pillow for broken files to VolumeError."""
+    """Whatever a broken file makes Pillow raise becomes one refusal."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError) as error:
-        # A system error, such as a full disk, is not the volume's.
+        # The disk that is full is not the volume's fault.
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise VolumeError(path, f"it cannot be read: {error or type(error).__name__}") from None
@@ -206,10 +207,10 @@ def _as_volume_refused(path: Path) -> Iterator[None]:
 
 
 def level_quantiles(volume_ZYX: NDArray[Any], quantiles: Sequence[float]) -> list[float]:
-    """Quantiles of the grey levels: the smallest level that a fraction of voxels does not exceed.
+    """The smallest levels that these fractions of all voxels do not exceed.
 
-    Exact for integers of up to 16 bits; otherwise within 2⁻³² of the volume's range. Voxels that
-    are not finite are ignored.
+    Exact for whole numbers of up to 16 bits; else within a four-billionth of the volume's range.
+    Voxels that are no finite number do not count.
     """
     if volume_ZYX.dtype.kind in "bui" and volume_ZYX.dtype.itemsize <= 2:
         return _histogram_quantiles(volume_ZYX, quantiles)
@@ -240,10 +241,10 @@ def _extremes(volume_ZYX: NDArray[Any]) -> tuple[float, float]:
 def _refined_histogram_quantile(
     volume_ZYX: NDArray[Any], quantile: float, low: float, high: float
 ) -> float:
-    """A histogram, then a second one within the bin that holds the quantile."""
+    """Count in bins, then in bins within the bin that holds the level."""
     for _ in range(2):
         if high - low <= _BINS * 4 * np.spacing(max(abs(low), abs(high))):
-            break  # floating-point resolution
+            break  # no finer than the numbers themselves
         counts, below, total = np.zeros(_BINS, np.int64), 0, 0
         for levels in _finite_slices(volume_ZYX):
             counts += np.histogram(levels.astype(np.float64), _BINS, (low, high))[0]

@@ -40,22 +40,12 @@ from holotype.pipeline.training_run.conformal_and_ood import (
 )
 from holotype.pipeline.training_run.excluded_images import exclude_and_log, exclusion_notes
 from holotype.pipeline.training_run.group_leakage_report import measure_group_leakage
-from holotype.pipeline.training_run.resume import (
-    is_finished,
-    remove_partial_output,
-    require_same_inputs,
-)
-from holotype.pipeline.training_run.single_run import (
-    TrainedRun,
-    finished_report,
-    predict_part,
-    train_single_run,
-)
+from holotype.pipeline.training_run.resume import begin_run
+from holotype.pipeline.training_run.single_run import predict_part, train_single_run
 from holotype.pipeline.training_run.training_job import (
     TrainingJob,
     record_training_cost,
     total_training_seconds,
-    write_environment,
 )
 from holotype.predictions import Predictions, read_predictions
 from holotype.reporting.model_card import write_model_card
@@ -66,7 +56,7 @@ from holotype.run_directory import RunDirectory
 OUT_OF_FOLD = "out of fold"
 
 
-def train_folds(job: TrainingJob, index: "Index", run: RunDirectory, num_folds: int) -> TrainedRun:
+def train_folds(job: TrainingJob, index: "Index", run: RunDirectory, num_folds: int) -> None:
     """Train on every fold, ship the mean, and report what was said out of fold.
 
     Args:
@@ -82,18 +72,10 @@ def train_folds(job: TrainingJob, index: "Index", run: RunDirectory, num_folds: 
     """
     index, job = assign_folds(job, index, num_folds)
     runs = [run.fold(fold) for fold in range(num_folds)]
-    job = replace(job, progress=replace(job.progress, log_file=run.log))
+    job = job.in_run(run)
     with run.create():
-        if job.resume:
-            require_same_inputs(run, job.recipe, index)
-            if is_finished(run):
-                job.progress.log(f"{run.path} is finished already; nothing was done again")
-                return TrainedRun(run, job.with_caveats(_finished_report(run)), job.findings)
-            remove_partial_output(run)
-        run.write_recipe(job.recipe.to_yaml())
-        index.write(run.index)
-        job.audit_result.write(run.audit)
-        write_environment(run, job.device)
+        if not begin_run(job, index, run):
+            return
         for fold, fold_run in enumerate(runs):
             job.progress.log(f"fold {fold} ({fold + 1} of {num_folds})")
             _train_fold(job, index, fold_run, fold)
@@ -102,8 +84,7 @@ def train_folds(job: TrainingJob, index: "Index", run: RunDirectory, num_folds: 
         bundle = _seal_mean_ensemble(runs, run, job.name, oof, index)
         seconds, resumed = total_training_seconds(runs)
         record_training_cost(run, seconds, resumed=resumed)
-        report = _report(job, index, run, bundle, runs, oof, scores)
-    return TrainedRun(run, report, job.findings)
+        _report(job, index, run, bundle, runs, oof, scores)
 
 
 def assign_folds(job: TrainingJob, index: "Index", num_folds: int) -> "tuple[Index, TrainingJob]":
@@ -144,18 +125,12 @@ def split_of_fold(job: TrainingJob, index: "Index", fold: int) -> "Index":
     )
 
 
-def _finished_report(run: RunDirectory) -> "Report":
-    """The report of a parent that has been at its end before, from its predictions."""
-    if (run.predictions / "test.parquet").is_file():
-        return finished_report(run)
-    return build_report(read_predictions(run.predictions / "oof.parquet"), part=OUT_OF_FOLD)
-
-
 def _train_fold(job: TrainingJob, index: "Index", run: RunDirectory, fold: int) -> None:
-    """An ordinary run."""
+    """An ordinary run; what is to be said of all folds is said by their parent."""
+    of_fold = replace(job, request=replace(job.request, published=()), leak_caveats=())
     with run.create():
         train_single_run(
-            replace(job, published=(), leak_caveats=()), split_of_fold(job, index, fold), run,
+            of_fold, split_of_fold(job, index, fold), run,
             command=job.command(run, "--folds", str(int(index.table["fold"].max()) + 1)),
             is_fold=True,
         )  # fmt: skip
@@ -230,7 +205,7 @@ def _report(
     scores: "Sequence[Report]",
 ) -> "Report":
     """The pooled predictions; or those of the mean, where the data came with a test part."""
-    kept, original_weights = exclude_and_log(index, job.exclude, job.progress)
+    kept, original_weights = exclude_and_log(index, job.request.reading.exclude, job.progress)
     pooled = build_report(oof, part=OUT_OF_FOLD)
     test = predict_part("test", kept, bundle, run, job.progress)
     counted = dict(zip(index.table["path"], index.table["weight"], strict=True))
@@ -254,14 +229,14 @@ def _report(
         },
         audit=job.findings.summary_rows(),
         notes=[
-            *job.notes,
+            *job.request.notes,
             *_notes(bundle, test is not None),
             *exclusion_notes(report, reported, original_weights),
         ],
         bundle_hash="" if test is None else bundle.sha256,
         temperature=None if test is None else bundle.temperature,
         command=job.command(run, "--folds", str(len(scores))),
-        published=job.published,
+        published=job.request.published,
         folds=scores,
         group_leakage=measure_group_leakage(job, kept),
         prediction_sets=prediction_set_scores(bundle, test),

@@ -16,25 +16,18 @@ from holotype.pipeline.training_run.conformal_and_ood import (
     seal_with_calibration_set,
 )
 from holotype.pipeline.training_run.training_job import TrainingJob
-from holotype.progress import Progress
 from holotype.run_directory import RunDirectory
 from holotype.training.config.recipe import Recipe
 from holotype.training.finetuning.history import write_history
-from holotype.training.interruption import StopSignal
-from holotype.training.runtime import Runtime
 from holotype.training.train_stages import TrainedModel
 from holotype.training.train_stages import train as train_stages
 
 
 def train_and_seal(
-    job: TrainingJob, index: "Index", run: RunDirectory, progress: Progress
+    job: TrainingJob, index: "Index", run: RunDirectory
 ) -> "tuple[TrainedModel, Bundle]":
     """Train, write the bundles, and seal the decisions that validation makes."""
     recipe = job.recipe
-    runtime = Runtime(
-        job.device, run.checkpoints, progress, save_memory=job.save_memory,
-        budget=job.budget, stop_signal=job.stop_signal or StopSignal(),
-    )  # fmt: skip
 
     def write_stage_run(stage: str, best: "TrainedModel") -> None:
         """What a stage left, as a run that could have been trained on its own."""
@@ -47,7 +40,9 @@ def train_and_seal(
             index.write(stage_run.index)
             stage_run.write_recipe(recipe.up_to(stage).to_yaml())
 
-    trained = train_stages(recipe, index, name=job.name, runtime=runtime, on_stage=write_stage_run)
+    trained = train_stages(
+        recipe, index, name=job.name, runtime=job.runtime, on_stage=write_stage_run
+    )
     return trained, _write_and_seal(recipe, index, trained, run)
 
 

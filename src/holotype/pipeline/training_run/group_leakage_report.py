@@ -47,8 +47,8 @@ def measure_group_leakage(job: "TrainingJob", index: "Index") -> "GroupLeakage |
         return None
     with job.progress.bar("comparing splits with and without groups") as update:
         kept = cache_features(
-            pretrained.feature_extractor(EMBEDDING, job.device), job.recipe.preprocessing, index,
-            on_progress=update,
+            pretrained.feature_extractor(EMBEDDING, job.runtime.device),
+            job.recipe.preprocessing, index, on_progress=update,
         )  # fmt: skip
     return compare_with_and_without_groups(
         index, kept.first_view(), job.findings.duplicate_clusters, job.recipe.seed

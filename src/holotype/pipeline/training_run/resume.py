@@ -14,6 +14,7 @@ import yaml
 
 from holotype.dataset.index import Index, read_index_file
 from holotype.errors import RunMismatch
+from holotype.pipeline.training_run.training_job import TrainingJob, write_environment
 from holotype.run_directory import RunDirectory
 from holotype.training.config.recipe import Recipe
 
@@ -32,6 +33,34 @@ def run_to_resume(path: str | Path) -> RunDirectory:
     """
     run = RunDirectory(Path(path))
     return run if run.recipe.is_file() else RunDirectory.new(path)
+
+
+def begin_run(job: TrainingJob, index: Index, run: RunDirectory, *, is_fold: bool = False) -> bool:
+    """Write what the run is of: recipe, index, audit and environment; or go on with a run.
+
+    Args:
+        index: split, or in folds.
+        run: created, and held by this process.
+        is_fold: whether the parent run holds the audit.
+
+    Returns:
+        False where the run is finished already.
+
+    Raises:
+        RunMismatch: the run began with another recipe or other images.
+    """
+    if job.request.resuming.resume:
+        require_same_inputs(run, job.recipe, index)
+        if is_finished(run):
+            job.progress.log(f"{run.path} is finished already; nothing was done again")
+            return False
+        remove_partial_output(run)
+    run.write_recipe(job.recipe.to_yaml())
+    index.write(run.index)
+    if not is_fold:
+        job.audit.write(run.audit)
+    write_environment(run, job.runtime.device)
+    return True
 
 
 def require_same_inputs(run: RunDirectory, recipe: "Recipe", index: "Index") -> None:

@@ -2,12 +2,11 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import asdict, replace
+from typing import Literal
 
 from holotype.bundle.bundle import Bundle
 from holotype.bundle.inference import predict_index
-from holotype.dataset.auditing.findings import Findings
 from holotype.dataset.index import Index
 from holotype.dataset.splitting.splitter import describe_missing_classes, parts_of
 from holotype.errors import DatasetError
@@ -20,17 +19,12 @@ from holotype.pipeline.training_run.conformal_and_ood import prediction_set_scor
 from holotype.pipeline.training_run.excluded_images import exclude_and_log, exclusion_notes
 from holotype.pipeline.training_run.finalize import require_validation, train_and_seal
 from holotype.pipeline.training_run.group_leakage_report import measure_group_leakage
-from holotype.pipeline.training_run.resume import (
-    is_finished,
-    remove_partial_output,
-    require_same_inputs,
-)
+from holotype.pipeline.training_run.resume import begin_run
 from holotype.pipeline.training_run.training_job import (
     TrainingJob,
     record_training_cost,
-    write_environment,
 )
-from holotype.predictions import Predictions, read_predictions
+from holotype.predictions import Predictions
 from holotype.progress import Progress
 from holotype.reporting.model_card import write_model_card
 from holotype.reporting.report_page import ReportContext
@@ -39,34 +33,9 @@ from holotype.run_directory import RunDirectory
 from holotype.training.train_stages import TrainedModel
 
 
-@dataclass(frozen=True, eq=False)
-class TrainedRun:
-    """What `train` leaves in memory; all of it is on disk too.
-
-    Attributes:
-        run: the directory.
-        metrics: the report on the test part, or on validation where test has no images.
-        findings: of the audit.
-    """
-
-    run: RunDirectory
-    metrics: "Report"
-    findings: "Findings"
-
-    def summary(self) -> dict[str, Any]:
-        """For `--json`: where things are, and the numbers."""
-        return {
-            "run": str(self.run.path),
-            "bundle": str(self.run.bundle),
-            "report": str(self.run.report / "index.html"),
-            "refused": sorted(self.findings.unusable_paths),
-            "metrics": self.metrics.to_json(),
-        }
-
-
 def train_single_run(
-    job: TrainingJob, index: "Index", run: RunDirectory, *, command: str, is_fold: bool = False
-) -> "Report":
+    job: TrainingJob, index: Index, run: RunDirectory, *, command: str, is_fold: bool = False
+) -> None:
     """One run on an index that is split: train, ship, and read the test part once.
 
     Args:
@@ -75,32 +44,22 @@ def train_single_run(
         is_fold: whether it is one of several, whose parent holds the audit and says what a split
             that ignores the groups would claim.
     """
-    progress = replace(job.progress, log_file=run.log)
-    index, original_weights = exclude_and_log(index, job.exclude, job.progress)
-    is_resuming = run.recipe.is_file()
-    if job.resume:
-        require_same_inputs(run, job.recipe, index)
-        if is_finished(run):
-            progress.log(f"{run.path} is finished already; nothing was done again")
-            return job.with_caveats(finished_report(run))
-        remove_partial_output(run)
+    index, original_weights = exclude_and_log(index, job.request.reading.exclude, job.progress)
     missing_class_notes = describe_missing_classes(index, ratios=job.recipe.split.ratios)
     # Before anything is written: the same command should do once its cause is removed.
     require_validation(job.recipe, index)
     _require_a_part_to_report(index, missing_class_notes)
+    job = replace(job.in_run(run), notes=[*job.notes, *missing_class_notes])
+    is_resuming = run.recipe.is_file()
+    if not begin_run(job, index, run, is_fold=is_fold):
+        return
     for line in missing_class_notes:
-        progress.log(line)
-    run.write_recipe(job.recipe.to_yaml())
-    index.write(run.index)
-    if not is_fold:
-        job.audit_result.write(run.audit)
-    write_environment(run, job.device)
+        job.progress.log(line)
     began = time.monotonic()
-    trained, bundle = train_and_seal(job, index, run, progress)
+    trained, bundle = train_and_seal(job, index, run)
     record_training_cost(run, time.monotonic() - began, resumed=is_resuming)
-    return _report(
-        replace(job, progress=progress, notes=[*job.notes, *missing_class_notes]),
-        index, run, bundle, trained, command=command, original_weights=original_weights,
+    _report(
+        job, index, run, bundle, trained, command=command, original_weights=original_weights,
         group_leakage=None if is_fold else measure_group_leakage(job, index),
     )  # fmt: skip
 
@@ -122,12 +81,6 @@ def _require_a_part_to_report(index: "Index", missing_class_notes: Sequence[str]
             ]
         )
     )
-
-
-def finished_report(run: RunDirectory) -> "Report":
-    """The report of a run that has been at its end before, from its predictions."""
-    part = "test" if (run.predictions / "test.parquet").is_file() else "val"
-    return build_report(read_predictions(run.predictions / f"{part}.parquet"), part=part)
 
 
 def predict_part(
@@ -170,7 +123,7 @@ def _report(
     reported = test if test is not None else validation
     part: Literal["val", "test"] = "test" if test is not None else "val"
     assert reported is not None  # see `_require_a_part_to_report`
-    notes = [*job.notes]
+    notes = [*job.request.notes, *job.notes]
     if test is None:
         notes.append("The test part has no images: this is validation, which chose the model.")
     report = job.with_caveats(build_report(reported, part=part))
@@ -188,7 +141,7 @@ def _report(
         bundle_hash=bundle.sha256,
         temperature=bundle.temperature,
         command=command,
-        published=job.published,
+        published=job.request.published,
         group_leakage=group_leakage,
         prediction_sets=prediction_set_scores(bundle, test),
         class_weighting=measure_class_weighting(report, reported, trained.emphasis_C),

@@ -9,9 +9,10 @@ Called again with `--resume`, what is finished keeps its row.
 
 import json
 import math
+import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,12 +20,13 @@ from holotype.architectures.pretrained_weights import find_weights
 from holotype.evaluation.build_report import build_report
 from holotype.files import write_json, write_text
 from holotype.pipeline.training_run.resume import is_finished
-from holotype.pipeline.training_run.single_run import TrainedRun
+from holotype.pipeline.training_run.train import run_training
+from holotype.pipeline.training_run.training_job import TrainingRequest
 from holotype.predictions import read_predictions
 from holotype.progress import duration
 from holotype.run_directory import RunDirectory
 from holotype.training.config.recipe_variants import VARIANT_SEPARATOR, read_variants
-from holotype.training.config.resolve import read_fields, resolve_recipe
+from holotype.training.config.resolve import read_fields
 from holotype.training.finetuning.checkpoint import stage_weights_file
 
 BUFFERS = (".running_mean", ".running_var", ".num_batches_tracked")
@@ -60,50 +62,44 @@ class VariantRow:
         return asdict(self)
 
 
-def list_variants(
-    recipe: str | None, recipe_arguments: Mapping[str, Any] | None = None
-) -> dict[str, str]:
+def list_variants(request: TrainingRequest) -> dict[str, str]:
     """The recipes of a file with variants, by name, as `train` takes them; none of any other.
 
-    Args:
-        recipe_arguments: what the caller says otherwise, as `resolve_recipe` takes it; with it all
-            variants are looked at now, since a refusal of the last one would come after hours.
+    All of them are resolved now, since a refusal of the last one would come after hours.
 
     Raises:
         HolotypeError: a variant is not possible, or its weights cannot be had.
     """
-    if recipe is None or not Path(recipe).is_file():
+    recipe = request.recipe
+    if not isinstance(recipe, str | os.PathLike) or not Path(recipe).is_file():
         return {}
-
+    recipe = os.fspath(recipe)
     names = read_variants(recipe, read_fields(recipe))
     variants = {name: f"{recipe}{VARIANT_SEPARATOR}{name}" for name in names}
-    if recipe_arguments is None:
-        return variants
     for variant in variants.values():
-        resolved = resolve_recipe(variant, **recipe_arguments)
+        resolved = replace(request, recipe=variant).resolve_recipe()
         find_weights(resolved.model, resolved.weights, resolved.model_options)
     return variants
 
 
 def train_variants(
-    variants: Mapping[str, str],
-    train: Callable[[str | None, Path | None], TrainedRun],
-    output: Path,
+    request: TrainingRequest, variants: Mapping[str, str], output: Path
 ) -> list[VariantRow]:
     """Train each into `output/NAME`, and write the table after each.
 
     Args:
+        request: what is the same for all.
         variants: recipes by name; see `list_variants`.
-        train: a recipe and an output -> the run.
     """
     before = _previous_rows(output)
     rows: list[VariantRow] = []
     for name, recipe in variants.items():
-        was_finished = name in before and is_finished(RunDirectory(output / name))
+        run = RunDirectory(output / name)
+        was_finished = name in before and is_finished(run)
         started = time.perf_counter()
-        trained = train(recipe, output / name)
-        seconds = time.perf_counter() - started
-        rows.append(_row(name, trained, before[name].seconds if was_finished else seconds))
+        run_training(replace(request, recipe=recipe, output=run.path))
+        seconds = before[name].seconds if was_finished else time.perf_counter() - started
+        rows.append(_row(name, run, seconds))
         write_text(output / "variants.md", _table(rows))
         write_json(output / "variants.json", [row.to_json() for row in rows])
     return rows
@@ -121,14 +117,14 @@ def _previous_rows(output: Path) -> dict[str, VariantRow]:
     return {row.variant: row for row in rows}
 
 
-def _row(name: str, trained: TrainedRun, seconds: float) -> VariantRow:
-    fields = read_fields(str(trained.run.recipe))  # resolved: every key is there
+def _row(name: str, run: RunDirectory, seconds: float) -> VariantRow:
+    fields = read_fields(str(run.recipe))  # resolved: every key is there
     return VariantRow(
         variant=name,
         model=fields["model"],
-        parameters=_parameters(trained.run, fields),
+        parameters=_parameters(run, fields),
         seconds=seconds,
-        accuracy=_validation_accuracy(trained.run),
+        accuracy=_validation_accuracy(run),
     )
 
 

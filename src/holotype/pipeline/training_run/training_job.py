@@ -1,105 +1,160 @@
-"""What one call of `train` asks for, once its images are known."""
+"""What a caller asks for, and what is known once the images are read."""
 
 import json
 import os
 import platform
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from holotype.architectures.catalog import is_custom_model
 from holotype.dataset.auditing.findings import Findings
 from holotype.dataset.index import Index
-from holotype.dataset.splitting.leakage import OnLeak, resolve_leaks
+from holotype.dataset.reading.data_source import (
+    DataSource,
+    as_sources,
+    describe_source,
+    source_name,
+)
+from holotype.dataset.splitting.leakage import resolve_leaks
 from holotype.dataset.splitting.splitter import split
 from holotype.evaluation.report_data import Report
 from holotype.files import write_json
 from holotype.pipeline.audit import Audit
+from holotype.pipeline.training_run.training_options import ReadingOptions, Resources, Resuming
 from holotype.progress import Progress
 from holotype.run_directory import RunDirectory
 from holotype.training.config.recipe import Recipe
-from holotype.training.features.cache_budget import DiskBudget
-from holotype.training.interruption import StopSignal
+from holotype.training.config.resolve import Overrides, RecipeLike, resolve_recipe
+from holotype.training.runtime import Runtime
 from holotype.training.train_stages import package_versions
 
 Published = Sequence[tuple[str, float, str]]  # who, accuracy as a fraction, what differs
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class TrainingJob:
-    """What one call of `train` asks for, once its images are known.
+class TrainingRequest:
+    """What a caller asks for; see `train` for the fields that are its parameters.
 
     Attributes:
-        recipe: resolved.
-        name: what the classifier is called.
-        sources: the images, as they were named.
-        audit_result: the images, unusable ones too, and what the audit found.
-        data_options: how labels and groups are read, by the option's name.
-        leak_caveats: what is to be known of a split that came with the data, before its score is
-            quoted.
-        others: see `train`.
+        published: scores of others to print beside the own.
+        notes: sentences to print near the score.
     """
 
-    recipe: "Recipe"
-    name: str
-    sources: Sequence[str]
-    audit_result: Audit
-    device: str
-    progress: Progress
-    on_leak: "OnLeak" = "keep"
-    exclude: str | None = None
-    save_memory: bool = False
-    budget: "DiskBudget | None" = None
-    resume: bool = False
-    stop_signal: "StopSignal | None" = None
+    data: "DataSource | Sequence[DataSource]"
+    output: str | Path | None = None
+    recipe: RecipeLike | None = None
+    model: str | None = None
+    seed: int | None = None
+    image_size: int | None = None
+    overrides: Overrides | None = None
+    ratios: Sequence[float] | None = None
+    folds: int | None = None
+    reading: ReadingOptions = ReadingOptions()
+    resources: Resources = Resources()
+    resuming: Resuming = Resuming()
+    progress: Progress = field(default_factory=Progress)
     published: Published = ()
     notes: Sequence[str] = ()
-    data_options: Mapping[str, str | bool | None] = field(default_factory=dict)
+
+    @property
+    def data_name(self) -> str:
+        """What the data, the run and the classifier are called unless something else is said."""
+        return "-".join(map(source_name, as_sources(self.data)))
+
+    def resolve_recipe(self) -> Recipe:
+        """The recipe with every other option of the request in it; see `resolve_recipe`."""
+        return resolve_recipe(
+            self.recipe, model=self.model, seed=self.seed, image_size=self.image_size,
+            ratios=self.ratios, overrides=self.overrides,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingJob:
+    """A request whose recipe is resolved and whose images are known.
+
+    Attributes:
+        audit: the images, unusable ones too, and what the audit found.
+        notes: sentences to print near the score, beside those of the request.
+        leak_caveats: what is to be known of a split that came with the data, before its score is
+            quoted.
+    """
+
+    request: TrainingRequest
+    recipe: Recipe
+    runtime: Runtime
+    audit: Audit
+    notes: Sequence[str] = ()
     leak_caveats: Sequence[str] = ()
+
+    def in_run(self, run: RunDirectory) -> "TrainingJob":
+        """The job with its checkpoints and its log in a run."""
+        progress = replace(self.progress, log_file=run.log)
+        runtime = replace(self.runtime, checkpoints=run.checkpoints, progress=progress)
+        return replace(self, runtime=runtime)
+
+    @property
+    def name(self) -> str:
+        """What the classifier is called."""
+        return self.request.data_name
+
+    @property
+    def progress(self) -> Progress:
+        return self.runtime.progress
 
     @property
     def findings(self) -> "Findings":
         """Of the audit."""
-        return self.audit_result.findings
+        return self.audit.findings
 
     @property
     def data(self) -> str:
-        """The images, in words."""
-        return ", ".join(self.sources)
+        """What the images were named by, in words."""
+        return ", ".join(map(describe_source, as_sources(self.request.data)))
 
     @property
     def seeds(self) -> dict[str, int]:
         """What each seed is for, and the seed."""
         return {"training": self.recipe.seed, "split": self.recipe.split.seed}
 
-    def resolve_leaks(self, index: "Index") -> "tuple[Index, TrainingJob]":
+    def resolve_leaks(self, index: Index) -> "tuple[Index, TrainingJob]":
         """The images after the choice about leaks, which is said; and the job that knows it."""
         index, leak_caveats = resolve_leaks(
-            index, on_leak=self.on_leak, keep_together=self.findings.duplicate_clusters
+            index,
+            on_leak=self.request.reading.on_leak,
+            keep_together=self.findings.duplicate_clusters,
         )
         for line in leak_caveats:
             self.progress.log(line)
         return index, replace(self, leak_caveats=leak_caveats)
 
-    def split(self, index: "Index") -> "tuple[Index, TrainingJob]":
+    def split(self, index: Index) -> "tuple[Index, TrainingJob]":
         """The images in their parts; and the job, which knows of a split that leaks."""
         index, job = self.resolve_leaks(index)
         how, keep_together = self.recipe.split, self.findings.duplicate_clusters
         return split(index, ratios=how.ratios, seed=how.seed, keep_together=keep_together), job
 
-    def with_caveats(self, report: "Report") -> "Report":
+    def with_caveats(self, report: Report) -> Report:
         """The report with what is to be known of the split among its caveats."""
         return replace(report, caveats=(*self.leak_caveats, *report.caveats))
 
     def command(self, run: RunDirectory, *more: str) -> str:
-        """What repeats the run; a file of the user's is run only where it is named."""
-        words = ["holotype", "train", *self.sources, "--recipe", str(run.recipe), *more]
+        """What repeats the run; a Python file of the user's is run only where it is named."""
+        reading = self.request.reading
+        sources = [
+            str(each if isinstance(each, Path) else run.index)
+            for each in as_sources(self.request.data)
+        ]
+        words = ["holotype", "train", *sources, "--recipe", str(run.recipe), *more]
         words += ["--model", self.recipe.model] if is_custom_model(self.recipe.model) else []
-        words += ["--on-leak", self.on_leak] if self.on_leak != "keep" else []
-        words += ["--exclude", self.exclude] if self.exclude else []
-        for option, value in self.data_options.items():
-            words += [option] if value is True else [option, value] if value else []
+        words += ["--on-leak", reading.on_leak] if reading.on_leak != "keep" else []
+        words += ["--exclude", str(reading.exclude)] if reading.exclude else []
+        words += ["--label-pattern", reading.label_pattern] if reading.label_pattern else []
+        words += ["--group-pattern", reading.group_pattern] if reading.group_pattern else []
+        words += ["--label-prefix"] if reading.label_prefix else []
         return shlex.join(words)
 
 

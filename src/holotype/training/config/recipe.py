@@ -4,15 +4,24 @@ A named recipe of the package, a user's file and a run's `recipe.yaml` are read 
 training with a run's recipe on the same images repeats the run.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from html import escape
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 
 from holotype.architectures.architecture import HeadSpec
 from holotype.architectures.catalog import architecture
+from holotype.errors import InvalidRecipe, did_you_mean
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.training.config.augmentation_config import Augmentation, MixRecipe
+from holotype.training.config.model_defaults import fill_model_defaults
 from holotype.training.config.recipe_base import RecipeSection
 from holotype.training.config.stage_config import (
     STAGES,
@@ -23,6 +32,8 @@ from holotype.training.config.stage_config import (
     Stage,
     SvmStage,
 )
+
+REQUIRED = ("model", "weights", "image_size")  # where one is open, the model decides it
 
 Byte = Annotated[int, Field(ge=0, le=255)]
 
@@ -41,6 +52,11 @@ class SplitRecipe(RecipeSection):
 
 class Recipe(RecipeSection):
     """Everything that decides a training run.
+
+    `weights`, `image_size`, `head` and `split` may be left out: the model decides them.
+
+    Raises:
+        InvalidRecipe: an unknown key, a wrong type or an impossible value.
 
     Attributes:
         name: of the recipe.
@@ -79,11 +95,25 @@ class Recipe(RecipeSection):
     references: bool = False
     unknown: Annotated[float, Field(gt=0, le=0.5)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    split: SplitRecipe
+    split: SplitRecipe = SplitRecipe()
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
 
-    @model_validator(mode="after")
-    def _check_stages(self) -> "Recipe":
+    @model_validator(mode="wrap")
+    @classmethod
+    def _complete(cls, fields: Any, validate: ModelWrapValidatorHandler["Recipe"]) -> "Recipe":
+        """Fill in what the model decides; what is wrong is said in one line."""
+        if isinstance(fields, Mapping) and any(fields.get(key) is None for key in REQUIRED):
+            fields = fill_model_defaults(fields, requested_model=None)
+        try:
+            recipe = validate(fields)
+            recipe._check_stages()
+        except ValidationError as error:
+            raise InvalidRecipe(_first_error(error)) from None
+        except ValueError as error:
+            raise InvalidRecipe(f"recipe: {error}") from None
+        return recipe
+
+    def _check_stages(self) -> None:
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ValueError(f"stages need different names, got {names}")
@@ -94,7 +124,6 @@ class Recipe(RecipeSection):
                 raise ValueError(f"a stage of {stage.method} must be the only one")
         if any(isinstance(stage, LinearStage) for stage in self.stages[1:]):
             raise ValueError("a stage of logistic_regression must be the first")
-        return self
 
     @property
     def gradient_stages(self) -> list[GradientStage]:
@@ -129,6 +158,34 @@ class Recipe(RecipeSection):
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
+    def __repr__(self) -> str:
+        stages = ", ".join(f"{stage.name}: {stage.method}" for stage in self.stages)
+        return (
+            f"Recipe {self.name!r}: {self.model} at {self.image_size} pixels, seed {self.seed}; "
+            f"{stages}"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(self.to_yaml())}</pre>"
+
+
+def _first_error(error: ValidationError) -> str:
+    """The first complaint, in words; pydantic's own print is for programmers."""
+    first = error.errors()[0]
+    location = first["loc"]
+    place = ".".join(str(p) for p in location if p not in STAGES)
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(location)
+        return (
+            f"recipe: unknown key {place!r}{did_you_mean(str(location[-1]), known)} "
+            f"Known here: {', '.join(known)}."
+        )
+    if first["type"] == "missing":
+        return f"recipe: {place!r} is missing"
+    if first["type"] == "value_error":
+        return f"recipe: {place + ': ' if place else ''}{first['ctx']['error']}"
+    return f"recipe: {place or 'recipe'}: {first['msg']}, got {str(first['input'])[:80]!r}"
+
 
 SECTIONS: dict[str, type[RecipeSection]] = {
     "split": SplitRecipe,
@@ -138,3 +195,10 @@ SECTIONS: dict[str, type[RecipeSection]] = {
     "cutmix": MixRecipe,
     **STAGES,
 }
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    for part in reversed(location[:-1]):
+        if part in SECTIONS:
+            return list(SECTIONS[str(part)].model_fields)
+    return list(Recipe.model_fields)

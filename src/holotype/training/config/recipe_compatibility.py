@@ -1,13 +1,8 @@
-"""A recipe and its architecture: defaults that the network decides, and impossible combinations."""
-
-from collections.abc import Mapping
-from typing import Any
+"""Which recipe goes with which architecture, and what is impossible."""
 
 from holotype.architectures.architecture import Architecture
 from holotype.architectures.catalog import (
-    DEFAULT_MODEL,
     architecture,
-    is_custom_model,
     require_options,
     require_size,
 )
@@ -16,54 +11,11 @@ from holotype.training.config.recipe import Recipe
 from holotype.training.config.stage_config import (
     ForestStage,
     GradientStage,
-    HeadRecipe,
     LinearStage,
     SvmStage,
 )
 
 CLASSICAL = "classical"
-
-
-def fill_model_defaults(fields: Mapping[str, Any], requested_model: object) -> dict[str, Any]:
-    """Fill in model, weights, image size and head where the recipe leaves them open.
-
-    Args:
-        fields: as they were read.
-        requested_model: the model that the caller named; no other may be a Python file, as the
-            file is executed.
-
-    Raises:
-        InvalidRecipe: only the recipe names a Python file.
-        UnknownModel: no such architecture.
-    """
-    name = str(fields.get("model") or DEFAULT_MODEL)
-    if is_custom_model(name) and name != requested_model:
-        raise InvalidRecipe(
-            f"the recipe names a Python file, {name!r}; a file is run only where you name it "
-            f"yourself: --model {name}"
-        )
-    row = architecture(name)
-    own: dict[str, Any] = {
-        "model": name,
-        "weights": "pretrained" if row.kind == "pretrained" else "none",
-        "image_size": row.inputs.image_size,
-        "head": _default_head(row, fields),
-    }
-    return {**fields, **{key: value for key, value in own.items() if fields.get(key) is None}}
-
-
-def _default_head(row: Architecture, fields: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The architecture's own; a linear one where logistic regression fits it."""
-    methods = [
-        stage.get("method") for stage in fields.get("stages") or () if isinstance(stage, dict)
-    ]
-    if {"svm", "random_forest"} & set(methods):
-        return None
-    if "logistic_regression" in methods:
-        return HeadRecipe().model_dump()
-    spec = row.head
-    own = {"hidden": spec.hidden, "dropout": spec.dropout}
-    return {**own, "activation": spec.activation} if spec.hidden else own
 
 
 def check_compatibility(recipe: Recipe) -> None:

@@ -1,20 +1,25 @@
 """A recipe by name, file or fields, with what the caller says otherwise, and nothing left open."""
 
+import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
-from pydantic import ValidationError
 
 from holotype.architectures.catalog import DEFAULT_MODEL, architecture
 from holotype.dataset.splitting.splitter import check_ratios
-from holotype.errors import InvalidRecipe, UnknownRecipe, did_you_mean
-from holotype.training.config.recipe import SECTIONS, Recipe
-from holotype.training.config.recipe_compatibility import check_compatibility, fill_model_defaults
+from holotype.errors import InvalidRecipe, UnknownRecipe, UsageError, did_you_mean
+from holotype.training.config.model_defaults import fill_model_defaults
+from holotype.training.config.recipe import Recipe
+from holotype.training.config.recipe_compatibility import check_compatibility
 from holotype.training.config.recipe_variants import parse_variant, select_variant
-from holotype.training.config.stage_config import STAGES
+
+RecipeLike: TypeAlias = str | os.PathLike[str] | Mapping[str, Any] | Recipe
+Overrides: TypeAlias = Mapping[str, Any] | Sequence[str]
+
+SHORT_KEYS = ("epochs", "batch_size", "learning_rate")  # of the last stage by gradient descent
 
 
 def recipe_names() -> list[str]:
@@ -24,61 +29,81 @@ def recipe_names() -> list[str]:
 
 
 def resolve_recipe(
-    recipe: str | Path | None = None,
+    recipe: RecipeLike | None = None,
     *,
     model: str | None = None,
-    weights: str | None = None,
     seed: int | None = None,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    learning_rate: float | None = None,
     image_size: int | None = None,
     ratios: Sequence[float] | None = None,
-    split_seed: int | None = None,
-    overrides: Mapping[str, str] | None = None,
+    overrides: Overrides | None = None,
 ) -> Recipe:
-    """A recipe by name or file, with what the caller says otherwise, and nothing left open.
+    """A recipe with what the caller says otherwise, and nothing left open.
 
     Args:
-        recipe: a name of `recipe_names()` or a YAML file; the one that suits the model where
-            none is named.
+        recipe: a name of `recipe_names()`, a YAML file, FILE#VARIANT, the fields, or a recipe; the
+            one that suits the model where none is given. None of these is changed.
         model: the only way to name a Python file: one that a recipe names is not run.
-        epochs, batch_size, learning_rate: of the last stage that has them.
         ratios: of train, val and test, and of cal if there is to be one.
-        overrides: dotted key -> YAML value, such as `{"stages.1.epochs": "3"}`.
+        overrides: dotted key -> value, such as `{"stages.1.epochs": 3}`, or `"KEY=VALUE"` words. A
+            string is read as YAML. `epochs`, `batch_size` and `learning_rate` are those of the
+            last stage that has them, `split_seed` is `split.seed`.
 
     Raises:
         UnknownRecipe: no such name and no such file.
         InvalidRecipe: an unknown key, a wrong type or an impossible combination.
         InvalidRatios: not three or four parts, or they do not sum to 1.
+        UsageError: a word without "=".
     """
-    settings = {dotted: _parse(dotted, text) for dotted, text in (overrides or {}).items()}
+    settings = parse_overrides(overrides)
     requested_model = model or settings.get("model")
-    fields = _read(str(recipe or architecture(str(requested_model or DEFAULT_MODEL)).recipe))
-    given = {"model": model, "weights": weights, "seed": seed, "image_size": image_size}
+    if recipe is None:
+        recipe = architecture(str(requested_model or DEFAULT_MODEL)).recipe
+    fields = _read(recipe)
+    fields["split"] = fields.get("split") or {}
+    given = {"model": model, "seed": seed, "image_size": image_size}
     fields |= {key: value for key, value in given.items() if value is not None}
     if ratios is not None:
         check_ratios(ratios)
-    split_given = {"ratios": None if ratios is None else list(ratios), "seed": split_seed}
-    fields["split"] = (fields.get("split") or {}) | {
-        key: value for key, value in split_given.items() if value is not None
-    }
-    for key, value in (
-        ("epochs", epochs), ("batch_size", batch_size), ("learning_rate", learning_rate),
-    ):  # fmt: skip
-        if value is not None:
-            _set_in_last_stage(fields, key, value)
+        _set_key(fields, "split.ratios", list(ratios))
+    for key in SHORT_KEYS:
+        if key in settings:
+            _set_in_last_stage(fields, key, settings.pop(key))
+    if "split_seed" in settings:
+        _set_key(fields, "split.seed", settings.pop("split_seed"))
     for dotted, value in settings.items():
         _set_key(fields, dotted, value)
-    resolved = _validated(fill_model_defaults(fields, requested_model))
+    resolved = Recipe.model_validate(fill_model_defaults(fields, requested_model))
+    check_ratios(resolved.split.ratios)
     check_compatibility(resolved)
     return resolved
 
 
-def _read(recipe: str) -> dict[str, Any]:
-    """The fields of a named recipe, of a file, or of one of a file's variants."""
-    recipe, variant = parse_variant(recipe)
-    return select_variant(recipe, read_fields(recipe), variant, _set_key)
+def parse_overrides(overrides: Overrides | None) -> dict[str, Any]:
+    """Dotted keys and their values; see `resolve_recipe`."""
+    if overrides is None:
+        return {}
+    if isinstance(overrides, str) or not isinstance(overrides, Mapping):
+        words = [overrides] if isinstance(overrides, str) else list(overrides)
+        for word in words:
+            if "=" not in word:
+                raise UsageError(f"--set {word!r} has no '='; expected KEY=VALUE, such as seed=1.")
+        overrides = {key.strip(): text for key, text in (word.split("=", 1) for word in words)}
+    return {
+        dotted: _parse(dotted, value) if isinstance(value, str) else _plain(value)
+        for dotted, value in overrides.items()
+    }
+
+
+def _read(recipe: RecipeLike) -> dict[str, Any]:
+    """The fields of a recipe, a mapping, a named recipe, a file, or one of a file's variants."""
+    if isinstance(recipe, Recipe):
+        return recipe.model_dump(mode="json")
+    if isinstance(recipe, Mapping):
+        fields = _plain(recipe)
+        assert isinstance(fields, dict)
+        return fields
+    name, variant = parse_variant(os.fspath(recipe))
+    return select_variant(name, read_fields(name), variant, _set_key)
 
 
 def read_fields(recipe: str) -> dict[str, Any]:
@@ -139,15 +164,18 @@ def _step_into(place: Any, step: str, dotted: str) -> Any:
     if isinstance(place, dict):
         # A copy, since stages that share a part through a YAML anchor share the object too.
         inside = place.get(step)
-        place[step] = {} if inside is None else _copied(inside)
+        place[step] = {} if inside is None else _plain(inside)
         return place[step]
     raise InvalidRecipe(f"--set {dotted}: there is nothing inside {step!r}")
 
 
-def _copied(value: Any) -> Any:
-    if isinstance(value, dict):
-        return dict(value)
-    return [_copied(one) for one in value] if isinstance(value, list) else value
+def _plain(value: Any) -> Any:
+    """A copy of mappings, sequences and paths as a YAML file would hold them."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _set_in_last_stage(fields: dict[str, Any], key: str, value: Any) -> None:
@@ -161,37 +189,3 @@ def _set_in_last_stage(fields: dict[str, Any], key: str, value: Any) -> None:
         f"recipe {fields.get('name')!r} has no {key}: none of its stages trains by gradient "
         "descent. Take `--recipe finetune`, or leave the option out."
     )
-
-
-def _validated(fields: dict[str, Any]) -> Recipe:
-    try:
-        recipe = Recipe.model_validate(fields)
-    except ValidationError as error:
-        raise InvalidRecipe(_first_error(error)) from None
-    check_ratios(recipe.split.ratios)
-    return recipe
-
-
-def _first_error(error: ValidationError) -> str:
-    """The first complaint, in words; pydantic's own print is for programmers."""
-    first = error.errors()[0]
-    location = first["loc"]
-    place = ".".join(str(p) for p in location if p not in STAGES)
-    if first["type"] == "extra_forbidden":
-        known = _known_keys(location)
-        return (
-            f"recipe: unknown key {place!r}{did_you_mean(str(location[-1]), known)} "
-            f"Known here: {', '.join(known)}."
-        )
-    if first["type"] == "missing":
-        return f"recipe: {place!r} is missing"
-    if first["type"] == "value_error":
-        return f"recipe: {place + ': ' if place else ''}{first['ctx']['error']}"
-    return f"recipe: {place or 'recipe'}: {first['msg']}, got {str(first['input'])[:80]!r}"
-
-
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    for part in reversed(location[:-1]):
-        if part in SECTIONS:
-            return list(SECTIONS[str(part)].model_fields)
-    return list(Recipe.model_fields)

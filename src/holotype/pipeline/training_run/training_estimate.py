@@ -1,30 +1,34 @@
-"""`train --dry-run`: everything before training, a batch of each stage, and what it would take."""
+"""The dry run of a training: a batch of each stage is timed, and what it all would take is told."""
 
-import tempfile
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from holotype.dataset.index import Index
 from holotype.dataset.splitting.splitter import parts_of
+from holotype.notebook import data_frame, html_result, html_table
 from holotype.pipeline.training_run.cross_validation import assign_folds, split_of_fold
 from holotype.pipeline.training_run.excluded_images import exclude_and_log
 from holotype.pipeline.training_run.finalize import require_validation
 from holotype.pipeline.training_run.training_job import TrainingJob, peak_memory_mb
-from holotype.progress import Progress
-from holotype.training.runtime import Runtime
-from holotype.training.time_estimate import StageEstimate, estimate_stages
+from holotype.progress import Progress, duration, pluralize
+from holotype.terminal import short_text, text_table
+from holotype.training.time_estimate import StageEstimate, estimate_rows, estimate_stages
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HEADER = ("stage", "work", "time", "disk")
 
 
-@dataclass(frozen=True)
-class DryRun:
+@dataclass(frozen=True, repr=False)
+class TrainingEstimate:
     """What a training would take here, or with folds all trainings together.
 
     Attributes:
-        split_sizes: how many images of each part, for every training; what is excluded counts in
-            none.
+        split_sizes: images of each split, for every training, without the excluded ones.
         costs: of the pieces of work of all trainings.
-        memory_mb: the most that this process held; activations of one batch are in it.
+        memory_mb: the most that this process held, activations of one batch included; MB of 10^6
+            bytes, None on Windows.
     """
 
     split_sizes: list[dict[str, int]]
@@ -45,9 +49,25 @@ class DryRun:
             "memory_mb": self.memory_mb,
         }
 
+    def to_frame(self) -> "pd.DataFrame":
+        """One row per piece of work: stage, work, seconds, disk_bytes."""
+        names = ("stage", "work", "seconds", "disk_bytes")
+        return data_frame({name: [getattr(cost, name) for cost in self.costs] for name in names})
 
-def estimate_training(job: TrainingJob, index: "Index", folds: int | None) -> DryRun:
-    """Split and leave out as `train` would, time a batch of each stage, and leave no run behind.
+    def __repr__(self) -> str:
+        return short_text(self._title, text_table(HEADER, estimate_rows(self.costs)))
+
+    def _repr_html_(self) -> str:
+        return html_result(self._title, html_table(HEADER, estimate_rows(self.costs)))
+
+    @property
+    def _title(self) -> str:
+        trainings = pluralize(len(self.split_sizes), "training")
+        return f"Estimate of {trainings}: {duration(self.seconds)}"
+
+
+def estimate_training(job: TrainingJob, index: "Index", folds: int | None) -> TrainingEstimate:
+    """Split and exclude as `train` would, and time a batch of each stage; no run is written.
 
     Args:
         folds: as many trainings, one for each.
@@ -59,16 +79,17 @@ def estimate_training(job: TrainingJob, index: "Index", folds: int | None) -> Dr
     # Every training of a fold says what it leaves out; once is enough here.
     progress_per_fold = [job.progress, *[Progress()] * (len(splits) - 1)]
     kept = [
-        exclude_and_log(one, job.exclude, progress)
+        exclude_and_log(one, job.request.reading.exclude, progress)
         for one, progress in zip(splits, progress_per_fold, strict=True)
     ]
     for one, _ in kept:
         require_validation(job.recipe, one)
     job.progress.log("timing a batch of every stage")
-    with tempfile.TemporaryDirectory() as scratch:
-        runtime = Runtime(job.device, Path(scratch), Progress(), save_memory=job.save_memory)
-        costs = estimate_stages(job.recipe, [one for one, _ in kept], runtime)
-    return DryRun([_split_sizes(one, set(out)) for one, out in kept], costs, peak_memory_mb())
+    runtime = replace(job.runtime, progress=Progress())
+    costs = estimate_stages(job.recipe, [one for one, _ in kept], runtime)
+    return TrainingEstimate(
+        [_split_sizes(one, set(out)) for one, out in kept], costs, peak_memory_mb()
+    )
 
 
 def _splits(job: TrainingJob, index: "Index", num_folds: int | None) -> "list[Index]":

@@ -1,0 +1,96 @@
+"""Options of a training that belong together: reading the data, resources, resuming."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from holotype.dataset.splitting.leakage import OnLeak
+from holotype.errors import UsageError
+from holotype.training.interruption import CHECKPOINT_MINUTES
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingOptions:
+    """How labels and groups are read, and which images train.
+
+    Attributes:
+        label_pattern: a regular expression that finds the label in a file's name, such as
+            `(?P<label>[a-z]+)`.
+        group_pattern: where the specimen, patient, … is read from: a regular expression on a
+            file's path, `parent-folder`, or `column:NAME` of a table. A group is in one split only.
+        label_prefix: put the name of its source before each label.
+        on_leak: what becomes of a split that came with the data and has groups or copies in two
+            splits: `refuse` it, `repair` it by moving them to train, or `keep` it and say so
+            beside the score.
+        exclude: a table such as the audit's issues.csv: images with yes under `confirmed`, or all
+            where there is no such column, do not train; the score is given with and without them.
+
+    Raises:
+        UsageError: an unknown value of `on_leak`.
+    """
+
+    label_pattern: str | None = None
+    group_pattern: str | None = None
+    label_prefix: bool = False
+    on_leak: OnLeak = "keep"
+    exclude: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        _require_one_of("on_leak", self.on_leak, get_args(OnLeak))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What a training may use of the machine; none of it changes the result.
+
+    Attributes:
+        device: where to train; `auto` takes a GPU if there is one.
+        save_memory: compute activations twice instead of keeping them in memory.
+        disk_budget: for activations that are computed once and kept, with its unit, such as `20G`;
+            else `$HOLOTYPE_DISK_BUDGET`, else 20 GB.
+        deterministic: refuse operations whose result could differ from one time to the next.
+
+    Raises:
+        UsageError: an unknown value of `device`.
+    """
+
+    device: Device = "auto"
+    save_memory: bool = False
+    disk_budget: str | None = None
+    deterministic: bool = False
+
+    def __post_init__(self) -> None:
+        _require_one_of("device", self.device, get_args(Device))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resuming:
+    """What a training goes on from, and how often it writes a checkpoint.
+
+    Attributes:
+        resume: go on with the run at `output`, if there is one, as if nothing had happened.
+        init_from: a run, or RUN@STAGE, whose weights this training starts from; its head too,
+            where it has the same classes and the recipe begins with no linear head.
+        checkpoint_minutes: between two checkpoints within an epoch; above 0. One is written after
+            every epoch too, and when the process receives SIGTERM.
+
+    Raises:
+        UsageError: `checkpoint_minutes` is not above 0.
+    """
+
+    resume: bool = False
+    init_from: str | Path | None = None
+    checkpoint_minutes: float = CHECKPOINT_MINUTES
+
+    def __post_init__(self) -> None:
+        if not self.checkpoint_minutes > 0:
+            raise UsageError(
+                f"checkpoint_minutes is {self.checkpoint_minutes:g}, expected a number above 0."
+            )
+
+
+def _require_one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UsageError(f"{name} is {value!r}, expected one of {', '.join(known)}.")
