@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 
 from holotype.comparison.significance import apply_gatekeeping, compare_all, compare_pairs, ranks
 from holotype.evaluation.intervals import SamplingUnits, wilson
-from holotype.reporting import plots
+from holotype.reporting import plot_style
 
 IMAGE = Path(__file__).parent.parent / "docs" / "images" / "comparison_power.png"
 SETTINGS = ("plain", "weights", "groups", "groups and weights")
-COLOURS = (plots.BLUE, plots.SKY, plots.ORANGE, plots.RED)
+COLOURS = (plot_style.BLUE, plot_style.SKY, plot_style.ORANGE, plot_style.RED)
 MODELS, IMAGES, NUM_PERMUTATIONS, SIGNIFICANCE_LEVEL = 5, 300, 999, 0.05
 GAINS = (0.01, 0.02, 0.04, 0.06, 0.08, 0.12)
 WEIGHTS = (1.0, 2 / 3, 1 / 3)
@@ -130,10 +130,10 @@ def power(setting: str, gain: float, comparisons: int, *, seed: int = 0) -> tupl
 
 def power_figure(found: dict[str, list[tuple[int, int]]], comparisons: int) -> Figure:
     """How often the one better of five is told apart from another, by how much better it is."""
-    figure = Figure(figsize=(7.2, 4.6), dpi=plots.DOTS_PER_INCH, layout="constrained")
+    figure = Figure(figsize=(7.2, 4.6), dpi=plot_style.DOTS_PER_INCH, layout="constrained")
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color=plots.FAINT, linewidth=0.6)
+    axes.grid(color=plot_style.FAINT, linewidth=0.6)
     gains = 100 * np.array(GAINS)
     for (setting, counts), colour in zip(found.items(), COLOURS, strict=True):
         shares = np.array([one / comparisons for one, _ in counts])
@@ -192,7 +192,7 @@ def main() -> None:
     for place, gain in enumerate(GAINS):
         cells = [_share(found[setting][place][0], given.for_power) for setting in SETTINGS]
         print(f"| {100 * gain:.0f} points | " + " | ".join(cells) + " |")
-    plots.save(power_figure(found, given.for_power), IMAGE)
+    plot_style.save(power_figure(found, given.for_power), IMAGE)
     print(f"\n{time.perf_counter() - started:.0f} s")
 
 

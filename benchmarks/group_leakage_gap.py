@@ -20,7 +20,8 @@ from holotype.pipeline.audit import Audit
 from holotype.pipeline.training_run.group_leakage_report import measure_group_leakage
 from holotype.pipeline.training_run.training_job import TrainingJob
 from holotype.progress import to_stderr
-from holotype.reporting.plots import group_leakage_figure, save
+from holotype.reporting.plot_style import save
+from holotype.reporting.plots import group_leakage_figure
 from holotype.training.config.resolve import resolve_recipe
 
 SETS = {

@@ -35,7 +35,7 @@ def test_the_leaderboards_and_the_choice_are_printed(
     said = capsys.readouterr().out
     assert said.index("Test, ") < said.index("Validation, ")
     assert said.count("noise-0") >= 2
-    assert "Chosen on validation by “best, then smallest”" in said
+    assert "Selected on validation by “best, then smallest”" in said
     assert str(tmp_path / "index.html") in said
 
 

@@ -61,7 +61,7 @@ def _regrouped(p: Predictions) -> Predictions:
     ("change", "says"),
     [
         (_fewer, "35 are in both, 5 of 'run 0' only ('folder/0035.png'"),
-        (_relabelled, "1 have another label: 'folder/0003.png' is 'class"),
+        (_relabelled, "1 have different labels: 'folder/0003.png' is 'class"),
         (_reweighed, "'folder/0005.png' weighs 1 in 'run 0' and 0.5 in 'run 2'"),
         (_regrouped, "different groups"),
     ],
@@ -72,13 +72,13 @@ def test_the_difference_is_named(change: Callable[[Predictions], Predictions], s
     with pytest.raises(NotComparable) as refused:
         align_predictions(found, "test")
     assert says in str(refused.value)
-    assert "2 sets of runs that agree (1: 'run 0', 'run 1'; 2: 'run 2')" in str(refused.value)
+    assert "Runs with equal images: 1: 'run 0', 'run 1'; 2: 'run 2'." in str(refused.value)
 
 
 def test_different_classes_are_named() -> None:
     found = several(40)
     other = replace(found["run 1"], classes=("class 0", "class 1", "newt"))
-    with pytest.raises(NotComparable, match=r"only 'run 0' knows 'class 2'; only 'run 1' .*'newt'"):
+    with pytest.raises(NotComparable, match=r"only 'run 0' has 'class 2'; only 'run 1' .*'newt'"):
         align_predictions({"run 0": found["run 0"], "run 1": other}, "test")
 
 

@@ -13,7 +13,6 @@ from holotype.comparison.significance import (
     holm,
     mcnemar_exact,
     ranks,
-    sign_flip_test,
     sign_flip_tests,
 )
 from holotype.evaluation.intervals import SamplingUnits
@@ -80,7 +79,7 @@ def test_the_swap_test_agrees_with_scipys_permutation_test_on_random_tables() ->
             lambda a, b, axis: np.sum(a - b, axis=axis),
             permutation_type="samples", n_resamples=np.inf, vectorized=True,
         )  # fmt: skip
-        assert sign_flip_test(sums_U) == pytest.approx(result.pvalue)
+        assert sign_flip_tests([sums_U])[0] == pytest.approx(result.pvalue)
 
 
 def test_the_drawn_swap_test_comes_close_to_the_exact_one() -> None:
@@ -88,7 +87,7 @@ def test_the_drawn_swap_test_comes_close_to_the_exact_one() -> None:
     sums_U = rng.normal(0.4, 1, size=16)
     signs = np.array(list(product([-1.0, 1.0], repeat=16)))
     exact = float(np.mean(np.abs(signs @ sums_U) >= abs(sums_U.sum()) - 1e-9))
-    assert sign_flip_test(sums_U, num_permutations=40_000) == pytest.approx(exact, abs=0.01)
+    assert sign_flip_tests([sums_U], num_permutations=40_000)[0] == pytest.approx(exact, abs=0.01)
 
 
 def test_tests_that_share_their_draws_are_those_of_each_alone() -> None:
@@ -96,8 +95,8 @@ def test_tests_that_share_their_draws_are_those_of_each_alone() -> None:
     few, many = np.zeros(30), rng.normal(0.2, 1, 30)
     few[:8] = rng.integers(-3, 4, 8)
     together = sign_flip_tests([few, many, np.zeros(30)])
-    assert together == [sign_flip_test(few), sign_flip_test(many), 1.0]
-    assert together[0] == sign_flip_test(few[:8])  # all swaps of the units that tell, none drawn
+    assert together == [sign_flip_tests([few])[0], sign_flip_tests([many])[0], 1.0]
+    assert together[0] == sign_flip_tests([few[:8]])[0]  # all swaps of the units that differ
 
 
 def test_the_spread_that_is_permuted_is_cochrans_q_where_images_are_equal() -> None:

@@ -149,10 +149,10 @@ def test_the_page_and_the_numbers_tell_it(tmp_path: Path) -> None:
         assert told["per_class"][NASTY]["recall_without"]["value"] == pytest.approx(
             effect.without_weighting.per_class[0].recall.value
         )
-        assert f"{effect.num_changed} images are then called something else" in text
+        assert f"changes the predicted class of {effect.num_changed} images" in text
         difference = told["accuracy_difference"]["value"]
         assert f"{difference:+.3f}".replace("-", "−") in text
-        part = text.split("What weighing the classes did")[1].split("What was taken for what")[0]
+        part = text.split("Effect of class weighting")[1].split("Confusions")[0]
         for scores, weight in zip(effect.without_weighting.per_class, weights_C, strict=True):
             assert f"{weight:.2f}" in part
             assert f"{scores.recall.value:.3f}" in part

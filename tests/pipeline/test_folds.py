@@ -134,7 +134,7 @@ def test_its_temperature_was_fitted_out_of_fold(folded: Run) -> None:
 
 def test_its_card_names_the_folds_and_its_cost_is_the_sum_of_theirs(folded: Run) -> None:
     card = folded.files.card.read_text(encoding="utf-8")
-    assert "Judged out of fold" in card
+    assert "On predictions out of fold" in card
     assert load_bundle(folded.path).sha256 in card
     assert all(f"| fold {number} |" in card for number in range(FOLDS))
     runs = [folded.files, *(folded.files.fold(number) for number in range(FOLDS))]
@@ -162,10 +162,10 @@ def test_the_report_shows_the_pool_the_folds_and_what_ignoring_groups_would_clai
     assert folded.report.num_groups == 19
     assert f"{share:.6f}"[:6] in json.dumps(metrics)
     page = (folded.files.report / "index.html").read_text(encoding="utf-8")
-    for text in ("Fold by fold", "fold 1", "If groups were ignored", "<em>out of fold</em>"):
+    for text in ("Fold by fold", "fold 1", "<h2>Group leakage</h2>", "<em>out of fold</em>"):
         assert text in page
     child = (folded.files.fold(0).report / "index.html").read_text(encoding="utf-8")
-    assert "If groups were ignored" not in child, "the parent says it once"
+    assert "<h2>Group leakage</h2>" not in child, "the parent says it once"
 
 
 def test_predict_evaluate_and_explain_take_the_parent(

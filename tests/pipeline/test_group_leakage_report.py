@@ -17,7 +17,8 @@ from holotype.pipeline.training_run.group_leakage_report import (
     compare_with_and_without_groups,
     sample_groups,
 )
-from holotype.reporting.plots import group_leakage_figure, save
+from holotype.reporting.plot_style import save
+from holotype.reporting.plots import group_leakage_figure
 
 GROUPS, PER_GROUP = 24, 10
 N = GROUPS * PER_GROUP

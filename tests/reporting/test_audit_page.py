@@ -89,24 +89,24 @@ def test_the_page_shows_every_kind_of_finding_and_loads_nothing(root: Path, tmp_
     )  # type: ignore[arg-type]
     page = _written(findings, root, tmp_path / "index.html")
     for words in (
-        "Copies under different labels",
-        "Copies",
+        "Copies with different labels",
         "Oversized clusters",
         "Outliers",
         "Unusable images",
-        "Alike across labels or parts",
-        "Labels that are probably wrong",
+        "Nearest neighbours with different labels or parts",
+        "Probable label errors",
         f"{LONG} → b?",
         "98% b, 1.0%",
-        "4.0 times as far",
+        "4.0 times the usual distance",
         "5.0% (2.0% to 9.0%)",
-        "Not looked at",
+        "Skipped checks",
         "<reason>",
         "c/empty <i>.png",
         of_class,
         f"{LONG}/copy.png",
     ):
         assert words in page.text, words
+    assert re.search(r"^Copies \d+$", page.text, re.MULTILINE)
     assert page.sources
     assert all(source.startswith("data:image/jpeg;base64,") for source in page.sources)
     assert not {"script", "link", "i"} & page.tags  # a name is text, not markup
@@ -114,9 +114,11 @@ def test_the_page_shows_every_kind_of_finding_and_loads_nothing(root: Path, tmp_
 
 def test_of_clean_data_the_page_says_so(root: Path, tmp_path: Path) -> None:
     page = _written(Findings(num_images=3, class_counts={"a": 3}), root, tmp_path / "index.html")
-    assert "Nothing." in page.text
+    assert re.search(r"Findings\s+None\.", page.text)
+    assert not re.search("Copies|Outliers|Unusable images|Skipped checks", page.text)
     assert page.sources == []
-    assert _written(Findings(num_images=0), root, tmp_path / "index.html").text
+    empty = _written(Findings(num_images=0), root, tmp_path / "index.html")
+    assert "0 images, in 0 classes." in empty.text
 
 
 def test_many_findings_are_cut_and_how_many_there_are_is_said(

@@ -22,9 +22,10 @@ from holotype.evaluation.build_report import build_report
 from holotype.files import write_json
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.predictions import Predictions
-from holotype.reporting.model_card import escape_markdown, write_model_card
+from holotype.reporting.model_card import write_model_card
 from holotype.reporting.plot_labels import to_single_line
 from holotype.reporting.report_page import ReportContext
+from holotype.reporting.templates import escape_markdown
 from holotype.run_directory import RunDirectory
 from tests.evaluation.made import called, made
 
@@ -137,7 +138,7 @@ def test_the_hub_reads_the_header_with_the_scores_that_the_report_has(tmp_path: 
         for name, kind in (("accuracy", "accuracy"), ("macro_f1", "f1"), ("log_loss", "log_loss")):
             estimate = report[name]
             assert results[part, kind].metric_value == pytest.approx(estimate.value, abs=1e-6)
-            assert f"{estimate.low:.3f} to {estimate.high:.3f}" in results[part, kind].metric_name
+            assert f"{estimate.low:.3f} – {estimate.high:.3f}" in results[part, kind].metric_name
     # Written out by the hub's own writer, it is the same header.
     header = yaml.safe_load(text.split("---\n")[1])
     assert yaml.safe_load(data.to_yaml()) == header
@@ -153,7 +154,7 @@ def test_every_part_of_a_card_is_there(tmp_path: Path) -> None:
         "The val part has no image of: rare.", "No groups were given", "labels probably wrong",
         "fitted on 45 images before test was read", "ab" * 32, "training 7, split 42",
         "holotype 0.1.0", CONTEXT.command, "pretrained weights under Apache-2.0",
-        "names one of them all the same",
+        "predicts one of them all the same",
     ):  # fmt: skip
         assert said in text
 
@@ -162,7 +163,7 @@ def test_scores_stand_with_their_intervals_and_validation_beside(tmp_path: Path)
     predictions = made()
     rows = table_with(card_of(tmp_path, predictions), "Score")
     accuracy = build_report(predictions)["accuracy"]
-    cells = [f"{accuracy.value:.3f}", f"{accuracy.low:.3f} to {accuracy.high:.3f}"]
+    cells = [f"{accuracy.value:.3f}", f"{accuracy.low:.3f} – {accuracy.high:.3f}"]
     assert rows[0][1::2] == ["test", "validation"]
     assert rows[1] == ["Accuracy", *cells, *cells]
 
@@ -200,7 +201,7 @@ def test_any_text_is_read_back_from_markdown(text: str) -> None:
 @pytest.mark.parametrize(
     ("weights", "licence", "said"),
     [
-        (None, "unknown", "trained from nothing"),
+        (None, "unknown", "from random weights"),
         (APACHE, "apache-2.0", "Apache-2.0"),
         (PretrainedWeights("file", "unknown", "00" * 32), "unknown", "Find it out"),
         (PretrainedWeights("hub", "CC-BY-NC-4.0", "00" * 32), "cc-by-nc-4.0", "CC-BY-NC-4.0"),
@@ -266,11 +267,11 @@ def test_groups_and_equal_files_on_two_sides_are_counted(tmp_path: Path) -> None
     table = index.table.assign(group=[f"g{n % 30}" for n in range(90)])
     table.loc[table["path"] == "val/folder/0.png", "sha256"] = "train/folder/0.png"
     text = card_of(tmp_path, predictions, index=replace(index, table=table))
-    assert "30 of 30 groups stand in more than one part" in text
-    assert "1 file stands in more than one part, byte for byte" in text
+    assert "Groups in more than one part: 30 of 30." in text
+    assert "Files with equal bytes in more than one part: 1." in text
     apart = index.table.assign(group=index.table["split"])
     text = card_of(tmp_path, predictions, index=replace(index, table=apart))
-    assert "No group stands in two parts. No file stands in two parts." in text
+    assert "No group is in two parts. No file is in two parts." in text
     assert table_with(text, "Part")[1:] == [
         [name, "30", "3", "1"] for name in ("training", "validation", "test")
     ]
@@ -288,7 +289,7 @@ def test_folds_are_the_parts_of_a_cross_validation(tmp_path: Path) -> None:
     )  # fmt: skip
     parts = table_with(text, "Part")[1:]
     assert [row[:2] for row in parts] == [[f"fold {n}", "10"] for n in range(4)]
-    assert "Judged out of fold" in text
+    assert "On predictions out of fold" in text
     assert "before test was read" not in text
 
 
@@ -296,16 +297,16 @@ def test_a_classifier_that_may_say_unknown_is_described_so(tmp_path: Path) -> No
     predictions = made(60)
     decision = Decision(1.0, "ef" * 32, 45, unknown=UNKNOWN)
     text = card_of(tmp_path, predictions, bundle=bundle_of(predictions.classes, decision=decision))
-    assert "“unknown”, as it does to at most 5 % of images of its classes, with 95 %" in text
-    assert "Every image is given a class" not in text
+    assert "“unknown” flag is raised for at most 5 % of images of its classes, with 95 %" in text
+    assert "Every image is assigned a class" not in text
 
 
 def test_what_training_took_is_said_and_that_a_part_of_it_is_not_known(tmp_path: Path) -> None:
     environment = {"python": "3.11.7", "training_seconds": 3000, "peak_memory_mb": 1234.5}
     write_json(tmp_path / "environment.json", environment)
     text = card_of(tmp_path, made(60))
-    assert "Training took: 50 min" in text
-    assert "Memory at most: 1,234 MB" in text
+    assert "Training time: 50 min" in text
+    assert "Peak memory: 1,234 MB" in text
     assert "python 3.11.7" in text
     write_json(tmp_path / "environment.json", {**environment, "training_resumed": True})
-    assert "Training took: at least 50 min" in card_of(tmp_path, made(60))
+    assert "Training time: at least 50 min" in card_of(tmp_path, made(60))

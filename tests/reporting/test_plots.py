@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 from skimage import data
 
 from holotype.evaluation.build_report import build_report
-from holotype.reporting import plots
+from holotype.reporting import plot_style, plots
 from holotype.reporting.example_image import Example
 from holotype.reporting.plot_labels import (
     plot_label,
@@ -42,6 +43,10 @@ FIGURES: dict[str, Callable[..., Figure]] = {
     "reliability": plots.reliability_figure,
     "per class": lambda predictions, report: plots.per_class_figure(report),
 }
+LABELS = {
+    "confusion": "predicted class", "roc": "true positive rate", "reliability": "accuracy",
+    "per class": "recall",
+}  # fmt: skip
 
 
 def example(kind: str = "mistake", heatmap: bool = True, name: str = "cat") -> Example:
@@ -78,7 +83,8 @@ def test_nothing_is_cut_off(kind: str, num_classes: int, long_names: bool, tmp_p
         predictions = replace(predictions, classes=tuple(names[:num_classes]))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        plots.save(FIGURES[kind](predictions, build_report(predictions)), tmp_path / "plot.png")
+        figure = FIGURES[kind](predictions, build_report(predictions))
+        plot_style.save(figure, tmp_path / "plot.png")
     pixels_HWC = np.asarray(Image.open(tmp_path / "plot.png").convert("RGB"))
     assert max(pixels_HWC.shape) < 2300
     frame = pixels_HWC[:3], pixels_HWC[-3:], pixels_HWC[:, :3], pixels_HWC[:, -3:]
@@ -129,7 +135,10 @@ def test_a_thousand_classes_are_drawn() -> None:
     ],
 )
 def test_odd_predictions_are_drawn(kind: str, predictions) -> None:  # type: ignore[no-untyped-def]
-    drawn(FIGURES[kind](predictions, build_report(predictions)))
+    figure = drawn(FIGURES[kind](predictions, build_report(predictions)))
+    texts = [text.get_text() for text in figure.findobj(Text)]
+    assert LABELS[kind] in texts
+    assert not any("nan" in text.lower() for text in texts)
 
 
 def test_the_pixels_of_the_confusion_matrix_are_the_shares() -> None:
@@ -180,7 +189,7 @@ def test_a_heatmap_of_another_size_is_refused() -> None:
 def test_plots_are_the_same_bytes_again_and_leave_no_global_state(tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
     for name in ("a.png", "b.png"):
-        plots.save(plots.confusion_figure(build_report(made(50, 3))), tmp_path / name)
+        plot_style.save(plots.confusion_figure(build_report(made(50, 3))), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert dict(matplotlib.rcParams) == before
 

@@ -9,7 +9,7 @@ from holotype.cli.options import AsJson
 from holotype.cli.output import print_json, print_next_command, print_result
 from holotype.comparison.leaderboard import Leaderboard
 from holotype.comparison.result import Comparison
-from holotype.comparison.tables import chosen_sentence, format_cost, format_rank, format_sample_size
+from holotype.comparison.tables import format_cost, format_rank
 from holotype.pipeline.compare import compare as compare_runs
 from holotype.pipeline.compare import comparison_directory
 from holotype.progress import to_stderr
@@ -52,7 +52,7 @@ def compare(
         print_result("")
     print_result(comparison.main.summary())
     if comparison.selection is not None:
-        print_result(chosen_sentence(comparison))
+        print_result(comparison.selection_sentence())
     place = comparison_directory(runs, output)
     if place is None:
         print_next_command("holotype", "compare", *runs, "--output", "comparison")
@@ -70,9 +70,9 @@ def _leaderboard(comparison: Comparison, of: Leaderboard) -> str:
             truncate_middle(of.names[number], 40),
             str(of.accuracies[number]),
             of.scores["log_loss"].values[number],
-            format_cost(comparison.candidate(of, number))["images_per_second"],
+            format_cost(comparison.candidate(of, number))["Images/s"],
         )
         for number in of.order
     ]
     header = ("rank", "run", "accuracy", "log loss", "images/s")
-    return f"{of.title}, {format_sample_size(of)}\n" + text_table(header, rows)
+    return f"{of.title}, {of.sample_size}\n" + text_table(header, rows)

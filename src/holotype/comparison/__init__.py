@@ -1,1 +1,1 @@
-"""Which one is better, and may that be said? Reads predictions; none of it needs torch."""
+"""Significance tests, scores and costs of several classifiers on the same images; no torch."""

@@ -1,4 +1,4 @@
-"""What several classifiers say about the same images; images that differ are refused by name.
+"""Predictions of several classifiers for the same images, in one order.
 
 Shape suffixes: N images, C classes, M classifiers.
 """
@@ -17,21 +17,21 @@ from holotype.evaluation.build_report import select_scorable
 from holotype.evaluation.intervals import SamplingUnits
 from holotype.predictions import Predictions
 
-NAMED = 3  # of what differs, so many are named
+MAX_NAMED = 3  # differences named in an error
 _ADVICE = (
-    "Only runs of one split stand side by side: train them with the same --split-seed and the same "
+    "Only runs of one split can be compared: train them with the same --split-seed and the same "
     "images, or name one set of runs at a time."
 )
 
 
 @dataclass(frozen=True, eq=False)
 class AlignedPredictions:
-    """Answers of M classifiers to the same N images.
+    """Predictions of M classifiers for the same N images.
 
     Attributes:
         names: of the classifiers, M.
-        predictions: of each, with rows and columns in one order; only images that count.
-        units: which images belong together.
+        predictions: of each, with rows and columns in one order; scorable images only.
+        units: the independent units of the images.
     """
 
     names: tuple[str, ...]
@@ -43,7 +43,7 @@ class AlignedPredictions:
 
     @property
     def first(self) -> Predictions:
-        """Any of them will do for images, targets, weights, groups and classes."""
+        """The first predictions: images, targets, weights, groups and classes are those of all."""
         return self.predictions[0]
 
     @property
@@ -56,7 +56,7 @@ class AlignedPredictions:
 
     @cached_property
     def predicted_MN(self) -> NDArray[np.int64]:
-        """The class number that each calls each image."""
+        """The class number that each classifier predicts for each image."""
         return np.stack([each.predicted_N for each in self.predictions])
 
     @cached_property
@@ -65,14 +65,14 @@ class AlignedPredictions:
 
 
 def align_predictions(predictions: Mapping[str, Predictions], part: str) -> AlignedPredictions:
-    """The answers side by side.
+    """Bring predictions into one order of images and classes.
 
-    An image is known by its bytes, so that a folder may have moved between two trainings.
+    Images are matched by their SHA-256, since a folder may have moved between two trainings.
     Images without a label or with weight 0 are left out.
 
     Args:
         predictions: of each classifier, by its name; at least one.
-        part: what these images are called, for the error.
+        part: the name of the part, for the error.
 
     Raises:
         NotComparable: the images, their classes, labels, weights or groups differ.
@@ -110,13 +110,13 @@ def _require_same_classes(predictions: Mapping[str, Predictions]) -> None:
     for other in others:
         of_other = set(predictions[other].classes)
         if of_other != known:
-            says = [
-                f"only {name!r} knows {_some(sorted(only))}"
+            lacking = [
+                f"only {name!r} has {_some(sorted(only))}"
                 for name, only in ((first, known - of_other), (other, of_other - known))
                 if only
             ]
             raise NotComparable(
-                f"the runs {first!r} and {other!r} know different classes: {'; '.join(says)}. "
+                f"the runs {first!r} and {other!r} have different classes: {'; '.join(lacking)}. "
                 "Compare runs that were trained on the same classes."
             )
 
@@ -129,17 +129,17 @@ def _require_same_images(ordered: Mapping[str, Predictions], part: str) -> None:
         return
     groups = list(alike.values())
     first, other = groups[0][0], groups[1][0]
-    sets = "; ".join(f"{n}: {_some(names)}" for n, names in enumerate(groups[:NAMED], start=1))
-    more = f"; and {len(groups) - NAMED} more" if len(groups) > NAMED else ""
+    sets = "; ".join(f"{n}: {_some(names)}" for n, names in enumerate(groups[:MAX_NAMED], start=1))
+    more = f"; and {len(groups) - MAX_NAMED} more" if len(groups) > MAX_NAMED else ""
     raise NotComparable(
         f"the {part} images of these runs are not the same: "
         f"{_difference(first, ordered[first], other, ordered[other])}. "
-        f"There are {len(groups)} sets of runs that agree ({sets}{more}). {_ADVICE}"
+        f"Runs with equal images: {sets}{more}. {_ADVICE}"
     )
 
 
 def _digest(predictions: Predictions) -> str:
-    """Of what must be equal: bytes, labels, weights and groups of the images."""
+    """A hash of what must be equal: bytes, labels, weights and groups of the images."""
     rows = [
         predictions.sha256,
         predictions.targets_N.tolist(),
@@ -150,24 +150,24 @@ def _digest(predictions: Predictions) -> str:
 
 
 def _partition(groups: Sequence[str]) -> list[int]:
-    """Groups as numbers in the order of their first image: a name may have changed."""
+    """Groups as numbers in the order of their first image, since names may differ."""
     number_of: dict[str, int] = {"": -1}
     return [number_of.setdefault(group, len(number_of) - 1) for group in groups]
 
 
 def _difference(first: str, a: Predictions, other: str, b: Predictions) -> str:
-    """What differs between two, in words."""
+    """The first difference between two sets of images, in words."""
     if a.sha256 != b.sha256:
         in_a, in_b = set(a.sha256), set(b.sha256)
         only = [
-            (name, [id for id, sha256 in zip(of.ids, of.sha256, strict=True) if sha256 not in rest])
-            for name, of, rest in ((first, a, in_b), (other, b, in_a))
+            (name, [id for id, sha256 in zip(p.ids, p.sha256, strict=True) if sha256 not in rest])
+            for name, p, rest in ((first, a, in_b), (other, b, in_a))
         ]
-        says = [
+        lacking = [
             f"{len(ids):,} of {name!r} only ({_some(sorted(ids))})" for name, ids in only if ids
         ]
         return f"{len(in_a & in_b):,} are in both, " + (
-            ", ".join(says) or f"but {first!r} and {other!r} hold copies of them in other numbers"
+            ", ".join(lacking) or f"but {first!r} and {other!r} have other numbers of copies"
         )
     labels = [
         f"{a.ids[n]!r} is {a.classes[a.targets_N[n]]!r} in {first!r} "
@@ -175,15 +175,15 @@ def _difference(first: str, a: Predictions, other: str, b: Predictions) -> str:
         for n in np.flatnonzero(a.targets_N != b.targets_N)
     ]
     if labels:
-        return f"{len(labels):,} have another label: {'; '.join(labels[:NAMED])}"
+        return f"{len(labels):,} have different labels: {'; '.join(labels[:MAX_NAMED])}"
     weights = [
         f"{a.ids[n]!r} weighs {a.weights_N[n]:g} in {first!r} and {b.weights_N[n]:g} in {other!r}"
         for n in np.flatnonzero(a.weights_N != b.weights_N)
     ]
     if weights:
-        return f"{len(weights):,} have another weight: {'; '.join(weights[:NAMED])}"
+        return f"{len(weights):,} have different weights: {'; '.join(weights[:MAX_NAMED])}"
     return f"{first!r} and {other!r} put the images into different groups"
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:NAMED])) + (", …" if len(names) > NAMED else "")
+    return ", ".join(map(repr, names[:MAX_NAMED])) + (", …" if len(names) > MAX_NAMED else "")

@@ -1,4 +1,4 @@
-"""The process that measures one bundle: a request as JSON on standard input, the answer on output.
+"""Measure the speed and memory of one bundle: JSON on standard input, JSON on standard output.
 
 {"bundle": PATH, "files": [PATH, …]}  ->  {"images_per_second", "latency_seconds", "memory_bytes"}
 """
@@ -14,13 +14,13 @@ from holotype.bundle.bundle import load_bundle
 from holotype.bundle.image_sources import image_sources
 from holotype.bundle.inference import predict_images
 
-NUM_WARMUP = 3  # images before the clock runs: the graphs are opened and memory is laid out
-NUM_ROUNDS = 2  # over all images; the better one counts, since a disturbance only ever slows
-NUM_SINGLE = 12  # images asked about one by one
+NUM_WARMUP = 3  # images before measuring, so that graphs are loaded and memory is allocated
+NUM_ROUNDS = 2  # over all images; the fastest counts, since disturbances only slow down
+NUM_SINGLE = 12  # images predicted one by one
 
 
 def benchmark_bundle(bundle_path: str, files: list[str]) -> dict[str, Any]:
-    """How fast a bundle answers about these images, decoding included, nothing kept."""
+    """Images per second, median latency and peak memory, with decoding and without a cache."""
     bundle = load_bundle(bundle_path)
     for file in files[:NUM_WARMUP]:
         predict_images(bundle, image_sources([file]), workers=1)
@@ -40,9 +40,9 @@ def benchmark_bundle(bundle_path: str, files: list[str]) -> dict[str, Any]:
 
 
 def peak_memory_bytes() -> int | None:
-    """The most bytes that this process has held; None where the system does not say."""
+    """The peak memory of this process; None where the system does not report it."""
     try:
-        # On Linux the resource module would say what the parent held too.
+        # On Linux the resource module includes the peak of the parent process.
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
     except (OSError, StopIteration):

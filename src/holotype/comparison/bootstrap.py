@@ -1,7 +1,7 @@
-"""Scores that are no shares of images, side by side: each minus the best, with its interval.
+"""Paired bootstrap: balanced accuracy, macro F1 and log loss of each classifier minus the best.
 
-All classifiers are resampled together: an image that is drawn is drawn for all of them, so what is
-hard for all leaves the difference alone.
+All classifiers are resampled together, so that images that are hard for all do not widen the
+interval of a difference.
 
 Shape suffixes: N images, M classifiers, R resamples.
 """
@@ -28,13 +28,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Metric:
-    """A score that can be compared.
+    """A score to compare classifiers by.
 
     Attributes:
-        title: for a reader.
+        title: as tables name it.
         measure: predictions and weights (N,) or (N, R) -> () or (R,).
-        lower_is_better: whether less is better.
-        uses_predicted_class: whether it rests on the named classes alone, not on probabilities.
+        lower_is_better: whether lower values are better.
+        uses_predicted_class: whether it depends on the predicted classes alone, not on
+            probabilities.
     """
 
     title: str
@@ -43,6 +44,7 @@ class Metric:
     uses_predicted_class: bool = True
 
 
+ACCURACY = "accuracy"  # compared by the tests of `significance`, not by resampling
 METRICS: dict[str, Metric] = {
     "balanced_accuracy": Metric("Balanced accuracy", metrics.balanced_accuracy),
     "macro_f1": Metric("Macro F1", lambda p, w: metrics.confusion_counts(p, w).macro_f1),
@@ -54,7 +56,7 @@ METRICS: dict[str, Metric] = {
 
 @dataclass(frozen=True)
 class ScoreDifference:
-    """A score minus that of the best, with its 95 % interval; low and high may be unknown."""
+    """A score minus that of the best, with its 95 % interval; None where it is unknown."""
 
     value: float
     low: float | None
@@ -72,10 +74,9 @@ class MetricComparison:
 
     Attributes:
         values: of each; None where it is 0/0.
-        best: the number of the best; None where no score is known.
-        difference_to_best: each minus the best; None for the best itself and where a score is
-            unknown.
-        method: how the intervals were made, in words.
+        best: the number of the best classifier; None where no value is known.
+        difference_to_best: each minus the best; None for the best itself and without a value.
+        method: how the intervals were made, for a reader.
     """
 
     values: tuple[float | None, ...]
@@ -85,11 +86,11 @@ class MetricComparison:
 
 
 def paired_scores(aligned: AlignedPredictions, *, seed: int = 0) -> dict[str, MetricComparison]:
-    """Every score of `METRICS`, and how far each classifier is from the best.
+    """Every score of `METRICS`, and its difference from the best classifier.
 
-    Intervals are those of the difference, from its variance over resamples of the images, or of
-    the groups; below 30 groups from the sets without one group each. Each is a 95 % interval on its
-    own, not corrected for how many there are, and the best is the best of these very images.
+    Intervals come from the variance of the difference over resamples of the images or groups; with
+    fewer than 30 groups by the jackknife. They are not corrected for multiple comparisons, nor for
+    the choice of the best on the same images.
 
     Source:
         Efron and Tibshirani 1993, "An Introduction to the Bootstrap", sections 8.2 and 11.
@@ -123,8 +124,7 @@ def _scores(
         ]
     )
     images = float(weights_N.sum() ** 2 / (weights_N @ weights_N))
-    # As in `paired.difference_interval`: classifiers that name the same classes here may not
-    # elsewhere.
+    # As in `significance.difference_interval`, for classifiers that never disagree.
     smallest = 1 / (images + 2) ** 2 if metric.uses_predicted_class else 0.0
     difference_to_best: list[ScoreDifference | None] = []
     for number, value in enumerate(value_M):

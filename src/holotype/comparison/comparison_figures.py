@@ -1,4 +1,4 @@
-"""The figures of a comparison: legible for 2 classifiers and for 40, for 2 classes and for 1,000.
+"""The figures of a comparison, legible for 2 to 40 classifiers and 2 to 1,000 classes.
 
 Shape suffixes: M classifiers, K classes shown.
 """
@@ -7,12 +7,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from holotype.comparison.leaderboard import SIGNIFICANCE_LEVEL, Leaderboard
+from holotype.comparison.leaderboard import Leaderboard
 from holotype.comparison.per_class import compare_classes
 from holotype.comparison.result import Comparison
 from holotype.comparison.tables import format_rank
 from holotype.reporting.plot_labels import plot_label, plot_labels
-from holotype.reporting.plots import BLUE, DOTS_PER_INCH, FAINT, GREY, INK, ORANGE, PINK
+from holotype.reporting.plot_style import (
+    BLUE,
+    GREY,
+    INK,
+    ORANGE,
+    PINK,
+    add_colour_bar,
+    draw_estimate,
+    label_matrix,
+    label_rows,
+    new_figure,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,90 +49,76 @@ def leaderboard_figure(comparison: Comparison) -> "Figure":
     """Accuracy of every run with its interval, on every part, in the order of the leaderboard."""
     main = comparison.main
     order = main.order[:MAX_ROWS]
-    names = [main.names[number] for number in order]
-    figure, axes = _figure(8.2, 1.3 + 0.42 * max(3, len(order)))
+    figure, axes = new_figure(8.2, 1.3 + 0.42 * max(3, len(order)))
     parts = list(comparison.leaderboards.items())
     handles = []
-    for place, (part, of) in enumerate(parts):
+    for place, (part, leaderboard) in enumerate(parts):
         offset = 0.2 * (place - (len(parts) - 1) / 2)
-        handles.append(axes.plot([], [], _MARKS[part], color=_COLOURS[part])[0])
-        for row, name in enumerate(names):
-            if name not in of.names:
-                continue
-            estimate = of.accuracies[of.names.index(name)]
-            axes.plot(
-                [estimate.low or 0.0, estimate.high or 0.0], [row + offset] * 2,
-                color=_COLOURS[part], linewidth=2.4, alpha=0.45, solid_capstyle="butt",
-            )  # fmt: skip
-            axes.plot(
-                of.accuracy(of.names.index(name)), row + offset, _MARKS[part],
-                color=_COLOURS[part], markersize=5,
-            )  # fmt: skip
-    shown = plot_labels(names, 44)
-    axes.set_yticks(range(len(order)), shown)
-    axes.set_ylim(len(order) - 0.5, -0.5)
+        colour, mark = _COLOURS[part], _MARKS[part]
+        handles.append(axes.plot([], [], mark, color=colour)[0])
+        accuracy_of = dict(zip(leaderboard.names, leaderboard.accuracies, strict=True))
+        for row, number in enumerate(order):
+            if accuracy := accuracy_of.get(main.names[number]):
+                draw_estimate(axes, accuracy, row + offset, colour, mark, size=5)
+    label_rows(axes, plot_labels([main.names[number] for number in order], 44))
     ranks = axes.secondary_yaxis("right")
     ranks.set_yticks(range(len(order)), [f"rank {format_rank(main, n)}" for n in order], color=GREY)
-    for side in (axes, ranks):
-        side.tick_params(axis="y", length=0)
+    ranks.tick_params(axis="y", length=0)
     ranks.spines["right"].set_visible(False)
-    axes.grid(axis="y", visible=False)
     more = "" if len(order) == len(main.order) else f", the {len(order)} best of {len(main.order)}"
-    axes.set_xlabel(f"accuracy with its 95 % interval; ranks on {main.title.lower()}{more}")
+    axes.set_xlabel(f"accuracy with 95 % interval; ranks on {main.title.lower()}{more}")
     figure.legend(
-        handles, [of.title for _, of in parts], loc="outside upper left", ncols=3, frameon=False
+        handles, [one.title for _, one in parts], loc="outside upper left", ncols=3, frameon=False
     )
     return figure
 
 
 def pairs_figure(main: Leaderboard) -> "Figure | None":
-    """Row minus column in points; colour only where the two can be told apart; None for one run."""
+    """Accuracy of row minus column in points, coloured where significant; None for one run."""
     from matplotlib.colors import Normalize
 
     order = main.order[:MAX_ROWS]
     M = len(order)
     if M < 2:
         return None
-    difference_MM, told_MM = np.zeros((M, M)), np.zeros((M, M), bool)
+    difference_MM, significant_MM = np.zeros((M, M)), np.zeros((M, M), bool)
     for row, first in enumerate(order):
         for column, second in enumerate(order):
             test = main.test(second, first)
             if test is not None:
                 difference_MM[row, column] = 100 * test.difference
-                told_MM[row, column] = test.adjusted_p_value < SIGNIFICANCE_LEVEL
+                significant_MM[row, column] = test.is_significant
     side = float(np.clip(0.62 * M, 2.6, 9.5))
-    figure, axes = _figure(side + 3.4, side + 2.4)
+    figure, axes = new_figure(side + 3.4, side + 2.4)
     most = max(1.0, float(np.abs(difference_MM).max()))
     image = axes.imshow(
-        np.where(told_MM, difference_MM, 0.0),
+        np.where(significant_MM, difference_MM, 0.0),
         cmap="PuOr_r",
         norm=Normalize(-1.6 * most, 1.6 * most),
     )
     if M <= MAX_NUMBERED:
         for (row, column), value in np.ndenumerate(difference_MM):
-            told = told_MM[row, column]
+            significant = significant_MM[row, column]
             points = f"{value:+.1f}" if abs(value) >= 0.05 else "0.0"
-            text = "" if row == column else points if told else f"({points})"
+            text = "" if row == column else points if significant else f"({points})"
             axes.text(
                 column, row, text, ha="center", va="center", fontsize=8,
-                color=INK if told else GREY,
+                color=INK if significant else GREY,
             )  # fmt: skip
     names = plot_labels([main.names[number] for number in order], 30)
-    _name_both(axes, names, names, size=float(np.clip(60 * side / M, 5, 9)))
+    label_matrix(axes, names, names, size=float(np.clip(60 * side / M, 5, 9)))
     axes.set_title("Row minus column, points of accuracy", loc="left")
-    if not told_MM.any():
-        axes.set_xlabel("no two can be told apart")
+    if not significant_MM.any():
+        axes.set_xlabel("no difference is significant")
     else:
-        bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02)
-        bar.set_label("points, where told apart")
-        bar.outline.set_visible(False)
+        add_colour_bar(figure, axes, image, "points, where significant")
     return figure
 
 
 def pareto_figure(comparison: Comparison) -> "Figure | None":
     """Accuracy over speed, or over size where speed was not measured.
 
-    The line joins those that no other beats in both. None where neither is known, or of one run.
+    A line joins the Pareto front. None for one run, and where neither is known.
     """
     judged = comparison.selection_leaderboard
     by_speed = any(one.cost.images_per_second for one in comparison.candidates)
@@ -133,7 +130,7 @@ def pareto_figure(comparison: Comparison) -> "Figure | None":
     ]
     if not numbered or len(judged.aligned) == 1:
         return None
-    figure, axes = _figure(8.2, 4.6 + 0.19 * len(numbered))
+    figure, axes = new_figure(8.2, 4.6 + 0.19 * len(numbered))
     front = set(comparison.pareto_front) if by_speed else set()
     places = []
     for row, (number, value) in enumerate(numbered, start=1):
@@ -151,8 +148,7 @@ def pareto_figure(comparison: Comparison) -> "Figure | None":
     axes.set_xscale("log")
     axes.margins(x=0.12)
     _plain_ticks(axes)
-    what = "images per second" if by_speed else "size of the bundle in MB; speed was not measured"
-    axes.set_xlabel(what)
+    axes.set_xlabel("images per second" if by_speed else "size of the bundle in MB")
     axes.set_ylabel(f"accuracy on {judged.title.lower()}")
     names = [
         f"{row}  {plot_label(judged.names[n], 60)}" for row, (n, _) in enumerate(numbered, start=1)
@@ -166,21 +162,18 @@ def pareto_figure(comparison: Comparison) -> "Figure | None":
 
 
 def classes_figure(main: Leaderboard) -> "Figure":
-    """Recall of every class and run; of many classes those that the runs differ most about."""
+    """Recall of every class and run; of many classes those with the largest differences."""
     from matplotlib.colors import PowerNorm
 
     order = main.order[:MAX_ROWS]
-    occurring = [of for of in compare_classes(main) if of.support]
-    shown = occurring
-    if len(occurring) > MAX_ROWS:
-        widest = sorted(occurring, key=lambda of: -of.weighted_spread)[:MAX_ROWS]
-        shown = sorted(widest, key=lambda of: of.class_number)
-    numbers = [of.class_number for of in shown]
+    occurring = [compared for compared in compare_classes(main) if compared.support]
+    widest = sorted(occurring, key=lambda compared: -compared.weighted_spread)[:MAX_ROWS]
+    shown = sorted(widest, key=lambda compared: compared.class_number)
     recall_KM = np.array(
-        [[main.per_class[m][c].recall.value or 0.0 for m in order] for c in numbers]
+        [[main.per_class[m][k.class_number].recall.value or 0.0 for m in order] for k in shown]
     )
     width, height = max(2.2, 0.62 * len(order)), max(1.6, 0.34 * len(shown))
-    figure, axes = _figure(width + 4.2, height + 2.6)
+    figure, axes = new_figure(width + 4.2, height + 2.6)
     image = axes.imshow(recall_KM, cmap="Blues", norm=PowerNorm(1.6, 0, 1.15), aspect="auto")
     if len(order) <= MAX_NUMBERED:
         for (row, column), value in np.ndenumerate(recall_KM):
@@ -189,30 +182,20 @@ def classes_figure(main: Leaderboard) -> "Figure":
                 color="white" if value > 0.8 else INK,
             )  # fmt: skip
     all_names = plot_labels(main.aligned.classes, 34)
-    rows = [f"{all_names[of.class_number]}  ({of.support})" for of in shown]
+    rows = [f"{all_names[k.class_number]}  ({k.support})" for k in shown]
     columns = plot_labels([main.names[number] for number in order], 30)
-    _name_both(axes, rows, columns, size=8)
+    label_matrix(axes, rows, columns, size=8)
     title = "Recall in %"
     if len(shown) < len(occurring):
-        title += f", {len(shown)} of {len(occurring)} classes: the clearest gaps"
+        title += f", {len(shown)} of {len(occurring)} classes: the largest differences"
     axes.set_title(title, loc="left")
     if len(order) > MAX_NUMBERED:
-        figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02).outline.set_visible(False)
+        add_colour_bar(figure, axes, image)
     return figure
 
 
-def _name_both(axes: "Axes", rows: list[str], columns: list[str], size: float) -> None:
-    axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=size)
-    axes.set_yticks(range(len(rows)), rows, fontsize=size)
-    axes.tick_params(length=0)
-    axes.grid(visible=False)
-    for spine in axes.spines.values():
-        spine.set_visible(True)
-        spine.set_color(FAINT)
-
-
 def _plain_ticks(axes: "Axes") -> None:
-    """Numbers as they are spoken, at most a handful, also where the axis spans less than ten."""
+    """Plain numbers on a logarithmic axis, also where it spans less than a decade."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     low, high = axes.get_xlim()
@@ -220,15 +203,3 @@ def _plain_ticks(axes: "Axes") -> None:
     axes.xaxis.set_major_locator(LogLocator(subs=steps))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _figure(width: float, height: float) -> "tuple[Figure, Axes]":
-    """As the figures of a report: two axes, a faint grid behind."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color=FAINT, linewidth=0.6)
-    axes.set_axisbelow(True)
-    return figure, axes

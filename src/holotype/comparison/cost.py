@@ -1,8 +1,7 @@
-"""What a classifier costs: numbers in its graphs, bytes, time to train and to answer, memory.
+"""The cost of a classifier: parameters, size, training time, speed, latency and memory.
 
-Speed, latency and memory are measured, one bundle after the other, each in a process of its own, so
-that none finds what another has loaded or kept. Times of different machines or days say nothing
-beside each other, so nothing is taken from an earlier measurement.
+Speed, latency and memory are measured one bundle after the other, each in a process of its own.
+Earlier measurements are never reused: times of different machines or days cannot be compared.
 """
 
 import json
@@ -10,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +22,15 @@ TIMEOUT_S = 900
 
 @dataclass(frozen=True)
 class RunCost:
-    """None where it is not known.
+    """The cost of a run; None where unknown.
 
     Attributes:
-        parameters: numbers that the shipped graphs hold: weights, biases, support vectors.
-        size_bytes: of the bundle's files.
-        training_seconds: see `training_seconds`.
-        images_per_second: decoding, preprocessing and network, on all cores.
-        latency_seconds: one image by itself, on one core: the median.
-        memory_bytes: the most that a process which predicts has held, libraries included.
+        parameters: numbers in the shipped graphs: weights, biases, support vectors.
+        size_bytes: of the files of the bundle.
+        training_seconds: as recorded; None where the training was resumed.
+        images_per_second: with decoding and preprocessing, on all cores.
+        latency_seconds: of a single image on one core; the median.
+        memory_bytes: peak of a process that only predicts, libraries included.
     """
 
     parameters: int | None = None
@@ -47,7 +45,7 @@ class RunCost:
 
 
 def recorded_cost(run: RunDirectory, bundle: Bundle | None) -> RunCost:
-    """What can be read without running anything."""
+    """The cost as far as it is known without running the classifier."""
     return RunCost(
         parameters=None if bundle is None else count_parameters(bundle),
         size_bytes=None if bundle is None else size_on_disk(bundle.path),
@@ -56,7 +54,7 @@ def recorded_cost(run: RunDirectory, bundle: Bundle | None) -> RunCost:
 
 
 def count_parameters(bundle: Bundle) -> int:
-    """The numbers in the graphs, each distinct graph counted once; shapes and indices are none."""
+    """The floats and 8-bit integers in the graphs, each distinct graph counted once."""
     from onnx import load_from_string
 
     graphs = {
@@ -69,50 +67,32 @@ def count_parameters(bundle: Bundle) -> int:
 
 
 def size_on_disk(directory: Path) -> int:
-    """The bytes of all files below a folder."""
+    """The bytes of all files below a directory."""
     return sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
 
 
 def training_seconds(run: RunDirectory) -> float | None:
-    """What the run recorded; of older runs, from the first to the last line of the log.
-
-    None where neither is known, and where the run was resumed: what it recorded then lacks the
-    time before, and its log holds the time that it lay idle. A log that begins before
-    environment.json, which every call writes first, is of a run that was resumed, or was copied
-    without its times.
-    """
-    recorded = _recorded(run)
-    if "training_seconds" in recorded:
-        seconds = recorded["training_seconds"]
-        is_known = isinstance(seconds, int | float) and not recorded.get("training_resumed")
-        return float(seconds) if is_known else None
-    if not run.log.is_file() or not run.environment.is_file():
-        return None
-    times = []
-    for line in run.log.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            times.append(datetime.strptime(line.split(" ", 1)[0], "%Y-%m-%dT%H:%M:%S%z"))
-        except ValueError:
-            continue  # the second line of what was said
-    if not times or run.environment.stat().st_mtime > times[0].timestamp() + 2:
-        return None
-    return (times[-1] - times[0]).total_seconds()
-
-
-def _recorded(run: RunDirectory) -> dict[str, Any]:
+    """The time that `environment.json` records; None without it, and where the run was resumed."""
     try:
-        found = json.loads(run.environment.read_text(encoding="utf-8"))
+        recorded = json.loads(run.environment.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        return None
+    if not isinstance(recorded, dict) or recorded.get("training_resumed"):
+        return None
+    seconds = recorded.get("training_seconds")
+    return float(seconds) if isinstance(seconds, int | float) else None
 
 
 def measure_cost(cost: RunCost, bundle: Path, files: Sequence[Path]) -> tuple[RunCost, str]:
-    """The cost with speed, latency and memory, from a process of its own; and why not, or "".
+    """Measure speed, latency and memory in a process of its own.
 
     Args:
+        cost: to complete.
         bundle: its directory.
-        files: images to answer; a few dozen.
+        files: a few dozen images to predict.
+
+    Returns:
+        The completed cost and ""; where it failed, the cost as given and the reason.
     """
     request = json.dumps({"bundle": str(bundle), "files": [str(file) for file in files]})
     command = [sys.executable, "-P", "-m", "holotype.comparison.benchmark_worker"]
@@ -130,11 +110,11 @@ def measure_cost(cost: RunCost, bundle: Path, files: Sequence[Path]) -> tuple[Ru
 
 
 def pareto_front(quality: Mapping[int, float], price: Mapping[int, float]) -> list[int]:
-    """Those that none beats in both: less of one is the price of more of the other.
+    """The numbers of those that no other beats in both quality and price.
 
     Args:
-        quality: the higher the better, by number.
-        price: the lower the better.
+        quality: by number; higher is better.
+        price: by number; lower is better. Numbers without a price are left out.
     """
     both = [number for number in quality if number in price]
     return [

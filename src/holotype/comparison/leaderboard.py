@@ -1,12 +1,12 @@
-"""Where classifiers stand on one part of the data: scores, tests, and ranks with ties.
+"""The leaderboard of one part of the data: scores, pairwise tests, and ranks with ties.
 
 Shape suffixes: N images, M classifiers.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from holotype.comparison.aligned_predictions import AlignedPredictions
-from holotype.comparison.bootstrap import MetricComparison, ScoreDifference, paired_scores
+from holotype.comparison.bootstrap import ACCURACY, MetricComparison, ScoreDifference, paired_scores
 from holotype.comparison.significance import (
     OverallTest,
     PairedTest,
@@ -15,12 +15,13 @@ from holotype.comparison.significance import (
     compare_pairs,
     ranks,
 )
+from holotype.evaluation.build_report import scores_by_class
 from holotype.evaluation.caveats import caveats
-from holotype.evaluation.intervals import Estimate, proportion, undefined
+from holotype.evaluation.intervals import Estimate, proportion
 from holotype.evaluation.report_data import ClassScores
+from holotype.progress import pluralize
 
-SIGNIFICANCE_LEVEL = 0.05
-NAMED = 3
+MAX_NAMED = 3  # runs in the summary
 PARTS = {"test": "Test", "oof": "Out of fold", "val": "Validation"}
 
 
@@ -30,14 +31,14 @@ class Leaderboard:
 
     Attributes:
         part: `test`, `oof` or `val`.
-        aligned: of each.
+        aligned: the predictions of each.
         accuracies: of each, with intervals, as in its own report.
-        scores: the other scores by name, with their differences to the best.
-        tests: of every pair, Holm-corrected, none clearer than `overall`.
-        overall: of all together; None for one alone.
-        ranks: between which ranks each may stand, (best, worst).
-        per_class: of each classifier, every class.
-        caveats: what a reader must know, as sentences.
+        scores: the other scores by name, with their differences from the best.
+        tests: of every pair, with corrected p-values.
+        overall: the test of all together; None for a single classifier.
+        ranks: (best, worst) possible rank of each.
+        per_class: for each classifier precision, recall and F1 of every class.
+        caveats: limits of the scores, as sentences.
     """
 
     part: str
@@ -58,6 +59,10 @@ class Leaderboard:
     def names(self) -> tuple[str, ...]:
         return self.aligned.names
 
+    def __len__(self) -> int:
+        """The number of classifiers."""
+        return len(self.aligned)
+
     @property
     def num_images(self) -> int:
         return len(self.aligned.first)
@@ -65,6 +70,14 @@ class Leaderboard:
     @property
     def num_groups(self) -> int | None:
         return self.aligned.units.count if self.aligned.first.has_groups else None
+
+    @property
+    def sample_size(self) -> str:
+        """`200 images from 12 groups`."""
+        images = pluralize(self.num_images, "image")
+        if self.num_groups is None:
+            return images
+        return f"{images} from {pluralize(self.num_groups, 'group')}"
 
     @property
     def order(self) -> list[int]:
@@ -82,7 +95,7 @@ class Leaderboard:
 
     @property
     def best(self) -> int:
-        """The one with the highest accuracy here."""
+        """The number of the classifier with the highest accuracy."""
         return self.order[0]
 
     def accuracy(self, number: int) -> float:
@@ -90,21 +103,25 @@ class Leaderboard:
         assert value is not None  # there is an image that counts
         return value
 
+    def value(self, score: str, number: int) -> float | None:
+        """Accuracy or one of the other scores; None where it is 0/0."""
+        return self.accuracy(number) if score == ACCURACY else self.scores[score].values[number]
+
     def test(self, first: int, second: int) -> PairedTest | None:
-        """The test of a pair, its difference taken as `second` minus `first`; None for itself."""
+        """The test of a pair, with the difference `second` minus `first`; None of a pair of one."""
         for test in self.tests:
             if (test.first, test.second) == (first, second):
                 return test
             if (test.first, test.second) == (second, first):
-                return _turned(test)
+                return test.reversed()
         return None
 
     @property
     def pairs(self) -> list[PairedTest]:
-        """Every pair with the more accurate one as `second`, the clearest difference first."""
-        turned = [test if test.difference >= 0 else _turned(test) for test in self.tests]
+        """Every pair with the more accurate one as `second`, the lowest p-value first."""
+        ordered = [test if test.difference >= 0 else test.reversed() for test in self.tests]
         return sorted(
-            turned, key=lambda test: (test.adjusted_p_value, test.p_value, -test.difference)
+            ordered, key=lambda test: (test.adjusted_p_value, test.p_value, -test.difference)
         )
 
     def difference_to_best(self, number: int) -> ScoreDifference | None:
@@ -114,38 +131,33 @@ class Leaderboard:
 
     @property
     def tied_for_first(self) -> list[int]:
-        """Those below which none is known to stand higher, the most accurate first."""
+        """Those that none is significantly better than, the most accurate first."""
         return [number for number in self.order if self.ranks[number][0] == 1]
 
     def summary(self) -> str:
-        """What may be said of accuracy, in a sentence."""
-        if len(self.aligned) == 1:
-            return "One run alone: there is nothing to compare it with."
+        """Which runs differ significantly in accuracy, in a sentence."""
+        if len(self) == 1:
+            return "Only one run: there is nothing to compare it with."
         top, best = self.tied_for_first, self.names[self.best]
-        told = sum(test.adjusted_p_value < SIGNIFICANCE_LEVEL for test in self.tests)
-        if not told:
-            return (
-                f"No two of the {len(self.aligned)} can be told apart by accuracy: "
-                "what differs may be chance."
-            )
-        if len(self.aligned) == 2:
-            other = self.names[self.order[1]]
-            return f"{best} is more accurate than {other}, by more than chance."
+        if not any(test.is_significant for test in self.tests):
+            return f"No two of the {len(self)} runs differ significantly in accuracy."
+        if len(self) == 2:
+            return f"{best} is significantly more accurate than {self.names[self.order[1]]}."
         if len(top) == 1:
-            return f"{best} is more accurate than every other, by more than chance."
+            return f"{best} is significantly more accurate than every other run."
+        tied = ", ".join(self.names[number] for number in top[1 : 1 + MAX_NAMED])
         return (
-            f"{best} has the highest accuracy, but {len(top) - 1} "
-            f"{'other' if len(top) == 2 else 'others'} cannot be told apart from it: "
-            f"{', '.join(self.names[number] for number in top[1 : 1 + NAMED])}"
-            f"{', …' if len(top) > 1 + NAMED else ''}."
+            f"{best} has the highest accuracy, but {pluralize(len(top) - 1, 'other run')} "
+            f"{'does' if len(top) == 2 else 'do'} not differ significantly from it: "
+            f"{tied}{', …' if len(top) > 1 + MAX_NAMED else ''}."
         )
 
 
 def build_leaderboard(aligned: AlignedPredictions, part: str, *, seed: int = 0) -> Leaderboard:
-    """Measure and test what classifiers say about the same images.
+    """Score and test the predictions of classifiers for the same images.
 
     Args:
-        aligned: of at least one.
+        aligned: of at least one classifier.
         part: `test`, `oof` or `val`.
         seed: of resamples and permutations.
     """
@@ -155,7 +167,7 @@ def build_leaderboard(aligned: AlignedPredictions, part: str, *, seed: int = 0) 
     if len(aligned) > 1:
         overall = compare_all(aligned.correct_MN, weights_N, units, seed=seed)
         tests = apply_gatekeeping(tests, overall)
-    per_class = tuple(_of_classes(aligned, number) for number in range(len(aligned)))
+    per_class = tuple(tuple(scores_by_class(each, units)) for each in aligned.predictions)
     return Leaderboard(
         part=part,
         aligned=aligned,
@@ -163,54 +175,20 @@ def build_leaderboard(aligned: AlignedPredictions, part: str, *, seed: int = 0) 
         scores=paired_scores(aligned, seed=seed),
         tests=tuple(tests),
         overall=overall,
-        ranks=tuple(ranks(tests, len(aligned), SIGNIFICANCE_LEVEL)),
+        ranks=tuple(ranks(tests, len(aligned))),
         per_class=per_class,
         caveats=tuple(_caveats(aligned, per_class)),
     )
 
 
-def _turned(test: PairedTest) -> PairedTest:
-    """The same test with the two in the other order."""
-    return replace(
-        test, first=test.second, second=test.first,
-        difference=-test.difference, low=-test.high, high=-test.low,
-    )  # fmt: skip
-
-
-def _of_classes(aligned: AlignedPredictions, number: int) -> tuple[ClassScores, ...]:
-    """Every class as one classifier sees it; 0/0 is undefined, as in a report."""
-    targets_N, predicted_N = aligned.first.targets_N, aligned.predicted_MN[number]
-    weights_N, units = aligned.weights_N, aligned.units
-    not_ranked = undefined("not compared")  # recall and precision tell strengths
-    found = []
-    for c, name in enumerate(aligned.classes):
-        is_class_N, is_predicted_N = targets_N == c, predicted_N == c
-        true_positive_N = is_class_N & is_predicted_N
-        support = int(is_class_N.sum())
-        precision = proportion(true_positive_N, weights_N * is_predicted_N, units)
-        found.append(
-            ClassScores(
-                name=name,
-                support=support,
-                predicted=int(is_predicted_N.sum()),
-                precision=precision if is_predicted_N.any() else undefined("never predicted"),
-                recall=proportion(true_positive_N, weights_N * is_class_N, units),
-                f1=not_ranked,
-                roc_auc=not_ranked,
-                average_precision=not_ranked,
-            )
-        )
-    return tuple(found)
-
-
 def _caveats(
     aligned: AlignedPredictions, per_class: tuple[tuple[ClassScores, ...], ...]
 ) -> list[str]:
-    """What holds for all is said once; what holds for some, with their names."""
+    """A caveat of some of the classifiers begins with their names."""
     num_groups = aligned.units.count if aligned.first.has_groups else None
     said: dict[str, list[str]] = {}
-    for name, of_one in zip(aligned.names, per_class, strict=True):
-        for sentence in caveats(of_one, num_groups):
+    for name, scores in zip(aligned.names, per_class, strict=True):
+        for sentence in caveats(scores, num_groups):
             said.setdefault(sentence, []).append(name)
     return [
         sentence if len(names) == len(aligned) else f"{', '.join(names)}: {sentence}"

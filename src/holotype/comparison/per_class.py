@@ -1,4 +1,4 @@
-"""Which classifier knows which class, and what each takes for what.
+"""Classifiers compared class by class: recall, precision, strengths, weaknesses, confusions.
 
 Shape suffixes: N images, C classes, M classifiers.
 """
@@ -22,15 +22,15 @@ ScoreName = Literal["recall", "precision"]
 
 @dataclass(frozen=True)
 class Gap:
-    """A class that one classifier knows much worse than another.
+    """A large difference in recall or precision of one class between two classifiers.
 
     Attributes:
-        classifier: its number.
+        classifier: the number of the classifier.
         class_number: of the class.
-        score: of what.
-        value: what it reaches; 0 of a class that it never predicts though it occurs.
-        best: what the best reaches.
-        best_classifier: the number of the best.
+        score: which of the two.
+        value: the lower score; a precision of 0 for a class that occurs and is never predicted.
+        best: the highest score of all classifiers.
+        best_classifier: the number of the classifier that has it.
     """
 
     classifier: int
@@ -43,13 +43,13 @@ class Gap:
 
 @dataclass(frozen=True)
 class ClassComparison:
-    """One class over all classifiers, by recall.
+    """The recall of one class by all classifiers.
 
     Attributes:
         class_number: of the class.
         support: its images.
-        best, worst: the numbers of the classifiers; None where the class has no images here or
-            all reach the same.
+        best, worst: the numbers of the classifiers; empty where the class has no images or all
+            recalls are equal.
         spread: best recall minus worst; 0 where unknown.
     """
 
@@ -61,18 +61,18 @@ class ClassComparison:
 
     @property
     def weighted_spread(self) -> float:
-        """The spread, counting more where images are many: few make wide gaps by chance."""
+        """The spread times the square root of the images: few images give wide gaps by chance."""
         return self.spread * math.sqrt(self.support)
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """What one classifier takes for what, most often first.
+    """A pair of classes that one classifier confuses.
 
     Attributes:
         true_class, predicted_class: numbers of the classes.
-        weight: of the images.
-        share: of the true class.
+        weight: summed over the images.
+        share: of the weight of the true class.
     """
 
     true_class: int
@@ -82,40 +82,31 @@ class Confusion:
 
 
 def class_score(scores: ClassScores, name: ScoreName) -> float | None:
-    """Recall or precision; a class that occurs and is never predicted has a precision of 0 here.
+    """Recall or precision; None for a class without images.
 
-    Its precision is 0/0, but a classifier that never names a class is no good at naming it.
+    The precision of a class that occurs and is never predicted is 0 here instead of 0/0.
     """
-    value = scores.recall.value if name == "recall" else scores.precision.value
-    if name == "precision" and value is None and scores.support:
-        return 0.0
-    return value if scores.support else None
+    if not scores.support:
+        return None
+    return scores.recall.value if name == "recall" else scores.precision.value or 0.0
 
 
 def compare_classes(leaderboard: Leaderboard) -> list[ClassComparison]:
-    """Best and worst of every class by recall; those that share a place are all named."""
+    """The classifiers with the best and the worst recall of every class, ties included."""
     found = []
     for c, scores in enumerate(leaderboard.per_class[0]):
-        recalls = [class_score(of_one[c], "recall") for of_one in leaderboard.per_class]
-        known = [recall for recall in recalls if recall is not None]
-        spread = max(known) - min(known) if known else 0.0
-        differ = spread > _ROUNDING
-
-        def holding(end: float | None, recalls: list[float | None] = recalls) -> tuple[int, ...]:
-            return tuple(
-                number
-                for number, recall in enumerate(recalls)
-                if end is not None and recall is not None and abs(recall - end) <= _ROUNDING
-            )
-
-        found.append(
-            ClassComparison(
-                c, scores.support,
-                holding(max(known) if differ else None),
-                holding(min(known) if differ else None),
-                spread,
-            )
-        )  # fmt: skip
+        recalls = {
+            number: recall
+            for number, of_one in enumerate(leaderboard.per_class)
+            if (recall := class_score(of_one[c], "recall")) is not None
+        }
+        highest, lowest = max(recalls.values(), default=0.0), min(recalls.values(), default=0.0)
+        differ = highest - lowest > _ROUNDING
+        best, worst = (
+            tuple(n for n, recall in recalls.items() if differ and abs(recall - end) <= _ROUNDING)
+            for end in (highest, lowest)
+        )
+        found.append(ClassComparison(c, scores.support, best, worst, highest - lowest))
     return found
 
 
@@ -125,7 +116,7 @@ def weaknesses(
     recall_gap: float = RECALL_GAP,
     precision_gap: float = PRECISION_GAP,
 ) -> list[Gap]:
-    """Where a classifier lies that far below the best at a class; the widest gap first."""
+    """Scores at least that far below the best classifier of the class; the widest gap first."""
     found = [
         Gap(number, c, name, value, best, best_classifier)
         for name, gap in _gaps(recall_gap, precision_gap)
@@ -143,10 +134,9 @@ def strengths(
     recall_gap: float = RECALL_GAP,
     precision_gap: float = PRECISION_GAP,
 ) -> list[Gap]:
-    """Where a classifier is the only best at a class, and another lies that far below it.
+    """Scores better than those of all other classifiers, and that far above the worst.
 
-    In these gaps `value` is what the worst of the others reaches, and `best_classifier` is the
-    classifier itself.
+    In these gaps `value` is the score of the worst, and `best_classifier` the classifier itself.
     """
     found = []
     for name, gap in _gaps(recall_gap, precision_gap):
@@ -162,22 +152,20 @@ def strengths(
 def confused_pairs(
     leaderboard: Leaderboard, number: int, limit: int = MAX_CONFUSED
 ) -> list[Confusion]:
-    """The commonest confusions of one classifier."""
+    """The most frequent confusions of one classifier."""
     aligned = leaderboard.aligned
     C = len(aligned.classes)
-    targets_N, called_N = aligned.first.targets_N, aligned.predicted_MN[number]
-    wrong_N = targets_N != called_N
-    cells, where = np.unique(targets_N[wrong_N] * C + called_N[wrong_N], return_inverse=True)
-    weights = np.bincount(where, aligned.weights_N[wrong_N], minlength=len(cells))
-    of_class_C = np.bincount(targets_N, aligned.weights_N, minlength=C)
-    commonest = np.argsort(-weights, kind="stable")[:limit]
-    return [
-        Confusion(
-            int(cells[k] // C), int(cells[k] % C), float(weights[k]),
-            float(weights[k] / of_class_C[cells[k] // C]),
-        )
-        for k in commonest
-    ]  # fmt: skip
+    targets_N, predicted_N = aligned.first.targets_N, aligned.predicted_MN[number]
+    wrong_N = targets_N != predicted_N
+    pairs, pair_N = np.unique(targets_N[wrong_N] * C + predicted_N[wrong_N], return_inverse=True)
+    weights = np.bincount(pair_N, aligned.weights_N[wrong_N], minlength=len(pairs))
+    class_weight_C = np.bincount(targets_N, aligned.weights_N, minlength=C)
+    found = []
+    for k in np.argsort(-weights, kind="stable")[:limit]:
+        true_class, predicted_class = divmod(int(pairs[k]), C)
+        share = float(weights[k] / class_weight_C[true_class])
+        found.append(Confusion(true_class, predicted_class, float(weights[k]), share))
+    return found
 
 
 def _gaps(recall_gap: float, precision_gap: float) -> tuple[tuple[ScoreName, float], ...]:
@@ -187,7 +175,7 @@ def _gaps(recall_gap: float, precision_gap: float) -> tuple[tuple[ScoreName, flo
 def _scores_by_class(
     leaderboard: Leaderboard, name: ScoreName
 ) -> Iterator[tuple[int, dict[int, float]]]:
-    """For every class that occurs the score of each classifier."""
+    """For every class with images the score of each classifier, by its number."""
     for c in range(len(leaderboard.aligned.classes)):
         values = {
             number: value

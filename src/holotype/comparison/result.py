@@ -1,4 +1,4 @@
-"""What a comparison found, and the tables that every form of it is written from."""
+"""The result of a comparison, as values, as comparison.json and as rows of the CSV files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from holotype.comparison.bootstrap import METRICS
+from holotype.comparison.bootstrap import ACCURACY, METRICS
 from holotype.comparison.cost import RunCost, pareto_front
 from holotype.comparison.disagreements import Agreement, Disagreement, agreement
-from holotype.comparison.leaderboard import SIGNIFICANCE_LEVEL, Leaderboard
+from holotype.comparison.leaderboard import Leaderboard
 from holotype.comparison.per_class import (
     PRECISION_GAP,
     RECALL_GAP,
@@ -20,20 +20,21 @@ from holotype.comparison.per_class import (
     weaknesses,
 )
 from holotype.comparison.selection import Selection
+from holotype.evaluation.intervals import Estimate
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One run.
+    """One run of a comparison.
 
     Attributes:
-        name: unlike that of the others.
+        name: unique in the comparison.
         path: of the run, as it was given or found.
         model: the architecture.
-        data: what its images are called.
+        data: the name of its data set.
         bundle: the directory of the classifier; None where there is none.
-        bundle_sha256: its identity; "" where there is none.
-        cost: what it costs.
+        bundle_sha256: its hash; "" where there is none.
+        cost: size, training time and speed.
     """
 
     name: str
@@ -47,17 +48,17 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Everything that was found; each form of it says the same.
+    """Several runs, compared on the same images.
 
     Attributes:
-        candidates: in the order they were given.
-        leaderboards: by part; the one to read first stands first. Runs without predictions of a
-            part are missing in its leaderboard.
+        candidates: the runs, in the order in which they were given.
+        leaderboards: by part, the most important one first. Runs without predictions of a part are
+            missing in its leaderboard.
         notes: what was left out and why, as sentences.
         measured_on: what speed, latency and memory were measured on, or why they were not.
-        disagreements: images of the first leaderboard.
-        selection: by `--select`; None where none was asked for.
-        recall_gap, precision_gap: from where on a class is a weakness, as fractions.
+        disagreements: images of the first leaderboard on which the runs disagree.
+        selection: the run chosen by `--select`; None without it.
+        recall_gap, precision_gap: how far below the best a class is a weakness, as fractions.
     """
 
     candidates: tuple[Candidate, ...]
@@ -71,7 +72,7 @@ class Comparison:
 
     @property
     def main(self) -> Leaderboard:
-        """The leaderboard to read first."""
+        """The first leaderboard: on test where there is one."""
         return next(iter(self.leaderboards.values()))
 
     @property
@@ -84,7 +85,7 @@ class Comparison:
         return {candidate.name: candidate for candidate in self.candidates}
 
     def candidate(self, leaderboard: Leaderboard, number: int) -> Candidate:
-        """Who has this number in a leaderboard."""
+        """The run with this number in a leaderboard."""
         return self.by_name[leaderboard.names[number]]
 
     @cached_property
@@ -101,7 +102,7 @@ class Comparison:
 
     @property
     def selection_leaderboard(self) -> Leaderboard:
-        """What a choice is made on: validation, else out of fold, else what there is."""
+        """The leaderboard for choices: validation, else out of fold, else the first."""
         return next(
             (self.leaderboards[part] for part in ("val", "oof") if part in self.leaderboards),
             self.main,
@@ -109,134 +110,218 @@ class Comparison:
 
     @cached_property
     def pareto_front(self) -> list[str]:
-        """Names of those that no other beats in accuracy and speed at once, as validation says."""
+        """Names of the runs that no other beats in both accuracy (on validation) and speed."""
         judged = self.selection_leaderboard
-        speeds = {
+        seconds = {
             number: -speed
-            for number in range(len(judged.aligned))
+            for number in range(len(judged))
             if (speed := self.candidate(judged, number).cost.images_per_second) is not None
         }
-        quality = {number: judged.accuracy(number) for number in speeds}
-        return [judged.names[number] for number in pareto_front(quality, speeds)]
+        quality = {number: judged.accuracy(number) for number in seconds}
+        return [judged.names[number] for number in pareto_front(quality, seconds)]
 
     @property
     def chosen(self) -> Candidate | None:
+        """The run that the selection rule chose; None without a rule."""
         if self.selection is None:
             return None
         return self.candidate(self.leaderboards[self.selection.part], self.selection.chosen)
 
+    def selection_sentence(self) -> str:
+        """Which run the rule chose; "" without a rule."""
+        if self.selection is None or self.chosen is None:
+            return ""
+        part = self.leaderboards[self.selection.part].title.lower()
+        eligible = len(self.selection.eligible)
+        return (
+            f"Selected on {part} by “{self.selection.rule.text}”: {self.chosen.name}"
+            f"{f', of {eligible} eligible runs' if eligible > 1 else ''}."
+        )
+
+    def records(self) -> list[dict[str, Any]]:
+        """One row for each run and part, as in comparison.csv; None where unknown."""
+        return [
+            self._record(part, leaderboard, number)
+            for part, leaderboard in self.leaderboards.items()
+            for number in leaderboard.order
+        ]
+
+    def _record(self, part: str, leaderboard: Leaderboard, number: int) -> dict[str, Any]:
+        run = self.candidate(leaderboard, number)
+        differences = {ACCURACY: leaderboard.difference_to_best(number)}
+        values = {}
+        for name in METRICS:
+            values[name] = leaderboard.scores[name].values[number]
+            differences[name] = leaderboard.scores[name].difference_to_best[number]
+        return {
+            "part": part,
+            "rank_best": leaderboard.ranks[number][0],
+            "rank_worst": leaderboard.ranks[number][1],
+            "run": run.name,
+            "model": run.model,
+            **_with_ends(ACCURACY, leaderboard.accuracies[number]),
+            **values,
+            **{
+                f"{name}_difference_to_best{end}": getattr(difference, attribute, None)
+                for name, difference in differences.items()
+                for attribute, end in (("value", ""), ("low", "_low"), ("high", "_high"))
+            },
+            **run.cost.to_json(),
+            "bundle_sha256": run.bundle_sha256,
+        }
+
+    def class_records(self) -> list[dict[str, Any]]:
+        """One row for each class and run, as in per_class.csv; a score that is 0/0 is undefined."""
+        weak = {(gap.classifier, gap.class_number, gap.score) for gap in self.weaknesses}
+        strong = {(gap.classifier, gap.class_number, gap.score) for gap in self.strengths}
+        records = []
+        for compared in compare_classes(self.main):
+            c = compared.class_number
+            for number, name in enumerate(self.main.names):
+                scores = self.main.per_class[number][c]
+                records.append(
+                    {
+                        "class": scores.name,
+                        "run": name,
+                        "support": scores.support,
+                        "predicted": scores.predicted,
+                        **_with_ends("recall", scores.recall),
+                        **_with_ends("precision", scores.precision),
+                        "best_recall": number in compared.best,
+                        "worst_recall": number in compared.worst,
+                        "weak_recall": (number, c, "recall") in weak,
+                        "weak_precision": (number, c, "precision") in weak,
+                        "strong_recall": (number, c, "recall") in strong,
+                        "strong_precision": (number, c, "precision") in strong,
+                    }
+                )
+        return records
+
     def to_json(self) -> dict[str, Any]:
         """As comparison.json holds it: numbers are finite or null."""
+        names = self.main.names
         return {
             "title": self.title,
             "summary": self.main.summary(),
             "notes": list(self.notes),
             "measured_on": self.measured_on,
             "runs": {
-                one.name: {
-                    "path": one.path.as_posix(),
-                    "model": one.model,
-                    "data": one.data,
-                    "bundle_sha256": one.bundle_sha256,
-                    **one.cost.to_json(),
-                    "on_the_pareto_front": one.name in self.pareto_front,
+                run.name: {
+                    "path": run.path.as_posix(),
+                    "model": run.model,
+                    "data": run.data,
+                    "bundle_sha256": run.bundle_sha256,
+                    **run.cost.to_json(),
+                    "on_the_pareto_front": run.name in self.pareto_front,
                 }
-                for one in self.candidates
+                for run in self.candidates
             },
-            "parts": {part: self._part_json(of) for part, of in self.leaderboards.items()},
-            "classes": self._classes_json(),
-            "strengths": [self._gap_json(gap) for gap in self.strengths],
-            "weaknesses": [self._gap_json(gap) for gap in self.weaknesses],
+            "parts": {
+                part: _leaderboard_json(leaderboard)
+                for part, leaderboard in self.leaderboards.items()
+            },
+            "classes": _classes_json(self.main),
+            "strengths": [_gap_json(self.main, gap) for gap in self.strengths],
+            "weaknesses": [_gap_json(self.main, gap) for gap in self.weaknesses],
             "confusions": {
-                name: self._confusions_json(number) for number, name in enumerate(self.main.names)
+                name: _confusions_json(self.main, number) for number, name in enumerate(names)
             },
             "agreement": vars(self.agreement),
             "disagreements": [
-                {"id": one.id, "true_class": one.true_class, "votes": one.votes}
-                for one in self.disagreements
+                {"id": image.id, "true_class": image.true_class, "votes": image.votes}
+                for image in self.disagreements
             ],
             "selected": None if self.chosen is None else self.chosen.name,
         }
 
-    def _part_json(self, of: Leaderboard) -> dict[str, Any]:
-        names = of.names
-        return {
-            "num_images": of.num_images,
-            "num_groups": of.num_groups,
-            "caveats": list(of.caveats),
-            "leaderboard": [
-                {
-                    "run": names[number],
-                    "rank": list(of.ranks[number]),
-                    "accuracy": of.accuracies[number].to_json(),
-                    **{name: _score_json(of, name, number) for name in METRICS},
-                }
-                for number in of.order
-            ],
-            "overall": None if of.overall is None else vars(of.overall),
-            "pairs": [
-                {
-                    "first": names[test.first],
-                    "second": names[test.second],
-                    **{key: getattr(test, key) for key in ("difference", "low", "high")},
-                    "p_value": test.p_value,
-                    "p_value_holm": test.adjusted_p_value,
-                    "significant": test.adjusted_p_value < SIGNIFICANCE_LEVEL,
-                    "method": test.method,
-                }
-                for test in of.tests
-            ],
-        }
 
-    def _classes_json(self) -> list[dict[str, Any]]:
-        main = self.main
-        return [
+def _with_ends(name: str, estimate: Estimate) -> dict[str, float | str | None]:
+    """A value and the ends of its interval."""
+    value = "undefined" if estimate.value is None else estimate.value
+    return {name: value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
+def _leaderboard_json(leaderboard: Leaderboard) -> dict[str, Any]:
+    names = leaderboard.names
+    return {
+        "num_images": leaderboard.num_images,
+        "num_groups": leaderboard.num_groups,
+        "caveats": list(leaderboard.caveats),
+        "leaderboard": [
             {
-                "class": main.aligned.classes[of.class_number],
-                "support": of.support,
-                "best": [main.names[number] for number in of.best],
-                "worst": [main.names[number] for number in of.worst],
-                "recall": {
-                    name: scores[of.class_number].recall.to_json()
-                    for name, scores in zip(main.names, main.per_class, strict=True)
-                },
-                "precision": {
-                    name: scores[of.class_number].precision.to_json()
-                    for name, scores in zip(main.names, main.per_class, strict=True)
-                },
+                "run": names[number],
+                "rank": list(leaderboard.ranks[number]),
+                ACCURACY: leaderboard.accuracies[number].to_json(),
+                **{name: _score_json(leaderboard, name, number) for name in METRICS},
             }
-            for of in compare_classes(main)
-        ]
-
-    def _gap_json(self, gap: Gap) -> dict[str, Any]:
-        main = self.main
-        return {
-            "run": main.names[gap.classifier],
-            "class": main.aligned.classes[gap.class_number],
-            "score": gap.score,
-            "value": gap.value,
-            "best": gap.best,
-            "best_run": main.names[gap.best_classifier],
-        }
-
-    def _confusions_json(self, number: int) -> list[dict[str, Any]]:
-        classes = self.main.aligned.classes
-        return [
+            for number in leaderboard.order
+        ],
+        "overall": None if leaderboard.overall is None else vars(leaderboard.overall),
+        "pairs": [
             {
-                "true": classes[pair.true_class],
-                "predicted_class": classes[pair.predicted_class],
-                "weight": pair.weight,
-                "share": pair.share,
+                "first": names[test.first],
+                "second": names[test.second],
+                "difference": test.difference,
+                "low": test.low,
+                "high": test.high,
+                "p_value": test.p_value,
+                "p_value_holm": test.adjusted_p_value,
+                "significant": test.is_significant,
+                "method": test.method,
             }
-            for pair in confused_pairs(self.main, number)
-        ]
+            for test in leaderboard.tests
+        ],
+    }
 
 
-def _score_json(of: Leaderboard, name: str, number: int) -> dict[str, Any]:
-    scores = of.scores[name]
-    difference_to_best = scores.difference_to_best[number]
+def _score_json(leaderboard: Leaderboard, name: str, number: int) -> dict[str, Any]:
+    scores = leaderboard.scores[name]
+    difference = scores.difference_to_best[number]
     return {
         "value": scores.values[number],
-        "difference_to_best": None if difference_to_best is None else vars(difference_to_best),
+        "difference_to_best": None if difference is None else vars(difference),
         "method": scores.method,
     }
+
+
+def _classes_json(main: Leaderboard) -> list[dict[str, Any]]:
+    return [
+        {
+            "class": main.aligned.classes[compared.class_number],
+            "support": compared.support,
+            "best": [main.names[number] for number in compared.best],
+            "worst": [main.names[number] for number in compared.worst],
+            **{
+                score: {
+                    name: getattr(scores[compared.class_number], score).to_json()
+                    for name, scores in zip(main.names, main.per_class, strict=True)
+                }
+                for score in ("recall", "precision")
+            },
+        }
+        for compared in compare_classes(main)
+    ]
+
+
+def _gap_json(main: Leaderboard, gap: Gap) -> dict[str, Any]:
+    return {
+        "run": main.names[gap.classifier],
+        "class": main.aligned.classes[gap.class_number],
+        "score": gap.score,
+        "value": gap.value,
+        "best": gap.best,
+        "best_run": main.names[gap.best_classifier],
+    }
+
+
+def _confusions_json(main: Leaderboard, number: int) -> list[dict[str, Any]]:
+    classes = main.aligned.classes
+    return [
+        {
+            "true": classes[pair.true_class],
+            "predicted_class": classes[pair.predicted_class],
+            "weight": pair.weight,
+            "share": pair.share,
+        }
+        for pair in confused_pairs(main, number)
+    ]

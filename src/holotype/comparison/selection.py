@@ -1,28 +1,27 @@
-"""The one to ship, by a rule that a person can read: "within 1 point of the best, then fastest".
+"""The run to ship, by a rule such as "within 1 point of the best, then fastest".
 
-    rule        how good, then what else counts, each deciding what the one before left open
-    how good    best | within NUMBER points of the best | tied with the best
-                after "best" a score may be named: accuracy (unless said otherwise),
-                balanced accuracy, macro F1, log loss
-    what else   fastest | smallest | lowest latency | least memory | fewest parameters
+    rule         which runs are eligible, then preferences, each deciding among equals
+    eligible     best | within NUMBER points of the best | tied with the best
+                 after "best" a score may be named: accuracy (the default), balanced accuracy,
+                 macro F1, log loss
+    preference   fastest | smallest | lowest latency | least memory | fewest parameters
 
-A point is one hundredth: 91.0 % is within 1 point of 91.8 %. The choice is made on validation, or
-out of fold; test has no say in it.
+A point is one hundredth: 91.0 % is within 1 point of 91.8 %. The choice is made on validation or
+out of fold, never on test.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from holotype.comparison.bootstrap import METRICS
+from holotype.comparison.bootstrap import ACCURACY, METRICS
 from holotype.comparison.cost import RunCost
-from holotype.comparison.leaderboard import SIGNIFICANCE_LEVEL, Leaderboard
+from holotype.comparison.leaderboard import Leaderboard
 from holotype.errors import InvalidSelection, did_you_mean
 
 EXAMPLE = "within 1 point of the best, then fastest"
-ACCURACY = "accuracy"
 
-# what a rule says -> the field of RunCost, whether more of it is better
+# preference -> the field of RunCost, whether more of it is better
 PREFERENCES = {
     "fastest": ("images_per_second", True),
     "smallest": ("size_bytes", False),
@@ -45,10 +44,10 @@ class SelectionRule:
 
     Attributes:
         text: as it was written.
-        score: which score says how good.
-        tolerance: by how much at most one may lie below the best, as a fraction; None: those that
-            cannot be told apart from it.
-        preferences: fields of `RunCost`, the first one first.
+        score: the name of the score that decides who is eligible.
+        tolerance: the largest difference to the best, as a fraction; None: all that do not differ
+            significantly from it.
+        preferences: fields of `RunCost`, the most important first.
     """
 
     text: str
@@ -56,22 +55,16 @@ class SelectionRule:
     tolerance: float | None
     preferences: tuple[str, ...]
 
-    @property
-    def needs_measurement(self) -> bool:
-        return bool(
-            {"images_per_second", "latency_seconds", "memory_bytes"} & set(self.preferences)
-        )
-
 
 @dataclass(frozen=True)
 class Selection:
-    """What a rule chose.
+    """The choice of a rule.
 
     Attributes:
         rule: the rule.
-        part: what it was chosen on, `val` or `oof`.
+        part: the leaderboard it was applied to, `val` or `oof`.
         chosen: the number of the classifier in that leaderboard.
-        eligible: those that were good enough, the chosen one first.
+        eligible: the numbers of the eligible classifiers, the chosen one first.
     """
 
     rule: SelectionRule
@@ -81,15 +74,15 @@ class Selection:
 
 
 def parse_rule(text: str) -> SelectionRule:
-    """A rule from its words.
+    """Parse a rule.
 
     Raises:
-        InvalidSelection: they make no sense, with what would.
+        InvalidSelection: it is not one; the message says what is expected.
     """
     plain = " ".join(text.lower().split())
     words = [word for word in re.split(r",\s*(?:then\s+)?|\s+then\s+", plain) if word]
     first, *rest = words or [""]
-    score, tolerance = _how_good(first, text)
+    score, tolerance = _parse_eligible(first, text)
     return SelectionRule(
         text, score, tolerance, tuple(PREFERENCES[_preference(w, text)][0] for w in rest)
     )
@@ -105,14 +98,13 @@ def select_run(
         costs: of each classifier of the leaderboard.
 
     Raises:
-        InvalidSelection: test is to choose, or a candidate's cost is not known.
+        InvalidSelection: the leaderboard is that of test, or the cost of an eligible run is
+            unknown.
     """
     if leaderboard.part == "test":
-        raise InvalidSelection(
-            "a run is never chosen on test, which only reports; train with a validation part."
-        )
+        raise InvalidSelection("a run is never chosen on test; train with a validation part.")
     values = _values(leaderboard, rule.score)
-    good = _good_enough(leaderboard, values, rule)
+    good = _eligible(leaderboard, values, rule)
     lower_is_better = rule.score in METRICS and METRICS[rule.score].lower_is_better
     for field in rule.preferences:
         unknown = [leaderboard.names[n] for n in good if getattr(costs[n], field) is None]
@@ -136,28 +128,25 @@ def select_run(
 
 
 def _values(leaderboard: Leaderboard, score: str) -> Mapping[int, float]:
-    if score == ACCURACY:
-        return {number: leaderboard.accuracy(number) for number in range(len(leaderboard.aligned))}
-    known = leaderboard.scores[score].values
-    return {number: value for number, value in enumerate(known) if value is not None}
+    return {
+        number: value
+        for number in range(len(leaderboard))
+        if (value := leaderboard.value(score, number)) is not None
+    }
 
 
-def _good_enough(
+def _eligible(
     leaderboard: Leaderboard, values: Mapping[int, float], rule: SelectionRule
 ) -> list[int]:
     if rule.tolerance is None:
         tests = {n: leaderboard.test(leaderboard.best, n) for n in values}
-        return [
-            n
-            for n, test in tests.items()
-            if test is None or test.adjusted_p_value >= SIGNIFICANCE_LEVEL
-        ]
+        return [n for n, test in tests.items() if test is None or not test.is_significant]
     lower_is_better = rule.score in METRICS and METRICS[rule.score].lower_is_better
     best = min(values.values()) if lower_is_better else max(values.values())
     return [n for n, value in values.items() if abs(value - best) <= rule.tolerance + _ROUNDING]
 
 
-def _how_good(words: str, text: str) -> tuple[str, float | None]:
+def _parse_eligible(words: str, text: str) -> tuple[str, float | None]:
     if _TIED.fullmatch(words):
         return ACCURACY, None
     if found := _BEST.fullmatch(words):

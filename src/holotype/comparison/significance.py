@@ -1,15 +1,15 @@
-"""Tests of several classifiers on the same images: what differs by more than chance?
+"""Significance tests of the accuracies of several classifiers on the same images.
 
-What is independent decides here too. Where images have groups, a group is one observation: a
-thousand slices of five specimens count as five.
+Where images have groups, a group is one observation: a thousand slices of five specimens count as
+five.
 
 - two classifiers, images independent and of equal weight: McNemar's exact test;
 - otherwise: a permutation test that swaps the two classifiers' answers on whole units;
 - all classifiers at once: Cochran's Q, or its permutation form;
-- every pair: Holm's correction, so that the chance of naming any difference where there is none
-  stays below 5 % for the whole table.
+- every pair: Holm's correction, so that the probability of any false difference stays below 5 %
+  for the whole table.
 
-Shape suffixes: N images, M classifiers, U units (images or groups), R draws, P pairs.
+Shape suffixes: N images, M classifiers, U units (images or groups), R permutations, P pairs.
 """
 
 import math
@@ -24,9 +24,10 @@ from holotype.evaluation.intervals import SamplingUnits, t_quantile
 
 Floats = NDArray[np.float64]
 
+SIGNIFICANCE_LEVEL = 0.05
 NUM_PERMUTATIONS = 20_000
-MAX_EXACT_UNITS = 14  # up to here every one of the 2^U swaps is looked at
-_HELD_VALUES = 4_000_000  # draws × units held at once
+MAX_EXACT_UNITS = 14  # up to here all 2^U swaps are tried
+_MAX_VALUES_IN_MEMORY = 4_000_000  # permutations × units at once
 _TOLERANCE = 1e-9  # two sums of the same weights in another order are equal
 
 
@@ -35,13 +36,12 @@ class PairedTest:
     """Two classifiers on the same images.
 
     Attributes:
-        first, second: their numbers.
+        first, second: the numbers of the classifiers.
         difference: accuracy of the second minus that of the first, weighted as the images are.
-        low, high: of the difference, 95 %.
-        p_value: of no difference, two-sided, as if this were the only pair.
-        adjusted_p_value: the same after Holm's correction over all pairs; see `apply_gatekeeping`
-            too.
-        method: the test, in words for a reader.
+        low, high: the 95 % interval of the difference.
+        p_value: two-sided, of this pair alone.
+        adjusted_p_value: after Holm's correction over all pairs and `apply_gatekeeping`.
+        method: the name of the test.
     """
 
     first: int
@@ -53,10 +53,25 @@ class PairedTest:
     adjusted_p_value: float
     method: str
 
+    @property
+    def is_significant(self) -> bool:
+        return self.adjusted_p_value < SIGNIFICANCE_LEVEL
+
+    def reversed(self) -> "PairedTest":
+        """The same test with the two classifiers in the other order."""
+        return replace(
+            self,
+            first=self.second,
+            second=self.first,
+            difference=-self.difference,
+            low=-self.high,
+            high=-self.low,
+        )
+
 
 @dataclass(frozen=True)
 class OverallTest:
-    """All classifiers at once: is any of them different?"""
+    """The test whether any of several classifiers differs from the others."""
 
     statistic: float
     p_value: float
@@ -74,9 +89,9 @@ def compare_pairs(
     """Every pair of classifiers, Holm-corrected over all of them.
 
     Args:
-        correct_MN: whether classifier m was right about image n.
-        weights_N: of the images; their scale does not matter.
-        units: which images belong together.
+        correct_MN: whether classifier m is correct on image n.
+        weights_N: of the images, on any scale.
+        units: the independent units of the images.
         seed, num_permutations: of the permutation test, where there are too many units to try all
             swaps.
     """
@@ -105,13 +120,13 @@ def compare_all(
     """Whether any classifier differs from the others.
 
     Args:
-        num_permutations: of the permutation form; as many as a few seconds allow unless said
-            otherwise.
+        num_permutations: of the permutation form; by default as many as take a few seconds.
         others: as for `compare_pairs`.
 
     Source:
         Cochran 1950, "The comparison of percentages in matched samples", Biometrika 37. With
-        groups or weights the same question is put to permutations of the classifiers within units.
+        groups or weights its distribution is that over permutations of the classifiers within
+        units.
     """
     if _is_simple(weights_N, units):
         return cochran_q(correct_MN)
@@ -120,10 +135,9 @@ def compare_all(
 
 
 def apply_gatekeeping(tests: Sequence[PairedTest], overall: OverallTest) -> list[PairedTest]:
-    """The same tests, where no pair is clearer than the test of all together.
+    """Raise the adjusted p-values of all pairs to that of the overall test where they are lower.
 
-    So one claim, of whatever kind, is made about equal classifiers at most 5 times in 100: pairs
-    and the overall test, each at 5 %, would together err more often.
+    Pairs and the overall test, each at 5 %, would together give more than 5 % of false claims.
     """
     return [
         replace(test, adjusted_p_value=max(test.adjusted_p_value, overall.p_value))
@@ -132,10 +146,10 @@ def apply_gatekeeping(tests: Sequence[PairedTest], overall: OverallTest) -> list
 
 
 def mcnemar_exact(gain_N: Floats) -> float:
-    """The two-sided p-value of the images that only one of two classifiers got right.
+    """The two-sided p-value of the images on which one of two classifiers alone is correct.
 
     Args:
-        gain_N: 1 where only the second was right, -1 where only the first was, else 0.
+        gain_N: 1 where only the second is correct, -1 where only the first is, else 0.
 
     Source:
         McNemar 1947, Psychometrika 12; exact form: the sign test on discordant images.
@@ -146,25 +160,18 @@ def mcnemar_exact(gain_N: Floats) -> float:
     return float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
 
 
-def sign_flip_test(
-    sums_U: Floats, *, seed: int = 0, num_permutations: int = NUM_PERMUTATIONS
-) -> float:
-    """The two-sided p-value of a sum over units, each of which could as well have had either sign.
+def sign_flip_tests(
+    sums: Sequence[Floats], *, seed: int = 0, num_permutations: int = NUM_PERMUTATIONS
+) -> list[float]:
+    """Two-sided p-values of sums over units, each of which could as well have had either sign.
 
-    All 2^U signs are tried where they are few; otherwise `num_permutations` of them, the observed
-    one counted among them, so that the p-value is never 0 and never too small (Phipson & Smyth
-    2010).
+    All 2^U signs are tried where there are at most 14 units that differ; otherwise
+    `num_permutations` random ones, which all sums share, with the observed one counted among them,
+    so that no p-value is 0 (Phipson & Smyth 2010).
 
     Source:
         Fisher 1935, "The Design of Experiments", §21; with groups: Winkler et al. 2014.
     """
-    return sign_flip_tests([sums_U], seed=seed, num_permutations=num_permutations)[0]
-
-
-def sign_flip_tests(
-    sums: Sequence[Floats], *, seed: int = 0, num_permutations: int = NUM_PERMUTATIONS
-) -> list[float]:
-    """`sign_flip_test` of several sums over the same units, which share their draws."""
     sums_PU = np.stack(sums) if sums else np.zeros((0, 0))
     sums_PU = np.where(np.abs(sums_PU) > _TOLERANCE, sums_PU, 0.0)
     observed_P = np.abs(sums_PU.sum(axis=1)) - _TOLERANCE
@@ -184,11 +191,11 @@ def sign_flip_tests(
 def _extreme(
     sums_PU: Floats, observed_P: Floats, seed: int, num_permutations: int
 ) -> NDArray[np.int64]:
-    """How many draws of signs give at least the observed sum."""
+    """How many random signs give at least the observed sum."""
     sums_UP = np.ascontiguousarray(sums_PU[:, (sums_PU != 0).any(axis=0)].T)
     U = len(sums_UP)
     rng = np.random.default_rng(seed)
-    step = max(1, min(num_permutations, _HELD_VALUES // U))
+    step = max(1, min(num_permutations, _MAX_VALUES_IN_MEMORY // U))
     extreme_P = np.zeros(len(sums_PU), np.int64)
     for start in range(0, num_permutations, step):
         size = min(step, num_permutations - start)
@@ -198,7 +205,7 @@ def _extreme(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values of a whole family of tests.
+    """Adjusted p-values of a family of tests.
 
     Source:
         Holm 1979, "A simple sequentially rejective multiple test procedure".
@@ -217,20 +224,20 @@ def difference_interval(
 ) -> tuple[float, float, float]:
     """Weighted mean of the gains with its 95 % interval, (value, low, high).
 
-    Half an image won and half an image lost are added, so that two classifiers that never
-    disagreed do not seem to be equal for certain (Agresti & Min 2005, "Simple improved confidence
-    intervals for comparing matched proportions"); the variance is that of a weighted mean over
-    units, with the t quantile of what the units are worth.
+    The variance is that of a weighted mean over units, with the t quantile of their effective
+    number (Kish). Half an image won and half an image lost are added, so that the interval of two
+    classifiers that never disagree has a width (Agresti & Min 2005, "Simple improved confidence
+    intervals for comparing matched proportions").
     """
     total = float(weights_N.sum())
     value = float(weights_N @ gain_N) / total
     share_U = _over_units(weights_N / total, units)
     gain_U = _over_units(weights_N * gain_N / total, units)
-    worth = 1.0 / float(share_U @ share_U)  # Kish's number of equal units
+    num_effective = 1.0 / float(share_U @ share_U)
     variance = float(((gain_U - value * share_U) ** 2).sum())
     images = total**2 / float(weights_N @ weights_N)
-    variance = variance * worth / max(worth - 1, 1.0) + 1 / (images + 2) ** 2
-    half = t_quantile(max(1, round(worth) - 1)) * math.sqrt(variance)
+    variance = variance * num_effective / max(num_effective - 1, 1.0) + 1 / (images + 2) ** 2
+    half = t_quantile(max(1, round(num_effective) - 1)) * math.sqrt(variance)
     return value, max(-1.0, value - half), min(1.0, value + half)
 
 
@@ -250,27 +257,24 @@ def cochran_q(correct_MN: NDArray[np.bool_]) -> OverallTest:
     return OverallTest(statistic, float(chi2.sf(statistic, M - 1)), method)
 
 
-def ranks(tests: Sequence[PairedTest], count: int, level: float = 0.05) -> list[tuple[int, int]]:
-    """Between which ranks each classifier may stand: (best, worst), 1 is the top.
+def ranks(tests: Sequence[PairedTest], count: int) -> list[tuple[int, int]]:
+    """The best and the worst possible rank of each of `count` classifiers; 1 is the top.
 
-    A classifier stands below another only where their pair differs by more than chance, so that
-    classifiers which cannot be told apart share their ranks.
+    A classifier ranks below another only where their difference is significant.
     """
     above, below = [0] * count, [0] * count
     for test in tests:
-        if test.adjusted_p_value < level:
-            won, lost = (
-                (test.second, test.first) if test.difference > 0 else (test.first, test.second)
-            )
-            above[lost] += 1
-            below[won] += 1
+        if test.is_significant:
+            better = test if test.difference > 0 else test.reversed()
+            above[better.first] += 1
+            below[better.second] += 1
     return [(1 + a, count - b) for a, b in zip(above, below, strict=True)]
 
 
 def _permuted_q(
     share_MU: Floats, units: SamplingUnits, seed: int, num_permutations: int | None
 ) -> OverallTest:
-    """The spread of the classifiers' accuracies, among permutations within units."""
+    """The variance of the classifiers' accuracies among permutations within units."""
     M, U = share_MU.shape
     rng = np.random.default_rng(seed)
 
@@ -280,7 +284,7 @@ def _permuted_q(
 
     observed = spread(share_MU)
     num_permutations = num_permutations or max(
-        999, min(NUM_PERMUTATIONS // 4, _HELD_VALUES * 20 // (M * U))
+        999, min(NUM_PERMUTATIONS // 4, _MAX_VALUES_IN_MEMORY * 20 // (M * U))
     )
     extreme = sum(
         spread(rng.permuted(share_MU, axis=0)) >= observed - _TOLERANCE * observed - 1e-18
@@ -296,7 +300,7 @@ def _is_simple(weights_N: Floats, units: SamplingUnits) -> bool:
 
 
 def _over_units(values_N: Floats, units: SamplingUnits) -> Floats:
-    """The sum of a value over the images of every unit."""
+    """The sum of a value over the images of each unit."""
     return np.asarray(np.bincount(units.unit_N, values_N, minlength=units.count), np.float64)
 
 

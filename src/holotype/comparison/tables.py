@@ -1,391 +1,350 @@
-"""A comparison as files: for a reader, for a spreadsheet, for a program.
+"""The sections and tables of a comparison, which the page and comparison.md both show."""
 
-OUTPUT/
-  index.html        everything on one page; opens offline
-  comparison.md     the same for a repository or a paper, without images
-  comparison.csv    one row per run and part
-  per_class.csv     one row per class and run
-  comparison.json   everything, for programs
-  selection.json    with --select: the one to ship
-  *.png             the plots
-"""
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
-import csv
-import io
-import os
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any
-
-from holotype.comparison.bootstrap import METRICS
-from holotype.comparison.leaderboard import SIGNIFICANCE_LEVEL, Leaderboard
+from holotype.comparison.bootstrap import ACCURACY, METRICS
+from holotype.comparison.leaderboard import Leaderboard
 from holotype.comparison.per_class import compare_classes, confused_pairs
 from holotype.comparison.result import Candidate, Comparison
-from holotype.comparison.selection import ACCURACY
-from holotype.evaluation.intervals import Estimate
-from holotype.files import write_json, write_text
 from holotype.progress import duration
-from holotype.reporting.plot_labels import to_single_line
 
-MAX_CLASSES = 40  # in the text; the table beside it has all
-MAX_GAPS = 60
-COSTS = (
-    ("parameters", "Parameters"),
-    ("size_bytes", "Size on disk"),
-    ("training_seconds", "Training time"),
-    ("images_per_second", "Images/s"),
-    ("latency_seconds", "Latency"),
-    ("memory_bytes", "Memory"),
-)
+MAX_PAIRS = 300  # rows of a table; comparison.json has all
+MAX_CLASSES = 40
+MAX_GAPS = 60  # strengths, and as many weaknesses
+MAX_HOLDERS = 3  # runs named in one cell
+
+Kind = Literal["name", "number", "text"]
 
 
-def write_tables(comparison: Comparison, output: Path) -> None:
-    """Write all but the page and its plots."""
-    write_json(output / "comparison.json", comparison.to_json())
-    write_text(output / "comparison.csv", _csv(_rows(comparison)))
-    write_text(output / "per_class.csv", _csv(_class_rows(comparison)))
-    write_text(output / "comparison.md", markdown(comparison))
-    selection = output / "selection.json"
-    if comparison.selection is not None:
-        write_json(selection, selection_json(comparison, output))
-    else:
-        selection.unlink(missing_ok=True)  # of an earlier comparison
+class Cell(NamedTuple):
+    """A cell: its text, and what stands below it in small print, or in brackets."""
+
+    text: str
+    note: str = ""
 
 
-def selection_json(comparison: Comparison, output: Path) -> dict[str, Any]:
-    """The one to ship, for a backend to read."""
-    selection, chosen = comparison.selection, comparison.chosen
-    assert selection is not None
-    assert chosen is not None
-    judged = comparison.leaderboards[selection.part]
-    return {
-        "format_version": 1,
-        "selections": [
-            {
-                "data": chosen.data,
-                "run": chosen.name,
-                "model": chosen.model,
-                "version": chosen.bundle_sha256[:12],
-                "bundle": None if chosen.bundle is None else _place(chosen.bundle, output),
-                "bundle_sha256": chosen.bundle_sha256,
-                "rule": selection.rule.text,
-                "chosen_on": judged.title.lower(),
-                "metric": selection.rule.score,
-                "value": _chosen_value(comparison),
-                ACCURACY: {
-                    part: of.accuracies[of.names.index(chosen.name)].to_json()
-                    for part, of in comparison.leaderboards.items()
-                    if chosen.name in of.names
-                },
-                **chosen.cost.to_json(),
-                "eligible": [judged.names[number] for number in selection.eligible],
-            }
-        ],
-    }
+@dataclass(frozen=True)
+class Table:
+    """Rows of formatted cells under titles.
+
+    Attributes:
+        columns: what each holds, by its title.
+        rows: cells, as many as columns.
+        title: the heading; "" where the section has only one table.
+        notes: sentences below it.
+        highlighted: numbers of the rows to stress.
+    """
+
+    columns: Mapping[str, Kind]
+    rows: Sequence[Sequence[Cell]]
+    title: str = ""
+    notes: Sequence[str] = ()
+    highlighted: frozenset[int] = frozenset()
 
 
-def markdown(comparison: Comparison) -> str:
-    """Everything but images and plots."""
-    main = comparison.main
-    lines = [f"# {_plain(comparison.title)}", "", _plain(main.summary()), ""]
-    if comparison.chosen is not None and comparison.selection is not None:
-        lines += [chosen_sentence(comparison), ""]
-    lines += [f"- {_plain(note)}" for note in comparison.notes]
-    for of in comparison.leaderboards.values():
-        lines += ["", f"## {of.title}: {format_sample_size(of)}", "", *_leaderboard(of)]
-        lines += ["", *(f"- {_plain(caveat)}" for caveat in of.caveats)]
-    lines += ["", "## Pair by pair", "", *_pairs(main)]
-    lines += ["", "## Cost", "", f"{comparison.measured_on}", "", *_costs(comparison)]
-    lines += ["", "## Classes", "", *_classes(comparison)]
-    lines += ["", "## Strengths and weaknesses", "", *_gaps(comparison)]
-    lines += ["", "## What each takes for what", "", *_confusions(main)]
-    return "\n".join(lines) + "\n"
+@dataclass(frozen=True)
+class Section:
+    """A heading with a figure and tables below it.
+
+    Attributes:
+        intro: a sentence above all.
+        figure: the name of the figure; "" where there is none.
+        caption: of the figure.
+        explanation: how to read the tables.
+    """
+
+    title: str
+    tables: Sequence[Table]
+    intro: str = ""
+    figure: str = ""
+    caption: str = ""
+    explanation: str = ""
 
 
-def chosen_sentence(comparison: Comparison) -> str:
-    """What the rule chose, in words."""
-    selection, chosen = comparison.selection, comparison.chosen
-    assert selection is not None
-    assert chosen is not None
-    judged = comparison.leaderboards[selection.part]
-    others = len(selection.eligible) - 1
-    return (
-        f"Chosen on {judged.title.lower()} by “{selection.rule.text}”: {chosen.name}"
-        f"{f', of {others + 1} that were good enough' if others else ''}."
-    )
+def sections(comparison: Comparison) -> list[Section]:
+    """All that is shown but the summary and the images; a single run has no pairs and no gaps."""
+    several = len(comparison.main) > 1
+    return [
+        _leaderboards(comparison),
+        *([_pairs(comparison.main)] if several else []),
+        _costs(comparison),
+        _classes(comparison.main),
+        *([_gaps(comparison)] if several else []),
+        _confusions(comparison.main),
+    ]
 
 
-def format_sample_size(of: Leaderboard) -> str:
-    """How many images, and of how many groups."""
-    images = f"{of.num_images:,} image{'s' if of.num_images != 1 else ''}"
-    if of.num_groups is None:
-        return images
-    return f"{images} from {of.num_groups:,} group{'s' if of.num_groups != 1 else ''}"
-
-
-def format_rank(of: Leaderboard, number: int) -> str:
-    """`1`, or `1–3` where the run may stand anywhere between."""
-    best, worst = of.ranks[number]
+def format_rank(leaderboard: Leaderboard, number: int) -> str:
+    """`1`, or `1–3` where the run may have any of these ranks."""
+    best, worst = leaderboard.ranks[number]
     return f"{best}" if best == worst else f"{best}–{worst}"
-
-
-def format_metric(of: Leaderboard, name: str, number: int) -> tuple[str, str]:
-    """A score and its difference to the best, as they are printed."""
-    scores = of.scores[name]
-    value, difference_to_best = scores.values[number], scores.difference_to_best[number]
-    shown = "undefined" if value is None else f"{value:.3f}"
-    return shown, "best" if number == scores.best else "" if difference_to_best is None else str(
-        difference_to_best
-    )
 
 
 def format_p_value(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def format_cost(one: Candidate) -> dict[str, str]:
-    """The costs of a run, as they are printed."""
-    cost = one.cost
-    return {
-        "parameters": "–" if cost.parameters is None else f"{cost.parameters:,}",
-        "size_bytes": "–" if cost.size_bytes is None else f"{cost.size_bytes / 1e6:,.1f} MB",
-        "training_seconds": "–"
-        if cost.training_seconds is None
-        else duration(cost.training_seconds),
-        "images_per_second": "–"
-        if cost.images_per_second is None
-        else f"{cost.images_per_second:,.{0 if cost.images_per_second >= 100 else 1}f}",
-        "latency_seconds": "–"
-        if cost.latency_seconds is None
-        else f"{1000 * cost.latency_seconds:,.1f} ms",
-        "memory_bytes": "–" if cost.memory_bytes is None else f"{cost.memory_bytes / 1e6:,.0f} MB",
+def format_cost(run: Candidate) -> dict[str, str]:
+    """The costs of a run under the titles of their columns; a dash where unknown."""
+    cost = run.cost
+    speed = cost.images_per_second
+    formatted = {
+        "Parameters": cost.parameters and f"{cost.parameters:,}",
+        "Size on disk": cost.size_bytes and f"{cost.size_bytes / 1e6:,.1f} MB",
+        "Training time": None if cost.training_seconds is None else duration(cost.training_seconds),
+        "Images/s": speed and f"{speed:,.{0 if speed >= 100 else 1}f}",
+        "Latency": cost.latency_seconds and f"{1000 * cost.latency_seconds:,.1f} ms",
+        "Memory": cost.memory_bytes and f"{cost.memory_bytes / 1e6:,.0f} MB",
     }
+    return {title: text or "–" for title, text in formatted.items()}
 
 
-def _chosen_value(comparison: Comparison) -> float | None:
-    selection = comparison.selection
-    assert selection is not None
-    judged = comparison.leaderboards[selection.part]
-    if selection.rule.score == ACCURACY:
-        return judged.accuracy(selection.chosen)
-    return judged.scores[selection.rule.score].values[selection.chosen]
+def _leaderboards(comparison: Comparison) -> Section:
+    main = comparison.main
+    methods = sorted({scores.method for scores in main.scores.values()})
+    return Section(
+        title="Leaderboard",
+        figure="leaderboard",
+        caption=(
+            "Dots: accuracy; lines: its 95 % interval. Whether two runs differ cannot be read off "
+            "these intervals, since both were tested on the same images; see the pairwise tests."
+        ),
+        tables=[_leaderboard(comparison, one) for one in comparison.leaderboards.values()],
+        explanation=(
+            "A run ranks below another only where their difference in accuracy is significant; "
+            "1–3 means any rank from first to third. With each score stands its difference from "
+            "the best run with a 95 % interval (accuracy: Student's t; other scores: "
+            f"{', '.join(methods)}), not corrected for multiple comparisons."
+        )
+        if len(main) > 1
+        else "",
+    )
 
 
-def _leaderboard(of: Leaderboard) -> list[str]:
-    header = [
-        "Rank",
-        "Run",
-        "Accuracy",
-        "to the best",
-        *(metric.title for metric in METRICS.values()),
-    ]
-    rows = []
-    for number in of.order:
-        scores = (" ".join(format_metric(of, name, number)).strip() for name in METRICS)
+def _leaderboard(comparison: Comparison, leaderboard: Leaderboard) -> Table:
+    columns: dict[str, Kind] = {
+        "Rank": "text", "Run": "name", "Accuracy": "number", "95 % interval": "text",
+        **{metric.title: "number" for metric in METRICS.values()},
+    }  # fmt: skip
+    rows, selected = [], set()
+    for row, number in enumerate(leaderboard.order):
+        run, accuracy = comparison.candidate(leaderboard, number), leaderboard.accuracies[number]
+        if run == comparison.chosen:
+            selected.add(row)
         rows.append(
             [
-                format_rank(of, number),
-                of.names[number],
-                str(of.accuracies[number]),
-                str(of.difference_to_best(number) or "best"),
-                *scores,
+                Cell(format_rank(leaderboard, number)),
+                Cell(run.name, f"{run.model}, selected" if row in selected else run.model),
+                _score(leaderboard, ACCURACY, number),
+                Cell(f"{accuracy.low:.3f} – {accuracy.high:.3f}"),
+                *(_score(leaderboard, name, number) for name in METRICS),
             ]
         )
-    methods = {of.scores[name].method for name in METRICS}
-    told = (
-        "Runs that cannot be told apart share their ranks. Beside the other scores stands the "
-        f"difference to the best, with a 95 % interval of its own ({', '.join(sorted(methods))})."
+    title = f"{leaderboard.title}, {leaderboard.sample_size}"
+    return Table(columns, rows, title=title, highlighted=frozenset(selected))
+
+
+def _score(leaderboard: Leaderboard, name: str, number: int) -> Cell:
+    """A score and its difference from the best, where there are several runs."""
+    value = leaderboard.value(name, number)
+    text = "undefined" if value is None else f"{value:.3f}"
+    if len(leaderboard) == 1:
+        return Cell(text)
+    if name == ACCURACY:
+        return Cell(text, str(leaderboard.difference_to_best(number) or "best"))
+    scores = leaderboard.scores[name]
+    return Cell(
+        text, "best" if number == scores.best else str(scores.difference_to_best[number] or "")
     )
-    return [*_table(header, rows), "", told]
 
 
-def _pairs(of: Leaderboard) -> list[str]:
-    if of.overall is None:
-        return ["One run alone."]
-    header = ["More accurate", "than", "by", "p", "p (Holm)", "Told apart"]
-    rows = [
-        [
-            of.names[test.second], of.names[test.first],
-            f"{test.difference:+.3f} [{test.low:+.3f}, {test.high:+.3f}]",
-            format_p_value(test.p_value), format_p_value(test.adjusted_p_value),
-            "yes" if test.adjusted_p_value < SIGNIFICANCE_LEVEL else "not shown",
-        ]
-        for test in of.pairs
-    ]  # fmt: skip
-    told = (
-        f"Accuracy by {of.tests[0].method}. All together: {of.overall.method}, "
-        f"p {_p_equals(of.overall.p_value)}. No pair is clearer than that."
-    )
-    return [*_table(header, rows), "", told]
-
-
-def _p_equals(value: float) -> str:
-    shown = format_p_value(value)
-    return shown if shown.startswith("<") else f"= {shown}"
-
-
-def _costs(comparison: Comparison) -> list[str]:
+def _pairs(main: Leaderboard) -> Section:
+    assert main.overall is not None
+    correct_MN = main.aligned.correct_MN
+    columns: dict[str, Kind] = {
+        "More accurate": "name", "Less accurate": "name", "Difference": "number",
+        "95 % interval": "text", "Only one correct": "number", "p": "number",
+        "p (Holm)": "number", "Significant": "text",
+    }  # fmt: skip
+    shown = main.pairs[:MAX_PAIRS]
     rows = []
-    for one in comparison.candidates:
-        cost = format_cost(one)
-        rows.append([one.name, one.model, *(cost[key] for key, _ in COSTS)])
-    front = ", ".join(map(_plain, comparison.pareto_front))
-    told = f"None is both more accurate and faster than: {front}." if front else ""
-    return [*_table(["Run", "Model", *(title for _, title in COSTS)], rows), "", told]
-
-
-def _classes(comparison: Comparison) -> list[str]:
-    main = comparison.main
-    widest = sorted(compare_classes(main), key=lambda of: -of.weighted_spread)[:MAX_CLASSES]
-    rows = []
-    for of in widest:
+    for test in shown:
+        better_N, worse_N = correct_MN[test.second], correct_MN[test.first]
         rows.append(
-            [
-                main.aligned.classes[of.class_number], f"{of.support:,}",
-                *(
-                    _with_recall(main, holders, of.class_number)
-                    for holders in (of.best, of.worst)
+            _cells(
+                main.names[test.second],
+                main.names[test.first],
+                f"{test.difference:+.3f}",
+                f"{test.low:+.3f} to {test.high:+.3f}",
+                f"{(better_N & ~worse_N).sum():,} : {(worse_N & ~better_N).sum():,}",
+                format_p_value(test.p_value),
+                format_p_value(test.adjusted_p_value),
+                "yes" if test.is_significant else "no",
+            )
+        )
+    p_value = format_p_value(main.overall.p_value)
+    return Section(
+        title=f"Pairwise tests on {main.title.lower()}",
+        figure="pairs",
+        caption=(
+            "Accuracy of the row minus that of the column, in percentage points. Coloured where "
+            "the difference is significant, in brackets where it is not."
+        ),
+        tables=[
+            Table(
+                columns,
+                rows,
+                notes=_rest(len(shown), len(main.tests), "pairs, by p-value", "comparison.json"),
+                highlighted=frozenset(row for row, test in enumerate(shown) if test.is_significant),
+            )
+        ],
+        explanation=(
+            f"Each pair by {main.tests[0].method}; Holm's correction keeps the probability of any "
+            "false difference below 5 % for all pairs together. All runs at once: "
+            f"{main.overall.method}, p {p_value if p_value[0] == '<' else f'= {p_value}'}; no "
+            "corrected p-value is lower than this one. “Only one correct”: images that only the "
+            "first, and only the second, classified correctly."
+        ),
+    )
+
+
+def _costs(comparison: Comparison) -> Section:
+    costs = [format_cost(run) for run in comparison.candidates]
+    front = ", ".join(comparison.pareto_front)
+    return Section(
+        title="Cost",
+        intro=comparison.measured_on,
+        figure="pareto",
+        caption=(
+            "Accuracy over speed. No other run is better in both than those on the line."
+            if front
+            else "Accuracy over the size of the bundle."
+        ),
+        tables=[
+            Table(
+                {"Run": "name", **dict.fromkeys(costs[0], "number")},
+                [
+                    [Cell(run.name, run.model), *_cells(*cost.values())]
+                    for run, cost in zip(comparison.candidates, costs, strict=True)
+                ],
+                notes=[f"Pareto front of accuracy and speed: {front}."] if front else [],
+            )
+        ],
+        explanation=(
+            "Parameters: numbers in the shipped graphs. Images/s: on all cores; latency: one image "
+            "on one core; both with decoding and preprocessing. Memory: the peak of a process that "
+            "only predicts. –: unknown."
+        ),
+    )
+
+
+def _classes(main: Leaderboard) -> Section:
+    several = len(main) > 1
+    widest = sorted(compare_classes(main), key=lambda one: (-one.weighted_spread, one.class_number))
+    rows = []
+    for compared in widest[:MAX_CLASSES]:
+        c = compared.class_number
+        recalls = (
+            [_holders(main, c, holders) for holders in (compared.best, compared.worst)]
+            if several
+            else _cells(str(main.per_class[0][c].recall))
+        )
+        rows.append([*_cells(main.aligned.classes[c], f"{compared.support:,}"), *recalls])
+    titles = ("Best recall", "Worst recall") if several else ("Recall",)
+    return Section(
+        title=f"Recall by class on {main.title.lower()}",
+        figure="classes",
+        caption="Recall of each class by each run; in brackets the number of images.",
+        tables=[
+            Table(
+                {"Class": "name", "Images": "number", **dict.fromkeys(titles, "name")},
+                rows,
+                notes=_rest(
+                    len(rows), len(widest), "classes, by difference in recall", "per_class.csv"
                 ),
-            ]
-        )  # fmt: skip
-    count = len(main.aligned.classes)
-    shown = f" The {MAX_CLASSES} of {count} with the clearest gap; per_class.csv has all."
-    return [
-        *_table(["Class", "Images", "Best recall", "Worst recall"], rows), "",
-        f"Recall on {main.title.lower()}.{shown if count > MAX_CLASSES else ''}",
-    ]  # fmt: skip
+            )
+        ],
+    )
 
 
-def _with_recall(main: Leaderboard, holders: Sequence[int], class_number: int) -> str:
-    if len(main.names) == 1:
-        return str(main.per_class[0][class_number].recall)
+def _holders(main: Leaderboard, class_number: int, holders: Sequence[int]) -> Cell:
+    """The runs that share the best or the worst recall of a class, and the recall."""
     if not holders:
-        support = main.per_class[0][class_number].support
-        return "all the same" if support else "undefined"
-    names = ", ".join(main.names[number] for number in holders[:3])
-    recall = main.per_class[holders[0]][class_number].recall
-    return f"{names}{', …' if len(holders) > 3 else ''}: {recall}"
+        has_images = main.per_class[0][class_number].support
+        return Cell("all equal" if has_images else "undefined: no images")
+    names = ", ".join(main.names[number] for number in holders[:MAX_HOLDERS])
+    more = ", …" if len(holders) > MAX_HOLDERS else ""
+    return Cell(names + more, str(main.per_class[holders[0]][class_number].recall))
 
 
-def _gaps(comparison: Comparison) -> list[str]:
+def _gaps(comparison: Comparison) -> Section:
     main = comparison.main
-    lines = [
-        f"Weak: recall {comparison.recall_gap:g} or precision {comparison.precision_gap:g} "
-        "below the "
-        "best. Strong: alone at the top, and another that far below. Single classes, not tested."
+    strong = [("strong", gap, gap.best, gap.value, "lowest") for gap in comparison.strengths]
+    weak = [
+        ("weak", gap, gap.value, gap.best, main.names[gap.best_classifier])
+        for gap in comparison.weaknesses
     ]
-    for title, gaps in (("strong", comparison.strengths), ("weak", comparison.weaknesses)):
-        for gap in gaps[:MAX_GAPS]:
-            other = (
-                f"the last has {gap.value:.3f}"
-                if title == "strong"
-                else f"{_plain(main.names[gap.best_classifier])} has {gap.best:.3f}"
-            )
-            value = gap.best if title == "strong" else gap.value
-            lines.append(
-                f"- {_plain(main.names[gap.classifier])} is {title} at "
-                f"{_plain(main.aligned.classes[gap.class_number])}: "
-                f"{gap.score} {value:.3f}, {other}"
-            )
-        if len(gaps) > MAX_GAPS:
-            lines.append(f"- … and {len(gaps) - MAX_GAPS} more; comparison.json has all")
-    return lines if len(lines) > 1 else [*lines, "- none"]
-
-
-def _confusions(main: Leaderboard) -> list[str]:
-    classes, lines = main.aligned.classes, []
-    for number, name in enumerate(main.names):
-        pairs = [
-            f"{_plain(classes[pair.true_class])} → {_plain(classes[pair.predicted_class])} "
-            f"({pair.weight:.4g}, {pair.share:.0%} of the class)"
-            for pair in confused_pairs(main, number)
-        ]
-        lines.append(f"- {_plain(name)}: {'; '.join(pairs) or 'nothing'}")
-    return lines
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
-    return lines + ["| " + " | ".join(map(_plain, row)) + " |" for row in rows]
-
-
-def _plain(text: str) -> str:
-    """On one line, and neither a table's border nor markup."""
-    plain = to_single_line(text)
-    for sign in ("\\", "|", "*", "`", "<"):
-        plain = plain.replace(sign, "\\" + sign)
-    return plain
-
-
-def _rows(comparison: Comparison) -> list[dict[str, Any]]:
-    rows = []
-    for part, of in comparison.leaderboards.items():
-        for number in of.order:
-            one = comparison.candidate(of, number)
-            row: dict[str, Any] = {
-                "part": part,
-                "rank_best": of.ranks[number][0],
-                "rank_worst": of.ranks[number][1],
-                "run": one.name,
-                "model": one.model,
-                **_interval_columns("accuracy", of.accuracies[number]),
-            }
-            for name in (ACCURACY, *METRICS):
-                difference_to_best = of.difference_to_best(number)
-                if name != ACCURACY:
-                    scores = of.scores[name]
-                    row[name], difference_to_best = (
-                        scores.values[number],
-                        scores.difference_to_best[number],
-                    )
-                for key in ("value", "low", "high"):
-                    column = f"{name}_difference_to_best" + ("" if key == "value" else f"_{key}")
-                    row[column] = (
-                        None if difference_to_best is None else getattr(difference_to_best, key)
-                    )
-            rows.append({**row, **one.cost.to_json(), "bundle_sha256": one.bundle_sha256})
-    return rows
-
-
-def _class_rows(comparison: Comparison) -> list[dict[str, Any]]:
-    main = comparison.main
-    weak = {(g.classifier, g.class_number, g.score) for g in comparison.weaknesses}
-    strong = {(g.classifier, g.class_number, g.score) for g in comparison.strengths}
-    rows = []
-    for of in compare_classes(main):
-        for number, name in enumerate(main.names):
-            scores = main.per_class[number][of.class_number]
-            where = {score: (number, of.class_number, score) for score in ("recall", "precision")}
-            rows.append(
+    rows = [
+        _cells(
+            main.names[gap.classifier], finding, main.aligned.classes[gap.class_number], gap.score,
+            f"{value:.3f}", f"{whose}: {other:.3f}",
+        )
+        for finding, gap, value, other, whose in (*strong[:MAX_GAPS], *weak[:MAX_GAPS])
+    ]  # fmt: skip
+    return Section(
+        title="Strengths and weaknesses",
+        tables=[
+            Table(
                 {
-                    "class": scores.name, "run": name, "support": scores.support,
-                    "predicted": scores.predicted, **_interval_columns("recall", scores.recall),
-                    **_interval_columns("precision", scores.precision),
-                    "best_recall": number in of.best, "worst_recall": number in of.worst,
-                    **{f"weak_{score}": where[score] in weak for score in where},
-                    **{f"strong_{score}": where[score] in strong for score in where},
-                }
-            )  # fmt: skip
-    return rows
+                    "Run": "name",
+                    "Finding": "text",
+                    "Class": "name",
+                    "Score": "text",
+                    "Value": "number",
+                    "Compared with": "name",
+                },
+                rows,
+                notes=_rest(len(rows), len(strong + weak), "by difference", "comparison.json"),
+            )
+        ],
+        explanation=(
+            f"Weak: recall at least {100 * comparison.recall_gap:.3g} points, or precision at "
+            f"least {100 * comparison.precision_gap:.3g} points, below the best run. Strong: "
+            "better than every other run, and at least as far above the worst. These are not "
+            "tests: with few images such differences arise by chance. A class that occurs but is "
+            "never predicted counts as precision 0."
+        ),
+    )
 
 
-def _interval_columns(name: str, estimate: Estimate) -> dict[str, float | str | None]:
-    """Value and ends; a score that is 0/0 says so."""
-    value = "undefined" if estimate.value is None else estimate.value
-    return {name: value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+def _confusions(main: Leaderboard) -> Section:
+    classes = main.aligned.classes
+    return Section(
+        title="Most frequent confusions",
+        tables=[
+            Table(
+                {
+                    "Run": "name", "True class": "name", "Predicted class": "name",
+                    "Images": "number", "Share of the true class": "number",
+                },
+                [
+                    _cells(
+                        name, classes[pair.true_class], classes[pair.predicted_class],
+                        f"{pair.weight:.4g}", f"{pair.share:.0%}",
+                    )
+                    for number, name in enumerate(main.names)
+                    for pair in confused_pairs(main, number)
+                ],
+            )
+        ],
+    )  # fmt: skip
 
 
-def _csv(rows: Sequence[dict[str, Any]]) -> str:
-    content = io.StringIO(newline="")
-    writer = csv.DictWriter(content, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return content.getvalue()
+def _cells(*texts: str) -> list[Cell]:
+    return [Cell(text) for text in texts]
 
 
-def _place(bundle: Path, output: Path) -> str:
-    """Relative to the file's folder where both lie in one folder of runs, so that it may move."""
-    bundle, output = bundle.resolve(), output.resolve()
-    if bundle.is_relative_to(output.parent):
-        return Path(os.path.relpath(bundle, output)).as_posix()
-    return bundle.as_posix()
+def _rest(shown: int, total: int, what: str, file: str) -> list[str]:
+    return [f"The first {shown} of {total:,} {what}; {file} has all."] if total > shown else []

@@ -1,10 +1,10 @@
-"""Predictions become a report: every score is measured, and how sure it is.
+"""Predictions -> Report: every score with its 95 % interval.
 
 Shape suffixes: N images, C classes, R resamples, G groups.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,13 +38,13 @@ Floats = NDArray[np.float64]
 def build_report(predictions: Predictions, *, part: str = "test", seed: int = 0) -> Report:
     """Every score of labelled predictions, each with a 95 % interval.
 
-    Where images carry weights every score is weighted by them, and the plain accuracy of all
-    labelled images stands beside as ``accuracy_unweighted``.
+    Where images carry weights every score is weighted by them, and the unweighted accuracy of all
+    labelled images is added as ``accuracy_unweighted``.
 
     Args:
-        predictions: images without a label or with weight 0 are counted and left out.
-        part: which images these are; only for the reader.
-        seed: of the resampling; the same predictions and seed give the same report.
+        predictions: images without a label or with weight 0 are left out of the scores.
+        part: the name of these images, such as ``test``.
+        seed: of the bootstrap; the same predictions and seed give the same report.
 
     Raises:
         DatasetError: no image has a label and a weight.
@@ -59,7 +59,10 @@ def build_report(predictions: Predictions, *, part: str = "test", seed: int = 0)
     labelled = predictions.labelled()
     if predictions.is_weighted:
         found["accuracy_unweighted"] = _plain_accuracy(labelled)
-    per_class = tuple(_of_classes(counted, resampled))
+    per_class = tuple(
+        _with_curve_areas(scores, class_number, resampled)
+        for class_number, scores in enumerate(scores_by_class(counted, units))
+    )
     num_groups = units.count if counted.has_groups else None
     return Report(
         part=part,
@@ -92,7 +95,7 @@ def select_scorable(predictions: Predictions) -> Predictions:
 
 
 def _measure(predictions: Predictions, weights: Floats) -> dict[str, Floats]:
-    """Every score that is no proportion, as (), (R,), (C,) or (C, R)."""
+    """Every score that is not a proportion of images, as (), (R,), (C,) or (C, R)."""
     counts = metrics.confusion_counts(predictions, weights)
     areas_C, average_precisions_C = metrics.one_versus_rest_scores(predictions, weights)
     return {
@@ -115,15 +118,15 @@ def _measure(predictions: Predictions, weights: Floats) -> dict[str, Floats]:
 
 @dataclass(frozen=True, eq=False)
 class _Resampled:
-    """The scores of a set, of sets like it, and what its groups make of their variance.
+    """The scores of the images and of their resamples.
 
     Attributes:
-        units: what is independent.
-        design_effect: how the groups cluster the mistakes.
-        whole: every score of the set itself.
-        by_image: of resamples of images; the last axis is R.
-        by_group: of resamples of groups (R), or of the set without one group (G) where there
-            are few; None without groups.
+        units: the independent units of the images.
+        design_effect: of the correctness of the predictions.
+        whole: the scores of all images.
+        by_image: the scores of resampled images; the last axis is R.
+        by_group: the scores of resampled groups (R), or without one group each (G) where there
+            are fewer than 30; None without groups.
     """
 
     units: SamplingUnits
@@ -159,7 +162,7 @@ def _bootstrap(predictions: Predictions, units: SamplingUnits, seed: int) -> dic
 
 
 def _proportions(predictions: Predictions, units: SamplingUnits) -> dict[str, Estimate]:
-    """The scores that are shares of the images."""
+    """The scores that are proportions of the images."""
     weights_N = predictions.weights_N
     accuracy = proportion(predictions.predicted_N == predictions.targets_N, weights_N, units)
     found = {"accuracy": accuracy, "weighted_recall": accuracy}
@@ -171,9 +174,9 @@ def _proportions(predictions: Predictions, units: SamplingUnits) -> dict[str, Es
 
 
 def _other_scores(predictions: Predictions, resampled: _Resampled) -> dict[str, Estimate]:
-    """The scores of the whole that are no shares of the images."""
+    """The overall scores that are not proportions of the images."""
     images_C = np.bincount(predictions.targets_N, minlength=len(predictions.classes))
-    # A mean over classes rests on as many images as the harmonic mean of their sizes allows.
+    # The effective number of images behind a mean over classes: from their harmonic mean.
     balanced = float((images_C > 0).sum() ** 2 / (1 / images_C[images_C > 0]).sum())
     overall = resampled.design_effect.effective_n
     return {
@@ -188,7 +191,7 @@ def _other_scores(predictions: Predictions, resampled: _Resampled) -> dict[str, 
 def _estimate(
     resampled: _Resampled, name: str, effective: float, class_number: int | None = None
 ) -> Estimate:
-    """One score with the interval of its variance over resamples, and over groups."""
+    """One score with the interval that its variance over resamples gives."""
     row = () if class_number is None else (class_number,)
     value, top = float(resampled.whole[name][row]), MAX_SCORE.get(name, 1.0)
     if not np.isfinite(value):
@@ -220,21 +223,27 @@ def _estimate(
 
 
 def _plain_accuracy(labelled: Predictions) -> Estimate:
-    """The share of labelled images that are right, each counted once."""
+    """The accuracy of labelled images, each counted once."""
     correct_N = labelled.predicted_N == labelled.targets_N
     return proportion(correct_N, np.ones(len(labelled)), SamplingUnits.of(labelled))
 
 
-def _of_classes(predictions: Predictions, resampled: _Resampled) -> Iterator[ClassScores]:
-    """Every class against the rest."""
-    weights_N, predicted_N = predictions.weights_N, predictions.predicted_N
-    units = resampled.units
+def scores_by_class(predictions: Predictions, units: SamplingUnits) -> Iterator[ClassScores]:
+    """Precision, recall and F1 of every class; the areas under its curves are left undefined.
+
+    Args:
+        predictions: scorable images only.
+        units: the independent units of the images.
+    """
+    weights_N, targets_N, predicted_N = (
+        predictions.weights_N, predictions.targets_N, predictions.predicted_N,
+    )  # fmt: skip
     for c, name in enumerate(predictions.classes):
-        is_class_N, is_predicted_N = predictions.targets_N == c, predicted_N == c
+        is_class_N, is_predicted_N = targets_N == c, predicted_N == c
         true_positive_N = is_class_N & is_predicted_N
-        support, rest = int(is_class_N.sum()), int((~is_class_N).sum())
+        support = int(is_class_N.sum())
         precision = proportion(true_positive_N, weights_N * is_predicted_N, units)
-        # F1 is 2J/(1 + J); J is the share of hits among images of the class or called so.
+        # F1 is 2J/(1 + J) with the Jaccard index J, a proportion.
         jaccard = proportion(true_positive_N, weights_N * (is_class_N | is_predicted_N), units)
         yield ClassScores(
             name=name,
@@ -243,9 +252,17 @@ def _of_classes(predictions: Predictions, resampled: _Resampled) -> Iterator[Cla
             precision=precision if is_predicted_N.any() else undefined("never predicted"),
             recall=proportion(true_positive_N, weights_N * is_class_N, units),
             f1=_f1_of(jaccard) if support else undefined("no images"),
-            roc_auc=_estimate(resampled, "roc_auc_C", min(support, rest), c),
-            average_precision=_estimate(resampled, "average_precision_C", support, c),
         )
+
+
+def _with_curve_areas(scores: ClassScores, class_number: int, resampled: _Resampled) -> ClassScores:
+    rest = len(resampled.units.unit_N) - scores.support
+    effective = min(scores.support, rest)
+    return replace(
+        scores,
+        roc_auc=_estimate(resampled, "roc_auc_C", effective, class_number),
+        average_precision=_estimate(resampled, "average_precision_C", scores.support, class_number),
+    )
 
 
 def _f1_of(jaccard: Estimate) -> Estimate:

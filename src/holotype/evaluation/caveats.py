@@ -1,4 +1,4 @@
-"""What a reader must know before quoting a score, said by the numbers themselves."""
+"""Limits of the scores of a report, as sentences: few images, few groups, absent classes."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,7 +9,12 @@ FEW_IMAGES = 10
 
 
 def caveats(per_class: Sequence[ClassScores], num_groups: int | None) -> Iterator[str]:
-    """One sentence or two for everything that makes the scores say less than they seem to."""
+    """One sentence or two for everything that limits the scores.
+
+    Args:
+        per_class: the scores of every class.
+        num_groups: how many groups the images come from; None without groups.
+    """
     absent = [scores.name for scores in per_class if not scores.support]
     never_predicted = [
         scores.name for scores in per_class if scores.support and not scores.predicted
@@ -17,34 +22,32 @@ def caveats(per_class: Sequence[ClassScores], num_groups: int | None) -> Iterato
     small = [scores.name for scores in per_class if 0 < scores.support < FEW_IMAGES]
     if num_groups is None:
         yield (
-            "No groups were given, so the intervals take every image as independent. If several "
-            "images show one specimen, patient or scene, the intervals are too narrow."
+            "No groups were given, so the intervals assume independent images. If several images "
+            "show one specimen, patient or scene, the intervals are too narrow."
         )
     elif num_groups == 1:
-        yield "All images come from one group: how far the scores carry beyond it is unknown."
+        yield "All images come from one group, so the variance between groups is unknown."
     elif num_groups < FEW_GROUPS:
         yield (
-            f"The images come from only {num_groups} groups, and it is groups that are "
-            "independent: the intervals are as wide as so few make them."
+            f"The images come from only {num_groups} groups, and only groups are independent, so "
+            "the intervals are wide."
         )
     if absent:
         yield (
-            f"{_classes_have(absent)} no image here ({_some(absent)}), so nothing is said of "
-            f"{'it' if len(absent) == 1 else 'them'}; averages over classes are over the other "
-            f"{len(per_class) - len(absent)}."
+            f"{_classes_have(absent)} no image here ({_some(absent)}) and no scores; means over "
+            f"classes are over the other {len(per_class) - len(absent)}."
         )
     if never_predicted:
         yield (
             f"{_classes_have(never_predicted)} images here but "
             f"{'is' if len(never_predicted) == 1 else 'are'}"
-            f" never predicted ({_some(never_predicted)}): the precision is 0/0, and counts "
-            "as 0 in "
-            "averages."
+            f" never predicted ({_some(never_predicted)}): the precision is 0/0 and counts as 0 "
+            "in means."
         )
     if small:
         yield (
             f"{_classes_have(small)} fewer than {FEW_IMAGES} images here ({_some(small)}); "
-            "single images decide those scores."
+            "their scores depend on single images."
         )
 
 

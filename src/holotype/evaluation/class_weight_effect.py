@@ -1,4 +1,4 @@
-"""What class weights or balanced sampling did: the same answers with the weighting taken out.
+"""The effect of class weighting: the same predictions with the weighting removed.
 
 Shape suffixes: N images, C classes.
 """
@@ -21,15 +21,14 @@ COMPARED_SCORES: tuple[Score, ...] = ("accuracy", "balanced_accuracy")
 
 @dataclass(frozen=True, eq=False)
 class ClassWeightingEffect:
-    """A report as it is, and what it would be if the weighting were taken out of the answers.
+    """Scores with and without the weighting.
 
     Attributes:
-        weights_C: how much more an image of each class counted in training than by itself.
-        with_weighting: the scores of the classifier as it is.
-        without_weighting: the scores of the same answers without the weighting.
-        num_changed: images that are called something else without it.
-        differences: accuracy and balanced accuracy, with the weighting minus without, with the
-            interval of that difference on the same images.
+        weights_C: of an image of each class in training, relative to no weighting.
+        with_weighting: the scores of the classifier.
+        without_weighting: the scores of the same predictions without the weighting.
+        num_changed: images whose predicted class changes.
+        differences: accuracy and balanced accuracy, with minus without, with paired intervals.
     """
 
     weights_C: NDArray[np.float64]
@@ -39,7 +38,7 @@ class ClassWeightingEffect:
     differences: Mapping[Score, Estimate]
 
     def to_json(self) -> dict[str, Any]:
-        """As metrics.json holds it; what is said of the classifier as it is, stands there too."""
+        """As metrics.json holds it, beside the scores with the weighting."""
         rows = zip(self.without_weighting.per_class, self.weights_C.tolist(), strict=True)
         return {
             "num_changed": self.num_changed,
@@ -60,15 +59,14 @@ class ClassWeightingEffect:
 
 
 def undo_class_weighting(predictions: Predictions, weights_NC: NDArray[np.float64]) -> Predictions:
-    """The same answers for classes as frequent as they are: probabilities divided by the weights.
+    """Divide the probabilities by the class weights and renormalise them.
 
-    Training that counts a class w times as much learns probabilities for a world in which it is w
-    times as frequent. Divided by w, and made to sum to 1 again, they are those of the world that
-    the images came from. The logits become the logarithms of these probabilities.
+    Training with weight w for a class learns probabilities for a w times higher prior of it. The
+    logits become the logarithms of the corrected probabilities.
 
     Args:
-        predictions: with the probabilities that are answered, after the temperature.
-        weights_NC: above 0; a row of C numbers for all images, or one for each.
+        predictions: with probabilities after the temperature.
+        weights_NC: above 0; (C,), or (N, C) for each image.
 
     Source:
         Saerens, Latinne and Decaestecker 2002, "Adjusting the Outputs of a Classifier to New a
@@ -93,12 +91,11 @@ def class_weighting_effect(
     weights_C: NDArray[np.float64],
     differences: Mapping[Score, Estimate],
 ) -> ClassWeightingEffect:
-    """The scores of both.
+    """Score the predictions without the weighting, and count what changes.
 
     Args:
         report: on `predictions`.
-        without: what `undo_class_weighting` makes of them.
-        weights_C: to show.
+        without: `undo_class_weighting` of them.
         differences: of each score of `COMPARED_SCORES`.
     """
     changed_N = predictions.scorable().predicted_N != without.scorable().predicted_N
@@ -112,7 +109,7 @@ def class_weighting_effect(
 
 
 def recorded_class_weights(metrics: Mapping[str, Any]) -> dict[str, float] | None:
-    """The weight of each class as a `metrics.json` holds it; None where there was no weighting."""
+    """The weight of each class in a `metrics.json`; None where there was no weighting."""
     effect = metrics.get("class_weighting")
     if effect is None:
         return None

@@ -1,4 +1,4 @@
-"""What a report holds: every score with its interval, of the whole and of every class.
+"""`Report` and `ClassScores`: every score with its 95 % interval, overall and of each class.
 
 Shape suffixes: C classes.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.errors import did_you_mean
-from holotype.evaluation.intervals import Estimate
+from holotype.evaluation.intervals import Estimate, undefined
 from holotype.evaluation.metrics import MAX_LOG_LOSS
 from holotype.evaluation.roc_curves import ratio
 from holotype.notebook import data_frame, html_result, html_table
@@ -23,7 +23,7 @@ from holotype.terminal import short_text, text_table
 if TYPE_CHECKING:
     import pandas as pd
 
-# Every score of the whole, in the order of reading.
+# The overall scores, in the order of a report.
 SCORES = (
     "accuracy",
     "accuracy_unweighted",
@@ -47,7 +47,7 @@ SCORES = (
 CLASS_SCORES = ("precision", "recall", "f1", "roc_auc", "average_precision")
 ESTIMATE_KEYS = ("value", "low", "high", "method")
 
-# The largest value of the scores that are not fractions; the least is 0.
+# The largest value of the scores that are not fractions; the smallest of all is 0.
 MAX_SCORE = {"brier_score": 2.0, "log_loss": MAX_LOG_LOSS}
 
 
@@ -89,17 +89,18 @@ class Metrics(Mapping[str, Estimate]):
 
 
 _CLASS_HEADER = ("class", "precision", "recall", "F1", "images")
+_NOT_COMPUTED = undefined("not computed")
 
 
 @dataclass(frozen=True)
 class ClassScores:
-    """How one class fares against the rest.
+    """The scores of one class against the rest.
 
     Attributes:
         name: the class.
-        support: its images.
-        predicted: images that were called so.
-        precision, recall, f1, roc_auc, average_precision: with intervals.
+        support: images of the class.
+        predicted: images predicted as the class.
+        precision, recall, f1, roc_auc, average_precision: with intervals, in [0, 1].
     """
 
     name: str
@@ -108,8 +109,8 @@ class ClassScores:
     precision: Estimate
     recall: Estimate
     f1: Estimate
-    roc_auc: Estimate
-    average_precision: Estimate
+    roc_auc: Estimate = _NOT_COMPUTED
+    average_precision: Estimate = _NOT_COMPUTED
 
     def to_json(self) -> dict[str, Any]:
         scores = {name: getattr(self, name).to_json() for name in CLASS_SCORES}
@@ -118,20 +119,20 @@ class ClassScores:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Report:
-    """What predictions say about a classifier; `report["accuracy"]` is one `Estimate`.
+    """The scores of a classifier on labelled images; `report["accuracy"]` is one `Estimate`.
 
     Attributes:
-        part: which images these are, such as ``test``.
+        part: the name of the images, such as ``test``.
         classes: class names, in the order of the confusion matrix.
-        metrics: every score of the whole, by name.
-        per_class: every class, in order.
-        confusion_CC: rows are true classes, columns predicted ones; weights are summed.
-        num_images: images with a known class and a weight above 0: those that were counted.
+        metrics: the overall scores, by name.
+        per_class: the scores of every class, in order.
+        confusion_CC: sums of weights; rows are true classes, columns predicted ones.
+        num_images: images with a known class and a weight above 0, on which the scores are.
         num_unlabelled: images left out because their class is not known.
         num_zero_weight: images left out because their weight is 0.
         num_groups: how many groups the images come from; None where they have no groups.
         weighted: whether images carry different weights.
-        caveats: what a reader must know before quoting a score, as sentences.
+        caveats: limits of the scores, as sentences.
         path: the page; None where none was written.
         predictions: what was scored; None where only the scores were read.
     """
@@ -222,7 +223,7 @@ class Report:
 
     @property
     def normalised_confusion_CC(self) -> NDArray[np.float64]:
-        """Rows sum to 1; NaN for a class without images."""
+        """Rows divided by their sums, with the recalls on the diagonal; NaN without images."""
         rows_C1 = self.confusion_CC.sum(axis=1, keepdims=True)
         return ratio(self.confusion_CC, np.broadcast_to(rows_C1, self.confusion_CC.shape))
 

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.comparison.aligned_predictions import align_predictions
-from holotype.comparison.comparison_page import write_comparison
 from holotype.comparison.disagreements import disagreements
 from holotype.comparison.leaderboard import Leaderboard, build_leaderboard
+from holotype.comparison.per_class import PRECISION_GAP, RECALL_GAP
 from holotype.comparison.result import Comparison
 from holotype.comparison.selection import parse_rule, select_run
+from holotype.comparison.write_comparison import write_comparison
 from holotype.errors import ImageError, InvalidSelection, NotComparable, UsageError
 from holotype.explanation.heatmap_drawing import scaled_rgb
 from holotype.files import sha256_of
@@ -29,7 +30,6 @@ from holotype.progress import Progress
 from holotype.run_directory import RunDirectory
 
 SPEED_IMAGES = 48
-RECALL_GAP = PRECISION_GAP = 0.15
 MAX_DISAGREEMENTS = 12  # images about which the runs disagree
 MAX_SIDE_PX = 320
 

@@ -1,6 +1,4 @@
-"""What an audit found as one HTML page: for each finding the images that it is about.
-
-It stands here, beside the report, since both are made by `rendering` and look alike.
+"""The findings of an audit as one HTML page, with the images that they are about.
 
 Shape suffixes: H height, W width, C colour channels (red, green, blue).
 """
@@ -22,22 +20,22 @@ from holotype.files import write_text
 from holotype.imaging.decode import decode
 from holotype.reporting.templates import jpeg_url, render, thousands
 
-MAX_SIDE_PX = 160  # pixels of an image on the page, which draws every one as large as that
-MAX_SHOWN = 60  # groups or images of one kind; the tables beside the page have all
-MAX_IN_GROUP = 8
-MAX_POOR = 12  # of each problem
-MAX_ROWS = 200  # of unusable images
+MAX_SIDE_PX = 160  # pixels of an image on the page
+MAX_SHOWN = 60  # rows of one kind of finding; the tables beside the page have all
+MAX_IN_ROW = 8
+MAX_PER_PROBLEM = 12
+MAX_UNUSABLE = 200
 MAX_CLASSES = 60
-_BACKDROP = (255, 255, 255)  # what transparent pixels are seen against
+_BACKGROUND = (255, 255, 255)  # behind transparent pixels
 
-_RELATIVE = " Judged by what is usual in this data set."
-_POOR_TITLES = {
+_RELATIVE = " Relative to the other images of this data set."
+_PROBLEM_TITLES = {
     "almost_uniform": "Almost uniform",
     "dark": "Dark",
     "bright": "Bright",
     "blurred": "Blurred",
     "low_information": "Little detail",
-    "odd_aspect": "Of an odd shape",
+    "odd_aspect": "Unusual aspect ratio",
 }
 
 
@@ -49,8 +47,8 @@ class AuditImage:
         path: relative to the root.
         label: as given.
         part: of a given split, or "".
-        url: the image itself; None where it cannot be read.
-        is_small: whether it is drawn so much larger than it is that its pixels should stay pixels.
+        url: a data URL; None where the image cannot be read.
+        is_small: whether it is enlarged so much that it should not be smoothed.
     """
 
     path: str
@@ -62,18 +60,19 @@ class AuditImage:
 
 @dataclass(frozen=True)
 class FindingRow:
-    """Images side by side, with what is said of them.
+    """One finding: images side by side with a heading and the evidence.
 
     Attributes:
-        heading: one line above them.
-        evidence: what was measured, below.
-        num_more: how many belong to them that are not shown.
+        heading: one line above the images.
+        shown: the images.
+        num_more: how many more images belong to it.
+        evidence: what was measured.
     """
 
     heading: str
     shown: Sequence[AuditImage]
-    evidence: Sequence[str] = ()
     num_more: int = 0
+    evidence: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -81,14 +80,14 @@ class FindingSection:
     """One kind of finding.
 
     Attributes:
-        groups: what is shown.
-        total: how many there are of it.
-        as_grid: whether single images stand in a grid, or groups one below the other.
+        rows: the findings that are shown.
+        total: how many there are.
+        as_grid: whether the rows are single images, shown as a grid.
     """
 
     title: str
     explanation: str
-    groups: Sequence[FindingRow]
+    rows: Sequence[FindingRow]
     total: int
     as_grid: bool = False
 
@@ -98,16 +97,15 @@ def write_audit_page(findings: Findings, index: Index, path: Path, *, title: str
 
     Args:
         findings: of the audit.
-        index: the images that were audited.
+        index: the audited images.
         path: of the HTML file.
         title: the heading, such as the name of the data.
     """
-    gallery = _ImageCache(index)
-    sections = [section for section in _sections(findings, gallery) if section.groups]
+    images = _ImageCache(index)
+    sections = [section for section in _sections(findings, images) if section.rows]
     classes = sorted(findings.class_counts.items(), key=lambda row: (-row[1], row[0]))
     page = render(
         "audit.html.j2",
-        {"thousands": thousands},
         title=title,
         findings=findings,
         usable=findings.num_images - len(findings.unusable),
@@ -115,7 +113,7 @@ def write_audit_page(findings: Findings, index: Index, path: Path, *, title: str
         sections=sections,
         rows=findings.summary_rows(),
         class_notes=findings.class_notes(),
-        unusable=findings.unusable[:MAX_ROWS],
+        unusable=findings.unusable[:MAX_UNUSABLE],
         classes=classes[:MAX_CLASSES],
         largest=max(findings.class_counts.values(), default=0) or 1,
         sizes=", ".join(f"{width}×{height}" for width, height in findings.sizes),
@@ -125,7 +123,7 @@ def write_audit_page(findings: Findings, index: Index, path: Path, *, title: str
 
 @dataclass(eq=False)
 class _ImageCache:
-    """Images of an index, each read once however often it is shown."""
+    """Images of an index, each read once."""
 
     index: Index
     _urls: dict[str, tuple[str | None, bool]] = field(default_factory=dict)
@@ -145,9 +143,9 @@ class _ImageCache:
         return {self._rows.get(path, ("", ""))[0] for path in paths}
 
     def first_few(self, paths: Iterable[str]) -> tuple[list[AuditImage], int]:
-        """The first few, and how many more there are."""
+        """The first few images, and how many more there are."""
         every = list(paths)
-        return [self.image_of(path) for path in every[:MAX_IN_GROUP]], len(every[MAX_IN_GROUP:])
+        return [self.image_of(path) for path in every[:MAX_IN_ROW]], len(every[MAX_IN_ROW:])
 
     def _url(self, path: str) -> tuple[str | None, bool]:
         try:
@@ -158,173 +156,173 @@ class _ImageCache:
             return None, False
         rgb = image.pixels.convert("RGB")
         if image.mask is not None:
-            backdrop = PillowImage.new("RGB", rgb.size, _BACKDROP)
-            rgb = PillowImage.composite(rgb, backdrop, image.mask)
+            background = PillowImage.new("RGB", rgb.size, _BACKGROUND)
+            rgb = PillowImage.composite(rgb, background, image.mask)
         is_small = max(rgb.size) < MAX_SIDE_PX // 2
         return jpeg_url(np.asarray(rgb), MAX_SIDE_PX), is_small
 
 
 def _tiles(findings: Findings) -> list[tuple[str, str, str]]:
-    """(name, number, remark) of what matters most, found or not."""
+    """(name, number, remark) of the most important findings, also where there are none."""
     counts = findings.counts()
     copies = sum(len(cluster) - 1 for cluster in findings.duplicate_clusters)
     noise = findings.noise_rate
-    labels = ("labels probably wrong", "–", "not looked at")
+    labels = ("probable label errors", "–", "not checked")
     if noise is not None:
-        share = f"{noise.low:.1%} – {noise.high:.1%} of all by estimate"
-        labels = ("labels probably wrong", thousands(counts["label_error"]), share)
+        share = f"estimated {noise.low:.1%} – {noise.high:.1%} of all labels"
+        labels = ("probable label errors", thousands(counts["label_error"]), share)
     return [
         ("unusable images", thousands(counts["unusable"]), ""),
-        ("superfluous copies", thousands(copies), "exact and near"),
-        ("copies under different labels", thousands(counts["label_conflict"]), ""),
-        ("leaks across the given split", thousands(counts["leak"]), ""),
+        ("redundant copies", thousands(copies), "exact and near-duplicates"),
+        ("copies with different labels", thousands(counts["label_conflict"]), ""),
+        ("leaks in the given split", thousands(counts["leak"]), ""),
         labels,
     ]
 
 
-def _sections(findings: Findings, gallery: _ImageCache) -> list[FindingSection]:
+def _sections(findings: Findings, images: _ImageCache) -> list[FindingSection]:
     return [
-        _conflicts(findings, gallery),
-        _leaks(findings, gallery),
-        _labels(findings, gallery),
-        _copies(findings, gallery),
-        _oversized_clusters(findings, gallery),
-        _outliers(findings, gallery),
-        *_poor(findings, gallery),
-        _neighbours(findings, gallery),
+        _conflicts(findings, images),
+        _leaks(findings, images),
+        _label_errors(findings, images),
+        _duplicates(findings, images),
+        _oversized_clusters(findings, images),
+        _outliers(findings, images),
+        *_quality_issues(findings, images),
+        _neighbours(findings, images),
     ]
 
 
-def _conflicts(findings: Findings, gallery: _ImageCache) -> FindingSection:
+def _conflicts(findings: Findings, images: _ImageCache) -> FindingSection:
     equal = [
-        FindingRow("the same bytes", *_without_evidence(gallery.first_few(duplicate.paths)))
+        FindingRow("equal bytes", *images.first_few(duplicate.paths))
         for duplicate in findings.conflicts[:MAX_SHOWN]
     ]
     alike = [
         FindingRow(
             f"{pair.kind} copy",
-            [gallery.image_of(pair.first), gallery.image_of(pair.second)],
-            [pair.evidence],
+            [images.image_of(pair.first), images.image_of(pair.second)],
+            evidence=[pair.evidence],
         )
         for pair in findings.near_duplicate_conflicts[: MAX_SHOWN - len(equal)]
     ]
     return FindingSection(
-        "Copies under different labels",
-        "One image carries two labels, so at least one of them is wrong.",
+        "Copies with different labels",
+        "One image has two labels, so at least one of them is wrong.",
         equal + alike,
         len(findings.conflicts) + len(findings.near_duplicate_conflicts),
     )
 
 
-def _leaks(findings: Findings, gallery: _ImageCache) -> FindingSection:
-    groups = []
+def _leaks(findings: Findings, images: _ImageCache) -> FindingSection:
+    rows = []
     for leak in findings.leaks[:MAX_SHOWN]:
         what = "copies of one image" if leak.kind == "duplicates" else f"group {leak.name}"
         heading = f"{what}, {leak.count:,} images, in {', '.join(dict.fromkeys(leak.parts))}"
-        groups.append(FindingRow(heading, *_without_evidence(gallery.first_few(leak.paths))))
+        rows.append(FindingRow(heading, *images.first_few(leak.paths)))
     return FindingSection(
-        "Leaks across the given split",
-        "They belong together and stand on different sides: a test on them flatters.",
-        groups,
+        "Leaks in the given split",
+        "Copies or images of one group in several parts: scores on them are too high.",
+        rows,
         len(findings.leaks),
     )
 
 
-def _labels(findings: Findings, gallery: _ImageCache) -> FindingSection:
-    groups = [
+def _label_errors(findings: Findings, images: _ImageCache) -> FindingSection:
+    rows = [
         FindingRow(
             f"{issue.given} → {issue.suggested}?",
-            [gallery.image_of(issue.path)],
-            [
+            [images.image_of(issue.path)],
+            evidence=[
                 f"{issue.probability_suggested:.0%} {issue.suggested}, "
                 f"{issue.probability_given:.1%} {issue.given}",
-                *([f"its label weighs {issue.weight:.2g} only"] if issue.weight < 1 else []),
+                *([f"weight {issue.weight:.2g}"] if issue.weight < 1 else []),
             ],
         )
         for issue in findings.label_errors[:MAX_SHOWN]
     ]
-    estimate = f" By estimate {findings.noise_rate} of all labels." if findings.noise_rate else ""
+    noise = findings.noise_rate
+    estimate = f" Estimated share of label errors: {noise} of all labels." if noise else ""
     return FindingSection(
-        "Labels that are probably wrong",
-        "Given label → what a classifier says that had not seen the image; the most probable "
-        f"first.{estimate} Where classes overlap, images that could be either are among them.",
-        groups,
+        "Probable label errors",
+        "Given label → prediction of a classifier that was not trained on the image; the most "
+        f"probable first.{estimate} Where classes overlap, ambiguous images are among them.",
+        rows,
         len(findings.label_errors),
         as_grid=True,
     )
 
 
-def _copies(findings: Findings, gallery: _ImageCache) -> FindingSection:
+def _duplicates(findings: Findings, images: _ImageCache) -> FindingSection:
     evidence = {
         frozenset((p.first, p.second)): f"{p.kind}: {p.evidence}" for p in findings.near_duplicates
     }
     agreed = [
-        cluster for cluster in findings.duplicate_clusters if len(gallery.labels(cluster)) == 1
+        cluster for cluster in findings.duplicate_clusters if len(images.labels(cluster)) == 1
     ]
     clusters = sorted(agreed, key=lambda cluster: (-len(cluster), min(cluster)))[:MAX_SHOWN]
-    groups = []
+    rows = []
     for cluster in clusters:
-        shown, more = gallery.first_few(sorted(cluster))
+        shown, more = images.first_few(sorted(cluster))
         said = [text for pair, text in evidence.items() if pair <= cluster]
         heading = f"{len(cluster):,} copies of one image"
-        groups.append(FindingRow(heading, shown, said[:3] or ["the same bytes"], more))
+        rows.append(FindingRow(heading, shown, more, said[:3] or ["equal bytes"]))
     return FindingSection(
         "Copies",
-        "One label, one image, several files. Verified: laid upon each other, no place differs "
-        "by more than noise. A split keeps them on one side.",
-        groups,
+        "Several files of one image with one label. Verified by registration: no region differs by "
+        "more than noise. A split keeps them in one part.",
+        rows,
         len(agreed),
     )
 
 
-def _oversized_clusters(findings: Findings, gallery: _ImageCache) -> FindingSection:
-    groups = [
-        FindingRow(
-            f"{len(cluster):,} images", *_without_evidence(gallery.first_few(sorted(cluster)))
-        )
+def _oversized_clusters(findings: Findings, images: _ImageCache) -> FindingSection:
+    rows = [
+        FindingRow(f"{len(cluster):,} images", *images.first_few(sorted(cluster)))
         for cluster in findings.oversized_clusters[:MAX_SHOWN]
     ]
     return FindingSection(
         "Oversized clusters",
-        "So many images are joined by near copies that this is a warning and no fact: perhaps "
-        "they are only alike. A split does not keep them together.",
-        groups,
+        "Too many images are linked as near-duplicates for this to be certain: they may only be "
+        "similar. A split does not keep them together.",
+        rows,
         len(findings.oversized_clusters),
     )
 
 
-def _outliers(findings: Findings, gallery: _ImageCache) -> FindingSection:
-    groups = [
+def _outliers(findings: Findings, images: _ImageCache) -> FindingSection:
+    rows = [
         FindingRow(
-            f"{outlier.distance / max(outlier.usual, 1e-9):.1f} times as far from all others as "
-            "is usual",
-            [gallery.image_of(outlier.path)],
+            f"{outlier.distance / max(outlier.usual, 1e-9):.1f} times the usual distance to the "
+            "nearest images",
+            [images.image_of(outlier.path)],
         )
         for outlier in findings.outliers[:MAX_SHOWN]
     ]
     return FindingSection(
         "Outliers",
-        "Like no other image here, in the eyes of a network. Do they belong to this data set?",
-        groups,
+        "Far from all other images in the embedding of a network. Check whether they belong to "
+        "this data set.",
+        rows,
         len(findings.outliers),
         as_grid=True,
     )
 
 
-def _poor(findings: Findings, gallery: _ImageCache) -> list[FindingSection]:
-    """One section for each problem, the worst images of it."""
+def _quality_issues(findings: Findings, images: _ImageCache) -> list[FindingSection]:
+    """One section for each problem, the worst images first."""
     of_problem = {
         problem: list(images)
         for problem, images in groupby(findings.quality_issues, key=lambda image: image.problem)
     }
     return [
         FindingSection(
-            _POOR_TITLES[problem],
+            _PROBLEM_TITLES[problem],
             f"{QUALITY_ADVICE[problem].capitalize()}."
             + ("" if problem == "almost_uniform" else _RELATIVE),
             [
-                FindingRow("", [gallery.image_of(image.path)], [image.evidence])
-                for image in of_problem[problem][:MAX_POOR]
+                FindingRow("", [images.image_of(image.path)], evidence=[image.evidence])
+                for image in of_problem[problem][:MAX_PER_PROBLEM]
             ],
             len(of_problem[problem]),
             as_grid=True,
@@ -334,27 +332,19 @@ def _poor(findings: Findings, gallery: _ImageCache) -> list[FindingSection]:
     ]
 
 
-def _neighbours(findings: Findings, gallery: _ImageCache) -> FindingSection:
-    groups = [
+def _neighbours(findings: Findings, images: _ImageCache) -> FindingSection:
+    rows = [
         FindingRow(
             f"similarity {pair.similarity:.3f}",
-            [gallery.image_of(pair.first), gallery.image_of(pair.second)],
+            [images.image_of(pair.first), images.image_of(pair.second)],
         )
         for pair in findings.conflicting_neighbours[:MAX_SHOWN]
     ]
     return FindingSection(
-        "Alike across labels or parts",
-        "Each other's nearest image in the eyes of a network, though label or part differ. A "
-        "hint and no proof: they are not grouped. Some are wrong labels, some images of one "
-        "thing that should share a group, most are only alike.",
-        groups,
+        "Nearest neighbours with different labels or parts",
+        "Images that are each other's nearest neighbour in the embedding of a network, though "
+        "label or part differ. Some are label errors, some show one object and should share a "
+        "group, most are only similar; a split does not group them.",
+        rows,
         len(findings.conflicting_neighbours),
     )
-
-
-def _without_evidence(
-    some: tuple[list[AuditImage], int],
-) -> tuple[list[AuditImage], tuple[str, ...], int]:
-    """The arguments of a group without evidence."""
-    shown, more = some
-    return shown, (), more

@@ -1,4 +1,4 @@
-"""Images that a report shows, with what the classifier looked at.
+"""`Example`: an image that a report shows, with its heatmap.
 
 Shape suffixes: H height, W width, C colour channels (red, green, blue).
 """
@@ -15,13 +15,13 @@ class Example:
     """One image of a report.
 
     Attributes:
-        id: the image's relative path.
+        id: its relative path.
         image_HWC: uint8, upright.
-        overlay_HWC: the image under its heatmap, of the same shape; None where there is none.
+        overlay_HWC: uint8, the image with its heatmap, of the same shape; None without one.
         true_class: None where it is not known.
-        predicted_class: what the classifier said.
-        confidence: the probability it gave to that, in [0, 1].
-        kind: whether the classifier was right.
+        predicted_class: the most probable class.
+        confidence: its probability, in [0, 1].
+        kind: whether the prediction is correct.
     """
 
     id: str

@@ -1,7 +1,7 @@
-"""`MODEL_CARD.md`: what a classifier is, what it was measured on and where it ends, in two pages.
+"""`MODEL_CARD.md`: intended use, data, scores, limits and licence of a classifier.
 
-The parts are those of Mitchell et al. 2019 (Model Cards for Model Reporting), and the header is
-what the Hugging Face hub reads. What only a person can know is named as missing, not made up.
+The sections are those of Mitchell et al. 2019, "Model Cards for Model Reporting". What only a
+person can know is named as missing.
 
 Shape suffixes: C classes.
 """
@@ -18,10 +18,10 @@ from holotype.evaluation.intervals import Estimate
 from holotype.evaluation.report_data import ClassScores, Report
 from holotype.files import write_text
 from holotype.progress import duration, pluralize
-from holotype.reporting.model_card_header import header, interval, licences_of, part_name
-from holotype.reporting.plot_labels import to_single_line, truncate_middle
+from holotype.reporting.model_card_header import header, licences_of, part_name
+from holotype.reporting.plot_labels import truncate_middle
 from holotype.reporting.report_page import SCORE_LABELS, ReportContext, commonest_confusions
-from holotype.reporting.templates import render, thousands
+from holotype.reporting.templates import fixed, interval, render
 from holotype.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ _FITS = {
 
 @dataclass(frozen=True)
 class _PartSummary:
-    """Images that stood together; 0 groups where images have none."""
+    """The numbers of a part of the data; 0 groups where images have none."""
 
     name: str
     images: int
@@ -65,7 +65,7 @@ class _PartSummary:
 
 @dataclass(frozen=True)
 class _ClassRow:
-    """A class, how many images taught it, how many judged it, and how it fared."""
+    """The number of training and of evaluated images of a class, and its scores."""
 
     name: str
     num_training: int
@@ -84,16 +84,16 @@ def write_model_card(
     validation: Report | None = None,
     seeds: Mapping[str, int] | None = None,
 ) -> None:
-    """Write the card of a run.
+    """Write the model card of a run.
 
     Args:
-        run: reads what `environment.json` says of versions, machine and time, where it is there.
-        report: the scores to show: of test, out of fold, or of validation.
+        run: versions, machine and time are read from its `environment.json`, where it is there.
+        report: the scores: of test, out of fold, or of validation.
         context: the same that the report is written with.
-        bundle: what ships, sealed.
+        bundle: what ships, with its decision.
         index: the images with their split or folds.
-        validation: scores to stand beside; those of the same part are left out.
-        seeds: what each seed was for, and the seed.
+        validation: scores for comparison; left out where they are of the same part.
+        seeds: by what they are for.
     """
     environment: dict[str, Any] = {}
     if run.environment.is_file():
@@ -121,14 +121,7 @@ def _body(
     unknown = manifest.decision.unknown if manifest.decision else None
     return render(
         "card.md.j2",
-        {
-            "md": escape_markdown,
-            "fenced": _fenced,
-            "thousands": thousands,
-            "plain": _plain,
-            "interval": interval,
-            "short": _short,
-        },
+        {"fenced": _fenced, "with_interval": _with_interval},
         report=report,
         second_report=second_report,
         context=context,
@@ -166,10 +159,10 @@ def _body(
 
 def origin_of_scores(report: Report) -> str:
     if report.part == "test":
-        return "On images that it never saw"
+        return "On images that were used neither for training nor for choices"
     if report.part == "val":
-        return "On validation, which chose it and so flatters it"
-    return f"Judged {report.part}"
+        return "On validation, which chose it, so the scores are optimistic"
+    return f"On predictions {report.part}"
 
 
 def _input_description(bundle: "Bundle") -> str:
@@ -185,7 +178,7 @@ def _output_description(bundle: "Bundle") -> str:
 
 
 def _parts_of(index: "Index", is_folded: bool) -> "pd.Series[str]":
-    """What each image belongs to: its part, or with folds its fold."""
+    """The part of each image, or with folds its fold."""
     table = index.table
     part_N = table["split"].astype(str).map(part_name)
     if not is_folded:
@@ -198,67 +191,63 @@ def _parts(table: "pd.DataFrame", part_N: "pd.Series[str]") -> Iterator[_PartSum
     for name in sorted(part_N.unique(), key=lambda name: (order.get(name, 3), len(name), name)):
         rows = table[part_N == name]
         groups = rows["group"][rows["group"] != ""].nunique()
-        yield _PartSummary(name or "in no part", len(rows), rows["label"].nunique(), groups)
+        yield _PartSummary(name or "none", len(rows), rows["label"].nunique(), groups)
 
 
 def _leakage_check(table: "pd.DataFrame", part_N: "pd.Series[str]") -> str:
-    """Whether what belongs together stands together, counted here and not assumed."""
+    """How many files and groups are in more than one part, counted in the index."""
     grouped, known = table["group"] != "", table["sha256"] != ""
     groups = part_N[grouped].groupby(table["group"][grouped]).nunique()
     files = part_N[known].groupby(table["sha256"][known]).nunique()
-    split_files = int((files > 1).sum())
-    stands = "file stands" if split_files == 1 else "files stand"
-    equal = (
-        f"{split_files:,} {stands} in more than one part, byte for byte."
-        if split_files
-        else "No file stands in two parts."
-    )
+    split_files, split_groups = int((files > 1).sum()), int((groups > 1).sum())
+    equal = "No file is in two parts."
+    if split_files:
+        equal = f"Files with equal bytes in more than one part: {split_files:,}."
     if groups.empty:
         return f"Images have no groups. {equal}"
-    split_groups = int((groups > 1).sum())
     if split_groups == 0:
-        return f"No group stands in two parts. {equal}"
-    stand = "stands" if split_groups == 1 else "stand"
-    return f"{split_groups:,} of {len(groups):,} groups {stand} in more than one part. {equal}"
+        return f"No group is in two parts. {equal}"
+    return f"Groups in more than one part: {split_groups:,} of {len(groups):,}. {equal}"
 
 
 def _rows(report: Report, table: "pd.DataFrame", part_N: "pd.Series[str]") -> list[_ClassRow]:
     """All classes, or those with the lowest recall."""
     is_training = part_N.isin(["training"]) | part_N.str.startswith("fold ")
-    learnt = table["label"][is_training].value_counts()
+    num_training = table["label"][is_training].value_counts()
     shown: list[ClassScores] = list(report.per_class)
     if len(shown) > MAX_CLASSES:
         tested = [scores for scores in shown if scores.recall.value is not None]
         shown = sorted(tested, key=lambda scores: scores.recall.value or 0.0)[:LOWEST_RECALL]
     return [
         _ClassRow(
-            truncate_middle(one.name, LONGEST_NAME), int(learnt.get(one.name, 0)), one.support,
-            one.recall, one.precision,
+            name=truncate_middle(one.name, LONGEST_NAME),
+            num_training=int(num_training.get(one.name, 0)),
+            num_evaluated=one.support,
+            recall=one.recall,
+            precision=one.precision,
         )
         for one in shown
-    ]  # fmt: skip
+    ]
 
 
 def _calibration(report: Report, bundle: "Bundle") -> str:
     error, decision = report["expected_calibration_error"], bundle.manifest.decision
     said = (
-        f"Confidence and the share of right answers differ by {_plain(error)} on average "
-        f"(95 % interval {interval(error)})."
+        f"Expected calibration error {fixed(error.value)} (95 % interval {interval(error)}): the "
+        "mean difference between confidence and accuracy."
     )
     if decision is None:
         return f"{said} No temperature was fitted: there was no validation part."
-    views = "" if decision.views == "one" else f" The mean of {decision.views} views is taken."
+    views = "" if decision.views == "one" else f" Test-time augmentation: {decision.views} views."
     sets = ""
     if (calibration_set := decision.calibration_set) is not None:
-        which = (
-            "judged out of fold"
-            if calibration_set.source == "out_of_fold"
-            else "used for nothing else"
-        )
-        sets = f" Sets of classes rest on {calibration_set.num_images:,} images, {which}."
+        out_of_fold = calibration_set.source == "out_of_fold"
+        which = "predicted out of fold" if out_of_fold else "used for nothing else"
+        number = pluralize(calibration_set.num_images, "image")
+        sets = f" Prediction sets are calibrated on {number}, {which}."
     before = " before test was read" if report.part == "test" else ""
     return (
-        f"{said} What ships divides logits by {decision.temperature:.3g}, fitted on "
+        f"{said} Logits are divided by the temperature {decision.temperature:.3g}, fitted on "
         f"{pluralize(decision.num_images, 'image')}{before}.{views}{sets}"
     )
 
@@ -270,8 +259,8 @@ def _limits(report: Report, context: ReportContext, answers_unknown: bool) -> It
         yield context.group_leakage.sentence()
     if not answers_unknown:
         yield (
-            "Every image is given a class, also one that shows none of them; a high probability "
-            "is no sign that it shows one."
+            "Every image is assigned a class, also one that shows none of them; a high "
+            "probability does not mean that it shows one."
         )
 
 
@@ -279,15 +268,15 @@ def _licence(bundle: "Bundle") -> str:
     licences = sorted(licences_of(bundle))
     if not licences:
         return (
-            "None is inherited: trained from nothing. Whoever trained it decides, as far as the "
-            "images allow."
+            "No licence is inherited, since training started from random weights. Whoever trained "
+            "the classifier decides, as far as the images allow."
         )
     if {"unknown", "yours"} & set(licences):
         return (
-            "Unknown: it began with weights from a file that says no licence. Find it out before "
-            "you pass the classifier on."
+            "Unknown: training started from weights in a file that states no licence. Find it out "
+            "before you distribute the classifier."
         )
-    return f"It began with pretrained weights under {' and '.join(licences)}."
+    return f"Training started from pretrained weights under {' and '.join(licences)}."
 
 
 def _facts(
@@ -303,25 +292,13 @@ def _facts(
         yield "Machine", ", ".join(str(one) for one in [*machine, cores] if one)
     if (seconds := environment.get("training_seconds")) is not None:
         least = "at least " if environment.get("training_resumed") else ""
-        yield "Training took", least + duration(seconds)
+        yield "Training time", least + duration(seconds)
     if (peak := environment.get("peak_memory_mb")) is not None:
-        yield "Memory at most", f"{peak:,.0f} MB"
-
-
-def escape_markdown(text: str) -> str:
-    """Any text as Markdown that shows it as it is, on one line: no markup, no HTML, no table."""
-    from markupsafe import Markup
-
-    line = to_single_line(text).strip()
-    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    line = re.sub(r"([\\`*_\[\]#|~$])", r"\\\1", line)
-    # What would begin a list or a heading stands for itself.
-    line = re.sub(r"^([-+=])", r"\\\1", line)
-    return Markup(re.sub(r"^(\d+)([.)])", r"\1\\\2", line))
+        yield "Peak memory", f"{peak:,.0f} MB"
 
 
 def _fenced(text: str) -> str:
-    """A block of code that no text can leave."""
+    """A code block whose fence is longer than any in the text."""
     from markupsafe import Markup
 
     longest = max(map(len, re.findall(r"`+", text)), default=0)
@@ -329,12 +306,8 @@ def _fenced(text: str) -> str:
     return Markup(f"{fence}sh\n{text}\n{fence}")
 
 
-def _plain(estimate: Estimate) -> str:
-    return "–" if estimate.value is None else f"{estimate.value:.3f}"
-
-
-def _short(estimate: Estimate) -> str:
-    """A value and its interval in one cell; what is not defined says why."""
+def _with_interval(estimate: Estimate) -> str:
+    """A value and its interval; what is undefined says why."""
     if estimate.value is None:
         return estimate.method
-    return f"{_plain(estimate)} ({interval(estimate)})"
+    return f"{fixed(estimate.value)} ({interval(estimate)})"

@@ -1,4 +1,4 @@
-"""The header of a model card: YAML that the Hugging Face hub reads and searches by."""
+"""The YAML header of a model card, which the Hugging Face hub reads."""
 
 import re
 from collections.abc import Iterator
@@ -7,12 +7,12 @@ from typing import Any
 import yaml
 
 from holotype.bundle.bundle import Bundle
-from holotype.evaluation.intervals import Estimate
 from holotype.evaluation.report_data import Report
 from holotype.reporting.plot_labels import to_single_line
 from holotype.reporting.report_page import SCORE_LABELS, ReportContext
+from holotype.reporting.templates import interval
 
-# What the hub calls the scores that stand in the header.
+# The names of scores on the hub.
 _ON_HUB = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced_accuracy",
@@ -23,7 +23,7 @@ _ON_HUB = {
     "expected_calibration_error": "expected_calibration_error",
 }
 _HUB_METRICS = ("accuracy", "f1", "roc_auc", "brier_score")  # those that have a page there
-# Those that the hub spells as their authors do, in lower case.
+# Licences that the hub knows by their SPDX names in lower case.
 _HUB_LICENCES = (
     "apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0",
     "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "gpl-3.0",
@@ -35,7 +35,7 @@ _PART_NAMES = {"val": "validation", "train": "training", "cal": "calibration"}
 def header(
     report: Report, second_report: Report | None, context: ReportContext, bundle: "Bundle"
 ) -> str:
-    """What the hub reads: huggingface.co/docs/hub/model-cards."""
+    """The fields of huggingface.co/docs/hub/model-cards."""
     data: dict[str, Any] = {"name": to_single_line(bundle.manifest.name), "type": _NO_DATASET}
     results: list[dict[str, Any]] = [
         {
@@ -59,7 +59,7 @@ def header(
 
 
 def _hub_metrics(report: Report) -> Iterator[dict[str, Any]]:
-    """The scores that are defined; the interval stands in the name, which is all the hub shows."""
+    """The defined scores; the interval is part of the name, since the hub has no field for it."""
     for name, kind in _ON_HUB.items():
         estimate = report[name]
         if estimate.value is not None:
@@ -72,7 +72,7 @@ def _hub_metrics(report: Report) -> Iterator[dict[str, Any]]:
 
 
 def _hub_licence(bundle: "Bundle") -> dict[str, Any]:
-    """As the hub spells it; `unknown` where nobody has said."""
+    """The licence of the pretrained weights as the hub spells it; `unknown` where it is."""
     licences = sorted({licence.lower() for licence in licences_of(bundle)}) or ["unknown"]
     if "unknown" in licences or "yours" in licences:
         return {"license": "unknown"}
@@ -83,18 +83,11 @@ def _hub_licence(bundle: "Bundle") -> dict[str, Any]:
 
 
 def licences_of(bundle: "Bundle") -> set[str]:
-    """Of the pretrained weights, of all members."""
+    """Licences of the pretrained weights of all members."""
     weights = (base.manifest.weights for base in bundle.base_models)
     return {one.licence for one in weights if one is not None}
 
 
-def interval(estimate: Estimate) -> str:
-    """As prose says it."""
-    if estimate.low is None or estimate.high is None:
-        return "–"
-    return f"{estimate.low:.3f} to {estimate.high:.3f}"
-
-
 def part_name(part: str) -> str:
-    """The part in full; what else was judged, such as `out of fold`, as it is called."""
+    """`validation` for `val` and so on; any other name, such as `out of fold`, as it is."""
     return _PART_NAMES.get(part, part)

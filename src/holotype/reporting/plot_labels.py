@@ -1,7 +1,7 @@
-"""Names made fit to print: shortened, on one line, in letters that the font has.
+"""Class and file names as figures and tables can print them: short, on one line, in known letters.
 
-Class and file names are data. They may be sixty characters long, hold newlines, dollar signs
-(mathematics to matplotlib) or letters that no installed font can draw.
+Names may be long and hold newlines, dollar signs (mathematics to matplotlib) or letters that no
+installed font has.
 """
 
 import unicodedata
@@ -14,26 +14,16 @@ if TYPE_CHECKING:
 
 
 _ELLIPSIS = "…"
-# Fonts with other scripts that a machine may have; DejaVu Sans comes with matplotlib.
+# DejaVu Sans comes with matplotlib; the others have more scripts, where they are installed.
 _WANTED_FONTS = (
-    "DejaVu Sans",
-    "Noto Sans CJK JP",
-    "Noto Sans CJK SC",
-    "Hiragino Sans",
-    "PingFang SC",
-    "Yu Gothic",
-    "Microsoft YaHei",
-    "Malgun Gothic",
-    "WenQuanYi Zen Hei",
-    "Noto Sans Devanagari",
-    "Noto Sans Thai",
-    "Nirmala UI",
-    "Leelawadee UI",
-)
+    "DejaVu Sans", "Noto Sans CJK JP", "Noto Sans CJK SC", "Hiragino Sans", "PingFang SC",
+    "Yu Gothic", "Microsoft YaHei", "Malgun Gothic", "WenQuanYi Zen Hei", "Noto Sans Devanagari",
+    "Noto Sans Thai", "Nirmala UI", "Leelawadee UI",
+)  # fmt: skip
 
 
 def to_single_line(name: str) -> str:
-    """Control characters written out, so that a name cannot break a line or a table."""
+    """Control characters as escapes, so that a name cannot break a line or a table."""
     return "".join(
         character.encode("unicode_escape").decode()
         if unicodedata.category(character) in ("Cc", "Zl", "Zp", "Cs")
@@ -43,7 +33,7 @@ def to_single_line(name: str) -> str:
 
 
 def truncate_middle(name: str, length: int) -> str:
-    """At most `length` characters, on one line, without its middle: the ends tell names apart."""
+    """On one line, with an ellipsis for the middle where it is longer than `length` characters."""
     name = to_single_line(name)
     if len(name) <= length:
         return name
@@ -52,9 +42,9 @@ def truncate_middle(name: str, length: int) -> str:
 
 
 def plot_labels(names: Iterable[str], length: int) -> list[str]:
-    """Class names as a plot may print them: shortened, never mathematics, all letters known.
+    """Class names for a figure: at most `length` characters, without mathematics.
 
-    A name of which the fonts lack a letter is printed as its number, `class 3`, counted from 1
+    A name with a letter that the fonts lack becomes its number, such as `class 3`, counted from 1
     as in the tables of the report.
     """
     known = _known_characters()
@@ -66,14 +56,14 @@ def plot_labels(names: Iterable[str], length: int) -> list[str]:
 
 
 def plot_label(name: str, length: int) -> str:
-    """One name as a plot may print it; letters that the fonts lack become boxes."""
+    """One name for a figure; letters that the fonts lack become boxes."""
     known = _known_characters()
     short = truncate_middle(name, length)
     return _literal("".join(letter if ord(letter) in known else "□" for letter in short))
 
 
 def set_fonts(figure: "Figure") -> None:
-    """Give every text of a figure the fonts that this machine has, without global state."""
+    """Set the fonts of every text of a figure to those that are installed, without global state."""
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):
@@ -82,7 +72,7 @@ def set_fonts(figure: "Figure") -> None:
 
 
 def _literal(text: str) -> str:
-    """Dollar signs are no mathematics; and a legend would leave out what begins with a _."""
+    """Escape dollar signs, and a leading _, with which a legend would leave out the name."""
     return ("\u200a" if text.startswith("_") else "") + text.replace("$", r"\$")
 
 

@@ -1,15 +1,10 @@
-"""The figures of a report: legible for 2 classes and for 100, in colours for every eye.
-
-Figures are made through matplotlib's objects alone, never through pyplot, so that threads and
-notebooks do not disturb each other. Lines and marks take the colours of Okabe and Ito; areas
-one hue that rises in lightness.
+"""The figures of a report, legible for 2 classes and for 100.
 
 Shape suffixes: N images, C classes, B confidence bins, K points of a curve.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,61 +15,48 @@ from holotype.evaluation.group_leakage import GroupLeakage
 from holotype.evaluation.intervals import wilson
 from holotype.evaluation.report_data import ClassScores, Report
 from holotype.evaluation.roc_curves import RocCurve, roc_curve
-from holotype.files import atomic_write
 from holotype.predictions import Predictions
 from holotype.reporting.example_image import Example
-from holotype.reporting.plot_labels import plot_label, plot_labels, set_fonts
+from holotype.reporting.plot_labels import plot_label, plot_labels
+from holotype.reporting.plot_style import (
+    BLUE,
+    DOTS_PER_INCH,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PINK,
+    RED,
+    SKY,
+    add_colour_bar,
+    draw_diagonal,
+    draw_estimate,
+    frame_matrix,
+    label_rows,
+    new_figure,
+    new_figures,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DOTS_PER_INCH = 130
-
-# Okabe and Ito 2008, "Color Universal Design"; without yellow, which is faint on white.
-BLUE, ORANGE, GREEN, RED, SKY, PINK = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#D55E00",
-    "#56B4E9",
-    "#CC79A7",
-)
-INK, GREY, FAINT = "#222222", "#8a8a8a", "#dddddd"
-
-MAX_CURVES = 12  # more lines than that are drawn thin and without names
-MAX_ROWS = 40  # classes in the plot by class; beyond, the worst are shown
+MAX_CURVES = 12  # more are drawn thin and without names
+MAX_ROWS = 40  # classes in the figure by class; of more, those with the lowest F1
 MAX_NUMBERED = 26  # classes for which a number fits into a cell of the confusion matrix
 MAX_NAMED = 120  # classes for which a name fits beside a row
 
 
-def save(figure: "Figure", path: Path) -> None:
-    """Write a figure as PNG; the same figure gives the same bytes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    set_fonts(figure)
-    FigureCanvasAgg(figure)
-    with atomic_write(path) as temporary:
-        figure.savefig(
-            temporary,
-            format="png",
-            metadata={"Software": None},
-            bbox_inches="tight",  # whatever the layout left over the edge
-            pad_inches=0.08,
-        )
-
-
 def confusion_figure(report: Report) -> "Figure":
-    """Rows are true classes; the shade is the share of the row, the number its images."""
+    """Rows are true classes; shades are shares of the row, numbers are images."""
     from matplotlib.colors import PowerNorm
 
     C = len(report.classes)
     side = float(np.clip(0.62 * C, 3.0, 9.5 if C <= MAX_NUMBERED else 11.0))
-    figure, axes = _new_figure(side + 3.0, side + 2.2)
+    figure, axes = new_figure(side + 3.0, side + 2.2)
     shares_CC = report.normalised_confusion_CC
     # The square root lifts rare confusions out of the white.
     image = axes.imshow(np.nan_to_num(shares_CC), cmap="Blues", norm=PowerNorm(0.5, 0, 1))
-    axes.grid(visible=False)
     axes.set_title("Confusion matrix", loc="left")
     if C <= MAX_NUMBERED:
         _number_cells(axes, report, point_size=float(np.clip(72 * side / C / 3.6, 5, 11)))
@@ -86,22 +68,18 @@ def confusion_figure(report: Report) -> "Figure":
             label.set_horizontalalignment("center" if C > 4 else "right")
             label.set_rotation_mode("default" if C > 4 else "anchor")
         axes.set_yticks(range(C), names, fontsize=size)
-    axes.tick_params(length=0)
-    axes.set_xlabel("called")
+    axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
-    for spine in axes.spines.values():
-        spine.set_color(FAINT)
-    bar = figure.colorbar(image, ax=axes, shrink=min(1.0, 4 / side), pad=0.02)
-    bar.set_label("share of the true class")
-    bar.outline.set_visible(False)
+    frame_matrix(axes)
+    add_colour_bar(figure, axes, image, "share of the true class", shrink=min(1.0, 4 / side))
     return figure
 
 
 def roc_figure(predictions: Predictions, report: Report) -> "Figure":
     """One curve per class against the rest."""
-    figure, axes = _new_figure(7.2, 5.4)
+    figure, axes = new_figure(7.2, 5.4)
     axes.set_title("ROC, every class against the rest", loc="left")
-    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (3, 3)))
+    draw_diagonal(axes)
     curves = _curves(predictions.scorable())
     C = len(report.classes)
     names, handles = plot_labels(report.classes, 30), []
@@ -128,8 +106,8 @@ def roc_figure(predictions: Predictions, report: Report) -> "Figure":
         )
         handles.append(line)
         captions.append(f"mean over classes  {report['macro_roc_auc']}")
-    axes.set_xlabel("false positive rate: others that were called so")
-    axes.set_ylabel("true positive rate: found")
+    axes.set_xlabel("false positive rate")
+    axes.set_ylabel("true positive rate")
     axes.set_xlim(-0.01, 1.01)
     axes.set_ylim(-0.01, 1.01)
     axes.set_aspect("equal")
@@ -149,15 +127,10 @@ def roc_figure(predictions: Predictions, report: Report) -> "Figure":
 
 
 def reliability_figure(predictions: Predictions, report: Report) -> "Figure":
-    """Observed accuracy over stated confidence, and below how often each was stated."""
-    from matplotlib.figure import Figure
-
+    """Accuracy over confidence, and below a histogram of the confidence."""
     bins = reliability_bins(predictions.scorable())
-    figure = Figure(figsize=(6.4, 6.2), dpi=DOTS_PER_INCH, layout="constrained")
-    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.4, 1))
-    _plain(axes)
-    _plain(below)
-    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (3, 3)))
+    figure, (axes, below) = new_figures(6.4, 6.2, 2, 1, height_ratios=(3.4, 1))
+    draw_diagonal(axes)
     for b in np.flatnonzero(bins.count_B):
         accuracy = min(1.0, float(bins.accuracy_B[b]))
         low, high = wilson(accuracy, float(bins.count_B[b]))
@@ -166,110 +139,82 @@ def reliability_figure(predictions: Predictions, report: Report) -> "Figure":
         size = 25 + 220 * float(bins.share_B[b])
         axes.scatter([x], [accuracy], s=size, color=BLUE, zorder=3, edgecolor="white")
     error = report["expected_calibration_error"]
-    axes.set_title(f"Reliability: calibration error {error}", loc="left")
-    axes.set_ylabel("observed accuracy")
+    axes.set_title(f"Reliability: expected calibration error {error}", loc="left")
+    axes.set_ylabel("accuracy")
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlim(-0.02, 1.02)
     widths_B = np.diff(bins.edges_B1)
     below.bar(bins.edges_B1[:-1], bins.share_B, width=widths_B * 0.92, align="edge", color=SKY)
     below.set_ylabel("share of\nimages")
-    below.set_xlabel("stated confidence")
+    below.set_xlabel("confidence")
     return figure
 
 
 def per_class_figure(report: Report) -> "Figure":
-    """Precision, recall and F1 of every class with their intervals; the worst, where too many."""
+    """Precision, recall and F1 of every class; of more than 40 those with the lowest F1."""
     shown = _worst(report.per_class) if len(report.per_class) > MAX_ROWS else report.per_class
     names = dict(zip(report.classes, plot_labels(report.classes, 38), strict=True))
-    figure, axes = _new_figure(7.6, 1.3 + 0.36 * max(3, len(shown)))
+    figure, axes = new_figure(7.6, 1.3 + 0.36 * max(3, len(shown)))
     marks = (("recall", BLUE, "o", -0.22), ("precision", ORANGE, "s", 0.0), ("f1", INK, "D", 0.22))
     for score_name, colour, mark, offset in marks:
         for row, scores in enumerate(shown):
-            estimate = getattr(scores, score_name)
-            if estimate.value is None:
-                continue
-            axes.plot(
-                [estimate.low, estimate.high],
-                [row + offset] * 2,
-                color=colour,
-                linewidth=2,
-                alpha=0.45,
-                solid_capstyle="butt",
-            )
-            axes.plot(estimate.value, row + offset, mark, color=colour, markersize=4.5)
+            draw_estimate(axes, getattr(scores, score_name), row + offset, colour, mark)
     handles = [axes.plot([], [], mark, color=colour)[0] for _, colour, mark, _ in marks]
     figure.legend(
         handles, ["recall", "precision", "F1"], loc="outside upper right", ncols=3, frameon=False
     )
-    axes.set_yticks(
-        range(len(shown)), [f"{names[scores.name]}  ({scores.support})" for scores in shown]
-    )
-    axes.set_ylim(len(shown) - 0.5, -0.5)
+    label_rows(axes, [f"{names[scores.name]}  ({scores.support})" for scores in shown])
     axes.set_xlim(_left_end(shown) - 0.01, 1.01)
-    axes.grid(axis="y", visible=False)
-    axes.tick_params(axis="y", length=0)
     if len(shown) < len(report.per_class):
         axes.set_xlabel(f"the {len(shown)} of {len(report.per_class)} classes with the lowest F1")
     return figure
 
 
 def group_leakage_figure(found: Mapping[str, GroupLeakage]) -> "Figure":
-    """For each data set the two accuracies with their intervals, one above the other."""
-    figure, axes = _new_figure(7.6, 1.0 + 1.05 * len(found))
+    """For each data set the accuracy of a random and of a grouped split, with intervals."""
+    figure, axes = new_figure(7.6, 1.0 + 1.05 * len(found))
+    marks = (("random_split", RED, "s", -0.19), ("grouped_split", BLUE, "o", 0.19))
     for row, group_leakage in enumerate(found.values()):
-        ways = (("random_split", RED, "s", -0.19), ("grouped_split", BLUE, "o", 0.19))
-        for name, colour, mark, offset in ways:
-            estimate, y = getattr(group_leakage, name), row + offset
-            low, value, high = (
-                100 * _number(n) for n in (estimate.low, estimate.value, estimate.high)
-            )
-            axes.plot(
-                [low, high], [y, y], color=colour, linewidth=5, alpha=0.35, solid_capstyle="butt"
-            )
-            axes.plot(value, y, mark, color=colour, markersize=8)
+        for name, colour, mark, offset in marks:
+            estimate = getattr(group_leakage, name)
+            draw_estimate(axes, estimate, row + offset, colour, mark, size=8)
             axes.annotate(
-                f"{value:.0f} %", (high, y), (8, 0), textcoords="offset points",
-                va="center", color=colour, fontweight="bold", annotation_clip=False,
+                f"{100 * _number(estimate.value):.0f} %", (_number(estimate.high), row + offset),
+                (8, 0), textcoords="offset points", va="center", color=colour, fontweight="bold",
+                annotation_clip=False,
             )  # fmt: skip
-    handles = [
-        axes.plot([], [], mark, color=colour)[0] for colour, mark in ((RED, "s"), (BLUE, "o"))
-    ]
-    named = ["groups ignored: siblings of a tested image train", "groups kept whole"]
+    handles = [axes.plot([], [], mark, color=colour)[0] for _, colour, mark, _ in marks]
+    named = ["random split: images of one group on both sides", "grouped split"]
     figure.legend(handles, named, loc="outside upper left", ncols=2, frameon=False)
-    axes.set_yticks(range(len(found)), plot_labels(list(found), 34))
-    axes.set_ylim(len(found) - 0.5, -0.5)
-    axes.set_xlim(0, 100)
-    axes.set_xlabel("accuracy out of fold, in %")
-    axes.grid(axis="y", visible=False)
-    axes.tick_params(axis="y", length=0)
+    label_rows(axes, plot_labels(list(found), 34))
+    axes.set_xlim(0, 1)
+    axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
+    axes.set_xlabel("accuracy out of fold")
     return figure
 
 
 def learning_curves_figure(history: Sequence[Mapping[str, Any]]) -> "Figure | None":
     """Losses and accuracies by epoch; None where the history holds neither.
 
-    Where rows have a `stage`, lines are broken between stages, since another part of the
-    network learns from there on.
+    Where rows have a `stage`, lines are broken between stages.
     """
-    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     keys = list(dict.fromkeys(key for row in history for key in row))
     panels = {word: [key for key in keys if word in key] for word in ("loss", "accuracy")}
     panels = {word: of_panel for word, of_panel in panels.items() if of_panel}
     if not panels:
         return None
-    figure = Figure(figsize=(4.4 * len(panels), 3.4), dpi=DOTS_PER_INCH, layout="constrained")
-    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    figure, all_axes = new_figures(4.4 * len(panels), 3.4, 1, len(panels))
     stages = _stages(history)
-    # Epochs as they were counted (0 is the start), where they are counted once.
+    # The numbers of the epochs (0 is before training) where there is only one stage.
     counted = len(stages) == 1 and all("epoch" in row for row in history)
     epochs = np.array([row["epoch"] if counted else n for n, row in enumerate(history, start=1)])
     for axes, (word, of_panel) in zip(all_axes, panels.items(), strict=True):
-        _plain(axes)
         for number, key in enumerate(of_panel):
             values = np.array([_number(row.get(key)) for row in history])
             validation = key.startswith("val")
-            style = {
+            style: dict[str, Any] = {
                 "color": ORANGE if validation else (BLUE, GREEN, PINK)[number % 3],
                 "linestyle": "-" if validation else (0, (4, 1.5)),
                 "marker": "o",
@@ -280,7 +225,7 @@ def learning_curves_figure(history: Sequence[Mapping[str, Any]]) -> "Figure | No
             line.set_label(key.replace("_", " ").replace("val ", "validation "))
         axes.set_xlabel("epoch" if len(stages) == 1 else "epoch, over all stages")
         axes.set_ylabel(word)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         axes.legend(frameon=False, fontsize=8)
         for name, rows in list(stages.items())[1:]:
             axes.axvline(epochs[rows[0]] - 0.5, color=GREY, linewidth=0.8)
@@ -299,7 +244,7 @@ def _stages(history: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
 
 
 def examples_figure(examples: Sequence[Example]) -> "Figure":
-    """Images with their heatmaps beside them, three pairs to a row."""
+    """Images beside their heatmaps, three pairs a row."""
     from matplotlib.figure import Figure
 
     columns = min(3, len(examples))
@@ -308,9 +253,10 @@ def examples_figure(examples: Sequence[Example]) -> "Figure":
     cells = figure.subfigures(rows, columns, squeeze=False).ravel()
     for cell, example in zip(cells, examples, strict=False):
         wrong = example.kind == "mistake"
-        called = f"{plot_label(example.predicted_class, 30)}  {example.confidence:.0%}"
-        truth = f"\ntruly {plot_label(example.true_class, 30)}" if example.true_class else ""
-        cell.suptitle(called + truth * wrong, fontsize=9, color=RED if wrong else INK)
+        title = f"{plot_label(example.predicted_class, 30)}  {example.confidence:.0%}"
+        if wrong and example.true_class:
+            title += f"\ntrue class: {plot_label(example.true_class, 30)}"
+        cell.suptitle(title, fontsize=9, color=RED if wrong else INK)
         overlay_HWC = example.overlay_HWC
         images = [example.image_HWC] if overlay_HWC is None else [example.image_HWC, overlay_HWC]
         for axes, image_HWC in zip(cell.subplots(1, 2), images, strict=False):
@@ -319,22 +265,6 @@ def examples_figure(examples: Sequence[Example]) -> "Figure":
             axes.axis("off")
         cell.supxlabel(plot_label(example.id, 50), fontsize=6, color=GREY)
     return figure
-
-
-def _new_figure(width: float, height: float) -> "tuple[Figure, Axes]":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
-    axes = figure.subplots()
-    _plain(axes)
-    return figure, axes
-
-
-def _plain(axes: "Axes") -> None:
-    """No frame but the two axes, and a faint grid behind."""
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color=FAINT, linewidth=0.6)
-    axes.set_axisbelow(True)
 
 
 def _number_cells(axes: "Axes", report: Report, point_size: float) -> None:
@@ -359,7 +289,7 @@ def _curves(predictions: Predictions) -> list[RocCurve | None]:
 
 
 def _corners(curve: RocCurve) -> RocCurve:
-    """The same line without the points inside its straight runs."""
+    """The same curve without the points inside its straight parts."""
     across_K, up_K = curve.false_positive_rate_K, curve.true_positive_rate_K
     level_K, upright_K = np.diff(up_K) == 0, np.diff(across_K) == 0
     inside_K = (level_K[:-1] & level_K[1:]) | (upright_K[:-1] & upright_K[1:])
@@ -384,7 +314,7 @@ def _worst(per_class: Sequence[ClassScores]) -> list[ClassScores]:
 
 
 def _left_end(per_class: Sequence[ClassScores]) -> float:
-    """0, or the tenth below the lowest interval where all lie in the upper half."""
+    """0, or the tenth below the lowest interval where all are above 0.5."""
     lows = [
         estimate.low
         for scores in per_class

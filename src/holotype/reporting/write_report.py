@@ -1,4 +1,4 @@
-"""A report that a person can read, send and cite: one page, the numbers behind it, the plots.
+"""Write a report: one page, the scores as JSON and as text, the figures.
 
 report/
   index.html                  everything in one file; opens offline, loads nothing
@@ -6,7 +6,7 @@ report/
   classification_report.txt   the same for a terminal
   confusion_matrix.png, roc.png, reliability.png, per_class.png
   learning_curves.png         where there is a history
-  group_leakage.png                where images have groups
+  group_leakage.png           where images have groups
   confident_mistakes.png, gallery.png   where there are examples
 """
 
@@ -21,6 +21,7 @@ from holotype.predictions import Predictions
 from holotype.reporting import plots
 from holotype.reporting.example_image import Example
 from holotype.reporting.plot_labels import to_single_line, truncate_middle
+from holotype.reporting.plot_style import save_all
 from holotype.reporting.report_page import ReportContext, page
 
 if TYPE_CHECKING:
@@ -37,46 +38,36 @@ def write_report(
     history: Sequence[Mapping[str, Any]] | None = None,
     validation: Report | None = None,
 ) -> None:
-    """Write the page, the numbers and the plots; a plot without content is removed, if there.
+    """Write all files; figures without content are removed.
 
     Args:
         report: what `build_report` made of `predictions`.
         directory: made if need be; files of an earlier report are replaced.
-        predictions: for the curves; the same that were evaluated.
+        predictions: for the curves.
         context: what to print about the run.
-        examples: mistakes and hits to show, in the order to show them.
+        examples: mistakes and correct predictions, in the order to show them.
         history: one row per epoch; keys with `loss` or `accuracy` in them are drawn, and a
             `stage` breaks the lines.
-        validation: the scores on the part that the decision was fitted on, to stand beside.
+        validation: the scores on the part that the decision was fitted on, for comparison.
     """
     mistakes = [example for example in examples if example.kind == "mistake"]
     correct_examples = [example for example in examples if example.kind == "correct"]
+    leakage = context.group_leakage
     figures: dict[str, Figure | None] = {
         "confusion_matrix": plots.confusion_figure(report),
         "per_class": plots.per_class_figure(report),
         "roc": plots.roc_figure(predictions, report),
         "reliability": plots.reliability_figure(predictions, report),
-        "group_leakage": plots.group_leakage_figure({"": context.group_leakage})
-        if context.group_leakage
-        else None,
+        "group_leakage": plots.group_leakage_figure({"": leakage}) if leakage else None,
         "learning_curves": plots.learning_curves_figure(history) if history else None,
         "confident_mistakes": plots.examples_figure(mistakes) if mistakes else None,
         "gallery": plots.examples_figure(correct_examples) if correct_examples else None,
     }
-    plot_images: dict[str, bytes] = {}
-    for name, figure in figures.items():
-        path = directory / f"{name}.png"
-        if figure is None:
-            path.unlink(missing_ok=True)
-        else:
-            plots.save(figure, path)
-            plot_images[name] = path.read_bytes()
-    class_weighting = (
-        {}
-        if context.class_weighting is None
-        else {"class_weighting": context.class_weighting.to_json()}
-    )
-    write_json(directory / "metrics.json", {**report.to_json(), **class_weighting})
+    plot_images = save_all(figures, directory)
+    scores = report.to_json()
+    if context.class_weighting is not None:
+        scores["class_weighting"] = context.class_weighting.to_json()
+    write_json(directory / "metrics.json", scores)
     write_text(directory / "classification_report.txt", classification_report(report))
     html = page(report, context, plot_images, mistakes, correct_examples, validation)
     write_text(directory / "index.html", html)
