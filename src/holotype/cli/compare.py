@@ -47,8 +47,8 @@ def compare(
     if as_json:
         print_json(comparison.to_json())
         return 0
-    for of in comparison.leaderboards.values():
-        print_result(_leaderboard(comparison, of))
+    for leaderboard in comparison.leaderboards.values():
+        print_result(_leaderboard(comparison, leaderboard))
         print_result("")
     print_result(comparison.main.summary())
     if comparison.selection is not None:
@@ -63,16 +63,16 @@ def compare(
     return 0
 
 
-def _leaderboard(comparison: Comparison, of: Leaderboard) -> str:
+def _leaderboard(comparison: Comparison, leaderboard: Leaderboard) -> str:
     rows = [
         (
-            format_rank(of, number),
-            truncate_middle(of.names[number], 40),
-            str(of.accuracies[number]),
-            of.scores["log_loss"].values[number],
-            format_cost(comparison.candidate(of, number))["Images/s"],
+            format_rank(leaderboard, number),
+            truncate_middle(leaderboard.names[number], 40),
+            str(leaderboard.accuracies[number]),
+            leaderboard.scores["log_loss"].values[number],
+            format_cost(comparison.candidate(leaderboard, number))["Images/s"],
         )
-        for number in of.order
+        for number in leaderboard.order
     ]
     header = ("rank", "run", "accuracy", "log loss", "images/s")
-    return f"{of.title}, {of.sample_size}\n" + text_table(header, rows)
+    return f"{leaderboard.title}, {leaderboard.sample_size}\n" + text_table(header, rows)
