@@ -86,14 +86,6 @@ def _print_matches(matches: SliceMatches, output: Path, *, as_json: bool) -> int
     if as_json:
         print_json(matches.to_json())
         return 0
-    rows = [
-        (s.specimen, s.class_name, best.specimen, best.label, f"{best.ssim:.3f}",
-         f"{best.ncc:.3f}", f"{best.dice:.3f}")
-        for s in matches.specimens
-        for best in s.ranked[:1]
-    ]  # fmt: skip
-    print_result(
-        text_table(("specimen", "class", "most like", "label", "ssim", "ncc", "dice"), rows)
-    )
+    print_result(text_table(*matches.table()))
     print_result(f"matches  {output / 'matches.csv'}")
     return 0

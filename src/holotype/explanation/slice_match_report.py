@@ -4,8 +4,6 @@ FOLDER/matches.csv          one row for each slice and reference specimen
 FOLDER/specimen-000.png     its slices above those that they look most like
 """
 
-import csv
-import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from PIL import Image as PillowImage
 from holotype.errors import ImageError
 from holotype.explanation.heatmap_drawing import captioned_row, captioned_tiles, stack_vertically
 from holotype.explanation.slice_matching import FRAME, Slice, SliceMatches, SpecimenMatch
-from holotype.files import atomic_write, write_bytes
+from holotype.files import atomic_write, csv_text, write_bytes
 from holotype.imaging.decode import decode
 
 TABLE = "matches.csv"
@@ -26,19 +24,8 @@ _TILE_FRAME = replace(FRAME, height=132, width=132)
 
 def write_matches(matches: SliceMatches, folder: Path) -> None:
     """`matches.csv`, one row for each slice and reference specimen, and a sheet a specimen."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    header = ["specimen", "class", "probability", "rank", "reference", "reference_label"]
-    means = ["specimen_ssim", "specimen_ncc", "specimen_dice"]
-    writer.writerow([*header, *means, "slice", "reference_slice", "ssim", "ncc", "dice"])
-    for one in matches.specimens:
-        for rank, other in enumerate(one.ranked, start=1):
-            shared = [one.specimen, one.class_name, one.probability, rank, other.specimen]
-            shared += [other.label, other.ssim, other.ncc, other.dice]
-            for pair in other.pairs:
-                names = [pair.slice.name, pair.reference.name]
-                writer.writerow([*shared, *names, pair.ssim, pair.ncc, pair.dice])
-    write_bytes(folder / TABLE, text.getvalue().encode("utf-8", "backslashreplace"))
+    text = csv_text(matches.columns())
+    write_bytes(folder / TABLE, text.encode("utf-8", "backslashreplace"))
     for number, one in enumerate(matches.specimens):
         with atomic_write(folder / f"specimen-{number:03d}.png") as temporary:
             draw_specimen(one).save(temporary, format="PNG")

@@ -13,7 +13,7 @@ Shape suffixes: Q slices that are asked about, R reference slices, S side of the
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +26,22 @@ from holotype.errors import DatasetError, EmptyDataset, ImageError
 from holotype.explanation.image_similarity import dice_QR, ncc_QR, otsu_mask, ssim
 from holotype.imaging.decode import decode
 from holotype.imaging.preprocessing import Preprocessing
+from holotype.notebook import data_frame, html_result, html_table
 from holotype.progress import ProgressCallback
+from holotype.terminal import TEXT_ROWS, short_text, text_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SIDE = 64  # pixels of the frame: what tells species apart in a slice is larger than 1/64 of it
 FRAME = Preprocessing(
     SIDE, SIDE, "pad", "bilinear", (0.0,) * 3, (1.0,) * 3, background=(0, 0, 0), content="crop"
 )
+COLUMNS = (
+    "specimen", "class", "probability", "rank", "reference", "reference_label",
+    "specimen_ssim", "specimen_ncc", "specimen_dice",
+    "slice", "reference_slice", "ssim", "ncc", "dice",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,11 +112,49 @@ class SpecimenMatch:
     ranked: tuple[RankedReference, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SliceMatches:
-    """All specimens that were asked about."""
+    """The matches of all specimens that were asked about."""
 
     specimens: tuple[SpecimenMatch, ...]
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Header and rows for a terminal: the most alike reference of every specimen."""
+        rows = [
+            [s.specimen, s.class_name, best.specimen, best.label]
+            + [f"{value:.3f}" for value in (best.ssim, best.ncc, best.dice)]
+            for s in self.specimens
+            for best in s.ranked[:1]
+        ]
+        return ["specimen", "class", "most like", "label", "ssim", "ncc", "dice"], rows
+
+    def columns(self) -> dict[str, list[Any]]:
+        """What `matches.csv` holds, by column: a row for each slice and reference specimen."""
+        rows = [
+            (
+                one.specimen, one.class_name, one.probability, rank,
+                other.specimen, other.label, other.ssim, other.ncc, other.dice,
+                pair.slice.name, pair.reference.name, pair.ssim, pair.ncc, pair.dice,
+            )
+            for one in self.specimens
+            for rank, other in enumerate(one.ranked, start=1)
+            for pair in other.pairs
+        ]  # fmt: skip
+        return {name: [row[n] for row in rows] for n, name in enumerate(COLUMNS)}
+
+    def to_frame(self) -> "pd.DataFrame":
+        """The columns of `matches.csv`."""
+        return data_frame(self.columns())
+
+    @property
+    def _title(self) -> str:
+        return f"Matches of {len(self.specimens)} specimens"
+
+    def __repr__(self) -> str:
+        return short_text(self._title, text_table(*self.table(), max_rows=TEXT_ROWS))
+
+    def _repr_html_(self) -> str:
+        return html_result(self._title, html_table(*self.table()))
 
     def to_json(self) -> dict[str, Any]:
         """For `--json`: the ranking of every specimen, without the pairs."""
