@@ -1,4 +1,4 @@
-"""What a bundle says of images: one row per image, labelled or not.
+"""Predictions: one row per image, labelled or not.
 
 Shape suffixes: N images, C classes.
 """
@@ -48,7 +48,7 @@ class PredictionSets:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Predictions(Sequence[Prediction]):
-    """What a bundle says about N images, and what is true of them.
+    """The predictions of a bundle for N images, with their labels where these are known.
 
     A sequence of `Prediction`; a slice is Predictions. Images that could not be used are in
     `refused` and have no row.
@@ -66,7 +66,7 @@ class Predictions(Sequence[Prediction]):
         unknown_N: whether each is of no known class; None where the bundle does not say.
         prediction_sets: None where no coverage was asked for.
         refused: the images that could not be used; a selection of rows has none.
-        notes: what a reader of the answers should know, in sentences.
+        notes: caveats, in sentences.
         bundle_sha256: the identity of the bundle; "" where it is not known.
     """
 

@@ -1,4 +1,4 @@
-"""What a classifier says about one image."""
+"""The prediction for one image."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from holotype.terminal import short_text
 
 @dataclass(frozen=True, repr=False)
 class Prediction:
-    """The answer about one image.
+    """The prediction for one image.
 
     Attributes:
         file: its path, or its place such as `<image 3>` where it came as bytes or pixels.

@@ -1,7 +1,7 @@
-"""Arrays in one file of a bundle: the same arrays are the same bytes, and nothing odd is read.
+"""Arrays of a bundle in one `.npz` file: the same arrays give the same bytes.
 
-The file is a `.npz` that NumPy reads too. A bundle may come from a stranger, so what is read is
-looked at entry by entry: no compression, no pickle, no more bytes than the file has.
+A bundle may come from an untrusted source, so every entry is checked when it is read: no
+compression, no pickle, no more bytes than the file has.
 """
 
 import io
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say; the time of writing is not told
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time in a zip: no time of writing
 _MAX_HEADER = 10_000
 
 
@@ -23,7 +23,7 @@ def arrays_to_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(arrays):
             entry = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
-            entry.create_system = 3  # else it would tell the machine
+            entry.create_system = 3  # the same on every operating system
             array = io.BytesIO()
             np.lib.format.write_array(
                 array, np.ascontiguousarray(arrays[name]), version=(1, 0), allow_pickle=False
@@ -35,7 +35,7 @@ def arrays_to_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
 def arrays_from_bytes(
     content: bytes, expected: Mapping[str, tuple[str, int]]
 ) -> dict[str, NDArray[Any]]:
-    """The arrays of bytes that nobody vouches for; read-only views of those bytes.
+    """The arrays of an untrusted `.npz`; read-only views of its bytes.
 
     Args:
         expected: type (such as `float16`) and number of axes of every array, by name.

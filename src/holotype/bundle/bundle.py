@@ -1,24 +1,24 @@
-"""The classifier that ships: two graphs and a manifest, verified before any of it is used.
+"""The bundle: two ONNX graphs and a manifest, verified before any of it is used.
 
     bundle/
       manifest.json        classes, preprocessing, the sealed decision, the hash of each graph
       backbone.onnx        image (N, 3, H, W) -> embedding (N, D), feature_map (N, D, h, w)
       head.onnx            embedding (N, D) -> logits (N, C)
-      references.npz       by choice: the embeddings of the training images (see `references`)
-      conformal.npz        where a part was held back for it: see `conformal_scores`
+      references.npz       optional: the embeddings of the training images, see `references`
+      conformal.npz        with a calibration set: its scores, see `conformal_scores`
 
-A bundle of several members has, instead of graphs, one bundle for each of them and a word on how
-they answer as one (see `members` and `combination`):
+The bundle of an ensemble has no graphs but a bundle for each member, and their weights, see
+`combination`:
 
     bundle/
       manifest.json        classes, the sealed decision, the hashes of the files below it
       ensemble_weights.json         what each member weighs
       members/0/ …         each a bundle, sealed, with its own preprocessing
 
-A bundle may come from a stranger. Every file is read once, its hash is compared, and sessions
-are opened from those very bytes; names are fixed, so that no path in a manifest is followed;
-graphs that would read other files are refused. Graphs are data to ONNX Runtime: operators of
-a custom domain have no code here, and such a graph does not open.
+A bundle may come from an untrusted source. Every file is read once, its hash is compared, and
+sessions are opened from those bytes; file names are fixed, so no path in a manifest is followed;
+graphs that would read other files are refused. ONNX Runtime treats graphs as data: operators of a
+custom domain have no code here, and such a graph does not open.
 """
 
 import hashlib
@@ -70,11 +70,11 @@ class Bundle:
 
     Attributes:
         path: the directory that it was read from.
-        manifest: what it says about itself.
+        manifest: classes, preprocessing, decision and hashes.
         sha256: the hash of the manifest, and so of all its files: the bundle's identity.
-        graphs: the verified bytes of `backbone.onnx` and `head.onnx`; empty with members.
-        members: the bundles that answer as one; empty where the bundle has graphs of its own.
-        ensemble_weights: how they do; None without members.
+        graphs: the verified bytes of `backbone.onnx` and `head.onnx`; empty of an ensemble.
+        members: the bundles of an ensemble; empty where the bundle has graphs of its own.
+        ensemble_weights: of the members; None without members.
         extras: the verified bytes of `references.npz` and `conformal.npz`, where there are any.
     """
 
@@ -117,21 +117,21 @@ class Bundle:
 
     @property
     def own_files(self) -> dict[str, bytes]:
-        """The verified bytes of its graphs and extras: all but the manifest and what is below."""
+        """The verified bytes of its graphs and extras: all but the manifest and its members."""
         return {**self.graphs, **self.extras}
 
     @cached_property
     def references(self) -> References | None:
-        """The training images as its backbone sees them; None where they were not kept.
+        """The embeddings of the training images; None where they were not kept.
 
-        Those of a bundle with members are with its `base_models`.
+        Those of an ensemble are with its `base_models`.
         """
         size = self.manifest.embedding_size
         return self._read_extra(REFERENCES, lambda raw, count: read_references(raw, count, size))
 
     @cached_property
     def conformal_scores(self) -> ConformalScores | None:
-        """What sets of classes rest on; None where nothing was held back to calibrate them."""
+        """The scores that prediction sets are made from; None without a calibration set."""
         return self._read_extra(CONFORMAL, read_conformal_scores)
 
     def _read_extra(self, file: str, read: Callable[[bytes, int], Extra]) -> Extra | None:
@@ -152,7 +152,7 @@ class Bundle:
         size = (3, self.preprocessing.height, self.preprocessing.width)
         outputs: dict[str, Shape] = {"embedding": (self.manifest.embedding_size,)}
         if self.manifest.feature_map_size is not None:
-            # Without a class activation map the cells need not be as long as the embedding.
+            # Without a class activation map the feature map may have other channels.
             channels = None if self.manifest.cam == "none" else self.manifest.embedding_size
             outputs["feature_map"] = (channels, *self.manifest.feature_map_size)
         return self._open(BACKBONE, size, outputs)
@@ -163,7 +163,7 @@ class Bundle:
         return self._open(HEAD, (self.manifest.embedding_size,), {"logits": (len(self.classes),)})
 
     def with_references(self, references: References) -> "Bundle":
-        """Keep the training images' embeddings in the bundle, before its decision is sealed.
+        """The bundle with the embeddings of its training images, before its decision is sealed.
 
         Raises:
             BundleError: a decision is sealed already, the manifest changed on disk, or the bundle
@@ -180,8 +180,7 @@ class Bundle:
         """Seal the decision into the manifest on disk, once.
 
         Args:
-            conformal_scores: what sets of classes rest on, where `decision.calibration_set` says
-                so.
+            conformal_scores: of the calibration set, where the decision has one.
 
         Raises:
             BundleError: a decision is sealed already, the manifest changed on disk, or views or
@@ -195,7 +194,7 @@ class Bundle:
                 "Seal the decision with views 'one' and without unknown."
             )
         if (conformal_scores is None) != (decision.calibration_set is None):
-            raise ValueError("sets need both what was held back and its scores, or neither")
+            raise ValueError("expected both a calibration set and its scores, or neither")
         manifest = replace(self.manifest, decision=decision)
         if conformal_scores is not None:
             return self._with_extra(CONFORMAL, conformal_scores.to_bytes(), manifest)
@@ -205,7 +204,7 @@ class Bundle:
         if self.manifest.decision is not None:
             raise BundleError(
                 f"{self.name}: the decision is sealed already; it is never fitted twice, since "
-                "test may have been read. Train again for another one."
+                "the test split may have been read. Train again for another one."
             )
 
     def _with_extra(self, file: str, content: bytes, manifest: Manifest) -> "Bundle":
@@ -226,17 +225,17 @@ class Bundle:
             raise BundleError(f"{self.name}: manifest.json changed since it was loaded; load again")
 
     def _open(self, file: str, size: Shape, outputs: dict[str, Shape]) -> "InferenceSession":
-        """A session whose input and outputs are what the manifest promises."""
+        """A session whose input and outputs are those of the manifest."""
         if self.members:
             raise BundleError(f"{self.name} has no {file} of its own; ask its members.")
         return open_checked_session(self.graphs[file], f"{self.name}: {file}", size, outputs)
 
 
 def write_bundle(directory: Path, *, backbone: bytes, head: bytes, manifest: Manifest) -> Bundle:
-    """Write a bundle beside its place, open it once, and rename it into its place.
+    """Write a bundle atomically, after opening both graphs once.
 
-    The graphs are stripped of what an exporter leaves in them (local paths, stack traces), so
-    that the same training gives the same bytes.
+    Local paths and stack traces that an exporter leaves in graphs are removed, so that the same
+    training gives the same bytes.
 
     Args:
         directory: where the bundle will be; it must not exist yet.
@@ -257,7 +256,7 @@ def write_bundle(directory: Path, *, backbone: bytes, head: bytes, manifest: Man
 def write_files(
     directory: Path, files: Mapping[str, bytes], manifest: Manifest, *, listed: Sequence[str]
 ) -> Bundle:
-    """Write files and their manifest beside their place, open all, and rename them into it.
+    """Write files and their manifest atomically, after opening all graphs once.
 
     Args:
         files: bytes by path below the directory.
@@ -325,7 +324,7 @@ def _load(directory: Path, depth: int) -> Bundle:
 def _load_members(
     directory: Path, manifest: Manifest, depth: int
 ) -> tuple[EnsembleWeights, tuple[Bundle, ...]]:
-    """The members, each verified like a bundle of its own, and against the manifest above it."""
+    """The members, each verified as a bundle and against the manifest of the ensemble."""
     if depth == MAX_DEPTH:
         raise CorruptBundle(f"{directory}: members within members of members are not read.")
     extras = {CONFORMAL} & set(manifest.files)

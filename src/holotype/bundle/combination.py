@@ -1,4 +1,4 @@
-"""How several classifiers answer as one: the weighted mean of their probabilities.
+"""The members of an ensemble, combined: the weighted mean of their probabilities.
 
 Shape suffixes: N images, C classes, M members.
 """
@@ -19,7 +19,7 @@ MAX_MEMBERS = 100
 
 @dataclass(frozen=True)
 class EnsembleWeights:
-    """What each member weighs in the mean.
+    """The weight of each member.
 
     Attributes:
         num_members: M.
@@ -67,7 +67,7 @@ class EnsembleWeights:
 
 
 def read_ensemble_weights(content: bytes, num_classes: int) -> EnsembleWeights:
-    """A combination from bytes that nobody vouches for.
+    """Weights from untrusted bytes.
 
     Raises:
         ValueError: with what is wrong.
@@ -99,7 +99,7 @@ def log_mean_probability(
 ) -> NDArray[np.float32]:
     """log of the weighted mean of probabilities (N, C), normalised over the classes.
 
-    It is computed in logarithms, so that a probability of e^-1000 stays one.
+    Computed in logarithms, so that a probability of e^-1000 does not round to 0.
 
     Args:
         log_probabilities: M arrays (N, C), each normalised.
@@ -109,7 +109,7 @@ def log_mean_probability(
         stacked_MNC = np.stack(log_probabilities)
         mean_NC = _logsumexp(stacked_MNC, axis=0) - math.log(len(log_probabilities))
     else:
-        with np.errstate(divide="ignore"):  # the logarithm of a weight of 0 is as it should be
+        with np.errstate(divide="ignore"):  # the logarithm of a weight of 0 is -inf
             log_weights_M1C = np.log(weights_CM.T[:, None, :])
         mean_NC = _logsumexp(np.stack(log_probabilities) + log_weights_M1C, axis=0)
     normalised_NC = mean_NC - _logsumexp(mean_NC, axis=1)[:, None]

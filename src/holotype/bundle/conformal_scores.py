@@ -1,8 +1,8 @@
-"""How badly the true class fitted images that were held back: what sets of classes rest on.
+"""Conformal scores of the calibration set, from which prediction sets of any coverage are made.
 
-Kept as they are, so that sets can be asked for at any coverage (see `evaluation.conformal`).
+See `evaluation.conformal` for the scores.
 
-Shape suffixes: N images that were held back.
+Shape suffixes: N images of the calibration set.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _ARRAYS = {"lac": ("float64", 1), "raps": ("float64", 1), "targets": ("int64", 1
 
 @dataclass(frozen=True, eq=False)
 class ConformalScores:
-    """The scores of the true classes of the held-back images, in no order that tells which.
+    """The scores of the true classes of the calibration images; written in sorted order.
 
     Attributes:
         lac_N: one minus the probability of the true class; float64 in [0, 1].
@@ -46,7 +46,7 @@ class ConformalScores:
 
 
 def read_conformal_scores(content: bytes, num_classes: int) -> ConformalScores:
-    """Scores from bytes that nobody vouches for.
+    """Scores from untrusted bytes.
 
     Raises:
         ValueError: they are not what a bundle of so many classes may hold.

@@ -1,8 +1,7 @@
-"""Bundle + images -> embeddings; what a backbone says of a view of an image is kept.
+"""Embeddings of images by the backbones of a bundle, cached per image and view.
 
-A bundle may look at an image under several views and with several members. Each file is read
-once and decoded once for all of them; members that share a backbone and a preprocessing share
-what it says too.
+A bundle may have several views and several members. Each file is read and decoded once for all of
+them; members that share a backbone and a preprocessing share its embeddings too.
 
 Shape suffixes: N images, D embedding, C the three channels, H height, W width.
 """
@@ -22,7 +21,7 @@ from holotype.cache import ArrayCache, hash_strings
 from holotype.errors import BundleError, ImageError
 from holotype.imaging.decode import Image
 
-SHARD = 512  # images between two writes of what is kept: what a kill costs at most
+SHARD = 512  # images between two writes of the cache: what a kill costs at most
 BATCH = 4  # inputs in a call of a backbone; more is not faster
 
 
@@ -35,7 +34,7 @@ class ViewKey(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
-    """What the backbones say of the images that could be used.
+    """The embeddings of the images that could be used.
 
     Attributes:
         positions: which of the given images, ascending.
@@ -51,13 +50,13 @@ class Embeddings:
 
     @property
     def embeddings_ND(self) -> NDArray[np.float32]:
-        """Of the images as they are; those of several backbones side by side."""
+        """Of the plain views; those of several backbones side by side."""
         plain = [found for view_key, found in self.by_view.items() if view_key.view == PLAIN]
         return plain[0] if len(plain) == 1 else np.concatenate(plain, axis=1)
 
 
 def cache_namespace(base: Bundle) -> str:
-    """Everything that decides an embedding but the image and the view."""
+    """The hash of everything that decides an embedding but the image and the view."""
     return hash_strings(base.backbone_sha256, base.preprocessing.digest(), "embedding")
 
 
@@ -92,12 +91,12 @@ def embed(
     workers: int | None = None,
     on_progress: DoneCallback | None = None,
 ) -> Embeddings:
-    """The embeddings of each image; those that are kept are neither decoded nor run.
+    """The embeddings of images; those in the cache are neither decoded nor computed.
 
     Args:
         bundle: whose backbones, preprocessing and views.
         sources: images; those whose hash is known are looked up in the cache.
-        views: of an unsealed bundle; those that are sealed unless given.
+        views: of an unsealed bundle; the sealed ones unless given.
         use_cache: read and write `$HOLOTYPE_CACHE`, a shard of 512 images at a time, so that a
             pass that is killed goes on where it was.
         workers: threads that decode and run; one a core by default.
@@ -148,7 +147,7 @@ def embed(
 
 
 def embed_image(bundle: Bundle, image: Image) -> Embeddings:
-    """The embeddings of one decoded image, under the sealed views; nothing is kept."""
+    """The embeddings of one decoded image, under the sealed views; not cached."""
     base_models, view_keys = _view_keys(bundle, None)
     inputs = _inputs(view_keys, base_models, lambda _: image)
     found = _run_backbones(
@@ -200,7 +199,7 @@ class _Store:
             self.write()
 
     def write(self) -> None:
-        """Write what was found, a shard for each backbone, and forget it here."""
+        """Write the embeddings found since the last call, a shard for each backbone."""
         self._unwritten = 0
         for namespace, cache in self._caches.items():
             keys, values = [], []
@@ -267,7 +266,7 @@ def _inputs(
     base_models: Mapping[str, Bundle],
     decode_at: Decoder,
 ) -> dict[ViewKey, NDArray[np.float32]]:
-    """What the backbones see of one image: framed once for each, then seen in every view."""
+    """The model inputs of one image: preprocessed once for each backbone, then every view."""
     plain: dict[str, NDArray[np.float32]] = {}
     for view_key in view_keys:
         if view_key.namespace not in plain:

@@ -1,4 +1,4 @@
-"""A graph is opened, and is what the manifest promises."""
+"""Open an ONNX graph and check its inputs and outputs against the manifest."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any

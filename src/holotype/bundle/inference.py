@@ -1,7 +1,7 @@
 """Bundle + images -> predictions.
 
-An image's numbers are the same whatever the batch, the order and the number of workers, and
-whether they were kept or not.
+The probabilities of an image are the same whatever the batch, the order, the number of workers and
+the state of the cache.
 
 Shape suffixes: N images, D embedding, C classes, R rows of one call of the head.
 """
@@ -89,7 +89,7 @@ def combined_logits(
 def ood_scores(
     bundle: Bundle, embeddings: Embeddings, score: OODScore, neighbours: int
 ) -> NDArray[np.float64]:
-    """How well each image (N) fits what the bundle has learnt; see `bundle.unknown`.
+    """The OOD score of each image (N); see `bundle.ood_scores`.
 
     Raises:
         CorruptBundle: the score needs references, and the bundle has none.
@@ -99,7 +99,7 @@ def ood_scores(
         return negative_energy_N(run_head(bundle, plain_ND))
     if bundle.references is None:
         raise CorruptBundle(
-            f"{bundle.name}: unknown images are told by the nearest training images, but it "
+            f"{bundle.name}: unknown images are found by the nearest training images, but it "
             "holds none; train it again."
         )
     return knn_similarity_N(bundle.references, plain_ND, neighbours)
@@ -108,8 +108,7 @@ def ood_scores(
 def is_unknown(bundle: Bundle, embeddings: Embeddings) -> NDArray[np.bool_] | None:
     """Whether each image (N) is of no known class; None where that was not sealed.
 
-    A bundle of members never says so: what its members would say each by itself keeps no promise
-    for the whole.
+    None for an ensemble: the thresholds of its members promise nothing for the whole.
     """
     unknown = bundle.manifest.decision.unknown if bundle.manifest.decision else None
     if unknown is None or bundle.members:
@@ -147,7 +146,7 @@ def predict_index(
     workers: int | None = None,
     on_progress: DoneCallback | None = None,
 ) -> Predictions:
-    """What a bundle says about the labelled images of an index, in its order.
+    """Predictions for the labelled images of an index, in its order.
 
     Args:
         views: to average before a decision is sealed, so that one can be chosen; afterwards
@@ -194,9 +193,7 @@ def predict_images(
     workers: int | None = None,
     on_progress: DoneCallback | None = None,
 ) -> Predictions:
-    """What a bundle says about images without labels, and whether each is unknown.
-
-    Nothing is cached: images that are asked about once should not fill the disk.
+    """Predictions for images without labels, and whether each is unknown; nothing is cached.
 
     Args:
         sources: see `image_sources`.

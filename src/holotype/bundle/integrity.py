@@ -1,4 +1,4 @@
-"""The files of a bundle: exactly those that are expected, each what the manifest says."""
+"""The files of a bundle: exactly the expected names, each with the hash in the manifest."""
 
 import hashlib
 from pathlib import Path
@@ -51,7 +51,7 @@ def read_file(directory: Path, file: str, max_bytes: int) -> bytes:
 
 
 def read_extras(directory: Path, manifest: Manifest) -> dict[str, bytes]:
-    """The bytes of the extras that the manifest lists; sets of classes need both their halves."""
+    """The bytes of the extras that the manifest lists; prediction sets need both their parts."""
     calibration_set = manifest.decision.calibration_set if manifest.decision else None
     if (CONFORMAL in manifest.files) != (calibration_set is not None):
         raise CorruptBundle(

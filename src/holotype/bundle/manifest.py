@@ -1,8 +1,8 @@
-"""What a bundle says about itself, as canonical JSON.
+"""The manifest of a bundle, as canonical JSON.
 
-The manifest holds no time and no path, so that the same training gives the same bytes; its
-hash is the bundle's identity. What arrives from disk is checked field by field before any of
-it is used. Plain dataclasses, because importing pydantic takes as long as a prediction.
+It holds no time and no path, so that the same training gives the same bytes; its hash is the
+identity of the bundle. What is read from disk is checked field by field. Plain dataclasses, because
+importing pydantic takes as long as a prediction.
 """
 
 import json
@@ -28,16 +28,16 @@ CalibrationSource = Literal["cal", "out_of_fold"]
 
 @dataclass(frozen=True)
 class OODDetector:
-    """When an image is of no known class; see `bundle.unknown` for the scores.
+    """When an image is of no known class; see `bundle.ood_scores` for the scores.
 
     Attributes:
-        score: what is asked how well an image fits: the `energy` of the logits, or the cosine to
-            the nearest `neighbours` among the references.
+        score: the `energy` of the logits, or `neighbours`: the cosine to one of the nearest
+            references.
         threshold: an image with a smaller score is unknown.
-        false_rejection_rate: the share of images of known classes that is promised not to be
-            exceeded.
-        num_images: how many images the threshold rests on.
-        neighbours: which of the nearest references vouches for an image.
+        false_rejection_rate: the promised upper bound on the share of images of known classes that
+            are called unknown.
+        num_images: how many images the threshold was fitted on.
+        neighbours: which of the nearest references the score is the cosine to, counted from 1.
     """
 
     score: OODScore
@@ -64,10 +64,10 @@ class OODDetector:
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """What was held back for sets of classes; the scores are in `conformal.npz`.
+    """The images that prediction sets are calibrated on; their scores are in `conformal.npz`.
 
     Attributes:
-        source: `cal`, a part that nothing else read, or `out_of_fold`.
+        source: `cal`, a split that nothing else read, or `out_of_fold`.
         predictions_sha256: the digest of the predictions.
         num_images: how many images those were.
         penalty, k_reg: of RAPS, as the scores were made.
@@ -99,7 +99,7 @@ class Decision:
         num_images: how many images those were.
         views: the set of fixed views of each image that are averaged; see `bundle.views`.
         unknown: when the answer is "unknown"; None: never.
-        calibration_set: what sets of classes rest on; None: no sets.
+        calibration_set: of prediction sets; None: no sets.
     """
 
     temperature: float
@@ -118,7 +118,7 @@ class Decision:
             raise ValueError(f"num_images is {self.num_images}, expected at least 1")
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in the manifest; what is not there leaves the bytes as they always were."""
+        """As it is written into the manifest."""
         value: dict[str, Any] = {
             "temperature": self.temperature,
             "predictions_sha256": self.predictions_sha256,
@@ -136,7 +136,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class PretrainedWeights:
-    """Where the pretrained weights of the backbone came from, and under which licence."""
+    """The source and the licence of the pretrained weights of the backbone."""
 
     source: str
     licence: str
@@ -155,7 +155,7 @@ class Manifest:
         embedding_size: D of the backbone's `embedding`.
         feature_map_size: height and width of the backbone's `feature_map`; None: it has none.
         cam: how heatmaps are made: `exact` (the logits are the mean over the map's cells),
-            `approximate` (the head makes sense of single cells) or `none`.
+            `approximate` (the head can be applied to single cells) or `none`.
         decision: None until it is sealed.
         weights: None when the network was trained from nothing.
         versions: of the packages that made the bundle.
@@ -207,7 +207,7 @@ class Manifest:
 
 
 def read_manifest(content: bytes, name: str) -> Manifest:
-    """A manifest from bytes that nobody vouches for.
+    """A manifest from untrusted bytes.
 
     Args:
         content: the file's bytes.
@@ -306,7 +306,7 @@ def _manifest(value: Any) -> Manifest:
 
 
 def _decision(fields: dict[str, Any]) -> Decision:
-    """A decision; the first version of Holotype wrote the number of views, always 1."""
+    """A decision; format 1 of version 0.1 had the number of views, always 1."""
     unknown = fields.get("unknown")
     known = {key: value for key, value in fields.items() if key != "unknown"}
     _checked(known, _DECISION, "decision")

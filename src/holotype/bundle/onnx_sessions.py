@@ -1,4 +1,4 @@
-"""An ONNX graph, run on many images.
+"""ONNX graphs: opened in ONNX Runtime, and run on many images.
 
 One call of ONNX Runtime does not get faster with two threads or a larger batch, but two calls
 side by side do: so every worker decodes a few images and runs them itself, on one thread.
@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, eq=False)
 class GraphOutputs:
-    """What a graph says of a few images.
+    """The outputs of a graph for a batch of images.
 
     Attributes:
         positions: which images, in the order of the rows.

@@ -1,12 +1,12 @@
-"""How well an image fits what a classifier has learnt; higher is more in-distribution.
+"""Out-of-distribution (OOD) scores; higher is more in-distribution.
 
-- `energy`: the logarithm of the sum of the exponentials of the head's logits: how loudly any class
-  speaks (Liu et al. 2020, "Energy-based Out-of-distribution Detection").
-- `neighbours`: the cosine between an image and one of the training images nearest to it, the
-  k-th, so that a single odd one does not vouch for it (Sun et al. 2022, "Out-of-Distribution
-  Detection with Deep Nearest Neighbors"). It needs the training images' embeddings.
+- `energy`: the logarithm of the sum of the exponentials of the head's logits (Liu et al. 2020,
+  "Energy-based Out-of-distribution Detection").
+- `neighbours`: the cosine to the k-th nearest training image, so that a single outlier among them
+  does not decide (Sun et al. 2022, "Out-of-Distribution Detection with Deep Nearest Neighbors").
+  It needs the embeddings of the training images.
 
-Both look at the image as it is, whatever views the probabilities are averaged over.
+Both are computed on the plain view, whatever views the probabilities are averaged over.
 
 Shape suffixes: N images, C classes, D embedding, B a block of images.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from holotype.bundle.references import References, cosines_NR
 
-NEIGHBOURS = 5  # which of the nearest vouches for an image
+NEIGHBOURS = 5  # k
 _BLOCK = 256  # images compared at once
 
 

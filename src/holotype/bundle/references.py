@@ -1,8 +1,8 @@
-"""The training images as the backbone sees them, kept in the bundle by choice.
+"""References: the embeddings of the training images, kept in the bundle where the recipe asks.
 
-They let a classifier say which training images one looks like, and which looks like none of
-them. They are kept only where the recipe asks for it (`references: true`), since a bundle is given
-away: it then holds the names of the training images and numbers that tell something of them.
+They serve similar images and OOD scores. They are kept only with `references: true`, since a
+bundle is given away: it then holds the names of the training images and their embeddings, which
+reveal something of them.
 
 Shape suffixes: N images, R reference images, D embedding.
 """
@@ -29,7 +29,7 @@ _BLOCK = 4096  # reference images multiplied at once
 
 @dataclass(frozen=True, eq=False)
 class References:
-    """What a backbone says of the images that trained its head.
+    """The embeddings of the images that trained the head.
 
     Attributes:
         embeddings_RD: float16, the bundle's own `embedding` of the plain view, scaled to length 1
@@ -83,7 +83,7 @@ def l2_normalized(embeddings_ND: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def read_references(content: bytes, num_classes: int, embedding_size: int) -> References:
-    """References from bytes that nobody vouches for.
+    """References from untrusted bytes.
 
     Raises:
         ValueError: they are not what this bundle may hold.

@@ -1,4 +1,4 @@
-"""The bytes of a graph: without the local paths that exporters leave, and reading no other file."""
+"""Graphs without the local paths that exporters leave, and without external data."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any

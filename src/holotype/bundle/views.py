@@ -1,14 +1,14 @@
-"""Fixed ways to look at an image again, for a classifier that averages over them.
+"""Test-time augmentation: fixed views of a model input whose probabilities are averaged.
 
-A set of views is a property of a classifier, sealed with its temperature, and never a choice of
-the one who predicts: averaging changes what the temperature means. There is nothing random in the
-views. Mirror images and quarter turns of the model's input are exact; only a magnified centre is
-interpolated, from the pixels of that input, in the same few sums and products everywhere.
+A set of views is a property of a classifier, sealed with its temperature, and no option of
+`predict`: averaging changes what the temperature means. Nothing in the views is random. Mirror
+images and quarter turns of the model input are exact; only a magnified centre is interpolated, from
+the pixels of that input.
 
-Probabilities are averaged, not logits: a view that the network cannot make sense of says little
-and then counts little, while logits would let the loudest view decide. The logarithm of the mean
-takes the place of the logits, so that one temperature mends what averaging does to confidence;
-the same rule joins the members of a classifier.
+Probabilities are averaged, not logits: a view of low confidence then counts little, while the
+largest logits would dominate a mean of logits. The logarithm of the mean takes the place of the
+logits, so that one temperature corrects the confidence of the mean; the members of an ensemble are
+combined in the same way.
 
 Shape suffixes: C the three channels, H height, W width, S either of them.
 """
@@ -26,7 +26,7 @@ ViewSet = Literal["one", "mirror", "dihedral", "scales"]
 
 @dataclass(frozen=True)
 class FixedView:
-    """The mirror image or not, turned to the left by so many quarters, its centre magnified.
+    """Mirrored or not, rotated to the left by quarter turns, with the centre magnified.
 
     Attributes:
         magnified: by how much, at least 1; what no longer fits is cut off on all sides alike.
@@ -45,7 +45,7 @@ class FixedView:
         return np.ascontiguousarray(np.rot90(input_CHW, self.quarter_turns, axes=(1, 2)))
 
     def key(self, sha256: str) -> str:
-        """Under what this view of an image is kept; the image itself under its plain hash."""
+        """The cache key of this view of an image; of the plain view the hash of the file."""
         return sha256 if self == PLAIN else hash_strings(sha256, repr(self))
 
 

@@ -1,4 +1,4 @@
-"""`holotype explain`: which part of an image speaks for a class."""
+"""`holotype explain`: heatmaps of the evidence for a class."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -34,12 +34,12 @@ def explain(
         run: A run directory, or a bundle.
         images: Images, and folders with all images in them.
         output: A PNG file for one image, a folder for several.
-        class_name: The class to look for; the predicted one unless said otherwise.
+        class_name: The class to explain; the predicted one by default.
         method: auto is what needs no torch: a class activation map, or occlusion. The methods
             with gradients, and rollout for transformers, need the run itself.
         layer: Whose map gradcam and gradcam++ look at; the last one that has a map.
-        similar: Draw so many training images that look most alike (needs references: true in
-            the recipe).
+        similar: Draw so many of the most similar training images (needs references: true in the
+            recipe).
         match: Instead of heatmaps: labelled slices with their specimens as groups; the
             ones most like each specimen of IMAGES are written into the folder.
     """

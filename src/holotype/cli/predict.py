@@ -1,4 +1,4 @@
-"""`holotype predict`: what is on images."""
+"""`holotype predict`: the classes of images."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -40,7 +40,7 @@ def predict(
         sets: How sets are made: lac, the smallest on average (the default), or raps, larger ones
             for harder images.
         per_class: Promise the coverage for the images of every class, not only on the whole.
-        heatmaps: Write a sheet for every image into this folder: what speaks for its class.
+        heatmaps: Write a sheet for every image into this folder: the evidence for its class.
     """
     if not images:
         raise UsageError("no image was named; give the paths of images or folders.")

@@ -1,13 +1,12 @@
-"""How much each place of a model input speaks for a class.
+"""Attribution maps: the evidence for a class at each place of a model input.
 
-The evidence for class c is the log-odds log(p_c / (1 - p_c)): the logit of c against the
-classes that compete with it, each with the share that it has of the rest of the probability.
-Like the softmax it does not change when something is added to all logits, so what is hot is
-what speaks for c *rather than for another class*; the plain map of a single logit (Zhou et
-al. 2016) would also show what speaks for all of them.
+The evidence for class c is the log-odds log(p_c / (1 - p_c)): the logit of c against those of the
+competing classes, weighted by their shares of the rest of the probability. Like the softmax it is
+unchanged when a constant is added to all logits, so the map shows evidence for c *rather than for
+another class*; the map of a single logit (Zhou et al. 2016) would also show evidence for all of
+them.
 
-Here is what needs no torch: the cells of a feature map, and patches that are covered. Gradients
-are asked of `architectures.gradients`.
+Class activation maps and occlusion need no torch; gradients are in `architectures.gradcam`.
 
 Shape suffixes: N images, H height, W width, D embedding, C classes, K its competitors; h and w
 are cells of a map.
@@ -26,8 +25,8 @@ from holotype.predictions import softmax
 if TYPE_CHECKING:
     from holotype.architectures.torch_classifier import Classifier
 
-OCCLUSION_GRID = 8  # places along each side; a patch is twice as wide as their distance
-PIXEL_CELLS = 28  # along each side of a map of single pixels: one pixel tells an eye nothing
+OCCLUSION_GRID = 8  # positions along each side; a patch is twice as wide as their distance
+PIXEL_CELLS = 28  # along each side of a map of pixel attributions, summed for the eye
 
 
 def cell_logits(bundle: Bundle, feature_map_hwD: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -61,7 +60,7 @@ def class_activation_map(
 def occlusion_map(
     bundle: Bundle, input_CHW: NDArray[np.float32], logits_C: NDArray[Any], class_index: int
 ) -> NDArray[np.float64]:
-    """How much evidence is lost when a patch is set to the mean colour, which is 0 here."""
+    """The evidence that is lost when a patch is set to the mean colour, which is 0 here."""
     _, H, W = input_CHW.shape
     grid = OCCLUSION_GRID
     lost_hw = np.empty((grid, grid))
@@ -99,7 +98,7 @@ def gradient_attribution(
     method: str,
     layer: str | None,
 ) -> tuple[NDArray[np.float64], str]:
-    """The evidence (h, w) as torch tells it, and how it was found in words.
+    """The evidence (h, w) by a method that needs torch, and the method in words.
 
     Args:
         method: one of `methods.GRADIENT_METHODS`.
@@ -113,7 +112,7 @@ def gradient_attribution(
     evidence = gradcam.ClassLogOdds(classifier, class_index, temperature)
     if method == "rollout":
         rolled_hw = gradcam.attention_rollout(classifier, input_CHW)
-        # Every patch hands on something through the skip connections: the least is no news.
+        # Skip connections give every patch some attention: the least of it is no evidence.
         return rolled_hw - rolled_hw.min(), "attention rollout, the same for every class"
     if method == "integrated-gradients":
         attribution_CHW = gradcam.integrated_gradients(evidence, input_CHW)

@@ -1,8 +1,8 @@
-"""Ways to explain an answer, and which of them a classifier allows.
+"""Explanation methods, and which of them a classifier allows.
 
-A bundle alone tells class activation maps, where its network ends in cells, and occlusion maps
-always. Gradients and attention need the network in torch, which a run gives (see
-`road.explained`).
+A bundle allows class activation maps where its head can be applied to cells of the feature map, and
+always occlusion maps. Gradients and attention need the network in torch, which a run gives, see
+`torch_models`.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,7 @@ TorchModelLookup = Callable[[Bundle], "Classifier"]
 
 @dataclass(frozen=True)
 class ExplainMethod:
-    """How to look for what speaks for a class.
+    """A method with its options.
 
     Attributes:
         method: `auto` is what needs no torch: `cam` where the bundle has one, else `occlusion`.

@@ -1,4 +1,4 @@
-"""Images that are worth a look: confident mistakes, and some that were right."""
+"""Select the example images of a report: confident mistakes, and a sample of correct answers."""
 
 from collections.abc import Mapping
 from contextlib import suppress

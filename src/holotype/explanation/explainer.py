@@ -1,4 +1,4 @@
-"""An image explained: the heatmap of a class, laid over it, and training images that look like it.
+"""Explain images: the heatmap of a class, and the training images most like them.
 
 FOLDER/NAME.png             one sheet for each image
 FOLDER/explanations.csv     file, class, probability, method, sheet
@@ -42,14 +42,14 @@ NOTEBOOK_SIDE = 480  # pixels of the longer side of an overlay in a notebook
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
-    """What speaks for a class in one image.
+    """The evidence for a class in one image.
 
     Attributes:
         source: the image.
         class_heatmap: over the frame that the network saw.
         size: width and height of the upright image.
-        background: what transparent pixels are laid upon.
-        similar: training images that look like it, where they were asked for.
+        background: the colour below transparent pixels.
+        similar: the training images most like it, where they were asked for.
         sheet: the PNG file that was written; None where none was.
     """
 
@@ -67,7 +67,7 @@ class Explanation:
 
     @property
     def label(self) -> str:
-        """The class that was looked for: the predicted one, unless another was named."""
+        """The explained class: the predicted one, unless another was named."""
         return self.class_heatmap.class_name
 
     @property
@@ -82,7 +82,7 @@ class Explanation:
 
     @property
     def heatmap(self) -> NDArray[np.float32]:
-        """(H, W) in [0, 1] over the upright image, 1 where most speaks for the class."""
+        """(H, W) in [0, 1] over the upright image, 1 where the evidence is greatest."""
         return self.class_heatmap.resized_to(self.size)
 
     @property
@@ -184,9 +184,9 @@ class Explainer:
 
     Attributes:
         bundle: the classifier.
-        class_name: the class to look for; None: the predicted one of each image.
-        method: how to look.
-        num_similar: so many training images that look most alike are found too.
+        class_name: the class to explain; None: the predicted one of each image.
+        method: of the heatmap.
+        num_similar: so many of the most similar training images are found too.
         find_file: where those images are now.
 
     Raises:

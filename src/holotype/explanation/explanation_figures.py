@@ -1,4 +1,4 @@
-"""The sheet of one image: the image, the heatmap over it, what they show in words, look-alikes."""
+"""The sheet of one image: image, heatmap, captions, and similar training images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +37,7 @@ def draw_sheet(
     )
     if not similar:
         return above
-    heading = captioned_row([], [("The training images that look most alike to the network:", 12)])
+    heading = captioned_row([], [("The most similar training images:", 12)])
     captions = [
         [one.class_name, f"cosine {one.cosine:.3f}", Path(one.name).name] for one in similar
     ]
@@ -50,7 +50,7 @@ def _captions(found: Heatmap) -> list[tuple[str, int]]:
     if not found.is_class_specific:
         caption = "bright: where the network looks, whatever the class"
     elif found.values_hw.any():
-        caption = f"bright: what speaks for {found.class_name!r} rather than for another class"
+        caption = f"bright: evidence for {found.class_name!r} rather than for another class"
     else:
-        caption = f"no place in this image speaks for {found.class_name!r}"
+        caption = f"no evidence for {found.class_name!r} in this image"
     return [(caption, 12), (found.method, 12)]

@@ -1,21 +1,21 @@
-"""Which part of an image speaks for a class.
+"""Heatmaps: the evidence for a class over an image.
 
-What counts as evidence is said in `evidence`. Ways to find it in a place (`methods`):
+Evidence is defined in `attribution`. Methods:
 
-- `cam`, class activation maps, where the bundle says `exact`: the network ends with the mean over
+- `cam`, class activation maps. Where the bundle says `exact`, the network ends with the mean over
   the cells of its feature map and a linear head, so the logits are the mean of the logits of the
   cells: Zhou et al. 2016, "Learning Deep Features for Discriminative Localization". Where it says
-  `cells` the head is not linear, but makes sense of single cells: an approximation.
-- `occlusion`: a patch of the input is set to the mean colour, and the loss of evidence is noted,
-  place by place: Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks",
-  section 4.2. It asks nothing of the classifier, so it serves descriptors too.
+  `approximate`, the head is not linear, but can be applied to single cells.
+- `occlusion`: a patch of the input is set to the mean colour, and the loss of evidence is mapped:
+  Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks", section 4.2. It
+  works for any classifier, descriptors too.
 - `gradcam`, `gradcam++`, `integrated-gradients` and `rollout` need torch (`architectures.gradcam`).
 
-Of a classifier with members the map is the mean of theirs over the image, each weighted as its
-answer for the class is. Where a classifier averages over views, the map is that of the plain one.
+The map of an ensemble is the mean of those of its members over the image, with their weights for
+the class. Where a classifier averages over views, the map is that of the plain one.
 
-Not covered: whether the network is right to look there (see `checks` for whether it does look
-there), and evidence against a class.
+Not covered: whether the network is right to look there, and evidence against a class;
+benchmarks/explanations.py checks that maps show where the network looks.
 
 Shape suffixes: H height, W width, C classes, M members; h and w are cells of a map.
 """
@@ -50,12 +50,12 @@ MEAN_SIDE = 160  # of the mean map over the image: finer than any network's cell
 
 @dataclass(frozen=True, eq=False)
 class Heatmap:
-    """How much each place of an image speaks for a class.
+    """The evidence for a class over the frame that the network saw.
 
     Attributes:
         values_hw: float32 in [0, 1] over the network's frame, 1 where the evidence is greatest;
-            all 0 when nothing speaks for the class.
-        preprocessing: how the image was laid into that frame.
+            all 0 when there is none.
+        preprocessing: from the image to that frame.
         class_index: which class.
         class_name: its name.
         probability: of this class for the whole image.
@@ -205,13 +205,13 @@ def _heatmap_of_network(
 
 
 def _normalise(evidence_hw: NDArray[np.float64]) -> NDArray[np.float32]:
-    """What speaks for the class, 1 where it is greatest; all 0 where nothing does."""
+    """The positive evidence, 1 where it is greatest; all 0 where there is none."""
     positive_hw = np.maximum(evidence_hw, 0)
     return np.asarray(positive_hw / max(positive_hw.max(), 1e-12), np.float32)
 
 
 def size_to_decode(bundle: Bundle) -> tuple[int, int] | None:
-    """(width, height) for `images.decode` that is enough for every member."""
+    """(width, height) for `decode` that is enough for every member."""
     widths, heights = [], []
     for base in bundle.base_models:
         size = base.preprocessing.minimum_size

@@ -1,4 +1,4 @@
-"""A heatmap laid over its image, and the sheet that shows both.
+"""Draw a heatmap over its image, and captioned images in rows.
 
 Shape suffixes: H height, W width, C the three channels.
 """

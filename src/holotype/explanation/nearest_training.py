@@ -1,7 +1,6 @@
-"""Training images that look most alike to an image, as the classifier sees them.
+"""The training images nearest to an image in the embedding of the classifier.
 
-"It says this because it looks like these": nearest neighbours in the embedding that the head reads.
-They show what the network takes for alike. They do not show that the head would answer otherwise
+They show what is similar to the network. They do not show that the head would answer otherwise
 without them.
 
 Shape suffixes: N images, R references.
@@ -44,7 +43,7 @@ class SimilarImage:
 
 
 def find_nothing(name: str) -> Path | None:
-    """The images of a bundle whose run is not at hand."""
+    """The lookup of a bundle without its run."""
     return None
 
 

@@ -1,11 +1,10 @@
-"""Slices of a specimen, matched with slices of known specimens.
+"""Match the slices of a specimen with those of known specimens.
 
-"It is this species because its slices look like those of that specimen": for every slice the most
-alike slice of every reference specimen, by three measures (see `similarity`), and their means over
-the slices of a specimen.
+For every slice the most similar slice of every reference specimen, by three measures (see
+`image_similarity`), and the means over the slices of a specimen.
 
-Slices are cut to their content and laid into one square frame first, so that neither the place in
-the image nor the size counts. They are not turned: a scan that stands otherwise matches worse.
+Slices are cropped to their foreground and padded to one square frame first, so that neither
+position nor size counts. They are not rotated.
 
 Shape suffixes: Q slices that are asked about, R reference slices, S side of the frame.
 """
@@ -33,7 +32,7 @@ from holotype.terminal import TEXT_ROWS, short_text, text_table
 if TYPE_CHECKING:
     import pandas as pd
 
-SIDE = 64  # pixels of the frame: what tells species apart in a slice is larger than 1/64 of it
+SIDE = 64  # pixels of the frame
 FRAME = Preprocessing(
     SIDE, SIDE, "pad", "bilinear", (0.0,) * 3, (1.0,) * 3, background=(0, 0, 0), content="crop"
 )
@@ -50,9 +49,9 @@ class Slice:
 
     Attributes:
         name: its path as it was found.
-        file: where it lies.
+        file: its path.
         specimen: its group.
-        label: its class; "" where nobody said it.
+        label: its class; "" where it is not known.
     """
 
     name: str

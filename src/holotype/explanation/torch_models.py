@@ -1,8 +1,7 @@
-"""The networks of a finished run in torch again, for explanations that need gradients.
+"""Rebuild the network of a finished run in torch, for explanations that need gradients.
 
-A run keeps the best weights of every stage of gradient descent. From these, its recipe and its
-bundle the network is built again, and must give the logits of the bundle before anything that it
-says is shown.
+A run keeps the best weights of every stage of fine-tuning. The network that is rebuilt from these,
+the recipe and the bundle must give the logits of the bundle before it is used.
 """
 
 import hashlib

@@ -1,14 +1,13 @@
-"""Bytes or file -> one upright image, or a typed refusal; the only decoder.
+"""Decode a file or bytes into one upright 8-bit image, or raise an `ImageError`; the only decoder.
 
-Pillow reads the files. Around it stand four things that it leaves to its caller: the format is
-told by the first bytes and opened by that one plugin (no other parser ever sees the file), the
-pixel cap is checked before any pixel is decoded, every kind of pixel becomes grey or RGB of
-8 bits with the alpha beside it, and whatever a broken file makes Pillow raise becomes one
-`ImageError` that says what to do.
+Pillow reads the files. Added to it: the format is told by the first bytes and opened by that one
+plugin (no other parser sees the file), the pixel limit is checked before decoding, pixels of every
+mode become 8-bit grey or RGB with a separate alpha, and whatever a broken file makes Pillow raise
+becomes one `ImageError` that says what to do.
 
-Not covered: colour management. An embedded ICC profile is ignored, so that the numbers in the
-file are the numbers that a model sees, as in nearly all training pipelines; convert wide-gamut
-images to sRGB beforehand if that matters.
+Not covered: colour management. An embedded ICC profile is ignored, so that the levels in the file
+are those that a model sees, as in nearly all training pipelines; convert wide-gamut images to sRGB
+beforehand if that matters.
 
 Arrays: H height, W width, C the three channels.
 """
@@ -62,7 +61,7 @@ class Image:
         format: the file's format as Pillow names it, such as ``JPEG``.
         mode: the mode that the file was stored in, such as ``CMYK`` or ``I;16``.
         stored_size: width and height in the file, after turning it upright.
-        warnings: what was left out, such as the other frames of an animation.
+        warnings: what was ignored, such as the other frames of an animation.
     """
 
     pixels: PillowImage.Image
@@ -80,7 +79,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says about itself before its pixels: upright size, format, stored mode."""
+    """Upright size, format and stored mode of a file, from its header."""
 
     width: int
     height: int
@@ -90,7 +89,7 @@ class Header:
 
 @dataclass(frozen=True)
 class ImagePolicy:
-    """Which images are let in.
+    """Which images are accepted.
 
     Attributes:
         formats: as Pillow names them.
@@ -101,18 +100,17 @@ class ImagePolicy:
     max_pixels: int
 
 
-# For the user's own files. The cap is Pillow's own limit for decompression bombs: a quarter of
-# a gigabyte of RGB, above every camera's images and below what harms a laptop.
+# For local files. The limit is Pillow's own for decompression bombs: 0.25 GiB of RGB, above the
+# images of any camera.
 LOCAL = ImagePolicy(("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF"), 89_478_485)
 
-# For bytes from strangers: the three formats of the web, whose decoders are attacked and mended
-# most, and images of at most 25 megapixels, since several are decoded at once.
+# For bytes from the network: the three formats of the web, whose decoders are fuzzed most, and at
+# most 25 megapixels, since several are decoded at once.
 NETWORK = ImagePolicy(("JPEG", "PNG", "WEBP"), 25_000_000)
 
 
-# What Pillow raises on broken or hostile files, collected from its plugins and by fuzzing: its
-# parsers index, unpack and convert what the file says without asking first. Where these are
-# caught little else runs, so they say something about the file and not about our own code.
+# What Pillow raises on broken or hostile files, collected from its plugins and by fuzzing. Little
+# else runs where these are caught, so they tell of the file and not of our own code.
 _BROKEN = (
     OSError,  # truncated data, and errors of the C decoders
     SyntaxError,  # Pillow's own "this is not my format" and "broken header"
@@ -177,7 +175,7 @@ def decode(
     minimum_size: tuple[int, int] | None = None,
     policy: ImagePolicy = LOCAL,
 ) -> Image:
-    """One upright image, 8 bits a channel, with its alpha beside it.
+    """One upright image, 8 bits a channel, with a separate alpha.
 
     Grey stays grey (``L``); everything else becomes ``RGB``. 16-bit grey is divided by 257 and
     rounded, never stretched; 16-bit colour is cut to its high byte by Pillow, which is within
@@ -186,10 +184,10 @@ def decode(
 
     Args:
         source: a file, or a file's bytes.
-        name: what errors call it; the path unless given.
+        name: in errors; the path unless given.
         minimum_size: (width, height) that the caller needs at least. A JPEG may then be decoded
             at 1/2, 1/4 or 1/8 of its size, in a fraction of the time; never below this size.
-        policy: which formats and how many pixels are let in.
+        policy: which formats and how many pixels are accepted.
 
     Raises:
         ImageError: one of its kinds, whatever is wrong with the file.
@@ -258,7 +256,7 @@ def read_header(path: Path, *, policy: ImagePolicy = LOCAL) -> Header:
 
 @contextmanager
 def _stream_of(source: Path | bytes, file: str) -> Iterator[BinaryIO]:
-    """The file, open, when it is a regular one: a pipe or a device would never end."""
+    """The open file, if it is a regular one: a pipe or a device would never end."""
     if isinstance(source, bytes):
         yield io.BytesIO(source)
         return
@@ -275,7 +273,7 @@ def _stream_of(source: Path | bytes, file: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _translating_errors(file: str) -> Iterator[None]:
-    """Whatever Pillow raises on this file becomes a refusal; its warnings stay silent."""
+    """Whatever Pillow raises on this file becomes an ImageError; its warnings are ignored."""
     try:
         with pillow_warnings_ignored():
             yield
@@ -298,7 +296,7 @@ def _translating_errors(file: str) -> Iterator[None]:
 
 
 def _open(stream: BinaryIO, file: str, policy: ImagePolicy) -> ImageFile.ImageFile:
-    """Pillow's plugin for the format that the first bytes tell; no pixel is decoded."""
+    """Pillow's plugin for the format of the first bytes; no pixel is decoded."""
     head = stream.read(_HEAD_BYTES)
     stream.seek(0)
     if not head:
@@ -321,7 +319,7 @@ def _format_of(head: bytes) -> str | None:
     for name, offset, signatures in _SIGNATURES:
         if head.startswith(signatures, offset):
             return name
-    # "BM" alone begins many a text; the size of the header behind it does not.
+    # Many texts begin with "BM"; few have a valid header size behind it.
     if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADER_BYTES:
         return "BMP"
     return None
@@ -369,7 +367,7 @@ def _raw_mode(image: PillowImage.Image) -> str:
 
 
 def _check_end(plugin: ImageFile.ImageFile, stream: BinaryIO, first_block: int, file: str) -> None:
-    """PNG and GIF whose pixels happen to be whole but whose end is missing are cut off too."""
+    """A PNG or GIF without its end marker is truncated, even where all pixels are there."""
     if plugin.format == "PNG" and not getattr(plugin, "is_animated", False):
         stream.seek(-8, os.SEEK_CUR)
         whole = stream.read(12) == b"\0\0\0\0IEND\xaeB`\x82"

@@ -1,8 +1,7 @@
-"""Where in an image its content lies: what differs from what the border shows.
+"""The bounding box of the foreground: what differs from the colour of the border.
 
-For specimens on a plain ground, dark or light, for slices on black, and for images cut out with
-an alpha mask. What lies on the ground besides the specimen, such as a scale bar or a label, is
-content too.
+For specimens on a plain background, dark or light, for slices on black, and for images cut out with
+an alpha mask. Everything on the background, such as a scale bar or a label, is foreground.
 
 Arrays: H height, W width, C channels, of a copy that was reduced to at most `_LONGEST` pixels.
 """
@@ -16,26 +15,26 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 _LONGEST = 256  # enough to find the content, and each pixel is the mean of many: noise shrinks
 _RING = 0.02  # how much of the shorter side is border
-_LEAST_CONTRAST = 16  # levels: above the ringing of JPEG, below what an eye takes for ground
-_LEAST_SHARE = 0.0005  # of the pixels; less than this is dust, and the image is blank
-_TRIMMED = 0.001  # of the content on each side: a speck beyond the specimen moves nothing
+_LEAST_CONTRAST = 16  # levels: above the ringing of JPEG
+_LEAST_SHARE = 0.0005  # of the pixels; an image with less foreground is blank
+_TRIMMED = 0.001  # of the foreground on each side: specks beyond the specimen are ignored
 _MARGIN = 0.04  # of the longer side of the content
 
 
 def foreground_box(pixels: PillowImage.Image, mask: PillowImage.Image | None = None) -> Box:
-    """The bounding box of the content, with a small margin; all of an image that has no ground.
+    """The bounding box of the foreground with a small margin; the whole image if there is none.
 
-    The ground is what the median pixel of the border shows, so a specimen may touch the border.
-    How much a pixel must differ follows from how much the border itself does. Where alpha makes
-    a part of the image transparent, content is what is opaque.
+    The background is the median colour of the border, so a specimen may touch the border. The
+    threshold on the difference follows from the noise of the border. Where alpha makes a part of
+    the image transparent, the foreground is what is opaque.
 
     Args:
         pixels: mode ``L`` or ``RGB``.
         mask: the alpha, mode ``L``, of the same size.
 
     Returns:
-        Whole pixels, left and top included, right and bottom not. A blank image, and one whose
-        border shows no plain ground, is all content.
+        Whole pixels, left and top included, right and bottom not. A blank image, and one without a
+        plain border, is all foreground.
     """
     width, height = pixels.size
     step = max(1, -(-max(width, height) // _LONGEST))
@@ -58,7 +57,7 @@ def foreground_box(pixels: PillowImage.Image, mask: PillowImage.Image | None = N
 def _foreground_mask(
     pixels: PillowImage.Image, mask: PillowImage.Image | None
 ) -> NDArray[np.bool_]:
-    """(H, W): where there is content; pixels that stand alone are noise."""
+    """(H, W): the foreground; single pixels are noise."""
     opaque_HW = np.asarray(mask) >= 128 if mask is not None else None
     if opaque_HW is None or opaque_HW.all():
         return _median_filtered(_differs_from_border(np.asarray(pixels, np.int16)))
@@ -78,14 +77,14 @@ def _differs_from_border(levels: NDArray[np.int16]) -> NDArray[np.bool_]:
 
 
 def _median_filtered(foreground_HW: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    if min(foreground_HW.shape) < 16:  # in so small an image a pixel is no speck
+    if min(foreground_HW.shape) < 16:  # in so small an image a single pixel is no noise
         return foreground_HW
     image = PillowImage.fromarray(foreground_HW.astype(np.uint8) * 255)
     return np.asarray(image.filter(ImageFilter.MedianFilter(3))) > 0
 
 
 def _extent(counts: NDArray[np.int64]) -> tuple[int, int]:
-    """From where to where the content reaches along one axis, but for its outermost crumbs."""
+    """First and last row or column of the foreground, without the outermost specks."""
     cumulative = np.cumsum(counts)
     trimmed = _TRIMMED * cumulative[-1]
     first = int(np.searchsorted(cumulative, trimmed, side="right"))

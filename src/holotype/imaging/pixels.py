@@ -1,4 +1,4 @@
-"""Any kind of pixel that Pillow knows -> grey or RGB of 8 bits, with the alpha beside it.
+"""Convert images of any Pillow mode to 8-bit grey or RGB with a separate alpha.
 
 Arrays: H height, W width.
 """
@@ -18,12 +18,12 @@ from holotype.errors import UnsupportedMode
 def to_eight_bits(
     image: PillowImage.Image, raw_mode: str, file: str
 ) -> tuple[PillowImage.Image, PillowImage.Image | None]:
-    """The pixels in mode ``L`` or ``RGB``, and the alpha where a pixel is not opaque.
+    """The pixels in mode ``L`` or ``RGB``, and the alpha unless all pixels are opaque.
 
     Args:
         image: of any mode; it is loaded.
         raw_mode: how its pixels lie in the file, such as ``L;4`` or ``RGB;16B``.
-        file: what a refusal calls it.
+        file: its name in errors.
 
     Raises:
         UnsupportedMode: the range of the pixels is not known.
@@ -61,7 +61,7 @@ def _mask_unless_opaque(mask: PillowImage.Image) -> PillowImage.Image | None:
 def _mask_of_grey(
     grey: PillowImage.Image, transparent: object, raw_mode: str
 ) -> PillowImage.Image | None:
-    """One grey level is transparent; PNG tells it in the file's own bits, which Pillow widens."""
+    """One grey level is transparent; PNG gives it in the bits of the file, before widening."""
     if not isinstance(transparent, int):
         return None
     level = transparent * {"L;2": 85, "L;4": 17}.get(raw_mode, 1)

@@ -1,7 +1,7 @@
-"""Image -> model input. NumPy and Pillow only, because it travels in the bundle.
+"""Preprocessing: image to model input, with NumPy and Pillow only.
 
-There is one preprocessing: what a network was trained with is what a shipped classifier, the
-server and the evaluation use, so nothing can differ between them.
+There is one implementation, for training, evaluation, prediction and serving, so that nothing can
+differ between them.
 
 Arrays: C the three channels, H height, W width of the model's input.
 """
@@ -24,8 +24,8 @@ Fit = Literal["squash", "crop", "pad"]
 Content = Literal["whole", "crop"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
-# Part of every digest. Raise it when this file gives other numbers for the same image, so
-# that features kept from before are not taken for those of today.
+# Part of every digest: raise it when this file gives other numbers for the same image, so that
+# cached features of before are not used.
 PREPROCESSING_VERSION = 1
 
 _FILTERS = {
@@ -50,9 +50,9 @@ class Preprocessing:
         interpolation: Pillow's filters, which look at every pixel when they shrink.
         mean: per channel, of inputs scaled to [0, 1].
         std: per channel, of inputs scaled to [0, 1].
-        background: what transparent pixels are laid upon, and the colour of padding.
-        content: ``crop`` first cuts the image to what stands out from its plain ground, see
-            `content.foreground_box`; ``whole`` takes it as it is.
+        background: the colour below transparent pixels and of padding.
+        content: ``crop`` first crops the image to its foreground, see `foreground_box`; ``whole``
+            takes it as it is.
     """
 
     height: int
@@ -89,7 +89,7 @@ class Preprocessing:
 
     @property
     def minimum_size(self) -> tuple[int, int] | None:
-        """(width, height) for `images.decode`: twice the frame.
+        """(width, height) for `decode`: twice the frame.
 
         A JPEG's own reduction is a coarser filter than `interpolation`; at twice the size the
         latter still decides the result, and a phone's image decodes several times faster.

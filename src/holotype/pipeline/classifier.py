@@ -145,10 +145,10 @@ class Classifier:
         class_name: str | None = None,
         method: Literal["auto", "cam", "occlusion"] = "auto",
     ) -> Explanation:
-        """Which part of an image speaks for a class, without torch.
+        """The evidence for a class over an image, without torch.
 
         Args:
-            class_name: the class to look for; the predicted one by default.
+            class_name: the class to explain; the predicted one by default.
             method: `cam`, a class activation map, where the bundle has one; `occlusion` elsewhere.
                 `holotype.explain` knows methods with gradients too.
 

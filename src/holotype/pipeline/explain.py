@@ -1,4 +1,4 @@
-"""`holotype.explain`: which part of an image speaks for a class, as files and in Python."""
+"""`holotype.explain`: heatmaps of the evidence for a class, as files and in Python."""
 
 import os
 from collections.abc import Iterable
@@ -71,16 +71,16 @@ def explain(
     match: PathLike | None = None,
     progress: Progress | None = None,
 ) -> Explanations | SliceMatches:
-    """Draw which part of each image speaks for a class; or match slices with known specimens.
+    """Draw the evidence for a class over each image; or match slices with known specimens.
 
     Args:
         run: a run, a stage of it (`RUN@NAME`), or a bundle; gradients need a run.
         images: one image or several: paths, folders, bytes, PIL images, uint8 arrays.
         output: a PNG file for one image; a folder for several, with `explanations.csv`.
-        class_name: the class to look for; the predicted one of each image by default.
+        class_name: the class to explain; the predicted one of each image by default.
         method: `auto` is what needs no torch: `cam` where the bundle has one, else `occlusion`.
         layer: whose map `gradcam` and `gradcam++` look at; the last one that has a map.
-        similar: so many training images that look most alike are drawn too.
+        similar: so many of the most similar training images are drawn too.
         match: instead of heatmaps: labelled slices with their specimens as groups, in a table or as
             folders; those most like each specimen of `images` (paths only) are written to `output`.
         progress: where progress is shown; silent by default.

@@ -1,4 +1,4 @@
-"""`holotype.predict`: what is on images, for the command and for Python alike."""
+"""`holotype.predict`: the classes of images, as a value and as a file."""
 
 import os
 from pathlib import Path
@@ -24,14 +24,14 @@ def predict(
     heatmaps: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Predictions:
-    """The answers of a classifier about images; see `Classifier.predict`.
+    """The predictions of a classifier for images; see `Classifier.predict`.
 
     Args:
         run: a run, a stage of it (`RUN@NAME`), or a bundle.
         images: one image or several: paths, folders, bytes, PIL images, uint8 arrays.
         output: write the answers to this file too, which ends in .csv or .json.
         coverage, sets, per_class: prediction sets, see `Classifier.predict`.
-        heatmaps: write a sheet for every image into this folder: what speaks for its class.
+        heatmaps: write a sheet for every image into this folder: the evidence for its class.
         progress: where progress is shown; silent by default.
 
     Raises:

@@ -1,9 +1,9 @@
 """Descriptors of an image as an ONNX graph: HOG, LBP and colour histograms, alone or together.
 
 One definition serves training and inference: the graph is the backbone of a bundle like any other.
-It is written down here node by node, so neither torch nor an exporter is needed. An image is
-first brought back to whole grey levels, as Pillow's `L`; gradients are then whole numbers, and no
-comparison below hangs on how a processor rounds.
+It is built here node by node, so neither torch nor an exporter is needed. An image is first
+converted to whole grey levels, as Pillow's `L`; gradients are then whole numbers, and no comparison
+below depends on how a processor rounds.
 
 - `hog`: histograms of oriented gradients, Dalal & Triggs 2005, "Histograms of Oriented Gradients
   for Human Detection": 9 unsigned orientations, cells of 8 px, blocks of 2 × 2 cells, L2-Hys. As
@@ -124,7 +124,7 @@ def descriptor_graph(model: str, height: int, width: int) -> bytes:
 
 
 class _GraphBuilder:
-    """Nodes and constants as they are put down; every node has one output, named by the caller."""
+    """Nodes and constants of a graph; every node has one output, named by the caller."""
 
     def __init__(self) -> None:
         self.nodes: list[NodeProto] = []

@@ -1,12 +1,12 @@
-"""Several classifiers become one bundle: each a member with its own preprocessing and views.
+"""Write the bundle of an ensemble: each member a bundle with its own preprocessing and views.
 
-Every member stays the bundle that it was, byte for byte, with its own sealed decision. The whole
-answers with the weighted mean of their probabilities, and has a decision of its own on top: the
+Every member stays byte for byte the bundle that it was, with its own sealed decision. The ensemble
+answers with the weighted mean of their probabilities, and has a decision of its own: the
 temperature that the logarithm of that mean is divided by.
 
-Where the file system allows, a member's files are the very files that it was taken from, under a
-second name (hard links), so that an ensemble of large networks takes no room of its own. No file
-of a bundle is ever changed in its place, so neither name can change what the other shows.
+Where the file system allows, the files of members are hard links to those of their runs, so that an
+ensemble of large networks takes no space. No file of a bundle is changed in place, so a link
+never shows other content than its run.
 
 Shape suffixes: C classes, M members.
 """
@@ -36,13 +36,13 @@ def write_members(
     name: str,
     weights_CM: NDArray[np.float64] | None = None,
 ) -> Bundle:
-    """Write a bundle that answers as the weighted mean of its members.
+    """Write a bundle that predicts the weighted mean of its members.
 
     Args:
         directory: where the bundle will be; it must not exist yet.
         members: sealed bundles of the same classes, in the same order of classes.
-        name: what the user calls the whole.
-        weights_CM: what each member weighs for each class, at least 0; equal unless given. The
+        name: of the ensemble.
+        weights_CM: of each member for each class, at least 0; equal unless given. The
             weights of a class are divided by their sum, and where classes differ in them the
             means are divided by their sum.
 
@@ -75,7 +75,7 @@ def write_members(
 
 
 def _hard_link_files(source: Path, copied: Path) -> None:
-    """Let the files of a copied bundle be links to those that they were copied from.
+    """Replace the files of a copied bundle by hard links to the originals.
 
     Another file system, or one without links, keeps the copies.
     """
@@ -133,7 +133,7 @@ def _files(member: Bundle) -> Iterator[tuple[str, bytes]]:
 
 
 def _manifest(members: Sequence[Bundle], name: str) -> Manifest:
-    """What can be said of the whole; the rest is said by each member."""
+    """The manifest of the whole; each member has its own."""
     first = members[0].manifest
     base_models = {cache_namespace(base): base for member in members for base in member.base_models}
     models = Counter(member.manifest.model for member in members)

@@ -1,4 +1,4 @@
-"""Two forms of one classifier agree on real images, or the export fails.
+"""Parity: two forms of one classifier must agree on real images, or the export fails.
 
 Shape suffixes: N images, C numbers an image (logits, or the sizes of an embedding).
 """
@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from holotype.errors import ParityFailed
 
-ROUNDING_FACTOR = 4.0  # times the rounding of one form: what the rounding of two may come to
-MIN_RELATIVE_SPREAD = 1e-3  # of the largest number: below it rounding is as loud as the images
+ROUNDING_FACTOR = 4.0  # of the rounding error of one form: what that of two may reach
+MIN_RELATIVE_SPREAD = (
+    1e-3  # of the largest number: below it rounding is as large as the effect of images
+)
 
 
 def check_parity(
@@ -25,10 +27,9 @@ def check_parity(
 ) -> float:
     """The relative error between two forms: max |difference| / spread across images.
 
-    The spread is how far apart the images drive the expected numbers (the widest range of a
-    column). Dividing by the numbers themselves would let a large constant hide a network that
-    says the same of every image, as one with untrained batch-norm statistics does: two such
-    forms agree, and it means nothing.
+    The spread is the widest range of a column of the expected numbers. Dividing by the numbers
+    themselves would let a large constant hide a network that gives the same for every image, as one
+    with untrained batch-norm statistics does: two such forms agree, and it means nothing.
 
     Args:
         expected_NC: from the form that was trained.
