@@ -1,7 +1,7 @@
-"""Training-only changes of an image: what a view of it may look like.
+"""Random augmentation of training images.
 
-View 0 of an image is the image itself; every other view is decided by (seed, image, view)
-alone, so that it is the same in every run, whatever was drawn before it.
+View 0 of an image is the image itself; every other view depends on (seed, image, view) alone, so
+that it is the same in every run, whatever was drawn before it.
 
 Applied to the framed image (8 bits, the network's size, grey or RGB), before normalisation.
 """
@@ -17,7 +17,7 @@ from PIL import ImageEnhance
 from holotype.imaging.foreground_box import foreground_box
 from holotype.training.config.augmentation_config import Augmentation
 
-# Part of every key of what is kept. Raise it when a view of the same fields looks different.
+# Part of the key of every cached view; raise it when `apply_view` changes.
 AUGMENT_VERSION = 2
 
 _ERASED_AREA = (0.02, 0.4)  # of the image; both ranges as Zhong et al. 2020
@@ -27,7 +27,7 @@ _CROPPED_ASPECT = (3 / 4, 4 / 3)
 
 @dataclass(frozen=True)
 class CropWindow:
-    """What a crop keeps: its sides as fractions of the frame's, and where it lies, 0 to 1."""
+    """A crop: its sides as fractions of the frame's, and its place from 0 to 1."""
 
     width: float
     height: float
@@ -48,7 +48,7 @@ class ErasedRectangle:
 
 @dataclass(frozen=True)
 class ViewTransform:
-    """One way to look at an image, drawn from an `Augmentation`; the fields in order of use."""
+    """One view, drawn from an `Augmentation`; the fields in the order in which they apply."""
 
     crop: CropWindow | None = None
     flip_horizontal: bool = False
@@ -103,7 +103,7 @@ def sample_view(
 
 
 def _sample_crop(rng: np.random.Generator, min_area: float) -> CropWindow:
-    """Of an area from `min_area` to 1, nearly square, no side longer than the frame's."""
+    """Area from `min_area` to 1, aspect within _CROPPED_ASPECT, no side longer than the frame's."""
     area = float(rng.uniform(min_area, 1))
     low, high = max(_CROPPED_ASPECT[0], area), min(_CROPPED_ASPECT[1], 1 / area)
     aspect = math.exp(rng.uniform(math.log(low), math.log(high)))
@@ -124,8 +124,8 @@ def _sample_erasing(rng: np.random.Generator) -> ErasedRectangle:
 def apply_view(framed: PillowImage.Image, view: ViewTransform) -> PillowImage.Image:
     """A framed image under a view; same size and mode.
 
-    What a rotation, a shift or a smaller scale uncovers shows the image's own mirror image, so
-    that no straight edge and no strange colour tells a changed image from a true one.
+    What a rotation, a shift or a smaller scale uncovers is filled with the mirrored image, so that
+    no edge or colour of a fill gives the augmentation away.
     """
     if view == ViewTransform():
         return framed
@@ -146,10 +146,11 @@ def apply_view(framed: PillowImage.Image, view: ViewTransform) -> PillowImage.Im
 def crop_box(
     window: CropWindow, size: tuple[int, int], content: tuple[int, int, int, int]
 ) -> tuple[float, float, float, float]:
-    """Where the window lies in a frame: anywhere, as long as the content keeps its share.
+    """(left, top, right, bottom) of the window in a frame.
 
-    A window that is w of the frame wide keeps at least w of the content's width, wherever the
-    content lies, and the same for the height: so its area is what is kept of the content's box.
+    A window whose width is the fraction w of the frame's keeps at least w of the content's width,
+    wherever the content lies, and likewise for the height: so the window's area is a lower bound on
+    the share of the content's box that is kept.
     """
     left, right = _span(window.width * size[0], window.x, size[0], content[0], content[2])
     top, bottom = _span(window.height * size[1], window.y, size[1], content[1], content[3])
@@ -164,12 +165,12 @@ def _span(length: float, place: float, size: int, start: int, end: int) -> tuple
 
 
 def _affine(image: PillowImage.Image, view: ViewTransform) -> PillowImage.Image:
-    """Turned clockwise about the centre, scaled, then shifted by whole pixels."""
+    """Rotate clockwise about the centre, scale, then shift by whole pixels."""
     if (view.degrees, view.scale, view.shift) == (0.0, 1.0, (0.0, 0.0)):
         return image
     width, height = image.size
     across, down = round(view.shift[0] * width), round(view.shift[1] * height)
-    # Pillow asks where each pixel of the result comes from: everything here is backwards.
+    # Pillow wants the inverse map, from a pixel of the result to the image.
     cosine = math.cos(math.radians(view.degrees)) / view.scale
     sine = math.sin(math.radians(view.degrees)) / view.scale
     x, y = width / 2 + across, height / 2 + down
@@ -185,14 +186,14 @@ def _affine(image: PillowImage.Image, view: ViewTransform) -> PillowImage.Image:
 
 
 def _padding(origin: float, sides: tuple[float, float], length: int) -> int:
-    """By how many pixels a parallelogram leaves the image along one axis, at most."""
+    """The most pixels by which a parallelogram leaves the image along one axis."""
     lowest = origin + min(0.0, sides[0]) + min(0.0, sides[1])
     highest = origin + max(0.0, sides[0]) + max(0.0, sides[1])
     return max(0, math.ceil(-lowest), math.ceil(highest - length)) + 1
 
 
 def _colour_jitter(image: PillowImage.Image, view: ViewTransform) -> PillowImage.Image:
-    """Brightness, contrast and saturation by interpolation from black, grey and greyness."""
+    """Brightness, contrast and saturation by interpolation from black, mean grey and greyscale."""
     if view.brightness != 1.0:
         image = ImageEnhance.Brightness(image).enhance(view.brightness)
     if view.contrast != 1.0:
@@ -210,7 +211,7 @@ def _colour_jitter(image: PillowImage.Image, view: ViewTransform) -> PillowImage
 
 
 def _erase(image: PillowImage.Image, erased: ErasedRectangle) -> PillowImage.Image:
-    """Every erased value is drawn anew, which Zhong et al. found best."""
+    """Fill the rectangle with uniform noise, the variant that Zhong et al. found best."""
     levels = np.array(image)
     height, width = levels.shape[:2]
     rows = slice(round(erased.top * height), round(erased.bottom * height))

@@ -1,4 +1,4 @@
-"""How much more an image of each class counts in training than it would by itself.
+"""The weight of each class in training: class weights, balanced sampling, or both.
 
 Shape suffixes: N images, C classes.
 """
@@ -12,14 +12,14 @@ from holotype.training.config.stage_config import GradientStage, Stage
 
 
 def class_weighting(recipe: Recipe, stage: Stage, index: Index) -> NDArray[np.float64] | None:
-    """What a stage makes of every class, by class weights, balanced sampling, or both.
+    """The factor of every class in a stage (C).
 
     Args:
-        index: split, as it is trained on.
+        index: with its splits.
 
     Returns:
-        A factor above 0 for each class, with mean 1 over what the images weigh; 1 for a class
-        without training images. None where the stage takes the images as they come.
+        Factors above 0, with a weighted mean of 1 over the training images; 1 for a class without
+        any. None where the stage weights no class.
     """
     balanced_sampling = isinstance(stage, GradientStage) and stage.sampling == "balanced"
     if recipe.class_weights == "none" and not balanced_sampling:
@@ -40,9 +40,9 @@ def class_weighting(recipe: Recipe, stage: Stage, index: Index) -> NDArray[np.fl
 def inverse_frequency(
     targets_N: NDArray[np.int64], weights_N: NDArray[np.float64], num_classes: int
 ) -> NDArray[np.float64]:
-    """The factor for each class (C) that makes all that occur weigh the same.
+    """The factor of each class (C) that gives all classes the same total weight.
 
-    What all images weigh together stays as it was; a class that weighs nothing gets 1.
+    The total over all images does not change; a class of weight 0 gets 1.
     """
     of_class_C = np.bincount(targets_N, weights_N, minlength=num_classes)
     share = weights_N.sum() / np.count_nonzero(of_class_C)

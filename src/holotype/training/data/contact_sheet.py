@@ -1,7 +1,7 @@
-"""What a network will see of some images, on one sheet: their views, and their mixes.
+"""A contact sheet of augmented and mixed training images.
 
-A row for each image, a column for each view; under a mixed image a bar with the shares of its
-labels, and the shares in words.
+One row per image, one column per view; below a mixed image a bar and a text with the shares of its
+labels.
 
 Shape suffixes: B images of the sheet, C classes.
 """
@@ -26,14 +26,14 @@ from holotype.training.data.mixup import (
 )
 
 _BACKGROUND, _TEXT_COLOUR, _FAINT_COLOUR = (255, 255, 255), (32, 32, 32), (110, 110, 110)
-# Okabe & Ito 2008: told apart by the colour-blind too.
+# Okabe & Ito 2008: colours that the colour-blind can distinguish.
 _COLOURS = (
     (0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167),
     (86, 180, 233), (213, 94, 0), (240, 228, 66), (90, 90, 90),
 )  # fmt: skip
 _GAP, _BAR, _LINE_HEIGHT = 10, 8, 17
 _SMALLEST, _LARGEST = 112, 240  # sides of a tile
-_MAX_STEPS = 1000  # tried until a batch is mixed in the wanted way
+_MAX_STEPS = 1000  # tried to find a batch that is mixed in the wanted way
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class SheetImage:
 
     Attributes:
         name: of the file.
-        framed: as the network's frame shows it.
+        framed: at the network's size.
         target: its class number.
     """
 
@@ -54,7 +54,7 @@ class SheetImage:
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """An image with what is true of it, as shares of classes that sum to 1."""
+    """An image and the shares of its classes, which sum to 1."""
 
     image: PillowImage.Image
     shares: dict[int, float]
@@ -75,7 +75,7 @@ def view_columns(
     views: int,
     seed: int,
 ) -> list[Column]:
-    """The images themselves, and the views 1 … `views` - 1 that training draws with this seed."""
+    """One column per view; view 0 is the image itself, the others are those of training."""
     return [
         Column(
             "view 0: as it is" if number == 0 else f"view {number}",
@@ -89,7 +89,7 @@ def view_columns(
 
 
 def mixed_columns(column: Column, mixing: BatchMixing, *, seed: int) -> list[Column]:
-    """The images of a column, mixed among each other: one column for each way."""
+    """The images of a column, mixed with each other: one column each for MixUp and CutMix."""
     pixels = np.stack([np.asarray(tile.image.convert("RGB")) for tile in column.tiles])
     shape = (len(pixels), 3, *pixels.shape[1:3])
     columns = []
@@ -161,10 +161,10 @@ def _augmented(
 def _first_mix(
     mixing: BatchMixing, cutmix: bool, seed: int, shape: tuple[int, ...]
 ) -> SampledMix | None:
-    """The first batch of the first epoch that is mixed in this way, were it of these images."""
+    """The first mix of this kind in epoch 1, as if these images were a batch."""
     for step in range(_MAX_STEPS):
         mix = sample_mix(mixing, seed=seed, epoch=1, step=step, shape=shape)
-        # A share of nearly all or nothing, which small alphas draw, would show nothing.
+        # Small alphas draw shares near 0 or 1, at which a mix cannot be seen.
         if mix is not None and (mix.box is not None) == cutmix and 0.1 < mix.share < 0.9:
             return mix
     return None
@@ -207,7 +207,7 @@ def _draw_label_bar(
 
 
 def _tile_size(image: PillowImage.Image) -> tuple[int, int]:
-    """Small images grow in whole steps, so that single pixels stay square."""
+    """Small images are enlarged by whole factors, so that pixels stay square."""
     longest = max(image.size)
     if longest > _LARGEST:
         width, height = (max(1, round(side * _LARGEST / longest)) for side in image.size)

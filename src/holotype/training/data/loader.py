@@ -1,4 +1,4 @@
-"""Index -> seeded batches: the same order and the same views in every run of the same seed.
+"""Seeded batches of images: the same order and the same views in every run of the same seed.
 
 Shape suffixes: N images, B images of a batch, C classes.
 """
@@ -29,21 +29,20 @@ MEMORY_BYTES = 2**30  # of framed images: 7,000 of 224 pixels in colour, 110,000
 
 
 class ViewSource(Protocol):
-    """Something that has images under several views, as arrays for one cut of a network."""
+    """Images in several views, as arrays at one cut of a network."""
 
     def __len__(self) -> int: ...
     def batch(self, images: Sequence[int], views: Sequence[int]) -> NDArray[Any]: ...
 
 
 class FramedImages:
-    """Images as the network's frame shows them, 8 bits, before any change.
+    """Framed images, 8 bits, before any augmentation.
 
-    Each is decoded when it is first asked for. The first that come stay in memory, up to a
-    bound; the others are decoded anew each time, since every epoch asks for all of them and no
-    order of forgetting would help.
+    Each is decoded when it is first requested. The first ones stay in memory; the others are
+    decoded each time, since every epoch requests all of them and no order of eviction would help.
 
     Args:
-        memory_bytes: the bound.
+        memory_bytes: the most that stays in memory.
     """
 
     def __init__(
@@ -63,10 +62,10 @@ class FramedImages:
         return len(self.files)
 
     def __getitem__(self, position: int) -> PillowImage.Image:
-        """Whoever gets it must not change it.
+        """The image, which the caller must not change.
 
         Raises:
-            ImageError: it became unreadable, or another image, since it was indexed.
+            ImageError: it became unreadable, or its content changed, since it was indexed.
         """
         kept = self._kept.get(position)
         return self._read(position) if kept is None else kept
@@ -93,11 +92,11 @@ def image_files(index: Index) -> list[ImageFile]:
 
 
 class AugmentedImages:
-    """Images changed anew each time: for networks with no frozen part.
+    """Images augmented each time they are requested, for networks without a frozen part.
 
     Args:
         augmentation, seed: what the views are drawn from.
-        memory_bytes: how much of the framed images may stay in memory between two epochs.
+        memory_bytes: of framed images that stay in memory between two epochs.
     """
 
     def __init__(
@@ -131,11 +130,11 @@ class AugmentedImages:
 
 @dataclass(frozen=True, eq=False)
 class LabelledViews:
-    """Images under views, with what is true of them.
+    """Images in several views, with their classes and weights.
 
     Attributes:
         targets_N: int64 class numbers.
-        weights_N: float32; what each image weighs in the loss.
+        weights_N: float32, the weight of each image in the loss.
     """
 
     views: ViewSource
@@ -213,7 +212,7 @@ def _order(
 
 
 def validation_batches(data: LabelledViews, batch_size: int) -> Generator[LabelledBatch]:
-    """Every image once as it is, in the order of the index."""
+    """Every image once, in view 0, in the order of the index."""
     rows_N = np.arange(len(data.targets_N))
     parts = np.array_split(rows_N, num_batches(len(rows_N), batch_size))
     return _prefetch(_batch(data, rows, np.zeros_like(rows)) for rows in parts)

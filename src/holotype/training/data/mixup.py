@@ -1,7 +1,6 @@
-"""Images of a batch mixed in pairs, and their labels with them: MixUp and CutMix.
+"""MixUp and CutMix of the images of a batch and of their labels.
 
-Everything random comes from (seed, epoch, step), so that nothing has to be remembered between
-two steps.
+All that is random comes from (seed, epoch, step), so no state is kept between two steps.
 
 Shape suffixes: B images of a batch, C classes.
 """
@@ -19,12 +18,12 @@ from holotype.training.config.stage_config import CUTMIX_NEEDS_IMAGES
 if TYPE_CHECKING:
     from torch import Tensor
 
-_STREAM = 77  # random numbers of their own beside those of the batches' order
+_STREAM = 77  # a stream of random numbers apart from that of the order
 
 
 @dataclass(frozen=True)
 class BatchMixing:
-    """What a stage says about mixing; at least one of the two.
+    """The mixing of a stage; at least one of the two.
 
     Attributes:
         mixup: of whole images (Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization").
@@ -37,7 +36,7 @@ class BatchMixing:
     num_classes: int
 
     def describe(self, cut: int) -> str:
-        """In words, such as ``manifold MixUp (alpha 0.2) on 50 % of the batches``."""
+        """Such as ``manifold MixUp (alpha 0.2) on 50 % of the batches``."""
         name = "MixUp" if cut == 0 else "manifold MixUp"
         return " and ".join(
             f"{kind} (alpha {one.alpha:g}) on {100 * one.probability:g} % of the batches"
@@ -48,12 +47,12 @@ class BatchMixing:
 
 @dataclass(frozen=True, eq=False)
 class SampledMix:
-    """How one batch is mixed: each image with the partner that stands beside it.
+    """How one batch is mixed.
 
     Attributes:
-        partners_B: int64, a permutation of the batch.
-        share: of the image itself in its label; the partner has the rest.
-        box: (left, top, right, bottom) of what comes from the partner; None: MixUp.
+        partners_B: int64, a permutation of the batch: the image that each is mixed with.
+        share: of the image itself in its label; its partner has the rest.
+        box: (left, top, right, bottom) of what CutMix pastes from the partner; None for MixUp.
     """
 
     partners_B: NDArray[np.int64]
@@ -72,7 +71,7 @@ def check_mixing(mixing: BatchMixing | None, cut: int) -> None:
     """MixUp of activations is manifold MixUp (Verma et al. 2019); CutMix of them has no meaning.
 
     Raises:
-        InvalidRecipe: CutMix, where the network below `cut` is frozen and its activations kept.
+        InvalidRecipe: CutMix, where the network below `cut` is frozen.
     """
     if mixing is not None and mixing.cutmix is not None and cut > 0:
         raise InvalidRecipe(f"recipe: {CUTMIX_NEEDS_IMAGES}")
@@ -81,9 +80,9 @@ def check_mixing(mixing: BatchMixing | None, cut: int) -> None:
 def sample_mix(
     mixing: BatchMixing, *, seed: int, epoch: int, step: int, shape: tuple[int, ...]
 ) -> SampledMix | None:
-    """How a batch of this shape (B, channels, height, width) or (B, D) is mixed, if it is.
+    """The mix of a batch of shape (B, channels, height, width) or (B, D); None for none.
 
-    One number decides between CutMix, MixUp and neither, with their probabilities.
+    One uniform number decides between CutMix, MixUp and neither.
     """
     rng = np.random.default_rng([seed, epoch, step, _STREAM])
     chance = rng.random()
@@ -105,7 +104,7 @@ def make_cutmix(
 ) -> SampledMix:
     """A rectangle of 1 - `share` of the area around a centre, as fractions (x, y) of the size.
 
-    What hangs over the edge is cut off, and the share becomes that of the pixels (Yun et al.).
+    It is clipped to the image, and the share becomes that of the remaining pixels (Yun et al.).
     """
     height, width = shape[-2:]
     half = 0.5 * (1 - share) ** 0.5
@@ -134,8 +133,8 @@ def mix_targets(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Soft targets (B, C) and the weights (B,) of the mixed images.
 
-    Each label counts with its share times the weight of the image that it comes from, so the
-    weighted loss is that of both labels, and the weights of a batch sum to what they were.
+    Each label has its share times the weight of its image, so the weighted loss is the sum over
+    both labels, and the sum of the weights of a batch does not change.
     """
     own_B = mix.share * weights_B
     other_B = (1 - mix.share) * weights_B[mix.partners_B]

@@ -1,4 +1,4 @@
-"""Accelerate, set up for one stage: its device, its precision, and the scale of losses in fp16."""
+"""Accelerate for one stage: device, precision, and the state of the loss scaler in fp16."""
 
 from typing import Any
 
@@ -10,27 +10,27 @@ from accelerate.utils.memory import should_reduce_batch_size
 from holotype.errors import InvalidRecipe
 
 PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
-SCALER_KEYS = ("scale", "_growth_tracker")  # what moves in torch's gradient scaler
+SCALER_KEYS = ("scale", "_growth_tracker")  # what changes in torch's gradient scaler
 
 
 def make_accelerator(device: str, precision: str) -> Accelerator:
-    """An accelerator of this device and precision, whatever the stage before had.
+    """An accelerator of this device and precision, whatever the previous stage had.
 
     Raises:
         InvalidRecipe: fp16 without a GPU.
     """
     if precision == "fp16" and device != "cuda":
         raise InvalidRecipe(
-            f"recipe: precision: fp16 needs an NVIDIA GPU, and this trains on {device!r}, where "
-            "its gradients underflow and nothing gets faster. Take bf16 or fp32."
+            f"recipe: precision: fp16 needs an NVIDIA GPU, got the device {device!r}, where "
+            "gradients underflow and nothing gets faster. Take bf16 or fp32."
         )
-    # The state is one for the process, and refuses another precision than it began with.
+    # The state belongs to the process and refuses a second precision.
     AcceleratorState._reset_state()
     return Accelerator(cpu=device == "cpu", mixed_precision=PRECISIONS[precision])
 
 
 def scaler_state(accelerator: Accelerator) -> dict[str, float | int]:
-    """By what losses are multiplied in fp16, and how long it has been so; else nothing."""
+    """The loss scale of fp16 and the steps since it changed; empty for other precisions."""
     scaler: Any = accelerator.scaler
     if scaler is None:
         return {}
@@ -38,7 +38,7 @@ def scaler_state(accelerator: Accelerator) -> dict[str, float | int]:
 
 
 def load_scaler_state(accelerator: Accelerator, numbers: dict[str, float | int]) -> None:
-    """Go on from `scaler_state`."""
+    """Restore what `scaler_state` returned."""
     scaler: Any = accelerator.scaler
     if scaler is not None and "scale" in numbers:
         scaler.load_state_dict(
@@ -47,7 +47,7 @@ def load_scaler_state(accelerator: Accelerator, numbers: dict[str, float | int])
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether torch, on any device, could not have the memory that it asked for."""
+    """Whether an allocation of torch failed, on any device."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or should_reduce_batch_size(
         error
     )

@@ -1,11 +1,11 @@
-"""What training leaves on disk: the best weights of a stage, and all that is needed to go on.
+"""The files of a stage: its best weights, and the state from which it resumes.
 
     checkpoints/
-      finetune.safetensors         the best weights of a stage that ended, and how it ended
-      finetune.state.safetensors   everything that a stage which did not end needs to go on
+      finetune.safetensors         best weights and result of a finished stage
+      finetune.state.safetensors   state of an unfinished stage
 
-Tensors by name and one JSON text beside them: nothing in these files can be executed. Each is
-written beside its place and renamed into it, so that a process may be killed at any moment.
+Tensors by name and one JSON text: nothing in these files can be executed. Each is written beside
+its place and renamed into it, so that a process may be killed at any moment.
 """
 
 import json
@@ -26,12 +26,12 @@ TRAINABLE, BEST, OPTIMISER, RNG_STATE = "trainable", "best", "optimiser", "rng_s
 
 
 def stage_weights_file(directory: Path, stage: str) -> Path:
-    """Where the best weights of a stage that ended lie."""
+    """The file of the best weights of a finished stage."""
     return directory / f"{stage}.safetensors"
 
 
 def resume_state_file(directory: Path, stage: str) -> Path:
-    """Where the last state of a stage that did not end lies."""
+    """The file of the last state of an unfinished stage."""
     return directory / f"{stage}.state.safetensors"
 
 
@@ -42,12 +42,11 @@ def write_stage_result(
     *,
     classes: Sequence[str],
 ) -> None:
-    """Write the best weights of a stage, and remove the state that it no longer needs.
+    """Write the best weights of a finished stage, and remove its state.
 
     Args:
-        ended: how the stage ended; its name names the file.
         weights: of the whole classifier.
-        classes: what its logits stand for.
+        classes: of its logits.
     """
     note = {
         "rows": [asdict(row) for row in ended.rows],
@@ -61,10 +60,10 @@ def write_stage_result(
 def read_stage_result(
     directory: Path, stage: str
 ) -> "tuple[StageResult, dict[str, Tensor]] | None":
-    """How a stage ended, and its weights; None where it did not end.
+    """The result of a stage and its weights; None where it has not finished.
 
     Raises:
-        CorruptCheckpoint: there is a file, and it makes no sense.
+        CorruptCheckpoint: the file cannot be read or lacks a field.
     """
     path = stage_weights_file(directory, stage)
     if not path.is_file():
@@ -75,13 +74,13 @@ def read_stage_result(
 
 
 def checkpoint_classes(file: Path) -> tuple[str, ...]:
-    """What the logits of the weights that a stage left stand for."""
+    """The classes of the weights that a stage wrote."""
     _, note = _read(file)
     return tuple(str(name) for name in _field(file, note, "classes"))
 
 
 def write_state(state: "LoopState", directory: Path, stage: str) -> None:
-    """Write everything that the loop needs to go on."""
+    """Write the state of an unfinished stage."""
     tensors = {f"{TRAINABLE}/{name}": tensor for name, tensor in state.trainable_state.items()}
     tensors |= {f"{BEST}/{name}": tensor for name, tensor in state.best_trainable_state.items()}
     if state.rng_state is not None:
@@ -109,10 +108,10 @@ def write_state(state: "LoopState", directory: Path, stage: str) -> None:
 
 
 def read_state(directory: Path, stage: str) -> "LoopState | None":
-    """What `write_state` left; None where the stage has begun nothing.
+    """The last state of a stage; None where there is none.
 
     Raises:
-        CorruptCheckpoint: there is a file, and it makes no sense.
+        CorruptCheckpoint: the file cannot be read or lacks a field.
     """
     path = resume_state_file(directory, stage)
     if not path.is_file():
@@ -154,7 +153,7 @@ def _strip_prefix(tensors: "Mapping[str, Tensor]", prefix: str) -> "dict[str, Te
 def _write(path: Path, tensors: "Mapping[str, Tensor]", note: dict[str, Any]) -> None:
     from safetensors.torch import save_file
 
-    # Cloned, since two names may share their memory, which the format refuses.
+    # Cloned: two names may share memory, which the format refuses.
     plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     with atomic_write(path) as temporary:
         save_file(plain, temporary, metadata={"note": json.dumps(note)})
@@ -182,6 +181,6 @@ def _field(path: Path, note: dict[str, Any], key: str) -> Any:
 
 def _corrupt(path: Path, reason: str) -> CorruptCheckpoint:
     return CorruptCheckpoint(
-        f"{str(path)!r} makes no sense ({' '.join(reason.split())[:120]}). Remove it to train this "
+        f"{str(path)!r} cannot be read ({' '.join(reason.split())[:120]}). Remove it to train this "
         "stage again, and call again with --resume."
     )

@@ -1,11 +1,11 @@
-"""Which epoch ships, and when a training has waited long enough."""
+"""Which epoch is the best, and when to stop."""
 
 from holotype.training.config.stage_config import GradientStage
 from holotype.training.finetuning.training_state import EpochMetrics, LoopState
 
 
 def is_better(now: EpochMetrics, best: EpochMetrics, stage: GradientStage) -> bool:
-    """Of equal accuracies the one with the lower loss."""
+    """By `keep_best_by`; of equal accuracies the lower loss is better."""
     if stage.keep_best_by == "val_accuracy":
         return (-now.val_accuracy, now.val_loss) < (-best.val_accuracy, best.val_loss)
     return now.val_loss < best.val_loss

@@ -1,4 +1,4 @@
-"""Stages of gradient descent: one network in torch, taken further from stage to stage."""
+"""Gradient stages: one network in torch, trained further from stage to stage."""
 
 import copy
 from dataclasses import dataclass, replace
@@ -55,18 +55,18 @@ from holotype.training.finetuning.training_state import (
 from holotype.training.heads.logistic_regression import LinearHead
 from holotype.training.runtime import Runtime
 
-MAX_BATCH_HALVINGS = 3  # of the batch, before memory is given up on
+MAX_BATCH_HALVINGS = 3  # before OutOfMemory
 
 
 @dataclass(eq=False)
 class FineTuner:
-    """A classifier in torch, and how far down it was trained.
+    """A classifier in torch, and the lowest layer that was trained.
 
     Attributes:
         classifier: with the best weights of the stages so far.
-        head_is_trained: whether the head was ever taught; else its numbers are random.
-        lowest_trained_cut: the lowest cut above which something trained; None before the first
-            such stage.
+        head_is_trained: whether the head was trained; else it has random weights.
+        lowest_trained_cut: the lowest cut above which layers were trained; None before the first
+            stage that trains any.
     """
 
     pretrained: PretrainedBackbone
@@ -79,12 +79,13 @@ class FineTuner:
     def create(
         cls, pretrained: PretrainedBackbone, runtime: Runtime, linear: LinearHead | None
     ) -> "FineTuner":
-        """The network as it starts; its head is the linear solution where there is one.
+        """The network before its first gradient stage.
 
-        Else it is the head that another run left with the weights, if that knew the same classes.
+        Its head is the linear one where that was fitted; else that of the run whose checkpoint the
+        weights are, if it has the same classes; else random.
         """
         recipe = pretrained.recipe
-        backbone = copy.deepcopy(pretrained.backbone)  # the pretrained stays what its graphs say
+        backbone = copy.deepcopy(pretrained.backbone)  # training must not change the pretrained one
         torch.manual_seed(recipe.seed)
         classifier = Classifier(
             backbone, pretrained.embedding_size, len(pretrained.index.classes), recipe.head_spec
@@ -98,21 +99,23 @@ class FineTuner:
         return cls(pretrained, runtime, classifier.eval(), head_is_trained)
 
     def train(self, number: int, stage: GradientStage) -> StageResult:
-        """Run a stage, or take what it left when it ended before; the classifier is its best.
+        """Run a stage, or read the result of a finished one; the classifier takes its best weights.
 
         Args:
             number: of the stage in the recipe.
 
         Raises:
-            InvalidRecipe: the stage asks for something that this network does not have.
+            InvalidRecipe: the network lacks the groups or layers, or the keys exclude each other.
             TrainingDiverged, OutOfMemory: with advice.
         """
         selection = select_layers(self.classifier.backbone, stage.trainable)
-        ended = read_stage_result(self.runtime.checkpoints, stage.name)
-        if ended is not None:
-            how, weights = ended
+        finished = read_stage_result(self.runtime.checkpoints, stage.name)
+        if finished is not None:
+            how, weights = finished
             self.classifier.load_state_dict(weights)
-            self.runtime.progress.log(f"{stage.name}: ended before, epoch {how.best_epoch} ships")
+            self.runtime.progress.log(
+                f"{stage.name}: finished before, epoch {how.best_epoch} ships"
+            )
         else:
             how = self._train(number, stage, selection)
             write_stage_result(
@@ -207,7 +210,7 @@ class FineTuner:
         raise AssertionError("the last attempt returns or raises")
 
     def _inputs(self, stage: GradientStage, cut: int | None, part: Part) -> LabelledViews | None:
-        """Training images under all their views, others as they are; kept below the cut."""
+        """Training images in all views, validation images in one; features below the cut."""
         index, targets_N, weights_N = targets_and_weights(self.pretrained, part)
         if len(index) == 0:
             return None
@@ -234,7 +237,7 @@ class FineTuner:
         targets_N: NDArray[np.int64],
         weights_N: NDArray[np.float32],
     ) -> LabelledViews:
-        """Some images as they are below the cut, in memory."""
+        """Features of some images below the cut, not cached."""
         features, _ = cached_or_live_features(
             self._feature_extractor(cut),
             self.pretrained.recipe.preprocessing,
@@ -244,7 +247,7 @@ class FineTuner:
         return LabelledViews(features, targets_N, weights_N)
 
     def _feature_extractor(self, cut: int | None) -> FeatureExtractor:
-        """What lies below the cut: as it was in the beginning, unless a stage trained it."""
+        """The network below the cut: the pretrained one, unless a stage has trained it."""
         pretrained, device = self.pretrained, self.runtime.device
         output = EMBEDDING if cut is None else cut_output_name(cut)
         if self.lowest_trained_cut is None or (cut is not None and cut <= self.lowest_trained_cut):
@@ -254,7 +257,7 @@ class FineTuner:
         )
 
     def backbone_graph(self) -> bytes:
-        """The backbone as it is now; exported only where a stage moved it."""
+        """The graph of the backbone; exported only where a stage trained it."""
         if self.lowest_trained_cut is None:
             return self.pretrained.graph(EMBEDDING)
         self.runtime.progress.log("exporting the trained network to ONNX")
@@ -267,7 +270,7 @@ class FineTuner:
 
 
 def _load_head_for_warm_start(classifier: Classifier, pretrained: PretrainedBackbone) -> bool:
-    """Whether there was one that fits."""
+    """Load the head of the checkpoint that the weights come from; False where none fits."""
     checkpoint, file = read_stage_checkpoint(pretrained.weights), pretrained.weights.file
     if checkpoint is None or file is None or checkpoint_classes(file) != pretrained.index.classes:
         return False
@@ -294,7 +297,7 @@ def _stage_messages(
         isinstance(layers[name], AnyBatchNorm) for name in selection.layers
     ):
         lines.append(f"{stage.name}: batch_norm: train has no effect: no batch norm is trained")
-    # The first trained epoch always counts as a gain.
+    # The first trained epoch always counts as an improvement.
     if stage.patience is not None and stage.patience + 1 >= stage.epochs:
         lines.append(
             f"{stage.name}: patience {stage.patience} cannot fire within {stage.epochs} epochs"
@@ -310,8 +313,8 @@ def _stage_messages(
 def _check_validation(stage: GradientStage, validation: LabelledViews | None) -> None:
     if stage.schedule == "plateau" and validation is None:
         raise InvalidRecipe(
-            f"stage {stage.name!r}: the plateau schedule watches the validation loss, and "
-            "validation has no images; take cosine, or change --ratios."
+            f"stage {stage.name!r}: the plateau schedule needs a validation loss, and there are no "
+            "validation images; take cosine, or change --ratios."
         )
 
 

@@ -1,4 +1,4 @@
-"""Optimisers, and the rate and decay of each group of parameters."""
+"""Optimisers, and the learning rate and weight decay of each group of parameters."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -50,8 +50,8 @@ def parameter_groups(
     decay = stage.layer_decay or 1.0
     if decay != 1.0 and len(by_depth) < 2:
         raise InvalidRecipe(
-            f"stage {stage.name!r}: layer_decay {decay:g} sets the rates of groups apart, and only "
-            f"one trains here ({selection.description}). Leave it out."
+            f"stage {stage.name!r}: layer_decay {decay:g} has no effect: only one group trains "
+            f"({selection.description}). Leave it out."
         )
     for number, depth in enumerate(sorted(by_depth)):
         rate = (stage.learning_rate or 0.0) * decay**number

@@ -1,4 +1,4 @@
-"""How the learning rate moves: a factor on the peak rate, for every step."""
+"""Learning-rate schedules: a factor on the peak rate for every step."""
 
 import math
 from dataclasses import dataclass
@@ -10,15 +10,14 @@ from holotype.training.config.stage_config import GradientStage
 class Schedule:
     """The factor on the peak rate of every group.
 
-    Rises linearly over the first `warmup` of all steps, never starting at zero; then a cosine to
-    zero (Loshchilov & Hutter 2017, without restarts), a step down after every so many epochs, a
-    plateau (down when the validation loss no longer falls), or nothing.
+    Linear warm-up over the first `warmup` of all steps, never from zero; then a cosine to zero
+    (Loshchilov & Hutter 2017, without restarts), a step down every `step_epochs`, a step down when
+    the validation loss no longer falls (plateau), or a constant.
 
     Attributes:
         steps_per_epoch: steps of the optimiser.
-        plateau_scale: the factor that plateaus left so far.
-        num_bad_epochs: epochs since the validation loss was at its lowest.
-        lowest_val_loss: that loss.
+        plateau_scale: the product of the plateaus' factors so far.
+        num_bad_epochs: epochs since the lowest validation loss.
     """
 
     stage: GradientStage
@@ -28,7 +27,7 @@ class Schedule:
     lowest_val_loss: float = math.inf
 
     def factor(self, step: int) -> float:
-        """In (0, 1], for step 0, 1, … of the whole stage."""
+        """The factor, in (0, 1]; `step` counts from 0 over the whole stage."""
         steps = self.stage.epochs * self.steps_per_epoch
         warmup_steps = round(steps * self.stage.warmup)
         if step < warmup_steps:
@@ -44,7 +43,7 @@ class Schedule:
         return self.plateau_scale
 
     def after_epoch(self, val_loss: float) -> None:
-        """What a plateau learns from an epoch; the others need nothing."""
+        """Update a plateau; the other schedules ignore it."""
         if self.stage.schedule != "plateau":
             return
         assert self.stage.plateau_factor is not None
@@ -60,7 +59,7 @@ class Schedule:
             )
 
     def state_dict(self) -> dict[str, float | int]:
-        """All that changes from epoch to epoch."""
+        """What changes from epoch to epoch."""
         return {
             "plateau_scale": self.plateau_scale,
             "num_bad_epochs": self.num_bad_epochs,
@@ -68,7 +67,7 @@ class Schedule:
         }
 
     def load_state_dict(self, numbers: dict[str, float | int]) -> None:
-        """Go on from `state_dict`."""
+        """Restore what `state_dict` returned."""
         self.plateau_scale = float(numbers["plateau_scale"])
         self.num_bad_epochs = int(numbers["num_bad_epochs"])
         self.lowest_val_loss = float(numbers["lowest_val_loss"])

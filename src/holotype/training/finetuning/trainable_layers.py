@@ -1,4 +1,4 @@
-"""What trains: groups of layers, layers or names, and the cut below the lowest of them."""
+"""Select the layers that train, by groups, number or names, and the cut below the lowest."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +12,12 @@ POOL = "pool"
 
 @dataclass(frozen=True)
 class LayerSelection:
-    """What of a backbone trains beside the head.
+    """The layers of a backbone that train beside the head.
 
     Attributes:
-        cut: below it everything is frozen and computed once; None: at the embedding, where the
-            head alone trains.
-        layers: modules with weights of their own that train, by dotted names, bottom to top.
-        description: in words, such as `layer3, layer4`.
+        cut: everything below it is frozen and computed once; None where the head alone trains.
+        layers: dotted names of modules with weights of their own, bottom to top.
+        description: such as `layer3, layer4`.
     """
 
     cut: int | None
@@ -27,12 +26,12 @@ class LayerSelection:
 
 
 def select_layers(backbone: Backbone, trainable: Trainable) -> LayerSelection:
-    """The layers that a recipe's `trainable` means in this network.
+    """The layers that a recipe's `trainable` selects in this network.
 
-    A layer above the last group (a norm after the pooling) belongs to the topmost group.
+    A layer after the pooling, such as a norm, belongs to the topmost group.
 
     Raises:
-        InvalidRecipe: more groups or layers than there are, or a name that matches nothing.
+        InvalidRecipe: more groups or layers than there are, or an unknown name.
     """
     groups = backbone.group_names
     layers = [name for name, _ in layers_with_weights(backbone)]
@@ -75,7 +74,7 @@ def _select_named(
 
 
 def _layers_named(groups: Sequence[str], layers: Sequence[str], name: str) -> list[str]:
-    """The layers of a group or module; with the topmost group those above it."""
+    """The layers of a group or module; with the topmost group also those after the pooling."""
     found = [layer for layer in layers if layer == name or layer.startswith(f"{name}.")]
     if name == groups[-1]:
         found += [layer for layer in layers if _is_in_pool(layer) and layer not in found]
@@ -97,5 +96,5 @@ def _group_number(groups: Sequence[str], layer: str) -> int:
 
 
 def groups_above(backbone: Backbone, layer: str) -> int:
-    """How many groups lie above the one of this layer."""
+    """The number of groups above that of this layer."""
     return len(backbone.group_names) - 1 - _group_number(backbone.group_names, layer)

@@ -164,7 +164,7 @@ def _set_up(
     )  # fmt: skip
     module.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = make_optimiser(classifier, selection, stage)
-    # Every process takes as many batches, or the others would wait for it.
+    # Every process takes the same number of batches, or the others would wait for it.
     images = len(data.train.targets_N)
     batches = max(1, num_batches(images, stage.batch_size) // accelerator.num_processes)
     schedule = Schedule(stage, -(-batches // stage.accumulation))
@@ -237,7 +237,7 @@ def _seed_torch(start: StageStart, epoch: int, rng_state: Tensor | None) -> None
 def _micro_batches(
     run: _TrainingRun, batches: Iterator[LabelledBatch]
 ) -> Iterator[list[LabelledBatch]]:
-    """The batches of this process, as many together as make one step."""
+    """The batches of this process, grouped by steps of the optimiser."""
     accelerator = run.accelerator
     own = islice(batches, accelerator.process_index, None, accelerator.num_processes)
     for _ in range(run.steps_per_epoch):
@@ -248,10 +248,10 @@ def _micro_batches(
 def _optimiser_step(
     run: _TrainingRun, micro_batches: list[LabelledBatch], at: int, epoch: int
 ) -> float:
-    """One step of the optimiser; the loss of several batches is that of one large one.
+    """One step of the optimiser; returns its loss, that of all its batches as one.
 
     Args:
-        at: the number of the step in the whole stage.
+        at: the step, counted from 0 over the whole stage.
     """
     factor = run.schedule.factor(at)
     for group in run.optimiser.param_groups:
@@ -275,7 +275,7 @@ def _optimiser_step(
 def _loss(run: _TrainingRun, batch: LabelledBatch) -> Tensor:
     """The sum of weighted cross-entropies (label smoothing: Szegedy et al. 2016).
 
-    Those of auxiliary classifiers are added at their weight (Szegedy et al. 2015).
+    Those of auxiliary classifiers are added with their weight (Szegedy et al. 2015).
     """
     inputs, targets, weights = _on_device(run.accelerator, batch)
     logits, others = run.prepared(inputs)
