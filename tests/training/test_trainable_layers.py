@@ -78,7 +78,7 @@ def test_rates_fall_with_depth_and_norms_do_not_decay() -> None:
 def test_rates_that_decay_where_one_group_trains_are_refused() -> None:
     network = classifier()
     how = stage(trainable=["high"], layer_decay=0.5)
-    with pytest.raises(InvalidRecipe, match="only one trains here"):
+    with pytest.raises(InvalidRecipe, match="has no effect: only one group trains"):
         parameter_groups(network, selection(network, ["high"]), how)  # type: ignore[arg-type]
 
 
