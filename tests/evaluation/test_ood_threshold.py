@@ -126,11 +126,11 @@ def test_scores_that_tell_nothing_are_said_to() -> None:
     assert "little better than chance" in choice.note()
 
 
-def test_where_energy_says_nothing_the_neighbours_are_asked() -> None:
+def test_where_the_energy_is_constant_the_neighbours_are_used() -> None:
     parts = clusters(np.random.default_rng(6), 3)
     flat = choose_ood_score(*parts, num_classes=3, energies_V=np.zeros(80), seed=0)
     assert (flat.score, flat.auroc) == ("neighbours", {})
-    assert "the head gives probabilities" in flat.note()
+    assert "logarithms of probabilities" in flat.note()
     two = clusters(np.random.default_rng(7), 2)
     few = choose_ood_score(*two, num_classes=2, energies_V=np.arange(80.0), seed=0)
     assert few.score == "neighbours"

@@ -180,8 +180,8 @@ def test_the_report_says_what_the_sets_are_worth_and_how_unknown_was_chosen(
     assert "<h2>Prediction sets</h2>" in page
     assert "calibrated on 18 images that were used for nothing else" in page
     assert "the calibration set is too small for the target coverage" in page  # 95 % takes 19
-    assert "Unknown images are told by the" in page
-    assert "Where 3 classes or blocks of them were left out" in page
+    assert "Unknown images are detected by the" in page
+    assert "Mean ROC AUC over 3 held-out classes or blocks" in page
 
 
 def test_folds_calibrate_sets_on_what_was_said_out_of_fold(

@@ -46,7 +46,9 @@ class Metric:
 
 ACCURACY = "accuracy"  # compared by the tests of `significance`, not by resampling
 METRICS: dict[str, Metric] = {
-    "balanced_accuracy": Metric("Balanced accuracy", metrics.balanced_accuracy),
+    "balanced_accuracy": Metric(
+        "Balanced accuracy", lambda p, w: metrics.confusion_counts(p, w).balanced_accuracy
+    ),
     "macro_f1": Metric("Macro F1", lambda p, w: metrics.confusion_counts(p, w).macro_f1),
     "log_loss": Metric(
         "Log loss", metrics.log_loss, lower_is_better=True, uses_predicted_class=False

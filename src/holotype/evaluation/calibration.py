@@ -1,4 +1,4 @@
-"""How far stated confidence lies from observed accuracy, and one number that mends it.
+"""Expected calibration error, reliability diagram and temperature scaling.
 
 Shape suffixes: N images, C classes, B confidence bins, R sets of weights.
 Not covered: per-class calibration, distribution shift.
@@ -20,14 +20,14 @@ MIN_IMAGES = 10
 
 @dataclass(frozen=True, eq=False)
 class ReliabilityBins:
-    """What a reliability diagram shows: images sorted into bins by their confidence.
+    """A reliability diagram: images in bins by their confidence.
 
     Attributes:
         edges_B1: the B + 1 ends of the bins; bin b holds confidences in (edge b, edge b + 1].
         confidence_B: mean confidence; NaN in an empty bin.
-        accuracy_B: observed accuracy; NaN in an empty bin.
-        share_B: the bin's share of the weight of all images; sums to 1.
-        count_B: images.
+        accuracy_B: accuracy; NaN in an empty bin.
+        share_B: of the weight of all images; sums to 1.
+        count_B: number of images.
     """
 
     edges_B1: NDArray[np.float64]
@@ -42,8 +42,8 @@ def expected_calibration_error(
 ) -> NDArray[np.float64]:
     """Mean |confidence - accuracy| over equal-width bins, weighted by images.
 
-    Zero needs luck as well as calibration: on few images a perfectly calibrated classifier
-    has a positive error, since accuracies in bins scatter.
+    On few images even a perfectly calibrated classifier has a positive error, since the accuracies
+    in the bins scatter.
 
     Args:
         predictions: labelled; confidence is the highest probability of an image.
@@ -71,17 +71,17 @@ def expected_calibration_error(
 def calibration_estimate(
     predictions: Predictions, estimate: Estimate, resampled_R: NDArray[np.float64] | None, seed: int
 ) -> Estimate:
-    """The interval of the calibration error, whose lower end needs two corrections.
+    """Correct the lower end of the interval of the calibration error.
 
-    The error is biased upwards, and resampling adds the same bias once more: an interval
-    around the resamples of a calibrated classifier would never hold the truth. So the lower
-    end is reflected: as far below the value as resamples reach above it. And it is 0 where a
-    perfectly calibrated classifier would show this much error in one test set of twenty.
+    The error is biased upwards, and resampling adds the bias once more, so that an interval around
+    the resamples of a calibrated classifier never contains 0. The lower end is therefore reflected:
+    as far below the value as resamples reach above it. It is 0 where a perfectly calibrated
+    classifier would exceed the value in one test set of twenty.
 
     Args:
-        predictions: those that the error was computed on.
-        estimate: the error with the interval of its variance.
-        resampled_R: the error of resamples, to reflect; None where images have groups.
+        predictions: of which the error is.
+        estimate: the error with the interval from its variance.
+        resampled_R: the error of resamples; None where images have groups.
         seed: of the simulated perfect calibration.
 
     Source:
@@ -100,9 +100,9 @@ def calibration_estimate(
 
 
 def error_if_calibrated(predictions: Predictions, seed: int, *, num_bins: int = 15) -> float:
-    """The calibration error that a perfectly calibrated classifier exceeds once in twenty.
+    """The 95 % quantile of the calibration error of a perfectly calibrated classifier.
 
-    Every image is right with a probability that is its confidence, and nothing else changes.
+    By simulation: each image is correct with the probability of its confidence.
     """
     from scipy.sparse import csr_array
 
@@ -119,7 +119,7 @@ def error_if_calibrated(predictions: Predictions, seed: int, *, num_bins: int = 
 
 
 def reliability_bins(predictions: Predictions, *, num_bins: int = 15) -> ReliabilityBins:
-    """Confidence and accuracy of labelled predictions, bin by bin."""
+    """Mean confidence and accuracy of labelled predictions in each bin."""
     weights_N = weights_of(predictions, None)
     confidence_N = predictions.probabilities_NC.max(axis=1)
     correct_N = predictions.predicted_N == predictions.targets_N
@@ -140,14 +140,12 @@ def reliability_bins(predictions: Predictions, *, num_bins: int = 15) -> Reliabi
 
 
 def fit_temperature(predictions: Predictions) -> float:
-    """The temperature that makes the log loss of labelled predictions least.
+    """The temperature with the lowest log loss of labelled predictions.
 
-    Logits are divided by it; above 1 it tones confidence down. It changes no prediction.
+    Logits are divided by it; above 1 it lowers confidence. It changes no predicted class.
 
-    Two cases have no such temperature, and 1 (the network's own confidence) is kept: fewer
-    than 10 labelled images with a weight, or images of one class only. Where every image
-    is right the loss falls for ever as the temperature does; then nothing says how sure to be,
-    and it is not taken below 1.
+    It is 1 for fewer than 10 scorable images, or images of one class only. Where every image is
+    predicted correctly the loss has no minimum, and the temperature is at least 1.
 
     Returns:
         A number in [0.05, 20].
@@ -174,12 +172,12 @@ def fit_temperature(predictions: Predictions) -> float:
     all_correct = bool((logits_NC.max(axis=1) == of_target_N).all())
     ends = (0.0 if all_correct else np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE))
     found = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-6})
-    # The search never looks at the ends themselves.
+    # The search does not evaluate the ends.
     best = min((*ends, float(found.x)), key=loss)
     return float(np.clip(np.exp(best), MIN_TEMPERATURE, MAX_TEMPERATURE))
 
 
 def _bin_of(confidence_N: NDArray[np.float64], num_bins: int) -> NDArray[np.int64]:
-    """The bin of every confidence; bins are open below and closed above."""
+    """The bin of each confidence; bins are open below and closed above."""
     edges = np.linspace(0, 1, num_bins + 1)
     return np.clip(np.searchsorted(edges, confidence_N, "left") - 1, 0, num_bins - 1)

@@ -1,20 +1,19 @@
-"""Sets of classes that hold the true one as often as promised.
+"""Conformal prediction sets: sets of classes that contain the true one with a given probability.
 
-A set is made by a limit on a score of how badly a class fits; the limit is a quantile of the scores
-of the true classes of images that were used for nothing else. If those and the new images are
-drawn alike, the true class is in the set with probability `coverage` or more, whatever the
+A class is in the set if its nonconformity score is at most a threshold: a quantile of the scores of
+the true classes of a calibration set, which was used for nothing else. If its images and new ones
+are exchangeable, the true class is in the set with probability `coverage` or more, whatever the
 classifier (Vovk et al. 2005; Lei et al. 2018).
 
-- `lac`: one minus the probability of the class; the smallest sets on average (Sadinle, Lei &
-  Wasserman 2019, "Least Ambiguous Set-Valued Classifiers"). The default for that, and because it
-  means the same for two classes as for a thousand.
-- `raps`: the probability of all likelier classes together, with a penalty for long sets, so that
-  hard images get larger sets than easy ones (Angelopoulos et al. 2021, "Uncertainty Sets for
-  Image Classifiers using Conformal Prediction", eq. 4 with u = 0: nothing is drawn at random). The
-  likeliest class scores 0, so no set is empty.
+- `lac`, the default: one minus the probability of the class; the smallest sets on average (Sadinle,
+  Lei & Wasserman 2019, "Least Ambiguous Set-Valued Classifiers").
+- `raps`: the probability of all more probable classes, with a penalty for large sets, so that hard
+  images get larger sets than easy ones (Angelopoulos et al. 2021, "Uncertainty Sets for Image
+  Classifiers using Conformal Prediction", eq. 4 with u = 0, without randomisation). The most
+  probable class scores 0, so no set is empty.
 
-The promise is for images drawn as those that were held back, on average over such draws. It is
-not for another camera, and where images have groups, it is for images of groups as they mixed.
+Coverage holds on average over calibration sets, for images of the same distribution; where images
+have groups, for images of the same mixture of groups.
 
 Shape suffixes: N images, C classes.
 """
@@ -36,23 +35,22 @@ Floats = NDArray[np.float64]
 Method = Literal["lac", "raps"]
 
 DEFAULT_METHOD: Method = "lac"
-RAPS_PENALTY = 0.01  # of RAPS, for each class beyond the free ones
-K_REG = 2  # of RAPS: sets up to this size cost nothing
-REPORTED_COVERAGES = (0.9, 0.95)  # the coverages that a report shows
+RAPS_PENALTY = 0.01  # for each class beyond K_REG
+K_REG = 2  # sets up to this size have no penalty
+REPORTED_COVERAGES = (0.9, 0.95)
 
 
 @dataclass(frozen=True, eq=False)
 class ConformalPredictor:
-    """Limits that were calibrated for one coverage.
+    """Thresholds that were calibrated for one coverage.
 
     Attributes:
         method: `lac` or `raps`.
-        coverage: the share of images whose set is promised to hold the true class.
-        threshold_C: the largest score that is let into a set, for every class; the same for all
-            where the promise is for images as a whole, one for each where it is for every class.
-            Infinite where too few images were held back to promise this much.
-        calibration_size: how many images it rests on.
-        class_conditional: whether the promise is for the images of every class.
+        coverage: the target share of sets that contain the true class, in (0, 1).
+        threshold_C: the largest score of a class in a set; equal for all classes unless
+            `class_conditional`. Infinite where the calibration set is too small for the coverage.
+        calibration_size: the number of images of the calibration set.
+        class_conditional: whether the coverage is for the images of every class.
         penalty, k_reg: of RAPS.
     """
 
@@ -70,8 +68,9 @@ class ConformalPredictor:
         """Which classes are in each image's set.
 
         Args:
-            never_empty: put the likeliest class into every set, which can only exceed the promise:
-                `lac` leaves sets empty where a classifier is right more often than promised.
+            probabilities_NC: rows sum to 1.
+            never_empty: put the most probable class into every set, which can only raise the
+                coverage; `lac` leaves sets empty where the accuracy is above the coverage.
         """
         scores_NC = _scores(probabilities_NC, self.method, self.penalty, self.k_reg)
         included_NC = scores_NC <= self.threshold_C
@@ -81,19 +80,18 @@ class ConformalPredictor:
 
     @property
     def always_included_C(self) -> NDArray[np.bool_]:
-        """The classes that are in every set, since too few images were held back."""
+        """The classes that are in every set, since the calibration set is too small."""
         return np.isinf(self.threshold_C)
 
 
 def conformal_calibration(
     predictions: Predictions, source: CalibrationSource
 ) -> tuple[CalibrationSet, ConformalScores] | None:
-    """What is sealed into a bundle, so that sets can be asked for at any coverage.
+    """The scores of a calibration set, from which sets of any coverage can be made.
 
     Args:
-        predictions: with the sealed temperature and views, of images that neither trained, chose
-            nor calibrated anything; those of weight 0 were left out by a person, and are here too.
-            Other weights are not heard: the promise is for images as they come.
+        predictions: with the sealed temperature and views, of images that neither trained nor chose
+            anything. Images of weight 0 are left out; the others count once each.
 
     Returns:
         None where no image remains.
@@ -102,8 +100,8 @@ def conformal_calibration(
     if not len(counted):
         return None
     digest = counted.digest()
-    said = CalibrationSet(source, digest, len(counted), penalty=RAPS_PENALTY, k_reg=K_REG)
-    return said, _true_scores(counted)
+    made_of = CalibrationSet(source, digest, len(counted), penalty=RAPS_PENALTY, k_reg=K_REG)
+    return made_of, _true_scores(counted)
 
 
 def conformal_predictor(
@@ -115,19 +113,19 @@ def conformal_predictor(
     class_conditional: bool = False,
     calibration_set: CalibrationSet | None = None,
 ) -> ConformalPredictor:
-    """The limits for one coverage.
+    """The thresholds for one coverage.
 
     Args:
-        coverage: between 0 and 1, such as 0.95.
-        class_conditional: promise the coverage for the images of every class, not only for all
-            together (Sadinle et al. 2019, section 3); a class with too few images is in every set.
-        calibration_set: says with which penalty the scores of RAPS were made, if with another.
+        coverage: in (0, 1), such as 0.95.
+        class_conditional: cover the images of every class, not only all together (Sadinle et al.
+            2019, section 3); a class with too few images is in every set.
+        calibration_set: gives the penalty and k_reg of the RAPS scores, if not the defaults.
 
     Raises:
-        DatasetError: a coverage outside 0 … 1.
+        DatasetError: a coverage outside (0, 1).
     """
     if not 0 < coverage < 1:
-        raise DatasetError(f"coverage {coverage} makes no sense; expected a share such as 0.95.")
+        raise DatasetError(f"coverage is {coverage}; expected a number between 0 and 1, as 0.95.")
     scores_N = conformal_scores.lac_N if method == "lac" else conformal_scores.raps_N
     if class_conditional:
         of_class = [scores_N[conformal_scores.targets_N == c] for c in range(num_classes)]
@@ -148,10 +146,10 @@ def calibrate(
     method: Method = DEFAULT_METHOD,
     class_conditional: bool = False,
 ) -> ConformalPredictor:
-    """Limits straight from predictions; see `conformal_calibration` and `conformal_predictor`.
+    """Thresholds directly from predictions, by `conformal_predictor`.
 
     Raises:
-        DatasetError: a coverage outside 0 … 1, or no labelled image.
+        DatasetError: a coverage outside (0, 1), or no labelled image.
     """
     labelled = predictions.labelled()
     if not len(labelled):
@@ -167,15 +165,15 @@ def calibrate(
 
 @dataclass(frozen=True)
 class PredictionSetScores:
-    """What sets of one promised coverage are worth on images with labels.
+    """Coverage and size of prediction sets on labelled images.
 
     Attributes:
         target_coverage: the coverage that was asked for.
-        empirical_coverage: the share of sets that hold the true class, with its interval.
-        mean_set_size: classes in a set.
-        singleton_rate: the share of sets with one class only.
-        is_trivial: whether too few images were held back, so that every set holds all classes.
-        calibration_size, source: what the sets rest on.
+        empirical_coverage: the share of sets that contain the true class, with its interval.
+        mean_set_size: mean number of classes in a set.
+        singleton_rate: the share of sets with one class.
+        is_trivial: whether every set contains all classes, for want of calibration images.
+        calibration_size, source: of the calibration set.
     """
 
     target_coverage: float
@@ -190,13 +188,13 @@ class PredictionSetScores:
 def evaluate_prediction_sets(
     conformal_scores: ConformalScores, calibration_set: CalibrationSet, predictions: Predictions
 ) -> list[PredictionSetScores]:
-    """Sets of the default method at 90 % and 95 % on images that calibrated nothing.
+    """Score sets of the default method at 90 % and 95 % on images outside the calibration set.
 
-    Images that a person left out do not count; others count once each, whatever they weigh.
+    Images of weight 0 are left out; the others count once each.
     """
     counted = predictions.scorable()
     N = len(counted)
-    judged = []
+    scores = []
     for coverage in REPORTED_COVERAGES if N else ():
         conformal = conformal_predictor(
             conformal_scores,
@@ -207,7 +205,7 @@ def evaluate_prediction_sets(
         included_NC = conformal.prediction_sets_NC(counted.probabilities_NC)
         size_N = included_NC.sum(axis=1)
         covered_N = included_NC[np.arange(N), counted.targets_N]
-        judged.append(
+        scores.append(
             PredictionSetScores(
                 target_coverage=coverage,
                 empirical_coverage=proportion(covered_N, np.ones(N), SamplingUnits.of(counted)),
@@ -218,12 +216,12 @@ def evaluate_prediction_sets(
                 source=calibration_set.source,
             )
         )
-    return judged
+    return scores
 
 
 def conformal_quantile(scores_N: Floats, coverage: float) -> float:
-    """The ceil((n + 1) · coverage)-th smallest score; infinite where n is too small to promise."""
-    # The product is rounded first: 0.9 · 110 is 99.00000000000001 in floating point.
+    """The ceil((n + 1) · coverage)-th smallest score; infinite where n is too small for it."""
+    # Rounded, since 0.9 · 110 is 99.00000000000001 in floating point.
     rank = math.ceil(round((len(scores_N) + 1) * coverage, 9))
     if rank > len(scores_N):
         return math.inf
@@ -231,7 +229,7 @@ def conformal_quantile(scores_N: Floats, coverage: float) -> float:
 
 
 def min_calibration_images(coverage: float) -> int:
-    """How many images must be held back before sets of this coverage can leave anything out."""
+    """The smallest calibration set with which sets of this coverage can leave a class out."""
     return math.ceil(round(coverage / (1 - coverage), 9))
 
 
@@ -251,10 +249,10 @@ def _scores(probabilities_NC: Floats, method: str, penalty: float, k_reg: int) -
 
 
 def _raps_scores(probabilities_NC: Floats, penalty: float, k_reg: int) -> Floats:
-    """The probability of all likelier classes, and a penalty for the rank."""
+    """The probability of all more probable classes, plus a penalty for the rank."""
     order_NC = np.argsort(-probabilities_NC, axis=1, kind="stable")
     sorted_NC = np.take_along_axis(probabilities_NC, order_NC, axis=1)
-    # Rounded, so that what is 1 for two images is no 0.9999999999999999 for one of them.
+    # Rounded, so that sums that should be equal are.
     likelier_NC = np.round(np.cumsum(sorted_NC, axis=1) - sorted_NC, 12)
     rank_C = np.arange(1, probabilities_NC.shape[1] + 1)
     penalised_NC = likelier_NC + penalty * np.maximum(0, rank_C - k_reg)

@@ -1,22 +1,19 @@
-"""How sure a score is: 95 % intervals that cover, for few images and for few groups.
+"""95 % intervals of scores that keep their coverage for few images and few groups.
 
-What is independent decides the width. Images of one specimen succeed and fail together, so
-where images have groups the group is the unit, and forty images of one turtle count for
-little more than one. Every interval has Wilson's form, which keeps inside the range of a score
-and lies right near its ends, where good classifiers live. What differs is the number of
-images it is given:
+Images of one specimen are correct and wrong together, so where images have groups the groups are
+the sampling units. Every interval is Wilson's, which stays inside the range of a score and covers
+near its ends. What differs is its number of images:
 
-- a proportion of independent images of equal weight: that of the images;
-- a proportion under weights or in groups: as many independent, equal images as would be as
-  informative (`proportion`);
+- a proportion of independent images of equal weight: the images;
+- a proportion with weights or groups: the effective number of images (`proportion`);
 - any other score: the same, from the variance of resamples (`interval_from_variance`).
 
-With groups that number is divided by the design effect, measured over groups (jackknife below
-30 groups, bootstrap of groups above) and steadied by an assumption where few groups tell
+With groups that number is divided by the design effect, measured over groups (by the jackknife
+below 30 groups, by the bootstrap of groups above) and shrunk where few groups are informative
 (`shrunken_design_effect`), with the t quantile of G - 1 degrees of freedom.
 
-Percentiles of the bootstrap are not used: at 650 images in 40 groups and 99 % accuracy they
-cover four times in five. tests/guarantees/test_interval_coverage.py holds what is said here.
+Bootstrap percentiles are not used, since they cover too little: 80 % for 650 images in 40 groups at
+99 % accuracy. tests/guarantees/test_interval_coverage.py measures the coverage.
 
 Shape suffixes: N images, G units (images or groups), R resamples.
 """
@@ -32,13 +29,13 @@ from numpy.typing import NDArray
 from holotype.predictions import Predictions
 
 CONFIDENCE_LEVEL = 0.95
-FEW_GROUPS = 30  # with fewer, resampling them says too little about those that were not drawn
+FEW_GROUPS = 30  # with fewer, the jackknife instead of the bootstrap
 NUM_RESAMPLES = 1000
 
 _NORMAL_QUANTILE = 1.959963984540054
-_ASSUMED_CORRELATION = 0.5  # between images of one group, before the data say otherwise
-_ASSUMED_GROUPS = 3  # how many telling groups that assumption is worth
-_RESAMPLED_VALUES = 4_000_000  # weights held at once while resampling: 32 MB
+_ASSUMED_CORRELATION = 0.5  # between images of one group
+_ASSUMED_GROUPS = 3  # the weight of that assumption, in informative groups
+_MAX_VALUES_IN_MEMORY = 4_000_000  # weights of resamples at once: 32 MB
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,7 +46,7 @@ class Estimate:
         value: the score; None where it is 0/0, such as the recall of a class without images.
         low: the lower end; None where there is no value.
         high: the upper end; None where there is no value.
-        method: how the interval was made, in words for a reader.
+        method: how the interval was made, for a reader.
     """
 
     value: float | None
@@ -73,7 +70,7 @@ class Estimate:
 
 @dataclass(frozen=True, eq=False)
 class SamplingUnits:
-    """What counts as one independent observation: a group, or an image where there are none.
+    """The independent observations: groups, or images where there are none.
 
     Attributes:
         unit_N: for every image the number of its unit, from 0 without gaps.
@@ -87,7 +84,7 @@ class SamplingUnits:
 
     @classmethod
     def of(cls, predictions: Predictions) -> "SamplingUnits":
-        """Groups as units; an image without a group stands for itself."""
+        """Groups as units; an image without a group is a unit."""
         number_of: dict[str | int, int] = {}
         keys = [group if group else row for row, group in enumerate(predictions.groups)]
         unit_N = np.array([number_of.setdefault(key, len(number_of)) for key in keys], np.int64)
@@ -95,7 +92,7 @@ class SamplingUnits:
 
     @classmethod
     def images(cls, num_images: int) -> "SamplingUnits":
-        """Every image stands for itself."""
+        """Every image is a unit."""
         return cls(np.arange(num_images), num_images, False)
 
     @property
@@ -106,16 +103,16 @@ class SamplingUnits:
 
 @dataclass(frozen=True)
 class DesignEffect:
-    """What a sum over units says about its own reliability.
+    """The design effect of a proportion over units, and what it was computed from.
 
     Attributes:
         value: the weighted share of successes.
-        effective_n: how many images of equal weight the weights are worth.
-        measured: the design effect that the units show, at least 1.
+        effective_n: the effective number of images under the weights (Kish).
+        measured: the design effect by the jackknife, at least 1.
         assumed: the design effect of the assumed correlation within units.
-        num_informative: units that hold a success or units that hold a mistake, whichever are
-            fewer.
-        num_units: how many units there are.
+        num_informative: the number of units with a success or of units with a failure, whichever
+            is smaller.
+        num_units: the number of units.
     """
 
     value: float
@@ -136,13 +133,12 @@ def wilson(
 ) -> tuple[float, float]:
     """Wilson's score interval of a proportion, in its modified form near 0 and 1.
 
-    Plain Wilson covers 91 % of the time for 50 images and an accuracy of 99 %: with two
-    mistakes it already excludes the truth. Where mistakes (or successes) are 1 to 3, the bound
-    on their side is therefore the one-sided Poisson bound, if that is the wider.
+    Plain Wilson covers 91 % for 50 images and an accuracy of 99 %. With 1 to 3 failures (or
+    successes) the bound on their side is therefore the one-sided Poisson bound, if that is wider.
 
     Args:
         value: the proportion.
-        num_images: how many images it was counted on; may be a fraction (an effective number).
+        num_images: of which it is; an effective number may be fractional.
         quantile: of the normal, or of Student's t where the variance was estimated.
 
     Source:
@@ -170,15 +166,14 @@ def proportion(
 ) -> Estimate:
     """The weighted share of successes, with Wilson's interval on the effective number of images.
 
-    Weights are worth n = sum(w)² / sum(w²) images of equal weight (Kish's number). Groups, or
-    weights that go with success, make it n/D with the design effect D (`design_effect`,
-    `shrunken_design_effect`), and the quantile that of t with G - 1 degrees of freedom. A perfect
-    score keeps an interval whose width tells how few the images or the groups were.
+    Under weights the effective number is n = sum(w)² / sum(w²) (Kish). With groups, or weights that
+    correlate with success, it is n/D with the design effect D (`design_effect`,
+    `shrunken_design_effect`), and the quantile is that of t with G - 1 degrees of freedom.
 
     Args:
-        success_N: 1 or True where the image counts as a success.
+        success_N: 1 or True where the image is a success.
         weights_N: 0 leaves an image out, so that a recall is a proportion over one class.
-        units: what is independent.
+        units: the independent units of the images.
 
     Source:
         Kish 1965, "Survey Sampling"; Dean and Pagano 2015, "Evaluating Confidence Interval
@@ -205,12 +200,11 @@ def proportion(
 def design_effect(
     success_N: NDArray[np.float64], weights_N: NDArray[np.float64], unit_N: NDArray[np.int64]
 ) -> DesignEffect:
-    """How much less than independent images the images of these units tell.
+    """The variance of a proportion over units, relative to that of as many independent images.
 
-    The share of successes is a ratio of two sums over units, sum(w·success) / sum(w). Leaving
-    out one unit at a time gives its variance v, and v over that of as many independent images
-    under the same weights, p(1 - p)/n, is the measured design effect. That of an assumed
-    correlation ρ within units is 1 + (m - 1)ρ for units of m images.
+    The proportion is a ratio of two sums over units, sum(w·success) / sum(w). Its variance v comes
+    from the jackknife over units; v over p(1 - p)/n is the measured design effect. That of an
+    assumed correlation ρ within units is 1 + (m - 1)ρ for units of m images.
 
     Source:
         Cochran 1977, "Sampling Techniques", section 6 (ratio estimator); Wolter 2007,
@@ -238,16 +232,11 @@ def design_effect(
 
 
 def shrunken_design_effect(measured: float, assumed: float, num_informative: int) -> float:
-    """The design effect to reckon with: what was measured, or more where little was measured.
+    """The measured design effect, shrunk towards the assumed one where few units are informative.
 
-    A design effect is measured on the units that hold both sides of the story: with one bad
-    specimen among ten it says little, and with none, nothing. So it is averaged, as a
-    logarithm, with the one that a correlation of 0.5 would have: the data weigh as many units
-    as are telling, the assumption weighs 3. It is never taken below what was measured.
-
-    The averaging and its two constants are our own, chosen by simulation: betabinomial
-    groups, correlations of 0 to 0.3, 3 to 40 groups of equal and of very unequal size, true
-    accuracies of 80, 95 and 99 %. There the jackknife with t alone covers as little as 70 %.
+    A weighted mean of the logarithms: the measured one counts as many units as are informative, the
+    assumed one 3. It is never below the measured one. The jackknife with t alone covers as little
+    as 70 %; mean and constants were chosen by simulation of beta-binomial groups.
     """
     logarithm = num_informative * math.log(measured) + _ASSUMED_GROUPS * math.log(assumed)
     return max(measured, math.exp(logarithm / (num_informative + _ASSUMED_GROUPS)))
@@ -261,11 +250,11 @@ def bootstrap_weights(
 ) -> Iterator[NDArray[np.float64]]:
     """The weights of resampled test sets, (N, some) at a time, `num_resamples` in all.
 
-    Units are drawn with replacement; an image's weight is multiplied by how often its unit was
-    drawn. A score under these weights is the score of the resampled set.
+    Units are drawn with replacement; the weight of an image is multiplied by how often its unit was
+    drawn.
     """
     rng = np.random.default_rng(seed)
-    step = max(1, min(num_resamples, _RESAMPLED_VALUES // max(1, len(weights_N))))
+    step = max(1, min(num_resamples, _MAX_VALUES_IN_MEMORY // max(1, len(weights_N))))
     for start in range(0, num_resamples, step):
         size = min(step, num_resamples - start)
         drawn = rng.integers(0, units.count, size=(size, units.count))
@@ -303,30 +292,29 @@ def interval_from_variance(
     method: str,
     top: float = 1.0,
 ) -> Estimate:
-    """Wilson's interval for any score between 0 and `top`, whatever its variance came from.
+    """Wilson's interval for any score between 0 and `top`, from its variance.
 
-    The variance gives the number of independent images that would be as informative. Near
-    the ends of the range this covers better than percentiles: in simulations a macro AUC above
-    99 % on 200 images, 95 % of the time instead of 85 %. No promise is made for scores that
-    single images can decide, such as the log loss of an overconfident classifier.
+    The variance gives the effective number of images. Near the ends of the range this covers better
+    than percentiles. It may cover too little for scores that single images decide, such as the log
+    loss of an overconfident classifier.
 
     Args:
-        value: the score of the whole set.
+        value: the score of all images.
         variance: of that value.
-        effective: the number of images to take where the variance is 0, as of a perfect score.
+        effective: the effective number of images where the variance is 0, as of a perfect score.
         quantile: of the normal or of t.
         method: for the reader.
-        top: the largest possible score; the least is 0.
+        top: the largest possible score; the smallest is 0.
     """
     share = min(1.0, max(0.0, value / top))
     spread = variance / top**2
-    informative = share * (1 - share) / spread if spread > 1e-15 else 0.0
-    low, high = wilson(share, informative or max(effective, 1.0), quantile)
+    num_effective = share * (1 - share) / spread if spread > 1e-15 else 0.0
+    low, high = wilson(share, num_effective or max(effective, 1.0), quantile)
     return Estimate(value, min(low * top, value), max(high * top, value), method)
 
 
 def t_quantile(degrees_of_freedom: int) -> float:
-    """How many standard errors to either side of a value hold 95 % of Student's t."""
+    """The two-sided 95 % quantile of Student's t."""
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees_of_freedom, (1 + CONFIDENCE_LEVEL) / 2))

@@ -1,14 +1,12 @@
-"""How good a classifier is: pure functions from predictions to numbers.
+"""Scores of predictions: accuracy, precision, recall, F1, log loss, Brier score, ROC AUC.
 
-Every function takes labelled predictions and, optionally, other weights for their images:
-(N,), or (N, R) for R sets at once, which is how the bootstrap gets a thousand scores for the
-price of a few products. Without them the predictions' own weights count. Results have shape ()
-or (R,); those per class (C,) or (C, R). NaN means 0/0: a score that the images cannot give.
+Every function takes labelled predictions and, optionally, other weights for their images: (N,), or
+(N, R) for R sets at once, which the bootstrap needs. The default is the predictions' own weights.
+Results have shape () or (R,); those per class (C,) or (C, R). NaN means 0/0.
 
-A class without images has no recall, no F1 and no area under its ROC curve, and macro
-averages leave it out: they are over the classes that occur in these images. A class that
-occurs but is never predicted has no precision of its own (0/0); in averages it counts as 0, as
-in scikit-learn with `zero_division=0`.
+A class without images has no recall, no F1 and no ROC AUC, and macro means are over the other
+classes. A class that occurs but is never predicted has no precision (0/0); in means it counts as 0,
+as in scikit-learn with `zero_division=0`.
 
 Shape suffixes: N images, C classes, R sets of weights.
 Not covered: several labels per image, ordered classes, costs of single confusions.
@@ -35,12 +33,12 @@ MAX_LOG_LOSS = -float(np.log(_SMALLEST_PROBABILITY))
 
 @dataclass(frozen=True, eq=False)
 class ConfusionCounts:
-    """The weight of images per class, from which every count-based score follows.
+    """Sums of weights per class, and the scores that follow from them.
 
     Attributes:
-        true_positives_C: images of the class that were called so (true positives).
-        support_C: images of the class.
-        predicted_C: images that were called so.
+        true_positives_C: of images of the class that are predicted as it.
+        support_C: of images of the class.
+        predicted_C: of images that are predicted as the class.
     """
 
     true_positives_C: Floats
@@ -49,17 +47,17 @@ class ConfusionCounts:
 
     @property
     def accuracy(self) -> Floats:
-        """The share of images whose class was named, in [0, 1]."""
+        """The share of images that are predicted correctly, in [0, 1]."""
         return ratio(self.true_positives_C.sum(axis=0), self.support_C.sum(axis=0))
 
     @property
     def recall_C(self) -> Floats:
-        """The share of a class that was found, in [0, 1]; NaN for a class without images."""
+        """In [0, 1]; NaN for a class without images."""
         return ratio(self.true_positives_C, self.support_C)
 
     @property
     def precision_C(self) -> Floats:
-        """The share of calls that were right, in [0, 1]; NaN for a class never called."""
+        """In [0, 1]; NaN for a class that is never predicted."""
         return ratio(self.true_positives_C, self.predicted_C)
 
     @property
@@ -67,8 +65,8 @@ class ConfusionCounts:
         """The harmonic mean of precision and recall, in [0, 1]; NaN without images.
 
         Source:
-            van Rijsbergen 1979; 2·hits / (actual + claimed), which is 0 and not 0/0 for a
-            class that occurs and is never called.
+            van Rijsbergen 1979; as 2·TP / (support + predicted), which is 0 and not 0/0 for a
+            class that occurs and is never predicted.
         """
         f1_C = ratio(2 * self.true_positives_C, self.support_C + self.predicted_C)
         return np.where(self.support_C > 0, f1_C, np.nan)
@@ -98,12 +96,12 @@ class ConfusionCounts:
 
     @property
     def weighted_precision(self) -> Floats:
-        """The precision of classes, averaged by their share of the images, in [0, 1]."""
+        """The mean precision of the classes by their share of the images, in [0, 1]."""
         return self._by_share(self.precision_C)
 
     @property
     def weighted_f1(self) -> Floats:
-        """The F1 of classes, averaged by their share of the images, in [0, 1]."""
+        """The mean F1 of the classes by their share of the images, in [0, 1]."""
         return self._by_share(self.f1_C)
 
     def _macro(self, score_C: Floats) -> Floats:
@@ -117,7 +115,7 @@ class ConfusionCounts:
 
 
 def confusion_counts(predictions: Predictions, weights: Floats | None = None) -> ConfusionCounts:
-    """Count hits, images and calls of every class."""
+    """Sum the weights of true positives, images and predictions of every class."""
     weights = weights_of(predictions, weights)
     targets_N, predicted_N = predictions.targets_N, predictions.predicted_N
     true_positive_N = targets_N == predicted_N
@@ -128,26 +126,11 @@ def confusion_counts(predictions: Predictions, weights: Floats | None = None) ->
     )
 
 
-def accuracy(predictions: Predictions, weights: Floats | None = None) -> Floats:
-    """The share of images whose class was named, in [0, 1]."""
-    return confusion_counts(predictions, weights).accuracy
-
-
-def balanced_accuracy(predictions: Predictions, weights: Floats | None = None) -> Floats:
-    """The mean recall of the classes that occur, in [0, 1]."""
-    return confusion_counts(predictions, weights).balanced_accuracy
-
-
-def top_k_accuracy(predictions: Predictions, k: int, weights: Floats | None = None) -> Floats:
-    """The share of images whose class is among the k most probable, in [0, 1].
-
-    Of equal probabilities the first class goes first, as for the predicted class itself.
-    """
-    return mean_over_images(predictions, in_top_k_N(predictions, k).astype(np.float64), weights)
-
-
 def in_top_k_N(predictions: Predictions, k: int) -> NDArray[np.bool_]:
-    """For every image whether its class is among the k most probable."""
+    """For every image whether its class is among the k most probable.
+
+    Of equal probabilities the first class ranks first, as for the predicted class.
+    """
     of_target_N1 = np.take_along_axis(
         predictions.probabilities_NC, predictions.targets_N[:, None], axis=1
     )
@@ -157,33 +140,18 @@ def in_top_k_N(predictions: Predictions, k: int) -> NDArray[np.bool_]:
     return np.asarray(better_N + tied_N < k)
 
 
-def confusion_matrix(
-    predictions: Predictions, weights: Floats | None = None, *, normalise: bool = False
-) -> Floats:
-    """How often images of one class were called another.
-
-    Args:
-        predictions: labelled predictions.
-        weights: (N,).
-        normalise: divide every row by its sum, so that the diagonal holds the recalls.
-
-    Returns:
-        (C, C): rows are true classes, columns are predicted ones. Weights are summed. A row
-        of a class without images is 0, and NaN when normalised.
-    """
+def confusion_matrix(predictions: Predictions) -> Floats:
+    """Sums of weights (C, C): rows are true classes, columns are predicted ones."""
     C = len(predictions.classes)
-    cell_N = predictions.targets_N * C + predictions.predicted_N
-    counts = np.bincount(cell_N, weights_of(predictions, weights), minlength=C * C)
-    counts_CC: Floats = counts.reshape(C, C).astype(np.float64)
-    if not normalise:
-        return counts_CC
-    return ratio(counts_CC, np.broadcast_to(counts_CC.sum(axis=1, keepdims=True), (C, C)))
+    pair_N = predictions.targets_N * C + predictions.predicted_N
+    counts = np.bincount(pair_N, weights_of(predictions, None), minlength=C * C)
+    return counts.reshape(C, C).astype(np.float64)
 
 
 def log_loss(predictions: Predictions, weights: Floats | None = None) -> Floats:
     """The mean of -log(probability of the true class), in nats, in [0, 36.04].
 
-    Probabilities are clipped at 2.2e-16, as in scikit-learn; log(C) is what guessing costs.
+    Probabilities are clipped at 2.2e-16, as in scikit-learn; equal probabilities give log(C).
 
     Source:
         Good 1952, "Rational Decisions".
@@ -195,10 +163,9 @@ def log_loss(predictions: Predictions, weights: Floats | None = None) -> Floats:
 
 
 def brier_score(predictions: Predictions, weights: Floats | None = None) -> Floats:
-    """The mean squared distance between probabilities and truth, in [0, 2].
+    """The mean squared distance between probabilities and one-hot targets, in [0, 2].
 
-    The squares are summed over classes, as Brier did: for two classes this is twice the score
-    that looks at one of them alone.
+    Squares are summed over classes, as by Brier: for two classes twice the binary form.
 
     Source:
         Brier 1950, "Verification of forecasts expressed in terms of probability".
@@ -208,24 +175,18 @@ def brier_score(predictions: Predictions, weights: Floats | None = None) -> Floa
     return mean_over_images(predictions, squares_N, weights)
 
 
-def roc_auc_C(predictions: Predictions, weights: Floats | None = None) -> Floats:
-    """The area under the ROC curve of every class against the rest, in [0, 1]; chance is 0.5.
+def one_versus_rest_scores(
+    predictions: Predictions, weights: Floats | None = None
+) -> tuple[Floats, Floats]:
+    """ROC AUC and average precision of every class against the rest, in [0, 1].
+
+    Returns:
+        Two arrays (C,) or (C, R). Chance is 0.5 for the first, the share of the class for the
+        second.
 
     Source:
         Hanley and McNeil 1982; one against the rest as in Provost and Domingos 2000.
     """
-    return one_versus_rest_scores(predictions, weights)[0]
-
-
-def average_precision_C(predictions: Predictions, weights: Floats | None = None) -> Floats:
-    """The average precision of every class against the rest, in [0, 1]; chance is its share."""
-    return one_versus_rest_scores(predictions, weights)[1]
-
-
-def one_versus_rest_scores(
-    predictions: Predictions, weights: Floats | None = None
-) -> tuple[Floats, Floats]:
-    """`roc_auc_C` and `average_precision_C`, sorting the images of each class once."""
     weights = weights_of(predictions, weights)
     areas, average_precisions = [], []
     for class_number in range(len(predictions.classes)):
@@ -236,7 +197,7 @@ def one_versus_rest_scores(
 
 
 def micro_roc_auc(predictions: Predictions, weights: Floats | None = None) -> Floats:
-    """The area under one ROC curve for all N·C decisions "this image is of this class"."""
+    """ROC AUC of all N·C decisions of an image and a class together."""
     return all_classes_together(predictions).with_weights(weights_of(predictions, weights)).roc_auc
 
 
@@ -255,21 +216,27 @@ def mean_over_images(
 
 
 def weights_of(predictions: Predictions, weights: Floats | None) -> Floats:
-    """The given weights, or the predictions' own; refuses images without a label."""
+    """The given weights, or the predictions' own.
+
+    Raises:
+        DatasetError: an image has no label.
+    """
     if (predictions.targets_N == UNLABELLED).any():
         raise DatasetError(
-            "a score needs images whose class is known, but some here have no label; "
-            "pass `predictions.labelled()`"
+            "a score needs images whose class is known, but some have no label; pass "
+            "`predictions.labelled()`"
         )
     return predictions.weights_N if weights is None else weights
 
 
 def _membership(
-    predictions: Predictions, classes_N: NDArray[np.int64], of_N: NDArray[np.bool_] | None = None
+    predictions: Predictions,
+    classes_N: NDArray[np.int64],
+    subset_N: NDArray[np.bool_] | None = None,
 ) -> "csr_array":
-    """(C, N): 1 where an image belongs to a class (and is one of `of_N`)."""
+    """(C, N): 1 where an image belongs to a class (and to the subset)."""
     from scipy.sparse import csr_array
 
     N = len(predictions)
-    ones_N = np.ones(N) if of_N is None else of_N.astype(np.float64)
+    ones_N = np.ones(N) if subset_N is None else subset_N.astype(np.float64)
     return csr_array((ones_N, (classes_N, np.arange(N))), shape=(len(predictions.classes), N))

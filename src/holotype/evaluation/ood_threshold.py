@@ -1,15 +1,14 @@
-"""When an image is of no known class: which score tells best, and below which value.
+"""Choose the OOD score and its threshold for the "unknown" flag.
 
-Nobody has images of what is to come, so classes of the training data play the unknown: each in
-turn (or a block of them, where there are many) is left out, and what is learnt without it is asked
-how well it tells validation images of that class from the others. Energy is taken if it does so
-better on average by more than a standard error over the classes, else the neighbours: a class left
-out is a near stranger, and images unlike all training ones can have the highest energy of all
-(benchmarks/unknown.py).
+Images of unknown classes are simulated: each class in turn (or a block of classes, where there are
+many) is held out, a head is fitted without it, and each score is measured by its ROC AUC between
+validation images of the held-out and of the other classes. Energy is chosen if its mean AUC is
+higher by more than a standard error over the classes, else the nearest neighbours: held-out classes
+are near-OOD, and far-OOD images can have the highest energy of all (benchmarks/unknown.py).
 
-The threshold comes from validation images of all classes: as high as can be while no more than
-the promised share of images of known classes is turned away, with a confidence of 95 %. What
-share of unknown images that catches depends on how unlike they are, and cannot be promised.
+The threshold comes from validation images of all classes: the highest that rejects at most the
+given share of images of known classes, with a confidence of 95 %. The share of unknown images that
+it rejects depends on them and cannot be guaranteed.
 
 Shape suffixes: N training images, V validation images, C classes, D embedding.
 """
@@ -27,23 +26,23 @@ from holotype.training.config.stage_config import LinearStage
 from holotype.training.heads.logistic_regression import fit_linear_head
 from holotype.training.heads.training_data import TrainingData
 
-CONFIDENCE = 0.95  # that the promised rate holds
-MAX_BLOCKS = 10  # of classes that are left out in turn
-MAX_TRAINING = 5_000  # images that the heads for this question are fitted on
-HEAD_STAGE = LinearStage(method="logistic_regression", Cs=(0.01,))  # how those heads are fitted
-WEAK_AUROC = 0.65  # an area under the ROC curve that promises little
-MIN_ENERGY_STD = 1e-3  # a head whose energies spread less gives logarithms of probabilities
+CONFIDENCE = 0.95  # of the false rejection rate
+MAX_BLOCKS = 10  # of classes that are held out in turn
+MAX_TRAINING = 5_000  # images that the heads without a class are fitted on
+HEAD_STAGE = LinearStage(method="logistic_regression", Cs=(0.01,))  # of these heads
+WEAK_AUROC = 0.65  # below, the report warns
+MIN_ENERGY_STD = 1e-3  # less means that the logits are logarithms of probabilities
 
 
 @dataclass(frozen=True)
 class OODScoreChoice:
-    """Which score tells unknown images from known ones.
+    """The chosen OOD score.
 
     Attributes:
         score: the one to use.
-        auroc: of each score that was tried, the mean over the classes that were left out.
-        num_held_out: how many blocks of classes that was.
-        reason: why nothing was tried; "" where something was.
+        auroc: of each score the mean over the held-out blocks of classes.
+        num_held_out: the number of blocks.
+        reason: why none was held out; "" otherwise.
     """
 
     score: OODScore
@@ -54,17 +53,15 @@ class OODScoreChoice:
     def note(self) -> str:
         """One sentence for the report."""
         names = {"energy": "energy of the logits", "neighbours": "nearest training images"}
+        chosen = f"Unknown images are detected by the {names[self.score]}"
         if not self.auroc:
-            return f"Unknown images are told by the {names[self.score]}: {self.reason}."
-        said = ", ".join(f"{names[score]} {value:.3f}" for score, value in self.auroc.items())
-        beside = ""
-        if max(self.auroc.values()) < WEAK_AUROC:
-            beside = ", which is little better than chance (0.5): few unknown images will be told"
+            return f"{chosen}: {self.reason}."
+        areas = ", ".join(f"{names[score]} {value:.3f}" for score, value in self.auroc.items())
+        weak = max(self.auroc.values()) < WEAK_AUROC
         return (
-            f"Unknown images are told by the {names[self.score]}. Where {self.num_held_out} "
-            f"{'class was' if self.num_held_out == 1 else 'classes or blocks of them were'} "
-            "left out "
-            f"in turn, the area under the ROC curve was: {said}{beside}."
+            f"{chosen}. Mean ROC AUC over {self.num_held_out} held-out "
+            f"{'class or block' if self.num_held_out == 1 else 'classes or blocks'}: {areas}"
+            f"{'; little better than chance (0.5), so few will be detected' if weak else ''}."
         )
 
 
@@ -78,19 +75,19 @@ def choose_ood_score(
     energies_V: NDArray[np.float64],
     seed: int,
 ) -> OODScoreChoice:
-    """The score that best tells classes that were left out of the training images.
+    """The score that best separates held-out classes from the others.
 
     Args:
-        training_ND, validation_VD: embeddings of the plain images.
-        energies_V: of the shipped head, to see whether they say anything: a head that gives
-            logarithms of probabilities (forests, support vector machines) has the same everywhere.
-        seed: of the images that are drawn where there are many, and of the blocks of classes.
+        training_ND, validation_VD: embeddings of the images without augmentation.
+        energies_V: of the shipped head; constant where its logits are logarithms of probabilities
+            (forests, support vector machines), and then of no use.
+        seed: of the sample of training images and of the blocks of classes.
     """
     if num_classes < 3:
-        why = "with two classes, leaving one out leaves no two to tell apart, so no energy to try"
+        why = "with two classes, none can be held out"
         return OODScoreChoice("neighbours", {}, 0, why)
     if float(np.std(energies_V)) < MIN_ENERGY_STD:
-        why = "the head gives probabilities, whose energy is the same for every image"
+        why = "the logits are logarithms of probabilities, whose energy is constant"
         return OODScoreChoice("neighbours", {}, 0, why)
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(training_ND))[:MAX_TRAINING]
@@ -101,13 +98,11 @@ def choose_ood_score(
         is_known_V = ~np.isin(validation_targets_V, block)
         if len(np.unique(training_targets_N[fit])) < 2 or is_known_V.all() or not is_known_V.any():
             continue
-        scores = _scores_without(
-            training_ND[fit], training_targets_N[fit], validation_VD, num_classes, seed
-        )
+        scores = _scores_without(training_ND[fit], training_targets_N[fit], validation_VD, seed)
         for name, scores_V in scores.items():
             found[name].append(auroc(scores_V[is_known_V], scores_V[~is_known_V]))
     if not found["energy"]:
-        return OODScoreChoice("neighbours", {}, 0, "validation has no class that could be left out")
+        return OODScoreChoice("neighbours", {}, 0, "validation has no class that can be held out")
     means = {name: float(np.mean(values)) for name, values in found.items()}
     better = np.subtract(found["energy"], found["neighbours"])
     error = float(np.std(better, ddof=1) / np.sqrt(len(better))) if len(better) > 1 else np.inf
@@ -116,7 +111,7 @@ def choose_ood_score(
 
 
 def blocks_of(num_classes: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
-    """The classes one by one; in at most ten blocks drawn at random where there are more."""
+    """The classes one by one; of more than ten classes ten random blocks."""
     if num_classes <= MAX_BLOCKS:
         return [np.array([c], np.int64) for c in range(num_classes)]
     return list(np.array_split(rng.permutation(num_classes), MAX_BLOCKS))
@@ -126,11 +121,10 @@ def _scores_without(
     training_ND: NDArray[np.float32],
     targets_N: NDArray[np.int64],
     validation_VD: NDArray[np.float32],
-    num_classes: int,
     seed: int,
 ) -> dict[OODScore, NDArray[np.float64]]:
-    """Both scores of the validation images, by what was learnt from these training images."""
-    # Classes without an image would get a logit of their own: number those that are left.
+    """Both scores of the validation images, from these training images alone."""
+    # Renumbered, since classes without images would get a logit.
     present, numbers_N = np.unique(targets_N, return_inverse=True)
     data = TrainingData(
         training_ND, numbers_N.astype(np.int64), np.ones(len(targets_N)), [""] * len(targets_N),
@@ -145,26 +139,24 @@ def _scores_without(
 
 
 def auroc(known: NDArray[np.float64], unknown: NDArray[np.float64]) -> float:
-    """How often a known image has a higher score than an unknown one; ties count half."""
-    from scipy.stats import rankdata
+    """The share of pairs in which the known image has the higher score; ties count half."""
+    from sklearn.metrics import roc_auc_score
 
-    ranks = rankdata(np.concatenate([known, unknown]))
-    above = ranks[: len(known)].sum() - len(known) * (len(known) + 1) / 2
-    return float(above / (len(known) * len(unknown)))
+    is_known = np.repeat([1, 0], [len(known), len(unknown)])
+    return float(roc_auc_score(is_known, np.concatenate([known, unknown])))
 
 
 def fit_ood_threshold(
     scores_V: NDArray[np.float64] | Sequence[float], false_rejection_rate: float
 ) -> float | None:
-    """The highest threshold below which known images fall no more often than promised.
+    """The highest threshold that rejects at most this share of images of known classes.
 
-    It is the j-th smallest score of known images. The share of all known images below it has
-    a beta distribution (j, V - j + 1) or lies lower, so the largest j is taken for which that share
-    stays within `false_rejection_rate` with a probability of 95 % (a one-sided tolerance limit:
-    Wilks 1941).
+    It is the j-th smallest score of known images. The share of all known images below it has at
+    most a beta distribution (j, V - j + 1); the largest j is taken for which that share is within
+    `false_rejection_rate` with a probability of 95 % (a one-sided tolerance limit: Wilks 1941).
 
     Returns:
-        None where there are too few scores to promise anything; see `min_images_for_threshold`.
+        None where there are fewer than `min_images_for_threshold` scores.
     """
     from scipy.stats import binom
 
@@ -178,5 +170,5 @@ def fit_ood_threshold(
 
 
 def min_images_for_threshold(false_rejection_rate: float) -> int:
-    """How many validation images a promised rate needs: the smallest of them is the threshold."""
+    """The number of validation images at which the smallest score can be the threshold."""
     return int(np.ceil(np.log(1 - CONFIDENCE) / np.log1p(-false_rejection_rate)))

@@ -1,4 +1,4 @@
-"""How logits become answers: fitted on validation or out of fold, sealed before test is read.
+"""Fit temperature, prediction sets and test-time views on validation or out-of-fold predictions.
 
 Shape suffixes: N images, G units (images or groups).
 """
@@ -21,7 +21,7 @@ from holotype.predictions import Predictions, softmax
 
 
 def fit_decision(predictions: Predictions, *, views: ViewSet = "one") -> Decision:
-    """The decision that these predictions support.
+    """The decision with the temperature that suits these predictions.
 
     Args:
         predictions: of images that trained nothing; never of the test part.
@@ -39,14 +39,14 @@ def fit_decision(predictions: Predictions, *, views: ViewSet = "one") -> Decisio
 def with_prediction_sets(
     decision: Decision, predictions: Predictions, source: CalibrationSource
 ) -> tuple[Decision, ConformalScores | None]:
-    """The decision with what sets of classes rest on, and the scores to seal beside it.
+    """The decision with the calibration of prediction sets, and the scores to seal beside it.
 
     Args:
-        decision: with the temperature that is about to be sealed.
+        decision: with the temperature to seal.
         predictions: under its views, of images that neither trained nor chose anything. Out of
-            fold, each by the member that never saw the image: the whole then answers with a mean
-            that is a little surer than any member, and the promise is held by experience, not by
-            proof (cross-conformal prediction: Vovk 2015).
+            fold each is by the member that was not trained on the image; the mean of the members
+            is a little more confident, and coverage is observed but not guaranteed
+            (cross-conformal prediction: Vovk 2015).
         source: which of the two they are.
     """
     probabilities_NC = softmax(predictions.logits_NC, decision.temperature)
@@ -59,10 +59,8 @@ def with_prediction_sets(
 def choose_views(candidates: Mapping[ViewSet, Predictions]) -> ViewSet:
     """The fewest views whose log loss is within one standard error of the lowest.
 
-    Every set is judged at the temperature that suits it best, and the standard error is that of
-    the difference to the best set, image by image (group by group where there are groups):
-    eight passes of the network for each image to come should buy more than luck. With fewer
-    than ten labelled images nothing is chosen, and the smallest set is taken.
+    Each set has its own temperature, and the standard error is that of the paired difference to the
+    best set, over images or groups. With fewer than ten labelled images the smallest set is taken.
 
     Args:
         candidates: for each set of views, predictions of the same images, which trained
@@ -76,7 +74,7 @@ def choose_views(candidates: Mapping[ViewSet, Predictions]) -> ViewSet:
     labelled = {views: candidates[views].scorable() for views in by_size}
     first = labelled[by_size[0]]
     if any(other.ids != first.ids for other in labelled.values()):
-        raise DatasetError("the predictions to choose views by are not of the same images")
+        raise DatasetError("the predictions under different views are not of the same images")
     if len(first) < MIN_IMAGES:
         return by_size[0]
     losses = {views: _losses_N(_calibrated(labelled[views])) for views in by_size}
@@ -91,12 +89,12 @@ def choose_views(candidates: Mapping[ViewSet, Predictions]) -> ViewSet:
 
 @dataclass(frozen=True)
 class TTAEffect:
-    """What averaging over views brings on validation, and what it costs.
+    """The effect of test-time augmentation on validation, and its cost.
 
     Attributes:
         views: the set that is sealed.
-        num_passes: of the network for each image, where one view needs one.
-        num_images: how many labelled images it was measured on.
+        num_passes: of the network for each image; 1 without views.
+        num_images: the number of labelled images.
         log_loss, accuracy: without and with the views, each at its own temperature.
     """
 
@@ -110,23 +108,25 @@ class TTAEffect:
         """One sentence for the report."""
         (loss_one, loss), (accuracy_one, accuracy) = self.log_loss, self.accuracy
         return (
-            f"Test-time views: {self.views} ({self.num_passes} of each image, so a prediction "
-            "takes "
-            f"up to {self.num_passes} times as long). On {self.num_images:,} validation images the "
-            f"log loss is {loss:.3f} instead of {loss_one:.3f} with one view, the accuracy "
-            f"{accuracy:.1%} instead of {accuracy_one:.1%}."
+            f"Test-time augmentation: {self.views}, {self.num_passes} views of each image, so a "
+            f"prediction takes up to {self.num_passes} times as long. On {self.num_images:,} "
+            f"validation images the log loss is {loss:.3f} instead of {loss_one:.3f} with one "
+            f"view, the accuracy {accuracy:.1%} instead of {accuracy_one:.1%}."
         )
 
 
 def tta_effect(views: ViewSet, one: Predictions, averaged: Predictions) -> TTAEffect:
-    """What a set of views brings: `one` and `averaged` are predictions of the same images."""
+    """Compare predictions of the same images with one view and averaged over views."""
     without, with_views = (_calibrated(each.scorable()) for each in (one, averaged))
     return TTAEffect(
         views=views,
         num_passes=len(VIEWS[views]),
         num_images=len(with_views),
         log_loss=(float(metrics.log_loss(without)), float(metrics.log_loss(with_views))),
-        accuracy=(float(metrics.accuracy(without)), float(metrics.accuracy(with_views))),
+        accuracy=(
+            float(metrics.confusion_counts(without).accuracy),
+            float(metrics.confusion_counts(with_views).accuracy),
+        ),
     )
 
 
@@ -143,7 +143,7 @@ def _losses_N(predictions: Predictions) -> NDArray[np.float64]:
 def _standard_error(
     values_N: NDArray[np.float64], weights_N: NDArray[np.float64], units: SamplingUnits
 ) -> float:
-    """Of the weighted mean of values whose units are independent; the weights sum to 1."""
+    """The standard error of a weighted mean over independent units; the weights sum to 1."""
     excess_N = weights_N * (values_N - weights_N @ values_N)
     excess_G = np.bincount(units.unit_N, excess_N, minlength=units.count)
     correction = units.count / max(1, units.count - 1)

@@ -1,10 +1,10 @@
-"""How well scores order images: ROC curves, the areas under them, average precision.
+"""ROC curves, the areas under them, and average precision.
 
-Every area is computed under many sets of weights at once, since the bootstrap needs a thousand:
-images are sorted once, and what remains is a sparse product with the weights.
+Areas are computed for many sets of weights at once, since the bootstrap needs a thousand: images
+are sorted once, and the rest is a sparse product with the weights.
 
 Shape suffixes: N images, C classes, R sets of weights, K distinct scores of positives,
-M scores (N, or N times C where all classes are ranked together).
+M scores (N, or N times C where all classes are ranked together), B brackets.
 """
 
 from dataclasses import dataclass
@@ -21,15 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Scores of positives and negatives, sorted, ready to be weighed.
+    """Sorted scores of positives and negatives, to which weights can be applied.
 
-    The distinct scores of positives cut the line of scores into 2K + 1 brackets: below the
-    first, equal to it, between it and the second, equal to the second, and so on. All that an
-    area needs is the weight in each.
+    The K distinct scores of positives divide all scores into B = 2K + 1 brackets: below the first,
+    equal to it, between it and the second, and so on. An area needs only the weight in each.
 
     Attributes:
         positives_KN: which images have a positive at the k-th score, lowest first.
-        negatives_BN: how many negatives of each image lie in each of the 2K + 1 brackets.
+        negatives_BN: the number of negatives of each image in each bracket.
     """
 
     positives_KN: "csr_array"
@@ -43,7 +42,7 @@ class Ranking:
         image_M: NDArray[np.int64],
         num_images: int,
     ) -> "Ranking":
-        """Sort scores; `image_M` says which image (whose weight) each belongs to."""
+        """Sort scores; `image_M` is the number of the image that each belongs to."""
         cuts_K = np.unique(scores_M[positive_M])
         K = len(cuts_K)
         bracket_M = np.searchsorted(cuts_K, scores_M, "left")
@@ -56,7 +55,7 @@ class Ranking:
         )
 
     def with_weights(self, weights: NDArray[np.float64]) -> "WeightedRanking":
-        """Sum weights, (N,) or (N, R), bracket by bracket."""
+        """Sum weights, (N,) or (N, R), in each bracket."""
         return WeightedRanking(self.positives_KN @ weights, self.negatives_BN @ weights)
 
 
@@ -66,7 +65,7 @@ class WeightedRanking:
 
     Attributes:
         positives_K: the weight of positives at each of their scores; (K,) or (K, R).
-        negatives_B: the weight of negatives in each bracket; (2K + 1,) or (2K + 1, R).
+        negatives_B: the weight of negatives in each bracket; (B,) or (B, R).
     """
 
     positives_K: NDArray[np.float64]
@@ -74,7 +73,7 @@ class WeightedRanking:
 
     @property
     def roc_auc(self) -> NDArray[np.float64]:
-        """The area under the ROC curve: how often a positive outranks a negative, ties halved.
+        """The area under the ROC curve: the share of pairs ranked correctly, ties counted half.
 
         Returns:
             () or (R,), in [0, 1]; NaN without positives or without negatives.
@@ -112,7 +111,7 @@ def one_versus_rest(predictions: Predictions, class_number: int) -> Ranking:
 
 
 def all_classes_together(predictions: Predictions) -> Ranking:
-    """Every probability of every image in one ranking: what micro averages speak of."""
+    """All probabilities of all images in one ranking, for micro averages."""
     N, C = predictions.probabilities_NC.shape
     positive_NC = predictions.targets_N[:, None] == np.arange(C)
     image_M = np.repeat(np.arange(N, dtype=np.int64), C)
@@ -135,7 +134,7 @@ class RocCurve:
 def roc_curve(
     scores_M: NDArray[np.float64], positive_M: NDArray[np.bool_], weights_M: NDArray[np.float64]
 ) -> RocCurve | None:
-    """True against false positive rate as the threshold falls; None without both kinds.
+    """True against false positive rate; None unless there are positives and negatives.
 
     Source:
         Fawcett 2006, "An introduction to ROC analysis", algorithm 1 (ties become one step).
