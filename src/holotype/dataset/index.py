@@ -165,7 +165,7 @@ def _read_source(
         return listing if group_pattern is None else with_groups(listing, group_pattern)
     if isinstance(data, Path) and not data.exists():
         raise DatasetError(
-            f"{name!r} does not exist; expected a folder of images or a table. Check the spelling."
+            f"{name!r} does not exist; expected a folder of images or a table; check the spelling."
         )
     if isinstance(data, Path) and data.suffix.lower() not in TABLE_EXTENSIONS:
         raise DatasetError(
