@@ -36,45 +36,35 @@ if TYPE_CHECKING:
     from holotype.single_prediction import Prediction
     from holotype.training.config.recipe import Recipe
 
-# public name -> where it lives, and what it is called there
+# module -> the public names in it
 _PUBLIC_API = {
-    "ensemble": ("holotype.pipeline.ensemble", "ensemble"),
-    "compare": ("holotype.pipeline.compare", "compare"),
-    "Comparison": ("holotype.comparison.result", "Comparison"),
-    "Report": ("holotype.evaluation.report_data", "Report"),
-    "doctor": ("holotype.pipeline.doctor", "doctor"),
-    "Diagnosis": ("holotype.pipeline.doctor", "Diagnosis"),
-    "models": ("holotype.pipeline.model_catalog", "models"),
-    "Models": ("holotype.pipeline.model_catalog", "Models"),
-    "Model": ("holotype.pipeline.model_catalog", "Model"),
-    "slice": ("holotype.pipeline.slice", "slice"),
-    "Slices": ("holotype.dataset.volumes.slicing", "Slices"),
-    "augment": ("holotype.pipeline.augment", "augment"),
-    "ContactSheet": ("holotype.pipeline.augment", "ContactSheet"),
-    "HolotypeError": ("holotype.errors", "HolotypeError"),
-    "Audit": ("holotype.pipeline.audit", "Audit"),
-    "ReadingOptions": ("holotype.pipeline.training_run.training_options", "ReadingOptions"),
-    "Recipe": ("holotype.training.config.recipe", "Recipe"),
-    "Resources": ("holotype.pipeline.training_run.training_options", "Resources"),
-    "Resuming": ("holotype.pipeline.training_run.training_options", "Resuming"),
-    "Run": ("holotype.pipeline.run", "Run"),
-    "Split": ("holotype.pipeline.split", "Split"),
-    "audit": ("holotype.pipeline.audit", "audit"),
-    "evaluate": ("holotype.pipeline.evaluate", "evaluate"),
-    "Classifier": ("holotype.pipeline.classifier", "Classifier"),
-    "explain": ("holotype.pipeline.explain", "explain"),
-    "Explanation": ("holotype.explanation.explainer", "Explanation"),
-    "Explanations": ("holotype.explanation.explainer", "Explanations"),
-    "fetch": ("holotype.dataset.sources.fetch", "fetch"),
-    "load": ("holotype.pipeline.classifier", "load"),
-    "predict": ("holotype.pipeline.predict", "predict"),
-    "Prediction": ("holotype.single_prediction", "Prediction"),
-    "Predictions": ("holotype.predictions", "Predictions"),
-    "split": ("holotype.pipeline.split", "split"),
-    "TrainingEstimate": ("holotype.pipeline.training_run.training_estimate", "TrainingEstimate"),
-    "estimate": ("holotype.pipeline.training_run.train", "estimate"),
-    "train": ("holotype.pipeline.training_run.train", "train"),
+    "comparison.result": ("Comparison",),
+    "dataset.sources.fetch": ("fetch",),
+    "dataset.volumes.slicing": ("Slices",),
+    "errors": ("HolotypeError",),
+    "evaluation.report_data": ("Report",),
+    "explanation.explainer": ("Explanation", "Explanations"),
+    "pipeline.audit": ("Audit", "audit"),
+    "pipeline.augment": ("ContactSheet", "augment"),
+    "pipeline.classifier": ("Classifier", "load"),
+    "pipeline.compare": ("compare",),
+    "pipeline.doctor": ("Diagnosis", "doctor"),
+    "pipeline.ensemble": ("ensemble",),
+    "pipeline.evaluate": ("evaluate",),
+    "pipeline.explain": ("explain",),
+    "pipeline.model_catalog": ("Model", "Models", "models"),
+    "pipeline.predict": ("predict",),
+    "pipeline.run": ("Run",),
+    "pipeline.slice": ("slice",),
+    "pipeline.split": ("Split", "split"),
+    "pipeline.training_run.train": ("estimate", "train"),
+    "pipeline.training_run.training_estimate": ("TrainingEstimate",),
+    "pipeline.training_run.training_options": ("ReadingOptions", "Resources", "Resuming"),
+    "predictions": ("Predictions",),
+    "single_prediction": ("Prediction",),
+    "training.config.recipe": ("Recipe",),
 }
+_MODULE_OF = {name: module for module, names in _PUBLIC_API.items() for name in names}
 
 __all__ = [
     "Audit",
@@ -118,10 +108,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC_API:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'holotype' has no attribute {name!r}")
-    module, attribute = _PUBLIC_API[name]
-    value = getattr(importlib.import_module(module), attribute)
+    value = getattr(importlib.import_module(f"holotype.{_MODULE_OF[name]}"), name)
     globals()[name] = value
     return value
 
