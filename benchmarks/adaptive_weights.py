@@ -36,7 +36,7 @@ from sklearn.preprocessing import StandardScaler
 from holotype.bundle.building.descriptors import MEAN, STD, descriptor_graph
 from holotype.bundle.onnx_sessions import open_session
 from holotype.dataset.index import read_index
-from holotype.dataset.sources.fetch import make_synthetic
+from holotype.dataset.sources.synthetic import make_synthetic
 from holotype.ensembles.ensemble_weights import METHODS, EnsembleMethod, combine, fit_weights
 
 VALIDATION = TEST = 0.15

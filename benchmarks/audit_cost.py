@@ -53,7 +53,7 @@ def measured(folder: str) -> dict[str, float]:
 
 
 def measure(size: int) -> dict[str, float]:
-    from holotype.dataset.sources.fetch import make_synthetic
+    from holotype.dataset.sources.synthetic import make_synthetic
 
     with tempfile.TemporaryDirectory() as directory:
         images = Path(directory) / "images"

@@ -23,7 +23,7 @@ from holotype.bundle.image_sources import image_sources
 from holotype.bundle.inference import predict_images
 from holotype.bundle.manifest import Manifest
 from holotype.bundle.onnx_sessions import available_cores, open_session, run_graph
-from holotype.dataset.sources.fetch import make_synthetic
+from holotype.dataset.sources.synthetic import make_synthetic
 from holotype.training.config.resolve import resolve_recipe
 from holotype.training.config.stage_config import ForestStage, SvmStage
 from holotype.training.heads.svm_forest import ClassicalHead, fit_forest, fit_svm

@@ -40,8 +40,7 @@ from PIL import Image as PillowImage
 import holotype
 from holotype.architectures.gradcam import layers_top_down, randomise_layers
 from holotype.bundle.bundle import Bundle, load_bundle
-from holotype.dataset.sources.fetch import make_synthetic
-from holotype.dataset.sources.synthetic import MASK_FOLDER
+from holotype.dataset.sources.synthetic import MASK_FOLDER, make_synthetic
 from holotype.evaluation.intervals import wilson
 from holotype.explanation.available_methods import (
     GRADIENT_METHODS,

@@ -3,15 +3,15 @@
     .venv/bin/python benchmarks/planted.py --set elpv --seed 1
     .venv/bin/python benchmarks/planted.py --set mnist5k --seed 1 --labels
 
-Into a split that is given (train and test folders) are planted, beside the images of the set:
-near-duplicates of 3 % of them by each kind of change (`planted_changes.py`), each in the part of
-its original, but of one kind, "leak", in the other part, and so are as many equal files; damaged
-files, 1 % of each kind; and 2 % of the images lie in the folder of another class. Both programs
-then see the same folder.
+A given split (train and test folders) holds the images of the set and, planted beside them:
+near-duplicates of 3 % of the images by each kind of change (`planted_changes.py`), in the split of
+their originals; as many of mixed kinds ("leak"), and as many equal files, in the other split;
+damaged files, 1 % of each kind; and 2 % of the images in the folder of another class. Both
+programs get the same folder.
 
-Recall counts a copy as found where it stands in one cluster with its original. Precision counts
-reported pairs; those of two images of the set itself are printed apart, since the sets hold
-copies of their own (`reviewed_pairs.csv`). Intervals are Wilson's, 95 %.
+Recall counts a copy as found if it is in one cluster with its original. Precision counts reported
+pairs; pairs of two images of the set itself are printed separately, since the sets hold copies of
+their own (`reviewed_pairs.csv`). Intervals are Wilson's, 95 %.
 """
 
 import argparse
@@ -45,7 +45,7 @@ SMALLEST_WITH_TEXT = 64  # pixels; eight-pixel letters cover a smaller image
 
 @dataclass
 class Planted:
-    """What was planted, by path below the folder; a family is an image and its copies."""
+    """What was planted, by path below the folder; an image and its copies are a family."""
 
     name: str
     folder: Path
@@ -73,7 +73,7 @@ def damages(file: bytes, rng: np.random.Generator) -> dict[str, bytes]:
 
 
 def plant(name: str, seed: int, strengths: str, folder: Path, limit: int | None) -> Planted:
-    """Write the folder; everything is drawn from the seed."""
+    """Write the folder, all random choices drawn from the seed."""
     rng = np.random.default_rng([seed, len(name)])
     own = {"seed": 100 + seed} if name == "micro-ct" else {}
     index = read_index(fetch(name, folder.parent / "source", **own))
@@ -133,8 +133,8 @@ def _write(path: Path, content: bytes) -> None:
 
 
 @dataclass
-class Seen:
-    """What a program said of the folder."""
+class ProgramReport:
+    """What a program reported of the folder."""
 
     program: str
     seconds: float
@@ -145,7 +145,7 @@ class Seen:
     leaks: list[frozenset[str]] | None = None
 
 
-def by_holotype(planted: Planted) -> Seen:
+def by_holotype(planted: Planted) -> ProgramReport:
     started, cpu_started = time.perf_counter(), _cpu_seconds()
     findings = audit(read_index(planted.folder))
     seconds, cpu_seconds = time.perf_counter() - started, _cpu_seconds() - cpu_started
@@ -153,7 +153,7 @@ def by_holotype(planted: Planted) -> Seen:
     for duplicate in findings.exact_duplicates:
         pairs |= {frozenset(two) for two in itertools.combinations(duplicate.paths, 2)}
     leaks = [frozenset(leak.paths) for leak in findings.leaks if leak.kind == "duplicates"]
-    return Seen(
+    return ProgramReport(
         "holotype",
         seconds,
         cpu_seconds,
@@ -164,8 +164,8 @@ def by_holotype(planted: Planted) -> Seen:
     )
 
 
-def by_cleanvision(planted: Planted) -> Seen:
-    """All that Imagelab looks for by itself; a pair of a set of near-duplicates is a report."""
+def by_cleanvision(planted: Planted) -> ProgramReport:
+    """All default checks of Imagelab; every two members of a near-duplicate set are a pair."""
     from cleanvision import Imagelab
 
     logging.disable(logging.CRITICAL)
@@ -176,7 +176,7 @@ def by_cleanvision(planted: Planted) -> Seen:
         lab = Imagelab(data_path=str(planted.folder))
         try:
             lab.find_issues()
-        except Exception as error:  # what it does with damaged files is part of the result
+        except Exception as error:  # failing on damaged files is part of the result
             stopped = f"{type(error).__name__}: {error}"
             names = [p for p in planted.folder.rglob("*.png") if "damaged" not in p.name]
             lab = Imagelab(filepaths=[str(p) for p in names])
@@ -190,7 +190,7 @@ def by_cleanvision(planted: Planted) -> Seen:
         for members in lab.info[issue]["sets"]:
             clusters.append(frozenset(os.path.relpath(m, planted.folder) for m in members))
     pairs = {frozenset(two) for c in clusters for two in itertools.combinations(sorted(c), 2)}
-    return Seen("cleanvision", seconds, cpu_seconds, pairs, clusters, unreadable)
+    return ProgramReport("cleanvision", seconds, cpu_seconds, pairs, clusters, unreadable)
 
 
 def _cpu_seconds() -> float:
@@ -198,15 +198,15 @@ def _cpu_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def tables(planted: Planted, seen: Seen) -> None:
-    """Print what was found of what was planted."""
-    cluster_of = {path: number for number, c in enumerate(seen.clusters) for path in c}
+def tables(planted: Planted, report: ProgramReport) -> None:
+    """Print recall by kind of defect, false alarms and precision."""
+    cluster_of = {path: number for number, c in enumerate(report.clusters) for path in c}
 
     def is_joined(pair: Iterable[str]) -> bool:
         numbers = {cluster_of.get(path, -1) for path in pair}
         return len(numbers) == 1 and -1 not in numbers
 
-    print(f"\n{seen.program}: {seen.seconds:.1f} s, {seen.cpu_seconds:.1f} s of CPU\n")
+    print(f"\n{report.program}: {report.seconds:.1f} s, {report.cpu_seconds:.1f} s of CPU\n")
     print("| planted | found | recall |\n|---|---|---|")
     total = [0, 0]
     for kind, copies in planted.copies.items():
@@ -215,18 +215,18 @@ def tables(planted: Planted, seen: Seen) -> None:
             total = [total[0] + hits, total[1] + len(copies)]
         print(f"| {kind} | {hits} of {len(copies)} | {_interval(hits, len(copies))} |")
     print(f"| **all changed copies** | {total[0]} of {total[1]} | {_interval(*total)} |")
-    if seen.leaks is not None:
+    if report.leaks is not None:
         for kind in ("leak", _EQUAL):
             across = planted.copies[kind]
-            hits = sum(any(set(pair) <= leak for leak in seen.leaks) for pair in across)
+            hits = sum(any(set(pair) <= leak for leak in report.leaks) for pair in across)
             found = f"{hits} of {len(across)} | {_interval(hits, len(across))}"
             print(f"| {kind}, reported as leak | {found} |")
     for kind, paths in planted.damaged.items():
-        hits = len(paths & seen.unreadable)
+        hits = len(paths & report.unreadable)
         print(f"| damaged: {kind} | {hits} of {len(paths)} | {_interval(hits, len(paths))} |")
     readable = set(planted.family)
-    print(f"\nFalse alarms on readable files: {len(seen.unreadable & readable)}.")
-    known = [pair for pair in seen.pairs if pair <= readable]
+    print(f"\nFalse alarms on readable files: {len(report.unreadable & readable)}.")
+    known = [pair for pair in report.pairs if pair <= readable]
     natural = {
         frozenset(planted.family[path] for path in pair)
         for pair in known
@@ -250,7 +250,7 @@ def tables(planted: Planted, seen: Seen) -> None:
 
 
 def _same_by_eye(planted: Planted) -> set[frozenset[int]]:
-    """Pairs of images of the set that were looked at and are one; numbers as in this folder."""
+    """Pairs of images of the set that show one image by eye, by their numbers in this folder."""
     file = Path(__file__).with_name("reviewed_pairs.csv")
     if not file.is_file():
         return set()
@@ -272,7 +272,7 @@ def _interval(hits: int, count: int) -> str:
 
 
 def wrong_labels(planted: Planted) -> None:
-    """How high the ranking of doubtful labels places the wrong ones."""
+    """Recall and average precision of the label error ranking."""
     from sklearn.metrics import average_precision_score
 
     from holotype.pipeline.audit import audit as audit_with_labels
@@ -297,18 +297,18 @@ def main() -> None:
     parser.add_argument("--set", choices=["elpv", "mnist5k", "micro-ct"], default="elpv")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--strengths", choices=list(STRENGTHS), default="reported")
-    parser.add_argument("--limit", type=int, help="only so many images of the set")
-    parser.add_argument("--labels", action="store_true", help="look for wrong labels too")
+    parser.add_argument("--limit", type=int, help="use only so many images of the set")
+    parser.add_argument("--labels", action="store_true", help="evaluate label errors too")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
-        os.environ["HOLOTYPE_CACHE"] = str(Path(directory) / "cache")  # nothing is known before
+        os.environ["HOLOTYPE_CACHE"] = str(Path(directory) / "cache")  # an empty cache
         folder = Path(directory) / "planted"
         planted = plant(arguments.set, arguments.seed, arguments.strengths, folder, arguments.limit)
         print(
             f"## {arguments.set}, seed {arguments.seed}, {arguments.strengths} strengths: "
             f"{len(planted.own)} images, {len(planted.family) - len(planted.own)} copies"
         )
-        programs: tuple[Callable[[Planted], Seen], ...] = (by_holotype, by_cleanvision)
+        programs: tuple[Callable[[Planted], ProgramReport], ...] = (by_holotype, by_cleanvision)
         for program in programs:
             tables(planted, program(planted))
         if arguments.labels:

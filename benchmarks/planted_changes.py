@@ -1,8 +1,8 @@
-"""What is done to an image to make a near-duplicate of it: strengths for tuning, and for reports.
+"""Changes that make a near-duplicate of an image, at strengths for tuning and for reports.
 
-The limits of `holotype.dataset.near_duplicates.search` were chosen with `TUNING` (seeds 7 and 11)
-and `ROUGH` (seed 13); the tables in RESULTS.md were made with `REPORTED` and seed 1. No strength,
-string or colour of the last stands in another.
+The limits of `holotype.dataset.near_duplicates` were chosen with `TUNING` (seeds 7 and 11) and
+`ROUGH` (seed 13); the tables in RESULTS.md were made with `REPORTED` and seed 1. No strength,
+string or colour of `REPORTED` occurs in the others.
 """
 
 import io

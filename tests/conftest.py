@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from holotype.cli.app import run as command
-from holotype.dataset.sources.fetch import make_synthetic
+from holotype.dataset.sources.synthetic import make_synthetic
 
 Cli = Callable[..., tuple[int, str, str]]
 

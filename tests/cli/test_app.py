@@ -80,8 +80,8 @@ def test_an_interruption_costs_one_line(
 
 
 def test_an_error_of_ours_shows_the_traceback_and_asks_for_a_report() -> None:
-    sabotage = "import holotype.architectures.catalog as c; del c.ARCHITECTURES; " + HOLOTYPE[2]
-    ended = subprocess.run([sys.executable, "-c", sabotage, "models"], capture_output=True)
+    sabotage = "import holotype.pipeline.doctor as d; del d.os; " + HOLOTYPE[2]
+    ended = subprocess.run([sys.executable, "-c", sabotage, "doctor"], capture_output=True)
     assert ended.returncode == 1
     assert b"Traceback" in ended.stderr
     assert b"This is a bug in Holotype" in ended.stderr.splitlines()[-1]

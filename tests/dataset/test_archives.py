@@ -1,4 +1,4 @@
-"""Archives of strangers: honest ones are unpacked, twelve kinds of malice cost one line each."""
+"""Untrusted archives: valid ones are unpacked, unsafe and broken ones refused."""
 
 import gzip
 import io
@@ -54,7 +54,7 @@ def files_below(folder: Path) -> Content:
 
 
 @pytest.mark.parametrize("kind", ["zip", "stored.zip", "tar", "tar.gz", "tar.bz2", "tar.xz"])
-def test_honest_archives_are_unpacked_whatever_their_name_says(tmp_path: Path, kind: str) -> None:
+def test_archives_are_unpacked_whatever_their_extension(tmp_path: Path, kind: str) -> None:
     archive = tmp_path / "photos.bin"
     if kind.endswith("zip"):
         zipped(archive, HONEST, zipfile.ZIP_STORED if "stored" in kind else zipfile.ZIP_DEFLATED)
@@ -77,7 +77,7 @@ def test_long_names_and_empty_folders_come_through(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "empty").is_dir()
 
 
-def test_what_macos_adds_hides_no_data(tmp_path: Path) -> None:
+def test_the_folder_that_macos_adds_is_ignored(tmp_path: Path) -> None:
     content = {"photos/cat/1.png": b"one", "__MACOSX/photos/._1.png": b"x", ".DS_Store": b"x"}
     data = unpack(zipped(tmp_path / "a.zip", content), tmp_path / "out")
     assert data == tmp_path / "out" / "photos"
@@ -243,10 +243,10 @@ MALICE: list[tuple[Callable[[Path], None], str]] = [
     (bomb_by_ratio_in_tar, "more than 200 times"),
     (bomb_by_count, "more than .* members"),
     (bomb_by_count_in_zip, "more than .* members"),
-    (case_twins, "'cat' and 'Cat' are one"),
-    (unicode_twins, "are one on some file systems"),
-    (same_name_twice, "'a.png' is there twice"),
-    (file_and_folder, "'a' is there twice"),
+    (case_twins, "'cat' and 'Cat' are equal"),
+    (unicode_twins, "are equal on some file systems"),
+    (same_name_twice, "'a.png' occurs twice"),
+    (file_and_folder, "'a' occurs twice"),
     (four_gigabyte_header, "more than 200 times"),
     (four_gigabyte_header_in_tar, "more than 200 times"),
     (four_gigabytes_of_words, "header of 4,294,967,296"),
@@ -261,7 +261,7 @@ MALICE: list[tuple[Callable[[Path], None], str]] = [
 
 
 @pytest.mark.parametrize(("write", "message"), MALICE, ids=[case[0].__name__ for case in MALICE])
-def test_malice_costs_one_line_and_nothing_else(
+def test_an_unsafe_archive_is_refused_in_one_line_and_leaves_nothing(
     tmp_path: Path, write: Callable[[Path], None], message: str
 ) -> None:
     box = tmp_path / "deep" / "box"
@@ -278,12 +278,12 @@ def test_malice_costs_one_line_and_nothing_else(
 
 def test_limits_hold_while_streaming(tmp_path: Path) -> None:
     archive = tarred(tmp_path / "a.tar.gz", {"1": b"x" * 600, "2": b"y" * 600}, "w:gz")
-    for limits in (
-        ExtractionLimits(max_members=1),
-        ExtractionLimits(max_total_bytes=1000),
-        ExtractionLimits(max_compression_ratio=1.5, ratio_exempt_bytes=0),
+    for limits, message in (
+        (ExtractionLimits(max_members=1), "more than 1 members"),
+        (ExtractionLimits(max_total_bytes=1000), "more than 1,000 bytes"),
+        (ExtractionLimits(max_compression_ratio=1.5, ratio_exempt_bytes=0), "1.5 times as many"),
     ):
-        with pytest.raises(InvalidArchive):
+        with pytest.raises(InvalidArchive, match=message):
             unpack(archive, tmp_path / "out", limits=limits)
     unpack(
         archive,
@@ -307,19 +307,24 @@ def test_stems() -> None:
 
 @settings(max_examples=150)
 @given(st.text(max_size=300))
-def test_any_text_becomes_a_name_that_file_systems_take(text: str) -> None:
+def test_any_text_becomes_a_valid_file_name(text: str) -> None:
     name = safe_filename(text)
     assert name not in ("", ".", "..")
     assert 0 < len(name.encode()) <= MAX_NAME_BYTES
     assert not set(name) & set('/\\:*?"<>|\0\n')
     assert not name.endswith((" ", "."))
     assert safe_filename(name) == name
-    assert collision_key(name) == collision_key(name.upper().lower()) or not name.isascii()
+
+
+def test_names_that_some_file_systems_take_for_one_have_one_collision_key() -> None:
+    for one, other in (("Cat.PNG", "cat.png"), ("caf\u00e9", "cafe\u0301"), ("Straße", "STRASSE")):
+        assert collision_key(one) == collision_key(other)
+    assert collision_key("a.png") != collision_key("b.png")
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=60), st.integers(0, 2000), st.booleans())
-def test_no_damage_to_an_archive_raises_anything_else(
+def test_a_damaged_archive_raises_no_other_error(
     tmp_path_factory: pytest.TempPathFactory, noise: bytes, place: int, is_zip: bool
 ) -> None:
     folder = tmp_path_factory.mktemp("damage")

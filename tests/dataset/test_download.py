@@ -1,4 +1,4 @@
-"""Downloads against a real server that cuts the line, lies about lengths and sends us elsewhere."""
+"""Downloads from a local server that breaks off, declares wrong lengths and redirects."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 @dataclass
 class Site:
-    """What the server has, and how it misbehaves."""
+    """What the server holds, and its faults."""
 
     url: str = ""
     content: bytes = CONTENT
@@ -83,7 +83,7 @@ def site() -> Iterator[Site]:
     server.server_close()
 
 
-def test_a_download_goes_on_where_the_line_was_cut(site: Site, tmp_path: Path) -> None:
+def test_an_interrupted_download_is_resumed(site: Site, tmp_path: Path) -> None:
     site.cut_after = [100_000, 250_000]
     seen: list[int] = []
     target = download(
@@ -97,9 +97,9 @@ def test_a_download_goes_on_where_the_line_was_cut(site: Site, tmp_path: Path) -
     assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
 
 
-def test_another_process_goes_on_too(site: Site, tmp_path: Path) -> None:
+def test_another_process_resumes_a_download(site: Site, tmp_path: Path) -> None:
     site.cut_after = [200_000] + [0] * 10
-    with pytest.raises(DownloadFailed, match=r"broke off after 200,000 bytes.*goes on from there"):
+    with pytest.raises(DownloadFailed, match=r"broke off after 200,000 bytes.*resumes"):
         download(site.url, tmp_path / "a.zip", retry_pause_s=0)
     assert not (tmp_path / "a.zip").exists()
     site.cut_after, site.ranges = [], []
@@ -107,7 +107,7 @@ def test_another_process_goes_on_too(site: Site, tmp_path: Path) -> None:
     assert site.ranges == ["bytes=200000-"]
 
 
-def test_a_file_that_changed_meanwhile_is_fetched_anew(site: Site, tmp_path: Path) -> None:
+def test_a_file_that_changed_is_downloaded_again(site: Site, tmp_path: Path) -> None:
     site.cut_after = [200_000] + [0] * 10
     with pytest.raises(DownloadFailed):
         download(site.url, tmp_path / "a.zip", retry_pause_s=0)
@@ -116,7 +116,7 @@ def test_a_file_that_changed_meanwhile_is_fetched_anew(site: Site, tmp_path: Pat
 
 
 @pytest.mark.parametrize("weakness", ["no ranges", "no etag", "weak etag"])
-def test_a_server_without_ranges_sends_all_of_it_again(
+def test_a_server_without_ranges_sends_the_whole_file_again(
     site: Site, tmp_path: Path, weakness: str
 ) -> None:
     site.cut_after = [100_000]
@@ -126,7 +126,7 @@ def test_a_server_without_ranges_sends_all_of_it_again(
     assert len(site.ranges) == 2
 
 
-def test_a_part_that_is_whole_already_is_taken(site: Site, tmp_path: Path) -> None:
+def test_a_complete_partial_file_is_used(site: Site, tmp_path: Path) -> None:
     site.says_length = False
     download(site.url, tmp_path / "a.zip")
     (tmp_path / "a.zip").rename(tmp_path / "a.zip.part")
@@ -134,8 +134,8 @@ def test_a_part_that_is_whole_already_is_taken(site: Site, tmp_path: Path) -> No
     assert download(site.url, tmp_path / "a.zip", sha256=SHA256).read_bytes() == CONTENT
 
 
-def test_what_is_not_expected_is_not_kept(site: Site, tmp_path: Path) -> None:
-    with pytest.raises(DownloadFailed, match=f"its SHA-256 is {SHA256}, not {'0' * 64}"):
+def test_a_file_of_the_wrong_hash_or_size_is_not_kept(site: Site, tmp_path: Path) -> None:
+    with pytest.raises(DownloadFailed, match=f"has the SHA-256 {SHA256}, expected {'0' * 64}"):
         download(site.url, tmp_path / "a.zip", sha256="0" * 64)
     for says_length in (True, False):
         site.says_length = says_length
@@ -144,19 +144,19 @@ def test_what_is_not_expected_is_not_kept(site: Site, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_only_the_web_is_spoken(site: Site, tmp_path: Path) -> None:
+def test_only_http_and_https_are_allowed(site: Site, tmp_path: Path) -> None:
     for url in ("file:///etc/passwd", "ftp://example.org/a.zip", "http:///a", "a.zip"):
         with pytest.raises(UsageError, match="expected http"):
             download(url, tmp_path / "a.zip")
     with pytest.raises(UsageError, match="64 hexadecimal"):
         download(site.url, tmp_path / "a.zip", sha256="abc")
-    with pytest.raises(DownloadFailed, match=r"leads to 'ftp://127.0.0.1/file'"):
+    with pytest.raises(DownloadFailed, match=r"redirects to 'ftp://127.0.0.1/file'"):
         download(site.url.replace("/file", "/to-ftp"), tmp_path / "a.zip")
     moved = download(site.url.replace("/file", "/elsewhere"), tmp_path / "b.zip")
     assert moved.read_bytes() == CONTENT
 
 
-def test_a_refusal_is_said_at_once_and_silence_after_some_attempts(
+def test_a_refusal_fails_at_once_and_an_unreachable_server_after_some_attempts(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(DownloadFailed, match="404"):

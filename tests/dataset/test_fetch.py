@@ -1,4 +1,4 @@
-"""Sample sets are ordinary folders and tables, the same for the same seed."""
+"""Built-in data sets are folders and tables, the same for the same seed."""
 
 import csv
 import hashlib
@@ -13,7 +13,8 @@ import pytest
 from PIL import Image as PillowImage
 
 from holotype.dataset.index import read_index
-from holotype.dataset.sources.fetch import BUILTIN_DATASETS, fetch, make_synthetic
+from holotype.dataset.sources.fetch import BUILTIN_DATASETS, fetch
+from holotype.dataset.sources.synthetic import make_synthetic
 from holotype.errors import MissingExtra, UnknownSource, UsageError
 from holotype.imaging.decode import decode
 
@@ -88,8 +89,8 @@ def test_impossible_numbers_are_refused_and_leave_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_neither_colour_nor_brightness_tells_the_class(tmp_path: Path) -> None:
-    """Nearest neighbours by colour statistics guess; by the outline of the object they know."""
+def test_the_class_depends_on_the_shape_and_not_on_colour_or_brightness(tmp_path: Path) -> None:
+    """Nearest neighbours on colour statistics fail; on the outline of the object they succeed."""
     from sklearn.model_selection import cross_val_score
     from sklearn.neighbors import KNeighborsClassifier
 
@@ -193,7 +194,7 @@ def test_an_unknown_source_suggests_the_nearest(tmp_path: Path) -> None:
     assert all(name in str(caught.value) for name in BUILTIN_DATASETS)
 
 
-def test_real_sets_take_no_numbers(tmp_path: Path) -> None:
+def test_real_data_sets_take_no_number_of_images(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--images"):
         fetch("digits", tmp_path / "a", images=10)
 

@@ -1,4 +1,4 @@
-"""Archives and Kaggle's data sets by one word: `fetch` brings them, safely unpacked."""
+"""`fetch` with archives and data sets of Kaggle."""
 
 import hashlib
 import io
@@ -47,7 +47,7 @@ def test_an_archive_becomes_data_to_train_on(archive: Path, tmp_path: Path) -> N
     assert read_index(data).classes == ("cat", "dog")
     right = hashlib.sha256(archive.read_bytes()).hexdigest()
     fetch(str(archive), tmp_path / "again", sha256=right)
-    with pytest.raises(InvalidArchive, match="not what was expected"):
+    with pytest.raises(InvalidArchive, match="has the SHA-256"):
         fetch(str(archive), tmp_path / "wrong", sha256="0" * 64)
     assert not (tmp_path / "wrong").exists()
 
@@ -79,7 +79,7 @@ def test_a_url_is_downloaded_unpacked_and_cleaned_up(archive: Path, tmp_path: Pa
 
 
 class Hub(types.ModuleType):
-    """kagglehub with its two calls answered from a folder; nothing else of it is touched."""
+    """A stand-in for kagglehub whose two functions return a folder."""
 
     def __init__(self, folder: Path | Exception) -> None:
         super().__init__("kagglehub")
@@ -127,7 +127,7 @@ def test_kaggle_sets_are_copied_and_archives_within_unpacked(
     assert hub.asked == ["dataset someone/photos", "competition dogs-vs-cats"]
 
 
-def test_malice_within_a_kaggle_set_leaves_nothing(
+def test_an_unsafe_kaggle_set_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     downloaded = tmp_path / "cache"
@@ -146,7 +146,7 @@ def test_malice_within_a_kaggle_set_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
 
 
-def test_what_kaggle_wants_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_kaggle_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub = Hub(OSError("401 Client Error.\n\nYou don't have permission"))
     install(monkeypatch, hub)
     with pytest.raises(DownloadFailed, match=r"KAGGLE_API_TOKEN, or with ~/.kaggle/kaggle.json"):
@@ -154,7 +154,7 @@ def test_what_kaggle_wants_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(DownloadFailed, match="competitions/dogs-vs-cats/rules"):
         fetch("kaggle-competition:dogs-vs-cats", tmp_path / "out")
     for handle in ("kaggle:photos", "kaggle:a/../b", "kaggle-competition:a/b"):
-        with pytest.raises(UsageError, match="names nothing on Kaggle"):
+        with pytest.raises(UsageError, match="is no name on Kaggle"):
             fetch(handle, tmp_path / "out")
     monkeypatch.setitem(sys.modules, "kagglehub", None)
     with pytest.raises(MissingExtra, match=r"pip install 'holotype\[kaggle\]'"):
@@ -162,7 +162,7 @@ def test_what_kaggle_wants_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_real_client_has_what_the_pretended_one_pretends() -> None:
+def test_the_real_client_has_the_functions_and_errors_of_the_stand_in() -> None:
     import inspect
 
     kagglehub = pytest.importorskip("kagglehub")
@@ -173,7 +173,7 @@ def test_the_real_client_has_what_the_pretended_one_pretends() -> None:
         inspect.signature(call).bind("someone/photos")
 
 
-def test_names_that_mean_nothing_are_answered_with_all_that_do(tmp_path: Path) -> None:
+def test_an_unknown_name_is_refused_with_a_suggestion(tmp_path: Path) -> None:
     with pytest.raises(UnknownSource, match=r"did you mean 'oxford-pets'\?"):
         fetch("oxford-pet", tmp_path / "out")
     with pytest.raises(UsageError, match="--sha256 is for archives"):

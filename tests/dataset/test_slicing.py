@@ -1,4 +1,4 @@
-"""Volumes become slices that remember their specimen; a bad volume costs itself only."""
+"""Volumes are cut into slices; an unreadable one is skipped and reported."""
 
 import json
 from pathlib import Path
@@ -72,7 +72,7 @@ def test_every_kind_of_volume_gives_the_same_slices(
     assert sliced.num_slices == len(found)
 
 
-def test_every_slice_carries_its_specimen_so_that_no_split_tears_it(tmp_path: Path) -> None:
+def test_every_slice_has_its_specimen_as_group(tmp_path: Path) -> None:
     for label in "ab":
         for number in range(5):
             write_stack(tmp_path / "volumes" / label / f"{number}.npy", ball(number))
@@ -98,7 +98,7 @@ def test_empty_slices_are_left_out_and_counted(tmp_path: Path) -> None:
     assert (sliced.num_slices, sliced.num_empty) == (8, 4)
 
 
-def test_a_mask_blackens_what_it_does_not_cover(tmp_path: Path) -> None:
+def test_voxels_outside_a_mask_are_black(tmp_path: Path) -> None:
     volume, mask = ball(), np.zeros((12, 20, 16), np.uint8)
     mask[3:6, 5:15, 4:12] = 1
     write_stack(tmp_path / "volumes/a/s.npy", volume)
@@ -148,7 +148,7 @@ def test_slices_are_shrunk_and_thinned_out(tmp_path: Path) -> None:
 
 
 def bad_volumes(root: Path) -> dict[str, str]:
-    """Files that are no volumes, and what is said of each."""
+    """Files that are no volumes, and the reason for each."""
     good = ball()
     write_stack(root / "flat.npy", good[0])
     np.save(root / "text.npy", np.array(["a", "b"]))
@@ -184,7 +184,7 @@ def bad_volumes(root: Path) -> dict[str, str]:
     }
 
 
-def test_a_bad_volume_costs_itself_only_and_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_volume_is_skipped_and_reported(tmp_path: Path) -> None:
     write_stack(tmp_path / "volumes/a/good.npy", ball())
     expected = bad_volumes(tmp_path / "volumes/a")
     sliced = slice_volumes(tmp_path / "volumes", tmp_path / "out")
@@ -205,8 +205,7 @@ def test_two_volumes_of_one_name_are_not_mixed(tmp_path: Path) -> None:
     assert [Path(one.file).name for one in sliced.refused] == ["s.tif"]
 
 
-def test_slices_do_not_land_among_the_volumes(tmp_path: Path) -> None:
-    """The next time they would be volumes themselves."""
+def test_slices_are_not_written_among_the_volumes(tmp_path: Path) -> None:
     for folder in ("volumes", "masks"):
         write_stack(tmp_path / folder / "a/s.npy", ball())
         slicing = SliceOptions(masks=tmp_path / "masks" if folder == "masks" else None)
@@ -232,7 +231,7 @@ def test_no_volumes_at_all_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "words", [{"axes": ("w",)}, {"axes": ()}, {"window": (90, 10)}, {"size": 2}, {"every": 0}]
 )
-def test_slicings_that_make_no_sense_are_refused(words: dict[str, Any]) -> None:
+def test_invalid_options_are_refused(words: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="expected"):
         SliceOptions(**words)
 
@@ -247,7 +246,7 @@ def test_slices_of_a_folder_are_in_the_order_of_their_numbers(tmp_path: Path) ->
 def test_an_imagej_stack_behind_one_page_is_refused(tmp_path: Path) -> None:
     description = "ImageJ=1.53\nimages=900\nslices=900\n"
     tifffile.imwrite(tmp_path / "s.tif", ball()[0], description=description)
-    with pytest.raises(VolumeError, match="ImageJ kept 900 slices"):
+    with pytest.raises(VolumeError, match="ImageJ wrote 900 slices"):
         open_volume(tmp_path / "s.tif", tmp_path / "scratch.npy")
 
 
@@ -267,7 +266,7 @@ def test_levels_of_quantiles_are_numpys(volume: Any, quantile: float) -> None:
     assert level == wanted if exact else abs(level - wanted) <= 250 / 65_536**1.9
 
 
-def test_voxels_that_are_no_number_do_not_count() -> None:
+def test_voxels_that_are_not_finite_are_ignored() -> None:
     volume = np.full((4, 5, 6), np.nan, np.float32)
     volume[1:3] = 7
     volume[0, 0, 0] = np.inf

@@ -1,4 +1,4 @@
-"""The synthetic micro-CT set: twelve species of which a split by images tells too much."""
+"""The synthetic micro-CT set, on which a split by images leaks."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def test_the_same_seed_draws_the_same_fossils_and_another_others(tmp_path: Path)
 
 
 def nearest_neighbour_accuracies(table_file: Path) -> tuple[float, float]:
-    """By images and by specimens; a nearest neighbour knows the specimen, and the species by it.
+    """Of splits by images and by specimens; nearest neighbours recognise the specimen.
 
     The images are shrunk to 16 x 16 pixels, so that noise does not decide.
     """
@@ -57,14 +57,14 @@ def nearest_neighbour_accuracies(table_file: Path) -> tuple[float, float]:
     return float(mixed.mean()), float(apart.mean())
 
 
-def test_a_split_by_images_flatters(few: Path) -> None:
+def test_a_split_by_images_is_too_optimistic(few: Path) -> None:
     mixed, apart = nearest_neighbour_accuracies(few)
     assert mixed > 0.9
     assert apart < mixed - 0.2
 
 
 @pytest.mark.slow
-def test_a_split_by_images_flatters_on_the_whole_set(tmp_path: Path) -> None:
+def test_a_split_by_images_is_too_optimistic_on_the_whole_set(tmp_path: Path) -> None:
     table = fetch("micro-ct", tmp_path / "fossils")
     index = read_index(table)
     assert index.classes == tuple(sorted(SPECIES))

@@ -13,8 +13,7 @@ from PIL import Image
 import holotype
 from benchmarks.heatmap_checks import pointing_game_chance, pointing_game_hit
 from holotype.bundle.bundle import load_bundle
-from holotype.dataset.sources.fetch import make_synthetic
-from holotype.dataset.sources.synthetic import MASK_FOLDER
+from holotype.dataset.sources.synthetic import MASK_FOLDER, make_synthetic
 from holotype.explanation.available_methods import ExplainMethod
 from holotype.explanation.heatmap import heatmap
 from holotype.imaging.decode import decode

@@ -11,7 +11,7 @@ import pytest
 from holotype.architectures.catalog import architecture
 from holotype.architectures.catalog_rows import ARCHITECTURES
 from holotype.bundle.bundle import load_bundle
-from holotype.dataset.sources.fetch import make_synthetic
+from holotype.dataset.sources.synthetic import make_synthetic
 from holotype.predictions import read_predictions
 from tests.conftest import Cli
 

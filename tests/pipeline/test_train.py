@@ -288,7 +288,7 @@ def test_random_weights_train_on_purpose(synthetic: Path, tmp_path: Path) -> Non
 @pytest.fixture
 def with_bad_ones(tmp_path: Path) -> Path:
     """300 images, three of them broken."""
-    from holotype.dataset.sources.fetch import make_synthetic
+    from holotype.dataset.sources.synthetic import make_synthetic
 
     folder = make_synthetic(tmp_path / "data", classes=3, images=300, image_size=32, seed=5)
     first, second, third = sorted(folder.glob("*/*.png"))[:3]

@@ -1,4 +1,4 @@
-"""The command `holotype`: its table of verbs, and what becomes of an error.
+"""The command `holotype`: its table of verbs, and how errors end it.
 
 A verb's module is imported only when the verb is used, so that `holotype --help` is quick.
 """
@@ -24,12 +24,12 @@ FAILED, MISUSED, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
 VERBS = (
     (
         "audit",
-        "Say what is broken, doubled or suspicious in a data set. Nothing of yours is changed.",
+        "Find broken, duplicate, mislabelled and leaking images in a data set; it is not changed.",
         "holotype audit photos --output audit",
     ),
     (
         "augment",
-        "Draw what the network will see of some images, with their labels as they are mixed.",
+        "Draw images as the network will see them, with their labels where they are mixed.",
         "holotype augment photos --output sheet.png --set stages.1.views=8",
     ),
     (
@@ -39,32 +39,32 @@ VERBS = (
     ),
     (
         "train",
-        "Turn labelled images into a classifier, with its report.",
+        "Train a classifier on labelled images, and write its report.",
         "holotype train photos --output runs/photos-1 --recipe linear",
     ),
     (
         "evaluate",
-        "Write the report of a trained classifier on other labelled images.",
+        "Evaluate a trained classifier on other labelled images.",
         "holotype evaluate runs/photos-1 new-photos --output new-report",
     ),
     (
         "compare",
-        "Say which of several runs is better, how sure that is, and which one to ship.",
+        "Compare runs by paired tests, and select the one to ship.",
         "holotype compare runs --select best",
     ),
     (
         "predict",
-        "Say what is on images.",
+        "Classify images.",
         "holotype predict runs/photos-1 image.jpg folder --output answers.csv",
     ),
     (
         "ensemble",
-        "Make one classifier of several runs, and say whether it beats the best of them.",
+        "Make one classifier of several runs, and report whether it beats the best of them.",
         "holotype ensemble runs/a runs/b@frozen --output runs/both",
     ),
     (
         "explain",
-        "Draw which part of an image speaks for a class.",
+        "Draw which parts of an image support a class.",
         "holotype explain runs/photos-1 image.jpg --output why.png",
     ),
     (
@@ -79,12 +79,12 @@ VERBS = (
     ),
     (
         "slice",
-        "Cut 3-D images into slices that remember their specimen.",
+        "Cut 3-D images into slices, with a table of the specimen of each.",
         "holotype slice volumes --output slices --axes x,y,z",
     ),
     (
         "doctor",
-        "Check the installation, and print the line that mends each fault.",
+        "Check the installation, and print the line that repairs each fault.",
         "holotype doctor",
     ),
     (
@@ -123,7 +123,7 @@ def build_app() -> App:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line; returns its exit code. Mistakes cost one line, not a traceback."""
+    """Run one command line and return its exit code; an error is one line, not a traceback."""
     try:
         code = build_app()(ratios_as_one_word(arguments))
         sys.stdout.flush()

@@ -3,9 +3,16 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from cyclopts import Parameter, Token
+from cyclopts import Group, Parameter, Token
 
 RATIOS = "--ratios"
+
+# The headings under which `--help` lists the options of long commands.
+READING = Group("Reading the data", sort_key=1)
+SPLIT = Group("Split", sort_key=2)
+RECIPE = Group("Recipe", sort_key=3)
+RESOURCES = Group("Resources", sort_key=4)
+RESUMING = Group("Resuming", sort_key=5)
 
 AsJson = Annotated[
     bool,
@@ -19,23 +26,26 @@ AsJson = Annotated[
 LabelPattern = Annotated[
     str | None,
     Parameter(
+        group=READING,
         help="A regular expression that finds the label in a file's name, "
-        r"such as '(?P<label>[a-z]+)\.\d+'."
+        r"such as '(?P<label>[a-z]+)\.\d+'.",
     ),
 ]
 
 GroupPattern = Annotated[
     str | None,
     Parameter(
+        group=READING,
         help="Where the specimen, patient, … is read from: a regular expression on a file's path, "
         "such as '(?P<group>turtle_[0-9]+)'; parent-folder; or, for a table, column:NAME. "
-        "A group stays on one side of the split."
+        "A group stays on one side of the split.",
     ),
 ]
 
 LabelPrefix = Annotated[
     bool,
     Parameter(
+        group=READING,
         show_default=False,
         help="Of several sources: put the source's name before each label, instead of taking "
         "equal labels for one class.",
@@ -45,14 +55,15 @@ LabelPrefix = Annotated[
 OnLeak = Annotated[
     Literal["refuse", "repair", "keep"],
     Parameter(
+        group=SPLIT,
         help="What becomes of groups and copies that stand on both sides of a split that came "
-        "with the data: repair moves them to train."
+        "with the data: repair moves them to train.",
     ),
 ]
 
 Device = Annotated[
     Literal["auto", "cpu", "cuda", "mps"],
-    Parameter(help="Where to train; auto takes a GPU if there is one."),
+    Parameter(group=RESOURCES, help="Where the network runs; auto takes a GPU if there is one."),
 ]
 
 
@@ -69,18 +80,20 @@ def _ratios(_: object, tokens: Sequence[Token]) -> tuple[float, ...]:
 Ratios = Annotated[
     tuple[float, ...] | None,
     Parameter(
+        group=SPLIT,
         name=RATIOS,
         n_tokens=1,
         accepts_keys=False,
         converter=_ratios,
-        help="Train, validation and test parts; they sum to 1 (0.7 0.15 0.15). A fourth part, "
-        "cal, is held back to calibrate sets of classes on (0.6 0.15 0.15 0.1).",
+        help="Shares of train, validation and test; they sum to 1 (0.7 0.15 0.15). A fourth, "
+        "cal, is held back as calibration set for prediction sets (0.6 0.15 0.15 0.1).",
     ),
 ]
 
 Settings = Annotated[
     tuple[str, ...],
     Parameter(
+        group=RECIPE,
         name="--set",
         show_default=False,
         help="KEY=VALUE: any field of the recipe, such as stages.1.epochs=3. Repeatable.",

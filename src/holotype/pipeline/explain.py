@@ -73,6 +73,9 @@ def explain(
 ) -> Explanations | SliceMatches:
     """Draw the evidence for a class over each image; or match slices with known specimens.
 
+    Example:
+        >>> holotype.explain("runs/photos-1", "cat.jpg", output="why.png")  # doctest: +SKIP
+
     Args:
         run: a run, a stage of it (`RUN@NAME`), or a bundle; gradients need a run.
         images: one image or several: paths, folders, bytes, PIL images, uint8 arrays.

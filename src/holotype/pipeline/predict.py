@@ -26,6 +26,10 @@ def predict(
 ) -> Predictions:
     """The predictions of a classifier for images; see `Classifier.predict`.
 
+    Example:
+        >>> found = holotype.predict("runs/photos-1", "new-photos")  # doctest: +SKIP
+        >>> found.to_frame()[["file", "class", "probability"]]  # doctest: +SKIP
+
     Args:
         run: a run, a stage of it (`RUN@NAME`), or a bundle.
         images: one image or several: paths, folders, bytes, PIL images, uint8 arrays.

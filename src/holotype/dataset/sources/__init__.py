@@ -1,1 +1,1 @@
-"""Where data sets come from: synthetic sets, archives, downloads."""
+"""Get data sets: synthetic ones, those of Python packages, archives, downloads and Kaggle."""

@@ -1,12 +1,11 @@
-"""Archives that strangers made are unpacked: all that is in them, or nothing.
+"""Unpack untrusted archives safely: completely, or not at all.
 
-An archive is a program for writing files, so none of its words are taken on trust. Members must
-be plain files and folders; they land under names that we make, in a directory of ours that is
-renamed into its place at the end. Links, devices, absolute paths, `..`, names that some file
-system would take for one another, encrypted members, and more bytes or files than the archive can
-honestly hold are refused, each with one line. `extractall` is never called.
+Members must be plain files and folders; they are written under sanitised names into a staged
+directory. Refused are links, devices, absolute paths, `..`, names that are equal on some file
+systems, encrypted members, and implausible numbers of bytes or members (archive bombs).
+`extractall` is never called.
 
-Read: zip, and tar plain or compressed by gzip, bzip2 or xz, told apart by their first bytes.
+Formats: zip, and tar uncompressed or with gzip, bzip2 or xz, recognised by their first bytes.
 """
 
 import bz2
@@ -30,9 +29,9 @@ from holotype.dataset.staging import staged_directory
 from holotype.errors import InvalidArchive
 
 _CHUNK = 1 << 20
-_MAX_HEADER = 1 << 20  # bytes of a long name or other words about a tar member
-_MIN_MEMBER_LIMIT = 2_000  # in an archive however small
-_BYTES_PER_MEMBER = 160  # what a member takes at least in an honest archive of many images
+_MAX_HEADER = 1 << 20  # bytes of an extended header of a tar member
+_MIN_MEMBER_LIMIT = 2_000  # of members that any archive may have
+_BYTES_PER_MEMBER = 160  # minimum size of a member beyond that, in the archive
 _EXTENDED_HEADER_TYPES = frozenset(
     [
         tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
@@ -41,8 +40,8 @@ _EXTENDED_HEADER_TYPES = frozenset(
 )  # fmt: skip
 _DOUBLE_SUFFIX = re.compile(r"(\.tar)?\.[a-z0-9]{1,4}$", re.IGNORECASE)
 
-# What the standard library raises over archives that are broken: RuntimeError where a member is
-# encrypted, NotImplementedError where its method is unknown, ValueError over numbers in headers.
+# Raised by the standard library for broken archives: RuntimeError for encrypted members,
+# NotImplementedError for unknown compression methods, ValueError for numbers in headers.
 _CORRUPT_ARCHIVE_ERRORS = (
     EOFError, NotImplementedError, RuntimeError, UnicodeError, ValueError, lzma.LZMAError,
     struct.error, tarfile.TarError, zipfile.BadZipFile, zlib.error,
@@ -51,13 +50,13 @@ _CORRUPT_ARCHIVE_ERRORS = (
 
 @dataclass(frozen=True)
 class ExtractionLimits:
-    """Where an archive stops being believable.
+    """Limits against archive bombs.
 
     Attributes:
         max_members: files and folders.
-        max_total_bytes: of all files together.
-        max_compression_ratio: of the bytes that come out to the bytes of the archive.
-        ratio_exempt_bytes: below so many bytes the ratio is not asked about.
+        max_total_bytes: unpacked size of all files.
+        max_compression_ratio: unpacked size over the size of the archive.
+        ratio_exempt_bytes: up to this unpacked size the ratio is not checked.
     """
 
     max_members: int = 2_000_000
@@ -73,11 +72,11 @@ def unpack(archive: Path, output: Path, *, limits: ExtractionLimits = DEFAULT_LI
     """Unpack into `output`, which must be new or empty.
 
     Returns:
-        The folder with the data: `output`, or where nothing else is in it, the folder within.
+        The folder with the data: `output`, or the only folder in it.
 
     Raises:
-        InvalidArchive: the archive is broken, or asks for what no data set needs.
-        UsageError: the output holds something.
+        InvalidArchive: the archive is broken or unsafe.
+        UsageError: the output is not empty.
     """
     with staged_directory(output) as directory:
         unpack_into(archive, directory, limits=limits)
@@ -87,9 +86,9 @@ def unpack(archive: Path, output: Path, *, limits: ExtractionLimits = DEFAULT_LI
 
 
 def descend_to_data(folder: Path) -> Path:
-    """Down through folders that hold nothing but one folder of folders.
+    """Descend while a folder holds only one folder, which itself holds folders.
 
-    What an index passes over, such as the `__MACOSX` in archives of macOS, is nothing here too.
+    Hidden and system files, such as `__MACOSX`, are ignored.
     """
     while True:
         entries = [entry for entry in folder.iterdir() if not is_hidden_or_system(entry.name)]
@@ -108,9 +107,9 @@ def archive_stem(name: str) -> str:
 def copy_untrusted_folder(
     folder: Path, directory: Path, *, limits: ExtractionLimits = DEFAULT_LIMITS
 ) -> None:
-    """Copy the files of a folder that a stranger's program filled, by the rules of archives."""
+    """Copy the files of an untrusted folder, with the checks for archives."""
     extractor = _SafeExtractor(folder, directory, limits)
-    extractor.size = limits.max_total_bytes  # nothing is compressed, so nothing can swell
+    extractor.size = limits.max_total_bytes  # not compressed: no ratio to check
     for place, folders, files in os.walk(folder):
         for name in sorted(files + [one for one in folders if Path(place, one).is_symlink()]):
             file = Path(place, name)
@@ -124,8 +123,7 @@ def copy_untrusted_folder(
 def unpack_into(
     archive: Path, directory: Path, *, limits: ExtractionLimits = DEFAULT_LIMITS
 ) -> None:
-    """Unpack into a directory that is not yet in its place; what is in it after an error is the
-    caller's to remove.
+    """Unpack into a staged directory, which the caller removes after an error.
 
     Raises:
         InvalidArchive: as `unpack`.
@@ -151,8 +149,8 @@ def unpack_into(
     except _CORRUPT_ARCHIVE_ERRORS as error:
         extractor.refuse(f"it is broken or cut off: {error}")
     except OSError as error:
-        # gzip and bz2 say so without a number; a place before the start of the file is EINVAL.
-        if error.errno not in (None, errno.EINVAL):  # the disk is full, or the like
+        # Broken gzip and bz2 have no errno; an offset before the start of the file is EINVAL.
+        if error.errno not in (None, errno.EINVAL):  # such as a full disk
             raise
         extractor.refuse(f"it is broken or cut off: {error}")
 
@@ -162,7 +160,7 @@ class _Readable(Protocol):
 
 
 class _SafeExtractor:
-    """Where members are looked at before they may come in."""
+    """Checks members and writes them."""
 
     def __init__(self, archive: Path, directory: Path, limits: ExtractionLimits) -> None:
         self.archive = archive
@@ -171,32 +169,32 @@ class _SafeExtractor:
         self.size = archive.stat().st_size
         self.members = 0
         self.written = 0
-        self._spelling: dict[str, str] = {}  # collision_key of a path -> as the archive spells it
+        self._spelling: dict[str, str] = {}  # collision_key of a path -> its name in the archive
         self._files: set[str] = set()
         self._folders: set[Path] = set()
 
     def refuse(self, why: str) -> NoReturn:
         raise InvalidArchive(
             f"{self.archive.name!r} was not unpacked: {why}. Expected a zip or tar archive of "
-            "plain files; nothing was written. Get it again, or unpack it by other means if you "
+            "plain files; nothing was written. Download it again, or unpack it yourself if you "
             "trust it."
         )
 
     def reserve_path(self, name: str, *, is_folder: bool) -> Path:
-        """Where a member goes; its folder is there."""
+        """The path for a member; its folder is created."""
         self.members += 1
         self.check_members(self.members)
         parts = self._parts(name)
         names = [safe_filename(part) for part in parts]
-        # As the file system gets it: what we changed may have made two names one.
+        # Of the sanitised names, since two may have become equal.
         keys = [collision_key(one) for one in names]
         for depth in range(1, len(parts) + 1):
             prefix = "/".join(parts[:depth])
             first = self._spelling.setdefault("/".join(keys[:depth]), prefix)
             if first != prefix:
-                self.refuse(f"the names {first!r} and {prefix!r} are one on some file systems")
+                self.refuse(f"the names {first!r} and {prefix!r} are equal on some file systems")
             if prefix in self._files:
-                self.refuse(f"the name {prefix!r} is there twice")
+                self.refuse(f"the name {prefix!r} occurs twice")
         target = self.directory.joinpath(*names)
         if is_folder:
             self._make_folder(target)
@@ -227,7 +225,7 @@ class _SafeExtractor:
             self.refuse(f"it holds more than {min(self.limits.max_members, plausible):,} members")
 
     def check_bytes(self, count: int) -> None:
-        """Refuse so many bytes in all, whether they are announced or have come."""
+        """Refuse an unpacked size, declared or actual, above the limits."""
         if count > self.limits.max_total_bytes:
             self.refuse(f"it holds more than {self.limits.max_total_bytes:,} bytes")
         if (
@@ -235,17 +233,17 @@ class _SafeExtractor:
             and count > self.limits.max_compression_ratio * self.size
         ):
             self.refuse(
-                f"{count:,} bytes would come out of {self.size:,}, more than "
+                f"its {self.size:,} bytes would unpack to {count:,}, more than "
                 f"{self.limits.max_compression_ratio:g} times as many"
             )
 
     def write(self, name: str, declared_size: int, content: _Readable) -> None:
-        """Write a file as it streams in, counting."""
+        """Write a file from a stream, checking the limits."""
         self.check_bytes(self.written + declared_size)
         written_bytes = 0
         place = self.reserve_path(name, is_folder=False)
-        if os.path.lexists(place):  # a folder of this name, or what was there before us
-            self.refuse(f"the name {name!r} is there twice")
+        if os.path.lexists(place):  # a folder of this name
+            self.refuse(f"the name {name!r} occurs twice")
         with place.open("xb") as target:
             while chunk := content.read(_CHUNK):
                 written_bytes += len(chunk)
@@ -254,7 +252,7 @@ class _SafeExtractor:
         self.written += written_bytes
         if written_bytes != declared_size:
             self.refuse(
-                f"the member {name!r} has {written_bytes:,} bytes, not {declared_size:,} as it says"
+                f"the member {name!r} has {written_bytes:,} bytes and declares {declared_size:,}"
             )
 
 
@@ -278,19 +276,19 @@ def _unpack_zip(archive: Path, extractor: _SafeExtractor) -> None:
 
 
 def _declared_entries(archive: Path, extractor: _SafeExtractor) -> int:
-    """How many members the directory of a zip can name by its size, before it is read."""
+    """The number of members in the end record of a zip; 0 for 65,535 or more (zip64)."""
     with archive.open("rb") as file:
-        file.seek(max(0, extractor.size - 65_557))  # 22 bytes and the longest comment
+        file.seek(max(0, extractor.size - 65_557))  # the record and the longest comment
         tail = file.read()
     place = tail.rfind(b"PK\x05\x06")
     if place < 0 or len(tail) < place + 22:
         extractor.refuse("it is cut off: the list of its members is missing")
     entries = int(struct.unpack_from("<H", tail, place + 10)[0])
-    return entries if entries < 0xFFFF else 0  # more are counted when they have been read
+    return entries if entries < 0xFFFF else 0
 
 
 class _StrictTarInfo(tarfile.TarInfo):
-    """A header that is broken is an error; tarfile takes it for the end of the archive."""
+    """Raises for a broken header, which tarfile would take for the end of the archive."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
@@ -299,15 +297,15 @@ class _StrictTarInfo(tarfile.TarInfo):
         try:
             header = super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:
-            raise tarfile.ReadError(f"{error} where the next member should begin") from None
-        # Long names and the like are read whole into memory.
+            raise tarfile.ReadError(f"{error} at the start of a member") from None
+        # Extended headers, such as long names, are read into memory.
         if header.size < 0 or (header.type in _EXTENDED_HEADER_TYPES and header.size > _MAX_HEADER):
             raise tarfile.ReadError(f"a header of {header.size:,} bytes")
         return header
 
 
 class _LimitedStream:
-    """A stream that asks the extractor whether it may give more; headers cost bytes too."""
+    """A stream that checks the limits while it is read, headers included."""
 
     def __init__(self, stream: _Readable, extractor: _SafeExtractor) -> None:
         self._stream = stream
@@ -332,5 +330,5 @@ def _unpack_tar(stream: _Readable, extractor: _SafeExtractor) -> None:
                 extractor.refuse(f"the member {member.name!r} is a link, a device or no plain file")
             elif (content := opened.extractfile(member)) is not None:
                 extractor.write(member.name, member.size, content)
-            # It would remember them all; the stubs of the standard library lack the name.
+            # Free the memory of past members; the attribute is missing in the type stubs.
             opened.members.clear()  # type: ignore[attr-defined]

@@ -1,9 +1,8 @@
-"""A file comes over the network: it goes on where it stopped, is verified, and lands by rename.
+"""Download files over http and https: resumable, verified, atomic.
 
-What has come is kept beside the target, with what the server said of it (ETag, or the date of its
-last change). The next attempt asks for the rest, on the condition that the file is still the same
-one; a server that knows no ranges sends all of it again. Only http and https are spoken, also
-where a server sends us elsewhere.
+A partial download is kept beside the target with the server's validator (ETag or Last-Modified).
+The next attempt requests the rest with `If-Range`; a server without ranges sends the whole file.
+Redirects to other schemes are refused.
 """
 
 import http.client
@@ -22,9 +21,9 @@ from holotype.progress import ProgressCallback
 
 SCHEMES = ("http", "https")
 MAX_BYTES = 500_000_000_000
-MAX_ATTEMPTS = 5  # in a row without a single new byte
+MAX_ATTEMPTS = 5  # in a row without a new byte
 TIMEOUT_S = 60.0
-RETRY_PAUSE_S = 1.0  # before the second attempt; twice as long before every later one
+RETRY_PAUSE_S = 1.0  # before the second attempt; doubled before each later one
 _CHUNK = 1 << 18
 
 
@@ -37,17 +36,16 @@ def download(
     on_progress: ProgressCallback | None = None,
     retry_pause_s: float = RETRY_PAUSE_S,
 ) -> Path:
-    """Fetch a URL into a file; a second call goes on where the first was cut off.
+    """Download a URL into a file; a second call resumes an interrupted download.
 
     Args:
-        sha256: what the file's hash must be, in hexadecimal.
-        max_bytes: more is refused, whether announced or not.
-        on_progress: called with (bytes so far, bytes in all); not called where the whole is
-            unknown.
+        sha256: expected hash of the file, hexadecimal.
+        max_bytes: a larger file is refused.
+        on_progress: called with (bytes so far, total bytes), if the total is known.
 
     Raises:
-        UsageError: the URL is not http or https, or the hash is none.
-        DownloadFailed: the server refuses, or sends too much or something else, or stays silent.
+        UsageError: the URL is not http or https, or `sha256` is no SHA-256.
+        DownloadFailed: the server refuses or cannot be reached, or the size or hash is wrong.
     """
     _require_http(url)
     wanted = _checked_hash(sha256)
@@ -64,14 +62,14 @@ def download(
             if failures >= MAX_ATTEMPTS:
                 raise DownloadFailed(
                     f"{url!r} broke off after {partial.size:,} bytes: {_reason(error)}. Check the "
-                    "connection and run the same again: it goes on from there."
+                    "connection and run the same again: the download resumes."
                 ) from None
             time.sleep(retry_pause_s * 2**failures if failures else 0)
     if wanted and (found := sha256_of(partial.path)) != wanted:
         partial.remove()
         raise DownloadFailed(
-            f"{url!r} is not what was expected: its SHA-256 is {found}, not {wanted}. Nothing was "
-            "kept; check the hash, or where the file comes from."
+            f"{url!r} has the SHA-256 {found}, expected {wanted}. Nothing was kept; check the hash "
+            "and the address."
         )
     partial.path.replace(target)
     partial.remove()
@@ -81,7 +79,7 @@ def download(
 def _require_http(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme.lower() not in SCHEMES or not parts.hostname:
-        raise UsageError(f"{url!r} cannot be fetched; expected http://… or https://….")
+        raise UsageError(f"{url!r} cannot be downloaded; expected http://… or https://….")
 
 
 def _checked_hash(sha256: str | None) -> str | None:
@@ -94,7 +92,7 @@ def _checked_hash(sha256: str | None) -> str | None:
 
 
 class _PartialDownload:
-    """What has come so far, and of which file it is a part."""
+    """A partial file and the validator of the file that it is a part of."""
 
     def __init__(self, target: Path) -> None:
         self.path = target.with_name(f"{target.name}.part")
@@ -106,7 +104,7 @@ class _PartialDownload:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def validator(self, url: str) -> str | None:
-        """What tells the server which file we have a part of; None where we have none."""
+        """The server's validator of the partial file; None without a usable one."""
         try:
             note = json.loads(self._note.read_text("utf-8"))
         except (OSError, ValueError):
@@ -117,7 +115,7 @@ class _PartialDownload:
         return validator if isinstance(validator, str) and validator else None
 
     def restart(self, url: str, validator: str | None) -> None:
-        """Forget what came before."""
+        """Discard the partial file."""
         self.path.write_bytes(b"")
         write_json(self._note, {"url": url, "validator": validator})
 
@@ -141,11 +139,11 @@ def _receive(
         with error:
             if error.code != 416 or validator is None:
                 raise
-            # Nothing is left to send; or what we have is of something else.
+            # The partial file is complete, or of another file.
             if _total_size(error.headers) == partial.size:
                 return
             partial.restart(url, None)
-            raise ConnectionError("what had come was of another file") from None
+            raise ConnectionError("the partial file was of another file") from None
     with response:
         content_length = _content_length(response.headers)
         if response.status != 206 or not _resumes_at(response.headers, partial.size):
@@ -182,12 +180,12 @@ def _refuse_size(url: str, max_bytes: int, partial: _PartialDownload) -> None:
     partial.remove()
     raise DownloadFailed(
         f"{url!r} is larger than {max_bytes:,} bytes; nothing was kept. "
-        "Fetch it by other means if it should be so large."
+        "Download it by other means if this is its size."
     )
 
 
 def _content_length(headers: Message) -> int | None:
-    """How many bytes the server announces; None where it does not say."""
+    """The declared length in bytes; None if there is none."""
     text = headers.get("Content-Length", "")
     return int(text) if text.isdecimal() else None
 
@@ -202,7 +200,7 @@ def _total_size(headers: Message) -> int | None:
 
 
 def _validator_of(headers: Message) -> str | None:
-    """A strong ETag, else the date; a weak ETag promises nothing about bytes."""
+    """A strong ETag, else Last-Modified; weak ETags do not identify bytes."""
     etag = headers.get("ETag", "")
     if etag and not etag.startswith("W/"):
         return str(etag)
@@ -210,15 +208,15 @@ def _validator_of(headers: Message) -> str | None:
 
 
 def _raise_if_permanent(url: str, error: Exception) -> None:
-    """No server changes its mind about these."""
+    """Raise for errors that another attempt would not mend."""
     if isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code != 429:
         raise DownloadFailed(
             f"{url!r} was refused by its server: {error.code} {error.reason}. "
-            "Check the address, and whether one has to log in there."
+            "Check the address, and whether it needs a login."
         ) from None
     if isinstance(error, _WrongScheme):
         raise DownloadFailed(
-            f"{url!r} leads to {error.url!r}; expected http or https. Check the address."
+            f"{url!r} redirects to {error.url!r}; expected http or https. Check the address."
         ) from None
 
 
@@ -234,7 +232,7 @@ class _WrongScheme(OSError):
 
 
 class _HttpRedirects(urllib.request.HTTPRedirectHandler):
-    """urllib would follow to ftp too."""
+    """Follows redirects to http and https only; urllib would allow ftp."""
 
     def redirect_request(
         self,
@@ -251,7 +249,7 @@ class _HttpRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """http, https and proxies; `build_opener` would read file:// and ftp:// too."""
+    """For http, https and proxies; `build_opener` would also open file:// and ftp://."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),

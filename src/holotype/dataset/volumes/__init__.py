@@ -1,1 +1,1 @@
-"""3-D stacks become slices that remember their specimen."""
+"""Read 3-D images (volumes) and cut them into slices, with the specimen as their group."""

@@ -1,8 +1,7 @@
-"""3-D images as arrays on disk: TIFF stacks, folders of slices and `.npy` files.
+"""Read 3-D images (TIFF stacks, folders of slices, `.npy` files) as memory-mapped arrays.
 
-A volume may be larger than memory, so nothing here holds more than a slice of it: pages are
-copied into one array on disk, and levels are counted slice by slice. Unlike the images of an
-index, which one decoder makes 8 bits deep, volumes keep the depth that the scanner gave them.
+A volume may be larger than memory, so slices are processed one at a time. Volumes keep their bit
+depth, unlike the images of an index, which are decoded to 8 bits.
 
 Arrays: Z slices, Y rows, X columns. Levels: grey values as stored.
 """
@@ -23,7 +22,7 @@ from holotype.dataset.reading.folders import IMAGE_EXTENSIONS
 from holotype.errors import VolumeError
 
 TIFF_EXTENSIONS = frozenset([".tif", ".tiff"])
-MAX_VOXELS = 20_000_000_000  # of one volume; 2700 voxels a side
+MAX_VOXELS = 20_000_000_000  # of one volume, such as 2700³
 MAX_SLICE_PIXELS = 100_000_000
 _FORMATS = ("TIFF", "PNG", "JPEG", "BMP")
 _GREY_MODES = frozenset(["1", "L", "I;16", "I;16L", "I;16B", "I", "F"])
@@ -32,10 +31,10 @@ _BINS = 65_536
 
 @dataclass(frozen=True)
 class VolumeSource:
-    """One volume as the folders name it.
+    """One volume in a folder of class folders.
 
     Attributes:
-        label: the class folder it lies in.
+        label: its class folder.
         name: of the file without its extension, or of the folder of slices.
         path: the file or folder.
     """
@@ -46,14 +45,14 @@ class VolumeSource:
 
     @property
     def group(self) -> str:
-        """Unique among all classes: what no split may tear apart."""
+        """The specimen, unique among all classes."""
         return f"{self.label}/{self.name}"
 
 
 def find_volumes(volumes: Path) -> list[VolumeSource]:
     """CLASS/SPECIMEN.tif, CLASS/SPECIMEN.npy and CLASS/SPECIMEN/0001.png, sorted.
 
-    Hidden files, and files that are neither, are passed over.
+    Hidden files and other files are ignored.
     """
     found = []
     for folder in _visible(volumes):
@@ -75,10 +74,10 @@ def open_volume(path: Path, scratch: Path) -> NDArray[Any]:
     """The volume (Z, Y, X), memory-mapped and read-only.
 
     Args:
-        scratch: a file that may be written; it must live as long as the array does.
+        scratch: a file for the copy of a stack, to be kept as long as the array is used.
 
     Raises:
-        VolumeError: it is broken, no stack of grey slices of one size, or absurdly large.
+        VolumeError: it is broken, not a stack of grey slices of one size, or too large.
     """
     if path.suffix.lower() == ".npy" and path.is_file():
         return _map_npy(path)
@@ -104,14 +103,14 @@ def _map_npy(path: Path) -> NDArray[Any]:
 
 def _check_shape(path: Path, shape: tuple[int, ...]) -> None:
     if min(shape) < 2:
-        raise VolumeError(path, f"its shape is {shape}; a volume has at least 2 of each")
+        raise VolumeError(path, f"its shape is {shape}, less than 2 along an axis")
     if int(np.prod(shape, dtype=object)) > MAX_VOXELS:
         raise VolumeError(path, f"its shape is {shape}, more than {MAX_VOXELS:,} voxels")
 
 
 @dataclass(frozen=True)
 class _Pages:
-    """Slices in order, and how many there will be."""
+    """The slices in order, and their number."""
 
     count: int
     slices: Iterator[NDArray[Any]]
@@ -142,10 +141,10 @@ def _pages_of_stack(path: Path) -> _Pages:
     announced = re.search(r"images=(\d+)", str(getattr(opened, "tag_v2", {}).get(270, "")))
     if announced and int(announced[1]) > count:
         raise VolumeError(
-            path, f"ImageJ kept {announced[1]} slices behind one page; save it as a plain TIFF"
+            path, f"ImageJ wrote {announced[1]} slices behind one page; save it as a plain TIFF"
         )
     if count < 2:
-        raise VolumeError(path, "it holds one page, so it is no stack")
+        raise VolumeError(path, "it holds one page and is no stack")
 
     def slices() -> Iterator[NDArray[Any]]:
         with opened:
@@ -171,7 +170,7 @@ def _pages_of_folder(folder: Path) -> _Pages:
 
 
 def _natural_sort_key(name: str) -> list[tuple[int, int, str]]:
-    """slice2 before slice10."""
+    """Sorts slice2 before slice10."""
     pieces = re.findall(r"\d+|\D+", name)
     return [(0, int(p), "") if p.isdecimal() else (1, 0, p.casefold()) for p in pieces]
 
@@ -192,13 +191,13 @@ def _read_page(path: Path, opened: PillowImage.Image) -> NDArray[Any]:
 
 @contextmanager
 def _as_volume_refused(path: Path) -> Iterator[None]:
-    """Whatever a broken file makes Pillow raise becomes one refusal."""
+    """Convert the exceptions of Pillow for broken files to VolumeError."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError) as error:
-        # The disk that is full is not the volume's fault.
+        # A system error, such as a full disk, is not the volume's.
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise VolumeError(path, f"it cannot be read: {error or type(error).__name__}") from None
@@ -207,10 +206,10 @@ def _as_volume_refused(path: Path) -> Iterator[None]:
 
 
 def level_quantiles(volume_ZYX: NDArray[Any], quantiles: Sequence[float]) -> list[float]:
-    """The smallest levels that these fractions of all voxels do not exceed.
+    """Quantiles of the grey levels: the smallest level that a fraction of voxels does not exceed.
 
-    Exact for whole numbers of up to 16 bits; else within a four-billionth of the volume's range.
-    Voxels that are no finite number do not count.
+    Exact for integers of up to 16 bits; otherwise within 2⁻³² of the volume's range. Voxels that
+    are not finite are ignored.
     """
     if volume_ZYX.dtype.kind in "bui" and volume_ZYX.dtype.itemsize <= 2:
         return _histogram_quantiles(volume_ZYX, quantiles)
@@ -241,10 +240,10 @@ def _extremes(volume_ZYX: NDArray[Any]) -> tuple[float, float]:
 def _refined_histogram_quantile(
     volume_ZYX: NDArray[Any], quantile: float, low: float, high: float
 ) -> float:
-    """Count in bins, then in bins within the bin that holds the level."""
+    """A histogram, then a second one within the bin that holds the quantile."""
     for _ in range(2):
         if high - low <= _BINS * 4 * np.spacing(max(abs(low), abs(high))):
-            break  # no finer than the numbers themselves
+            break  # floating-point resolution
         counts, below, total = np.zeros(_BINS, np.int64), 0, 0
         for levels in _finite_slices(volume_ZYX):
             counts += np.histogram(levels.astype(np.float64), _BINS, (low, high))[0]

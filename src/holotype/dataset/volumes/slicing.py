@@ -1,18 +1,16 @@
-"""Volumes become images: slices that remember their specimen.
+"""Cut volumes into 8-bit grey images, with the specimen as their group.
 
-    OUTPUT/CLASS/SPECIMEN/z-0012.png     grey, 8 bits, at the slice's own size or smaller
-    OUTPUT/table.csv                     path, label, group: the specimen, which no split tears
-    OUTPUT/slices.json                   what was done to every volume, and which were refused
+    OUTPUT/CLASS/SPECIMEN/z-0012.png     grey, 8 bits
+    OUTPUT/table.csv                     path, label, group (the specimen)
+    OUTPUT/slices.json                   the options, and a record of every volume
 
-Levels are windowed: the lower percentile of the whole volume becomes black, the upper one white,
-so that one stray bright grain, or the scanner's offset, does not decide the contrast.
+Levels are windowed by percentiles of the whole volume, which single bright voxels do not affect.
 
 Arrays: Z slices, Y rows, X columns of a volume; H rows, W columns of one slice.
 """
 
-import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +22,7 @@ from PIL import Image as PillowImage
 from holotype.dataset.staging import TABLE_FILENAME, require_outside, staged_directory, write_table
 from holotype.dataset.volumes.reader import VolumeSource, find_volumes, level_quantiles, open_volume
 from holotype.errors import EmptyDataset, UsageError, VolumeError
+from holotype.files import write_json
 from holotype.notebook import html_result
 from holotype.progress import ProgressCallback
 from holotype.terminal import short_text
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 AXES = "zyx"
 DEFAULT_WINDOW = (0.5, 99.5)  # percent
 SLICES_FILENAME = "slices.json"
-# A slice with fewer bright pixels than this is empty: air, and the noise in it.
+# A slice with a smaller share of pixels above the Otsu threshold is empty.
 MIN_FOREGROUND_FRACTION = 0.01
 _BLOCK_BYTES = 1 << 28
 
@@ -44,12 +43,12 @@ class SliceOptions:
     """How volumes are cut.
 
     Attributes:
-        axes: some of `z`, `y` and `x`; a slice along z is what the scanner made.
-        window: percentiles of the whole volume that become black and white, or None for the
-            default: 0.5 and 99.5, but 8-bit volumes as they are.
-        size: longest side of a slice in pixels; larger ones are shrunk.
-        every: of so many slices, one is taken.
-        masks: a folder laid out like the volumes, whose voxels that are not 0 are kept.
+        axes: some of `z`, `y` and `x`; slices along z are the scanner's.
+        window: percentiles of the whole volume that become black and white; None for 0.5 and 99.5,
+            or no windowing for 8-bit volumes.
+        size: longest side of a slice in pixels; larger slices are shrunk.
+        every: take one of so many slices.
+        masks: a folder laid out like the volumes; voxels where a mask is 0 become black.
     """
 
     axes: tuple[str, ...] = ("z",)
@@ -74,14 +73,14 @@ class SliceOptions:
 
 @dataclass(frozen=True, repr=False)
 class Slices:
-    """Volumes that were cut into images.
+    """The result of cutting volumes into slices.
 
     Attributes:
-        path: the directory with the slices, table.csv and slices.json in it.
+        path: the directory with the slices, table.csv and slices.json.
         num_volumes: that were cut.
         num_slices: that were written.
-        num_empty: slices that were left out, being empty.
-        refused: volumes that could not be used.
+        num_empty: empty slices, which were not written.
+        refused: volumes that could not be read.
     """
 
     path: Path
@@ -125,16 +124,16 @@ def slice_volumes(
     *,
     on_progress: ProgressCallback | None = None,
 ) -> Slices:
-    """Cut every volume below a folder into images; a bad volume costs itself only.
+    """Cut every volume below a folder into images; unreadable ones are skipped and reported.
 
     Args:
-        volumes: CLASS/SPECIMEN.tif, CLASS/SPECIMEN.npy or CLASS/SPECIMEN/0001.png.
+        volumes: with CLASS/SPECIMEN.tif, CLASS/SPECIMEN.npy or CLASS/SPECIMEN/0001.png.
         output: a directory that is new or empty.
-        on_progress: called with (volumes done, volumes in all).
+        on_progress: called with (volumes done, all volumes).
 
     Raises:
-        EmptyDataset: there is no volume, or none that can be used.
-        UsageError: the output holds something, or lies within the volumes.
+        EmptyDataset: there is no volume, or none gives a slice.
+        UsageError: the output is not empty, or is within the volumes.
     """
     options = options or SliceOptions()
     specimens = find_volumes(volumes) if volumes.is_dir() else []
@@ -153,12 +152,12 @@ def slice_volumes(
         for done, specimen in enumerate(specimens):
             try:
                 _require_unique_name(seen, specimen)
-                paths, record = _slice_volume(specimen, volumes, directory, options, masks)
+                paths, volume_record = _slice_volume(specimen, volumes, directory, options, masks)
             except VolumeError as refusal:
                 refused.append(refusal)
             else:
                 rows += [(path, specimen.label, specimen.group) for path in paths]
-                records.append(record)
+                records.append(volume_record)
             if on_progress is not None:
                 on_progress(done + 1, len(specimens))
         if not rows:
@@ -167,7 +166,16 @@ def slice_volumes(
                 + (f"the first: {refused[0]}" if refused else "all of their slices are empty.")
             )
         write_table(directory, ("path", "label", "group"), rows)
-        _write_record(directory / SLICES_FILENAME, options, records, refused)
+        record = {
+            "holotype_slices": 1,
+            "axes": list(options.axes),
+            "size": options.size,
+            "every": options.every,
+            "masks": str(options.masks) if options.masks else None,
+            "volumes": records,
+            "refused": [{"file": one.file, "reason": one.reason} for one in refused],
+        }
+        write_json(directory / SLICES_FILENAME, record)
     return Slices(
         output,
         len(records),
@@ -182,13 +190,13 @@ def _require_unique_name(seen: dict[str, Path], specimen: VolumeSource) -> None:
     if first != specimen.path:
         raise VolumeError(
             specimen.path,
-            f"{first.name!r} beside it has the same name",
+            f"{first.name!r} in the same class has the same name",
             "expected one volume for each specimen. Rename or move one of them.",
         )
 
 
 def _find_masks(folder: Path | None) -> dict[str, Path] | None:
-    """specimen -> its mask."""
+    """specimen -> the path of its mask."""
     if folder is None:
         return None
     if not folder.is_dir():
@@ -203,7 +211,7 @@ def _slice_volume(
     options: SliceOptions,
     masks: dict[str, Path] | None,
 ) -> tuple[list[str], dict[str, Any]]:
-    """The paths written for one volume, and what was done to it."""
+    """The paths of the slices of one volume, and its record for slices.json."""
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".tmp-") as scratch:
         volume_ZYX = open_volume(specimen.path, Path(scratch) / "volume.npy")
         mask_ZYX = _mask_of(specimen, masks, volume_ZYX.shape, Path(scratch))
@@ -247,7 +255,7 @@ def _mask_of(
     if masks is None:
         return None
     if specimen.group not in masks:
-        advice = "expected one of the same class and name below --masks."
+        advice = "expected a mask of the same class and name below --masks."
         raise VolumeError(specimen.path, "there is no mask for it", advice)
     mask_ZYX = open_volume(masks[specimen.group], scratch / "mask.npy")
     if mask_ZYX.shape != shape:
@@ -262,7 +270,7 @@ def _mask_of(
 def _window_levels(
     volume_ZYX: NDArray[Any], window: tuple[float, float] | None
 ) -> tuple[float, float]:
-    """The levels that become black and white."""
+    """The grey levels that become black and white."""
     if window is None:
         return 0.0, 255.0
     black, white = level_quantiles(volume_ZYX, [percent / 100 for percent in window])
@@ -271,14 +279,14 @@ def _window_levels(
 
 @dataclass(frozen=True)
 class _GreyWindow:
-    """From levels to an 8-bit image."""
+    """Converts grey levels to an 8-bit image."""
 
     black: float
     white: float
     size: int | None
 
     def grey(self, levels_HW: NDArray[Any]) -> NDArray[np.uint8]:
-        """(H, W) of 0 to 255; voxels that are no number are black."""
+        """(H, W) of 0 to 255; NaN becomes black."""
         scaled_HW = (levels_HW.astype(np.float64) - self.black) / (self.white - self.black)
         finite_HW = np.nan_to_num(scaled_HW, nan=0.0, posinf=1.0, neginf=0.0)
         return (finite_HW.clip(0, 1) * 255).round().astype(np.uint8)
@@ -291,9 +299,10 @@ class _GreyWindow:
 
 
 def _otsu_threshold(volume_ZYX: NDArray[Any], grey_window: _GreyWindow) -> int:
-    """The grey that best parts the volume's voxels in two: Otsu's threshold.
+    """Otsu's threshold of the windowed volume; 0 if it has one grey level.
 
-    Source: Otsu 1979, "A threshold selection method from gray-level histograms".
+    Source: Otsu 1979, "A threshold selection method from gray-level histograms". Own code, since
+    scikit-image's counts in float32.
     """
     counts = np.zeros(256)
     for page_YX in volume_ZYX:
@@ -309,12 +318,12 @@ def _otsu_threshold(volume_ZYX: NDArray[Any], grey_window: _GreyWindow) -> int:
 def _iter_slices(
     volume_ZYX: NDArray[Any], mask_ZYX: NDArray[Any] | None, options: SliceOptions
 ) -> Iterator[tuple[str, NDArray[Any], NDArray[Any] | None]]:
-    """(name, slice, mask) along every axis asked for."""
+    """(name, slice, mask) along all axes."""
     for axis in options.axes:
         number = AXES.index(axis)
         positions = range(0, volume_ZYX.shape[number], options.every)
         slice_bytes = volume_ZYX.nbytes // volume_ZYX.shape[number]
-        # Several at once: a cut across the pages of a file reads nearly all of it.
+        # Several at once, since a slice along y or x reads nearly the whole file.
         num_at_once = max(1, _BLOCK_BYTES // slice_bytes)
         for start in range(0, len(positions), num_at_once):
             chosen = positions[start : start + num_at_once]
@@ -327,21 +336,3 @@ def _iter_slices(
             for place, position in enumerate(chosen):
                 mask_HW = None if masks_at_once is None else masks_at_once[place]
                 yield f"{axis}-{position:04d}", levels[place], mask_HW
-
-
-def _write_record(
-    path: Path,
-    options: SliceOptions,
-    records: Sequence[dict[str, Any]],
-    refused: Sequence[VolumeError],
-) -> None:
-    record = {
-        "holotype_slices": 1,
-        "axes": list(options.axes),
-        "size": options.size,
-        "every": options.every,
-        "masks": str(options.masks) if options.masks else None,
-        "volumes": list(records),
-        "refused": [{"file": one.file, "reason": one.reason} for one in refused],
-    }
-    path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
