@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,7 +137,7 @@ def test_integrated_gradients_sum_to_what_the_image_adds(
 def test_integrated_gradients_of_a_linear_network_are_weight_times_input() -> None:
     linear = _Linear()
     x_CHW = soft_images(1, 4, seed=1)[0].numpy()
-    found_CHW = integrated_gradients(ClassLogOdds(linear, 0), x_CHW, steps=3)  # type: ignore[arg-type]
+    found_CHW = integrated_gradients(ClassLogOdds(linear, 0), x_CHW, steps=3)
     weight = (linear.layer.weight[0] - linear.layer.weight[1]).detach().numpy()
     np.testing.assert_allclose(found_CHW.ravel(), weight * x_CHW.ravel(), atol=1e-5)
 
@@ -182,7 +183,8 @@ def test_rollout_multiplies_the_attention_of_all_blocks(
     x = torch.from_numpy(image_CHW)[None]
     blocks = [m for m in network.backbone.modules() if type(m).__name__ == "Block"]
     rolled_TT = np.eye(17)
-    with _inputs_of([block.attn for block in blocks]) as inputs:
+    attentions: list[Any] = [block.attn for block in blocks]
+    with _inputs_of(attentions) as inputs:
         network(x)
     for block, x_TD in zip(blocks, inputs, strict=True):
         weight, bias = block.attn.qkv.weight.double().numpy(), block.attn.qkv.bias.double().numpy()

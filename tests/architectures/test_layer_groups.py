@@ -1,5 +1,7 @@
 """A network is split into groups only where the groups are the network itself."""
 
+from typing import Any
+
 import pytest
 import timm
 import torch
@@ -37,7 +39,7 @@ def test_every_cut_leads_to_the_embedding_that_timm_gives(name: str) -> None:
     torch.manual_seed(0)
     network = timm.create_model(name, num_classes=0).eval()
     size = 96 if name == "inception_v3" else 64
-    config = network.pretrained_cfg
+    config: Any = network.pretrained_cfg
     if config.get("fixed_input_size") or name == "efficientformer_l1":
         size = config["input_size"][-1]
     backbone = split_into_groups(network, size)

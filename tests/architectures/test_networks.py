@@ -1,5 +1,7 @@
 """The networks that are trained from nothing are built as their papers say."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -81,7 +83,8 @@ def test_attention_is_that_of_the_paper() -> None:
     torch.manual_seed(0)
     x = torch.randn(2, 16, 5, 5)
     attention = ChannelSpatialAttention(16)
-    first, _, second = attention.channels
+    channels: Any = attention.channels
+    first, _, second = channels
     with torch.no_grad():
         actual = attention(x).numpy()
     w1, b1, w2, b2 = (
@@ -118,7 +121,9 @@ def test_vgg19_has_sixteen_convolutions_drawn_as_he_did() -> None:
         assert not conv.bias.any()
     row = CATALOG["vgg19_scratch"]
     classifier = Classifier(backbone, 2048, 10, row.head)
-    widths = [layer.out_features for layer in classifier.head if isinstance(layer, nn.Linear)]
+    widths = [
+        layer.out_features for layer in classifier.head.children() if isinstance(layer, nn.Linear)
+    ]
     assert widths == [4096, 4096, 10]
 
 

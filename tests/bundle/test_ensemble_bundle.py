@@ -23,6 +23,7 @@ from holotype.bundle.combination import EnsembleWeights, log_mean_probability, l
 from holotype.bundle.image_sources import image_sources
 from holotype.bundle.inference import image_probabilities, predict_images, predict_index
 from holotype.bundle.manifest import Decision
+from holotype.bundle.onnx_sessions import run_session
 from holotype.bundle.views import ViewSet
 from holotype.errors import BundleError, CorruptBundle
 from holotype.imaging.decode import decode
@@ -153,7 +154,7 @@ def test_a_file_is_read_and_decoded_once_and_a_shared_backbone_runs_once(
     whole = write_members(tmp_path / "whole", [one, other_head, third], name="heads")
     decoded: list[str] = []
     rows: list[int] = []
-    decode_image, call = sources.decode, embedding.run_session
+    decode_image, call = decode, run_session
 
     def counted_decode(content: bytes, **options: Any) -> Any:
         decoded.append(options["name"])

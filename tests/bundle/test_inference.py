@@ -25,6 +25,7 @@ from holotype.bundle.onnx_sessions import open_session, run_graph
 from holotype.dataset.index import Index
 from holotype.errors import DatasetError, EmptyDataset, ImageError, UsageError
 from holotype.files import sha256_of
+from holotype.imaging.decode import decode
 from tests.bundle.tiny import (
     CLASSES,
     PREPROCESSING,
@@ -189,7 +190,6 @@ def test_what_is_kept_is_neither_decoded_nor_run_again(
 ) -> None:
     index = index_of(images)
     decoded: list[str] = []
-    decode = sources.decode
 
     def counted(content: bytes, **options: Any) -> Any:
         decoded.append(options["name"])

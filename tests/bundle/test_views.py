@@ -16,8 +16,10 @@ from holotype.bundle.bundle import Bundle, load_bundle
 from holotype.bundle.image_sources import image_sources
 from holotype.bundle.inference import predict_images, predict_index
 from holotype.bundle.manifest import Decision
+from holotype.bundle.onnx_sessions import run_session
 from holotype.bundle.views import VIEWS, FixedView, ViewSet
 from holotype.errors import BundleError
+from holotype.imaging.decode import decode
 from holotype.predictions import softmax
 from tests.bundle.test_inference import index_of
 from tests.bundle.tiny import PREPROCESSING, predicted, write_images, write_tiny
@@ -184,7 +186,7 @@ def test_each_image_is_decoded_once_for_all_its_views_and_no_view_is_run_twice(
     bundle = write_tiny(tmp_path / "bundle")
     decoded: list[str] = []
     rows: list[int] = []
-    decode, call = sources.decode, embedding.run_session
+    call = run_session
 
     def counted_decode(content: bytes, **options: Any) -> Any:
         decoded.append(options["name"])

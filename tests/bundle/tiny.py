@@ -86,7 +86,7 @@ def manifest(**changes: object) -> Manifest:
         "cam": "exact",
         "versions": {"holotype": "0.1.0"},
     }
-    return Manifest(**{**fields, **changes})  # type: ignore[arg-type]
+    return Manifest(**{**fields, **changes})
 
 
 def write_tiny(directory: Path, **changes: object) -> Bundle:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,9 +42,14 @@ def test_a_server_is_asked_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = []
+
+    def reachable(row: Any) -> bool:
+        asked.append(row.name)
+        return True
+
     monkeypatch.setattr(
         "holotype.pipeline.model_catalog.server_is_reachable",
-        lambda row: asked.append(row.name) or True,
+        reachable,
     )
     assert run(["models", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["models"]

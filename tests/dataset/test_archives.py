@@ -9,6 +9,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -33,7 +34,7 @@ def zipped(path: Path, content: Content, compression: int = zipfile.ZIP_DEFLATED
     return path
 
 
-def tarred(path: Path, content: Content, mode: str = "w") -> Path:
+def tarred(path: Path, content: Content, mode: Literal["w", "w:gz", "w:bz2", "w:xz"] = "w") -> Path:
     with tarfile.open(path, mode) as archive:
         for name, data in content.items():
             archive.addfile(member(name, size=len(data)), io.BytesIO(data))

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,7 @@ def names(count: int) -> list[str]:
 
 def index_of(labels: list[str], parts: list[str]) -> Index:
     table = pd.DataFrame({"path": names(len(labels)), "label": labels, "split": parts})
-    empty = {"str": "", "int64": 0, "float64": 1.0}
+    empty: dict[str, Any] = {"str": "", "int64": 0, "float64": 1.0}
     for column, kind in COLUMNS.items():
         if column not in table:
             table[column] = empty[kind]

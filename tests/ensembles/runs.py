@@ -94,7 +94,7 @@ def make_run(
         validation = predict_index(bundle, index.part("val"))
         bundle = bundle.with_decision(fit_decision(validation))
         for part in ("val", "test"):
-            predict_index(bundle, index.part(part)).write(run.predictions / f"{part}.parquet")  # type: ignore[arg-type]
+            predict_index(bundle, index.part(part)).write(run.predictions / f"{part}.parquet")
     return run
 
 

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,12 +29,12 @@ def index(synthetic: Path) -> Index:
 @pytest.fixture
 def made(tmp_path: Path) -> Made:
     def make(name: str, index: Index, seed: int = 0, **options: object) -> RunDirectory:
-        return make_run(tmp_path / name, index, seed=seed, learns=False, **options)  # type: ignore[arg-type]
+        return make_run(tmp_path / name, index, seed=seed, learns=False, **options)
 
     return make
 
 
-def changed(index: Index, rows: np.ndarray, **values: object) -> Index:
+def changed(index: Index, rows: np.ndarray, **values: Any) -> Index:
     table = index.table.copy()
     for column, value in values.items():
         table.loc[rows, column] = value

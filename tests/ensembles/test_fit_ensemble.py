@@ -69,8 +69,7 @@ def test_labels_of_a_fold_say_nothing_in_what_is_said_of_it(method: str) -> None
         replace(member_predictions.answers, predictions=lied), member_predictions.fold_N
     )
     first, second = (
-        fit(one, method).held_out.probabilities_NC  # type: ignore[arg-type]
-        for one in (member_predictions, other)
+        fit(one, method).held_out.probabilities_NC for one in (member_predictions, other)
     )
     np.testing.assert_array_equal(first[held], second[held])
     assert np.abs(first[~held] - second[~held]).max() > 1e-6
@@ -166,7 +165,7 @@ def test_groups_and_copies_share_a_fold_and_others_are_spread() -> None:
             "sha256": [f"{n:064x}" for n in range(N)], "width": 9, "height": 9, "format": "PNG",
         }
     )  # fmt: skip
-    index = Index(root=None, table=table, classes=CLASSES)  # type: ignore[arg-type]
+    index = Index(root=None, table=table, classes=CLASSES)
     ids = table["path"].tolist()[::-1]
     copies = [frozenset({"31.png", "40.png", "59.png"})]
     fold_of = dict(zip(ids, assign_held_out_folds(index, ids, copies), strict=True))
@@ -187,4 +186,4 @@ def test_equal_shares_whatever_the_weights_of_images_are_scaled_by() -> None:
         )
         for scale in (1.0, 0.001)
     ]
-    np.testing.assert_allclose(*weights, atol=1e-8)
+    np.testing.assert_allclose(weights[0], weights[1], atol=1e-8)

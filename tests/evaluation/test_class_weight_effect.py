@@ -40,7 +40,7 @@ def world(
         targets_N=targets_N,
         probabilities_NC=balanced_NC,
         logits_NC=np.log(balanced_NC).astype(np.float32),
-        **changes,  # type: ignore[arg-type]
+        **changes,
     )
     return answers, true_NC / true_NC.sum(axis=1, keepdims=True)
 

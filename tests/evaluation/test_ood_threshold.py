@@ -112,7 +112,7 @@ def test_energy_is_taken_where_it_is_clearly_better() -> None:
         noise_ND = rng.normal(size=(images, 30)) * 4
         parts += [np.hstack([telling_ND, noise_ND]).astype(np.float32), targets_N]
     choice = choose_ood_score(
-        parts[0], parts[1], parts[2], parts[3],  # type: ignore[arg-type]
+        parts[0], parts[1], parts[2], parts[3],
         num_classes=4, energies_V=np.arange(200.0), seed=0,
     )  # fmt: skip
     assert choice.auroc["energy"] > choice.auroc["neighbours"] + 0.05

@@ -47,7 +47,7 @@ def network_of(name: str) -> tuple[nn.Module, int]:
         return my_net.build(), 64  # 4 x 16
     if name == MANY_LAYERS:
         return deep.build(), deep.WIDTH
-    network = timm.create_model(name, num_classes=0)
+    network: Any = timm.create_model(name, num_classes=0)
     return network, network.num_features
 
 

@@ -86,7 +86,7 @@ def test_each_method_names_itself_and_they_differ(bundle: Bundle, image: Path) -
     for method, words in said.items():
         found = heatmap(
             bundle, image, 1, explain_method=ExplainMethod(method, torch_model_of=in_torch)
-        )  # type: ignore[arg-type]
+        )
         assert found.method == words
         assert found.values_hw.min() >= 0
         assert found.values_hw.max() == 1

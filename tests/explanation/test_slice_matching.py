@@ -49,7 +49,7 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
             offset = tuple(rng.integers(-15, 16, 2).tolist())
             for z in range(4):
                 path = f"{name}/z-{z:04d}.png"
-                draw(shape, z, offset, rng).save(folder / path)  # type: ignore[arg-type]
+                draw(shape, z, offset, rng).save(folder / path)
                 rows.append((path, shape, name))
     write_table(folder, ("path", "label", "group"), rows)
     return folder

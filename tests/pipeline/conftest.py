@@ -1,6 +1,7 @@
 """One small run on real parts, that the tests of the road look at from many sides."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,10 @@ import holotype
 from holotype.pipeline.run import Run
 
 # The pretrained network at a quarter of its size: the mechanics are the same, the time is not.
-SMALL = {"image_size": 64, "overrides": {"stages.1.views": "2", "stages.1.trainable": "2"}}
+SMALL: dict[str, Any] = {
+    "image_size": 64,
+    "overrides": {"stages.1.views": "2", "stages.1.trainable": "2"},
+}
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,7 @@ def own_runs(runs: Path, tmp_path: Path) -> Path:
 
 
 def _compared(*paths: Path | str, output: Path, **said: object) -> Comparison:
-    return compare(paths, output=output, **{"speed_images": 0, **said})  # type: ignore[arg-type]
+    return compare(paths, output=output, **{"speed_images": 0, **said})
 
 
 def test_a_folder_is_all_runs_one_level_below_it(own_runs: Path) -> None:

@@ -151,6 +151,6 @@ def test_what_descriptors_cannot_do_is_refused_in_one_line(
     digits: Path, tmp_path: Path, options: dict[str, object], said: str
 ) -> None:
     with pytest.raises(InvalidRecipe, match=said) as refusal:
-        holotype.train(digits, output=tmp_path / "run", model="hog", **options)  # type: ignore[arg-type]
+        holotype.train(digits, output=tmp_path / "run", model="hog", **options)
     assert "\n" not in str(refusal.value)
     assert not (tmp_path / "run").exists()

@@ -16,7 +16,6 @@ from pyarrow import parquet
 
 from holotype.bundle.conformal_scores import ConformalScores
 from holotype.bundle.references import make_references
-from holotype.cli.predict import answer_csv
 from holotype.dataset.auditing.findings import KINDS, ExactDuplicates, Findings, Leak, UnusableImage
 from holotype.dataset.auditing.issues_csv import issues_of
 from holotype.dataset.auditing.label_errors import SuspectedLabelError
@@ -197,10 +196,8 @@ def test_the_marked_kinds_are_those_that_fail_an_audit_by_themselves(kind: str) 
     assert found.has_findings == ("●" in line)
 
 
-def test_answers() -> None:
-    row = {"file": "a", "class": "x", "probability": 1.0, "unknown": None, "set": None}
-    answer = {"classes": ["x"], "predictions": [{**row, "probabilities": {"x": 1.0}}]}
-    _same("answers.csv", _columns(answer_csv(answer)))
+def test_answers(finetuned: Run) -> None:
+    _same("answers.csv", _columns(finetuned.predictions("val").to_csv()), sometimes=["target"])
 
 
 def test_explanations(finetuned: Run, synthetic: Path, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def folded(specimens: Path, tmp_path_factory: pytest.TempPathFactory, counts: _C
         patch.setattr(
             onnxruntime.InferenceSession, "run", counts.patched(onnxruntime.InferenceSession.run)
         )
-        return holotype.train(specimens, output=output, folds=FOLDS, **LINEAR)  # type: ignore[arg-type]
+        return holotype.train(specimens, output=output, folds=FOLDS, **LINEAR)
 
 
 def test_every_image_is_tested_once_by_a_classifier_that_saw_neither_it_nor_its_group(
@@ -115,8 +115,8 @@ def test_pooled_logits_give_the_pooled_probabilities(folded: Run) -> None:
 def test_the_parent_predicts_as_the_mean_of_its_folds(folded: Run) -> None:
     index = read_index_file(folded.files.index)
     files = [index.file(path) for path in index.table["path"][:12]]
-    parent = holotype.load(folded.path)
-    members = [holotype.load(folded.files.fold(number).path) for number in range(FOLDS)]
+    parent = load_bundle(folded.path)
+    members = [load_bundle(folded.files.fold(number).path) for number in range(FOLDS)]
     assert [each.sha256 for each in parent.members] == [each.sha256 for each in members]
     mean_NC = np.mean([predicted(each, files).probabilities_NC for each in members], axis=0)
     cooled_NC = mean_NC ** (1 / parent.temperature)
@@ -208,7 +208,7 @@ def test_a_given_test_part_stands_outside_of_all_folds_and_is_read_by_the_mean(
         is_test = line.split(",")[names.index("group")] in held_out
         rows.append(line + (",test" if is_test else ",train"))
     table.write_text("\n".join(rows) + "\n", encoding="utf-8")
-    trained = holotype.train(table, output=tmp_path / "run", folds=2, **LINEAR)  # type: ignore[arg-type]
+    trained = holotype.train(table, output=tmp_path / "run", folds=2, **LINEAR)
     table.unlink()
     index = read_index_file(trained.files.index)
     tested = set(index.part("test").table["path"])
@@ -228,14 +228,14 @@ def test_folds_that_cannot_be_filled_are_refused_before_anything_is_written(
     specimens: Path, tmp_path: Path, folds: int
 ) -> None:
     with pytest.raises(InvalidFolds):
-        holotype.train(specimens, output=tmp_path / "run", folds=folds, **LINEAR)  # type: ignore[arg-type]
+        holotype.train(specimens, output=tmp_path / "run", folds=folds, **LINEAR)
     assert not (tmp_path / "run").exists()
 
 
 def test_folds_without_a_validation_part_are_refused(specimens: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidRatios, match="give it a share"):
         holotype.train(
-            specimens, output=tmp_path / "run", folds=2, ratios=(0.8, 0.0, 0.2), **LINEAR,  # type: ignore[arg-type]
+            specimens, output=tmp_path / "run", folds=2, ratios=(0.8, 0.0, 0.2), **LINEAR,
         )  # fmt: skip
 
 
@@ -249,7 +249,7 @@ def test_folds_that_were_killed_go_on_and_end_with_the_same_parent(
         shutil.rmtree(rest)
     untouched = (killed.fold(0).bundle / "manifest.json").stat().st_mtime_ns
     resumed = holotype.train(
-        specimens, output=killed.path, folds=FOLDS, resuming=Resuming(resume=True), **LINEAR,  # type: ignore[arg-type]
+        specimens, output=killed.path, folds=FOLDS, resuming=Resuming(resume=True), **LINEAR,
     )  # fmt: skip
     assert load_bundle(resumed.path).sha256 == load_bundle(folded.path).sha256
     assert (killed.fold(0).bundle / "manifest.json").stat().st_mtime_ns == untouched
@@ -266,7 +266,7 @@ def test_what_is_excluded_trains_no_fold_and_is_said_beside_the_score(
     issues.write_text("\n".join(["path", *named]) + "\n", encoding="utf-8")
     trained = holotype.train(
         specimens, output=tmp_path / "run", folds=FOLDS,
-        reading=ReadingOptions(exclude=issues), **LINEAR,  # type: ignore[arg-type]
+        reading=ReadingOptions(exclude=issues), **LINEAR,
     )  # fmt: skip
     oof = read_predictions(trained.files.predictions / "oof.parquet")
     weight_of = dict(zip(oof.ids, oof.weights_N.tolist(), strict=True))

@@ -24,7 +24,7 @@ from holotype.training.config.resolve import resolve_recipe
 from tests.conftest import Cli
 from tests.dataset.indices import make_index
 
-HOG = {"model": "hog", "recipe": "linear", "image_size": 64}
+HOG: dict[str, Any] = {"model": "hog", "recipe": "linear", "image_size": 64}
 FOLDS = {"stages.0.folds": "2"}
 RATIOS = "[0.4, 0.3, 0.15, 0.15]"
 

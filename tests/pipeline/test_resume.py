@@ -1,6 +1,7 @@
 """A run that is killed goes on as if nothing had happened: real processes, killed by SIGKILL."""
 
 import json
+import operator
 import os
 import random
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -188,7 +190,7 @@ def test_a_run_killed_at_20_random_moments_ends_with_the_same_bundle(
             shutil.rmtree(directory, ignore_errors=True)
         while kills < 20:
             moment = rng.uniform(0, length)
-            if not command.kill_when(lambda seconds, moment=moment: seconds >= moment):
+            if not command.kill_when(partial(operator.le, moment)):
                 break  # it got to its end first
             kills += 1
         command.finish()

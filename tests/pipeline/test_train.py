@@ -16,6 +16,7 @@ import holotype
 import holotype.bundle.inference as inference
 from holotype.bundle.bundle import Bundle, load_bundle
 from holotype.dataset.index import Index, read_index, read_index_file
+from holotype.imaging.decode import decode
 from holotype.pipeline.run import Run
 from holotype.predictions import Predictions, read_predictions, softmax
 from tests.bundle.tiny import predicted
@@ -93,7 +94,7 @@ def test_the_test_part_is_read_once_after_the_decision_is_sealed(
 
     def recorded(bundle: Bundle, index: Index, **options: object) -> object:
         read.append((set(index.table["path"]), bundle.manifest.decision is not None))
-        return predict(bundle, index, **options)  # type: ignore[arg-type]
+        return predict(bundle, index, **options)
 
     monkeypatch.setattr("holotype.pipeline.training_run.finalize.predict_index", recorded)
     monkeypatch.setattr("holotype.pipeline.training_run.single_run.predict_index", recorded)
@@ -167,7 +168,7 @@ def test_workers_and_batches_do_not_change_a_probability(finetuned: Run) -> None
     bundle = load_bundle(finetuned.path)
     index = read_index_file(finetuned.files.index).part("test")
     results = [
-        inference.predict(bundle, index, use_cache=False, workers=workers)[0].probabilities_NC
+        inference.predict_index(bundle, index, use_cache=False, workers=workers).probabilities_NC
         for workers in (1, 2, 5)
     ]
     assert max(np.abs(result - results[0]).max() for result in results) < 1e-6
@@ -220,7 +221,7 @@ def test_a_second_head_runs_the_network_not_once(
     import holotype.training.heads.logistic_regression as head
 
     counts = {"decode": 0, "run": 0}
-    decode, run, fit = loader.decode, onnxruntime.InferenceSession.run, head.fit_linear_head
+    run, fit = onnxruntime.InferenceSession.run, head.fit_linear_head
     when_fitted: dict[str, int] = {}
 
     def counted(name: str, function: Callable[..., object]) -> Callable[..., object]:
@@ -231,7 +232,7 @@ def test_a_second_head_runs_the_network_not_once(
         return call
 
     def recorded_fit(*arguments: object, **options: object) -> object:
-        fitted = fit(*arguments, **options)  # type: ignore[arg-type]
+        fitted = fit(*arguments, **options)
         when_fitted.update(counts)
         return fitted
 

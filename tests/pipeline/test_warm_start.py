@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from holotype.pipeline.training_run.warm_start import with_warm_start
 from holotype.run_directory import RunDirectory
 from tests.conftest import Cli
 
-TINY = {"model": "cnn_baseline", "recipe": "scratch", "image_size": 32}
+TINY: dict[str, Any] = {"model": "cnn_baseline", "recipe": "scratch", "image_size": 32}
 
 
 @pytest.fixture(scope="module")

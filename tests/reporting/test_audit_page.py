@@ -86,7 +86,7 @@ def test_the_page_shows_every_kind_of_finding_and_loads_nothing(root: Path, tmp_
             "oversized_clusters": [frozenset({"b/7.png", "b/10.png"})],
             "skipped_checks": ("Something was not looked at: <reason>.",),
         }
-    )  # type: ignore[arg-type]
+    )
     page = _written(findings, root, tmp_path / "index.html")
     for words in (
         "Copies with different labels",

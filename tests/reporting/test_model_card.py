@@ -58,7 +58,7 @@ def bundle_of(classes: tuple[str, ...], **changes: object) -> Bundle:
         "preprocessing": preprocessing, "embedding_size": 8, "weights": APACHE,
         "decision": Decision(1.25, "ef" * 32, 45), "versions": {"holotype": "0.1.0"},
     }  # fmt: skip
-    manifest = Manifest(**{**fields, **changes})  # type: ignore[arg-type]
+    manifest = Manifest(**{**fields, **changes})
     return Bundle(Path("bundle"), manifest, "ab" * 32, {})
 
 

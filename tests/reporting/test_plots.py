@@ -58,7 +58,7 @@ def example(kind: str = "mistake", heatmap: bool = True, name: str = "cat") -> E
         true_class=name,
         predicted_class=name,
         confidence=0.98,
-        kind=kind,  # type: ignore[arg-type]
+        kind=kind,
     )
 
 

@@ -56,7 +56,7 @@ class _Decodes:
 
         def counted(*args: object, **kwargs: object) -> object:
             self.count += 1
-            return decode(*args, **kwargs)  # type: ignore[arg-type]
+            return decode(*args, **kwargs)
 
         monkeypatch.setattr(loader, "decode", counted)
 

@@ -37,7 +37,7 @@ def _by_torchvision(name: str, monkeypatch: pytest.MonkeyPatch, share: float) ->
     monkeypatch.setattr(transform._dist, "sample", lambda shape: torch.tensor([share]))
     places = iter([12, 7])  # x and y of the centre, as CutMix draws them
     monkeypatch.setattr(torch, "randint", lambda *a, **k: torch.tensor([next(places)]))
-    return tuple(transform(_inputs(), torch.from_numpy(TARGETS)))  # type: ignore[return-value]
+    return tuple(transform(_inputs(), torch.from_numpy(TARGETS)))
 
 
 def test_mixup_agrees_with_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:

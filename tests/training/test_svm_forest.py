@@ -178,7 +178,7 @@ def test_the_search_walks_down_to_the_lowest_of_a_bowl() -> None:
         one = asked[-1]
         return abs(one["a"] - 6) + abs((one["b"] or 40) - 10) / 10
 
-    chosen, losses = coordinate_search(param_grid, loss)  # type: ignore[arg-type]
+    chosen, losses = coordinate_search(param_grid, loss)
     assert chosen == {"a": 6, "b": 10}
     assert len(asked) == len(losses) < 28
 

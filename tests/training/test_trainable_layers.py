@@ -30,7 +30,7 @@ from tests.training.tiny import classifier, selection, stage
 def test_what_trains_is_said_by_groups_layers_or_names(
     trainable: object, cut: int | None, layers: tuple[str, ...]
 ) -> None:
-    found = select_layers(classifier().backbone, trainable)  # type: ignore[arg-type]
+    found = select_layers(classifier().backbone, trainable)
     assert (found.cut, found.layers) == (cut, layers)
 
 
@@ -47,7 +47,7 @@ def test_more_than_there_is_or_a_name_that_matches_nothing_is_refused(
     trainable: object, words: str
 ) -> None:
     with pytest.raises(InvalidRecipe) as refusal:
-        select_layers(classifier().backbone, trainable)  # type: ignore[arg-type]
+        select_layers(classifier().backbone, trainable)
     assert words in str(refusal.value)
 
 
@@ -67,10 +67,10 @@ def test_rates_fall_with_depth_and_norms_do_not_decay() -> None:
     decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
     high, middle = network.backbone.groups["high"], network.backbone.groups["middle"]
     assert rate[id(network.head.weight)] == 1.0
-    assert rate[id(high[0].weight)] == pytest.approx(0.1)  # type: ignore[index]
-    assert rate[id(middle[0].weight)] == pytest.approx(0.05)  # type: ignore[index]
-    assert decay[id(high[0].weight)] == 0.01  # type: ignore[index]
-    assert decay[id(high[1].weight)] == decay[id(high[0].bias)] == 0.0  # type: ignore[index]
+    assert rate[id(high[0].weight)] == pytest.approx(0.1)
+    assert rate[id(middle[0].weight)] == pytest.approx(0.05)
+    assert decay[id(high[0].weight)] == 0.01
+    assert decay[id(high[1].weight)] == decay[id(high[0].bias)] == 0.0
     low = {id(p) for p in network.backbone.groups["low"].parameters()}
     assert not low & set(rate)
 
@@ -79,7 +79,7 @@ def test_rates_that_decay_where_one_group_trains_are_refused() -> None:
     network = classifier()
     how = stage(trainable=["high"], layer_decay=0.5)
     with pytest.raises(InvalidRecipe, match="has no effect: only one group trains"):
-        parameter_groups(network, selection(network, ["high"]), how)  # type: ignore[arg-type]
+        parameter_groups(network, selection(network, ["high"]), how)
 
 
 @pytest.mark.parametrize(

@@ -194,9 +194,9 @@ def test_memory_is_saved_without_changing_a_bit(monkeypatch: pytest.MonkeyPatch)
 
 def test_l2_is_the_sum_of_squares_of_kernels_in_the_loss() -> None:
     without, with_l2 = classifier(), classifier()
-    kernels = [without.head.weight] + [
-        without.backbone.groups[name][0].weight for name in ("middle", "high")
-    ]
+    groups = without.backbone.groups
+    kernels = [next(groups[name].parameters()) for name in ("middle", "high")]
+    kernels += [next(without.head.parameters())]
     penalty = sum(float(kernel.detach().square().sum()) for kernel in kernels)
     tiny = {"learning_rate": 1e-12, "head_learning_rate": 1e-12, "epochs": 1}
     plain = train(without, stage(**tiny)).rows[1].train_loss
