@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import holotype
-from holotype.dataset.sources.fetch import make_synthetic
+from holotype.dataset.sources.synthetic import make_synthetic
 from holotype.pipeline.training_run.training_options import ReadingOptions
 from holotype.predictions import read_predictions
 from tests.examples.conftest import PETS_PATTERN, flat_pets
