@@ -171,7 +171,10 @@ def _append_logits(
         graph.initializer.append(
             numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name)
         )
-    del graph.output[:], graph.value_info[:], model.metadata_props[:]
+    # skl2onnx lists operator sets in the order of a Python set, which differs between processes.
+    opsets = sorted(model.opset_import, key=lambda opset: (opset.domain, opset.version))
+    del graph.output[:], graph.value_info[:], model.metadata_props[:], model.opset_import[:]
+    model.opset_import.extend(opsets)
     shape = ["batch", weight_KC.shape[1]]
     graph.output.append(helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape))
     model.ir_version = IR_VERSION
