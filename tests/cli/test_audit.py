@@ -114,7 +114,7 @@ def test_wrong_labels_are_listed_with_the_right_one_suggested(
     assert wrong == {row["path"] for row in rows if row["path"].split("/")[0] != row["label"]}
     assert all(repr(path.split("/")[0]) in issues[path]["suggestion"] for path in wrong)
     page = (tmp_path / "audit" / "index.html").read_text("utf-8")
-    assert "Labels that are probably wrong" in page
+    assert "Probable label errors" in page
     assert all(path in page for path in wrong)
 
 

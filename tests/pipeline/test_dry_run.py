@@ -89,7 +89,7 @@ def test_with_folds_it_is_the_sum_of_their_trainings(
     assert code == 0
     assert f" {120 - 14} views " in out, "an image is embedded once, in however many folds"
     assert "is the sum of 2 trainings on " in out
-    assert err.count(" excluded: ") == 1
+    assert err.count(" excluded.") == 1
     reading = ReadingOptions(exclude=doubted)
     trained = holotype.train(synthetic, output=tmp_path / "run", reading=reading, folds=2, **QUICK)
     for fold in range(2):

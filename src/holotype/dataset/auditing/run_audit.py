@@ -25,15 +25,15 @@ def audit(index: Index, *, on_progress: ProgressCallback | None = None) -> Findi
         index: all images; unreadable ones become findings.
         on_progress: called with (images done, all images) while they are decoded.
     """
-    seen = compute_fingerprints(index, on_progress=on_progress)
-    usable = index.without(set(seen.refusals))
+    fingerprints = compute_fingerprints(index, on_progress=on_progress)
+    usable = index.without(set(fingerprints.refusals))
     duplicates = _duplicates(usable)
-    found = find_near_duplicates(seen, index)
+    found = find_near_duplicates(fingerprints, index)
     near_duplicates, copies = found.trusted_pairs, found.clusters
     counts = Counter(usable.table["label"])
     return Findings(
         num_images=len(index) + len(index.undecodable_names),
-        unusable=_unusable_images(index, seen),
+        unusable=_unusable_images(index, fingerprints),
         exact_duplicates=duplicates,
         near_duplicates=near_duplicates,
         label_of=_labels_of(usable, near_duplicates),
@@ -41,25 +41,25 @@ def audit(index: Index, *, on_progress: ProgressCallback | None = None) -> Findi
         class_counts={name: counts[name] for name in index.classes},
         small_classes=_small_classes(usable, copies),
         oversized_clusters=found.oversized_clusters,
-        quality_issues=tuple(find_quality_issues(seen)),
+        quality_issues=tuple(find_quality_issues(fingerprints)),
         leaks=(*_leaking_copies(usable, copies), *_leaking_groups(usable)),
         missing_in_parts=_missing_in_given_parts(usable),
-        warnings=dict(sorted(seen.warnings.items())),
+        warnings=dict(sorted(fingerprints.warnings.items())),
         ignored=index.ignored,
-        sizes=_sizes(seen),
-        modes=_value_counts(mode.decode() for mode in seen.records["mode"].tolist()),
+        sizes=_sizes(fingerprints),
+        modes=_value_counts(mode.decode() for mode in fingerprints.records["mode"].tolist()),
         formats=_value_counts(usable.table["format"]),
     )
 
 
-def _unusable_images(index: Index, seen: Fingerprints) -> tuple[UnusableImage, ...]:
+def _unusable_images(index: Index, fingerprints: Fingerprints) -> tuple[UnusableImage, ...]:
     unnamed = [
         UnusableImage(path, "undecodable_name", "its name is not valid UTF-8", "rename the file")
         for path in index.undecodable_names
     ]
     refused = [
         UnusableImage(path, refusal.problem, refusal.reason, refusal.advice)
-        for path, refusal in seen.refusals.items()
+        for path, refusal in fingerprints.refusals.items()
     ]
     return tuple(sorted(unnamed + refused, key=lambda refusal: refusal.path))
 
@@ -118,11 +118,11 @@ def _missing_in_given_parts(usable: Index) -> dict[Part, list[str]]:
     return {part: names for part, names in missing.items() if part in given and names}
 
 
-def _sizes(seen: Fingerprints) -> tuple[tuple[int, int], ...]:
+def _sizes(fingerprints: Fingerprints) -> tuple[tuple[int, int], ...]:
     """The smallest, the median and the largest (width, height) by area."""
-    if not seen.paths:
+    if not fingerprints.paths:
         return ()
-    widths, heights = (seen.records[name].astype(np.int64) for name in ("width", "height"))
+    widths, heights = (fingerprints.records[name].astype(np.int64) for name in ("width", "height"))
     order = np.argsort(widths * heights, kind="stable")
     chosen = (order[0], order[len(order) // 2], order[-1])
     return tuple((int(widths[row]), int(heights[row])) for row in chosen)
