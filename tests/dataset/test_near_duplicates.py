@@ -152,11 +152,12 @@ def test_near_duplicates_never_cross_the_split(
 ) -> None:
     index, truth = planted_cells
     findings = audit(index)
+    found = as_sets(findings.near_duplicates) & truth
+    assert len(found) >= 0.96 * len(truth)
     for seed in (42, 1, 2):
         done = split(index, seed=seed, keep_together=findings.duplicate_clusters)
         parts = dict(zip(done.table["path"], done.table["split"], strict=True))
-        found = as_sets(findings.near_duplicates)
-        assert all(len({parts[path] for path in pair}) == 1 for pair in found & truth)
+        assert all(len({parts[path] for path in pair}) == 1 for pair in found)
         assert set(parts.values()) == {"train", "val", "test"}
 
 

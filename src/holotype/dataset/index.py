@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -233,20 +234,15 @@ def _build_index(listing: ImageListing) -> Index:
     import pandas as pd
 
     images = sorted(listing.images, key=lambda image: image.path)
-    facts = _read_files_facts([listing.root / image.path for image in images])
+    files = [listing.root / image.path for image in images]
+    with ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1))) as threads:
+        facts = list(threads.map(_read_file_facts, files))
     table = pd.DataFrame(
-        {
-            "path": [image.path for image in images],
-            "label": [image.label for image in images],
-            "group": [image.group for image in images],
-            "split": [image.split for image in images],
-            "fold": -1,
-            "weight": [image.weight for image in images],
-            "sha256": [one.sha256 for one in facts],
-            "width": [one.width for one in facts],
-            "height": [one.height for one in facts],
-            "format": [one.format for one in facts],
-        }
+        [
+            {**vars(image), "fold": -1, **of_file}
+            for image, of_file in zip(images, facts, strict=True)
+        ],
+        columns=list(COLUMNS),
     )
     return Index(
         root=listing.root,
@@ -261,31 +257,11 @@ def _with_dtypes(table: "pd.DataFrame") -> "pd.DataFrame":
     return table[list(COLUMNS)].astype(COLUMNS)
 
 
-@dataclass(frozen=True)
-class _FileFacts:
-    """What is read of a file without decoding its pixels."""
-
-    sha256: str = ""
-    width: int = 0
-    height: int = 0
-    format: str = ""
-
-
-def _read_files_facts(files: Sequence[Path]) -> list[_FileFacts]:
-    """Hashes and headers, read in several threads."""
-    with ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1))) as threads:
-        return list(threads.map(_read_file_facts, files))
-
-
-def _read_file_facts(file: Path) -> _FileFacts:
-    try:
-        if not file.is_file():  # missing, a folder, or a pipe
-            return _FileFacts()
-        sha256 = sha256_of(file)
-    except OSError:
-        return _FileFacts()
-    try:
-        header = read_header(file)
-    except ImageError:
-        return _FileFacts(sha256)
-    return _FileFacts(sha256, header.width, header.height, header.format)
+def _read_file_facts(file: Path) -> dict[str, str | int]:
+    """The columns that are read from a file, without decoding its pixels."""
+    facts: dict[str, str | int] = {"sha256": "", "width": 0, "height": 0, "format": ""}
+    with suppress(OSError, ImageError):  # what is unreadable stays empty
+        if file.is_file():  # no folder, no pipe
+            facts["sha256"] = sha256_of(file)
+            facts |= vars(read_header(file))
+    return facts
