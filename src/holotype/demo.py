@@ -1,8 +1,8 @@
-"""The demo: solar cells, a pretrained network, and the two published figures beside the score.
+"""The demo: train on the ELPV solar cells and compare with two published results.
 
-Data and protocol as Deitsch et al. 2019, "Automatic classification of defective photovoltaic module
-cells in electroluminescence images", Solar Energy 185: 2,624 cells, a quarter of them for test,
-stratified by label and type; unsure cells count as defective with their probability as weight.
+Data and protocol as in Deitsch et al. 2019, "Automatic classification of defective photovoltaic
+module cells in electroluminescence images", Solar Energy 185: 2,624 cells, a quarter of them for
+test, stratified by label and type; unsure cells are defective with their probability as weight.
 """
 
 import csv
@@ -18,8 +18,7 @@ from holotype.run_directory import next_run_path
 TEST_FRACTION = 0.25
 VALIDATION_FRACTION = 0.15  # of the training part
 
-# Cells have no up: mirror images and quarter turns are as good as the cell itself, and nothing
-# else about an electroluminescence image varies by hand.
+# Cells have no orientation, and nothing else varies between electroluminescence images.
 SETTINGS = {
     "stages.1.augmentation": (
         "{symmetry: dihedral, rotation_degrees: 0, zoom: 0, shift: 0, brightness: 0, contrast: 0}"
@@ -30,14 +29,14 @@ PUBLISHED = (
     (
         "Deitsch et al. 2019, fine-tuned VGG-19",
         0.8842,
-        "a much larger network on a GPU; their own 75/25 split, no validation part named",
+        "a much larger network on a GPU; their own 75/25 split, no validation part stated",
     ),
     ("Deitsch et al. 2019, support vector machine", 0.8244, "the same split as their VGG-19"),
 )
 
 CAVEAT = (
-    "The module that a cell was cut from is not published, so cells of one module may stand on "
-    "both sides of this split, here and in the paper; benchmarks/RESULTS.md shows what that hides."
+    "The module that a cell was cut from is not published, so cells of one module may be on both "
+    "sides of this split, here and in the paper; benchmarks/RESULTS.md shows the effect."
 )
 
 
@@ -67,8 +66,8 @@ def split_table(directory: Path, *, seed: int, blocks: bool = False) -> Path:
 
     Args:
         directory: where the table is written; the images stay where they are.
-        blocks: keep blocks of 60 consecutive cells together, as groups, instead of stratifying
-            single cells by label and type.
+        blocks: make groups of 60 consecutive cells, instead of stratifying single cells by label
+            and type.
     """
     from sklearn.model_selection import GroupShuffleSplit, train_test_split
 

@@ -60,13 +60,13 @@ def made_member_predictions(
 def test_labels_of_a_fold_say_nothing_in_what_is_said_of_it(method: str) -> None:
     member_predictions = made_member_predictions([2.0, 0.5, 1.0])
     held = member_predictions.fold_N == 3
-    targets_N = member_predictions.answers.first.targets_N.copy()
+    targets_N = member_predictions.aligned.first.targets_N.copy()
     targets_N[held] = (targets_N[held] + 1) % 3
     lied = tuple(
-        replace(each, targets_N=targets_N) for each in member_predictions.answers.predictions
+        replace(each, targets_N=targets_N) for each in member_predictions.aligned.predictions
     )
     other = MemberPredictions(
-        replace(member_predictions.answers, predictions=lied), member_predictions.fold_N
+        replace(member_predictions.aligned, predictions=lied), member_predictions.fold_N
     )
     first, second = (
         fit(one, method).held_out.probabilities_NC for one in (member_predictions, other)
@@ -87,7 +87,7 @@ def test_the_best_member_is_that_of_the_lowest_log_loss() -> None:
     member_predictions = made_member_predictions([0.5, 2.0, 1.0])
     losses = [
         log_loss(each.targets_N, each.probabilities_NC, labels=[0, 1, 2])
-        for each in member_predictions.answers.predictions
+        for each in member_predictions.aligned.predictions
     ]
     assert member_predictions.best == int(np.argmin(losses)) == 1
     np.testing.assert_allclose(member_predictions.losses_M, losses)
@@ -119,7 +119,7 @@ def test_images_said_many_times_weigh_no_more_than_their_groups() -> None:
 
 def test_one_fold_alone_gives_the_plain_mean() -> None:
     member_predictions = made_member_predictions([3.0, 0.0])
-    images = member_predictions.answers.first
+    images = member_predictions.aligned.first
     choice = choose_method(
         member_predictions.probabilities_MNC,
         images.targets_N,
@@ -138,10 +138,10 @@ def test_the_temperature_is_that_of_a_regression_on_the_logarithm() -> None:
             each, classes=("a", "b"), targets_N=each.targets_N % 2,
             logits_NC=each.logits_NC[:, :2], probabilities_NC=softmax(each.logits_NC[:, :2]),
         )
-        for each in member_predictions.answers.predictions
+        for each in member_predictions.aligned.predictions
     )  # fmt: skip
     answers = AlignedPredictions(
-        member_predictions.answers.names, two, member_predictions.answers.units
+        member_predictions.aligned.names, two, member_predictions.aligned.units
     )
     fitted = fit(MemberPredictions(answers, member_predictions.fold_N), "average")
     mean_NC = np.mean([each.probabilities_NC for each in two], axis=0)
@@ -179,7 +179,7 @@ def test_groups_and_copies_share_a_fold_and_others_are_spread() -> None:
 
 def test_equal_shares_whatever_the_weights_of_images_are_scaled_by() -> None:
     member_predictions = made_member_predictions([1.2, 0.8])
-    images = member_predictions.answers.first
+    images = member_predictions.aligned.first
     weights = [
         fit_weights(
             "adaptive", member_predictions.probabilities_MNC, images.targets_N, np.full(120, scale)

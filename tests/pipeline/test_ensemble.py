@@ -150,7 +150,7 @@ def test_the_report_says_whether_it_is_worth_its_cost(assembled: Run) -> None:
     assert told["recommended"] is comparison.recommended
     assert told["reported"]["part"] == "test"
     assert ("Recommended: " if comparison.recommended else "Not recommended: ") in page
-    assert "The audit found nothing" not in assembled.files.card.read_text(encoding="utf-8")
+    assert "The audit has no findings" not in assembled.files.card.read_text(encoding="utf-8")
     for text in ("images a second", "adaptive", "before test was read", "3,"):
         assert text in page
     assert comparison.images_per_second is not None
@@ -217,9 +217,11 @@ def test_images_held_back_for_sets_calibrate_those_of_the_whole(
     ]
     monkeypatch.setattr("holotype.pipeline.ensemble_report._write_report", write_scores_only)
     whole = load_bundle(ensemble(runs, output=tmp_path / "whole").path)
-    assert whole.conformal_scores is not None
     assert whole.manifest.decision is not None
-    assert whole.manifest.decision.calibration_set is not None
+    calibration_set = whole.manifest.decision.calibration_set
+    assert calibration_set is not None
+    assert (calibration_set.source, calibration_set.num_images) == ("cal", len(index.part("cal")))
+    assert len(whole.conformal_scores or ()) == calibration_set.num_images
 
 
 def test_an_ensemble_is_a_member_and_so_is_a_stage(
@@ -239,5 +241,5 @@ def test_an_ensemble_is_a_member_and_so_is_a_stage(
     swapped = make_run(
         tmp_path / "swapped", Index(index.root, other, index.classes), seed=8, learns=False
     )
-    with pytest.raises(NotComparable, match="learnt from"):
+    with pytest.raises(NotComparable, match="was trained on"):
         ensemble([assembled.path, swapped.path], output=tmp_path / "none")

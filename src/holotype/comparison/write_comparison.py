@@ -95,7 +95,7 @@ def _markdown_table(table: Table) -> list[str]:
         texts = (f"{cell.text} ({cell.note})" if cell.note else cell.text for cell in cells)
         rows.append(
             [
-                text if kind == "number" else escape_markdown(text)
+                escape_markdown(text) if kind == "name" else text
                 for kind, text in zip(table.columns.values(), texts, strict=True)
             ]
         )

@@ -1,1 +1,1 @@
-"""Several classifiers as one; what each is worth is decided on validation."""
+"""Several classifiers as one bundle, with weights fitted on validation."""

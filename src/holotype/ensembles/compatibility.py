@@ -1,8 +1,7 @@
-"""Who may be a member: runs of the same classes, judged on the same images, unseen by all.
+"""Check that runs can form an ensemble: the same classes and held-out images, and no leakage.
 
-Weights are fitted on validation, so a member that has seen a validation image while it trained
-would be trusted for what it remembers. Images are known by the hash of their bytes, since a
-folder may have moved between two trainings.
+Weights are fitted on validation, so a member that was trained on a validation image of another
+would get too much weight. Images are matched by SHA-256, since a folder may have moved.
 
 Shape suffixes: N images, C classes.
 """
@@ -20,19 +19,19 @@ from holotype.errors import BundleError, NotARun, NotComparable, UsageError
 from holotype.predictions import Predictions
 from holotype.run_directory import RunDirectory
 
-MAX_NAMED = 3  # of what differs, so many are named
+MAX_NAMED = 3  # images named in an error
 ADVICE = "Train the members on one split: the same images, --split-seed and --ratios."
 
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """A finished run, as a part of something larger.
+    """A finished run as a member of an ensemble.
 
     Attributes:
-        name: the run as it was named, `RUN` or `RUN@STAGE`.
+        name: as it was given, `RUN` or `RUN@STAGE`.
         run: the directory.
-        bundle: what it ships, sealed.
-        index: the images it knows, split.
+        bundle: its classifier, with a decision.
+        index: its images with their split.
     """
 
     name: str
@@ -42,35 +41,35 @@ class Member:
 
     @property
     def out_of_fold_file(self) -> Path:
-        """What its folds say of images that each did not see; a file where there are folds."""
+        """Its out-of-fold predictions; exists only with folds."""
         return self.run.predictions / "oof.parquet"
 
     @property
     def is_cross_validated(self) -> bool:
-        """Whether it is the mean of folds, so that every image outside of test trained it."""
+        """Whether it is the mean of folds, which were trained on every image outside test."""
         return self.out_of_fold_file.is_file()
 
     @property
     def training_hashes(self) -> set[str]:
-        """The hashes of the images that may have moved its weights."""
+        """The SHA-256 of the images that it was trained on."""
         table = self.index.table
         rows = table["split"] != "test" if self.is_cross_validated else table["split"] == "train"
         return set(table.loc[rows, "sha256"])
 
 
 def load_members(runs: Sequence[str | Path]) -> tuple[Member, ...]:
-    """The members, in the order in which they were named.
+    """The members, in the order in which they were given.
 
     Raises:
         UsageError: fewer than two, or one twice.
         NotARun, NotABundle, CorruptBundle: there is no finished run, or it was changed.
         BundleError: a run has no sealed decision, or members of members.
-        NotComparable: the classes or the images differ, or a member learnt from images that
-            another is judged on.
+        NotComparable: the classes or the images differ, or a member was trained on held-out images
+            of another.
     """
     if len(runs) < 2:
         raise UsageError(
-            f"an ensemble needs at least two runs, and {len(runs)} was named: "
+            f"an ensemble needs at least two runs, but {len(runs)} was given: "
             "holotype ensemble RUN RUN --output RUN."
         )
     members = tuple(_member(run) for run in runs)
@@ -93,17 +92,19 @@ def load_members(runs: Sequence[str | Path]) -> tuple[Member, ...]:
 def _member(path: str | Path) -> Member:
     run = RunDirectory.open(path)
     if not run.index.is_file():
-        raise NotARun(f"{str(path)!r} has no index.parquet, so its training has not begun; train.")
+        raise NotARun(
+            f"{str(path)!r} has no index.parquet: its training has not started; train it first."
+        )
     bundle = load_bundle(run.path)
     if bundle.manifest.decision is None:
         raise BundleError(
-            f"{str(path)!r} has no sealed decision, since it has no validation images, and the "
-            "weights of members are fitted on those. Train it with a validation part (--ratios)."
+            f"{str(path)!r} has no sealed decision, since it has no validation images, on which "
+            "the weights of members are fitted. Train it with a validation part (--ratios)."
         )
     if _depth(bundle) >= MAX_DEPTH:
         raise BundleError(
-            f"{str(path)!r} has members with members of their own, and may not be a member itself; "
-            "name its members instead."
+            f"{str(path)!r} is an ensemble of ensembles and cannot be a member; name its members "
+            "instead."
         )
     return Member(str(path), run, bundle, read_index_file(run.index))
 
@@ -113,19 +114,19 @@ def _depth(bundle: Bundle) -> int:
 
 
 def _require_all_or_none_cross_validated(members: Sequence[Member]) -> None:
-    """Cross-validated runs go with their like: all images have trained them."""
+    """Cross-validated runs were trained on all images outside test, so they cannot be mixed."""
     folded = [member.name for member in members if member.is_cross_validated]
     others = [member.name for member in members if not member.is_cross_validated]
     if folded and others:
         raise NotComparable(
-            f"{folded[0]!r} is cross-validated and {others[0]!r} is not: the first learnt from "
-            "every image that the second is validated on. Name runs of one kind, such as one "
-            "of the folds (RUN/folds/0) beside runs that were trained on its split."
+            f"{folded[0]!r} is cross-validated and {others[0]!r} is not: the first was trained on "
+            "the validation images of the second. Name runs of one kind, such as one of the folds "
+            "(RUN/folds/0) with runs that were trained on its split."
         )
 
 
 def _require_no_leakage(members: Sequence[Member]) -> None:
-    """No member learnt from an image that any of them is judged on, itself included."""
+    """Refuse a member that was trained on held-out images of any member, itself included."""
     for evaluated in members:
         table = evaluated.index.table
         parts = ["test"] if evaluated.is_cross_validated else ["val", "test", "cal"]
@@ -135,9 +136,9 @@ def _require_no_leakage(members: Sequence[Member]) -> None:
             if len(seen):
                 where = "of its own" if member is evaluated else f"of {evaluated.name!r}"
                 raise NotComparable(
-                    f"{member.name!r} learnt from {len(seen):,} of the held-out images "
-                    f"{where} ({_some(seen['path'].tolist())}), and would be trusted for what it "
-                    f"remembers. {ADVICE} Where the split came with the data: --on-leak repair."
+                    f"{member.name!r} was trained on {len(seen):,} of the held-out images {where} "
+                    f"({_some(seen['path'].tolist())}), so its weight would be too high. {ADVICE} "
+                    "Where the split came with the data: --on-leak repair."
                 )
 
 
@@ -156,7 +157,7 @@ def _require_same_part(members: Sequence[Member], split: Part, part: str) -> Non
 
 
 def _blank_predictions(member: Member, split: Part) -> Predictions:
-    """The images of a part as predictions that say nothing, so that test is not read."""
+    """The images of a part with equal probabilities, so that test is not predicted."""
     index = replace(member.index.part(split), classes=member.bundle.classes)
     table = index.table
     N, C = len(table), len(index.classes)

@@ -1,4 +1,4 @@
-"""What an ensemble's `recipe.yaml` says: members, their bundles' hashes, method and weights."""
+"""The `recipe.yaml` of an ensemble: members, hashes of their bundles, method and weights."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -15,7 +15,7 @@ KIND = "ensemble"
 
 @dataclass(frozen=True)
 class MemberRecipe:
-    """One member: the run as it was named, its bundle's hash, and its weight for each class."""
+    """One member: the run as it was given, the hash of its bundle, its weight for each class."""
 
     run: str
     bundle: str
@@ -24,7 +24,7 @@ class MemberRecipe:
 
     @property
     def weight_text(self) -> str:
-        """Its weight in words, or from which to which it goes where classes differ."""
+        """The weight, or its range where it differs between classes."""
         low, high = min(self.weights.values()), max(self.weights.values())
         return f"{low:.2f}" if high - low < 0.005 else f"{low:.2f} to {high:.2f} by class"
 
@@ -34,14 +34,14 @@ class EnsembleRecipe:
     """Everything that decides an ensemble.
 
     Attributes:
-        name: what the classifier is called.
-        requested_method: the method that was asked for, `auto` among them.
-        method: the one that was taken.
+        name: of the classifier.
+        requested_method: the method that was asked for, or `auto`.
+        method: the method that was used.
         fitted_on: `validation`, or `out of fold`.
-        best_member: the run of the lowest log loss there.
-        members: those that weigh anything.
-        dropped_runs: the runs that were named and weigh nothing.
-        losses: log loss by method on held-out images, where they were tried.
+        best_member: the run with the lowest log loss there.
+        members: those with a weight.
+        dropped_runs: the runs that were given but have no weight.
+        losses: log loss by method on held-out images, where `auto` tried them.
     """
 
     name: str
@@ -66,10 +66,10 @@ class EnsembleRecipe:
 
 
 def read_ensemble_recipe(path: Path) -> EnsembleRecipe | None:
-    """The recipe of an ensemble's run; None where it is that of a training.
+    """The recipe of an ensemble; None where it is that of a training.
 
     Raises:
-        InvalidRecipe: it says that it is an ensemble's, and is not.
+        InvalidRecipe: it is not YAML, or its kind is `ensemble` but it is not valid.
     """
     try:
         value: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -82,7 +82,7 @@ def read_ensemble_recipe(path: Path) -> EnsembleRecipe | None:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else error
         raise InvalidRecipe(
-            f"{path}: no recipe of an ensemble: {what}. Make the ensemble again."
+            f"{path} is not the recipe of an ensemble: {what}. Make the ensemble again."
         ) from None
 
 

@@ -1,17 +1,14 @@
-"""What each member of an ensemble is worth, decided on validation predictions.
+"""Fit the weights of the members of an ensemble on validation predictions.
 
-Every method gives a matrix of weights, one row for each member and one column for each class; the
-ensemble's probability of a class is the weighted sum over members, made to sum to 1 over classes.
+Every method gives a matrix of weights (members, classes); the probability of a class is the
+weighted sum over members, renormalised over classes.
 
-- `average`: every member the same.
-- `weighted`: one weight a member, on the simplex, of the lowest log loss.
-- `greedy`: members are taken again and again, each time the one that helps most (Caruana et al.
-  2004, "Ensemble Selection from Libraries of Models").
-- `adaptive`: one weight for every member and class, so that a hard class is decided by the member
-  that knows it; shrunk towards equal weights, the more the fewer images a class has.
-
-Images of one group fail together, so a class counts for as many images as it has groups, and
-the gain of a method is as sure as its groups make it.
+- `average`: equal weights.
+- `weighted`: one weight a member, on the simplex, with the lowest log loss.
+- `greedy`: forward selection with replacement (Caruana et al. 2004, "Ensemble Selection from
+  Libraries of Models").
+- `adaptive`: one weight for every member and class, by its error on the class; shrunk towards equal
+  weights, the more the fewer images or groups the class has.
 
 Shape suffixes: M members, N images, C classes, U units (images or groups).
 """
@@ -28,19 +25,19 @@ EnsembleMethod = Literal["average", "weighted", "greedy", "adaptive"]
 
 METHODS: tuple[EnsembleMethod, ...] = get_args(EnsembleMethod)
 GREEDY_STEPS = 50
-GREEDY_START = 3  # the best so many members begin together, as the paper advises
-SHRINKAGE_IMAGES = 20.0  # how many images (or groups) of a class equal weights are worth
+GREEDY_START = 3  # the best members to start with, as in the paper
+SHRINKAGE_IMAGES = 20.0  # the weight of equal weights, in images or groups of a class
 _ITERATIONS = 300
 _SMALLEST = 1e-12
-_SMALLEST_ERROR = 0.01  # members that are all but perfect share a class
+_SMALLEST_ERROR = 0.01  # so that no member has all the weight of a class
 
 
 @dataclass(frozen=True, eq=False)
 class FittedWeights:
-    """Weights, and how well every method did on images that its weights had not seen.
+    """Weights, and the log loss of every method on held-out images.
 
     Attributes:
-        method: the one that was taken.
+        method: the chosen method.
         weights_MC: of the members, for each class; columns sum to 1.
         losses: log loss by method, out of fold.
     """
@@ -66,10 +63,10 @@ def fit_weights(
     """Weights (M, C) from validation predictions.
 
     Args:
-        probabilities_MNC: of every member, on the same images, each after its own temperature.
+        probabilities_MNC: of every member for the same images, after its temperature.
         targets_N: their classes.
         weights_N: of the images; at least one above 0.
-        unit_N: the number of each image's group, from 0; every image its own unless given.
+        unit_N: the number of each image's group, from 0; without it every image is a unit.
     """
     M, _, C = probabilities_MNC.shape
     fit: dict[EnsembleMethod, Callable[[], Floats]] = {
@@ -92,14 +89,14 @@ def choose_method(
     unit_N: NDArray[np.int64] | None = None,
     methods: tuple[EnsembleMethod, ...] = METHODS,
 ) -> FittedWeights:
-    """The method with the lowest log loss on images that its weights had not seen.
+    """The method with the lowest log loss on held-out folds.
 
-    A method that must learn weights is taken only where it gains more than two standard errors of
-    the gain over `average`: on few images the plain mean is hard to beat.
+    A method other than `average` is chosen only where its gain over `average` exceeds two standard
+    errors.
 
     Args:
-        fold_N: which images are held out together; groups and copies share a fold. With one
-            fold alone nothing can be held out, and the plain mean is taken.
+        fold_N: which images are held out together; groups and copies share a fold. With a single
+            fold `average` is chosen.
         unit_N: see `fit_weights`.
     """
     if len(np.unique(fold_N)) < 2:
@@ -133,7 +130,7 @@ def _held_out(
     fold_N: NDArray[np.int64],
     unit_N: NDArray[np.int64] | None = None,
 ) -> Floats:
-    """The ensemble's probabilities (N, C), each fold's with weights fitted on the other folds."""
+    """Probabilities (N, C) of each fold with weights fitted on the other folds."""
     found_NC = np.empty(probabilities_MNC.shape[1:])
     for fold in np.unique(fold_N):
         held = fold_N == fold
@@ -146,7 +143,7 @@ def _held_out(
 
 
 def _standard_error(gain_N: Floats, weights_N: Floats, unit_N: NDArray[np.int64] | None) -> float:
-    """Of the weighted mean of gains whose units are independent."""
+    """The standard error of the weighted mean of gains over independent units."""
     share_N = weights_N / weights_N.sum()
     centred_N = share_N * (gain_N - share_N @ gain_N)
     if unit_N is not None:
@@ -164,8 +161,8 @@ def _mixture_weights_by_em(
 ) -> Floats:
     """Mixture weights of the highest likelihood, by expectation-maximisation.
 
-    The log loss of a mixture is convex in its weights, and every step of the algorithm lowers it
-    (Dempster, Laird & Rubin 1977), so there is no rate to choose and no starting point to fear.
+    The log loss of a mixture is convex in its weights, and every step lowers it (Dempster, Laird &
+    Rubin 1977).
     """
     true_MN = probabilities_MNC[:, np.arange(len(targets_N)), targets_N]
     share_M = np.full(len(true_MN), 1 / len(true_MN))
@@ -177,7 +174,7 @@ def _mixture_weights_by_em(
 
 
 def _greedy(probabilities_MNC: Floats, targets_N: NDArray[np.int64], weights_N: Floats) -> Floats:
-    """How often each member was taken, when each step takes the one that helps most."""
+    """The share of selections of each member in greedy forward selection."""
 
     def loss(sum_NC: Floats, taken: int) -> float:
         return float(np.average(_losses(sum_NC / taken, targets_N), weights=weights_N))
@@ -207,13 +204,11 @@ def _adaptive(
     weights_N: Floats,
     unit_N: NDArray[np.int64],
 ) -> Floats:
-    """Weights of every class by how well each member tells it from the rest.
+    """Weights of every class by the inverse squared error of each member on it.
 
-    A member is worth more for a class the smaller its squared error there, on the class's images
-    and on those that it takes for the class by mistake, as in Bates & Granger 1969, "The
-    Combination of Forecasts". The error is squared once more, so that a member which does not know
-    a class is heard little. Weights of the lowest log loss, class by class, lost more where nothing
-    was to be gained: of members that are sure of themselves they take one.
+    The error is the mean of the squared errors of the class probability on images of the class and
+    on all others, as in Bates & Granger 1969, "The Combination of Forecasts"; here it is squared
+    once more, so that members that do not know a class have little weight.
     """
     M, _, C = probabilities_MNC.shape
     weights_MC = np.full((M, C), 1 / M)
@@ -223,7 +218,7 @@ def _adaptive(
         if own_N.sum() == 0:
             continue
         class_probabilities_MN = probabilities_MNC[:, :, number]
-        # Both sides weigh the same, or the many images of other classes would decide alone.
+        # Both with equal weight, since images of other classes are many.
         missed_M = (1 - class_probabilities_MN) ** 2 @ own_N / own_N.sum()
         mistaken_M = class_probabilities_MN**2 @ rest_N / max(rest_N.sum(), _SMALLEST)
         inverse_error_M = ((missed_M + mistaken_M) / 2 + _SMALLEST_ERROR) ** -2.0
@@ -236,5 +231,5 @@ def _adaptive(
 
 
 def _effective_sample_size(weights_U: Floats) -> float:
-    """How many units of equal weight these are as good as (Kish 1965, "Survey Sampling")."""
+    """The effective number of units (Kish 1965, "Survey Sampling")."""
     return float(weights_U.sum() ** 2 / (weights_U**2).sum())

@@ -1,10 +1,8 @@
-"""The weights of members, and what the ensemble says of images that they were not fitted on.
+"""Fit an ensemble on validation or out-of-fold predictions, and predict them held out.
 
-The validation images are what no member learnt from: validation, or what cross-validated runs say
-out of fold. Weights that are fitted on the validation images flatter the ensemble there, so what
-is said of it on these
-validation images is held out a second time: weights and temperature for each fifth come from the
-rest.
+Weights that are fitted on the validation images are optimistic there, so the predictions of the
+ensemble for these images are held out a second time: the weights and the temperature of each fold
+come from the other folds.
 
 Shape suffixes: M members, N images, C classes.
 """
@@ -32,49 +30,48 @@ from holotype.evaluation.calibration import MIN_IMAGES, fit_temperature
 from holotype.predictions import Predictions, softmax
 
 NUM_FOLDS = 5
-MIN_MEMBER_WEIGHT = 0.01  # a member that weighs less in every class costs time and says nothing
+MIN_MEMBER_WEIGHT = 0.01  # a member with less in every class is dropped
 _SMALLEST = 1e-30
 
 
 @dataclass(frozen=True, eq=False)
 class MemberPredictions:
-    """What members say of images that none of them learnt from.
+    """Predictions of the members for images that none of them was trained on.
 
     Attributes:
-        answers: each member's, after its own temperature.
-        fold_N: which images are held out together when weights are judged.
+        aligned: of each member, after its temperature.
+        fold_N: which images are held out together.
     """
 
-    answers: AlignedPredictions
+    aligned: AlignedPredictions
     fold_N: NDArray[np.int64]
 
     @property
     def probabilities_MNC(self) -> Floats:
-        return np.stack([each.probabilities_NC for each in self.answers.predictions])
+        return np.stack([each.probabilities_NC for each in self.aligned.predictions])
 
     @property
     def losses_M(self) -> list[float]:
         """The log loss of every member."""
-        return [float(metrics.log_loss(each)) for each in self.answers.predictions]
+        return [float(metrics.log_loss(each)) for each in self.aligned.predictions]
 
     @property
     def best(self) -> int:
-        """The member to beat: that of the lowest log loss."""
+        """The number of the member with the lowest log loss."""
         return int(np.argmin(self.losses_M))
 
 
 @dataclass(frozen=True, eq=False)
 class FittedEnsemble:
-    """Weights, and what they are worth.
+    """The fitted weights, and the held-out predictions of the ensemble.
 
     Attributes:
-        method: by which they were found.
-        members: the numbers of the members that weigh anything, ascending.
+        method: by which the weights were fitted.
+        members: the numbers of the members with a weight, ascending.
         weights_CM: of these members for each class; rows sum to 1. None where all are equal.
-        losses: log loss of each method on held-out folds of the validation images, where `auto`
-            tried them.
-        held_out: the ensemble on the validation images, each fold with weights and a temperature
-            from the others; its logits are the logarithms of the means, before that temperature.
+        losses: log loss of each method on held-out folds, where `auto` tried them.
+        held_out: predictions of the ensemble, each fold with weights and a temperature from the
+            others; logits are the logarithms of the mean probabilities, before the temperature.
     """
 
     method: EnsembleMethod
@@ -87,11 +84,11 @@ class FittedEnsemble:
 def assign_held_out_folds(
     index: Index, ids: Sequence[str], keep_together: Sequence[frozenset[str]]
 ) -> NDArray[np.int64]:
-    """The fold of each of these images; groups and copies share one, classes are spread.
+    """The fold of each image, stratified by class; groups and copies share a fold.
 
     Args:
-        index: images, those with these ids among them; its split says nothing here.
-        keep_together: sets of paths that show one image.
+        index: contains the images with these ids; its split is ignored.
+        keep_together: sets of paths of copies.
     """
     table = index.table[index.table["path"].isin(set(ids))].reset_index(drop=True)
     table["split"] = ""
@@ -109,10 +106,10 @@ def assign_held_out_folds(
 
 
 def fit(member_predictions: MemberPredictions, method: EnsembleMethod | None) -> FittedEnsemble:
-    """Weights by a method; by the one that does best on held-out images where it is None."""
-    answers, probabilities_MNC = member_predictions.answers, member_predictions.probabilities_MNC
-    targets_N, weights_N = answers.first.targets_N, answers.weights_N
-    unit_N = answers.units.unit_N
+    """Fit weights by a method; None: by the method with the lowest log loss on held-out images."""
+    aligned, probabilities_MNC = member_predictions.aligned, member_predictions.probabilities_MNC
+    targets_N, weights_N = aligned.first.targets_N, aligned.weights_N
+    unit_N = aligned.units.unit_N
     if method is None and len(targets_N) < MIN_IMAGES:
         method = "average"
     if method is None:
@@ -133,7 +130,7 @@ def fit(member_predictions: MemberPredictions, method: EnsembleMethod | None) ->
 
 
 def _drop_unweighted_members(choice: FittedWeights) -> tuple[tuple[int, ...], Floats | None]:
-    """The members that weigh something, and their weights (C, M); None where all are equal."""
+    """The members with a weight, and their weights (C, M); None where all are equal."""
     if choice.method == "average":
         return tuple(range(len(choice.weights_MC))), None
     members = np.flatnonzero(choice.weights_MC.max(axis=1) >= MIN_MEMBER_WEIGHT)
@@ -142,12 +139,12 @@ def _drop_unweighted_members(choice: FittedWeights) -> tuple[tuple[int, ...], Fl
 
 
 def _held_out(member_predictions: MemberPredictions, method: EnsembleMethod) -> Predictions:
-    """What is said of each fold by weights and a temperature that the other folds alone decide."""
+    """Predictions of each fold with weights and a temperature from the other folds."""
     images, probabilities_MNC = (
-        member_predictions.answers.first,
+        member_predictions.aligned.first,
         member_predictions.probabilities_MNC,
     )
-    unit_N = member_predictions.answers.units.unit_N
+    unit_N = member_predictions.aligned.units.unit_N
     logits_NC = np.empty_like(images.logits_NC)
     calibrated_NC = np.empty_like(images.probabilities_NC)
     for fold in np.unique(member_predictions.fold_N):

@@ -1,8 +1,7 @@
-"""Is the ensemble better than its best member, by how much, how surely, and what does it cost?
+"""Compare an ensemble with its best member: log loss, accuracy and speed.
 
-The best member is chosen before test is read, as the weights are, and so is whether to recommend
-the ensemble at all: on images that its weights had not seen. One comparison is made on test, and
-nothing is chosen by it.
+The best member and whether to recommend the ensemble are decided on held-out validation images,
+before test is read. Test gives one comparison, and nothing is chosen by it.
 
 Shape suffixes: N images.
 """
@@ -38,11 +37,11 @@ class DifferenceInterval:
 
 @dataclass(frozen=True)
 class Gain:
-    """What an ensemble does better than one member, on the same images.
+    """The paired differences of an ensemble and its best member.
 
     Attributes:
-        part: which images these are, in words.
-        num_images: how many count.
+        part: the name of the images.
+        num_images: the number of scorable images.
         log_loss: in nats; below 0 is better.
         accuracy: a fraction; above 0 is better.
     """
@@ -60,7 +59,7 @@ class Gain:
 
     @property
     def beats(self) -> bool:
-        """Whether it is surely better in one of the two, and surely worse in neither."""
+        """Whether it is significantly better in one of the two and worse in neither."""
         better = self.log_loss.high < 0 or self.accuracy.low > 0
         worse = self.log_loss.low > 0 or self.accuracy.high < 0
         return better and not worse
@@ -76,14 +75,14 @@ class Gain:
 
 @dataclass(frozen=True)
 class BestMemberComparison:
-    """Whether the ensemble is worth what it costs.
+    """An ensemble compared with its best member.
 
     Attributes:
-        best_member: the name of the best member.
-        reported: on test, or where there is none on held-out folds of the validation images.
+        best_member: its name.
+        reported: on test, or without one on held-out folds of the validation images.
         held_out: on held-out folds of the validation images.
-        images_per_second, best_member_images_per_second: images a second, decoding included,
-            nothing kept; None where they could not be measured.
+        images_per_second, best_member_images_per_second: with decoding; None where they could not
+            be measured.
     """
 
     best_member: str
@@ -94,7 +93,7 @@ class BestMemberComparison:
 
     @property
     def recommended(self) -> bool:
-        """Decided before test was read."""
+        """On held-out validation images."""
         return self.held_out.beats
 
     def in_words(self) -> str:
@@ -102,16 +101,17 @@ class BestMemberComparison:
         cost = "Its speed could not be measured."
         if self.images_per_second is not None and self.best_member_images_per_second is not None:
             cost = (
-                f"It answers {self.images_per_second:.3g} images a second, {self.best_member} "
-                "alone "
-                f"{self.best_member_images_per_second:.3g}."
+                f"It predicts {self.images_per_second:.3g} images a second, {self.best_member} "
+                f"alone {self.best_member_images_per_second:.3g}."
             )
         if self.recommended:
-            return f"Recommended: held out, it beats its best member, {self.best_member}. {cost}"
+            return (
+                "Recommended: on held-out images it is significantly better than its best member, "
+                f"{self.best_member}. {cost}"
+            )
         return (
-            "Not recommended: held out, it does not surely beat its best member, "
-            f"{self.best_member}; "
-            f"take that one. {cost}"
+            "Not recommended: on held-out images it is not significantly better than its best "
+            f"member, {self.best_member}. {cost}"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -130,10 +130,7 @@ class BestMemberComparison:
 
 
 def gain_over(whole: Predictions, alone: Predictions, part: str) -> Gain:
-    """The differences of two classifiers on the same images, in the same order.
-
-    Groups are the units where there are any: images of one specimen fail together.
-    """
+    """The differences of two classifiers on the same images, in the same order."""
     assert whole.sha256 == alone.sha256
     whole, alone = whole.scorable(), alone.scorable()
     units = SamplingUnits.of(whole)
@@ -147,9 +144,9 @@ def gain_over(whole: Predictions, alone: Predictions, part: str) -> Gain:
     )
 
 
-def _log_loss(answers: AlignedPredictions) -> DifferenceInterval:
-    """The first minus the second; where the interval is unknown, as wide as a log loss can be."""
-    scores = paired_scores(answers)["log_loss"]
+def _log_loss(aligned: AlignedPredictions) -> DifferenceInterval:
+    """The first minus the second; an unknown interval is as wide as the range of a log loss."""
+    scores = paired_scores(aligned)["log_loss"]
     other = 0 if scores.best == 1 else 1
     found = scores.difference_to_best[other]
     assert found is not None
@@ -161,6 +158,6 @@ def _log_loss(answers: AlignedPredictions) -> DifferenceInterval:
 
 
 def measure_images_per_second(bundle: Bundle, files: Sequence[Path]) -> float | None:
-    """How fast a bundle answers a few of these, in a process of its own; None: not measured."""
+    """The speed of a bundle on a few of these files, in a process of its own; None if it failed."""
     few = files[:: max(1, len(files) // TIMED_IMAGES)][:TIMED_IMAGES]
     return measure_cost(RunCost(), bundle.path, few)[0].images_per_second

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def joint_index(members: Sequence[Member]) -> Index:
-    """The images of the first member, and those that only another one learnt from.
+    """The images of the first member, and those that only another was trained on.
 
-    An ensemble may be a member itself, so its index names every image that it has seen.
+    An ensemble can be a member itself, so its index has every image that it was trained on.
     """
     import pandas as pd
 

@@ -91,7 +91,7 @@ def report_ensemble(job: EnsembleJob, bundle: Bundle) -> None:
     index, best = job.members[0].index, job.best
     fitted_on = OUT_OF_FOLD if best.is_cross_validated else VALIDATION
     held_out = gain_over(
-        job.fitted.held_out, job.answers.answers.predictions[job.answers.best],
+        job.fitted.held_out, job.answers.aligned.predictions[job.answers.best],
         f"{fitted_on}, weights held out",
     )  # fmt: skip
     test = predict_part("test", index, bundle, job.run, job.progress)
