@@ -2,10 +2,17 @@
 
 import importlib.metadata
 import re
-from functools import cache
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import ParamSpec, TypeVar
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from holotype.errors import MissingExtra
+
+Options = ParamSpec("Options")
+Result = TypeVar("Result")
 
 BASE = ""  # what every installation has
 EXTRAS = (BASE, "train", "explain", "kaggle", "samples")
@@ -51,6 +58,24 @@ def extra_that_provides(module: str) -> str | None:
         if any(canonicalize_name(r.name) == wanted for r in requirements(extra)):
             return extra
     return None
+
+
+def with_install_advice(verb: Callable[Options, Result]) -> Callable[Options, Result]:
+    """The verb, which raises MissingExtra where a package of an extra is not installed."""
+
+    @wraps(verb)
+    def advising(*args: Options.args, **kwargs: Options.kwargs) -> Result:
+        try:
+            return verb(*args, **kwargs)
+        except ModuleNotFoundError as error:
+            extra = extra_that_provides(error.name or "")
+            if extra is None:
+                raise
+            raise MissingExtra(
+                f"this needs {error.name}, which is not installed: {install_command(extra)}"
+            ) from error
+
+    return advising
 
 
 def _is_met(requirement: Requirement) -> bool:

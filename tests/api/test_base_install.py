@@ -111,3 +111,18 @@ def test_importing_and_predicting_load_nothing_heavy(
     heavy = {*NOT_IN_THE_BASE, "pydantic", "cyclopts"}
     assert {*heavy, "onnxruntime", "numpy", "PIL"} & set(imported) == set()
     assert heavy & set(predicted) == set()
+
+
+def test_what_needs_more_says_the_line_that_installs_it(many_shapes: Path, tmp_path: Path) -> None:
+    program = BLOCKED + (
+        "import holotype\n"
+        "data = sys.argv[1]\n"
+        "for work in (holotype.audit, holotype.train, holotype.split):\n"
+        "    try:\n"
+        "        work(data, output=sys.argv[2])\n"
+        "    except holotype.HolotypeError as error:\n"
+        "        print(error)\n"
+    )
+    lines = python(program, many_shapes, tmp_path / "output").splitlines()
+    assert len(lines) == 3
+    assert all(line.endswith("pip install 'holotype[train]'") for line in lines)

@@ -24,6 +24,7 @@ from holotype.dataset.index import Index, read_index
 from holotype.dataset.reading.data_source import DataSource, as_sources, source_name
 from holotype.dataset.splitting.assignment import atomic_group_names
 from holotype.errors import MissingExtra, UsageError, WeightsUnavailable, did_you_mean
+from holotype.extras import with_install_advice
 from holotype.notebook import data_frame, html_result, html_table
 from holotype.progress import Progress, pluralize
 from holotype.reporting.audit_page import write_audit_page
@@ -130,6 +131,7 @@ class Audit:
         return table(("found", "count", "what to do"), rows) if rows else ""
 
 
+@with_install_advice
 def audit(
     data: "DataSource | Sequence[DataSource]",
     *,

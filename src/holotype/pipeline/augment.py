@@ -9,6 +9,7 @@ from PIL import Image as PillowImage
 from holotype.dataset.index import Index, read_index
 from holotype.dataset.reading.data_source import DataSource
 from holotype.errors import EmptyDataset, ImageError, InvalidRecipe, UsageError, did_you_mean
+from holotype.extras import with_install_advice
 from holotype.files import atomic_write
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.notebook import html_image, html_result
@@ -49,6 +50,7 @@ class ContactSheet:
         return html_result(repr(self), html_image(self.image))
 
 
+@with_install_advice
 def augment(
     data: "DataSource | Sequence[DataSource]",
     *,

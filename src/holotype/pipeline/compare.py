@@ -16,6 +16,7 @@ from holotype.comparison.selection import parse_rule, select_run
 from holotype.comparison.write_comparison import write_comparison
 from holotype.errors import ImageError, InvalidSelection, NotComparable, UsageError
 from holotype.explanation.heatmap_drawing import scaled_rgb
+from holotype.extras import with_install_advice
 from holotype.files import sha256_of
 from holotype.imaging.decode import decode
 from holotype.pipeline.compared_runs import (
@@ -34,6 +35,7 @@ MAX_DISAGREEMENTS = 12  # images about which the runs disagree
 MAX_SIDE_PX = 320
 
 
+@with_install_advice
 def compare(
     runs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,

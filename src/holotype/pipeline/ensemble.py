@@ -32,6 +32,7 @@ from holotype.ensembles.fit_ensemble import (
 )
 from holotype.errors import NotComparable
 from holotype.evaluation.post_hoc_calibration import fit_decision
+from holotype.extras import with_install_advice
 from holotype.pipeline.ensemble_report import (
     VALIDATION,
     EnsembleJob,
@@ -52,6 +53,7 @@ from holotype.progress import Progress
 from holotype.run_directory import RunDirectory, next_run_path
 
 
+@with_install_advice
 def ensemble(
     runs: Sequence[str | os.PathLike[str]],
     *,

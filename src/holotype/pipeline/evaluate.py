@@ -19,6 +19,7 @@ from holotype.errors import EmptyDataset
 from holotype.evaluation.build_report import build_report
 from holotype.evaluation.report_data import Report
 from holotype.explanation.example_selection import select_examples
+from holotype.extras import with_install_advice
 from holotype.pipeline.training_run.class_weight_report import (
     class_weights_of_run,
     measure_class_weighting,
@@ -31,6 +32,7 @@ from holotype.run_directory import RunDirectory, run_path
 NEW = "new"  # what was handed in, as opposed to a part of the run's own split
 
 
+@with_install_advice
 def evaluate(
     run: str | os.PathLike[str],
     data: "DataSource | Sequence[DataSource]",

@@ -24,6 +24,7 @@ from holotype.explanation.slice_matching import (
     read_slices,
 )
 from holotype.explanation.torch_models import TorchModels, run_of
+from holotype.extras import with_install_advice
 from holotype.progress import Progress
 
 PathLike = str | os.PathLike[str]
@@ -59,6 +60,7 @@ def explain(
 ) -> SliceMatches: ...
 
 
+@with_install_advice
 def explain(
     run: PathLike,
     images: Images,

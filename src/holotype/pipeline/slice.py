@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from holotype.dataset.volumes.slicing import SliceOptions, Slices, slice_volumes
+from holotype.extras import with_install_advice
 from holotype.progress import Progress
 
 
+@with_install_advice
 def slice(  # named after the verb
     volumes: str | Path,
     *,

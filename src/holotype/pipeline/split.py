@@ -25,6 +25,7 @@ from holotype.dataset.splitting.splitter import (
 )
 from holotype.dataset.splitting.splitter import split as assign_parts
 from holotype.dataset.staging import TABLE_FILENAME, require_empty, require_outside
+from holotype.extras import with_install_advice
 from holotype.notebook import html_result, html_table
 from holotype.pipeline.training_run.drop_unreadable import drop_unreadable
 from holotype.progress import Progress, pluralize
@@ -89,6 +90,7 @@ class Split:
         return f"Split of {pluralize(len(self.index), 'image')} in {self.path}"
 
 
+@with_install_advice
 def split(
     data: "DataSource | Sequence[DataSource]",
     *,

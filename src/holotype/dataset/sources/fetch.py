@@ -41,6 +41,7 @@ from holotype.errors import (
     UsageError,
     did_you_mean,
 )
+from holotype.extras import with_install_advice
 from holotype.files import sha256_of
 from holotype.progress import Progress, ProgressCallback
 
@@ -48,6 +49,7 @@ CELLS_PER_BLOCK = 60  # of elpv-blocks
 GENERATED_DATASETS = frozenset(["synthetic", "micro-ct"])  # they take a seed
 
 
+@with_install_advice
 def fetch(
     name: str,
     output: str | Path,

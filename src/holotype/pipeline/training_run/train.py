@@ -11,6 +11,7 @@ from holotype.dataset.auditing.run_audit import audit
 from holotype.dataset.index import Index, read_index, require_classes
 from holotype.dataset.reading.data_source import DataSource
 from holotype.errors import UsageError
+from holotype.extras import with_install_advice
 from holotype.pipeline.audit import Audit
 from holotype.pipeline.run import Run
 from holotype.pipeline.training_run.cross_validation import train_folds
@@ -30,6 +31,7 @@ from holotype.training.interruption import StopSignal
 from holotype.training.runtime import Runtime
 
 
+@with_install_advice
 def train(
     data: "DataSource | Sequence[DataSource]",
     *,
