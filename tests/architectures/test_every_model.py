@@ -26,7 +26,7 @@ from holotype.architectures.pretrained_weights import NONE, find_weights
 from holotype.architectures.torch_classifier import (
     AUXILIARY_LOSS_WEIGHT,
     Backbone,
-    Classifier,
+    TorchClassifier,
     last_linear,
 )
 from holotype.bundle.building.descriptors import descriptor_graph
@@ -133,12 +133,12 @@ def test_the_page_names_every_model() -> None:
     assert names_on_page() == [row.name for row in ARCHITECTURES]
 
 
-def last_embedding(classifier: Classifier, size: int) -> int:
+def last_embedding(classifier: TorchClassifier, size: int) -> int:
     with torch.no_grad():
         return int(classifier.backbone(soft_images(1, size))[0].shape[1])
 
 
-def _classifier(name: str, size: int, head: HeadSpec | None = None) -> Classifier:
+def _classifier(name: str, size: int, head: HeadSpec | None = None) -> TorchClassifier:
     """Random weights, the head's scaled so that images drive the logits over a range of 1."""
     row = architecture(name)
     scale = 0.2 if row.family in TREMBLING else 1.0
@@ -148,14 +148,14 @@ def _classifier(name: str, size: int, head: HeadSpec | None = None) -> Classifie
     with torch.no_grad():
         width = backbone(soft_images(2, size))[0].shape[1]
     torch.manual_seed(0)
-    classifier = Classifier(backbone, width, len(CLASSES), head or row.head).eval()
+    classifier = TorchClassifier(backbone, width, len(CLASSES), head or row.head).eval()
     with torch.no_grad():
         logits = classifier(soft_images(IMAGES, size, seed=6))
         last_linear(classifier.head).weight /= (logits.amax(0) - logits.amin(0)).max()
     return classifier
 
 
-def _one_training_step(classifier: Classifier, images: Tensor) -> None:
+def _one_training_step(classifier: TorchClassifier, images: Tensor) -> None:
     """As the loop does it: the auxiliaries' losses are a part of the whole."""
     classifier.train()
     optimiser = torch.optim.SGD(classifier.parameters(), lr=1e-3)
@@ -177,12 +177,12 @@ def _one_training_step(classifier: Classifier, images: Tensor) -> None:
     classifier.eval()
 
 
-def _graphs(classifier: Classifier, size: int) -> tuple[bytes, bytes]:
+def _graphs(classifier: TorchClassifier, size: int) -> tuple[bytes, bytes]:
     model = export_backbone(classifier.backbone, size, size)
     return extract_outputs(model, ["embedding", "feature_map"]), export_head(classifier.head)
 
 
-def _same_logits(classifier: Classifier, backbone: bytes, head: bytes, images: Tensor) -> None:
+def _same_logits(classifier: TorchClassifier, backbone: bytes, head: bytes, images: Tensor) -> None:
     with torch.no_grad():
         expected_NC = classifier(images).numpy()
         cells = classifier.backbone(images)[1]
@@ -214,7 +214,7 @@ class TorchSession:
         return [both[output] for output in outputs]
 
 
-def _size_of_several_cells(classifier: Classifier, row: Architecture, smallest: int) -> int:
+def _size_of_several_cells(classifier: TorchClassifier, row: Architecture, smallest: int) -> int:
     """The first size whose map has several cells: of a single one every map is the same."""
     for size in (smallest, *[size for size in (64, 96, 128, 160) if size > smallest]):
         with torch.no_grad():
@@ -224,7 +224,7 @@ def _size_of_several_cells(classifier: Classifier, row: Architecture, smallest: 
     raise AssertionError(f"{row.name} has no map of several cells")
 
 
-def _manifest(classifier: Classifier, row: Architecture, size: int) -> Manifest:
+def _manifest(classifier: TorchClassifier, row: Architecture, size: int) -> Manifest:
     with torch.no_grad():
         embedding, cells = classifier.backbone(soft_images(1, size))
     return Manifest(
@@ -241,7 +241,7 @@ def _manifest(classifier: Classifier, row: Architecture, size: int) -> Manifest:
     )  # fmt: skip
 
 
-def _heatmap_is_what_the_catalogue_says(classifier: Classifier, bundle: Bundle) -> None:
+def _heatmap_is_what_the_catalogue_says(classifier: TorchClassifier, bundle: Bundle) -> None:
     """Against Grad-CAM (Selvaraju et al. 2017) as captum computes it, of the same log-odds."""
     image = _image_of_most_evidence(classifier, bundle.preprocessing)
     found = heatmap(bundle, image)
@@ -259,7 +259,7 @@ def _heatmap_is_what_the_catalogue_says(classifier: Classifier, bundle: Bundle) 
 
 
 def _found_by_itself(
-    classifier: Classifier, bundle: Bundle, image: Image, expected_hw: NDArray[np.float32]
+    classifier: TorchClassifier, bundle: Bundle, image: Image, expected_hw: NDArray[np.float32]
 ) -> None:
     """Of any network with a map, Grad-CAM as it ships is captum's, of the layer that it finds."""
     explain_method = ExplainMethod("gradcam", torch_model_of=lambda _: classifier)
@@ -267,7 +267,7 @@ def _found_by_itself(
     assert float(np.abs(found.values_hw - expected_hw).max()) <= TOLERANCE, found.method
 
 
-def _grad_cam(classifier: Classifier, x: Tensor, class_index: int) -> NDArray[np.float32]:
+def _grad_cam(classifier: TorchClassifier, x: Tensor, class_index: int) -> NDArray[np.float32]:
     """captum's map for the class against its competitors, positive part, scaled to 1."""
     others = [n for n in range(len(CLASSES)) if n != class_index]
     with torch.no_grad():
@@ -283,7 +283,7 @@ def _grad_cam(classifier: Classifier, x: Tensor, class_index: int) -> NDArray[np
     return np.asarray(positive_hw / positive_hw.max(), np.float32)
 
 
-def _image_of_most_evidence(classifier: Classifier, preprocessing: Preprocessing) -> Image:
+def _image_of_most_evidence(classifier: TorchClassifier, preprocessing: Preprocessing) -> Image:
     """The one of which the network is surest: its map is furthest above the noise of float32."""
     images = []
     for pixels_CHW in soft_images(16, preprocessing.height, seed=5).numpy():

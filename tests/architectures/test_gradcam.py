@@ -24,7 +24,7 @@ from holotype.architectures.gradcam import (
     randomise_layers,
 )
 from holotype.architectures.layer_groups import split_into_groups
-from holotype.architectures.torch_classifier import Classifier
+from holotype.architectures.torch_classifier import TorchClassifier
 from holotype.errors import UsageError
 from tests.architectures.images import soft_images, with_statistics
 from tests.training.tiny import classifier as tiny_classifier
@@ -33,7 +33,7 @@ SIDE = 32
 
 
 @pytest.fixture(scope="module")
-def network() -> Classifier:
+def network() -> TorchClassifier:
     made = tiny_classifier(seed=3)
     with_statistics(made.backbone, SIDE)
     return frozen(made)
@@ -45,24 +45,24 @@ def image_CHW() -> NDArray[np.float32]:
 
 
 @pytest.fixture(scope="module")
-def transformer() -> Classifier:
+def transformer() -> TorchClassifier:
     return _transformer(global_pool="token")
 
 
-def _transformer(**options: object) -> Classifier:
+def _transformer(**options: object) -> TorchClassifier:
     from timm.models.vision_transformer import VisionTransformer
 
     torch.manual_seed(1)
     network = VisionTransformer(
         img_size=SIDE, patch_size=8, embed_dim=24, depth=4, num_heads=3, num_classes=0, **options
     )
-    return frozen(Classifier(split_into_groups(network, SIDE), 24, 3))
+    return frozen(TorchClassifier(split_into_groups(network, SIDE), 24, 3))
 
 
 @pytest.mark.parametrize("layer", ["low", "low.0", "low.1", "middle", "middle.0", "high.1"])
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
 def test_grad_cam_of_any_layer_is_captums(
-    network: Classifier, image_CHW: NDArray[np.float32], layer: str, temperature: float
+    network: TorchClassifier, image_CHW: NDArray[np.float32], layer: str, temperature: float
 ) -> None:
     log_odds = ClassLogOdds(network, 1, temperature)
     module = network.backbone.groups.get_submodule(layer)
@@ -73,7 +73,7 @@ def test_grad_cam_of_any_layer_is_captums(
     assert np.ptp(found_hw) > 1e-4, "a flat map would agree with anything"
 
 
-def test_the_evidence_is_the_log_odds_of_the_class(network: Classifier) -> None:
+def test_the_evidence_is_the_log_odds_of_the_class(network: TorchClassifier) -> None:
     x = soft_images(5, SIDE, seed=4)
     p_NC = torch.softmax(network(x) / 1.7, dim=1).double()
     for number in range(3):
@@ -91,7 +91,7 @@ def test_grad_cam_plus_plus_weighs_by_the_higher_derivatives_of_the_odds(
     """
     made = tiny_classifier(seed=5)
     with_statistics(made.backbone, SIDE)
-    classifier = frozen(Classifier(made.backbone, 16, 2)).double()
+    classifier = frozen(TorchClassifier(made.backbone, 16, 2)).double()
     x = torch.from_numpy(image_CHW)[None].double()
     activation = classifier.backbone.run_groups(x).detach().requires_grad_()
     logits_C = classifier.head(classifier.backbone.pool(activation))[0]
@@ -124,7 +124,7 @@ def _derivatives_place_by_place(value: Tensor, at: Tensor) -> tuple[Tensor, Tens
 
 
 def test_integrated_gradients_sum_to_what_the_image_adds(
-    network: Classifier, image_CHW: NDArray[np.float32]
+    network: TorchClassifier, image_CHW: NDArray[np.float32]
 ) -> None:
     log_odds = ClassLogOdds(network, 2)
     found_CHW = integrated_gradients(log_odds, image_CHW)
@@ -153,13 +153,13 @@ class _Linear(nn.Module):
 
 
 def test_the_last_layer_with_a_map_is_found(
-    network: Classifier, image_CHW: NDArray[np.float32]
+    network: TorchClassifier, image_CHW: NDArray[np.float32]
 ) -> None:
     assert last_spatial_layer(ClassLogOdds(network, 0), image_CHW) == "high"
 
 
 def test_of_a_transformer_that_reads_the_class_token_it_is_the_last_norm_before_attention(
-    transformer: Classifier, image_CHW: NDArray[np.float32]
+    transformer: TorchClassifier, image_CHW: NDArray[np.float32]
 ) -> None:
     log_odds = ClassLogOdds(transformer, 0)
     assert last_spatial_layer(log_odds, image_CHW) == "blocks3.0.norm1"
@@ -212,7 +212,7 @@ def _inputs_of(modules: list[nn.Module]) -> Iterator[list[NDArray[np.float64]]]:
 
 
 def test_a_network_is_left_as_it_was(
-    transformer: Classifier, image_CHW: NDArray[np.float32]
+    transformer: TorchClassifier, image_CHW: NDArray[np.float32]
 ) -> None:
     before = logits_of(transformer, image_CHW[None])
     kinds = [m.fused_attn for m in transformer.backbone.modules() if hasattr(m, "fused_attn")]
@@ -225,21 +225,21 @@ def test_a_network_is_left_as_it_was(
 
 
 def test_a_network_without_attention_has_no_rollout(
-    network: Classifier, image_CHW: NDArray[np.float32]
+    network: TorchClassifier, image_CHW: NDArray[np.float32]
 ) -> None:
     with pytest.raises(UsageError, match=r"needs a transformer.*--method gradcam"):
         attention_rollout(network, image_CHW)
 
 
 def test_an_unknown_layer_is_answered_with_the_nearest(
-    network: Classifier, image_CHW: NDArray[np.float32]
+    network: TorchClassifier, image_CHW: NDArray[np.float32]
 ) -> None:
     with pytest.raises(UsageError, match=r"no layer 'midle'.*'middle'.*low, middle, high"):
         grad_cam(ClassLogOdds(network, 0), image_CHW, "midle")
 
 
 def test_a_layer_without_a_map_is_refused(
-    transformer: Classifier, image_CHW: NDArray[np.float32]
+    transformer: TorchClassifier, image_CHW: NDArray[np.float32]
 ) -> None:
     torch.manual_seed(0)
     groups = {
@@ -248,14 +248,14 @@ def test_a_layer_without_a_map_is_refused(
     }
     from holotype.architectures.torch_classifier import Backbone
 
-    flat = frozen(Classifier(Backbone(groups, nn.Identity()), 4, 2))
+    flat = frozen(TorchClassifier(Backbone(groups, nn.Identity()), 4, 2))
     with pytest.raises(UsageError, match=r"'flat' gives \(4,\), which is no map"):
         grad_cam(ClassLogOdds(flat, 0), image_CHW, "flat")
     assert last_spatial_layer(ClassLogOdds(flat, 0), image_CHW) == "low"
 
 
 def test_weights_drawn_anew_are_those_of_the_layers_named_and_as_large(
-    network: Classifier,
+    network: TorchClassifier,
 ) -> None:
     names = layers_top_down(network)
     assert names == ["head", "high.0", "middle.0", "low.0"]
@@ -292,6 +292,6 @@ def test_networks_without_a_class_activation_map_have_a_layer_for_grad_cam(
     x_CHW = soft_images(1, size)[0].numpy()
     with torch.no_grad():
         embedding_size = backbone(torch.from_numpy(x_CHW)[None])[0].shape[1]
-    log_odds = ClassLogOdds(frozen(Classifier(backbone, embedding_size, 3)), 1)
+    log_odds = ClassLogOdds(frozen(TorchClassifier(backbone, embedding_size, 3)), 1)
     assert last_spatial_layer(log_odds, x_CHW) == layer
     assert np.ptp(grad_cam(log_odds, x_CHW, layer)) > 0

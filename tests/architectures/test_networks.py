@@ -20,7 +20,7 @@ from holotype.architectures.networks.cnn_v2 import (
     cnn_v2_dense,
     cnn_v2_hybrid,
 )
-from holotype.architectures.torch_classifier import Backbone, Classifier
+from holotype.architectures.torch_classifier import Backbone, TorchClassifier
 
 
 def _convolutions(backbone: Backbone) -> list[nn.Conv2d]:
@@ -120,7 +120,7 @@ def test_vgg19_has_sixteen_convolutions_drawn_as_he_did() -> None:
         assert conv.weight.std().item() == pytest.approx(deviation, rel=0.02)
         assert not conv.bias.any()
     row = CATALOG["vgg19_scratch"]
-    classifier = Classifier(backbone, 2048, 10, row.head)
+    classifier = TorchClassifier(backbone, 2048, 10, row.head)
     widths = [
         layer.out_features for layer in classifier.head.children() if isinstance(layer, nn.Linear)
     ]
@@ -135,7 +135,7 @@ def test_they_learn_to_tell_two_textures_apart(name: str) -> None:
     torch.manual_seed(0)
     backbone = NETWORKS[name]()
     row = CATALOG[name]
-    classifier = Classifier(backbone, row.embedding_size or 0, 2)
+    classifier = TorchClassifier(backbone, row.embedding_size or 0, 2)
     optimiser = torch.optim.Adam(classifier.parameters(), 1e-3)
     for step in range(20):
         images, targets = _stripes(16, seed=step)

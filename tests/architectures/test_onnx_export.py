@@ -1,4 +1,4 @@
-"""Classifier -> ONNX graphs."""
+"""TorchClassifier -> ONNX graphs."""
 
 import numpy as np
 import onnx

@@ -12,7 +12,7 @@ from holotype.architectures.layer_groups import split_into_groups
 from holotype.architectures.onnx_export import export_head
 from holotype.architectures.pretrained_weights import NONE, find_weights
 from holotype.architectures.torch_classifier import (
-    Classifier,
+    TorchClassifier,
     build_head,
     estimate_batch_norm,
     hash_weights,
@@ -25,7 +25,7 @@ from tests.architectures.images import soft_images, with_statistics
 
 def test_weights_are_owned_once() -> None:
     network = timm.create_model("vit_tiny_patch16_224", num_classes=0)
-    classifier = Classifier(split_into_groups(network, 224), 192, 3)
+    classifier = TorchClassifier(split_into_groups(network, 224), 192, 3)
     own = sum(p.numel() for p in network.parameters())
     assert sum(p.numel() for p in classifier.parameters()) == own + 192 * 3 + 3
 
@@ -84,7 +84,7 @@ def test_the_auxiliaries_of_googlenet_see_what_torchvision_shows_them() -> None:
     torch.manual_seed(0)
     network = torchvision.models.googlenet(weights=None, aux_logits=True, init_weights=True)
     backbone = build_backbone("googlenet", find_weights("googlenet", NONE), 64, seed=0)
-    classifier = Classifier(backbone, 1024, 5)
+    classifier = TorchClassifier(backbone, 1024, 5)
     assert backbone.auxiliary_groups() == ["inception4a", "inception4d"]
     assert backbone.auxiliary_groups(3) == ["inception4d"]
     assert backbone.auxiliary_groups(4) == []

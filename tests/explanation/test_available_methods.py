@@ -23,7 +23,7 @@ def in_torch(bundle: Bundle):  # type: ignore[no-untyped-def]  # importing torch
     from torch import from_numpy, nn
 
     from holotype.architectures.gradcam import frozen, set_linear_head
-    from holotype.architectures.torch_classifier import Backbone, Classifier
+    from holotype.architectures.torch_classifier import Backbone, TorchClassifier
 
     tensors: dict[str, NDArray[np.float32]] = {}
     for graph in bundle.graphs.values():
@@ -33,7 +33,7 @@ def in_torch(bundle: Bundle):  # type: ignore[no-untyped-def]  # importing torch
     convolution.load_state_dict({"weight": from_numpy(tensors["kernel"].copy())})
     pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     backbone = Backbone({"low": nn.Sequential(convolution, nn.ReLU())}, pool)
-    classifier = Classifier(backbone, EMBEDDING, len(CLASSES))
+    classifier = TorchClassifier(backbone, EMBEDDING, len(CLASSES))
     set_linear_head(classifier, tensors["w"], tensors["b"])
     return frozen(classifier)
 

@@ -113,11 +113,11 @@ def _torch_probabilities(trained: Run, predictions: Predictions) -> np.ndarray:
     from safetensors.torch import load_file
 
     from holotype.architectures.layer_groups import split_into_groups
-    from holotype.architectures.torch_classifier import Classifier
+    from holotype.architectures.torch_classifier import TorchClassifier
 
     bundle = load_bundle(trained.path)
     network = timm.create_model("tf_efficientnet_lite0", num_classes=0)
-    classifier = Classifier(split_into_groups(network, 64), 1280, len(bundle.classes))
+    classifier = TorchClassifier(split_into_groups(network, 64), 1280, len(bundle.classes))
     classifier.load_state_dict(load_file(trained.files.checkpoints / "finetune.safetensors"))
     index = read_index_file(trained.files.index)
     images = np.stack([bundle.preprocessing.load(index.file(path)) for path in predictions.ids])

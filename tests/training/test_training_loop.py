@@ -9,7 +9,7 @@ import torch
 import torch.utils.checkpoint
 from torch import nn
 
-from holotype.architectures.torch_classifier import AuxiliaryBranch, Backbone, Classifier
+from holotype.architectures.torch_classifier import AuxiliaryBranch, Backbone, TorchClassifier
 from holotype.errors import InvalidRecipe, TrainingDiverged
 from holotype.progress import Progress
 from holotype.training.data.loader import (
@@ -124,7 +124,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_gives_others() -> None
     ],
 )
 def test_a_training_goes_on_from_any_state_with_the_same_bits(changes: dict[str, object]) -> None:
-    def network() -> Classifier:
+    def network() -> TorchClassifier:
         head = nn.Sequential(nn.Dropout(0.3), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3))
         return classifier(head=head)
 
@@ -235,7 +235,7 @@ def test_auxiliary_classifiers_learn_and_are_no_part_of_what_is_looked_at() -> N
     plain = classifier()
     tap = AuxiliaryBranch(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), 8)
     backbone = Backbone(dict(plain.backbone.groups), plain.backbone.pool, None, {"middle": tap})
-    tapped = Classifier(backbone, 16, 3)
+    tapped = TorchClassifier(backbone, 16, 3)
     tapped.head.load_state_dict(plain.head.state_dict())
     before = state(tapped)
     alone = train(classifier(), stage(epochs=1))

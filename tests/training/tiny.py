@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from holotype.architectures.torch_classifier import Backbone, Classifier
+from holotype.architectures.torch_classifier import Backbone, TorchClassifier
 from holotype.progress import Progress
 from holotype.training.config.stage_config import GradientStage, Trainable
 from holotype.training.data.loader import LabelledViews
@@ -46,7 +46,7 @@ def stage(**changes: object) -> GradientStage:
     return GradientStage.model_validate(fields | changes)
 
 
-def classifier(seed: int = 0, head: nn.Module | None = None) -> Classifier:
+def classifier(seed: int = 0, head: nn.Module | None = None) -> TorchClassifier:
     torch.manual_seed(seed)
     groups: dict[str, nn.Module] = {
         "low": nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()),
@@ -54,7 +54,7 @@ def classifier(seed: int = 0, head: nn.Module | None = None) -> Classifier:
         "high": nn.Sequential(nn.Conv2d(8, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU()),
     }
     pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    made = Classifier(Backbone(groups, pool), 16, 3)
+    made = TorchClassifier(Backbone(groups, pool), 16, 3)
     if head is not None:
         made.head = head
     return made.eval()
@@ -69,12 +69,12 @@ def data(count: int, seed: int, shape: tuple[int, ...] = (8, 6, 6)) -> LabelledV
     return LabelledViews(Arrays(values), targets, np.ones(count, np.float32))
 
 
-def selection(network: Classifier, trainable: Trainable) -> LayerSelection:
+def selection(network: TorchClassifier, trainable: Trainable) -> LayerSelection:
     return select_layers(network.backbone, trainable)
 
 
 def train(
-    network: Classifier,
+    network: TorchClassifier,
     how: GradientStage,
     *,
     resume: LoopState | None = None,

@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from holotype.architectures.torch_classifier import Classifier, layers_with_weights
+from holotype.architectures.torch_classifier import TorchClassifier, layers_with_weights
 from holotype.errors import UsageError, did_you_mean
 
 INTEGRATION_STEPS = 64  # of the path from the mean colour to the image
@@ -37,7 +37,7 @@ _MAX_PREFIX_TOKENS = 16  # class and register tokens in front of those of the pa
 class ClassLogOdds:
     """What is differentiated: the log-odds of a class at a temperature."""
 
-    classifier: Classifier
+    classifier: TorchClassifier
     class_index: int
     temperature: float = 1.0
 
@@ -105,7 +105,7 @@ def integrated_gradients(
 
 
 def attention_rollout(
-    classifier: Classifier, input_CHW: NDArray[np.float32]
+    classifier: TorchClassifier, input_CHW: NDArray[np.float32]
 ) -> NDArray[np.float64]:
     """From which patches the tokens that the head reads were mixed, (h, w), of no class.
 
@@ -178,7 +178,7 @@ def last_spatial_layer(log_odds: ClassLogOdds, input_CHW: NDArray[np.float32]) -
     )
 
 
-def require_layer(classifier: Classifier, layer: str) -> None:
+def require_layer(classifier: TorchClassifier, layer: str) -> None:
     """Refuse a name that no layer has.
 
     Raises:
@@ -193,7 +193,9 @@ def require_layer(classifier: Classifier, layer: str) -> None:
         )
 
 
-def randomise_layers(classifier: Classifier, layers: Sequence[str], seed: int = 0) -> Classifier:
+def randomise_layers(
+    classifier: TorchClassifier, layers: Sequence[str], seed: int = 0
+) -> TorchClassifier:
     """A copy in which the weights of these layers are drawn anew: Adebayo et al. 2018.
 
     Drawn from a normal distribution with the mean and the spread that each tensor had, so that
@@ -215,7 +217,7 @@ def randomise_layers(classifier: Classifier, layers: Sequence[str], seed: int = 
     return changed
 
 
-def layers_top_down(classifier: Classifier) -> list[str]:
+def layers_top_down(classifier: TorchClassifier) -> list[str]:
     """Layers with weight matrices, those of the head first: what can be drawn anew."""
     return [
         name
@@ -224,31 +226,31 @@ def layers_top_down(classifier: Classifier) -> list[str]:
     ]
 
 
-def frozen(classifier: Classifier) -> Classifier:
+def frozen(classifier: TorchClassifier) -> TorchClassifier:
     """The same in evaluation mode; gradients of its weights are no longer asked for."""
     return classifier.eval().requires_grad_(False)
 
 
-def logits_of(classifier: Classifier, images_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
+def logits_of(classifier: TorchClassifier, images_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
     """Logits (N, C) of model inputs."""
     with torch.no_grad():
         return np.asarray(classifier(torch.from_numpy(images_NCHW)).numpy())
 
 
 def set_linear_head(
-    classifier: Classifier, weight_CD: NDArray[np.float32], bias_C: NDArray[np.float32]
+    classifier: TorchClassifier, weight_CD: NDArray[np.float32], bias_C: NDArray[np.float32]
 ) -> None:
     """Give a classifier with a linear head its weights."""
     head = {"weight": torch.from_numpy(weight_CD.copy()), "bias": torch.from_numpy(bias_C.copy())}
     classifier.head.load_state_dict(head)
 
 
-def _all_layers_with_weights(classifier: Classifier) -> list[tuple[str, nn.Module]]:
+def _all_layers_with_weights(classifier: TorchClassifier) -> list[tuple[str, nn.Module]]:
     head = [(f"head.{n}" if n else "head", m) for n, m in layers_with_weights(classifier.head)]
     return [*layers_with_weights(classifier.backbone), *head]
 
 
-def _layers(classifier: Classifier) -> dict[str, nn.Module]:
+def _layers(classifier: TorchClassifier) -> dict[str, nn.Module]:
     """All modules below the pooling, by the names that `holotype models NAME --groups` prints."""
     return {name: m for name, m in classifier.backbone.groups.named_modules() if name}
 
@@ -304,7 +306,7 @@ def _as_feature_map(output: Any, grid: tuple[int, int] | None) -> Tensor | None:
     return None
 
 
-def _patch_grid(classifier: Classifier) -> tuple[int, int] | None:
+def _patch_grid(classifier: TorchClassifier) -> tuple[int, int] | None:
     """How many patches a transformer cuts an image into, by rows and columns."""
     for module in classifier.backbone.modules():
         grid = getattr(module, "grid_size", None)
@@ -313,7 +315,7 @@ def _patch_grid(classifier: Classifier) -> tuple[int, int] | None:
     return None
 
 
-def _tokens_behind_embedding(classifier: Classifier, x: Tensor) -> tuple[Tensor, Tensor]:
+def _tokens_behind_embedding(classifier: TorchClassifier, x: Tensor) -> tuple[Tensor, Tensor]:
     """What the last group gives, and which of its tokens the embedding depends on (T,)."""
     features = classifier.backbone.run_groups(x).detach().requires_grad_()
     embedding = classifier.backbone.pool(features)
@@ -324,7 +326,7 @@ def _tokens_behind_embedding(classifier: Classifier, x: Tensor) -> tuple[Tensor,
 
 
 @contextmanager
-def _recorded_attention(classifier: Classifier) -> Iterator[list[Tensor]]:
+def _recorded_attention(classifier: TorchClassifier) -> Iterator[list[Tensor]]:
     """What every attention gives, (1, heads, T, T) from the bottom up, while this is open."""
     found: list[Tensor] = []
     blocks: list[Any] = [m for m in classifier.backbone.modules() if hasattr(m, "fused_attn")]

@@ -109,7 +109,7 @@ class BackboneBelowCut(nn.Module):
         return cast(Tensor, embedding)
 
 
-class Classifier(nn.Module):
+class TorchClassifier(nn.Module):
     """A backbone and a head on its embedding.
 
     Args:

@@ -23,7 +23,7 @@ from holotype.bundle.onnx_sessions import run_session
 from holotype.predictions import softmax
 
 if TYPE_CHECKING:
-    from holotype.architectures.torch_classifier import Classifier
+    from holotype.architectures.torch_classifier import TorchClassifier
 
 OCCLUSION_GRID = 8  # positions along each side; a patch is twice as wide as their distance
 PIXEL_CELLS = 28  # along each side of a map of pixel attributions, summed for the eye
@@ -91,7 +91,7 @@ def log_odds(logits_NC: NDArray[Any], class_index: int, temperature: float) -> N
 
 
 def gradient_attribution(
-    classifier: "Classifier",
+    classifier: "TorchClassifier",
     input_CHW: NDArray[np.float32],
     class_index: int,
     temperature: float,

@@ -13,7 +13,7 @@ from holotype.bundle.bundle import Bundle
 from holotype.errors import UsageError
 
 if TYPE_CHECKING:
-    from holotype.architectures.torch_classifier import Classifier
+    from holotype.architectures.torch_classifier import TorchClassifier
 
 ExplainMethodName = Literal[
     "auto", "cam", "gradcam", "gradcam++", "integrated-gradients", "rollout", "occlusion"
@@ -33,7 +33,7 @@ OCCLUSION_DESCRIPTION = "occlusion map"
 
 # A bundle with graphs of its own -> the same network in torch, frozen; a UsageError where there
 # is none.
-TorchModelLookup = Callable[[Bundle], "Classifier"]
+TorchModelLookup = Callable[[Bundle], "TorchClassifier"]
 
 
 @dataclass(frozen=True)

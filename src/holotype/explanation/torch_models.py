@@ -28,7 +28,7 @@ from holotype.training.features.pretrained_backbone import PretrainedBackbone
 from holotype.training.finetuning.checkpoint import read_stage_result
 
 if TYPE_CHECKING:
-    from holotype.architectures.torch_classifier import Classifier
+    from holotype.architectures.torch_classifier import TorchClassifier
 
 PROBES = 4  # made-up model inputs on which both forms of a network are compared
 WITHOUT_TORCH = "What works without: `--method auto`, `cam` (where there is one), `occlusion`."
@@ -45,9 +45,9 @@ class TorchModels:
     path: str | os.PathLike[str]
 
     def __post_init__(self) -> None:
-        self._built: dict[str, Classifier] = {}
+        self._built: dict[str, TorchClassifier] = {}
 
-    def __call__(self, bundle: Bundle) -> "Classifier":
+    def __call__(self, bundle: Bundle) -> "TorchClassifier":
         """The network whose bundle this is.
 
         Raises:
@@ -68,7 +68,7 @@ class TorchModels:
         return self._built[bundle.sha256]
 
 
-def rebuild_classifier(run: RunDirectory, bundle: Bundle) -> "Classifier":
+def rebuild_classifier(run: RunDirectory, bundle: Bundle) -> "TorchClassifier":
     """The network of a finished run in torch, frozen, with the weights that ship.
 
     Raises:
@@ -103,10 +103,10 @@ def rebuild_classifier(run: RunDirectory, bundle: Bundle) -> "Classifier":
     return classifier
 
 
-def _from_checkpoint(run: RunDirectory, bundle: Bundle) -> "Classifier":
+def _from_checkpoint(run: RunDirectory, bundle: Bundle) -> "TorchClassifier":
     """From the best weights of the last stage of gradient descent."""
     from holotype.architectures.build_backbone import build_backbone
-    from holotype.architectures.torch_classifier import Classifier
+    from holotype.architectures.torch_classifier import TorchClassifier
 
     recipe = resolve_recipe(run.recipe)
     # What a stage left lies with the run that it belongs to.
@@ -125,7 +125,7 @@ def _from_checkpoint(run: RunDirectory, bundle: Bundle) -> "Classifier":
     )
     manifest = bundle.manifest
     size, num_classes = manifest.embedding_size, len(manifest.classes)
-    classifier = Classifier(backbone, size, num_classes, recipe.head_spec)
+    classifier = TorchClassifier(backbone, size, num_classes, recipe.head_spec)
     try:
         classifier.load_state_dict(ended[1])
     except RuntimeError as error:
@@ -136,13 +136,13 @@ def _from_checkpoint(run: RunDirectory, bundle: Bundle) -> "Classifier":
     return classifier
 
 
-def _from_linear_head(run: RunDirectory, bundle: Bundle) -> "Classifier":
+def _from_linear_head(run: RunDirectory, bundle: Bundle) -> "TorchClassifier":
     """The network as training started from it, and the linear head that the bundle has."""
     import onnx
     from onnx import numpy_helper
 
     from holotype.architectures.gradcam import set_linear_head
-    from holotype.architectures.torch_classifier import Classifier
+    from holotype.architectures.torch_classifier import TorchClassifier
 
     recipe = resolve_recipe(run.recipe)
     graph = onnx.load_model_from_string(bundle.graphs[HEAD]).graph
@@ -153,7 +153,7 @@ def _from_linear_head(run: RunDirectory, bundle: Bundle) -> "Classifier":
             "Take --method occlusion."
         )
     backbone = PretrainedBackbone(recipe, read_index_file(run.index), Progress()).backbone
-    classifier = Classifier(backbone, bundle.manifest.embedding_size, len(bundle.classes))
+    classifier = TorchClassifier(backbone, bundle.manifest.embedding_size, len(bundle.classes))
     set_linear_head(classifier, tensors["weight"], tensors["bias"])
     return classifier
 

@@ -10,7 +10,11 @@ from torch.nn.modules.batchnorm import _BatchNorm as AnyBatchNorm
 
 from holotype.architectures.onnx_export import cut_output_name, export_head
 from holotype.architectures.pretrained_weights import HEAD, read_stage_checkpoint, strip_prefix
-from holotype.architectures.torch_classifier import Classifier, last_linear, layers_with_weights
+from holotype.architectures.torch_classifier import (
+    TorchClassifier,
+    last_linear,
+    layers_with_weights,
+)
 from holotype.dataset.index import Index, Part
 from holotype.errors import InvalidRecipe, OutOfMemory, TrainingDiverged
 from holotype.progress import ProgressCallback
@@ -71,7 +75,7 @@ class FineTuner:
 
     pretrained: PretrainedBackbone
     runtime: Runtime
-    classifier: Classifier
+    classifier: TorchClassifier
     head_is_trained: bool
     lowest_trained_cut: int | None = None
 
@@ -87,7 +91,7 @@ class FineTuner:
         recipe = pretrained.recipe
         backbone = copy.deepcopy(pretrained.backbone)  # training must not change the pretrained one
         torch.manual_seed(recipe.seed)
-        classifier = Classifier(
+        classifier = TorchClassifier(
             backbone, pretrained.embedding_size, len(pretrained.index.classes), recipe.head_spec
         )
         if linear is not None:
@@ -269,7 +273,7 @@ class FineTuner:
         return export_head(self.classifier.eval().head)
 
 
-def _load_head_for_warm_start(classifier: Classifier, pretrained: PretrainedBackbone) -> bool:
+def _load_head_for_warm_start(classifier: TorchClassifier, pretrained: PretrainedBackbone) -> bool:
     """Load the head of the checkpoint that the weights come from; False where none fits."""
     checkpoint, file = read_stage_checkpoint(pretrained.weights), pretrained.weights.file
     if checkpoint is None or file is None or checkpoint_classes(file) != pretrained.index.classes:
@@ -283,7 +287,7 @@ def _load_head_for_warm_start(classifier: Classifier, pretrained: PretrainedBack
 
 
 def _stage_messages(
-    stage: GradientStage, selection: LayerSelection, classifier: Classifier
+    stage: GradientStage, selection: LayerSelection, classifier: TorchClassifier
 ) -> list[str]:
     """What trains, and settings that cannot have an effect with so few epochs or such layers."""
     groups = parameter_groups(classifier, selection, stage)

@@ -8,14 +8,14 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from holotype.architectures.torch_classifier import Classifier, layers_with_weights
+from holotype.architectures.torch_classifier import TorchClassifier, layers_with_weights
 from holotype.errors import InvalidRecipe
 from holotype.training.config.stage_config import GradientStage
 from holotype.training.finetuning.trainable_layers import LayerSelection, groups_above
 
 
 def make_optimiser(
-    classifier: Classifier, selection: LayerSelection, stage: GradientStage
+    classifier: TorchClassifier, selection: LayerSelection, stage: GradientStage
 ) -> Optimizer:
     """AdamW (Loshchilov & Hutter 2019), Adam (Kingma & Ba 2015), or SGD with momentum."""
     groups = parameter_groups(classifier, selection, stage)
@@ -28,7 +28,7 @@ def make_optimiser(
 
 
 def parameter_groups(
-    classifier: Classifier, selection: LayerSelection, stage: GradientStage
+    classifier: TorchClassifier, selection: LayerSelection, stage: GradientStage
 ) -> list[dict[str, Any]]:
     """Everything that trains: the heads first, then each layer group downwards at a decayed rate.
 
@@ -62,7 +62,7 @@ def parameter_groups(
     return [group for group in groups if group["params"]]
 
 
-def trained_auxiliary_groups(classifier: Classifier, selection: LayerSelection) -> list[str]:
+def trained_auxiliary_groups(classifier: TorchClassifier, selection: LayerSelection) -> list[str]:
     """The groups above the cut that have an auxiliary classifier, which trains with them."""
     return [] if selection.cut is None else classifier.backbone.auxiliary_groups(selection.cut)
 

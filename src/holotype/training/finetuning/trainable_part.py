@@ -12,7 +12,7 @@ import torch.utils.checkpoint
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm as AnyBatchNorm
 
-from holotype.architectures.torch_classifier import Classifier, layers_with_weights
+from holotype.architectures.torch_classifier import TorchClassifier, layers_with_weights
 from holotype.training.finetuning.optimisers import trained_auxiliary_groups
 from holotype.training.finetuning.trainable_layers import LayerSelection
 
@@ -34,7 +34,7 @@ class TrainablePart(nn.Module):
 
     def __init__(
         self,
-        classifier: Classifier,
+        classifier: TorchClassifier,
         selection: LayerSelection,
         *,
         train_batch_norm: bool = False,

@@ -18,7 +18,11 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from holotype.architectures.torch_classifier import AUXILIARY_LOSS_WEIGHT, Classifier, last_linear
+from holotype.architectures.torch_classifier import (
+    AUXILIARY_LOSS_WEIGHT,
+    TorchClassifier,
+    last_linear,
+)
 from holotype.errors import Terminated, TrainingDiverged
 from holotype.progress import ProgressCallback
 from holotype.training.config.stage_config import GradientStage
@@ -73,7 +77,7 @@ class Callbacks:
 
 
 def train_loop(
-    classifier: Classifier,
+    classifier: TorchClassifier,
     selection: LayerSelection,
     stage: GradientStage,
     data: StageData,
@@ -149,7 +153,7 @@ class _TrainingRun:
 
 
 def _set_up(
-    classifier: Classifier,
+    classifier: TorchClassifier,
     selection: LayerSelection,
     stage: GradientStage,
     data: StageData,
