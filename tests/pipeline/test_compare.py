@@ -162,10 +162,10 @@ def test_a_stage_is_asked_about_test_since_it_never_was(own_runs: Path, tmp_path
 def test_the_one_to_ship_is_chosen_on_validation(runs: Path, tmp_path: Path) -> None:
     comparison = _compared(runs, output=tmp_path, select="best")
     validation = comparison.leaderboards["val"]
-    assert comparison.chosen is not None
-    assert comparison.chosen.name == validation.names[validation.best]
+    assert comparison.selected is not None
+    assert comparison.selected.name == validation.names[validation.best]
     (selected,) = json.loads((tmp_path / "selection.json").read_text())["selections"]
-    bundle = runs / comparison.chosen.name / "bundle"
+    bundle = runs / comparison.selected.name / "bundle"
     assert (tmp_path / selected["bundle"]).resolve() == bundle.resolve()
     assert selected["data"] == "noise"
 
@@ -174,8 +174,8 @@ def test_a_bundle_beside_the_comparison_is_found_from_it(own_runs: Path) -> None
     comparison = compare([own_runs], select="best", speed_images=0)
     place = own_runs / "_comparison"
     (selected,) = json.loads((place / "selection.json").read_text())["selections"]
-    assert comparison.chosen is not None
-    assert selected["bundle"] == f"../{comparison.chosen.name}/bundle"
+    assert comparison.selected is not None
+    assert selected["bundle"] == f"../{comparison.selected.name}/bundle"
     assert (place / selected["bundle"] / "manifest.json").is_file()
 
 

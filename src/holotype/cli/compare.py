@@ -8,8 +8,8 @@ from cyclopts import Parameter
 from holotype.cli.options import AsJson
 from holotype.cli.output import print_json, print_next_command, print_result
 from holotype.comparison.leaderboard import Leaderboard
-from holotype.comparison.result import Comparison
-from holotype.comparison.tables import format_cost, format_rank
+from holotype.comparison.result import LEADERBOARD_HEADER, Comparison
+from holotype.comparison.tables import format_cost
 from holotype.pipeline.compare import compare as compare_runs
 from holotype.pipeline.compare import comparison_directory
 from holotype.progress import to_stderr
@@ -65,14 +65,9 @@ def compare(
 
 def _leaderboard(comparison: Comparison, leaderboard: Leaderboard) -> str:
     rows = [
-        (
-            format_rank(leaderboard, number),
-            truncate_middle(leaderboard.names[number], 40),
-            str(leaderboard.accuracies[number]),
-            leaderboard.scores["log_loss"].values[number],
-            format_cost(comparison.candidate(leaderboard, number))["Images/s"],
-        )
-        for number in leaderboard.order
+        (rank, truncate_middle(name, 40), accuracy, log_loss, format_cost(run)["Images/s"])
+        for rank, name, accuracy, log_loss in comparison.rows(leaderboard)
+        for run in [comparison.by_name[name]]
     ]
-    header = ("rank", "run", "accuracy", "log loss", "images/s")
+    header = (*LEADERBOARD_HEADER, "images/s")
     return f"{leaderboard.title}, {leaderboard.sample_size}\n" + text_table(header, rows)

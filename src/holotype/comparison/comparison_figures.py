@@ -10,7 +10,6 @@ import numpy as np
 from holotype.comparison.leaderboard import Leaderboard
 from holotype.comparison.per_class import compare_classes
 from holotype.comparison.result import Comparison
-from holotype.comparison.tables import format_rank
 from holotype.reporting.plot_labels import plot_label, plot_labels
 from holotype.reporting.plot_style import (
     BLUE,
@@ -62,7 +61,7 @@ def leaderboard_figure(comparison: Comparison) -> "Figure":
                 draw_estimate(axes, accuracy, row + offset, colour, mark, size=5)
     label_rows(axes, plot_labels([main.names[number] for number in order], 44))
     ranks = axes.secondary_yaxis("right")
-    ranks.set_yticks(range(len(order)), [f"rank {format_rank(main, n)}" for n in order], color=GREY)
+    ranks.set_yticks(range(len(order)), [f"rank {main.rank_text(n)}" for n in order], color=GREY)
     ranks.tick_params(axis="y", length=0)
     ranks.spines["right"].set_visible(False)
     more = "" if len(order) == len(main.order) else f", the {len(order)} best of {len(main.order)}"

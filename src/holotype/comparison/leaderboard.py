@@ -98,6 +98,11 @@ class Leaderboard:
         """The number of the classifier with the highest accuracy."""
         return self.order[0]
 
+    def rank_text(self, number: int) -> str:
+        """`1`, or `1–3` where the classifier may have any of these ranks."""
+        best, worst = self.ranks[number]
+        return f"{best}" if best == worst else f"{best}–{worst}"
+
     def accuracy(self, number: int) -> float:
         value = self.accuracies[number].value
         assert value is not None  # there is an image that counts

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from holotype.comparison.bootstrap import ACCURACY, METRICS
 from holotype.comparison.cost import RunCost, pareto_front
@@ -21,6 +21,13 @@ from holotype.comparison.per_class import (
 )
 from holotype.comparison.selection import Selection
 from holotype.evaluation.intervals import Estimate
+from holotype.notebook import data_frame, html_result, html_table
+from holotype.terminal import TEXT_ROWS, short_text, text_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEADERBOARD_HEADER = ("rank", "run", "accuracy", "log loss")
 
 
 @dataclass(frozen=True)
@@ -45,8 +52,11 @@ class Candidate:
     bundle_sha256: str
     cost: RunCost
 
+    def __fspath__(self) -> str:
+        return str(self.path)
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
     """Several runs, compared on the same images.
 
@@ -121,22 +131,56 @@ class Comparison:
         return [judged.names[number] for number in pareto_front(quality, seconds)]
 
     @property
-    def chosen(self) -> Candidate | None:
-        """The run that the selection rule chose; None without a rule."""
+    def selected(self) -> Candidate | None:
+        """The run that the selection rule chose; `load` takes it. None without a rule."""
         if self.selection is None:
             return None
         return self.candidate(self.leaderboards[self.selection.part], self.selection.chosen)
 
     def selection_sentence(self) -> str:
         """Which run the rule chose; "" without a rule."""
-        if self.selection is None or self.chosen is None:
+        if self.selection is None or self.selected is None:
             return ""
         part = self.leaderboards[self.selection.part].title.lower()
         eligible = len(self.selection.eligible)
         return (
-            f"Selected on {part} by “{self.selection.rule.text}”: {self.chosen.name}"
+            f"Selected on {part} by “{self.selection.rule.text}”: {self.selected.name}"
             f"{f', of {eligible} eligible runs' if eligible > 1 else ''}."
         )
+
+    def to_frame(self) -> "pd.DataFrame":
+        """The rows of comparison.csv: one for each run and part, the best of a part first."""
+        return _frame(self.records())
+
+    @property
+    def per_class(self) -> "pd.DataFrame":
+        """The rows of per_class.csv: one for each class and run."""
+        return _frame(self.class_records())
+
+    def rows(self, leaderboard: Leaderboard) -> list[tuple[str, str, str, float | None]]:
+        """Rank, run, accuracy with its interval, and log loss; the best run first."""
+        log_losses = leaderboard.scores["log_loss"].values
+        return [
+            (
+                leaderboard.rank_text(number),
+                leaderboard.names[number],
+                str(leaderboard.accuracies[number]),
+                log_losses[number],
+            )
+            for number in leaderboard.order
+        ]
+
+    def __repr__(self) -> str:
+        table = text_table(LEADERBOARD_HEADER, self.rows(self.main), max_rows=TEXT_ROWS - 1)
+        return short_text(f"{self.title}: {self.main.title}", table, self.selection_sentence())
+
+    def _repr_html_(self) -> str:
+        tables = (
+            html_table(LEADERBOARD_HEADER, self.rows(board), caption=board.title)
+            for board in self.leaderboards.values()
+        )
+        notes = (self.main.summary(), self.selection_sentence(), *self.notes)
+        return html_result(self.title, *tables, notes=[note for note in notes if note])
 
     def records(self) -> list[dict[str, Any]]:
         """One row for each run and part, as in comparison.csv; None where unknown."""
@@ -231,8 +275,14 @@ class Comparison:
                 {"id": image.id, "true_class": image.true_class, "votes": image.votes}
                 for image in self.disagreements
             ],
-            "selected": None if self.chosen is None else self.chosen.name,
+            "selected": None if self.selected is None else self.selected.name,
         }
+
+
+def _frame(records: Sequence[dict[str, Any]]) -> "pd.DataFrame":
+    """The records as rows; NaN where a value is None."""
+    columns = {name: [row[name] for row in records] for name in records[0]}
+    return data_frame(columns).fillna(float("nan"))
 
 
 def _with_ends(name: str, estimate: Estimate) -> dict[str, float | str | None]:

@@ -76,12 +76,6 @@ def sections(comparison: Comparison) -> list[Section]:
     ]
 
 
-def format_rank(leaderboard: Leaderboard, number: int) -> str:
-    """`1`, or `1–3` where the run may have any of these ranks."""
-    best, worst = leaderboard.ranks[number]
-    return f"{best}" if best == worst else f"{best}–{worst}"
-
-
 def format_p_value(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
@@ -131,11 +125,11 @@ def _leaderboard(comparison: Comparison, leaderboard: Leaderboard) -> Table:
     rows, selected = [], set()
     for row, number in enumerate(leaderboard.order):
         run, accuracy = comparison.candidate(leaderboard, number), leaderboard.accuracies[number]
-        if run == comparison.chosen:
+        if run == comparison.selected:
             selected.add(row)
         rows.append(
             [
-                Cell(format_rank(leaderboard, number)),
+                Cell(leaderboard.rank_text(number)),
                 Cell(run.name, f"{run.model}, selected" if row in selected else run.model),
                 _score(leaderboard, ACCURACY, number),
                 Cell(f"{accuracy.low:.3f} – {accuracy.high:.3f}"),

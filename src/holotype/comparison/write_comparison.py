@@ -65,7 +65,7 @@ def _markdown(comparison: Comparison) -> str:
     """Everything but images and figures."""
     main = comparison.main
     lines = [f"# {escape_markdown(comparison.title)}", "", escape_markdown(main.summary()), ""]
-    if comparison.chosen is not None:
+    if comparison.selected is not None:
         lines += [escape_markdown(comparison.selection_sentence()), ""]
     lines += [f"- {escape_markdown(note)}" for note in (*comparison.notes, *main.caveats)]
     for section in sections(comparison):
@@ -104,7 +104,7 @@ def _markdown_table(table: Table) -> list[str]:
 
 def _selection_json(comparison: Comparison, output: Path) -> dict[str, Any]:
     """The run to ship, for a backend to read."""
-    selection, chosen = comparison.selection, comparison.chosen
+    selection, chosen = comparison.selection, comparison.selected
     assert selection is not None
     assert chosen is not None
     leaderboard = comparison.leaderboards[selection.part]
