@@ -78,6 +78,10 @@ class Index:
         number_of = {name: number for number, name in enumerate(self.classes)}
         return np.array([number_of[label] for label in self.table["label"]], np.int64)
 
+    def to_frame(self) -> "pd.DataFrame":
+        """A copy of the table."""
+        return self.table.copy()
+
     def part(self, split: Part) -> "Index":
         """The images of one part of the split; the classes stay the same."""
         rows = self.table[self.table["split"] == split].reset_index(drop=True)
