@@ -164,7 +164,7 @@ def test_metrics_json_is_the_report(written: Path) -> None:
 
 def test_the_text_report_keeps_its_columns(written: Path) -> None:
     text = (written / "classification_report.txt").read_text(encoding="utf-8")
-    head, *rows = text.splitlines()[2:6]
+    head, _, *rows = text.splitlines()[2:7]
     assert head.split() == ["class", "precision", "recall", "F1", "images"]
     report = build_report(made(120, 3, weighted=True))
     for row, scores in zip(rows, report.per_class, strict=True):

@@ -13,16 +13,17 @@ report/
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unicodedata import east_asian_width
 
 from holotype.evaluation.report_data import Report
 from holotype.files import write_json, write_text
 from holotype.predictions import Predictions
+from holotype.progress import pluralize
 from holotype.reporting import plots
 from holotype.reporting.example_image import Example
 from holotype.reporting.plot_labels import to_single_line, truncate_middle
 from holotype.reporting.plot_style import save_all
 from holotype.reporting.report_page import ReportContext, page
+from holotype.terminal import text_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,34 +76,23 @@ def write_report(
 
 def classification_report(report: Report) -> str:
     """Every score with its interval, as a table for a terminal."""
-    groups = "" if report.num_groups is None else f" from {report.num_groups} groups"
-    lines = [
-        f"{report.part}: {report.num_images} images{groups}, {len(report.classes)} classes"
-        f"{', weighted' if report.weighted else ''}; 95 % intervals in brackets",
-        "",
+    groups = "" if report.num_groups is None else f" from {pluralize(report.num_groups, 'group')}"
+    title = (
+        f"{report.part}: {pluralize(report.num_images, 'image')}{groups}, "
+        f"{len(report.classes)} classes{', weighted' if report.weighted else ''}; "
+        "95 % intervals in brackets"
+    )
+    by_class = [
+        (
+            truncate_middle(one.name, 40), str(one.precision), str(one.recall), str(one.f1),
+            one.support,
+        )
+        for one in report.per_class
+    ]  # fmt: skip
+    overall = [(name.replace("_", " "), str(report[name])) for name in report]
+    caveats = "\n".join(to_single_line(f"- {caveat}") for caveat in report.caveats)
+    tables = [
+        text_table(("class", "precision", "recall", "F1", "images"), by_class),
+        text_table(("score", "value"), overall),
     ]
-    rows = [["class", "precision", "recall", "F1", "images"]]
-    for scores in report.per_class:
-        cells = (scores.precision, scores.recall, scores.f1)
-        name = truncate_middle(scores.name, 40)
-        rows.append([name, *(str(estimate) for estimate in cells), str(scores.support)])
-    lines += _table(rows)
-    lines += ["", *_table([[name.replace("_", " "), str(report[name])] for name in report])]
-    lines += ["", *(to_single_line(f"- {caveat}") for caveat in report.caveats)]
-    return "\n".join(lines) + "\n"
-
-
-def _table(rows: list[list[str]]) -> list[str]:
-    """Columns two spaces apart, the first to the left and the others to the right."""
-    widths = [max(_columns(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for first, *rest in rows:
-        cells = [first + " " * (widths[0] - _columns(first))]
-        cells += [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
-        lines.append("  ".join(cells))
-    return lines
-
-
-def _columns(text: str) -> int:
-    """How many columns of a terminal a text takes; East Asian letters take two."""
-    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
+    return "\n\n".join([title, *tables, caveats]).rstrip() + "\n"
