@@ -96,7 +96,7 @@ def deletion_insertion_in_order(
         heat_HW: of the size of the image.
         steps: how many times the image is changed and predicted.
     """
-    pixels_HWC = image.rgb_HWC
+    pixels_HWC = np.asarray(image.pixels.convert("RGB"))
     if heat_HW.shape != pixels_HWC.shape[:2]:
         raise ValueError(f"a map of {heat_HW.shape} is no map of {pixels_HWC.shape[:2]} pixels")
     order = np.argsort(-heat_HW, axis=None, kind="stable")

@@ -193,12 +193,11 @@ def test_the_mask_lies_where_the_image_lies(fit: Literal["squash", "crop", "pad"
     mask = PillowImage.fromarray(np.where(inside, 255, 0).astype(np.uint8))
     black = Image(PillowImage.new("L", (80, 120)), mask, "PNG", "LA", (80, 120))
     preprocessing = replace(SQUASH, fit=fit)
-    framed_mask = preprocessing.frame_mask(black)
-    assert framed_mask is not None
-    # Black where opaque, on white: the image is the mask turned round.
+    white = Image(mask, None, "PNG", "L", (80, 120))
+    framed_mask = replace(preprocessing, background=(0, 0, 0)).frame(white)
+    # Black where opaque, on white: the inverse of the mask.
     image_levels = np.asarray(preprocessing.frame(black), int)
     assert np.abs(image_levels - (255 - np.asarray(framed_mask, int))).max() <= 1
-    assert preprocessing.frame_mask(make_image((60, 90))) is None
 
 
 def test_only_a_frame_becomes_a_tensor() -> None:

@@ -23,8 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
@@ -70,11 +68,6 @@ class Image:
     mode: str
     stored_size: tuple[int, int]
     warnings: tuple[str, ...] = ()
-
-    @property
-    def rgb_HWC(self) -> NDArray[np.uint8]:
-        """The pixels as uint8 (height, width, 3)."""
-        return np.asarray(self.pixels.convert("RGB"))
 
 
 @dataclass(frozen=True)

@@ -120,11 +120,6 @@ class Preprocessing:
             pixels = PillowImage.composite(pixels, ground, image.mask)
         return self._fitted(pixels, colour)
 
-    def frame_mask(self, image: Image) -> PillowImage.Image | None:
-        """The alpha mask in the same frame, 0 on padding; None for an opaque image."""
-        mask = self._cut(image).mask
-        return None if mask is None else self._fitted(mask, 0)
-
     def box(self, image: Image) -> Box:
         """(left, top, right, bottom) of what is framed: all, or the content.
 
