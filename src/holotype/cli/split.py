@@ -5,7 +5,15 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from holotype.cli.options import AsJson, GroupPattern, LabelPattern, LabelPrefix, OnLeak, Ratios
+from holotype.cli.options import (
+    SPLIT,
+    AsJson,
+    GroupPattern,
+    LabelPattern,
+    LabelPrefix,
+    OnLeak,
+    Ratios,
+)
 from holotype.cli.output import (
     print_json,
     print_message,
@@ -28,7 +36,7 @@ def split(
     link: Annotated[bool, Parameter(show_default=False)] = False,
     force: Annotated[bool, Parameter(show_default=False)] = False,
     ratios: Ratios = None,
-    seed: int | None = None,
+    seed: Annotated[int | None, Parameter(group=SPLIT)] = None,
     on_leak: OnLeak = "refuse",
     label_pattern: LabelPattern = None,
     group_pattern: GroupPattern = None,
