@@ -1,4 +1,4 @@
-"""The network of a name, with its weights, as a backbone in torch."""
+"""Build the backbone of a model in torch, with its weights."""
 
 import importlib.util
 import inspect
@@ -54,18 +54,18 @@ def build_backbone(
     seed: int,
     options: Mapping[str, Any] = NO_OPTIONS,
 ) -> Backbone:
-    """The backbone of a model, its groups found, in evaluation mode.
+    """The backbone of a model, split into groups, in evaluation mode.
 
     Args:
         model: a name of the catalogue, `timm:NAME`, or `FILE.py:FUNCTION`, which is executed.
-        weights: from `find_weights`; of kind `none` the weights are drawn from the seed.
-        image_size: height and width in pixels of what it will see.
-        seed: of weights that no source gives.
+        weights: from `find_weights`; of kind `none` the weights are random.
+        image_size: height and width of its input in pixels.
+        seed: of random weights.
         options: the recipe's `model_options`.
 
     Raises:
         UnknownModel: no such model, or the user's file has no such function.
-        InvalidRecipe: the size or an option is refused, or the user's function gives no network.
+        InvalidRecipe: the size or an option is refused, or the user's function returns no network.
         WeightsMismatch: the weights are of another network.
     """
     row = architecture(model)
@@ -73,8 +73,8 @@ def build_backbone(
     require_options(model, options)
     if row.kind == "classical":
         raise InvalidRecipe(
-            f"{row.name} is no network: it describes images and has nothing to train by "
-            "gradient descent. Take `--recipe svm`, `forest` or `linear`."
+            f"{row.name} is a descriptor and has no weights to train by gradient descent. "
+            "Take `--recipe svm`, `forest` or `linear`."
         )
     checkpoint = read_stage_checkpoint(weights)
     if checkpoint is not None:
@@ -125,7 +125,7 @@ def _pretrained(
 
 
 def _set_input_size(network: nn.Module, image_size: int) -> None:
-    """Let a transformer see images of this size: its position embedding is resampled.
+    """Resample the position embedding of a transformer to this image size.
 
     Raises:
         InvalidRecipe: the size is no multiple of its patches.
@@ -136,7 +136,7 @@ def _set_input_size(network: nn.Module, image_size: int) -> None:
         return
     resample: Any = getattr(network, "set_input_size", None)
     if resample is None:
-        return  # it will say no when it is run
+        return  # running it refuses other sizes
     (step, _) = cast(tuple[int, int], patches.patch_size)
     if image_size < step or image_size % step:
         raise InvalidRecipe(
@@ -155,7 +155,7 @@ def _from_torchvision(row: Architecture, options: Mapping[str, Any]) -> nn.Modul
             weights=None, aux_logits=True, init_weights=True, transform_input=False
         )
         network.fc = network.aux1.fc2 = network.aux2.fc2 = nn.Identity()
-        # What the backbone takes from it ends before the auxiliary classifiers and its dropout.
+        # The backbone ends before this dropout.
         network.dropout = nn.Identity()
         return cast(nn.Module, network)
     network = torchvision.models.mobilenet_v2(width_mult=float(options["alpha"]))
@@ -164,13 +164,13 @@ def _from_torchvision(row: Architecture, options: Mapping[str, Any]) -> nn.Modul
 
 
 def _custom_network(model: str, options: Mapping[str, Any]) -> nn.Module:
-    """Run the file that the user named, and call its function."""
+    """Execute the file that the user named, and call its function."""
     file, name = custom_model_file(model), model.rpartition(":")[2]
     spec = importlib.util.spec_from_file_location(f"model_file_{file.stem}", file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[module.__name__] = module  # dataclasses look there for where they were written
+    sys.modules[module.__name__] = module  # where dataclasses look their module up
     try:
         spec.loader.exec_module(module)
     except Exception as error:
@@ -195,7 +195,7 @@ def _custom_network(model: str, options: Mapping[str, Any]) -> nn.Module:
 
 
 def _describe_error(error: Exception, file: Path) -> str:
-    """The error and the line of the user's file that it came from."""
+    """The error and its line in the user's file."""
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)]
     if isinstance(error, SyntaxError):
         lines = [error.lineno]

@@ -1,6 +1,6 @@
-"""The table of architectures: which are known, and what may be asked of each.
+"""The catalogue of architectures: look-up by name, and checks of image size and options.
 
-The table is data: reading it imports neither torch nor timm, and runs no file of the user's.
+It is data: importing it imports neither torch nor timm, and executes no user's file.
 """
 
 import json
@@ -33,10 +33,10 @@ DEFAULT_MODEL = "efficientnet_lite0"
 
 
 def architecture(name: str) -> Architecture:
-    """The row of this name; any other timm network as `timm:NAME`, a file as `FILE.py:FUNCTION`.
+    """The row of a name; also of `timm:NAME` for other timm networks, and of `FILE.py:FUNCTION`.
 
     Raises:
-        UnknownModel: no such row, or timm knows no such network.
+        UnknownModel: neither the catalogue nor timm has it.
     """
     if name in CATALOG:
         return CATALOG[name]
@@ -60,10 +60,10 @@ def is_custom_model(name: str) -> bool:
 
 
 def custom_model_file(name: str) -> Path:
-    """The file of a user's network; it is not run.
+    """The file of a user's network; it is not executed.
 
     Raises:
-        UnknownModel: there is none.
+        UnknownModel: there is no such file.
     """
     file = Path(name.rpartition(":")[0]).expanduser()
     if not file.is_file():
@@ -75,10 +75,10 @@ def custom_model_file(name: str) -> Path:
 
 
 def code_identity(name: str, options: Mapping[str, Any] = NO_OPTIONS) -> str:
-    """What decides a network beside its weights and its size; for the key of what is kept of it.
+    """The code and options of a network, as part of the key of its cached graphs.
 
-    Two networks of equal weights may still compute different things: of a user's own file this is
-    the hash, of Holotype's own networks the version.
+    Networks of equal weights may compute different outputs. For a user's file this has its hash,
+    for other networks the versions of the packages that define them.
     """
     said = json.dumps(dict(options), sort_keys=True, default=str)
     if is_custom_model(name):
@@ -88,10 +88,10 @@ def code_identity(name: str, options: Mapping[str, Any] = NO_OPTIONS) -> str:
 
 
 def require_size(name: str, image_size: int) -> None:
-    """Say no to an image size before anything is built.
+    """Check an image size before the network is built.
 
     Raises:
-        InvalidRecipe: the network does not take it; the nearest that it takes is named.
+        InvalidRecipe: the network does not take it; the message names the nearest that it does.
     """
     row = architecture(name)
     smallest, step = row.inputs.minimum_size, row.inputs.size_multiple
@@ -106,12 +106,10 @@ def require_size(name: str, image_size: int) -> None:
 
 
 def require_options(name: str, options: Mapping[str, Any]) -> None:
-    """Say no to a model option that the architecture does not have.
-
-    A user's own file may have any: building it asks the function itself.
+    """Check the options of an architecture; the function of a user's file checks its own.
 
     Raises:
-        InvalidRecipe: an unknown option, or a value that makes no sense.
+        InvalidRecipe: an unknown option, or a value out of range.
     """
     row = architecture(name)
     if row.kind == "custom":
@@ -131,7 +129,7 @@ def require_options(name: str, options: Mapping[str, Any]) -> None:
 
 
 def with_options(row: Architecture, options: Mapping[str, Any]) -> Architecture:
-    """The row of the network that these options make: another width has other weights."""
+    """The row with these options; another width has other weights."""
     alpha = float(options.get("alpha", 1.0))
     if alpha == 1.0:
         return row

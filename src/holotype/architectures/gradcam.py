@@ -1,4 +1,4 @@
-"""What torch knows of the places in an image: gradients of the evidence, and attention.
+"""Attribution maps from gradients and attention in torch.
 
 The evidence for class c is the log-odds log(p_c / (1 - p_c)), as everywhere in explanations: what
 speaks for c rather than for another class. Methods:
@@ -67,7 +67,7 @@ def grad_cam(
 def grad_cam_plus_plus(
     log_odds: ClassLogOdds, input_CHW: NDArray[np.float32], layer: str
 ) -> NDArray[np.float64]:
-    """The same with weights that look at positive gradients alone, place by place, (h, w).
+    """The same with weights from the positive gradients of every place, (h, w).
 
     The paper's score is exp(S), whose higher derivatives are powers of the gradient of S; here S
     is the log-odds, and exp(S) the odds. A place with gradient g of a channel with activations A
@@ -90,10 +90,10 @@ def grad_cam_plus_plus(
 def integrated_gradients(
     log_odds: ClassLogOdds, input_CHW: NDArray[np.float32], *, steps: int = INTEGRATION_STEPS
 ) -> NDArray[np.float64]:
-    """What each number of the input adds to the evidence, (3, H, W), from the mean colour on.
+    """What each value of the input adds to the evidence, (3, H, W), against the mean colour.
 
-    The mean colour is 0 here. All numbers sum to the evidence of the image less that of an
-    empty one, as far as the steps suffice.
+    The mean colour is 0 after normalisation. The values sum to the evidence of the image minus that
+    of the mean colour, up to the error of the steps.
     """
     from captum.attr import IntegratedGradients
 
@@ -107,11 +107,11 @@ def integrated_gradients(
 def attention_rollout(
     classifier: TorchClassifier, input_CHW: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """From which patches the tokens that the head reads were mixed, (h, w), of no class.
+    """The share of each patch in the tokens that the head reads, (h, w); independent of the class.
 
-    The mean over the heads of every block, half of it with the identity for the skip connection,
-    multiplied from block to block. Which tokens are read (the class token, or all) is told by the
-    gradient of the embedding.
+    The mean over the heads of every block, averaged with the identity for the skip connection, and
+    multiplied from block to block. The gradient of the embedding shows which tokens the head reads:
+    the class token, or all.
 
     Raises:
         UsageError: the network does not attend from every token to every token.
@@ -138,8 +138,8 @@ def attention_rollout(
 def last_spatial_layer(log_odds: ClassLogOdds, input_CHW: NDArray[np.float32]) -> str:
     """The name of the last layer whose output is a map of several cells that the evidence uses.
 
-    Of a transformer whose head reads the class token alone that is the norm before the last
-    attention: above it the patches no longer matter.
+    In a transformer whose head reads the class token alone that is the norm before the last
+    attention: above it the patches have no effect.
 
     Raises:
         UsageError: there is none.
@@ -196,11 +196,10 @@ def require_layer(classifier: TorchClassifier, layer: str) -> None:
 def randomise_layers(
     classifier: TorchClassifier, layers: Sequence[str], seed: int = 0
 ) -> TorchClassifier:
-    """A copy in which the weights of these layers are drawn anew: Adebayo et al. 2018.
+    """A copy with random weights in these layers, for the sanity check of Adebayo et al. 2018.
 
-    Drawn from a normal distribution with the mean and the spread that each tensor had, so that
-    activations stay as large as they were; scales and shifts of norms are left, for the same
-    reason.
+    Drawn from a normal distribution with the mean and standard deviation of each tensor, so that
+    activations keep their scale; scales and shifts of norms stay for the same reason.
 
     Args:
         layers: names from `layers_top_down`.
@@ -218,7 +217,7 @@ def randomise_layers(
 
 
 def layers_top_down(classifier: TorchClassifier) -> list[str]:
-    """Layers with weight matrices, those of the head first: what can be drawn anew."""
+    """Layers with weight matrices, those of the head first."""
     return [
         name
         for name, layer in reversed(_all_layers_with_weights(classifier))
@@ -227,7 +226,7 @@ def layers_top_down(classifier: TorchClassifier) -> list[str]:
 
 
 def frozen(classifier: TorchClassifier) -> TorchClassifier:
-    """The same in evaluation mode; gradients of its weights are no longer asked for."""
+    """The same in evaluation mode, without gradients of its weights."""
     return classifier.eval().requires_grad_(False)
 
 
@@ -256,7 +255,7 @@ def _layers(classifier: TorchClassifier) -> dict[str, nn.Module]:
 
 
 def _within_attention(name: str) -> bool:
-    """Queries, keys and maps of heads are no maps of an image."""
+    """Whether a layer is part of an attention, whose outputs are no maps of the image."""
     return any(part.startswith("attn") for part in name.split("."))
 
 
@@ -291,7 +290,7 @@ def _activation_and_gradient(
 
 
 def _as_feature_map(output: Any, grid: tuple[int, int] | None) -> Tensor | None:
-    """(1, D, h, w) of what a layer gives for a square image; None where it is no map."""
+    """A layer's output for a square image as (1, D, h, w); None where it is no map."""
     if not isinstance(output, Tensor) or len(output) != 1:
         return None
     if output.ndim == 4 and output.shape[2] == output.shape[3]:
@@ -307,7 +306,7 @@ def _as_feature_map(output: Any, grid: tuple[int, int] | None) -> Tensor | None:
 
 
 def _patch_grid(classifier: TorchClassifier) -> tuple[int, int] | None:
-    """How many patches a transformer cuts an image into, by rows and columns."""
+    """Rows and columns of a transformer's patches; None for other networks."""
     for module in classifier.backbone.modules():
         grid = getattr(module, "grid_size", None)
         if isinstance(grid, tuple) and len(grid) == 2:
@@ -316,10 +315,10 @@ def _patch_grid(classifier: TorchClassifier) -> tuple[int, int] | None:
 
 
 def _tokens_behind_embedding(classifier: TorchClassifier, x: Tensor) -> tuple[Tensor, Tensor]:
-    """What the last group gives, and which of its tokens the embedding depends on (T,)."""
+    """The output of the last group, and which of its tokens the embedding depends on (T,)."""
     features = classifier.backbone.run_groups(x).detach().requires_grad_()
     embedding = classifier.backbone.pool(features)
-    # Not the plain sum, whose gradient a norm would take away.
+    # Not the plain sum, whose gradient a norm makes 0.
     random = torch.randn(embedding.shape, generator=torch.Generator().manual_seed(0))
     (gradient,) = torch.autograd.grad((embedding * random).sum(), features)
     return features, gradient[0].abs().flatten(1).sum(dim=1) > 0
@@ -327,7 +326,7 @@ def _tokens_behind_embedding(classifier: TorchClassifier, x: Tensor) -> tuple[Te
 
 @contextmanager
 def _recorded_attention(classifier: TorchClassifier) -> Iterator[list[Tensor]]:
-    """What every attention gives, (1, heads, T, T) from the bottom up, while this is open."""
+    """Collects every attention (1, heads, T, T), from the first block to the last."""
     found: list[Tensor] = []
     blocks: list[Any] = [m for m in classifier.backbone.modules() if hasattr(m, "fused_attn")]
     before = [block.fused_attn for block in blocks]
@@ -336,7 +335,7 @@ def _recorded_attention(classifier: TorchClassifier) -> Iterator[list[Tensor]]:
         found.append(output.detach())
 
     for block in blocks:
-        block.fused_attn = False  # the fused operation hands out no attention
+        block.fused_attn = False  # the fused operation does not return its attention
     try:
         with _hooks((block.attn_drop, hook) for block in blocks):
             yield found

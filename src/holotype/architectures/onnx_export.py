@@ -1,7 +1,7 @@
-"""Classifier -> ONNX graphs: one export gives the shipped backbone and every cut below it.
+"""Export backbones and heads to ONNX; one export gives the shipped backbone and every cut.
 
-The graph has a fixed height and width and a dynamic batch: with dynamic H and W the 'same' padding
-becomes run-time arithmetic and the rate halves.
+The graph has a fixed height and width and a dynamic batch size: with dynamic height and width,
+'same' padding is computed at run time and the rate halves.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ OPSET = 20
 
 
 def cut_output_name(cut: int) -> str:
-    """What the activation at a cut is called in the graph."""
+    """The name of the activation at a cut in the graph."""
     return f"cut{cut}"
 
 
@@ -35,7 +35,7 @@ def export_backbone(backbone: "Backbone", height: int, width: int) -> "onnx.Mode
     import torch
 
     wrapper, names = _with_all_outputs(backbone, height, width)
-    # Two images: with one, the exporter would take the batch for a constant.
+    # Two images: with one, the exporter treats the batch size as a constant.
     example = torch.zeros(2, 3, height, width)
     batch = {0: torch.export.Dim.DYNAMIC}
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
@@ -77,7 +77,7 @@ def _with_all_outputs(
 
 
 def extract_outputs(model: "onnx.ModelProto", outputs: list[str]) -> bytes:
-    """The part of a graph that leads to these outputs, as one file without local paths."""
+    """The part of a graph that computes these outputs, without the exporter's local paths."""
     import onnx
 
     names = [output.name for output in model.graph.output]
@@ -95,7 +95,7 @@ def export_head(head: "nn.Module") -> bytes:
     """`embedding` (N, D) -> `logits` (N, C): a linear layer, or several with activations between.
 
     Args:
-        head: from `architectures.classifier.build_head`; dropout is left out, as in inference.
+        head: from `build_head`; dropout is left out, as in inference.
     """
     from torch import nn
 

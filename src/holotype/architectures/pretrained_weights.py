@@ -1,9 +1,9 @@
-"""Where pretrained weights come from: package, file, folder or hub -> a verified state dict.
+"""Find pretrained weights and load them, verified.
 
-In this order: a file that the user names, which may be what a stage of another run left; a folder
-(`HOLOTYPE_WEIGHTS`); an installed package; the local cache; the hub, through timm, or the server of
-torchvision. Loaded with `weights_only=True` or
-from safetensors: nothing that a checkpoint brings along is executed.
+The sources in this order: a file that the user names, such as a checkpoint of another run; a folder
+(`HOLOTYPE_WEIGHTS`); an installed package; the local cache; the Hugging Face hub through timm, or
+the server of torchvision. Files are loaded with `weights_only=True` or from safetensors, so nothing
+in a checkpoint is executed.
 """
 
 import importlib.util
@@ -38,7 +38,7 @@ class WeightsSource:
 
     Attributes:
         kind: `file`, `folder`, `package`, `cache`, `hub` or `none`.
-        file: the file, where there is one.
+        file: None for `hub` and `none`.
         licence: of the weights; `unknown` for a user's own file.
     """
 
@@ -58,7 +58,7 @@ def find_weights(
         options: the recipe's `model_options`: another width has other weights.
 
     Raises:
-        WeightsUnavailable: no source has them; the message names the four ways to get them.
+        WeightsUnavailable: no source has them; the message names four ways to get them.
     """
     row = with_options(architecture(name), options)
     if wanted == NONE or (row.kind == "classical" and wanted == PRETRAINED):
@@ -117,7 +117,7 @@ def _downloaded(url: str) -> dict[str, Any]:
 
 
 def read_state_dict(file: Path) -> dict[str, Any]:
-    """Tensors by name from safetensors or from a torch file that holds nothing but tensors.
+    """Tensors by name from safetensors, or from a torch file of nothing but tensors.
 
     Raises:
         WeightsMismatch: the file is neither.
@@ -233,12 +233,12 @@ def package_file(package: WeightsPackage) -> Path | None:
 
 
 def _stem(row: Architecture) -> str:
-    """What a file of this network's weights is called in a folder."""
+    """The name of this network's file in a folder of weights, without suffix."""
     return row.name.replace(".py:", "_").replace(":", "_")
 
 
 def _in_cache(row: Architecture) -> WeightsSource | None:
-    """What an earlier download left: of torch, or of the Hugging Face hub."""
+    """An earlier download of torch or of the Hugging Face hub."""
     if row.published.url is not None:
         home = os.environ.get("TORCH_HOME")
         cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
@@ -269,7 +269,7 @@ def _verified_download(file: Path) -> Path:
 
 
 def server_is_reachable(row: Architecture) -> bool:
-    """Whether the server of these weights answers; asked first, since clients retry for minutes."""
+    """Whether the server of these weights answers; its clients would retry for minutes."""
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "on", "yes", "true"):
         return False
     if os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"):
@@ -285,14 +285,14 @@ def server_is_reachable(row: Architecture) -> bool:
 
 
 def server_of(row: Architecture) -> str:
-    """The address that the weights would be downloaded from."""
+    """The address of the server that has the weights."""
     return row.published.url or os.environ.get("HF_ENDPOINT", "https://huggingface.co")
 
 
 def availability(name: str) -> str:
-    """Where the weights would come from now, without asking the network: a word for a table.
+    """The source of the weights in one word, without asking the network.
 
-    `hub` and `download` are up to a server: `server_is_reachable` tells whether it answers.
+    `hub` and `download` need a server: see `server_is_reachable`.
     """
     row = architecture(name)
     if row.kind != "pretrained":

@@ -1,4 +1,4 @@
-"""What a network costs, measured on the network itself."""
+"""Measure parameters, multiply-adds and activations of a network."""
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from holotype.architectures.torch_classifier import Backbone, number_of_paramete
 
 
 def measure_cost(backbone: Backbone, image_size: int) -> NetworkCost:
-    """The numbers of the catalogue for one image of this size; the backbone is left as it was."""
+    """The cost for one image of this size; the backbone does not change."""
     x = torch.randn(1, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         backbone(x)
@@ -28,7 +28,7 @@ def embedding_size(backbone: Backbone, image_size: int) -> int:
 
 
 def _activation_bytes(backbone: Backbone, x: Tensor) -> int:
-    """Bytes that autograd keeps of one forward pass, weights aside, each storage counted once.
+    """Bytes that autograd keeps per image, without weights, each storage counted once.
 
     Batch norm is in training mode, where it keeps its input.
     """
@@ -44,7 +44,7 @@ def _activation_bytes(backbone: Backbone, x: Tensor) -> int:
     buffers = {name: buffer.clone() for name, buffer in backbone.named_buffers()}
     modes = [(module, module.training) for module in backbone.modules()]
     norms = [m for m in backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    two = torch.cat([x, x.flip(3)])  # a batch norm wants more than one value of each channel
+    two = torch.cat([x, x.flip(3)])  # batch norm needs more than one value per channel
     for norm in norms:
         norm.train()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), torch.enable_grad():

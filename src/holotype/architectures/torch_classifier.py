@@ -1,7 +1,7 @@
-"""Backbone + head: groups of layers from the bottom to the top, and the cuts between them.
+"""Backbone and head: groups of layers from the input to the embedding, and the cuts between them.
 
-A *cut* is a number of groups: cut k is what group k-1 hands to group k. Cut 0 is the input, the
-last cut is the pooled embedding. What lies below a cut can be computed once and kept.
+A *cut* is a number of groups: cut k is the output of group k-1 and the input of group k; cut 0 is
+the image. Everything below a cut can be computed once and cached.
 
 Shape suffixes: N images, D embedding, C classes, H and W cells of the feature map.
 """
@@ -15,15 +15,13 @@ from torch import Tensor, nn
 
 from holotype.architectures.architecture import HeadSpec
 
-AUXILIARY_LOSS_WEIGHT = (
-    0.3  # of each auxiliary loss beside the main one, Szegedy et al. 2015, section 5
-)
+AUXILIARY_LOSS_WEIGHT = 0.3  # beside the main loss, Szegedy et al. 2015, section 5
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
 
 
 class AuxiliaryBranch(nn.Module):
-    """What leads from the activation after a group to an embedding of its own, in training only.
+    """From the output of a group to an embedding of its own, in training only.
 
     Args:
         layers: activation -> embedding (N, `embedding_size`).
@@ -42,12 +40,12 @@ class Backbone(nn.Module):
     """A network without its classifier, as a sequence of named groups.
 
     Args:
-        groups: name -> module, in the order of the forward pass; the last hands on a feature map,
-            or tokens (N, T, D).
+        groups: name -> module, in the order of the forward pass; the last gives a feature map or
+            tokens (N, T, D).
         pool: feature map -> embedding (N, D).
-        map_cells: feature map -> what the head may be run on cell by cell (N, D, H, W); identity
-            where the embedding is the plain mean of the cells.
-        auxiliaries: name of a group -> what a second classifier sees of its output in training.
+        map_cells: feature map -> (N, D, H, W), on whose cells the head can be run; identity where
+            the embedding is the plain mean of the cells.
+        auxiliaries: name of a group -> branch of an auxiliary classifier on its output.
     """
 
     def __init__(
@@ -95,7 +93,7 @@ class Backbone(nn.Module):
 
 
 class BackboneBelowCut(nn.Module):
-    """The part of a backbone below a cut; the whole of it, pooled, where no cut is given."""
+    """The part of a backbone below a cut; the embedding where the cut is None."""
 
     def __init__(self, backbone: Backbone, cut: int | None) -> None:
         super().__init__()
@@ -141,8 +139,7 @@ class TorchClassifier(nn.Module):
     def forward_with_auxiliaries(self, x: Tensor, start: int = 0) -> tuple[Tensor, list[Tensor]]:
         """Logits, and those of every auxiliary above cut `start`, in one pass.
 
-        The loss in training is that of the logits and `AUXILIARY_LOSS_WEIGHT` times each of the
-        others.
+        Each auxiliary adds `AUXILIARY_LOSS_WEIGHT` times its loss in training.
         """
         embedding, others = self.backbone.forward_with_auxiliaries(x, start)
         logits = [self.auxiliary_heads[name](e) for name, e in others.items()]
@@ -150,7 +147,7 @@ class TorchClassifier(nn.Module):
 
 
 def build_head(embedding_size: int, num_classes: int, spec: HeadSpec) -> nn.Module:
-    """A linear layer, or dense layers with dropout before each of them and before the last."""
+    """A linear layer, or dense layers; with dropout, before each of them."""
     layers: list[nn.Module] = []
     size = embedding_size
     for width in spec.hidden:
@@ -165,15 +162,14 @@ def _dropout(spec: HeadSpec) -> list[nn.Module]:
 
 
 def last_linear(head: nn.Module) -> nn.Linear:
-    """The layer of a head that gives the logits."""
+    """The last layer of a head, whose output is the logits."""
     return cast(nn.Linear, head[-1] if isinstance(head, nn.Sequential) else head)
 
 
 def layers_with_weights(module: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Modules with weights of their own, by dotted names, from the bottom to the top.
+    """Modules with weights of their own, by dotted names, from the input to the embedding.
 
-    In a backbone the name begins with the group's: `layer4.1.conv2`. What serves training only
-    (auxiliaries) is left out.
+    In a backbone names begin with that of the group: `layer4.1.conv2`. Auxiliaries are left out.
     """
     named = (
         module.groups.named_modules() if isinstance(module, Backbone) else module.named_modules()
@@ -191,7 +187,7 @@ def _has_own_weights(module: nn.Module) -> bool:
 
 
 def number_of_parameters(module: nn.Module) -> int:
-    """Weights and biases, each counted once; of a backbone without what serves training only."""
+    """Weights and biases, each counted once; of a backbone without its auxiliaries."""
     aside = {id(p) for p in getattr(module, "auxiliaries", nn.Module()).parameters()}
     return sum(p.numel() for p in module.parameters() if id(p) not in aside)
 
@@ -206,7 +202,7 @@ def hash_weights(module: nn.Module) -> str:
 
 
 def estimate_batch_norm(module: nn.Module, batches: list[Tensor]) -> None:
-    """Set batch-norm statistics from a few batches: random weights mean nothing before that."""
+    """Set batch-norm statistics from a few batches, which a network with random weights needs."""
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     momenta = [m.momentum for m in norms]
     for m in norms:

@@ -1,1 +1,1 @@
-"""The networks that are trained from nothing."""
+"""Networks without published weights, trained from random ones."""

@@ -22,7 +22,7 @@ REDUCTION = 8  # of the channels inside the attention
 
 
 def cnn_v2_residual() -> Backbone:
-    """Identity mappings: norm and rectifier come first, nothing stands on the shortcut.
+    """Pre-activation residual blocks: norm and rectifier first, identity shortcuts.
 
     Source:
         He et al. 2016, "Identity Mappings in Deep Residual Networks", figure 1(b).
@@ -105,7 +105,7 @@ class PreActivationBlock(nn.Module):
 
 
 class DenseLayer(nn.Module):
-    """(N, D, H, W) -> (N, D + growth, H, W): what came in, and the layer's own maps."""
+    """(N, D, H, W) -> (N, D + growth, H, W): the input and the layer's own maps."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class DenseLayer(nn.Module):
 
 
 class SeparableConvolution(nn.Module):
-    """Norm and rectifier, one filter for each channel, then a mixing of the channels."""
+    """Norm, rectifier, a depthwise convolution, then a pointwise one."""
 
     def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ class SeparableConvolution(nn.Module):
 
 
 class ChannelSpatialAttention(nn.Module):
-    """Which channels, then which places matter.
+    """Attention over channels, then over places.
 
     Source:
         Woo et al. 2018, "CBAM: Convolutional Block Attention Module", equations 2 and 3.
@@ -188,7 +188,7 @@ def _stem(width: int) -> nn.Module:
 
 
 def _transition(in_channels: int, width: int) -> nn.Module:
-    """Norm, rectifier, a mixing of channels, and half the size."""
+    """Norm, rectifier, a 1 × 1 convolution, and average pooling to half the size."""
     return nn.Sequential(
         nn.BatchNorm2d(in_channels),
         nn.ReLU(),
