@@ -52,8 +52,8 @@ def compare(
 
     Example:
         >>> comparison = holotype.compare("runs", select="best")  # doctest: +SKIP
-        >>> comparison.selected.path  # doctest: +SKIP
-        PosixPath('runs/photos-2')
+        >>> comparison.chosen.name  # doctest: +SKIP
+        'photos-2'
 
     Args:
         runs: runs, stages (`RUN@STAGE`), and folders, of which every run one level below counts.

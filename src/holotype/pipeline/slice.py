@@ -26,7 +26,7 @@ def slice(  # named after the verb
 
     Example:
         >>> slices = holotype.slice("volumes", output="slices", axes="x,y,z")  # doctest: +SKIP
-        >>> run = holotype.train(slices.table)  # doctest: +SKIP
+        >>> run = holotype.train(slices.table, recipe="linear")  # doctest: +SKIP
 
     Args:
         volumes: a folder with CLASS/SPECIMEN.tif, CLASS/SPECIMEN.npy or CLASS/SPECIMEN/0001.png.
