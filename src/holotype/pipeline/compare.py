@@ -52,7 +52,7 @@ def compare(
 
     Example:
         >>> comparison = holotype.compare("runs", select="best")  # doctest: +SKIP
-        >>> comparison.chosen.name  # doctest: +SKIP
+        >>> comparison.selected.name  # doctest: +SKIP
         'photos-2'
 
     Args:
