@@ -119,23 +119,23 @@ def pareto_figure(comparison: Comparison) -> "Figure | None":
 
     A line joins the Pareto front. None for one run, and where neither is known.
     """
-    judged = comparison.selection_leaderboard
+    leaderboard = comparison.selection_leaderboard
     by_speed = any(one.cost.images_per_second for one in comparison.candidates)
     field = "images_per_second" if by_speed else "size_bytes"
     numbered = [
         (number, float(value))
-        for number in judged.order
-        if (value := getattr(comparison.candidate(judged, number).cost, field)) is not None
+        for number in leaderboard.order
+        if (value := getattr(comparison.candidate(leaderboard, number).cost, field)) is not None
     ]
-    if not numbered or len(judged.aligned) == 1:
+    if not numbered or len(leaderboard.aligned) == 1:
         return None
     figure, axes = new_figure(8.2, 4.6 + 0.19 * len(numbered))
     front = set(comparison.pareto_front) if by_speed else set()
     places = []
     for row, (number, value) in enumerate(numbered, start=1):
         x = value if by_speed else value / 1e6
-        y, estimate = judged.accuracy(number), judged.accuracies[number]
-        on_front = judged.names[number] in front
+        y, estimate = leaderboard.accuracy(number), leaderboard.accuracies[number]
+        on_front = leaderboard.names[number] in front
         colour = BLUE if on_front else GREY
         axes.plot([x, x], [estimate.low or 0.0, estimate.high or 0.0], color=colour, alpha=0.35)
         axes.plot(x, y, "o", color=colour, markersize=13, markeredgecolor="white", zorder=3)
@@ -148,9 +148,10 @@ def pareto_figure(comparison: Comparison) -> "Figure | None":
     axes.margins(x=0.12)
     _plain_ticks(axes)
     axes.set_xlabel("images per second" if by_speed else "size of the bundle in MB")
-    axes.set_ylabel(f"accuracy on {judged.title.lower()}")
+    axes.set_ylabel(f"accuracy on {leaderboard.title.lower()}")
     names = [
-        f"{row}  {plot_label(judged.names[n], 60)}" for row, (n, _) in enumerate(numbered, start=1)
+        f"{row}  {plot_label(leaderboard.names[n], 60)}"
+        for row, (n, _) in enumerate(numbered, start=1)
     ]
     handles = [axes.plot([], [], " ")[0] for _ in names]
     figure.legend(

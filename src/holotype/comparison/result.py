@@ -121,14 +121,14 @@ class Comparison:
     @cached_property
     def pareto_front(self) -> list[str]:
         """Names of the runs that no other beats in both accuracy (on validation) and speed."""
-        judged = self.selection_leaderboard
+        leaderboard = self.selection_leaderboard
         seconds = {
             number: -speed
-            for number in range(len(judged))
-            if (speed := self.candidate(judged, number).cost.images_per_second) is not None
+            for number in range(len(leaderboard))
+            if (speed := self.candidate(leaderboard, number).cost.images_per_second) is not None
         }
-        quality = {number: judged.accuracy(number) for number in seconds}
-        return [judged.names[number] for number in pareto_front(quality, seconds)]
+        quality = {number: leaderboard.accuracy(number) for number in seconds}
+        return [leaderboard.names[number] for number in pareto_front(quality, seconds)]
 
     @property
     def selected(self) -> Candidate | None:

@@ -4,7 +4,7 @@ Where images have groups, a group is one observation: a thousand slices of five 
 five.
 
 - two classifiers, images independent and of equal weight: McNemar's exact test;
-- otherwise: a permutation test that swaps the two classifiers' answers on whole units;
+- otherwise: a permutation test that swaps the predictions of the two classifiers on whole units;
 - all classifiers at once: Cochran's Q, or its permutation form;
 - every pair: Holm's correction, so that the probability of any false difference stays below 5 %
   for the whole table.
