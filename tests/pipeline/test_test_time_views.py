@@ -8,7 +8,7 @@ import pytest
 
 import holotype
 from holotype.bundle.bundle import load_bundle
-from holotype.pipeline.training_run.finalize import _candidate_views
+from holotype.pipeline.training_run.calibrate import candidate_views
 from holotype.predictions import read_predictions
 from holotype.training.config.resolve import resolve_recipe
 from tests.bundle.tiny import predicted
@@ -29,14 +29,14 @@ def test_auto_tries_what_training_saw(symmetry: str, zoom: float, tried: list[st
         "test_time_augmentation": "auto", "stages.1.augmentation.symmetry": symmetry,
         "stages.1.augmentation.zoom": str(zoom),
     }  # fmt: skip
-    assert _candidate_views(resolve_recipe("finetune", overrides=changes)) == tried
+    assert candidate_views(resolve_recipe("finetune", overrides=changes)) == tried
 
 
 def test_views_that_are_named_are_tried_whatever_training_saw() -> None:
     named = resolve_recipe("linear", overrides={"test_time_augmentation": "scales"})
-    assert _candidate_views(named) == ["one", "scales"]
+    assert candidate_views(named) == ["one", "scales"]
     auto = resolve_recipe("linear", overrides={"test_time_augmentation": "auto"})
-    assert _candidate_views(auto) == ["one"]
+    assert candidate_views(auto) == ["one"]
 
 
 def test_scales_are_sealed_and_told_and_predict_uses_them(synthetic: Path, tmp_path: Path) -> None:

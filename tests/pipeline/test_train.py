@@ -98,7 +98,7 @@ def test_the_test_part_is_read_once_after_the_decision_is_sealed(
 
     monkeypatch.setattr("holotype.pipeline.training_run.finalize.predict_index", recorded)
     monkeypatch.setattr("holotype.pipeline.training_run.single_run.predict_index", recorded)
-    monkeypatch.setattr("holotype.pipeline.training_run.conformal_and_ood.predict", recorded)
+    monkeypatch.setattr("holotype.pipeline.training_run.calibrate.predict_index", recorded)
     trained = holotype.train(synthetic, output=tmp_path / "run", recipe="linear", image_size=64)
     index = read_index_file(trained.files.index)
     test = set(index.part("test").table["path"])

@@ -239,10 +239,12 @@ def _trained(recipe: Recipe, images: Index, folder: Path, sealed: bool) -> str:
     trained = train(recipe, index, name="one", runtime=runtime)
     if not sealed:
         return hashlib.sha256(trained.head).hexdigest()
-    from holotype.pipeline.training_run.finalize import _write_and_seal
+    from holotype.pipeline.training_run.finalize import write_and_calibrate
     from holotype.run_directory import RunDirectory
 
-    return _write_and_seal(recipe, index, trained, RunDirectory(runtime.checkpoints / "run")).sha256
+    return write_and_calibrate(
+        recipe, index, trained, RunDirectory(runtime.checkpoints / "run")
+    ).sha256
 
 
 def _marked() -> list[Any]:

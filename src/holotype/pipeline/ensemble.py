@@ -40,7 +40,7 @@ from holotype.pipeline.ensemble_report import (
     report_ensemble,
 )
 from holotype.pipeline.run import Run
-from holotype.pipeline.training_run.conformal_and_ood import seal_with_calibration_set
+from holotype.pipeline.training_run.calibrate import seal
 from holotype.pipeline.training_run.cross_validation import OUT_OF_FOLD
 from holotype.pipeline.training_run.single_run import predict_part
 from holotype.pipeline.training_run.training_job import (
@@ -196,10 +196,8 @@ def _seal_bundle(job: EnsembleJob) -> Bundle:
         rows = [row_of[path] for path in first.index.table["path"] if path in row_of]
         out_of_fold = fitted.held_out.select(np.array(rows, np.int64))
         out_of_fold.write(job.run.predictions / "oof.parquet")
-        return seal_with_calibration_set(
-            bundle, fit_decision(out_of_fold), first.index, out_of_fold=out_of_fold
-        )
+        return seal(bundle, fit_decision(out_of_fold), first.index, out_of_fold=out_of_fold)
     predictions = predict_all(first.index.part("val"), bundle, VALIDATION, job.progress)
-    bundle = seal_with_calibration_set(bundle, fit_decision(predictions), first.index)
+    bundle = seal(bundle, fit_decision(predictions), first.index)
     predict_part("val", first.index, bundle, job.run, job.progress)
     return bundle

@@ -28,16 +28,13 @@ from holotype.ensembles.joint_index import joint_index
 from holotype.errors import DatasetError, NotARun
 from holotype.evaluation.build_report import build_report
 from holotype.evaluation.report_data import Report
-from holotype.explanation.example_selection import select_examples
 from holotype.files import write_json
-from holotype.pipeline.training_run.conformal_and_ood import prediction_set_scores
+from holotype.pipeline.run_report import ScoredBundle, report_run
 from holotype.pipeline.training_run.cross_validation import OUT_OF_FOLD
 from holotype.pipeline.training_run.single_run import predict_part
 from holotype.predictions import Predictions, read_predictions
 from holotype.progress import Progress
-from holotype.reporting.model_card import write_model_card
 from holotype.reporting.report_page import ReportContext
-from holotype.reporting.write_report import write_report
 from holotype.run_directory import RunDirectory
 
 VALIDATION = "validation"
@@ -125,33 +122,20 @@ def _write_report(
     job.progress.log("writing the report")
     run, recipe, index = job.run, job.recipe, job.index
     context = ReportContext(
-        title=run.path.name,
-        run_name=run.path.name,
-        model=bundle.manifest.model,
+        title="",
         recipe=f"ensemble ({recipe.method})",
         data=f"{index.size_summary} in {index.root}",
         split_sizes={name: len(index.part(name)) for name in parts_of(index)},
         audit=None,
         notes=_notes(recipe, comparison, has_test=report.part == "test"),
-        bundle_hash=bundle.sha256,
-        temperature=bundle.temperature,
         command=_command(recipe, run),
-        prediction_sets=prediction_set_scores(bundle, reported if report.part == "test" else None),
     )
-    validation_file = run.predictions / "val.parquet"
-    validation = (
-        build_report(read_predictions(validation_file), part="val")
-        if validation_file.is_file()
-        else None
+    file = run.predictions / "val.parquet"
+    validation = build_report(read_predictions(file), part="val") if file.is_file() else None
+    scored = ScoredBundle(
+        bundle=bundle, index=index, predictions=reported, report=report, validation=validation
     )
-    write_model_card(
-        run, report, context=context, bundle=bundle, index=index, validation=validation
-    )
-    # Last: the page is what says that the run is finished.
-    write_report(
-        report, run.report, predictions=reported, context=context,
-        examples=select_examples(bundle, index, reported), validation=validation,
-    )  # fmt: skip
+    report_run(run, scored, context)
 
 
 def read_ensemble(path: Path) -> tuple[EnsembleRecipe, BestMemberComparison]:

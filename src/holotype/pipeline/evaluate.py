@@ -18,15 +18,14 @@ from holotype.dataset.reading.data_source import (
 from holotype.errors import EmptyDataset
 from holotype.evaluation.build_report import build_report
 from holotype.evaluation.report_data import Report
-from holotype.explanation.example_selection import select_examples
 from holotype.extras import with_install_advice
+from holotype.pipeline.run_report import ScoredBundle
 from holotype.pipeline.training_run.class_weight_report import (
     class_weights_of_run,
     measure_class_weighting,
 )
 from holotype.progress import Progress
 from holotype.reporting.report_page import ReportContext
-from holotype.reporting.write_report import write_report
 from holotype.run_directory import RunDirectory, run_path
 
 NEW = "new"  # what was handed in, as opposed to a part of the run's own split
@@ -87,25 +86,17 @@ def evaluate(
         return report
     output = Path(output)
     predictions.write(output / "predictions.parquet")
-    write_report(
-        report, output / "report", predictions=predictions,
-        context=ReportContext(
-            title=f"Evaluation on {', '.join(map(source_name, sources))}",
-            run_name=bundle.manifest.name,
-            model=bundle.manifest.model,
-            data=f"{len(index):,} images in {', '.join(names)}",
-            bundle_hash=bundle.sha256,
-            temperature=bundle.temperature,
-            command=shlex.join(
-                ["holotype", "evaluate", run, *names, "--output", str(output)]
-            ),
-            notes=notes,
-            class_weighting=measure_class_weighting(
-                report, predictions, class_weights_of_run(RunDirectory(run_path(run)), bundle)
-            ),
-        ),
-        examples=select_examples(bundle, index, predictions),
-    )  # fmt: skip
+    weights = class_weights_of_run(RunDirectory(run_path(run)), bundle)
+    scored = ScoredBundle(bundle=bundle, index=index, predictions=predictions, report=report)
+    context = ReportContext(
+        title=f"Evaluation on {', '.join(map(source_name, sources))}",
+        run_name=bundle.manifest.name,
+        data=f"{len(index):,} images in {', '.join(names)}",
+        command=shlex.join(["holotype", "evaluate", run, *names, "--output", str(output)]),
+        notes=notes,
+        class_weighting=measure_class_weighting(report, predictions, weights),
+    )
+    scored.write_report(RunDirectory(output), scored.with_bundle(context))
     return replace(report, path=output / "report" / "index.html")
 
 

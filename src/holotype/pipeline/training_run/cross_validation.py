@@ -29,14 +29,11 @@ from holotype.errors import DatasetError, InvalidRatios, InvalidRecipe
 from holotype.evaluation.build_report import build_report
 from holotype.evaluation.post_hoc_calibration import fit_decision
 from holotype.evaluation.report_data import Report
-from holotype.explanation.example_selection import select_examples
+from holotype.pipeline.run_report import ScoredBundle, report_run
+from holotype.pipeline.training_run.calibrate import seal
 from holotype.pipeline.training_run.class_weight_report import (
     class_weights_of_folds,
     measure_class_weighting,
-)
-from holotype.pipeline.training_run.conformal_and_ood import (
-    prediction_set_scores,
-    seal_with_calibration_set,
 )
 from holotype.pipeline.training_run.excluded_images import exclude_and_log, exclusion_notes
 from holotype.pipeline.training_run.group_leakage_report import measure_group_leakage
@@ -48,9 +45,6 @@ from holotype.pipeline.training_run.training_job import (
     total_training_seconds,
 )
 from holotype.predictions import Predictions, read_predictions
-from holotype.reporting.model_card import write_model_card
-from holotype.reporting.report_page import ReportContext
-from holotype.reporting.write_report import write_report
 from holotype.run_directory import RunDirectory
 
 OUT_OF_FOLD = "out of fold"
@@ -190,7 +184,7 @@ def _seal_mean_ensemble(
                 f"{str(fold.path)!r} has no validation image to fit its temperature on; ask for "
                 "fewer folds, or give validation a larger share with --ratios."
             )
-    return seal_with_calibration_set(
+    return seal(
         write_members(run.bundle, members, name=name), fit_decision(oof), index, out_of_fold=oof
     )
 
@@ -202,8 +196,8 @@ def _report(
     bundle: "Bundle",
     runs: Sequence[RunDirectory],
     oof: "Predictions",
-    scores: "Sequence[Report]",
-) -> "Report":
+    scores: Sequence[Report],
+) -> None:
     """The pooled predictions; or those of the mean, where the data came with a test part."""
     kept, original_weights = exclude_and_log(index, job.request.reading.exclude, job.progress)
     pooled = build_report(oof, part=OUT_OF_FOLD)
@@ -216,30 +210,25 @@ def _report(
     }
     reported, report = (oof, pooled) if test is None else (test, build_report(test, part="test"))
     report = job.with_caveats(report)
-    job.progress.log("writing the report")
-    context = ReportContext(
-        title=run.path.name,
-        run_name=run.path.name,
-        model=bundle.manifest.model,
-        recipe=job.recipe.name,
-        data=f"{index.size_summary} in {job.data}",
+    scored = ScoredBundle(
+        bundle=bundle, index=index, predictions=reported, report=report,
+        validation=None if test is None else pooled, pooled=test is None,
+    )  # fmt: skip
+    context = replace(
+        job.report_context(
+            index, job.command(run, "--folds", str(len(scores))),
+            group_leakage=measure_group_leakage(job, kept),
+        ),
         split_sizes={
-            **{scored.part: scored.num_images for scored in scores},
+            **{each.part: each.num_images for each in scores},
             **({} if test is None else {"test": len(test)}),
         },
-        audit=job.findings.summary_rows(),
         notes=[
             *job.request.notes,
             *_notes(bundle, test is not None),
             *exclusion_notes(report, reported, original_weights),
         ],
-        bundle_hash="" if test is None else bundle.sha256,
-        temperature=None if test is None else bundle.temperature,
-        command=job.command(run, "--folds", str(len(scores))),
-        published=job.request.published,
         folds=scores,
-        group_leakage=measure_group_leakage(job, kept),
-        prediction_sets=prediction_set_scores(bundle, test),
         class_weighting=(
             # What ships answers with a mean, out of which the weights of its members cannot be
             # taken; each classifier's own answers are those out of fold.
@@ -247,23 +236,9 @@ def _report(
             if test is None
             else None
         ),
-    )
-    out_of_fold_report = None if test is None else pooled
-    write_model_card(
-        run, report, context=context, bundle=bundle, index=index, validation=out_of_fold_report,
-        seeds=job.seeds,
     )  # fmt: skip
-    # Last: the page is what says that the run is finished.
-    write_report(
-        report, run.report, predictions=reported, context=context,
-        examples=(
-            select_examples(dict(enumerate(bundle.members)), index, oof)
-            if test is None
-            else select_examples(bundle, index, test)
-        ),
-        validation=out_of_fold_report,
-    )  # fmt: skip
-    return report
+    job.progress.log("writing the report")
+    report_run(run, scored, context, seeds=job.seeds)
 
 
 def _notes(bundle: "Bundle", has_test: bool) -> list[str]:

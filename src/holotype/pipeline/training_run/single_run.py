@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Literal
 
 from holotype.bundle.bundle import Bundle
@@ -11,11 +11,8 @@ from holotype.dataset.index import Index
 from holotype.dataset.splitting.splitter import describe_missing_classes, parts_of
 from holotype.errors import DatasetError
 from holotype.evaluation.build_report import build_report
-from holotype.evaluation.group_leakage import GroupLeakage
-from holotype.evaluation.report_data import Report
-from holotype.explanation.example_selection import select_examples
+from holotype.pipeline.run_report import ScoredBundle, report_run
 from holotype.pipeline.training_run.class_weight_report import measure_class_weighting
-from holotype.pipeline.training_run.conformal_and_ood import prediction_set_scores
 from holotype.pipeline.training_run.excluded_images import exclude_and_log, exclusion_notes
 from holotype.pipeline.training_run.finalize import require_validation, train_and_seal
 from holotype.pipeline.training_run.group_leakage_report import measure_group_leakage
@@ -26,9 +23,7 @@ from holotype.pipeline.training_run.training_job import (
 )
 from holotype.predictions import Predictions
 from holotype.progress import Progress
-from holotype.reporting.model_card import write_model_card
 from holotype.reporting.report_page import ReportContext
-from holotype.reporting.write_report import write_report
 from holotype.run_directory import RunDirectory
 from holotype.training.train_stages import TrainedModel
 
@@ -58,10 +53,10 @@ def train_single_run(
     began = time.monotonic()
     trained, bundle = train_and_seal(job, index, run)
     record_training_cost(run, time.monotonic() - began, resumed=is_resuming)
-    _report(
-        job, index, run, bundle, trained, command=command, original_weights=original_weights,
-        group_leakage=None if is_fold else measure_group_leakage(job, index),
-    )  # fmt: skip
+    context = job.report_context(
+        index, command, group_leakage=None if is_fold else measure_group_leakage(job, index)
+    )
+    _report(job, index, run, bundle, trained, context, original_weights)
 
 
 def _require_a_part_to_report(index: "Index", missing_class_notes: Sequence[str]) -> None:
@@ -108,54 +103,37 @@ def predict_part(
 
 def _report(
     job: TrainingJob,
-    index: "Index",
+    index: Index,
     run: RunDirectory,
-    bundle: "Bundle",
-    trained: "TrainedModel",
-    *,
-    command: str,
+    bundle: Bundle,
+    trained: TrainedModel,
+    context: ReportContext,
     original_weights: dict[str, float],
-    group_leakage: "GroupLeakage | None",
-) -> "Report":
-    """The first and only look at test, and what it says, written down."""
+) -> None:
+    """Predict validation, then test for the first and only time, and write the report.
+
+    Args:
+        context: with the command and the group leakage; the rest is added here.
+        original_weights: of the excluded images; see `exclusion_notes`.
+    """
     validation = predict_part("val", index, bundle, run, job.progress)
     test = predict_part("test", index, bundle, run, job.progress)
     reported = test if test is not None else validation
-    part: Literal["val", "test"] = "test" if test is not None else "val"
     assert reported is not None  # see `_require_a_part_to_report`
     notes = [*job.request.notes, *job.notes]
     if test is None:
         notes.append("The test part has no images: this is validation, which chose the model.")
-    report = job.with_caveats(build_report(reported, part=part))
-    notes += exclusion_notes(report, reported, original_weights)
-    job.progress.log("writing the report")
-    context = ReportContext(
-        title=run.path.name,
-        run_name=run.path.name,
-        model=job.recipe.model,
-        recipe=job.recipe.name,
-        data=f"{index.size_summary} in {job.data}",
+    report = job.with_caveats(build_report(reported, part="val" if test is None else "test"))
+    notes += [*exclusion_notes(report, reported, original_weights), *trained.notes]
+    scored = ScoredBundle(
+        bundle=bundle, index=index, predictions=reported, report=report,
+        validation=None if validation is None else build_report(validation, part="val"),
+    )  # fmt: skip
+    context = replace(
+        context,
         split_sizes={name: len(index.part(name)) for name in parts_of(index)},
-        audit=job.findings.summary_rows(),
-        notes=[*notes, *trained.notes],
-        bundle_hash=bundle.sha256,
-        temperature=bundle.temperature,
-        command=command,
-        published=job.request.published,
-        group_leakage=group_leakage,
-        prediction_sets=prediction_set_scores(bundle, test),
+        notes=notes,
         class_weighting=measure_class_weighting(report, reported, trained.emphasis_C),
     )
-    validation_report = build_report(validation, part="val") if validation is not None else None
-    write_model_card(
-        run, report, context=context, bundle=bundle, index=index, validation=validation_report,
-        seeds=job.seeds,
-    )  # fmt: skip
-    # Last: the page is what says that the run is finished.
-    write_report(
-        report, run.report, predictions=reported, context=context,
-        examples=select_examples(bundle, index.part(part), reported),
-        history=[asdict(row) for row in trained.history],
-        validation=validation_report,
-    )  # fmt: skip
-    return report
+    job.progress.log("writing the report")
+    report_run(run, scored, context, history=trained.history, seeds=job.seeds)

@@ -20,11 +20,13 @@ from holotype.dataset.reading.data_source import (
 )
 from holotype.dataset.splitting.leakage import resolve_leaks
 from holotype.dataset.splitting.splitter import split
+from holotype.evaluation.group_leakage import GroupLeakage
 from holotype.evaluation.report_data import Report
 from holotype.files import write_json
 from holotype.pipeline.audit import Audit
 from holotype.pipeline.training_run.training_options import ReadingOptions, Resources, Resuming
 from holotype.progress import Progress
+from holotype.reporting.report_page import ReportContext
 from holotype.run_directory import RunDirectory
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import Overrides, RecipeLike, resolve_recipe
@@ -140,6 +142,20 @@ class TrainingJob:
     def with_caveats(self, report: Report) -> Report:
         """The report with what is to be known of the split among its caveats."""
         return replace(report, caveats=(*self.leak_caveats, *report.caveats))
+
+    def report_context(
+        self, index: Index, command: str, *, group_leakage: GroupLeakage | None
+    ) -> ReportContext:
+        """What the report says of recipe, data and audit."""
+        return ReportContext(
+            title="",
+            recipe=self.recipe.name,
+            data=f"{index.size_summary} in {self.data}",
+            audit=self.findings.summary_rows(),
+            command=command,
+            published=self.request.published,
+            group_leakage=group_leakage,
+        )
 
     def command(self, run: RunDirectory, *more: str) -> str:
         """What repeats the run; a Python file of the user's is run only where it is named."""
