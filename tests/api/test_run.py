@@ -1,5 +1,6 @@
 """Program 12: a run and its classifier, without torch; and what is said when it goes wrong."""
 
+import dataclasses
 import hashlib
 import inspect
 import json
@@ -26,7 +27,10 @@ VERBS = (
 OF_THE_COMMAND = {"help", "json", "version", "print_recipe", "fail_on", "dry_run", "copy"}
 
 # What has another name in Python.
-RENAMED = {"set": "overrides", "class": "class_name"}
+RENAMED = {"set": "overrides", "class": "class_name", "checkpoint_every": "checkpoint_minutes"}
+
+# Keys of the recipe, which Python takes in `overrides`.
+KEYS_OF_THE_RECIPE = {"weights", "epochs", "batch_size", "learning_rate", "split_seed"}
 
 
 def one_sentence(error: pytest.ExceptionInfo[BaseException]) -> str:
@@ -208,8 +212,6 @@ def test_a_misspelt_option_is_a_type_error(run: holotype.Run, shapes: Path, tmp_
     ("options", "advice"),
     [
         ({"model": "hogg"}, "hog"),
-        ({"model": "hog", "device": "gpu"}, "cuda"),
-        ({"model": "hog", "on_leak": "mend"}, "repair"),
         ({"model": "hog", "ratios": (0.9, 0.9, 0.1)}, "sum"),
         ({"model": "hog", "folds": 1}, "fold"),
         ({"model": "hog", "image_size": 3}, "image_size"),
@@ -221,6 +223,15 @@ def test_a_value_that_cannot_be_is_refused_with_those_that_can(
     with pytest.raises(holotype.HolotypeError, match=advice):
         holotype.train(shapes, output=tmp_path / "run", **options)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_value_of_an_option_that_cannot_be_is_refused_with_those_that_can() -> None:
+    with pytest.raises(holotype.HolotypeError, match="cuda"):
+        holotype.Resources(device="gpu")
+    with pytest.raises(holotype.HolotypeError, match="repair"):
+        holotype.ReadingOptions(on_leak="mend")
+    with pytest.raises(holotype.HolotypeError, match="above 0"):
+        holotype.Resuming(checkpoint_minutes=0)
 
 
 def test_data_that_are_not_there_are_named_in_one_sentence(tmp_path: Path) -> None:
@@ -270,22 +281,29 @@ def test_a_run_that_is_there_is_not_overwritten(run: holotype.Run, shapes: Path)
 
 
 def options_of_function(verb: str) -> set[str]:
-    """Names of parameters, and the keys of a typed `**options`."""
+    """Names of parameters, and the fields of those that are option values."""
     names: set[str] = set()
     for name, parameter in inspect.signature(getattr(holotype, verb)).parameters.items():
-        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            (keys,) = parameter.annotation.__args__  # Unpack[TypedDict]
-            names |= set(keys.__annotations__)
-        else:
-            names.add(name)
-    return names
+        names.add(name)
+        if dataclasses.is_dataclass(parameter.default):
+            names |= {field.name for field in dataclasses.fields(parameter.default)}
+    return names | (KEYS_OF_THE_RECIPE if "overrides" in names else set())
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_function_has_more_than_twelve_parameters_and_all_are_typed(verb: str) -> None:
+    parameters = inspect.signature(getattr(holotype, verb)).parameters.values()
+    assert len(parameters) <= 12
+    for parameter in parameters:
+        assert parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        assert parameter.annotation is not parameter.empty
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_option_of_a_command_is_one_of_its_function(verb: str, cli: Cli) -> None:
     code, out, _ = cli(verb, "--help")
     assert code == 0
-    words = set(re.findall(r"(?<![\w-])--([a-z][a-z-]+)", out.split("Example:")[0]))
+    words = set(re.findall(r"(?<![\w-])--([a-z][a-z0-9-]+)", out.split("Example:")[0]))
     options = {RENAMED.get(word, word) for word in (word.replace("-", "_") for word in words)}
     options = {word for word in options if not word.startswith("no_")} - OF_THE_COMMAND
     assert options <= options_of_function(verb)

@@ -6,11 +6,11 @@ import pytest
 import timm
 import torch
 
+from holotype.architectures.dense_onnx import export_dense_head
 from holotype.architectures.layer_groups import split_into_groups
 from holotype.architectures.onnx_export import (
     cut_output_name,
     export_backbone,
-    export_linear_head,
     extract_outputs,
 )
 from holotype.architectures.torch_classifier import Backbone
@@ -68,6 +68,6 @@ def test_a_linear_head_is_what_it_says() -> None:
     weight_CD = rng.normal(size=(3, 7)).astype(np.float32)
     bias_C = rng.normal(size=3).astype(np.float32)
     x = rng.normal(size=(4, 7)).astype(np.float32)
-    session = open_session(export_linear_head(weight_CD, bias_C))
+    session = open_session(export_dense_head([(weight_CD, bias_C)], []))
     logits = session.run(["logits"], {"embedding": x})[0]
     assert np.allclose(logits, x @ weight_CD.T + bias_C, atol=1e-5)

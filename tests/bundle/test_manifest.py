@@ -36,6 +36,7 @@ FULL = {
     "weights": PretrainedWeights(source="package", licence="Apache-2.0", sha256="b" * 64),
     "files": {"backbone.onnx": "c" * 64, "head.onnx": "d" * 64},
     "classes": ("Schildkröte", "龟", "a\nb"),
+    "class_weights": (0.5, 1.0, 1 / 3),
 }
 
 
@@ -131,6 +132,9 @@ def _set(path: str, value: object) -> Callable[[Any], None]:
         (_set("decision.unknown_threshold", float("inf")), "unknown_threshold is inf"),
         (_set("decision.hook", 1), "unknown key 'hook'"),
         (_set("weights.sha256", None), "sha256 is None"),
+        (_set("class_weights", [1, 0, 2]), "class_weights must be a number above 0"),
+        (_set("class_weights", ["1", "2"]), "class_weights must be a list of numbers"),
+        (_set("class_weights", [1.0]), "class_weights must be a number above 0 for each class"),
         (_set("versions.torch", 2), "versions must be strings"),
         (_set("files", {"head.onnx": "../../x"}), "no SHA-256"),
     ],

@@ -13,11 +13,11 @@ from sklearn.metrics import balanced_accuracy_score, precision_score, recall_sco
 from sklearn.utils.class_weight import compute_class_weight
 
 import holotype
+from holotype.bundle.bundle import load_bundle
 from holotype.dataset.index import read_index_file
 from holotype.pipeline.evaluate import evaluate
 from holotype.pipeline.run import Run
 from holotype.predictions import Predictions, read_predictions
-from holotype.run_directory import RunDirectory
 
 BALANCED = {"class_weights": "balanced"}
 WAYS: dict[str, dict[str, Any]] = {
@@ -139,6 +139,7 @@ def test_every_fold_is_told_with_the_weights_of_its_own_training(
 
 
 def test_a_run_that_weighed_nothing_says_nothing_of_it(finetuned: Run) -> None:
-    run = RunDirectory(finetuned.path)
+    run = finetuned.files
+    assert load_bundle(finetuned.path).manifest.class_weights is None
     assert "class_weighting" not in json.loads((run.report / "metrics.json").read_text())
     assert "weighing" not in (run.report / "index.html").read_text(encoding="utf-8")

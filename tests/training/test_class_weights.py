@@ -123,7 +123,7 @@ def test_what_ships_is_said_to_be_weighed_as_the_stage_that_taught_it(
     assert found.history[0].val_loss < found.history[1].val_loss
     labels_N = index.part("train").table["label"]
     expected_C = compute_class_weight("balanced", classes=np.array(index.classes), y=labels_N)
-    assert found.emphasis_C == pytest.approx(expected_C)
+    assert found.manifest.class_weights == pytest.approx(expected_C)
     assert np.ptp(expected_C) > 0.1, "sampling would square them"
 
 

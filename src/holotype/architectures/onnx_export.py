@@ -7,12 +7,9 @@ The graph has a fixed height and width and a dynamic batch size: with dynamic he
 import contextlib
 import io
 import warnings
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
+from holotype.architectures.dense_onnx import OPSET, export_dense_head
 from holotype.architectures.torch_classifier import ACTIVATIONS, Backbone
 from holotype.bundle.sanitise import strip_metadata
 
@@ -22,7 +19,6 @@ if TYPE_CHECKING:
 
 
 INPUT = "image"
-OPSET = 20
 
 
 def cut_output_name(cut: int) -> str:
@@ -86,11 +82,6 @@ def extract_outputs(model: "onnx.ModelProto", outputs: list[str]) -> bytes:
     return strip_metadata(part.SerializeToString())
 
 
-def export_linear_head(weight_CD: NDArray[np.float32], bias_C: NDArray[np.float32]) -> bytes:
-    """`embedding` (N, D) -> `logits` (N, C) as one Gemm."""
-    return _export_dense([(weight_CD, bias_C)], [])
-
-
 def export_head(head: "nn.Module") -> bytes:
     """`embedding` (N, D) -> `logits` (N, C): a linear layer, or several with activations between.
 
@@ -103,51 +94,6 @@ def export_head(head: "nn.Module") -> bytes:
     layers = list(head) if isinstance(head, nn.Sequential) else [head]
     linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
     activations = [names[type(layer)] for layer in layers if type(layer) in names]
-    return _export_dense(
+    return export_dense_head(
         [(one.weight.detach().numpy(), one.bias.detach().numpy()) for one in linear], activations
     )
-
-
-def _export_dense(
-    layers: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]], activations: Sequence[str]
-) -> bytes:
-    """Gemms, each but the last followed by its activation."""
-    from onnx import TensorProto, checker, helper, numpy_helper
-
-    nodes, tensors, x = [], [], "embedding"
-    for number, (weight_CD, bias_C) in enumerate(layers):
-        is_last = number == len(layers) - 1
-        at = "" if len(layers) == 1 else str(number)
-        y = "logits" if is_last else f"dense{at}"
-        nodes.append(helper.make_node("Gemm", [x, f"weight{at}", f"bias{at}"], [y], transB=1))
-        tensors += [
-            numpy_helper.from_array(np.ascontiguousarray(weight_CD, np.float32), f"weight{at}"),
-            numpy_helper.from_array(np.ascontiguousarray(bias_C, np.float32), f"bias{at}"),
-        ]
-        x = y
-        if not is_last:
-            x = f"active{at}"
-            nodes += _activation(activations[number], y, x)
-    sizes = layers[0][0].shape[1], layers[-1][0].shape[0]
-    graph = helper.make_graph(
-        nodes,
-        "head",
-        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", sizes[0]])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", sizes[1]])],
-        tensors,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
-    checker.check_model(model)
-    return bytes(model.SerializeToString())
-
-
-def _activation(name: str, x: str, y: str) -> "list[onnx.NodeProto]":
-    from onnx import helper
-
-    if name == "silu":
-        gate = f"{y}_gate"
-        return [
-            helper.make_node("Sigmoid", [x], [gate]),
-            helper.make_node("Mul", [x, gate], [y]),
-        ]
-    return [helper.make_node({"relu": "Relu", "gelu": "Gelu"}[name], [x], [y])]

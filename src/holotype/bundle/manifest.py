@@ -158,6 +158,8 @@ class Manifest:
             `approximate` (the head can be applied to single cells) or `none`.
         decision: None until it is sealed.
         weights: None when the network was trained from nothing.
+        class_weights: how much more an image of each class counted in training than it would by
+            itself, in the order of the classes; None where images counted as they came.
         versions: of the packages that made the bundle.
         files: the SHA-256 of every other file in the bundle.
     """
@@ -171,12 +173,19 @@ class Manifest:
     cam: CamSupport = "none"
     decision: Decision | None = None
     weights: PretrainedWeights | None = None
+    class_weights: tuple[float, ...] | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
             raise ValueError("classes must be at least two different names")
+        weights_C = self.class_weights
+        if weights_C is not None and (
+            len(weights_C) != len(self.classes)
+            or not all(0 < each < math.inf for each in weights_C)
+        ):
+            raise ValueError("class_weights must be a number above 0 for each class")
         if self.embedding_size < 1:
             raise ValueError(f"embedding_size is {self.embedding_size}, expected at least 1")
         if self.cam not in get_args(CamSupport):
@@ -202,6 +211,8 @@ class Manifest:
             "decision": self.decision and self.decision.to_json(),
             "weights": self.weights and asdict(self.weights),
         }
+        if self.class_weights is not None:
+            value["class_weights"] = self.class_weights
         text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
         return (text + "\n").encode()
 
@@ -274,6 +285,7 @@ def _manifest(value: Any) -> Manifest:
         raise ValueError(
             f"format_version is {version!r}, and this version of Holotype reads {FORMAT_VERSION}"
         )
+    class_weights = value.pop("class_weights", None)
     fields = _checked(value, _MANIFEST, "the manifest")
     classes, size = fields["classes"], fields["feature_map_size"]
     if not _all(str, classes):
@@ -286,6 +298,11 @@ def _manifest(value: Any) -> Manifest:
     for file, sha256 in fields["files"].items():
         if not re.fullmatch("[0-9a-f]{64}", sha256):
             raise ValueError(f"{sha256!r} of file {file!r} is no SHA-256")
+    if class_weights is not None and not (
+        isinstance(class_weights, list)
+        and all(type(each) in (int, float) for each in class_weights)
+    ):
+        raise ValueError("class_weights must be a list of numbers")
     decision = fields["decision"]
     weights = fields["weights"]
     if weights is not None:
@@ -300,6 +317,7 @@ def _manifest(value: Any) -> Manifest:
         cam=fields["cam"],
         decision=None if decision is None else _decision(decision),
         weights=None if weights is None else PretrainedWeights(**weights),
+        class_weights=None if class_weights is None else tuple(class_weights),
         versions=fields["versions"],
         files=fields["files"],
     )

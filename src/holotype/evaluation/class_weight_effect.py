@@ -106,11 +106,3 @@ def class_weighting_effect(
         int(changed_N.sum()),
         differences,
     )
-
-
-def recorded_class_weights(metrics: Mapping[str, Any]) -> dict[str, float] | None:
-    """The weight of each class in a `metrics.json`; None where there was no weighting."""
-    effect = metrics.get("class_weighting")
-    if effect is None:
-        return None
-    return {name: float(row["weight"]) for name, row in effect["per_class"].items()}

@@ -21,7 +21,7 @@ from holotype.evaluation.report_data import Report
 from holotype.extras import with_install_advice
 from holotype.pipeline.run_report import ScoredBundle
 from holotype.pipeline.training_run.class_weight_report import (
-    class_weights_of_run,
+    class_weights,
     measure_class_weighting,
 )
 from holotype.progress import Progress
@@ -86,7 +86,6 @@ def evaluate(
         return report
     output = Path(output)
     predictions.write(output / "predictions.parquet")
-    weights = class_weights_of_run(RunDirectory(run_path(run)), bundle)
     scored = ScoredBundle(bundle=bundle, index=index, predictions=predictions, report=report)
     context = ReportContext(
         title=f"Evaluation on {', '.join(map(source_name, sources))}",
@@ -94,7 +93,7 @@ def evaluate(
         data=f"{len(index):,} images in {', '.join(names)}",
         command=shlex.join(["holotype", "evaluate", run, *names, "--output", str(output)]),
         notes=notes,
-        class_weighting=measure_class_weighting(report, predictions, weights),
+        class_weighting=measure_class_weighting(report, predictions, class_weights(bundle)),
     )
     scored.write_report(RunDirectory(output), scored.with_bundle(context))
     return replace(report, path=output / "report" / "index.html")

@@ -11,9 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from holotype.architectures.catalog import architecture
+from holotype.architectures.dense_onnx import export_dense_head
 from holotype.bundle.manifest import CamSupport, Manifest, PretrainedWeights
 from holotype.bundle.onnx_sessions import open_session
 from holotype.dataset.index import Index
@@ -53,8 +53,6 @@ class TrainedModel:
         manifest: everything but the decision and the hashes of files.
         history: one row per epoch of every stage that has epochs.
         notes: what the report should say about the training.
-        emphasis_C: how much more an image of each class counted than it would by itself, where
-            the stage that ships was told so.
     """
 
     backbone: bytes
@@ -62,7 +60,6 @@ class TrainedModel:
     manifest: Manifest
     history: list[EpochMetrics] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    emphasis_C: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +103,8 @@ def train(
         rows: list[EpochMetrics] = []
         if isinstance(stage, LinearStage):
             linear = _fit_linear(stage, pretrained, runtime)
-            graphs = _ShippedGraphs(pretrained.graph(EMBEDDING), _linear_graph(linear), stage)
+            head = export_dense_head([(linear.weight_CD, linear.bias_C)], [])
+            graphs = _ShippedGraphs(pretrained.graph(EMBEDDING), head, stage)
             notes.append(f"linear head: C = {linear.best_C:g} by cross-validation")
         elif isinstance(stage, GradientStage):
             fine_tuner = fine_tuner or _fine_tuner(pretrained, runtime, linear)
@@ -135,16 +133,8 @@ def _trained_model(
     history: list[EpochMetrics],
     notes: list[str],
 ) -> TrainedModel:
-    return TrainedModel(
-        graphs.backbone,
-        graphs.head,
-        _manifest(pretrained, graphs, name),
-        history,
-        notes,
-        None
-        if graphs.stage is None
-        else class_weighting(pretrained.recipe, graphs.stage, pretrained.index),
-    )
+    manifest = _manifest(pretrained, graphs, name)
+    return TrainedModel(graphs.backbone, graphs.head, manifest, history, notes)
 
 
 def _fit_linear(stage: LinearStage, pretrained: PretrainedBackbone, runtime: Runtime) -> LinearHead:
@@ -177,12 +167,6 @@ def _training_data(pretrained: PretrainedBackbone, runtime: Runtime) -> Training
         kept.first_view(), targets_N, weights_N.astype(np.float64),
         index.table["group"].tolist(), len(index.classes),
     )  # fmt: skip
-
-
-def _linear_graph(head: LinearHead) -> bytes:
-    from holotype.architectures.onnx_export import export_linear_head
-
-    return export_linear_head(head.weight_CD, head.bias_C)
 
 
 def _best_epoch_note(stage: GradientStage, ended: StageResult) -> str:
@@ -223,6 +207,9 @@ def _manifest(pretrained: PretrainedBackbone, graphs: _ShippedGraphs, name: str)
         weights = PretrainedWeights(
             pretrained.weights.kind, pretrained.weights.licence, pretrained.weights_sha256
         )
+    factor_C = None
+    if graphs.stage is not None:
+        factor_C = class_weighting(pretrained.recipe, graphs.stage, pretrained.index)
     return Manifest(
         name=name,
         model=row.name,
@@ -232,6 +219,7 @@ def _manifest(pretrained: PretrainedBackbone, graphs: _ShippedGraphs, name: str)
         feature_map_size=cells,
         cam=cam,
         weights=weights,
+        class_weights=None if factor_C is None else tuple(factor_C.tolist()),
         versions=package_versions(),
     )
 

@@ -3,9 +3,6 @@
 Shape suffixes: N images, C classes.
 """
 
-import json
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,13 +14,11 @@ from holotype.evaluation.class_weight_effect import (
     ClassWeightingEffect,
     Score,
     class_weighting_effect,
-    recorded_class_weights,
     undo_class_weighting,
 )
 from holotype.evaluation.intervals import Estimate
 from holotype.evaluation.report_data import Report
 from holotype.predictions import Predictions
-from holotype.run_directory import RunDirectory
 
 
 def measure_class_weighting(
@@ -75,36 +70,30 @@ def _units(answers: "AlignedPredictions") -> str:
     return "groups" if answers.units.grouped else "images"
 
 
-def class_weights_of_folds(
-    runs: "Sequence[RunDirectory]", pooled: "Predictions"
-) -> "NDArray[np.float64] | None":
-    """For every image the class weights (N, C) of the training that judged it.
+def class_weights_of_folds(bundle: Bundle, pooled: Predictions) -> NDArray[np.float64] | None:
+    """For every image the class weights (N, C) of the member that judged it.
 
     Args:
-        runs: of the folds, finished.
-        pooled: what each said of its own fold.
+        bundle: of the folds as members.
+        pooled: the predictions of each member on its own fold.
 
     Returns:
-        None where no fold weighed its classes.
+        None where no member was trained with class weights.
     """
-    found = [_read_class_weights(run) for run in runs]
-    if not any(found):
+    found = [class_weights(member) for member in bundle.members]
+    if all(weights_C is None for weights_C in found):
         return None
-    weights_FC = np.array([[(of or {}).get(name, 1.0) for name in pooled.classes] for of in found])
-    return weights_FC[pooled.folds_N]
+    ones_C = np.ones(len(bundle.classes))
+    weights_FC = np.array([ones_C if weights_C is None else weights_C for weights_C in found])
+    return np.asarray(weights_FC[pooled.folds_N])
 
 
-def class_weights_of_run(run: "RunDirectory", bundle: "Bundle") -> "NDArray[np.float64] | None":
-    """The class weights (C) that a finished run says it was trained with.
+def class_weights(bundle: Bundle) -> NDArray[np.float64] | None:
+    """The class weights (C) of the training.
 
     Returns:
-        None where there were none, and for a bundle of members: it answers with a mean, out of
-        which the weights of each cannot be taken.
+        None where there were none, and for a bundle of members: it answers with a mean, from
+        which the weights of each cannot be divided out.
     """
-    found = None if bundle.members else _read_class_weights(run)
-    return None if found is None else np.array([found[name] for name in bundle.classes])
-
-
-def _read_class_weights(run: "RunDirectory") -> dict[str, float] | None:
-    file = run.report / "metrics.json"
-    return recorded_class_weights(json.loads(file.read_text("utf-8"))) if file.is_file() else None
+    weights = bundle.manifest.class_weights
+    return None if bundle.members or weights is None else np.array(weights)

@@ -78,7 +78,7 @@ def train_folds(job: TrainingJob, index: "Index", run: RunDirectory, num_folds: 
         bundle = _seal_mean_ensemble(runs, run, job.name, oof, index)
         seconds, resumed = total_training_seconds(runs)
         record_training_cost(run, seconds, resumed=resumed)
-        _report(job, index, run, bundle, runs, oof, scores)
+        _report(job, index, run, bundle, oof, scores)
 
 
 def assign_folds(job: TrainingJob, index: "Index", num_folds: int) -> "tuple[Index, TrainingJob]":
@@ -193,8 +193,7 @@ def _report(
     job: TrainingJob,
     index: "Index",
     run: RunDirectory,
-    bundle: "Bundle",
-    runs: Sequence[RunDirectory],
+    bundle: Bundle,
     oof: "Predictions",
     scores: Sequence[Report],
 ) -> None:
@@ -232,7 +231,7 @@ def _report(
         class_weighting=(
             # What ships answers with a mean, out of which the weights of its members cannot be
             # taken; each classifier's own answers are those out of fold.
-            measure_class_weighting(pooled, oof, class_weights_of_folds(runs, oof))
+            measure_class_weighting(pooled, oof, class_weights_of_folds(bundle, oof))
             if test is None
             else None
         ),

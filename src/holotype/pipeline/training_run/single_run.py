@@ -12,7 +12,10 @@ from holotype.dataset.splitting.splitter import describe_missing_classes, parts_
 from holotype.errors import DatasetError
 from holotype.evaluation.build_report import build_report
 from holotype.pipeline.run_report import ScoredBundle, report_run
-from holotype.pipeline.training_run.class_weight_report import measure_class_weighting
+from holotype.pipeline.training_run.class_weight_report import (
+    class_weights,
+    measure_class_weighting,
+)
 from holotype.pipeline.training_run.excluded_images import exclude_and_log, exclusion_notes
 from holotype.pipeline.training_run.finalize import require_validation, train_and_seal
 from holotype.pipeline.training_run.group_leakage_report import measure_group_leakage
@@ -133,7 +136,7 @@ def _report(
         context,
         split_sizes={name: len(index.part(name)) for name in parts_of(index)},
         notes=notes,
-        class_weighting=measure_class_weighting(report, reported, trained.emphasis_C),
+        class_weighting=measure_class_weighting(report, reported, class_weights(bundle)),
     )
     job.progress.log("writing the report")
     report_run(run, scored, context, history=trained.history, seeds=job.seeds)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.architectures.catalog import architecture, code_identity
+from holotype.architectures.dense_onnx import OPSET
 from holotype.architectures.pretrained_weights import WeightsSource, find_weights
 from holotype.bundle.building.descriptors import descriptor_graph
 from holotype.bundle.building.parity import check_parity
@@ -111,7 +112,6 @@ class PretrainedBackbone:
 
     @cached_property
     def _graphs(self) -> Path:
-        from holotype.architectures.onnx_export import OPSET
 
         made_by = [f"{name} {version(name)}" for name in ("torch", "timm", "onnxscript")]
         recipe = self.recipe
