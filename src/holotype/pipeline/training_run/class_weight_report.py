@@ -1,4 +1,4 @@
-"""What class weights or balanced sampling did to the answers that a report is about.
+"""The effect of class weights and balanced sampling on the scores of a report.
 
 Shape suffixes: N images, C classes.
 """
@@ -22,8 +22,8 @@ from holotype.predictions import Predictions
 
 
 def measure_class_weighting(
-    report: "Report", predictions: "Predictions", weights: "NDArray[np.float64] | None"
-) -> "ClassWeightingEffect | None":
+    report: Report, predictions: Predictions, weights: NDArray[np.float64] | None
+) -> ClassWeightingEffect | None:
     """The report beside that of the same answers without the weighting; None where none was.
 
     Args:
@@ -39,9 +39,7 @@ def measure_class_weighting(
     )  # fmt: skip
 
 
-def _differences(
-    weighted: "Predictions", without: "Predictions", part: str
-) -> "dict[Score, Estimate]":
+def _differences(weighted: Predictions, without: Predictions, part: str) -> dict[Score, Estimate]:
     """Accuracy and balanced accuracy, with the weighting minus without."""
     answers = align_predictions({"weighted": weighted, "without": without}, part)
     correct_MN = answers.correct_MN.astype(np.float64)
@@ -66,7 +64,7 @@ def _negate(number: float | None) -> float | None:
     return None if number is None else -number
 
 
-def _units(answers: "AlignedPredictions") -> str:
+def _units(answers: AlignedPredictions) -> str:
     return "groups" if answers.units.grouped else "images"
 
 

@@ -50,7 +50,7 @@ from holotype.run_directory import RunDirectory
 OUT_OF_FOLD = "out of fold"
 
 
-def train_folds(job: TrainingJob, index: "Index", run: RunDirectory, num_folds: int) -> None:
+def train_folds(job: TrainingJob, index: Index, run: RunDirectory, num_folds: int) -> None:
     """Train on every fold, ship the mean, and report what was said out of fold.
 
     Args:
@@ -81,7 +81,7 @@ def train_folds(job: TrainingJob, index: "Index", run: RunDirectory, num_folds: 
         _report(job, index, run, bundle, oof, scores)
 
 
-def assign_folds(job: TrainingJob, index: "Index", num_folds: int) -> "tuple[Index, TrainingJob]":
+def assign_folds(job: TrainingJob, index: Index, num_folds: int) -> tuple[Index, TrainingJob]:
     """The images in their folds; and the job, which knows of a split that leaks.
 
     Raises:
@@ -108,7 +108,7 @@ def assign_folds(job: TrainingJob, index: "Index", num_folds: int) -> "tuple[Ind
     return folds(index, num_folds, seed=seed, keep_together=keep_together), job
 
 
-def split_of_fold(job: TrainingJob, index: "Index", fold: int) -> "Index":
+def split_of_fold(job: TrainingJob, index: Index, fold: int) -> Index:
     """The split of one fold's run: the fold is tested, validation is cut from the others."""
     recipe = job.recipe
     return split(
@@ -119,7 +119,7 @@ def split_of_fold(job: TrainingJob, index: "Index", fold: int) -> "Index":
     )
 
 
-def _train_fold(job: TrainingJob, index: "Index", run: RunDirectory, fold: int) -> None:
+def _train_fold(job: TrainingJob, index: Index, run: RunDirectory, fold: int) -> None:
     """An ordinary run; what is to be said of all folds is said by their parent."""
     of_fold = replace(job, request=replace(job.request, published=()), leak_caveats=())
     with run.create():
@@ -130,7 +130,7 @@ def _train_fold(job: TrainingJob, index: "Index", run: RunDirectory, fold: int) 
         )  # fmt: skip
 
 
-def _with_fold_as_test(index: "Index", fold: int) -> "Index":
+def _with_fold_as_test(index: Index, fold: int) -> Index:
     """The images of all folds, with one of them as the test part."""
     table = index.table[index.table["fold"] >= 0].reset_index(drop=True)
     is_tested = table["fold"] == fold
@@ -139,8 +139,8 @@ def _with_fold_as_test(index: "Index", fold: int) -> "Index":
 
 
 def _pool_predictions(
-    runs: Sequence[RunDirectory], index: "Index"
-) -> "tuple[Predictions, list[Report]]":
+    runs: Sequence[RunDirectory], index: Index
+) -> tuple[Predictions, list[Report]]:
     """What each classifier says of its own fold, in the order of the index; and its scores.
 
     The temperatures of the folds differ, so that of the pool is 1: its logits are the logarithms
@@ -159,7 +159,7 @@ def _pool_predictions(
     return pooled.select(np.array(rows, np.int64)), scores
 
 
-def _concatenated(parts: "Sequence[Predictions]") -> "Predictions":
+def _concatenated(parts: Sequence[Predictions]) -> Predictions:
     return replace(
         parts[0],
         ids=sum((part.ids for part in parts), ()),
@@ -174,8 +174,8 @@ def _concatenated(parts: "Sequence[Predictions]") -> "Predictions":
 
 
 def _seal_mean_ensemble(
-    runs: Sequence[RunDirectory], run: RunDirectory, name: str, oof: "Predictions", index: "Index"
-) -> "Bundle":
+    runs: Sequence[RunDirectory], run: RunDirectory, name: str, oof: Predictions, index: Index
+) -> Bundle:
     """The classifiers of the folds as members of one, sealed."""
     members = [load_bundle(fold.path) for fold in runs]
     for member, fold in zip(members, runs, strict=True):
@@ -191,10 +191,10 @@ def _seal_mean_ensemble(
 
 def _report(
     job: TrainingJob,
-    index: "Index",
+    index: Index,
     run: RunDirectory,
     bundle: Bundle,
-    oof: "Predictions",
+    oof: Predictions,
     scores: Sequence[Report],
 ) -> None:
     """The pooled predictions; or those of the mean, where the data came with a test part."""
@@ -240,7 +240,7 @@ def _report(
     report_run(run, scored, context, seeds=job.seeds)
 
 
-def _notes(bundle: "Bundle", has_test: bool) -> list[str]:
+def _notes(bundle: Bundle, has_test: bool) -> list[str]:
     count = len(bundle.members)
     if has_test:
         return [f"The mean of the {count} classifiers of the folds was tested."]

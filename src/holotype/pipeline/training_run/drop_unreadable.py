@@ -1,4 +1,4 @@
-"""What of the images can be trained on, and what to say of the rest."""
+"""Drop images that cannot be read, and classes that have no others."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from holotype.errors import EmptyDataset
 from holotype.progress import Progress
 
 
-def drop_unreadable(index: "Index", findings: "Findings", progress: Progress) -> "Index":
+def drop_unreadable(index: Index, findings: Findings, progress: Progress) -> Index:
     """The images that can be read; the others are named and left out."""
     for refusal in findings.unusable:
         progress.log(f"left out: {refusal.path!r}: {refusal.reason}")

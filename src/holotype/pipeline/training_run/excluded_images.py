@@ -1,4 +1,4 @@
-"""Images that a person wants left out: gone from training, shown apart in the test."""
+"""Exclude images that a person names from training and from the scores of test."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +12,8 @@ from holotype.progress import Progress
 
 
 def exclude_and_log(
-    index: "Index", issues: str | Path | None, progress: Progress
-) -> "tuple[Index, dict[str, float]]":
+    index: Index, issues: str | Path | None, progress: Progress
+) -> tuple[Index, dict[str, float]]:
     """The index without what a table names, and what test images among it weighed before.
 
     Args:
@@ -29,7 +29,7 @@ def exclude_and_log(
 
 
 def exclusion_notes(
-    report: "Report", predictions: "Predictions", original_weights: dict[str, float]
+    report: Report, predictions: Predictions, original_weights: dict[str, float]
 ) -> list[str]:
     """A sentence with the accuracy on all images beside the one without; none without any.
 
@@ -49,8 +49,8 @@ def exclusion_notes(
 
 
 def report_with_excluded(
-    predictions: "Predictions", original_weights: dict[str, float], *, part: str
-) -> "Report | None":
+    predictions: Predictions, original_weights: dict[str, float], *, part: str
+) -> Report | None:
     """The report on all images, those that weigh 0 with what they weighed before.
 
     None where nothing was left out of these predictions.

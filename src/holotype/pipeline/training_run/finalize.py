@@ -17,12 +17,12 @@ from holotype.training.train_stages import train as train_stages
 
 
 def train_and_seal(
-    job: TrainingJob, index: "Index", run: RunDirectory
-) -> "tuple[TrainedModel, Bundle]":
+    job: TrainingJob, index: Index, run: RunDirectory
+) -> tuple[TrainedModel, Bundle]:
     """Train, write the bundles, and seal the decisions that validation makes."""
     recipe = job.recipe
 
-    def write_stage_run(stage: str, best: "TrainedModel") -> None:
+    def write_stage_run(stage: str, best: TrainedModel) -> None:
         """What a stage left, as a run that could have been trained on its own."""
         if len(recipe.stages) > 1:
             stage_run = run.stage(stage)
@@ -39,7 +39,7 @@ def train_and_seal(
     return trained, write_and_calibrate(recipe, index, trained, run)
 
 
-def require_validation(recipe: "Recipe", index: "Index") -> None:
+def require_validation(recipe: Recipe, index: Index) -> None:
     """Refuse before any work what cannot be sealed at its end.
 
     Raises:

@@ -1,7 +1,7 @@
-"""What a split that ignores the groups would make of the same images: seconds of work.
+"""The accuracy that a split without regard to groups would claim, beside that of one with it.
 
-The features are those of the frozen network, kept by training, and the head is the linear one;
-so all that differs between the two figures is how the images were dealt.
+The features are those of the frozen network, cached by training, and the head is a linear one, so
+the two figures differ by the assignment of images to folds alone.
 
 Shape suffixes: N images.
 """
@@ -27,7 +27,7 @@ FOLDS = 5
 MAX_IMAGES = 5000  # more only cost time: whole groups are drawn, and the report says how many
 
 
-def measure_group_leakage(job: "TrainingJob", index: "Index") -> "GroupLeakage | None":
+def measure_group_leakage(job: TrainingJob, index: Index) -> GroupLeakage | None:
     """Both accuracies on the images outside the test part.
 
     Returns:
@@ -55,7 +55,7 @@ def measure_group_leakage(job: "TrainingJob", index: "Index") -> "GroupLeakage |
     )
 
 
-def sample_groups(index: "Index", seed: int) -> "Index":
+def sample_groups(index: Index, seed: int) -> Index:
     """All images, or those of groups drawn at random until there are enough."""
     if len(index) <= MAX_IMAGES:
         return index
@@ -68,13 +68,13 @@ def sample_groups(index: "Index", seed: int) -> "Index":
 
 
 def compare_with_and_without_groups(
-    index: "Index", features_ND: "NDArray[np.float32]", copies: Sequence[frozenset[str]], seed: int
-) -> "GroupLeakage":
+    index: Index, features_ND: NDArray[np.float32], copies: Sequence[frozenset[str]], seed: int
+) -> GroupLeakage:
     """The two accuracies from features; copies of one image share a fold in both."""
     targets_N = index.targets_N
     weights_N = index.table["weight"].to_numpy(np.float64)
 
-    def predict_out_of_fold(grouped: "Index") -> "NDArray[np.float64]":
+    def predict_out_of_fold(grouped: Index) -> NDArray[np.float64]:
         data = TrainingData(
             features_ND, targets_N, weights_N, atomic_group_names(grouped.table, copies),
             num_classes=len(index.classes),

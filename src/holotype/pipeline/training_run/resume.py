@@ -1,6 +1,6 @@
-"""A run that was killed goes on as if nothing had happened, or says why it cannot.
+"""Begin a run, or resume one that was killed with the same result as if it had not been.
 
-What makes it so: every file is renamed into its place when it is whole, activations are kept a
+Every file is renamed into its place when it is whole, activations are kept a
 shard at a time, a stage leaves its state after every epoch, and the same recipe on the same
 images gives the same bytes. So a run goes on by being called again: what is there already is
 taken, the rest is done.
@@ -63,7 +63,7 @@ def begin_run(job: TrainingJob, index: Index, run: RunDirectory, *, is_fold: boo
     return True
 
 
-def require_same_inputs(run: RunDirectory, recipe: "Recipe", index: "Index") -> None:
+def require_same_inputs(run: RunDirectory, recipe: Recipe, index: Index) -> None:
     """Refuse to go on with anything but what the run began with.
 
     Raises:
@@ -93,7 +93,7 @@ def remove_partial_output(run: RunDirectory) -> None:
             leftover.unlink(missing_ok=True)
 
 
-def _require_same_recipe(run: RunDirectory, recipe: "Recipe") -> None:
+def _require_same_recipe(run: RunDirectory, recipe: Recipe) -> None:
     written = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
     # A key that is younger than the run had its default.
     newer_defaults = {
@@ -115,7 +115,7 @@ def _require_same_recipe(run: RunDirectory, recipe: "Recipe") -> None:
         )
 
 
-def _require_same_images(run: RunDirectory, index: "Index") -> None:
+def _require_same_images(run: RunDirectory, index: Index) -> None:
     began, now = _rows(read_index_file(run.index).table), _rows(index.table)
     different = [
         *(f"{path!r} is gone" for path in sorted(began.keys() - now.keys())),

@@ -62,7 +62,7 @@ def train_single_run(
     _report(job, index, run, bundle, trained, context, original_weights)
 
 
-def _require_a_part_to_report(index: "Index", missing_class_notes: Sequence[str]) -> None:
+def _require_a_part_to_report(index: Index, missing_class_notes: Sequence[str]) -> None:
     """
     Raises:
         DatasetError: neither validation nor test has an image.
@@ -83,11 +83,11 @@ def _require_a_part_to_report(index: "Index", missing_class_notes: Sequence[str]
 
 def predict_part(
     part: Literal["val", "test"],
-    index: "Index",
-    bundle: "Bundle",
+    index: Index,
+    bundle: Bundle,
     run: RunDirectory,
     progress: Progress,
-) -> "Predictions | None":
+) -> Predictions | None:
     """Predictions of one part, written; None where it has no images."""
     images = index.part(part)
     if len(images) == 0:

@@ -1,4 +1,4 @@
-"""The dry run of a training: a batch of each stage is timed, and what it all would take is told."""
+"""The dry run of a training: time a batch of each stage, and estimate time, disk and memory."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ class TrainingEstimate:
     """
 
     split_sizes: list[dict[str, int]]
-    costs: "list[StageEstimate]"
+    costs: list[StageEstimate]
     memory_mb: float | None
 
     @property
@@ -66,7 +66,7 @@ class TrainingEstimate:
         return f"Estimate of {trainings}: {duration(self.seconds)}"
 
 
-def estimate_training(job: TrainingJob, index: "Index", folds: int | None) -> TrainingEstimate:
+def estimate_training(job: TrainingJob, index: Index, folds: int | None) -> TrainingEstimate:
     """Split and exclude as `train` would, and time a batch of each stage; no run is written.
 
     Args:
@@ -92,7 +92,7 @@ def estimate_training(job: TrainingJob, index: "Index", folds: int | None) -> Tr
     )
 
 
-def _splits(job: TrainingJob, index: "Index", num_folds: int | None) -> "list[Index]":
+def _splits(job: TrainingJob, index: Index, num_folds: int | None) -> list[Index]:
     """The split of every training."""
     if num_folds is None:
         return [job.split(index)[0]]
@@ -101,7 +101,7 @@ def _splits(job: TrainingJob, index: "Index", num_folds: int | None) -> "list[In
     return [split_of_fold(job, index, fold) for fold in range(num_folds)]
 
 
-def _split_sizes(index: "Index", excluded: set[str]) -> dict[str, int]:
+def _split_sizes(index: Index, excluded: set[str]) -> dict[str, int]:
     """The images of each part; those of test that are left out are still in the index."""
     return {
         part: int((~index.part(part).table["path"].isin(excluded)).sum())

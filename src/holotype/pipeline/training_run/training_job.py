@@ -108,7 +108,7 @@ class TrainingJob:
         return self.runtime.progress
 
     @property
-    def findings(self) -> "Findings":
+    def findings(self) -> Findings:
         """Of the audit."""
         return self.audit.findings
 

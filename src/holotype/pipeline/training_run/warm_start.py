@@ -1,4 +1,4 @@
-"""Another recipe starts from the weights that a run left: `train --init-from RUN`."""
+"""Warm start: train from the weights that another run left, `train --init-from RUN`."""
 
 import json
 from collections.abc import Mapping
