@@ -94,7 +94,7 @@ def test_the_report_tells_what_weighing_did_class_by_class(
     difference -= balanced_accuracy_score(test.targets_N, without_N)
     assert told["balanced_accuracy_difference"]["value"] == pytest.approx(difference)
     page = re.sub(r"\s+", " ", (run.report / "index.html").read_text(encoding="utf-8"))
-    assert "with the weighting taken out of its answers, not another training" in page
+    assert "the weighting removed from its predictions, not another training" in page
 
 
 def test_other_images_are_told_with_the_weights_that_the_run_recorded(

@@ -145,7 +145,7 @@ def test_a_coverage_that_makes_no_sense_is_refused(
     assert "between 0.5 and 1" in err
     code, _, err = cli("predict", promising.path, synthetic, "--sets", "raps")
     assert code == 2
-    assert "need --coverage" in err
+    assert "need a coverage" in err
 
 
 def test_no_more_known_images_are_unknown_than_was_promised_on_validation(
