@@ -83,7 +83,7 @@ def test_a_dict_is_left_as_it_was(shapes: Path, tmp_path: Path) -> None:
 def test_overrides_change_single_keys(overrides: object, shapes: Path, tmp_path: Path) -> None:
     trained = holotype.train(shapes, recipe=RECIPE, overrides=overrides, output=tmp_path / "run")
     recipe = written(trained)
-    assert recipe["stages"][0]["Cs"] == [3.0]  # type: ignore[index]
+    assert recipe["stages"][0]["Cs"] == [3.0]
     assert recipe["fit"] == "pad"
     assert recipe["background"] == [0, 0, 0]
     assert recipe["seed"] == 5
@@ -149,7 +149,7 @@ def test_a_misspelt_key_is_refused_with_the_one_that_was_meant(
 
 def test_a_misspelt_key_of_a_recipe_object_is_refused_when_it_is_made() -> None:
     with pytest.raises(holotype.HolotypeError, match="seed"):
-        holotype.Recipe(**RECIPE, sead=7)
+        holotype.Recipe(**RECIPE, sead=7)  # type: ignore[call-arg]
 
 
 def test_a_string_without_an_equals_sign_is_no_override(shapes: Path, tmp_path: Path) -> None:

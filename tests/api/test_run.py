@@ -198,13 +198,13 @@ def test_descriptors_train_without_torch(shapes: Path, tmp_path: Path) -> None:
 
 def test_a_misspelt_option_is_a_type_error(run: holotype.Run, shapes: Path, tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="modle"):
-        holotype.train(shapes, modle="hog", output=tmp_path / "run")
+        holotype.train(shapes, modle="hog", output=tmp_path / "run")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="coverge"):
-        holotype.predict(run.path, shapes, coverge=0.9)
+        holotype.predict(run.path, shapes, coverge=0.9)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="selct"):
-        holotype.compare([run.path], selct="best")
+        holotype.compare([run.path], selct="best")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="quik"):
-        holotype.audit(shapes, quik=True)
+        holotype.audit(shapes, quik=True)  # type: ignore[call-arg]
     assert list(tmp_path.iterdir()) == []
 
 
