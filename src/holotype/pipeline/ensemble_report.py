@@ -29,8 +29,8 @@ from holotype.errors import DatasetError, NotARun
 from holotype.evaluation.build_report import build_report
 from holotype.evaluation.report_data import Report
 from holotype.files import write_json
-from holotype.pipeline.run_report import ScoredBundle, report_run
 from holotype.pipeline.training_run.cross_validation import OUT_OF_FOLD
+from holotype.pipeline.training_run.run_report import ScoredBundle, report_run
 from holotype.pipeline.training_run.single_run import predict_part
 from holotype.predictions import Predictions, read_predictions
 from holotype.progress import Progress

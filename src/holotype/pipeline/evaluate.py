@@ -19,11 +19,11 @@ from holotype.errors import EmptyDataset
 from holotype.evaluation.build_report import build_report
 from holotype.evaluation.report_data import Report
 from holotype.extras import with_install_advice
-from holotype.pipeline.run_report import ScoredBundle
 from holotype.pipeline.training_run.class_weight_report import (
     class_weights,
     measure_class_weighting,
 )
+from holotype.pipeline.training_run.run_report import ScoredBundle
 from holotype.progress import Progress
 from holotype.reporting.report_page import ReportContext
 from holotype.run_directory import RunDirectory, run_path

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from holotype.dataset.auditing.exclusion import drop_unreadable
 from holotype.dataset.auditing.run_audit import audit
 from holotype.dataset.index import Index, read_index
 from holotype.dataset.reading.data_source import DataSource, as_sources
@@ -27,7 +28,6 @@ from holotype.dataset.splitting.splitter import split as assign_parts
 from holotype.dataset.staging import TABLE_FILENAME, require_empty, require_outside
 from holotype.extras import with_install_advice
 from holotype.notebook import html_result, html_table
-from holotype.pipeline.training_run.drop_unreadable import drop_unreadable
 from holotype.progress import Progress, pluralize
 from holotype.terminal import TEXT_ROWS, short_text, text_table
 

@@ -1,4 +1,4 @@
-"""Exclude images named in a table, such as the confirmed rows of an audit's issues.csv."""
+"""Exclude images: those named in a table, such as an audit's issues.csv, and unreadable ones."""
 
 import csv
 import os
@@ -6,9 +6,10 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from holotype.dataset.index import Index
-from holotype.errors import InvalidTable
-from holotype.progress import pluralize
+from holotype.dataset.auditing.findings import Findings
+from holotype.dataset.index import Index, require_classes
+from holotype.errors import EmptyDataset, InvalidTable
+from holotype.progress import Progress, pluralize
 
 CONFIRMED = "confirmed"
 _YES = frozenset(["yes", "y", "true", "1", "x"])
@@ -152,3 +153,26 @@ def _notes(
             f"first: {not_in_index[0]!r}."
         )
     return lines
+
+
+def drop_unreadable(index: Index, findings: Findings, progress: Progress) -> Index:
+    """Without the images that cannot be read, which are logged, and classes that have no others.
+
+    Raises:
+        EmptyDataset: no image can be read.
+        SingleClass: one class remains.
+    """
+    for refusal in findings.unusable:
+        progress.log(f"left out: {refusal.path!r}: {refusal.reason}")
+    kept = index.without(findings.unusable_paths)
+    if len(kept) == 0:
+        raise EmptyDataset(
+            f"none of the {len(index)} images in {str(index.root)!r} can be read; the first: "
+            f"{findings.unusable[0].reason}."
+        )
+    present = set(kept.table["label"])
+    kept = replace(kept, classes=tuple(c for c in kept.classes if c in present))
+    require_classes(kept)
+    for name in sorted(set(index.classes) - present):
+        progress.log(f"class {name!r} is left out: none of its images can be read")
+    return kept

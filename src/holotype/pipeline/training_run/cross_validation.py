@@ -29,7 +29,6 @@ from holotype.errors import DatasetError, InvalidRatios, InvalidRecipe
 from holotype.evaluation.build_report import build_report
 from holotype.evaluation.post_hoc_calibration import fit_decision
 from holotype.evaluation.report_data import Report
-from holotype.pipeline.run_report import ScoredBundle, report_run
 from holotype.pipeline.training_run.calibrate import seal
 from holotype.pipeline.training_run.class_weight_report import (
     class_weights_of_folds,
@@ -38,6 +37,7 @@ from holotype.pipeline.training_run.class_weight_report import (
 from holotype.pipeline.training_run.excluded_images import exclude_and_log, exclusion_notes
 from holotype.pipeline.training_run.group_leakage_report import measure_group_leakage
 from holotype.pipeline.training_run.resume import begin_run
+from holotype.pipeline.training_run.run_report import ScoredBundle, report_run
 from holotype.pipeline.training_run.single_run import predict_part, train_single_run
 from holotype.pipeline.training_run.training_job import (
     TrainingJob,

@@ -11,7 +11,6 @@ from holotype.dataset.index import Index
 from holotype.dataset.splitting.splitter import describe_missing_classes, parts_of
 from holotype.errors import DatasetError
 from holotype.evaluation.build_report import build_report
-from holotype.pipeline.run_report import ScoredBundle, report_run
 from holotype.pipeline.training_run.class_weight_report import (
     class_weights,
     measure_class_weighting,
@@ -20,6 +19,7 @@ from holotype.pipeline.training_run.excluded_images import exclude_and_log, excl
 from holotype.pipeline.training_run.finalize import require_validation, train_and_seal
 from holotype.pipeline.training_run.group_leakage_report import measure_group_leakage
 from holotype.pipeline.training_run.resume import begin_run
+from holotype.pipeline.training_run.run_report import ScoredBundle, report_run
 from holotype.pipeline.training_run.training_job import (
     TrainingJob,
     record_training_cost,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from holotype.architectures.catalog import architecture
 from holotype.architectures.pretrained_weights import find_weights
-from holotype.dataset.auditing.exclusion import confirmed_rows, paths_not_in_index
+from holotype.dataset.auditing.exclusion import confirmed_rows, drop_unreadable, paths_not_in_index
 from holotype.dataset.auditing.run_audit import audit
 from holotype.dataset.index import Index, read_index, require_classes
 from holotype.dataset.reading.data_source import DataSource
@@ -15,7 +15,6 @@ from holotype.extras import with_install_advice
 from holotype.pipeline.audit import Audit
 from holotype.pipeline.run import Run
 from holotype.pipeline.training_run.cross_validation import train_folds
-from holotype.pipeline.training_run.drop_unreadable import drop_unreadable
 from holotype.pipeline.training_run.resume import run_to_resume
 from holotype.pipeline.training_run.single_run import train_single_run
 from holotype.pipeline.training_run.training_estimate import TrainingEstimate, estimate_training
