@@ -1,4 +1,4 @@
-"""Images -> index -> audit -> embeddings -> labels, outliers, neighbours -> page."""
+"""Audit a data set: files, duplicates and leakage, and with a network labels and outliers."""
 
 import importlib.util
 from collections.abc import Callable, Sequence
@@ -230,7 +230,7 @@ def _needs_network(kinds: Sequence[str], *, quick: bool) -> bool:
     return bool(named)
 
 
-def _reason_to_skip_network(usable: "Index") -> str:
+def _reason_to_skip_network(usable: Index) -> str:
     """Why labels cannot be looked at; nothing if they can."""
     if len(usable) < MIN_IMAGES:
         return f"there are fewer than {MIN_IMAGES} images"
@@ -242,8 +242,8 @@ def _reason_to_skip_network(usable: "Index") -> str:
 
 
 def audit_with_network(
-    usable: "Index", findings: "Findings", *, device: str = "auto", progress: Progress
-) -> "Findings":
+    usable: Index, findings: Findings, *, device: str = "auto", progress: Progress
+) -> Findings:
     """The findings with labels, outliers and neighbours looked at.
 
     Args:
@@ -263,10 +263,9 @@ def audit_with_network(
 
 
 def _embeddings(
-    recipe: "Recipe", usable: "Index", device: str, progress: Progress
+    recipe: Recipe, usable: Index, device: str, progress: Progress
 ) -> "NDArray[np.float32]":
-
-    # Whatever their part, all images may serve to prove the graphs.
+    # The exported graphs are compared with torch on images of the part train: all of them here.
     everything = replace(usable, table=usable.table.assign(split="train"))
     part = PretrainedBackbone(recipe, everything, progress).feature_extractor(EMBEDDING, device)
     with progress.bar("embedding images") as update:
@@ -276,12 +275,12 @@ def _embeddings(
 
 
 def _with_labels(
-    recipe: "Recipe",
-    usable: "Index",
-    findings: "Findings",
+    recipe: Recipe,
+    usable: Index,
+    findings: Findings,
     embeddings_ND: "NDArray[np.float32]",
     progress: Progress,
-) -> "Findings":
+) -> Findings:
     import numpy as np
 
     table = usable.table
@@ -293,7 +292,7 @@ def _with_labels(
     units = atomic_group_names(usable.table, findings.duplicate_clusters)
     (stage,) = (stage for stage in recipe.stages if isinstance(stage, LinearStage))
     folds = stage.folds or FOLDS
-    progress.log(f"asking a linear head about {pluralize(len(usable), 'label')}, {folds} folds")
+    progress.log(f"predicting {pluralize(len(usable), 'label')} out of fold, {folds} folds")
     out_of_fold_answers = out_of_fold_predictions(
         TrainingData(embeddings_ND, targets_N, weights_N, units, len(classes)),
         Cs=stage.Cs, folds=folds, seed=recipe.seed,
@@ -324,14 +323,15 @@ def _with_labels(
 
 
 def _with_skipped_check(
-    findings: "Findings", reason: str, *, what: str = "Labels, outliers and neighbours were"
-) -> "Findings":
+    findings: Findings, reason: str, *, what: str = "Labels, outliers and neighbours were"
+) -> Findings:
     sentence = f"{what} not looked at: {reason.rstrip('.')}."
     return replace(findings, skipped_checks=(*findings.skipped_checks, sentence))
 
 
 def _require_network() -> None:
-    """
+    """Check that the network can run.
+
     Raises:
         MissingExtra: packages of the extra `train` are not installed.
         WeightsUnavailable: no source has the weights of the network.

@@ -1,4 +1,4 @@
-"""Images and a recipe -> a sheet of what the network will see."""
+"""Draw images as a stage of a recipe shows them to the network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

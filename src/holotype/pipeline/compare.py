@@ -1,4 +1,4 @@
-"""Runs side by side: which is better, how sure that is, what each costs, and which one to ship."""
+"""Compare runs: accuracy with significance tests, cost, and which one to ship."""
 
 import os
 from collections.abc import Mapping, Sequence

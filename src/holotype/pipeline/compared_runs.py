@@ -1,4 +1,4 @@
-"""Runs to compare: each read under a name of its own, and measured on the same images."""
+"""Read the runs to compare under unique names, and measure their speed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What this installation can do, and the line that mends what it cannot."""
+"""Check the installation, with the command that repairs each fault."""
 
 import os
 import platform

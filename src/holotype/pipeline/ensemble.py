@@ -1,4 +1,4 @@
-"""Several runs -> one: weights from validation, a temperature on top, and test read once.
+"""Make one classifier of several runs: weights from validation, then test, once.
 
     runs/a, runs/b@frozen ─► admission ─► weights ─► bundle of members ─► predictions ─► report
 

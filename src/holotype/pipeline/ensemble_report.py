@@ -1,4 +1,4 @@
-"""What an ensemble is worth: compared with its best member, and reported.
+"""Compare an ensemble with its best member, and write its report.
 
 The method, the weights, the temperature and the member to beat are decided before test is read;
 test makes that one comparison.

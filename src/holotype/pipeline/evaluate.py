@@ -1,4 +1,4 @@
-"""A finished classifier, and the report that it earns on other labelled images."""
+"""Evaluate a finished classifier on other labelled images."""
 
 import os
 import shlex

@@ -1,4 +1,4 @@
-"""Volumes -> slices: images that remember their specimen."""
+"""Cut volumes into slices, with the specimen as their group."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Images -> index -> audit -> split -> folders for other tools."""
+"""Audit and split a data set, and write the parts as folders for other tools."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
