@@ -1,4 +1,4 @@
-"""`holotype predict` with sets of classes, and with images of no known class."""
+"""`holotype predict` with prediction sets, and with images of no known class."""
 
 import json
 from pathlib import Path
@@ -99,7 +99,7 @@ def test_members_that_know_the_unknown_do_not_make_the_whole_know_it(
     assert run([*words, "--json"]) == 1
     captured = capsys.readouterr()
     assert {row["unknown"] for row in json.loads(captured.out)["predictions"]} == {None}
-    assert "the whole of them was given no threshold" in captured.err
+    assert "members have a threshold, but the ensemble has none" in captured.err
     assert run([*words, "--coverage", "0.9"]) == 1
     assert "no images were held back" in capsys.readouterr().err
     unknown = load_bundle(sealed).manifest.decision

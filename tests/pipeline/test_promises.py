@@ -130,10 +130,13 @@ def test_too_few_images_give_sets_of_everything_and_it_is_said(
     code, out, err = cli("predict", promising.path, file, "--coverage", 0.95, "--json")
     assert code == 0
     assert len(json.loads(out)["predictions"][0]["set"]) == 3
-    assert "every one holds all classes, since 18 images were held back and it takes 19" in err
+    assert (
+        "every one holds all classes; there are 18 calibration images, and this coverage needs 19"
+        in err
+    )
     code, _, err = cli("predict", promising.path, file, "--coverage", 0.9, "--per-class")
     assert code == 0
-    assert "fewer than 9 images were held back of 3 of 3 classes" in err
+    assert "3 of 3 classes have fewer than 9 calibration images" in err
 
 
 @pytest.mark.parametrize("coverage", ["0.5", "1", "95", "nan"])

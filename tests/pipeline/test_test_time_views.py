@@ -49,7 +49,9 @@ def test_scales_are_sealed_and_told_and_predict_uses_them(synthetic: Path, tmp_p
     run = trained.files
     manifest = json.loads((run.bundle / "manifest.json").read_text())
     assert manifest["decision"]["views"] == "scales"
-    assert "scales (3 of each image" in (run.report / "index.html").read_text(encoding="utf-8")
+    assert "scales, 3 views of each image" in (run.report / "index.html").read_text(
+        encoding="utf-8"
+    )
     test = read_predictions(run.predictions / "test.parquet")
     again = predicted(load_bundle(run.path), [synthetic / name for name in test.ids[:4]])
     np.testing.assert_allclose(again.probabilities_NC, test.probabilities_NC[:4], atol=1e-6)

@@ -197,7 +197,7 @@ class Classifier:
         bundle = self.bundle
         if coverage is None:
             if sets is not None or per_class:
-                raise UsageError("sets and per_class need a coverage, such as 0.95.")
+                raise UsageError("--sets and --per-class need --coverage, such as 0.95.")
             return None
         if not MIN_COVERAGE < coverage < 1:
             raise UsageError(
@@ -266,7 +266,7 @@ def _reopen(location: str, digest: str) -> Classifier:
 
 
 def _notes(bundle: Bundle, conformal: ConformalPredictor | None) -> tuple[str, ...]:
-    """What a reader should know of sets that hold every class, and of members that say unknown."""
+    """Caveats: sets that hold every class, and an ensemble that does not say unknown."""
     notes = []
     names = []
     if conformal is not None:
@@ -276,16 +276,16 @@ def _notes(bundle: Bundle, conformal: ConformalPredictor | None) -> tuple[str, .
         if conformal.class_conditional:
             more = " …" if len(names) > SHOWN_CLASSES else ""
             notes.append(
-                f"sets: fewer than {needed} images were held back of {len(names)} of "
-                f"{len(bundle.classes)} classes, which are in every set: "
+                f"sets: {len(names)} of {len(bundle.classes)} classes have fewer than {needed} "
+                "calibration images and are in every set: "
                 f"{', '.join(names[:SHOWN_CLASSES])}{more}"
             )
         else:
             notes.append(
-                f"sets: every one holds all classes, since {conformal.calibration_size} images "
-                f"were held back and it takes {needed}"
+                f"sets: every one holds all classes; there are {conformal.calibration_size} "
+                f"calibration images, and this coverage needs {needed}"
             )
     decisions = [base.manifest.decision for base in bundle.base_models]
     if bundle.members and any(decision and decision.unknown for decision in decisions):
-        notes.append("unknown: members would say so, but the whole of them was given no threshold")
+        notes.append("unknown: not decided; members have a threshold, but the ensemble has none")
     return tuple(notes)
