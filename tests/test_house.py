@@ -134,13 +134,8 @@ def test_a_function_has_at_most_seven_parameters_a_public_verb_twelve() -> None:
         for name, count in _parameters().items()
         if count > (MAX_PARAMETERS_OF_A_VERB if name in verbs else MAX_PARAMETERS)
         and not name[0].startswith("holotype.cli.")
-        and name[1] not in BEING_MENDED
     }
     assert too_many == {}
-
-
-# To be empty before 0.2.0 is released.
-BEING_MENDED = {"_report"}
 
 
 @cache

@@ -1,11 +1,8 @@
 """Three classifiers that train in seconds and need no network.
 
-
 `shapes` is the session's folder of 120 images; `many_shapes` has 420, since a promise about
 unknown images takes 59 validation images or more.
 """
-
-from __future__ import annotations
 
 from pathlib import Path
 
