@@ -19,6 +19,7 @@ from holotype.training.data.loader import (
     BatchOptions,
     LabelledBatch,
     LabelledViews,
+    num_batches,
     training_batches,
 )
 from holotype.training.data.mixup import BatchMixing, mix_inputs, sample_mix
@@ -123,3 +124,24 @@ def test_mixed_batches_have_soft_targets_and_the_others_class_numbers(index: Ind
                 assert batch.targets.shape == (len(batch.inputs), 2)
                 assert torch.allclose(batch.targets.sum(dim=1), torch.ones(len(batch.inputs)))
     assert kinds == {torch.int64, torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size", "expected"),
+    [(5, 2, [3, 2]), (3, 2, [3]), (4, 2, [2, 2]), (2, 2, [2]), (1, 2, [1]), (7, 3, [3, 2, 2])],
+)
+def test_no_batch_has_one_image_unless_there_is_but_one(
+    images: int, batch_size: int, expected: list[int]
+) -> None:
+    batches = np.array_split(np.arange(images), num_batches(images, batch_size))
+    assert [len(batch) for batch in batches] == expected
+
+
+def test_batches_change_only_where_one_would_have_one_image() -> None:
+    for batch_size in range(2, 70):
+        for images in range(1, 400):
+            plain = -(-images // batch_size)
+            if images == 1 or images // plain > 1:
+                assert num_batches(images, batch_size) == plain
+            else:
+                assert batch_size == 2

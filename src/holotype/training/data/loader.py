@@ -163,7 +163,8 @@ class BatchOptions:
 
     Attributes:
         views: of each image.
-        batch_size: the largest number of images in a batch.
+        batch_size: the largest number of images in a batch; of an odd number in batches of two,
+            one batch has three.
         seed: of the order, the views and the mixing.
         balanced: draw as many images with replacement, every class equally often.
         mixing: of the images of a batch and their labels.
@@ -219,8 +220,11 @@ def validation_batches(data: LabelledViews, batch_size: int) -> Generator[Labell
 
 
 def num_batches(images: int, batch_size: int) -> int:
-    """Batches of almost equal size, none above `batch_size`."""
-    return max(1, -(-images // batch_size))
+    """Batches of almost equal size, none above `batch_size` and none of one image.
+
+    Batch norm cannot train on one image: in batches of two, an odd one makes a batch of three.
+    """
+    return max(1, min(-(-images // batch_size), images // 2))
 
 
 def _batch(data: LabelledViews, rows: NDArray[np.int64], views: NDArray[np.int64]) -> LabelledBatch:
