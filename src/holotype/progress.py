@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,10 @@ class Progress:
         if self.log_file is not None:
             with self.log_file.open("a", encoding="utf-8") as file:
                 file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {line}\n")
+
+    def log_all(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.log(line)
 
     @contextmanager
     def bar(self, what: str) -> Iterator[ProgressCallback]:

@@ -134,7 +134,11 @@ def test_hidden_and_foreign_files_are_left_out_and_counted(tmp_path: Path) -> No
     (root / "empty").mkdir()
     index = read_index(root)
     assert list(index.table["path"]) == ["a/1.png", "b/2.png"]
-    assert index.ignored == ("a/notes.txt", "empty/", "stray.png")
+    assert index.ignored == {
+        "a/notes.txt": "no image",
+        "empty/": "empty class folder",
+        "stray.png": "in no class folder",
+    }
 
 
 def test_names_of_every_kind_are_kept(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_equal_labels_of_two_folders_are_one_class(tmp_path: Path) -> None:
         "deep/field/cat/1.png", "deep/field/cow/1.png", "lab/cat/1.png", "lab/dog/1.png",
     ]  # fmt: skip
     assert all(index.file(path).is_file() for path in index.table["path"])
-    assert index.ignored == ("deep/field/notes.txt",)
+    assert index.ignored == {"deep/field/notes.txt": "no image"}
     index.write(tmp_path / "run" / "index.parquet")
     assert read_index_file(tmp_path / "run" / "index.parquet").root == tmp_path
 

@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL import ImageFile as PillowFile
 
-from holotype.dataset.reading.folders import IMAGE_EXTENSIONS
+from holotype.dataset.reading.folder_walk import printable, walk_folder
+from holotype.dataset.reading.sample_records import ignored_note
 from holotype.errors import EmptyDataset, UnreadableFile, UsageError
 from holotype.imaging.decode import Image, decode, from_pillow
+from holotype.imaging.image_formats import IMAGE_EXTENSIONS
+from holotype.progress import Progress
 
 # (width, height) that is needed at least, or None for the image's own -> the decoded image.
 Decoder = Callable[[tuple[int, int] | None], Image]
@@ -106,28 +109,23 @@ ImageLike = str | os.PathLike[str] | bytes | PillowImage.Image | NDArray[Any] | 
 Images = ImageLike | Iterable[ImageLike]
 
 
-def image_sources(images: Images) -> list[ImageSource]:
+def image_sources(images: Images, progress: Progress | None = None) -> list[ImageSource]:
     """The images that were named, in their order; folders give the images in them, by name.
 
-    In a folder only files with the extension of an image count, and no hidden ones; a file that is
-    named itself is always taken, whatever it is called. Files are named by their path, other images
-    by their place, such as `<image 3>`.
+    Folders are walked by `walk_folder`; what is no image is counted in one line of the log. A
+    file that is named itself is always taken, whatever it is called. Files are named by their path,
+    other images by their place, such as `<image 3>`.
 
     Raises:
         UsageError: a path that does not exist, or an array that is no image.
+        DatasetError: a folder that cannot be read.
         EmptyDataset: folders without any image.
         TypeError: something that is no image.
     """
-    if isinstance(images, np.ndarray):
-        images = list(images) if images.ndim == 4 else [images]
-    elif isinstance(images, str | os.PathLike | bytes | PillowImage.Image | ImageSource):
-        images = [images]
-    elif not isinstance(images, Iterable):
-        raise _type_error(images)
     sources: list[ImageSource] = []
-    named = list(images)
+    named = as_list(images)
     for position, image in enumerate(named):
-        sources += _sources_of(image, f"<image {position}>")
+        sources += _sources_of(image, f"<image {position}>", progress or Progress())
     if named and not sources:
         folders = ", ".join(repr(str(folder)) for folder in named)
         raise EmptyDataset(
@@ -137,9 +135,20 @@ def image_sources(images: Images) -> list[ImageSource]:
     return sources
 
 
-def _sources_of(image: ImageLike, name: str) -> list[ImageSource]:
+def as_list(images: Images) -> list[ImageLike]:
+    """One image or several as a list; an iterator is used up."""
+    if isinstance(images, np.ndarray):
+        return list(images) if images.ndim == 4 else [images]
+    if isinstance(images, str | os.PathLike | bytes | PillowImage.Image | ImageSource):
+        return [images]
+    if not isinstance(images, Iterable):
+        raise _type_error(images)
+    return list(images)
+
+
+def _sources_of(image: ImageLike, name: str, progress: Progress) -> list[ImageSource]:
     if isinstance(image, str | os.PathLike):
-        return _files_at(Path(image))
+        return _files_at(Path(image), progress)
     if isinstance(image, ImageSource):
         return [image]
     if isinstance(image, bytes):
@@ -158,23 +167,21 @@ def _type_error(value: object) -> TypeError:
     )
 
 
-def _files_at(path: Path) -> list[ImageSource]:
+def _files_at(path: Path, progress: Progress) -> list[ImageSource]:
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if _is_visible_image(file, path))
-        return [ImageFile(_as_text(file), file) for file in files]
+        found = walk_folder(path)
+        others, outputs = ([printable(p) for p in paths] for paths in (found.others, found.outputs))
+        notes = (ignored_note(others, "no image"), ignored_note(outputs, "written by Holotype"))
+        progress.log_all(note for note in notes if note)
+        return [ImageFile(_as_text(path / file), path / file) for file in found.images]
     if not path.exists():
         raise UsageError(f"there is no image or folder {str(path)!r}; check the path.")
     return [ImageFile(_as_text(path), path)]
 
 
-def _is_visible_image(file: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return not hidden and file.suffix.lower() in IMAGE_EXTENSIONS and file.is_file()
-
-
 def _as_text(path: Path) -> str:
     """The path with forward slashes; bytes that are no UTF-8 are escaped, to be printed."""
-    return os.fsencode(path.as_posix()).decode(errors="backslashreplace")
+    return printable(path.as_posix())
 
 
 def _bytes_if_unloaded(image: PillowImage.Image) -> bytes | PillowImage.Image:

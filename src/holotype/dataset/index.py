@@ -2,10 +2,10 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,12 @@ from holotype.dataset.reading.filename_groups import group_column, with_groups
 from holotype.dataset.reading.folders import list_folder
 from holotype.dataset.reading.label_tables import list_frame, list_table
 from holotype.dataset.reading.merge_sources import merge_listings
-from holotype.dataset.reading.sample_records import ImageListing, Part
+from holotype.dataset.reading.sample_records import (
+    IgnoredReason,
+    ImageListing,
+    Part,
+    ignored_note,
+)
 from holotype.errors import DatasetError, ImageError, InvalidPattern, InvalidTable, SingleClass
 from holotype.files import atomic_write, sha256_of
 from holotype.imaging.decode import read_header
@@ -51,8 +56,7 @@ class Index:
         root: the folder that paths are relative to.
         table: the columns of `COLUMNS`.
         classes: class names, sorted; some may have no image, as in a part of a split.
-        ignored: files that are no images, images outside class folders, and class folders without
-            images (with a slash at the end).
+        ignored: files and folders (with a slash at the end) that are not used, and why.
         undecodable_names: images left out because their names are not valid UTF-8, with these
             bytes escaped.
     """
@@ -60,7 +64,7 @@ class Index:
     root: Path
     table: "pd.DataFrame"
     classes: tuple[str, ...]
-    ignored: tuple[str, ...] = ()
+    ignored: Mapping[str, IgnoredReason] = field(default_factory=dict)
     undecodable_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -71,6 +75,13 @@ class Index:
         """Such as ``120 images of 3 classes``."""
         classes = pluralize(len(self.classes), "class", "classes")
         return f"{pluralize(len(self), 'image')} of {classes}"
+
+    def ignored_notes(self) -> list[str]:
+        """What of the data is not used, in sentences: one for each reason."""
+        by_reason: dict[IgnoredReason, list[str]] = {}
+        for path, reason in self.ignored.items():
+            by_reason.setdefault(reason, []).append(path)
+        return [ignored_note(paths, reason) for reason, paths in by_reason.items()]
 
     @property
     def targets_N(self) -> NDArray[np.int64]:
@@ -252,7 +263,7 @@ def _build_index(listing: ImageListing) -> Index:
         root=listing.root,
         table=_with_dtypes(table),
         classes=tuple(sorted({image.label for image in images})),
-        ignored=tuple(sorted(listing.ignored)),
+        ignored=dict(sorted(listing.ignored.items())),
         undecodable_names=tuple(sorted(listing.undecodable_names)),
     )
 

@@ -1,12 +1,14 @@
 """Atomic directories: written under a temporary name and renamed when complete."""
 
 import csv
+import os
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from holotype.dataset.reading.folder_walk import is_holotype_output
 from holotype.errors import UsageError
 
 TABLE_FILENAME = "table.csv"
@@ -68,6 +70,31 @@ def require_outside(output: Path, *sources: Path) -> None:
             raise UsageError(
                 f"the output {str(output)!r} and the data {str(source)!r} lie within each other; "
                 "choose an --output beside the data."
+            )
+
+
+def require_apart_from_images(output: Path, sources: Iterable[object]) -> None:
+    """Refuse an output that would stand among the images of a folder, and be read as one of them.
+
+    A folder of its own within the data is accepted: it is recognised and passed over.
+
+    Args:
+        output: a PNG file, or a folder.
+        sources: of the data; only folders matter.
+
+    Raises:
+        UsageError: the output is an image within the data, or a folder of it that holds files
+            which Holotype did not write.
+    """
+    for source in sources:
+        if not isinstance(source, str | os.PathLike) or not Path(source).is_dir():
+            continue
+        within = output.resolve().is_relative_to(Path(source).resolve())
+        is_filled = output.is_dir() and any(output.iterdir()) and not is_holotype_output(output)
+        if within and (is_filled or output.suffix.lower() == ".png"):
+            raise UsageError(
+                f"the output {str(output)!r} lies among the images of {str(source)!r} and would be "
+                "read as data the next time; choose an --output beside the data."
             )
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from PIL import (
+    AvifImagePlugin,
     BmpImagePlugin,
     GifImagePlugin,
     ImageFile,
@@ -45,6 +46,7 @@ from holotype.errors import (
     UnsupportedFormat,
     UnsupportedMode,
 )
+from holotype.imaging.image_formats import HEAD_BYTES, format_of, unread_extension
 from holotype.imaging.pillow_warnings import pillow_warnings_ignored
 from holotype.imaging.pixels import to_eight_bits
 
@@ -95,7 +97,7 @@ class ImagePolicy:
 
 # For local files. The limit is Pillow's own for decompression bombs: 0.25 GiB of RGB, above the
 # images of any camera.
-LOCAL = ImagePolicy(("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF"), 89_478_485)
+LOCAL = ImagePolicy(("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF"), 89_478_485)
 
 # For bytes from the network: the three formats of the web, whose decoders are fuzzed most, and at
 # most 25 megapixels, since several are decoded at once.
@@ -129,27 +131,8 @@ _EXIF_TRANSPOSES = {  # EXIF orientation -> what makes the image upright
     8: PillowImage.Transpose.ROTATE_90,
 }
 
-_SIGNATURES: tuple[tuple[str, int, tuple[bytes, ...]], ...] = (  # format, offset, first bytes
-    ("JPEG", 0, (b"\xff\xd8\xff",)),
-    ("PNG", 0, (b"\x89PNG\r\n\x1a\n",)),
-    ("WEBP", 8, (b"WEBP",)),
-    ("GIF", 0, (b"GIF87a", b"GIF89a")),
-    ("TIFF", 0, (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
-    # Known only to be named when they are refused:
-    ("AVIF", 4, (b"ftypavif",)),
-    ("HEIC", 4, (b"ftyphei", b"ftypmif1")),
-    ("JPEG 2000", 0, (b"\0\0\0\x0cjP  ",)),
-    ("JPEG XL", 0, (b"\0\0\0\x0cJXL ", b"\xff\x0a")),
-    ("Photoshop", 0, (b"8BPS",)),
-    ("PDF", 0, (b"%PDF-",)),
-    ("DICOM", 128, (b"DICM",)),
-    ("OpenEXR", 0, (b"v/1\x01",)),
-    ("SVG", 0, (b"<svg",)),
-)
 _ADVICE_COPY_AGAIN = "copy or export it again"
 _ADVICE_SCALE_DOWN = "scale it down, or cut it into tiles"
-_HEAD_BYTES = 132  # enough for every signature
-_BMP_HEADER_BYTES = (12, 40, 52, 56, 64, 108, 124)
 
 _PLUGINS: dict[str, Callable[[BinaryIO], ImageFile.ImageFile]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
@@ -158,6 +141,7 @@ _PLUGINS: dict[str, Callable[[BinaryIO], ImageFile.ImageFile]] = {
     "BMP": BmpImagePlugin.BmpImageFile,
     "GIF": GifImagePlugin.GifImageFile,
     "TIFF": TiffImagePlugin.TiffImageFile,
+    "AVIF": AvifImagePlugin.AvifImageFile,
 }
 
 
@@ -290,12 +274,15 @@ def _translating_errors(file: str) -> Iterator[None]:
 
 def _open(stream: BinaryIO, file: str, policy: ImagePolicy) -> ImageFile.ImageFile:
     """Pillow's plugin for the format of the first bytes; no pixel is decoded."""
-    head = stream.read(_HEAD_BYTES)
+    head = stream.read(HEAD_BYTES)
     stream.seek(0)
     if not head:
         raise EmptyFile(file, "it has 0 bytes", _ADVICE_COPY_AGAIN)
-    found = _format_of(head)
+    found = format_of(head)
     known = ", ".join(f for f in policy.formats if f != "MPO")
+    if extension := unread_extension(file, found):
+        reason = f"{extension} is not read here"
+        raise UnsupportedFormat(file, reason, f"convert it to {known}")
     if found is None:
         raise NotAnImage(file, "its bytes are of no known image format", f"expected {known}")
     if found not in policy.formats:
@@ -306,16 +293,6 @@ def _open(stream: BinaryIO, file: str, policy: ImagePolicy) -> ImageFile.ImageFi
             stream.seek(0)
             plugin = JpegImagePlugin.jpeg_factory(stream)
     return plugin
-
-
-def _format_of(head: bytes) -> str | None:
-    for name, offset, signatures in _SIGNATURES:
-        if head.startswith(signatures, offset):
-            return name
-    # Many texts begin with "BM"; few have a valid header size behind it.
-    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADER_BYTES:
-        return "BMP"
-    return None
 
 
 def _checked_size(plugin: ImageFile.ImageFile, file: str, policy: ImagePolicy) -> tuple[int, int]:

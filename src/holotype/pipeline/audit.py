@@ -23,6 +23,7 @@ from holotype.dataset.auditing.run_audit import audit as audit_index
 from holotype.dataset.index import Index, read_index
 from holotype.dataset.reading.data_source import DataSource, as_sources, source_name
 from holotype.dataset.splitting.assignment import atomic_group_names
+from holotype.dataset.staging import require_apart_from_images
 from holotype.errors import MissingExtra, UsageError, WeightsUnavailable, did_you_mean
 from holotype.extras import with_install_advice
 from holotype.notebook import data_frame, html_result, html_table
@@ -177,6 +178,8 @@ def audit(
         raise UsageError("--labels and --quick exclude each other; name one of them.")
     if output is not None and Path(output).is_file():
         raise UsageError(f"--output {str(output)!r} is a file; name a directory to write into.")
+    if output is not None:
+        require_apart_from_images(Path(output), as_sources(data))
     if labels or _needs_network(kinds, quick=quick):
         _require_network()
     progress = progress or Progress()
@@ -184,6 +187,7 @@ def audit(
         data, label_pattern=label_pattern, group_pattern=group_pattern, label_prefix=label_prefix,
         allow_class_mismatch=True,
     )  # fmt: skip
+    progress.log_all(index.ignored_notes())
     with progress.bar("auditing") as update:
         findings = audit_index(index, on_progress=update)
     usable = index.without(findings.unusable_paths)

@@ -7,7 +7,8 @@ from pathlib import Path
 from PIL import Image as PillowImage
 
 from holotype.dataset.index import Index, read_index
-from holotype.dataset.reading.data_source import DataSource
+from holotype.dataset.reading.data_source import DataSource, as_sources
+from holotype.dataset.staging import require_apart_from_images
 from holotype.errors import EmptyDataset, ImageError, InvalidRecipe, UsageError, did_you_mean
 from holotype.extras import with_install_advice
 from holotype.files import atomic_write
@@ -92,14 +93,17 @@ def augment(
     path = Path(output)
     if path.suffix.lower() != ".png":
         raise UsageError(f"--output {str(output)!r} must end in .png, since a PNG is written.")
+    require_apart_from_images(path, as_sources(data))
     if not 1 <= images <= 100:
         raise UsageError(f"--images {images} is out of range; expected 1 to 100.")
     resolved = resolve_recipe(
         recipe, model=model, seed=seed, image_size=image_size, overrides=overrides
     )
     chosen = _stage(resolved.name, resolved.stages, stage)
+    progress = progress or Progress()
     index = read_index(data, label_pattern=label_pattern, group_pattern=group_pattern)
-    sheet_images = _sheet_images(index, resolved.preprocessing, images, progress or Progress())
+    progress.log_all(index.ignored_notes())
+    sheet_images = _sheet_images(index, resolved.preprocessing, images, progress)
     columns = view_columns(
         sheet_images, chosen.augmentation or Augmentation(),
         views=min(chosen.views, MAX_COLUMNS), seed=resolved.seed,

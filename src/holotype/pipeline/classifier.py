@@ -99,7 +99,8 @@ class Classifier:
             BundleError: no images were held back to calibrate sets on.
         """
         conformal = self._conformal(coverage, sets, per_class=per_class)
-        return self._predict(image_sources(images), conformal, progress or Progress())
+        progress = progress or Progress()
+        return self._predict(image_sources(images, progress), conformal, progress)
 
     def predict_proba(self, images: Images) -> NDArray[np.float64]:
         """The probabilities (N, C); rows sum to 1.

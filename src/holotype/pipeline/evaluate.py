@@ -15,6 +15,7 @@ from holotype.dataset.reading.data_source import (
     describe_source,
     source_name,
 )
+from holotype.dataset.staging import require_apart_from_images
 from holotype.errors import EmptyDataset
 from holotype.evaluation.build_report import build_report
 from holotype.evaluation.report_data import Report
@@ -62,8 +63,11 @@ def evaluate(
         DatasetError: a label that the classifier does not know.
     """
     progress, run = progress or Progress(), os.fspath(run)
+    if output is not None:
+        require_apart_from_images(Path(output), as_sources(data))
     bundle = load_bundle(run)
     index = read_index(data, label_pattern=label_pattern, group_pattern=group_pattern)
+    progress.log_all(index.ignored_notes())
     sources = as_sources(data)
     names = [describe_source(source) for source in sources]
     with progress.bar("predicting") as update:

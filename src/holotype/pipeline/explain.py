@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import overload
 
 from holotype.bundle.bundle import Bundle, load_bundle
-from holotype.bundle.image_sources import Images, image_sources
+from holotype.bundle.image_sources import Images, as_list, image_sources
 from holotype.dataset.index import read_index_file
+from holotype.dataset.staging import require_apart_from_images
 from holotype.errors import UsageError
 from holotype.explanation.available_methods import (
     GRADIENT_METHODS,
@@ -112,7 +113,9 @@ def explain(
             f"--output {str(output)!r}: sheets are PNG files; name a file that ends in .png, or a "
             "folder."
         )
-    sources = image_sources(images)
+    images = as_list(images)
+    require_apart_from_images(output, images)
+    sources = image_sources(images, progress)
     if is_one and len(sources) != 1:
         raise UsageError(
             f"--output {str(output)!r} is one file, and {len(sources)} images were named; "

@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-from holotype.bundle.image_sources import Images, image_sources
+from holotype.bundle.image_sources import Images, as_list, image_sources
+from holotype.dataset.staging import require_apart_from_images
 from holotype.errors import UsageError
 from holotype.explanation.explainer import Explainer
 from holotype.pipeline.classifier import SetMethod, load
@@ -45,8 +46,11 @@ def predict(
     progress = progress or Progress()
     if output is not None and Path(output).suffix.lower() not in ENDINGS:
         raise UsageError(f"--output {os.fspath(output)!r} must end in .csv or .json.")
+    images = as_list(images)
+    if heatmaps is not None:
+        require_apart_from_images(Path(heatmaps), images)
     classifier = load(run)
-    sources = image_sources(images)
+    sources = image_sources(images, progress)
     found = classifier.predict(
         sources, coverage=coverage, sets=sets, per_class=per_class, progress=progress
     )

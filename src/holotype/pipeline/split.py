@@ -145,6 +145,7 @@ def split(
         data, label_pattern=label_pattern, group_pattern=group_pattern, label_prefix=label_prefix
     )
     progress.log(f"{index.size_summary} in {index.root}")
+    progress.log_all(index.ignored_notes())
     records = image_records(index)
     files = "links" if link else "copies"
     settings = {"ratios": list(ratios), "seed": seed, "on_leak": on_leak, "files": files}

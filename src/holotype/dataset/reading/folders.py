@@ -1,23 +1,22 @@
 """Read class folders, split folders and flat folders into a listing."""
 
-import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from holotype.dataset.reading.folder_walk import (
+    FolderContents,
+    printable,
+    walk_folder,
+)
 from holotype.dataset.reading.sample_records import (
     ALL_PARTS,
     PART_ALIASES,
+    IgnoredReason,
     ImageListing,
     ListedImage,
 )
 from holotype.errors import DatasetError, EmptyDataset, InvalidPattern, SplitClassMismatch
-
-IMAGE_EXTENSIONS = frozenset(
-    [".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"]
-)
-SYSTEM_NAMES = frozenset(["thumbs.db", "desktop.ini", "__macosx"])
+from holotype.imaging.image_formats import IMAGE_EXTENSIONS
 
 
 def list_folder(
@@ -31,22 +30,46 @@ def list_folder(
         InvalidPattern: the pattern does not compile, or a file name does not match.
         DatasetError: the folder cannot be read, or its images are in no class folders.
     """
-    found = _scan_folder(root)
-    if not found.images and not found.undecodable_names:
+    found = walk_folder(root)
+    names = [path for path in found.images if _is_text(path)]
+    undecodable_names = tuple(printable(path) for path in found.images if not _is_text(path))
+    if not found.images:
         others = f"; it holds {len(found.others)} other files" if found.others else ""
+        outputs = f"; {found.outputs[0]!r} was written by Holotype" if found.outputs else ""
         raise EmptyDataset(
-            f"{str(root)!r} holds no images{others}. Expected files ending in "
+            f"{str(root)!r} holds no images{others}{outputs}. Expected files ending in "
             f"{', '.join(sorted(IMAGE_EXTENSIONS))} that are not hidden."
         )
-    has_parts = _has_part_folders(root, found.images)
+    has_parts = _has_part_folders(root, names)
+    strays: list[str] = []
     if label_pattern is not None:
-        images = _labelled_by_name(found.images, label_pattern, has_parts)
-        return ImageListing(root, images, tuple(found.others), tuple(found.undecodable_names))
-    images, strays = _labelled_by_folder(root, found.images, has_parts)
-    if has_parts and not allow_class_mismatch:
-        _require_same_classes(images)
-    ignored = (*found.others, *strays, *_empty_class_folders(found, has_parts))
-    return ImageListing(root, images, ignored, tuple(found.undecodable_names))
+        images = _labelled_by_name(names, label_pattern, has_parts)
+    else:
+        images, strays = _labelled_by_folder(root, names, has_parts)
+        if has_parts and not allow_class_mismatch:
+            _require_same_classes(images)
+    ignored = _ignored(found, strays, [] if label_pattern else _empty_folders(found, has_parts))
+    return ImageListing(root, images, ignored, undecodable_names)
+
+
+def _ignored(
+    found: FolderContents, strays: list[str], empty_folders: list[str]
+) -> dict[str, IgnoredReason]:
+    """What is not used, and why."""
+    reasons: dict[str, IgnoredReason] = {}
+    reasons |= {printable(path): "no image" for path in found.others}
+    reasons |= dict.fromkeys(strays, "in no class folder")
+    reasons |= {printable(f"{path}/"): "empty class folder" for path in empty_folders}
+    reasons |= {printable(f"{path}/"): "written by Holotype" for path in found.outputs}
+    return reasons
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def compile_pattern(pattern: str, group: str, option: str) -> tuple[re.Pattern[str], str | int]:
@@ -75,96 +98,6 @@ def compile_pattern(pattern: str, group: str, option: str) -> tuple[re.Pattern[s
             "name to use."
         )
     return expression, group if group in expression.groupindex else 1
-
-
-@dataclass
-class _FolderContents:
-    """Files below the root, as relative paths with forward slashes."""
-
-    images: list[str]
-    others: list[str]
-    undecodable_names: list[str]
-    folders: list[str]
-
-
-def _scan_folder(root: Path) -> _FolderContents:
-    found = _FolderContents([], [], [], [])
-    for path, is_folder in _walk(root, "", ()):
-        if is_folder:
-            found.folders.append(path)
-        elif PurePosixPath(path).suffix.lower() not in IMAGE_EXTENSIONS:
-            found.others.append(_escaped(path))
-        elif _is_text(path):
-            found.images.append(path)
-        else:
-            found.undecodable_names.append(_escaped(path))
-    return found
-
-
-def _walk(
-    root: Path, folder: str, above: tuple[tuple[int, int], ...]
-) -> Iterator[tuple[str, bool]]:
-    """All files and folders below, links followed, as (relative path, is a folder).
-
-    Args:
-        above: device and inode of the folders above, which are not entered again, as a link may
-            lead back to one.
-    """
-    here = root / folder
-    try:
-        status = here.stat()
-        with os.scandir(here) as scanned:
-            entries = sorted(scanned, key=lambda entry: entry.name)
-    except OSError as error:
-        raise DatasetError(
-            f"the folder {_escaped(str(here))!r} cannot be read: {error.strerror}. "
-            "Expected every folder of the data to be readable; change its permissions."
-        ) from None
-    inode = (status.st_dev, status.st_ino)
-    if inode in above:
-        return
-    for entry in entries:
-        if is_hidden_or_system(entry.name):
-            continue
-        path = f"{folder}/{entry.name}" if folder else entry.name
-        if _is_folder(entry):
-            yield path, True
-            yield from _walk(root, path, (*above, inode))
-        elif _is_file(entry):
-            yield path, False
-
-
-def is_hidden_or_system(name: str) -> bool:
-    """Whether a file or folder is hidden, or made by the operating system."""
-    return name.startswith(".") or name.lower() in SYSTEM_NAMES
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    """Regular files and broken links, which the audit reports; no pipes or devices."""
-    try:
-        return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
-    except OSError:
-        return True
-
-
-def _is_text(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _escaped(path: str) -> str:
-    """A path with bytes that are not valid UTF-8 escaped, so that it can be printed."""
-    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _has_part_folders(root: Path, images: list[str]) -> bool:
@@ -245,8 +178,8 @@ def _require_same_classes(images: list[ListedImage]) -> None:
         )
 
 
-def _empty_class_folders(found: _FolderContents, has_parts: bool) -> list[str]:
+def _empty_folders(found: FolderContents, has_parts: bool) -> list[str]:
+    """Folders where classes are expected, with nothing in them; no folder of Holotype's outputs."""
     depth = 1 if has_parts else 0
-    candidates = [folder for folder in found.folders if folder.count("/") == depth]
-    filled = {"/".join(path.split("/")[: depth + 1]) for path in found.images}
-    return [f"{_escaped(folder)}/" for folder in candidates if folder not in filled]
+    filled = {"/".join(path.split("/")[: depth + 1]) for path in (*found.images, *found.outputs)}
+    return [path for path in found.folders if path.count("/") == depth and path not in filled]

@@ -55,7 +55,7 @@ def merge_listings(
     return ImageListing(
         root,
         [image for listing in rebased for image in listing.images],
-        tuple(path for listing in rebased for path in listing.ignored),
+        {path: reason for listing in rebased for path, reason in listing.ignored.items()},
         tuple(path for listing in rebased for path in listing.undecodable_names),
     )
 
@@ -70,7 +70,7 @@ def _rebase(listing: ImageListing, root: Path, label_prefix: str) -> ImageListin
             replace(image, path=prefix + image.path, label=label_prefix + image.label)
             for image in listing.images
         ],
-        tuple(prefix + path for path in listing.ignored),
+        {prefix + path: reason for path, reason in listing.ignored.items()},
         tuple(prefix + path for path in listing.undecodable_names),
     )
 

@@ -1,10 +1,16 @@
 """Images as folders and tables list them, before any is opened."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from holotype.progress import pluralize
+
 Part = Literal["train", "val", "test", "cal"]
+IgnoredReason = Literal[
+    "no image", "in no class folder", "empty class folder", "written by Holotype"
+]
 PARTS: tuple[Part, ...] = ("train", "val", "test")  # of every split
 ALL_PARTS: tuple[Part, ...] = (*PARTS, "cal")  # cal: the calibration set of prediction sets
 
@@ -43,12 +49,27 @@ class ImageListing:
     """All images of a folder or a table, in no particular order.
 
     Attributes:
-        ignored: files that are no images by their extension, images outside class folders, and
-            class folders without images (with a slash at the end).
+        ignored: files and folders (with a slash at the end) that are not used, and why.
         undecodable_names: images whose names are not valid UTF-8, with these bytes escaped.
     """
 
     root: Path
     images: list[ListedImage]
-    ignored: tuple[str, ...] = ()
+    ignored: Mapping[str, IgnoredReason] = field(default_factory=dict)
     undecodable_names: tuple[str, ...] = ()
+
+
+_IGNORED_IN_WORDS: dict[IgnoredReason, tuple[str, str]] = {  # one, several
+    "no image": ("file that is no image", "files that are no images"),
+    "in no class folder": ("image in no class folder", "images in no class folder"),
+    "empty class folder": ("class folder without images", "class folders without images"),
+    "written by Holotype": ("folder that Holotype wrote", "folders that Holotype wrote"),
+}
+
+
+def ignored_note(paths: Sequence[str], reason: IgnoredReason) -> str:
+    """A sentence that counts what is not used for one reason; "" for nothing."""
+    if not paths:
+        return ""
+    first = "" if len(paths) == 1 else "the first: "
+    return f"not used: {pluralize(len(paths), *_IGNORED_IN_WORDS[reason])}, {first}{paths[0]!r}."

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from holotype.dataset.reading.folders import IMAGE_EXTENSIONS
 from holotype.errors import VolumeError
+from holotype.imaging.image_formats import IMAGE_EXTENSIONS
 
 TIFF_EXTENSIONS = frozenset([".tif", ".tiff"])
 MAX_VOXELS = 20_000_000_000  # of one volume, such as 2700³

@@ -186,6 +186,7 @@ def _read_and_audit(
     if reading.exclude is not None:
         paths_not_in_index(index, reading.exclude)
     progress.log(f"{index.size_summary} in {index.root}")
+    progress.log_all(index.ignored_notes())
     with progress.bar("auditing") as update:
         findings = audit(index, on_progress=update)
     job = TrainingJob(request, recipe, runtime, Audit(index, findings, request.data_name))
