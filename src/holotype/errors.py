@@ -241,6 +241,10 @@ class CacheUnwritable(HolotypeError):
     """The cache directory is full or read-only."""
 
 
+class DamagedCache(UserWarning):
+    """A file of the cache failed its checksum; it was removed, and its values are computed anew."""
+
+
 class MissingExtra(HolotypeError):
     """A feature needs packages of an extra that is not installed."""
 

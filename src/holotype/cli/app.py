@@ -6,16 +6,18 @@ A verb's module is imported only when the verb is used, so that `holotype --help
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from io import TextIOWrapper
 from types import TracebackType
+from typing import TextIO
 
 from cyclopts import App, CycloptsError, Parameter
 
 from holotype import __version__
 from holotype.cli.options import ratios_as_one_word
 from holotype.cli.output import print_message
-from holotype.errors import HolotypeError
+from holotype.errors import DamagedCache, HolotypeError
 from holotype.extras import extra_that_provides, install_command
 
 FAILED, MISUSED, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
@@ -161,12 +163,28 @@ def main() -> None:
             # File names may hold bytes that no encoding knows.
             stream.reconfigure(errors="backslashreplace")
     sys.excepthook = _report_a_bug
+    warnings.showwarning = _show_warning
     sys.exit(run(sys.argv[1:]))
 
 
 def _fail(message: str, code: int) -> int:
     print_message(f"error: {_one_line(message)}")
     return code
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning of ours as one line; others with the place that they come from, as Python does."""
+    if issubclass(category, DamagedCache):
+        print_message(f"warning: {message}")
+    else:
+        print_message(warnings.formatwarning(message, category, filename, lineno, line).rstrip())
 
 
 def _one_line(text: str) -> str:

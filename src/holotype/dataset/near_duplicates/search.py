@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.cache import cache_directory, hash_strings
+from holotype.cache import hash_strings, read_cached, write_cached
 from holotype.dataset.fingerprints import Fingerprints
 from holotype.dataset.index import Index
 from holotype.dataset.near_duplicates.candidates import Candidates, find_candidates
@@ -36,7 +36,6 @@ from holotype.dataset.near_duplicates.overlays import FRAME, TEXT
 from holotype.dataset.near_duplicates.recompression import REPRODUCED_KINDS
 from holotype.dataset.near_duplicates.thresholds import DEFAULT
 from holotype.dataset.near_duplicates.verification import PairMeasurements
-from holotype.files import write_json
 
 _CACHE_VERSION = "9"  # to be raised whenever a change affects what is found
 
@@ -114,11 +113,13 @@ def _verified_pairs(
     # Sorted by hash, so that neither names nor the order of files affect the result.
     keys = sorted(key for key, row in row_of_hash.items() if is_large[row])
     rows = [row_of_hash[key] for key in keys]
-    cached = cache_directory() / "near_duplicates" / f"{hash_strings(_CACHE_VERSION, *keys)}.json"
-    if not cached.is_file():
-        write_json(cached, _search(records[rows]))
+    name = f"near_duplicates/{hash_strings(_CACHE_VERSION, *keys)}.json"
+    cached = read_cached(name)
+    found = _search(records[rows]) if cached is None else json.loads(cached)
+    if cached is None:
+        write_cached(name, json.dumps(found).encode())
     pairs = []
-    for one, other, *description in json.loads(cached.read_text("utf-8")):
+    for one, other, *description in found:
         first, second = _larger_first(records, rows[one], rows[other])
         pairs.append(NearDuplicate(paths[first], paths[second], *description))
     return tuple(sorted(pairs, key=lambda pair: (pair.first, pair.second)))

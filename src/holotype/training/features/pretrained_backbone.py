@@ -9,7 +9,6 @@ import copy
 from collections.abc import Callable
 from functools import cached_property, partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,9 +20,9 @@ from holotype.architectures.pretrained_weights import WeightsSource, find_weight
 from holotype.bundle.building.descriptors import descriptor_graph
 from holotype.bundle.building.parity import check_parity
 from holotype.bundle.onnx_sessions import open_session
-from holotype.cache import cache_directory, hash_strings
+from holotype.cache import hash_strings, read_cached, write_cached
 from holotype.dataset.index import Index, Part
-from holotype.files import sha256_of, write_bytes
+from holotype.files import sha256_of
 from holotype.progress import Progress
 from holotype.training.config.recipe import Recipe
 from holotype.training.data.class_weights import inverse_frequency
@@ -98,10 +97,7 @@ class PretrainedBackbone:
         if self.is_descriptor:
             size = self.recipe.image_size
             return descriptor_graph(self.recipe.model, size, size)
-        kept = self._graphs / f"{output}.onnx"
-        if not kept.is_file():
-            self._export()
-        return kept.read_bytes()
+        return read_cached(self._graph_name(output)) or self._export()[output]
 
     def feature_extractor(self, output: str, device: str) -> FeatureExtractor:
         """The backbone below a cut, or all of it for `embedding`: ONNX on a CPU, torch on a GPU."""
@@ -111,22 +107,24 @@ class PretrainedBackbone:
         return _on_device(part, lambda: self.backbone, device)
 
     @cached_property
-    def _graphs(self) -> Path:
-
+    def _graphs_key(self) -> str:
         made_by = [f"{name} {version(name)}" for name in ("torch", "timm", "onnxscript")]
         recipe = self.recipe
         code = code_identity(recipe.model, recipe.model_options)
-        key = hash_strings(
+        return hash_strings(
             recipe.model, self.weights_sha256, str(recipe.image_size), str(OPSET), code, *made_by
         )
-        return cache_directory() / "graphs" / key
 
-    def _export(self) -> None:
+    def _graph_name(self, output: str) -> str:
+        return f"graphs/{self._graphs_key}/{output}.onnx"
+
+    def _export(self) -> dict[str, bytes]:
         self.progress.log(f"exporting {self.recipe.model} to ONNX (once for these weights)")
         images = sample_inputs(self.index, self.recipe, PARITY_IMAGES)
         graphs = export_graphs(self.backbone, self.recipe, images)
         for output, graph in graphs.items():
-            write_bytes(self._graphs / f"{output}.onnx", graph)
+            write_cached(self._graph_name(output), graph)
+        return graphs
 
 
 def feature_extractor_of(
