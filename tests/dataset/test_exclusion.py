@@ -1,13 +1,21 @@
 """Images are excluded by a table, such as the confirmed issues of an audit."""
 
+import csv
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from holotype.dataset.auditing.exclusion import exclude_images, original_weights
+import holotype
+from holotype.dataset.auditing.exclusion import (
+    exclude_images,
+    original_weights,
+    read_issue_rows,
+)
+from holotype.dataset.auditing.issues_csv import Issue, write_issues
 from holotype.dataset.index import Index, read_index
 from holotype.errors import InvalidTable
+from tests.dataset.indices import class_folders
 
 
 @pytest.fixture
@@ -147,7 +155,7 @@ def test_names_with_any_character_and_a_spreadsheets_byte_order_mark_are_read(
     [
         (["file,confirmed", "a.png,yes"], "expected a column 'path'"),
         (["path,confirmed", "train/a/0.png,perhaps"], "'perhaps'"),
-        ([""], "no columns"),
+        ([""], "it is empty"),
     ],
 )
 def test_an_invalid_table_is_refused(
@@ -161,3 +169,36 @@ def test_an_invalid_table_is_refused(
 def test_a_missing_table_is_refused(index: Index, tmp_path: Path) -> None:
     with pytest.raises(InvalidTable, match="cannot be read"):
         exclude_images(index, tmp_path / "nowhere.csv")
+
+
+def test_blanks_around_a_path_are_no_part_of_it(index: Index, tmp_path: Path) -> None:
+    left, _ = exclude_images(index, table(tmp_path, "path,confirmed", " train/a/0.png , yes"))
+    assert len(left) == len(index) - 1
+
+
+@pytest.mark.parametrize(
+    ("separator", "encoding"),
+    [(",", "utf-8-sig"), (";", "utf-8-sig"), (",", "cp1252"), ("\t", "utf-16")],
+)
+def test_confirmations_outlive_a_spreadsheet_and_the_next_audit(
+    tmp_path: Path, separator: str, encoding: str
+) -> None:
+    file = tmp_path / "issues.csv"
+    write_issues([Issue("dög/1.png", "outlier", "far; away", "look")], file)
+    rows = list(csv.reader(file.open(encoding="utf-8", newline="")))
+    rows[1][-1] = "yes"
+    with file.open("w", encoding=encoding, newline="") as opened:
+        csv.writer(opened, delimiter=separator).writerows(rows)
+    write_issues([Issue("dög/1.png", "outlier", "far; away", "look")], file)
+    assert [row["confirmed"] for row in read_issue_rows(file)] == ["yes"]
+
+
+@pytest.mark.parametrize("content", [b"\x81\x8d", b"path,confirmed\na.png,yes\n", b"path\nb,c\n"])
+def test_answers_that_cannot_be_read_are_not_overwritten(tmp_path: Path, content: bytes) -> None:
+    class_folders(tmp_path / "data", "a/1.png", "b/2.png")
+    (tmp_path / "audit").mkdir()
+    (tmp_path / "audit/issues.csv").write_bytes(content)
+    with pytest.raises(InvalidTable, match="not overwritten"):
+        holotype.audit(tmp_path / "data", quick=True, output=tmp_path / "audit")
+    assert [each.name for each in (tmp_path / "audit").iterdir()] == ["issues.csv"]
+    assert (tmp_path / "audit/issues.csv").read_bytes() == content

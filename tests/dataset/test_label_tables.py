@@ -1,5 +1,6 @@
 """Tables of labelled images: CSV, TSV, Parquet and DataFrames."""
 
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -128,6 +129,65 @@ def test_patterns_beside_columns_are_refused(tmp_path: Path) -> None:
         read_index(tmp_path / "t.csv", label_pattern="(.)")
     with pytest.raises(InvalidPattern, match="--group-pattern"):
         read_index(tmp_path / "t.csv", group_pattern="(.)")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_tables_are_read_as_spreadsheets_save_them(
+    tmp_path: Path, encoding: str, separator: str, line_end: str
+) -> None:
+    class_folders(tmp_path, "a/1.png", "b/ö.png")
+    rows = (("path", "label", "weight"), ("a/1.png", "Bär", "1"), (" b/ö.png ", "b", '"0,5"'))
+    text = line_end.join(separator.join(row) for row in rows) + line_end
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    table = read_index(tmp_path / "t.csv").table
+    assert list(table["path"]) == ["a/1.png", "b/ö.png"]
+    assert list(table["label"]) == ["Bär", "b"]
+    assert list(table["weight"]) == [1, 0.5]
+    assert (table["sha256"] != "").all()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path,label,\n1.png,a,\n2.png,b,\n",
+        "path,label\n1.png,a,\n2.png,b,,\n",
+        "path,label,group\n1.png,a\n\n2.png,b\n,,\n",
+        "sep=;\npath;label\n1.png;a\n2.png;b\n",
+        '"path" , "label"\n1.png,a\n2.png,b\n'.replace(" ", ""),
+    ],
+)
+def test_commas_too_many_and_cells_too_few_are_accepted_where_they_are_empty(
+    tmp_path: Path, text: str
+) -> None:
+    class_folders(tmp_path, "1.png", "2.png")
+    (tmp_path / "t.csv").write_text(text)
+    table = read_index(tmp_path / "t.csv").table
+    assert list(table["label"]) == ["a", "b"]
+    assert (table["sha256"] != "").all()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,label\n1.png,a\n2.png,b,c\n", r"row 2 \('2.png'\) has 3 cells.*2 columns"),
+        ("path,label\nC:\\me\\1.png,a\n", "row 1 .*backslashes.*forward slashes"),
+        ("path,label,label\n1.png,a,b\n", "two columns called 'label'"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_its_row(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(InvalidTable, match=message):
+        read_index(tmp_path / "t.csv")
+
+
+def test_a_pipe_is_no_table(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "t.csv")
+    with pytest.raises(InvalidTable, match="a device"):
+        read_index(tmp_path / "t.csv")
 
 
 # --- the index as a file ----------------------------------------------------------------------

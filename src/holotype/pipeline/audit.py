@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from holotype.architectures.pretrained_weights import find_weights
 from holotype.dataset.auditing.findings import KINDS, NEED_NETWORK, Findings
-from holotype.dataset.auditing.issues_csv import COLUMNS, Issue, issues_of, write_findings
+from holotype.dataset.auditing.issues_csv import (
+    COLUMNS,
+    Issue,
+    issues_of,
+    previous_confirmations,
+    write_findings,
+)
 from holotype.dataset.auditing.label_errors import beats_class_prior, find_label_errors, noise_rate
 from holotype.dataset.auditing.outliers import (
     find_conflicting_neighbours,
@@ -170,7 +176,8 @@ def audit(
 
     Raises:
         UsageError: options that exclude each other, an unknown kind of finding, or an output that
-            is a file.
+            is a file or lies among the images.
+        InvalidTable: the output holds an issues.csv that cannot be read.
         MissingExtra, WeightsUnavailable: labels were asked for and cannot be looked at.
     """
     kinds = parse_kinds(fail_on)
@@ -180,6 +187,7 @@ def audit(
         raise UsageError(f"--output {str(output)!r} is a file; name a directory to write into.")
     if output is not None:
         require_apart_from_images(Path(output), as_sources(data))
+        previous_confirmations(Path(output) / "issues.csv")
     if labels or _needs_network(kinds, quick=quick):
         _require_network()
     progress = progress or Progress()

@@ -1,6 +1,5 @@
 """Exclude images: those named in a table, such as an audit's issues.csv, and unreadable ones."""
 
-import csv
 import os
 from collections import Counter
 from dataclasses import replace
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from holotype.dataset.auditing.findings import Findings
 from holotype.dataset.index import Index, require_classes
+from holotype.dataset.reading.csv_tables import read_csv_table
 from holotype.errors import EmptyDataset, InvalidTable
 from holotype.progress import Progress, pluralize
 
@@ -33,7 +33,7 @@ def exclude_images(index: Index, issues: str | Path) -> tuple[Index, list[str]]:
             confirmed row, or no path of this data set.
     """
     not_in_index = paths_not_in_index(index, issues)
-    rows = confirmed_rows(Path(issues))
+    rows = _confirmed_rows_of(index, issues)
     present = index.table["path"].isin({row["path"] for row in rows})
     in_test = present & (index.table["split"] == "test")
     table = index.table.copy()
@@ -51,7 +51,7 @@ def paths_not_in_index(index: Index, issues: str | Path) -> list[str]:
     Raises:
         InvalidTable: as `exclude_images`.
     """
-    named = {row["path"] for row in confirmed_rows(Path(issues))}
+    named = {row["path"] for row in _confirmed_rows_of(index, issues)}
     known = {*index.table["path"], *index.undecodable_names}
     not_in_index = sorted(path for path in named - known if not os.path.lexists(index.file(path)))
     if named and len(not_in_index) == len(named):
@@ -93,28 +93,32 @@ def confirmed_rows(issues: Path) -> list[dict[str, str]]:
     return confirmed
 
 
+def _confirmed_rows_of(index: Index, issues: str | Path) -> list[dict[str, str]]:
+    """The confirmed rows, without blanks around paths unless they are those of an image."""
+    known = set(index.table["path"])
+    return [
+        row if row["path"] in known else row | {"path": row["path"].strip()}
+        for row in confirmed_rows(Path(issues))
+    ]
+
+
 def read_issue_rows(issues: Path) -> list[dict[str, str]]:
     """All rows of a CSV table of images, as column -> text.
 
     Raises:
         InvalidTable: it cannot be read, or has no column `path`.
     """
-    try:
-        with issues.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            columns = list(reader.fieldnames or ())
-            rows = [{name: row.get(name) or "" for name in columns} for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InvalidTable(
-            f"{str(issues)!r} cannot be read: {error}. Expected a CSV file with a column 'path', "
-            "such as the issues.csv that holotype audit writes."
-        ) from None
-    if "path" not in columns:
-        found = ", ".join(map(repr, columns)) or "no columns"
+    table = read_csv_table(
+        issues,
+        expected="Expected a CSV file with a column 'path', such as the issues.csv that holotype "
+        "audit writes.",
+    )
+    if "path" not in table.columns:
+        found = ", ".join(map(repr, table.columns)) or "no columns"
         raise InvalidTable(
             f"{str(issues)!r} has {found}; expected a column 'path' and optionally 'confirmed'."
         )
-    return rows
+    return [dict(zip(table.columns, row, strict=True)) for row in table.rows]
 
 
 def _is_yes(row: dict[str, str], issues: Path) -> bool:

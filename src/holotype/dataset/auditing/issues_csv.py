@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,8 +55,11 @@ def write_issues(issues: Iterable[Issue], path: Path) -> None:
 
     The last column is for the user, who confirms which images `train --exclude` excludes. Its
     value in an existing file is kept for an image with the same problems; otherwise it is empty.
+
+    Raises:
+        InvalidTable: there is a file that cannot be read.
     """
-    confirmed = _previous_confirmations(path)
+    confirmed = previous_confirmations(path)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(COLUMNS)
@@ -66,13 +70,28 @@ def write_issues(issues: Iterable[Issue], path: Path) -> None:
     write_text(path, text.getvalue())
 
 
-def _previous_confirmations(issues: Path) -> dict[tuple[str, str], str]:
-    """(path, problem) -> the column `confirmed` of an existing file."""
+def previous_confirmations(issues: Path) -> dict[tuple[str, str], str]:
+    """(path, problem) -> the column `confirmed` of an existing file; nothing without one.
+
+    Raises:
+        InvalidTable: the file cannot be read, so its answers would be lost if it were replaced.
+    """
+    if not os.path.lexists(issues):
+        return {}
     try:
         rows = read_issue_rows(issues)
-    except InvalidTable:
-        return {}
-    return {(row["path"], row.get("problem", "")): row.get(CONFIRMED, "") for row in rows}
+    except InvalidTable as error:
+        raise InvalidTable(
+            f"{error} It may hold answers under 'confirmed', and is not overwritten: save it as "
+            "CSV again, or move it away."
+        ) from None
+    answers = {(row["path"], row.get("problem", "")): row.get(CONFIRMED, "") for row in rows}
+    if any(answers.values()) and "problem" not in rows[0]:
+        raise InvalidTable(
+            f"{str(issues)!r} has answers under 'confirmed' and no column 'problem', which says "
+            "what they are about; it is not overwritten. Add the column, or move the file away."
+        )
+    return answers
 
 
 def _notes(findings: Findings) -> Iterator[_Note]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from holotype.dataset.reading.csv_tables import read_csv_table
 from holotype.dataset.reading.sample_records import PART_ALIASES, ImageListing, ListedImage
 from holotype.errors import EmptyDataset, InvalidTable
 
@@ -120,7 +121,15 @@ class _TableReader:
             self.refuse(row, "no path", "a path, absolute or relative to the table")
         if "\0" in str(cell):
             self.refuse(row, "a path with a null character", "the path of a file")
-        return os.path.normpath(os.path.join(os.path.abspath(base), str(cell)))
+        path = os.path.join(os.path.abspath(base), str(cell))
+        if os.path.lexists(path):
+            return os.path.normpath(path)
+        if os.sep == "/" and "\\" in str(cell):
+            self.refuse(
+                row, "no such file, and backslashes in its path as Windows writes them",
+                "forward slashes, and paths relative to the table",
+            )  # fmt: skip
+        return os.path.normpath(os.path.join(os.path.abspath(base), str(cell).strip()))
 
     def label(self, row: int) -> str:
         label = self.text("label", row)
@@ -139,7 +148,7 @@ class _TableReader:
     def weight(self, row: int) -> float:
         if self.columns["weight"] is None:
             return 1.0
-        text = self.text("weight", row)
+        text = self.text("weight", row).replace(",", ".")  # a decimal comma
         try:
             weight = float(text)
         except ValueError:
@@ -158,25 +167,10 @@ _Columns = dict[str, list[Any] | None]
 
 def _read_csv(file: Path) -> tuple[_Columns, Path]:
     """All cells as text, since "NA" and "None" may be labels."""
-    import pandas as pd
-
-    separator = "\t" if file.suffix.lower() == ".tsv" else ","
-    try:
-        with file.open(encoding="utf-8-sig") as opened:
-            header = opened.readline()
-        if separator == "," and "," not in header and ";" in header:
-            separator = ";"
-        table = pd.read_csv(
-            file, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig"
-        )
-    except (ValueError, OSError) as error:  # pandas' ParserError is a ValueError
-        raise InvalidTable(
-            f"{str(file)!r} cannot be read as a table: {error}. "
-            "Expected text in UTF-8 with a header line such as path,label."
-        ) from None
-    return _strip_column_names(
-        repr(str(file)), {name: list(table[name]) for name in table}
-    ), file.parent
+    table = read_csv_table(
+        file, expected="Expected text in UTF-8 with a header line such as path,label."
+    )
+    return {name: list(table.column(name)) for name in table.columns}, file.parent
 
 
 def _read_parquet(file: Path, names: Sequence[str]) -> tuple[_Columns, Path]:
