@@ -33,8 +33,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from holotype.bundle.building.descriptors import MEAN, STD, descriptor_graph
-from holotype.bundle.onnx_sessions import open_session
+from holotype.bundle.building.hog_lbp_graph import MEAN, STD, descriptor_graph
+from holotype.bundle.onnx_runtime import open_session
 from holotype.dataset.index import read_index
 from holotype.dataset.sources.synthetic import make_synthetic
 from holotype.ensembles.ensemble_weights import METHODS, EnsembleMethod, combine, fit_weights

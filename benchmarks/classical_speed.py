@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from holotype.bundle.building.descriptors import descriptor_graph, descriptor_size
+from holotype.bundle.building.hog_lbp_graph import descriptor_graph, descriptor_size
 from holotype.bundle.bundle import Bundle, write_bundle
 from holotype.bundle.image_sources import image_sources
 from holotype.bundle.inference import predict_images
 from holotype.bundle.manifest import Manifest
-from holotype.bundle.onnx_sessions import available_cores, open_session, run_graph
+from holotype.bundle.onnx_runtime import available_cores, open_session, run_graph
 from holotype.dataset.sources.synthetic import make_synthetic
 from holotype.training.config.resolve import resolve_recipe
 from holotype.training.config.stage_config import ForestStage, SvmStage

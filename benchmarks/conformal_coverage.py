@@ -31,7 +31,7 @@ from holotype.progress import to_stderr
 from holotype.training.config.resolve import resolve_recipe
 from holotype.training.config.stage_config import LinearStage
 from holotype.training.features.frozen_features import cache_features
-from holotype.training.features.pretrained_backbone import EMBEDDING, PretrainedBackbone
+from holotype.training.features.initial_backbone import EMBEDDING, PretrainedBackbone
 from holotype.training.heads.logistic_regression import fit_linear_head
 from holotype.training.heads.training_data import TrainingData
 

@@ -23,7 +23,7 @@ import numpy as np
 from scipy import stats
 
 import holotype
-from holotype.demo import SETTINGS, TEST_FRACTION, VALIDATION_FRACTION, split_table
+from holotype.elpv_demo import SETTINGS, TEST_FRACTION, VALIDATION_FRACTION, split_table
 from holotype.predictions import read_predictions
 
 RATIOS = (1 - VALIDATION_FRACTION - TEST_FRACTION, VALIDATION_FRACTION, TEST_FRACTION)

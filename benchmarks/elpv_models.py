@@ -30,7 +30,7 @@ from holotype.architectures.catalog import architecture
 from holotype.bundle.bundle import load_bundle
 from holotype.bundle.inference import predict_index
 from holotype.dataset.index import read_index_file
-from holotype.demo import split_table
+from holotype.elpv_demo import split_table
 from holotype.pipeline.training_run.training_options import Resuming
 from holotype.predictions import read_predictions
 

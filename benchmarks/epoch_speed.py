@@ -36,7 +36,7 @@ from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.config.stage_config import GradientStage
 from holotype.training.data.loader import AugmentedImages, LabelledViews, validation_batches
 from holotype.training.finetuning.finetune import FineTuner, targets_and_weights
-from holotype.training.finetuning.trainable_layers import LayerSelection, select_layers
+from holotype.training.finetuning.layer_selection import LayerSelection, select_layers
 from holotype.training.finetuning.training_loop import Callbacks, train_loop
 from holotype.training.finetuning.training_state import StageData, StageStart
 

@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 import holotype
-from holotype.architectures.gradcam import layers_top_down, randomise_layers
+from holotype.architectures.gradient_attribution import layers_top_down, randomise_layers
 from holotype.bundle.bundle import Bundle, load_bundle
 from holotype.dataset.sources.synthetic import MASK_FOLDER, make_synthetic
 from holotype.evaluation.intervals import wilson
@@ -47,7 +47,7 @@ from holotype.explanation.available_methods import (
     ExplainMethod,
     ExplainMethodName,
 )
-from holotype.explanation.heatmap import heatmap, size_to_decode
+from holotype.explanation.compute_heatmap import heatmap, size_to_decode
 from holotype.explanation.torch_models import TorchModels
 from holotype.imaging.decode import Image, decode
 

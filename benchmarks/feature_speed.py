@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from holotype.bundle.onnx_sessions import available_cores, open_session, run_graph
+from holotype.bundle.onnx_runtime import available_cores, open_session, run_graph
 from holotype.dataset.index import read_index
 from holotype.dataset.sources.fetch import fetch
 from holotype.progress import Progress
 from holotype.training.config.resolve import resolve_recipe
-from holotype.training.features.pretrained_backbone import EMBEDDING, PretrainedBackbone
+from holotype.training.features.initial_backbone import EMBEDDING, PretrainedBackbone
 
 
 def seconds(work: Callable[[], object]) -> float:

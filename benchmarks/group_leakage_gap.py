@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from holotype.dataset.auditing.run_audit import audit
+from holotype.dataset.auditing.audit_without_network import audit
 from holotype.dataset.index import read_index
 from holotype.dataset.sources.fetch import fetch
 from holotype.evaluation.group_leakage import GroupLeakage

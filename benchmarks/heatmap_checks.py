@@ -27,7 +27,7 @@ from PIL import ImageFilter
 from holotype.bundle.bundle import Bundle
 from holotype.bundle.inference import image_probabilities
 from holotype.explanation.available_methods import ExplainMethod, TorchModelLookup
-from holotype.explanation.heatmap import Heatmap, heatmap
+from holotype.explanation.compute_heatmap import Heatmap, heatmap
 from holotype.imaging.decode import Image
 
 STEPS = 20

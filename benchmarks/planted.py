@@ -32,7 +32,7 @@ import pandas as pd
 from PIL import Image
 from planted_changes import REPORTED, ROUGH, TUNING, changes
 
-from holotype.dataset.auditing.run_audit import audit
+from holotype.dataset.auditing.audit_without_network import audit
 from holotype.dataset.index import read_index
 from holotype.dataset.sources.fetch import fetch
 from holotype.evaluation.intervals import wilson

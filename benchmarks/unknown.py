@@ -32,7 +32,7 @@ from holotype.bundle.inference import ood_scores
 from holotype.bundle.manifest import OODScore
 from holotype.dataset.index import Index, read_index, read_index_file
 from holotype.dataset.sources.fetch import fetch
-from holotype.evaluation.ood_threshold import auroc
+from holotype.evaluation.ood_selection import auroc
 from holotype.files import write_json
 from holotype.pipeline.training_run.training_options import Resuming
 

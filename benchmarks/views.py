@@ -28,21 +28,21 @@ import numpy as np
 
 from holotype.dataset.index import Index, Part, read_index
 from holotype.dataset.splitting.splitter import split
-from holotype.demo import TEST_FRACTION, VALIDATION_FRACTION, split_table
+from holotype.elpv_demo import TEST_FRACTION, VALIDATION_FRACTION, split_table
 from holotype.progress import to_stderr
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import resolve_recipe
 from holotype.training.config.stage_config import GradientStage, LinearStage
 from holotype.training.data.loader import LabelledViews
-from holotype.training.features.cache_budget import DiskBudget
+from holotype.training.features.disk_budget import DiskBudget
 from holotype.training.features.frozen_features import (
     ViewPlan,
     cache_features,
     cached_or_live_features,
 )
-from holotype.training.features.pretrained_backbone import EMBEDDING, PretrainedBackbone
+from holotype.training.features.initial_backbone import EMBEDDING, PretrainedBackbone
 from holotype.training.finetuning.finetune import FineTuner, Runtime, targets_and_weights
-from holotype.training.finetuning.trainable_layers import LayerSelection, select_layers
+from holotype.training.finetuning.layer_selection import LayerSelection, select_layers
 from holotype.training.finetuning.training_loop import Callbacks, train_loop
 from holotype.training.finetuning.training_state import EpochMetrics, StageData, StageStart
 from holotype.training.heads.logistic_regression import LinearHead, fit_linear_head

@@ -16,7 +16,7 @@ COLUMN = 33
 
 # In the order of the pipeline; a folder imports only from what stands above it.
 ORDER = (
-    *("errors", "extras", "terminal", "notebook", "progress", "files", "cache", "imaging"),
+    *("errors", "extras", "text_tables", "notebook", "progress", "files", "cache", "imaging"),
     *(
         "single_prediction",
         "predictions",
@@ -26,7 +26,7 @@ ORDER = (
         "architectures",
         "training",
     ),
-    *("evaluation", "reporting", "comparison", "ensembles", "explanation", "pipeline", "demo"),
+    *("evaluation", "reporting", "comparison", "ensembles", "explanation", "pipeline", "elpv_demo"),
 )
 
 

@@ -2,7 +2,7 @@
 
 from rich.cells import cell_len
 
-from holotype.terminal import text_table
+from holotype.text_tables import text_table
 
 
 def test_columns_line_up_whatever_script_a_name_is_in() -> None:

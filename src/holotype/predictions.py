@@ -18,7 +18,7 @@ from holotype.errors import DatasetError, ImageError
 from holotype.files import atomic_write, csv_text, write_bytes
 from holotype.notebook import data_frame, html_result, html_table
 from holotype.single_prediction import Prediction
-from holotype.terminal import TEXT_ROWS, short_text, text_table
+from holotype.text_tables import TEXT_ROWS, short_text, text_table
 
 if TYPE_CHECKING:
     import pandas as pd

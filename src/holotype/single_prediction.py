@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from holotype.notebook import html_result, html_table
-from holotype.terminal import short_text
+from holotype.text_tables import short_text
 
 
 @dataclass(frozen=True, repr=False)

@@ -29,13 +29,13 @@ from holotype.architectures.torch_classifier import (
     TorchClassifier,
     last_linear,
 )
-from holotype.bundle.building.descriptors import descriptor_graph
+from holotype.bundle.building.hog_lbp_graph import descriptor_graph
 from holotype.bundle.building.parity import check_parity
 from holotype.bundle.bundle import Bundle, write_bundle
 from holotype.bundle.manifest import Manifest
-from holotype.bundle.onnx_sessions import open_session
+from holotype.bundle.onnx_runtime import open_session
 from holotype.explanation.available_methods import ExplainMethod
-from holotype.explanation.heatmap import heatmap
+from holotype.explanation.compute_heatmap import heatmap
 from holotype.imaging.decode import Image
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.training.config.stage_config import SvmStage

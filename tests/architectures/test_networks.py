@@ -8,17 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from holotype.architectures.catalog import CATALOG
-from holotype.architectures.networks.cnn_v1 import (
-    cnn_baseline,
-    cnn_v1,
-    cnn_v1_residual,
-    vgg19_scratch,
-)
 from holotype.architectures.networks.cnn_v2 import (
     ChannelSpatialAttention,
     PreActivationBlock,
     cnn_v2_dense,
     cnn_v2_hybrid,
+)
+from holotype.architectures.networks.plain_cnns import (
+    cnn_baseline,
+    cnn_v1,
+    cnn_v1_residual,
+    vgg19_scratch,
 )
 from holotype.architectures.torch_classifier import Backbone, TorchClassifier
 

@@ -14,7 +14,7 @@ from holotype.architectures.onnx_export import (
     extract_outputs,
 )
 from holotype.architectures.torch_classifier import Backbone
-from holotype.bundle.onnx_sessions import open_session
+from holotype.bundle.onnx_runtime import open_session
 
 SIZE = 32
 

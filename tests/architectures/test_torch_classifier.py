@@ -19,7 +19,7 @@ from holotype.architectures.torch_classifier import (
     last_linear,
     number_of_parameters,
 )
-from holotype.bundle.onnx_sessions import open_session
+from holotype.bundle.onnx_runtime import open_session
 from tests.architectures.images import soft_images, with_statistics
 
 

@@ -19,7 +19,7 @@ from holotype.bundle.bundle import Bundle, load_bundle, strip_metadata, write_bu
 from holotype.bundle.image_sources import image_sources
 from holotype.bundle.inference import predict_images
 from holotype.bundle.manifest import Decision
-from holotype.bundle.sanitise import (
+from holotype.bundle.sanitise_graph import (
     EXTERNAL_DATA,
     MESSAGES_WITH_TENSORS,
     refuse_external_data,

@@ -23,7 +23,7 @@ from holotype.bundle.combination import EnsembleWeights, log_mean_probability, l
 from holotype.bundle.image_sources import image_sources
 from holotype.bundle.inference import image_probabilities, predict_images, predict_index
 from holotype.bundle.manifest import Decision
-from holotype.bundle.onnx_sessions import run_session
+from holotype.bundle.onnx_runtime import run_session
 from holotype.bundle.views import ViewSet
 from holotype.errors import BundleError, CorruptBundle
 from holotype.imaging.decode import decode

@@ -21,7 +21,7 @@ from holotype.bundle.embedding import embed
 from holotype.bundle.image_sources import ImageFile, image_sources
 from holotype.bundle.inference import predict_images, predict_index, run_head
 from holotype.bundle.manifest import Decision
-from holotype.bundle.onnx_sessions import open_session, run_graph
+from holotype.bundle.onnx_runtime import open_session, run_graph
 from holotype.dataset.index import Index
 from holotype.errors import DatasetError, EmptyDataset, ImageError, UsageError
 from holotype.files import sha256_of

@@ -16,7 +16,7 @@ from holotype.bundle.bundle import Bundle, load_bundle
 from holotype.bundle.image_sources import image_sources
 from holotype.bundle.inference import predict_images, predict_index
 from holotype.bundle.manifest import Decision
-from holotype.bundle.onnx_sessions import run_session
+from holotype.bundle.onnx_runtime import run_session
 from holotype.bundle.views import VIEWS, FixedView, ViewSet
 from holotype.errors import BundleError
 from holotype.imaging.decode import decode

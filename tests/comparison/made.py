@@ -17,7 +17,7 @@ from holotype.comparison.result import Candidate, Comparison
 from holotype.comparison.selection import Selection
 from holotype.dataset.index import read_index
 from holotype.dataset.splitting.splitter import split
-from holotype.evaluation.post_hoc_calibration import fit_decision
+from holotype.evaluation.fit_decision import fit_decision
 from holotype.predictions import Predictions, softmax
 from holotype.run_directory import RunDirectory
 from tests.bundle.tiny import CLASSES, backbone_model, head_model, manifest, write_images

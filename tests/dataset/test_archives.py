@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holotype.dataset.filenames import MAX_NAME_BYTES, collision_key, safe_filename
+from holotype.dataset.safe_filenames import MAX_NAME_BYTES, collision_key, safe_filename
 from holotype.dataset.sources.archives import ExtractionLimits, archive_stem, unpack
 from holotype.errors import InvalidArchive, UsageError
 

@@ -5,7 +5,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from holotype.dataset.fingerprints import FINGERPRINT
+from holotype.dataset.near_duplicates.approximate_neighbors import NO_NEIGHBOUR, NeighbourIndex
 from holotype.dataset.near_duplicates.candidates import find_candidates
 from holotype.dataset.near_duplicates.copy_transforms import TRANSFORMS, UPPER
 from holotype.dataset.near_duplicates.dct_descriptors import (
@@ -13,9 +13,9 @@ from holotype.dataset.near_duplicates.dct_descriptors import (
     orientation_invariant,
     orientation_matrices,
 )
-from holotype.dataset.near_duplicates.nearest_neighbors import NO_NEIGHBOUR, NeighbourIndex
 from holotype.dataset.near_duplicates.registration import resampling_matrices
 from holotype.dataset.near_duplicates.thresholds import DEFAULT
+from holotype.dataset.thumbnails import FINGERPRINT
 
 
 def unit_vectors(count: int, seed: int = 0) -> np.ndarray:

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from holotype.dataset.filenames import collision_key
 from holotype.dataset.index import COLUMNS, Index, read_index
+from holotype.dataset.safe_filenames import collision_key
 from holotype.dataset.splitting.export_split import (
     image_records,
     read_split_record,

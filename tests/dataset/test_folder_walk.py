@@ -9,7 +9,7 @@ import pytest
 
 import holotype
 from holotype.bundle.image_sources import image_sources
-from holotype.dataset.auditing.run_audit import audit
+from holotype.dataset.auditing.audit_without_network import audit
 from holotype.dataset.index import read_index
 from holotype.dataset.reading.folder_walk import is_holotype_output, walk_folder
 from holotype.errors import DatasetError, EmptyDataset, UsageError

@@ -88,7 +88,7 @@ def test_copies_are_found_across_sources(tmp_path: Path) -> None:
     first = paint(tmp_path / "first", "a/1.png", "b/2.png", "b/3.png")
     second = paint(tmp_path / "second", "a/4.png", "b/5.png")
     shutil.copy(first / "a/1.png", second / "b/copy.png")
-    from holotype.dataset.auditing.run_audit import audit
+    from holotype.dataset.auditing.audit_without_network import audit
 
     findings = audit(read_index([first, second]))
     assert frozenset(["first/a/1.png", "second/b/copy.png"]) in findings.duplicate_clusters

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from holotype.dataset.auditing.run_audit import audit
+from holotype.dataset.auditing.audit_without_network import audit
 from holotype.dataset.index import Index, read_index
 from holotype.dataset.near_duplicates.duplicate_clusters import connected_clusters
 from holotype.dataset.splitting.splitter import split
@@ -228,7 +228,7 @@ def test_a_second_search_decodes_no_image(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("an image was decoded again")
 
-    monkeypatch.setattr("holotype.dataset.fingerprints.decode", refuse)
+    monkeypatch.setattr("holotype.dataset.thumbnails.decode", refuse)
     assert verified_pairs(index) == first
     assert len(first) == 1
 

@@ -10,9 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from holotype.dataset.fingerprints import FINGERPRINT
 from holotype.dataset.index import read_index
-from holotype.dataset.near_duplicates import nearest_neighbors
 from holotype.dataset.near_duplicates.candidates import find_candidates
 from holotype.dataset.near_duplicates.copy_transforms import TRANSFORMS, WHOLE
 from holotype.dataset.near_duplicates.dct_descriptors import descriptors, thumbnails
@@ -23,7 +21,10 @@ from holotype.dataset.near_duplicates.duplicate_clusters import (
 from holotype.dataset.near_duplicates.duplicate_decision import _ratio_test_limit
 from holotype.dataset.near_duplicates.registration import tangent_residual
 from holotype.dataset.near_duplicates.thresholds import DEFAULT
+from holotype.dataset.thumbnails import FINGERPRINT
 from tests.dataset.near_duplicate_sets import as_sets, photographs, save_all, verified_pairs
+
+SEARCH = "holotype.dataset.near_duplicates.approximate_neighbors"
 
 
 def with_text(image: Image.Image) -> Image.Image:
@@ -129,7 +130,7 @@ def test_candidates_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.M
     records = random_records(250)
     found = []
     for threads in (1, 2, 5):
-        monkeypatch.setattr(nearest_neighbors, "_NUM_THREADS", threads)
+        monkeypatch.setattr(f"{SEARCH}._NUM_THREADS", threads)
         listed = find_candidates(records)
         found.append(np.stack([listed.fixed, listed.moving, listed.transform]))
     assert np.array_equal(found[0], found[1])

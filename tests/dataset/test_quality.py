@@ -10,8 +10,8 @@ from PIL import Image, ImageFilter
 from sklearn.datasets import load_digits
 
 from holotype.dataset.auditing.quality import QualityIssue, find_quality_issues
-from holotype.dataset.fingerprints import compute_fingerprints, sharpness
 from holotype.dataset.index import read_index
+from holotype.dataset.thumbnails import compute_fingerprints, sharpness
 
 Images = list[Image.Image]
 

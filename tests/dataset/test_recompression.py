@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from holotype.dataset.fingerprints import fingerprint
 from holotype.dataset.index import read_index
 from holotype.dataset.near_duplicates import recompression
 from holotype.dataset.near_duplicates.candidates import Candidates
@@ -20,6 +19,7 @@ from holotype.dataset.near_duplicates.search import _search
 from holotype.dataset.near_duplicates.thresholds import DEFAULT
 from holotype.dataset.near_duplicates.verification import PairMeasurements
 from holotype.dataset.sources.fetch import fetch
+from holotype.dataset.thumbnails import fingerprint
 from holotype.imaging.decode import decode
 
 PILLOW = {

@@ -16,7 +16,7 @@ from holotype.bundle.inference import predict_index
 from holotype.bundle.manifest import Manifest
 from holotype.dataset.index import Index, read_index
 from holotype.dataset.splitting.splitter import split
-from holotype.evaluation.post_hoc_calibration import fit_decision
+from holotype.evaluation.fit_decision import fit_decision
 from holotype.evaluation.report_data import Report
 from holotype.files import write_json
 from holotype.imaging.preprocessing import Preprocessing

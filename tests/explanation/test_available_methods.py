@@ -14,7 +14,7 @@ from holotype.bundle.manifest import Decision
 from holotype.errors import UsageError
 from holotype.explanation.attribution import sum_pool
 from holotype.explanation.available_methods import ExplainMethod, ExplainMethodName
-from holotype.explanation.heatmap import heatmap
+from holotype.explanation.compute_heatmap import heatmap
 from tests.bundle.tiny import CELLS, CLASSES, EMBEDDING, write_images, write_tiny
 
 
@@ -22,7 +22,7 @@ def in_torch(bundle: Bundle):  # type: ignore[no-untyped-def]  # importing torch
     """The network of a tiny bundle, with the weights that its graphs hold."""
     from torch import from_numpy, nn
 
-    from holotype.architectures.gradcam import frozen, set_linear_head
+    from holotype.architectures.gradient_attribution import frozen, set_linear_head
     from holotype.architectures.torch_classifier import Backbone, TorchClassifier
 
     tensors: dict[str, NDArray[np.float32]] = {}

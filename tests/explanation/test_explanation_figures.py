@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image, ImageFont
 
 from holotype.bundle.image_sources import image_sources
+from holotype.explanation.compute_heatmap import heatmap
 from holotype.explanation.explainer import TABLE, Explainer
-from holotype.explanation.heatmap import heatmap
 from holotype.explanation.heatmap_drawing import (
     captioned_tiles,
     shortened_to_width,

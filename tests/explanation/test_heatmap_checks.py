@@ -19,11 +19,11 @@ from benchmarks.heatmap_checks import (
 from holotype.bundle.image_sources import image_sources
 from holotype.bundle.inference import predict_images
 from holotype.explanation.available_methods import ExplainMethod
-from holotype.explanation.heatmap import heatmap
+from holotype.explanation.compute_heatmap import heatmap
 from holotype.imaging.decode import decode
 from tests.bundle.tiny import write_images, write_tiny
 from tests.explanation.test_available_methods import in_torch
-from tests.explanation.test_heatmap import write_bright_detector, write_spot
+from tests.explanation.test_compute_heatmap import write_bright_detector, write_spot
 
 
 def test_the_map_of_a_classifier_of_brightness_beats_chance_and_its_own_reverse(
@@ -111,7 +111,7 @@ def test_maps_in_the_same_order_correlate_whatever_their_scale() -> None:
 
 
 def test_other_weights_give_other_maps_and_the_same_ones_the_same(tmp_path: Path) -> None:
-    from holotype.architectures.gradcam import layers_top_down, randomise_layers
+    from holotype.architectures.gradient_attribution import layers_top_down, randomise_layers
 
     bundle = write_tiny(tmp_path / "bundle")
     image = decode(write_images(tmp_path / "images", 1, seed=4)[0])

@@ -17,7 +17,7 @@ from benchmarks.heatmap_checks import pointing_game_chance, pointing_game_hit
 from holotype.bundle.bundle import load_bundle
 from holotype.dataset.sources.synthetic import MASK_FOLDER, make_synthetic
 from holotype.explanation.available_methods import ExplainMethod
-from holotype.explanation.heatmap import heatmap
+from holotype.explanation.compute_heatmap import heatmap
 from holotype.imaging.decode import decode
 
 IMAGES = 160  # of 60, with a rate of 0.95, one time in thirteen no more than 54 are right
@@ -32,7 +32,7 @@ def _given(network: Any, bundle: object) -> Any:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_a_trained_network_points_at_the_object_and_redrawn_ones_do_not(tmp_path: Path) -> None:
-    from holotype.architectures.gradcam import layers_top_down, randomise_layers
+    from holotype.architectures.gradient_attribution import layers_top_down, randomise_layers
     from holotype.explanation.torch_models import TorchModels
 
     shapes = make_synthetic(tmp_path / "shapes", classes=4, images=800)

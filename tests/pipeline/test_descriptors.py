@@ -14,16 +14,16 @@ from sklearn.datasets import load_digits
 
 import holotype
 from holotype.bundle.bundle import load_bundle
-from holotype.bundle.sanitise import strip_metadata
+from holotype.bundle.sanitise_graph import strip_metadata
 from holotype.dataset.index import read_index_file
 from holotype.errors import InvalidRecipe
-from holotype.explanation.heatmap import heatmap
+from holotype.explanation.compute_heatmap import heatmap
 from holotype.pipeline.run import Run
 from holotype.predictions import read_predictions
 from holotype.progress import Progress
 from holotype.training.config.resolve import resolve_recipe
-from holotype.training.runtime import Runtime
 from holotype.training.train_stages import train
+from holotype.training.training_resources import Runtime
 from tests.bundle.tiny import embedded, predicted
 
 QUICK = {"stages.0.folds": "3", "stages.0.pca": "[64]", "stages.0.gamma": "[1]"}

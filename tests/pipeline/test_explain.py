@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from holotype.architectures.gradcam import logits_of
+from holotype.architectures.gradient_attribution import logits_of
 from holotype.bundle.bundle import load_bundle
 from holotype.dataset.index import read_index_file
 from holotype.errors import ParityFailed, UsageError
 from holotype.explanation.available_methods import ExplainMethod
-from holotype.explanation.heatmap import heatmap
+from holotype.explanation.compute_heatmap import heatmap
 from holotype.explanation.torch_models import TorchModels, rebuild_classifier
 from holotype.pipeline.explain import (
     explain,

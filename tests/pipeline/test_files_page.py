@@ -16,10 +16,10 @@ from pyarrow import parquet
 
 from holotype.bundle.conformal_scores import ConformalScores
 from holotype.bundle.references import make_references
+from holotype.dataset.auditing.embedding_neighbors import Outlier
 from holotype.dataset.auditing.findings import KINDS, ExactDuplicates, Findings, Leak, UnusableImage
 from holotype.dataset.auditing.issues_csv import issues_of
 from holotype.dataset.auditing.label_errors import SuspectedLabelError
-from holotype.dataset.auditing.outliers import Outlier
 from holotype.dataset.auditing.quality import QUALITY_ADVICE, QualityIssue
 from holotype.dataset.near_duplicates.search import NearDuplicate
 from holotype.ensembles.ensemble_recipe import EnsembleRecipe, MemberRecipe

@@ -14,13 +14,13 @@ from scipy.special import softmax
 import holotype
 from holotype.bundle.bundle import load_bundle
 from holotype.dataset.index import read_index_file
-from holotype.dataset.sources.synthetic_ct import make_micro_ct
+from holotype.dataset.sources.synthetic_fossils import make_micro_ct
 from holotype.errors import InvalidFolds, InvalidRatios
 from holotype.pipeline.run import Run
 from holotype.pipeline.training_run.training_options import ReadingOptions, Resuming
 from holotype.predictions import read_predictions
 from holotype.run_directory import RunDirectory
-from holotype.training.features.pretrained_backbone import PARITY_IMAGES
+from holotype.training.features.initial_backbone import PARITY_IMAGES
 from tests.bundle.tiny import predicted
 from tests.conftest import Cli
 

@@ -16,7 +16,7 @@ from holotype.architectures.pretrained_weights import (
     strip_prefix,
 )
 from holotype.bundle.bundle import load_bundle
-from holotype.bundle.onnx_sessions import run_session
+from holotype.bundle.onnx_runtime import run_session
 from holotype.errors import UsageError, WeightsMismatch
 from holotype.pipeline.run import Run
 from holotype.pipeline.training_run.training_job import TrainingRequest

@@ -9,10 +9,10 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from holotype.dataset.auditing.audit_without_network import audit
+from holotype.dataset.auditing.embedding_neighbors import NeighbourPair, Outlier
 from holotype.dataset.auditing.findings import Findings
 from holotype.dataset.auditing.label_errors import NoiseRate, SuspectedLabelError
-from holotype.dataset.auditing.outliers import NeighbourPair, Outlier
-from holotype.dataset.auditing.run_audit import audit
 from holotype.dataset.index import read_index
 from holotype.reporting import audit_page
 from holotype.reporting.audit_page import MAX_SIDE_PX, write_audit_page

@@ -17,7 +17,6 @@ from skimage import data
 
 from holotype.evaluation.build_report import build_report
 from holotype.reporting import plot_style, plots
-from holotype.reporting.example_image import Example
 from holotype.reporting.plot_labels import (
     plot_label,
     plot_labels,
@@ -25,6 +24,7 @@ from holotype.reporting.plot_labels import (
     to_single_line,
     truncate_middle,
 )
+from holotype.reporting.report_example import Example
 from tests.evaluation.made import called, made
 
 ODD_NAMES = (

@@ -17,9 +17,9 @@ from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import resolve_recipe
 from holotype.training.data.class_weights import class_weighting, inverse_frequency
 from holotype.training.data.loader import BatchOptions, LabelledViews, training_batches
-from holotype.training.features.pretrained_backbone import PretrainedBackbone, targets_and_weights
-from holotype.training.runtime import Runtime
+from holotype.training.features.initial_backbone import PretrainedBackbone, targets_and_weights
 from holotype.training.train_stages import train
+from holotype.training.training_resources import Runtime
 from tests.training.tiny import NETWORK, Arrays
 
 COUNTS = {"common": 60, "rare": 12, "odd": 3}

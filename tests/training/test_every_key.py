@@ -28,10 +28,10 @@ from holotype.training.config.stage_config import (
     LinearStage,
     SvmStage,
 )
-from holotype.training.features.pretrained_backbone import PretrainedBackbone
+from holotype.training.features.initial_backbone import PretrainedBackbone
 from holotype.training.finetuning.finetune import FineTuner
-from holotype.training.runtime import Runtime
 from holotype.training.train_stages import train
+from holotype.training.training_resources import Runtime
 from tests.training.tiny import NETWORK
 
 SHORT = {"gradient_descent": "gradient", "logistic_regression": "linear", "random_forest": "forest"}

@@ -16,11 +16,11 @@ from holotype.errors import OutOfMemory, TrainingDiverged
 from holotype.progress import Progress
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import resolve_recipe
-from holotype.training.features.pretrained_backbone import PretrainedBackbone
+from holotype.training.features.initial_backbone import PretrainedBackbone
 from holotype.training.finetuning.finetune import FineTuner
 from holotype.training.finetuning.training_state import StageResult
-from holotype.training.runtime import Runtime
 from holotype.training.train_stages import _best_epoch_note
+from holotype.training.training_resources import Runtime
 from tests.training.tiny import NETWORK
 
 SHARED: dict[str, Any] = {

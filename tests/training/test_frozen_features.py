@@ -19,7 +19,7 @@ from holotype.errors import ImageError
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.data.augmentations import apply_view, sample_view
-from holotype.training.features.cache_budget import DiskBudget
+from holotype.training.features.disk_budget import DiskBudget
 from holotype.training.features.frozen_features import (
     CachedFeatures,
     FeatureExtractor,

@@ -19,8 +19,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from holotype.architectures.sklearn_onnx import ABSENT_CLASS_LOGIT
-from holotype.bundle.building.descriptors import MEAN, STD, descriptor_graph
-from holotype.bundle.onnx_sessions import open_session, run_session
+from holotype.bundle.building.hog_lbp_graph import MEAN, STD, descriptor_graph
+from holotype.bundle.onnx_runtime import open_session, run_session
 from holotype.errors import ParityFailed
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.predictions import softmax

@@ -25,7 +25,7 @@ from holotype.training.finetuning.training_state import (
     StageData,
     StageStart,
 )
-from holotype.training.runtime import Runtime
+from holotype.training.training_resources import Runtime
 from tests.training.tiny import Arrays, classifier, data, same, selection, stage, state, train
 
 

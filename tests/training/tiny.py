@@ -11,7 +11,7 @@ from holotype.architectures.torch_classifier import Backbone, TorchClassifier
 from holotype.progress import Progress
 from holotype.training.config.stage_config import GradientStage, Trainable
 from holotype.training.data.loader import LabelledViews
-from holotype.training.finetuning.trainable_layers import LayerSelection, select_layers
+from holotype.training.finetuning.layer_selection import LayerSelection, select_layers
 from holotype.training.finetuning.training_loop import Callbacks, train_loop
 from holotype.training.finetuning.training_state import (
     EpochMetrics,
@@ -22,7 +22,7 @@ from holotype.training.finetuning.training_state import (
 )
 from holotype.training.heads.training_data import TrainingData
 from holotype.training.interruption import StopSignal
-from holotype.training.runtime import Runtime
+from holotype.training.training_resources import Runtime
 
 
 class Arrays:

@@ -22,7 +22,7 @@ from holotype.architectures.catalog import (
     with_options,
 )
 from holotype.architectures.layer_groups import backbone_of_custom_model, split_into_groups
-from holotype.architectures.networks import cnn_v1, cnn_v2
+from holotype.architectures.networks import cnn_v2, plain_cnns
 from holotype.architectures.pretrained_weights import (
     BACKBONE,
     WeightsSource,
@@ -36,13 +36,13 @@ from holotype.errors import InvalidRecipe, UnknownModel, WeightsMismatch, did_yo
 __all__ = ["NETWORKS", "build_backbone", "code_identity"]
 
 NETWORKS: dict[str, Callable[[], Backbone]] = {
-    "cnn_baseline": cnn_v1.cnn_baseline,
-    "cnn_v1": cnn_v1.cnn_v1,
-    "cnn_v1_residual": cnn_v1.cnn_v1_residual,
+    "cnn_baseline": plain_cnns.cnn_baseline,
+    "cnn_v1": plain_cnns.cnn_v1,
+    "cnn_v1_residual": plain_cnns.cnn_v1_residual,
     "cnn_v2_residual": cnn_v2.cnn_v2_residual,
     "cnn_v2_dense": cnn_v2.cnn_v2_dense,
     "cnn_v2_hybrid": cnn_v2.cnn_v2_hybrid,
-    "vgg19_scratch": cnn_v1.vgg19_scratch,
+    "vgg19_scratch": plain_cnns.vgg19_scratch,
 }
 
 

@@ -19,7 +19,7 @@ from holotype.architectures.architecture import (
     Published,
 )
 from holotype.architectures.catalog_rows import ARCHITECTURES, descriptor_architecture
-from holotype.bundle.building.descriptors import canonical_name, parse_descriptors
+from holotype.bundle.building.hog_lbp_graph import canonical_name, parse_descriptors
 from holotype.errors import InvalidRecipe, UnknownModel, did_you_mean
 from holotype.files import sha256_of
 

@@ -17,7 +17,7 @@ from holotype.architectures.architecture import (
     Published,
     WeightsPackage,
 )
-from holotype.bundle.building.descriptors import MEAN, STD, descriptor_size, multiply_adds
+from holotype.bundle.building.hog_lbp_graph import MEAN, STD, descriptor_size, multiply_adds
 from holotype.bundle.manifest import CamSupport
 
 DESCRIPTOR_NAMES = ("hog", "lbp", "colour", "hog+lbp", "hog+lbp+colour")

@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from holotype.architectures.networks.cnn_v1 import global_average_pooling
+from holotype.architectures.networks.plain_cnns import global_average_pooling
 from holotype.architectures.torch_classifier import AuxiliaryBranch, Backbone
 from holotype.errors import InvalidRecipe
 

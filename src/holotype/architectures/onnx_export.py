@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from holotype.architectures.dense_onnx import OPSET, export_dense_head
 from holotype.architectures.torch_classifier import ACTIVATIONS, Backbone
-from holotype.bundle.sanitise import strip_metadata
+from holotype.bundle.sanitise_graph import strip_metadata
 
 if TYPE_CHECKING:
     import onnx

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.bundle.building.descriptors import IR_VERSION, OPSET
+from holotype.bundle.building.hog_lbp_graph import IR_VERSION, OPSET
 
 if TYPE_CHECKING:
     from onnx import ModelProto

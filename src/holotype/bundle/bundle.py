@@ -44,7 +44,7 @@ from holotype.bundle.integrity import (
 )
 from holotype.bundle.manifest import BACKBONE, HEAD, MAX_BYTES, Decision, Manifest, read_manifest
 from holotype.bundle.references import REFERENCES, References, read_references
-from holotype.bundle.sanitise import COPY_AGAIN, refuse_external_data, strip_metadata
+from holotype.bundle.sanitise_graph import COPY_AGAIN, refuse_external_data, strip_metadata
 from holotype.bundle.views import ViewSet
 from holotype.errors import BundleError, CorruptBundle, NotABundle
 from holotype.files import write_bytes

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from holotype.bundle.bundle import Bundle
 from holotype.bundle.image_sources import Decoder, ImageSource
-from holotype.bundle.onnx_sessions import DoneCallback, map_in_threads, run_session
+from holotype.bundle.onnx_runtime import DoneCallback, map_in_threads, run_session
 from holotype.bundle.views import PLAIN, VIEWS, FixedView, ViewSet
 from holotype.cache import ArrayCache, hash_strings
 from holotype.errors import BundleError, ImageError

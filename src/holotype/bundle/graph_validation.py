@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from holotype.bundle.onnx_sessions import open_session
-from holotype.bundle.sanitise import COPY_AGAIN
+from holotype.bundle.onnx_runtime import open_session
+from holotype.bundle.sanitise_graph import COPY_AGAIN
 from holotype.errors import CorruptBundle
 
 if TYPE_CHECKING:

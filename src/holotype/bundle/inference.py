@@ -23,7 +23,7 @@ from holotype.bundle.embedding import (
 )
 from holotype.bundle.image_sources import ImageFile, ImageSource
 from holotype.bundle.manifest import OODScore
-from holotype.bundle.onnx_sessions import DoneCallback, run_session
+from holotype.bundle.onnx_runtime import DoneCallback, run_session
 from holotype.bundle.ood_scores import knn_similarity_N, negative_energy_N
 from holotype.bundle.views import PLAIN, ViewSet
 from holotype.dataset.index import Index

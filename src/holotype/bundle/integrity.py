@@ -6,7 +6,7 @@ from pathlib import Path
 from holotype.bundle.conformal_scores import CONFORMAL
 from holotype.bundle.manifest import Manifest
 from holotype.bundle.references import REFERENCES
-from holotype.bundle.sanitise import COPY_AGAIN
+from holotype.bundle.sanitise_graph import COPY_AGAIN
 from holotype.errors import BundleError, CorruptBundle
 
 EXTRAS = (REFERENCES, CONFORMAL)  # what a bundle may hold beside its graphs or its members

@@ -15,7 +15,7 @@ from holotype.cli.output import (
 from holotype.dataset.auditing.findings import Findings
 from holotype.pipeline.audit import audit as audit_data
 from holotype.progress import pluralize, to_stderr
-from holotype.terminal import text_table
+from holotype.text_tables import text_table
 
 SHOWN_CLASSES = 20  # of more, only the largest and the smallest are shown
 SHOWN_LABELS = 5

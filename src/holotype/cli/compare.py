@@ -14,7 +14,7 @@ from holotype.pipeline.compare import compare as compare_runs
 from holotype.pipeline.compare import comparison_directory
 from holotype.progress import to_stderr
 from holotype.reporting.plot_labels import truncate_middle
-from holotype.terminal import text_table
+from holotype.text_tables import text_table
 
 
 def compare(

@@ -3,11 +3,11 @@
 import shlex
 from pathlib import Path
 
-from holotype import demo as elpv_demo
+from holotype import elpv_demo as elpv_demo
 from holotype.cli.output import print_message, print_result
 from holotype.dataset.index import Index
 from holotype.progress import to_stderr
-from holotype.terminal import text_table
+from holotype.text_tables import text_table
 
 
 def demo(*, output: Path | None = None) -> int:

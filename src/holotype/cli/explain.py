@@ -11,7 +11,7 @@ from holotype.errors import UsageError
 from holotype.explanation.slice_matching import SliceMatches
 from holotype.pipeline import explain as verb
 from holotype.progress import to_stderr
-from holotype.terminal import text_table
+from holotype.text_tables import text_table
 
 
 def explain(

@@ -8,7 +8,7 @@ from holotype.cli.options import AsJson
 from holotype.cli.output import print_json, print_message, print_next_command, print_result
 from holotype.pipeline.model_catalog import BATCH_SIZE, HEADER, Model
 from holotype.pipeline.model_catalog import models as list_models
-from holotype.terminal import text_table
+from holotype.text_tables import text_table
 
 LEGEND = (
     "Of the backbone at its native size. In all: with its head for 1,000 classes. GB to train: a "

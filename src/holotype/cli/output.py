@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from holotype.terminal import printable
+from holotype.text_tables import printable
 
 
 def print_result(text: str) -> None:

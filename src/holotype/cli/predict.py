@@ -15,7 +15,7 @@ from holotype.cli.output import (
 from holotype.errors import UsageError
 from holotype.pipeline import predict as verb
 from holotype.progress import to_stderr
-from holotype.terminal import text_table
+from holotype.text_tables import text_table
 
 
 def predict(

@@ -23,7 +23,7 @@ from holotype.cli.output import (
 from holotype.pipeline.split import Split
 from holotype.pipeline.split import split as split_data
 from holotype.progress import to_stderr
-from holotype.terminal import text_table
+from holotype.text_tables import text_table
 
 SHOWN_CLASSES = 40
 

@@ -36,7 +36,7 @@ from holotype.pipeline.training_run.training_job import TrainingRequest
 from holotype.pipeline.training_run.training_options import ReadingOptions, Resources, Resuming
 from holotype.progress import duration, pluralize, to_stderr
 from holotype.run_directory import next_run_path
-from holotype.terminal import text_table
+from holotype.text_tables import text_table
 from holotype.training.interruption import CHECKPOINT_MINUTES
 from holotype.training.time_estimate import estimate_rows
 

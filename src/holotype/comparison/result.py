@@ -22,7 +22,7 @@ from holotype.comparison.per_class import (
 from holotype.comparison.selection import Selection
 from holotype.evaluation.intervals import Estimate
 from holotype.notebook import data_frame, html_result, html_table
-from holotype.terminal import TEXT_ROWS, short_text, text_table
+from holotype.text_tables import TEXT_ROWS, short_text, text_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,7 +18,7 @@ from holotype.evaluation.roc_curves import ratio
 from holotype.notebook import data_frame, html_result, html_table
 from holotype.predictions import Predictions
 from holotype.progress import pluralize
-from holotype.terminal import short_text, text_table
+from holotype.text_tables import short_text, text_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,8 @@ unchanged when a constant is added to all logits, so the map shows evidence for 
 another class*; the map of a single logit (Zhou et al. 2016) would also show evidence for all of
 them.
 
-Class activation maps and occlusion need no torch; gradients are in `architectures.gradcam`.
+Class activation maps and occlusion need no torch; gradients are in
+`architectures.gradient_attribution`.
 
 Shape suffixes: N images, H height, W width, D embedding, C classes, K its competitors; h and w
 are cells of a map.
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from holotype.bundle.bundle import Bundle
 from holotype.bundle.inference import run_head
-from holotype.bundle.onnx_sessions import run_session
+from holotype.bundle.onnx_runtime import run_session
 from holotype.predictions import softmax
 
 if TYPE_CHECKING:
@@ -107,24 +108,24 @@ def gradient_attribution(
     Raises:
         UsageError: the network has no such layer, or no map, or no attention.
     """
-    from holotype.architectures import gradcam
+    from holotype.architectures import gradient_attribution as gradients
 
-    evidence = gradcam.ClassLogOdds(classifier, class_index, temperature)
+    evidence = gradients.ClassLogOdds(classifier, class_index, temperature)
     if method == "rollout":
-        rolled_hw = gradcam.attention_rollout(classifier, input_CHW)
+        rolled_hw = gradients.attention_rollout(classifier, input_CHW)
         # Skip connections give every patch some attention: the least of it is no evidence.
         return rolled_hw - rolled_hw.min(), "attention rollout, the same for every class"
     if method == "integrated-gradients":
-        attribution_CHW = gradcam.integrated_gradients(evidence, input_CHW)
+        attribution_CHW = gradients.integrated_gradients(evidence, input_CHW)
         summed_hw = sum_pool(attribution_CHW.sum(axis=0), PIXEL_CELLS)
         return (
             summed_hw,
-            f"integrated gradients in {gradcam.INTEGRATION_STEPS} steps from the mean colour",
+            f"integrated gradients in {gradients.INTEGRATION_STEPS} steps from the mean colour",
         )
-    layer = layer or gradcam.last_spatial_layer(evidence, input_CHW)
+    layer = layer or gradients.last_spatial_layer(evidence, input_CHW)
     if method == "gradcam":
-        return gradcam.grad_cam(evidence, input_CHW, layer), f"Grad-CAM of {layer}"
-    return gradcam.grad_cam_plus_plus(evidence, input_CHW, layer), f"Grad-CAM++ of {layer}"
+        return gradients.grad_cam(evidence, input_CHW, layer), f"Grad-CAM of {layer}"
+    return gradients.grad_cam_plus_plus(evidence, input_CHW, layer), f"Grad-CAM++ of {layer}"
 
 
 def sum_pool(values_HW: NDArray[np.float64], cells: int) -> NDArray[np.float64]:

@@ -10,11 +10,11 @@ import numpy as np
 from holotype.bundle.bundle import Bundle
 from holotype.dataset.index import Index
 from holotype.errors import ImageError
-from holotype.explanation.heatmap import heatmap, size_to_decode
+from holotype.explanation.compute_heatmap import heatmap, size_to_decode
 from holotype.explanation.heatmap_drawing import overlay, scaled_rgb
 from holotype.imaging.decode import decode
 from holotype.predictions import Predictions
-from holotype.reporting.example_image import Example
+from holotype.reporting.report_example import Example
 
 Kind = Literal["mistake", "correct"]
 

@@ -19,8 +19,8 @@ from holotype.bundle.bundle import Bundle
 from holotype.bundle.image_sources import ImageSource
 from holotype.errors import ImageError
 from holotype.explanation.available_methods import ExplainMethod
+from holotype.explanation.compute_heatmap import Heatmap, class_index_of, heatmap, size_to_decode
 from holotype.explanation.explanation_figures import draw_sheet
-from holotype.explanation.heatmap import Heatmap, class_index_of, heatmap, size_to_decode
 from holotype.explanation.heatmap_drawing import overlay, scaled_rgb
 from holotype.explanation.nearest_training import (
     FileLookup,
@@ -31,7 +31,7 @@ from holotype.explanation.nearest_training import (
 from holotype.files import atomic_write, csv_text, write_bytes
 from holotype.notebook import data_frame, html_image, html_result, html_table
 from holotype.progress import ProgressCallback
-from holotype.terminal import TEXT_ROWS, short_text, text_table
+from holotype.text_tables import TEXT_ROWS, short_text, text_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PillowImage
 
-from holotype.explanation.heatmap import Heatmap
+from holotype.explanation.compute_heatmap import Heatmap
 from holotype.explanation.heatmap_drawing import (
     captioned_row,
     captioned_tiles,

@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image as PillowImage
 
 from holotype.bundle.bundle import Bundle
-from holotype.bundle.onnx_sessions import run_session
+from holotype.bundle.onnx_runtime import run_session
 from holotype.bundle.references import cosines_NR
 from holotype.errors import ImageError, UsageError
 from holotype.explanation.heatmap_drawing import scaled_rgb

@@ -27,7 +27,7 @@ from holotype.imaging.decode import decode
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.notebook import data_frame, html_result, html_table
 from holotype.progress import ProgressCallback
-from holotype.terminal import TEXT_ROWS, short_text, text_table
+from holotype.text_tables import TEXT_ROWS, short_text, text_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,13 +18,13 @@ from holotype.bundle.building.parity import check_parity
 from holotype.bundle.bundle import MANIFEST, Bundle
 from holotype.bundle.inference import run_head
 from holotype.bundle.manifest import HEAD
-from holotype.bundle.onnx_sessions import run_session
+from holotype.bundle.onnx_runtime import run_session
 from holotype.dataset.index import read_index_file
 from holotype.errors import UsageError
 from holotype.progress import Progress
 from holotype.run_directory import RunDirectory, run_path
 from holotype.training.config.resolve import resolve_recipe
-from holotype.training.features.pretrained_backbone import PretrainedBackbone
+from holotype.training.features.initial_backbone import PretrainedBackbone
 from holotype.training.finetuning.checkpoint import read_stage_result
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def rebuild_classifier(run: RunDirectory, bundle: Bundle) -> "TorchClassifier":
         UsageError: descriptors, a network from a user's file, or a run without its weights.
         ParityFailed: its logits are not those of the bundle.
     """
-    from holotype.architectures.gradcam import frozen, logits_of
+    from holotype.architectures.gradient_attribution import frozen, logits_of
 
     if architecture(bundle.manifest.model).kind == "classical":
         raise UsageError(
@@ -141,7 +141,7 @@ def _from_linear_head(run: RunDirectory, bundle: Bundle) -> "TorchClassifier":
     import onnx
     from onnx import numpy_helper
 
-    from holotype.architectures.gradcam import set_linear_head
+    from holotype.architectures.gradient_attribution import set_linear_head
     from holotype.architectures.torch_classifier import TorchClassifier
 
     recipe = resolve_recipe(run.recipe)

@@ -10,6 +10,12 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from holotype.architectures.pretrained_weights import find_weights
+from holotype.dataset.auditing.audit_without_network import audit as audit_index
+from holotype.dataset.auditing.embedding_neighbors import (
+    find_conflicting_neighbours,
+    find_outliers,
+    nearest_neighbours,
+)
 from holotype.dataset.auditing.findings import KINDS, NEED_NETWORK, Findings
 from holotype.dataset.auditing.issues_csv import (
     COLUMNS,
@@ -19,13 +25,7 @@ from holotype.dataset.auditing.issues_csv import (
     write_findings,
 )
 from holotype.dataset.auditing.label_errors import beats_class_prior, find_label_errors, noise_rate
-from holotype.dataset.auditing.outliers import (
-    find_conflicting_neighbours,
-    find_outliers,
-    nearest_neighbours,
-)
 from holotype.dataset.auditing.quality import QUALITY_ADVICE
-from holotype.dataset.auditing.run_audit import audit as audit_index
 from holotype.dataset.index import Index, read_index
 from holotype.dataset.reading.data_source import DataSource, as_sources, source_name
 from holotype.dataset.splitting.assignment import atomic_group_names
@@ -35,13 +35,13 @@ from holotype.extras import with_install_advice
 from holotype.notebook import data_frame, html_result, html_table
 from holotype.progress import Progress, pluralize
 from holotype.reporting.audit_page import write_audit_page
-from holotype.terminal import short_text, text_table
+from holotype.text_tables import short_text, text_table
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import resolve_recipe
 from holotype.training.config.stage_config import LinearStage
 from holotype.training.features.device import resolve_device
 from holotype.training.features.frozen_features import cache_features
-from holotype.training.features.pretrained_backbone import EMBEDDING, PretrainedBackbone
+from holotype.training.features.initial_backbone import EMBEDDING, PretrainedBackbone
 from holotype.training.heads.cross_val_predict import out_of_fold_predictions
 from holotype.training.heads.training_data import TrainingData
 

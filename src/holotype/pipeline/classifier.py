@@ -29,7 +29,7 @@ from holotype.explanation.explainer import Explainer, Explanation
 from holotype.notebook import html_result, html_table
 from holotype.predictions import Predictions, PredictionSets
 from holotype.progress import Progress
-from holotype.terminal import short_text
+from holotype.text_tables import short_text
 
 SetMethod = Literal["lac", "raps"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from holotype.bundle.bundle import Bundle, load_bundle
 from holotype.bundle.inference import predict_index
-from holotype.bundle.onnx_sessions import available_cores
+from holotype.bundle.onnx_runtime import available_cores
 from holotype.comparison.cost import measure_cost, recorded_cost
 from holotype.comparison.result import Candidate
 from holotype.dataset.index import Index, read_index_file

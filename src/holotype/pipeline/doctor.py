@@ -14,7 +14,7 @@ from holotype.architectures.catalog_rows import ARCHITECTURES
 from holotype.architectures.pretrained_weights import availability
 from holotype.cache import cache_directory
 from holotype.notebook import data_frame, html_result, html_table
-from holotype.terminal import short_text
+from holotype.text_tables import short_text
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -31,7 +31,7 @@ from holotype.ensembles.fit_ensemble import (
     fit,
 )
 from holotype.errors import NotComparable
-from holotype.evaluation.post_hoc_calibration import fit_decision
+from holotype.evaluation.fit_decision import fit_decision
 from holotype.extras import with_install_advice
 from holotype.pipeline.ensemble_report import (
     VALIDATION,

@@ -17,7 +17,7 @@ from holotype.architectures.pretrained_weights import (
 )
 from holotype.errors import UsageError
 from holotype.notebook import data_frame, html_result, html_table
-from holotype.terminal import TEXT_ROWS, short_text, text_table
+from holotype.text_tables import TEXT_ROWS, short_text, text_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,7 @@ from holotype.notebook import html_result
 from holotype.pipeline.classifier import Classifier, load
 from holotype.predictions import Predictions, read_predictions
 from holotype.run_directory import RunDirectory
-from holotype.terminal import short_text
+from holotype.text_tables import short_text
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import read_fields
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from holotype.dataset.auditing.audit_without_network import audit
 from holotype.dataset.auditing.exclusion import drop_unreadable
-from holotype.dataset.auditing.run_audit import audit
 from holotype.dataset.index import Index, read_index
 from holotype.dataset.reading.data_source import DataSource, as_sources
 from holotype.dataset.splitting.export_split import (
@@ -29,7 +29,7 @@ from holotype.dataset.staging import TABLE_FILENAME, require_empty, require_outs
 from holotype.extras import with_install_advice
 from holotype.notebook import html_result, html_table
 from holotype.progress import Progress, pluralize
-from holotype.terminal import TEXT_ROWS, short_text, text_table
+from holotype.text_tables import TEXT_ROWS, short_text, text_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,21 +11,21 @@ from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.stage_config import GradientStage
 from holotype.training.data.loader import AugmentedImages, LabelledViews, num_batches
-from holotype.training.features.cache_budget import format_bytes
+from holotype.training.features.disk_budget import format_bytes
 from holotype.training.features.frozen_features import (
     SINGLE_VIEW,
     FeatureExtractor,
     ViewPlan,
     time_missing_features,
 )
-from holotype.training.features.pretrained_backbone import (
+from holotype.training.features.initial_backbone import (
     EMBEDDING,
     PretrainedBackbone,
     targets_and_weights,
 )
 from holotype.training.finetuning.training_state import StageData, StageStart
 from holotype.training.interruption import StopSignal
-from holotype.training.runtime import Runtime
+from holotype.training.training_resources import Runtime
 
 if TYPE_CHECKING:
     from holotype.training.finetuning.finetune import FineTuner
@@ -113,7 +113,7 @@ def _estimate_gradient_stage(
     fine_tuner: "FineTuner", number: int, stage: GradientStage, trainings: Sequence[Index]
 ) -> list[StageEstimate]:
     from holotype.architectures.onnx_export import cut_output_name
-    from holotype.training.finetuning.trainable_layers import select_layers
+    from holotype.training.finetuning.layer_selection import select_layers
 
     pretrained, runtime = fine_tuner.pretrained, fine_tuner.runtime
     selection = select_layers(fine_tuner.classifier.backbone, stage.trainable)
@@ -143,7 +143,7 @@ def _seconds_per_batch(
     fine_tuner: "FineTuner", number: int, stage: GradientStage, cut: int | None
 ) -> float:
     """Seconds of one batch, forth and back."""
-    from holotype.training.finetuning.trainable_layers import select_layers
+    from holotype.training.finetuning.layer_selection import select_layers
     from holotype.training.finetuning.training_loop import Callbacks, train_loop
 
     index, targets_N, weights_N = targets_and_weights(fine_tuner.pretrained, "train")

@@ -15,7 +15,7 @@ import numpy as np
 from holotype.architectures.catalog import architecture
 from holotype.architectures.dense_onnx import export_dense_head
 from holotype.bundle.manifest import CamSupport, Manifest, PretrainedWeights
-from holotype.bundle.onnx_sessions import open_session
+from holotype.bundle.onnx_runtime import open_session
 from holotype.dataset.index import Index
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.stage_config import (
@@ -27,7 +27,7 @@ from holotype.training.config.stage_config import (
 )
 from holotype.training.data.class_weights import class_weighting
 from holotype.training.features.frozen_features import cache_features
-from holotype.training.features.pretrained_backbone import (
+from holotype.training.features.initial_backbone import (
     EMBEDDING,
     FEATURE_MAP,
     PretrainedBackbone,
@@ -38,7 +38,7 @@ from holotype.training.finetuning.training_state import EpochMetrics, StageResul
 from holotype.training.heads.logistic_regression import LinearHead, fit_linear_head
 from holotype.training.heads.svm_forest import ClassicalHead, fit_forest, fit_svm
 from holotype.training.heads.training_data import TrainingData
-from holotype.training.runtime import Runtime
+from holotype.training.training_resources import Runtime
 
 if TYPE_CHECKING:
     from holotype.training.finetuning.finetune import FineTuner

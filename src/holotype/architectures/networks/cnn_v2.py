@@ -9,7 +9,7 @@ Shape suffixes: N images, D channels, H and W cells.
 import torch
 from torch import Tensor, nn
 
-from holotype.architectures.networks.cnn_v1 import global_average_pooling, kaiming_initialised
+from holotype.architectures.networks.plain_cnns import global_average_pooling, kaiming_initialised
 from holotype.architectures.torch_classifier import Backbone
 
 WIDTHS = (32, 64, 128, 256)

@@ -4,8 +4,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from holotype.dataset.auditing.embedding_neighbors import NeighbourPair, Outlier
 from holotype.dataset.auditing.label_errors import NoiseRate, SuspectedLabelError
-from holotype.dataset.auditing.outliers import NeighbourPair, Outlier
 from holotype.dataset.auditing.quality import QUALITY_ADVICE, QualityIssue
 from holotype.dataset.near_duplicates.search import NearDuplicate
 from holotype.dataset.reading.sample_records import Part

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.dataset.auditing.robust_z_score import robust_z_below_median
-from holotype.dataset.fingerprints import Fingerprints
+from holotype.dataset.thumbnails import Fingerprints
 
 # problem -> what to do
 QUALITY_ADVICE = {

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from holotype.dataset.near_duplicates.approximate_neighbors import NeighbourIndex
 from holotype.dataset.near_duplicates.copy_transforms import (
     REGIONS,
     TRANSFORMS,
@@ -30,14 +31,13 @@ from holotype.dataset.near_duplicates.dct_descriptors import (
     orientation_matrices,
     thumbnails,
 )
-from holotype.dataset.near_duplicates.downscale import Floats
-from holotype.dataset.near_duplicates.nearest_neighbors import NeighbourIndex
-from holotype.dataset.near_duplicates.pair_columns import (
+from holotype.dataset.near_duplicates.pair_arrays import (
     PairColumns,
     first_of_each,
     pair_ids,
     rank_within_groups,
 )
+from holotype.dataset.near_duplicates.resampling_matrices import Floats
 from holotype.dataset.near_duplicates.thresholds import DEFAULT
 
 _CANDIDATES = DEFAULT.candidates

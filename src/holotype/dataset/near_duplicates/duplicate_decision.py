@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from holotype.dataset.near_duplicates.candidates import Candidates
 from holotype.dataset.near_duplicates.copy_transforms import WHOLE
-from holotype.dataset.near_duplicates.downscale import Floats
 from holotype.dataset.near_duplicates.overlays import measure_without_overlays
 from holotype.dataset.near_duplicates.recompression import (
     have_different_sizes,
     measure_reproductions,
 )
+from holotype.dataset.near_duplicates.resampling_matrices import Floats
 from holotype.dataset.near_duplicates.thresholds import DEFAULT
 from holotype.dataset.near_duplicates.verification import PairMeasurements, measure_pairs
 

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from holotype.dataset.near_duplicates.candidates import Candidates
 from holotype.dataset.near_duplicates.copy_transforms import INNER, UPPER, WHOLE
-from holotype.dataset.near_duplicates.downscale import Floats
 from holotype.dataset.near_duplicates.registration import (
     difference_quantile,
     smoothed_difference,
 )
+from holotype.dataset.near_duplicates.resampling_matrices import Floats
 from holotype.dataset.near_duplicates.thresholds import DEFAULT
 from holotype.dataset.near_duplicates.verification import (
     PairBatch,

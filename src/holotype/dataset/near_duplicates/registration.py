@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.dataset.near_duplicates.downscale import Floats, gaussian_matrix
-from holotype.dataset.near_duplicates.pair_columns import PairColumns
+from holotype.dataset.near_duplicates.pair_arrays import PairColumns
+from holotype.dataset.near_duplicates.resampling_matrices import Floats, gaussian_matrix
 from holotype.dataset.near_duplicates.thresholds import DEFAULT
 
 _REGISTRATION = DEFAULT.registration

@@ -21,22 +21,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.dataset.fingerprints import COLOUR_SIZE
 from holotype.dataset.near_duplicates.candidates import Candidates
 from holotype.dataset.near_duplicates.copy_transforms import TRANSFORMS, WHOLE
-from holotype.dataset.near_duplicates.downscale import (
-    Floats,
-    downscaling_matrix,
-    gaussian_matrix,
-    resize_grey,
-)
-from holotype.dataset.near_duplicates.pair_columns import PairColumns
+from holotype.dataset.near_duplicates.pair_arrays import PairColumns
 from holotype.dataset.near_duplicates.registration import (
     Registration,
     register,
     smoothed_difference,
 )
+from holotype.dataset.near_duplicates.resampling_matrices import (
+    Floats,
+    downscaling_matrix,
+    gaussian_matrix,
+    resize_grey,
+)
 from holotype.dataset.near_duplicates.thresholds import DEFAULT
+from holotype.dataset.thumbnails import COLOUR_SIZE
 
 _VERIFICATION = DEFAULT.verification
 

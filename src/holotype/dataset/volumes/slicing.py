@@ -25,7 +25,7 @@ from holotype.errors import EmptyDataset, UsageError, VolumeError
 from holotype.files import write_json
 from holotype.notebook import html_result
 from holotype.progress import ProgressCallback
-from holotype.terminal import short_text
+from holotype.text_tables import short_text
 
 if TYPE_CHECKING:
     import pandas as pd

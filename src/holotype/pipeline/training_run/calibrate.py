@@ -16,13 +16,13 @@ from holotype.bundle.ood_scores import NEIGHBOURS
 from holotype.bundle.references import make_references
 from holotype.bundle.views import ViewSet
 from holotype.dataset.index import Index, Part
-from holotype.evaluation.ood_threshold import choose_ood_score, fit_ood_threshold
-from holotype.evaluation.post_hoc_calibration import (
+from holotype.evaluation.fit_decision import (
     choose_views,
     fit_decision,
     tta_effect,
     with_prediction_sets,
 )
+from holotype.evaluation.ood_selection import choose_ood_score, fit_ood_threshold
 from holotype.predictions import Predictions
 from holotype.training.config.recipe import Recipe
 

@@ -27,7 +27,7 @@ from holotype.dataset.index import Index
 from holotype.dataset.splitting.splitter import folds, split
 from holotype.errors import DatasetError, InvalidRatios, InvalidRecipe
 from holotype.evaluation.build_report import build_report
-from holotype.evaluation.post_hoc_calibration import fit_decision
+from holotype.evaluation.fit_decision import fit_decision
 from holotype.evaluation.report_data import Report
 from holotype.pipeline.training_run.calibrate import seal
 from holotype.pipeline.training_run.class_weight_report import (

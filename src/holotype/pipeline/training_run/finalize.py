@@ -6,7 +6,7 @@ from holotype.bundle.bundle import Bundle, write_bundle
 from holotype.bundle.inference import predict_index
 from holotype.dataset.index import Index
 from holotype.errors import InvalidRatios, InvalidRecipe
-from holotype.evaluation.ood_threshold import min_images_for_threshold
+from holotype.evaluation.ood_selection import min_images_for_threshold
 from holotype.pipeline.training_run.calibrate import calibrate
 from holotype.pipeline.training_run.training_job import TrainingJob
 from holotype.run_directory import RunDirectory

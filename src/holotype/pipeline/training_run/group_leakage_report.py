@@ -18,7 +18,7 @@ from holotype.evaluation.group_leakage import GroupLeakage, group_leakage
 from holotype.evaluation.intervals import SamplingUnits
 from holotype.pipeline.training_run.training_job import TrainingJob
 from holotype.training.features.frozen_features import cache_features
-from holotype.training.features.pretrained_backbone import EMBEDDING, PretrainedBackbone
+from holotype.training.features.initial_backbone import EMBEDDING, PretrainedBackbone
 from holotype.training.heads.cross_val_predict import out_of_fold_predictions
 from holotype.training.heads.training_data import TrainingData
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from holotype.architectures.catalog import architecture
 from holotype.architectures.pretrained_weights import find_weights
+from holotype.dataset.auditing.audit_without_network import audit
 from holotype.dataset.auditing.exclusion import confirmed_rows, drop_unreadable, paths_not_in_index
-from holotype.dataset.auditing.run_audit import audit
 from holotype.dataset.index import Index, read_index, require_classes
 from holotype.dataset.reading.data_source import DataSource
 from holotype.errors import UsageError
@@ -24,10 +24,10 @@ from holotype.pipeline.training_run.warm_start import with_warm_start
 from holotype.run_directory import RunDirectory, next_run_path
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import Overrides, RecipeLike
-from holotype.training.features.cache_budget import disk_budget
 from holotype.training.features.device import resolve_device, use_deterministic_algorithms
+from holotype.training.features.disk_budget import disk_budget
 from holotype.training.interruption import StopSignal
-from holotype.training.runtime import Runtime
+from holotype.training.training_resources import Runtime
 
 
 @with_install_advice

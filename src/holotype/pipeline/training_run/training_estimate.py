@@ -11,7 +11,7 @@ from holotype.pipeline.training_run.excluded_images import exclude_and_log
 from holotype.pipeline.training_run.finalize import require_validation
 from holotype.pipeline.training_run.training_job import TrainingJob, peak_memory_mb
 from holotype.progress import Progress, duration, pluralize
-from holotype.terminal import short_text, text_table
+from holotype.text_tables import short_text, text_table
 from holotype.training.time_estimate import StageEstimate, estimate_rows, estimate_stages
 
 if TYPE_CHECKING:

@@ -30,8 +30,8 @@ from holotype.reporting.report_page import ReportContext
 from holotype.run_directory import RunDirectory
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import Overrides, RecipeLike, resolve_recipe
-from holotype.training.runtime import Runtime
 from holotype.training.train_stages import package_versions
+from holotype.training.training_resources import Runtime
 
 Published = Sequence[tuple[str, float, str]]  # who, accuracy as a fraction, what differs
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from holotype.bundle.image_sources import ImageFile
-from holotype.bundle.onnx_sessions import available_cores
+from holotype.bundle.onnx_runtime import available_cores
 from holotype.dataset.index import Index
 from holotype.imaging.decode import decode
 from holotype.imaging.preprocessing import Preprocessing

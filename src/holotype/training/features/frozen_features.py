@@ -19,7 +19,7 @@ from PIL import Image as PillowImage
 
 from holotype.bundle.embedding import SHARD
 from holotype.bundle.image_sources import ImageFile
-from holotype.bundle.onnx_sessions import LoadInput, open_session, run_graph
+from holotype.bundle.onnx_runtime import LoadInput, open_session, run_graph
 from holotype.cache import ArrayCache, hash_strings
 from holotype.dataset.index import Index
 from holotype.imaging.preprocessing import Preprocessing
@@ -32,7 +32,7 @@ from holotype.training.data.augmentations import (
     sample_view,
 )
 from holotype.training.data.loader import MEMORY_BYTES, FramedImages, image_files
-from holotype.training.features.cache_budget import DiskBudget, disk_budget
+from holotype.training.features.disk_budget import DiskBudget, disk_budget
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

@@ -22,13 +22,13 @@ from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.config.stage_config import GradientStage
 from holotype.training.data.loader import AugmentedImages, LabelledViews
 from holotype.training.data.mixup import batch_mixing, check_mixing
-from holotype.training.features.cache_budget import DiskBudget
+from holotype.training.features.disk_budget import DiskBudget
 from holotype.training.features.frozen_features import (
     FeatureExtractor,
     ViewPlan,
     cached_or_live_features,
 )
-from holotype.training.features.pretrained_backbone import (
+from holotype.training.features.initial_backbone import (
     EMBEDDING,
     PARITY_IMAGES,
     PretrainedBackbone,
@@ -46,8 +46,8 @@ from holotype.training.finetuning.checkpoint import (
     write_stage_result,
     write_state,
 )
+from holotype.training.finetuning.layer_selection import LayerSelection, select_layers
 from holotype.training.finetuning.optimisers import parameter_groups
-from holotype.training.finetuning.trainable_layers import LayerSelection, select_layers
 from holotype.training.finetuning.training_loop import Callbacks, train_loop
 from holotype.training.finetuning.training_state import (
     EpochMetrics,
@@ -57,7 +57,7 @@ from holotype.training.finetuning.training_state import (
     StageStart,
 )
 from holotype.training.heads.logistic_regression import LinearHead
-from holotype.training.runtime import Runtime
+from holotype.training.training_resources import Runtime
 
 MAX_BATCH_HALVINGS = 3  # before OutOfMemory
 

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from holotype.architectures.torch_classifier import TorchClassifier, layers_with_weights
 from holotype.errors import InvalidRecipe
 from holotype.training.config.stage_config import GradientStage
-from holotype.training.finetuning.trainable_layers import LayerSelection, groups_above
+from holotype.training.finetuning.layer_selection import LayerSelection, groups_above
 
 
 def make_optimiser(

@@ -45,10 +45,10 @@ from holotype.training.finetuning.early_stopping import (
     monitored_value,
     patience_exhausted,
 )
+from holotype.training.finetuning.layer_selection import LayerSelection
 from holotype.training.finetuning.optimisers import make_optimiser
+from holotype.training.finetuning.partly_frozen_classifier import TrainablePart
 from holotype.training.finetuning.schedules import Schedule
-from holotype.training.finetuning.trainable_layers import LayerSelection
-from holotype.training.finetuning.trainable_part import TrainablePart
 from holotype.training.finetuning.training_state import (
     EpochMetrics,
     LoopState,
@@ -57,7 +57,7 @@ from holotype.training.finetuning.training_state import (
     StageStart,
 )
 from holotype.training.interruption import StopSignal
-from holotype.training.runtime import Runtime
+from holotype.training.training_resources import Runtime
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.architectures.sklearn_onnx import ABSENT_CLASS_LOGIT, PlattCalibration
-from holotype.bundle.onnx_sessions import available_cores
+from holotype.bundle.onnx_runtime import available_cores
 from holotype.predictions import softmax
 from holotype.training.heads.logistic_regression import stratified_folds
 from holotype.training.heads.training_data import TrainingData

@@ -24,7 +24,7 @@ from holotype.architectures.sklearn_onnx import (
     margins_to_scores,
     votes_to_scores,
 )
-from holotype.bundle.onnx_sessions import open_session, run_session
+from holotype.bundle.onnx_runtime import open_session, run_session
 from holotype.errors import MissingExtra, ParityFailed
 from holotype.training.config.stage_config import ForestStage, SvmStage
 from holotype.training.heads.hyperparameter_search import (

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from holotype.errors import InvalidRecipe
+from holotype.training.finetuning.layer_selection import select_layers
 from holotype.training.finetuning.optimisers import make_optimiser, parameter_groups
 from holotype.training.finetuning.schedules import Schedule
-from holotype.training.finetuning.trainable_layers import select_layers
 from tests.training.tiny import classifier, selection, stage
 
 

@@ -8,7 +8,7 @@ from sklearn.metrics import accuracy_score, log_loss
 
 from holotype.bundle.views import ViewSet
 from holotype.errors import DatasetError
-from holotype.evaluation.post_hoc_calibration import choose_views, fit_decision, tta_effect
+from holotype.evaluation.fit_decision import choose_views, fit_decision, tta_effect
 from holotype.predictions import Predictions, softmax
 from tests.evaluation.made import made
 

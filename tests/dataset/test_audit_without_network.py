@@ -8,9 +8,9 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from holotype.dataset.auditing.audit_without_network import audit
 from holotype.dataset.auditing.findings import KINDS, Findings
 from holotype.dataset.auditing.issues_csv import issues_of, write_findings
-from holotype.dataset.auditing.run_audit import audit
 from holotype.dataset.index import read_index
 from holotype.dataset.splitting.splitter import split
 

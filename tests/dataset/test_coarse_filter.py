@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from holotype.dataset.fingerprints import compute_fingerprints
 from holotype.dataset.index import read_index
-from holotype.dataset.near_duplicates import coarse_alignment
+from holotype.dataset.near_duplicates import coarse_filter
 from holotype.dataset.near_duplicates.candidates import Candidates
 from holotype.dataset.near_duplicates.copy_transforms import INNER, TRANSFORMS, WHOLE
 from holotype.dataset.near_duplicates.duplicate_decision import DuplicateEvidence
 from holotype.dataset.near_duplicates.search import _search
 from holotype.dataset.near_duplicates.thresholds import DEFAULT
 from holotype.dataset.sources.fetch import fetch
+from holotype.dataset.thumbnails import compute_fingerprints
 
 CROP = next(
     n for n, transform in enumerate(TRANSFORMS) if transform.region == WHOLE and transform.top > 0
@@ -44,7 +44,7 @@ def test_each_pair_is_kept_once_by_the_region_that_explains_most(
     chosen: int,
 ) -> None:
     found = pairs((3, 5, transforms[0]), (5, 3, transforms[1]), (3, 4, CROP))
-    once = coarse_alignment._best_per_pair(
+    once = coarse_filter._best_per_pair(
         found, np.array([*differences, 0.1], np.float32), np.array([*are_near, True])
     )
     kept = found.select(once)
@@ -53,7 +53,7 @@ def test_each_pair_is_kept_once_by_the_region_that_explains_most(
 
 
 def test_pruned_pairs_give_lower_bounds_by_image() -> None:
-    pruned = coarse_alignment.PrunedPairs(
+    pruned = coarse_filter.PrunedPairs(
         pairs((0, 1, 0), (1, 2, 0)), np.array([7.0, 4.0], np.float32)
     )
     assert pruned.lower_bounds(4).tolist() == [7.0, 4.0, 4.0, np.inf]
@@ -83,7 +83,7 @@ def test_estimated_lower_bounds_lose_no_copy(
     found = {pair[:2] for pair in _search(records)}
     usual = sum(measured)
     monkeypatch.setattr(
-        coarse_alignment, "_COARSE", replace(DEFAULT.coarse, peak_to_mean=1e-3)
+        coarse_filter, "_COARSE", replace(DEFAULT.coarse, peak_to_mean=1e-3)
     )  # as if all pruned pairs were near
     cautious = {pair[:2] for pair in _search(records)}
     assert sum(measured) - usual > 2 * usual

@@ -11,7 +11,7 @@ from holotype.progress import Progress
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import resolve_recipe
 from holotype.training.features.frozen_features import cache_features
-from holotype.training.features.pretrained_backbone import (
+from holotype.training.features.initial_backbone import (
     EMBEDDING,
     PretrainedBackbone,
     float64_outputs,

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
-from holotype.dataset.auditing import outliers as module
-from holotype.dataset.auditing.outliers import (
+from holotype.dataset.auditing import embedding_neighbors as module
+from holotype.dataset.auditing.embedding_neighbors import (
     find_conflicting_neighbours,
     find_outliers,
     nearest_neighbours,

@@ -20,8 +20,7 @@ from holotype.dataset.near_duplicates.copy_transforms import (
     UPPER,
     WHOLE,
 )
-from holotype.dataset.near_duplicates.downscale import Floats, gaussian_matrix, resize_grey
-from holotype.dataset.near_duplicates.pair_columns import (
+from holotype.dataset.near_duplicates.pair_arrays import (
     PairColumns,
     first_of_each,
     pair_ids,
@@ -33,6 +32,11 @@ from holotype.dataset.near_duplicates.registration import (
     register,
     smoothed_difference,
     tangent_residual,
+)
+from holotype.dataset.near_duplicates.resampling_matrices import (
+    Floats,
+    gaussian_matrix,
+    resize_grey,
 )
 from holotype.dataset.near_duplicates.thresholds import DEFAULT
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm as AnyBatchNorm
 
 from holotype.architectures.torch_classifier import TorchClassifier, layers_with_weights
+from holotype.training.finetuning.layer_selection import LayerSelection
 from holotype.training.finetuning.optimisers import trained_auxiliary_groups
-from holotype.training.finetuning.trainable_layers import LayerSelection
 
 Context = AbstractContextManager[None]
 

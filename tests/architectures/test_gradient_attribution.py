@@ -11,7 +11,7 @@ from captum.attr import LayerGradCam
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from holotype.architectures.gradcam import (
+from holotype.architectures.gradient_attribution import (
     ClassLogOdds,
     attention_rollout,
     frozen,

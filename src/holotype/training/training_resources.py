@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from holotype.progress import Progress
-from holotype.training.features.cache_budget import DiskBudget
+from holotype.training.features.disk_budget import DiskBudget
 from holotype.training.interruption import StopSignal
 
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from holotype.architectures.catalog import architecture, code_identity
 from holotype.architectures.dense_onnx import OPSET
 from holotype.architectures.pretrained_weights import WeightsSource, find_weights
-from holotype.bundle.building.descriptors import descriptor_graph
+from holotype.bundle.building.hog_lbp_graph import descriptor_graph
 from holotype.bundle.building.parity import check_parity
-from holotype.bundle.onnx_sessions import open_session
+from holotype.bundle.onnx_runtime import open_session
 from holotype.cache import hash_strings, read_cached, write_cached
 from holotype.dataset.index import Index, Part
 from holotype.files import sha256_of

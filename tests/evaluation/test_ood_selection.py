@@ -9,7 +9,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from holotype.bundle.ood_scores import knn_similarity_N, negative_energy_N
 from holotype.bundle.references import make_references
-from holotype.evaluation.ood_threshold import (
+from holotype.evaluation.ood_selection import (
     auroc,
     blocks_of,
     choose_ood_score,

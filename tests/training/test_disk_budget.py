@@ -7,7 +7,7 @@ import pytest
 
 from holotype.cache import cache_directory
 from holotype.errors import UsageError
-from holotype.training.features.cache_budget import DiskBudget, disk_budget, format_bytes
+from holotype.training.features.disk_budget import DiskBudget, disk_budget, format_bytes
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from scipy.ndimage import map_coordinates
 from skimage import data
 from skimage.feature import hog, local_binary_pattern
 
-from holotype.bundle.building.descriptors import (
+from holotype.bundle.building.hog_lbp_graph import (
     CIRCLES,
     MEAN,
     STD,
@@ -21,7 +21,7 @@ from holotype.bundle.building.descriptors import (
     multiply_adds,
     parse_descriptors,
 )
-from holotype.bundle.onnx_sessions import open_session
+from holotype.bundle.onnx_runtime import open_session
 from holotype.imaging.preprocessing import Preprocessing
 
 PHOTOGRAPHS = {

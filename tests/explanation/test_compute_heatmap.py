@@ -16,8 +16,8 @@ from holotype.bundle.image_sources import image_sources
 from holotype.bundle.manifest import CamSupport, Decision
 from holotype.errors import ImageError, UnknownClass
 from holotype.explanation.attribution import cell_logits
+from holotype.explanation.compute_heatmap import Heatmap, heatmap, input_frame_size
 from holotype.explanation.explainer import Explainer
-from holotype.explanation.heatmap import Heatmap, heatmap, input_frame_size
 from holotype.explanation.heatmap_drawing import inferno, overlay, scaled_rgb
 from holotype.imaging.decode import Image as Upright
 from holotype.imaging.decode import decode
