@@ -16,7 +16,6 @@ SHA-256 stand before their content.
 import hashlib
 import io
 import mmap
-import os
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
@@ -27,20 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.errors import CacheUnwritable, DamagedCache
-from holotype.files import atomic_write
+from holotype.files import atomic_write, cache_directory
 
 _SHA256_BYTES = 32
 
 _Buffer = bytes | memoryview | mmap.mmap
-
-
-def cache_directory() -> Path:
-    """`$HOLOTYPE_CACHE`, or `holotype` in the user's cache directory; it may not exist yet."""
-    named = os.environ.get("HOLOTYPE_CACHE")
-    if named:
-        return Path(named).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "holotype"
 
 
 def hash_strings(*parts: str) -> str:

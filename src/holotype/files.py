@@ -1,4 +1,4 @@
-"""Atomic file writing (to a temporary file that is then renamed) and file hashes."""
+"""Files: written atomically (temporary, then renamed), hashed; the directory of the cache."""
 
 import csv
 import hashlib
@@ -61,3 +61,12 @@ def sha256_of(path: Path) -> str:
     """The SHA-256 of a file's content, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cache_directory() -> Path:
+    """`$HOLOTYPE_CACHE`, or `holotype` in the user's cache directory; it may not exist yet."""
+    named = os.environ.get("HOLOTYPE_CACHE")
+    if named:
+        return Path(named).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "holotype"

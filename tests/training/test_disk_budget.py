@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from holotype.cache import cache_directory
 from holotype.errors import UsageError
+from holotype.files import cache_directory
 from holotype.training.features.disk_budget import DiskBudget, disk_budget, format_bytes
 
 

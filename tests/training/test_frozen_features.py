@@ -13,9 +13,9 @@ from PIL import Image as PillowImage
 
 import holotype.imaging.decode
 import holotype.training.data.loader as loader
-from holotype.cache import cache_directory
 from holotype.dataset.index import Index, read_index
 from holotype.errors import ImageError
+from holotype.files import cache_directory
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.data.augmentations import apply_view, sample_view

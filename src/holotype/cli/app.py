@@ -19,6 +19,7 @@ from holotype.cli.options import ratios_as_one_word
 from holotype.cli.output import print_message
 from holotype.errors import DamagedCache, HolotypeError
 from holotype.extras import extra_that_provides, install_command
+from holotype.files import cache_directory
 
 FAILED, MISUSED, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
 
@@ -164,6 +165,8 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     sys.excepthook = _report_a_bug
     warnings.showwarning = _show_warning
+    # The list of fonts that matplotlib writes; else it would be in the user's home.
+    os.environ.setdefault("MPLCONFIGDIR", str(cache_directory() / "matplotlib"))
     sys.exit(run(sys.argv[1:]))
 
 

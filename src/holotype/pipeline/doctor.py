@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from holotype import __version__
 from holotype.architectures.catalog_rows import ARCHITECTURES
 from holotype.architectures.pretrained_weights import availability
-from holotype.cache import cache_directory
+from holotype.files import cache_directory
 from holotype.notebook import data_frame, html_result, html_table
 from holotype.text_tables import short_text
 

@@ -6,8 +6,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from holotype.cache import cache_directory
 from holotype.errors import UsageError
+from holotype.files import cache_directory
 
 BUDGET_VARIABLE = "HOLOTYPE_DISK_BUDGET"
 DEFAULT_BYTES = 20 * 10**9
