@@ -85,6 +85,22 @@ def test_a_stage_that_ended_is_not_trained_again(
     assert hash_weights(again.classifier) == hash_weights(fine_tuner.classifier)
 
 
+@pytest.mark.parametrize(
+    "model", ["cnn_baseline", pytest.param("efficientnet_lite0", marks=pytest.mark.slow)]
+)
+def test_a_run_killed_after_a_stage_exports_the_same_graph(
+    images: Index, model: str, tmp_path: Path
+) -> None:
+    """A process that has trained holds its weights in another memory format than one that loads."""
+    stage = {"name": "s0", **SHARED, "epochs": 1, "trainable": 1}
+    fields = {"name": "own", "model": model, "image_size": 64, "stages": [stage]}
+    own = resolve_recipe(fields)
+    undisturbed, (ended,) = _run(own, images, tmp_path / "c")
+    assert ended.best_epoch == 1
+    resumed, _ = _run(own, images, tmp_path / "c")
+    assert resumed.backbone_graph() == undisturbed.backbone_graph()
+
+
 def test_only_what_something_has_taught_ships_as_it_began(
     images: Index, recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:

@@ -99,6 +99,9 @@ class FineTuner:
             with torch.no_grad():
                 layer.weight.copy_(torch.from_numpy(linear.weight_CD))
                 layer.bias.copy_(torch.from_numpy(linear.bias_C))
+        # The format of the weights decides how the exporter writes some layers, and training leaves
+        # this one: without it a resumed run, which only loads the weights, exports another graph.
+        classifier.to(memory_format=torch.channels_last)
         head_is_trained = linear is not None or _load_head_for_warm_start(classifier, pretrained)
         return cls(pretrained, runtime, classifier.eval(), head_is_trained)
 
