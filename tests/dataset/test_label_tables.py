@@ -94,6 +94,8 @@ def test_a_missing_image_keeps_its_row_for_the_audit_to_name(tmp_path: Path) -> 
         ("path,label\n1.png,a\n./1.png,b\n", r"names '1.png' 2 times \(rows 1, 2\)"),
         ("path,label,weight\n1.png,a,-1\n", "row 1 .*weight '-1'.*at least 0"),
         ("path,label,weight\n1.png,a,inf\n", "weight 'inf'"),
+        ("path,label,weight\n1.png,a,1e-300\n", "row 1 .*weight '1e-300'.*from 1e-12 to 1e"),
+        ("path,label,weight\n1.png,a,1e300\n", "weight '1e300'"),
         ("path,label,weight\n1.png,a,\n", "weight ''"),
         ("path,label,weight\n1.png,a,heavy\n", "weight 'heavy'"),
         ("path,label,split\n1.png,a,dev\n", "unknown split 'dev'.*train, val, test or cal"),

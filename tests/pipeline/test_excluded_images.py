@@ -1,19 +1,24 @@
 """What is left out on suspicion is gone from training and shown apart in the test."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from holotype.dataset.index import read_index
+import holotype
+from holotype.dataset.index import Index, read_index
+from holotype.errors import DatasetError, SingleClass
 from holotype.evaluation.build_report import build_report
 from holotype.pipeline.training_run.excluded_images import (
     exclude_and_log,
     exclusion_notes,
     report_with_excluded,
+    require_trainable,
 )
 from holotype.predictions import Predictions
 from holotype.progress import Progress
+from tests.dataset.indices import make_index
 
 
 def test_the_score_is_given_with_and_without_what_was_left_out(
@@ -57,3 +62,56 @@ def test_where_nothing_is_left_out_nothing_is_said(synthetic: Path) -> None:
     left, weights = exclude_and_log(index, None, Progress())
     assert left is index
     assert weights == {}
+
+
+def _split_index(weight_of: Callable[[str, str], float] = lambda label, part: 1.0) -> Index:
+    """Twelve images of each of two classes: three in val, three in test, six in train."""
+    parts = [*["val"] * 3, *["test"] * 3, *["train"] * 6]
+    index = make_index([*["cat"] * 12, *["dog"] * 12], splits=parts * 2)
+    rows = zip(index.table["label"], index.table["split"], strict=True)
+    index.table["weight"] = [float(weight_of(label, part)) for label, part in rows]
+    return index
+
+
+@pytest.mark.parametrize(
+    ("weight_of", "message"),
+    [
+        (lambda label, part: 0, r"no class.*cat: 6 with weight 0; dog: 6 with weight 0"),
+        (lambda label, part: part != "train", "train part has images of no class"),
+        (lambda label, part: (label, part) != ("dog", "train"), "one class only, 'cat'"),
+        (lambda label, part: part != "val", "no image of the val part"),
+        (lambda label, part: part != "test", "no image of the test part"),
+    ],
+)
+def test_weights_of_nothing_are_refused_before_any_work(
+    weight_of: Callable[[str, str], float], message: str
+) -> None:
+    require_trainable(_split_index(), None)
+    with pytest.raises(DatasetError, match=message):
+        require_trainable(_split_index(weight_of), None)
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [("dog", r"one class only, 'cat'.*dog: 6 left out by --exclude"), ("", "of no class")],
+)
+def test_exclusion_of_all_that_could_be_learned_is_refused(
+    tmp_path: Path, label: str, message: str
+) -> None:
+    index = _split_index()
+    table = index.table[index.table["split"] == "train"]
+    paths = [path for path in table["path"] if path.startswith(label)]
+    (tmp_path / "out.csv").write_text("\n".join(["path", *paths]), encoding="utf-8")
+    with pytest.raises(SingleClass, match=message):
+        require_trainable(index, tmp_path / "out.csv")
+
+
+def test_a_class_that_a_given_split_keeps_out_of_train_is_refused_and_no_run_is_left(
+    synthetic: Path, tmp_path: Path
+) -> None:
+    table = read_index(synthetic).table.assign(split="train")
+    table.loc[table["label"] != table["label"].iloc[0], "split"] = "test"
+    table["path"] = [str(synthetic / path) for path in table["path"]]
+    with pytest.raises(SingleClass, match="none in train"):
+        holotype.train(table[["path", "label", "split"]], model="hog", output=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 REQUIRED_COLUMNS = ("path", "label")
 OPTIONAL_COLUMNS = ("group", "split", "weight")
+MAX_WEIGHT = 1e12  # sums of larger ones, and of the inverse of larger ones, lose digits
 
 
 def list_table(file: Path, *, group_column: str = "group") -> ImageListing:
@@ -153,8 +154,12 @@ class _TableReader:
             weight = float(text)
         except ValueError:
             weight = math.nan
-        if not math.isfinite(weight) or weight < 0:
-            self.refuse(row, f"weight {text!r}", "a finite number that is at least 0")
+        if weight != 0 and not 1 / MAX_WEIGHT <= weight <= MAX_WEIGHT:
+            self.refuse(
+                row, f"weight {text!r}",
+                f"a finite number that is at least 0, and if not 0, from {1 / MAX_WEIGHT:g} to "
+                f"{MAX_WEIGHT:g}",
+            )  # fmt: skip
         return weight
 
 

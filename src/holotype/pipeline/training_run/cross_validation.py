@@ -34,7 +34,11 @@ from holotype.pipeline.training_run.class_weight_report import (
     class_weights_of_folds,
     measure_class_weighting,
 )
-from holotype.pipeline.training_run.excluded_images import exclude_and_log, exclusion_notes
+from holotype.pipeline.training_run.excluded_images import (
+    exclude_and_log,
+    exclusion_notes,
+    require_trainable,
+)
 from holotype.pipeline.training_run.group_leakage_report import measure_group_leakage
 from holotype.pipeline.training_run.resume import begin_run
 from holotype.pipeline.training_run.run_report import ScoredBundle, report_run
@@ -65,6 +69,8 @@ def train_folds(job: TrainingJob, index: Index, run: RunDirectory, num_folds: in
         InvalidRecipe: it asks for what only a single classifier can promise.
     """
     index, job = assign_folds(job, index, num_folds)
+    for fold in range(num_folds):
+        require_trainable(split_of_fold(job, index, fold), job.request.reading.exclude)
     runs = [run.fold(fold) for fold in range(num_folds)]
     job = job.in_run(run)
     with run.create():

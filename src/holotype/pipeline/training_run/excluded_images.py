@@ -5,10 +5,14 @@ from pathlib import Path
 
 from holotype.dataset.auditing.exclusion import exclude_images, original_weights
 from holotype.dataset.index import Index
+from holotype.dataset.splitting.splitter import parts_of
+from holotype.errors import DatasetError, SingleClass
 from holotype.evaluation.build_report import build_report
 from holotype.evaluation.report_data import Report
 from holotype.predictions import Predictions
 from holotype.progress import Progress
+
+_CLASSES_SHOWN = 5
 
 
 def exclude_and_log(
@@ -26,6 +30,58 @@ def exclude_and_log(
     for line in lines:
         progress.log(line)
     return kept, original_weights(index, kept)
+
+
+def require_trainable(index: Index, issues: str | Path | None) -> None:
+    """Refuse a split whose parts, or whose classes in train, have no image with a weight above 0.
+
+    Args:
+        index: split.
+        issues: the table of excluded images, or None.
+
+    Raises:
+        SingleClass: fewer than two classes are left in train.
+        DatasetError: a class of train, or a part, is left without weight.
+    """
+    kept = index if issues is None else exclude_images(index, issues)[0]
+    weighted = kept.table[kept.table["weight"] > 0]
+    left = weighted[weighted["split"] == "train"]["label"]
+    in_train = index.part("train").table["label"]
+    lost = [name for name in index.classes if name not in set(left)]
+    why = "; ".join(
+        f"{name}: {_why_not_in_train(name, index, kept)}" for name in lost[:_CLASSES_SHOWN]
+    )
+    present = sorted(set(left))
+    if len(present) < 2:
+        only = f"of one class only, {present[0]!r}" if present else "of no class"
+        raise SingleClass(
+            f"the train part has images {only}, with a weight above 0 ({why}); expected at least "
+            "two classes. Change the split, the weights or the table of excluded images."
+        )
+    emptied = [name for name in lost if name in set(in_train)]
+    if emptied:
+        raise DatasetError(
+            f"class {emptied[0]!r} has no image with a weight above 0 in train ({why}); expected "
+            "some of every class. Give it weight, or leave the class out of the data."
+        )
+    for part in parts_of(index):
+        if len(index.part(part)) and part not in set(weighted["split"]):
+            raise DatasetError(
+                f"no image of the {part} part has a weight above 0, so it gives no score; expected "
+                "one at least. Change the weights, the split or the table of excluded images."
+            )
+
+
+def _why_not_in_train(name: str, index: Index, kept: Index) -> str:
+    before, after = (
+        int((each.part("train").table["label"] == name).sum()) for each in (index, kept)
+    )
+    reasons = []
+    if before > after:
+        reasons.append(f"{before - after:,} left out by --exclude")
+    if after:
+        reasons.append(f"{after:,} with weight 0")
+    return " and ".join(reasons) or "none in train"
 
 
 def exclusion_notes(

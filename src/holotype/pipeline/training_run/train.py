@@ -15,6 +15,7 @@ from holotype.extras import with_install_advice
 from holotype.pipeline.audit import Audit
 from holotype.pipeline.run import Run
 from holotype.pipeline.training_run.cross_validation import train_folds
+from holotype.pipeline.training_run.excluded_images import require_trainable
 from holotype.pipeline.training_run.resume import run_to_resume
 from holotype.pipeline.training_run.single_run import train_single_run
 from holotype.pipeline.training_run.training_estimate import TrainingEstimate, estimate_training
@@ -139,6 +140,7 @@ def run_training(request: TrainingRequest) -> Run:
             train_folds(job, index, run, request.folds)
         else:
             index, job = job.split(index)
+            require_trainable(index, request.reading.exclude)
             with run.create():
                 train_single_run(job, index, run, command=job.command(run))
     return Run(run.path)

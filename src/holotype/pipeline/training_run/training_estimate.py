@@ -7,7 +7,7 @@ from holotype.dataset.index import Index
 from holotype.dataset.splitting.splitter import parts_of
 from holotype.notebook import data_frame, html_result, html_table
 from holotype.pipeline.training_run.cross_validation import assign_folds, split_of_fold
-from holotype.pipeline.training_run.excluded_images import exclude_and_log
+from holotype.pipeline.training_run.excluded_images import exclude_and_log, require_trainable
 from holotype.pipeline.training_run.finalize import require_validation
 from holotype.pipeline.training_run.training_job import TrainingJob, peak_memory_mb
 from holotype.progress import Progress, duration, pluralize
@@ -82,6 +82,8 @@ def estimate_training(job: TrainingJob, index: Index, folds: int | None) -> Trai
         exclude_and_log(one, job.request.reading.exclude, progress)
         for one, progress in zip(splits, progress_per_fold, strict=True)
     ]
+    for one in splits:
+        require_trainable(one, job.request.reading.exclude)
     for one, _ in kept:
         require_validation(job.recipe, one)
     job.progress.log("timing a batch of every stage")
