@@ -332,7 +332,9 @@ def test_jpeg_inside_tiff_becomes_rgb() -> None:
 def test_pixels_of_unknown_range_are_refused_with_advice(mode: str, tmp_path: Path) -> None:
     path = tmp_path / "ct.tif"
     PillowImage.fromarray(GREY).convert(mode).save(path)
-    with pytest.raises(UnsupportedMode, match=r"unknown range; scale it to 8 or 16 bits"):
+    with pytest.raises(
+        UnsupportedMode, match=r"unknown range; scale it to (unsigned )?8 or 16 bits"
+    ):
         decode(path)
     assert read_header(path).mode == mode
 
@@ -585,6 +587,13 @@ def test_the_cap_holds_for_every_format(format: str) -> None:
     assert decode(content, policy=ImagePolicy((format,), 154))
     with pytest.raises(TooManyPixels, match="14 x 11 pixels are more than the 153"):
         decode(content, policy=ImagePolicy((format,), 153))
+
+
+def test_a_side_may_not_be_longer_than_the_policy_says() -> None:
+    content = encoded(np.zeros((1, 100_001), np.uint8), "PNG")
+    with pytest.raises(TooManyPixels, match="100001 x 1 pixels have a side above the 100,000"):
+        decode(content)
+    assert decode(encoded(np.zeros((1, 100_000), np.uint8), "PNG")).stored_size == (100_000, 1)
 
 
 IN_A_CHILD = """

@@ -20,6 +20,7 @@ from holotype.bundle.views import PLAIN, VIEWS, FixedView, ViewSet
 from holotype.cache import ArrayCache, hash_strings
 from holotype.errors import BundleError, ImageError
 from holotype.imaging.decode import Image
+from holotype.imaging.out_of_memory import refused_where_memory_ends
 
 SHARD = 512  # images between two writes of the cache: what a kill costs at most
 BATCH = 4  # inputs in a call of a backbone; more is not faster
@@ -241,7 +242,8 @@ def _embed_batch(
     for source, position, view_keys in items:
         try:
             decode_at, sha256[position] = source.open()
-            found = _inputs(view_keys, base_models, decode_at)
+            with refused_where_memory_ends(source.id):
+                found = _inputs(view_keys, base_models, decode_at)
         except ImageError as refusal:
             refused[position] = refusal
         else:

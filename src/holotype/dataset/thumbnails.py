@@ -16,6 +16,7 @@ from holotype.cache import ArrayCache, hash_strings
 from holotype.dataset.index import Index
 from holotype.errors import ImageError
 from holotype.imaging.decode import Image, decode
+from holotype.imaging.out_of_memory import refused_where_memory_ends
 from holotype.progress import ProgressCallback
 
 GREY_SIZE = 64  # pixels per side; smaller images keep their size, in the upper left corner
@@ -101,9 +102,10 @@ def _decode_in_shards(index: Index, paths: list[str]) -> Iterator[list[tuple[str
     def decode_one(path: str) -> tuple[str, _Decoded]:
         try:
             image = decode(index.file(path), name=path, minimum_size=_DECODED_SIZE)
+            with refused_where_memory_ends(path):
+                return path, (fingerprint(image), image.warnings)
         except ImageError as refusal:
             return path, refusal
-        return path, (fingerprint(image), image.warnings)
 
     with ThreadPoolExecutor(max_workers=2) as threads:
         for start in range(0, len(paths), _SHARD):

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from PIL import (
     AvifImagePlugin,
@@ -47,8 +47,11 @@ from holotype.errors import (
     UnsupportedMode,
 )
 from holotype.imaging.image_formats import HEAD_BYTES, format_of, unread_extension
+from holotype.imaging.out_of_memory import refused_where_memory_ends
 from holotype.imaging.pillow_warnings import pillow_warnings_ignored
 from holotype.imaging.pixels import to_eight_bits
+from holotype.imaging.png_text import is_about_text, without_text
+from holotype.imaging.tiff_tags import is_white_zero, refuse_signed, unused_bands
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +92,12 @@ class ImagePolicy:
     Attributes:
         formats: as Pillow names them.
         max_pixels: width times height; more is refused before a pixel is decoded.
+        max_side: width or height; a longer one is refused, since resizing it takes gigabytes.
     """
 
     formats: tuple[str, ...]
     max_pixels: int
+    max_side: int = 100_000
 
 
 # For local files. The limit is Pillow's own for decompression bombs: 0.25 GiB of RGB, above the
@@ -120,6 +125,8 @@ _BROKEN = (
     struct.error,  # a field cut short
     zlib.error,  # compressed chunks of PNG
 )
+
+Result = TypeVar("Result")
 
 _EXIF_TRANSPOSES = {  # EXIF orientation -> what makes the image upright
     2: PillowImage.Transpose.FLIP_LEFT_RIGHT,
@@ -156,8 +163,9 @@ def decode(
 
     Grey stays grey (``L``); everything else becomes ``RGB``. 16-bit grey is divided by 257 and
     rounded, never stretched; 16-bit colour is cut to its high byte by Pillow, which is within
-    one level of that. Of an animation, and of a file of several pages, the first image is
-    used and a warning says so. EXIF orientation is applied; ICC profiles are ignored.
+    one level of that. Of several frames or pages the first is used, of more bands than grey or
+    RGB the first ones, and a warning says so. EXIF orientation is applied; ICC profiles are
+    ignored.
 
     Args:
         source: a file, or a file's bytes.
@@ -173,32 +181,38 @@ def decode(
         raise ValueError(f"minimum_size must be at least 1 x 1, not {minimum_size}")
     own_name = f"<{len(source)} bytes>" if isinstance(source, bytes) else str(source)
     file = own_name if name is None else name
-    with _stream_of(source, file) as stream, _translating_errors(file):
-        plugin = _open(stream, file, policy)
-        width, height = _checked_size(plugin, file, policy)
-        notes = _multi_frame_warning(plugin)
-        if minimum_size is not None and isinstance(plugin, JpegImagePlugin.JpegImageFile):
-            turned = _orientation(plugin) >= 5
-            plugin.draft(None, minimum_size[::-1] if turned else minimum_size)
-        stored_mode, raw_mode = plugin.mode, _raw_mode(plugin)
-        first_block = plugin.tile[0].offset if plugin.tile else 0
-        plugin.load()
-        _check_end(plugin, stream, first_block, file)
-        orientation = _orientation(plugin)
-        pixels, mask = to_eight_bits(plugin, raw_mode, file)
-        turn = _EXIF_TRANSPOSES.get(orientation)
-        if turn is not None:
-            pixels = pixels.transpose(turn)
-            mask = mask.transpose(turn) if mask is not None else None
-        pixels.info = {}  # no EXIF, profile or transparency key travels on
-        return Image(
-            pixels=pixels,
-            mask=mask,
-            format=plugin.format or "",
-            mode=stored_mode,
-            stored_size=(height, width) if orientation >= 5 else (width, height),
-            warnings=notes,
-        )
+    return _read(source, file, lambda stream: _decode(stream, file, minimum_size, policy))
+
+
+def _decode(
+    stream: BinaryIO, file: str, minimum_size: tuple[int, int] | None, policy: ImagePolicy
+) -> Image:
+    plugin = _open(stream, file, policy)
+    width, height = _checked_size(plugin, file, policy)
+    refuse_signed(plugin, file)
+    notes = _multi_frame_warning(plugin) + unused_bands(plugin)
+    if minimum_size is not None and isinstance(plugin, JpegImagePlugin.JpegImageFile):
+        turned = _orientation(plugin) >= 5
+        plugin.draft(None, minimum_size[::-1] if turned else minimum_size)
+    stored_mode, raw_mode = plugin.mode, _raw_mode(plugin)
+    first_block = plugin.tile[0].offset if plugin.tile else 0
+    plugin.load()
+    _check_end(plugin, stream, first_block, file)
+    orientation = _orientation(plugin)
+    pixels, mask = to_eight_bits(plugin, raw_mode, file, white_is_zero=is_white_zero(plugin))
+    turn = _EXIF_TRANSPOSES.get(orientation)
+    if turn is not None:
+        pixels = pixels.transpose(turn)
+        mask = mask.transpose(turn) if mask is not None else None
+    pixels.info = {}  # no EXIF, profile or transparency key travels on
+    return Image(
+        pixels=pixels,
+        mask=mask,
+        format=plugin.format or "",
+        mode=stored_mode,
+        stored_size=(height, width) if orientation >= 5 else (width, height),
+        warnings=notes,
+    )
 
 
 def from_pillow(image: PillowImage.Image, *, name: str) -> Image:
@@ -208,8 +222,11 @@ def from_pillow(image: PillowImage.Image, *, name: str) -> Image:
         ImageError: its pixels cannot be loaded, or their range is not known.
     """
     with _translating_errors(name):
+        refuse_signed(image, name)
         upright = ImageOps.exif_transpose(image)
-        pixels, mask = to_eight_bits(upright, _raw_mode(image), name)
+        pixels, mask = to_eight_bits(
+            upright, _raw_mode(image), name, white_is_zero=is_white_zero(image)
+        )
         pixels.info = {}
         return Image(pixels, mask, image.format or "", image.mode, upright.size)
 
@@ -223,12 +240,27 @@ def read_header(path: Path, *, policy: ImagePolicy = LOCAL) -> Header:
         ImageError: one of its kinds; a file that breaks only later in its pixels passes.
     """
     file = str(path)
-    with _stream_of(path, file) as stream, _translating_errors(file):
-        plugin = _open(stream, file, policy)
-        width, height = _checked_size(plugin, file, policy)
-        if _orientation(plugin) >= 5:
-            width, height = height, width
-        return Header(width, height, plugin.format or "", plugin.mode)
+    return _read(path, file, lambda stream: _read_header(stream, file, policy))
+
+
+def _read_header(stream: BinaryIO, file: str, policy: ImagePolicy) -> Header:
+    plugin = _open(stream, file, policy)
+    width, height = _checked_size(plugin, file, policy)
+    if _orientation(plugin) >= 5:
+        width, height = height, width
+    return Header(width, height, plugin.format or "", plugin.mode)
+
+
+def _read(source: Path | bytes, file: str, read: Callable[[BinaryIO], Result]) -> Result:
+    """What `read` finds; a PNG with more text than Pillow allows is read without its text."""
+    with _stream_of(source, file) as stream, _translating_errors(file):
+        try:
+            return read(stream)
+        except ValueError as error:
+            if not is_about_text(error):
+                raise
+            stream.seek(0)
+            return read(io.BytesIO(without_text(stream.read())))
 
 
 @contextmanager
@@ -252,16 +284,12 @@ def _stream_of(source: Path | bytes, file: str) -> Iterator[BinaryIO]:
 def _translating_errors(file: str) -> Iterator[None]:
     """Whatever Pillow raises on this file becomes an ImageError; its warnings are ignored."""
     try:
-        with pillow_warnings_ignored():
+        with pillow_warnings_ignored(), refused_where_memory_ends(file):
             yield
     except ImageError:
         raise
     except PillowImage.DecompressionBombError as error:
         raise TooManyPixels(file, str(error).split(",")[0], _ADVICE_SCALE_DOWN) from None
-    except MemoryError:  # a true size or a false one, there is not enough for it
-        raise TooManyPixels(
-            file, "its pixels need more memory than there is", _ADVICE_SCALE_DOWN
-        ) from None
     except _BROKEN as error:
         detail = " ".join(str(error).split()) or type(error).__name__
         if "pixel mode" in detail or "cannot handle" in detail:
@@ -297,6 +325,12 @@ def _open(stream: BinaryIO, file: str, policy: ImagePolicy) -> ImageFile.ImageFi
 
 def _checked_size(plugin: ImageFile.ImageFile, file: str, policy: ImagePolicy) -> tuple[int, int]:
     width, height = plugin.size
+    if max(width, height) > policy.max_side:
+        raise TooManyPixels(
+            file,
+            f"{width} x {height} pixels have a side above the {policy.max_side:,} that are read",
+            "cut it into tiles",
+        )
     if width * height > policy.max_pixels:
         raise TooManyPixels(
             file,

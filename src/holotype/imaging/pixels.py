@@ -16,7 +16,7 @@ from holotype.errors import UnsupportedMode
 
 
 def to_eight_bits(
-    image: PillowImage.Image, raw_mode: str, file: str
+    image: PillowImage.Image, raw_mode: str, file: str, *, white_is_zero: bool = False
 ) -> tuple[PillowImage.Image, PillowImage.Image | None]:
     """The pixels in mode ``L`` or ``RGB``, and the alpha unless all pixels are opaque.
 
@@ -24,13 +24,14 @@ def to_eight_bits(
         image: of any mode; it is loaded.
         raw_mode: how its pixels lie in the file, such as ``L;4`` or ``RGB;16B``.
         file: its name in errors.
+        white_is_zero: whether levels of 16 bits count from white.
 
     Raises:
         UnsupportedMode: the range of the pixels is not known.
     """
     mode = image.mode
     if mode.startswith("I;16"):
-        return _from_16_bits(image, raw_mode)
+        return _from_16_bits(image, raw_mode, white_is_zero=white_is_zero)
     if mode in ("I", "F"):
         raise UnsupportedMode(
             file,
@@ -69,7 +70,7 @@ def _mask_of_grey(
 
 
 def _from_16_bits(
-    image: PillowImage.Image, raw_mode: str
+    image: PillowImage.Image, raw_mode: str, *, white_is_zero: bool
 ) -> tuple[PillowImage.Image, PillowImage.Image | None]:
     """Divided by 257 and rounded, so that 65535 is 255; the few TIFFs of 12 bits end at 4095."""
     values_HW = np.asarray(image)
@@ -78,6 +79,8 @@ def _from_16_bits(
     levels_HW *= 255  # in place: the image may be large
     levels_HW += largest // 2
     levels_HW //= largest
+    if white_is_zero:
+        levels_HW = 255 - levels_HW
     grey = PillowImage.fromarray(levels_HW.astype(np.uint8))
     transparent = image.info.get("transparency")
     if not isinstance(transparent, int):

@@ -17,6 +17,7 @@ from holotype.bundle.image_sources import ImageFile
 from holotype.bundle.onnx_runtime import available_cores
 from holotype.dataset.index import Index
 from holotype.imaging.decode import decode
+from holotype.imaging.out_of_memory import refused_where_memory_ends
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.data.augmentations import apply_view, sample_view
@@ -74,7 +75,8 @@ class FramedImages:
         file = self.files[position]
         content, _ = file.read()
         image = decode(content, name=file.id, minimum_size=self._preprocessing.minimum_size)
-        framed = self._preprocessing.frame(image)
+        with refused_where_memory_ends(file.id):
+            framed = self._preprocessing.frame(image)
         size = framed.width * framed.height * len(framed.getbands())
         with self._lock:
             if size <= self._bytes_left and position not in self._kept:
