@@ -127,6 +127,14 @@ def test_what_cannot_be_sealed_at_the_end_is_refused_too(synthetic: Path) -> Non
         )  # fmt: skip
 
 
+def test_a_schedule_that_needs_validation_is_refused_without_it(synthetic: Path) -> None:
+    plateau = {"stages.0.schedule": "plateau"}
+    with pytest.raises(InvalidRecipe, match="plateau schedule needs a validation loss"):
+        holotype.estimate(
+            synthetic, ratios=(0.8, 0.0, 0.2), model="cnn_baseline", overrides=plateau
+        )
+
+
 def test_a_file_of_variants_is_refused_with_a_name(
     synthetic: Path, tmp_path: Path, cli: Cli
 ) -> None:

@@ -1,6 +1,7 @@
 """Stages of gradient descent, one after the other, on a tiny network of one's own."""
 
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,17 @@ def test_out_of_memory_halves_the_batch_and_makes_steps_of_two(
     _, (ended,) = _run(own, images, tmp_path / "halved", said)
     assert any("out of memory; going on with batches of 6, 2 of them" in line for line in said)
     assert ended.best_epoch > 0
+
+
+def test_epoch_0_says_nothing_of_a_training_loss(
+    images: Index, recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    said: list[str] = []
+    _run(recipe({"trainable": "all", "epochs": 1}), images, tmp_path / "c", said)
+    first, second = [line for line in said if line.startswith("s0 epoch")]
+    assert re.fullmatch(r"s0 epoch 0/1: validation loss \S+, validation accuracy \S+", first)
+    assert second.startswith("s0 epoch 1/1: training loss ")
+    assert not any("nan" in line for line in said)
 
 
 def test_memory_that_never_suffices_is_one_clear_line(

@@ -10,7 +10,7 @@ import torch.utils.checkpoint
 from torch import nn
 
 from holotype.architectures.torch_classifier import AuxiliaryBranch, Backbone, TorchClassifier
-from holotype.errors import InvalidRecipe, TrainingDiverged
+from holotype.errors import TrainingDiverged
 from holotype.progress import Progress
 from holotype.training.data.loader import (
     BatchOptions,
@@ -245,11 +245,6 @@ def test_auxiliary_classifiers_learn_and_are_no_part_of_what_is_looked_at() -> N
     assert not torch.equal(
         before["auxiliary_heads.middle.weight"], tapped.auxiliary_heads["middle"].weight
     )
-
-
-def test_half_precision_is_refused_on_a_cpu_with_the_reason() -> None:
-    with pytest.raises(InvalidRecipe, match="fp16 needs an NVIDIA GPU"):
-        train(classifier(), stage(precision="fp16"))
 
 
 def test_a_loss_that_is_not_finite_is_refused_with_advice() -> None:

@@ -131,6 +131,7 @@ class Architecture:
         cost: None likewise.
         head: its default head.
         options: the `model_options` that it takes; a user's own file checks its own.
+        own_recipe: its default recipe, where that of its kind does not suit it.
     """
 
     name: str
@@ -143,11 +144,12 @@ class Architecture:
     cost: NetworkCost | None = None
     head: HeadSpec = field(default_factory=HeadSpec)
     options: tuple[str, ...] = ()
+    own_recipe: str | None = None
 
     @property
     def recipe(self) -> str:
         """The default recipe."""
-        return DEFAULT_RECIPES[self.kind]
+        return self.own_recipe or DEFAULT_RECIPES[self.kind]
 
     def cam_support(self, head: HeadSpec) -> CamSupport:
         """Whether a class activation map needs no gradient with this head.

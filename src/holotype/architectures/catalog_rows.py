@@ -133,8 +133,9 @@ NETWORKS = (
     ),
     _timm("inception_v3", "Inception", _published("inception_v3", "tv_in1k"),
           2048, _half(299, 75), "exact", NetworkCost(21_785_568, 5711, 98.3)),
-    _timm("nasnet_large", "NASNet-A", _published("nasnetalarge", "tf_in1k"),
-          4032, _half(331), "exact", NetworkCost(84_720_150, 23780, 934)),
+    # One group: `finetune` would train all of it.
+    replace(_timm("nasnet_large", "NASNet-A", _published("nasnetalarge", "tf_in1k"),
+          4032, _half(331), "exact", NetworkCost(84_720_150, 23780, 934)), own_recipe="linear"),
     _timm("convnext_tiny", "ConvNeXt", _published("convnext_tiny", "in12k_ft_in1k"),
           768, _imagenet(224), "approximate", NetworkCost(27_820_128, 4455, 109)),
     _timm("convnext_base", "ConvNeXt", _published("convnext_base", "fb_in22k_ft_in1k"),

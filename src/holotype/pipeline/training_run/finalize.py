@@ -48,6 +48,11 @@ def require_validation(recipe: Recipe, index: Index) -> None:
     """
     table = index.part("val").table
     num_images = int((table["weight"] > 0).sum())
+    if num_images == 0 and any(stage.schedule == "plateau" for stage in recipe.gradient_stages):
+        raise InvalidRecipe(
+            "recipe: the plateau schedule needs a validation loss, and there are no validation "
+            "images; take cosine, or change --ratios."
+        )
     if recipe.test_time_augmentation != "none" and num_images == 0:
         raise InvalidRecipe(
             f"recipe: test_time_augmentation: {recipe.test_time_augmentation} is "

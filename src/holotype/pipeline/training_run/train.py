@@ -28,6 +28,7 @@ from holotype.training.config.resolve import Overrides, RecipeLike
 from holotype.training.features.device import resolve_device, use_deterministic_algorithms
 from holotype.training.features.disk_budget import disk_budget
 from holotype.training.interruption import StopSignal
+from holotype.training.preflight import check_stages
 from holotype.training.training_resources import Runtime
 
 
@@ -189,6 +190,7 @@ def _read_and_audit(
         paths_not_in_index(index, reading.exclude)
     progress.log(f"{index.size_summary} in {index.root}")
     progress.log_all(index.ignored_notes())
+    check_stages(recipe, runtime.device)
     with progress.bar("auditing") as update:
         findings = audit(index, on_progress=update)
     job = TrainingJob(request, recipe, runtime, Audit(index, findings, request.data_name))

@@ -7,23 +7,12 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils.memory import should_reduce_batch_size
 
-from holotype.errors import InvalidRecipe
-
 PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 SCALER_KEYS = ("scale", "_growth_tracker")  # what changes in torch's gradient scaler
 
 
 def make_accelerator(device: str, precision: str) -> Accelerator:
-    """An accelerator of this device and precision, whatever the previous stage had.
-
-    Raises:
-        InvalidRecipe: fp16 without a GPU.
-    """
-    if precision == "fp16" and device != "cuda":
-        raise InvalidRecipe(
-            f"recipe: precision: fp16 needs an NVIDIA GPU, got the device {device!r}, where "
-            "gradients underflow and nothing gets faster. Take bf16 or fp32."
-        )
+    """An accelerator of this device and precision, whatever the previous stage had."""
     # The state belongs to the process and refuses a second precision.
     AcceleratorState._reset_state()
     return Accelerator(cpu=device == "cpu", mixed_precision=PRECISIONS[precision])

@@ -1,6 +1,7 @@
 """Gradient stages: one network in torch, trained further from stage to stage."""
 
 import copy
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,12 +17,12 @@ from holotype.architectures.torch_classifier import (
     layers_with_weights,
 )
 from holotype.dataset.index import Index, Part
-from holotype.errors import InvalidRecipe, OutOfMemory, TrainingDiverged
+from holotype.errors import OutOfMemory, TrainingDiverged
 from holotype.progress import ProgressCallback
 from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.config.stage_config import GradientStage
 from holotype.training.data.loader import AugmentedImages, LabelledViews
-from holotype.training.data.mixup import batch_mixing, check_mixing
+from holotype.training.data.mixup import batch_mixing
 from holotype.training.features.disk_budget import DiskBudget
 from holotype.training.features.frozen_features import (
     FeatureExtractor,
@@ -112,7 +113,7 @@ class FineTuner:
             number: of the stage in the recipe.
 
         Raises:
-            InvalidRecipe: the network lacks the groups or layers, or the keys exclude each other.
+            InvalidRecipe: the network lacks the groups or layers.
             TrainingDiverged, OutOfMemory: with advice.
         """
         selection = select_layers(self.classifier.backbone, stage.trainable)
@@ -141,14 +142,12 @@ class FineTuner:
     def _train(self, number: int, stage: GradientStage, selection: LayerSelection) -> StageResult:
         progress, cut = self.runtime.progress, selection.cut
         mixing = batch_mixing(stage.mixup, stage.cutmix, len(self.pretrained.index.classes))
-        check_mixing(mixing, 1 if cut is None else cut)
         for line in _stage_messages(stage, selection, self.classifier):
             progress.log(line)
         if mixing is not None:
             progress.log(f"{stage.name}: {mixing.describe(1 if cut is None else cut)}")
         train, validation = self._inputs(stage, cut, "train"), self._inputs(stage, cut, "val")
         assert train is not None
-        _check_validation(stage, validation)
         if validation is None:
             progress.log("no validation images: the last epoch ships, unchecked")
         start = StageStart(
@@ -182,11 +181,8 @@ class FineTuner:
             write_state(state, checkpoints, stage.name)
 
         def on_epoch(epoch: EpochMetrics) -> None:
-            progress.log(
-                f"{stage.name} epoch {epoch.epoch}/{stage.epochs}: training loss "
-                f"{epoch.train_loss:.4f}, validation loss {epoch.val_loss:.4f}, "
-                f"validation accuracy {epoch.val_accuracy:.4f}"
-            )
+            if line := describe_epoch(epoch, stage.epochs):
+                progress.log(line)
 
         callbacks = Callbacks(on_epoch, on_step, on_checkpoint)
         for halvings in range(MAX_BATCH_HALVINGS + 1):
@@ -259,6 +255,7 @@ class FineTuner:
         output = EMBEDDING if cut is None else cut_output_name(cut)
         if self.lowest_trained_cut is None or (cut is not None and cut <= self.lowest_trained_cut):
             return pretrained.feature_extractor(output, device)
+        self.runtime.progress.log("exporting the part that is frozen now to ONNX")
         return feature_extractor_of(
             self.classifier.backbone, pretrained.recipe, pretrained.index, output, device
         )
@@ -317,12 +314,15 @@ def _stage_messages(
     return lines
 
 
-def _check_validation(stage: GradientStage, validation: LabelledViews | None) -> None:
-    if stage.schedule == "plateau" and validation is None:
-        raise InvalidRecipe(
-            f"stage {stage.name!r}: the plateau schedule needs a validation loss, and there are no "
-            "validation images; take cosine, or change --ratios."
-        )
+def describe_epoch(metrics: EpochMetrics, epochs: int) -> str:
+    """What was measured in an epoch: epoch 0 has no training loss; empty where nothing was."""
+    measured = {
+        "training loss": metrics.train_loss,
+        "validation loss": metrics.val_loss,
+        "validation accuracy": metrics.val_accuracy,
+    }
+    values = [f"{name} {value:.4f}" for name, value in measured.items() if not math.isnan(value)]
+    return f"{metrics.stage} epoch {metrics.epoch}/{epochs}: {', '.join(values)}" if values else ""
 
 
 def _out_of_memory_advice(stage: GradientStage, runtime: Runtime) -> str:

@@ -43,7 +43,8 @@ def select_layers(backbone: Backbone, trainable: Trainable) -> LayerSelection:
         if trainable > len(groups):
             raise InvalidRecipe(
                 f"trainable: {trainable} groups asked for, the network has {len(groups)}: "
-                f"{', '.join(groups)} (from the bottom to the top)."
+                f"{', '.join(groups)} (from the bottom to the top). Take `trainable: "
+                f"{len(groups)}`, or `--recipe linear`."
             )
         return _select_named(groups, layers, groups[-trainable:], ", ".join(groups[-trainable:]))
     if isinstance(trainable, str):

@@ -72,7 +72,6 @@ def fit_svm(data: TrainingData, stage: SvmStage, seed: int) -> ClassicalHead:
 
     Raises:
         ParityFailed: the logits of the graph are not those of scikit-learn.
-        MissingExtra: skl2onnx is not installed.
     """
     most = min(len(data) - 1, data.features_ND.shape[1])
     sizes = {None if size is None or size >= most else size for size in stage.pca}
@@ -94,7 +93,6 @@ def fit_forest(data: TrainingData, stage: ForestStage, seed: int) -> ClassicalHe
 
     Raises:
         ParityFailed: the logits of the graph are not those of scikit-learn.
-        MissingExtra: skl2onnx is not installed.
     """
     param_grid: ParamGrid = {
         "depth": sorted(set(stage.depths), key=lambda depth: depth or np.inf),
@@ -200,10 +198,18 @@ class _Forest:
         return export_forest(fitted, embedding_size, calibration, self.min_vote)
 
 
+def require_skl2onnx(method: str) -> None:
+    """Refuse to fit what could not be exported.
+
+    Raises:
+        MissingExtra: skl2onnx is not installed.
+    """
+    if importlib.util.find_spec("skl2onnx") is None:
+        raise MissingExtra(f"{method} needs skl2onnx: pip install 'holotype[train]'")
+
+
 def _fit(family: EstimatorFamily, data: TrainingData, folds: int) -> ClassicalHead:
     """Choose the settings, calibrate, fit to all images, export and check the graph."""
-    if importlib.util.find_spec("skl2onnx") is None:  # asked first: fitting may take minutes
-        raise MissingExtra(f"{family.name} needs skl2onnx: pip install 'holotype[train]'")
     from threadpoolctl import threadpool_limits
 
     data = replace(data, weights_N=data.weights_N / data.weights_N.mean())

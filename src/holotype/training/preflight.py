@@ -1,0 +1,66 @@
+"""Refuse what a recipe cannot do with its network on this device, before a stage trains."""
+
+from typing import TYPE_CHECKING
+
+from holotype.architectures.pretrained_weights import WeightsSource
+from holotype.errors import InvalidRecipe
+from holotype.training.config.recipe import Recipe
+from holotype.training.config.stage_config import ForestStage, GradientStage, SvmStage
+from holotype.training.data.mixup import batch_mixing, check_mixing
+from holotype.training.heads.svm_forest import require_skl2onnx
+
+if TYPE_CHECKING:
+    from holotype.architectures.torch_classifier import Backbone
+
+
+def check_stages(recipe: Recipe, device: str) -> None:
+    """Check every stage.
+
+    The network is built, with random weights, only where a stage selects some of its layers.
+
+    Args:
+        device: `cpu`, `cuda` or `mps`.
+
+    Raises:
+        InvalidRecipe: fp16 without an NVIDIA GPU, groups or layers that the network lacks, or
+            CutMix above frozen layers.
+        MissingExtra: skl2onnx is not installed, and a stage needs it.
+    """
+    backbone: Backbone | None = None
+    for stage in recipe.stages:
+        if isinstance(stage, SvmStage | ForestStage):
+            require_skl2onnx(stage.method)
+        elif isinstance(stage, GradientStage):
+            _check_precision(stage, device)
+            if stage.trainable not in (0, "all"):
+                backbone = backbone or _untrained_backbone(recipe)
+                _check_layers(stage, backbone)
+
+
+def _check_precision(stage: GradientStage, device: str) -> None:
+    if stage.precision == "fp16" and device != "cuda":
+        raise InvalidRecipe(
+            f"stage {stage.name!r}: precision: fp16 needs an NVIDIA GPU, got the device "
+            f"{device!r}, where gradients underflow and nothing gets faster. Take bf16 or fp32."
+        )
+
+
+def _check_layers(stage: GradientStage, backbone: "Backbone") -> None:
+    from holotype.training.finetuning.layer_selection import select_layers
+
+    mixing = batch_mixing(stage.mixup, stage.cutmix, num_classes=2)
+    try:
+        selection = select_layers(backbone, stage.trainable)
+        assert selection.cut is not None
+        check_mixing(mixing, selection.cut)
+    except InvalidRecipe as error:
+        raise InvalidRecipe(f"stage {stage.name!r}: {error}") from None
+
+
+def _untrained_backbone(recipe: Recipe) -> "Backbone":
+    from holotype.architectures.build_backbone import build_backbone
+
+    return build_backbone(
+        recipe.model, WeightsSource("none", None, "none"), recipe.image_size,
+        seed=recipe.seed, options=recipe.model_options,
+    )  # fmt: skip
