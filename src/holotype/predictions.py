@@ -6,8 +6,8 @@ Shape suffixes: N images, C classes.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from holotype.errors import DatasetError, ImageError
 from holotype.files import atomic_write, csv_text, write_bytes
+from holotype.imaging.image_warnings import warnings_as_json
 from holotype.notebook import data_frame, html_result, html_table
 from holotype.single_prediction import Prediction
 from holotype.text_tables import TEXT_ROWS, short_text, text_table
@@ -66,6 +67,7 @@ class Predictions(Sequence[Prediction]):
         unknown_N: whether each is of no known class; None where the bundle does not say.
         prediction_sets: None where no coverage was asked for.
         refused: the images that could not be used; a selection of rows has none.
+        warnings: id of an image -> what of it is not used, such as further pages.
         notes: caveats, in sentences.
         bundle_sha256: the identity of the bundle; "" where it is not known.
     """
@@ -82,6 +84,7 @@ class Predictions(Sequence[Prediction]):
     unknown_N: NDArray[np.bool_] | None = None
     prediction_sets: PredictionSets | None = None
     refused: tuple[ImageError, ...] = ()
+    warnings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     bundle_sha256: str = ""
 
@@ -198,6 +201,11 @@ class Predictions(Sequence[Prediction]):
             unknown_N=None if self.unknown_N is None else self.unknown_N[positions],
             prediction_sets=sets and replace(sets, included_NC=sets.included_NC[positions]),
             refused=(),
+            warnings={
+                self.ids[i]: self.warnings[self.ids[i]]
+                for i in positions
+                if self.ids[i] in self.warnings
+            },
         )
 
     def labelled(self) -> "Predictions":
@@ -304,6 +312,7 @@ class Predictions(Sequence[Prediction]):
                 {"file": r.file, "problem": r.problem, "reason": r.reason, "advice": r.advice}
                 for r in self.refused
             ],
+            "warnings": warnings_as_json(self.warnings),
         }  # fmt: skip
 
     def to_csv(self) -> str:

@@ -264,7 +264,9 @@ def test_the_header_tells_what_the_decoder_finds(name: str, tmp_path: Path) -> N
     content = EXACT[name][0]
     (tmp_path / "a").write_bytes(content)
     image = decode(content)
-    assert read_header(tmp_path / "a") == Header(*image.stored_size, image.format, image.mode)
+    assert read_header(tmp_path / "a") == Header(
+        *image.stored_size, image.format, image.mode, image.warnings
+    )
 
 
 def flat_blocks(bands: int) -> Array:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.bundle.bundle import Bundle
-from holotype.bundle.image_sources import Decoder, ImageSource
+from holotype.bundle.image_sources import Decoder, ImageSource, header_warnings
 from holotype.bundle.onnx_runtime import DoneCallback, map_in_threads, run_session
 from holotype.bundle.views import PLAIN, VIEWS, FixedView, ViewSet
 from holotype.cache import ArrayCache, hash_strings
@@ -42,12 +42,14 @@ class Embeddings:
         sha256: the hash of each.
         by_view: float32 (N, D) for every view through every backbone, in the order of members.
         refused: the images that could not be used.
+        warnings: id of an image -> what of it is not used, such as further pages.
     """
 
     positions: list[int]
     sha256: list[str]
     by_view: Mapping[ViewKey, NDArray[np.float32]]
     refused: list[ImageError] = field(default_factory=list)
+    warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def embeddings_ND(self) -> NDArray[np.float32]:
@@ -115,6 +117,12 @@ def embed(
         if (missing := store.missing(name, view_keys))
     ]
     refused: dict[int, ImageError] = {}
+    embedded = {position for position, _ in todo}
+    warnings = {
+        position: header_warnings(source)
+        for position, source in enumerate(sources)
+        if position not in embedded
+    }
     for namespace in {view_key.namespace for _, missing in todo for view_key in missing}:
         _ = base_models[namespace].backbone  # opened once, before threads ask for it
 
@@ -133,6 +141,7 @@ def embed(
                 refused[seen.position] = seen.found
             else:
                 sha256[seen.position] = seen.sha256
+                warnings[seen.position] = seen.warnings
                 store.add(seen.sha256, seen.found)
         done += len(batch)
         if on_progress:
@@ -144,13 +153,14 @@ def embed(
     return Embeddings(
         positions, names, {view_key: store.stack(names, view_key) for view_key in view_keys},
         [refused[n] for n in sorted(refused)],
+        {sources[n].id: warnings[n] for n in positions if warnings[n]},
     )  # fmt: skip
 
 
 def embed_image(bundle: Bundle, image: Image) -> Embeddings:
     """The embeddings of one decoded image, under the sealed views; not cached."""
     base_models, view_keys = _view_keys(bundle, None)
-    inputs = _inputs(view_keys, base_models, lambda _: image)
+    inputs, _ = _inputs(view_keys, base_models, lambda _: image)
     found = _run_backbones(
         {(0, view_key): input_CHW for view_key, input_CHW in inputs.items()}, base_models
     )
@@ -230,6 +240,7 @@ class _ImageResult:
     position: int
     sha256: str
     found: Mapping[ViewKey, NDArray[np.float32]] | ImageError
+    warnings: tuple[str, ...] = ()
 
 
 def _embed_batch(
@@ -238,12 +249,13 @@ def _embed_batch(
     """Read and decode a few images and run what is missing of them."""
     sha256: dict[int, str] = {}
     refused: dict[int, ImageError] = {}
+    warnings: dict[int, tuple[str, ...]] = {}
     inputs: dict[tuple[int, ViewKey], NDArray[np.float32]] = {}
     for source, position, view_keys in items:
         try:
             decode_at, sha256[position] = source.open()
             with refused_where_memory_ends(source.id):
-                found = _inputs(view_keys, base_models, decode_at)
+                found, warnings[position] = _inputs(view_keys, base_models, decode_at)
         except ImageError as refusal:
             refused[position] = refusal
         else:
@@ -258,6 +270,7 @@ def _embed_batch(
             position,
             sha256[position],
             {view_key: embeddings[position, view_key] for view_key in view_keys},
+            warnings[position],
         )
         for _, position, view_keys in items
     ]
@@ -267,14 +280,17 @@ def _inputs(
     view_keys: Iterable[ViewKey],
     base_models: Mapping[str, Bundle],
     decode_at: Decoder,
-) -> dict[ViewKey, NDArray[np.float32]]:
-    """The model inputs of one image: preprocessed once for each backbone, then every view."""
+) -> tuple[dict[ViewKey, NDArray[np.float32]], tuple[str, ...]]:
+    """The model inputs of one image, preprocessed once for each backbone; and its warnings."""
+    warnings: tuple[str, ...] = ()
     plain: dict[str, NDArray[np.float32]] = {}
     for view_key in view_keys:
         if view_key.namespace not in plain:
             preprocessing = base_models[view_key.namespace].preprocessing
-            plain[view_key.namespace] = preprocessing(decode_at(preprocessing.minimum_size))
-    return {view_key: view_key.view.apply(plain[view_key.namespace]) for view_key in view_keys}
+            image = decode_at(preprocessing.minimum_size)
+            plain[view_key.namespace], warnings = preprocessing(image), image.warnings
+    inputs = {view_key: view_key.view.apply(plain[view_key.namespace]) for view_key in view_keys}
+    return inputs, warnings
 
 
 def _run_backbones(

@@ -17,8 +17,8 @@ from PIL import ImageFile as PillowFile
 
 from holotype.dataset.reading.folder_walk import printable, walk_folder
 from holotype.dataset.reading.sample_records import ignored_note
-from holotype.errors import EmptyDataset, UnreadableFile, UsageError
-from holotype.imaging.decode import Image, decode, from_pillow
+from holotype.errors import EmptyDataset, ImageError, UnreadableFile, UsageError
+from holotype.imaging.decode import Image, decode, from_pillow, read_header
 from holotype.imaging.image_formats import IMAGE_EXTENSIONS
 from holotype.progress import Progress
 
@@ -102,6 +102,17 @@ class ImageInMemory:
 
 
 ImageSource = ImageFile | ImageInMemory
+
+
+def header_warnings(source: ImageSource) -> tuple[str, ...]:
+    """What of a file is not used, told without decoding it; nothing where it is not readable."""
+    if isinstance(source, ImageInMemory):
+        return ()
+    try:
+        return read_header(source.path).warnings
+    except ImageError:
+        return ()
+
 
 # A path, a file's bytes, a PIL image, or uint8 (H, W), (H, W, 3) RGB or (H, W, 4) RGBA.
 ImageLike = str | os.PathLike[str] | bytes | PillowImage.Image | NDArray[Any] | ImageSource

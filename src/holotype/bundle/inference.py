@@ -182,6 +182,7 @@ def predict_index(
         logits_NC=logits_NC,
         probabilities_NC=softmax(logits_NC, bundle.temperature),
         refused=tuple(embeddings.refused),
+        warnings=embeddings.warnings,
         bundle_sha256=bundle.sha256,
     )
 
@@ -214,6 +215,7 @@ def predict_images(
         probabilities_NC=softmax(logits_NC, bundle.temperature),
         unknown_N=is_unknown(bundle, embeddings),
         refused=tuple(embeddings.refused),
+        warnings=embeddings.warnings,
         bundle_sha256=bundle.sha256,
     )
 

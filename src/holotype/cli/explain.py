@@ -9,6 +9,7 @@ from holotype.cli.options import AsJson
 from holotype.cli.output import print_json, print_message, print_result
 from holotype.errors import UsageError
 from holotype.explanation.slice_matching import SliceMatches
+from holotype.imaging.image_warnings import warning_notes, warnings_as_json
 from holotype.pipeline import explain as verb
 from holotype.progress import to_stderr
 from holotype.text_tables import text_table
@@ -68,7 +69,8 @@ def explain(
     ]
     if as_json:
         refused = [str(refusal) for refusal in found.refused]
-        print_json({"explanations": answers, "refused": refused})
+        warnings = warnings_as_json(found.warnings)
+        print_json({"explanations": answers, "refused": refused, "warnings": warnings})
     elif output.suffix.lower() == ".png":
         print_result(f"class        {found[0].label}")
         print_result(f"probability  {found[0].probability:.3f}")
@@ -77,6 +79,8 @@ def explain(
         print_result(text_table(*found.table()))
         for method_in_words in dict.fromkeys(one.method for one in found):
             print_result(f"method  {method_in_words}")
+    for note in warning_notes(found.warnings):
+        print_message(note)
     for refusal in found.refused:
         print_message(f"refused: {refusal}")
     return 1 if found.refused else 0

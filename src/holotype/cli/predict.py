@@ -13,6 +13,7 @@ from holotype.cli.output import (
     print_result,
 )
 from holotype.errors import UsageError
+from holotype.imaging.image_warnings import warning_notes
 from holotype.pipeline import predict as verb
 from holotype.progress import to_stderr
 from holotype.text_tables import text_table
@@ -52,7 +53,7 @@ def predict(
         print_json(found.to_json())
     elif found:
         print_result(text_table(*found.table()))
-    for note in found.notes:
+    for note in (*found.notes, *warning_notes(found.warnings)):
         print_message(note)
     for refusal in found.refused:
         print_message(f"refused: {refusal}")

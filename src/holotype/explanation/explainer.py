@@ -51,6 +51,7 @@ class Explanation:
         background: the colour below transparent pixels.
         similar: the training images most like it, where they were asked for.
         sheet: the PNG file that was written; None where none was.
+        warnings: what of the image is not used, such as further pages.
     """
 
     source: ImageSource
@@ -59,6 +60,7 @@ class Explanation:
     background: tuple[int, int, int]
     similar: tuple[SimilarImage, ...] = ()
     sheet: Path | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def file(self) -> str:
@@ -134,6 +136,11 @@ class Explanations(Sequence[Explanation]):
 
     def __getitem__(self, row: int | slice) -> "Explanation | tuple[Explanation, ...]":
         return self.explanations[row]
+
+    @property
+    def warnings(self) -> dict[str, tuple[str, ...]]:
+        """File of an image -> what of it is not used, such as further pages."""
+        return {one.file: one.warnings for one in self if one.warnings}
 
     @property
     def _title(self) -> str:
@@ -225,7 +232,9 @@ class Explainer:
             with atomic_write(sheet) as temporary:
                 page.save(temporary, format="PNG")
         background = bundle.preprocessing.background
-        return Explanation(source, found, image.stored_size, background, tuple(similar), sheet)
+        return Explanation(
+            source, found, image.stored_size, background, tuple(similar), sheet, image.warnings
+        )
 
     def write_sheets(
         self,

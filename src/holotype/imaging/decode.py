@@ -77,12 +77,13 @@ class Image:
 
 @dataclass(frozen=True)
 class Header:
-    """Upright size, format and stored mode of a file, from its header."""
+    """Upright size, format, stored mode and warnings of a file, from its header."""
 
     width: int
     height: int
     format: str
     mode: str
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,7 @@ def _decode(
     plugin = _open(stream, file, policy)
     width, height = _checked_size(plugin, file, policy)
     refuse_signed(plugin, file)
-    notes = _multi_frame_warning(plugin) + unused_bands(plugin)
+    notes = _warnings(plugin)
     if minimum_size is not None and isinstance(plugin, JpegImagePlugin.JpegImageFile):
         turned = _orientation(plugin) >= 5
         plugin.draft(None, minimum_size[::-1] if turned else minimum_size)
@@ -248,7 +249,8 @@ def _read_header(stream: BinaryIO, file: str, policy: ImagePolicy) -> Header:
     width, height = _checked_size(plugin, file, policy)
     if _orientation(plugin) >= 5:
         width, height = height, width
-    return Header(width, height, plugin.format or "", plugin.mode)
+    stored_mode = plugin.mode  # a look for further frames may change it
+    return Header(width, height, plugin.format or "", stored_mode, _warnings(plugin))
 
 
 def _read(source: Path | bytes, file: str, read: Callable[[BinaryIO], Result]) -> Result:
@@ -340,15 +342,17 @@ def _checked_size(plugin: ImageFile.ImageFile, file: str, policy: ImagePolicy) -
     return width, height
 
 
-def _multi_frame_warning(plugin: ImageFile.ImageFile) -> tuple[str, ...]:
+def _warnings(plugin: ImageFile.ImageFile) -> tuple[str, ...]:
+    """What of the file is not used."""
+    bands = unused_bands(plugin)
     try:
         several = bool(getattr(plugin, "is_animated", False))
     except _BROKEN:  # a GIF that breaks behind its first frame, which is all that is used
         plugin.seek(0)
         several = True
     if several:
-        return ("the file holds several frames or pages; only the first is used",)
-    return ()
+        return ("the file holds several frames or pages; only the first is used", *bands)
+    return bands
 
 
 def _orientation(plugin: ImageFile.ImageFile) -> int:

@@ -32,6 +32,7 @@ from holotype.dataset.splitting.assignment import atomic_group_names
 from holotype.dataset.staging import require_apart_from_images
 from holotype.errors import MissingExtra, UsageError, WeightsUnavailable, did_you_mean
 from holotype.extras import with_install_advice
+from holotype.imaging.image_warnings import warning_notes
 from holotype.notebook import data_frame, html_result, html_table
 from holotype.progress import Progress, pluralize
 from holotype.reporting.audit_page import write_audit_page
@@ -198,6 +199,7 @@ def audit(
     progress.log_all(index.ignored_notes())
     with progress.bar("auditing") as update:
         findings = audit_index(index, on_progress=update)
+    progress.log_all(warning_notes(findings.warnings))
     usable = index.without(findings.unusable_paths)
     reason = "the quick audit runs no network" if quick else _reason_to_skip_network(usable)
     if reason:

@@ -20,6 +20,7 @@ from holotype.errors import EmptyDataset
 from holotype.evaluation.build_report import build_report
 from holotype.evaluation.report_data import Report
 from holotype.extras import with_install_advice
+from holotype.imaging.image_warnings import warning_notes
 from holotype.pipeline.training_run.class_weight_report import (
     class_weights,
     measure_class_weighting,
@@ -74,6 +75,7 @@ def evaluate(
         predictions = predict_index(
             bundle, index, on_progress=lambda done: update(done, len(index))
         )
+    progress.log_all(warning_notes(predictions.warnings))
     refused = predictions.refused
     for refusal in refused:
         progress.log(f"left out: {refusal}")

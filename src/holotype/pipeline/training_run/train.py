@@ -12,6 +12,7 @@ from holotype.dataset.index import Index, read_index, require_classes
 from holotype.dataset.reading.data_source import DataSource
 from holotype.errors import UsageError
 from holotype.extras import with_install_advice
+from holotype.imaging.image_warnings import warning_notes
 from holotype.pipeline.audit import Audit
 from holotype.pipeline.run import Run
 from holotype.pipeline.training_run.cross_validation import train_folds
@@ -193,5 +194,6 @@ def _read_and_audit(
     check_stages(recipe, runtime.device)
     with progress.bar("auditing") as update:
         findings = audit(index, on_progress=update)
+    progress.log_all(warning_notes(findings.warnings))
     job = TrainingJob(request, recipe, runtime, Audit(index, findings, request.data_name))
     return drop_unreadable(index, findings, progress), job
