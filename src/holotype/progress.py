@@ -20,10 +20,12 @@ class Progress:
     Attributes:
         stream: for lines and bars; None for neither.
         log_file: lines are appended to it with a timestamp.
+        check: called with every line and every update of a bar; it may raise, to stop the work.
     """
 
     stream: TextIO | None = None
     log_file: Path | None = None
+    check: Callable[[], None] = lambda: None
 
     def log(self, line: str) -> None:
         if self.stream is not None:
@@ -31,6 +33,7 @@ class Progress:
         if self.log_file is not None:
             with self.log_file.open("a", encoding="utf-8") as file:
                 file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {line}\n")
+        self.check()
 
     def log_all(self, lines: Iterable[str]) -> None:
         for line in lines:
@@ -39,6 +42,16 @@ class Progress:
     @contextmanager
     def bar(self, what: str) -> Iterator[ProgressCallback]:
         """Yield a callback that draws a bar on a terminal, elsewhere prints a line every 30 s."""
+        with self._display(what) as display:
+
+            def update(done: int, total: int) -> None:
+                display(done, total)
+                self.check()
+
+            yield update
+
+    @contextmanager
+    def _display(self, what: str) -> Iterator[ProgressCallback]:
         if self.stream is None:
             yield lambda done, total: None
         elif self.stream.isatty():

@@ -5,11 +5,15 @@ import signal
 import threading
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from torch import nn
 
+from holotype.architectures.onnx_export import export_backbone, extract_outputs
+from holotype.architectures.torch_classifier import Backbone
 from holotype.errors import Terminated
+from holotype.progress import Progress
 from holotype.training.finetuning.checkpoint import read_state, write_state
 from holotype.training.finetuning.training_state import LoopState
 from holotype.training.interruption import StopSignal
@@ -63,7 +67,7 @@ def test_sigterm_is_heard_after_the_step_and_the_state_is_left_first() -> None:
 
     with stop_signal.handling_sigterm(), pytest.raises(Terminated):
         train(classifier(), HOW, states=Terminating(), stop_signal=stop_signal)
-    assert states[-1].epoch == 1  # outside a step it ends at once: this state is whole
+    assert states[-1].epoch == 1  # between two steps it ends at once: this state is whole
 
     class WithinStep(StopSignal):
         def checkpoint_is_due(self) -> bool:
@@ -75,6 +79,50 @@ def test_sigterm_is_heard_after_the_step_and_the_state_is_left_first() -> None:
     with stop_signal.handling_sigterm(), pytest.raises(Terminated, match="step 1 of 6 of epoch 1"):
         train(classifier(), HOW, states=states, stop_signal=stop_signal)
     assert [state.step for state in states] == [0, 1]
+
+
+class _TerminatedOnce(nn.Module):
+    """Gets SIGTERM in its first pass after `armed`, in the middle of whoever runs it."""
+
+    armed = False
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.armed:
+            self.armed = False
+            signal.raise_signal(signal.SIGTERM)
+        return x
+
+
+def test_sigterm_within_an_export_is_heard_after_it_and_does_not_change_the_graph() -> None:
+    """An exception that a handler raises is swallowed by torch, which exports another graph."""
+    torch.manual_seed(0)
+    terminated = _TerminatedOnce()
+    layers = nn.Sequential(nn.Conv2d(3, 8, 3), terminated, nn.ReLU())
+    backbone = Backbone({"all": layers}, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+    undisturbed = export_backbone(backbone.eval(), 16, 16).SerializeToString()
+    stop_signal = StopSignal()
+    terminated.armed = True
+    with stop_signal.handling_sigterm():
+        graph = export_backbone(backbone, 16, 16).SerializeToString()
+        with pytest.raises(Terminated, match="SIGTERM"):
+            stop_signal.raise_if_requested()
+    assert not terminated.armed
+    assert extract_outputs(onnx.load_from_string(graph), ["embedding"]) == extract_outputs(
+        onnx.load_from_string(undisturbed), ["embedding"]
+    )
+
+
+def test_work_that_shows_progress_stops_at_its_next_line_or_step() -> None:
+    stop_signal = StopSignal()
+    progress = Progress(check=stop_signal.raise_if_requested)
+    with stop_signal.handling_sigterm(), progress.bar("working") as update:
+        progress.log("begun")
+        update(1, 2)
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(Terminated):
+            update(2, 2)
+        with pytest.raises(Terminated):
+            progress.log("more")
 
 
 def test_another_thread_is_left_alone() -> None:

@@ -1,4 +1,8 @@
-"""SIGTERM, and the interval of checkpoints within an epoch."""
+"""SIGTERM, and the interval of checkpoints within an epoch.
+
+The handler only sets a flag: an exception raised in the middle of a library may be swallowed there,
+and the exporter of torch then writes another graph. Work looks at the flag where it can stop.
+"""
 
 import signal
 import threading
@@ -19,17 +23,16 @@ class StopSignal:
 
     Attributes:
         checkpoint_minutes: between checkpoints, besides the one after every epoch.
-        stop_requested: whether SIGTERM arrived while `deferred` was open.
+        stop_requested: whether SIGTERM arrived.
     """
 
     checkpoint_minutes: float = CHECKPOINT_MINUTES
     stop_requested: bool = False
-    _is_deferred: bool = field(default=False, init=False)
     _last_checkpoint: float = field(default_factory=time.monotonic, init=False)
 
     @contextmanager
     def handling_sigterm(self) -> Iterator["StopSignal"]:
-        """Make SIGTERM raise Terminated: at once, or within `deferred` set `stop_requested`.
+        """Make SIGTERM set `stop_requested`; a second one ends the process at once.
 
         Python allows signal handlers in the main thread only; elsewhere this does nothing.
         """
@@ -42,29 +45,29 @@ class StopSignal:
         finally:
             signal.signal(signal.SIGTERM, before)
 
-    @contextmanager
-    def deferred(self) -> Iterator[None]:
-        """Within, SIGTERM only sets `stop_requested`, which the caller must poll."""
-        self._is_deferred, self._last_checkpoint = True, time.monotonic()
-        try:
-            yield
-        finally:
-            self._is_deferred = False
-
-    def checkpoint_is_due(self) -> bool:
-        """Whether `checkpoint_minutes` have passed; if so, the next interval starts."""
-        now = time.monotonic()
-        if now - self._last_checkpoint < 60 * self.checkpoint_minutes:
-            return False
-        self._last_checkpoint = now
-        return True
-
-    def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
-        if not self._is_deferred:
+    def raise_if_requested(self) -> None:
+        """
+        Raises:
+            Terminated: SIGTERM arrived.
+        """
+        if self.stop_requested:
             raise Terminated(
                 "told to stop (SIGTERM); what was computed is kept. The same command with "
                 "--output RUN --resume goes on."
             )
+
+    def restart_interval(self) -> None:
+        """Count `checkpoint_minutes` from now."""
+        self._last_checkpoint = time.monotonic()
+
+    def checkpoint_is_due(self) -> bool:
+        """Whether `checkpoint_minutes` have passed; if so, the next interval starts."""
+        if time.monotonic() - self._last_checkpoint < 60 * self.checkpoint_minutes:
+            return False
+        self.restart_interval()
+        return True
+
+    def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
         self.stop_requested = True
         with suppress(ValueError):  # a second one does not wait
             signal.signal(signal.SIGTERM, signal.SIG_DFL)

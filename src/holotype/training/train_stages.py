@@ -122,6 +122,7 @@ def train(
             notes.append(fitted.note)
         history += rows
         on_stage(stage.name, _trained_model(pretrained, graphs, name, rows, notes[-1:]))
+        runtime.stop_signal.raise_if_requested()
     assert graphs is not None
     return _trained_model(pretrained, graphs, name, history, notes)
 

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from holotype.architectures.catalog import architecture
@@ -131,8 +132,9 @@ def run_training(request: TrainingRequest) -> Run:
     if resuming.resume and request.output is None:
         raise UsageError("--resume goes on with a run: name it, --output RUN.")
     stop_signal = StopSignal(resuming.checkpoint_minutes)
+    progress = replace(request.progress, check=stop_signal.raise_if_requested)
     with stop_signal.handling_sigterm():
-        request = with_warm_start(request)
+        request = with_warm_start(replace(request, progress=progress))
         recipe = request.resolve_recipe()
         path = request.output or next_run_path(request.data_name)
         run = run_to_resume(path) if resuming.resume else RunDirectory.new(path)

@@ -188,7 +188,6 @@ def _set_up(
 def _initial_state(run: _TrainingRun) -> LoopState:
     """Epoch 0: the network before the first step."""
     metrics = _validate(run, 0, math.nan)
-    run.callbacks.on_epoch(metrics)
     weights = run.module.trainable_state()
     state = LoopState(
         epoch=0,
@@ -202,8 +201,15 @@ def _initial_state(run: _TrainingRun) -> LoopState:
         last_improved_epoch=0,
         rows=[metrics],
     )
-    run.callbacks.on_checkpoint(state)
+    _end_epoch(run, state)
     return state
+
+
+def _end_epoch(run: _TrainingRun, state: LoopState) -> None:
+    """Write the state, then tell the metrics; both are safe before the process stops."""
+    run.callbacks.on_checkpoint(state)
+    run.callbacks.on_epoch(state.rows[-1])
+    run.stop_signal.raise_if_requested()
 
 
 def _train_epoch(run: _TrainingRun, before: LoopState) -> LoopState:
@@ -213,20 +219,20 @@ def _train_epoch(run: _TrainingRun, before: LoopState) -> LoopState:
     _seed_torch(run.start, epoch, before.rng_state)
     run.prepared.train()
     total = before.loss_sum
-    with closing(batches), stop_signal.deferred():
+    stop_signal.restart_interval()
+    with closing(batches):
         for step, micro_batches in enumerate(_micro_batches(run, batches), start=before.step):
             at = (epoch - 1) * steps + step
             total += _optimiser_step(run, micro_batches, at, epoch)
-            run.callbacks.on_step(at + 1, run.stage.epochs * steps)
             if stop_signal.checkpoint_is_due() or stop_signal.stop_requested:
                 run.callbacks.on_checkpoint(_state_within_epoch(run, before, step + 1, total))
             if stop_signal.stop_requested:
                 raise _terminated(run.stage, epoch, step + 1, steps)
+            run.callbacks.on_step(at + 1, run.stage.epochs * steps)
     metrics = _validate(run, epoch, total / steps)
     run.schedule.after_epoch(metrics.val_loss)
-    run.callbacks.on_epoch(metrics)
     state = _state_after_epoch(run, before, metrics)
-    run.callbacks.on_checkpoint(state)
+    _end_epoch(run, state)
     return state
 
 
