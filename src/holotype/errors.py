@@ -5,6 +5,7 @@ line exits with: 1 where the work failed, 2 where an option or argument was wron
 """
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -252,4 +253,17 @@ class MissingExtra(HolotypeError):
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?`` with the most similar known word, or an empty string."""
     nearest = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {nearest[0]!r}?" if nearest else ""
+    if not nearest:
+        return ""
+    if _may_print_alike(word, nearest[0]):
+        return f"; did you mean {nearest[0]!r} ({nearest[0]!a}, and not {word!a})?"
+    return f"; did you mean {nearest[0]!r}?"
+
+
+def _may_print_alike(one: str, other: str) -> bool:
+    """Whether two words have the same letters in another form, or differ beyond ASCII only."""
+    forms = [unicodedata.normalize("NFKC", word) for word in (one, other)]
+    return forms[0] == forms[1] or (
+        len(one) == len(other)
+        and all(max(pair) > "\x7f" for pair in zip(one, other, strict=True) if pair[0] != pair[1])
+    )

@@ -180,6 +180,7 @@ KINDS_FOUND: dict[str, dict[str, Any]] = {
     "leak": {"leaks": (Leak("group", "g", ("g", "h"), ("train", "test"), 2),)},
     "oversized_cluster": {"oversized_clusters": [frozenset(["f"])]},
     "small_class": {"small_classes": {"one": 2}},
+    "similar_class": {"class_counts": {"Cat": 5, "cat ": 5}},
     "missing_class": {"missing_in_parts": {"train": ["one"]}},
     "label_error": {"label_errors": (SuspectedLabelError("l", "one", "two", 0.1, 0.9, 1.0),)},
     "dark": {"quality_issues": (QualityIssue("p", "dark", "", 9.0),)},

@@ -26,6 +26,7 @@ from holotype.bundle.manifest import OODScore
 from holotype.bundle.onnx_runtime import DoneCallback, run_session
 from holotype.bundle.ood_scores import knn_similarity_N, negative_energy_N
 from holotype.bundle.views import PLAIN, ViewSet
+from holotype.dataset.class_names import class_name
 from holotype.dataset.index import Index
 from holotype.errors import CorruptBundle, DatasetError, did_you_mean
 from holotype.imaging.decode import Image
@@ -158,7 +159,7 @@ def predict_index(
         BundleError: these views cannot be had from this bundle.
     """
     table = index.table
-    number_of = {name: number for number, name in enumerate(bundle.classes)}
+    number_of = {class_name(name): number for number, name in enumerate(bundle.classes)}
     for label in table["label"].unique():
         if label not in number_of:
             raise DatasetError(

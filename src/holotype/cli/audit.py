@@ -45,7 +45,8 @@ def audit(
         output: Write index.html, audit.json and issues.csv into this directory.
         fail_on: Exit code 1 only for these, such as leak,label_conflict,label_error: unusable,
             exact_duplicate, near_duplicate, label_conflict, leak, oversized_cluster, small_class,
-            missing_class, label_error, outlier, conflicting_neighbour, quality, warning.
+            similar_class, missing_class, label_error, outlier, conflicting_neighbour, quality,
+            warning.
         labels: Insist on a look at the labels, which takes a pretrained network; unless said
             otherwise they are looked at if it is there.
         quick: Run no network: labels, outliers and neighbours are not looked at.

@@ -23,7 +23,14 @@ from holotype.dataset.reading.sample_records import (
     Part,
     ignored_note,
 )
-from holotype.errors import DatasetError, ImageError, InvalidPattern, InvalidTable, SingleClass
+from holotype.errors import (
+    DatasetError,
+    EmptyDataset,
+    ImageError,
+    InvalidPattern,
+    InvalidTable,
+    SingleClass,
+)
 from holotype.files import atomic_write, sha256_of
 from holotype.imaging.decode import read_header
 from holotype.progress import pluralize
@@ -233,9 +240,15 @@ def require_classes(index: Index) -> None:
 
     Raises:
         SingleClass: it has.
+        EmptyDataset: it has none, since no name of an image is valid UTF-8.
     """
     if len(index.classes) > 1:
         return
+    if not index.classes and index.undecodable_names:
+        raise EmptyDataset(
+            f"no image in {str(index.root)!r} has a name that is valid UTF-8; the first is "
+            f"'{index.undecodable_names[0]}'. Rename the files and folders, for example by convmv."
+        )
     label = index.classes[0] if index.classes else ""
     inner = sorted({path.split("/")[1] for path in index.table["path"] if path.count("/") > 1})
     hint = f" Did you mean {str(index.root / label)!r}?" if len(inner) > 1 else ""

@@ -29,6 +29,7 @@ from PIL import Image as PillowImage
 
 from holotype.bundle.bundle import Bundle
 from holotype.bundle.inference import image_probabilities, run_head
+from holotype.dataset.class_names import class_name
 from holotype.errors import UnknownClass, did_you_mean
 from holotype.explanation.attribution import (
     class_activation_map,
@@ -228,12 +229,13 @@ def class_index_of(bundle: Bundle, name: str) -> int:
     Raises:
         UnknownClass: there is none of this name; the nearest one is suggested.
     """
-    if name not in bundle.classes:
+    classes = [class_name(each) for each in bundle.classes]
+    if class_name(name) not in classes:
         raise UnknownClass(
             f"the classifier has no class {name!r}{did_you_mean(name, bundle.classes)}. "
             f"It knows: {', '.join(bundle.classes)}."
         )
-    return bundle.classes.index(name)
+    return classes.index(class_name(name))
 
 
 def input_frame_size(size: tuple[int, int], preprocessing: Preprocessing) -> tuple[float, float]:

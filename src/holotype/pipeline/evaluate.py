@@ -69,6 +69,8 @@ def evaluate(
     bundle = load_bundle(run)
     index = read_index(data, label_pattern=label_pattern, group_pattern=group_pattern)
     progress.log_all(index.ignored_notes())
+    for path in index.undecodable_names:
+        progress.log(f"left out: '{path}': its name is not valid UTF-8; rename the file")
     sources = as_sources(data)
     names = [describe_source(source) for source in sources]
     with progress.bar("predicting") as update:

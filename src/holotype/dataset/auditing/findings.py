@@ -7,6 +7,7 @@ from typing import Any
 from holotype.dataset.auditing.embedding_neighbors import NeighbourPair, Outlier
 from holotype.dataset.auditing.label_errors import NoiseRate, SuspectedLabelError
 from holotype.dataset.auditing.quality import QUALITY_ADVICE, QualityIssue
+from holotype.dataset.class_names import exact_name, similar_class_names
 from holotype.dataset.near_duplicates.search import NearDuplicate
 from holotype.dataset.reading.sample_records import Part
 from holotype.dataset.splitting.splitter import abbreviated
@@ -20,6 +21,7 @@ _ROWS = (
     ("leak", "leaks in the given split", "test scores would be too optimistic"),
     ("oversized_cluster", "oversized clusters", "too large to be near-duplicates; not grouped"),
     ("small_class", "classes too small to split", "fewer than 3 separate images"),
+    ("similar_class", "class names that look alike", "rename them, unless both are meant"),
     (
         "missing_class",
         "classes missing in a given part",
@@ -163,6 +165,18 @@ class Findings:
         return max(counts) / max(min(counts), 1) if counts else 1.0
 
     @property
+    def similar_classes(self) -> list[tuple[str, ...]]:
+        """Sets of classes whose names differ in letter case, blanks or look-alike letters only."""
+        return similar_class_names(self.class_counts)
+
+    def similar_class_notes(self) -> list[str]:
+        """A sentence for each set of classes whose names look alike."""
+        return [
+            f"Class names that look alike: {', '.join(map(exact_name, names))}."
+            for names in self.similar_classes
+        ]
+
+    @property
     def has_findings(self) -> bool:
         """Whether anything needs action; quality issues, warnings and statistics alone do not."""
         return bool(
@@ -171,6 +185,7 @@ class Findings:
             or self.near_duplicates
             or self.leaks
             or self.small_classes
+            or self.similar_classes
             or self.missing_in_parts.get("train")
         )
 
@@ -188,6 +203,7 @@ class Findings:
             "leak": len(self.leaks),
             "oversized_cluster": len(self.oversized_clusters),
             "small_class": len(self.small_classes),
+            "similar_class": len(self.similar_classes),
             "missing_class": sum(map(len, self.missing_in_parts.values())),
             "label_error": len(self.label_errors),
             "outlier": len(self.outliers),
@@ -211,6 +227,7 @@ class Findings:
             f"The given {part} part has no image of: {abbreviated(names)}."
             for part, names in self.missing_in_parts.items()
         ]
+        notes += self.similar_class_notes()
         if self.small_classes:
             small = [f"{name} ({count})" for name, count in self.small_classes.items()]
             notes.append(f"Classes with few separate images: {abbreviated(small)}.")
@@ -225,6 +242,7 @@ class Findings:
             "classes": self.class_counts,
             "imbalance": round(self.imbalance, 4),
             "small_classes": self.small_classes,
+            "similar_classes": self.similar_classes,
             "unusable_images": [vars(refusal) for refusal in self.unusable],
             "exact_duplicates": [
                 {"paths": d.paths, "labels": d.labels, "conflict": d.is_conflict}

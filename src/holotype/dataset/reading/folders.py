@@ -3,6 +3,7 @@
 import re
 from pathlib import Path, PurePosixPath
 
+from holotype.dataset.class_names import class_name
 from holotype.dataset.reading.folder_walk import (
     FolderContents,
     printable,
@@ -130,7 +131,7 @@ def _labelled_by_folder(
     for path in paths:
         part, below = _part_of(path, has_parts)
         if "/" in below and (part or not has_parts):
-            images.append(ListedImage(path, label=below.split("/", 1)[0], split=part))
+            images.append(ListedImage(path, label=class_name(below.split("/", 1)[0]), split=part))
         else:
             strays.append(path)
     if strays and not images:
@@ -149,7 +150,7 @@ def _labelled_by_name(paths: list[str], pattern: str, has_parts: bool) -> list[L
         match = expression.search(PurePosixPath(path).name)
         if match and match[group]:
             part, _ = _part_of(path, has_parts)
-            images.append(ListedImage(path, label=match[group], split=part))
+            images.append(ListedImage(path, label=class_name(match[group]), split=part))
         else:
             unmatched.append(path)
     if unmatched:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from holotype.dataset.class_names import class_name
 from holotype.dataset.reading.csv_tables import read_csv_table
 from holotype.dataset.reading.sample_records import PART_ALIASES, ImageListing, ListedImage
 from holotype.errors import EmptyDataset, InvalidTable
@@ -133,7 +134,7 @@ class _TableReader:
         return os.path.normpath(os.path.join(os.path.abspath(base), str(cell).strip()))
 
     def label(self, row: int) -> str:
-        label = self.text("label", row)
+        label = class_name(self.text("label", row))
         if not label:
             self.refuse(row, "no label", "the name of a class; remove images without one")
         return label

@@ -197,5 +197,6 @@ def _read_and_audit(
     with progress.bar("auditing") as update:
         findings = audit(index, on_progress=update)
     progress.log_all(warning_notes(findings.warnings))
+    progress.log_all(findings.similar_class_notes())
     job = TrainingJob(request, recipe, runtime, Audit(index, findings, request.data_name))
     return drop_unreadable(index, findings, progress), job
