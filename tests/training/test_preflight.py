@@ -27,10 +27,13 @@ def _recipe(model: str, **changes: Any) -> Recipe:
     ("changes", "words"),
     [
         ({"precision": "fp16"}, "'finetune': precision: fp16 needs an NVIDIA GPU"),
-        ({"trainable": ["layer9"]}, "'finetune': trainable: no layer is called 'layer9'"),
+        (
+            {"trainable": ["nowhere"]},
+            "'finetune': trainable: no layer is called 'nowhere'. The groups",
+        ),
         ({"trainable": 40}, "40 groups asked for, the network has"),
         ({"trainable": "400 layers"}, "400 layers asked for"),
-        ({"cutmix": {"probability": 0.5, "alpha": 1}}, "cutmix cuts rectangles from images"),
+        ({"cutmix": {"probability": 0.5, "alpha": 1}}, "'finetune': cutmix cuts rectangles"),
         ({"trainable": ["layer4"], "cutmix": {"probability": 1, "alpha": 1}}, "train the whole"),
     ],
 )

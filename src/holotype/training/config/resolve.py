@@ -120,7 +120,7 @@ def read_fields(recipe: str) -> dict[str, Any]:
         text = Path(recipe).read_text(encoding="utf-8")
     else:
         raise UnknownRecipe(
-            f"no recipe called {recipe!r}{did_you_mean(recipe, recipe_names())} "
+            f"no recipe called {recipe!r}{did_you_mean(recipe, recipe_names()) or '.'} "
             f"Known: {', '.join(recipe_names())}; or name a YAML file."
         )
     try:

@@ -74,7 +74,7 @@ def check_mixing(mixing: BatchMixing | None, cut: int) -> None:
         InvalidRecipe: CutMix, where the network below `cut` is frozen.
     """
     if mixing is not None and mixing.cutmix is not None and cut > 0:
-        raise InvalidRecipe(f"recipe: {CUTMIX_NEEDS_IMAGES}")
+        raise InvalidRecipe(CUTMIX_NEEDS_IMAGES)
 
 
 def sample_mix(
