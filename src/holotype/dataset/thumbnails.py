@@ -28,6 +28,7 @@ FINGERPRINT = np.dtype(
         ("mode", "S8"),
         ("darkest", "u1"),
         ("brightest", "u1"),
+        ("largest", "<u2"),  # value of 16 bits, see `Image.largest`
         ("sharpness", "<f4"),  # see `sharpness`
         ("rows", "u1"),  # filled rows and columns of `grey`
         ("columns", "u1"),
@@ -124,6 +125,7 @@ def fingerprint(image: Image) -> NDArray[np.void]:
     record["width"], record["height"] = image.stored_size
     record["mode"] = image.mode.encode()[:8]
     record["darkest"], record["brightest"] = _extremes(pixels)
+    record["largest"] = image.largest
     record["sharpness"] = sharpness(grey)
     record["rows"], record["columns"] = rows, columns
     record["grey"][:rows, :columns] = np.asarray(downscale(grey, (columns, rows)))

@@ -49,7 +49,7 @@ from holotype.errors import (
 from holotype.imaging.image_formats import HEAD_BYTES, format_of, unread_extension
 from holotype.imaging.out_of_memory import refused_where_memory_ends
 from holotype.imaging.pillow_warnings import pillow_warnings_ignored
-from holotype.imaging.pixels import to_eight_bits
+from holotype.imaging.pixels import largest_of_16_bits, to_eight_bits
 from holotype.imaging.png_text import is_about_text, without_text
 from holotype.imaging.tiff_tags import is_white_zero, refuse_signed, unused_bands
 
@@ -65,6 +65,7 @@ class Image:
         mode: the mode that the file was stored in, such as ``CMYK`` or ``I;16``.
         stored_size: width and height in the file, after turning it upright.
         warnings: what was ignored, such as the other frames of an animation.
+        largest: the largest value of 16 bits, which colour holds at most; 0 for other depths.
     """
 
     pixels: PillowImage.Image
@@ -73,6 +74,7 @@ class Image:
     mode: str
     stored_size: tuple[int, int]
     warnings: tuple[str, ...] = ()
+    largest: int = 0
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,7 @@ def _decode(
     _check_end(plugin, stream, first_block, file)
     orientation = _orientation(plugin)
     pixels, mask = to_eight_bits(plugin, raw_mode, file, white_is_zero=is_white_zero(plugin))
+    largest = largest_of_16_bits(plugin, raw_mode, white_is_zero=is_white_zero(plugin))
     turn = _EXIF_TRANSPOSES.get(orientation)
     if turn is not None:
         pixels = pixels.transpose(turn)
@@ -213,6 +216,7 @@ def _decode(
         mode=stored_mode,
         stored_size=(height, width) if orientation >= 5 else (width, height),
         warnings=notes,
+        largest=largest,
     )
 
 

@@ -55,6 +55,21 @@ def to_eight_bits(
     return image.convert("RGB"), None
 
 
+def largest_of_16_bits(image: PillowImage.Image, raw_mode: str, *, white_is_zero: bool) -> int:
+    """The largest value of an image of 16 bits; 0 for other depths.
+
+    Of colour Pillow has kept the high bytes only: the value is what they allow at most.
+    """
+    if raw_mode == "I;12":
+        return 0
+    if image.mode.startswith("I;16"):
+        values_HW = np.asarray(image)
+        return 65535 - int(values_HW.min()) if white_is_zero else int(values_HW.max())
+    if ";16" in raw_mode and image.mode in ("RGB", "RGBA"):
+        return int(np.asarray(image)[..., :3].max()) << 8 | 255
+    return 0
+
+
 def _mask_unless_opaque(mask: PillowImage.Image) -> PillowImage.Image | None:
     return None if mask.getextrema() == (255, 255) else mask
 

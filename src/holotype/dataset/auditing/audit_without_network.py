@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from holotype.dataset.auditing.findings import ExactDuplicates, Findings, Leak, UnusableImage
-from holotype.dataset.auditing.quality import find_quality_issues
+from holotype.dataset.auditing.quality import find_quality_issues, unused_range
 from holotype.dataset.index import Index
 from holotype.dataset.near_duplicates.search import NearDuplicate, find_near_duplicates
 from holotype.dataset.reading.sample_records import PARTS, Part
@@ -45,6 +45,7 @@ def audit(index: Index, *, on_progress: ProgressCallback | None = None) -> Findi
         leaks=(*_leaking_copies(usable, copies), *_leaking_groups(usable)),
         missing_in_parts=_missing_in_given_parts(usable),
         warnings=dict(sorted(fingerprints.warnings.items())),
+        unused_range=unused_range(fingerprints),
         ignored=tuple(index.ignored),
         sizes=_sizes(fingerprints),
         modes=_value_counts(mode.decode() for mode in fingerprints.records["mode"].tolist()),

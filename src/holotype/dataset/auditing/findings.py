@@ -105,6 +105,7 @@ class Findings:
         leaks: copies and groups in several parts of a split that came with the data.
         missing_in_parts: part of a given split -> the classes of which it has no image.
         warnings: path -> what was ignored in an image, such as later frames of an animation.
+        unused_range: a sentence where images of 16 bits use a small part of their range.
         ignored: files that are no images by their extension, and the like; see `Index`.
         sizes: smallest, median and largest (width, height) by area, in pixels.
         modes: the number of images by Pillow mode.
@@ -129,6 +130,7 @@ class Findings:
     leaks: tuple[Leak, ...] = ()
     missing_in_parts: dict[Part, list[str]] = field(default_factory=dict)
     warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    unused_range: str = ""
     ignored: tuple[str, ...] = ()
     sizes: tuple[tuple[int, int], ...] = ()
     modes: dict[str, int] = field(default_factory=dict)
@@ -222,7 +224,7 @@ class Findings:
         return [row for row in rows if row[1]]
 
     def class_notes(self) -> list[str]:
-        """Problems of whole classes, in sentences."""
+        """Problems of whole classes, and of all images together, in sentences."""
         notes = [
             f"The given {part} part has no image of: {abbreviated(names)}."
             for part, names in self.missing_in_parts.items()
@@ -233,6 +235,8 @@ class Findings:
             notes.append(f"Classes with few separate images: {abbreviated(small)}.")
         if sum(count > 0 for count in self.class_counts.values()) == 1:
             notes.append("There is one class only; a classifier needs at least two.")
+        if self.unused_range:
+            notes.append(self.unused_range)
         return notes
 
     def to_json(self) -> dict[str, Any]:
@@ -266,6 +270,7 @@ class Findings:
             "conflicting_neighbours": [vars(pair) for pair in self.conflicting_neighbours],
             "skipped_checks": self.skipped_checks,
             "warnings": self.warnings,
+            "unused_range": self.unused_range,
             "ignored": self.ignored,
             "sizes": self.sizes,
             "modes": self.modes,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from holotype.dataset.auditing.robust_z_score import robust_z_below_median
 from holotype.dataset.thumbnails import Fingerprints
+from holotype.progress import pluralize
 
 # problem -> what to do
 QUALITY_ADVICE = {
@@ -31,6 +32,7 @@ _UNIFORM_RANGE = 12  # grey levels between the darkest and the brightest pixel
 _UNIFORM_DEVIATION = 0.5  # grey levels, of the image at low resolution
 # Rules (limit of the value, robust z-score below the median), of which one must hold: poor and very
 # far from the median, for data sets of similar images; or very poor and far, for mixed ones.
+_MOST_UNUSED_BITS = 14  # of 16: a quarter of the range, 64 grey levels of 256
 _LOG_OFFSET = 1e-3  # to the sharpness, before its logarithm
 _DARK = ((90.0, 4.75), (40.0, 2.5))  # grey levels of 255
 _BRIGHT = ((-215.0, 5.0), (-225.0, 2.5))  # grey levels of 255, negated
@@ -112,6 +114,26 @@ def find_quality_issues(fingerprints: Fingerprints) -> list[QualityIssue]:
         *(issue for issue in blurred if issue.path not in flat),
     ]  # fmt: skip
     return sorted(found, key=lambda issue: (issue.problem, -issue.distance, issue.path))
+
+
+def unused_range(fingerprints: Fingerprints) -> str:
+    """A sentence where no image of 16 bits uses more than a quarter of its range; else "".
+
+    Cameras and microscopes store 10 or 12 bits in 16. Decided for all images together: the largest
+    value of one image says nothing about the range of its camera.
+    """
+    largest_N = fingerprints.records["largest"]
+    images, largest = int((largest_N > 0).sum()), int(largest_N.max(initial=0))
+    bits = max(largest.bit_length() + largest.bit_length() % 2, 8)  # 8, 10, 12 or 14
+    if not images or bits > _MOST_UNUSED_BITS:
+        return ""
+    factor = 2 ** (16 - bits)
+    use = "uses" if images == 1 else "use"
+    return (
+        f"{pluralize(images, 'image')} of 16 bits {use} 1/{factor} of their range (largest value "
+        f"{largest:,}): only {pluralize(2 ** (bits - 8), 'grey level')} of 256 "
+        f"{'is' if bits == 8 else 'are'} left. Multiply all of them by {factor}."
+    )
 
 
 def _grey_statistics(fingerprints: Fingerprints) -> Floats:

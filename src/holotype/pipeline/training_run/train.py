@@ -198,5 +198,7 @@ def _read_and_audit(
         findings = audit(index, on_progress=update)
     progress.log_all(warning_notes(findings.warnings))
     progress.log_all(findings.similar_class_notes())
+    if findings.unused_range:
+        progress.log(f"warning: {findings.unused_range}")
     job = TrainingJob(request, recipe, runtime, Audit(index, findings, request.data_name))
     return drop_unreadable(index, findings, progress), job
