@@ -251,10 +251,10 @@ class MissingExtra(HolotypeError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` with the most similar known word, or an empty string."""
+    """``; did you mean 'x'?`` with the most similar known word, or a full stop."""
     nearest = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     if not nearest:
-        return ""
+        return "."
     if _may_print_alike(word, nearest[0]):
         return f"; did you mean {nearest[0]!r} ({nearest[0]!a}, and not {word!a})?"
     return f"; did you mean {nearest[0]!r}?"
@@ -267,3 +267,8 @@ def _may_print_alike(one: str, other: str) -> bool:
         len(one) == len(other)
         and all(max(pair) > "\x7f" for pair in zip(one, other, strict=True) if pair[0] != pair[1])
     )
+
+
+def require_one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UsageError(f"{name} is {value!r}, expected one of {', '.join(known)}.")

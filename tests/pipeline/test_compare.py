@@ -216,14 +216,14 @@ def test_folds_are_compared_and_chosen_out_of_fold(own_runs: Path, tmp_path: Pat
     assert comparison.selection.part == "oof"
 
 
-def test_an_ensemble_that_was_fitted_on_validation_is_said_to_be_flattered_there(
+def test_an_ensemble_that_was_fitted_on_validation_is_said_to_be_scored_too_high_there(
     own_runs: Path, tmp_path: Path
 ) -> None:
     members = tuple(MemberRecipe(f"noise-{n}", "0" * 64, "tiny", {"crack": 0.5}) for n in range(2))
     recipe = EnsembleRecipe("both", "greedy", "greedy", "validation", "noise-0", members)
     (own_runs / "noise-1" / "recipe.yaml").write_text(recipe.to_yaml())
     notes = _compared(own_runs, output=tmp_path).notes
-    assert any("noise-1 is an ensemble" in note and "flatters it there" in note for note in notes)
+    assert any("noise-1 is an ensemble" in note and "too optimistic" in note for note in notes)
 
 
 def test_speed_is_measured_on_validation_images_and_it_is_said(runs: Path, tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def _custom_network(model: str, options: Mapping[str, Any]) -> nn.Module:
     if not callable(function):
         functions = [key for key, value in vars(module).items() if inspect.isfunction(value)]
         raise UnknownModel(
-            f"{file} has no function {name!r}{did_you_mean(name, functions) or '.'} "
+            f"{file} has no function {name!r}{did_you_mean(name, functions)} "
             f"It has: {', '.join(functions) or 'none'}."
         )
     try:

@@ -47,7 +47,7 @@ def architecture(name: str) -> Architecture:
     if parse_descriptors(name):
         return descriptor_architecture(canonical_name(name))
     raise UnknownModel(
-        f"no model called {name!r}{did_you_mean(name, CATALOG) or '.'} "
+        f"no model called {name!r}{did_you_mean(name, CATALOG)} "
         "`holotype models` lists them all; any other timm network is written timm:NAME, "
         "and a network of your own FILE.py:FUNCTION."
     )
@@ -119,7 +119,7 @@ def require_options(name: str, options: Mapping[str, Any]) -> None:
             known = f"It has: {', '.join(row.options)}." if row.options else "It has none."
             raise InvalidRecipe(
                 f"model_options: {row.name} has no option {key!r}"
-                f"{did_you_mean(key, row.options) or '.'} {known}"
+                f"{did_you_mean(key, row.options)} {known}"
             )
     alpha = options.get("alpha", 1.0)
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0.1 <= alpha <= 4:
@@ -167,7 +167,7 @@ def _from_timm(name: str) -> Architecture:
     if not timm.is_model(timm_name):
         raise UnknownModel(
             f"timm has no network called {timm_name!r}"
-            f"{did_you_mean(timm_name, timm.list_models()) or '.'} "
+            f"{did_you_mean(timm_name, timm.list_models())} "
             "Its networks are listed by `python -c 'import timm; print(timm.list_models())'`."
         )
     config = timm.get_pretrained_cfg(timm_name) or timm.models.PretrainedCfg()

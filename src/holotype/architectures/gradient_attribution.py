@@ -187,7 +187,7 @@ def require_layer(classifier: TorchClassifier, layer: str) -> None:
     names = list(_layers(classifier))
     if layer not in names:
         raise UsageError(
-            f"the network has no layer {layer!r}{did_you_mean(layer, names) or '.'} "
+            f"the network has no layer {layer!r}{did_you_mean(layer, names)} "
             f"Its groups: {', '.join(classifier.backbone.group_names)}; "
             "`GROUP.0` and the like name what lies in them."
         )

@@ -164,7 +164,7 @@ def predict_index(
         if label not in number_of:
             raise DatasetError(
                 f"the data has a class {label!r} that the classifier does not know"
-                f"{did_you_mean(label, number_of)}. It knows: {', '.join(bundle.classes)}. "
+                f"{did_you_mean(label, number_of)} It knows: {', '.join(bundle.classes)}. "
                 "Rename the class in the data, or train with it."
             )
     embeddings = embed_index(

@@ -169,9 +169,10 @@ def _score(words: str | None, text: str) -> str:
     if words is None:
         return ACCURACY
     if words not in _SCORES:
+        hint = did_you_mean(words, _SCORES)
         raise InvalidSelection(
-            f"--select {text!r} names the score {words!r}{did_you_mean(words, _SCORES)}; "
-            f"expected one of {', '.join(_SCORES)}."
+            f"--select {text!r} names the score {words!r}{hint} "
+            f"Expected one of {', '.join(_SCORES)}."
         )
     return _SCORES[words]
 
@@ -179,8 +180,9 @@ def _score(words: str | None, text: str) -> str:
 def _preference(words: str, text: str) -> str:
     plain = words.removeprefix("the ")
     if plain not in PREFERENCES:
+        hint = did_you_mean(plain, PREFERENCES)
         raise InvalidSelection(
-            f"--select {text!r} asks for {words!r}{did_you_mean(plain, PREFERENCES)}; expected one "
+            f"--select {text!r} asks for {words!r}{hint} Expected one "
             f"of {', '.join(PREFERENCES)}, such as {EXAMPLE!r}."
         )
     return plain

@@ -63,7 +63,7 @@ class Metrics(Mapping[str, Estimate]):
 
     def __getitem__(self, name: str) -> Estimate:
         if name not in self._scores:
-            hint = did_you_mean(name, self._scores) or "."
+            hint = did_you_mean(name, self._scores)
             raise KeyError(f"no metric called {name!r}{hint} Known: {', '.join(self._scores)}.")
         return self._scores[name]
 

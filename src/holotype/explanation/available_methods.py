@@ -7,10 +7,10 @@ always occlusion maps. Gradients and attention need the network in torch, which 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from holotype.bundle.bundle import Bundle
-from holotype.errors import UsageError
+from holotype.errors import UsageError, require_one_of
 
 if TYPE_CHECKING:
     from holotype.architectures.torch_classifier import TorchClassifier
@@ -51,6 +51,7 @@ class ExplainMethod:
     torch_model_of: TorchModelLookup | None = None
 
     def __post_init__(self) -> None:
+        require_one_of("method", self.method, get_args(ExplainMethodName))
         if self.layer is not None and self.method not in METHODS_WITH_LAYER:
             raise UsageError(
                 f"--layer {self.layer} goes with --method gradcam or gradcam++, not with "

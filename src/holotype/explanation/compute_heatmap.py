@@ -232,7 +232,7 @@ def class_index_of(bundle: Bundle, name: str) -> int:
     classes = [class_name(each) for each in bundle.classes]
     if class_name(name) not in classes:
         raise UnknownClass(
-            f"the classifier has no class {name!r}{did_you_mean(name, bundle.classes)}. "
+            f"the classifier has no class {name!r}{did_you_mean(name, bundle.classes)} "
             f"It knows: {', '.join(bundle.classes)}."
         )
     return classes.index(class_name(name))

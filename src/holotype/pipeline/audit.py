@@ -224,7 +224,7 @@ def parse_kinds(fail_on: str | Sequence[str]) -> tuple[str, ...]:
         kind = word.strip().lower().replace("-", "_")
         if kind not in (*KINDS, QUALITY):
             known = [QUALITY, *KINDS]
-            hint = did_you_mean(kind, known) or "."
+            hint = did_you_mean(kind, known)
             raise UsageError(
                 f"--fail-on {word.strip()!r} is no kind of finding{hint} "
                 f"Expected some of {', '.join(known)}, with commas between them."

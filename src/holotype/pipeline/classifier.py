@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from holotype.bundle.embedding import embed
 from holotype.bundle.image_sources import ImageLike, Images, ImageSource, image_sources
 from holotype.bundle.inference import predict_images
 from holotype.bundle.manifest import Manifest
-from holotype.errors import BundleError, UsageError
+from holotype.errors import BundleError, UsageError, require_one_of
 from holotype.evaluation.conformal import (
     DEFAULT_METHOD,
     ConformalPredictor,
@@ -200,6 +200,8 @@ class Classifier:
             if sets is not None or per_class:
                 raise UsageError("--sets and --per-class need --coverage, such as 0.95.")
             return None
+        if sets is not None:
+            require_one_of("sets", sets, get_args(SetMethod))
         if not MIN_COVERAGE < coverage < 1:
             raise UsageError(
                 f"coverage is {coverage:g}; expected a share between {MIN_COVERAGE:g} and 1, "

@@ -52,7 +52,7 @@ def load_runs(runs: Sequence[str | Path], progress: Progress) -> tuple[list[Load
         if one.weights_fitted_on:
             notes.append(
                 f"{name} is an ensemble whose method and weights were fitted on "
-                f"{one.weights_fitted_on}, which flatters it there; test does not."
+                f"{one.weights_fitted_on}, so its scores there are too optimistic; test does not."
             )
         if one.predictions:
             found.append(one)

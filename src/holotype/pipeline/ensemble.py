@@ -23,14 +23,14 @@ from holotype.comparison.aligned_predictions import align_predictions
 from holotype.dataset.index import Index
 from holotype.ensembles.compatibility import Member, load_members
 from holotype.ensembles.ensemble_recipe import EnsembleRecipe, MemberRecipe
-from holotype.ensembles.ensemble_weights import EnsembleMethod
+from holotype.ensembles.ensemble_weights import METHODS, EnsembleMethod
 from holotype.ensembles.fit_ensemble import (
     FittedEnsemble,
     MemberPredictions,
     assign_held_out_folds,
     fit,
 )
-from holotype.errors import NotComparable
+from holotype.errors import NotComparable, UsageError, require_one_of
 from holotype.evaluation.fit_decision import fit_decision
 from holotype.extras import with_install_advice
 from holotype.pipeline.ensemble_report import (
@@ -82,6 +82,9 @@ def ensemble(
             another is judged on.
         BundleError: a run has no sealed decision, or members of members.
     """
+    if isinstance(runs, str | os.PathLike):
+        raise UsageError(f"runs is {os.fspath(runs)!r}; expected a list of at least two runs.")
+    require_one_of("method", method, ("auto", *METHODS))
     progress = progress or Progress()
     members = load_members([os.fspath(run) for run in runs])
     name = members[0].bundle.manifest.name

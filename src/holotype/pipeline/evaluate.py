@@ -16,7 +16,7 @@ from holotype.dataset.reading.data_source import (
     source_name,
 )
 from holotype.dataset.staging import require_apart_from_images
-from holotype.errors import EmptyDataset
+from holotype.errors import EmptyDataset, RunExists
 from holotype.evaluation.build_report import build_report
 from holotype.evaluation.report_data import Report
 from holotype.extras import with_install_advice
@@ -66,6 +66,10 @@ def evaluate(
     progress, run = progress or Progress(), os.fspath(run)
     if output is not None:
         require_apart_from_images(Path(output), as_sources(data))
+        if RunDirectory(Path(output)).recipe.exists():
+            raise RunExists(
+                f"{str(output)!r} is a run, and its report stays what it is; choose another output."
+            )
     bundle = load_bundle(run)
     index = read_index(data, label_pattern=label_pattern, group_pattern=group_pattern)
     progress.log_all(index.ignored_notes())
@@ -85,11 +89,12 @@ def evaluate(
         raise EmptyDataset(
             f"none of the {len(index)} images in {', '.join(names)!r} could be read."
         )
-    report = replace(build_report(predictions, part=NEW), predictions=predictions)
     notes = [f"{len(refused)} of {len(index)} images were refused."] if refused else []
     notes += _seen_before(run, index)
     for note in notes:
         progress.log(note)
+    report = build_report(predictions, part=NEW)
+    report = replace(report, predictions=predictions, caveats=(*notes, *report.caveats))
     if output is None:
         return report
     output = Path(output)
@@ -100,7 +105,6 @@ def evaluate(
         run_name=bundle.manifest.name,
         data=f"{len(index):,} images in {', '.join(names)}",
         command=shlex.join(["holotype", "evaluate", run, *names, "--output", str(output)]),
-        notes=notes,
         class_weighting=measure_class_weighting(report, predictions, class_weights(bundle)),
     )
     scored.write_report(RunDirectory(output), scored.with_bundle(context))
@@ -119,5 +123,5 @@ def _seen_before(run: str, index: Index) -> list[str]:
         return []
     return [
         f"{seen:,} of {len(index):,} images taught this classifier or chose its settings: the "
-        "scores flatter it."
+        "scores are too optimistic."
     ]

@@ -74,9 +74,10 @@ class Run(os.PathLike[str]):
         """
         known = sorted(file.stem for file in self.files.predictions.glob("*.parquet"))
         if split not in known:
+            hint = did_you_mean(split, known)
             raise NotARun(
-                f"{str(self.path)!r} has no predictions of {split!r}"
-                f"{did_you_mean(split, known) or ';'} it has those of {', '.join(known) or 'none'}."
+                f"{str(self.path)!r} has no predictions of {split!r}{hint} "
+                f"It has those of {', '.join(known) or 'none'}."
             )
         return read_predictions(self.files.predictions / f"{split}.parquet")
 

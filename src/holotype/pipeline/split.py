@@ -26,6 +26,7 @@ from holotype.dataset.splitting.splitter import (
 )
 from holotype.dataset.splitting.splitter import split as assign_parts
 from holotype.dataset.staging import TABLE_FILENAME, require_empty, require_outside
+from holotype.errors import require_one_of
 from holotype.extras import with_install_advice
 from holotype.notebook import html_result, html_table
 from holotype.progress import Progress, pluralize
@@ -132,6 +133,7 @@ def split(
 
     Raises:
         StaleSplit: the output holds another split, and `force` is off.
+        UsageError: an unknown value of `on_leak`.
         SplitLeakage: the split that came with the data leaks, and is to be refused.
         UsageError: the output holds something else, or lies within the data.
     """
@@ -139,6 +141,7 @@ def split(
     ratios = DEFAULT_RATIOS if ratios is None else ratios
     seed = DEFAULT_SEED if seed is None else seed
     check_ratios(ratios)
+    require_one_of("on_leak", on_leak, ("refuse", "repair", "keep"))
     folders = [source for source in as_sources(data) if isinstance(source, Path)]
     require_outside(output, *folders)
     index = read_index(

@@ -49,11 +49,9 @@ def list_frame(table: "pd.DataFrame", *, group_column: str = "group") -> ImageLi
     Raises:
         InvalidTable, EmptyDataset: as `list_table`.
     """
-    wanted = {*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, group_column}
     columns = {
         name: cells.astype(object).where(cells.notna(), None).tolist()
         for name, cells in table.items()
-        if str(name).strip() in wanted
     }
     source = "the DataFrame"
     return _listing(source, _strip_column_names(source, columns), Path.cwd(), group_column)

@@ -113,8 +113,8 @@ def fetch(
             return _fetch_archive(source, output, sha256=sha256, on_progress=update)
     known = [*BUILTIN_DATASETS, *REMOTE_DATASETS]
     raise UnknownSource(
-        f"no data set called {name!r}{did_you_mean(name, known)} (there are {', '.join(known)}; "
-        "or kaggle:OWNER/NAME, kaggle-competition:NAME, the address of an archive, or its path)"
+        f"no data set called {name!r}{did_you_mean(name, known)} Expected {', '.join(known)}, "
+        "kaggle:OWNER/NAME, kaggle-competition:NAME, the address of an archive, or its path."
     )
 
 

@@ -20,6 +20,7 @@ from holotype.dataset.reading.data_source import (
 )
 from holotype.dataset.splitting.leakage import resolve_leaks
 from holotype.dataset.splitting.splitter import split
+from holotype.errors import UsageError
 from holotype.evaluation.group_leakage import GroupLeakage
 from holotype.evaluation.report_data import Report
 from holotype.files import write_json
@@ -60,6 +61,16 @@ class TrainingRequest:
     progress: Progress = field(default_factory=Progress)
     published: Published = ()
     notes: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for name, kind in (
+            ("reading", ReadingOptions), ("resources", Resources), ("resuming", Resuming)
+        ):  # fmt: skip
+            if not isinstance(getattr(self, name), kind):
+                given = type(getattr(self, name)).__name__
+                raise UsageError(
+                    f"{name} is a value of type {given}; expected holotype.{kind.__name__}(…)."
+                )
 
     @property
     def data_name(self) -> str:

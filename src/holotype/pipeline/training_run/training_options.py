@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from holotype.dataset.splitting.leakage import OnLeak
-from holotype.errors import UsageError
+from holotype.errors import UsageError, require_one_of
 from holotype.training.interruption import CHECKPOINT_MINUTES
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -38,7 +38,7 @@ class ReadingOptions:
     exclude: str | Path | None = None
 
     def __post_init__(self) -> None:
-        _require_one_of("on_leak", self.on_leak, get_args(OnLeak))
+        require_one_of("on_leak", self.on_leak, get_args(OnLeak))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class Resources:
     deterministic: bool = False
 
     def __post_init__(self) -> None:
-        _require_one_of("device", self.device, get_args(Device))
+        require_one_of("device", self.device, get_args(Device))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +89,3 @@ class Resuming:
             raise UsageError(
                 f"checkpoint_minutes is {self.checkpoint_minutes:g}, expected a number above 0."
             )
-
-
-def _require_one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise UsageError(f"{name} is {value!r}, expected one of {', '.join(known)}.")

@@ -177,7 +177,7 @@ def _first_error(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         known = _known_keys(location)
         return (
-            f"recipe: unknown key {place!r}{did_you_mean(str(location[-1]), known) or '.'} "
+            f"recipe: unknown key {place!r}{did_you_mean(str(location[-1]), known)} "
             f"Known here: {', '.join(known)}."
         )
     if first["type"] == "missing":

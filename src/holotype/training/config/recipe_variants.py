@@ -92,5 +92,5 @@ def _unknown_variant(recipe: str, variant: str | None, names: list[str]) -> str:
             f"{recipe} holds {len(names)} recipes: {', '.join(names)}. "
             f"Name one: {recipe}{VARIANT_SEPARATOR}{names[0]}."
         )
-    hint = did_you_mean(variant, names) or "."
+    hint = did_you_mean(variant, names)
     return f"{recipe}: no variant called {variant!r}{hint} Known: {', '.join(names)}."

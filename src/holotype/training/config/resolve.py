@@ -117,10 +117,15 @@ def read_fields(recipe: str) -> dict[str, Any]:
     if recipe in recipe_names():
         text = bundled.read_text(encoding="utf-8")
     elif Path(recipe).is_file():
-        text = Path(recipe).read_text(encoding="utf-8")
+        try:
+            text = Path(recipe).read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise InvalidRecipe(
+                f"{recipe}: expected a YAML file, got bytes that are no text."
+            ) from None
     else:
         raise UnknownRecipe(
-            f"no recipe called {recipe!r}{did_you_mean(recipe, recipe_names()) or '.'} "
+            f"no recipe called {recipe!r}{did_you_mean(recipe, recipe_names())} "
             f"Known: {', '.join(recipe_names())}; or name a YAML file."
         )
     try:

@@ -82,7 +82,7 @@ def _layers_named(groups: Sequence[str], layers: Sequence[str], name: str) -> li
     if not found:
         modules = {".".join(layer.split(".")[:n]) for layer in layers for n in range(1, 9)}
         raise InvalidRecipe(
-            f"trainable: no layer is called {name!r}{did_you_mean(name, sorted(modules)) or '.'} "
+            f"trainable: no layer is called {name!r}{did_you_mean(name, sorted(modules))} "
             f"The groups are {', '.join(groups)}; `holotype models NAME --groups` prints all."
         )
     return found
