@@ -28,7 +28,7 @@ def test_a_value_of_another_type_is_named(
 
 def test_an_image_is_no_recipe(synthetic: Path) -> None:
     image = next(synthetic.glob("*/*.png"))
-    with pytest.raises(HolotypeError, match="expected YAML, got bytes that are no text"):
+    with pytest.raises(HolotypeError, match="expected a YAML file, got bytes that are no text"):
         holotype.train(synthetic, model="hog", recipe=image)
 
 
