@@ -24,10 +24,10 @@ CLASSES = 8
 
 def measured(folder: str) -> dict[str, float]:
     """Audit a folder in this process and say what it took."""
+    from holotype.dataset.audit_fingerprints import compute_fingerprints
     from holotype.dataset.auditing.audit_without_network import audit
     from holotype.dataset.index import read_index
     from holotype.dataset.near_duplicates.search import find_near_duplicates
-    from holotype.dataset.thumbnails import compute_fingerprints
 
     marks = [(time.perf_counter(), time.process_time())]
 

@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 
-from holotype.architectures.dense_onnx import export_dense_head
+from holotype.architectures.dense_head_onnx import export_dense_head
 from holotype.architectures.layer_groups import split_into_groups
 from holotype.architectures.onnx_export import (
     cut_output_name,

@@ -18,7 +18,7 @@ from holotype.architectures.pretrained_weights import (
     find_weights,
     load_weights,
 )
-from holotype.architectures.weights_file import read_state_dict
+from holotype.architectures.read_state_dict import read_state_dict
 from holotype.errors import WeightsMismatch, WeightsUnavailable
 
 TIGER_CAT, EGYPTIAN_CAT, ESPRESSO = 282, 285, 967  # of ImageNet's classes

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from holotype.cli.app import run
-from holotype.dataset.staging import write_table
+from holotype.dataset.atomic_directory import write_table
 from tests.bundle.tiny import write_images, write_tiny
 
 

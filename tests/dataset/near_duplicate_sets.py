@@ -7,9 +7,9 @@ import numpy as np
 import skimage.data
 from PIL import Image
 
+from holotype.dataset.audit_fingerprints import compute_fingerprints
 from holotype.dataset.index import Index, read_index
 from holotype.dataset.near_duplicates.search import NearDuplicate, find_near_duplicates
-from holotype.dataset.thumbnails import compute_fingerprints
 
 _NAMES = (
     "astronaut", "camera", "chelsea", "coffee", "rocket", "moon", "brick", "grass", "coins",

@@ -5,6 +5,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from holotype.dataset.audit_fingerprints import FINGERPRINT
 from holotype.dataset.near_duplicates.approximate_neighbors import NO_NEIGHBOUR, NeighbourIndex
 from holotype.dataset.near_duplicates.candidates import find_candidates
 from holotype.dataset.near_duplicates.copy_transforms import TRANSFORMS, UPPER
@@ -15,7 +16,6 @@ from holotype.dataset.near_duplicates.dct_descriptors import (
 )
 from holotype.dataset.near_duplicates.registration import resampling_matrices
 from holotype.dataset.near_duplicates.thresholds import DEFAULT
-from holotype.dataset.thumbnails import FINGERPRINT
 
 
 def unit_vectors(count: int, seed: int = 0) -> np.ndarray:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from holotype.dataset.audit_fingerprints import compute_fingerprints
 from holotype.dataset.index import read_index
 from holotype.dataset.near_duplicates import coarse_filter
 from holotype.dataset.near_duplicates.candidates import Candidates
@@ -14,7 +15,6 @@ from holotype.dataset.near_duplicates.duplicate_decision import DuplicateEvidenc
 from holotype.dataset.near_duplicates.search import _search
 from holotype.dataset.near_duplicates.thresholds import DEFAULT
 from holotype.dataset.sources.fetch import fetch
-from holotype.dataset.thumbnails import compute_fingerprints
 
 CROP = next(
     n for n, transform in enumerate(TRANSFORMS) if transform.region == WHOLE and transform.top > 0

@@ -228,7 +228,7 @@ def test_a_second_search_decodes_no_image(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("an image was decoded again")
 
-    monkeypatch.setattr("holotype.dataset.thumbnails.decode", refuse)
+    monkeypatch.setattr("holotype.dataset.audit_fingerprints.decode", refuse)
     assert verified_pairs(index) == first
     assert len(first) == 1
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from holotype.dataset.audit_fingerprints import FINGERPRINT
 from holotype.dataset.index import read_index
 from holotype.dataset.near_duplicates.candidates import find_candidates
 from holotype.dataset.near_duplicates.copy_transforms import TRANSFORMS, WHOLE
@@ -21,7 +22,6 @@ from holotype.dataset.near_duplicates.duplicate_clusters import (
 from holotype.dataset.near_duplicates.duplicate_decision import _ratio_test_limit
 from holotype.dataset.near_duplicates.registration import tangent_residual
 from holotype.dataset.near_duplicates.thresholds import DEFAULT
-from holotype.dataset.thumbnails import FINGERPRINT
 from tests.dataset.near_duplicate_sets import as_sets, photographs, save_all, verified_pairs
 
 SEARCH = "holotype.dataset.near_duplicates.approximate_neighbors"

@@ -9,9 +9,9 @@ import skimage.data
 from PIL import Image, ImageFilter
 from sklearn.datasets import load_digits
 
+from holotype.dataset.audit_fingerprints import compute_fingerprints, sharpness
 from holotype.dataset.auditing.quality import QualityIssue, find_quality_issues
 from holotype.dataset.index import read_index
-from holotype.dataset.thumbnails import compute_fingerprints, sharpness
 
 Images = list[Image.Image]
 

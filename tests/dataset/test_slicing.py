@@ -14,8 +14,8 @@ from PIL import Image
 
 from holotype.dataset.index import read_index
 from holotype.dataset.splitting.splitter import split
-from holotype.dataset.volumes.reader import find_volumes, level_quantiles, open_volume
 from holotype.dataset.volumes.slicing import SliceOptions, slice_volumes
+from holotype.dataset.volumes.tiff_volumes import find_volumes, level_quantiles, open_volume
 from holotype.errors import EmptyDataset, UsageError, VolumeError
 
 

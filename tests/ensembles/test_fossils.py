@@ -6,7 +6,7 @@ import pytest
 
 import holotype
 from holotype.bundle.bundle import load_bundle
-from holotype.dataset.sources.synthetic_fossils import make_micro_ct
+from holotype.dataset.sources.synthetic_micro_ct import make_micro_ct
 from holotype.pipeline.ensemble import ensemble
 from holotype.pipeline.ensemble_report import read_ensemble
 from holotype.predictions import read_predictions

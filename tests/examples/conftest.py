@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from holotype.dataset.sources.synthetic import make_synthetic
-from holotype.dataset.sources.synthetic_fossils import make_micro_ct
+from holotype.dataset.sources.synthetic_micro_ct import make_micro_ct
 from holotype.pipeline.training_run.training_options import ReadingOptions
 
 Images = Callable[[str], tuple[Path, dict[str, Any]]]

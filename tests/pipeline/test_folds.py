@@ -14,7 +14,7 @@ from scipy.special import softmax
 import holotype
 from holotype.bundle.bundle import load_bundle
 from holotype.dataset.index import read_index_file
-from holotype.dataset.sources.synthetic_fossils import make_micro_ct
+from holotype.dataset.sources.synthetic_micro_ct import make_micro_ct
 from holotype.errors import InvalidFolds, InvalidRatios
 from holotype.pipeline.run import Run
 from holotype.pipeline.training_run.training_options import ReadingOptions, Resuming

@@ -96,7 +96,7 @@ def test_the_test_part_is_read_once_after_the_decision_is_sealed(
         read.append((set(index.table["path"]), bundle.manifest.decision is not None))
         return predict(bundle, index, **options)
 
-    monkeypatch.setattr("holotype.pipeline.training_run.finalize.predict_index", recorded)
+    monkeypatch.setattr("holotype.pipeline.training_run.train_and_seal.predict_index", recorded)
     monkeypatch.setattr("holotype.pipeline.training_run.single_run.predict_index", recorded)
     monkeypatch.setattr("holotype.pipeline.training_run.calibrate.predict_index", recorded)
     trained = holotype.train(synthetic, output=tmp_path / "run", recipe="linear", image_size=64)

@@ -17,6 +17,7 @@ from skimage import data
 
 from holotype.evaluation.build_report import build_report
 from holotype.reporting import plot_style, plots
+from holotype.reporting.example_record import Example
 from holotype.reporting.plot_labels import (
     plot_label,
     plot_labels,
@@ -24,7 +25,6 @@ from holotype.reporting.plot_labels import (
     to_single_line,
     truncate_middle,
 )
-from holotype.reporting.report_example import Example
 from tests.evaluation.made import called, made
 
 ODD_NAMES = (

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from holotype.evaluation.build_report import build_report
-from holotype.reporting.report_example import Example
+from holotype.reporting.example_record import Example
 from holotype.reporting.report_page import ReportContext
 from holotype.reporting.write_report import classification_report, write_report
 from tests.evaluation.made import called, made

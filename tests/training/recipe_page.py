@@ -17,8 +17,8 @@ from pydantic import BaseModel
 from holotype.architectures.catalog import DEFAULT_MODEL
 from holotype.files import write_text
 from holotype.imaging.preprocessing import Preprocessing
-from holotype.training.config.architecture_defaults import fill_model_defaults
 from holotype.training.config.augmentation_config import Augmentation, MixRecipe
+from holotype.training.config.fill_from_architecture import fill_model_defaults
 from holotype.training.config.recipe import SECTIONS, Recipe, SplitRecipe
 from holotype.training.config.resolve import _read, read_fields, recipe_names
 from holotype.training.config.stage_config import (

@@ -239,7 +239,7 @@ def _trained(recipe: Recipe, images: Index, folder: Path, sealed: bool) -> str:
     trained = train(recipe, index, name="one", runtime=runtime)
     if not sealed:
         return hashlib.sha256(trained.head).hexdigest()
-    from holotype.pipeline.training_run.finalize import write_and_calibrate
+    from holotype.pipeline.training_run.train_and_seal import write_and_calibrate
     from holotype.run_directory import RunDirectory
 
     return write_and_calibrate(

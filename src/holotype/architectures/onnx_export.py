@@ -9,7 +9,7 @@ import io
 import warnings
 from typing import TYPE_CHECKING
 
-from holotype.architectures.dense_onnx import OPSET, export_dense_head
+from holotype.architectures.dense_head_onnx import OPSET, export_dense_head
 from holotype.architectures.torch_classifier import ACTIVATIONS, Backbone
 from holotype.bundle.sanitise_graph import strip_metadata
 

@@ -17,7 +17,7 @@ from urllib.parse import urlparse
 
 from holotype.architectures.architecture import Architecture, WeightsPackage
 from holotype.architectures.catalog import CATALOG, NO_OPTIONS, architecture, with_options
-from holotype.architectures.weights_file import SUFFIXES, read_state_dict, require_weights_format
+from holotype.architectures.read_state_dict import SUFFIXES, read_state_dict, require_weights_format
 from holotype.errors import WeightsMismatch, WeightsUnavailable
 from holotype.files import sha256_of
 

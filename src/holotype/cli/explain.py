@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from holotype.cli.options import AsJson
 from holotype.cli.output import print_json, print_message, print_result
 from holotype.errors import UsageError
-from holotype.explanation.slice_matching import SliceMatches
+from holotype.explanation.specimen_matching import SliceMatches
 from holotype.imaging.image_warnings import warning_notes, warnings_as_json
 from holotype.pipeline import explain as verb
 from holotype.progress import to_stderr

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.dataset.reading.data_source import DataSource, as_sources, describe_source
 from holotype.dataset.reading.filename_groups import group_column, with_groups
 from holotype.dataset.reading.folders import list_folder
 from holotype.dataset.reading.label_tables import list_frame, list_table
@@ -23,6 +22,7 @@ from holotype.dataset.reading.sample_records import (
     Part,
     ignored_note,
 )
+from holotype.dataset.reading.source_types import DataSource, as_sources, describe_source
 from holotype.errors import (
     DatasetError,
     EmptyDataset,

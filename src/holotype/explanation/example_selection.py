@@ -14,7 +14,7 @@ from holotype.explanation.compute_heatmap import heatmap, size_to_decode
 from holotype.explanation.heatmap_drawing import overlay, scaled_rgb
 from holotype.imaging.decode import decode
 from holotype.predictions import Predictions
-from holotype.reporting.report_example import Example
+from holotype.reporting.example_record import Example
 
 Kind = Literal["mistake", "correct"]
 

@@ -12,7 +12,7 @@ from PIL import Image as PillowImage
 
 from holotype.errors import ImageError
 from holotype.explanation.heatmap_drawing import captioned_row, captioned_tiles, stack_vertically
-from holotype.explanation.slice_matching import FRAME, Slice, SliceMatches, SpecimenMatch
+from holotype.explanation.specimen_matching import FRAME, Slice, SliceMatches, SpecimenMatch
 from holotype.files import atomic_write, csv_text, write_bytes
 from holotype.imaging.decode import decode
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from holotype.architectures.pretrained_weights import find_weights
+from holotype.dataset.atomic_directory import require_apart_from_images
 from holotype.dataset.auditing.audit_without_network import audit as audit_index
 from holotype.dataset.auditing.embedding_neighbors import (
     find_conflicting_neighbours,
@@ -27,9 +28,8 @@ from holotype.dataset.auditing.issues_csv import (
 from holotype.dataset.auditing.label_errors import beats_class_prior, find_label_errors, noise_rate
 from holotype.dataset.auditing.quality import QUALITY_ADVICE
 from holotype.dataset.index import Index, read_index
-from holotype.dataset.reading.data_source import DataSource, as_sources, source_name
+from holotype.dataset.reading.source_types import DataSource, as_sources, source_name
 from holotype.dataset.splitting.assignment import atomic_group_names
-from holotype.dataset.staging import require_apart_from_images
 from holotype.errors import MissingExtra, UsageError, WeightsUnavailable, did_you_mean
 from holotype.extras import with_install_advice
 from holotype.imaging.image_warnings import warning_notes

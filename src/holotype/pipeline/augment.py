@@ -6,9 +6,9 @@ from pathlib import Path
 
 from PIL import Image as PillowImage
 
+from holotype.dataset.atomic_directory import require_apart_from_images
 from holotype.dataset.index import Index, read_index
-from holotype.dataset.reading.data_source import DataSource, as_sources
-from holotype.dataset.staging import require_apart_from_images
+from holotype.dataset.reading.source_types import DataSource, as_sources
 from holotype.errors import EmptyDataset, ImageError, InvalidRecipe, UsageError, did_you_mean
 from holotype.extras import with_install_advice
 from holotype.files import atomic_write

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from holotype.bundle.bundle import load_bundle
 from holotype.bundle.inference import predict_index
+from holotype.dataset.atomic_directory import require_apart_from_images
 from holotype.dataset.index import Index, read_index, read_index_file
-from holotype.dataset.reading.data_source import (
+from holotype.dataset.reading.source_types import (
     DataSource,
     as_sources,
     describe_source,
     source_name,
 )
-from holotype.dataset.staging import require_apart_from_images
 from holotype.errors import EmptyDataset, RunExists
 from holotype.evaluation.build_report import build_report
 from holotype.evaluation.report_data import Report

@@ -7,8 +7,8 @@ from typing import overload
 
 from holotype.bundle.bundle import Bundle, load_bundle
 from holotype.bundle.image_sources import Images, as_list, image_sources
+from holotype.dataset.atomic_directory import require_apart_from_images
 from holotype.dataset.index import read_index_file
-from holotype.dataset.staging import require_apart_from_images
 from holotype.errors import UsageError
 from holotype.explanation.available_methods import (
     GRADIENT_METHODS,
@@ -18,7 +18,7 @@ from holotype.explanation.available_methods import (
 from holotype.explanation.explainer import Explainer, Explanations
 from holotype.explanation.nearest_training import FileLookup, find_nothing
 from holotype.explanation.slice_match_report import write_matches
-from holotype.explanation.slice_matching import (
+from holotype.explanation.specimen_matching import (
     SliceMatches,
     match_specimens,
     read_reference_slices,

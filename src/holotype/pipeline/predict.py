@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from holotype.bundle.image_sources import Images, as_list, image_sources
-from holotype.dataset.staging import require_apart_from_images
+from holotype.dataset.atomic_directory import require_apart_from_images
 from holotype.errors import UsageError
 from holotype.explanation.explainer import Explainer
 from holotype.pipeline.classifier import SetMethod, load

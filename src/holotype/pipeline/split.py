@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from holotype.dataset.atomic_directory import TABLE_FILENAME, require_empty, require_outside
 from holotype.dataset.auditing.audit_without_network import audit
-from holotype.dataset.auditing.exclusion import drop_unreadable
+from holotype.dataset.auditing.exclude_confirmed import drop_unreadable
 from holotype.dataset.index import Index, read_index
-from holotype.dataset.reading.data_source import DataSource, as_sources
+from holotype.dataset.reading.source_types import DataSource, as_sources
 from holotype.dataset.splitting.export_split import (
     image_records,
     read_split_record,
@@ -25,7 +26,6 @@ from holotype.dataset.splitting.splitter import (
     describe_missing_classes,
 )
 from holotype.dataset.splitting.splitter import split as assign_parts
-from holotype.dataset.staging import TABLE_FILENAME, require_empty, require_outside
 from holotype.errors import require_one_of
 from holotype.extras import with_install_advice
 from holotype.notebook import html_result, html_table

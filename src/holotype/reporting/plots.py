@@ -16,6 +16,7 @@ from holotype.evaluation.intervals import wilson
 from holotype.evaluation.report_data import ClassScores, Report
 from holotype.evaluation.roc_curves import RocCurve, roc_curve
 from holotype.predictions import Predictions
+from holotype.reporting.example_record import Example
 from holotype.reporting.plot_labels import plot_label, plot_labels
 from holotype.reporting.plot_style import (
     BLUE,
@@ -35,7 +36,6 @@ from holotype.reporting.plot_style import (
     new_figure,
     new_figures,
 )
-from holotype.reporting.report_example import Example
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -19,9 +19,9 @@ from holotype.files import write_json, write_text
 from holotype.predictions import Predictions
 from holotype.progress import pluralize
 from holotype.reporting import plots
+from holotype.reporting.example_record import Example
 from holotype.reporting.plot_labels import to_single_line, truncate_middle
 from holotype.reporting.plot_style import save_all
-from holotype.reporting.report_example import Example
 from holotype.reporting.report_page import ReportContext, page
 from holotype.text_tables import text_table
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from holotype.architectures.catalog import architecture
-from holotype.architectures.dense_onnx import export_dense_head
+from holotype.architectures.dense_head_onnx import export_dense_head
 from holotype.bundle.manifest import CamSupport, Manifest, PretrainedWeights
 from holotype.bundle.onnx_runtime import open_session
 from holotype.dataset.index import Index

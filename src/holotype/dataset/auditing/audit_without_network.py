@@ -8,13 +8,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from holotype.dataset.audit_fingerprints import Fingerprints, compute_fingerprints
 from holotype.dataset.auditing.findings import ExactDuplicates, Findings, Leak, UnusableImage
 from holotype.dataset.auditing.quality import find_quality_issues, unused_range
 from holotype.dataset.index import Index
 from holotype.dataset.near_duplicates.search import NearDuplicate, find_near_duplicates
 from holotype.dataset.reading.sample_records import PARTS, Part
 from holotype.dataset.splitting.splitter import atomic_group_counts, missing_classes
-from holotype.dataset.thumbnails import Fingerprints, compute_fingerprints
 from holotype.progress import ProgressCallback
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from holotype.dataset.auditing.exclusion import CONFIRMED, read_issue_rows
+from holotype.dataset.auditing.exclude_confirmed import CONFIRMED, read_issue_rows
 from holotype.dataset.auditing.findings import ExactDuplicates, Findings
 from holotype.dataset.auditing.quality import QUALITY_ADVICE
 from holotype.dataset.near_duplicates.search import NearDuplicate

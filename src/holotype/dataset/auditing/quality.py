@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from holotype.dataset.audit_fingerprints import Fingerprints
 from holotype.dataset.auditing.robust_z_score import robust_z_below_median
-from holotype.dataset.thumbnails import Fingerprints
 from holotype.progress import pluralize
 
 # problem -> what to do

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.dataset.near_duplicates.resampling_matrices import Floats
+from holotype.dataset.near_duplicates.resize_blur_dct import Floats
 from holotype.dataset.near_duplicates.thresholds import DEFAULT
 
 _NUM_THREADS = DEFAULT.batches.num_threads

@@ -37,7 +37,7 @@ from holotype.dataset.near_duplicates.pair_arrays import (
     pair_ids,
     rank_within_groups,
 )
-from holotype.dataset.near_duplicates.resampling_matrices import Floats
+from holotype.dataset.near_duplicates.resize_blur_dct import Floats
 from holotype.dataset.near_duplicates.thresholds import DEFAULT
 
 _CANDIDATES = DEFAULT.candidates

@@ -33,7 +33,7 @@ from holotype.dataset.near_duplicates.registration import (
     smoothed_difference,
     tangent_residual,
 )
-from holotype.dataset.near_duplicates.resampling_matrices import (
+from holotype.dataset.near_duplicates.resize_blur_dct import (
     Floats,
     gaussian_matrix,
     resize_grey,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.dataset.near_duplicates.copy_transforms import TRANSFORMS, CopyTransform
-from holotype.dataset.near_duplicates.resampling_matrices import (
+from holotype.dataset.near_duplicates.resize_blur_dct import (
     Floats,
     dct_waves,
     downscaling_matrix,

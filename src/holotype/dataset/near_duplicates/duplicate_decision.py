@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from holotype.dataset.near_duplicates.candidates import Candidates
 from holotype.dataset.near_duplicates.copy_transforms import WHOLE
 from holotype.dataset.near_duplicates.overlays import measure_without_overlays
-from holotype.dataset.near_duplicates.recompression import (
+from holotype.dataset.near_duplicates.pair_measurements import PairMeasurements, measure_pairs
+from holotype.dataset.near_duplicates.resize_blur_dct import Floats
+from holotype.dataset.near_duplicates.resize_recompress import (
     have_different_sizes,
     measure_reproductions,
 )
-from holotype.dataset.near_duplicates.resampling_matrices import Floats
 from holotype.dataset.near_duplicates.thresholds import DEFAULT
-from holotype.dataset.near_duplicates.verification import PairMeasurements, measure_pairs
 
 _DECISION = DEFAULT.decision
 

@@ -15,13 +15,7 @@ from numpy.typing import NDArray
 
 from holotype.dataset.near_duplicates.candidates import Candidates
 from holotype.dataset.near_duplicates.copy_transforms import INNER, UPPER, WHOLE
-from holotype.dataset.near_duplicates.registration import (
-    difference_quantile,
-    smoothed_difference,
-)
-from holotype.dataset.near_duplicates.resampling_matrices import Floats
-from holotype.dataset.near_duplicates.thresholds import DEFAULT
-from holotype.dataset.near_duplicates.verification import (
+from holotype.dataset.near_duplicates.pair_measurements import (
     PairBatch,
     PairMeasurements,
     RegistrationOptions,
@@ -30,6 +24,12 @@ from holotype.dataset.near_duplicates.verification import (
     run_in_batches,
     smaller_sides,
 )
+from holotype.dataset.near_duplicates.registration import (
+    difference_quantile,
+    smoothed_difference,
+)
+from holotype.dataset.near_duplicates.resize_blur_dct import Floats
+from holotype.dataset.near_duplicates.thresholds import DEFAULT
 
 _OVERLAYS = DEFAULT.overlays
 FRAME, TEXT = 1, 2  # as `PairMeasurements.overlay_N` has them

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.dataset.near_duplicates.resampling_matrices import Floats
+from holotype.dataset.near_duplicates.resize_blur_dct import Floats
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.dataset.near_duplicates.pair_arrays import PairColumns
-from holotype.dataset.near_duplicates.resampling_matrices import Floats, gaussian_matrix
+from holotype.dataset.near_duplicates.resize_blur_dct import Floats, gaussian_matrix
 from holotype.dataset.near_duplicates.thresholds import DEFAULT
 
 _REGISTRATION = DEFAULT.registration

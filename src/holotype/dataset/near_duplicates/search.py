@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.cache import hash_strings, read_cached, write_cached
+from holotype.dataset.audit_fingerprints import Fingerprints
 from holotype.dataset.index import Index
 from holotype.dataset.near_duplicates.candidates import Candidates, find_candidates
 from holotype.dataset.near_duplicates.coarse_filter import coarse_match
@@ -32,10 +33,9 @@ from holotype.dataset.near_duplicates.copy_transforms import TRANSFORMS
 from holotype.dataset.near_duplicates.duplicate_clusters import resolve_clusters
 from holotype.dataset.near_duplicates.duplicate_decision import DuplicateEvidence
 from holotype.dataset.near_duplicates.overlays import FRAME, TEXT
-from holotype.dataset.near_duplicates.recompression import REPRODUCED_KINDS
+from holotype.dataset.near_duplicates.pair_measurements import PairMeasurements
+from holotype.dataset.near_duplicates.resize_recompress import REPRODUCED_KINDS
 from holotype.dataset.near_duplicates.thresholds import DEFAULT
-from holotype.dataset.near_duplicates.verification import PairMeasurements
-from holotype.dataset.thumbnails import Fingerprints
 
 _CACHE_VERSION = "9"  # to be raised whenever a change affects what is found
 

@@ -3,7 +3,7 @@
 Each field has an entry under its name (`candidates.num_nearest`) in docs/log.md, "Near-duplicate
 search: where each threshold comes from"; a test compares the values. Changing one that is not
 marked "speed only" needs a new `_CACHE_VERSION` in `search`. The sizes of fingerprints are a file
-format and stand in `holotype.dataset.thumbnails`.
+format and stand in `holotype.dataset.audit_fingerprints`.
 
 Units: "grey levels" are of 255; "contrasts" are standard deviations of the fixed image; shares
 and shifts are fractions of a side or area. Tuples over regions are ordered as `transforms.regions`.

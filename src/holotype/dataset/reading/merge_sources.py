@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from holotype.dataset.reading.data_source import describe_source, source_name
 from holotype.dataset.reading.sample_records import ImageListing
+from holotype.dataset.reading.source_types import describe_source, source_name
 from holotype.errors import DatasetError, UsageError
 
 if TYPE_CHECKING:

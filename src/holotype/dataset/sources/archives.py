@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NoReturn, Protocol, Self, cast
 
+from holotype.dataset.atomic_directory import staged_directory
 from holotype.dataset.reading.folder_walk import is_hidden_or_system
 from holotype.dataset.safe_filenames import collision_key, safe_filename
-from holotype.dataset.staging import staged_directory
 from holotype.errors import InvalidArchive
 
 _CHUNK = 1 << 20

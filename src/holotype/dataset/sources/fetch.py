@@ -26,13 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
+from holotype.dataset.atomic_directory import require_empty, staged_directory, write_table
 from holotype.dataset.safe_filenames import safe_filename
 from holotype.dataset.sources.archives import descend_to_data, unpack
 from holotype.dataset.sources.download import download
 from holotype.dataset.sources.kaggle import COMPETITION_PREFIX, DATASET_PREFIX, fetch_from_kaggle
 from holotype.dataset.sources.synthetic import make_synthetic
-from holotype.dataset.sources.synthetic_fossils import make_micro_ct
-from holotype.dataset.staging import require_empty, staged_directory, write_table
+from holotype.dataset.sources.synthetic_micro_ct import make_micro_ct
 from holotype.errors import (
     DownloadFailed,
     InvalidArchive,

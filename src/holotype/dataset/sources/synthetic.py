@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL import ImageDraw
 
-from holotype.dataset.staging import write_table
+from holotype.dataset.atomic_directory import write_table
 from holotype.errors import UsageError
 
 MASK_FOLDER = ".masks"  # hidden, so that it is not taken for a class

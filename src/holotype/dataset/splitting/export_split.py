@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from holotype.dataset.atomic_directory import TABLE_FILENAME, staged_directory, write_table
 from holotype.dataset.index import Index
 from holotype.dataset.safe_filenames import collision_key, safe_filename, truncate_name
 from holotype.dataset.splitting.splitter import parts_of
-from holotype.dataset.staging import TABLE_FILENAME, staged_directory, write_table
 from holotype.errors import StaleSplit, UsageError
 from holotype.files import write_json
 from holotype.progress import pluralize

@@ -19,8 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from holotype.dataset.staging import TABLE_FILENAME, require_outside, staged_directory, write_table
-from holotype.dataset.volumes.reader import VolumeSource, find_volumes, level_quantiles, open_volume
+from holotype.dataset.atomic_directory import (
+    TABLE_FILENAME,
+    require_outside,
+    staged_directory,
+    write_table,
+)
+from holotype.dataset.volumes.tiff_volumes import (
+    VolumeSource,
+    find_volumes,
+    level_quantiles,
+    open_volume,
+)
 from holotype.errors import EmptyDataset, UsageError, VolumeError
 from holotype.files import write_json
 from holotype.notebook import html_result

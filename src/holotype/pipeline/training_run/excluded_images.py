@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from holotype.dataset.auditing.exclusion import exclude_images, original_weights
+from holotype.dataset.auditing.exclude_confirmed import exclude_images, original_weights
 from holotype.dataset.index import Index
 from holotype.dataset.splitting.splitter import parts_of
 from holotype.errors import DatasetError, SingleClass

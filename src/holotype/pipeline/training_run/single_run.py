@@ -16,10 +16,10 @@ from holotype.pipeline.training_run.class_weight_report import (
     measure_class_weighting,
 )
 from holotype.pipeline.training_run.excluded_images import exclude_and_log, exclusion_notes
-from holotype.pipeline.training_run.finalize import require_validation, train_and_seal
 from holotype.pipeline.training_run.group_leakage_report import measure_group_leakage
 from holotype.pipeline.training_run.resume import begin_run
 from holotype.pipeline.training_run.run_report import ScoredBundle, report_run
+from holotype.pipeline.training_run.train_and_seal import require_validation, train_and_seal
 from holotype.pipeline.training_run.training_job import (
     TrainingJob,
     record_training_cost,

@@ -8,9 +8,13 @@ from pathlib import Path
 from holotype.architectures.catalog import architecture
 from holotype.architectures.pretrained_weights import find_weights
 from holotype.dataset.auditing.audit_without_network import audit
-from holotype.dataset.auditing.exclusion import confirmed_rows, drop_unreadable, paths_not_in_index
+from holotype.dataset.auditing.exclude_confirmed import (
+    confirmed_rows,
+    drop_unreadable,
+    paths_not_in_index,
+)
 from holotype.dataset.index import Index, read_index, require_classes
-from holotype.dataset.reading.data_source import DataSource
+from holotype.dataset.reading.source_types import DataSource
 from holotype.errors import UsageError
 from holotype.extras import with_install_advice
 from holotype.imaging.image_warnings import warning_notes

@@ -8,7 +8,7 @@ from holotype.dataset.splitting.splitter import parts_of
 from holotype.notebook import data_frame, html_result, html_table
 from holotype.pipeline.training_run.cross_validation import assign_folds, split_of_fold
 from holotype.pipeline.training_run.excluded_images import exclude_and_log, require_trainable
-from holotype.pipeline.training_run.finalize import require_validation
+from holotype.pipeline.training_run.train_and_seal import require_validation
 from holotype.pipeline.training_run.training_job import TrainingJob, peak_memory_mb
 from holotype.progress import Progress, duration, pluralize
 from holotype.text_tables import short_text, text_table

@@ -12,7 +12,7 @@ from pathlib import Path
 from holotype.architectures.catalog import is_custom_model
 from holotype.dataset.auditing.findings import Findings
 from holotype.dataset.index import Index
-from holotype.dataset.reading.data_source import (
+from holotype.dataset.reading.source_types import (
     DataSource,
     as_sources,
     describe_source,

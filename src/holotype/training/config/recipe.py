@@ -20,8 +20,8 @@ from holotype.architectures.architecture import HeadSpec
 from holotype.architectures.catalog import architecture
 from holotype.errors import InvalidRecipe, did_you_mean
 from holotype.imaging.preprocessing import Preprocessing
-from holotype.training.config.architecture_defaults import fill_model_defaults
 from holotype.training.config.augmentation_config import Augmentation, MixRecipe
+from holotype.training.config.fill_from_architecture import fill_model_defaults
 from holotype.training.config.recipe_base import RecipeSection
 from holotype.training.config.stage_config import (
     STAGES,

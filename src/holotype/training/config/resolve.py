@@ -11,7 +11,7 @@ import yaml
 from holotype.architectures.catalog import DEFAULT_MODEL, architecture
 from holotype.dataset.splitting.splitter import check_ratios
 from holotype.errors import InvalidRecipe, UnknownRecipe, UsageError, did_you_mean
-from holotype.training.config.architecture_defaults import fill_model_defaults
+from holotype.training.config.fill_from_architecture import fill_model_defaults
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.recipe_compatibility import check_compatibility
 from holotype.training.config.recipe_variants import parse_variant, select_variant

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.architectures.catalog import architecture, code_identity
-from holotype.architectures.dense_onnx import OPSET
+from holotype.architectures.dense_head_onnx import OPSET
 from holotype.architectures.pretrained_weights import WeightsSource, find_weights
 from holotype.bundle.building.hog_lbp_graph import descriptor_graph
 from holotype.bundle.building.parity import check_parity

@@ -8,7 +8,7 @@ from PIL import Image
 
 from holotype.dataset.index import read_index
 from holotype.dataset.sources.fetch import fetch
-from holotype.dataset.sources.synthetic_fossils import SPECIES, make_micro_ct
+from holotype.dataset.sources.synthetic_micro_ct import SPECIES, make_micro_ct
 from holotype.errors import UsageError
 
 

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from holotype.dataset.audit_fingerprints import fingerprint
 from holotype.dataset.index import read_index
-from holotype.dataset.near_duplicates import recompression
+from holotype.dataset.near_duplicates import resize_recompress
 from holotype.dataset.near_duplicates.candidates import Candidates
 from holotype.dataset.near_duplicates.duplicate_clusters import connected_clusters
+from holotype.dataset.near_duplicates.pair_measurements import PairMeasurements
 from holotype.dataset.near_duplicates.search import _search
 from holotype.dataset.near_duplicates.thresholds import DEFAULT
-from holotype.dataset.near_duplicates.verification import PairMeasurements
 from holotype.dataset.sources.fetch import fetch
-from holotype.dataset.thumbnails import fingerprint
 from holotype.imaging.decode import decode
 
 PILLOW = {
@@ -57,7 +57,7 @@ def reproduced_by(first: Image.Image, second: Image.Image) -> int:
     records = np.stack([fingerprint_of(image) for image in (first, second)])
     zero = np.zeros(1, np.int64)
     found = Candidates.from_transforms(zero, zero + 1, zero)
-    measured = recompression.measure_reproductions(
+    measured = resize_recompress.measure_reproductions(
         records, found, PairMeasurements.unmeasured(found), zero
     )
     return int(measured.reproduced_by_N[0])
@@ -67,8 +67,8 @@ def reproduced_by(first: Image.Image, second: Image.Image) -> int:
 @pytest.mark.parametrize("size", [(15, 15), (19, 23), (25, 25), (41, 37), (90, 75)])
 def test_a_resized_image_is_recognised_by_any_filter(name: str, size: tuple[int, int]) -> None:
     original = digit(3)
-    assert reproduced_by(original, original.resize(size, PILLOW[name])) == recompression.RESIZED
-    assert reproduced_by(original.resize(size, PILLOW[name]), original) == recompression.RESIZED
+    assert reproduced_by(original, original.resize(size, PILLOW[name])) == resize_recompress.RESIZED
+    assert reproduced_by(original.resize(size, PILLOW[name]), original) == resize_recompress.RESIZED
     assert reproduced_by(original, digit(13).resize(size, PILLOW[name])) == 0  # another three
 
 
@@ -78,20 +78,23 @@ def test_resizing_without_antialiasing_is_recognised(mode: str, size: tuple[int,
     pixels = torch.from_numpy(np.asarray(digit(5), np.float32))[None, None]
     resized = torch.nn.functional.interpolate(pixels, size, mode=mode)[0, 0]
     image = Image.fromarray(resized.round().clamp(0, 255).to(torch.uint8).numpy())
-    assert reproduced_by(digit(5), image) == recompression.RESIZED
+    assert reproduced_by(digit(5), image) == resize_recompress.RESIZED
 
 
 @pytest.mark.parametrize("quality", [20, 37, 50, 63, 75, 88, 95])
 def test_a_recompressed_image_is_recognised_at_any_quality(quality: int) -> None:
     original = digit(7)
-    assert reproduced_by(original, recompressed(original, quality)) == recompression.RECOMPRESSED
+    found = reproduced_by(original, recompressed(original, quality))
+    assert found == resize_recompress.RECOMPRESSED
+        reproduced_by(original, recompressed(original, quality)) == resize_recompress.RECOMPRESSED
+    )
     assert reproduced_by(original, recompressed(digit(17), quality)) == 0
 
 
 def test_a_recompressed_jpeg_in_colour_is_recognised() -> None:
     original = Image.merge("RGB", [digit(2), digit(2), digit(2)])
     first = recompressed(original, 90)
-    assert reproduced_by(first, recompressed(first, 45)) == recompression.RECOMPRESSED
+    assert reproduced_by(first, recompressed(first, 45)) == resize_recompress.RECOMPRESSED
 
 
 def test_images_that_are_not_stored_in_full_are_not_tried() -> None:
@@ -111,7 +114,7 @@ def test_another_colour_is_no_copy_though_its_grey_image_is_resized() -> None:
     red = grey * (0.6, 0.6, 0.6) + (34.3, 0, 0)  # as bright as the blue
     first, second = (Image.fromarray(np.rint(c).astype(np.uint8)) for c in (blue, red))
     small = second.resize((19, 19), Image.Resampling.LANCZOS)
-    assert reproduced_by(first, small) == recompression.RESIZED  # only grey images are compared
+    assert reproduced_by(first, small) == resize_recompress.RESIZED  # only grey images are compared
     assert pairs_among([first, small, first.resize((25, 25))]) == {(0, 2)}
 
 
@@ -123,7 +126,7 @@ def test_faint_images_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     assert reproduced_by(second, compressed) == 0
     assert pairs_among([first, compressed]) == set()
     faint = replace(DEFAULT.reproduction, min_contrast=0)
-    monkeypatch.setattr(recompression, "_REPRODUCTION", faint)
+    monkeypatch.setattr(resize_recompress, "_REPRODUCTION", faint)
     assert pairs_among([first, compressed]) == {(0, 1)}  # of different images
 
 

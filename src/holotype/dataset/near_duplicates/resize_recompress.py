@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
+from holotype.dataset.audit_fingerprints import COLOUR_SIZE, downscale
 from holotype.dataset.near_duplicates.candidates import Candidates
-from holotype.dataset.near_duplicates.resampling_matrices import Floats, dct_waves, gaussian_matrix
-from holotype.dataset.near_duplicates.thresholds import DEFAULT
-from holotype.dataset.near_duplicates.verification import (
+from holotype.dataset.near_duplicates.pair_measurements import (
     PairBatch,
     PairMeasurements,
     colour_difference,
 )
-from holotype.dataset.thumbnails import COLOUR_SIZE, downscale
+from holotype.dataset.near_duplicates.resize_blur_dct import Floats, dct_waves, gaussian_matrix
+from holotype.dataset.near_duplicates.thresholds import DEFAULT
 
 Kernel = Callable[[Floats], Floats]
 

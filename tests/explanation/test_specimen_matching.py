@@ -10,11 +10,15 @@ from PIL import Image, ImageDraw
 from scipy.stats import pearsonr
 from sklearn.metrics import f1_score
 
-from holotype.dataset.staging import write_table
+from holotype.dataset.atomic_directory import write_table
 from holotype.errors import DatasetError, EmptyDataset
-from holotype.explanation.image_similarity import dice_QR, ncc_QR, otsu_mask, ssim
+from holotype.explanation.pixel_similarity import dice_QR, ncc_QR, otsu_mask, ssim
 from holotype.explanation.slice_match_report import write_matches
-from holotype.explanation.slice_matching import match_specimens, read_reference_slices, read_slices
+from holotype.explanation.specimen_matching import (
+    match_specimens,
+    read_reference_slices,
+    read_slices,
+)
 from tests.bundle.tiny import CLASSES, predicted, write_tiny
 
 SHAPES = {"disc": "ellipse", "bar": "bar", "cross": "cross"}

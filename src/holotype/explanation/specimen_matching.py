@@ -22,7 +22,7 @@ from holotype.bundle.image_sources import ImageFile, image_sources
 from holotype.bundle.inference import predict_images
 from holotype.dataset.index import TABLE_EXTENSIONS, read_index
 from holotype.errors import DatasetError, EmptyDataset, ImageError
-from holotype.explanation.image_similarity import dice_QR, ncc_QR, otsu_mask, ssim
+from holotype.explanation.pixel_similarity import dice_QR, ncc_QR, otsu_mask, ssim
 from holotype.imaging.decode import decode
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.notebook import data_frame, html_result, html_table

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from holotype.dataset.audit_fingerprints import COLOUR_SIZE
 from holotype.dataset.near_duplicates.candidates import Candidates
 from holotype.dataset.near_duplicates.copy_transforms import TRANSFORMS, WHOLE
 from holotype.dataset.near_duplicates.pair_arrays import PairColumns
@@ -29,14 +30,13 @@ from holotype.dataset.near_duplicates.registration import (
     register,
     smoothed_difference,
 )
-from holotype.dataset.near_duplicates.resampling_matrices import (
+from holotype.dataset.near_duplicates.resize_blur_dct import (
     Floats,
     downscaling_matrix,
     gaussian_matrix,
     resize_grey,
 )
 from holotype.dataset.near_duplicates.thresholds import DEFAULT
-from holotype.dataset.thumbnails import COLOUR_SIZE
 
 _VERIFICATION = DEFAULT.verification
 

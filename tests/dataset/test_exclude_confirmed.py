@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import holotype
-from holotype.dataset.auditing.exclusion import (
+from holotype.dataset.auditing.exclude_confirmed import (
     exclude_images,
     original_weights,
     read_issue_rows,
