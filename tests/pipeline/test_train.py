@@ -49,7 +49,7 @@ def test_the_card_says_what_ships_how_good_it_is_and_how_to_repeat_it(
     assert f"holotype train {read_index_file(finetuned.files.index).root}" in card
     assert bundle.manifest.weights is not None
     assert f"license: {bundle.manifest.weights.licence.lower()}\n" in card
-    assert "No file stands in two parts." in card
+    assert "No file is in two parts." in card
 
 
 def test_what_training_cost_is_on_record(finetuned: Run) -> None:
