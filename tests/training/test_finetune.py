@@ -17,6 +17,7 @@ from holotype.errors import OutOfMemory, TrainingDiverged
 from holotype.progress import Progress
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import resolve_recipe
+from holotype.training.epoch_metrics import EpochMetrics
 from holotype.training.features.initial_backbone import PretrainedBackbone
 from holotype.training.finetuning.finetune import FineTuner
 from holotype.training.finetuning.training_state import StageResult
@@ -159,6 +160,25 @@ def test_epoch_0_says_nothing_of_a_training_loss(
     assert re.fullmatch(r"s0 epoch 0/1: validation loss \S+, validation accuracy \S+", first)
     assert second.startswith("s0 epoch 1/1: training loss ")
     assert not any("nan" in line for line in said)
+
+
+def test_whoever_runs_a_training_hears_of_every_epoch_and_may_stop_it(
+    images: Index, recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    heard: list[tuple[str, int]] = []
+
+    def on_epoch(epoch: EpochMetrics) -> None:
+        heard.append((epoch.stage, epoch.epoch))
+        if len(heard) == 4:
+            raise KeyboardInterrupt
+
+    two = recipe({"trainable": "all", "epochs": 1}, {**HEAD_ONLY, "epochs": 5})
+    pretrained = PretrainedBackbone(two, split(images, ratios=(0.6, 0.3, 0.1), seed=1), Progress())
+    runtime = Runtime("cpu", tmp_path / "c", Progress(), on_epoch=on_epoch)
+    fine_tuner = FineTuner.create(pretrained, runtime, None)
+    with pytest.raises(KeyboardInterrupt):
+        [fine_tuner.train(n, one) for n, one in enumerate(two.gradient_stages)]
+    assert heard == [("s0", 0), ("s0", 1), ("s1", 0), ("s1", 1)]
 
 
 def test_memory_that_never_suffices_is_one_clear_line(

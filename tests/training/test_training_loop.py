@@ -18,9 +18,9 @@ from holotype.training.data.loader import (
     training_batches,
     validation_batches,
 )
+from holotype.training.epoch_metrics import EpochMetrics
 from holotype.training.finetuning.training_loop import train_loop
 from holotype.training.finetuning.training_state import (
-    EpochMetrics,
     LoopState,
     StageData,
     StageStart,

@@ -26,6 +26,7 @@ from holotype.training.config.stage_config import (
     SvmStage,
 )
 from holotype.training.data.class_weights import class_weighting
+from holotype.training.epoch_metrics import EpochMetrics
 from holotype.training.features.frozen_features import cache_features
 from holotype.training.features.initial_backbone import (
     EMBEDDING,
@@ -34,7 +35,7 @@ from holotype.training.features.initial_backbone import (
     targets_and_weights,
 )
 from holotype.training.finetuning.early_stopping import is_better
-from holotype.training.finetuning.training_state import EpochMetrics, StageResult
+from holotype.training.finetuning.training_state import StageResult
 from holotype.training.heads.logistic_regression import LinearHead, fit_linear_head
 from holotype.training.heads.svm_forest import ClassicalHead, fit_forest, fit_svm
 from holotype.training.heads.training_data import TrainingData

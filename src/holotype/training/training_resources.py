@@ -1,9 +1,11 @@
 """The resources of a training: device, memory, disk, and the folder of its checkpoints."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from holotype.progress import Progress
+from holotype.training.epoch_metrics import EpochMetrics
 from holotype.training.features.disk_budget import DiskBudget
 from holotype.training.interruption import StopSignal
 
@@ -18,6 +20,8 @@ class Runtime:
         save_memory: compute activations twice instead of keeping them.
         budget: of the feature cache; `disk_budget()` by default.
         stop_signal: when to write a state within an epoch, and whether to stop.
+        on_epoch: called with every epoch of every stage, epoch 0 too, once its state is written;
+            it may raise, to stop the training. A resumed run does not repeat earlier epochs.
     """
 
     device: str
@@ -26,3 +30,4 @@ class Runtime:
     save_memory: bool = False
     budget: DiskBudget | None = None
     stop_signal: StopSignal = field(default_factory=StopSignal)
+    on_epoch: Callable[[EpochMetrics], None] = lambda epoch: None

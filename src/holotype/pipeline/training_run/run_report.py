@@ -13,7 +13,7 @@ from holotype.reporting.model_card import write_model_card
 from holotype.reporting.report_page import ReportContext
 from holotype.reporting.write_report import write_report
 from holotype.run_directory import RunDirectory
-from holotype.training.finetuning.training_state import EpochMetrics
+from holotype.training.epoch_metrics import EpochMetrics
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

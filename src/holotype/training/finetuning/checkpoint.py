@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from holotype.errors import CorruptCheckpoint
 from holotype.files import atomic_write
-from holotype.training.finetuning.training_state import EpochMetrics, LoopState, StageResult
+from holotype.training.epoch_metrics import EpochMetrics
+from holotype.training.finetuning.training_state import LoopState, StageResult
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,7 +1,8 @@
 """Which epoch is the best, and when to stop."""
 
 from holotype.training.config.stage_config import GradientStage
-from holotype.training.finetuning.training_state import EpochMetrics, LoopState
+from holotype.training.epoch_metrics import EpochMetrics
+from holotype.training.finetuning.training_state import LoopState
 
 
 def is_better(now: EpochMetrics, best: EpochMetrics, stage: GradientStage) -> bool:

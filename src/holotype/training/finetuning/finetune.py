@@ -23,6 +23,7 @@ from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.config.stage_config import GradientStage
 from holotype.training.data.loader import AugmentedImages, LabelledViews
 from holotype.training.data.mixup import batch_mixing
+from holotype.training.epoch_metrics import EpochMetrics
 from holotype.training.features.disk_budget import DiskBudget
 from holotype.training.features.frozen_features import (
     FeatureExtractor,
@@ -51,7 +52,6 @@ from holotype.training.finetuning.layer_selection import LayerSelection, select_
 from holotype.training.finetuning.optimisers import parameter_groups
 from holotype.training.finetuning.training_loop import Callbacks, train_loop
 from holotype.training.finetuning.training_state import (
-    EpochMetrics,
     LoopState,
     StageData,
     StageResult,
@@ -183,6 +183,7 @@ class FineTuner:
         def on_epoch(epoch: EpochMetrics) -> None:
             if line := describe_epoch(epoch, stage.epochs):
                 progress.log(line)
+            self.runtime.on_epoch(epoch)
 
         callbacks = Callbacks(on_epoch, on_step, on_checkpoint)
         for halvings in range(MAX_BATCH_HALVINGS + 1):

@@ -6,7 +6,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from holotype.files import atomic_write
-from holotype.training.finetuning.training_state import EpochMetrics
+from holotype.training.epoch_metrics import EpochMetrics
 
 
 def write_history(epochs: Sequence[EpochMetrics], path: Path) -> None:

@@ -34,6 +34,7 @@ from holotype.training.data.loader import (
     validation_batches,
 )
 from holotype.training.data.mixup import batch_mixing
+from holotype.training.epoch_metrics import EpochMetrics
 from holotype.training.features.device import memory_mb, utilisation
 from holotype.training.finetuning.accelerator import (
     load_scaler_state,
@@ -50,7 +51,6 @@ from holotype.training.finetuning.optimisers import make_optimiser
 from holotype.training.finetuning.partly_frozen_classifier import TrainablePart
 from holotype.training.finetuning.schedules import Schedule
 from holotype.training.finetuning.training_state import (
-    EpochMetrics,
     LoopState,
     StageData,
     StageResult,

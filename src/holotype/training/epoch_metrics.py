@@ -1,0 +1,30 @@
+"""What is measured at the end of an epoch."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """One row of `history.csv`; epoch 0 is the network before the first step.
+
+    Attributes:
+        train_loss: mean over the epoch, with label smoothing and penalties; nan for epoch 0.
+        val_loss: log loss on validation, weighted, without label smoothing.
+        val_accuracy: weighted, in [0, 1].
+        learning_rate: in the last step, of the topmost group that trains; of the head, where it
+            trains alone.
+        num_trainable_parameters: weights and biases that train.
+        device_memory_mb: peak memory of the device so far, in MB of 10^6 bytes; None where it
+            cannot be read, as on a CPU.
+        device_utilisation: in per cent, at the end of the epoch; None likewise.
+    """
+
+    stage: str
+    epoch: int
+    train_loss: float
+    val_loss: float
+    val_accuracy: float
+    learning_rate: float
+    num_trainable_parameters: int
+    device_memory_mb: float | None = None
+    device_utilisation: float | None = None
