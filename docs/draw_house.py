@@ -27,6 +27,7 @@ ORDER = (
         "training",
     ),
     *("evaluation", "reporting", "comparison", "ensembles", "explanation", "pipeline", "elpv_demo"),
+    "serving",
 )
 
 

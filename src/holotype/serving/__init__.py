@@ -1,0 +1,1 @@
+"""Serve classifiers over HTTP on one machine; no torch in the process"""
