@@ -38,8 +38,10 @@ MAX_MODULES = 15
 MAX_PARAMETERS = 7
 MAX_PARAMETERS_OF_A_VERB = 12
 
-# What brings torch: a module that imports one of these at its top is itself imported in functions.
+# What brings torch or the server: a module that imports one of these at its top is itself imported
+# in functions.
 TORCH = {"torch", "torchvision", "timm", "accelerate"}
+SERVER = {"fastapi", "starlette", "uvicorn", "prometheus_client", "python_multipart"}
 
 HEAVY = ("torch", "torchvision", "timm", "pandas", "sklearn", "skimage", "scipy", "matplotlib")
 
@@ -175,11 +177,11 @@ def _imports_at_the_top(body: list[ast.stmt]) -> Iterator[str]:
 
 
 @cache
-def _brings_torch(module: str) -> bool:
+def _is_heavy(module: str) -> bool:
     if module not in MODULES:
-        return module in TORCH
+        return module in TORCH | SERVER
     top = set(_imports_at_the_top(_tree(MODULES[module]).body)) - {module}
-    return any(_brings_torch(imported) for imported in top)
+    return any(_is_heavy(imported) for imported in top)
 
 
 def _imports_in_functions(file: Path) -> Iterator[str]:
@@ -190,12 +192,12 @@ def _imports_in_functions(file: Path) -> Iterator[str]:
                     yield from _imported(node)
 
 
-def test_only_modules_that_bring_torch_are_imported_in_functions() -> None:
+def test_only_heavy_modules_are_imported_in_functions() -> None:
     deferred = {
         (_module(file), imported)
         for file in SOURCES
         for imported in _imports_in_functions(file)
-        if imported in MODULES and not _brings_torch(imported)
+        if imported in MODULES and not _is_heavy(imported)
     }
     assert deferred == set()
 
@@ -206,7 +208,7 @@ def test_what_the_base_does_not_install_is_imported_in_functions() -> None:
     heavy = {
         (_module(file), imported)
         for file in SOURCES
-        if not _brings_torch(_module(file))
+        if not _is_heavy(_module(file))
         for imported in _imports_at_the_top(_tree(file).body)
         if imported.partition(".")[0] not in base
     }

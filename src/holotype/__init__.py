@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from holotype.pipeline.training_run.training_estimate import TrainingEstimate
     from holotype.pipeline.training_run.training_options import ReadingOptions, Resources, Resuming
     from holotype.predictions import Predictions
+    from holotype.serving.serve import serve
     from holotype.single_prediction import Prediction
     from holotype.training.config.recipe import Recipe
 
@@ -61,6 +62,7 @@ _PUBLIC_API = {
     "pipeline.training_run.training_estimate": ("TrainingEstimate",),
     "pipeline.training_run.training_options": ("ReadingOptions", "Resources", "Resuming"),
     "predictions": ("Predictions",),
+    "serving.serve": ("serve",),
     "single_prediction": ("Prediction",),
     "training.config.recipe": ("Recipe",),
 }
@@ -101,6 +103,7 @@ __all__ = [
     "load",
     "models",
     "predict",
+    "serve",
     "slice",
     "split",
     "train",

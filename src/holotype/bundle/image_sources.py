@@ -18,7 +18,7 @@ from PIL import ImageFile as PillowFile
 from holotype.dataset.reading.folder_walk import printable, walk_folder
 from holotype.dataset.reading.sample_records import ignored_note
 from holotype.errors import EmptyDataset, ImageError, UnreadableFile, UsageError
-from holotype.imaging.decode import Image, decode, from_pillow, read_header
+from holotype.imaging.decode import LOCAL, Image, ImagePolicy, decode, from_pillow, read_header
 from holotype.imaging.image_formats import IMAGE_EXTENSIONS
 from holotype.progress import Progress
 
@@ -76,11 +76,13 @@ class ImageInMemory:
         id: what answers and errors call it.
         content: never decoded before `open`.
         sha256: "", as it is not known before `open`.
+        policy: which formats and how many pixels are accepted of bytes.
     """
 
     id: str
     content: bytes | PillowImage.Image
     sha256: str = ""
+    policy: ImagePolicy = LOCAL
 
     @property
     def stem(self) -> str:
@@ -93,7 +95,8 @@ class ImageInMemory:
             ImageError: pixels that cannot be loaded; of bytes the decoder raises it.
         """
         if isinstance(self.content, bytes):
-            return _decoder(self.content, self.id), hashlib.sha256(self.content).hexdigest()
+            decoder = _decoder(self.content, self.id, self.policy)
+            return decoder, hashlib.sha256(self.content).hexdigest()
         image = from_pillow(self.content, name=self.id)
         kind = f"{image.pixels.mode} {image.pixels.size} {image.mask is not None}".encode()
         mask = b"" if image.mask is None else image.mask.tobytes()
@@ -221,7 +224,7 @@ def _from_array(array: NDArray[Any]) -> PillowImage.Image:
     return PillowImage.fromarray(np.ascontiguousarray(array))
 
 
-def _decoder(content: bytes, name: str) -> Decoder:
+def _decoder(content: bytes, name: str, policy: ImagePolicy = LOCAL) -> Decoder:
     """The decoded image for any minimum size, decoded no more often than it must be.
 
     A JPEG may be decoded at a fraction of its size where no more is needed. Preprocessings that
@@ -234,7 +237,7 @@ def _decoder(content: bytes, name: str) -> Decoder:
             reduction = _reduction(known, minimum_size)
             if reduction in by_reduction:
                 return by_reduction[reduction]
-        image = decode(content, name=name, minimum_size=minimum_size)
+        image = decode(content, name=name, minimum_size=minimum_size, policy=policy)
         return by_reduction.setdefault(_reduction(image, minimum_size), image)
 
     return decode_at

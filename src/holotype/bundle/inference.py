@@ -202,6 +202,13 @@ def predict_images(
         workers, on_progress: see `embed`.
     """
     embeddings = embed(bundle, sources, use_cache=False, workers=workers, on_progress=on_progress)
+    return predict_embeddings(bundle, sources, embeddings)
+
+
+def predict_embeddings(
+    bundle: Bundle, sources: Sequence[ImageSource], embeddings: Embeddings
+) -> Predictions:
+    """Predictions for images whose embeddings are known, and whether each is unknown."""
     logits_NC = combined_logits(bundle, embeddings)
     N = len(logits_NC)
     return Predictions(

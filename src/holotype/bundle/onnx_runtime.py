@@ -173,6 +173,9 @@ def map_in_threads(
     """
     workers = workers or available_cores()
     ranges = (range(start, min(start + batch_size, count)) for start in range(0, count, batch_size))
+    if count <= batch_size:  # a thread would cost more than it brings
+        yield from map(run, ranges)
+        return
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[Result]] = deque()
         try:

@@ -86,6 +86,11 @@ VERBS = (
         "holotype slice volumes --output slices --axes x,y,z",
     ),
     (
+        "serve",
+        "Answer HTTP requests with classifiers, on this machine.",
+        "holotype serve runs/photos-1 --port 8000",
+    ),
+    (
         "doctor",
         "Check the installation, and print the line that repairs each fault.",
         "holotype doctor",
@@ -96,6 +101,10 @@ VERBS = (
         "holotype demo",
     ),
 )
+
+
+# Verbs with commands of their own: their module has an App called `app`, with the verb's example.
+APPS = ("serve",)
 
 
 def build_app() -> App:
@@ -115,6 +124,11 @@ def build_app() -> App:
         suppress_keyboard_interrupt=False,
     )
     for position, (verb, summary, example) in enumerate(VERBS):
+        if verb in APPS:
+            app.command(
+                f"holotype.cli.{verb}:app", name=verb, help=summary, sort_key=position
+            )
+            continue
         app.command(
             f"holotype.cli.{verb}:{verb}",
             name=verb,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from holotype.bundle.bundle import Bundle, load_bundle
 from holotype.bundle.embedding import embed
 from holotype.bundle.image_sources import ImageLike, Images, ImageSource, image_sources
-from holotype.bundle.inference import predict_images
+from holotype.bundle.inference import predict_embeddings, predict_images
 from holotype.bundle.manifest import Manifest
 from holotype.errors import BundleError, UsageError, require_one_of
 from holotype.evaluation.conformal import (
@@ -139,6 +139,22 @@ class Classifier:
             raise embeddings.refused[0]
         return embeddings.embeddings_ND
 
+    def predict_and_embed(
+        self, images: Images, *, coverage: float | None = None
+    ) -> tuple[Predictions, NDArray[np.float32]]:
+        """What `predict` and `embed` give, for the cost of one of them.
+
+        The embeddings (N, D) are those of the images that could be used.
+
+        Raises:
+            BundleError: no images were held back to calibrate sets on; and see `predict`.
+        """
+        conformal = self._conformal(coverage, None, per_class=False)
+        sources = image_sources(images)
+        embeddings = embed(self.bundle, sources, use_cache=False)
+        found = predict_embeddings(self.bundle, sources, embeddings)
+        return self._with_sets(found, conformal), embeddings.embeddings_ND
+
     def explain(
         self,
         image: ImageLike,
@@ -179,6 +195,9 @@ class Classifier:
             found = predict_images(
                 self.bundle, sources, on_progress=lambda done: update(done, len(sources))
             )
+        return self._with_sets(found, conformal)
+
+    def _with_sets(self, found: Predictions, conformal: ConformalPredictor | None) -> Predictions:
         notes = _notes(self.bundle, conformal)
         if conformal is None:
             return replace(found, notes=notes)

@@ -1,0 +1,166 @@
+"""Which classifier answers a request: what stands between the API and the engine.
+
+The API asks a `Traffic` for the version that answers a request, gives the image to the engine, and
+tells the `Traffic` what was answered. `ChampionTraffic` is the plainest one: one version for each
+model. Versions are exchanged, compared and logged behind the same four methods.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holotype.bundle.manifest import Manifest, read_manifest
+from holotype.errors import HolotypeError
+from holotype.serving.engine.worker_process import OpenedBundle
+
+Arm = Literal["champion", "challenger"]
+
+
+class NoSuchRequest(HolotypeError):
+    """Feedback for a request that was never answered here, or is no longer kept."""
+
+
+class NoFeedback(HolotypeError):
+    """This server keeps no feedback."""
+
+
+@dataclass(frozen=True, eq=False)
+class ModelVersion:
+    """A verified classifier that is open in the workers.
+
+    Attributes:
+        model: what requests call it, in the path.
+        version: of the registry; the first twelve digits of the digest elsewhere.
+        digest: of the bundle.
+        path: the directory of the bundle.
+        manifest: what the bundle says about itself.
+        image_ms: how long one image takes.
+        metrics: of its report on the test split; empty where only the bundle is at hand.
+        card: its model card, Markdown; empty where there is none.
+    """
+
+    model: str
+    version: str
+    digest: str
+    path: Path
+    manifest: Manifest
+    image_ms: float = 0.0
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    card: str = ""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.manifest.classes
+
+
+@dataclass(frozen=True, eq=False)
+class Route:
+    """Who answers a request.
+
+    Attributes:
+        version: the version that answers.
+        arm: which arm of an experiment it is.
+        shadow: a version that predicts too, and whose answer nobody waits for.
+    """
+
+    version: ModelVersion
+    arm: Arm = "champion"
+    shadow: ModelVersion | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class AnsweredImage:
+    """One image that was answered, for the request log.
+
+    Attributes:
+        request_id: of the request; one request may hold several images.
+        image: its place in the request, from 0.
+        key: what the route was chosen by.
+        route: who answered.
+        answered_by: the version of this answer: that of the route, or its shadow.
+        time: when it arrived, in seconds since 1970.
+        outcome: `answered`, or the problem of the image such as `truncated_image`.
+        predicted: the class number; None where it was not answered.
+        unknown: whether it is of no known class; None where the classifier does not say.
+        probabilities_C: float64.
+        embedding_D: float32.
+        queue_ms, run_ms: waiting; decoding and inference.
+        content: the bytes of the upload.
+    """
+
+    request_id: str
+    image: int
+    key: str
+    route: Route
+    answered_by: ModelVersion
+    time: float
+    outcome: str
+    predicted: int | None = None
+    unknown: bool | None = None
+    probabilities_C: NDArray[np.float64] | None = None
+    embedding_D: NDArray[np.float32] | None = None
+    queue_ms: float = 0.0
+    run_ms: float = 0.0
+    content: bytes = field(default=b"", repr=False)
+
+
+class Traffic(Protocol):
+    """Which version answers, and who is told. Called on the event loop: nothing here may block."""
+
+    @property
+    def champions(self) -> Mapping[str, ModelVersion]:
+        """The version of each model that answers where nothing is compared."""
+
+    def route(self, model: str, key: str) -> Route:
+        """Who answers a request.
+
+        Args:
+            key: the same one gets the same arm.
+
+        Raises:
+            KeyError: no such model.
+        """
+
+    def on_answered(self, answered: AnsweredImage) -> None:
+        """Log one answer; it never raises."""
+
+    def add_feedback(self, request_id: str, image: int, label: str) -> None:
+        """The true class of an image that was answered.
+
+        Raises:
+            NoSuchRequest: it is not known.
+            NoFeedback: nothing is kept here.
+        """
+
+
+class ChampionTraffic:
+    """One version for each model; nothing is logged."""
+
+    def __init__(self, champions: Mapping[str, ModelVersion]) -> None:
+        self._champions = dict(champions)
+
+    @property
+    def champions(self) -> Mapping[str, ModelVersion]:
+        return self._champions
+
+    def route(self, model: str, key: str) -> Route:
+        return Route(self._champions[model])
+
+    def on_answered(self, answered: AnsweredImage) -> None:
+        """Nothing is kept."""
+
+    def add_feedback(self, request_id: str, image: int, label: str) -> None:
+        raise NoFeedback("this server keeps no request log, and so no feedback.")
+
+
+def model_version(model: str, opened: OpenedBundle, version: str = "") -> ModelVersion:
+    """What is served of a bundle that the workers have opened."""
+    manifest = read_manifest(opened.manifest, str(opened.path))
+    digest = opened.digest
+    return ModelVersion(
+        model, version or digest[:12], digest, opened.path, manifest, opened.image_ms
+    )

@@ -1,0 +1,1 @@
+"""Decoding and inference in worker processes, behind one bounded queue"""

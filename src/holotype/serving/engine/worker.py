@@ -1,0 +1,162 @@
+"""A worker process: opens bundles and answers images, one at a time, on one thread.
+
+It decodes inline: a call of ONNX Runtime gets no faster with a second thread, and a decoder in
+another process would cost a copy of the pixels. It ends when its input ends, so that it never
+outlives the server; the signals that end the server do not end it, so that work is finished first.
+
+Shape suffixes: C classes, D embedding.
+"""
+
+import io
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+from holotype.bundle.image_sources import ImageInMemory
+from holotype.errors import HolotypeError, ImageError, UsageError
+from holotype.explanation.nearest_training import nearest_training_images
+from holotype.imaging.decode import NETWORK
+from holotype.pipeline.classifier import Classifier, load
+from holotype.serving.engine.frames import Header, frame, read_frame_blocking
+
+Answer = tuple[Header, list[bytes]]
+
+
+class Worker:
+    """The bundles that this process has open, and what it does with images."""
+
+    def __init__(self, output: BinaryIO) -> None:
+        self._classifiers: dict[str, Classifier] = {}
+        self._output = output
+        self._writing = threading.Lock()
+        self._tasks: dict[str, Callable[[Classifier, ImageInMemory, Header], Answer]] = {
+            "predict": _predict,
+            "embed": _embed,
+            "explain": _explain,
+            "neighbours": _neighbours,
+        }
+
+    def handle(self, header: Header, body: bytes) -> None:
+        """Answer one message; a bundle is opened beside, so that images go on."""
+        if header["task"] == "open":
+            threading.Thread(target=self._open, args=(header,)).start()
+        elif header["task"] == "close":
+            self._classifiers.pop(header["digest"], None)
+        elif time.monotonic() > header["deadline"]:
+            self._send({"id": header["id"], "status": "expired"})
+        else:
+            self._send(*self._answer(header, body))
+
+    def _open(self, header: Header) -> None:
+        try:
+            classifier = load(header["path"])
+            if header["digest"] not in ("", classifier.digest):
+                raise UsageError(f"{header['path']}: the bundle is another one than was named.")
+            for base in classifier.bundle.base_models:
+                _ = base.backbone, base.head, base.references
+            warm_up_ms = _warm_up(classifier)
+        except HolotypeError as error:
+            reason = {"problem": type(error).__name__, "message": str(error)}
+            self._send({"id": header["id"], "status": "refused", **reason})
+            return
+        self._classifiers[classifier.digest] = classifier
+        opened = {"digest": classifier.digest, "path": str(classifier.path), "ms": warm_up_ms}
+        manifest = classifier.manifest.to_bytes()
+        self._send({"id": header["id"], "status": "opened", **opened}, [manifest])
+
+    def _answer(self, header: Header, body: bytes) -> Answer:
+        started = time.perf_counter()
+        classifier = self._classifiers[header["digest"]]
+        source = ImageInMemory("<image>", body, policy=NETWORK)
+        try:
+            found, parts = self._tasks[header["task"]](classifier, source, header)
+        except ImageError as error:
+            found, parts = {"status": "image_refused", "problem": error.problem}, []
+        except HolotypeError as error:
+            found, parts = {"status": "refused", "message": str(error)}, []
+        run_ms = (time.perf_counter() - started) * 1000
+        return {"id": header["id"], "status": "answered", "run_ms": run_ms, **found}, parts
+
+    def _send(self, header: Header, parts: list[bytes] | None = None) -> None:
+        with self._writing:
+            self._output.writelines(frame(header, parts or []))
+            self._output.flush()
+
+
+def _warm_up(classifier: Classifier) -> float:
+    """How long the second answer takes in milliseconds; the first one allocates."""
+    side = io.BytesIO()
+    from PIL import Image
+
+    size = (classifier.bundle.preprocessing.width, classifier.bundle.preprocessing.height)
+    Image.new("RGB", size, (128, 128, 128)).save(side, format="PNG")
+    for _ in range(2):
+        started = time.perf_counter()
+        classifier.predict_and_embed(side.getvalue())
+    return (time.perf_counter() - started) * 1000
+
+
+def _predict(classifier: Classifier, source: ImageInMemory, header: Header) -> Answer:
+    found, embedding_ND = classifier.predict_and_embed(source, coverage=header.get("coverage"))
+    if found.refused:
+        raise found.refused[0]
+    sets = found.prediction_sets
+    answer = {
+        "predicted": int(found.predicted_N[0]),
+        "unknown": None if found.unknown_N is None else bool(found.unknown_N[0]),
+        "set": None if sets is None else sets.included_NC[0].nonzero()[0].tolist(),
+        "warnings": list(found.warnings.get(source.id, ())),
+        "notes": list(found.notes),
+    }
+    parts = [found.probabilities_NC[0].tobytes(), embedding_ND[0].tobytes()]
+    if header.get("explain"):
+        explained, pngs = _explain(classifier, source, header)
+        return {**answer, "explanation": explained}, parts + pngs
+    return answer, parts
+
+
+def _embed(classifier: Classifier, source: ImageInMemory, header: Header) -> Answer:
+    return {}, [classifier.embed(source)[0].tobytes()]
+
+
+def _explain(classifier: Classifier, source: ImageInMemory, header: Header) -> Answer:
+    found = classifier.explain(
+        source, class_name=header.get("class"), method=header.get("method", "auto")
+    )
+    png = io.BytesIO()
+    found.overlay.save(png, format="PNG")
+    answer = {"class": found.label, "probability": found.probability, "method": found.method}
+    return answer, [png.getvalue()]
+
+
+def _neighbours(classifier: Classifier, source: ImageInMemory, header: Header) -> Answer:
+    decode_at, _ = source.open()
+    image = decode_at(classifier.bundle.preprocessing.minimum_size)
+    found = nearest_training_images(classifier.bundle, image, header["count"])
+    rows: list[dict[str, Any]] = [
+        {"file": one.name, "class": one.class_name, "cosine": one.cosine} for one in found
+    ]
+    return {"neighbours": rows}, []
+
+
+def main() -> None:
+    """Answer messages on standard input until it ends."""
+    for name in ("SIGINT", "SIGTERM"):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    # Nothing that a library prints may come between the frames.
+    output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    worker = Worker(output)
+    while True:
+        try:
+            worker.handle(*read_frame_blocking(sys.stdin.buffer))
+        except (EOFError, BrokenPipeError):
+            os._exit(0)  # a bundle may still be opening; nobody waits for it
+
+
+if __name__ == "__main__":
+    main()

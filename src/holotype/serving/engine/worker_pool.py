@@ -1,0 +1,260 @@
+"""The engine: worker processes behind one queue that is bounded in images and in bytes.
+
+    submit ─► queue ─► worker 1 ─► answers
+                  └──► worker 2
+
+A job that finds the queue full is refused at once. One whose caller has left, or whose deadline has
+passed, is dropped when its turn comes. A worker that ends costs the job that it worked on; it is
+replaced, and opens what is in service.
+"""
+
+import asyncio
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import dataclass
+
+from holotype.errors import BundleError
+from holotype.serving.engine.job import DeadlineExceeded, Job, QueueFull, WorkerDied
+from holotype.serving.engine.usable_cores import usable_cores
+from holotype.serving.engine.worker_process import OpenedBundle, WorkerProcess
+
+HANGS_AFTER_S = 120.0  # no image takes so long
+LONGEST_PAUSE_S = 10.0  # between two attempts to start a worker
+TICK_S = 0.1
+
+LOGGER = logging.getLogger("holotype.serve")
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """Sizes of the engine.
+
+    Attributes:
+        workers: processes that decode and run; None: one for each core that may be used.
+        max_queue_images: images that wait.
+        max_queue_mib: MiB of files that wait.
+        deadline_s: how long an image may wait.
+    """
+
+    workers: int | None = None
+    max_queue_images: int = 128
+    max_queue_mib: int = 256
+    deadline_s: float = 10.0
+
+
+class WorkerPool:
+    """Worker processes and their queue; all methods are called from one event loop."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self.settings = settings
+        self.num_workers = settings.workers or usable_cores()
+        self.deaths = 0
+        self._queue: deque[Job] = deque()
+        self._slow: deque[Job] = deque()  # maps take seconds: images do not wait behind them
+        self._background: deque[Job] = deque()
+        self._bytes = 0
+        self._in_service: dict[str, str] = {}  # digest -> path
+        self._workers: list[WorkerProcess] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    # What the server asks of it
+
+    async def start(self) -> None:
+        """Start the workers, and wait until each can open bundles."""
+        self._workers = [WorkerProcess(self._dispatch) for _ in range(self.num_workers)]
+        for place in range(self.num_workers):
+            await self._workers[place].start()
+            self._spawn(self._keep_alive(place))
+        self._spawn(self._watch_deadlines())
+
+    async def stop(self, grace_s: float) -> None:
+        """Answer what waits for at most so long, then end the workers."""
+        ends = time.monotonic() + grace_s
+        while (self.waiting or self.running) and time.monotonic() < ends:
+            await asyncio.sleep(0.02)
+        self._stopping = True
+        for worker in self._workers:
+            worker.end_input()
+        await asyncio.sleep(0)
+        _, late = await asyncio.wait(self._tasks, timeout=1.0) if self._tasks else (None, set())
+        for worker in self._workers:
+            worker.kill()
+        for task in late:
+            task.cancel()
+
+    async def open(self, path: str) -> OpenedBundle:
+        """Open a bundle in every worker, while they answer; afterwards it can be asked.
+
+        Raises:
+            BundleError: it cannot be opened.
+        """
+        first = await self._any_worker().open(path)
+        self._in_service[first.digest] = str(first.path)
+        others = [worker for worker in self._workers if first.digest not in worker.bundles]
+        opened = [worker.open(str(first.path), first.digest) for worker in others]
+        for found in await asyncio.gather(*opened, return_exceptions=True):
+            if isinstance(found, BaseException):  # a worker that ended opens it when it is back
+                LOGGER.warning("a worker could not open %s: %s", first.path, found)
+        return first
+
+    async def close_bundle(self, digest: str) -> None:
+        """Let go of a bundle when the jobs that were submitted for it are answered."""
+        while any(job.digest == digest for job in self._all_jobs()):
+            await asyncio.sleep(0.02)
+        self._in_service.pop(digest, None)
+        for worker in self._workers:
+            worker.close_bundle(digest)
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Take jobs, all or none; each job's `answer` is set later.
+
+        Raises:
+            QueueFull: there is no room; of background jobs, already where anything waits.
+        """
+        size = sum(len(job.content) for job in jobs)
+        waiting = self.waiting
+        if jobs and jobs[0].background:
+            if self.waiting or len(self._background) >= self.num_workers:
+                raise QueueFull(1)
+            self._background.extend(jobs)
+        else:
+            if waiting and waiting + len(jobs) > self.settings.max_queue_images:
+                raise QueueFull(self.retry_after_s)
+            if self._bytes and self._bytes + size > self.settings.max_queue_mib << 20:
+                raise QueueFull(self.retry_after_s)
+            for job in jobs:
+                (self._slow if job.is_slow else self._queue).append(job)
+        self._bytes += size
+        self._dispatch()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more image would be taken; asked before its body is read."""
+        return self.waiting < self.settings.max_queue_images
+
+    @property
+    def ready(self) -> bool:
+        """Whether a worker has everything open that is in service."""
+        needed = set(self._in_service)
+        return bool(needed) and any(needed <= worker.bundles for worker in self._workers)
+
+    @property
+    def waiting(self) -> int:
+        """Images in the queue."""
+        return len(self._queue) + len(self._slow)
+
+    @property
+    def waiting_bytes(self) -> int:
+        return self._bytes
+
+    @property
+    def running(self) -> int:
+        """Images in workers."""
+        return sum(worker.load for worker in self._workers)
+
+    @property
+    def workers_alive(self) -> int:
+        return sum(bool(worker.bundles) for worker in self._workers)
+
+    @property
+    def worker_pids(self) -> list[int]:
+        return [worker.pid for worker in self._workers]
+
+    @property
+    def retry_after_s(self) -> int:
+        """When the queue will have emptied, in whole seconds."""
+        image_s = max((worker.image_s for worker in self._workers), default=0.0)
+        return max(1, math.ceil(self.waiting * image_s / self.num_workers))
+
+    # How it works
+
+    def _all_jobs(self) -> Iterable[Job]:
+        yield from self._queue
+        yield from self._slow
+        yield from self._background
+        for worker in self._workers:
+            yield from worker.jobs
+
+    @property
+    def _slow_running(self) -> int:
+        return sum(any(job.is_slow for job in worker.jobs) for worker in self._workers)
+
+    def _any_worker(self) -> WorkerProcess:
+        return min(self._workers, key=lambda worker: worker.load)
+
+    def _dispatch(self) -> None:
+        """Hand jobs to workers that have room, the emptiest first."""
+        for queue in (self._queue, self._slow, self._background):
+            while queue:
+                job = queue[0]
+                if job.answer.done():  # its client has left, or it is late
+                    self._forget(queue)
+                    continue
+                if time.monotonic() > job.deadline:
+                    self._forget(queue)
+                    job.fail(DeadlineExceeded("the image was not begun before its deadline."))
+                    continue
+                able = [worker for worker in self._workers if worker.may_take(job)]
+                if job.background or job.is_slow:
+                    able = [worker for worker in able if not worker.load]
+                if job.is_slow and self._slow_running >= max(1, self.num_workers - 1):
+                    break
+                if not able:
+                    break
+                self._forget(queue)
+                min(able, key=lambda worker: worker.load).send(job)
+
+    def _forget(self, queue: deque[Job]) -> None:
+        self._bytes -= len(queue.popleft().content)
+
+    async def _keep_alive(self, place: int) -> None:
+        """Run the worker of this place, and a new one whenever it ends."""
+        pause_s = 0.0
+        while True:
+            worker = self._workers[place]
+            await worker.run()
+            if self._stopping:
+                return
+            self.deaths += 1
+            unbegun = worker.take_unbegun()
+            for job in reversed(unbegun):
+                (self._background if job.background else self._queue).appendleft(job)
+            self._bytes += sum(len(job.content) for job in unbegun)
+            LOGGER.warning("worker %d ended; it is replaced", worker.pid)
+            lived_s = time.monotonic() - worker.started
+            pause_s = 0.0 if lived_s > LONGEST_PAUSE_S else min(LONGEST_PAUSE_S, 2 * pause_s + 0.1)
+            await asyncio.sleep(pause_s)
+            self._workers[place] = WorkerProcess(self._dispatch)
+            await self._workers[place].start()
+            self._spawn(self._reopen(self._workers[place]))
+
+    async def _reopen(self, worker: WorkerProcess) -> None:
+        for digest, path in list(self._in_service.items()):
+            try:
+                await worker.open(path, digest)
+            except BundleError as error:
+                LOGGER.error("a new worker cannot open %s: %s", path, error)
+
+    async def _watch_deadlines(self) -> None:
+        """Late jobs fail, and workers that hang are ended."""
+        while not self._stopping:
+            await asyncio.sleep(TICK_S)
+            now = time.monotonic()
+            for job in self._all_jobs():
+                if now > job.deadline:
+                    job.fail(DeadlineExceeded("the image was not answered before its deadline."))
+            for worker in self._workers:
+                since = worker.head_since()
+                if since is not None and now - since > HANGS_AFTER_S:
+                    LOGGER.warning("worker %d hangs; it is ended", worker.pid)
+                    worker.kill()
+            self._dispatch()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

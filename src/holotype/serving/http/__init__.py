@@ -1,0 +1,1 @@
+"""The API: endpoints, request limits, keys, metrics"""

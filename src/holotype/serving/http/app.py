@@ -1,0 +1,78 @@
+"""The FastAPI application: routes, refusals, and the description of both."""
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from holotype import __version__
+from holotype.serving.http import model_routes, operation_routes, prediction_routes
+from holotype.serving.http.authentication import require_key
+from holotype.serving.http.problems import Problem
+from holotype.serving.http.request_guard import RequestGuard
+from holotype.serving.http.schemas import ProblemBody
+from holotype.serving.http.service import Service
+
+OF_STATUS = {404: "no_such_path", 405: "method_not_allowed", 401: "unauthorised"}
+
+
+def build_app(service: Service) -> FastAPI:
+    """The application of one server; further routers may be included in it."""
+    app = FastAPI(
+        title="Holotype",
+        version=__version__,
+        summary="Image classifiers with calibrated answers.",
+        root_path=service.settings.root_path,
+        docs_url=None,  # its page loads scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.service = service
+    service.metrics.add_gauges(service.gauges)
+    app.add_middleware(RequestGuard, settings=service.settings, metrics=service.metrics)
+    app.include_router(operation_routes.open_router)
+    app.include_router(operation_routes.router)
+    app.include_router(model_routes.router, dependencies=[Depends(require_key)])
+    app.include_router(prediction_routes.router, dependencies=[Depends(require_key)])
+    app.add_exception_handler(Problem, _refuse)
+    app.add_exception_handler(RequestValidationError, _refuse_parameter)
+    app.add_exception_handler(HTTPException, _refuse_path)
+    _describe_problems(app)
+    return app
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return error.response(request.state.request_id)
+
+
+async def _refuse_parameter(request: Request, error: Exception) -> Response:
+    """What does not validate, by its name; its value is not repeated."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = " ".join(str(part) for part in first["loc"][:2])
+    kind = "invalid_body" if first["loc"][:1] == ("body",) else "invalid_parameter"
+    known = first["loc"][:1] == ("body",) or "extra" in first["type"]
+    detail = "The body does not fit its schema." if known else f"{where}: {first['type']}."
+    return Problem(kind, detail).response(request.state.request_id)
+
+
+async def _refuse_path(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    problem = Problem(OF_STATUS.get(error.status_code, "bad_request"), headers=error.headers)
+    return problem.response(request.state.request_id)
+
+
+def _describe_problems(app: FastAPI) -> None:
+    """The description refers to a schema that no response model brings."""
+    made = app.openapi
+
+    def openapi() -> dict[str, object]:
+        description = made()
+        schemas = description.setdefault("components", {}).setdefault("schemas", {})
+        schemas[ProblemBody.__name__] = ProblemBody.model_json_schema()
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(unused, None)
+        return description
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,52 @@
+"""`/healthz`, `/readyz`, `/metrics` and `/v1/feedback`."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Depends, Request
+from fastapi.responses import Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from holotype.serving.deployment import NoFeedback, NoSuchRequest
+from holotype.serving.http.authentication import require_key
+from holotype.serving.http.descriptions import problems
+from holotype.serving.http.problems import Problem
+from holotype.serving.http.schemas import Feedback, FeedbackAnswer, Health
+from holotype.serving.http.service import service_of
+
+open_router = APIRouter(tags=["operation"])
+router = APIRouter(tags=["operation"], dependencies=[Depends(require_key)])
+
+
+@open_router.get("/healthz")
+async def health() -> Health:
+    """The process lives."""
+    return Health(status="ok")
+
+
+@open_router.get("/readyz", responses=problems(503))
+async def ready(request: Request) -> Health:
+    """Everything in service is open, and the server is not stopping."""
+    service = service_of(request)
+    if service.stopping:
+        raise Problem("shutting_down", headers={"Retry-After": "5"})
+    if not service.engine.ready:
+        raise Problem("overloaded", "The classifiers are being opened.", {"Retry-After": "1"})
+    return Health(status="ready")
+
+
+@router.get("/metrics", response_class=Response, responses=problems(401, 429))
+async def metrics(request: Request) -> Response:
+    """Counters and gauges for Prometheus."""
+    return Response(service_of(request).metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.post("/v1/feedback", responses=problems(400, 401, 404, 408, 413, 422, 429))
+async def feedback(request: Request, sent: Annotated[Feedback, Body()]) -> FeedbackAnswer:
+    """The true class of an image that was answered, by the id of its request."""
+    try:
+        service_of(request).traffic.add_feedback(sent.request_id, sent.image, sent.label)
+    except NoSuchRequest:
+        raise Problem("no_such_request") from None
+    except NoFeedback:
+        raise Problem("no_feedback") from None
+    return FeedbackAnswer(request_id=sent.request_id, kept=True)

@@ -1,0 +1,45 @@
+"""What the routes share: the engine, the traffic, the metrics and the settings."""
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from holotype.serving.deployment import Traffic
+from holotype.serving.engine.worker_pool import WorkerPool
+from holotype.serving.http.keys import Keys
+from holotype.serving.http.metrics import Metrics
+from holotype.serving.server_settings import ServerSettings
+
+
+@dataclass(eq=False)
+class Service:
+    """One server; it is `app.state.service`.
+
+    Attributes:
+        traffic: which version answers; set once the classifiers are open.
+        stopping: it was told to stop; requests in flight are finished.
+    """
+
+    engine: WorkerPool
+    traffic: Traffic
+    metrics: Metrics
+    settings: ServerSettings
+    keys: Keys | None
+    stopping: bool = False
+
+    def gauges(self) -> dict[str, tuple[str, float]]:
+        """The values of this moment, for `/metrics`."""
+        engine = self.engine
+        return {
+            "holotype_queue_images": ("Images that wait.", engine.waiting),
+            "holotype_queue_bytes": ("Bytes of the images that wait.", engine.waiting_bytes),
+            "holotype_images_in_workers": ("Images in workers.", engine.running),
+            "holotype_workers": ("Workers that can answer.", engine.workers_alive),
+            "holotype_worker_deaths": ("Workers that ended and were replaced.", engine.deaths),
+            "holotype_ready": ("1 where everything in service is open.", engine.ready),
+        }
+
+
+def service_of(request: Request) -> Service:
+    found: Service = request.app.state.service
+    return found

@@ -1,0 +1,132 @@
+"""The server as a process: it opens the classifiers, listens, and ends in good order."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import uvicorn
+
+from holotype.errors import HolotypeError
+from holotype.serving.deployment import ChampionTraffic, ModelVersion, model_version
+from holotype.serving.engine.worker_pool import WorkerPool
+from holotype.serving.http.app import build_app
+from holotype.serving.http.guarded_protocol import guarded_protocol
+from holotype.serving.http.keys import Keys
+from holotype.serving.http.metrics import Metrics
+from holotype.serving.http.service import Service
+from holotype.serving.model_sources import run_facts
+from holotype.serving.server_settings import ServerSettings
+
+BACKLOG = 2048
+KEEP_ALIVE_S = 15
+
+OnListening = Callable[[str], None]  # told the URL
+
+
+class CannotListen(HolotypeError):
+    """The address cannot be listened on."""
+
+
+def run_server(
+    models: Mapping[str, Path], settings: ServerSettings, on_listening: OnListening
+) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is in flight.
+
+    Args:
+        models: name in the path of requests -> run or bundle.
+
+    Raises:
+        BundleError: a classifier cannot be opened.
+        CannotListen: the address is taken, or not of this machine.
+    """
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    with asyncio.Runner(loop_factory=_new_loop) as runner:
+        runner.run(_serve(models, settings, on_listening))
+
+
+async def _serve(
+    models: Mapping[str, Path], settings: ServerSettings, on_listening: OnListening
+) -> None:
+    keys = Keys(settings.keys) if settings.keys is not None else None
+    listening = _listen(settings)
+    engine = WorkerPool(settings.engine)
+    try:
+        await engine.start()
+        champions = {name: await _open(engine, name, path) for name, path in models.items()}
+        traffic = ChampionTraffic(champions)
+        service = Service(engine, traffic, Metrics(), settings, keys)
+        server = _Server(service, _config(service, settings))
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        on_listening(f"http://{host}:{listening.getsockname()[1]}{settings.root_path}")
+        await server.serve(sockets=[listening])
+    finally:
+        listening.close()
+        await engine.stop(settings.grace_s)
+
+
+async def _open(engine: WorkerPool, name: str, path: Path) -> ModelVersion:
+    opened = await engine.open(str(path))
+    metrics, card = run_facts(opened.path)
+    return replace(model_version(name, opened), metrics=metrics, card=card)
+
+
+def _listen(settings: ServerSettings) -> socket.socket:
+    """Taken before the classifiers are opened, so that a mistake is told at once."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise CannotListen(
+            f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}. "
+            "Choose another --port, or --port 0 for any that is free."
+        ) from error
+
+
+def _config(service: Service, settings: ServerSettings) -> uvicorn.Config:
+    return uvicorn.Config(
+        build_app(service),
+        http=guarded_protocol(settings.limits),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.proxies),
+        forwarded_allow_ips=list(settings.proxies),
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=max(1, round(settings.grace_s)),
+    )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, told to stop by a signal, which it does not raise again when it has stopped."""
+
+    def __init__(self, service: Service, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._service = service
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        yield
+
+    def _stop(self) -> None:
+        self.force_exit = self.should_exit and self.force_exit
+        self.should_exit = self._service.stopping = True
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's, which takes half the time for a request; asyncio's own where there is none."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
