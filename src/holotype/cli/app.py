@@ -125,9 +125,7 @@ def build_app() -> App:
     )
     for position, (verb, summary, example) in enumerate(VERBS):
         if verb in APPS:
-            app.command(
-                f"holotype.cli.{verb}:app", name=verb, help=summary, sort_key=position
-            )
+            app.command(f"holotype.cli.{verb}:app", name=verb, help=summary, sort_key=position)
             continue
         app.command(
             f"holotype.cli.{verb}:{verb}",

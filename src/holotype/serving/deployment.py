@@ -80,6 +80,7 @@ class AnsweredImage:
         request_id: of the request; one request may hold several images.
         image: its place in the request, from 0.
         key: what the route was chosen by.
+        client: the name of the API key; empty where none was needed.
         route: who answered.
         answered_by: the version of this answer: that of the route, or its shadow.
         time: when it arrived, in seconds since 1970.
@@ -88,13 +89,17 @@ class AnsweredImage:
         unknown: whether it is of no known class; None where the classifier does not say.
         probabilities_C: float64.
         embedding_D: float32.
-        queue_ms, run_ms: waiting; decoding and inference.
+        set: class numbers of the prediction set; None where none was asked for.
+        image_facts: as `request_log.log_row.ImageFacts`, where the traffic asks for them.
+        queue_ms, decode_ms, run_ms: waiting; decoding; decoding and inference.
+        total_ms: until the answer was there.
         content: the bytes of the upload.
     """
 
     request_id: str
     image: int
     key: str
+    client: str
     route: Route
     answered_by: ModelVersion
     time: float
@@ -103,13 +108,21 @@ class AnsweredImage:
     unknown: bool | None = None
     probabilities_C: NDArray[np.float64] | None = None
     embedding_D: NDArray[np.float32] | None = None
+    set: tuple[int, ...] | None = None
+    image_facts: Mapping[str, Any] | None = None
     queue_ms: float = 0.0
+    decode_ms: float = 0.0
     run_ms: float = 0.0
+    total_ms: float = 0.0
     content: bytes = field(default=b"", repr=False)
 
 
 class Traffic(Protocol):
     """Which version answers, and who is told. Called on the event loop: nothing here may block."""
+
+    @property
+    def wants_image_facts(self) -> bool:
+        """Whether workers measure size, brightness and sharpness of images."""
 
     @property
     def champions(self) -> Mapping[str, ModelVersion]:
@@ -139,6 +152,8 @@ class Traffic(Protocol):
 
 class ChampionTraffic:
     """One version for each model; nothing is logged."""
+
+    wants_image_facts = False
 
     def __init__(self, champions: Mapping[str, ModelVersion]) -> None:
         self._champions = dict(champions)

@@ -1,4 +1,4 @@
-"""What `holotype serve` is told to serve: names for paths, and what a run says of its classifier."""
+"""What is served: names for paths, and what a run says of its classifier."""
 
 import json
 import os
@@ -25,7 +25,8 @@ def named_models(sources: Sequence[str | os.PathLike[str]]) -> dict[str, Path]:
     if not sources:
         raise UsageError("nothing to serve was named; give a run or a bundle.")
     found: dict[str, Path] = {}
-    for source in map(os.fspath, sources):
+    for given in sources:
+        source = os.fspath(given)
         name, _, path = source.rpartition("=")
         directory = _bundle_directory(path if name else source)
         name = name or _own_name(directory)

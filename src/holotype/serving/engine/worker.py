@@ -14,16 +14,31 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, BinaryIO
 
-from holotype.bundle.image_sources import ImageInMemory
+from PIL import Image
+
+from holotype.bundle.image_sources import Decoder, ImageInMemory
 from holotype.errors import HolotypeError, ImageError, UsageError
 from holotype.explanation.nearest_training import nearest_training_images
 from holotype.imaging.decode import NETWORK
 from holotype.pipeline.classifier import Classifier, load
 from holotype.serving.engine.frames import Header, frame, read_frame_blocking
+from holotype.serving.request_log.image_facts import image_facts
 
 Answer = tuple[Header, list[bytes]]
+
+
+class UploadedImage(ImageInMemory):
+    """The bytes of an upload, decoded once for all that is done with it."""
+
+    @cached_property
+    def _opened(self) -> tuple[Decoder, str]:
+        return ImageInMemory.open(self)
+
+    def open(self) -> tuple[Decoder, str]:
+        return self._opened
 
 
 class Worker:
@@ -33,7 +48,7 @@ class Worker:
         self._classifiers: dict[str, Classifier] = {}
         self._output = output
         self._writing = threading.Lock()
-        self._tasks: dict[str, Callable[[Classifier, ImageInMemory, Header], Answer]] = {
+        self._tasks: dict[str, Callable[[Classifier, UploadedImage, Header], Answer]] = {
             "predict": _predict,
             "embed": _embed,
             "explain": _explain,
@@ -71,7 +86,7 @@ class Worker:
     def _answer(self, header: Header, body: bytes) -> Answer:
         started = time.perf_counter()
         classifier = self._classifiers[header["digest"]]
-        source = ImageInMemory("<image>", body, policy=NETWORK)
+        source = UploadedImage("<image>", body, policy=NETWORK)
         try:
             found, parts = self._tasks[header["task"]](classifier, source, header)
         except ImageError as error:
@@ -90,8 +105,6 @@ class Worker:
 def _warm_up(classifier: Classifier) -> float:
     """How long the second answer takes in milliseconds; the first one allocates."""
     side = io.BytesIO()
-    from PIL import Image
-
     size = (classifier.bundle.preprocessing.width, classifier.bundle.preprocessing.height)
     Image.new("RGB", size, (128, 128, 128)).save(side, format="PNG")
     for _ in range(2):
@@ -100,7 +113,10 @@ def _warm_up(classifier: Classifier) -> float:
     return (time.perf_counter() - started) * 1000
 
 
-def _predict(classifier: Classifier, source: ImageInMemory, header: Header) -> Answer:
+def _predict(classifier: Classifier, source: UploadedImage, header: Header) -> Answer:
+    started = time.perf_counter()
+    image = source.open()[0](classifier.bundle.preprocessing.minimum_size)
+    decode_ms = (time.perf_counter() - started) * 1000
     found, embedding_ND = classifier.predict_and_embed(source, coverage=header.get("coverage"))
     if found.refused:
         raise found.refused[0]
@@ -111,7 +127,11 @@ def _predict(classifier: Classifier, source: ImageInMemory, header: Header) -> A
         "set": None if sets is None else sets.included_NC[0].nonzero()[0].tolist(),
         "warnings": list(found.warnings.get(source.id, ())),
         "notes": list(found.notes),
+        "decode_ms": decode_ms,
     }
+    if header.get("image_facts"):
+        assert isinstance(source.content, bytes)
+        answer["image_facts"] = vars(image_facts(image, source.content))
     parts = [found.probabilities_NC[0].tobytes(), embedding_ND[0].tobytes()]
     if header.get("explain"):
         explained, pngs = _explain(classifier, source, header)
@@ -119,11 +139,11 @@ def _predict(classifier: Classifier, source: ImageInMemory, header: Header) -> A
     return answer, parts
 
 
-def _embed(classifier: Classifier, source: ImageInMemory, header: Header) -> Answer:
+def _embed(classifier: Classifier, source: UploadedImage, header: Header) -> Answer:
     return {}, [classifier.embed(source)[0].tobytes()]
 
 
-def _explain(classifier: Classifier, source: ImageInMemory, header: Header) -> Answer:
+def _explain(classifier: Classifier, source: UploadedImage, header: Header) -> Answer:
     found = classifier.explain(
         source, class_name=header.get("class"), method=header.get("method", "auto")
     )
@@ -133,7 +153,7 @@ def _explain(classifier: Classifier, source: ImageInMemory, header: Header) -> A
     return answer, [png.getvalue()]
 
 
-def _neighbours(classifier: Classifier, source: ImageInMemory, header: Header) -> Answer:
+def _neighbours(classifier: Classifier, source: UploadedImage, header: Header) -> Answer:
     decode_at, _ = source.open()
     image = decode_at(classifier.bundle.preprocessing.minimum_size)
     found = nearest_training_images(classifier.bundle, image, header["count"])

@@ -17,7 +17,7 @@ from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 
 from holotype.errors import BundleError
-from holotype.serving.engine.job import DeadlineExceeded, Job, QueueFull, WorkerDied
+from holotype.serving.engine.job import DeadlineExceeded, Job, QueueFull
 from holotype.serving.engine.usable_cores import usable_cores
 from holotype.serving.engine.worker_process import OpenedBundle, WorkerProcess
 

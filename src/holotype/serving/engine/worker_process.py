@@ -58,8 +58,7 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
+        return self._started().pid
 
     @property
     def load(self) -> int:
@@ -98,16 +97,18 @@ class WorkerProcess:
 
         Returns once the process has ended.
         """
-        assert self._process is not None and self._process.stdout is not None
+        process = self._started()
+        stdout = process.stdout
+        assert stdout is not None
         try:
             while True:
-                header, body = await read_frame(self._process.stdout)
+                header, body = await read_frame(stdout)
                 self._received(header, body)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             self.kill()
-            await self._process.wait()
+            await process.wait()
             self.bundles.clear()
             error = WorkerDied("the process that worked on this image ended; send it again.")
             if self._jobs:
@@ -162,14 +163,19 @@ class WorkerProcess:
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
 
+    def _started(self) -> asyncio.subprocess.Process:
+        assert self._process is not None, "start() comes first"
+        return self._process
+
     def _number(self) -> int:
         self._next_id += 1
         return self._next_id
 
     def _write(self, header: Header, body: bytes = b"") -> None:
-        assert self._process is not None and self._process.stdin is not None
-        if not self._process.stdin.is_closing():
-            self._process.stdin.writelines(frame(header, [body] if body else []))
+        stdin = self._started().stdin
+        assert stdin is not None
+        if not stdin.is_closing():
+            stdin.writelines(frame(header, [body] if body else []))
 
     def _received(self, header: Header, body: bytes) -> None:
         parts = split(header, body)

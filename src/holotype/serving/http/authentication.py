@@ -27,5 +27,6 @@ async def require_key(
     key = keys.find(sent.credentials) if sent is not None else None
     if key is None:
         raise Problem("unauthorised", headers={"WWW-Authenticate": "Bearer"})
+    request.state.client = key.name
     if wait_s := keys.wait_s(key):
         raise Problem("too_many_requests", headers={"Retry-After": str(wait_s)})

@@ -90,9 +90,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _arm(self) -> None:
         if self._timer is None:
-            self._timer = self.loop.call_later(
-                self.limits.header_timeout_s, self._refuse, TOO_SLOW
-            )
+            self._timer = self.loop.call_later(self.limits.header_timeout_s, self._refuse, TOO_SLOW)
 
     def _disarm(self) -> None:
         if self._timer is not None:

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,8 @@ class ImageRequest:
         Raises:
             Problem: an image was not answered, for another reason than the image.
         """
+        if task == "predict" and self.service.traffic.wants_image_facts:
+            options = {**options, "image_facts": True}
         jobs = self._jobs(task, options, self.route.version)
         try:
             self.service.engine.submit(jobs)
@@ -130,16 +133,14 @@ class ImageRequest:
         jobs = self._jobs("predict", {**options, "explain": False}, shadow)
         for place, job in enumerate(jobs):
             job.background = True
-            job.answer.add_done_callback(
-                lambda answer, place=place: self._tell_of(place, answer, shadow)
-            )
+            job.answer.add_done_callback(partial(self._tell_of, place, shadow))
         try:
             self.service.engine.submit(jobs)
         except EngineError as error:
             for job in jobs:
                 job.fail(error)
 
-    def _tell_of(self, place: int, answer: "asyncio.Future[JobAnswer]", by: ModelVersion) -> None:
+    def _tell_of(self, place: int, by: ModelVersion, answer: "asyncio.Future[JobAnswer]") -> None:
         if not answer.cancelled():
             error = answer.exception()
             assert error is None or isinstance(error, EngineError)
@@ -159,15 +160,27 @@ class ImageRequest:
                 "unknown": found.facts["unknown"],
                 "probabilities_C": np.frombuffer(found.parts[0], np.float64),
                 "embedding_D": np.frombuffer(found.parts[1], np.float32),
+                "set": None if found.facts["set"] is None else tuple(found.facts["set"]),
+                "image_facts": found.facts.get("image_facts"),
                 "queue_ms": found.queue_ms,
+                "decode_ms": found.facts["decode_ms"],
                 "run_ms": found.run_ms,
             }
         self.service.traffic.on_answered(
             AnsweredImage(
-                self.request.state.request_id, place, self.key, self.route, by, self.arrived,
-                outcome, content=self.images[place], **said,
+                request_id=self.request.state.request_id,
+                image=place,
+                key=self.key,
+                client=getattr(self.request.state, "client", ""),
+                route=self.route,
+                answered_by=by,
+                time=self.arrived,
+                outcome=outcome,
+                total_ms=(time.perf_counter() - self.started) * 1000,
+                content=self.images[place],
+                **said,
             )
-        )  # fmt: skip
+        )
 
 
 async def _until_left(request: Request, jobs: Sequence[Job]) -> list[JobAnswer | EngineError]:
@@ -179,7 +192,8 @@ async def _until_left(request: Request, jobs: Sequence[Job]) -> list[JobAnswer |
     answers = asyncio.gather(*(job.answer for job in jobs), return_exceptions=True)
     left = asyncio.ensure_future(_left(request))
     try:
-        await asyncio.wait({answers, left}, return_when=asyncio.FIRST_COMPLETED)
+        waiting: set[asyncio.Future[Any]] = {answers, left}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if not answers.done():
             raise Problem("bad_request", "The client left.")
         found = answers.result()

@@ -1,5 +1,7 @@
 """`/v1/models`: what is served."""
 
+from typing import Any
+
 from fastapi import APIRouter, Request
 
 from holotype.bundle.references import REFERENCES
@@ -51,7 +53,7 @@ def has_references(version: ModelVersion) -> bool:
     return REFERENCES in version.manifest.files
 
 
-def _summary(version: ModelVersion) -> dict[str, object]:
+def _summary(version: ModelVersion) -> dict[str, Any]:
     return {
         "model": version.model,
         "version": version.version,

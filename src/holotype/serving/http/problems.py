@@ -46,7 +46,7 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
     "truncated_image": (422, "The image is cut off or damaged", "Send the whole file again."),
     "too_many_pixels": (422, "The image has too many pixels", "Scale it down."),
     "unreadable_file": (422, "The image cannot be read", "Send the file again."),
-    "not_possible": (422, "This classifier cannot do this", "GET /v1/models/NAME says what it can."),
+    "not_possible": (422, "This classifier cannot do this", "See GET /v1/models/NAME."),
     "overloaded": (503, "The server is busy", "Come again as Retry-After says."),
     "shutting_down": (503, "The server is shutting down", "Come again as Retry-After says."),
     "deadline_exceeded": (504, "The image was not answered in time", "Come again later."),

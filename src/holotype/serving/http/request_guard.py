@@ -1,4 +1,4 @@
-"""What every request passes first: its host, its size and its pace; and what every response carries.
+"""What every request passes first: host, size and pace; and the headers of every response.
 
 Below FastAPI, as ASGI, so that a body that is too large or too slow is refused while it arrives,
 whatever would read it.
