@@ -27,6 +27,12 @@ DISTRIBUTIONS = {
 
 
 @cache
+def installed_version() -> str:
+    """The version of Holotype; `holotype.__version__` for folders that the package itself names."""
+    return importlib.metadata.version("holotype")
+
+
+@cache
 def requirements(extra: str) -> tuple[Requirement, ...]:
     """What an extra needs beyond the base; of the base itself, what it needs at all."""
     found = []

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from holotype import __version__
 from holotype.architectures.catalog_rows import ARCHITECTURES
 from holotype.architectures.pretrained_weights import availability
 from holotype.files import cache_directory
@@ -18,7 +17,13 @@ from holotype.text_tables import short_text
 
 if TYPE_CHECKING:
     import pandas as pd
-from holotype.extras import BASE, EXTRAS, install_command, missing_requirements
+from holotype.extras import (
+    BASE,
+    EXTRAS,
+    install_command,
+    installed_version,
+    missing_requirements,
+)
 
 GIGABYTE = 10**9
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
@@ -80,7 +85,7 @@ class Diagnosis:
     @property
     def _title(self) -> str:
         state = "works" if self.ok else "is broken"
-        return f"Holotype {__version__} {state}: {len(self.checks)} checks"
+        return f"Holotype {installed_version()} {state}: {len(self.checks)} checks"
 
 
 def doctor() -> Diagnosis:
@@ -94,7 +99,7 @@ def doctor() -> Diagnosis:
 
 
 def _checks() -> Iterator[Check]:
-    yield Check("Holotype", "ok", f"{__version__} on Python {platform.python_version()}")
+    yield Check("Holotype", "ok", f"{installed_version()} on Python {platform.python_version()}")
     for extra in EXTRAS:
         yield _packages(extra)
     yield _device()

@@ -5,7 +5,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from holotype import __version__
+from holotype.extras import installed_version
 from holotype.serving.http import model_routes, operation_routes, prediction_routes
 from holotype.serving.http.authentication import require_key
 from holotype.serving.http.problems import Problem
@@ -20,7 +20,7 @@ def build_app(service: Service) -> FastAPI:
     """The application of one server; further routers may be included in it."""
     app = FastAPI(
         title="Holotype",
-        version=__version__,
+        version=installed_version(),
         summary="Image classifiers with calibrated answers.",
         root_path=service.settings.root_path,
         docs_url=None,  # its page loads scripts from elsewhere
