@@ -17,7 +17,7 @@ from holotype.serving.engine.worker_pool import WorkerPool
 from holotype.serving.http.app import build_app
 from holotype.serving.http.guarded_protocol import guarded_protocol
 from holotype.serving.http.keys import Keys
-from holotype.serving.http.metrics import Metrics
+from holotype.serving.http.prometheus_metrics import Metrics
 from holotype.serving.http.service import Service
 from holotype.serving.model_sources import run_facts
 from holotype.serving.server_settings import ServerSettings

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from holotype.serving.http.metrics import Metrics
 from holotype.serving.http.problems import Problem
+from holotype.serving.http.prometheus_metrics import Metrics
 from holotype.serving.server_settings import LOOPBACK, RequestLimits, ServerSettings
 
 LOGGER = logging.getLogger("holotype.serve")

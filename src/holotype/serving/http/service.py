@@ -7,7 +7,7 @@ from starlette.requests import Request
 from holotype.serving.deployment import Traffic
 from holotype.serving.engine.worker_pool import WorkerPool
 from holotype.serving.http.keys import Keys
-from holotype.serving.http.metrics import Metrics
+from holotype.serving.http.prometheus_metrics import Metrics
 from holotype.serving.server_settings import ServerSettings
 
 
