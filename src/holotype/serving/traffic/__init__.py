@@ -1,0 +1,1 @@
+"""Which version answers: exchanged, compared and rolled out while requests go on"""
