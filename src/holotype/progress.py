@@ -1,16 +1,26 @@
 """Log lines and progress bars, to stderr and to a log file; stdout is for results."""
 
+import os
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+from holotype.text_tables import printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
 
 ProgressCallback = Callable[[int, int], None]  # (done, total)
 
 BAR_DELAY_S = 2.0  # before a bar is shown
+
+# What stands on a terminal now: the stream and its bar; of one within another only the outer.
+_bars_shown: "list[tuple[TextIO, Bar]]" = []
 
 
 @dataclass(frozen=True)
@@ -28,8 +38,9 @@ class Progress:
     check: Callable[[], None] = lambda: None
 
     def log(self, line: str) -> None:
+        line = one_line(line)
         if self.stream is not None:
-            print(line, file=self.stream, flush=True)
+            write_message(self.stream, line)
         if self.log_file is not None:
             with self.log_file.open("a", encoding="utf-8") as file:
                 file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {line}\n")
@@ -51,10 +62,24 @@ class Progress:
             yield update
 
     @contextmanager
+    def busy(self, what: str) -> Iterator[None]:
+        """Log what is done, and draw a sign of life on a terminal until it is.
+
+        For work that cannot say how much of it is done.
+        """
+        self.log(what)
+        if self.stream is not None and self.stream.isatty() and not _has_bar(self.stream):
+            with _spinner(what, self.stream):
+                yield
+        else:
+            yield
+        self.check()
+
+    @contextmanager
     def _display(self, what: str) -> Iterator[ProgressCallback]:
         if self.stream is None:
             yield lambda done, total: None
-        elif self.stream.isatty():
+        elif self.stream.isatty() and not _has_bar(self.stream):
             with _bar(what, self.stream) as update:
                 yield update
         else:
@@ -66,6 +91,72 @@ def to_stderr() -> Progress:
     return Progress(stream=sys.stderr)
 
 
+def one_line(text: str) -> str:
+    """The text as it may be printed, on one line: names may hold line breaks, too."""
+    return printable(text).replace("\n", "\\n")
+
+
+def write_message(stream: TextIO, text: str, *, wrap: bool = True) -> None:
+    """Write lines above a bar that stands on this stream, broken between words of a terminal.
+
+    A stream that takes no more is silenced: whoever closed it wants no messages, and the work goes
+    on.
+
+    Args:
+        wrap: False for what will be copied, such as a command.
+    """
+    try:
+        if wrap and stream.isatty():
+            text = _wrapped(text, terminal_columns(stream))
+        for where, bar in _bars_shown:
+            if where is stream:
+                bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+                return
+        stream.write(f"{text}\n")
+        stream.flush()
+    except OSError:
+        silence(stream)
+
+
+def silence(stream: TextIO) -> None:
+    """Let what is written from now on, and the flush when the program ends, go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def terminal_columns(stream: TextIO) -> int:
+    """How wide the terminal of this stream is; 80 where nobody knows."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except OSError:
+        return 80
+
+
+def _wrapped(text: str, columns: int) -> str:
+    lines = [
+        textwrap.wrap(line, columns, break_long_words=False, break_on_hyphens=False) or [""]
+        for line in text.split("\n")
+    ]
+    return "\n".join(part for parts in lines for part in parts)
+
+
+def _has_bar(stream: TextIO) -> bool:
+    return any(where is stream for where, _ in _bars_shown)
+
+
+@contextmanager
+def _shown(bar: "Bar", stream: TextIO) -> Iterator[None]:
+    """The bar on its terminal; messages are written above it."""
+    _bars_shown.append((stream, bar))
+    bar.start()
+    try:
+        yield
+    finally:
+        bar.stop()
+        _bars_shown.remove((stream, bar))
+
+
 @contextmanager
 def _bar(what: str, stream: TextIO) -> Iterator[ProgressCallback]:
     from rich.console import Console
@@ -73,27 +164,38 @@ def _bar(what: str, stream: TextIO) -> Iterator[ProgressCallback]:
     from rich.progress import Progress as Bar
 
     bar = Bar(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
         TimeRemainingColumn(), console=Console(file=stream), transient=True,
+        redirect_stdout=False, redirect_stderr=stream is sys.stderr,
     )  # fmt: skip
     started = time.monotonic()
-    shown = False
+    with ExitStack() as stack:
 
-    def update(done: int, total: int) -> None:
-        nonlocal shown
-        if not shown and time.monotonic() - started < BAR_DELAY_S:
-            return
-        if not shown:
-            bar.start()
-            bar.add_task(what, total=total)
-            shown = True
-        bar.update(bar.task_ids[0], completed=done, total=total)
+        def update(done: int, total: int) -> None:
+            if not bar.task_ids:
+                if time.monotonic() - started < BAR_DELAY_S:
+                    return
+                bar.add_task(printable(what), total=total)
+                stack.enter_context(_shown(bar, stream))
+            bar.update(bar.task_ids[0], completed=done, total=total)
 
-    try:
         yield update
-    finally:
-        if shown:
-            bar.stop()
+
+
+@contextmanager
+def _spinner(what: str, stream: TextIO) -> Iterator[None]:
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    bar = Bar(
+        SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn(),
+        console=Console(file=stream), transient=True,
+        redirect_stdout=False, redirect_stderr=stream is sys.stderr,
+    )  # fmt: skip
+    bar.add_task(printable(what), total=None)
+    with _shown(bar, stream):
+        yield
 
 
 class _ProgressLines:
@@ -112,10 +214,10 @@ class _ProgressLines:
             return
         self._last = now
         left_s = (now - self._started) / done * (total - done)
-        print(
-            f"{self._what}: {done:,} of {total:,}, about {left_s:.0f} s left",
-            file=self._stream, flush=True,
-        )  # fmt: skip
+        write_message(
+            self._stream,
+            f"{printable(self._what)}: {done:,} of {total:,}, about {duration(left_s)} left",
+        )
 
 
 def pluralize(number: int, noun: str, plural: str = "") -> str:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from io import TextIOWrapper
 from types import TracebackType
-from typing import TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -20,6 +20,9 @@ from holotype.cli.output import print_message
 from holotype.errors import DamagedCache, HolotypeError
 from holotype.extras import extra_that_provides, install_command
 from holotype.files import cache_directory
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions
 
 FAILED, MISUSED, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
 
@@ -117,6 +120,7 @@ def build_app() -> App:
         "  holotype train shapes",
         version=__version__,
         help_format="plaintext",
+        help_formatter=_print_help,
         default_parameter=Parameter(negative=()),
         result_action="return_value",
         exit_on_error=False,
@@ -135,6 +139,18 @@ def build_app() -> App:
             sort_key=position,
         )
     return app
+
+
+def _print_help(console: "Console", options: "ConsoleOptions", panel: Any) -> None:
+    """A panel of `--help`; its sentences are broken by the terminal, not where our lines end."""
+    from cyclopts.help import DefaultFormatter
+    from rich.text import Text
+
+    for entry in panel.entries:
+        text = getattr(entry.description, "primary_renderable", None)
+        if isinstance(text, Text):
+            entry.description.primary_renderable = Text(_one_line(text.plain))
+    DefaultFormatter()(console, options, panel)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -1,7 +1,7 @@
 """`holotype doctor`: what this installation can do, and the line that mends what it cannot."""
 
 from holotype.cli.options import AsJson
-from holotype.cli.output import print_json, print_message, print_next_command, print_result
+from holotype.cli.output import hanging, print_json, print_message, print_next_command, print_result
 from holotype.pipeline.doctor import doctor as diagnose
 
 
@@ -13,7 +13,7 @@ def doctor(*, as_json: AsJson = False) -> int:
         return int(not diagnosis.ok)
     width = max(len(check.name) for check in diagnosis.checks)
     for check in diagnosis.checks:
-        print_result(f"{check.status:8}{check.name:{width}}  {check.found}")
+        print_result(hanging(f"{check.status:8}{check.name:{width}}  {check.found}", width + 10))
         if check.fix:
             print_result(f"{'':8}{'':{width}}  → {check.fix}")
     if diagnosis.ok:

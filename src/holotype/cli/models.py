@@ -5,15 +5,16 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from holotype.cli.options import AsJson
-from holotype.cli.output import print_json, print_message, print_next_command, print_result
-from holotype.pipeline.model_catalog import BATCH_SIZE, HEADER, Model
+from holotype.cli.output import print_json, print_message, print_next_command, print_pairs, print_result
+from holotype.pipeline.model_catalog import BATCH_SIZE, NARROW_HEADER, Model
 from holotype.pipeline.model_catalog import models as list_models
 from holotype.text_tables import text_table
 
 LEGEND = (
-    "Of the backbone at its native size. In all: with its head for 1,000 classes. GB to train: a "
-    f"rough need, all of it trained, {BATCH_SIZE} images a batch. (not now): the server does not "
-    "answer, or the package is not installed. --json has the exact numbers."
+    "Millions of parameters and of multiply-adds (MACs), of the backbone at its native size in "
+    f"pixels. GB: a rough need to train all of it, {BATCH_SIZE} images a batch. (not now): the "
+    "server does not answer, or the package is not installed. `holotype models MODEL` has its "
+    "family, its licence and the rest, --json the exact numbers of all."
 )
 
 
@@ -36,7 +37,7 @@ def models(
     elif isinstance(found, Model):
         _print_one(found)
     else:
-        print_result(text_table(HEADER, [model.cells() for model in found]))
+        print_result(text_table(NARROW_HEADER, [model.narrow_cells() for model in found]))
         print_message(LEGEND)
         print_message(f"{found.default} is the default; any other timm network is timm:NAME.")
         print_next_command("holotype", "train", "DATA", "--model", "MODEL")
@@ -45,9 +46,7 @@ def models(
 
 def _print_one(model: Model) -> None:
     rows = model.rows()
-    width = max(len(what) for what, _ in rows)
-    for what, value in rows:
-        print_result(f"{what:{width}}  {value}")
+    print_pairs(rows)
     for group in model.groups or ():
         print_result(f"\n{group['name']}  ({group['parameters']:,} parameters)")
         for layer in group["layers"]:

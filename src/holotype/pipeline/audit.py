@@ -306,11 +306,11 @@ def _with_labels(
     units = atomic_group_names(usable.table, findings.duplicate_clusters)
     (stage,) = (stage for stage in recipe.stages if isinstance(stage, LinearStage))
     folds = stage.folds or FOLDS
-    progress.log(f"predicting {pluralize(len(usable), 'label')} out of fold, {folds} folds")
-    out_of_fold_answers = out_of_fold_predictions(
-        TrainingData(embeddings_ND, targets_N, weights_N, units, len(classes)),
-        Cs=stage.Cs, folds=folds, seed=recipe.seed,
-    )  # fmt: skip
+    data = TrainingData(embeddings_ND, targets_N, weights_N, units, len(classes))
+    with progress.busy(f"predicting {pluralize(len(usable), 'label')} out of fold, {folds} folds"):
+        out_of_fold_answers = out_of_fold_predictions(
+            data, Cs=stage.Cs, folds=folds, seed=recipe.seed
+        )
     rows = np.flatnonzero(out_of_fold_answers.class_was_seen_N & (weights_N > 0))
     chosen: dict[str, Any] = {
         "probabilities_NC": out_of_fold_answers.probabilities_NC[rows],

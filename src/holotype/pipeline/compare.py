@@ -104,8 +104,8 @@ def compare(
     )
     place = comparison_directory(paths, output)
     if place is not None:
-        progress.log("writing the comparison")
-        write_comparison(comparison, place, _disagreement_images(comparison, found))
+        with progress.busy("writing the comparison"):
+            write_comparison(comparison, place, _disagreement_images(comparison, found))
     return comparison
 
 

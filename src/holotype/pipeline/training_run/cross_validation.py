@@ -242,8 +242,8 @@ def _report(
             else None
         ),
     )  # fmt: skip
-    job.progress.log("writing the report")
-    report_run(run, scored, context, seeds=job.seeds)
+    with job.progress.busy("writing the report"):
+        report_run(run, scored, context, seeds=job.seeds)
 
 
 def _notes(bundle: Bundle, has_test: bool) -> list[str]:

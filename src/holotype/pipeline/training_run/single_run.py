@@ -138,5 +138,5 @@ def _report(
         notes=notes,
         class_weighting=measure_class_weighting(report, reported, class_weights(bundle)),
     )
-    job.progress.log("writing the report")
-    report_run(run, scored, context, history=trained.history, seeds=job.seeds)
+    with job.progress.busy("writing the report"):
+        report_run(run, scored, context, history=trained.history, seeds=job.seeds)

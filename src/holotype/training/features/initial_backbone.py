@@ -119,9 +119,9 @@ class PretrainedBackbone:
         return f"graphs/{self._graphs_key}/{output}.onnx"
 
     def _export(self) -> dict[str, bytes]:
-        self.progress.log(f"exporting {self.recipe.model} to ONNX (once for these weights)")
         images = sample_inputs(self.index, self.recipe, PARITY_IMAGES)
-        graphs = export_graphs(self.backbone, self.recipe, images)
+        with self.progress.busy(f"exporting {self.recipe.model} to ONNX (once for these weights)"):
+            graphs = export_graphs(self.backbone, self.recipe, images)
         for output, graph in graphs.items():
             write_cached(self._graph_name(output), graph)
         return graphs

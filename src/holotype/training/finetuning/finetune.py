@@ -256,19 +256,19 @@ class FineTuner:
         output = EMBEDDING if cut is None else cut_output_name(cut)
         if self.lowest_trained_cut is None or (cut is not None and cut <= self.lowest_trained_cut):
             return pretrained.feature_extractor(output, device)
-        self.runtime.progress.log("exporting the part that is frozen now to ONNX")
-        return feature_extractor_of(
-            self.classifier.backbone, pretrained.recipe, pretrained.index, output, device
-        )
+        with self.runtime.progress.busy("exporting the part that is frozen now to ONNX"):
+            return feature_extractor_of(
+                self.classifier.backbone, pretrained.recipe, pretrained.index, output, device
+            )
 
     def backbone_graph(self) -> bytes:
         """The graph of the backbone; exported only where a stage trained it."""
         if self.lowest_trained_cut is None:
             return self.pretrained.graph(EMBEDDING)
-        self.runtime.progress.log("exporting the trained network to ONNX")
         images = sample_inputs(self.pretrained.index, self.pretrained.recipe, PARITY_IMAGES)
         backbone = self.classifier.eval().backbone
-        return export_graphs(backbone, self.pretrained.recipe, images, cuts=False)[EMBEDDING]
+        with self.runtime.progress.busy("exporting the trained network to ONNX"):
+            return export_graphs(backbone, self.pretrained.recipe, images, cuts=False)[EMBEDDING]
 
     def head_graph(self) -> bytes:
         return export_head(self.classifier.eval().head)
