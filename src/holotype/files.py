@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -64,9 +65,18 @@ def sha256_of(path: Path) -> str:
 
 
 def cache_directory() -> Path:
-    """`$HOLOTYPE_CACHE`, or `holotype` in the user's cache directory; it may not exist yet."""
+    """`$HOLOTYPE_CACHE`, or `holotype` in the user's cache directory; it may not exist yet.
+
+    Of a user without a home directory, as in a container, a directory of temporary files.
+    """
     named = os.environ.get("HOLOTYPE_CACHE")
     if named:
-        return Path(named).expanduser()
+        return Path(os.path.expanduser(named))
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "holotype"
+    if base:
+        return Path(base) / "holotype"
+    home = os.path.expanduser("~")  # as it is where nobody knows the user
+    if home == "~" or not os.access(home, os.X_OK):
+        user = os.getuid() if hasattr(os, "getuid") else "user"
+        return Path(tempfile.gettempdir()) / f"holotype-{user}"
+    return Path(home) / ".cache" / "holotype"

@@ -5,6 +5,7 @@ It is data: importing it imports neither torch nor timm, and executes no user's 
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -65,7 +66,7 @@ def custom_model_file(name: str) -> Path:
     Raises:
         UnknownModel: there is no such file.
     """
-    file = Path(name.rpartition(":")[0]).expanduser()
+    file = Path(os.path.expanduser(name.rpartition(":")[0]))
     if not file.is_file():
         raise UnknownModel(
             f"no file at {str(file)!r}; --model FILE.py:FUNCTION names a function in a Python "

@@ -180,7 +180,7 @@ def _without_prefix(state: dict[str, Any], own_names: list[str], file: Path) -> 
 
 
 def _named_file(wanted: str) -> Path:
-    file = Path(wanted).expanduser()
+    file = Path(os.path.expanduser(wanted))
     if not file.is_file():
         raise WeightsUnavailable(
             f"no weights at {wanted!r}: expected a file ({', '.join(SUFFIXES)}), "
@@ -196,7 +196,7 @@ def _in_folder(row: Architecture) -> WeightsSource | None:
         return None
     for stem in filter(None, (_stem(row), row.published.timm_name)):
         for suffix in SUFFIXES:
-            file = Path(folder).expanduser() / f"{stem}{suffix}"
+            file = Path(os.path.expanduser(folder)) / f"{stem}{suffix}"
             if file.is_file():
                 return WeightsSource("folder", file, "unknown")
     return None
@@ -234,8 +234,8 @@ def _in_cache(row: Architecture) -> WeightsSource | None:
     if row.published.url is not None:
         home = os.environ.get("TORCH_HOME")
         cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-        folder = Path(home) if home else Path(cache) / "torch"
-        downloaded = folder.expanduser() / "hub" / "checkpoints" / Path(row.published.url).name
+        folder = Path(os.path.expanduser(home or os.path.join(cache, "torch")))
+        downloaded = folder / "hub" / "checkpoints" / Path(row.published.url).name
         if downloaded.is_file():
             return WeightsSource("cache", _verified_download(downloaded), row.published.licence)
     if row.published.hub is None or importlib.util.find_spec("huggingface_hub") is None:

@@ -20,6 +20,7 @@ from holotype.cli.output import print_message
 from holotype.errors import DamagedCache, HolotypeError
 from holotype.extras import extra_that_provides, install_command
 from holotype.files import cache_directory
+from holotype.progress import silence
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
@@ -120,7 +121,7 @@ def build_app() -> App:
         "  holotype train shapes",
         version=__version__,
         help_format="plaintext",
-        help_formatter=_print_help,
+        help_formatter=_HelpFormatter(),
         default_parameter=Parameter(negative=()),
         result_action="return_value",
         exit_on_error=False,
@@ -141,16 +142,23 @@ def build_app() -> App:
     return app
 
 
-def _print_help(console: "Console", options: "ConsoleOptions", panel: Any) -> None:
-    """A panel of `--help`; its sentences are broken by the terminal, not where our lines end."""
-    from cyclopts.help import DefaultFormatter
-    from rich.text import Text
+class _HelpFormatter:
+    """`--help` whose sentences are broken by the terminal, not where lines of docstrings end."""
 
-    for entry in panel.entries:
-        text = getattr(entry.description, "primary_renderable", None)
-        if isinstance(text, Text):
-            entry.description.primary_renderable = Text(_one_line(text.plain))
-    DefaultFormatter()(console, options, panel)
+    def __call__(self, console: "Console", options: "ConsoleOptions", panel: Any) -> None:
+        from cyclopts.help import DefaultFormatter
+        from rich.text import Text
+
+        for entry in panel.entries:
+            text = getattr(entry.description, "primary_renderable", None)
+            if isinstance(text, Text):
+                entry.description.primary_renderable = Text(_one_line(text.plain))
+        DefaultFormatter()(console, options, panel)
+
+    def render_usage(self, console: "Console", options: "ConsoleOptions", usage: Any) -> None:
+        from cyclopts.help import DefaultFormatter
+
+        DefaultFormatter().render_usage(console, options, usage)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -172,21 +180,21 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(
             f"this needs {error.name}, which is not installed: {install_command(extra)}", FAILED
         )
-    except KeyboardInterrupt:
-        return _fail("interrupted", INTERRUPTED)
+    except KeyboardInterrupt as stopped:
+        return _fail(str(stopped) or "interrupted.", INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output has gone, such as `head`: the flush at exit must not complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)
         return PIPE_CLOSED
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
-        where = f"{error.filename!r}: " if error.filename is not None else ""
-        return _fail(f"{where}{error.strerror or error}", FAILED)
+        return _fail(_in_words(error), FAILED)
 
 
 def main() -> None:
     """The console script."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             # File names may hold bytes that no encoding knows.
@@ -196,6 +204,29 @@ def main() -> None:
     # The list of fonts that matplotlib writes; else it would be in the user's home.
     os.environ.setdefault("MPLCONFIGDIR", str(cache_directory() / "matplotlib"))
     sys.exit(run(sys.argv[1:]))
+
+
+def _open_closed_streams() -> None:
+    """Let what is written to a stream that the caller closed go nowhere.
+
+    Else its number would be given to the next file that is opened, and printed into.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+            setattr(sys, name, open(number, "w" if number else "r"))  # noqa: SIM115
+
+
+def _in_words(error: OSError) -> str:
+    """Which file, and what the system says of it; standard output has no name."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        silence(sys.stdout)  # the flush at exit would fail again
+    where = f"{str(error.filename)!r}: " if error.filename is not None else ""
+    return f"{where}{error.strerror or error}."
 
 
 def _fail(message: str, code: int) -> int:

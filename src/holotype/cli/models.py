@@ -5,7 +5,13 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from holotype.cli.options import AsJson
-from holotype.cli.output import print_json, print_message, print_next_command, print_pairs, print_result
+from holotype.cli.output import (
+    print_json,
+    print_message,
+    print_next_command,
+    print_pairs,
+    print_result,
+)
 from holotype.pipeline.model_catalog import BATCH_SIZE, NARROW_HEADER, Model
 from holotype.pipeline.model_catalog import models as list_models
 from holotype.text_tables import text_table

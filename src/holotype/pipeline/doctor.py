@@ -153,7 +153,7 @@ def _device() -> Check:
 def _weights() -> Iterator[Check]:
     """Pretrained weights that can be had without the network, or the line that gets them."""
     folder = os.environ.get("HOLOTYPE_WEIGHTS")
-    if folder and not Path(folder).expanduser().is_dir():
+    if folder and not Path(os.path.expanduser(folder)).is_dir():
         yield Check(
             "HOLOTYPE_WEIGHTS",
             "missing",

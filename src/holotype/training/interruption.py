@@ -4,17 +4,32 @@ The handler only sets a flag: an exception raised in the middle of a library may
 and the exporter of torch then writes another graph. Work looks at the flag where it can stop.
 """
 
+import shlex
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 
 from holotype.errors import Terminated
 
 CHECKPOINT_MINUTES = 10.0
+GOES_ON = "The same command with "
+
+
+@contextmanager
+def naming_resume(output: Path) -> Iterator[None]:
+    """What interrupts the work on this run says how to go on with it."""
+    advice = f"The same command with --output {shlex.quote(str(output))} --resume goes on."
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; what was computed is kept. {advice}") from None
+    except Terminated as stopped:
+        raise Terminated(f"{str(stopped).split(GOES_ON)[0]}{advice}") from None
 
 
 @dataclass(eq=False)
@@ -52,8 +67,8 @@ class StopSignal:
         """
         if self.stop_requested:
             raise Terminated(
-                "told to stop (SIGTERM); what was computed is kept. The same command with "
-                "--output RUN --resume goes on."
+                f"told to stop (SIGTERM); what was computed is kept. {GOES_ON}--output RUN "
+                "--resume goes on."
             )
 
     def restart_interval(self) -> None:

@@ -73,7 +73,7 @@ def train_folds(job: TrainingJob, index: Index, run: RunDirectory, num_folds: in
         require_trainable(split_of_fold(job, index, fold), job.request.reading.exclude)
     runs = [run.fold(fold) for fold in range(num_folds)]
     job = job.in_run(run)
-    with run.create():
+    with run.create(), naming_resume(run.path):
         if not begin_run(job, index, run):
             return
         for fold, fold_run in enumerate(runs):

@@ -33,7 +33,7 @@ from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import Overrides, RecipeLike
 from holotype.training.features.device import resolve_device, use_deterministic_algorithms
 from holotype.training.features.disk_budget import disk_budget
-from holotype.training.interruption import StopSignal
+from holotype.training.interruption import StopSignal, naming_resume
 from holotype.training.preflight import check_stages
 from holotype.training.training_resources import Runtime
 
@@ -149,7 +149,7 @@ def run_training(request: TrainingRequest) -> Run:
         else:
             index, job = job.split(index)
             require_trainable(index, request.reading.exclude)
-            with run.create():
+            with run.create(), naming_resume(run.path):
                 train_single_run(job, index, run, command=job.command(run))
     return Run(run.path)
 

@@ -28,6 +28,7 @@ from holotype.run_directory import RunDirectory
 from holotype.training.config.recipe_variants import VARIANT_SEPARATOR, read_variants
 from holotype.training.config.resolve import read_fields
 from holotype.training.finetuning.checkpoint import stage_weights_file
+from holotype.training.interruption import naming_resume
 
 BUFFERS = (".running_mean", ".running_var", ".num_batches_tracked")
 TRAINING_ONLY = ("auxiliary_heads.", "backbone.auxiliaries.")
@@ -97,7 +98,8 @@ def train_variants(
         run = RunDirectory(output / name)
         was_finished = name in before and is_finished(run)
         started = time.perf_counter()
-        run_training(replace(request, recipe=recipe, output=run.path))
+        with naming_resume(output):
+            run_training(replace(request, recipe=recipe, output=run.path))
         seconds = before[name].seconds if was_finished else time.perf_counter() - started
         rows.append(_row(name, run, seconds))
         write_text(output / "variants.md", _table(rows))
