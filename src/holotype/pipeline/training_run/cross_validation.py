@@ -50,6 +50,7 @@ from holotype.pipeline.training_run.training_job import (
 )
 from holotype.predictions import Predictions, read_predictions
 from holotype.run_directory import RunDirectory
+from holotype.training.interruption import naming_resume
 
 OUT_OF_FOLD = "out of fold"
 
