@@ -33,7 +33,7 @@ ORDER = (
 
 def draw() -> str:
     found = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or is_package(path)}
-    missing = found - set(ORDER) - {"__init__", "cli"}
+    missing = found - set(ORDER) - {"__init__", "__main__", "cli"}
     assert not missing, f"add to ORDER: {missing}"
     lines = [f"    {PACKAGE.parent.name}/{PACKAGE.name}/"]
     for name in ORDER:
