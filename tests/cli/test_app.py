@@ -76,7 +76,30 @@ def test_an_interruption_costs_one_line(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("holotype.pipeline.model_catalog.availability", interrupt)
-    assert error_of(["models"], 130, capsys) == "error: interrupted"
+    assert error_of(["models"], 130, capsys) == "error: interrupted."
+
+
+@pytest.mark.parametrize("folds", [(), ("--folds", "2")])
+def test_an_interrupted_training_says_how_to_go_on(
+    folds: tuple[str, ...],
+    synthetic: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    for where in ("train", "cross_validation"):
+        name = f"holotype.pipeline.training_run.{where}.train_single_run"
+        monkeypatch.setattr(name, interrupt)
+    output = tmp_path / "my run"
+    words = ["train", str(synthetic), "--model", "hog", *folds, "--output", str(output)]
+    assert run(words) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "error: interrupted; what was computed is kept. The same command with --output "
+        f"'{output}' --resume goes on."
+    )
 
 
 def test_an_error_of_ours_shows_the_traceback_and_asks_for_a_report() -> None:
