@@ -148,7 +148,11 @@ class TruncatedImage(ImageError):
 
 
 class TooManyPixels(ImageError):
-    """More pixels than the limit; refused before decoding."""
+    """More pixels, or passes over them, than the limit; refused before decoding."""
+
+
+class FileTooLarge(ImageError):
+    """More bytes than the limit; refused before reading."""
 
 
 class VolumeError(FileError):

@@ -22,12 +22,12 @@ HEIC = b"\0\0\0\x18ftypheic" + bytes(200)
 @pytest.mark.parametrize(
     ("name", "content", "problem"),
     [
-        ("1.HEIC", HEIC, "unsupported_format"),
-        ("no_extension", HEIC, "unsupported_format"),
-        ("1.jp2", b"\0\0\0\x0cjP  \r\n\x87\n", "unsupported_format"),
+        ("1.HEIC", HEIC, "truncated_image"),
+        ("no_extension", HEIC, "truncated_image"),
+        ("1.jp2", b"\0\0\0\x0cjP  \r\n\x87\n", "truncated_image"),
         ("1.jxl", b"\xff\x0a12", "unsupported_format"),
-        ("1.ppm", b"P6 1 1 255 abc", "unsupported_format"),
-        ("1.pgm.old", b"P5\n1 1\n255\na", "unsupported_format"),
+        ("1.pam", b"P7\nWIDTH 1\n", "unsupported_format"),
+        ("1.pgm.old", b"P5\n1 1\n255\n", "truncated_image"),
         ("1.tga", b"anything", "unsupported_format"),
         ("1.nef", b"II*\0" + bytes(200), "unsupported_format"),
         ("1.psd", b"8BPS" + bytes(200), "unsupported_format"),
@@ -35,7 +35,7 @@ HEIC = b"\0\0\0\x18ftypheic" + bytes(200)
         ("1.heif", b"", "empty_file"),
     ],
 )
-def test_an_image_of_a_format_that_is_not_read_is_refused_by_name(
+def test_an_image_that_is_not_read_is_refused_by_name(
     tmp_path: Path, name: str, content: bytes, problem: str
 ) -> None:
     class_folders(tmp_path, "a/1.png", "b/2.png")

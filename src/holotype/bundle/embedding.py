@@ -20,7 +20,7 @@ from holotype.bundle.views import PLAIN, VIEWS, FixedView, ViewSet
 from holotype.cache import ArrayCache, hash_strings
 from holotype.errors import BundleError, ImageError
 from holotype.imaging.decode import Image
-from holotype.imaging.out_of_memory import refused_where_memory_ends
+from holotype.imaging.decoding_memory import refused_where_memory_ends
 
 SHARD = 512  # images between two writes of the cache: what a kill costs at most
 BATCH = 4  # inputs in a call of a backbone; more is not faster

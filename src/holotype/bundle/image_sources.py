@@ -19,6 +19,7 @@ from holotype.dataset.reading.folder_walk import printable, walk_folder
 from holotype.dataset.reading.sample_records import ignored_note
 from holotype.errors import EmptyDataset, ImageError, UnreadableFile, UsageError
 from holotype.imaging.decode import LOCAL, Image, ImagePolicy, decode, from_pillow, read_header
+from holotype.imaging.file_limits import require_plain_file
 from holotype.imaging.image_formats import IMAGE_EXTENSIONS
 from holotype.progress import Progress
 
@@ -44,9 +45,9 @@ class ImageFile:
 
         Raises:
             UnreadableFile: the file cannot be read, or is another than was indexed.
+            FileTooLarge: it has more bytes than are read.
         """
-        if self.path.exists() and not self.path.is_file():  # a pipe would never end
-            raise UnreadableFile(self.id, "this is a folder or a device", "name a file in it")
+        require_plain_file(self.path, self.id)
         try:
             content = self.path.read_bytes()
         except OSError as error:

@@ -16,7 +16,7 @@ from holotype.cache import ArrayCache, hash_strings
 from holotype.dataset.index import Index
 from holotype.errors import ImageError
 from holotype.imaging.decode import Image, decode
-from holotype.imaging.out_of_memory import refused_where_memory_ends
+from holotype.imaging.decoding_memory import refused_where_memory_ends
 from holotype.progress import ProgressCallback
 
 GREY_SIZE = 64  # pixels per side; smaller images keep their size, in the upper left corner

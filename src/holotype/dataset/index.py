@@ -33,6 +33,7 @@ from holotype.errors import (
 )
 from holotype.files import atomic_write, sha256_of
 from holotype.imaging.decode import read_header
+from holotype.imaging.file_limits import require_plain_file
 from holotype.progress import pluralize
 
 if TYPE_CHECKING:
@@ -289,7 +290,7 @@ def _read_file_facts(file: Path) -> dict[str, str | int]:
     """The columns that are read from a file, without decoding its pixels."""
     facts: dict[str, str | int] = {"sha256": "", "width": 0, "height": 0, "format": ""}
     with suppress(OSError, ImageError):  # what is unreadable stays empty
-        if file.is_file():  # no folder, no pipe
-            facts["sha256"] = sha256_of(file)
-            facts |= vars(read_header(file))
+        require_plain_file(file, str(file))
+        facts["sha256"] = sha256_of(file)
+        facts |= vars(read_header(file))
     return facts

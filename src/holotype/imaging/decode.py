@@ -13,28 +13,14 @@ Arrays: H height, W width, C the three channels.
 """
 
 import io
-import os
-import stat
-import struct
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from PIL import (
-    AvifImagePlugin,
-    BmpImagePlugin,
-    GifImagePlugin,
-    ImageFile,
-    ImageOps,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
 from PIL import Image as PillowImage
+from PIL import ImageFile, ImageOps, JpegImagePlugin
 
 from holotype.errors import (
     EmptyFile,
@@ -46,12 +32,31 @@ from holotype.errors import (
     UnsupportedFormat,
     UnsupportedMode,
 )
+from holotype.imaging.decoding_memory import (
+    DECODING_MEMORY,
+    refused_where_memory_ends,
+    release_with,
+)
+from holotype.imaging.file_limits import (
+    MAX_FILE_BYTES,
+    refuse_many_scans,
+    require_plain_file,
+    require_size,
+)
 from holotype.imaging.image_formats import HEAD_BYTES, format_of, unread_extension
-from holotype.imaging.out_of_memory import refused_where_memory_ends
+from holotype.imaging.pillow_headers import (
+    ADVICE_COPY_AGAIN,
+    BROKEN_FILE_ERRORS,
+    orientation_of,
+    raw_mode_of,
+    require_end,
+    unused_contents,
+)
+from holotype.imaging.pillow_plugins import plugin_for
 from holotype.imaging.pillow_warnings import pillow_warnings_ignored
 from holotype.imaging.pixels import largest_of_16_bits, to_eight_bits
 from holotype.imaging.png_text import is_about_text, without_text
-from holotype.imaging.tiff_tags import is_white_zero, refuse_signed, unused_bands
+from holotype.imaging.tiff_tags import is_white_zero, refuse_signed
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,38 +101,28 @@ class ImagePolicy:
         formats: as Pillow names them.
         max_pixels: width times height; more is refused before a pixel is decoded.
         max_side: width or height; a longer one is refused, since resizing it takes gigabytes.
+        max_bytes: of the file.
     """
 
     formats: tuple[str, ...]
     max_pixels: int
     max_side: int = 100_000
+    max_bytes: int = MAX_FILE_BYTES
 
 
 # For local files. The limit is Pillow's own for decompression bombs: 0.25 GiB of RGB, above the
 # images of any camera.
-LOCAL = ImagePolicy(("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF"), 89_478_485)
+LOCAL = ImagePolicy(
+    (
+        "JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM",
+    ),
+    89_478_485,
+)  # fmt: skip
 
 # For bytes from the network: the three formats of the web, whose decoders are fuzzed most, and at
 # most 25 megapixels, since several are decoded at once.
 NETWORK = ImagePolicy(("JPEG", "PNG", "WEBP"), 25_000_000)
 
-
-# What Pillow raises on broken or hostile files, collected from its plugins and by fuzzing. Little
-# else runs where these are caught, so they tell of the file and not of our own code.
-_BROKEN = (
-    OSError,  # truncated data, and errors of the C decoders
-    SyntaxError,  # Pillow's own "this is not my format" and "broken header"
-    ValueError,  # sizes and chunks out of range, text that is no Unicode
-    TypeError,  # a field of the wrong type or of zero length
-    AttributeError,  # a field that should have come earlier in the file
-    AssertionError,  # inconsistent headers
-    RuntimeError,  # rare variants that are not implemented, codecs in a wrong state
-    LookupError,  # IndexError and KeyError: offsets and tags that are not there
-    ArithmeticError,  # OverflowError and ZeroDivisionError: absurd sizes and rationals
-    EOFError,  # no first frame
-    struct.error,  # a field cut short
-    zlib.error,  # compressed chunks of PNG
-)
 
 Result = TypeVar("Result")
 
@@ -141,18 +136,7 @@ _EXIF_TRANSPOSES = {  # EXIF orientation -> what makes the image upright
     8: PillowImage.Transpose.ROTATE_90,
 }
 
-_ADVICE_COPY_AGAIN = "copy or export it again"
 _ADVICE_SCALE_DOWN = "scale it down, or cut it into tiles"
-
-_PLUGINS: dict[str, Callable[[BinaryIO], ImageFile.ImageFile]] = {
-    "JPEG": JpegImagePlugin.JpegImageFile,
-    "PNG": PngImagePlugin.PngImageFile,
-    "WEBP": WebPImagePlugin.WebPImageFile,
-    "BMP": BmpImagePlugin.BmpImageFile,
-    "GIF": GifImagePlugin.GifImageFile,
-    "TIFF": TiffImagePlugin.TiffImageFile,
-    "AVIF": AvifImagePlugin.AvifImageFile,
-}
 
 
 def decode(
@@ -184,7 +168,7 @@ def decode(
         raise ValueError(f"minimum_size must be at least 1 x 1, not {minimum_size}")
     own_name = f"<{len(source)} bytes>" if isinstance(source, bytes) else str(source)
     file = own_name if name is None else name
-    return _read(source, file, lambda stream: _decode(stream, file, minimum_size, policy))
+    return _read(source, file, policy, lambda stream: _decode(stream, file, minimum_size, policy))
 
 
 def _decode(
@@ -193,15 +177,34 @@ def _decode(
     plugin = _open(stream, file, policy)
     width, height = _checked_size(plugin, file, policy)
     refuse_signed(plugin, file)
-    notes = _warnings(plugin)
+    notes = unused_contents(plugin)
     if minimum_size is not None and isinstance(plugin, JpegImagePlugin.JpegImageFile):
-        turned = _orientation(plugin) >= 5
+        turned = orientation_of(plugin) >= 5
         plugin.draft(None, minimum_size[::-1] if turned else minimum_size)
-    stored_mode, raw_mode = plugin.mode, _raw_mode(plugin)
+    release = DECODING_MEMORY.reserve(plugin.width * plugin.height)
+    try:
+        image = _loaded(plugin, stream, file, notes, (width, height))
+    except BaseException:
+        release()
+        raise
+    release_with(image, release)
+    return image
+
+
+def _loaded(
+    plugin: ImageFile.ImageFile,
+    stream: BinaryIO,
+    file: str,
+    notes: tuple[str, ...],
+    stored_size: tuple[int, int],
+) -> Image:
+    """The pixels of an open file, upright, with 8 bits a channel."""
+    width, height = stored_size
+    stored_mode, raw_mode = plugin.mode, raw_mode_of(plugin)
     first_block = plugin.tile[0].offset if plugin.tile else 0
     plugin.load()
-    _check_end(plugin, stream, first_block, file)
-    orientation = _orientation(plugin)
+    require_end(plugin, stream, first_block, file)
+    orientation = orientation_of(plugin)
     pixels, mask = to_eight_bits(plugin, raw_mode, file, white_is_zero=is_white_zero(plugin))
     largest = largest_of_16_bits(plugin, raw_mode, white_is_zero=is_white_zero(plugin))
     turn = _EXIF_TRANSPOSES.get(orientation)
@@ -230,7 +233,7 @@ def from_pillow(image: PillowImage.Image, *, name: str) -> Image:
         refuse_signed(image, name)
         upright = ImageOps.exif_transpose(image)
         pixels, mask = to_eight_bits(
-            upright, _raw_mode(image), name, white_is_zero=is_white_zero(image)
+            upright, raw_mode_of(image), name, white_is_zero=is_white_zero(image)
         )
         pixels.info = {}
         return Image(pixels, mask, image.format or "", image.mode, upright.size)
@@ -245,21 +248,23 @@ def read_header(path: Path, *, policy: ImagePolicy = LOCAL) -> Header:
         ImageError: one of its kinds; a file that breaks only later in its pixels passes.
     """
     file = str(path)
-    return _read(path, file, lambda stream: _read_header(stream, file, policy))
+    return _read(path, file, policy, lambda stream: _read_header(stream, file, policy))
 
 
 def _read_header(stream: BinaryIO, file: str, policy: ImagePolicy) -> Header:
     plugin = _open(stream, file, policy)
     width, height = _checked_size(plugin, file, policy)
-    if _orientation(plugin) >= 5:
+    if orientation_of(plugin) >= 5:
         width, height = height, width
     stored_mode = plugin.mode  # a look for further frames may change it
-    return Header(width, height, plugin.format or "", stored_mode, _warnings(plugin))
+    return Header(width, height, plugin.format or "", stored_mode, unused_contents(plugin))
 
 
-def _read(source: Path | bytes, file: str, read: Callable[[BinaryIO], Result]) -> Result:
+def _read(
+    source: Path | bytes, file: str, policy: ImagePolicy, read: Callable[[BinaryIO], Result]
+) -> Result:
     """What `read` finds; a PNG with more text than Pillow allows is read without its text."""
-    with _stream_of(source, file) as stream, _translating_errors(file):
+    with _stream_of(source, file, policy) as stream, _translating_errors(file):
         try:
             return read(stream)
         except ValueError as error:
@@ -270,18 +275,18 @@ def _read(source: Path | bytes, file: str, read: Callable[[BinaryIO], Result]) -
 
 
 @contextmanager
-def _stream_of(source: Path | bytes, file: str) -> Iterator[BinaryIO]:
-    """The open file, if it is a regular one: a pipe or a device would never end."""
+def _stream_of(source: Path | bytes, file: str, policy: ImagePolicy) -> Iterator[BinaryIO]:
+    """The open file, if it is a regular one of no more bytes than are read."""
     if isinstance(source, bytes):
+        require_size(len(source), file, policy.max_bytes)
         yield io.BytesIO(source)
         return
+    require_plain_file(source, file, policy.max_bytes)
     try:
-        if not stat.S_ISREG(os.stat(source).st_mode):
-            raise UnreadableFile(file, "this is a folder or a device", "name a file in it")
         stream = open(source, "rb")  # noqa: SIM115 - closed below, outside this try
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UnreadableFile(file, f"it cannot be opened ({reason})", "check the path") from None
+    except OSError as error:
+        reason = f"it cannot be opened ({error.strerror})"
+        raise UnreadableFile(file, reason, "check the path") from None
     with stream:
         yield stream
 
@@ -296,13 +301,13 @@ def _translating_errors(file: str) -> Iterator[None]:
         raise
     except PillowImage.DecompressionBombError as error:
         raise TooManyPixels(file, str(error).split(",")[0], _ADVICE_SCALE_DOWN) from None
-    except _BROKEN as error:
+    except BROKEN_FILE_ERRORS as error:
         detail = " ".join(str(error).split()) or type(error).__name__
         if "pixel mode" in detail or "cannot handle" in detail:
             reason = f"this kind of pixel is not read ({detail})"
             raise UnsupportedMode(file, reason, "save it with 8 bits a channel") from None
         raise TruncatedImage(
-            file, f"it is cut off or damaged ({detail})", _ADVICE_COPY_AGAIN
+            file, f"it is cut off or damaged ({detail})", ADVICE_COPY_AGAIN
         ) from None
 
 
@@ -311,7 +316,7 @@ def _open(stream: BinaryIO, file: str, policy: ImagePolicy) -> ImageFile.ImageFi
     head = stream.read(HEAD_BYTES)
     stream.seek(0)
     if not head:
-        raise EmptyFile(file, "it has 0 bytes", _ADVICE_COPY_AGAIN)
+        raise EmptyFile(file, "it has 0 bytes", ADVICE_COPY_AGAIN)
     found = format_of(head)
     known = ", ".join(f for f in policy.formats if f != "MPO")
     if extension := unread_extension(file, found):
@@ -321,9 +326,12 @@ def _open(stream: BinaryIO, file: str, policy: ImagePolicy) -> ImageFile.ImageFi
         raise NotAnImage(file, "its bytes are of no known image format", f"expected {known}")
     if found not in policy.formats:
         raise UnsupportedFormat(file, f"{found} is not read here", f"convert it to {known}")
-    plugin = _PLUGINS[found](stream)
+    if found == "JPEG":
+        refuse_many_scans(stream.read(), file)
+        stream.seek(0)
+    plugin = plugin_for(found, file, known)(stream)
     if found == "JPEG" and "mp" in plugin.info and "MPO" in policy.formats:
-        with suppress(*_BROKEN):  # a damaged index of further images costs only those
+        with suppress(*BROKEN_FILE_ERRORS):  # a damaged index of further images
             stream.seek(0)
             plugin = JpegImagePlugin.jpeg_factory(stream)
     return plugin
@@ -344,51 +352,3 @@ def _checked_size(plugin: ImageFile.ImageFile, file: str, policy: ImagePolicy) -
             _ADVICE_SCALE_DOWN,
         )
     return width, height
-
-
-def _warnings(plugin: ImageFile.ImageFile) -> tuple[str, ...]:
-    """What of the file is not used."""
-    bands = unused_bands(plugin)
-    try:
-        several = bool(getattr(plugin, "is_animated", False))
-    except _BROKEN:  # a GIF that breaks behind its first frame, which is all that is used
-        plugin.seek(0)
-        several = True
-    if several:
-        return ("the file holds several frames or pages; only the first is used", *bands)
-    return bands
-
-
-def _orientation(plugin: ImageFile.ImageFile) -> int:
-    """EXIF (or XMP) orientation 1 to 8; 1 where it is broken, and for TIFF, which Pillow turns."""
-    keys = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
-    if plugin.format == "TIFF" or not any(key in plugin.info for key in keys):
-        return 1
-    try:
-        # Not PngImageFile's own getexif, which would decode the pixels to look behind them.
-        value = PillowImage.Image.getexif(plugin).get(0x0112, 1)
-    except _BROKEN:
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _raw_mode(image: PillowImage.Image) -> str:
-    """How the pixels lie in the file, such as ``L;4`` or ``RGB;16B``; asked before loading."""
-    args = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
-    return args if isinstance(args, str) else str(args[0]) if args else ""
-
-
-def _check_end(plugin: ImageFile.ImageFile, stream: BinaryIO, first_block: int, file: str) -> None:
-    """A PNG or GIF without its end marker is truncated, even where all pixels are there."""
-    if plugin.format == "PNG" and not getattr(plugin, "is_animated", False):
-        stream.seek(-8, os.SEEK_CUR)
-        whole = stream.read(12) == b"\0\0\0\0IEND\xaeB`\x82"
-    elif plugin.format == "GIF":
-        stream.seek(first_block)
-        while (length := stream.read(1)) and length[0]:
-            stream.seek(length[0], os.SEEK_CUR)
-        whole = bool(stream.read(1))
-    else:
-        whole = True
-    if not whole:
-        raise TruncatedImage(file, "it is cut off at its end", _ADVICE_COPY_AGAIN)

@@ -4,14 +4,18 @@ import re
 from pathlib import PurePath
 
 IMAGE_EXTENSIONS = frozenset(
-    (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
-)
+    (
+        ".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif",
+        ".heic", ".heif", ".hif", ".jp2", ".j2k", ".j2c", ".jpx", ".jpf", ".ppm", ".pgm", ".pbm",
+        ".pnm",
+    )
+)  # fmt: skip
 _RAW_EXTENSIONS = frozenset(  # of cameras; most are TIFF files that hold a small preview
     (".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2")
 )
 UNREAD_EXTENSIONS = _RAW_EXTENSIONS | {
-    ".heic", ".heif", ".hif", ".jp2", ".j2k", ".jpx", ".jpf", ".jxl", ".jxr", ".ppm", ".pgm",
-    ".pbm", ".pnm", ".psd", ".svg", ".ico", ".tga", ".dds", ".exr", ".qoi", ".pcx", ".dcm",
+    ".jxl", ".jxr", ".psd", ".svg", ".ico", ".tga", ".dds", ".exr", ".qoi", ".pcx", ".dcm", ".pam",
+    ".pfm", ".hdr",
 }  # fmt: skip
 
 _SIGNATURES: tuple[tuple[str, int, tuple[bytes, ...]], ...] = (  # format, offset, first bytes
@@ -21,19 +25,20 @@ _SIGNATURES: tuple[tuple[str, int, tuple[bytes, ...]], ...] = (  # format, offse
     ("GIF", 0, (b"GIF87a", b"GIF89a")),
     ("TIFF", 0, (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
     ("AVIF", 4, (b"ftypavif", b"ftypavis")),
+    ("HEIF", 4, (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1")),
+    ("JPEG2000", 0, (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")),
     # Known only to be named when they are refused:
-    ("HEIC", 4, (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1")),
-    ("JPEG 2000", 0, (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")),
     ("JPEG XL", 0, (b"\0\0\0\x0cJXL ", b"\xff\x0a")),
     ("Photoshop", 0, (b"8BPS",)),
     ("PDF", 0, (b"%PDF-",)),
     ("DICOM", 128, (b"DICM",)),
     ("OpenEXR", 0, (b"v/1\x01",)),
     ("SVG", 0, (b"<svg",)),
+    ("PAM", 0, (b"P7\nWIDTH ",)),
 )
 HEAD_BYTES = 132  # enough for every signature
 _BMP_HEADER_BYTES = (12, 40, 52, 56, 64, 108, 124)
-_PNM = re.compile(rb"P[1-7]\s+[#\dW]")
+_PNM = re.compile(rb"P[1-6]\s+[#\d]")
 
 
 def format_of(head: bytes) -> str | None:

@@ -32,6 +32,9 @@ def to_eight_bits(
     mode = image.mode
     if mode.startswith("I;16"):
         return _from_16_bits(image, raw_mode, white_is_zero=white_is_zero)
+    if mode == "I" and image.format == "PPM":  # scaled to 16 bits, by the maximum in its header
+        image = PillowImage.fromarray(np.asarray(image).astype(np.uint16))
+        return _from_16_bits(image, raw_mode, white_is_zero=False)
     if mode in ("I", "F"):
         raise UnsupportedMode(
             file,
@@ -62,7 +65,7 @@ def largest_of_16_bits(image: PillowImage.Image, raw_mode: str, *, white_is_zero
     """
     if raw_mode == "I;12":
         return 0
-    if image.mode.startswith("I;16"):
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         values_HW = np.asarray(image)
         return 65535 - int(values_HW.min()) if white_is_zero else int(values_HW.max())
     if ";16" in raw_mode and image.mode in ("RGB", "RGBA"):

@@ -17,7 +17,7 @@ from holotype.bundle.image_sources import ImageFile
 from holotype.bundle.onnx_runtime import available_cores
 from holotype.dataset.index import Index
 from holotype.imaging.decode import decode
-from holotype.imaging.out_of_memory import refused_where_memory_ends
+from holotype.imaging.decoding_memory import refused_where_memory_ends
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.data.augmentations import apply_view, sample_view

@@ -1,0 +1,84 @@
+"""One limit on the memory of all images that are decoded at the same time, in all threads.
+
+A file of 3 kB may hold 89 million pixels, and decoding takes up to 20 bytes for each. A large image
+waits until those before it are no longer used. What memory cannot hold costs itself only.
+"""
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from holotype.errors import TooManyPixels
+
+BYTES_PER_PIXEL = 20  # at the peak, measured: WebP with alpha 20, PNG 12, JPEG 8
+_LIMIT_BYTES = 2 * 2**30  # an image of 89 million pixels, or seven of 16 million
+_UNCOUNTED_BYTES = 2**24  # an image of less than 0.8 million pixels never waits
+_PATIENCE_S = 60.0  # after which an image is decoded although others are still held
+
+
+class DecodingMemory:
+    """Grants memory to threads; each holds at most one grant, that of its last large image.
+
+    A thread that asks again gives back what it holds, so that no thread waits for itself; a wait
+    for another one ends after a minute, as that may hold an image for as long as it likes.
+    """
+
+    def __init__(self, limit_bytes: int = _LIMIT_BYTES, patience_s: float = _PATIENCE_S) -> None:
+        self.used_bytes = 0
+        self._limit_bytes = limit_bytes
+        self._patience_s = patience_s
+        # Reentrant, since the garbage collector may release an image within `reserve`.
+        self._condition = threading.Condition(threading.RLock())
+        self._of_thread = threading.local()
+
+    def reserve(self, pixels: int) -> Callable[[], None]:
+        """Wait until the pixels fit, or nothing else is held; returns what gives them back."""
+        size = pixels * BYTES_PER_PIXEL
+        if size < _UNCOUNTED_BYTES:
+            return _nothing
+        getattr(self._of_thread, "release", _nothing)()
+        with self._condition:
+            self._condition.wait_for(
+                lambda: not self.used_bytes or self.used_bytes + size <= self._limit_bytes,
+                timeout=self._patience_s,
+            )
+            self.used_bytes += size
+        is_held = [True]
+
+        def release() -> None:
+            with self._condition:
+                if is_held:
+                    is_held.clear()
+                    self.used_bytes -= size
+                    self._condition.notify_all()
+
+        self._of_thread.release = release
+        return release
+
+
+def release_with(owner: object, release: Callable[[], None]) -> None:
+    """Give memory back when an object is no longer used."""
+    if release is not _nothing:
+        weakref.finalize(owner, release).atexit = False
+
+
+@contextmanager
+def refused_where_memory_ends(file: str) -> Iterator[None]:
+    """Refuse an image that memory cannot hold, while it is decoded or made smaller.
+
+    Raises:
+        TooManyPixels: instead of a MemoryError.
+    """
+    try:
+        yield
+    except MemoryError:  # a true size or a false one, there is not enough for it
+        reason = "its pixels need more memory than there is"
+        raise TooManyPixels(file, reason, "scale it down, or cut it into tiles") from None
+
+
+def _nothing() -> None:
+    pass
+
+
+DECODING_MEMORY = DecodingMemory()

@@ -1,0 +1,79 @@
+"""What a plugin of Pillow tells of its file: orientation, raw mode, what is unused, its end."""
+
+import os
+import struct
+import zlib
+from typing import BinaryIO
+
+from PIL import Image as PillowImage
+from PIL import ImageFile
+
+from holotype.errors import TruncatedImage
+from holotype.imaging.tiff_tags import unused_bands
+
+ADVICE_COPY_AGAIN = "copy or export it again"
+
+# What Pillow raises on broken or hostile files, collected from its plugins and by fuzzing. Little
+# else runs where these are caught, so they tell of the file and not of our own code.
+BROKEN_FILE_ERRORS = (
+    OSError,  # truncated data, and errors of the C decoders
+    SyntaxError,  # Pillow's own "this is not my format" and "broken header"
+    ValueError,  # sizes and chunks out of range, text that is no Unicode
+    TypeError,  # a field of the wrong type or of zero length
+    AttributeError,  # a field that should have come earlier in the file
+    AssertionError,  # inconsistent headers
+    RuntimeError,  # rare variants that are not implemented, codecs in a wrong state
+    LookupError,  # IndexError and KeyError: offsets and tags that are not there
+    ArithmeticError,  # OverflowError and ZeroDivisionError: absurd sizes and rationals
+    EOFError,  # no first frame
+    struct.error,  # a field cut short
+    zlib.error,  # compressed chunks of PNG
+)
+
+
+def unused_contents(plugin: ImageFile.ImageFile) -> tuple[str, ...]:
+    """What of the file is not used."""
+    bands = unused_bands(plugin)
+    try:
+        several = bool(getattr(plugin, "is_animated", False))
+    except BROKEN_FILE_ERRORS:  # a GIF that breaks behind its first frame, which is used
+        plugin.seek(0)
+        several = True
+    if several:
+        return ("the file holds several frames or pages; only the first is used", *bands)
+    return bands
+
+
+def orientation_of(plugin: ImageFile.ImageFile) -> int:
+    """EXIF (or XMP) orientation 1 to 8; 1 where it is broken, and for TIFF, which Pillow turns."""
+    keys = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
+    if plugin.format == "TIFF" or not any(key in plugin.info for key in keys):
+        return 1
+    try:
+        # Not PngImageFile's own getexif, which would decode the pixels to look behind them.
+        value = PillowImage.Image.getexif(plugin).get(0x0112, 1)
+    except BROKEN_FILE_ERRORS:
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def raw_mode_of(image: PillowImage.Image) -> str:
+    """How the pixels lie in the file, such as ``L;4`` or ``RGB;16B``; asked before loading."""
+    args = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
+    return args if isinstance(args, str) else str(args[0]) if args else ""
+
+
+def require_end(plugin: ImageFile.ImageFile, stream: BinaryIO, first_block: int, file: str) -> None:
+    """A PNG or GIF without its end marker is truncated, even where all pixels are there."""
+    if plugin.format == "PNG" and not getattr(plugin, "is_animated", False):
+        stream.seek(-8, os.SEEK_CUR)
+        whole = stream.read(12) == b"\0\0\0\0IEND\xaeB`\x82"
+    elif plugin.format == "GIF":
+        stream.seek(first_block)
+        while (length := stream.read(1)) and length[0]:
+            stream.seek(length[0], os.SEEK_CUR)
+        whole = bool(stream.read(1))
+    else:
+        whole = True
+    if not whole:
+        raise TruncatedImage(file, "it is cut off at its end", ADVICE_COPY_AGAIN)
