@@ -26,8 +26,8 @@ ORDER = (
         "architectures",
         "training",
     ),
-    *("evaluation", "reporting", "comparison", "ensembles", "explanation", "pipeline", "elpv_demo"),
-    "serving",
+    *("evaluation", "reporting", "comparison", "ensembles", "explanation", "registry"),
+    *("pipeline", "elpv_demo", "serving"),
 )
 
 

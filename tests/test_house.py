@@ -255,7 +255,15 @@ OPTIONS_OF_COMMANDS_ONLY = {"as_json", "dry_run", "print_recipe"}  # `estimate`,
 NO_FUNCTION = {"demo"}
 
 
-@pytest.mark.parametrize("verb", [verb for verb, _, _ in VERBS if verb not in NO_FUNCTION])
+# A verb whose commands are the methods of a class.
+CLASSES = {"registry": holotype.Registry}
+METHODS = {"list_models": "list"}  # command -> method, where their names differ
+OPTIONS_OF_A_CLASS = {"place", "files"}
+
+
+@pytest.mark.parametrize(
+    "verb", [verb for verb, _, _ in VERBS if verb not in {*NO_FUNCTION, *CLASSES}]
+)
 def test_a_command_is_a_function_with_the_same_options_and_an_example(verb: str) -> None:
     function = getattr(holotype, verb)
     assert ">>> " in inspect.getdoc(function)
@@ -267,6 +275,22 @@ def test_a_command_is_a_function_with_the_same_options_and_an_example(verb: str)
         for kind in (parameter.annotation, *get_args(parameter.annotation)):
             accepted |= {field.name for field in fields(kind)} if is_dataclass(kind) else set()
     assert options - OPTIONS_OF_COMMANDS_ONLY <= accepted
+
+
+@pytest.mark.parametrize("verb", CLASSES)
+def test_commands_of_a_verb_are_methods_with_the_same_options(verb: str) -> None:
+    of_class = CLASSES[verb]
+    assert ">>> " in inspect.getdoc(of_class)
+    assert set(inspect.signature(of_class).parameters) >= OPTIONS_OF_A_CLASS
+    app = importlib.import_module(f"holotype.cli.{verb}").app
+    commands = [app[name].default_command for name in app if not name.startswith("-")]
+    assert len(commands) > 2
+    for command in commands:
+        method = getattr(of_class, METHODS.get(command.__name__, command.__name__))
+        assert inspect.getdoc(method)
+        options = set(inspect.signature(command).parameters) - OPTIONS_OF_COMMANDS_ONLY
+        accepted = set(inspect.signature(method).parameters) - {"self"}
+        assert options - OPTIONS_OF_A_CLASS == accepted
 
 
 def test_an_unknown_public_name_is_an_attribute_error() -> None:

@@ -33,6 +33,13 @@ if TYPE_CHECKING:
     from holotype.pipeline.training_run.training_estimate import TrainingEstimate
     from holotype.pipeline.training_run.training_options import ReadingOptions, Resources, Resuming
     from holotype.predictions import Predictions
+    from holotype.registry.registered_version import (
+        RegisteredModel,
+        RegisteredModels,
+        RegisteredVersion,
+    )
+    from holotype.registry.registry import Registry
+    from holotype.registry.registry_events import RegistryEvent
     from holotype.serving.serve import serve
     from holotype.single_prediction import Prediction
     from holotype.training.config.recipe import Recipe
@@ -62,6 +69,9 @@ _PUBLIC_API = {
     "pipeline.training_run.training_estimate": ("TrainingEstimate",),
     "pipeline.training_run.training_options": ("ReadingOptions", "Resources", "Resuming"),
     "predictions": ("Predictions",),
+    "registry.registered_version": ("RegisteredModel", "RegisteredModels", "RegisteredVersion"),
+    "registry.registry": ("Registry",),
+    "registry.registry_events": ("RegistryEvent",),
     "serving.serve": ("serve",),
     "single_prediction": ("Prediction",),
     "training.config.recipe": ("Recipe",),
@@ -83,6 +93,11 @@ __all__ = [
     "Predictions",
     "ReadingOptions",
     "Recipe",
+    "RegisteredModel",
+    "RegisteredModels",
+    "RegisteredVersion",
+    "Registry",
+    "RegistryEvent",
     "Report",
     "Resources",
     "Resuming",

@@ -242,6 +242,26 @@ class Terminated(HolotypeError):
     exit_code = 143
 
 
+class RegistryError(HolotypeError):
+    """The registry cannot be used, or refuses what was asked of it."""
+
+
+class NotARegistry(RegistryError):
+    """There is no registry at this place, or it is of a newer Holotype."""
+
+
+class UnknownVersion(RegistryError):
+    """The registry has no such name, version or alias."""
+
+
+class ChampionMoved(RegistryError):
+    """An alias points at another version than the caller expected."""
+
+
+class PromotionRefused(RegistryError):
+    """A version that is surely worse than the champion, or that cannot be compared with it."""
+
+
 class CacheUnwritable(HolotypeError):
     """The cache directory is full or read-only."""
 

@@ -90,6 +90,11 @@ VERBS = (
         "holotype slice volumes --output slices --axes x,y,z",
     ),
     (
+        "registry",
+        "Versions of classifiers, which is the champion, and every change to that.",
+        "holotype registry add runs/cells-1 --name cells",
+    ),
+    (
         "serve",
         "Answer HTTP requests with classifiers, on this machine.",
         "holotype serve runs/photos-1 --port 8000",
@@ -106,9 +111,8 @@ VERBS = (
     ),
 )
 
-
 # Verbs with commands of their own: their module has an App called `app`, with the verb's example.
-APPS = ("serve",)
+APPS = ("registry", "serve")
 
 
 def build_app() -> App:

@@ -12,7 +12,7 @@ from holotype.progress import to_stderr
 
 
 def evaluate(
-    run: Path,
+    run: str,
     data: Annotated[tuple[Path, ...], Parameter(negative=())],
     /,
     *,
@@ -24,7 +24,7 @@ def evaluate(
     """Every image of the data is predicted and counted.
 
     Args:
-        run: A run directory, or a bundle.
+        run: A run, a stage of it (RUN@STAGE), a bundle, or registry://NAME@ALIAS.
         data: Folders with one folder per class, or CSV or Parquet tables; several are combined.
         output: Write report/ and predictions.parquet into this directory; without it the scores
             are printed and nothing is written.

@@ -16,7 +16,7 @@ from holotype.text_tables import text_table
 
 
 def explain(
-    run: Path,
+    run: str,
     /,
     *images: Path,
     output: Path,
@@ -32,7 +32,7 @@ def explain(
     """Write each image with a heatmap over it. Exit code 1 if an image could not be used.
 
     Args:
-        run: A run directory, or a bundle.
+        run: A run, a stage of it (RUN@STAGE), a bundle, or registry://NAME@ALIAS.
         images: Images, and folders with all images in them.
         output: A PNG file for one image, a folder for several.
         class_name: The class to explain; the predicted one by default.

@@ -20,7 +20,7 @@ from holotype.text_tables import text_table
 
 
 def predict(
-    run: Path,
+    run: str,
     /,
     *images: Path,
     output: Path | None = None,
@@ -33,7 +33,7 @@ def predict(
     """Exit code 1 if an image could not be used; the others are answered all the same.
 
     Args:
-        run: A run directory, or a bundle.
+        run: A run, a stage of it (RUN@STAGE), a bundle, or registry://NAME@ALIAS.
         images: Images, and folders with all images in them.
         output: Write the answers to this file too, which ends in .csv or .json.
         coverage: Answer with the prediction set that holds the true class as often as this, such as

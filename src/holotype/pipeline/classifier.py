@@ -29,6 +29,7 @@ from holotype.explanation.explainer import Explainer, Explanation
 from holotype.notebook import html_result, html_table
 from holotype.predictions import Predictions, PredictionSets
 from holotype.progress import Progress
+from holotype.registry.resolve_registered import registered_path
 from holotype.text_tables import short_text
 
 SetMethod = Literal["lac", "raps"]
@@ -265,12 +266,16 @@ class Classifier:
 def load(run: str | os.PathLike[str]) -> Classifier:
     """The classifier of a run (or of a stage, `RUN@NAME`), or of a bundle directory; verified.
 
+    Args:
+        run: a path, or `registry://NAME@ALIAS` or `registry://NAME/VERSION`.
+
     Raises:
         NotABundle: there is none.
+        UnknownVersion: nothing is registered under this name.
         CorruptBundle: a file is missing, too many, elsewhere, or not what the manifest says.
         ExternalDataRefused: a graph reads tensors from other files.
     """
-    return Classifier(load_bundle(run))
+    return Classifier(load_bundle(registered_path(run)))
 
 
 def _reopen(location: str, digest: str) -> Classifier:

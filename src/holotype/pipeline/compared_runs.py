@@ -14,6 +14,8 @@ from holotype.ensembles.ensemble_recipe import read_ensemble_recipe
 from holotype.errors import BundleError, DatasetError, InvalidRecipe, NotARun, NotComparable
 from holotype.predictions import Predictions, read_predictions
 from holotype.progress import Progress
+from holotype.registry.registered_name import is_registered_name, parse_registered_name
+from holotype.registry.resolve_registered import registered_path
 from holotype.run_directory import RunDirectory, run_path
 
 PARTS = ("test", "oof", "val")  # the most telling one first
@@ -75,7 +77,7 @@ def _run_paths(runs: Sequence[str | Path]) -> tuple[dict[str, Path], list[str]]:
     found: dict[str, Path] = {}
     notes = []
     for given in runs:
-        path = run_path(given)
+        path = run_path(registered_path(given))
         if RunDirectory(path).recipe.is_file():
             found[str(given)] = path
         elif path.is_dir():
@@ -95,14 +97,18 @@ def _run_paths(runs: Sequence[str | Path]) -> tuple[dict[str, Path], list[str]]:
 
 def _unique_names(given: Sequence[str]) -> list[str]:
     """The last part of each path, with as much of what is before it as tells them apart."""
-    parts = [
-        Path(one).parts if one not in (".", "..") else (str(Path(one).resolve()),) for one in given
-    ]
+    parts = [_parts(one) for one in given]
     depth = 1
     longest = max((len(each) for each in parts), default=1)
     while depth < longest and len({each[-depth:] for each in parts}) < len(parts):
         depth += 1
     return ["/".join(each[-depth:]) for each in parts]
+
+
+def _parts(given: str) -> tuple[str, ...]:
+    if is_registered_name(given):
+        return (str(parse_registered_name(given)),)
+    return (str(Path(given).resolve()),) if given in (".", "..") else Path(given).parts
 
 
 def _load_run(name: str, path: Path, progress: Progress) -> LoadedRun:

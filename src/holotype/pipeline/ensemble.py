@@ -50,6 +50,7 @@ from holotype.pipeline.training_run.training_job import (
 )
 from holotype.predictions import read_predictions
 from holotype.progress import Progress
+from holotype.registry.resolve_registered import registered_path
 from holotype.run_directory import RunDirectory, next_run_path
 
 
@@ -86,7 +87,10 @@ def ensemble(
         raise UsageError(f"runs is {os.fspath(runs)!r}; expected a list of at least two runs.")
     require_one_of("method", method, ("auto", *METHODS))
     progress = progress or Progress()
-    members = load_members([os.fspath(run) for run in runs])
+    found = load_members([os.fspath(registered_path(run)) for run in runs])
+    members = [
+        replace(member, name=os.fspath(run)) for member, run in zip(found, runs, strict=True)
+    ]
     name = members[0].bundle.manifest.name
     files = RunDirectory.new(output or next_run_path(f"{name}-ensemble"))
     with files.create():

@@ -27,6 +27,7 @@ from holotype.pipeline.training_run.class_weight_report import (
 )
 from holotype.pipeline.training_run.run_report import ScoredBundle
 from holotype.progress import Progress
+from holotype.registry.resolve_registered import registered_path
 from holotype.reporting.report_page import ReportContext
 from holotype.run_directory import RunDirectory, run_path
 
@@ -51,7 +52,7 @@ def evaluate(
         0.912 [0.887, 0.934]
 
     Args:
-        run: a run or a bundle.
+        run: a run, a bundle, or `registry://NAME@ALIAS`.
         data: a folder with one folder per class, a CSV or Parquet table or a DataFrame; or
             several of these.
         output: write report/ and predictions.parquet into this directory; nothing is written
@@ -70,7 +71,8 @@ def evaluate(
             raise RunExists(
                 f"{str(output)!r} is a run, and its report stays what it is; choose another output."
             )
-    bundle = load_bundle(run)
+    location = registered_path(run)
+    bundle = load_bundle(location)
     index = read_index(data, label_pattern=label_pattern, group_pattern=group_pattern)
     progress.log_all(index.ignored_notes())
     for path in index.undecodable_names:
@@ -90,7 +92,7 @@ def evaluate(
             f"none of the {len(index)} images in {', '.join(names)!r} could be read."
         )
     notes = [f"{len(refused)} of {len(index)} images were refused."] if refused else []
-    notes += _seen_before(run, index)
+    notes += _seen_before(location, index)
     for note in notes:
         progress.log(note)
     report = build_report(predictions, part=NEW)
@@ -111,7 +113,7 @@ def evaluate(
     return replace(report, path=output / "report" / "index.html")
 
 
-def _seen_before(run: str, index: Index) -> list[str]:
+def _seen_before(run: str | os.PathLike[str], index: Index) -> list[str]:
     """A sentence where the run's own index holds some of these images outside of its test."""
     own = RunDirectory(run_path(run)).index
     if not own.is_file():

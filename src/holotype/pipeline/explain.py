@@ -27,6 +27,7 @@ from holotype.explanation.specimen_matching import (
 from holotype.explanation.torch_models import TorchModels, run_of
 from holotype.extras import with_install_advice
 from holotype.progress import Progress
+from holotype.registry.resolve_registered import registered_path
 
 PathLike = str | os.PathLike[str]
 
@@ -80,7 +81,8 @@ def explain(
         >>> holotype.explain("runs/photos-1", "cat.jpg", output="why.png")  # doctest: +SKIP
 
     Args:
-        run: a run, a stage of it (`RUN@NAME`), or a bundle; gradients need a run.
+        run: a run, a stage of it (`RUN@NAME`), a bundle, or `registry://NAME@ALIAS`; gradients need
+            a run.
         images: one image or several: paths, folders, bytes, PIL images, uint8 arrays.
         output: a PNG file for one image; a folder for several, with `explanations.csv`.
         class_name: the class to explain; the predicted one of each image by default.
@@ -97,7 +99,7 @@ def explain(
         ImageError: the only image cannot be used.
         DatasetError: the slices of `match` have no groups.
     """
-    progress, output = progress or Progress(), Path(output)
+    progress, output, run = progress or Progress(), Path(output), registered_path(run)
     if similar < 0:
         raise UsageError(f"--similar {similar}: expected 0 or more.")
     if match is not None:

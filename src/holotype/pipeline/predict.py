@@ -32,7 +32,7 @@ def predict(
         >>> found.to_frame()[["file", "class", "probability"]]  # doctest: +SKIP
 
     Args:
-        run: a run, a stage of it (`RUN@NAME`), or a bundle.
+        run: a run, a stage of it (`RUN@NAME`), a bundle, or `registry://NAME@ALIAS`.
         images: one image or several: paths, folders, bytes, PIL images, uint8 arrays.
         output: write the answers to this file too, which ends in .csv or .json.
         coverage, sets, per_class: prediction sets, see `Classifier.predict`.

@@ -12,6 +12,7 @@ from holotype.evaluation.report_data import Metrics, Report
 from holotype.notebook import html_result
 from holotype.pipeline.classifier import Classifier, load
 from holotype.predictions import Predictions, read_predictions
+from holotype.registry.resolve_registered import registered_path
 from holotype.run_directory import RunDirectory
 from holotype.text_tables import short_text
 from holotype.training.config.recipe import Recipe
@@ -22,7 +23,8 @@ class Run(os.PathLike[str]):
     """What a training or an ensemble left on disk.
 
     Args:
-        path: a run directory, or `RUN@STAGE` for what one stage of it left.
+        path: a run directory, `RUN@STAGE` for what one stage of it left, or `registry://NAME@ALIAS`
+            for what the registry keeps of a run.
 
     Raises:
         NotARun: there is no run at this path; or, from a property, it is not finished.
@@ -33,7 +35,7 @@ class Run(os.PathLike[str]):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.files = RunDirectory.open(os.fspath(path))
+        self.files = RunDirectory.open(registered_path(path))
         self.path: Path = self.files.path
 
     @property

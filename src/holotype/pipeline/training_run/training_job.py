@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import shlex
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -197,8 +198,19 @@ def write_environment(run: RunDirectory, device: str) -> None:
             "cores": os.cpu_count(),
             "device": device,
             "versions": package_versions(),
+            "git_commit": git_commit(),
         },
     )
+
+
+def git_commit() -> str | None:
+    """The commit that is checked out in the working directory; None where there is none."""
+    command = ["git", "rev-parse", "--verify", "--quiet", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):  # no git here, or no repository
+        return None
+    return done.stdout.strip() or None
 
 
 def record_training_cost(

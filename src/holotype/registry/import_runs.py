@@ -1,0 +1,87 @@
+"""Register the finished runs of a folder, as they were made before there was a registry."""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from holotype.bundle.bundle import load_bundle
+from holotype.errors import HolotypeError, UsageError
+from holotype.notebook import html_result
+from holotype.registry.registered_version import RegisteredVersion
+from holotype.run_directory import RunDirectory
+from holotype.text_tables import printable, short_text
+
+
+@dataclass(frozen=True, repr=False)
+class ImportedRuns:
+    """What became of the runs of a folder.
+
+    Attributes:
+        versions: of every finished run, whether it is new or was registered before.
+        left_out: why a run was not registered, by its path.
+    """
+
+    versions: Sequence[RegisteredVersion]
+    left_out: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "versions": [version.to_json() for version in self.versions],
+            "left_out": self.left_out,
+        }
+
+    def __str__(self) -> str:
+        lines = [f"{version.name}/{version.version}  {version.source}" for version in self.versions]
+        lines += [f"left out  {run}: {why}" for run, why in self.left_out.items()]
+        return printable("\n".join(lines or ["no runs"]))
+
+    def __repr__(self) -> str:
+        return short_text(str(self))
+
+    def _repr_html_(self) -> str:
+        return html_result("Imported runs", notes=str(self).splitlines())
+
+
+def import_folder(
+    folder: Path, name: str | None, add: Callable[[Path, str], RegisteredVersion]
+) -> ImportedRuns:
+    """Register every finished run below a folder, the oldest first; see `Registry.import_runs`.
+
+    Args:
+        add: registers a run under a name.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{str(folder)!r} is no folder; expected one with runs in it.")
+    versions, left_out = [], {}
+    for run in sorted(find_runs(folder), key=lambda run: (run.recipe.stat().st_mtime, run.path)):
+        try:
+            registered = name or registered_word(load_bundle(run.path).manifest.name)
+            versions.append(add(run.path, registered))
+        except HolotypeError as error:
+            left_out[str(run.path)] = " ".join(str(error).split())
+    return ImportedRuns(versions, left_out)
+
+
+def find_runs(folder: Path) -> Iterator[RunDirectory]:
+    """Every run below a folder, without the stages, folds and trials within a run."""
+    run = RunDirectory(folder)
+    if run.recipe.is_file():
+        yield run
+        return
+    with os.scandir(folder) as entries:
+        below = sorted(
+            Path(entry.path)
+            for entry in entries
+            if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
+        )
+    for each in below:
+        yield from find_runs(each)
+
+
+def registered_word(name: str) -> str:
+    """A name of a classifier, which may be any text, as a name that can be registered."""
+    word = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:64]
+    return word or "classifier"
