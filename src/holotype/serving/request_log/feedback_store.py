@@ -7,10 +7,15 @@ feedback alone. It is on disk before `add` returns: a label is dearer than an an
 import json
 import threading
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
-from holotype.serving.request_log.log_row import Arm, hashed_key, iso_time
+import numpy as np
+from numpy.typing import NDArray
+
+from holotype.serving.request_log.log_row import Arm, iso_time
 from holotype.serving.request_log.segment_file import SegmentFile, complete_abandoned
 
 FEEDBACK = "feedback"  # the folder, below that of the log
@@ -24,7 +29,8 @@ class FeedbackRow:
         request_id, image: of the answer.
         label: the true class.
         client: the name of the API key that sent the truth.
-        arm, share, key, model, digest: of the answer that was given; see `LogRow`.
+        arm, share, experiment, model, digest: of the answer that was given; see `LogRow`.
+        key: hash of its request key, or of its request where it had none.
         predicted: the class that was answered; "" where the request is not remembered.
         shadow_digest, shadow_predicted: the same of a challenger in shadow; "" without one.
         answered_s: when it was answered, in seconds since 1970; 0 where it is not remembered.
@@ -37,6 +43,7 @@ class FeedbackRow:
     client: str = ""
     arm: Arm = "champion"
     share: float = 0.0
+    experiment: str = ""
     key: str = ""
     model: str = ""
     digest: str = ""
@@ -51,7 +58,6 @@ class FeedbackRow:
         columns = {
             "time": iso_time(self.time_s),
             **{name: getattr(self, name) for name in _PLAIN},
-            "key": hashed_key(self.key),
             "answered": iso_time(self.answered_s) if self.answered_s else None,
         }
         return json.dumps(columns, separators=(",", ":")).encode() + b"\n"
@@ -64,7 +70,8 @@ FEEDBACK_COLUMNS = {
     "label": "VARCHAR",
     "client": "VARCHAR",
     "arm": "VARCHAR",
-    "share": "FLOAT",
+    "share": "DOUBLE",
+    "experiment": "VARCHAR",
     "key": "VARCHAR",
     "model": "VARCHAR",
     "digest": "VARCHAR",
@@ -73,6 +80,21 @@ FEEDBACK_COLUMNS = {
     "shadow_predicted": "VARCHAR",
     "answered": "TIMESTAMP",
 }
+
+
+def feedback_rows(columns: Mapping[str, NDArray[Any]]) -> Iterator[FeedbackRow]:
+    """Rows as `read_log.read_feedback` gives them."""
+    for n in range(len(columns["request_id"])):
+        values = {name: columns[name][n] for name in _PLAIN}
+        answered_s, time_s = (seconds_of(columns[name][n]) for name in ("answered", "time"))
+        yield FeedbackRow(**values, answered_s=answered_s, time_s=time_s)
+
+
+def seconds_of(time: np.datetime64) -> float:
+    """A time of the log in seconds since 1970; 0 where there is none."""
+    return 0.0 if np.isnat(time) else float(time.astype("datetime64[us]").astype(np.int64)) / 1e6
+
+
 _PLAIN = tuple(each.name for each in fields(FeedbackRow) if each.name in FEEDBACK_COLUMNS)
 
 
@@ -98,9 +120,14 @@ class FeedbackStore:
         with self._lock:
             if self._segment is None:
                 self._segment = SegmentFile(self._folder)
-            self._segment.write([row.to_line() for row in rows])
-            self._segment.sync()
-            if self._segment.is_full:
+            segment = self._segment
+            try:
+                segment.write([row.to_line() for row in rows])
+                segment.sync()
+            except OSError:
+                self._segment = None  # a line may be torn: the next one begins in a new file
+                raise
+            if segment.is_full:
                 self._close()
 
     def close(self) -> None:

@@ -64,6 +64,7 @@ class LogRow:
         image: its number in the request, from 0.
         arm: `shadow` is a challenger whose answer nobody saw.
         share: of the requests that went to the challenger when this one was assigned, in [0, 1].
+        experiment: which comparison of two versions it is part of; "" of none.
         key: the request key that keeps a client on one arm; only its hash is written.
         client: the name of the API key; "" where none was needed.
         top_classes: names, the likeliest first.
@@ -85,6 +86,7 @@ class LogRow:
     image: int = 0
     arm: Arm = "champion"
     share: float = 0.0
+    experiment: str = ""
     key: str = ""
     client: str = ""
     top_classes: tuple[str, ...] = ()
@@ -118,7 +120,8 @@ LOG_COLUMNS = {
     "request_id": "VARCHAR",
     "image": "INTEGER",
     "arm": "VARCHAR",
-    "share": "FLOAT",
+    "share": "DOUBLE",
+    "experiment": "VARCHAR",
     "key": "VARCHAR",
     "client": "VARCHAR",
     "model": "VARCHAR",
