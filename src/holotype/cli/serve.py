@@ -1,13 +1,21 @@
 """`holotype serve`: classifiers behind HTTP, and the keys that open it."""
 
 from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
-from holotype.cli.output import print_message, print_result
+from holotype.cli.options import AsJson
+from holotype.cli.output import print_json, print_message, print_result
 from holotype.serving import serve as verb
 from holotype.serving.http import keys as key_files
+from holotype.serving.server_status import server_status
+from holotype.serving.traffic.rollout import percentages
+from holotype.serving.traffic.status_text import status_text
+from holotype.serving.traffic.traffic_options import TrafficOptions
 from holotype.text_tables import text_table
+
+COMPARISON, REQUEST_LOG = "Comparison of versions", "Request log"
 
 
 def serve(
@@ -21,6 +29,16 @@ def serve(
     proxies: tuple[str, ...] = (),
     root_path: str = "",
     grace: float = 20.0,
+    challenger: Annotated[str | None, Parameter(group=COMPARISON)] = None,
+    share: Annotated[float, Parameter(group=COMPARISON)] = 10.0,
+    shadow: Annotated[bool, Parameter(group=COMPARISON)] = False,
+    rollout: Annotated[str, Parameter(group=COMPARISON)] = "",
+    rollout_hours: Annotated[float, Parameter(group=COMPARISON)] = 1.0,
+    log: Annotated[Path | None, Parameter(group=REQUEST_LOG)] = None,
+    log_days: Annotated[float, Parameter(group=REQUEST_LOG)] = 90.0,
+    log_gib: Annotated[float, Parameter(group=REQUEST_LOG)] = 20.0,
+    image_days: Annotated[float, Parameter(group=REQUEST_LOG)] = 0.0,
+    image_gib: Annotated[float, Parameter(group=REQUEST_LOG)] = 5.0,
 ) -> int:
     """Serve until SIGTERM or Ctrl-C; what is in flight is finished first.
 
@@ -35,11 +53,27 @@ def serve(
         proxies: An address whose forwarded headers are believed; repeatable.
         root_path: What a proxy takes off the path, such as /cells.
         grace: Seconds for requests in flight when told to stop.
+        challenger: A run, bundle or registry://NAME@ALIAS to compare with the classifier; NAME=RUN
+            where several are served.
+        share: Percentage of the requests that the challenger answers.
+        shadow: The challenger predicts too, and nobody sees its answers.
+        rollout: Rising percentages such as 5,25,100; the next one follows while the challenger is
+            not surely worse.
+        rollout_hours: The shortest time at each percentage.
+        log: Folder of the request log; without it neither requests nor feedback are kept.
+        log_days: Rows that are older are removed.
+        log_gib: The oldest rows are removed beyond so many GiB.
+        image_days: Keep the images themselves for so many days; 0 keeps none.
+        image_gib: The oldest images are removed beyond so many GiB.
     """
+    traffic = TrafficOptions(
+        challenger, share, shadow, percentages(rollout), rollout_hours, log, log_days, log_gib,
+        image_days, image_gib,
+    )  # fmt: skip
     verb.serve(
         classifiers, host=host, port=port, keys=keys, workers=workers, deadline=deadline,
         allowed_hosts=allowed_hosts, proxies=proxies, root_path=root_path, grace=grace,
-        on_listening=lambda url: print_message(f"serving at {url}; Ctrl-C stops."),
+        traffic=traffic, on_listening=lambda url: print_message(f"serving at {url}; Ctrl-C stops."),
     )  # fmt: skip
     return 0
 
@@ -50,6 +84,32 @@ app = App(
     help_epilogue="Example:\n  holotype serve runs/photos-1 --port 8000",
 )
 app.default(serve)
+
+
+@app.command
+def status(
+    model: str | None = None,
+    /,
+    *,
+    url: str = "http://127.0.0.1:8000",
+    key: str | None = None,
+    as_json: AsJson = False,
+) -> int:
+    """Say what a running server answers with, how versions compare, and what is logged.
+
+    Args:
+        model: Its name in the path of requests; all of them by default.
+        url: Of the server.
+        key: That the server needs.
+    """
+    found = server_status(url, model, key)
+    if as_json:
+        print_json(found)
+    else:
+        print_result("\n\n".join(map(status_text, found)))
+    return 0
+
+
 keys_app = App(name="keys", help="Make, list and remove the keys that requests need.")
 app.command(keys_app)
 

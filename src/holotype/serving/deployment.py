@@ -1,14 +1,9 @@
-"""Which classifier answers a request: what stands between the API and the engine.
-
-The API asks a `Traffic` for the version that answers a request, gives the image to the engine, and
-tells the `Traffic` what was answered. `ChampionTraffic` is the plainest one: one version for each
-model. Versions are exchanged, compared and logged behind the same four methods.
-"""
+"""Versions, routes and answers: what the API and the traffic tell each other."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,11 +60,15 @@ class Route:
         version: the version that answers.
         arm: which arm of an experiment it is.
         shadow: a version that predicts too, and whose answer nobody waits for.
+        share: of the requests that the challenger answers in a split, in [0, 1].
+        experiment: which comparison of two versions this is part of; empty for none.
     """
 
     version: ModelVersion
     arm: Arm = "champion"
     shadow: ModelVersion | None = None
+    share: float = 0.0
+    experiment: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,61 +114,6 @@ class AnsweredImage:
     run_ms: float = 0.0
     total_ms: float = 0.0
     content: bytes = field(default=b"", repr=False)
-
-
-class Traffic(Protocol):
-    """Which version answers, and who is told. Called on the event loop: nothing here may block."""
-
-    @property
-    def wants_image_facts(self) -> bool:
-        """Whether workers measure size, brightness and sharpness of images."""
-
-    @property
-    def champions(self) -> Mapping[str, ModelVersion]:
-        """The version of each model that answers where nothing is compared."""
-
-    def route(self, model: str, key: str) -> Route:
-        """Who answers a request.
-
-        Args:
-            key: the same one gets the same arm.
-
-        Raises:
-            KeyError: no such model.
-        """
-
-    def on_answered(self, answered: AnsweredImage) -> None:
-        """Log one answer; it never raises."""
-
-    def add_feedback(self, request_id: str, image: int, label: str) -> None:
-        """The true class of an image that was answered.
-
-        Raises:
-            NoSuchRequest: it is not known.
-            NoFeedback: nothing is kept here.
-        """
-
-
-class ChampionTraffic:
-    """One version for each model; nothing is logged."""
-
-    wants_image_facts = False
-
-    def __init__(self, champions: Mapping[str, ModelVersion]) -> None:
-        self._champions = dict(champions)
-
-    @property
-    def champions(self) -> Mapping[str, ModelVersion]:
-        return self._champions
-
-    def route(self, model: str, key: str) -> Route:
-        return Route(self._champions[model])
-
-    def on_answered(self, answered: AnsweredImage) -> None:
-        """Nothing is kept."""
-
-    def add_feedback(self, request_id: str, image: int, label: str) -> None:
-        raise NoFeedback("this server keeps no request log, and so no feedback.")
 
 
 def model_version(model: str, opened: OpenedBundle, version: str = "") -> ModelVersion:

@@ -11,36 +11,56 @@ from holotype.bundle.bundle import MANIFEST
 from holotype.bundle.manifest import MAX_BYTES, read_manifest
 from holotype.errors import NotABundle, UsageError
 from holotype.run_directory import RunDirectory, run_path
+from holotype.serving.traffic.start_traffic import ServedSources
+from holotype.serving.traffic.traffic_options import TrafficOptions
+from holotype.serving.traffic.version_source import FixedSource, VersionSource
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-def named_models(sources: Sequence[str | os.PathLike[str]]) -> dict[str, Path]:
-    """Name -> bundle directory, for `RUN`, `RUN@STAGE`, a bundle, or `NAME=` one of these.
+def served_sources(
+    classifiers: Sequence[str | os.PathLike[str]], options: TrafficOptions
+) -> ServedSources:
+    """What is served, for `RUN`, `RUN@STAGE`, a bundle, or `NAME=` one of these.
 
     Raises:
-        UsageError: none, a name that no path of a URL may hold, or two of one name.
+        UsageError: none, a name that no path of a URL may hold, two of one name, or a challenger
+            of none of them.
         NotABundle: there is no classifier.
     """
-    if not sources:
+    if not classifiers:
         raise UsageError("nothing to serve was named; give a run or a bundle.")
-    found: dict[str, Path] = {}
-    for given in sources:
-        source = os.fspath(given)
-        name, _, path = source.rpartition("=")
-        directory = _bundle_directory(path if name else source)
-        name = name or _own_name(directory)
-        if not NAME.fullmatch(name):
-            raise UsageError(
-                f"{name!r} is no name for a model; expected letters, digits, '.', '_' and '-': "
-                f"give NAME={path}."
-            )
-        if name in found:
-            raise UsageError(
-                f"two models are called {name!r}: {found[name]} and {directory}. Give NAME=RUN."
-            )
-        found[name] = directory
-    return found
+    champions: dict[str, VersionSource] = {}
+    for given in classifiers:
+        name, source = _named_source(os.fspath(given))
+        if name in champions:
+            raise UsageError(f"two models are called {name!r}. Give NAME=RUN.")
+        champions[name] = source
+    challengers = {}
+    if options.challenger is not None:
+        named, _, path = os.fspath(options.challenger).rpartition("=")
+        if not named and len(champions) > 1:
+            raise UsageError("several models are served: name the one of --challenger by NAME=RUN.")
+        challengers[named or next(iter(champions))] = _source(path)
+    return ServedSources(champions, challengers, options)
+
+
+def _named_source(given: str) -> tuple[str, VersionSource]:
+    """What requests call a model, and where its versions come from."""
+    name, _, path = given.rpartition("=")
+    source = _source(path)
+    name = name or _own_name(_bundle_directory(path))
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} is no name for a model; expected letters, digits, '.', '_' and '-': "
+            f"give NAME={path}."
+        )
+    return name, source
+
+
+def _source(path: str) -> VersionSource:
+    _bundle_directory(path)  # there is one
+    return FixedSource(run_path(path))
 
 
 def run_facts(bundle: Path) -> tuple[dict[str, Any], str]:

@@ -5,14 +5,15 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import uvicorn
 
 from holotype.errors import HolotypeError
-from holotype.serving.deployment import ChampionTraffic, ModelVersion, model_version
+from holotype.serving.deployment import ModelVersion, model_version
 from holotype.serving.engine.worker_pool import WorkerPool
 from holotype.serving.http.app import build_app
 from holotype.serving.http.guarded_protocol import guarded_protocol
@@ -21,6 +22,7 @@ from holotype.serving.http.prometheus_metrics import Metrics
 from holotype.serving.http.service import Service
 from holotype.serving.model_sources import run_facts
 from holotype.serving.server_settings import ServerSettings
+from holotype.serving.traffic.start_traffic import RunningTraffic, ServedSources
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 15
@@ -32,13 +34,11 @@ class CannotListen(HolotypeError):
     """The address cannot be listened on."""
 
 
-def run_server(
-    models: Mapping[str, Path], settings: ServerSettings, on_listening: OnListening
-) -> None:
+def run_server(sources: ServedSources, settings: ServerSettings, on_listening: OnListening) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is in flight.
 
     Args:
-        models: name in the path of requests -> run or bundle.
+        sources: what is served, and how versions are compared.
 
     Raises:
         BundleError: a classifier cannot be opened.
@@ -47,20 +47,20 @@ def run_server(
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     with asyncio.Runner(loop_factory=_new_loop) as runner:
-        runner.run(_serve(models, settings, on_listening))
+        runner.run(_serve(sources, settings, on_listening))
 
 
 async def _serve(
-    models: Mapping[str, Path], settings: ServerSettings, on_listening: OnListening
+    sources: ServedSources, settings: ServerSettings, on_listening: OnListening
 ) -> None:
     keys = Keys(settings.keys) if settings.keys is not None else None
     listening = _listen(settings)
     engine = WorkerPool(settings.engine)
+    running = RunningTraffic(engine, sources, partial(_open, engine), _linger_s(settings))
     try:
         await engine.start()
-        champions = {name: await _open(engine, name, path) for name, path in models.items()}
-        traffic = ChampionTraffic(champions)
-        service = Service(engine, traffic, Metrics(), settings, keys)
+        await running.start()
+        service = Service(engine, running.traffic, Metrics(), settings, keys)
         server = _Server(service, _config(service, settings))
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         on_listening(f"http://{host}:{listening.getsockname()[1]}{settings.root_path}")
@@ -68,12 +68,18 @@ async def _serve(
     finally:
         listening.close()
         await engine.stop(settings.grace_s)
+        await running.stop()
 
 
-async def _open(engine: WorkerPool, name: str, path: Path) -> ModelVersion:
+async def _open(engine: WorkerPool, name: str, path: Path, version: str) -> ModelVersion:
     opened = await engine.open(str(path))
     metrics, card = run_facts(opened.path)
-    return replace(model_version(name, opened), metrics=metrics, card=card)
+    return replace(model_version(name, opened, version), metrics=metrics, card=card)
+
+
+def _linger_s(settings: ServerSettings) -> float:
+    """How long after it was routed a request may still come in."""
+    return settings.limits.body_timeout_s + settings.engine.deadline_s
 
 
 def _listen(settings: ServerSettings) -> socket.socket:

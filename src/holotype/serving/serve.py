@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from holotype.extras import with_install_advice
-from holotype.serving.model_sources import named_models
+from holotype.serving.model_sources import served_sources
 from holotype.serving.server_settings import ServerSettings
+from holotype.serving.traffic.traffic_options import TrafficOptions
 
 
 def _tell(url: str) -> None:
@@ -28,6 +29,7 @@ def serve(
     proxies: Sequence[str] = (),
     root_path: str = "",
     grace: float = 20.0,
+    traffic: TrafficOptions | None = None,
     on_listening: Callable[[str], None] = _tell,
 ) -> None:
     """Answer HTTP requests with classifiers until the process is told to stop.
@@ -47,6 +49,7 @@ def serve(
         proxies: addresses whose forwarded headers are believed.
         root_path: what a proxy takes off the path, such as `/cells`.
         grace: seconds for requests in flight when told to stop.
+        traffic: a challenger and how it is compared, and the request log; neither by default.
         on_listening: told the URL.
 
     Raises:
@@ -67,4 +70,5 @@ def serve(
     )
     engine = replace(settings.engine, workers=workers, deadline_s=deadline)
     named = [classifiers] if isinstance(classifiers, str | os.PathLike) else list(classifiers)
-    run_server(named_models(named), replace(settings, engine=engine), on_listening)
+    sources = served_sources(named, traffic or TrafficOptions())
+    run_server(sources, replace(settings, engine=engine), on_listening)

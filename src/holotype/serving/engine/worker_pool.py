@@ -101,6 +101,11 @@ class WorkerPool:
                 LOGGER.warning("a worker could not open %s: %s", first.path, found)
         return first
 
+    @property
+    def digests(self) -> set[str]:
+        """Of the bundles that are open."""
+        return set(self._in_service)
+
     async def close_bundle(self, digest: str) -> None:
         """Let go of a bundle when the jobs that were submitted for it are answered."""
         while any(job.digest == digest for job in self._all_jobs()):

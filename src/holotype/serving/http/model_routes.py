@@ -9,7 +9,7 @@ from holotype.explanation.available_methods import CAM_DESCRIPTIONS, OCCLUSION_D
 from holotype.serving.deployment import ModelVersion
 from holotype.serving.http.descriptions import problems
 from holotype.serving.http.problems import Problem
-from holotype.serving.http.schemas import ModelDetails, ModelList, ModelSummary
+from holotype.serving.http.schemas import ModelDetails, ModelList, ModelSummary, TrafficStatus
 from holotype.serving.http.service import service_of
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
@@ -40,6 +40,15 @@ async def describe_model(request: Request, name: str) -> ModelDetails:
         metrics=dict(version.metrics),
         card=version.card,
     )
+
+
+@router.get("/{name}/traffic", responses=problems(401, 404, 422, 429))
+async def describe_traffic(request: Request, name: str) -> TrafficStatus:
+    """Which versions are in service, how they compare, and what became of the log."""
+    try:
+        return TrafficStatus(**service_of(request).traffic.status(name))
+    except KeyError:
+        raise Problem("no_such_model") from None
 
 
 def has_sets(version: ModelVersion) -> bool:

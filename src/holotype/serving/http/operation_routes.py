@@ -40,11 +40,15 @@ async def metrics(request: Request) -> Response:
     return Response(service_of(request).metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.post("/v1/feedback", responses=problems(400, 401, 404, 408, 413, 422, 429))
+@router.post("/v1/feedback", responses=problems(400, 401, 404, 408, 413, 422, 429, 503))
 async def feedback(request: Request, sent: Annotated[Feedback, Body()]) -> FeedbackAnswer:
     """The true class of an image that was answered, by the id of its request."""
+    client = getattr(request.state, "client", "")
+    traffic = service_of(request).traffic
     try:
-        service_of(request).traffic.add_feedback(sent.request_id, sent.image, sent.label)
+        await traffic.add_feedback(sent.request_id, sent.image, sent.label, client)
+    except OSError:
+        raise Problem("feedback_not_kept", headers={"Retry-After": "5"}) from None
     except NoSuchRequest:
         raise Problem("no_such_request") from None
     except NoFeedback:

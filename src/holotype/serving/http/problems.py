@@ -49,6 +49,7 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
     "not_possible": (422, "This classifier cannot do this", "See GET /v1/models/NAME."),
     "overloaded": (503, "The server is busy", "Come again as Retry-After says."),
     "shutting_down": (503, "The server is shutting down", "Come again as Retry-After says."),
+    "feedback_not_kept": (503, "The feedback was not written", "Come again as Retry-After says."),
     "deadline_exceeded": (504, "The image was not answered in time", "Come again later."),
     "worker_died": (500, "The process that worked on this image ended", "Send it again."),
     "internal_error": (500, "The server met what it did not expect", "Tell whoever runs it."),

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from holotype.serving.http.problems import Problem
 from holotype.serving.http.prometheus_metrics import Metrics
 from holotype.serving.server_settings import LOOPBACK, RequestLimits, ServerSettings
+from holotype.serving.traffic.recent_answers import new_request_id
 
 LOGGER = logging.getLogger("holotype.serve")
 TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
@@ -51,7 +52,7 @@ class RequestGuard:
             await self._app(scope, receive, send)
             return
         started, status = time.perf_counter(), 500
-        request_id = secrets.token_hex(16)
+        request_id = new_request_id(secrets.token_hex(10))
         scope.setdefault("state", {})["request_id"] = request_id
         headers = Headers(scope=scope)
         extra = {**SECURITY_HEADERS, "x-request-id": request_id, **dict(_trace(headers))}

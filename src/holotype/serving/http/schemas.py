@@ -142,6 +142,36 @@ class FeedbackAnswer(BaseModel):
     kept: bool
 
 
+class VersionIdentity(BaseModel):
+    """A version, and the digest of its bundle."""
+
+    version: Annotated[str, Field(examples=["3"])]
+    digest: Annotated[str, Field(examples=[DIGEST])]
+
+
+class RefusedVersion(BaseModel):
+    """A version that should have been taken into service, and was not."""
+
+    slot: Annotated[str, Field(examples=["champion"])]
+    version: Annotated[str, Field(examples=["4"])]
+    reason: str
+    time_s: Annotated[float, Field(description="Seconds since 1970.")]
+
+
+class TrafficStatus(BaseModel):
+    """What answers, and how it compares; docs/serving.md explains the parts."""
+
+    model: Annotated[str, Field(examples=["cells"])]
+    champion: VersionIdentity
+    exchanges: Annotated[int, Field(description="How often another champion was taken.")]
+    refused: list[RefusedVersion]
+    experiment: Annotated[
+        dict[str, Any] | None,
+        Field(description="Arms, agreement, sample ratio, sequential test and rollout."),
+    ]
+    log: Annotated[dict[str, Any] | None, Field(description="Rows written and dropped.")]
+
+
 class Health(BaseModel):
     """Whether the server can answer."""
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from holotype.serving.deployment import Traffic
 from holotype.serving.engine.worker_pool import WorkerPool
 from holotype.serving.http.keys import Keys
 from holotype.serving.http.prometheus_metrics import Metrics
 from holotype.serving.server_settings import ServerSettings
+from holotype.serving.traffic.version_traffic import VersionTraffic
 
 
 @dataclass(eq=False)
@@ -21,7 +21,7 @@ class Service:
     """
 
     engine: WorkerPool
-    traffic: Traffic
+    traffic: VersionTraffic
     metrics: Metrics
     settings: ServerSettings
     keys: Keys | None
@@ -37,6 +37,7 @@ class Service:
             "holotype_workers": ("Workers that can answer.", engine.workers_alive),
             "holotype_worker_deaths": ("Workers that ended and were replaced.", engine.deaths),
             "holotype_ready": ("1 where everything in service is open.", engine.ready),
+            **self.traffic.gauges(),
         }
 
 

@@ -79,9 +79,7 @@ def read_log(folder: Path, start_s: float, end_s: float, query: LogQuery | None 
     return {name: found[name] for name in query.columns}
 
 
-def read_feedback(
-    folder: Path, start_s: float = 0.0, *, experiment: str | None = None
-) -> LogRows:
+def read_feedback(folder: Path, start_s: float = 0.0, *, experiment: str | None = None) -> LogRows:
     """All feedback since `start_s`, in the order in which it came; see `FEEDBACK_COLUMNS`.
 
     Args:

@@ -181,6 +181,5 @@ class Experiment:
             self.test.add(np.array([shadow_right]), np.array([champion_right]))
 
 
-
 def _identity(version: ModelVersion) -> dict[str, str]:
     return {"version": version.version, "digest": version.digest}

@@ -112,5 +112,19 @@ class Rollout:
         self.since_s, self.requests = time.time(), 0
 
 
+def percentages(words: str) -> tuple[float, ...]:
+    """The percentages of `5,25,100`; none of an empty text.
+
+    Raises:
+        UsageError: they are no numbers.
+    """
+    try:
+        return tuple(float(word) for word in words.split(",")) if words else ()
+    except ValueError:
+        raise UsageError(
+            f"--rollout is {words!r}; expected rising percentages, such as 5,25,100."
+        ) from None
+
+
 def _words(percentages: tuple[float, ...]) -> str:
     return ",".join(f"{each:g}" for each in percentages) or "empty"

@@ -145,7 +145,7 @@ def kept_images(run: Path, classes: tuple[str, ...]) -> list[KeptImage]:
         raise VersionRefused(f"the predictions of its run cannot be read: {reason}.") from error
     if predicted_classes != classes:
         raise VersionRefused("the predictions of its run are of other classes than its bundle.")
-    found = []
+    found: list[KeptImage] = []
     for name, sha256, probabilities in rows:
         content = _unchanged(root / name, sha256)
         if content is not None and len(found) < NUM_IMAGES:

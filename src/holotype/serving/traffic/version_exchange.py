@@ -11,14 +11,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 from holotype.errors import HolotypeError
 from holotype.serving.deployment import ModelVersion
 from holotype.serving.engine.worker_pool import WorkerPool
 from holotype.serving.traffic.version_check import check_classes, check_kept_images
+from holotype.serving.traffic.version_source import ResolvedVersion, VersionSource
 from holotype.serving.traffic.version_traffic import RefusedVersion, VersionTraffic
 
 LOGGER = logging.getLogger("holotype.serve")
@@ -28,33 +28,6 @@ RETRY_S = 60.0  # a version that was refused is tried again: its files may have 
 
 Slot = Literal["champion", "challenger"]
 OpenVersion = Callable[[str, Path, str], Awaitable[ModelVersion]]  # model, path, version
-
-
-@dataclass(frozen=True)
-class ResolvedVersion:
-    """Where a version lies.
-
-    Attributes:
-        version: as answers name it.
-        path: its run, or its bundle.
-    """
-
-    version: str
-    path: Path
-
-
-class VersionSource(Protocol):
-    """Where versions of a name come from; called in threads."""
-
-    def current(self) -> str | None:
-        """The version that should be in service; None for none. Asked every second."""
-
-    def resolve(self, version: str) -> ResolvedVersion:
-        """Where a version lies.
-
-        Raises:
-            HolotypeError: there is none, or it was changed.
-        """
 
 
 class VersionExchange:
@@ -152,9 +125,9 @@ class VersionWatch:
             if wanted is None and self._slot == "challenger" and there and not self._unreachable:
                 await self._exchange.clear_challenger(self._model)
             return
-        if self._refused is not None and self._refused[0] == wanted:
-            if time.monotonic() - self._refused[1] < RETRY_S:
-                return
+        refused, when = self._refused or ("", 0.0)
+        if refused == wanted and time.monotonic() - when < RETRY_S:
+            return
         await self._take(wanted)
 
     async def _wanted(self) -> str | None:

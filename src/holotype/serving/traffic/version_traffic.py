@@ -104,9 +104,7 @@ class VersionTraffic:
             self._remember(answered, arm, experiment)
         self._log.append(log_row(answered, arm), answered.content)
 
-    async def add_feedback(
-        self, request_id: str, image: int, label: str, client: str = ""
-    ) -> None:
+    async def add_feedback(self, request_id: str, image: int, label: str, client: str = "") -> None:
         """The true class of an image that was answered; on disk when this returns.
 
         Raises:

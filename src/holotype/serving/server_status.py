@@ -1,0 +1,54 @@
+"""Asks a running server what it answers with."""
+
+import json
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote
+from urllib.request import Request, urlopen
+
+from holotype.errors import HolotypeError, UsageError
+
+_TIMEOUT_S = 10.0
+
+
+class ServerUnreachable(HolotypeError):
+    """A server that does not answer, or refuses to."""
+
+
+def server_status(url: str, model: str | None = None, key: str | None = None) -> list[Any]:
+    """The traffic of one model of a server, or of all.
+
+    Args:
+        url: of the server, with the path prefix where it has one.
+        model: its name in the path of requests.
+        key: that the server needs.
+
+    Raises:
+        UsageError: it is no URL of a server.
+        ServerUnreachable: it does not answer, or refuses to.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise UsageError(f"--url is {url!r}; expected such as 'http://127.0.0.1:8000'.")
+    names = [model]
+    if model is None:
+        names = [one["model"] for one in _get(url, "/v1/models", key)["models"]]
+    return [_get(url, f"/v1/models/{quote(str(name), safe='')}/traffic", key) for name in names]
+
+
+def _get(url: str, path: str, key: str | None) -> Any:
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    try:
+        with urlopen(
+            Request(url.rstrip("/") + path, headers=headers), timeout=_TIMEOUT_S
+        ) as answer:
+            return json.load(answer)
+    except HTTPError as error:
+        advice = {401: " Give its key by --key.", 404: " GET /v1/models lists what it serves."}
+        raise ServerUnreachable(
+            f"{url} refuses {path} with status {error.code}.{advice.get(error.code, '')}"
+        ) from error
+    except (URLError, OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise ServerUnreachable(
+            f"{url} does not answer: {reason}. Is the server running?"
+        ) from error
