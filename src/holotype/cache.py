@@ -89,6 +89,10 @@ class ArrayCache:
                 if not keys:
                     self._checked(len(self._values) - 1)
 
+    def __reduce__(self) -> tuple[type["ArrayCache"], tuple[str, ...]]:
+        """Another process opens the same files."""
+        return ArrayCache, tuple(self._name.split("/", 1))
+
     def __contains__(self, key: str) -> bool:
         position = self._position.get(bytes.fromhex(key))
         return position is not None and self._checked(position[0]) is not None

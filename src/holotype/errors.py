@@ -216,6 +216,10 @@ class ParityFailed(BundleError):
     """Two exports of one classifier give different outputs on the same images."""
 
 
+class ExportRefused(BundleError):
+    """A bundle cannot be held by a format, or what would be written is not good enough."""
+
+
 class WeightsError(HolotypeError):
     """Pretrained weights cannot be used."""
 
@@ -260,6 +264,10 @@ class ChampionMoved(RegistryError):
 
 class PromotionRefused(RegistryError):
     """A version that is surely worse than the champion, or that cannot be compared with it."""
+
+
+class ProcessLost(HolotypeError):
+    """Another process of a training that several do together has ended."""
 
 
 class CacheUnwritable(HolotypeError):

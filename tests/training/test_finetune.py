@@ -19,6 +19,7 @@ from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import resolve_recipe
 from holotype.training.epoch_metrics import EpochMetrics
 from holotype.training.features.initial_backbone import PretrainedBackbone
+from holotype.training.finetuning import gradient_step
 from holotype.training.finetuning.finetune import FineTuner
 from holotype.training.finetuning.training_state import StageResult
 from holotype.training.train_stages import _best_epoch_note
@@ -123,19 +124,19 @@ def test_a_training_that_was_killed_goes_on_as_if_nothing_had_happened(
 ) -> None:
     own = recipe({"trainable": "all", "epochs": 4, "mixup": {"probability": 0.5, "alpha": 1}})
     undisturbed, _ = _run(own, images, tmp_path / "whole")
-    step, calls = loop._optimiser_step, 0
+    step, calls = gradient_step.optimiser_step, 0
 
-    def killed(*arguments: Any) -> float:
+    def killed(*arguments: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == 8:  # in the middle of the third epoch of three steps
             raise KeyboardInterrupt
         return step(*arguments)
 
-    monkeypatch.setattr(loop, "_optimiser_step", killed)
+    monkeypatch.setattr(loop, "optimiser_step", killed)
     with pytest.raises(KeyboardInterrupt):
         _run(own, images, tmp_path / "killed")
-    monkeypatch.setattr(loop, "_optimiser_step", step)
+    monkeypatch.setattr(loop, "optimiser_step", step)
     resumed, _ = _run(own, images, tmp_path / "killed")
     assert hash_weights(resumed.classifier) == hash_weights(undisturbed.classifier)
 
@@ -190,27 +191,27 @@ def test_memory_that_never_suffices_is_one_clear_line(
 
 
 def _memory_for(images: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    loss = loop._loss
+    loss = gradient_step._loss
 
     def limited(run: Any, batch: Any) -> Any:
         if len(batch.inputs) > images:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")
         return loss(run, batch)
 
-    monkeypatch.setattr(loop, "_loss", limited)
+    monkeypatch.setattr(gradient_step, "_loss", limited)
 
 
 def test_a_loss_that_breaks_names_the_last_good_weights(
     images: Index, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loss, calls = loop._loss, 0
+    loss, calls = gradient_step._loss, 0
 
     def broken(run: Any, batch: Any) -> Any:
         nonlocal calls
         calls += 1
         return loss(run, batch) * (float("nan") if calls == 5 else 1)
 
-    monkeypatch.setattr(loop, "_loss", broken)
+    monkeypatch.setattr(gradient_step, "_loss", broken)
     with pytest.raises(TrainingDiverged, match=r"of epoch 1, are in .*s0.state.safetensors"):
         _run(recipe({"trainable": "all"}), images, tmp_path / "c")
 

@@ -12,8 +12,9 @@ from holotype.progress import Progress
 from holotype.training.config.stage_config import GradientStage, Trainable
 from holotype.training.data.loader import LabelledViews
 from holotype.training.epoch_metrics import EpochMetrics
+from holotype.training.finetuning.gradient_step import Callbacks
 from holotype.training.finetuning.layer_selection import LayerSelection, select_layers
-from holotype.training.finetuning.training_loop import Callbacks, train_loop
+from holotype.training.finetuning.training_loop import train_loop
 from holotype.training.finetuning.training_state import (
     LoopState,
     StageData,

@@ -9,6 +9,7 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from io import TextIOWrapper
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -24,6 +25,7 @@ from holotype.progress import silence
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
+from holotype.training.process_group import is_first_process
 
 FAILED, MISUSED, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
 
@@ -203,6 +205,8 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             # File names may hold bytes that no encoding knows.
             stream.reconfigure(errors="backslashreplace")
+    if not is_first_process():  # of several that train together; the first one speaks for all
+        sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - until the end
     sys.excepthook = _report_a_bug
     warnings.showwarning = _show_warning
     # The list of fonts that matplotlib writes; else it would be in the user's home.
@@ -260,7 +264,7 @@ def _one_line(text: str) -> str:
 def _report_a_bug(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    traceback.print_exception(kind, error, trace)
+    traceback.print_exception(kind, error, trace, file=sys.__stderr__)
     print_message(
         f"error: Holotype {__version__} met what it did not expect: {kind.__name__}. "
         "This is a bug in Holotype, not in what you did; please report it with the lines above."

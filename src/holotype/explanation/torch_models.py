@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from holotype.architectures.catalog import architecture, is_custom_model
-from holotype.architectures.pretrained_weights import NONE, find_weights
 from holotype.bundle.building.parity import check_parity
 from holotype.bundle.bundle import MANIFEST, Bundle
 from holotype.bundle.inference import run_head
@@ -105,8 +104,7 @@ def rebuild_classifier(run: RunDirectory, bundle: Bundle) -> "TorchClassifier":
 
 def _from_checkpoint(run: RunDirectory, bundle: Bundle) -> "TorchClassifier":
     """From the best weights of the last stage of gradient descent."""
-    from holotype.architectures.build_backbone import build_backbone
-    from holotype.architectures.torch_classifier import TorchClassifier
+    from holotype.training.finetuning.follow_stages import untrained_classifier
 
     recipe = resolve_recipe(run.recipe)
     # What a stage left lies with the run that it belongs to.
@@ -117,15 +115,9 @@ def _from_checkpoint(run: RunDirectory, bundle: Bundle) -> "TorchClassifier":
             f"{str(whole.checkpoints)!r} no longer holds the weights of this run, which gradients "
             f"need. {WITHOUT_TORCH}"
         )
-    # Every tensor is in the checkpoint: the pretrained file need not be there.
     kind = architecture(recipe.model).kind
-    weights = find_weights(recipe.model, NONE, recipe.model_options)
-    backbone = build_backbone(
-        recipe.model, weights, recipe.image_size, seed=recipe.seed, options=recipe.model_options
-    )
-    manifest = bundle.manifest
-    size, num_classes = manifest.embedding_size, len(manifest.classes)
-    classifier = TorchClassifier(backbone, size, num_classes, recipe.head_spec)
+    size, num_classes = bundle.manifest.embedding_size, len(bundle.classes)
+    classifier = untrained_classifier(recipe, size, num_classes)
     try:
         classifier.load_state_dict(ended[1])
     except RuntimeError as error:

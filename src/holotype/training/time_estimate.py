@@ -143,8 +143,9 @@ def _seconds_per_batch(
     fine_tuner: "FineTuner", number: int, stage: GradientStage, cut: int | None
 ) -> float:
     """Seconds of one batch, forth and back."""
+    from holotype.training.finetuning.gradient_step import Callbacks
     from holotype.training.finetuning.layer_selection import select_layers
-    from holotype.training.finetuning.training_loop import Callbacks, train_loop
+    from holotype.training.finetuning.training_loop import train_loop
 
     index, targets_N, weights_N = targets_and_weights(fine_tuner.pretrained, "train")
     count = min(len(index), TIMED_BATCHES * stage.batch_size)

@@ -8,6 +8,7 @@ from holotype.progress import Progress
 from holotype.training.epoch_metrics import EpochMetrics
 from holotype.training.features.disk_budget import DiskBudget
 from holotype.training.interruption import StopSignal
+from holotype.training.process_group import WHOLE, Share
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Runtime:
         stop_signal: when to write a state within an epoch, and whether to stop.
         on_epoch: called with every epoch of every stage, epoch 0 too, once its state is written;
             it may raise, to stop the training. A resumed run does not repeat earlier epochs.
+        share: which of the processes this is that train together.
     """
 
     device: str
@@ -31,3 +33,4 @@ class Runtime:
     budget: DiskBudget | None = None
     stop_signal: StopSignal = field(default_factory=StopSignal)
     on_epoch: Callable[[EpochMetrics], None] = lambda epoch: None
+    share: Share = WHOLE

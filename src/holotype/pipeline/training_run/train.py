@@ -35,6 +35,12 @@ from holotype.training.features.device import resolve_device, use_deterministic_
 from holotype.training.features.disk_budget import disk_budget
 from holotype.training.interruption import StopSignal, naming_resume
 from holotype.training.preflight import check_stages
+from holotype.training.process_group import (
+    WHOLE,
+    is_first_process,
+    leading_processes,
+    process_share,
+)
 from holotype.training.training_resources import Runtime
 
 
@@ -135,9 +141,11 @@ def run_training(request: TrainingRequest) -> Run:
     resuming = request.resuming
     if resuming.resume and request.output is None:
         raise UsageError("--resume goes on with a run: name it, --output RUN.")
+    if not is_first_process():
+        return Run(_follow(request))
     stop_signal = StopSignal(resuming.checkpoint_minutes)
     progress = replace(request.progress, check=stop_signal.raise_if_requested)
-    with stop_signal.handling_sigterm():
+    with stop_signal.handling_sigterm(), leading_processes(_device(request)) as set_result:
         request = with_warm_start(replace(request, progress=progress))
         recipe = request.resolve_recipe()
         path = request.output or next_run_path(request.data_name)
@@ -151,7 +159,23 @@ def run_training(request: TrainingRequest) -> Run:
             require_trainable(index, request.reading.exclude)
             with run.create(), naming_resume(run.path):
                 train_single_run(job, index, run, command=job.command(run))
+        set_result(str(run.path))
     return Run(run.path)
+
+
+def _follow(request: TrainingRequest) -> str:
+    """Train with the process that owns the run; returns its path when it is finished."""
+    from holotype.training.finetuning.follow_stages import follow_stages
+
+    resources = request.resources
+    if resources.deterministic:
+        use_deterministic_algorithms()
+    return str(follow_stages(_device(request), save_memory=resources.save_memory))
+
+
+def _device(request: TrainingRequest) -> str:
+    """Where gradient stages train, whatever the recipe."""
+    return resolve_device(request.resources.device)
 
 
 def estimate_run(request: TrainingRequest) -> TrainingEstimate:
@@ -160,6 +184,7 @@ def estimate_run(request: TrainingRequest) -> TrainingEstimate:
     recipe = request.resolve_recipe()
     with tempfile.TemporaryDirectory() as scratch:
         runtime = _runtime(request, recipe, Path(scratch), StopSignal())
+        runtime = replace(runtime, share=WHOLE)
         index, job = _read_and_audit(request, recipe, runtime)
         return estimate_training(job, index, request.folds)
 
@@ -177,7 +202,7 @@ def _runtime(
         use_deterministic_algorithms()
     return Runtime(
         device, checkpoints, request.progress, save_memory=resources.save_memory, budget=budget,
-        stop_signal=stop_signal,
+        stop_signal=stop_signal, share=process_share(),
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -22,6 +23,7 @@ from holotype.imaging.preprocessing import Preprocessing
 from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.data.augmentations import apply_view, sample_view
 from holotype.training.data.mixup import BatchMixing, mix_inputs, mix_targets, sample_mix
+from holotype.training.process_group import WHOLE, Share
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,9 +57,15 @@ class FramedImages:
     ) -> None:
         self.files = files
         self._preprocessing = preprocessing
+        self._memory_bytes = memory_bytes
         self._bytes_left = memory_bytes
         self._kept: dict[int, PillowImage.Image] = {}
         self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        """Another process decodes them itself."""
+        make = partial(FramedImages, memory_bytes=self._memory_bytes)
+        return make, (self.files, self._preprocessing)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -110,12 +118,17 @@ class AugmentedImages:
         *,
         memory_bytes: int = MEMORY_BYTES,
     ) -> None:
-        files = image_files(index)
-        self._framed = FramedImages(files, preprocessing, memory_bytes=memory_bytes)
+        self._index = index
+        self._framed = FramedImages(image_files(index), preprocessing, memory_bytes=memory_bytes)
+        self._memory_bytes = memory_bytes
         self._preprocessing = preprocessing
         self._augmentation = augmentation
         self._seed = seed
         self._pool = ThreadPoolExecutor(available_cores())
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        make = partial(AugmentedImages, memory_bytes=self._memory_bytes)
+        return make, (self._index, self._preprocessing, self._augmentation, self._seed)
 
     def __len__(self) -> int:
         return len(self._framed)
@@ -152,11 +165,13 @@ class LabelledBatch:
         inputs: (B, …).
         targets: int64 class numbers (B,), or float32 soft targets (B, C) of mixed images.
         weights: float32 (B,).
+        weight_of_all: of the whole batch, of which a process may hold a share.
     """
 
     inputs: "Tensor"
     targets: "Tensor"
     weights: "Tensor"
+    weight_of_all: float
 
 
 @dataclass(frozen=True)
@@ -170,6 +185,7 @@ class BatchOptions:
         seed: of the order, the views and the mixing.
         balanced: draw as many images with replacement, every class equally often.
         mixing: of the images of a batch and their labels.
+        share: of every batch that is made; the batches are the same for all processes.
     """
 
     views: int
@@ -177,6 +193,7 @@ class BatchOptions:
     seed: int
     balanced: bool = False
     mixing: BatchMixing | None = None
+    share: Share = WHOLE
 
 
 def training_batches(
@@ -198,8 +215,11 @@ def training_batches(
 
     def batches() -> Iterator[LabelledBatch]:
         for step, rows in enumerate(parts[skip_batches:], start=skip_batches):
-            batch = _batch(data, rows, (starts_N[rows] + epoch) % views)
-            yield batch if mixing is None else _mixed(batch, mixing, seed, epoch, step)
+            views_B = (starts_N[rows] + epoch) % views
+            if mixing is None:
+                yield _batch(data, rows, views_B, options.share)
+            else:
+                yield _mixed_batch(data, rows, views_B, options, (epoch, step))
 
     return _prefetch(batches())
 
@@ -214,11 +234,13 @@ def _order(
     return rng.choice(len(targets_N), size=len(targets_N), p=chance_N / chance_N.sum())
 
 
-def validation_batches(data: LabelledViews, batch_size: int) -> Generator[LabelledBatch]:
-    """Every image once, in view 0, in the order of the index."""
-    rows_N = np.arange(len(data.targets_N))
-    parts = np.array_split(rows_N, num_batches(len(rows_N), batch_size))
-    return _prefetch(_batch(data, rows, np.zeros_like(rows)) for rows in parts)
+def validation_batches(
+    data: LabelledViews, batch_size: int, share: Share = WHOLE
+) -> Generator[LabelledBatch]:
+    """Every image once, in view 0, in the order of the index; or the share of one process."""
+    rows_N = np.arange(len(data.targets_N))[share.slice_of(len(data.targets_N))]
+    parts = np.array_split(rows_N, num_batches(len(rows_N), batch_size)) if len(rows_N) else []
+    return _prefetch(_batch(data, rows, np.zeros_like(rows), WHOLE) for rows in parts)
 
 
 def num_batches(images: int, batch_size: int) -> int:
@@ -229,31 +251,62 @@ def num_batches(images: int, batch_size: int) -> int:
     return max(1, min(-(-images // batch_size), images // 2))
 
 
-def _batch(data: LabelledViews, rows: NDArray[np.int64], views: NDArray[np.int64]) -> LabelledBatch:
+def _batch(
+    data: LabelledViews, rows: NDArray[np.int64], views: NDArray[np.int64], share: Share
+) -> LabelledBatch:
+    """The share of the batch that has these rows."""
     import torch
 
-    inputs = data.views.batch(rows.tolist(), views.tolist())
+    part = share.slice_of(len(rows))
+    own, own_views = rows[part], views[part]
+    inputs = data.views.batch(own.tolist(), own_views.tolist())
     return LabelledBatch(
         torch.from_numpy(inputs),
-        torch.from_numpy(data.targets_N[rows]),
-        torch.from_numpy(data.weights_N[rows]),
+        torch.from_numpy(data.targets_N[own]),
+        torch.from_numpy(data.weights_N[own]),
+        float(data.weights_N[rows].sum()),
     )
 
 
-def _mixed(
-    batch: LabelledBatch, mixing: BatchMixing, seed: int, epoch: int, step: int
+def _mixed_batch(
+    data: LabelledViews,
+    rows: NDArray[np.int64],
+    views: NDArray[np.int64],
+    options: BatchOptions,
+    place: tuple[int, int],
 ) -> LabelledBatch:
+    """The share of a mixed batch; the partners of its images are made too.
+
+    Args:
+        place: epoch and step, from which the mix is drawn.
+    """
     import torch
 
-    mix = sample_mix(mixing, seed=seed, epoch=epoch, step=step, shape=tuple(batch.inputs.shape))
+    assert options.mixing is not None
+    own_B = np.arange(len(rows))[options.share.slice_of(len(rows))]
+    inputs = torch.from_numpy(data.views.batch(rows[own_B].tolist(), views[own_B].tolist()))
+    mix = sample_mix(
+        options.mixing, seed=options.seed, epoch=place[0], step=place[1],
+        shape=(len(rows), *inputs.shape[1:]),
+    )  # fmt: skip
+    targets_B, weights_B = data.targets_N[rows], data.weights_N[rows]
+    weight_of_all = float(weights_B.sum())
     if mix is None:
-        return batch
-    soft_BC, weights_B = mix_targets(
-        batch.targets.numpy(), batch.weights.numpy(), mix, mixing.num_classes
-    )
+        return LabelledBatch(
+            inputs, torch.from_numpy(targets_B[own_B]), torch.from_numpy(weights_B[own_B]),
+            weight_of_all,
+        )  # fmt: skip
+    partners = None
+    if options.share.size > 1:
+        partners_B = mix.partners_B[own_B]
+        partners = torch.from_numpy(
+            data.views.batch(rows[partners_B].tolist(), views[partners_B].tolist())
+        )
+    soft_BC, mixed_B = mix_targets(targets_B, weights_B, mix, options.mixing.num_classes)
     return LabelledBatch(
-        mix_inputs(batch.inputs, mix), torch.from_numpy(soft_BC), torch.from_numpy(weights_B)
-    )
+        mix_inputs(inputs, mix, partners), torch.from_numpy(soft_BC[own_B]),
+        torch.from_numpy(mixed_B[own_B]), weight_of_all,
+    )  # fmt: skip
 
 
 def _prefetch(batches: Iterable[LabelledBatch]) -> Generator[LabelledBatch]:

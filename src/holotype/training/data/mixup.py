@@ -114,17 +114,21 @@ def make_cutmix(
     return SampledMix(partners_B, 1 - pasted, (left, top, right, bottom))
 
 
-def mix_inputs(inputs: "Tensor", mix: SampledMix) -> "Tensor":
-    """The mixed batch, float32, of the same shape."""
+def mix_inputs(inputs: "Tensor", mix: SampledMix, partners: "Tensor | None" = None) -> "Tensor":
+    """The mixed batch, float32, of the same shape.
+
+    Args:
+        partners: of each image, where `inputs` are a share of the batch.
+    """
     import torch
 
-    partners = torch.from_numpy(mix.partners_B)
     inputs = inputs.float()
+    others = inputs[torch.from_numpy(mix.partners_B)] if partners is None else partners.float()
     if mix.box is None:
-        return mix.share * inputs + (1 - mix.share) * inputs[partners]
+        return mix.share * inputs + (1 - mix.share) * others
     left, top, right, bottom = mix.box
     mixed = inputs.clone()
-    mixed[..., top:bottom, left:right] = inputs[partners, ..., top:bottom, left:right]
+    mixed[..., top:bottom, left:right] = others[..., top:bottom, left:right]
     return mixed
 
 

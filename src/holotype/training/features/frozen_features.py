@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,7 +108,7 @@ class FeatureExtractor:
 def onnx_feature_extractor(graph: bytes, output: str) -> FeatureExtractor:
     """A graph in ONNX Runtime, which is about three times as fast as torch on a CPU."""
     identity = hashlib.sha256(graph).hexdigest()
-    return FeatureExtractor(identity, output, lambda: open_session(graph))
+    return FeatureExtractor(identity, output, partial(open_session, graph))
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +121,14 @@ class UncachedFeatures:
     part: FeatureExtractor
     plan: "_ExtractionPlan"
     framed: FramedImages
-    session: "InferenceSession"
+
+    @cached_property
+    def session(self) -> "InferenceSession":
+        """Opened on first use, in every process that these features are handed to."""
+        return self.part.open_session()
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return UncachedFeatures, (self.part, self.plan, self.framed)
 
     def __len__(self) -> int:
         return len(self.plan.files)
@@ -168,8 +175,7 @@ def cached_or_live_features(
     missing = plan.missing()
     if not missing:
         return CachedFeatures(plan.cache, plan.keys), ""
-    session = part.open_session()
-    live = UncachedFeatures(part, plan, plan.framed(memory_bytes=MEMORY_BYTES), session)
+    live = UncachedFeatures(part, plan, plan.framed(memory_bytes=MEMORY_BYTES))
     each = live.batch([missing[0][0]], [missing[0][1]]).nbytes
     reason = (budget or disk_budget()).why_too_large(each * len(missing))
     if reason:
@@ -177,7 +183,7 @@ def cached_or_live_features(
             f"the frozen part runs anew in every epoch, which takes longer, since the features of "
             f"{len(index):,} images ({views.count} views of each) are not cached: {reason}"
         )
-    _fill_cache(plan, part, session, missing, on_progress)
+    _fill_cache(plan, part, live.session, missing, on_progress)
     return CachedFeatures(plan.cache, plan.keys), ""
 
 
@@ -213,8 +219,7 @@ def time_missing_features(
     missing = plan.missing()
     if not missing:
         return 0, 0.0, 0
-    session = part.open_session()
-    live = UncachedFeatures(part, plan, plan.framed(memory_bytes=0), session)
+    live = UncachedFeatures(part, plan, plan.framed(memory_bytes=0))
     few = missing[:: max(1, len(missing) // images)][:images]
     live.batch(*zip(*few[:1], strict=True))  # the first call of a session takes longer
     began = time.perf_counter()

@@ -7,6 +7,7 @@ with.
 
 import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -141,9 +142,23 @@ def _on_device(
 ) -> FeatureExtractor:
     """The same part in torch, which is faster on a GPU."""
     identity = hash_strings(part.identity, "torch", device)
-    return FeatureExtractor(
-        identity, part.output, lambda: torch_session(backbone(), part.output, device)
-    )
+    return FeatureExtractor(identity, part.output, _TorchPart(backbone, part.output, device))
+
+
+@dataclass(frozen=True, eq=False)
+class _TorchPart:
+    """Opens a session of a network that is built when it is first needed."""
+
+    backbone: "Callable[[], Backbone]"
+    output: str
+    device: str
+
+    def __call__(self) -> Any:
+        return torch_session(self.backbone(), self.output, self.device)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process is handed the network itself."""
+        return partial, (torch_session, self.backbone(), self.output, self.device)
 
 
 def torch_session(backbone: "Backbone", output: str, device: str) -> Any:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-TRAINABLE, BEST, OPTIMISER, RNG_STATE = "trainable", "best", "optimiser", "rng_state"
+TRAINABLE, BEST, OPTIMISER = "trainable", "best", "optimiser"
 
 
 def stage_weights_file(directory: Path, stage: str) -> Path:
@@ -84,8 +84,6 @@ def write_state(state: "LoopState", directory: Path, stage: str) -> None:
     """Write the state of an unfinished stage."""
     tensors = {f"{TRAINABLE}/{name}": tensor for name, tensor in state.trainable_state.items()}
     tensors |= {f"{BEST}/{name}": tensor for name, tensor in state.best_trainable_state.items()}
-    if state.rng_state is not None:
-        tensors[RNG_STATE] = state.rng_state
     numbers: dict[str, dict[str, Any]] = {}
     for key, values in state.optimiser["state"].items():
         for name, value in values.items():
@@ -136,7 +134,6 @@ def read_state(directory: Path, stage: str) -> "LoopState | None":
         rows=[EpochMetrics(**row) for row in _field(path, note, "rows")],
         step=_field(path, note, "step"),
         loss_sum=_field(path, note, "loss_sum"),
-        rng_state=tensors.get(RNG_STATE),
     )
 
 

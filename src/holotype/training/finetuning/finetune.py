@@ -48,9 +48,11 @@ from holotype.training.finetuning.checkpoint import (
     write_stage_result,
     write_state,
 )
+from holotype.training.finetuning.follow_stages import StageTask
+from holotype.training.finetuning.gradient_step import Callbacks
 from holotype.training.finetuning.layer_selection import LayerSelection, select_layers
 from holotype.training.finetuning.optimisers import parameter_groups
-from holotype.training.finetuning.training_loop import Callbacks, train_loop
+from holotype.training.finetuning.training_loop import train_loop
 from holotype.training.finetuning.training_state import (
     LoopState,
     StageData,
@@ -58,6 +60,7 @@ from holotype.training.finetuning.training_state import (
     StageStart,
 )
 from holotype.training.heads.logistic_regression import LinearHead
+from holotype.training.process_group import send
 from holotype.training.training_resources import Runtime
 
 MAX_BATCH_HALVINGS = 3  # before OutOfMemory
@@ -186,6 +189,8 @@ class FineTuner:
             self.runtime.on_epoch(epoch)
 
         callbacks = Callbacks(on_epoch, on_step, on_checkpoint)
+        if self.runtime.share.size > 1:
+            self._send_to_other_processes(selection, stage, data, start)
         for halvings in range(MAX_BATCH_HALVINGS + 1):
             try:
                 return train_loop(
@@ -202,7 +207,8 @@ class FineTuner:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                if halvings == MAX_BATCH_HALVINGS or stage.batch_size < 4:
+                several = self.runtime.share.size > 1  # of which another one may have had room
+                if halvings == MAX_BATCH_HALVINGS or stage.batch_size < 4 or several:
                     raise OutOfMemory(_out_of_memory_advice(stage, self.runtime)) from None
             stage = stage.model_copy(
                 update={"batch_size": stage.batch_size // 2, "accumulation": stage.accumulation * 2}
@@ -212,6 +218,17 @@ class FineTuner:
                 f"{stage.accumulation} of them for each step"
             )
         raise AssertionError("the last attempt returns or raises")
+
+    def _send_to_other_processes(
+        self, selection: LayerSelection, stage: GradientStage, data: StageData, start: StageStart
+    ) -> None:
+        recipe = self.pretrained.recipe
+        send(
+            StageTask(
+                recipe, self.pretrained.embedding_size, len(self.pretrained.index.classes),
+                self.classifier.state_dict(), selection, stage, data, start,
+            )
+        )  # fmt: skip
 
     def _inputs(self, stage: GradientStage, cut: int | None, part: Part) -> LabelledViews | None:
         """Training images in all views, validation images in one; features below the cut."""

@@ -15,6 +15,8 @@ from torch.nn.modules.batchnorm import _BatchNorm as AnyBatchNorm
 from holotype.architectures.torch_classifier import TorchClassifier, layers_with_weights
 from holotype.training.finetuning.layer_selection import LayerSelection
 from holotype.training.finetuning.optimisers import trained_auxiliary_groups
+from holotype.training.finetuning.synchronised_batch_norm import synchronised_batch_norm
+from holotype.training.process_group import WHOLE, Share
 
 Context = AbstractContextManager[None]
 
@@ -30,6 +32,7 @@ class TrainablePart(nn.Module):
             statistics of batches; all others keep theirs.
         save_memory: compute the activations inside a group again in the backward pass instead of
             keeping them; the result is the same.
+        share: with several processes the statistics of a batch are those of all of them.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class TrainablePart(nn.Module):
         *,
         train_batch_norm: bool = False,
         save_memory: bool = False,
+        share: Share = WHOLE,
     ) -> None:
         super().__init__()
         self.classifier = classifier
@@ -62,6 +66,9 @@ class TrainablePart(nn.Module):
             for group in list(classifier.backbone.groups.values())[selection.cut :]:
                 group.forward = partial(_checkpointed_forward, group, group.forward)
         self._save_memory = save_memory
+        if share.size > 1:
+            for norm in self._all_norms():
+                norm.forward = partial(synchronised_batch_norm, norm)  # type: ignore[method-assign]
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Logits (N, C), and in training those of the auxiliary classifiers."""
@@ -101,22 +108,29 @@ class TrainablePart(nn.Module):
             for name, tensor in state.items():
                 own[name].copy_(tensor)
 
-    def _trainable_names(self) -> list[str]:
-        names = [name for name, p in self.classifier.named_parameters() if p.requires_grad]
-        norms = set(self._norms) | {
+    def _all_norms(self) -> list[AnyBatchNorm]:
+        """The batch norms that train, those of the heads too."""
+        of_heads = [
             module for head in self._heads for module in head.modules()
             if isinstance(module, AnyBatchNorm)
-        }  # fmt: skip
+        ]  # fmt: skip
+        return [*self._norms, *of_heads]
+
+    def _trainable_names(self) -> list[str]:
+        names = [name for name, p in self.classifier.named_parameters() if p.requires_grad]
+        norms = set(self._all_norms())
         for name, module in self.classifier.named_modules():
             if module in norms:
                 names += [f"{name}.{buffer}" for buffer, _ in module.named_buffers(recurse=False)]
         return names
 
     def release(self) -> None:
-        """Return the classifier to evaluation mode and the CPU, and undo `save_memory`."""
+        """Return the classifier to evaluation mode and the CPU, with its own forward passes."""
         if self._save_memory:
             for group in self.classifier.backbone.groups.values():
                 group.__dict__.pop("forward", None)
+        for norm in self._all_norms():
+            norm.__dict__.pop("forward", None)
         self.classifier.eval().to("cpu")
 
 

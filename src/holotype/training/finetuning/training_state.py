@@ -34,7 +34,6 @@ class LoopState:
         rows: all epochs so far.
         step: finished steps of the next epoch.
         loss_sum: the sum of their losses.
-        rng_state: of torch after those steps; None between epochs, each of which seeds it anew.
     """
 
     epoch: int
@@ -48,7 +47,6 @@ class LoopState:
     rows: list[EpochMetrics]
     step: int = 0
     loss_sum: float = 0.0
-    rng_state: "Tensor | None" = None
 
 
 @dataclass(frozen=True, eq=False)
