@@ -72,13 +72,19 @@ def _with_all_outputs(
     return wrapper, ["embedding", *maps, *cuts]
 
 
-def extract_outputs(model: "onnx.ModelProto", outputs: list[str]) -> bytes:
-    """The part of a graph that computes these outputs, without the exporter's local paths."""
+def extract_outputs(
+    model: "onnx.ModelProto", outputs: list[str], image: str = INPUT
+) -> bytes:
+    """The part of a graph that computes these outputs, without the exporter's local paths.
+
+    Args:
+        image: the name of its input.
+    """
     import onnx
 
     names = [output.name for output in model.graph.output]
     wanted = [name for name in outputs if name in names]
-    part = onnx.utils.Extractor(model).extract_model([INPUT], wanted)
+    part = onnx.utils.Extractor(model).extract_model([image], wanted)
     return strip_metadata(part.SerializeToString())
 
 

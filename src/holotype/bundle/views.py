@@ -55,15 +55,15 @@ def _magnified(input_CHW: NDArray[np.float32], factor: float) -> NDArray[np.floa
     Pixel i of S shows the place c + (i - c) / factor with c = (S - 1) / 2, which never lies outside
     of the centres of the outermost pixels; columns first, then rows.
     """
-    left_W, right_W, share_W = _places(input_CHW.shape[2], factor)
+    left_W, right_W, share_W = magnified_places(input_CHW.shape[2], factor)
     wide_CHW = input_CHW[:, :, left_W] * (1 - share_W) + input_CHW[:, :, right_W] * share_W
-    above_H, below_H, share_H = _places(input_CHW.shape[1], factor)
+    above_H, below_H, share_H = magnified_places(input_CHW.shape[1], factor)
     share_H1 = share_H[:, None]
     seen_CHW = wide_CHW[:, above_H] * (1 - share_H1) + wide_CHW[:, below_H] * share_H1
     return np.asarray(seen_CHW, np.float32)
 
 
-def _places(
+def magnified_places(
     size: int, factor: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """Between which two pixels each pixel (S) of a magnified row lies, and how near the second."""

@@ -38,6 +38,21 @@ _LARGEST_SIDE = 8192
 
 
 @dataclass(frozen=True)
+class Geometry:
+    """How an image of one size is fitted into the frame.
+
+    Attributes:
+        box: (left, top, right, bottom) of the part of the image that is resized.
+        size: (width, height) that it is resized to.
+        offset: (left, top) of the resized image in the frame; around it is the background.
+    """
+
+    box: tuple[float, float, float, float]
+    size: tuple[int, int]
+    offset: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class Preprocessing:
     """How an image of any size becomes the (3, height, width) input of one network.
 
@@ -201,30 +216,35 @@ class Preprocessing:
         mask = None if image.mask is None else image.mask.crop(box)
         return replace(image, pixels=image.pixels.crop(box), mask=mask)
 
+    def geometry(self, size: tuple[int, int]) -> Geometry:
+        """How an image of this (width, height) is fitted into the frame."""
+        frame_size = (self.width, self.height)
+        whole = (0.0, 0.0, float(size[0]), float(size[1]))
+        if self.fit == "squash":
+            return Geometry(whole, frame_size, (0, 0))
+        if self.fit == "crop":
+            covering = _covering_size(size, frame_size)
+            return Geometry(_centre_box(size, covering, frame_size), frame_size, (0, 0))
+        fitting = _fitting_size(size, frame_size)
+        return Geometry(whole, fitting, _centred(frame_size, fitting))
+
+    @property
+    def filter(self) -> PillowImage.Resampling:
+        """Pillow's name of `interpolation`."""
+        return _FILTERS[self.interpolation]
+
     def _fitted(
         self, pixels: PillowImage.Image, colour: int | tuple[int, ...]
     ) -> PillowImage.Image:
-        frame_size = (self.width, self.height)
-        if self.fit == "squash":
-            return self._resized(pixels, frame_size)
-        if self.fit == "crop":
-            covering = _covering_size(pixels.size, frame_size)
-            return self._resized(pixels, frame_size, _centre_box(pixels.size, covering, frame_size))
-        resized = self._resized(pixels, _fitting_size(pixels.size, frame_size))
-        left, top = _centred(frame_size, resized.size)
-        framed = PillowImage.new(pixels.mode, frame_size, colour)
-        framed.paste(resized, (left, top))
-        return framed
-
-    def _resized(
-        self,
-        pixels: PillowImage.Image,
-        size: tuple[int, int],
-        box: tuple[float, float, float, float] | None = None,
-    ) -> PillowImage.Image:
+        plan = self.geometry(pixels.size)
         # No `reducing_gap`: it trades the filter's exactness for speed, and JPEGs, where the
         # speed would be needed, arrive already reduced.
-        return pixels.resize(size, _FILTERS[self.interpolation], box)
+        resized = pixels.resize(plan.size, self.filter, plan.box)
+        if plan.size == (self.width, self.height):
+            return resized
+        framed = PillowImage.new(pixels.mode, (self.width, self.height), colour)
+        framed.paste(resized, plan.offset)
+        return framed
 
 
 def _expanded_to_aspect(box: Box, size: tuple[int, int], frame_size: tuple[int, int]) -> Box:
