@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+# accelerate starts several processes by --multi_gpu alone; holotype trains on the CPU in them.
 ACCELERATE = [
-    sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2",
+    sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
     "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
     "--main_process_port", "0",
 ]  # fmt: skip
@@ -20,7 +21,7 @@ ACCELERATE = [
 def _train(data: Path, run: Path, *more: str) -> list[str]:
     return [
         "-m", "holotype", "train", str(data), "--model", "cnn_v1", "--recipe", "scratch",
-        "--weights", "none", "--image-size", "32", "--epochs", "3", "--batch-size", "16",
+        "--weights", "none", "--image-size", "32", "--epochs", "3", "--device", "cpu", "--batch-size", "16",
         "--deterministic", "--set", "stages.0.patience=null", "--output", str(run), *more,
     ]  # fmt: skip
 
@@ -76,8 +77,9 @@ def test_a_run_of_two_processes_one_of_which_is_killed_resumes_to_the_same_bundl
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_accelerate_launches_it_too(synthetic: Path, tmp_path: Path) -> None:
-    done = _start([*ACCELERATE, *_train(synthetic, tmp_path / "run", "--epochs", "1")])
+    done = _start([*ACCELERATE, *_train(synthetic, tmp_path / "run")])
     out, err = done.communicate(timeout=300)
     assert done.returncode == 0, err
     assert out.count("accuracy") == 1
+    assert "2 processes" in (tmp_path / "run" / "train.log").read_text()
     assert (tmp_path / "run" / "report" / "index.html").is_file()

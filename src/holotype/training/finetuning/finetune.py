@@ -190,6 +190,7 @@ class FineTuner:
 
         callbacks = Callbacks(on_epoch, on_step, on_checkpoint)
         if self.runtime.share.size > 1:
+            progress.log(f"{stage.name}: {self.runtime.share.size} processes train together")
             self._send_to_other_processes(selection, stage, data, start)
         for halvings in range(MAX_BATCH_HALVINGS + 1):
             try:
