@@ -21,8 +21,8 @@ ACCELERATE = [
 def _train(data: Path, run: Path, *more: str) -> list[str]:
     return [
         "-m", "holotype", "train", str(data), "--model", "cnn_v1", "--recipe", "scratch",
-        "--weights", "none", "--image-size", "32", "--epochs", "3", "--device", "cpu", "--batch-size", "16",
-        "--deterministic", "--set", "stages.0.patience=null", "--output", str(run), *more,
+        "--weights", "none", "--image-size", "32", "--epochs", "3", "--batch-size", "16",
+        "--device", "cpu", "--deterministic", "--set", "stages.0.patience=null", "--output", str(run), *more,
     ]  # fmt: skip
 
 

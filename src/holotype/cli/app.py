@@ -22,10 +22,10 @@ from holotype.errors import DamagedCache, HolotypeError
 from holotype.extras import extra_that_provides, install_command
 from holotype.files import cache_directory
 from holotype.progress import silence
+from holotype.training.process_group import is_first_process
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
-from holotype.training.process_group import is_first_process
 
 FAILED, MISUSED, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
 
