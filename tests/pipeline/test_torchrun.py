@@ -22,7 +22,8 @@ def _train(data: Path, run: Path, *more: str) -> list[str]:
     return [
         "-m", "holotype", "train", str(data), "--model", "cnn_v1", "--recipe", "scratch",
         "--weights", "none", "--image-size", "32", "--epochs", "3", "--batch-size", "16",
-        "--device", "cpu", "--deterministic", "--set", "stages.0.patience=null", "--output", str(run), *more,
+        "--device", "cpu", "--deterministic",
+        "--set", "stages.0.patience=null", "--output", str(run), *more,
     ]  # fmt: skip
 
 

@@ -72,9 +72,7 @@ def _with_all_outputs(
     return wrapper, ["embedding", *maps, *cuts]
 
 
-def extract_outputs(
-    model: "onnx.ModelProto", outputs: list[str], image: str = INPUT
-) -> bytes:
+def extract_outputs(model: "onnx.ModelProto", outputs: list[str], image: str = INPUT) -> bytes:
     """The part of a graph that computes these outputs, without the exporter's local paths.
 
     Args:
