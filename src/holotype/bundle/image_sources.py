@@ -23,8 +23,9 @@ from holotype.imaging.file_limits import require_plain_file
 from holotype.imaging.image_formats import IMAGE_EXTENSIONS
 from holotype.progress import Progress
 
-# (width, height) that is needed at least, or None for the image's own -> the decoded image.
-Decoder = Callable[[tuple[int, int] | None], Image]
+# (width, height) that is needed at least, or None for the image's own, and how many bits are
+# significant in images of 16 -> the decoded image.
+Decoder = Callable[[tuple[int, int] | None, int], Image]
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,8 @@ class ImageInMemory:
         kind = f"{image.pixels.mode} {image.pixels.size} {image.mask is not None}".encode()
         mask = b"" if image.mask is None else image.mask.tobytes()
         sha256 = hashlib.sha256(kind + image.pixels.tobytes() + mask).hexdigest()
-        return lambda minimum_size: image, sha256
+        pillow_image = self.content
+        return lambda minimum_size, bits: from_pillow(pillow_image, name=self.id, bits=bits), sha256
 
 
 ImageSource = ImageFile | ImageInMemory
@@ -231,15 +233,15 @@ def _decoder(content: bytes, name: str, policy: ImagePolicy = LOCAL) -> Decoder:
     A JPEG may be decoded at a fraction of its size where no more is needed. Preprocessings that
     need different fractions each get their own: members of an ensemble see what they see alone.
     """
-    by_reduction: dict[int, Image] = {}
+    known: dict[tuple[int, int], Image] = {}  # (reduction, bits)
 
-    def decode_at(minimum_size: tuple[int, int] | None) -> Image:
-        for known in by_reduction.values():
-            reduction = _reduction(known, minimum_size)
-            if reduction in by_reduction:
-                return by_reduction[reduction]
-        image = decode(content, name=name, minimum_size=minimum_size, policy=policy)
-        return by_reduction.setdefault(_reduction(image, minimum_size), image)
+    def decode_at(minimum_size: tuple[int, int] | None, bits: int) -> Image:
+        for image in known.values():
+            key = _reduction(image, minimum_size), bits
+            if key in known:
+                return known[key]
+        image = decode(content, name=name, minimum_size=minimum_size, bits=bits, policy=policy)
+        return known.setdefault((_reduction(image, minimum_size), bits), image)
 
     return decode_at
 

@@ -6,7 +6,7 @@ header: five kilobytes, cached under the file's SHA-256.
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from holotype.dataset.index import Index
 from holotype.errors import ImageError
 from holotype.imaging.decode import Image, decode
 from holotype.imaging.decoding_memory import refused_where_memory_ends
+from holotype.imaging.significant_bits import FULL_BITS, LEAST_BITS
 from holotype.progress import ProgressCallback
 
 GREY_SIZE = 64  # pixels per side; smaller images keep their size, in the upper left corner
@@ -29,6 +30,7 @@ FINGERPRINT = np.dtype(
         ("darkest", "u1"),
         ("brightest", "u1"),
         ("largest", "<u2"),  # value of 16 bits, see `Image.largest`
+        ("is_stated", "u1"),  # whether `largest` is from the header
         ("sharpness", "<f4"),  # see `sharpness`
         ("rows", "u1"),  # filled rows and columns of `grey`
         ("columns", "u1"),
@@ -36,7 +38,9 @@ FINGERPRINT = np.dtype(
         ("colour", "u1", (2, COLOUR_SIZE, COLOUR_SIZE)),  # Cb and Cr; 128 is no colour
     ]
 )
-_NAMESPACE = hash_strings("fingerprints", "2", str(FINGERPRINT))
+_VERSION = "3"
+MOST_UNUSED_BITS = 14  # of 16: a quarter of the range, 64 grey levels of 256
+_FEW_IMAGES = 10  # of 16 bits, whose values alone do not tell the range of their camera
 _DECODED_SIZE = (2 * GREY_SIZE, 2 * GREY_SIZE)
 _SHARPNESS_SIZE = 128  # pixels of the shorter side; larger images are shrunk to it
 _SHARD = 512  # images per cache shard
@@ -52,29 +56,69 @@ class Fingerprints:
         records: (N,) of dtype `FINGERPRINT`.
         refusals: path -> why an image could not be decoded.
         warnings: path -> what was ignored in an image, such as later frames of an animation.
+        bits: how many are significant in the images of 16 bits, with which they were decoded.
     """
 
     paths: tuple[str, ...]
     records: NDArray[np.void]
     refusals: dict[str, ImageError]
     warnings: dict[str, tuple[str, ...]]
+    bits: int = FULL_BITS
+
+    @property
+    def is_deep_N(self) -> NDArray[np.bool_]:
+        """(N,): the images of 16 bits whose range is not given by their headers."""
+        return np.asarray(self.records["largest"] > 0)
+
+    @property
+    def used_bits(self) -> int:
+        """In which the largest value of all images of 16 bits fits: 8, 10, 12, 14 or 16.
+
+        Of all images together: the largest value of one says nothing about the range of its camera.
+        """
+        used = int(self.records["largest"].max(initial=0)).bit_length()
+        return max(LEAST_BITS, used + used % 2) if self.is_deep_N.any() else FULL_BITS
+
+    @property
+    def significant_bits(self) -> int:
+        """`used_bits`, if there are enough images to tell or headers state it; else 16."""
+        if self.used_bits > MOST_UNUSED_BITS:
+            return FULL_BITS
+        is_told = self.records["is_stated"][self.is_deep_N].all()
+        return self.used_bits if is_told or self.is_deep_N.sum() >= _FEW_IMAGES else FULL_BITS
 
 
 def compute_fingerprints(
-    index: Index, *, on_progress: ProgressCallback | None = None
+    index: Index, *, bits: int | None = None, on_progress: ProgressCallback | None = None
 ) -> Fingerprints:
     """The fingerprints of all images; those not in the cache are decoded, in two threads.
 
     Images with a warning are not cached: they are decoded each time, and warn each time.
+
+    Args:
+        bits: how many are significant in images of 16 bits; None: see `significant_bits`. Where
+            these are fewer than 16, the images of 16 bits are decoded twice.
     """
-    cache = ArrayCache("fingerprints", _NAMESPACE)
+    found = _fingerprints(index, FULL_BITS if bits is None else bits, on_progress)
+    if bits is not None or (told := found.significant_bits) == FULL_BITS:
+        return found
+    deep = {path for path, is_deep in zip(found.paths, found.is_deep_N, strict=True) if is_deep}
+    again = _fingerprints(index.without(set(index.table["path"]) - deep), told, None)
+    position = {path: number for number, path in enumerate(found.paths)}
+    records = found.records.copy()
+    records[[position[path] for path in again.paths]] = again.records
+    return replace(found, records=records, bits=told)
+
+
+def _fingerprints(index: Index, bits: int, on_progress: ProgressCallback | None) -> Fingerprints:
+    cache = ArrayCache("fingerprints", hash_strings(_VERSION, str(FINGERPRINT), str(bits)))
     sha256 = dict(zip(index.table["path"], index.table["sha256"], strict=True))
     todo = [path for path, key in sha256.items() if not key or key not in cache]
     fresh: dict[str, NDArray[np.void]] = {}
     refusals: dict[str, ImageError] = {}
     warnings: dict[str, tuple[str, ...]] = {}
     done = len(sha256) - len(todo)
-    for shard in _decode_in_shards(index, todo):
+    for shard in _decode_in_shards(index, todo, bits):
         to_cache: dict[str, NDArray[np.void]] = {}
         for path, result in shard:
             if isinstance(result, ImageError):
@@ -93,16 +137,18 @@ def compute_fingerprints(
     paths = sorted(path for path in sha256 if path not in refusals)
     records = [fresh[path] if path in fresh else cache[sha256[path]] for path in paths]
     stacked = np.stack(records) if records else np.empty(0, FINGERPRINT)
-    return Fingerprints(tuple(paths), stacked, refusals, warnings)
+    return Fingerprints(tuple(paths), stacked, refusals, warnings, bits)
 
 
 _Decoded = tuple[NDArray[np.void], tuple[str, ...]] | ImageError
 
 
-def _decode_in_shards(index: Index, paths: list[str]) -> Iterator[list[tuple[str, _Decoded]]]:
+def _decode_in_shards(
+    index: Index, paths: list[str], bits: int
+) -> Iterator[list[tuple[str, _Decoded]]]:
     def decode_one(path: str) -> tuple[str, _Decoded]:
         try:
-            image = decode(index.file(path), name=path, minimum_size=_DECODED_SIZE)
+            image = decode(index.file(path), name=path, minimum_size=_DECODED_SIZE, bits=bits)
             with refused_where_memory_ends(path):
                 return path, (fingerprint(image), image.warnings)
         except ImageError as refusal:
@@ -125,7 +171,7 @@ def fingerprint(image: Image) -> NDArray[np.void]:
     record["width"], record["height"] = image.stored_size
     record["mode"] = image.mode.encode()[:8]
     record["darkest"], record["brightest"] = _extremes(pixels)
-    record["largest"] = image.largest
+    record["largest"], record["is_stated"] = image.largest, image.is_largest_stated
     record["sharpness"] = sharpness(grey)
     record["rows"], record["columns"] = rows, columns
     record["grey"][:rows, :columns] = np.asarray(downscale(grey, (columns, rows)))

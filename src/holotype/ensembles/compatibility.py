@@ -81,6 +81,7 @@ def load_members(runs: Sequence[str | Path]) -> tuple[Member, ...]:
                 "name each member once."
             )
         named[member.bundle.sha256] = member.name
+    _require_same_bits(members)
     _require_all_or_none_cross_validated(members)
     _require_no_leakage(members)
     if not members[0].is_cross_validated:
@@ -111,6 +112,18 @@ def _member(path: str | Path) -> Member:
 
 def _depth(bundle: Bundle) -> int:
     return 1 + max((_depth(member) for member in bundle.members), default=0)
+
+
+def _require_same_bits(members: Sequence[Member]) -> None:
+    """An explanation shows all members one image."""
+    bits = {member.bundle.preprocessing.bits: member.name for member in members}
+    if len(bits) > 1:
+        (one, first), (other, second) = list(bits.items())[:2]
+        raise NotComparable(
+            f"{first!r} reads images of 16 bits with {one} significant bits and {second!r} with "
+            f"{other}; expected members that see the same pixels. Train one again with "
+            f"--set bits={one}."
+        )
 
 
 def _require_all_or_none_cross_validated(members: Sequence[Member]) -> None:

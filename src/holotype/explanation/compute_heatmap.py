@@ -118,7 +118,7 @@ def heatmap(
     if isinstance(source, Image):
         image = source
     else:
-        image = decode(source, minimum_size=size_to_decode(bundle))
+        image = decode(source, minimum_size=size_to_decode(bundle), bits=bundle.preprocessing.bits)
     if not bundle.members:
         return _heatmap_of_network(bundle, image, class_index, explain_method)
     probabilities_C = image_probabilities(bundle, image)

@@ -98,7 +98,8 @@ class Explanation:
 
     def _overlay(self, longest: int) -> PillowImage.Image:
         decode_at, _ = self.source.open()
-        rgb = scaled_rgb(decode_at(None), self.background, longest=longest)
+        image = decode_at(None, self.class_heatmap.preprocessing.bits)
+        rgb = scaled_rgb(image, self.background, longest=longest)
         heat_HW = self.class_heatmap.resized_to(rgb.size)
         return PillowImage.fromarray(overlay(np.asarray(rgb), heat_HW))
 
@@ -219,7 +220,7 @@ class Explainer:
         """
         bundle, name = self.bundle, self.class_name
         decode_at, _ = source.open()
-        image = decode_at(size_to_decode(bundle))
+        image = decode_at(size_to_decode(bundle), bundle.preprocessing.bits)
         class_index = None if name is None else class_index_of(bundle, name)
         found = heatmap(bundle, image, class_index, explain_method=self.method)
         similar = (

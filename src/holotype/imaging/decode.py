@@ -56,6 +56,13 @@ from holotype.imaging.pillow_plugins import plugin_for
 from holotype.imaging.pillow_warnings import pillow_warnings_ignored
 from holotype.imaging.pixels import largest_of_16_bits, to_eight_bits
 from holotype.imaging.png_text import is_about_text, without_text
+from holotype.imaging.significant_bits import (
+    FULL_BITS,
+    above_range,
+    colour_of_16_bits,
+    has_open_range,
+    stated_largest,
+)
 from holotype.imaging.tiff_tags import is_white_zero, refuse_signed
 
 
@@ -70,7 +77,9 @@ class Image:
         mode: the mode that the file was stored in, such as ``CMYK`` or ``I;16``.
         stored_size: width and height in the file, after turning it upright.
         warnings: what was ignored, such as the other frames of an animation.
-        largest: the largest value of 16 bits, which colour holds at most; 0 for other depths.
+        largest: the largest value of 16 bits, of which colour keeps an upper bound, or the largest
+            that the header allows; 0 for other depths, and where the header gives the range.
+        is_largest_stated: whether it is from the header.
     """
 
     pixels: PillowImage.Image
@@ -80,6 +89,7 @@ class Image:
     stored_size: tuple[int, int]
     warnings: tuple[str, ...] = ()
     largest: int = 0
+    is_largest_stated: bool = False
 
 
 @dataclass(frozen=True)
@@ -144,21 +154,23 @@ def decode(
     *,
     name: str | None = None,
     minimum_size: tuple[int, int] | None = None,
+    bits: int = FULL_BITS,
     policy: ImagePolicy = LOCAL,
 ) -> Image:
     """One upright image, 8 bits a channel, with a separate alpha.
 
     Grey stays grey (``L``); everything else becomes ``RGB``. 16-bit grey is divided by 257 and
     rounded, never stretched; 16-bit colour is cut to its high byte by Pillow, which is within
-    one level of that. Of several frames or pages the first is used, of more bands than grey or
-    RGB the first ones, and a warning says so. EXIF orientation is applied; ICC profiles are
-    ignored.
+    one level of that. With fewer significant bits, their largest value becomes 255. Of several
+    frames or pages the first is used, of more bands than grey or RGB the first ones, and a
+    warning says so. EXIF orientation is applied; ICC profiles are ignored.
 
     Args:
         source: a file, or a file's bytes.
         name: in errors; the path unless given.
         minimum_size: (width, height) that the caller needs at least. A JPEG may then be decoded
             at 1/2, 1/4 or 1/8 of its size, in a fraction of the time; never below this size.
+        bits: how many are significant in images of 16 bits, from 8 to 16; see `significant_bits`.
         policy: which formats and how many pixels are accepted.
 
     Raises:
@@ -168,11 +180,17 @@ def decode(
         raise ValueError(f"minimum_size must be at least 1 x 1, not {minimum_size}")
     own_name = f"<{len(source)} bytes>" if isinstance(source, bytes) else str(source)
     file = own_name if name is None else name
-    return _read(source, file, policy, lambda stream: _decode(stream, file, minimum_size, policy))
+    return _read(
+        source, file, policy, lambda stream: _decode(stream, file, minimum_size, bits, policy)
+    )
 
 
 def _decode(
-    stream: BinaryIO, file: str, minimum_size: tuple[int, int] | None, policy: ImagePolicy
+    stream: BinaryIO,
+    file: str,
+    minimum_size: tuple[int, int] | None,
+    bits: int,
+    policy: ImagePolicy,
 ) -> Image:
     plugin = _open(stream, file, policy)
     width, height = _checked_size(plugin, file, policy)
@@ -183,7 +201,7 @@ def _decode(
         plugin.draft(None, minimum_size[::-1] if turned else minimum_size)
     release = DECODING_MEMORY.reserve(plugin.width * plugin.height)
     try:
-        image = _loaded(plugin, stream, file, notes, (width, height))
+        image = _loaded(plugin, stream, file, notes, (width, height), bits)
     except BaseException:
         release()
         raise
@@ -197,16 +215,28 @@ def _loaded(
     file: str,
     notes: tuple[str, ...],
     stored_size: tuple[int, int],
+    bits: int,
 ) -> Image:
     """The pixels of an open file, upright, with 8 bits a channel."""
     width, height = stored_size
     stored_mode, raw_mode = plugin.mode, raw_mode_of(plugin)
     first_block = plugin.tile[0].offset if plugin.tile else 0
+    is_open = has_open_range(plugin, raw_mode)
+    stated = stated_largest(plugin, stream) if is_open else 0
     plugin.load()
     require_end(plugin, stream, first_block, file)
     orientation = orientation_of(plugin)
-    pixels, mask = to_eight_bits(plugin, raw_mode, file, white_is_zero=is_white_zero(plugin))
-    largest = largest_of_16_bits(plugin, raw_mode, white_is_zero=is_white_zero(plugin))
+    largest = largest_of_16_bits(plugin, raw_mode)
+    loaded: PillowImage.Image = plugin
+    is_stated = 0 < largest <= stated
+    if is_open and bits < FULL_BITS:
+        notes = (*notes, *above_range(largest, bits))
+        if not plugin.mode.startswith("I"):
+            loaded = colour_of_16_bits(plugin, stream, raw_mode, bits, file)
+            raw_mode = loaded.mode
+    pixels, mask = to_eight_bits(
+        loaded, raw_mode, file, white_is_zero=is_white_zero(plugin), bits=bits
+    )
     turn = _EXIF_TRANSPOSES.get(orientation)
     if turn is not None:
         pixels = pixels.transpose(turn)
@@ -219,12 +249,16 @@ def _loaded(
         mode=stored_mode,
         stored_size=(height, width) if orientation >= 5 else (width, height),
         warnings=notes,
-        largest=largest,
+        largest=max(largest, stated if is_stated else 0),
+        is_largest_stated=is_stated,
     )
 
 
-def from_pillow(image: PillowImage.Image, *, name: str) -> Image:
+def from_pillow(image: PillowImage.Image, *, name: str, bits: int = FULL_BITS) -> Image:
     """A Pillow image of any mode as `decode` would give it; its EXIF orientation is applied.
+
+    Args:
+        bits: how many are significant in an image of 16 bits.
 
     Raises:
         ImageError: its pixels cannot be loaded, or their range is not known.
@@ -233,7 +267,7 @@ def from_pillow(image: PillowImage.Image, *, name: str) -> Image:
         refuse_signed(image, name)
         upright = ImageOps.exif_transpose(image)
         pixels, mask = to_eight_bits(
-            upright, raw_mode_of(image), name, white_is_zero=is_white_zero(image)
+            upright, raw_mode_of(image), name, white_is_zero=is_white_zero(image), bits=bits
         )
         pixels.info = {}
         return Image(pixels, mask, image.format or "", image.mode, upright.size)

@@ -13,10 +13,16 @@ from PIL import Image as PillowImage
 from PIL import ImageCms, ImageFont
 
 from holotype.errors import UnsupportedMode
+from holotype.imaging.significant_bits import FULL_BITS, has_open_range, scaled_to_8_bits
 
 
 def to_eight_bits(
-    image: PillowImage.Image, raw_mode: str, file: str, *, white_is_zero: bool = False
+    image: PillowImage.Image,
+    raw_mode: str,
+    file: str,
+    *,
+    white_is_zero: bool = False,
+    bits: int = FULL_BITS,
 ) -> tuple[PillowImage.Image, PillowImage.Image | None]:
     """The pixels in mode ``L`` or ``RGB``, and the alpha unless all pixels are opaque.
 
@@ -25,16 +31,18 @@ def to_eight_bits(
         raw_mode: how its pixels lie in the file, such as ``L;4`` or ``RGB;16B``.
         file: its name in errors.
         white_is_zero: whether levels of 16 bits count from white.
+        bits: how many of 16 are significant.
 
     Raises:
         UnsupportedMode: the range of the pixels is not known.
     """
-    mode = image.mode
+    mode, is_open = image.mode, has_open_range(image, raw_mode)
     if mode.startswith("I;16"):
-        return _from_16_bits(image, raw_mode, white_is_zero=white_is_zero)
+        largest = 4095 if raw_mode == "I;12" else 2**bits - 1 if is_open else 65535
+        return _from_16_bits(image, largest, white_is_zero=white_is_zero)
     if mode == "I" and image.format == "PPM":  # scaled to 16 bits, by the maximum in its header
         image = PillowImage.fromarray(np.asarray(image).astype(np.uint16))
-        return _from_16_bits(image, raw_mode, white_is_zero=False)
+        return _from_16_bits(image, 2**bits - 1 if is_open else 65535, white_is_zero=False)
     if mode in ("I", "F"):
         raise UnsupportedMode(
             file,
@@ -58,17 +66,16 @@ def to_eight_bits(
     return image.convert("RGB"), None
 
 
-def largest_of_16_bits(image: PillowImage.Image, raw_mode: str, *, white_is_zero: bool) -> int:
-    """The largest value of an image of 16 bits; 0 for other depths.
+def largest_of_16_bits(image: PillowImage.Image, raw_mode: str) -> int:
+    """The largest value of an image of 16 bits; 0 for other depths, and where the range is known.
 
     Of colour Pillow has kept the high bytes only: the value is what they allow at most.
     """
-    if raw_mode == "I;12":
+    if not has_open_range(image, raw_mode):
         return 0
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
-        values_HW = np.asarray(image)
-        return 65535 - int(values_HW.min()) if white_is_zero else int(values_HW.max())
-    if ";16" in raw_mode and image.mode in ("RGB", "RGBA"):
+    if image.mode.startswith("I"):
+        return int(np.asarray(image).max())
+    if image.mode in ("RGB", "RGBA"):
         return int(np.asarray(image)[..., :3].max()) << 8 | 255
     return 0
 
@@ -88,18 +95,14 @@ def _mask_of_grey(
 
 
 def _from_16_bits(
-    image: PillowImage.Image, raw_mode: str, *, white_is_zero: bool
+    image: PillowImage.Image, largest: int, *, white_is_zero: bool
 ) -> tuple[PillowImage.Image, PillowImage.Image | None]:
-    """Divided by 257 and rounded, so that 65535 is 255; the few TIFFs of 12 bits end at 4095."""
+    """The largest value becomes 255; of all 16 bits, values are divided by 257 and rounded."""
     values_HW = np.asarray(image)
-    largest = 4095 if raw_mode == "I;12" else 65535
-    levels_HW = values_HW.astype(np.uint32)
-    levels_HW *= 255  # in place: the image may be large
-    levels_HW += largest // 2
-    levels_HW //= largest
+    levels_HW = scaled_to_8_bits(values_HW, largest)
     if white_is_zero:
         levels_HW = 255 - levels_HW
-    grey = PillowImage.fromarray(levels_HW.astype(np.uint8))
+    grey = PillowImage.fromarray(levels_HW)
     transparent = image.info.get("transparency")
     if not isinstance(transparent, int):
         return grey, None

@@ -19,6 +19,7 @@ from PIL import Image as PillowImage
 from holotype.errors import CorruptBundle
 from holotype.imaging.decode import LOCAL, Image, ImagePolicy, decode
 from holotype.imaging.foreground_box import Box, foreground_box
+from holotype.imaging.significant_bits import FULL_BITS, LEAST_BITS
 
 Fit = Literal["squash", "crop", "pad"]
 Content = Literal["whole", "crop"]
@@ -68,6 +69,7 @@ class Preprocessing:
         background: the colour below transparent pixels and of padding.
         content: ``crop`` first crops the image to its foreground, see `foreground_box`; ``whole``
             takes it as it is.
+        bits: how many are significant in images of 16 bits, from 8 to 16; see `significant_bits`.
     """
 
     height: int
@@ -78,12 +80,15 @@ class Preprocessing:
     std: tuple[float, float, float]
     background: tuple[int, int, int] = (255, 255, 255)
     content: Content = "whole"
+    bits: int = FULL_BITS
 
     def __post_init__(self) -> None:
         for name in ("height", "width"):
             side = getattr(self, name)
             if not _is_whole(side) or not 1 <= side <= _LARGEST_SIDE:
                 raise ValueError(f"{name} must be a whole number from 1 to {_LARGEST_SIDE}")
+        if not _is_whole(self.bits) or not LEAST_BITS <= self.bits <= FULL_BITS:
+            raise ValueError(f"bits must be a whole number from {LEAST_BITS} to {FULL_BITS}")
         for name, known in (
             ("fit", get_args(Fit)),
             ("interpolation", get_args(Interpolation)),
@@ -173,7 +178,9 @@ class Preprocessing:
         Raises:
             ImageError: what is wrong with this image.
         """
-        return self(decode(source, name=name, minimum_size=self.minimum_size, policy=policy))
+        return self(
+            decode(source, name=name, minimum_size=self.minimum_size, bits=self.bits, policy=policy)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, numbers and strings, as `from_json` reads them."""
@@ -193,7 +200,8 @@ class Preprocessing:
         if not isinstance(value, dict):
             raise CorruptBundle(f"preprocessing must be an object, not {type(value).__name__}")
         names = {field.name for field in fields(cls)}
-        written = {"content": "whole", **value}  # bundles of before there was a choice
+        # Bundles of before there was a choice.
+        written = {"content": "whole", "bits": FULL_BITS, **value}
         wrong = sorted(names ^ set(written), key=str)
         if wrong:
             problem = "is missing" if wrong[0] in names else "is not known"

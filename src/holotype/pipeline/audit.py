@@ -264,7 +264,7 @@ def audit_with_network(
         usable: the images that can be read.
         findings: of the audit of the same images.
     """
-    recipe = resolve_recipe(RECIPE)
+    recipe = resolve_recipe(RECIPE).with_bits(findings.significant_bits)
     embeddings_ND = _embeddings(recipe, usable, resolve_device(device), progress)
     paths = usable.table["path"].tolist()
     found = nearest_neighbours(embeddings_ND, paths, findings.duplicate_clusters)

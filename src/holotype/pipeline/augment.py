@@ -1,12 +1,13 @@
 """Draw images as a stage of a recipe shows them to the network."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image as PillowImage
 
 from holotype.dataset.atomic_directory import require_apart_from_images
+from holotype.dataset.audit_fingerprints import compute_fingerprints
 from holotype.dataset.index import Index, read_index
 from holotype.dataset.reading.source_types import DataSource, as_sources
 from holotype.errors import EmptyDataset, ImageError, InvalidRecipe, UsageError, did_you_mean
@@ -103,6 +104,10 @@ def augment(
     progress = progress or Progress()
     index = read_index(data, label_pattern=label_pattern, group_pattern=group_pattern)
     progress.log_all(index.ignored_notes())
+    if resolved.bits == "auto":
+        may_be_deep = ~index.table["format"].isin(["JPEG", "MPO", "GIF", "WEBP", "BMP", "AVIF"])
+        deep = replace(index, table=index.table[may_be_deep])
+        resolved = resolved.with_bits(compute_fingerprints(deep).bits)
     sheet_images = _sheet_images(index, resolved.preprocessing, images, progress)
     columns = view_columns(
         sheet_images, chosen.augmentation or Augmentation(),

@@ -168,15 +168,17 @@ def _disagreement_images(
     main_run = next(f for f in found if f.candidate.name == comparison.main.names[0])
     if main_run.index is None or main_run.bundle is None:
         return {}
-    background = main_run.bundle.preprocessing.background
+    preprocessing = main_run.bundle.preprocessing
     images = {}
     for one in comparison.disagreements:
         file = main_run.index.file(one.id)
         if not file.is_file() or sha256_of(file) != first.sha256[one.row]:
             continue
         try:
-            image = decode(file, name=one.id)
+            image = decode(file, name=one.id, bits=preprocessing.bits)
         except ImageError:
             continue
-        images[one.id] = np.asarray(scaled_rgb(image, background, longest=MAX_SIDE_PX, shortest=96))
+        images[one.id] = np.asarray(
+            scaled_rgb(image, preprocessing.background, longest=MAX_SIDE_PX, shortest=96)
+        )
     return images

@@ -101,7 +101,7 @@ def write_audit_page(findings: Findings, index: Index, path: Path, *, title: str
         path: of the HTML file.
         title: the heading, such as the name of the data.
     """
-    images = _ImageCache(index)
+    images = _ImageCache(index, findings.significant_bits)
     sections = [section for section in _sections(findings, images) if section.rows]
     classes = sorted(findings.class_counts.items(), key=lambda row: (-row[1], row[0]))
     page = render(
@@ -126,6 +126,7 @@ class _ImageCache:
     """Images of an index, each read once."""
 
     index: Index
+    bits: int  # significant in images of 16 bits
     _urls: dict[str, tuple[str | None, bool]] = field(default_factory=dict)
 
     @cached_property
@@ -150,7 +151,10 @@ class _ImageCache:
     def _url(self, path: str) -> tuple[str | None, bool]:
         try:
             image = decode(
-                self.index.file(path), name=path, minimum_size=(MAX_SIDE_PX, MAX_SIDE_PX)
+                self.index.file(path),
+                name=path,
+                minimum_size=(MAX_SIDE_PX, MAX_SIDE_PX),
+                bits=self.bits,
             )
         except ImageError:
             return None, False

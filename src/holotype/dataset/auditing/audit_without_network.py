@@ -18,14 +18,17 @@ from holotype.dataset.splitting.splitter import atomic_group_counts, missing_cla
 from holotype.progress import ProgressCallback
 
 
-def audit(index: Index, *, on_progress: ProgressCallback | None = None) -> Findings:
+def audit(
+    index: Index, *, bits: int | None = None, on_progress: ProgressCallback | None = None
+) -> Findings:
     """Find unusable images, duplicates, leakage, small classes and poor image quality.
 
     Args:
         index: all images; unreadable ones become findings.
+        bits: how many are significant in images of 16 bits; None: as all of them together tell.
         on_progress: called with (images done, all images) while they are decoded.
     """
-    fingerprints = compute_fingerprints(index, on_progress=on_progress)
+    fingerprints = compute_fingerprints(index, bits=bits, on_progress=on_progress)
     usable = index.without(set(fingerprints.refusals))
     duplicates = _duplicates(usable)
     found = find_near_duplicates(fingerprints, index)
@@ -45,6 +48,7 @@ def audit(index: Index, *, on_progress: ProgressCallback | None = None) -> Findi
         leaks=(*_leaking_copies(usable, copies), *_leaking_groups(usable)),
         missing_in_parts=_missing_in_given_parts(usable),
         warnings=dict(sorted(fingerprints.warnings.items())),
+        significant_bits=fingerprints.bits,
         unused_range=unused_range(fingerprints),
         ignored=tuple(index.ignored),
         sizes=_sizes(fingerprints),

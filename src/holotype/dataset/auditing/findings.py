@@ -11,6 +11,7 @@ from holotype.dataset.class_names import exact_name, similar_class_names
 from holotype.dataset.near_duplicates.search import NearDuplicate
 from holotype.dataset.reading.sample_records import Part
 from holotype.dataset.splitting.splitter import abbreviated
+from holotype.imaging.significant_bits import FULL_BITS
 
 # kind as `--fail-on` names it, its name in a table, its meaning or what to do
 _ROWS = (
@@ -105,6 +106,7 @@ class Findings:
         leaks: copies and groups in several parts of a split that came with the data.
         missing_in_parts: part of a given split -> the classes of which it has no image.
         warnings: path -> what was ignored in an image, such as later frames of an animation.
+        significant_bits: of images of 16 bits, with which they were read.
         unused_range: a sentence where images of 16 bits use a small part of their range.
         ignored: files that are no images by their extension, and the like; see `Index`.
         sizes: smallest, median and largest (width, height) by area, in pixels.
@@ -130,6 +132,7 @@ class Findings:
     leaks: tuple[Leak, ...] = ()
     missing_in_parts: dict[Part, list[str]] = field(default_factory=dict)
     warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    significant_bits: int = FULL_BITS
     unused_range: str = ""
     ignored: tuple[str, ...] = ()
     sizes: tuple[tuple[int, int], ...] = ()
@@ -270,6 +273,7 @@ class Findings:
             "conflicting_neighbours": [vars(pair) for pair in self.conflicting_neighbours],
             "skipped_checks": self.skipped_checks,
             "warnings": self.warnings,
+            "significant_bits": self.significant_bits,
             "unused_range": self.unused_range,
             "ignored": self.ignored,
             "sizes": self.sizes,

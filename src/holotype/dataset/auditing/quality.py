@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.dataset.audit_fingerprints import Fingerprints
+from holotype.dataset.audit_fingerprints import MOST_UNUSED_BITS, Fingerprints
 from holotype.dataset.auditing.robust_z_score import robust_z_below_median
+from holotype.imaging.significant_bits import FULL_BITS
 from holotype.progress import pluralize
 
 # problem -> what to do
@@ -32,7 +33,6 @@ _UNIFORM_RANGE = 12  # grey levels between the darkest and the brightest pixel
 _UNIFORM_DEVIATION = 0.5  # grey levels, of the image at low resolution
 # Rules (limit of the value, robust z-score below the median), of which one must hold: poor and very
 # far from the median, for data sets of similar images; or very poor and far, for mixed ones.
-_MOST_UNUSED_BITS = 14  # of 16: a quarter of the range, 64 grey levels of 256
 _LOG_OFFSET = 1e-3  # to the sharpness, before its logarithm
 _DARK = ((90.0, 4.75), (40.0, 2.5))  # grey levels of 255
 _BRIGHT = ((-215.0, 5.0), (-225.0, 2.5))  # grey levels of 255, negated
@@ -117,22 +117,24 @@ def find_quality_issues(fingerprints: Fingerprints) -> list[QualityIssue]:
 
 
 def unused_range(fingerprints: Fingerprints) -> str:
-    """A sentence where no image of 16 bits uses more than a quarter of its range; else "".
-
-    Cameras and microscopes store 10 or 12 bits in 16. Decided for all images together: the largest
-    value of one image says nothing about the range of its camera.
-    """
-    largest_N = fingerprints.records["largest"]
-    images, largest = int((largest_N > 0).sum()), int(largest_N.max(initial=0))
-    bits = max(largest.bit_length() + largest.bit_length() % 2, 8)  # 8, 10, 12 or 14
-    if not images or bits > _MOST_UNUSED_BITS:
+    """A sentence where images of 16 bits use a quarter of their range or less; else ""."""
+    images, used = int(fingerprints.is_deep_N.sum()), fingerprints.used_bits
+    if not images:
         return ""
-    factor = 2 ** (16 - bits)
+    largest = int(fingerprints.records["largest"].max())
+    if fingerprints.bits < FULL_BITS:
+        are = "is" if images == 1 else "are"
+        return (
+            f"{pluralize(images, 'image')} of 16 bits {are} read with {fingerprints.bits} "
+            f"significant bits (largest value {largest:,}): --set bits=16 takes all 16."
+        )
+    if used > MOST_UNUSED_BITS:
+        return ""
     use = "uses" if images == 1 else "use"
     return (
-        f"{pluralize(images, 'image')} of 16 bits {use} 1/{factor} of their range (largest value "
-        f"{largest:,}): only {pluralize(2 ** (bits - 8), 'grey level')} of 256 "
-        f"{'is' if bits == 8 else 'are'} left. Multiply all of them by {factor}."
+        f"{pluralize(images, 'image')} of 16 bits {use} 1/{2 ** (16 - used)} of their range "
+        f"(largest value {largest:,}): only {pluralize(2 ** (used - 8), 'grey level')} of 256 "
+        f"{'is' if used == 8 else 'are'} left. If they are of {used} bits, --set bits={used}."
     )
 
 

@@ -113,7 +113,8 @@ def _verified_pairs(
     # Sorted by hash, so that neither names nor the order of files affect the result.
     keys = sorted(key for key, row in row_of_hash.items() if is_large[row])
     rows = [row_of_hash[key] for key in keys]
-    name = f"near_duplicates/{hash_strings(_CACHE_VERSION, *keys)}.json"
+    bits = str(fingerprints.bits)
+    name = f"near_duplicates/{hash_strings(_CACHE_VERSION, bits, *keys)}.json"
     cached = read_cached(name)
     found = _search(records[rows]) if cached is None else json.loads(cached)
     if cached is None:

@@ -18,6 +18,7 @@ from holotype.dataset.reading.source_types import DataSource
 from holotype.errors import UsageError
 from holotype.extras import with_install_advice
 from holotype.imaging.image_warnings import warning_notes
+from holotype.imaging.significant_bits import FULL_BITS
 from holotype.pipeline.audit import Audit
 from holotype.pipeline.run import Run
 from holotype.pipeline.training_run.cross_validation import train_folds
@@ -224,10 +225,13 @@ def _read_and_audit(
     progress.log_all(index.ignored_notes())
     check_stages(recipe, runtime.device)
     with progress.bar("auditing") as update:
-        findings = audit(index, on_progress=update)
+        bits = None if recipe.bits == "auto" else recipe.bits
+        findings = audit(index, bits=bits, on_progress=update)
     progress.log_all(warning_notes(findings.warnings))
     progress.log_all(findings.similar_class_notes())
     if findings.unused_range:
-        progress.log(f"warning: {findings.unused_range}")
+        is_told = findings.significant_bits < FULL_BITS
+        progress.log(f"{'' if is_told else 'warning: '}{findings.unused_range}")
+    recipe = recipe.with_bits(findings.significant_bits)
     job = TrainingJob(request, recipe, runtime, Audit(index, findings, request.data_name))
     return drop_unreadable(index, findings, progress), job

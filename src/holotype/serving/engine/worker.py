@@ -115,7 +115,8 @@ def _warm_up(classifier: Classifier) -> float:
 
 def _predict(classifier: Classifier, source: UploadedImage, header: Header) -> Answer:
     started = time.perf_counter()
-    image = source.open()[0](classifier.bundle.preprocessing.minimum_size)
+    preprocessing = classifier.bundle.preprocessing
+    image = source.open()[0](preprocessing.minimum_size, preprocessing.bits)
     decode_ms = (time.perf_counter() - started) * 1000
     found, embedding_ND = classifier.predict_and_embed(source, coverage=header.get("coverage"))
     if found.refused:
@@ -155,7 +156,8 @@ def _explain(classifier: Classifier, source: UploadedImage, header: Header) -> A
 
 def _neighbours(classifier: Classifier, source: UploadedImage, header: Header) -> Answer:
     decode_at, _ = source.open()
-    image = decode_at(classifier.bundle.preprocessing.minimum_size)
+    preprocessing = classifier.bundle.preprocessing
+    image = decode_at(preprocessing.minimum_size, preprocessing.bits)
     found = nearest_training_images(classifier.bundle, image, header["count"])
     rows: list[dict[str, Any]] = [
         {"file": one.name, "class": one.class_name, "cosine": one.cosine} for one in found

@@ -20,6 +20,7 @@ from holotype.architectures.architecture import HeadSpec
 from holotype.architectures.catalog import architecture
 from holotype.errors import InvalidRecipe, did_you_mean
 from holotype.imaging.preprocessing import Preprocessing
+from holotype.imaging.significant_bits import FULL_BITS
 from holotype.training.config.augmentation_config import Augmentation, MixRecipe
 from holotype.training.config.fill_from_architecture import fill_model_defaults
 from holotype.training.config.recipe_base import RecipeSection
@@ -66,6 +67,8 @@ class Recipe(RecipeSection):
         image_size: height and width of the network's input in pixels.
         fit, content, interpolation, background: how an image is brought to that size; see
             `Preprocessing`.
+        bits: how many are significant in images of 16 bits, such as 12 of a camera; `auto` asks
+            the headers and the values of all images.
         class_weights: `balanced` gives every class the same total weight in the loss.
         head: the layers on the embedding; null where the classifier is no network.
         test_time_augmentation: which views of an image are averaged when predicting: it and its
@@ -89,6 +92,7 @@ class Recipe(RecipeSection):
     content: Literal["whole", "crop"] = "whole"
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bicubic"
     background: tuple[Byte, Byte, Byte] = (255, 255, 255)
+    bits: Annotated[int, Field(ge=8, le=16)] | Literal["auto"] = "auto"
     class_weights: Literal["none", "balanced"] = "none"
     head: HeadRecipe | None = None
     test_time_augmentation: Literal["none", "auto", "mirror", "dihedral", "scales"] = "none"
@@ -148,7 +152,12 @@ class Recipe(RecipeSection):
             std=row.inputs.std,
             background=self.background,
             content=self.content,
+            bits=FULL_BITS if self.bits == "auto" else self.bits,
         )
+
+    def with_bits(self, bits: int) -> "Recipe":
+        """The recipe with the significant bits that an audit found, unless it names its own."""
+        return self.model_copy(update={"bits": bits}) if self.bits == "auto" else self
 
     def up_to(self, stage: str) -> "Recipe":
         """The recipe that ends with the stage of this name."""

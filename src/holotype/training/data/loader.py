@@ -82,7 +82,12 @@ class FramedImages:
     def _read(self, position: int) -> PillowImage.Image:
         file = self.files[position]
         content, _ = file.read()
-        image = decode(content, name=file.id, minimum_size=self._preprocessing.minimum_size)
+        image = decode(
+            content,
+            name=file.id,
+            minimum_size=self._preprocessing.minimum_size,
+            bits=self._preprocessing.bits,
+        )
         with refused_where_memory_ends(file.id):
             framed = self._preprocessing.frame(image)
         size = framed.width * framed.height * len(framed.getbands())
