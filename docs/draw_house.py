@@ -16,7 +16,17 @@ COLUMN = 33
 
 # In the order of the pipeline; a folder imports only from what stands above it.
 ORDER = (
-    *("errors", "extras", "text_tables", "notebook", "progress", "files", "cache", "imaging"),
+    *(
+        "errors",
+        "extras",
+        "text_tables",
+        "notebook",
+        "progress",
+        "files",
+        "parquet_files",
+        "cache",
+        "imaging",
+    ),
     *(
         "single_prediction",
         "predictions",

@@ -168,6 +168,10 @@ class VolumeError(FileError):
         super().__init__(file, reason, advice)
 
 
+class CorruptFile(HolotypeError):
+    """A file that Holotype wrote earlier is damaged, or was changed to what makes no sense."""
+
+
 class RunError(HolotypeError):
     """A run directory cannot be used."""
 
@@ -202,6 +206,10 @@ class BundleError(HolotypeError):
 
 class NotABundle(BundleError):
     """The path holds no bundle."""
+
+
+class UnsealedBundle(BundleError):
+    """The bundle of a run that is not finished: its decision is not sealed."""
 
 
 class CorruptBundle(BundleError):

@@ -1,33 +1,152 @@
-"""Files: written atomically (temporary, then renamed), hashed; the directory of the cache."""
+"""Files: written atomically (temporary, then renamed), hashed; the directory of the cache.
+
+A temporary file or directory is held by an advisory lock (flock) as long as its process lives. What
+a killed process left is found by its name and by its lock being free, and is removed the next time
+that something is written beside it. Where there are no such locks, nothing is removed.
+"""
 
 import csv
 import hashlib
 import io
 import json
 import os
+import shutil
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from holotype.errors import CorruptFile
+
+if sys.platform != "win32":
+    import fcntl
+
+MAX_JSON_BYTES = 1 << 28
+TEMPORARY_PREFIX = ".tmp-holotype-"
+
+_cleaned: set[Path] = set()  # directories that this process has removed leftovers from
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same directory; rename it to `path` if the block succeeds.
+    """Yield a temporary file in the same directory; rename it to `path` if the block succeeds.
 
     A reader of `path` sees the old content or the new, never a part of either.
+
+    Raises:
+        OSError: it cannot be written; the error names `path`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".tmp-{uuid.uuid4().hex}{path.suffix}"
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.parent not in _cleaned:
+            _cleaned.add(path.parent)
+            remove_leftovers(path.parent)
+        with _temporary(path.parent, path.suffix, Path.touch) as temporary:
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.replace(path)
+    except OSError as error:
+        if error.filename is None or TEMPORARY_PREFIX in os.fsdecode(error.filename):
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
+def temporary_directory(parent: Path) -> Iterator[Path]:
+    """Yield a new directory in `parent`, which exists; removed unless the block has renamed it."""
+    remove_leftovers(parent)
+    with _temporary(parent, "", Path.mkdir) as temporary:
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Remove the temporary files and directories that killed processes left in a directory."""
+    for path in directory.glob(f"{TEMPORARY_PREFIX}*"):
+        held = _hold(path)
+        if held is not None and held >= 0:
+            with suppress(OSError):
+                remove_path(path)
+            os.close(held)
+
+
+def require_writable(path: Path) -> None:
+    """Find out before the work whether its result could be written to `path`.
+
+    Raises:
+        OSError: it could not; the error names `path`.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _temporary(path.parent, path.suffix, Path.touch):
+            pass
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+@contextmanager
+def _temporary(directory: Path, suffix: str, make: Any) -> Iterator[Path]:
+    """A new file or directory, held as long as the block runs and then removed."""
+    held = None
+    while held is None:  # what took it for a leftover, before it was held, has removed it
+        path = directory / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}{suffix}"
+        make(path)
+        held = _hold(path)
+    try:
+        yield path
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            remove_path(path)
+        if held >= 0:
+            os.close(held)
+
+
+def _hold(path: Path) -> int | None:
+    """Lock a temporary file or directory for this process.
+
+    Returns:
+        The descriptor that holds it; None where another process does, or where it is gone; -1 where
+        there are no locks.
+    """
+    if sys.platform == "win32":
+        return -1
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return -1
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError:  # a file system without locks
+        os.close(descriptor)
+        return -1
+    if not path.exists():  # removed between the two calls
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def discard(path: Path) -> None:
+    """Remove a file or directory, at once for a reader: it is renamed first."""
+    if os.path.lexists(path):
+        with temporary_directory(path.parent) as trash:
+            path.rename(trash / path.name)
+
+
+def remove_path(path: Path) -> None:
+    """Remove a file, a link or a directory, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -47,6 +166,40 @@ def write_json(path: Path, value: Any) -> None:
         ValueError: a number is not finite.
     """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file that Holotype wrote.
+
+    Raises:
+        CorruptFile: it is missing, too large, not JSON, or no object.
+    """
+    with reading(path):
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise ValueError(f"larger than {MAX_JSON_BYTES >> 20} MiB")
+        found = json.loads(path.read_bytes())
+        if not isinstance(found, dict):
+            raise ValueError(f"it holds {type(found).__name__}, expected an object")
+        return found
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Raise what goes wrong with the content of a file as one error that names it.
+
+    Raises:
+        CorruptFile: the block raised about a value, a type, a missing key or the file.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise CorruptFile(f"{str(path)!r} cannot be read: {error.strerror or error}.") from None
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as e:
+        reason = f"{e} is missing" if isinstance(e, KeyError) else " ".join(str(e).split())[:200]
+        raise CorruptFile(
+            f"{str(path)!r} makes no sense: {reason.rstrip('.')}. It is damaged; bring it back "
+            "from a copy, or make it again."
+        ) from None
 
 
 def csv_text(columns: Mapping[str, Sequence[object]]) -> str:

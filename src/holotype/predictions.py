@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.errors import DatasetError, ImageError
-from holotype.files import atomic_write, csv_text, write_bytes
+from holotype.errors import DatasetError, ImageError, InvalidTable
+from holotype.files import csv_text, write_bytes
 from holotype.imaging.image_warnings import warnings_as_json
 from holotype.notebook import data_frame, html_result, html_table
+from holotype.parquet_files import Kind, read_parquet, write_parquet
 from holotype.single_prediction import Prediction
 from holotype.text_tables import TEXT_ROWS, short_text, text_table
 
@@ -332,7 +333,6 @@ class Predictions(Sequence[Prediction]):
     def write(self, path: Path) -> None:
         """Write as Parquet: scalars as columns, logits and probabilities as lists."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         table = pa.table(
             {
@@ -345,9 +345,8 @@ class Predictions(Sequence[Prediction]):
                 "logits": list(self.logits_NC),
                 "probabilities": list(self.probabilities_NC),
             }
-        ).replace_schema_metadata({"classes": json.dumps(self.classes, ensure_ascii=False)})
-        with atomic_write(path) as temporary:
-            pq.write_table(table, temporary)
+        )
+        write_parquet(path, table, {"classes": json.dumps(self.classes, ensure_ascii=False)})
 
 
 def softmax(logits_NC: NDArray[Any], temperature: float = 1.0) -> NDArray[np.float64]:
@@ -358,31 +357,58 @@ def softmax(logits_NC: NDArray[Any], temperature: float = 1.0) -> NDArray[np.flo
     return np.asarray(exponentials_NC / total_N1, dtype=np.float64)
 
 
+_COLUMNS: dict[str, Kind] = {
+    "id": "text",
+    "sha256": "text",
+    "target": "integer",
+    "weight": "number",
+    "group": "text",
+    "fold": "integer",
+    "logits": "numbers",
+    "probabilities": "numbers",
+}
+
+
 def read_predictions(path: Path) -> Predictions:
-    """Read what `Predictions.write` wrote."""
-    import pyarrow.parquet as pq
+    """Read what `Predictions.write` wrote.
 
-    table = pq.read_table(path)
-    metadata = table.schema.metadata or {}
-    if b"classes" not in metadata:
-        raise DatasetError(f"{path} holds no predictions: expected Parquet that Holotype wrote")
-    classes = tuple(json.loads(metadata[b"classes"]))
+    Raises:
+        InvalidTable: it is damaged, or holds no predictions.
+    """
+    columns, metadata = read_parquet(path, _COLUMNS, "predictions")
+    classes = parse_names(metadata.get("classes"), path)
+    try:
+        return Predictions(
+            classes=classes,
+            ids=tuple(columns["id"]),
+            sha256=tuple(columns["sha256"]),
+            targets_N=columns["target"],
+            weights_N=columns["weight"],
+            groups=tuple(columns["group"]),
+            folds_N=columns["fold"],
+            logits_NC=columns["logits"].astype(np.float32).reshape(-1, len(classes)),
+            probabilities_NC=columns["probabilities"].reshape(-1, len(classes)),
+        )
+    except (DatasetError, ValueError) as error:
+        raise InvalidTable(f"{str(path)!r} holds no predictions: {error}.") from None
 
-    def matrix(name: str) -> NDArray[Any]:
-        flat = table[name].combine_chunks().flatten().to_numpy()
-        return np.asarray(flat).reshape(len(table), len(classes))
 
-    def strings(name: str) -> Sequence[str]:
-        return [str(value) for value in table[name].to_pylist()]
+def parse_names(text: str | None, path: Path) -> tuple[str, ...]:
+    """The names of classes as JSON in the metadata of a file.
 
-    return Predictions(
-        classes=classes,
-        ids=tuple(strings("id")),
-        sha256=tuple(strings("sha256")),
-        targets_N=table["target"].to_numpy().astype(np.int64),
-        weights_N=table["weight"].to_numpy().astype(np.float64),
-        groups=tuple(strings("group")),
-        folds_N=table["fold"].to_numpy().astype(np.int64),
-        logits_NC=matrix("logits").astype(np.float32),
-        probabilities_NC=matrix("probabilities").astype(np.float64),
-    )
+    Raises:
+        InvalidTable: they are missing, or no list of different names.
+    """
+    try:
+        names = json.loads(text or "null")
+    except (ValueError, RecursionError):
+        names = None
+    if (
+        not isinstance(names, list)
+        or not all(isinstance(name, str) for name in names)
+        or len(set(names)) < len(names)
+    ):
+        raise InvalidTable(
+            f"{str(path)!r} does not name its classes: it is not of Holotype, or damaged."
+        )
+    return tuple(names)

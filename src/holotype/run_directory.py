@@ -17,15 +17,16 @@ runs/photos-1/
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from holotype.errors import NotARun, RunExists, RunLocked, did_you_mean
-from holotype.files import write_text
+from holotype.errors import NotARun, RunError, RunExists, RunLocked, did_you_mean
+from holotype.files import remove_path, write_text
 
 LOCK = ".lock"
+MAX_CLAIMS = 100  # of a directory that other processes make and remove at the same time
 
 
 @dataclass(frozen=True)
@@ -35,25 +36,46 @@ class RunDirectory:
     path: Path
 
     @classmethod
-    def new(cls, path: str | Path) -> "RunDirectory":
-        """A run that does not exist yet; nothing is written before `create`.
+    @contextmanager
+    def claim(
+        cls, path: str | Path, accept: "Callable[[RunDirectory], bool]" = lambda run: False
+    ) -> "Iterator[RunDirectory]":
+        """Make a run directory and hold it for this process, before any work is done for it.
 
-        What a refusal left behind, no more than the lock, is free too.
+        It is asked under the lock whether the directory is free, so that of two processes only one
+        goes on. What is made here and has nothing in it at the end, as after a refusal, is removed.
+
+        Args:
+            accept: whether to take a directory that holds something, such as a run to resume.
 
         Raises:
             RunExists: there is something at this path already.
+            RunLocked: another process holds it.
+            RunError: it cannot be written.
         """
         run = cls(Path(path))
-        if run.path.exists() and (not run.path.is_dir() or _has_files(run.path)):
-            raise RunExists(
-                f"{str(run.path)!r} already holds something; nothing is overwritten. "
-                "Choose another --output, or remove it first."
-            )
-        return run
+        run._require_free(accept)  # no lock is put beside the files of a user
+        made = [one for one in (run.path, *run.path.parents) if not one.exists()]
+        try:
+            with run._held():
+                run._require_free(accept)
+                for leftover in sorted(run.path.rglob(".tmp-*")):  # of killed processes
+                    remove_path(leftover)
+                yield run
+        finally:
+            with suppress(OSError):
+                for empty in made:
+                    empty.rmdir()
+
+    def clear(self) -> None:
+        """Remove all that it holds, but for the lock."""
+        for entry in self.path.iterdir():
+            if entry.name != LOCK:
+                remove_path(entry)
 
     @contextmanager
     def create(self) -> Iterator[None]:
-        """Make the directory and hold it for this process.
+        """Make the directory within a run that is held, and hold it too.
 
         Raises:
             RunLocked: another process holds it.
@@ -61,6 +83,39 @@ class RunDirectory:
         self.path.mkdir(parents=True, exist_ok=True)
         with self.lock():
             yield
+
+    def _require_free(self, accept: "Callable[[RunDirectory], bool]") -> None:
+        if not os.path.lexists(self.path):
+            return
+        if not self.path.is_dir() or (_has_files(self.path) and not accept(self)):
+            raise RunExists(
+                f"{str(self.path)!r} already holds something; nothing is overwritten. "
+                "Choose another --output, or remove it first."
+            )
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """The directory, made if need be and locked; the lock of an empty one is removed."""
+        with ExitStack() as held:
+            for _ in range(MAX_CLAIMS):
+                try:
+                    self.path.mkdir(parents=True, exist_ok=True)
+                    held.enter_context(self.lock())
+                    break
+                except FileNotFoundError:  # another process has just removed it as empty
+                    continue
+                except OSError as error:
+                    raise RunError(
+                        f"{str(self.path)!r} cannot be written: {error.strerror}. Choose another "
+                        "--output."
+                    ) from None
+            else:
+                raise RunLocked(f"{str(self.path)!r} comes and goes; choose another --output.")
+            try:
+                yield
+            finally:
+                if not _has_files(self.path):
+                    (self.path / LOCK).unlink(missing_ok=True)
 
     @classmethod
     def open(cls, path: str | Path) -> "RunDirectory":
@@ -169,7 +224,10 @@ class RunDirectory:
 
 
 def _has_files(directory: Path) -> bool:
-    return any(entry.name != LOCK for entry in directory.iterdir())
+    """Whether there is more than a lock and what a killed process left half-written."""
+    return any(
+        entry.name != LOCK and not entry.name.startswith(".tmp-") for entry in directory.iterdir()
+    )
 
 
 def run_path(path: str | os.PathLike[str]) -> Path:
@@ -187,6 +245,29 @@ def run_path(path: str | os.PathLike[str]) -> Path:
         has = f"Its stages: {', '.join(known)}." if known else "It trained in one stage."
         raise NotARun(f"{run!r} has no stage called {name!r}{did_you_mean(name, known)} {has}")
     return RunDirectory(Path(run)).stage(name).path
+
+
+@contextmanager
+def claim_run(
+    path: str | Path | None,
+    name: str,
+    accept: "Callable[[RunDirectory], bool]" = lambda run: False,
+) -> Iterator[RunDirectory]:
+    """Claim a run directory; see `RunDirectory.claim`.
+
+    Args:
+        path: as the user named it; None takes the first of `runs/NAME-1`, `-2`, … that is free, and
+            that no other process takes meanwhile.
+    """
+    with ExitStack() as held:
+        while True:
+            try:
+                run = held.enter_context(RunDirectory.claim(path or next_run_path(name), accept))
+                break
+            except (RunExists, RunLocked):
+                if path is not None:
+                    raise
+        yield run
 
 
 def next_run_path(data_name: str, root: Path = Path("runs")) -> Path:

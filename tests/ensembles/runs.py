@@ -77,7 +77,7 @@ def make_run(
     backbone = backbone_model(side, seed).SerializeToString()
     rng = np.random.default_rng(seed)
     weight_CD = rng.normal(0, 0.2, (len(index.classes), EMBEDDING)).astype(np.float32)
-    run = RunDirectory.new(path)
+    run = RunDirectory(path)
     if learns:
         scratch = write_bundle(
             path.parent / f".features-{path.name}", backbone=backbone,
@@ -100,7 +100,7 @@ def make_run(
 
 def make_folded(path: Path, index: Index, *, side: int) -> RunDirectory:
     """The parent of folds as `train --folds` leaves one, of networks of random numbers."""
-    run = RunDirectory.new(path)
+    run = RunDirectory(path)
     numbers = sorted(index.table["fold"].unique())
     members, parts = [], []
     for fold in numbers:

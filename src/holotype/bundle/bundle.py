@@ -2,6 +2,7 @@
 
     bundle/
       manifest.json        classes, preprocessing, the sealed decision, the hash of each graph
+      manifest.sha256      optional: the SHA-256 of manifest.json, as `sha256sum` writes it
       backbone.onnx        image (N, 3, H, W) -> embedding (N, D), feature_map (N, D, h, w)
       head.onnx            embedding (N, D) -> logits (N, C)
       references.npz       optional: the embeddings of the training images, see `references`
@@ -23,8 +24,6 @@ custom domain have no code here, and such a graph does not open.
 
 import hashlib
 import os
-import shutil
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -36,7 +35,9 @@ from holotype.bundle.conformal_scores import CONFORMAL, ConformalScores, read_co
 from holotype.bundle.graph_validation import Shape, open_checked_session
 from holotype.bundle.integrity import (
     EXTRAS,
+    MANIFEST_SHA256,
     check_file_names,
+    check_manifest_hash,
     corrupt_file_error,
     read_extras,
     read_file,
@@ -46,8 +47,8 @@ from holotype.bundle.manifest import BACKBONE, HEAD, MAX_BYTES, Decision, Manife
 from holotype.bundle.references import REFERENCES, References, read_references
 from holotype.bundle.sanitise_graph import COPY_AGAIN, refuse_external_data, strip_metadata
 from holotype.bundle.views import ViewSet
-from holotype.errors import BundleError, CorruptBundle, NotABundle
-from holotype.files import write_bytes
+from holotype.errors import BundleError, CorruptBundle, NotABundle, UnsealedBundle
+from holotype.files import temporary_directory, write_bytes, write_text
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.run_directory import RunDirectory, run_path
 
@@ -195,10 +196,19 @@ class Bundle:
             )
         if (conformal_scores is None) != (decision.calibration_set is None):
             raise ValueError("expected both a calibration set and its scores, or neither")
-        manifest = replace(self.manifest, decision=decision)
+        manifest = replace(self.manifest, decision=decision, unsealed=False)
         if conformal_scores is not None:
             return self._with_extra(CONFORMAL, conformal_scores.to_bytes(), manifest)
         return self._rewritten(manifest, self.extras)
+
+    def without_decision(self) -> "Bundle":
+        """Declare the bundle whole where there is nothing to fit a decision on.
+
+        Raises:
+            BundleError: a decision is sealed already, or the manifest changed on disk.
+        """
+        self._require_unsealed()
+        return self._rewritten(replace(self.manifest, unsealed=False), self.extras)
 
     def _require_unsealed(self) -> None:
         if self.manifest.decision is not None:
@@ -218,6 +228,8 @@ class Bundle:
         content = manifest.to_bytes()
         write_bytes(self.path / MANIFEST, content)
         sha256 = hashlib.sha256(content).hexdigest()
+        if self.manifest.unsealed and not manifest.unsealed:
+            write_text(self.path / MANIFEST_SHA256, f"{sha256}  {MANIFEST}\n")
         return replace(self, manifest=manifest, sha256=sha256, extras=extras)
 
     def _require_same_manifest(self) -> None:
@@ -264,25 +276,26 @@ def write_files(
         listed: the files whose hashes the manifest holds; manifests below hold the others'.
     """
     hashes = {name: hashlib.sha256(files[name]).hexdigest() for name in listed}
-    temporary = directory.parent / f".tmp-{uuid.uuid4().hex}"
-    temporary.mkdir(parents=True)
-    try:
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with temporary_directory(directory.parent) as temporary:
         for name, content in files.items():
             write_bytes(temporary / name, content)
         write_bytes(temporary / MANIFEST, replace(manifest, files=hashes).to_bytes())
-        for base in load_bundle(temporary).base_models:
+        for base in load_bundle(temporary, unsealed=True).base_models:
             _ = base.backbone, base.head  # all open and fit the manifest, or nothing is written
         temporary.rename(directory)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return load_bundle(directory)
+    return load_bundle(directory, unsealed=True)
 
 
-def load_bundle(path: str | os.PathLike[str]) -> Bundle:
+def load_bundle(path: str | os.PathLike[str], *, unsealed: bool = False) -> Bundle:
     """The bundle of a run (or of a stage, `RUN@NAME`), or a bundle directory itself; verified.
+
+    Args:
+        unsealed: accept a bundle whose decision is yet to be sealed, as its own run does.
 
     Raises:
         NotABundle: there is none.
+        UnsealedBundle: the run that makes it is not finished.
         CorruptBundle: a file is missing, too many, elsewhere, or not what the manifest says.
         ExternalDataRefused: a graph reads tensors from other files.
     """
@@ -294,7 +307,13 @@ def load_bundle(path: str | os.PathLike[str]) -> Bundle:
             f"{os.fspath(path)!r} holds no classifier: expected a run directory that training has "
             f"finished, or a bundle directory with {MANIFEST} in it."
         )
-    return _load(directory, depth=1)
+    bundle = _load(directory, depth=1)
+    if not unsealed and any(one.manifest.unsealed for one in (bundle, *bundle.members)):
+        raise UnsealedBundle(
+            f"{str(directory)!r} is not finished: the decision that turns its scores into answers "
+            "is not sealed. Go on with its run: holotype train DATA --output RUN --resume."
+        )
+    return bundle
 
 
 def _load(directory: Path, depth: int) -> Bundle:
@@ -302,6 +321,7 @@ def _load(directory: Path, depth: int) -> Bundle:
     content = read_file(directory, MANIFEST, MAX_BYTES)
     manifest = read_manifest(content, name)
     sha256 = hashlib.sha256(content).hexdigest()
+    check_manifest_hash(directory, sha256)
     listed = set(manifest.files)
     if ENSEMBLE_WEIGHTS in listed:
         ensemble_weights, members = _load_members(directory, manifest, depth)

@@ -9,6 +9,7 @@ from holotype.bundle.references import REFERENCES
 from holotype.bundle.sanitise_graph import COPY_AGAIN
 from holotype.errors import BundleError, CorruptBundle
 
+MANIFEST_SHA256 = "manifest.sha256"
 EXTRAS = (REFERENCES, CONFORMAL)  # what a bundle may hold beside its graphs or its members
 MAX_BYTES = 2 << 30  # of an extra
 
@@ -23,9 +24,26 @@ def check_file_names(directory: Path, expected: set[str]) -> None:
     present = {entry.name for entry in directory.iterdir() if not entry.name.startswith(".")}
     if missing := sorted(expected - present):
         raise CorruptBundle(f"{directory}: {missing[0]} is missing. {COPY_AGAIN}")
-    if extra := sorted(present - expected):
+    if extra := sorted(present - expected - {MANIFEST_SHA256}):
         raise CorruptBundle(
             f"{directory}: {extra[0]!r} does not belong to a bundle; remove it if it is yours."
+        )
+
+
+def check_manifest_hash(directory: Path, sha256: str) -> None:
+    """Compare the manifest with the hash beside it, if there is one.
+
+    This finds damage, not forgery: whoever changes the manifest can change its hash.
+
+    Raises:
+        CorruptBundle: it is another.
+    """
+    if not (directory / MANIFEST_SHA256).exists():
+        return
+    content = read_file(directory, MANIFEST_SHA256, 1000)
+    if content.split()[:1] != [sha256.encode()]:
+        raise CorruptBundle(
+            f"{directory}: manifest.json is not what {MANIFEST_SHA256} says. {COPY_AGAIN}"
         )
 
 

@@ -162,6 +162,8 @@ class Manifest:
             itself, in the order of the classes; None where images counted as they came.
         versions: of the packages that made the bundle.
         files: the SHA-256 of every other file in the bundle.
+        unsealed: whether the run that makes the bundle has yet to seal its decision; until then
+            nothing else opens it.
     """
 
     name: str
@@ -176,6 +178,7 @@ class Manifest:
     class_weights: tuple[float, ...] | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    unsealed: bool = False
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
@@ -213,6 +216,8 @@ class Manifest:
         }
         if self.class_weights is not None:
             value["class_weights"] = self.class_weights
+        if self.unsealed:
+            value["unsealed"] = True
         text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
         return (text + "\n").encode()
 
@@ -286,6 +291,9 @@ def _manifest(value: Any) -> Manifest:
             f"format_version is {version!r}, and this version of Holotype reads {FORMAT_VERSION}"
         )
     class_weights = value.pop("class_weights", None)
+    unsealed = value.pop("unsealed", False)
+    if not isinstance(unsealed, bool):
+        raise ValueError(f"unsealed is {unsealed!r:.40}, expected true or false")
     fields = _checked(value, _MANIFEST, "the manifest")
     classes, size = fields["classes"], fields["feature_map_size"]
     if not _all(str, classes):
@@ -320,6 +328,7 @@ def _manifest(value: Any) -> Manifest:
         class_weights=None if class_weights is None else tuple(class_weights),
         versions=fields["versions"],
         files=fields["files"],
+        unsealed=unsealed,
     )
 
 

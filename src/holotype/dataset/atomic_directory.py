@@ -2,14 +2,13 @@
 
 import csv
 import os
-import shutil
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from holotype.dataset.reading.folder_walk import is_holotype_output
 from holotype.errors import UsageError
+from holotype.files import temporary_directory
 
 TABLE_FILENAME = "table.csv"
 
@@ -28,19 +27,19 @@ def staged_directory(output: Path, *, replace: bool = False) -> Iterator[Path]:
     if not (replace and output.is_dir()):
         require_empty(output)
     output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.parent / f".tmp-{uuid.uuid4().hex}"
-    old = output.parent / f".tmp-{uuid.uuid4().hex}"
-    temporary.mkdir()
-    try:
+    with temporary_directory(output.parent) as temporary:
         yield temporary
-        if output.exists():
-            output.replace(old)
-        temporary.replace(output)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if old.exists() and not output.exists():  # the second rename failed
-            old.replace(output)
-        shutil.rmtree(old, ignore_errors=True)
+        if not (replace and output.is_dir()):
+            require_empty(output)  # it may have been filled meanwhile
+        with temporary_directory(output.parent) as old:
+            if output.exists():
+                output.replace(old)  # which is an empty directory
+            try:
+                temporary.replace(output)
+            except OSError:
+                if any(old.iterdir()):
+                    old.replace(output)
+                raise
 
 
 def require_empty(output: Path) -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +31,11 @@ from holotype.errors import (
     InvalidTable,
     SingleClass,
 )
-from holotype.files import atomic_write, sha256_of
+from holotype.files import sha256_of
 from holotype.imaging.decode import read_header
 from holotype.imaging.file_limits import require_plain_file
+from holotype.parquet_files import Kind, read_parquet, write_parquet
+from holotype.predictions import parse_names
 from holotype.progress import pluralize
 
 if TYPE_CHECKING:
@@ -118,16 +120,12 @@ class Index:
     def write(self, path: Path) -> None:
         """Write as Parquet; `read_index_file` reads it back."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        table = pa.Table.from_pandas(self.table, preserve_index=False).replace_schema_metadata(
-            {
-                "holotype_root": json.dumps(os.path.abspath(self.root)),
-                "holotype_classes": json.dumps(self.classes),
-            }
-        )
-        with atomic_write(path) as temporary:
-            pq.write_table(table, temporary)
+        metadata = {
+            "holotype_root": json.dumps(os.path.abspath(self.root)),
+            "holotype_classes": json.dumps(self.classes),
+        }
+        write_parquet(path, pa.Table.from_pandas(self.table, preserve_index=False), metadata)
 
 
 def read_index(
@@ -217,23 +215,37 @@ def read_index_file(path: str | Path) -> Index:
     Raises:
         InvalidTable: the file is not an index.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    import pandas as pd
 
+    path = Path(path)
+    kinds: dict[str, Kind] = {name: _KINDS[dtype] for name, dtype in COLUMNS.items()}
+    columns, metadata = read_parquet(path, kinds, "an index")
+    classes = parse_names(metadata.get("holotype_classes"), path)
     try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise InvalidTable(f"{str(path)!r} cannot be read as an index: {error}") from None
-    metadata = table.schema.metadata or {}
-    if b"holotype_root" not in metadata or set(table.column_names) != set(COLUMNS):
-        raise InvalidTable(
-            f"{str(path)!r} is no index; expected a Parquet file that Holotype wrote"
+        root = json.loads(metadata["holotype_root"])
+    except (KeyError, ValueError, RecursionError):
+        root = None
+    wrong = [
+        what
+        for what, is_wrong in (
+            ("no folder of the images", not isinstance(root, str)),
+            ("labels that are no classes", not set(columns["label"]) <= set(classes)),
+            ("unknown parts", not set(columns["split"]) <= {"", *get_args(Part)}),
+            ("a path twice", len(set(columns["path"])) < len(columns["path"])),
+            ("weights out of range", not (columns["weight"] >= 0).all()),
+            ("weights that are not finite", not np.isfinite(columns["weight"]).all()),
         )
-    return Index(
-        root=Path(json.loads(metadata[b"holotype_root"])),
-        table=_with_dtypes(table.to_pandas()),
-        classes=tuple(json.loads(metadata[b"holotype_classes"])),
-    )
+        if is_wrong
+    ]
+    if wrong:
+        raise InvalidTable(
+            f"{str(path)!r} cannot be read as an index: it has {wrong[0]}. It is damaged, or not "
+            "of Holotype; bring it back from a copy, or make it again."
+        )
+    return Index(root=Path(root), table=_with_dtypes(pd.DataFrame(columns)), classes=classes)
+
+
+_KINDS: dict[str, Kind] = {"str": "text", "int64": "integer", "float64": "number"}
 
 
 def require_classes(index: Index) -> None:

@@ -9,6 +9,7 @@ import yaml
 
 from holotype.ensembles.ensemble_weights import EnsembleMethod
 from holotype.errors import InvalidRecipe
+from holotype.training.config.yaml_files import read_mapping
 
 KIND = "ensemble"
 
@@ -71,11 +72,8 @@ def read_ensemble_recipe(path: Path) -> EnsembleRecipe | None:
     Raises:
         InvalidRecipe: it is not YAML, or its kind is `ensemble` but it is not valid.
     """
-    try:
-        value: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidRecipe(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(value, dict) or value.get("kind") != KIND:
+    value = read_mapping(path)
+    if value.get("kind") != KIND:
         return None
     try:
         return _recipe({key: inner for key, inner in value.items() if key != "kind"})

@@ -20,6 +20,7 @@ from holotype.comparison.cost import RunCost, measure_cost
 from holotype.comparison.significance import difference_interval
 from holotype.evaluation.intervals import SamplingUnits
 from holotype.evaluation.report_data import MAX_SCORE
+from holotype.files import read_json, reading
 from holotype.predictions import Predictions
 
 TIMED_IMAGES = 24
@@ -54,8 +55,11 @@ class Gain:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Gain":
         """What `asdict` made."""
-        scores = {name: DifferenceInterval(**value[name]) for name in ("log_loss", "accuracy")}
-        return cls(part=value["part"], num_images=value["num_images"], **scores)
+        scores = {
+            name: DifferenceInterval(*(float(value[name][end]) for end in ("value", "low", "high")))
+            for name in ("log_loss", "accuracy")
+        }
+        return cls(part=str(value["part"]), num_images=int(value["num_images"]), **scores)
 
     @property
     def beats(self) -> bool:
@@ -121,12 +125,27 @@ class BestMemberComparison:
     def from_json(cls, value: Mapping[str, Any]) -> "BestMemberComparison":
         """What `to_json` made."""
         return cls(
-            best_member=value["best_member"],
+            best_member=str(value["best_member"]),
             reported=Gain.from_json(value["reported"]),
             held_out=Gain.from_json(value["held_out"]),
-            images_per_second=value["images_per_second"],
-            best_member_images_per_second=value["best_member_images_per_second"],
+            images_per_second=_number_or_none(value["images_per_second"]),
+            best_member_images_per_second=_number_or_none(value["best_member_images_per_second"]),
         )
+
+
+def _number_or_none(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def read_best_member_comparison(file: Path) -> BestMemberComparison:
+    """Read `best_member_comparison.json`.
+
+    Raises:
+        CorruptFile: it is damaged.
+    """
+    found = read_json(file)
+    with reading(file):
+        return BestMemberComparison.from_json(found)
 
 
 def gain_over(whole: Predictions, alone: Predictions, part: str) -> Gain:

@@ -15,6 +15,7 @@ from holotype.errors import did_you_mean
 from holotype.evaluation.intervals import Estimate, undefined
 from holotype.evaluation.metrics import MAX_LOG_LOSS
 from holotype.evaluation.roc_curves import ratio
+from holotype.files import read_json, reading
 from holotype.notebook import data_frame, html_result, html_table
 from holotype.predictions import Predictions
 from holotype.progress import pluralize
@@ -154,26 +155,33 @@ class Report:
     @classmethod
     def from_json(cls, found: Mapping[str, Any], *, path: Path | None = None) -> "Report":
         """What `to_json` made; other keys, such as those of class weighting, are not read."""
-        scores = {name: Estimate(**found[name]) for name in SCORES if name in found}
+        scores = {name: _estimate(found[name]) for name in SCORES if name in found}
         per_class = tuple(
             ClassScores(
                 name,
-                each["support"],
-                each["predicted"],
-                **{score: Estimate(**each[score]) for score in CLASS_SCORES},
+                int(each["support"]),
+                int(each["predicted"]),
+                **{score: _estimate(each[score]) for score in CLASS_SCORES},
             )
             for name, each in found["per_class"].items()
         )
-        counts = ("num_images", "num_unlabelled", "num_zero_weight", "num_groups", "weighted")
+        classes = tuple(map(str, found["classes"]))
+        groups = found["num_groups"]
         return cls(
-            part=found["part"],
-            classes=tuple(found["classes"]),
+            part=str(found["part"]),
+            classes=classes,
             metrics=Metrics(scores),
             per_class=per_class,
-            confusion_CC=np.array(found["confusion_matrix"], np.float64),
-            caveats=tuple(found["caveats"]),
+            confusion_CC=np.array(found["confusion_matrix"], np.float64).reshape(
+                len(classes), len(classes)
+            ),
+            num_images=int(found["num_images"]),
+            num_unlabelled=int(found["num_unlabelled"]),
+            num_zero_weight=int(found["num_zero_weight"]),
+            num_groups=None if groups is None else int(groups),
+            weighted=bool(found["weighted"]),
+            caveats=tuple(map(str, found["caveats"])),
             path=path,
-            **{name: found[name] for name in counts},
         )
 
     def to_frame(self) -> "pd.DataFrame":
@@ -247,3 +255,25 @@ class Report:
             ],
             "caveats": list(self.caveats),
         }
+
+
+def read_report(file: Path) -> Report:
+    """The scores in a `metrics.json`; the page beside it is their path.
+
+    Raises:
+        CorruptFile: it is damaged.
+    """
+    found = read_json(file)
+    with reading(file):
+        return Report.from_json(found, path=file.parent / "index.html")
+
+
+def _estimate(value: Mapping[str, Any]) -> Estimate:
+    numbers: list[float | None] = [value[name] for name in ("value", "low", "high")]
+    for number in numbers:
+        if number is not None and not (
+            type(number) in (int, float) and 0 <= number <= MAX_LOG_LOSS
+        ):
+            raise ValueError(f"a score is {number!r:.40}")
+    low, high = numbers[1:]
+    return Estimate(numbers[0], low, high, str(value["method"]))

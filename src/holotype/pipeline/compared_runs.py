@@ -11,7 +11,14 @@ from holotype.comparison.cost import measure_cost, recorded_cost
 from holotype.comparison.result import Candidate
 from holotype.dataset.index import Index, read_index_file
 from holotype.ensembles.ensemble_recipe import read_ensemble_recipe
-from holotype.errors import BundleError, DatasetError, InvalidRecipe, NotARun, NotComparable
+from holotype.errors import (
+    BundleError,
+    CorruptFile,
+    DatasetError,
+    InvalidRecipe,
+    NotARun,
+    NotComparable,
+)
 from holotype.predictions import Predictions, read_predictions
 from holotype.progress import Progress
 from holotype.registry.registered_name import is_registered_name, parse_registered_name
@@ -48,7 +55,7 @@ def load_runs(runs: Sequence[str | Path], progress: Progress) -> tuple[list[Load
     for name, path in zip(names, paths.values(), strict=True):
         try:
             one = _load_run(name, path, progress)
-        except (BundleError, DatasetError, InvalidRecipe, OSError) as error:
+        except (BundleError, CorruptFile, DatasetError, InvalidRecipe, OSError) as error:
             notes.append(f"{name} was left out: {' '.join(str(error).split())}")
             continue
         if one.weights_fitted_on:

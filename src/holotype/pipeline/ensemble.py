@@ -7,10 +7,10 @@ and the member that the ensemble has to beat. Test then makes that one compariso
 runs have no validation; there the same is decided out of fold.
 """
 
-import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -22,7 +22,11 @@ from holotype.bundle.bundle import Bundle
 from holotype.comparison.aligned_predictions import align_predictions
 from holotype.dataset.index import Index
 from holotype.ensembles.compatibility import Member, load_members
-from holotype.ensembles.ensemble_recipe import EnsembleRecipe, MemberRecipe
+from holotype.ensembles.ensemble_recipe import (
+    EnsembleRecipe,
+    MemberRecipe,
+    read_ensemble_recipe,
+)
 from holotype.ensembles.ensemble_weights import METHODS, EnsembleMethod
 from holotype.ensembles.fit_ensemble import (
     FittedEnsemble,
@@ -33,6 +37,7 @@ from holotype.ensembles.fit_ensemble import (
 from holotype.errors import NotComparable, UsageError, require_one_of
 from holotype.evaluation.fit_decision import fit_decision
 from holotype.extras import with_install_advice
+from holotype.files import read_json, reading
 from holotype.pipeline.ensemble_report import (
     VALIDATION,
     EnsembleJob,
@@ -51,7 +56,7 @@ from holotype.pipeline.training_run.training_job import (
 from holotype.predictions import read_predictions
 from holotype.progress import Progress
 from holotype.registry.resolve_registered import registered_path
-from holotype.run_directory import RunDirectory, next_run_path
+from holotype.run_directory import LOCK, RunDirectory, claim_run
 
 
 @with_install_advice
@@ -92,8 +97,7 @@ def ensemble(
         replace(member, name=os.fspath(run)) for member, run in zip(found, runs, strict=True)
     ]
     name = members[0].bundle.manifest.name
-    files = RunDirectory.new(output or next_run_path(f"{name}-ensemble"))
-    with files.create():
+    with claim_run(output, f"{name}-ensemble", _is_unfinished) as files, _cleared(files):
         progress = replace(progress, log_file=files.log)
         answers = _predict_with_members(members, progress)
         fitted = fit(answers, None if method == "auto" else method)
@@ -103,6 +107,30 @@ def ensemble(
         progress.log(f"{recipe.method}: {recipe.weights_text}")
         report_ensemble(job, _seal_bundle(job))
     return Run(files.path)
+
+
+def _is_unfinished(run: RunDirectory) -> bool:
+    """Whether a killed process left it: nothing of it is needed, and all of it is done again."""
+    own = (
+        run.recipe, run.index, run.log, run.environment, run.bundle, run.predictions, run.audit,
+        run.report, run.card, run.path / LOCK,
+    )  # fmt: skip
+    return (
+        {entry.name for entry in run.path.iterdir()} <= {file.name for file in own}
+        and not (run.report / "index.html").exists()
+        and (not run.recipe.is_file() or read_ensemble_recipe(run.recipe) is not None)
+    )
+
+
+@contextmanager
+def _cleared(run: RunDirectory) -> Iterator[None]:
+    """The directory empty at the start, and after a failure."""
+    run.clear()
+    try:
+        yield
+    except BaseException:
+        run.clear()
+        raise
 
 
 def _predict_with_members(members: Sequence[Member], progress: Progress) -> MemberPredictions:
@@ -139,8 +167,9 @@ def _duplicate_groups(member: "Member", images: Index) -> list[frozenset[str]]:
     run = member.run
     for audit in (run.audit, run.path.parent.parent / "audit"):  # of a stage or fold: its run's
         if (audit / "audit.json").is_file():
-            told = json.loads((audit / "audit.json").read_text(encoding="utf-8"))
-            return [*equal, *(frozenset(paths) for paths in told.get("duplicate_clusters", []))]
+            told = read_json(audit / "audit.json").get("duplicate_clusters", [])
+            with reading(audit / "audit.json"):
+                return [*equal, *(frozenset(map(str, paths)) for paths in told)]
     return equal
 
 
@@ -196,7 +225,7 @@ def _seal_bundle(job: EnsembleJob) -> Bundle:
     first, fitted = job.members[0], job.fitted
     bundle = write_members(
         job.run.bundle, [job.members[number].bundle for number in fitted.members],
-        name=job.recipe.name, weights_CM=fitted.weights_CM,
+        name=job.recipe.name, weights_CM=fitted.weights_CM, unsealed=True,
     )  # fmt: skip
     if first.is_cross_validated:
         row_of = {path: row for row, path in enumerate(fitted.held_out.ids)}

@@ -4,7 +4,6 @@ The method, the weights, the temperature and the member to beat are decided befo
 test makes that one comparison.
 """
 
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from holotype.ensembles.gain import (
     BestMemberComparison,
     gain_over,
     measure_images_per_second,
+    read_best_member_comparison,
 )
 from holotype.ensembles.joint_index import joint_index
 from holotype.errors import DatasetError, NotARun
@@ -148,8 +148,7 @@ def read_ensemble(path: Path) -> tuple[EnsembleRecipe, BestMemberComparison]:
     recipe = read_ensemble_recipe(run.recipe)
     if recipe is None:
         raise NotARun(f"{str(path)!r} is the run of a training; expected one of an ensemble.")
-    text = (run.report / BEST_MEMBER_COMPARISON).read_text(encoding="utf-8")
-    return recipe, BestMemberComparison.from_json(json.loads(text))
+    return recipe, read_best_member_comparison(run.report / BEST_MEMBER_COMPARISON)
 
 
 def _notes(

@@ -1,6 +1,5 @@
 """A finished training as a value: its path, its scores, its classifier, read when asked for."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,8 @@ from typing import Any
 from holotype.dataset.index import Index, read_index_file
 from holotype.ensembles.ensemble_recipe import EnsembleRecipe, read_ensemble_recipe
 from holotype.errors import NotARun, did_you_mean
-from holotype.evaluation.report_data import Metrics, Report
+from holotype.evaluation.report_data import Metrics, Report, read_report
+from holotype.files import read_json, reading
 from holotype.notebook import html_result
 from holotype.pipeline.classifier import Classifier, load
 from holotype.predictions import Predictions, read_predictions
@@ -16,7 +16,7 @@ from holotype.registry.resolve_registered import registered_path
 from holotype.run_directory import RunDirectory
 from holotype.text_tables import short_text
 from holotype.training.config.recipe import Recipe
-from holotype.training.config.resolve import read_fields
+from holotype.training.config.yaml_files import read_mapping
 
 
 class Run(os.PathLike[str]):
@@ -46,14 +46,19 @@ class Run(os.PathLike[str]):
     @property
     def report(self) -> Report:
         """On test; on validation or out of fold where no image was kept for a test."""
-        found = self._report_json()
-        return Report.from_json(found, path=self.files.report / "index.html")
+        file = self.files.report / "metrics.json"
+        if not file.is_file():
+            raise NotARun(
+                f"{str(self.path)!r} is not finished: it has no {file.name}; go on with it by "
+                "`holotype train DATA --output RUN --resume`."
+            )
+        return read_report(file)
 
     @property
     def recipe(self) -> Recipe | EnsembleRecipe:
         """Everything that decided the run."""
         of_ensemble = read_ensemble_recipe(self.files.recipe)
-        return of_ensemble or Recipe.model_validate(read_fields(str(self.files.recipe)))
+        return of_ensemble or Recipe.model_validate(read_mapping(self.files.recipe))
 
     @property
     def index(self) -> Index:
@@ -86,24 +91,16 @@ class Run(os.PathLike[str]):
     def to_json(self) -> dict[str, Any]:
         """Where things are, the images that could not be read, and the scores."""
         audit = self.files.audit / "audit.json"
-        found = json.loads(audit.read_text(encoding="utf-8")) if audit.is_file() else {}
+        found = read_json(audit) if audit.is_file() else {}
+        with reading(audit):
+            refused = sorted(str(image["path"]) for image in found.get("unusable_images", []))
         return {
             "run": str(self.path),
             "bundle": str(self.files.bundle),
             "report": str(self.files.report / "index.html"),
-            "refused": sorted(image["path"] for image in found.get("unusable_images", [])),
+            "refused": refused,
             "metrics": self.report.to_json(),
         }
-
-    def _report_json(self) -> dict[str, Any]:
-        file = self.files.report / "metrics.json"
-        if not file.is_file():
-            raise NotARun(
-                f"{str(self.path)!r} is not finished: it has no {file.name}; go on with it by "
-                "`holotype train DATA --output RUN --resume`."
-            )
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return found
 
     def __fspath__(self) -> str:
         return str(self.path)

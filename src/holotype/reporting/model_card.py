@@ -6,7 +6,6 @@ person can know is named as missing.
 Shape suffixes: C classes.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from holotype.bundle.bundle import Bundle
 from holotype.dataset.index import Index
 from holotype.evaluation.intervals import Estimate
 from holotype.evaluation.report_data import ClassScores, Report
-from holotype.files import write_text
+from holotype.files import read_json, write_text
 from holotype.progress import duration, pluralize
 from holotype.reporting.model_card_header import header, licences_of, part_name
 from holotype.reporting.plot_labels import truncate_middle
@@ -97,7 +96,7 @@ def write_model_card(
     """
     environment: dict[str, Any] = {}
     if run.environment.is_file():
-        environment = json.loads(run.environment.read_text(encoding="utf-8"))
+        environment = read_json(run.environment)
     second_report = None if validation is None or validation.part == report.part else validation
     text = "\n".join(
         ["---", header(report, second_report, context, bundle).strip(), "---", "", ""]

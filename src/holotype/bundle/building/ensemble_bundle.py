@@ -27,6 +27,7 @@ from holotype.bundle.combination import ENSEMBLE_WEIGHTS, EnsembleWeights
 from holotype.bundle.embedding import cache_namespace
 from holotype.bundle.manifest import Manifest
 from holotype.errors import BundleError
+from holotype.files import TEMPORARY_PREFIX
 
 
 def write_members(
@@ -35,6 +36,7 @@ def write_members(
     *,
     name: str,
     weights_CM: NDArray[np.float64] | None = None,
+    unsealed: bool = False,
 ) -> Bundle:
     """Write a bundle that predicts the weighted mean of its members.
 
@@ -45,6 +47,7 @@ def write_members(
         weights_CM: of each member for each class, at least 0; equal unless given. The
             weights of a class are divided by their sum, and where classes differ in them the
             means are divided by their sum.
+        unsealed: whether a decision will be sealed, before which nothing else opens the bundle.
 
     Raises:
         BundleError: the directory exists, there is no member, a member is not sealed, changed on
@@ -68,7 +71,9 @@ def write_members(
         ENSEMBLE_WEIGHTS,
         *(f"{MEMBERS}/{number}/{MANIFEST}" for number in range(len(members))),
     ]
-    written = write_files(directory, files, _manifest(members, name), listed=listed)
+    written = write_files(
+        directory, files, _manifest(members, name, unsealed=unsealed), listed=listed
+    )
     for number, member in enumerate(members):
         _hard_link_files(member.path, directory / MEMBERS / str(number))
     return written
@@ -81,7 +86,7 @@ def _hard_link_files(source: Path, copied: Path) -> None:
     """
     for path in sorted(path for path in copied.rglob("*") if path.is_file()):
         original = source / path.relative_to(copied)
-        link = path.with_name(f".tmp-{uuid.uuid4().hex}")
+        link = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}")
         try:
             os.link(original, link, follow_symlinks=False)
         except (OSError, NotImplementedError):
@@ -132,7 +137,7 @@ def _files(member: Bundle) -> Iterator[tuple[str, bytes]]:
             yield f"{MEMBERS}/{number}/{file}", content
 
 
-def _manifest(members: Sequence[Bundle], name: str) -> Manifest:
+def _manifest(members: Sequence[Bundle], name: str, *, unsealed: bool) -> Manifest:
     """The manifest of the whole; each member has its own."""
     first = members[0].manifest
     base_models = {cache_namespace(base): base for member in members for base in member.base_models}
@@ -146,4 +151,5 @@ def _manifest(members: Sequence[Bundle], name: str) -> Manifest:
         embedding_size=sum(base.manifest.embedding_size for base in base_models.values()),
         weights=first.weights if len(weights) == 1 else None,
         versions=first.versions,
+        unsealed=unsealed,
     )

@@ -9,7 +9,6 @@ Levels are windowed by percentiles of the whole volume, which single bright voxe
 Arrays: Z slices, Y rows, X columns of a volume; H rows, W columns of one slice.
 """
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +31,7 @@ from holotype.dataset.volumes.tiff_volumes import (
     open_volume,
 )
 from holotype.errors import EmptyDataset, UsageError, VolumeError
-from holotype.files import write_json
+from holotype.files import temporary_directory, write_json
 from holotype.notebook import html_result
 from holotype.progress import ProgressCallback
 from holotype.text_tables import short_text
@@ -222,9 +221,9 @@ def _slice_volume(
     masks: dict[str, Path] | None,
 ) -> tuple[list[str], dict[str, Any]]:
     """The paths of the slices of one volume, and its record for slices.json."""
-    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".tmp-") as scratch:
-        volume_ZYX = open_volume(specimen.path, Path(scratch) / "volume.npy")
-        mask_ZYX = _mask_of(specimen, masks, volume_ZYX.shape, Path(scratch))
+    with temporary_directory(directory.parent) as scratch:
+        volume_ZYX = open_volume(specimen.path, scratch / "volume.npy")
+        mask_ZYX = _mask_of(specimen, masks, volume_ZYX.shape, scratch)
         window = options.window
         if window is None and volume_ZYX.dtype != np.uint8:
             window = DEFAULT_WINDOW

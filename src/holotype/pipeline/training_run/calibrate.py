@@ -38,7 +38,7 @@ def calibrate(bundle: Bundle, recipe: Recipe, index: Index) -> tuple[Bundle, lis
     if recipe.references:
         calibration.add_references()
     if len(index.part("val")) == 0:
-        return calibration.bundle, calibration.notes
+        return calibration.bundle.without_decision(), calibration.notes
     decision = calibration.fit_views_and_temperature()
     if recipe.unknown is not None:
         decision = replace(decision, unknown=calibration.fit_ood_detector(recipe.unknown))

@@ -29,6 +29,7 @@ from holotype.errors import DatasetError, InvalidRatios, InvalidRecipe
 from holotype.evaluation.build_report import build_report
 from holotype.evaluation.fit_decision import fit_decision
 from holotype.evaluation.report_data import Report
+from holotype.files import discard
 from holotype.pipeline.training_run.calibrate import seal
 from holotype.pipeline.training_run.class_weight_report import (
     class_weights_of_folds,
@@ -74,7 +75,7 @@ def train_folds(job: TrainingJob, index: Index, run: RunDirectory, num_folds: in
         require_trainable(split_of_fold(job, index, fold), job.request.reading.exclude)
     runs = [run.fold(fold) for fold in range(num_folds)]
     job = job.in_run(run)
-    with run.create(), naming_resume(run.path):
+    with naming_resume(run.path):
         if not begin_run(job, index, run):
             return
         for fold, fold_run in enumerate(runs):
@@ -191,8 +192,12 @@ def _seal_mean_ensemble(
                 f"{str(fold.path)!r} has no validation image to fit its temperature on; ask for "
                 "fewer folds, or give validation a larger share with --ratios."
             )
+    discard(run.bundle)  # of a process that was killed
     return seal(
-        write_members(run.bundle, members, name=name), fit_decision(oof), index, out_of_fold=oof
+        write_members(run.bundle, members, name=name, unsealed=True),
+        fit_decision(oof),
+        index,
+        out_of_fold=oof,
     )
 
 

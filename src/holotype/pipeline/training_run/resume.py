@@ -6,33 +6,23 @@ images gives the same bytes. So a run goes on by being called again: what is the
 taken, the rest is done.
 """
 
-import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from holotype.bundle.bundle import load_bundle
 from holotype.dataset.index import Index, read_index_file
-from holotype.errors import RunMismatch
+from holotype.errors import BundleError, CorruptFile, DatasetError, RunMismatch
+from holotype.evaluation.report_data import read_report
 from holotype.pipeline.training_run.training_job import TrainingJob, write_environment
+from holotype.predictions import read_predictions
 from holotype.run_directory import RunDirectory
 from holotype.training.config.recipe import Recipe
+from holotype.training.config.yaml_files import read_mapping
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 MAX_NAMED = 3  # of the differences, so many are named
-
-
-def run_to_resume(path: str | Path) -> RunDirectory:
-    """The run at this path, or one that is still to begin.
-
-    Raises:
-        RunExists: there is something else.
-    """
-    run = RunDirectory(Path(path))
-    return run if run.recipe.is_file() else RunDirectory.new(path)
 
 
 def begin_run(job: TrainingJob, index: Index, run: RunDirectory, *, is_fold: bool = False) -> bool:
@@ -54,7 +44,6 @@ def begin_run(job: TrainingJob, index: Index, run: RunDirectory, *, is_fold: boo
         if is_finished(run):
             job.progress.log(f"{run.path} is finished already; nothing was done again")
             return False
-        remove_partial_output(run)
     run.write_recipe(job.recipe.to_yaml())
     index.write(run.index)
     if not is_fold:
@@ -76,25 +65,25 @@ def require_same_inputs(run: RunDirectory, recipe: Recipe, index: Index) -> None
 
 
 def is_finished(run: RunDirectory) -> bool:
-    """Whether the report, which is written last, is there."""
-    return (run.report / "index.html").is_file()
+    """Whether the page of the report, which is written last, is there, and what it is of too.
 
-
-def remove_partial_output(run: RunDirectory) -> None:
-    """Remove what a killed process left half-way: names that were never taken, and the bundle.
-
-    The bundle is written again, from the same weights to the same bytes, since it may lack its
-    decision.
+    A bundle or predictions that are missing or damaged are made again.
     """
-    for leftover in (*run.path.rglob(".tmp-*"), run.bundle):
-        if leftover.is_dir():
-            shutil.rmtree(leftover)
-        else:
-            leftover.unlink(missing_ok=True)
+    files = sorted(run.predictions.glob("*.parquet"))
+    if not (run.report / "index.html").is_file() or not files:
+        return False
+    try:
+        load_bundle(run.path)
+        read_report(run.report / "metrics.json")
+        for file in files:
+            read_predictions(file)
+    except (BundleError, DatasetError, CorruptFile):
+        return False
+    return True
 
 
 def _require_same_recipe(run: RunDirectory, recipe: Recipe) -> None:
-    written = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
+    written = read_mapping(run.recipe)
     # A key that is younger than the run had its default.
     newer_defaults = {
         name: field.default

@@ -1,7 +1,7 @@
 """Images -> index -> audit -> split -> train -> bundle -> predictions -> report."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,13 +23,12 @@ from holotype.pipeline.audit import Audit
 from holotype.pipeline.run import Run
 from holotype.pipeline.training_run.cross_validation import train_folds
 from holotype.pipeline.training_run.excluded_images import require_trainable
-from holotype.pipeline.training_run.resume import run_to_resume
 from holotype.pipeline.training_run.single_run import train_single_run
 from holotype.pipeline.training_run.training_estimate import TrainingEstimate, estimate_training
 from holotype.pipeline.training_run.training_job import TrainingJob, TrainingRequest
 from holotype.pipeline.training_run.training_options import ReadingOptions, Resources, Resuming
 from holotype.pipeline.training_run.warm_start import with_warm_start
-from holotype.run_directory import RunDirectory, next_run_path
+from holotype.run_directory import RunDirectory, claim_run
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import Overrides, RecipeLike
 from holotype.training.features.device import resolve_device, use_deterministic_algorithms
@@ -149,19 +148,22 @@ def run_training(request: TrainingRequest) -> Run:
     with stop_signal.handling_sigterm(), leading_processes(_device(request)) as set_result:
         request = with_warm_start(replace(request, progress=progress))
         recipe = request.resolve_recipe()
-        path = request.output or next_run_path(request.data_name)
-        run = run_to_resume(path) if resuming.resume else RunDirectory.new(path)
-        runtime = _runtime(request, recipe, run.checkpoints, stop_signal)
-        index, job = _read_and_audit(request, recipe, runtime)
-        if request.folds is not None:
-            train_folds(job, index, run, request.folds)
-        else:
-            index, job = job.split(index)
-            require_trainable(index, request.reading.exclude)
-            with run.create(), naming_resume(run.path):
-                train_single_run(job, index, run, command=job.command(run))
+        with claim_run(request.output, request.data_name, _may_resume(resuming)) as run:
+            runtime = _runtime(request, recipe, run.checkpoints, stop_signal)
+            index, job = _read_and_audit(request, recipe, runtime)
+            if request.folds is not None:
+                train_folds(job, index, run, request.folds)
+            else:
+                index, job = job.split(index)
+                require_trainable(index, request.reading.exclude)
+                with naming_resume(run.path):
+                    train_single_run(job, index, run, command=job.command(run))
         set_result(str(run.path))
     return Run(run.path)
+
+
+def _may_resume(resuming: Resuming) -> Callable[[RunDirectory], bool]:
+    return lambda run: resuming.resume and run.recipe.is_file()
 
 
 def _follow(request: TrainingRequest) -> str:

@@ -1,12 +1,13 @@
 """Train the stages, write each as a bundle, and calibrate it."""
 
-import shutil
+from dataclasses import replace
 
 from holotype.bundle.bundle import Bundle, write_bundle
 from holotype.bundle.inference import predict_index
 from holotype.dataset.index import Index
 from holotype.errors import InvalidRatios, InvalidRecipe
 from holotype.evaluation.ood_selection import min_images_for_threshold
+from holotype.files import discard
 from holotype.pipeline.training_run.calibrate import calibrate
 from holotype.pipeline.training_run.training_job import TrainingJob
 from holotype.run_directory import RunDirectory
@@ -27,8 +28,6 @@ def train_and_seal(
         if len(recipe.stages) > 1:
             stage_run = run.stage(stage)
             stage_run.path.mkdir(parents=True, exist_ok=True)
-            # A process that was killed may have left it without its decision.
-            shutil.rmtree(stage_run.bundle, ignore_errors=True)
             write_and_calibrate(recipe, index, best, stage_run)
             index.write(stage_run.index)
             stage_run.write_recipe(recipe.up_to(stage).to_yaml())
@@ -79,9 +78,11 @@ def write_and_calibrate(
 ) -> Bundle:
     """Write history and bundle, seal the decision, and predict validation with it."""
     write_history(trained.history, run.history)
+    discard(run.bundle)  # of a process that was killed
     bundle = write_bundle(
-        run.bundle, backbone=trained.backbone, head=trained.head, manifest=trained.manifest
-    )
+        run.bundle, backbone=trained.backbone, head=trained.head,
+        manifest=replace(trained.manifest, unsealed=True),
+    )  # fmt: skip
     bundle, notes = calibrate(bundle, recipe, index)
     trained.notes.extend(notes)
     if len(index.part("val")):

@@ -1,6 +1,5 @@
 """What a caller asks for, and what is known once the images are read."""
 
-import json
 import os
 import platform
 import shlex
@@ -24,7 +23,7 @@ from holotype.dataset.splitting.splitter import split
 from holotype.errors import UsageError
 from holotype.evaluation.group_leakage import GroupLeakage
 from holotype.evaluation.report_data import Report
-from holotype.files import write_json
+from holotype.files import read_json, reading, write_json
 from holotype.pipeline.audit import Audit
 from holotype.pipeline.training_run.training_options import ReadingOptions, Resources, Resuming
 from holotype.progress import Progress
@@ -224,7 +223,7 @@ def record_training_cost(
             kept from another run took no time. None where it is not known.
         resumed: whether the seconds of an earlier process are missing, since it was killed.
     """
-    known = json.loads(run.environment.read_text(encoding="utf-8"))
+    known = read_json(run.environment)
     cost = {
         "training_seconds": None if training_seconds is None else round(training_seconds, 2),
         "training_resumed": resumed,
@@ -235,10 +234,16 @@ def record_training_cost(
 
 def total_training_seconds(runs: Sequence[RunDirectory]) -> tuple[float | None, bool]:
     """The seconds of several runs together, and whether some are missing; None: one is unknown."""
-    known = [json.loads(run.environment.read_text(encoding="utf-8")) for run in runs]
-    seconds = [one.get("training_seconds") for one in known]
-    resumed = any(one.get("training_resumed", False) for one in known)
-    return (None if None in seconds else sum(seconds)), resumed
+    seconds: list[float] = []
+    resumed = False
+    for run in runs:
+        known = read_json(run.environment)
+        if known.get("training_seconds") is None:
+            return None, resumed
+        with reading(run.environment):
+            seconds.append(float(known["training_seconds"]))
+        resumed |= bool(known.get("training_resumed", False))
+    return sum(seconds), resumed
 
 
 def peak_memory_mb() -> float | None:

@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import yaml
-
 from holotype.errors import NotARun, UsageError
 from holotype.pipeline.training_run.training_job import TrainingRequest
 from holotype.run_directory import RunDirectory
 from holotype.training.config.resolve import Overrides, parse_overrides, resolve_recipe
+from holotype.training.config.yaml_files import read_mapping
 from holotype.training.finetuning.checkpoint import stage_weights_file
 
 
@@ -27,7 +26,7 @@ def with_warm_start(request: TrainingRequest) -> TrainingRequest:
     overrides = parse_overrides(request.overrides)
     model = request.model or overrides.get("model")
     run = RunDirectory.open(path)
-    run_model = str(yaml.safe_load(run.recipe.read_text(encoding="utf-8")).get("model"))
+    run_model = str(read_mapping(run.recipe).get("model"))
     if model not in (None, run_model):
         raise UsageError(
             f"--init-from {path} holds the weights of {run_model}, and --model says {model}. "

@@ -6,8 +6,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import yaml
-
 from holotype.architectures.catalog import DEFAULT_MODEL, architecture
 from holotype.dataset.splitting.splitter import check_ratios
 from holotype.errors import InvalidRecipe, UnknownRecipe, UsageError, did_you_mean
@@ -15,6 +13,7 @@ from holotype.training.config.fill_from_architecture import fill_model_defaults
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.recipe_compatibility import check_compatibility
 from holotype.training.config.recipe_variants import parse_variant, select_variant
+from holotype.training.config.yaml_files import parse_yaml, read_mapping
 
 RecipeLike: TypeAlias = str | os.PathLike[str] | Mapping[str, Any] | Recipe
 Overrides: TypeAlias = Mapping[str, Any] | Sequence[str]
@@ -113,35 +112,21 @@ def read_fields(recipe: str) -> dict[str, Any]:
         UnknownRecipe: no such name and no such file.
         InvalidRecipe: it is not a YAML of keys and values.
     """
-    bundled = resources.files("holotype.training.config") / "recipes" / f"{recipe}.yaml"
     if recipe in recipe_names():
-        text = bundled.read_text(encoding="utf-8")
-    elif Path(recipe).is_file():
-        try:
-            text = Path(recipe).read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            raise InvalidRecipe(
-                f"{recipe}: expected a YAML file, got bytes that are no text."
-            ) from None
-    else:
+        with resources.as_file(
+            resources.files("holotype.training.config") / "recipes" / f"{recipe}.yaml"
+        ) as bundled:
+            return read_mapping(bundled)
+    if not Path(recipe).is_file():
         raise UnknownRecipe(
             f"no recipe called {recipe!r}{did_you_mean(recipe, recipe_names())} "
             f"Known: {', '.join(recipe_names())}; or name a YAML file."
         )
-    try:
-        fields = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InvalidRecipe(f"{recipe}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(fields, dict):
-        raise InvalidRecipe(f"{recipe}: expected keys and values, got {type(fields).__name__}")
-    return fields
+    return read_mapping(Path(recipe))
 
 
 def _parse(dotted: str, text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise InvalidRecipe(f"--set {dotted}={text}: the value is not YAML") from None
+    return parse_yaml(text, f"--set {dotted}={text}")
 
 
 def _set_key(fields: dict[str, Any], dotted: str, value: Any) -> None:
@@ -161,7 +146,7 @@ def _set_key(fields: dict[str, Any], dotted: str, value: Any) -> None:
 
 def _step_into(place: Any, step: str, dotted: str) -> Any:
     if isinstance(place, list):
-        if not step.isdigit() or int(step) >= len(place):
+        if not (step.isascii() and step.isdecimal()) or int(step[:9]) >= len(place):
             raise InvalidRecipe(
                 f"--set {dotted}: expected a number from 0 to {len(place) - 1}, got {step!r}"
             )

@@ -8,8 +8,11 @@ Tensors by name and one JSON text: nothing in these files can be executed. Each 
 its place and renamed into it, so that a process may be killed at any moment.
 """
 
+import errno
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,14 +73,16 @@ def read_stage_result(
     if not path.is_file():
         return None
     weights, note = _read(path)
-    rows = [EpochMetrics(**row) for row in _field(path, note, "rows")]
-    return StageResult(stage, int(_field(path, note, "best_epoch")), rows), weights
+    with _making_sense(path):
+        rows = [EpochMetrics(**row) for row in note["rows"]]
+        return StageResult(stage, range(len(rows))[note["best_epoch"]], rows), weights
 
 
 def checkpoint_classes(file: Path) -> tuple[str, ...]:
     """The classes of the weights that a stage wrote."""
     _, note = _read(file)
-    return tuple(str(name) for name in _field(file, note, "classes"))
+    with _making_sense(file):
+        return tuple(str(name) for name in note["classes"])
 
 
 def write_state(state: "LoopState", directory: Path, stage: str) -> None:
@@ -116,25 +121,26 @@ def read_state(directory: Path, stage: str) -> "LoopState | None":
     if not path.is_file():
         return None
     tensors, note = _read(path)
-    moments: dict[int, dict[str, Any]] = {
-        int(key): dict(values) for key, values in _field(path, note, "numbers").items()
-    }
-    for full_name, tensor in _strip_prefix(tensors, OPTIMISER).items():
-        key, name = full_name.split("/", 1)
-        moments.setdefault(int(key), {})[name] = tensor
-    return LoopState(
-        epoch=_field(path, note, "epoch"),
-        trainable_state=_strip_prefix(tensors, TRAINABLE),
-        optimiser={"state": moments, "param_groups": _field(path, note, "groups")},
-        schedule=_field(path, note, "schedule"),
-        best_metrics=EpochMetrics(**_field(path, note, "best_metrics")),
-        best_trainable_state=_strip_prefix(tensors, BEST),
-        lowest_monitored=_field(path, note, "lowest_monitored"),
-        last_improved_epoch=_field(path, note, "last_improved_epoch"),
-        rows=[EpochMetrics(**row) for row in _field(path, note, "rows")],
-        step=_field(path, note, "step"),
-        loss_sum=_field(path, note, "loss_sum"),
-    )
+    with _making_sense(path):
+        moments: dict[int, dict[str, Any]] = {
+            int(key): dict(values) for key, values in note["numbers"].items()
+        }
+        for full_name, tensor in _strip_prefix(tensors, OPTIMISER).items():
+            key, name = full_name.split("/", 1)
+            moments.setdefault(int(key), {})[name] = tensor
+        return LoopState(
+            epoch=int(note["epoch"]),
+            trainable_state=_strip_prefix(tensors, TRAINABLE),
+            optimiser={"state": moments, "param_groups": note["groups"]},
+            schedule=note["schedule"],
+            best_metrics=EpochMetrics(**note["best_metrics"]),
+            best_trainable_state=_strip_prefix(tensors, BEST),
+            lowest_monitored=float(note["lowest_monitored"]),
+            last_improved_epoch=int(note["last_improved_epoch"]),
+            rows=[EpochMetrics(**row) for row in note["rows"]],
+            step=int(note["step"]),
+            loss_sum=float(note["loss_sum"]),
+        )
 
 
 def _is_tensor(value: Any) -> bool:
@@ -149,12 +155,29 @@ def _strip_prefix(tensors: "Mapping[str, Tensor]", prefix: str) -> "dict[str, Te
 
 
 def _write(path: Path, tensors: "Mapping[str, Tensor]", note: dict[str, Any]) -> None:
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     # Cloned: two names may share memory, which the format refuses.
     plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(note)
     with atomic_write(path) as temporary:
-        save_file(plain, temporary, metadata={"note": json.dumps(note)})
+        try:
+            save_file(plain, temporary, metadata={"note": text, "sha256": _digest(plain, text)})
+        except SafetensorError as error:  # such as a full disk
+            raise OSError(errno.EIO, str(error), str(path)) from None
+
+
+def _digest(tensors: "Mapping[str, Tensor]", note: str) -> str:
+    """SHA-256 of everything in a file, so that a changed bit is no other number."""
+    import torch
+
+    h = hashlib.sha256(note.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        h.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        h.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return h.hexdigest()
 
 
 def _read(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
@@ -162,19 +185,27 @@ def _read(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
 
     try:
         with safe_open(path, framework="pt") as file:
-            note = json.loads((file.metadata() or {}).get("note", ""))
+            metadata = file.metadata() or {}
+            text = metadata.get("note", "")
+            note = json.loads(text)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise _corrupt(path, str(error)) from None
     if not isinstance(note, dict):
         raise _corrupt(path, "its note is not an object")
+    if metadata.get("sha256") not in (None, _digest(tensors, text)):
+        raise _corrupt(path, "its content is not what was written")
     return tensors, note
 
 
-def _field(path: Path, note: dict[str, Any], key: str) -> Any:
-    if key not in note:
-        raise _corrupt(path, f"it lacks {key!r}")
-    return note[key]
+@contextmanager
+def _making_sense(path: Path) -> Iterator[None]:
+    """Raise what goes wrong with the values of a file as `CorruptCheckpoint`."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise _corrupt(path, reason) from None
 
 
 def _corrupt(path: Path, reason: str) -> CorruptCheckpoint:

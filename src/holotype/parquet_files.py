@@ -1,0 +1,136 @@
+"""Tables of a run as Parquet: every column has a known type, and the content a digest.
+
+The digest is checked when a file is read, so that a changed bit is a refusal and not another
+number. Files of versions before it lack it, and are read all the same.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from holotype.errors import InvalidTable
+from holotype.files import atomic_write
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Kind = Literal["text", "integer", "number", "numbers"]  # numbers: a list of one length in all rows
+
+MAX_ROWS = 50_000_000
+MAX_BYTES = 16 << 30
+_DIGEST = "holotype_sha256"
+
+
+def write_parquet(path: Path, table: "pa.Table", metadata: Mapping[str, str]) -> None:
+    """Write a table whose columns have no empty values, with its digest.
+
+    Args:
+        metadata: texts that belong to the table, such as the names of classes.
+    """
+    import pyarrow.parquet as pq
+
+    digest = _digest(_columns(table), metadata)
+    with atomic_write(path) as temporary:
+        pq.write_table(table.replace_schema_metadata({**metadata, _DIGEST: digest}), temporary)
+
+
+def read_parquet(
+    path: Path, kinds: Mapping[str, Kind], what: str
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The columns of a file of `write_parquet`, and its metadata.
+
+    Args:
+        kinds: of exactly the columns that are expected.
+        what: the file is, for errors: `an index`.
+
+    Returns:
+        Text as a list of strings, numbers as int64 or float64 (N,), lists as float64 (N, length).
+
+    Raises:
+        InvalidTable: it is damaged, or something else.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            if file.metadata.num_rows > MAX_ROWS or path.stat().st_size > MAX_BYTES:
+                raise ValueError(f"{file.metadata.num_rows:,} rows are too many")
+            if sorted(file.schema_arrow.names) != sorted(kinds):
+                raise ValueError(f"its columns are {', '.join(file.schema_arrow.names)[:80]}")
+            table = file.read()
+        metadata = {
+            key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()
+        }
+        columns = _columns(table)
+        known = metadata.pop(_DIGEST, None)
+        metadata = {key: value for key, value in metadata.items() if not key.startswith("ARROW:")}
+        if known is not None and known != _digest(columns, metadata):
+            raise ValueError("its content is not what was written")
+        return {name: _typed(name, columns[name], kind) for name, kind in kinds.items()}, metadata
+    except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError, MemoryError) as error:
+        reason = " ".join((str(error) or type(error).__name__).split())[:200].rstrip(".")
+        raise InvalidTable(
+            f"{str(path)!r} cannot be read as {what}: {reason}. It is damaged, or not of Holotype; "
+            "bring it back from a copy, or make it again."
+        ) from None
+
+
+def _columns(table: "pa.Table") -> dict[str, Any]:
+    """Every column as a list of strings or an array; a list of lists as (values, lengths)."""
+    import pyarrow as pa
+
+    columns: dict[str, Any] = {}
+    for name in table.column_names:
+        column = table[name].combine_chunks()
+        if isinstance(column, pa.ChunkedArray):  # of no rows
+            column = pa.concat_arrays(column.chunks) if column.chunks else pa.array([], column.type)
+        if column.null_count:
+            raise ValueError(f"{name} has empty values")
+        if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+            lengths = np.asarray(column.value_lengths().to_numpy(zero_copy_only=False))
+            values = column.flatten()
+            if values.null_count:
+                raise ValueError(f"{name} has empty values")
+            columns[name] = (np.asarray(values.to_numpy(zero_copy_only=False)), lengths)
+        elif pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+            columns[name] = np.asarray(column.to_numpy(zero_copy_only=False))
+        else:
+            columns[name] = column.to_pylist()
+    return columns
+
+
+def _digest(columns: Mapping[str, Any], metadata: Mapping[str, str]) -> str:
+    h = hashlib.sha256(json.dumps(dict(sorted(metadata.items()))).encode())
+    for name, values in sorted(columns.items()):
+        h.update(name.encode())
+        if isinstance(values, list):
+            h.update(json.dumps(values, default=str).encode("utf-8", "backslashreplace"))
+        for array in values if isinstance(values, tuple) else (values,):
+            if isinstance(array, np.ndarray):
+                plain = array.astype(array.dtype.newbyteorder("<"))
+                h.update(f"{plain.dtype} {plain.shape}".encode() + plain.tobytes())
+    return h.hexdigest()
+
+
+def _typed(name: str, values: Any, kind: Kind) -> Any:
+    if kind == "text":
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            raise ValueError(f"{name} is not text")
+        return values
+    if kind == "numbers":
+        if not isinstance(values, tuple) or values[0].dtype.kind not in "iuf":
+            raise ValueError(f"{name} is not lists of numbers")
+        flat, lengths = values
+        if len(set(lengths.tolist())) > 1:
+            raise ValueError(f"{name} has lists of different lengths")
+        return flat.astype(np.float64).reshape(len(lengths), -1)
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in (
+        "iu" if kind == "integer" else "iuf"
+    ):
+        raise ValueError(f"{name} is not {'whole numbers' if kind == 'integer' else 'numbers'}")
+    return values.astype(np.int64 if kind == "integer" else np.float64)
