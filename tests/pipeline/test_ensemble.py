@@ -135,8 +135,8 @@ def test_a_tampered_member_is_refused_before_and_after(
 
 def test_members_files_are_not_stored_twice(members: list[Path], assembled: Run) -> None:
     for number, path in enumerate(members):
-        for file in (path / "bundle").iterdir():
-            held = assembled.files.bundle / "members" / str(number) / file.name
+        for held in (assembled.files.bundle / "members" / str(number)).iterdir():
+            file = path / "bundle" / held.name
             assert held.read_bytes() == file.read_bytes()
             assert held.samefile(file), "the temporary folder is one file system"
 

@@ -89,7 +89,7 @@ def test_tables_of_a_run(finetuned: Run) -> None:
     assert b"holotype_root" in parquet.read_schema(run.index).metadata
     predictions = run.predictions / "test.parquet"
     _same("predictions/test.parquet", parquet.read_schema(predictions).names)
-    assert list(parquet.read_schema(predictions).metadata) == [b"classes"]
+    assert sorted(parquet.read_schema(predictions).metadata) == [b"classes", b"holotype_sha256"]
     _same("history.csv", _columns(run.history.read_text()))
 
 

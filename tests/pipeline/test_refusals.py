@@ -158,6 +158,7 @@ def test_a_bundle_with_external_data_is_refused(copied: Path, synthetic: Path, c
     digest = hashlib.sha256((copied / "head.onnx").read_bytes()).hexdigest()
     manifest["files"]["head.onnx"] = digest
     (copied / "manifest.json").write_text(json.dumps(manifest))
+    (copied / "manifest.sha256").unlink()
     code, out, error = cli("predict", copied, next(synthetic.glob("*/*.png")))
     assert (code, out) == (1, "")
     assert "reads its tensors from other files" in error
