@@ -48,7 +48,7 @@ def write_run(
         accuracy: on validation, and on test.
         validation: instead of `accuracy`.
     """
-    run = RunDirectory.new(path)
+    run = RunDirectory(path)
     predictions = answers(accuracy) if validation is None else validation
     write_sealed(run.bundle, name)
     run.write_recipe(f"name: linear\nmodel: tiny\nseed: {len(name)}\n")
