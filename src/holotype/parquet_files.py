@@ -80,6 +80,27 @@ def read_parquet(
         ) from None
 
 
+def parse_names(text: str | None, path: Path) -> tuple[str, ...]:
+    """The names of classes as JSON in the metadata of a file.
+
+    Raises:
+        InvalidTable: they are missing, or no list of different names.
+    """
+    try:
+        names = json.loads(text or "null")
+    except (ValueError, RecursionError):
+        names = None
+    if (
+        not isinstance(names, list)
+        or not all(isinstance(name, str) for name in names)
+        or len(set(names)) < len(names)
+    ):
+        raise InvalidTable(
+            f"{str(path)!r} does not name its classes: it is not of Holotype, or damaged."
+        )
+    return tuple(names)
+
+
 def _columns(table: "pa.Table") -> dict[str, Any]:
     """Every column as a list of strings or an array; a list of lists as (values, lengths)."""
     import pyarrow as pa

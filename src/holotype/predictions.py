@@ -18,7 +18,7 @@ from holotype.errors import DatasetError, ImageError, InvalidTable
 from holotype.files import csv_text, write_bytes
 from holotype.imaging.image_warnings import warnings_as_json
 from holotype.notebook import data_frame, html_result, html_table
-from holotype.parquet_files import Kind, read_parquet, write_parquet
+from holotype.parquet_files import Kind, parse_names, read_parquet, write_parquet
 from holotype.single_prediction import Prediction
 from holotype.text_tables import TEXT_ROWS, short_text, text_table
 
@@ -391,24 +391,3 @@ def read_predictions(path: Path) -> Predictions:
         )
     except (DatasetError, ValueError) as error:
         raise InvalidTable(f"{str(path)!r} holds no predictions: {error}.") from None
-
-
-def parse_names(text: str | None, path: Path) -> tuple[str, ...]:
-    """The names of classes as JSON in the metadata of a file.
-
-    Raises:
-        InvalidTable: they are missing, or no list of different names.
-    """
-    try:
-        names = json.loads(text or "null")
-    except (ValueError, RecursionError):
-        names = None
-    if (
-        not isinstance(names, list)
-        or not all(isinstance(name, str) for name in names)
-        or len(set(names)) < len(names)
-    ):
-        raise InvalidTable(
-            f"{str(path)!r} does not name its classes: it is not of Holotype, or damaged."
-        )
-    return tuple(names)

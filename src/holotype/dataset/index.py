@@ -34,8 +34,7 @@ from holotype.errors import (
 from holotype.files import sha256_of
 from holotype.imaging.decode import read_header
 from holotype.imaging.file_limits import require_plain_file
-from holotype.parquet_files import Kind, read_parquet, write_parquet
-from holotype.predictions import parse_names
+from holotype.parquet_files import Kind, parse_names, read_parquet, write_parquet
 from holotype.progress import pluralize
 
 if TYPE_CHECKING:
