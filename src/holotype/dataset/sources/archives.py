@@ -14,12 +14,14 @@ import gzip
 import lzma
 import os
 import re
+import shutil
 import stat
 import struct
 import tarfile
 import zipfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, NoReturn, Protocol, Self, cast
 
@@ -38,6 +40,8 @@ _EXTENDED_HEADER_TYPES = frozenset(
         tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
     ]
 )  # fmt: skip
+_ARCHIVE = re.compile(r"\.(zip|tar|tgz|tar\.(gz|bz2|xz))$", re.IGNORECASE)
+_MAX_NESTING = 3  # archives in archives in archives
 _DOUBLE_SUFFIX = re.compile(r"(\.tar)?\.[a-z0-9]{1,4}$", re.IGNORECASE)
 
 # Raised by the standard library for broken archives: RuntimeError for encrypted members,
@@ -68,8 +72,17 @@ class ExtractionLimits:
 DEFAULT_LIMITS = ExtractionLimits()
 
 
-def unpack(archive: Path, output: Path, *, limits: ExtractionLimits = DEFAULT_LIMITS) -> Path:
-    """Unpack into `output`, which must be new or empty.
+def unpack(
+    archive: Path,
+    output: Path,
+    *,
+    limits: ExtractionLimits = DEFAULT_LIMITS,
+    finish: Callable[[Path], object] = lambda directory: None,
+) -> Path:
+    """Unpack into `output`, which must be new or empty; archives within are unpacked, too.
+
+    Args:
+        finish: called with the staged directory, before it gets its name.
 
     Returns:
         The folder with the data: `output`, or the only folder in it.
@@ -80,8 +93,10 @@ def unpack(archive: Path, output: Path, *, limits: ExtractionLimits = DEFAULT_LI
     """
     with staged_directory(output) as directory:
         unpack_into(archive, directory, limits=limits)
+        unpack_nested(directory, archive.stat().st_size, limits=limits)
         if not any(files for _, _, files in os.walk(directory)):
             _SafeExtractor(archive, directory, limits).refuse("it holds no file")
+        finish(directory)
     return descend_to_data(output)
 
 
@@ -153,6 +168,47 @@ def unpack_into(
         if error.errno not in (None, errno.EINVAL):  # such as a full disk
             raise
         extractor.refuse(f"it is broken or cut off: {error}")
+
+
+def unpack_nested(directory: Path, size: int, *, limits: ExtractionLimits = DEFAULT_LIMITS) -> None:
+    """Replace archives within a staged directory by folders of their names.
+
+    `train.zip` becomes `train`, also where it holds only a folder of this name.
+
+    Args:
+        size: of the archive that all of this came from, in bytes: the limits hold for all together.
+
+    Raises:
+        InvalidArchive: as `unpack`.
+    """
+    most = max(limits.ratio_exempt_bytes, int(limits.max_compression_ratio * size))
+    most = min(most, limits.max_total_bytes)
+    for _ in range(_MAX_NESTING):
+        files = [path for path in directory.rglob("*") if path.is_file()]
+        archives = sorted(path for path in files if _ARCHIVE.search(path.name))
+        used = sum(path.stat().st_size for path in files)
+        for archive in archives:
+            target = archive.with_name(archive_stem(archive.name))
+            if target.exists():
+                target = target.with_name(f"{target.name}-unpacked")
+            target.mkdir()
+            unpack_into(archive, target, limits=replace(limits, max_total_bytes=most - used))
+            used += sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+            archive.unlink()
+            _move_up_only_folder(target)
+        if not archives:
+            return
+
+
+def _move_up_only_folder(folder: Path) -> None:
+    """`train/train/1.jpg` becomes `train/1.jpg`, where nothing else is in it."""
+    inner = folder / folder.name
+    if inner.is_dir() and all(
+        entry == inner or is_hidden_or_system(entry.name) for entry in folder.iterdir()
+    ):
+        moved = inner.rename(folder.with_name(f".tmp-{folder.name}"))
+        shutil.rmtree(folder)
+        moved.rename(folder)
 
 
 class _Readable(Protocol):

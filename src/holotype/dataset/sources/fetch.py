@@ -26,11 +26,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from holotype.dataset.atomic_directory import require_empty, staged_directory, write_table
+from holotype.dataset.atomic_directory import (
+    TABLE_FILENAME,
+    require_empty,
+    staged_directory,
+    write_table,
+)
 from holotype.dataset.safe_filenames import safe_filename
 from holotype.dataset.sources.archives import descend_to_data, unpack
 from holotype.dataset.sources.download import download
 from holotype.dataset.sources.kaggle import COMPETITION_PREFIX, DATASET_PREFIX, fetch_from_kaggle
+from holotype.dataset.sources.published_layouts import is_published, write_published_table
 from holotype.dataset.sources.synthetic import make_synthetic
 from holotype.dataset.sources.synthetic_micro_ct import make_micro_ct
 from holotype.errors import (
@@ -75,7 +81,8 @@ def fetch(
         sha256: what the archive's hash must be.
 
     Returns:
-        What `holotype train` takes: the folder of class folders, or the table.
+        What `holotype train` takes: the folder of class folders, or the table, which is written
+        for published data sets whose labels are in the names of files or in lists.
 
     Raises:
         UnknownSource: there is no source of this name.
@@ -107,10 +114,19 @@ def fetch(
     if source.startswith((DATASET_PREFIX, COMPETITION_PREFIX)):
         with staged_directory(output) as directory:
             fetch_from_kaggle(source, directory)
-        return descend_to_data(output)
+            table = write_published_table(name, directory)
+        return descend_to_data(output) if table is None else output / table.name
     if is_archive:
         with (progress or Progress()).bar("downloading (bytes)") as update:
-            return _fetch_archive(source, output, sha256=sha256, on_progress=update)
+            data = _fetch_archive(
+                source,
+                output,
+                sha256=sha256,
+                finish=lambda directory: write_published_table(name, directory),
+                on_progress=update,
+            )
+        table = output / TABLE_FILENAME
+        return table if is_published(name) and table.is_file() else data
     known = [*BUILTIN_DATASETS, *REMOTE_DATASETS]
     raise UnknownSource(
         f"no data set called {name!r}{did_you_mean(name, known)} Expected {', '.join(known)}, "
@@ -123,6 +139,7 @@ def _fetch_archive(
     output: Path,
     *,
     sha256: str | None = None,
+    finish: Callable[[Path], object],
     on_progress: ProgressCallback | None = None,
 ) -> Path:
     """Unpack an archive at a path or URL; returns the folder with the data.
@@ -135,12 +152,12 @@ def _fetch_archive(
             raise InvalidArchive(
                 f"{source!r} has the SHA-256 {found}, expected {sha256}. Check the hash and file."
             )
-        return unpack(Path(source), output)
+        return unpack(Path(source), output, finish=finish)
     name = safe_filename(PurePosixPath(urlsplit(source).path).name)
     archive = output.absolute().parent / f".{output.name}.download" / name
     try:
         download(source, archive, sha256=sha256, on_progress=on_progress)
-        data = unpack(archive, output)
+        data = unpack(archive, output, finish=finish)
     except DownloadFailed:
         with suppress(OSError):
             archive.parent.rmdir()  # unless it holds a partial download

@@ -6,11 +6,10 @@ Files are copied from the client's cache and archives in them unpacked, both as 
 import re
 from pathlib import Path
 
-from holotype.dataset.sources.archives import archive_stem, copy_untrusted_folder, unpack_into
+from holotype.dataset.sources.archives import copy_untrusted_folder, unpack_nested
 from holotype.errors import DownloadFailed, MissingExtra, UsageError
 
 DATASET_PREFIX, COMPETITION_PREFIX = "kaggle:", "kaggle-competition:"
-_ARCHIVE = re.compile(r"\.(zip|tar|tgz|tar\.(gz|bz2|xz))$", re.IGNORECASE)
 
 
 def fetch_from_kaggle(handle: str, directory: Path) -> None:
@@ -35,10 +34,8 @@ def fetch_from_kaggle(handle: str, directory: Path) -> None:
         )
     downloaded = _download_with_kagglehub(name, is_competition=is_competition)
     copy_untrusted_folder(downloaded, directory)
-    for archive in sorted(p for p in directory.rglob("*") if _ARCHIVE.search(p.name)):
-        if archive.is_file():
-            unpack_into(archive, archive.with_name(archive_stem(archive.name)))
-            archive.unlink()
+    size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+    unpack_nested(directory, size)
 
 
 def _download_with_kagglehub(name: str, *, is_competition: bool) -> Path:
