@@ -31,6 +31,7 @@ FINGERPRINT = np.dtype(
         ("brightest", "u1"),
         ("largest", "<u2"),  # value of 16 bits, see `Image.largest`
         ("is_stated", "u1"),  # whether `largest` is from the header
+        ("is_transparent", "u1"),  # whether any pixel is
         ("sharpness", "<f4"),  # see `sharpness`
         ("rows", "u1"),  # filled rows and columns of `grey`
         ("columns", "u1"),
@@ -38,13 +39,13 @@ FINGERPRINT = np.dtype(
         ("colour", "u1", (2, COLOUR_SIZE, COLOUR_SIZE)),  # Cb and Cr; 128 is no colour
     ]
 )
-_VERSION = "3"
+_VERSION = "4"
 MOST_UNUSED_BITS = 14  # of 16: a quarter of the range, 64 grey levels of 256
 _FEW_IMAGES = 10  # of 16 bits, whose values alone do not tell the range of their camera
 _DECODED_SIZE = (2 * GREY_SIZE, 2 * GREY_SIZE)
 _SHARPNESS_SIZE = 128  # pixels of the shorter side; larger images are shrunk to it
 _SHARD = 512  # images per cache shard
-_BACKDROP = 128  # grey level behind transparent pixels
+_WHITE, _BLACK = 255, 0  # behind transparent pixels: white, as networks see them by default
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +58,8 @@ class Fingerprints:
         refusals: path -> why an image could not be decoded.
         warnings: path -> what was ignored in an image, such as later frames of an animation.
         bits: how many are significant in the images of 16 bits, with which they were decoded.
+        on_black: (N,) of dtype `FINGERPRINT`, with transparent images on black instead of white;
+            None if no image is transparent.
     """
 
     paths: tuple[str, ...]
@@ -64,6 +67,7 @@ class Fingerprints:
     refusals: dict[str, ImageError]
     warnings: dict[str, tuple[str, ...]]
     bits: int = FULL_BITS
+    on_black: NDArray[np.void] | None = None
 
     @property
     def is_deep_N(self) -> NDArray[np.bool_]:
@@ -97,28 +101,53 @@ def compute_fingerprints(
 
     Args:
         bits: how many are significant in images of 16 bits; None: see `significant_bits`. Where
-            these are fewer than 16, the images of 16 bits are decoded twice.
+            these are fewer than 16, the images of 16 bits are decoded twice. Transparent images
+            are decoded twice, too, for `Fingerprints.on_black`.
     """
-    found = _fingerprints(index, FULL_BITS if bits is None else bits, on_progress)
-    if bits is not None or (told := found.significant_bits) == FULL_BITS:
-        return found
-    deep = {path for path, is_deep in zip(found.paths, found.is_deep_N, strict=True) if is_deep}
-    again = _fingerprints(index.without(set(index.table["path"]) - deep), told, None)
+    read_as = _ReadAs(FULL_BITS if bits is None else bits)
+    found = _fingerprints(index, read_as, on_progress)
+    if bits is None and (told := found.significant_bits) < FULL_BITS:
+        read_as = _ReadAs(told)
+        found = replace(found, records=_again(found, found.is_deep_N, index, read_as), bits=told)
+    is_transparent_N = found.records["is_transparent"] > 0
+    if is_transparent_N.any():
+        read_as = replace(read_as, backdrop=_BLACK)
+        found = replace(found, on_black=_again(found, is_transparent_N, index, read_as))
+    return found
+
+
+@dataclass(frozen=True)
+class _ReadAs:
+    """Significant bits of images of 16 bits, and the grey level behind transparent pixels."""
+
+    bits: int
+    backdrop: int = _WHITE
+
+
+def _again(
+    found: Fingerprints, chosen_N: NDArray[np.bool_], index: Index, read_as: _ReadAs
+) -> NDArray[np.void]:
+    """The records, of which those of some images are read in another way."""
+    paths = {path for path, is_chosen in zip(found.paths, chosen_N, strict=True) if is_chosen}
+    again = _fingerprints(index.without(set(index.table["path"]) - paths), read_as, None)
     position = {path: number for number, path in enumerate(found.paths)}
     records = found.records.copy()
     records[[position[path] for path in again.paths]] = again.records
-    return replace(found, records=records, bits=told)
+    return records
 
 
-def _fingerprints(index: Index, bits: int, on_progress: ProgressCallback | None) -> Fingerprints:
-    cache = ArrayCache("fingerprints", hash_strings(_VERSION, str(FINGERPRINT), str(bits)))
+def _fingerprints(
+    index: Index, read_as: _ReadAs, on_progress: ProgressCallback | None
+) -> Fingerprints:
+    key = hash_strings(_VERSION, str(FINGERPRINT), str(read_as.bits), str(read_as.backdrop))
+    cache = ArrayCache("fingerprints", key)
     sha256 = dict(zip(index.table["path"], index.table["sha256"], strict=True))
     todo = [path for path, key in sha256.items() if not key or key not in cache]
     fresh: dict[str, NDArray[np.void]] = {}
     refusals: dict[str, ImageError] = {}
     warnings: dict[str, tuple[str, ...]] = {}
     done = len(sha256) - len(todo)
-    for shard in _decode_in_shards(index, todo, bits):
+    for shard in _decode_in_shards(index, todo, read_as):
         to_cache: dict[str, NDArray[np.void]] = {}
         for path, result in shard:
             if isinstance(result, ImageError):
@@ -137,20 +166,21 @@ def _fingerprints(index: Index, bits: int, on_progress: ProgressCallback | None)
     paths = sorted(path for path in sha256 if path not in refusals)
     records = [fresh[path] if path in fresh else cache[sha256[path]] for path in paths]
     stacked = np.stack(records) if records else np.empty(0, FINGERPRINT)
-    return Fingerprints(tuple(paths), stacked, refusals, warnings, bits)
+    return Fingerprints(tuple(paths), stacked, refusals, warnings, read_as.bits)
 
 
 _Decoded = tuple[NDArray[np.void], tuple[str, ...]] | ImageError
 
 
 def _decode_in_shards(
-    index: Index, paths: list[str], bits: int
+    index: Index, paths: list[str], read_as: _ReadAs
 ) -> Iterator[list[tuple[str, _Decoded]]]:
     def decode_one(path: str) -> tuple[str, _Decoded]:
         try:
-            image = decode(index.file(path), name=path, minimum_size=_DECODED_SIZE, bits=bits)
+            file, bits = index.file(path), read_as.bits
+            image = decode(file, name=path, minimum_size=_DECODED_SIZE, bits=bits)
             with refused_where_memory_ends(path):
-                return path, (fingerprint(image), image.warnings)
+                return path, (fingerprint(image, backdrop=read_as.backdrop), image.warnings)
         except ImageError as refusal:
             return path, refusal
 
@@ -159,12 +189,16 @@ def _decode_in_shards(
             yield list(threads.map(decode_one, paths[start : start + _SHARD]))
 
 
-def fingerprint(image: Image) -> NDArray[np.void]:
-    """The fingerprint of one decoded image: 0-dimensional, of dtype `FINGERPRINT`."""
+def fingerprint(image: Image, *, backdrop: int = _WHITE) -> NDArray[np.void]:
+    """The fingerprint of one decoded image: 0-dimensional, of dtype `FINGERPRINT`.
+
+    Args:
+        backdrop: the grey level behind transparent pixels.
+    """
     pixels = image.pixels
     if image.mask is not None:
-        backdrop = PillowImage.new(pixels.mode, pixels.size, (_BACKDROP,) * len(pixels.getbands()))
-        pixels = PillowImage.composite(pixels, backdrop, image.mask)
+        ground = PillowImage.new(pixels.mode, pixels.size, (backdrop,) * len(pixels.getbands()))
+        pixels = PillowImage.composite(pixels, ground, image.mask)
     grey = pixels.convert("L")
     columns, rows = (min(GREY_SIZE, side) for side in pixels.size)
     record = np.zeros((), FINGERPRINT)
@@ -172,6 +206,7 @@ def fingerprint(image: Image) -> NDArray[np.void]:
     record["mode"] = image.mode.encode()[:8]
     record["darkest"], record["brightest"] = _extremes(pixels)
     record["largest"], record["is_stated"] = image.largest, image.is_largest_stated
+    record["is_transparent"] = image.mask is not None
     record["sharpness"] = sharpness(grey)
     record["rows"], record["columns"] = rows, columns
     record["grey"][:rows, :columns] = np.asarray(downscale(grey, (columns, rows)))

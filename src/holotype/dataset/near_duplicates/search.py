@@ -1,7 +1,7 @@
 """Find near-duplicates: the one function that other packages call, and its result types.
 
 Copies of one image are found that were resized, recompressed, brightened, cropped, mirrored,
-turned, framed or given a line of text. Steps:
+turned, framed, given a line of text, or flattened from transparency onto white or black. Steps:
 
 1. `candidates` looks each fingerprint up among all others through many transforms;
 2. `coarse_alignment` registers candidates at 16 by 16 pixels and keeps the nearest;
@@ -19,7 +19,7 @@ benchmarks/RESULTS.md has the figures, and docs/log.md says where each threshold
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,7 @@ from holotype.dataset.near_duplicates.pair_measurements import PairMeasurements
 from holotype.dataset.near_duplicates.resize_recompress import REPRODUCED_KINDS
 from holotype.dataset.near_duplicates.thresholds import DEFAULT
 
-_CACHE_VERSION = "9"  # to be raised whenever a change affects what is found
+_CACHE_VERSION = "10"  # to be raised whenever a change affects what is found
 
 
 @dataclass(frozen=True)
@@ -96,12 +96,38 @@ def find_near_duplicates(fingerprints: Fingerprints, index: Index) -> NearDuplic
     paths, files = fingerprints.paths, defaultdict[str, list[int]](list)
     for row, path in enumerate(paths):
         files[sha256[path]].append(row)
-    pairs = _verified_pairs(fingerprints, {key: rows[0] for key, rows in files.items()})
+    row_of_hash = {key: rows[0] for key, rows in files.items()}
+    pairs = _verified_pairs(fingerprints, row_of_hash)
+    if fingerprints.on_black is not None:
+        on_black = replace(fingerprints, records=fingerprints.on_black)
+        pairs = _with_transparent(pairs, _verified_pairs(on_black, row_of_hash), fingerprints)
     equal_files = [frozenset(paths[r] for r in rows) for rows in files.values() if len(rows) > 1]
     clusters, oversized = resolve_clusters(
         ((pair.first, pair.second) for pair in pairs), equal_files, len(paths)
     )
     return NearDuplicates(pairs, clusters, oversized)
+
+
+def _with_transparent(
+    pairs: tuple[NearDuplicate, ...],
+    pairs_on_black: tuple[NearDuplicate, ...],
+    fingerprints: Fingerprints,
+) -> tuple[NearDuplicate, ...]:
+    """The pairs found on white, and those with a transparent image that are found on black only."""
+    transparent = {
+        path
+        for path, is_transparent in zip(
+            fingerprints.paths, fingerprints.records["is_transparent"], strict=True
+        )
+        if is_transparent
+    }
+    known = {(pair.first, pair.second) for pair in pairs}
+    added = [
+        pair
+        for pair in pairs_on_black
+        if {pair.first, pair.second} & transparent and (pair.first, pair.second) not in known
+    ]
+    return tuple(sorted([*pairs, *added], key=lambda pair: (pair.first, pair.second)))
 
 
 def _verified_pairs(
@@ -113,8 +139,9 @@ def _verified_pairs(
     # Sorted by hash, so that neither names nor the order of files affect the result.
     keys = sorted(key for key, row in row_of_hash.items() if is_large[row])
     rows = [row_of_hash[key] for key in keys]
-    bits = str(fingerprints.bits)
-    name = f"near_duplicates/{hash_strings(_CACHE_VERSION, bits, *keys)}.json"
+    is_on_black = fingerprints.on_black is records
+    read_as = f"{fingerprints.bits} bits{', on black' if is_on_black else ''}"
+    name = f"near_duplicates/{hash_strings(_CACHE_VERSION, read_as, *keys)}.json"
     cached = read_cached(name)
     found = _search(records[rows]) if cached is None else json.loads(cached)
     if cached is None:

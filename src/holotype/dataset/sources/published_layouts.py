@@ -52,7 +52,7 @@ def _oxford_pets(directory: Path) -> list[_Row]:
 
 def _minc(directory: Path) -> list[_Row]:
     """`images/brick/brick_000000.jpg`, listed in `labels/train1.txt`: the first published split."""
-    rows = []
+    rows: list[_Row] = []
     for listing in sorted(directory.rglob("labels/*1.txt")):
         part = _MINC_PARTS.get(listing.name)
         root = listing.parent.parent
@@ -66,7 +66,7 @@ def _minc(directory: Path) -> list[_Row]:
 
 def _dog_breeds(directory: Path) -> list[_Row]:
     """`train/ID.jpg`, with the columns id and breed in `labels.csv`."""
-    rows = []
+    rows: list[_Row] = []
     for table in directory.rglob("labels.csv"):
         with table.open(encoding="utf-8", errors="replace", newline="") as file:
             for row in csv.DictReader(file):
