@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from holotype.pipeline.ensemble import ensemble
     from holotype.pipeline.evaluate import evaluate
     from holotype.pipeline.explain import explain
+    from holotype.pipeline.exporting.export import Export, Exports, export
     from holotype.pipeline.model_catalog import Model, Models, models
     from holotype.pipeline.predict import predict
     from holotype.pipeline.run import Run
@@ -60,6 +61,7 @@ _PUBLIC_API = {
     "pipeline.ensemble": ("ensemble",),
     "pipeline.evaluate": ("evaluate",),
     "pipeline.explain": ("explain",),
+    "pipeline.exporting.export": ("Export", "Exports", "export"),
     "pipeline.model_catalog": ("Model", "Models", "models"),
     "pipeline.predict": ("predict",),
     "pipeline.run": ("Run",),
@@ -86,6 +88,8 @@ __all__ = [
     "Diagnosis",
     "Explanation",
     "Explanations",
+    "Export",
+    "Exports",
     "HolotypeError",
     "Model",
     "Models",
@@ -114,6 +118,7 @@ __all__ = [
     "estimate",
     "evaluate",
     "explain",
+    "export",
     "fetch",
     "load",
     "models",

@@ -15,7 +15,7 @@ Options = ParamSpec("Options")
 Result = TypeVar("Result")
 
 BASE = ""  # what every installation has
-EXTRAS = (BASE, "train", "explain", "heic", "kaggle", "registry", "samples", "serve")
+EXTRAS = (BASE, "train", "explain", "export", "heic", "kaggle", "registry", "samples", "serve")
 
 # Modules whose name is not that of the distribution that brings them.
 DISTRIBUTIONS = {

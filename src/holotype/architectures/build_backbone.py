@@ -120,12 +120,15 @@ def _pretrained(
 
         network = timm.create_model(row.published.timm_name, num_classes=0)
     load_weights(network, model, weights, options)
-    _set_input_size(network, image_size)
+    set_input_size(network, image_size)
     return split_into_groups(network, image_size)
 
 
-def _set_input_size(network: nn.Module, image_size: int) -> None:
+def set_input_size(network: nn.Module, image_size: int) -> bool:
     """Resample the position embedding of a transformer to this image size.
+
+    Returns:
+        Whether there was anything to change.
 
     Raises:
         InvalidRecipe: the size is no multiple of its patches.
@@ -133,10 +136,10 @@ def _set_input_size(network: nn.Module, image_size: int) -> None:
     patches: Any = getattr(network, "patch_embed", None)
     native = getattr(patches, "img_size", None)
     if native is None or tuple(native) == (image_size, image_size):
-        return
+        return False
     resample: Any = getattr(network, "set_input_size", None)
     if resample is None:
-        return  # running it refuses other sizes
+        return False  # running it refuses other sizes
     (step, _) = cast(tuple[int, int], patches.patch_size)
     if image_size < step or image_size % step:
         raise InvalidRecipe(
@@ -144,6 +147,7 @@ def _set_input_size(network: nn.Module, image_size: int) -> None:
             f"of {step} pixels; choose a multiple of {step}, such as {native[0]}."
         )
     resample(img_size=(image_size, image_size))
+    return True
 
 
 def _from_torchvision(row: Architecture, options: Mapping[str, Any]) -> nn.Module:

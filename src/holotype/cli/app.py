@@ -77,6 +77,11 @@ VERBS = (
         "holotype explain runs/photos-1 image.jpg --output why.png",
     ),
     (
+        "export",
+        "Write a classifier in the formats of other programs, each proved on real images.",
+        "holotype export runs/photos-1 --format onnx openvino --output exported",
+    ),
+    (
         "models",
         "List the architectures, and where their pretrained weights would come from.",
         "holotype models",

@@ -229,6 +229,24 @@ def difference_interval(
     classifiers that never disagree has a width (Agresti & Min 2005, "Simple improved confidence
     intervals for comparing matched proportions").
     """
+    value, deviation, degrees = _mean_gain(gain_N, weights_N, units)
+    half = t_quantile(degrees) * deviation
+    return value, max(-1.0, value - half), min(1.0, value + half)
+
+
+def gain_at_least(gain_N: Floats, weights_N: Floats, units: SamplingUnits) -> tuple[float, float]:
+    """Weighted mean of the gains with its lower bound, one-sided 95 %: a test of non-inferiority.
+
+    The deviation is that of `difference_interval`.
+    """
+    from scipy.special import stdtrit
+
+    value, deviation, degrees = _mean_gain(gain_N, weights_N, units)
+    return value, max(-1.0, value - float(stdtrit(degrees, 1 - SIGNIFICANCE_LEVEL)) * deviation)
+
+
+def _mean_gain(gain_N: Floats, weights_N: Floats, units: SamplingUnits) -> tuple[float, float, int]:
+    """The weighted mean of the gains, its standard deviation, and its degrees of freedom."""
     total = float(weights_N.sum())
     value = float(weights_N @ gain_N) / total
     share_U = _over_units(weights_N / total, units)
@@ -237,8 +255,7 @@ def difference_interval(
     variance = float(((gain_U - value * share_U) ** 2).sum())
     images = total**2 / float(weights_N @ weights_N)
     variance = variance * num_effective / max(num_effective - 1, 1.0) + 1 / (images + 2) ** 2
-    half = t_quantile(max(1, round(num_effective) - 1)) * math.sqrt(variance)
-    return value, max(-1.0, value - half), min(1.0, value + half)
+    return value, math.sqrt(variance), max(1, round(num_effective) - 1)
 
 
 def cochran_q(correct_MN: NDArray[np.bool_]) -> OverallTest:

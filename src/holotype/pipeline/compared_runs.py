@@ -50,7 +50,7 @@ class LoadedRun:
 def load_runs(runs: Sequence[str | Path], progress: Progress) -> tuple[list[LoadedRun], list[str]]:
     """Every run with predictions, under names that differ; and what was left out, in words."""
     paths, notes = _run_paths(runs)
-    names = _unique_names(list(paths))
+    names = unique_names(list(paths))
     found = []
     for name, path in zip(names, paths.values(), strict=True):
         try:
@@ -102,7 +102,7 @@ def _run_paths(runs: Sequence[str | Path]) -> tuple[dict[str, Path], list[str]]:
     return {given: path for given, path in found.items() if given in once.values()}, notes
 
 
-def _unique_names(given: Sequence[str]) -> list[str]:
+def unique_names(given: Sequence[str]) -> list[str]:
     """The last part of each path, with as much of what is before it as tells them apart."""
     parts = [_parts(one) for one in given]
     depth = 1

@@ -1,0 +1,140 @@
+"""`holotype export`: files, the code of the README, its proof, and what is refused."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import holotype
+from holotype.bundle.bundle import load_bundle
+from holotype.dataset.index import Index, read_index
+from holotype.dataset.sources.synthetic import make_synthetic
+from holotype.dataset.splitting.splitter import split
+from holotype.errors import ExportRefused, UsageError
+from holotype.exports.write_export import compare
+from holotype.run_directory import RunDirectory
+from tests.bundle.tiny import predicted
+from tests.conftest import Cli
+from tests.ensembles.runs import make_run
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
+    folder = tmp_path_factory.mktemp("shapes") / "shapes"
+    made = read_index(make_synthetic(folder, classes=3, images=90, image_size=40))
+    return split(made, ratios=(0.5, 0.3, 0.2), seed=0)
+
+
+@pytest.fixture(scope="module")
+def run(index: Index, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    return make_run(tmp_path_factory.mktemp("runs") / "a", index)
+
+
+def _readme_code(folder: Path) -> str:
+    (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text("utf-8"), re.S)
+    return str(code)
+
+
+def test_the_code_of_the_readme_gives_the_answers_of_the_bundle(
+    run: RunDirectory, index: Index, tmp_path: Path, cli: Cli
+) -> None:
+    formats = ("onnx", "openvino", "fp16")
+    code, out, err = cli("export", run.path, "--format", *formats, "--output", tmp_path / "out")
+    assert code == 0, err
+    assert all(name in out for name in formats)
+    bundle = load_bundle(run.path)
+    files = [index.file(path) for path in index.part("test").table["path"]]
+    expected = predicted(bundle, files).probabilities_NC
+    for name in formats:
+        folder = tmp_path / "out" / name
+        assert json.loads((folder / "class_names.json").read_text()) == list(bundle.classes)
+        readme = folder / "from_readme.py"  # beside the model, as a reader would save it
+        readme.write_text(_readme_code(folder))
+        assert readme.read_text().strip() == (folder / "predict.py").read_text().strip()
+        done = subprocess.run(
+            [sys.executable, "-I", readme, *files], capture_output=True, text=True, check=True
+        )
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+        found = np.array([row["probabilities"] for row in rows])
+        tolerance = 0.05 if name == "fp16" else 1e-4
+        assert np.abs(found - expected).max() < tolerance
+        assert [row["image"] for row in rows] == [str(file) for file in files]
+
+
+def test_preprocessing_can_be_part_of_the_graph(run: RunDirectory, tmp_path: Path) -> None:
+    found = holotype.export(run.path, output=tmp_path / "out", source_size=(40, 40))
+    (one,) = found.exports
+    assert one.parity is not None
+    assert one.parity.same_class == one.parity.images
+    assert "40 x 40" in (tmp_path / "out" / "onnx" / "README.md").read_text()
+    with pytest.raises(ExportRefused, match="no preprocessing inside"):
+        holotype.export(run.path, formats=["tflite"], output=tmp_path / "tf", source_size=(40, 40))
+
+
+def test_several_runs_and_formats_are_rows_and_what_is_refused_says_why(
+    run: RunDirectory, index: Index, tmp_path: Path, cli: Cli
+) -> None:
+    other = make_run(tmp_path / "b", index, seed=1)
+    code, out, _ = cli(
+        "export", run.path, other.path, "--format", "onnx", "torchscript",
+        "--output", tmp_path / "out", "--json",
+    )  # fmt: skip
+    assert code == 1
+    rows = json.loads(out)["exports"]
+    assert [(row["format"], row["path"] is not None) for row in rows] == [
+        ("onnx", True), ("torchscript", False), ("onnx", True), ("torchscript", False),
+    ]  # fmt: skip
+    assert all("export onnx" in row["refused"] for row in rows if row["path"] is None)
+    assert (tmp_path / "out" / "b" / "onnx" / "model.onnx").is_file()
+    assert not (tmp_path / "out" / "b" / "torchscript").exists()
+
+
+def test_what_was_asked_wrongly_is_refused_before_any_work(
+    run: RunDirectory, tmp_path: Path, cli: Cli
+) -> None:
+    (tmp_path / "full" / "onnx").mkdir(parents=True)
+    (tmp_path / "full" / "onnx" / "mine.txt").touch()
+    with pytest.raises(UsageError, match="not empty"):
+        holotype.export(run.path, output=tmp_path / "full")
+    with pytest.raises(UsageError, match="onnx"):
+        holotype.export(run.path, formats=["onx"], output=tmp_path / "x")
+    code, _, err = cli("export", run.path, "--output", tmp_path / "x", "--source-size", "big")
+    assert code == 2
+    assert "WIDTHxHEIGHT" in err
+
+
+def test_a_bundle_without_its_images_asks_for_some(
+    run: RunDirectory, index: Index, tmp_path: Path
+) -> None:
+    copy = tmp_path / "alone"
+    copy.mkdir()
+    for file in run.bundle.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(ExportRefused, match="--images FOLDER"):
+        holotype.export(copy, output=tmp_path / "out")
+    found = holotype.export(copy, output=tmp_path / "out", images=index.root)
+    assert found.exports[0].parity is not None
+    with pytest.raises(ExportRefused, match="export the run"):
+        holotype.export(copy, formats=["int8"], output=tmp_path / "int8")
+
+
+def test_onnx2tf_is_asked_for_where_it_is_missing(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(holotype.HolotypeError, match="pipx install onnx2tf"):
+        holotype.export(run.path, formats=["savedmodel"], output=tmp_path / "out")
+    assert not (tmp_path / "out").exists() or not any((tmp_path / "out").iterdir())
+
+
+def test_two_classes_as_likely_may_change_places() -> None:
+    expected = np.array([[0.50001, 0.49999], [0.9, 0.1]])
+    near = compare(expected, np.array([[0.49999, 0.50001], [0.9, 0.1]]), 1e-4)
+    assert near.same_class == 2
+    far = compare(expected, np.array([[0.5, 0.5], [0.1, 0.9]]), 1e-4)
+    assert far.same_class == 1
+    assert far.largest_difference == pytest.approx(0.8)
