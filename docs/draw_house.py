@@ -36,7 +36,7 @@ ORDER = (
         "architectures",
         "training",
     ),
-    *("evaluation", "reporting", "comparison", "ensembles", "explanation", "registry"),
+    *("evaluation", "reporting", "comparison", "ensembles", "explanation", "exports", "registry"),
     *("pipeline", "elpv_demo", "serving"),
 )
 

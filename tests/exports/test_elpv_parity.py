@@ -1,4 +1,4 @@
-"""Every format over all solar cells, by its own runtime in a fresh environment, as its README says."""
+"""All solar cells in every format, by its own runtime in a fresh environment, by its README."""
 
 import json
 import re
@@ -17,6 +17,7 @@ from holotype.exports.export_format import FormatName
 FORMATS: tuple[FormatName, ...] = (
     "onnx", "openvino", "torchscript", "pt2", "state_dict", "savedmodel", "tflite",
 )  # fmt: skip
+CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
 SLIMMER = {"tensorflow": "tensorflow-cpu"}  # the same module, without what a GPU needs
 
 
@@ -26,7 +27,10 @@ def _environment(needs: list[str], folder: Path) -> Path:
     packages = [SLIMMER.get(name, name) for name in needs]
     subprocess.run([uv, "venv", "-q", "--python", sys.executable, folder], check=True)
     python = folder / "bin" / "python"
-    subprocess.run([uv, "pip", "install", "-q", "--python", python, *packages], check=True)
+    install = [uv, "pip", "install", "-q", "--python", str(python), *packages]
+    # TensorFlow wants an older NumPy than the constraints have.
+    if subprocess.run([*install, "-c", str(CONSTRAINTS)], capture_output=True).returncode:
+        subprocess.run(install, check=True)
     return python
 
 

@@ -16,7 +16,8 @@ from holotype.bundle.bundle import Bundle, write_bundle
 from holotype.bundle.manifest import Decision
 from holotype.bundle.views import ViewSet
 from holotype.errors import ExportRefused
-from holotype.exports.merged_graph import GraphBuilder, merged_graph
+from holotype.exports.graph_nodes import GraphNodes
+from holotype.exports.merged_graph import merged_graph
 from holotype.exports.preprocessing_graph import preprocessing_nodes
 from holotype.imaging.decode import from_pillow
 from holotype.imaging.preprocessing import Fit, Interpolation, Preprocessing
@@ -96,7 +97,7 @@ def test_preprocessing_inside_gives_pillows_levels(fit: Fit, interpolation: Inte
 def _through_the_graph(preprocessing: Preprocessing, pixels: NDArray[np.uint8]) -> NDArray[Any]:
     from onnx import TensorProto, helper
 
-    builder = GraphBuilder()
+    builder = GraphNodes()
     size = (pixels.shape[0], pixels.shape[1])
     output = preprocessing_nodes(builder, "image", preprocessing, size, "bundle")
     graph = helper.make_graph(

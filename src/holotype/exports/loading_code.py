@@ -1,4 +1,4 @@
-"""The code that loads an export in its own ecosystem: `predict.py`, and its block in the README.
+"""The code that loads an export in its own ecosystem: a script, and its block in the README.
 
 The same code proves the export: it is run on real images, and its probabilities are compared with
 those of the bundle.

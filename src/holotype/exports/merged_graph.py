@@ -7,7 +7,7 @@ Shape suffixes: N images, C classes, V views, M members.
 """
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,13 @@ from holotype.bundle.bundle import Bundle
 from holotype.bundle.manifest import BACKBONE, HEAD
 from holotype.bundle.views import VIEWS, FixedView, magnified_places
 from holotype.errors import ExportRefused
+from holotype.exports.graph_nodes import IR_VERSION, GraphNodes
 from holotype.exports.preprocessing_graph import preprocessing_nodes
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto, TensorProto
+    from onnx import ModelProto
 
 IMAGE, LOGITS, PROBABILITIES = "image", "logits", "probabilities"
-OPSET, IR_VERSION = 20, 10
 
 
 def merged_graph(bundle: Bundle, source_size: tuple[int, int] | None = None) -> "ModelProto":
@@ -45,7 +45,7 @@ def merged_graph(bundle: Bundle, source_size: tuple[int, int] | None = None) -> 
             f"{bundle.name}: its members take {len(inputs)} different inputs (size, fit or "
             "normalisation), so they are no single graph; export each member."
         )
-    graph = GraphBuilder()
+    graph = _MergedNodes()
     preprocessing = bundle.preprocessing
     height, width = preprocessing.height, preprocessing.width
     x = IMAGE
@@ -76,32 +76,8 @@ def merged_graph(bundle: Bundle, source_size: tuple[int, int] | None = None) -> 
     return model
 
 
-class GraphBuilder:
-    """Nodes and tensors of a graph in the making; every value has a name of its own."""
-
-    def __init__(self) -> None:
-        self.nodes: list[NodeProto] = []
-        self.tensors: list[TensorProto] = []
-        self.opsets: dict[str, int] = {"": OPSET}
-        self._count = 0
-
-    def add(self, operator: str, inputs: list[str], output: str = "", **attributes: Any) -> str:
-        """Append a node; returns the name of its output."""
-        from onnx import helper
-
-        self._count += 1
-        output = output or f"value{self._count}"
-        self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
-        return output
-
-    def constant(self, values: Any, dtype: type[np.generic] = np.float32) -> str:
-        """A tensor of the graph."""
-        from onnx import numpy_helper
-
-        self._count += 1
-        name = f"constant{self._count}"
-        self.tensors.append(numpy_helper.from_array(np.asarray(values, dtype), name))
-        return name
+class _MergedNodes(GraphNodes):
+    """The nodes of bundles, one after the other."""
 
     def scaled(self, logits: str, temperature: float) -> str:
         """Logits divided by the temperature."""

@@ -7,21 +7,17 @@ when it resizes a unit matrix; so every filter and every fit is exact, up to the
 Shape suffixes: N images, h and w their size, H and W that of the model input.
 """
 
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from holotype.errors import ExportRefused
+from holotype.exports.graph_nodes import GraphNodes
 from holotype.imaging.preprocessing import Preprocessing
-
-if TYPE_CHECKING:
-    from holotype.exports.merged_graph import GraphBuilder
 
 
 def preprocessing_nodes(
-    graph: "GraphBuilder",
+    graph: GraphNodes,
     image: str,
     preprocessing: Preprocessing,
     size: tuple[int, int],
@@ -82,7 +78,7 @@ def resize_matrix(
     return np.asarray(resized, np.float32)
 
 
-def _to_levels(graph: "GraphBuilder", x: str) -> Any:
+def _to_levels(graph: GraphNodes, x: str) -> str:
     """Rounded, halves upwards, and kept within 0 and 255, as Pillow stores levels."""
     rounded = graph.add("Floor", [graph.add("Add", [x, graph.constant(0.5)])])
     return graph.add("Clip", [rounded, graph.constant(0.0), graph.constant(255.0)])

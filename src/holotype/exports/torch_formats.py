@@ -1,7 +1,7 @@
 """PyTorch: TorchScript, `torch.export`, and plain weights for timm."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -10,9 +10,6 @@ from holotype.bundle.bundle import Bundle
 from holotype.errors import ExportRefused, HolotypeError
 from holotype.explanation.torch_models import TorchModels
 from holotype.exports.export_format import ExportOptions, WrittenModel
-
-if TYPE_CHECKING:
-    from torch import nn
 
 SCRIPT = """
 MODEL = torch.jit.load(HERE / "model.pt").eval()
@@ -87,7 +84,10 @@ def write_state_dict(bundle: Bundle, directory: Path, options: ExportOptions) ->
             f"{bundle.name}: state_dict holds the weights of one network and cannot average "
             f"{what}; export pt2."
         )
-    classifier = _torch_models(bundle, options.run)(bundle)
+    try:
+        classifier = _torch_models(bundle, options.run)(bundle)
+    except HolotypeError as error:
+        raise _no_weights(bundle, error) from None
     row = architecture(bundle.manifest.model)
     state, network = torch_export.weights_in_timm(classifier, row, bundle.preprocessing.height)
     torch_export.write_state(state, directory)
@@ -95,12 +95,13 @@ def write_state_dict(bundle: Bundle, directory: Path, options: ExportOptions) ->
     return WrittenModel(code, "import timm\nimport torch", "timm torch", STATE_NOTES)
 
 
-def _network(bundle: Bundle, run: str) -> "nn.Module":
+def _network(bundle: Bundle, run: str) -> Any:
+    """The module: model input -> probabilities."""
     from holotype.architectures.torch_export import ShippedEnsemble, ShippedNetwork
 
     models = _torch_models(bundle, run)
 
-    def build(one: Bundle) -> "nn.Module":
+    def build(one: Bundle) -> Any:
         if not one.members:
             return ShippedNetwork(models(one), one.views, one.temperature)
         assert one.ensemble_weights is not None
