@@ -1,13 +1,15 @@
 """The FastAPI application: routes, refusals, and the description of both."""
 
-from fastapi import Depends, FastAPI, Request
+from typing import Any
+
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from holotype.extras import installed_version
 from holotype.serving.http import model_routes, operation_routes, prediction_routes
-from holotype.serving.http.authentication import require_key
+from holotype.serving.http.authentication import OPEN_PATHS
 from holotype.serving.http.problems import Problem
 from holotype.serving.http.request_guard import RequestGuard
 from holotype.serving.http.schemas import ProblemBody
@@ -29,15 +31,13 @@ def build_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     service.metrics.add_gauges(service.gauges)
-    app.add_middleware(RequestGuard, settings=service.settings, metrics=service.metrics)
-    app.include_router(operation_routes.open_router)
-    app.include_router(operation_routes.router)
-    app.include_router(model_routes.router, dependencies=[Depends(require_key)])
-    app.include_router(prediction_routes.router, dependencies=[Depends(require_key)])
+    app.add_middleware(RequestGuard, service=service)
+    for routes in (operation_routes, model_routes, prediction_routes):
+        app.include_router(routes.router)
     app.add_exception_handler(Problem, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_parameter)
     app.add_exception_handler(HTTPException, _refuse_path)
-    _describe_problems(app)
+    _describe(app)
     return app
 
 
@@ -63,16 +63,26 @@ async def _refuse_path(request: Request, error: Exception) -> Response:
     return problem.response(request.state.request_id)
 
 
-def _describe_problems(app: FastAPI) -> None:
-    """The description refers to a schema that no response model brings."""
+def _describe(app: FastAPI) -> None:
+    """What the description says beyond the routes: refusals and keys."""
     made = app.openapi
 
-    def openapi() -> dict[str, object]:
+    def openapi() -> dict[str, Any]:
         description = made()
-        schemas = description.setdefault("components", {}).setdefault("schemas", {})
+        parts = description.setdefault("components", {})
+        schemas = parts.setdefault("schemas", {})
         schemas[ProblemBody.__name__] = ProblemBody.model_json_schema()
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
+        bearer = {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A key that `holotype serve keys add` made; none is needed on loopback.",
+        }
+        parts["securitySchemes"] = {"key": bearer}
+        for path, operations in description["paths"].items():
+            for operation in operations.values():
+                operation["security"] = [] if path in OPEN_PATHS else [{"key": []}, {}]
         return description
 
     app.openapi = openapi  # type: ignore[method-assign]

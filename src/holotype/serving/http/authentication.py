@@ -1,32 +1,25 @@
 """Who may ask: the holder of a bearer key, where the server has keys."""
 
-from typing import Annotated
+from starlette.datastructures import Headers
 
-from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-
+from holotype.serving.http.keys import Keys
 from holotype.serving.http.problems import Problem
-from holotype.serving.http.service import service_of
 
-BEARER = HTTPBearer(
-    auto_error=False, description="A key that `holotype serve keys add` made; none on loopback."
-)
+OPEN_PATHS = ("/healthz", "/readyz", "/openapi.json")  # for whoever asks
 
 
-async def require_key(
-    request: Request, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
-) -> None:
-    """Refuse a request without a valid key, or beyond the rate of its key.
+def client_of(headers: Headers, path: str, keys: Keys | None) -> str:
+    """The name of the key that came with a request; empty where none is needed.
 
     Raises:
-        Problem: 401 or 429.
+        Problem: 401 without a valid key, 429 beyond its rate.
     """
-    keys = service_of(request).keys
-    if keys is None:
-        return
-    key = keys.find(sent.credentials) if sent is not None else None
+    if keys is None or path in OPEN_PATHS:
+        return ""
+    scheme, _, presented = headers.get("authorization", "").partition(" ")
+    key = keys.find(presented.strip()) if scheme.lower() == "bearer" else None
     if key is None:
         raise Problem("unauthorised", headers={"WWW-Authenticate": "Bearer"})
-    request.state.client = key.name
     if wait_s := keys.wait_s(key):
         raise Problem("too_many_requests", headers={"Retry-After": str(wait_s)})
+    return key.name

@@ -16,6 +16,7 @@ from holotype.serving.deployment import AnsweredImage, ModelVersion, Route
 from holotype.serving.engine.job import EngineError, ImageRefused, Job, JobAnswer, Task
 from holotype.serving.http.problems import Problem, problem_of
 from holotype.serving.http.request_body import images_of
+from holotype.serving.http.request_options import route_key_of
 from holotype.serving.http.service import Service, service_of
 
 SLOW_FACTOR = 6  # a map may take so many times the deadline of a prediction
@@ -23,9 +24,7 @@ SLOW_FACTOR = 6  # a map may take so many times the deadline of a prediction
 Found = JobAnswer | ImageRefused
 
 
-async def read_images(
-    request: Request, model: str, key: str | None, max_images: int | None = None
-) -> "ImageRequest":
+async def read_images(request: Request, max_images: int | None = None) -> "ImageRequest":
     """Read a request, if there is room for it.
 
     Raises:
@@ -33,9 +32,9 @@ async def read_images(
     """
     service = service_of(request)
     arrived, started = time.time(), time.perf_counter()
-    key = key or request.state.request_id
+    key = route_key_of(request) or request.state.request_id
     try:
-        route = service.traffic.route(model, key)
+        route = service.traffic.route(request.path_params["name"], key)
     except KeyError:
         raise Problem("no_such_model") from None
     if not service.engine.has_room:  # before the body is read

@@ -2,28 +2,26 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Depends, Request
+from fastapi import APIRouter, Body, Request
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from holotype.serving.deployment import NoFeedback, NoSuchRequest
-from holotype.serving.http.authentication import require_key
 from holotype.serving.http.descriptions import problems
 from holotype.serving.http.problems import Problem
 from holotype.serving.http.schemas import Feedback, FeedbackAnswer, Health
 from holotype.serving.http.service import service_of
 
-open_router = APIRouter(tags=["operation"])
-router = APIRouter(tags=["operation"], dependencies=[Depends(require_key)])
+router = APIRouter(tags=["operation"])
 
 
-@open_router.get("/healthz")
+@router.get("/healthz")
 async def health() -> Health:
     """The process lives."""
     return Health(status="ok")
 
 
-@open_router.get("/readyz", responses=problems(503))
+@router.get("/readyz", responses=problems(503))
 async def ready(request: Request) -> Health:
     """Everything in service is open, and the server is not stopping."""
     service = service_of(request)

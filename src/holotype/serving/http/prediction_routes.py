@@ -1,10 +1,10 @@
 """`/v1/models/NAME/predict`, `/embed`, `/explain` and `/neighbours`."""
 
 import base64
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
-from fastapi import APIRouter, Header, Path, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from holotype.explanation.available_methods import CAM_DESCRIPTIONS
@@ -14,42 +14,37 @@ from holotype.serving.http.descriptions import IMAGE_BODY, IMAGES_BODY, problems
 from holotype.serving.http.image_request import read_images
 from holotype.serving.http.model_routes import has_references, has_sets
 from holotype.serving.http.problems import Problem, problem_of
+from holotype.serving.http.request_options import (
+    ExplainOptions,
+    NeighbourOptions,
+    NoOptions,
+    PredictOptions,
+    options_of,
+    parameters,
+)
 from holotype.serving.http.schemas import EmbedAnswer, NeighboursAnswer, PredictAnswer
 
-ModelName = Annotated[str, Path(description="As GET /v1/models lists it.", examples=["cells"])]
-RouteKey = Annotated[
-    str | None,
-    Header(
-        alias="x-route-key",
-        max_length=200,
-        description="Requests of one key are answered by the same arm of an experiment.",
-    ),
-]
 REFUSALS = problems(400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["answers"])
 
 
 @router.post(
-    "/predict", response_model=PredictAnswer, responses=REFUSALS, openapi_extra=IMAGES_BODY
+    "/predict",
+    response_model=PredictAnswer,
+    responses=REFUSALS,
+    openapi_extra={**IMAGES_BODY, "parameters": parameters(PredictOptions)},
 )
-async def predict(
-    request: Request,
-    name: ModelName,
-    top_k: Annotated[int | None, Query(ge=1, le=1000, description="So many classes.")] = None,
-    coverage: Annotated[
-        float | None,
-        Query(gt=0.5, lt=1, description="Answer with sets that hold the true class as often."),
-    ] = None,
-    explain: Annotated[bool, Query(description="Answer with heatmaps too.")] = False,
-    route_key: RouteKey = None,
-) -> Response:
+async def predict(request: Request) -> Response:
     """The class of one image or several; an image that cannot be used costs itself only."""
-    work = await read_images(request, name, route_key)
+    asked = options_of(request, PredictOptions)
+    work = await read_images(request)
     version = work.route.version
-    if coverage is not None and not has_sets(version):
-        raise Problem("not_possible", "No images were held back to calibrate prediction sets on.")
-    options = {key: value for key, value in (("coverage", coverage), ("explain", explain)) if value}
+    options: dict[str, Any] = {"explain": True} if asked.explain else {}
+    if asked.coverage is not None:
+        if not has_sets(version):
+            raise Problem("not_possible", "No images were held back to calibrate sets on.")
+        options["coverage"] = asked.coverage
     found = await work.answers("predict", options)
     predictions, refused, notes = [], [], dict[str, None]()
     for place, answer in enumerate(found):
@@ -57,7 +52,7 @@ async def predict(
             problem = problem_of(answer)
             refused.append({"image": place, "problem": problem.problem, "detail": problem.detail})
             continue
-        predictions.append(_prediction(version, place, answer, top_k))
+        predictions.append(_prediction(version, place, answer, asked.top_k))
         notes.update(dict.fromkeys(answer.facts["notes"]))
     if not predictions:
         raise problem_of(next(one for one in found if isinstance(one, ImageRefused)))
@@ -65,10 +60,15 @@ async def predict(
     return work.response(body, found)
 
 
-@router.post("/embed", response_model=EmbedAnswer, responses=REFUSALS, openapi_extra=IMAGES_BODY)
-async def embed(request: Request, name: ModelName, route_key: RouteKey = None) -> Response:
+@router.post(
+    "/embed",
+    response_model=EmbedAnswer,
+    responses=REFUSALS,
+    openapi_extra={**IMAGES_BODY, "parameters": parameters(NoOptions)},
+)
+async def embed(request: Request) -> Response:
     """The embeddings of one image or several: what the head of the classifier sees."""
-    work = await read_images(request, name, route_key)
+    work = await read_images(request)
     found = work.all_answered(await work.answers("embed", {}))
     rows = [np.frombuffer(answer.parts[0], np.float32).tolist() for answer in found]
     return work.response({"embeddings": rows}, found)
@@ -78,47 +78,36 @@ async def embed(request: Request, name: ModelName, route_key: RouteKey = None) -
     "/explain",
     response_class=Response,
     responses={200: {"content": {"image/png": {}}, "description": "A PNG image."}, **REFUSALS},
-    openapi_extra=IMAGE_BODY,
+    openapi_extra={**IMAGE_BODY, "parameters": parameters(ExplainOptions)},
 )
-async def explain(
-    request: Request,
-    name: ModelName,
-    class_name: Annotated[
-        str | None, Query(alias="class", max_length=1000, description="The predicted one.")
-    ] = None,
-    method: Annotated[
-        Literal["auto", "cam", "occlusion"], Query(description="`auto` is `cam` where there is one")
-    ] = "auto",
-    route_key: RouteKey = None,
-) -> Response:
+async def explain(request: Request) -> Response:
     """The image with the evidence for a class over it."""
-    work = await read_images(request, name, route_key, max_images=1)
+    asked = options_of(request, ExplainOptions)
+    work = await read_images(request, max_images=1)
     version = work.route.version
-    if class_name is not None and class_name not in version.classes:
+    if asked.class_name is not None and asked.class_name not in version.classes:
         raise Problem("invalid_parameter", "The classifier has no class of this name.")
-    if method == "cam" and version.manifest.cam not in CAM_DESCRIPTIONS:
+    if asked.method == "cam" and version.manifest.cam not in CAM_DESCRIPTIONS:
         raise Problem("not_possible", "It has no class activation map; use method=occlusion.")
-    (found,) = work.all_answered(
-        await work.answers("explain", {"class": class_name, "method": method})
-    )
+    options = {"class": asked.class_name, "method": asked.method}
+    (found,) = work.all_answered(await work.answers("explain", options))
     headers = {"x-model-version": version.version, "x-bundle-digest": version.digest}
     return Response(bytes(found.parts[0]), media_type="image/png", headers=headers)
 
 
 @router.post(
-    "/neighbours", response_model=NeighboursAnswer, responses=REFUSALS, openapi_extra=IMAGE_BODY
+    "/neighbours",
+    response_model=NeighboursAnswer,
+    responses=REFUSALS,
+    openapi_extra={**IMAGE_BODY, "parameters": parameters(NeighbourOptions)},
 )
-async def neighbours(
-    request: Request,
-    name: ModelName,
-    count: Annotated[int, Query(ge=1, le=100)] = 5,
-    route_key: RouteKey = None,
-) -> Response:
+async def neighbours(request: Request) -> Response:
     """The training images most like an image; only of bundles that keep references."""
-    work = await read_images(request, name, route_key, max_images=1)
+    asked = options_of(request, NeighbourOptions)
+    work = await read_images(request, max_images=1)
     if not has_references(work.route.version):
         raise Problem("not_possible", "The bundle keeps no references to its training images.")
-    (found,) = work.all_answered(await work.answers("neighbours", {"count": count}))
+    (found,) = work.all_answered(await work.answers("neighbours", {"count": asked.count}))
     return work.response({"neighbours": found.facts["neighbours"]}, [found])
 
 

@@ -11,24 +11,25 @@ import secrets
 import time
 from collections.abc import Iterable
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from holotype.serving.http.authentication import client_of
 from holotype.serving.http.problems import Problem
-from holotype.serving.http.prometheus_metrics import Metrics
-from holotype.serving.server_settings import LOOPBACK, RequestLimits, ServerSettings
+from holotype.serving.http.service import Service
+from holotype.serving.server_settings import LOOPBACK, RequestLimits
 from holotype.serving.traffic.recent_answers import new_request_id
 
 LOGGER = logging.getLogger("holotype.serve")
 TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?")
 
-SECURITY_HEADERS = {
-    "x-content-type-options": "nosniff",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-    "referrer-policy": "no-referrer",
-    "cache-control": "no-store",
-}
+SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+)
 
 
 class RequestGuard:
@@ -38,10 +39,11 @@ class RequestGuard:
     `traceparent` that came is answered with one of the same trace.
     """
 
-    def __init__(self, app: ASGIApp, settings: ServerSettings, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        settings = service.settings
         self._app = app
+        self._service = service
         self._limits = settings.limits
-        self._metrics = metrics
         self._hosts = {
             name.strip("[]").lower() for name in (*LOOPBACK, settings.host, *settings.allowed_hosts)
         }
@@ -51,44 +53,44 @@ class RequestGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status = time.perf_counter(), 500
-        request_id = new_request_id(secrets.token_hex(10))
-        scope.setdefault("state", {})["request_id"] = request_id
+        started, status = time.perf_counter(), 0
+        state = scope.setdefault("state", {})
+        request_id = state["request_id"] = new_request_id(secrets.token_hex(10))
         headers = Headers(scope=scope)
-        extra = {**SECURITY_HEADERS, "x-request-id": request_id, **dict(_trace(headers))}
-        answered = False
+        extra = [*SECURITY_HEADERS, (b"x-request-id", request_id.encode()), *_trace(headers)]
+        body = GuardedBody(receive, self._limits, self._budget)
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status, answered
+            nonlocal status
             if message["type"] == "http.response.start":
-                status, answered = message["status"], True
-                response = MutableHeaders(scope=message)
-                for name, value in extra.items():
-                    response.setdefault(name, value)
+                status = message["status"]
+                own = message["headers"] = list(message.get("headers", ()))
+                names = {name for name, _ in own}
+                own += [pair for pair in extra if pair[0] not in names]
                 if not body.complete:  # what was not read of it is not waited for
-                    response["connection"] = "close"
+                    own.append((b"connection", b"close"))
             await send(message)
 
-        body = GuardedBody(receive, self._limits, self._budget)
         try:
-            self._check(headers)
+            self._check_host(headers)
+            state["client"] = client_of(headers, scope["path"], self._service.keys)
             body.check_length(headers)
             await self._app(scope, body.receive, send_with_headers)
         except Problem as problem:
-            if not answered:
+            if not status:
                 await problem.response(request_id)(scope, receive, send_with_headers)
         except Exception:
             LOGGER.exception("request %s failed", request_id)
-            if not answered:
+            if not status:
                 failed = Problem("internal_error")
                 await failed.response(request_id)(scope, receive, send_with_headers)
         finally:
             body.release()
             seconds = time.perf_counter() - started
             path = getattr(scope.get("route"), "path", "other")
-            self._metrics.count_request(scope["method"], path, status, seconds)
+            self._service.metrics.count_request(scope["method"], path, status or 499, seconds)
 
-    def _check(self, headers: Headers) -> None:
+    def _check_host(self, headers: Headers) -> None:
         host = HOST.fullmatch(headers.get("host", ""))
         if host is None or host[1].strip("[]").lower() not in self._hosts:
             raise Problem("wrong_host")
@@ -156,8 +158,9 @@ class GuardedBody:
         return Problem("body_too_large", f"At most {self._max_bytes >> 20} MiB are read.")
 
 
-def _trace(headers: Headers) -> Iterable[tuple[str, str]]:
+def _trace(headers: Headers) -> Iterable[tuple[bytes, bytes]]:
     found = TRACEPARENT.fullmatch(headers.get("traceparent", ""))
     if found is None or set(found[1]) == {"0"} or set(found[2]) == {"0"}:
         return ()
-    return (("traceparent", f"00-{found[1]}-{secrets.token_hex(8)}-{found[3]}"),)
+    trace = f"00-{found[1]}-{secrets.token_hex(8)}-{found[3]}"
+    return ((b"traceparent", trace.encode()),)
