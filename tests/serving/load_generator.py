@@ -25,6 +25,8 @@ class Outcome:
         cpu_s: processor seconds of the generator.
         bodies: of the answers, where they are kept.
         without_retry: 503 without `Retry-After`.
+        late_s: how much later than asked for the generator itself was woken: what a busy machine
+            adds to every latency, on each side.
     """
 
     statuses: Counter[int] = field(default_factory=Counter)
@@ -33,11 +35,15 @@ class Outcome:
     cpu_s: float = 0.0
     bodies: list[tuple[int, bytes]] = field(default_factory=list)
     without_retry: int = 0
+    late_s: list[float] = field(default_factory=list)
 
     @property
     def rate(self) -> float:
         """Answers with 200 a second."""
         return self.statuses[200] / self.seconds
+
+    def late_ms(self, percent: float) -> float:
+        return float(np.percentile(self.late_s, percent)) * 1000
 
     def percentile_ms(self, percent: float, status: int = 200) -> float:
         return float(np.percentile(self.latency_s.get(status, [float("nan")]), percent)) * 1000
@@ -152,9 +158,17 @@ class Load:
 
         return await self._timed(asyncio.ensure_future(arrivals()), seconds)
 
+    async def _measure_lateness(self) -> None:
+        while True:
+            due = time.perf_counter() + 0.02
+            await asyncio.sleep(0.02)
+            self.outcome.late_s.append(time.perf_counter() - due)
+
     async def _timed(self, work: "asyncio.Future[object]", seconds: float = 0.0) -> Outcome:
         started, cpu = time.perf_counter(), time.process_time()
+        control = asyncio.create_task(self._measure_lateness())
         await work
+        control.cancel()
         self.outcome.seconds = seconds or time.perf_counter() - started
         self.outcome.cpu_s = time.process_time() - cpu
         for connection in self._idle:

@@ -72,7 +72,13 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._message_complete = True
+        self._disarm()
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.still_receives:  # the rest of a body that nobody reads
+            self._arm(self.transport.close)
 
     def discard(self) -> None:
         """Read on, and keep nothing."""
@@ -88,9 +94,10 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._header_bytes > self.limits.max_header_kib << 10:
             self._refuse(TOO_LARGE)
 
-    def _arm(self) -> None:
+    def _arm(self, then: Callable[[], None] | None = None) -> None:
         if self._timer is None:
-            self._timer = self.loop.call_later(self.limits.header_timeout_s, self._refuse, TOO_SLOW)
+            then = then or partial(self._refuse, TOO_SLOW)
+            self._timer = self.loop.call_later(self.limits.header_timeout_s, then)
 
     def _disarm(self) -> None:
         if self._timer is not None:

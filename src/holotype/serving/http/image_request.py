@@ -25,10 +25,10 @@ Found = JobAnswer | ImageRefused
 
 
 async def read_images(request: Request, max_images: int | None = None) -> "ImageRequest":
-    """Read a request, if there is room for it.
+    """Read a request.
 
     Raises:
-        Problem: no such model, a full queue, or a body without images.
+        Problem: no such model, or a body without images.
     """
     service = service_of(request)
     arrived, started = time.time(), time.perf_counter()
@@ -37,9 +37,6 @@ async def read_images(request: Request, max_images: int | None = None) -> "Image
         route = service.traffic.route(request.path_params["name"], key)
     except KeyError:
         raise Problem("no_such_model") from None
-    if not service.engine.has_room:  # before the body is read
-        retry = {"Retry-After": str(service.engine.retry_after_s)}
-        raise Problem("overloaded", headers=retry)
     images = await images_of(request, max_images or service.settings.limits.max_images)
     return ImageRequest(request, service, route, key, images, arrived, started)
 

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import re
 import secrets
+import sys
 import time
 from collections.abc import Iterable
 
@@ -21,6 +22,8 @@ from holotype.serving.server_settings import LOOPBACK, RequestLimits
 from holotype.serving.traffic.recent_answers import new_request_id
 
 LOGGER = logging.getLogger("holotype.serve")
+IMAGE_PATHS = "/v1/models/"
+KEEP_READING = 1 << 20
 TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?")
 
@@ -67,7 +70,7 @@ class RequestGuard:
                 own = message["headers"] = list(message.get("headers", ()))
                 names = {name for name, _ in own}
                 own += [pair for pair in extra if pair[0] not in names]
-                if not body.complete:  # what was not read of it is not waited for
+                if body.is_long:  # what was not read of it is not waited for
                     own.append((b"connection", b"close"))
             await send(message)
 
@@ -75,6 +78,7 @@ class RequestGuard:
             self._check_host(headers)
             state["client"] = client_of(headers, scope["path"], self._service.keys)
             body.check_length(headers)
+            self._check_room(scope["path"])
             await self._app(scope, body.receive, send_with_headers)
         except Problem as problem:
             if not status:
@@ -94,6 +98,12 @@ class RequestGuard:
         host = HOST.fullmatch(headers.get("host", ""))
         if host is None or host[1].strip("[]").lower() not in self._hosts:
             raise Problem("wrong_host")
+
+    def _check_room(self, path: str) -> None:
+        """Refuse images here while the queue is full: a refusal must cost next to nothing."""
+        engine = self._service.engine
+        if path.startswith(IMAGE_PATHS) and not engine.has_room:
+            raise Problem("overloaded", headers={"Retry-After": str(engine.retry_after_s)})
 
 
 class BodyBudget:
@@ -122,13 +132,20 @@ class GuardedBody:
         self._ends = time.monotonic() + limits.body_timeout_s
         self._budget = budget
         self._held = 0
+        self._expected = 0
         self.complete = False
+
+    @property
+    def is_long(self) -> bool:
+        """Whether more of it is to come than is worth reading, to keep the connection."""
+        return not self.complete and self._expected - self._held > KEEP_READING
 
     def check_length(self, headers: Headers) -> None:
         """Refuse a body that says itself that it is too large."""
         length = headers.get("content-length", "0")
         if not length.isdecimal():
             raise Problem("bad_request")
+        self._expected = int(length) if "transfer-encoding" not in headers else sys.maxsize
         if int(length) > self._max_bytes:
             raise self._too_large()
         self.complete = length == "0" and "transfer-encoding" not in headers
