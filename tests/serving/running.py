@@ -50,12 +50,27 @@ class Running:
         return self.process.wait(timeout_s)
 
 
+# The same, with limits that no option sets.
+LIMITED = """
+import sys
+from pathlib import Path
+from holotype.serving.running_server import run_server
+from holotype.serving.server_settings import RequestLimits, ServerSettings
+settings = ServerSettings(port=0, limits=RequestLimits({limits}))
+tell = lambda url: print(f"serving at {{url}};", file=sys.stderr, flush=True)
+run_server({{"tiny": Path(sys.argv[1])}}, settings, tell)
+"""
+
+
 @contextmanager
-def running(*words: object) -> Iterator[Running]:
+def running(*words: object, limits: str = "") -> Iterator[Running]:
     """A server on a free port of loopback, ended afterwards."""
     started = time.perf_counter()
+    command = [*COMMAND, *map(str, words), "--port", "0"]
+    if limits:
+        command = [sys.executable, "-c", LIMITED.format(limits=limits), *map(str, words)]
     process = subprocess.Popen(
-        [*COMMAND, *map(str, words), "--port", "0"],
+        command,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -59,9 +59,10 @@ def test_three_times_the_capacity_costs_only_what_is_too_much(
     peak = (before.rate + after.rate) / 2  # other programs take their share of this machine
     late_ms = overload.late_ms(95)  # what this machine adds to a wait, on each side
     print(
-        f"peak {peak:.0f}/s, goodput {overload.rate / peak:.2f}, {dict(overload.statuses)}, refused "
-        f"in {overload.percentile_ms(50, 503):.1f} ms (p50), {overload.percentile_ms(95, 503):.1f} "
-        f"(p95), and this machine is {late_ms:.1f} ms late (p95), memory {grown:.3f}"
+        f"peak {peak:.0f}/s, goodput {overload.rate / peak:.2f}, {dict(overload.statuses)}, "
+        f"refused in {overload.percentile_ms(50, 503):.1f} ms (p50), "
+        f"{overload.percentile_ms(95, 503):.1f} ms (p95), and this machine is "
+        f"{late_ms:.1f} ms late (p95), memory {grown:.3f}"
     )
     assert set(overload.statuses) <= {200, 503, 504}
     assert overload.statuses[503] > 0

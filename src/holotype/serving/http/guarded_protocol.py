@@ -6,6 +6,8 @@ is read for a moment longer: else the reset would overtake the response that say
 """
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -52,8 +54,12 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._discards or self.parser is None:
             return
         super().data_received(data)
-        if self._in_headers:
+        if self._in_headers:  # one header may be as long as all that came
             self._count(len(data))
+
+    def on_url(self, url: bytes) -> None:
+        self._header_bytes += len(url)
+        super().on_url(url)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -61,19 +67,27 @@ class GuardedProtocol(HttpToolsProtocol):
         self._arm()
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        self._header_bytes += len(name) + len(value)
         if not self._in_headers:  # a trailer, which may come for as long as a body may
-            self._count(len(name) + len(value))
+            self._count(0)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._in_headers = False
         self._disarm()
-        super().on_headers_complete()
+        self._count(0)
+        if not self._discards:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if not self._discards:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._message_complete = True
         self._disarm()
-        super().on_message_complete()
+        if not self._discards:
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -106,6 +120,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _refuse(self, response: bytes) -> None:
         self._disarm()
+        self._discards = True
         if not self.transport.is_closing():
             self.transport.write(response)
             self.transport.close()
