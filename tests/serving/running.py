@@ -53,12 +53,13 @@ class Running:
 # The same, with limits that no option sets.
 LIMITED = """
 import sys
-from pathlib import Path
+from holotype.serving.model_sources import served_sources
 from holotype.serving.running_server import run_server
+from holotype.serving.traffic.traffic_options import TrafficOptions
 from holotype.serving.server_settings import RequestLimits, ServerSettings
 settings = ServerSettings(port=0, limits=RequestLimits({limits}))
 tell = lambda url: print(f"serving at {{url}};", file=sys.stderr, flush=True)
-run_server({{"tiny": Path(sys.argv[1])}}, settings, tell)
+run_server(served_sources(sys.argv[1:], TrafficOptions()), settings, tell)
 """
 
 
