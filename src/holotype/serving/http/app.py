@@ -9,9 +9,8 @@ from starlette.responses import Response
 
 from holotype.extras import installed_version
 from holotype.serving.http import model_routes, operation_routes, prediction_routes
-from holotype.serving.http.authentication import OPEN_PATHS
 from holotype.serving.http.problems import Problem
-from holotype.serving.http.request_guard import RequestGuard
+from holotype.serving.http.request_guard import OPEN_PATHS, RequestGuard
 from holotype.serving.http.schemas import ProblemBody
 from holotype.serving.http.service import Service
 

@@ -1,4 +1,4 @@
-"""What every request passes first: host, size and pace; and the headers of every response.
+"""What every request passes first: host, key, size and pace; and the headers of every response.
 
 Below FastAPI, as ASGI, so that a body that is too large or too slow is refused while it arrives,
 whatever would read it.
@@ -15,13 +15,14 @@ from collections.abc import Iterable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from holotype.serving.http.authentication import client_of
+from holotype.serving.http.keys import Keys
 from holotype.serving.http.problems import Problem
 from holotype.serving.http.service import Service
 from holotype.serving.server_settings import LOOPBACK, RequestLimits
 from holotype.serving.traffic.recent_answers import new_request_id
 
 LOGGER = logging.getLogger("holotype.serve")
+OPEN_PATHS = ("/healthz", "/readyz", "/openapi.json")  # for whoever asks
 IMAGE_PATHS = "/v1/models/"
 KEEP_READING = 1 << 20
 TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
@@ -173,6 +174,23 @@ class GuardedBody:
 
     def _too_large(self) -> Problem:
         return Problem("body_too_large", f"At most {self._max_bytes >> 20} MiB are read.")
+
+
+def client_of(headers: Headers, path: str, keys: Keys | None) -> str:
+    """The name of the key that came with a request; empty where none is needed.
+
+    Raises:
+        Problem: 401 without a valid key, 429 beyond its rate.
+    """
+    if keys is None or path in OPEN_PATHS:
+        return ""
+    scheme, _, presented = headers.get("authorization", "").partition(" ")
+    key = keys.find(presented.strip()) if scheme.lower() == "bearer" else None
+    if key is None:
+        raise Problem("unauthorised", headers={"WWW-Authenticate": "Bearer"})
+    if wait_s := keys.wait_s(key):
+        raise Problem("too_many_requests", headers={"Retry-After": str(wait_s)})
+    return key.name
 
 
 def _trace(headers: Headers) -> Iterable[tuple[bytes, bytes]]:
