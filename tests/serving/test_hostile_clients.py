@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from holotype.bundle.bundle import Bundle
-from tests.serving.load_generator import Load, http_request
+from tests.serving.load_generator import Load, Outcome, http_request
 from tests.serving.running import Running, running
 
 PREDICT = "/v1/models/tiny/predict"
@@ -156,7 +156,7 @@ def test_slow_clients_are_ended_and_the_others_do_not_notice(
         closed.append(time.perf_counter() - started)
         writer.close()
 
-    async def run(server: Running) -> tuple[float, float, list[float]]:
+    async def run(server: Running) -> tuple[Outcome, Outcome, list[float]]:
         requests = [http_request(PREDICT, content)]
         alone = await Load(server.port, requests).open_loop(40, 4)
         closed: list[float] = []
@@ -167,17 +167,22 @@ def test_slow_clients_are_ended_and_the_others_do_not_notice(
         beside = await Load(server.port, requests).open_loop(40, 4)
         assert set(beside.statuses) == {200}
         await asyncio.wait(slow, timeout=25)
-        return alone.percentile_ms(95), beside.percentile_ms(95), closed
+        return alone, beside, closed
 
     limits = "header_timeout_s=3, body_timeout_s=5"
     with running(tiny_bundle.path, limits=limits) as server:
         before = server.memory()
         alone, beside, closed = asyncio.run(run(server))
-        print(f"p95 alone {alone:.1f} ms, beside 400 slow clients {beside:.1f} ms")
+        late_ms = beside.late_ms(95)  # what this machine adds, on each side
+        print(
+            f"p95 alone {alone.percentile_ms(95):.1f} ms, beside 400 slow clients "
+            f"{beside.percentile_ms(95):.1f} ms, this machine is {late_ms:.1f} ms late"
+        )
         assert server.memory() - before < 50 * MIB
     assert len(closed) == 400
     assert max(closed) < 20
-    assert beside < 2 * alone + 20
+    assert beside.percentile_ms(50) < 2 * alone.percentile_ms(50) + 20
+    assert beside.percentile_ms(95) < 2 * alone.percentile_ms(95) + 20 + 5 * late_ms
 
 
 async def _at_end(reader: asyncio.StreamReader, seconds: float) -> bool:
