@@ -98,7 +98,7 @@ def read_keys(file: Path) -> list[Key]:
 def _write(file: Path, keys: list[Key]) -> None:
     text = json.dumps({"keys": [asdict(key) for key in keys]}, indent=2) + "\n"
     with atomic_write(file) as temporary:
-        temporary.touch(mode=0o600)
+        temporary.chmod(0o600)
         temporary.write_text(text, "utf-8")
 
 
