@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -38,8 +39,8 @@ def tell(server: Running, answer: httpx.Response, label: str) -> httpx.Response:
     return httpx.post(f"{server.url}/v1/feedback", json=body)
 
 
-def traffic(server: Running) -> dict[str, object]:
-    found: dict[str, object] = httpx.get(f"{server.url}/v1/models/tiny/traffic").json()
+def traffic(server: Running) -> dict[str, Any]:
+    found: dict[str, Any] = httpx.get(f"{server.url}/v1/models/tiny/traffic").json()
     return found
 
 

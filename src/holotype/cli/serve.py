@@ -43,7 +43,8 @@ def serve(
     """Serve until SIGTERM or Ctrl-C; what is in flight is finished first.
 
     Args:
-        classifiers: Runs, stages (RUN@NAME) or bundles; NAME=RUN says what requests call it.
+        classifiers: Runs, stages (RUN@NAME), bundles or registry://NAME@ALIAS, which is followed
+            when the alias moves; NAME=RUN says what requests call it.
         host: The address to listen on. Other machines reach any but loopback, so keys are needed.
         port: 0 for one that is free.
         keys: A file that `holotype serve keys add` made.

@@ -10,7 +10,9 @@ from typing import Any
 from holotype.bundle.bundle import MANIFEST
 from holotype.bundle.manifest import MAX_BYTES, read_manifest
 from holotype.errors import NotABundle, UsageError
+from holotype.registry.registered_name import is_registered_name
 from holotype.run_directory import RunDirectory, run_path
+from holotype.serving.traffic.registry_source import RegistrySource
 from holotype.serving.traffic.start_traffic import ServedSources
 from holotype.serving.traffic.traffic_options import TrafficOptions
 from holotype.serving.traffic.version_source import FixedSource, VersionSource
@@ -21,7 +23,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 def served_sources(
     classifiers: Sequence[str | os.PathLike[str]], options: TrafficOptions
 ) -> ServedSources:
-    """What is served, for `RUN`, `RUN@STAGE`, a bundle, or `NAME=` one of these.
+    """What is served: runs, stages, bundles, `registry://NAME@ALIAS`, or `NAME=` one of these.
 
     Raises:
         UsageError: none, a name that no path of a URL may hold, two of one name, or a challenger
@@ -49,7 +51,11 @@ def _named_source(given: str) -> tuple[str, VersionSource]:
     """What requests call a model, and where its versions come from."""
     name, _, path = given.rpartition("=")
     source = _source(path)
-    name = name or _own_name(_bundle_directory(path))
+    if not name:
+        if isinstance(source, RegistrySource):
+            name = source.name
+        else:
+            name = _own_name(_bundle_directory(path))
     if not NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} is no name for a model; expected letters, digits, '.', '_' and '-': "
@@ -58,7 +64,9 @@ def _named_source(given: str) -> tuple[str, VersionSource]:
     return name, source
 
 
-def _source(path: str) -> VersionSource:
+def _source(path: str) -> RegistrySource | FixedSource:
+    if is_registered_name(path):
+        return RegistrySource(path)
     _bundle_directory(path)  # there is one
     return FixedSource(run_path(path))
 

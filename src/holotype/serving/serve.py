@@ -38,7 +38,8 @@ def serve(
         >>> holotype.serve("runs/photos-1", port=8000)  # doctest: +SKIP
 
     Args:
-        classifiers: one or several runs, stages (`RUN@NAME`) or bundles; `NAME=RUN` says what
+        classifiers: one or several runs, stages (`RUN@NAME`), bundles or `registry://NAME@ALIAS`,
+            which is followed when the alias moves; `NAME=RUN` says what
             requests call it, its own name by default.
         host: the address to listen on. Other machines reach any but loopback, so keys are needed.
         port: 0 for one that is free.
