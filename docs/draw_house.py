@@ -24,6 +24,7 @@ ORDER = (
         "progress",
         "files",
         "parquet_files",
+        "executors",
         "cache",
         "imaging",
     ),
@@ -37,7 +38,7 @@ ORDER = (
         "training",
     ),
     *("evaluation", "reporting", "comparison", "ensembles", "explanation", "exports", "registry"),
-    *("pipeline", "elpv_demo", "serving"),
+    *("pipeline", "elpv_demo", "search", "serving"),
 )
 
 

@@ -41,6 +41,11 @@ if TYPE_CHECKING:
     )
     from holotype.registry.registry import Registry
     from holotype.registry.registry_events import RegistryEvent
+    from holotype.search.running import Running
+    from holotype.search.search_result import Search
+    from holotype.search.sweeping.sweep import sweep
+    from holotype.search.sweeping.sweep_result import Sweep
+    from holotype.search.tune import tune
     from holotype.serving.serve import serve
     from holotype.single_prediction import Prediction
     from holotype.training.config.recipe import Recipe
@@ -75,6 +80,11 @@ _PUBLIC_API = {
     "registry.registry": ("Registry",),
     "registry.registry_events": ("RegistryEvent",),
     "serving.serve": ("serve",),
+    "search.running": ("Running",),
+    "search.search_result": ("Search",),
+    "search.sweeping.sweep": ("sweep",),
+    "search.sweeping.sweep_result": ("Sweep",),
+    "search.tune": ("tune",),
     "single_prediction": ("Prediction",),
     "training.config.recipe": ("Recipe",),
 }
@@ -106,8 +116,11 @@ __all__ = [
     "Resources",
     "Resuming",
     "Run",
+    "Running",
+    "Search",
     "Slices",
     "Split",
+    "Sweep",
     "TrainingEstimate",
     "__version__",
     "audit",
@@ -126,7 +139,9 @@ __all__ = [
     "serve",
     "slice",
     "split",
+    "sweep",
     "train",
+    "tune",
 ]
 
 

@@ -15,7 +15,10 @@ Options = ParamSpec("Options")
 Result = TypeVar("Result")
 
 BASE = ""  # what every installation has
-EXTRAS = (BASE, "train", "explain", "export", "heic", "kaggle", "registry", "samples", "serve")
+EXTRAS = (
+    BASE, "train", "cluster", "explain", "export", "heic", "kaggle", "registry", "samples",
+    "search", "serve",
+)  # fmt: skip
 
 # Modules whose name is not that of the distribution that brings them.
 DISTRIBUTIONS = {

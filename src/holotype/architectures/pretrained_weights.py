@@ -70,7 +70,7 @@ def find_weights(
         )
     if wanted != PRETRAINED:
         return WeightsSource("file", _named_file(wanted), "unknown")
-    found = _in_folder(row) or _in_package(row) or _in_cache(row)
+    found = weights_on_disk(row)
     if found:
         return found
     if not (row.published.hub or row.published.url or row.name.startswith("timm:")):
@@ -78,6 +78,11 @@ def find_weights(
     if server_is_reachable(row):
         return WeightsSource("hub", None, row.published.licence)
     raise WeightsUnavailable(_how_to_get_weights(row))
+
+
+def weights_on_disk(row: Architecture) -> WeightsSource | None:
+    """The first source on this machine that has the pretrained weights; None where none has."""
+    return _in_folder(row) or _in_package(row) or _in_cache(row)
 
 
 def load_weights(

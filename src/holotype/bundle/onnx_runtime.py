@@ -103,7 +103,13 @@ def _errors() -> tuple[type[Exception], ...]:
 
 
 def available_cores() -> int:
-    """The cores that this process may use, which may be fewer than the machine has."""
+    """The cores that this process may use, which may be fewer than the machine has.
+
+    `HOLOTYPE_THREADS` sets them where several jobs share a machine.
+    """
+    told = os.environ.get("HOLOTYPE_THREADS", "")
+    if told.isdigit() and int(told) > 0:
+        return int(told)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

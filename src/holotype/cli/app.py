@@ -52,6 +52,16 @@ VERBS = (
         "holotype train photos --output runs/photos-1 --recipe linear",
     ),
     (
+        "tune",
+        "Search for a better recipe on validation; called again it goes on.",
+        "holotype tune photos --trials 30 --budget 1h --jobs 2 --output runs/photos-search",
+    ),
+    (
+        "sweep",
+        "Train models, data sets, recipes and seeds, each with each; called again it goes on.",
+        "holotype sweep --data pets plants --recipe linear finetune --seeds 0 1 --jobs 2",
+    ),
+    (
         "evaluate",
         "Evaluate a trained classifier on other labelled images.",
         "holotype evaluate runs/photos-1 new-photos --output new-report",

@@ -13,6 +13,7 @@ SPLIT = Group("Split", sort_key=2)
 RECIPE = Group("Recipe", sort_key=3)
 RESOURCES = Group("Resources", sort_key=4)
 RESUMING = Group("Resuming", sort_key=5)
+SEARCH = Group("Search", sort_key=2)
 
 AsJson = Annotated[
     bool,

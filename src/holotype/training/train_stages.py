@@ -16,7 +16,7 @@ from holotype.architectures.catalog import architecture
 from holotype.architectures.dense_head_onnx import export_dense_head
 from holotype.bundle.manifest import CamSupport, Manifest, PretrainedWeights
 from holotype.bundle.onnx_runtime import open_session
-from holotype.dataset.index import Index
+from holotype.dataset.index import Index, Part
 from holotype.progress import pluralize
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.stage_config import (
@@ -141,7 +141,7 @@ def _trained_model(
 
 
 def _fit_linear(stage: LinearStage, pretrained: PretrainedBackbone, runtime: Runtime) -> LinearHead:
-    data = _training_data(pretrained, runtime)
+    data = training_data(pretrained, runtime)
     with runtime.progress.busy(f"fitting a linear head on {pluralize(len(data), 'embedding')}"):
         return fit_linear_head(data, stage, pretrained.recipe.seed)
 
@@ -149,17 +149,20 @@ def _fit_linear(stage: LinearStage, pretrained: PretrainedBackbone, runtime: Run
 def _fit_classical(
     stage: SvmStage | ForestStage, pretrained: PretrainedBackbone, runtime: Runtime
 ) -> "ClassicalHead":
-    data, seed = _training_data(pretrained, runtime), pretrained.recipe.seed
+    data, seed = training_data(pretrained, runtime), pretrained.recipe.seed
     with runtime.progress.busy(f"fitting {stage.method} on {pluralize(len(data), 'embedding')}"):
         if isinstance(stage, SvmStage):
             return fit_svm(data, stage, seed)
         return fit_forest(data, stage, seed)
 
 
-def _training_data(pretrained: PretrainedBackbone, runtime: Runtime) -> TrainingData:
-    """The embeddings of the training images."""
-    index, targets_N, weights_N = targets_and_weights(pretrained, "train")
-    with runtime.progress.bar("embedding training images") as update:
+def training_data(
+    pretrained: PretrainedBackbone, runtime: Runtime, part: Part = "train"
+) -> TrainingData:
+    """The embeddings of the training images, or of another part; kept from an earlier training."""
+    index, targets_N, weights_N = targets_and_weights(pretrained, part)
+    what = "training" if part == "train" else "validation"
+    with runtime.progress.bar(f"embedding {what} images") as update:
         kept = cache_features(
             pretrained.feature_extractor(EMBEDDING, runtime.device),
             pretrained.recipe.preprocessing,

@@ -149,8 +149,8 @@ def run_training(request: TrainingRequest) -> Run:
         request = with_warm_start(replace(request, progress=progress))
         recipe = request.resolve_recipe()
         with claim_run(request.output, request.data_name, _may_resume(resuming)) as run:
-            runtime = _runtime(request, recipe, run.checkpoints, stop_signal)
-            index, job = _read_and_audit(request, recipe, runtime)
+            runtime = make_runtime(request, recipe, run.checkpoints, stop_signal)
+            index, job = read_and_audit(request, recipe, runtime)
             if request.folds is not None:
                 train_folds(job, index, run, request.folds)
             else:
@@ -186,13 +186,13 @@ def estimate_run(request: TrainingRequest) -> TrainingEstimate:
     request = with_warm_start(request)
     recipe = request.resolve_recipe()
     with tempfile.TemporaryDirectory() as scratch:
-        runtime = _runtime(request, recipe, Path(scratch), StopSignal())
+        runtime = make_runtime(request, recipe, Path(scratch), StopSignal())
         runtime = replace(runtime, share=WHOLE)
-        index, job = _read_and_audit(request, recipe, runtime)
+        index, job = read_and_audit(request, recipe, runtime)
         return estimate_training(job, index, request.folds)
 
 
-def _runtime(
+def make_runtime(
     request: TrainingRequest, recipe: Recipe, checkpoints: Path, stop_signal: StopSignal
 ) -> Runtime:
     """What the training runs on; what the machine lacks is refused before an image is read."""
@@ -209,7 +209,7 @@ def _runtime(
     )  # fmt: skip
 
 
-def _read_and_audit(
+def read_and_audit(
     request: TrainingRequest, recipe: Recipe, runtime: Runtime
 ) -> tuple[Index, TrainingJob]:
     """The images that can be trained on, and the job with the audit of all."""

@@ -44,6 +44,7 @@ class TrainingRequest:
     Attributes:
         published: scores of others to print beside the own.
         notes: sentences to print near the score.
+        name: what the data is called, where its path does not say it.
     """
 
     data: "DataSource | Sequence[DataSource]"
@@ -61,6 +62,7 @@ class TrainingRequest:
     progress: Progress = field(default_factory=Progress)
     published: Published = ()
     notes: Sequence[str] = ()
+    name: str | None = None
 
     def __post_init__(self) -> None:
         for name, kind in (
@@ -75,7 +77,7 @@ class TrainingRequest:
     @property
     def data_name(self) -> str:
         """What the data, the run and the classifier are called unless something else is said."""
-        return "-".join(map(source_name, as_sources(self.data)))
+        return self.name or "-".join(map(source_name, as_sources(self.data)))
 
     def resolve_recipe(self) -> Recipe:
         """The recipe with every other option of the request in it; see `resolve_recipe`."""
@@ -94,6 +96,8 @@ class TrainingJob:
         notes: sentences to print near the score, beside those of the request.
         leak_caveats: what is to be known of a split that came with the data, before its score is
             quoted.
+        is_audited_elsewhere: whether a parent directory holds the audit, so that the report of the
+            run says nothing of it.
     """
 
     request: TrainingRequest
@@ -102,6 +106,7 @@ class TrainingJob:
     audit: Audit
     notes: Sequence[str] = ()
     leak_caveats: Sequence[str] = ()
+    is_audited_elsewhere: bool = False
 
     def in_run(self, run: RunDirectory) -> "TrainingJob":
         """The job with its checkpoints and its log in a run."""
@@ -162,7 +167,7 @@ class TrainingJob:
             title="",
             recipe=self.recipe.name,
             data=f"{index.size_summary} in {self.data}",
-            audit=self.findings.summary_rows(),
+            audit=None if self.is_audited_elsewhere else self.findings.summary_rows(),
             command=command,
             published=self.request.published,
             group_leakage=group_leakage,

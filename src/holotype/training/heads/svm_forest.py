@@ -62,6 +62,28 @@ class ClassicalHead:
     note: str
 
 
+@dataclass(frozen=True, eq=False)
+class FittedHead:
+    """A head as scikit-learn fitted it, with its calibration.
+
+    Attributes:
+        family: the kind of classifier.
+        fitted: to all images, with the chosen settings.
+        calibration: from its scores to logits.
+        best_params, losses: see `ClassicalHead`.
+    """
+
+    family: EstimatorFamily
+    fitted: Any
+    calibration: PlattCalibration
+    best_params: dict[str, HyperparameterValue]
+    losses: dict[HyperparameterKey, float]
+
+    def logits(self, features_ND: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(N, C); their softmax is calibrated."""
+        return self.calibration.logits(self.family.scores(self.fitted, features_ND))
+
+
 def fit_svm(data: TrainingData, stage: SvmStage, seed: int) -> ClassicalHead:
     """Standardisation, principal components, support vector machine, calibrated.
 
@@ -73,15 +95,7 @@ def fit_svm(data: TrainingData, stage: SvmStage, seed: int) -> ClassicalHead:
     Raises:
         ParityFailed: the logits of the graph are not those of scikit-learn.
     """
-    most = min(len(data) - 1, data.features_ND.shape[1])
-    sizes = {None if size is None or size >= most else size for size in stage.pca}
-    param_grid: ParamGrid = {
-        "C": sorted(stage.Cs),
-        "dimensions": sorted(sizes, key=lambda size: size or most),
-    }
-    if stage.kernel == "rbf":
-        param_grid["gamma"] = sorted(stage.gamma or (1.0,))
-    return _fit(_Svm(f"svm ({stage.kernel})", param_grid, stage.kernel, seed), data, stage.folds)
+    return _exported(fit_head(data, stage, seed), data)
 
 
 def fit_forest(data: TrainingData, stage: ForestStage, seed: int) -> ClassicalHead:
@@ -94,11 +108,26 @@ def fit_forest(data: TrainingData, stage: ForestStage, seed: int) -> ClassicalHe
     Raises:
         ParityFailed: the logits of the graph are not those of scikit-learn.
     """
-    param_grid: ParamGrid = {
-        "depth": sorted(set(stage.depths), key=lambda depth: depth or np.inf),
-        "leaf": sorted(set(stage.leaf_sizes)),
+    return _exported(fit_head(data, stage, seed), data)
+
+
+def fit_head(data: TrainingData, stage: SvmStage | ForestStage, seed: int) -> FittedHead:
+    """What `fit_svm` and `fit_forest` export, without a graph: a search needs none."""
+    if isinstance(stage, ForestStage):
+        param_grid: ParamGrid = {
+            "depth": sorted(set(stage.depths), key=lambda depth: depth or np.inf),
+            "leaf": sorted(set(stage.leaf_sizes)),
+        }
+        return _fit(_Forest("random forest", param_grid, stage.trees, seed), data, stage.folds)
+    most = min(len(data) - 1, data.features_ND.shape[1])
+    sizes = {None if size is None or size >= most else size for size in stage.pca}
+    param_grid = {
+        "C": sorted(stage.Cs),
+        "dimensions": sorted(sizes, key=lambda size: size or most),
     }
-    return _fit(_Forest("random forest", param_grid, stage.trees, seed), data, stage.folds)
+    if stage.kernel == "rbf":
+        param_grid["gamma"] = sorted(stage.gamma or (1.0,))
+    return _fit(_Svm(f"svm ({stage.kernel})", param_grid, stage.kernel, seed), data, stage.folds)
 
 
 @dataclass(frozen=True)
@@ -208,8 +237,8 @@ def require_skl2onnx(method: str) -> None:
         raise MissingExtra(f"{method} needs skl2onnx: pip install 'holotype[train]'")
 
 
-def _fit(family: EstimatorFamily, data: TrainingData, folds: int) -> ClassicalHead:
-    """Choose the settings, calibrate, fit to all images, export and check the graph."""
+def _fit(family: EstimatorFamily, data: TrainingData, folds: int) -> FittedHead:
+    """Choose the settings, calibrate, and fit to all images."""
     from threadpoolctl import threadpool_limits
 
     data = replace(data, weights_N=data.weights_N / data.weights_N.mean())
@@ -219,10 +248,16 @@ def _fit(family: EstimatorFamily, data: TrainingData, folds: int) -> ClassicalHe
         chosen, losses = coordinate_search(family.param_grid, cross_validation.loss)
         calibration = cross_validation.calibration(chosen, data.seen_classes)
         fitted = family.fit_function(data)(chosen)
-    graph = family.export(fitted, data.features_ND.shape[1], calibration)
+    return FittedHead(family, fitted, calibration, chosen, losses)
+
+
+def _exported(head: FittedHead, data: TrainingData) -> ClassicalHead:
+    """The head as a graph, which is checked."""
+    graph = head.family.export(head.fitted, data.features_ND.shape[1], head.calibration)
     some_ND = data.features_ND[:: 1 + len(data) // PARITY_EMBEDDINGS]
-    _check_parity(graph, some_ND, calibration.logits(family.scores(fitted, some_ND)), family.name)
-    return ClassicalHead(graph, chosen, losses, _note(family.name, chosen, losses, len(data)))
+    _check_parity(graph, some_ND, head.logits(some_ND), head.family.name)
+    note = _note(head.family.name, head.best_params, head.losses, len(data))
+    return ClassicalHead(graph, head.best_params, head.losses, note)
 
 
 def _check_parity(

@@ -1,0 +1,152 @@
+"""Trials of heads on the kept features of a frozen network: hundreds a minute.
+
+Nothing is decoded and no graph is run: the embeddings of training and validation images are
+computed once for each network and image size, and a trial fits a head to them and scores it with
+NumPy. Threads are enough, since fitting leaves the interpreter.
+
+Shape suffixes: N images, D embedding, C classes.
+"""
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holotype.dataset.index import Index
+from holotype.errors import HolotypeError, InvalidRecipe
+from holotype.evaluation.fit_decision import fit_decision
+from holotype.predictions import Predictions, softmax
+from holotype.search.search_directory import SearchDirectory
+from holotype.search.trial_record import TrialRecord, scores
+from holotype.search.trials import Asked
+from holotype.training.config.recipe import Recipe
+from holotype.training.config.stage_config import GradientStage, LinearStage
+from holotype.training.features.initial_backbone import PretrainedBackbone, targets_and_weights
+from holotype.training.heads.logistic_regression import fit_linear_head
+from holotype.training.heads.svm_forest import fit_head
+from holotype.training.heads.training_data import TrainingData
+from holotype.training.train_stages import training_data
+from holotype.training.training_resources import Runtime
+
+# What a recipe or its numbers may do wrong; anything else is a fault of ours and not recorded.
+EXPECTED = (HolotypeError, ValueError, ArithmeticError, MemoryError, np.linalg.LinAlgError)
+
+
+@dataclass(frozen=True, eq=False)
+class KeptFeatures:
+    """The embeddings of one network at one image size.
+
+    Attributes:
+        train_ND, val_ND: float32.
+    """
+
+    train_ND: NDArray[np.float32]
+    val_ND: NDArray[np.float32]
+
+
+@dataclass(eq=False)
+class HeadTrials:
+    """Runs the trials of a batch in threads.
+
+    Attributes:
+        search: where they are written.
+        index: the images of train and validation.
+        runtime: for features that are not kept yet.
+        jobs: threads.
+    """
+
+    search: SearchDirectory
+    index: Index
+    runtime: Runtime
+    jobs: int
+    _features: dict[str, KeptFeatures] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self, asked: Sequence[Asked]) -> None:
+        """Run the trials and write how each ended."""
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(limits=1), ThreadPoolExecutor(self.jobs) as pool:
+            list(pool.map(self._run_one, asked))
+
+    def keep_features(self, recipe: Recipe) -> KeptFeatures:
+        """The features that a recipe needs, computed where they are not kept."""
+        key = repr((recipe.model, recipe.model_options, recipe.weights, recipe.preprocessing))
+        with self._lock:
+            if key not in self._features:
+                backbone = PretrainedBackbone(recipe, self.index, self.runtime.progress)
+                parts = [
+                    training_data(backbone, self.runtime, part).features_ND
+                    for part in ("train", "val")
+                ]
+                self._features[key] = KeptFeatures(*parts)
+            return self._features[key]
+
+    def _run_one(self, asked: Asked) -> None:
+        began = time.monotonic()
+        directory = self.search.trial(asked.number)
+        try:
+            predictions = self.predict(asked.recipe)
+            directory.run.write_recipe(asked.recipe.to_yaml())
+            predictions.write(directory.run.predictions / "val.parquet")
+            ended: Mapping[str, Any] = {"state": "complete", **scores(predictions)}
+        except EXPECTED as error:
+            reason = str(error) if isinstance(error, HolotypeError) else repr(error)
+            ended = {"state": "failed", "reason": " ".join(reason.split())}
+        seconds = round(time.monotonic() - began, 3)
+        TrialRecord(asked.number, params=asked.params, seconds=seconds, **ended).write(directory)
+
+    def predict(self, recipe: Recipe) -> Predictions:
+        """What the head of a recipe says of validation, with its temperature.
+
+        Raises:
+            InvalidRecipe: the recipe has more than a head.
+        """
+        if len(recipe.stages) > 1 or recipe.gradient_stages:
+            raise InvalidRecipe(
+                f"recipe {recipe.name!r} trains more than a head; leave --heads out, or take "
+                "linear, svm or forest."
+            )
+        features = self.keep_features(recipe)
+        backbone = PretrainedBackbone(recipe, self.index, self.runtime.progress)
+        train, targets_N, weights_N = targets_and_weights(backbone, "train")
+        data = TrainingData(
+            features.train_ND, targets_N, weights_N.astype(np.float64),
+            train.table["group"].tolist(), len(train.classes),
+        )  # fmt: skip
+        return _with_temperature(self.index.part("val"), head_logits(data, recipe, features.val_ND))
+
+
+def head_logits(
+    data: TrainingData, recipe: Recipe, features_ND: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Fit the head of a recipe to `data`; its logits (N, C) for other embeddings."""
+    stage = recipe.stages[0]
+    assert not isinstance(stage, GradientStage)
+    if isinstance(stage, LinearStage):
+        head = fit_linear_head(data, stage, recipe.seed)
+        return features_ND @ head.weight_CD.T + head.bias_C
+    return fit_head(data, stage, recipe.seed).logits(features_ND).astype(np.float32)
+
+
+def _with_temperature(index: Index, logits_NC: NDArray[np.float32]) -> Predictions:
+    """The predictions of an index, calibrated as a bundle seals them."""
+    table = index.table
+    plain = Predictions(
+        classes=index.classes,
+        ids=tuple(table["path"]),
+        sha256=tuple(table["sha256"]),
+        targets_N=index.targets_N,
+        weights_N=table["weight"].to_numpy(np.float64),
+        groups=tuple(table["group"]),
+        folds_N=table["fold"].to_numpy(np.int64),
+        logits_NC=logits_NC,
+        probabilities_NC=softmax(logits_NC),
+    )
+    temperature = fit_decision(plain).temperature
+    return replace(plain, probabilities_NC=softmax(logits_NC, temperature))

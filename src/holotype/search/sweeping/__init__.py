@@ -1,0 +1,1 @@
+"""A sweep: models, data sets, recipes and seeds, each with each."""

@@ -1,0 +1,219 @@
+"""Heads are searched on kept features: quickly, without a look at an image, and none of test."""
+
+import json
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import yaml
+
+import holotype.imaging.decode
+from holotype.dataset.index import read_index_file
+from holotype.elpv_demo import split_table
+from holotype.errors import RunMismatch
+from holotype.pipeline.run import Run
+from holotype.pipeline.training_run.train import run_training
+from holotype.pipeline.training_run.training_job import TrainingRequest
+from holotype.predictions import read_predictions
+from holotype.run_directory import RunDirectory
+from holotype.search.head_trials import HeadTrials
+from holotype.search.running import Running
+from holotype.search.search_directory import SearchDirectory
+from holotype.search.search_result import Search
+from holotype.search.trial_record import TrialRecord, read_record
+from holotype.search.trials import Limits
+from holotype.search.tune import SearchRequest, finish, run_search
+from holotype.training.training_resources import Runtime
+from tests.conftest import Cli
+from tests.search.searches import (
+    MODEL,
+    hide_test_images,
+    kill_and_call_again,
+    loop_of,
+    prepared,
+    request,
+)
+
+
+@pytest.fixture(scope="module")
+def search(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Search:
+    """An undisturbed search of 8 trials."""
+    return run_search(request(synthetic, tmp_path_factory.mktemp("heads") / "search"))
+
+
+def test_the_best_recipe_trains_the_winner(search: Search, synthetic: Path, tmp_path: Path) -> None:
+    """What NumPy scored is what the file that ships says."""
+    winner = search.winner
+    assert winner.accuracy is not None
+    assert winner.accuracy >= search.records[0].accuracy
+    run = run_training(
+        TrainingRequest(data=synthetic, recipe=search.best_recipe, output=tmp_path / "run")
+    )
+    for trained in (run, search.run):
+        shipped = trained.predictions("val")
+        trial = read_predictions(search.files.trial(winner.number).run.predictions / "val.parquet")
+        assert trial.ids == shipped.ids
+        np.testing.assert_allclose(trial.logits_NC, shipped.logits_NC, atol=1e-3, rtol=1e-4)
+        np.testing.assert_allclose(trial.probabilities_NC, shipped.probabilities_NC, atol=1e-3)
+    assert run.report.part == "test"
+
+
+def test_the_report_says_what_is_left_of_the_lead(search: Search) -> None:
+    said = search.summary()
+    assert search.corrected is not None
+    assert f"{search.corrected.accuracy}" in said
+    assert "On test, read once" in said
+    page = (search.files.report / "index.html").read_text()
+    assert "History" in page
+    assert search.files.best_recipe.name in page
+    assert json.loads((search.files.report / "report.json").read_text())["summary"] == said
+    assert "Search " in repr(search)
+    assert len(repr(search).splitlines()) <= 12
+    assert len(search.to_frame()) == 9
+
+
+def test_a_search_goes_on_where_more_trials_are_asked_for(
+    search: Search, synthetic: Path, tmp_path: Path
+) -> None:
+    """And ends as one that asked for all of them at once."""
+    asked = request(synthetic, tmp_path / "more")
+    more, runtime = prepared(asked)
+    assert len(loop_of(asked, more, runtime).run(Limits(3))) == 4
+    assert len(loop_of(asked, more, runtime).run(Limits(8))) == 9
+    assert more.table.read_bytes() == search.files.table.read_bytes()
+    with pytest.raises(RunMismatch, match="another jobs"):
+        run_search(request(synthetic, tmp_path / "more", jobs=3))
+
+
+@pytest.fixture
+def unseeing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Whoever decodes an image or runs a graph is noted and refused."""
+    calls: list[str] = []
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        calls.append("called")
+        raise AssertionError("an image was decoded, or a graph was run")
+
+    monkeypatch.setattr(holotype.imaging.decode, "decode", refuse)
+    for user in ("imaging.preprocessing", "training.data.loader", "bundle.image_sources"):
+        module = __import__(f"holotype.{user}", fromlist=["decode"])
+        if hasattr(module, "decode"):
+            monkeypatch.setattr(module, "decode", refuse)
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run", refuse)
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run_with_iobinding", refuse)
+    return calls
+
+
+def _search_unseeing(asked: SearchRequest, search: SearchDirectory, runtime: Runtime) -> float:
+    """Run the trials with the images of test hidden; the seconds that they took."""
+    loop = loop_of(asked, search, runtime)
+    began = time.monotonic()
+    records = loop.run(asked.limits)
+    assert len(records) == asked.limits.trials + 1
+    assert all(record.state == "complete" for record in records)
+    return time.monotonic() - began
+
+
+def test_trials_decode_nothing_run_no_graph_and_open_no_test_image(
+    synthetic: Path, tmp_path: Path, unseeing: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = shutil.copytree(synthetic, tmp_path / "data")
+    asked = request(data, tmp_path / "search", trials=6)
+    with monkeypatch.context() as seeing:
+        seeing.undo()
+        search, runtime = prepared(asked)
+        heads = HeadTrials(search, read_index_file(search.train_val), runtime, 2)
+        heads.keep_features(asked.base())
+    hide_test_images(search)
+    _search_unseeing(asked, search, runtime)
+    assert unseeing == []
+
+
+def test_a_killed_search_leaves_the_table_of_an_undisturbed_one(
+    search: Search, synthetic: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "killed"
+    words = ["tune", synthetic, "--heads", "--model", MODEL, "--recipe", "linear", "--trials", 8,
+             "--jobs", 2, "--output", output]  # fmt: skip
+    kill_and_call_again(words, kills=2, longest_s=5.0)
+    assert SearchDirectory(output).table.read_bytes() == search.files.table.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_twenty_kills_leave_the_table_of_an_undisturbed_search(
+    synthetic: Path, tmp_path: Path
+) -> None:
+    words = ["tune", synthetic, "--heads", "--model", MODEL, "--trials", 60, "--jobs", 2]
+    undisturbed, killed = (tmp_path / name for name in ("undisturbed", "killed"))
+    kill_and_call_again([*words, "--output", undisturbed], kills=0, longest_s=1)
+    kill_and_call_again([*words, "--output", killed], kills=20, longest_s=9.0)
+    table = SearchDirectory(undisturbed).table.read_bytes()
+    assert table.count(b"\n") == 62
+    assert SearchDirectory(killed).table.read_bytes() == table
+
+
+def test_a_trial_that_cannot_be_trained_is_recorded_with_its_reason(
+    synthetic: Path, tmp_path: Path
+) -> None:
+    space = tmp_path / "space.yaml"
+    rows = [{"key": "recipe", "choices": ["linear", "two_phase", "forest"]}]
+    space.write_text(yaml.safe_dump(rows))
+    asked = replace(request(synthetic, tmp_path / "search", trials=6), space=space)
+    found, runtime = prepared(asked)
+    records = loop_of(asked, found, runtime).run(asked.limits)
+    failed = [record for record in records if record.state == "failed"]
+    assert failed
+    assert "two_phase" in failed[0].reason
+    assert "\n" not in failed[0].reason
+    assert failed[0].reason in found.table.read_text()
+
+
+def test_the_command_says_where_things_are(synthetic: Path, tmp_path: Path, cli: Cli) -> None:
+    words = ["tune", synthetic, "--heads", "--model", MODEL, "--trials", 2, "--output"]
+    code, out, err = cli(*words, tmp_path / "a", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["trials"] == {"complete": 3}
+    assert Path(found["best_recipe"]).is_file()
+    assert Run(found["run"]).report.part == "test"
+    code, out, err = cli(*words, tmp_path / "a")
+    assert code == 0
+    assert "best.yaml" in out
+    assert "finished already" in err
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_200_heads_on_the_solar_cells_take_three_minutes(
+    tmp_path: Path, unseeing: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On two cores; the features are there from an earlier training."""
+    table = split_table(tmp_path / "cells", seed=0)
+    training = TrainingRequest(data=table, output=tmp_path / "search", recipe="linear")
+    asked = SearchRequest(training=training, trials=200, heads=True, running=Running(jobs=2))
+    with monkeypatch.context() as seeing:
+        seeing.undo()
+        search, runtime = prepared(asked)
+        heads = HeadTrials(search, read_index_file(search.train_val), runtime, 2)
+        heads.keep_features(asked.base())
+    seconds = _search_unseeing(asked, search, runtime)
+    assert unseeing == []
+    print(f"200 trials on {len(read_index_file(search.train_val))} images: {seconds:.0f} s")
+    base = asked.base()
+    records = [_record(search, number) for number in range(201)]
+    monkeypatch.undo()
+    found = finish(search, records, asked.search_space(base), runtime)
+    print(found.summary())
+    assert seconds <= 180
+    assert isinstance(found.files.best, RunDirectory)
+
+
+def _record(search: SearchDirectory, number: int) -> TrialRecord:
+    record = read_record(search.trial(number))
+    assert record is not None
+    return record
