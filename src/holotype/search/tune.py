@@ -35,10 +35,10 @@ from holotype.progress import Progress, ProgressCallback
 from holotype.run_directory import RunDirectory, next_run_path
 from holotype.search.full_trials import FullTrials
 from holotype.search.head_trials import HeadTrials
+from holotype.search.report.search_page import write_search_report
 from holotype.search.run_trial import train_on
 from holotype.search.running import Running, threads_per_job
 from holotype.search.search_directory import SearchDirectory
-from holotype.search.search_page import write_search_report
 from holotype.search.search_result import Search, judge
 from holotype.search.search_space import SearchSpace, family_space, read_space
 from holotype.search.trial_record import TrialRecord, best_record

@@ -6,7 +6,7 @@ from holotype.files import write_json, write_text
 from holotype.progress import pluralize
 from holotype.reporting.plot_style import save_all
 from holotype.reporting.templates import plot_image, render
-from holotype.search.search_figures import all_figures
+from holotype.search.report.search_figures import all_figures
 from holotype.search.search_result import HEADER, Search
 
 MAX_ROWS = 50
