@@ -11,12 +11,12 @@ import pytest
 
 from holotype.errors import UsageError
 from holotype.executors.executor import executor, run_jobs
-from holotype.executors.job import Job, JobSheet
+from holotype.executors.job_sheet import Job, JobSheet
 
 SLEEP = """
 import pathlib, sys
 from holotype.executors import local
-from holotype.executors.job import Job, JobSheet
+from holotype.executors.job_sheet import Job, JobSheet
 from holotype.executors.executor import executor, run_jobs
 directory = pathlib.Path(sys.argv[1])
 job = Job("asleep", (("http.server", "0"),), directory / "log")

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from holotype.errors import HolotypeError, UsageError
-from holotype.executors.job import JobResult
+from holotype.executors.job_sheet import JobResult
 from holotype.search.sweeping.run_table import RunRow, _Board
 from holotype.search.sweeping.sweep import sweep
 from holotype.search.sweeping.sweep_plan import make_plan, only, planned_runs, read_plan

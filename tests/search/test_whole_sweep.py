@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from holotype.bundle.bundle import load_bundle
-from holotype.executors.job import JobSheet
+from holotype.executors.job_sheet import JobSheet
 from holotype.progress import Progress
 from holotype.search.running import Running
 from holotype.search.sweeping.sweep import SweepRequest, run_sweep

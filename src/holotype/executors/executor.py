@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from holotype.errors import UsageError, did_you_mean
-from holotype.executors.job import Job, JobResult, JobSheet
+from holotype.executors.job_sheet import Job, JobResult, JobSheet
 from holotype.executors.local import LocalExecutor
 from holotype.executors.ray_cluster import RayExecutor
 from holotype.executors.slurm import SlurmExecutor

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from holotype.executors.job import JobResult, JobSheet
+from holotype.executors.job_sheet import JobResult, JobSheet
 
 POLL_S = 0.2
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from holotype.errors import MissingExtra, UsageError
-from holotype.executors.job import JobResult, JobSheet
+from holotype.executors.job_sheet import JobResult, JobSheet
 
 POLL_S = 1.0
 RETRIES = 20  # of a job whose node or process died; what a job itself gets wrong is not retried

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from holotype.executors.job import JobResult, JobSheet, read_command
+from holotype.executors.job_sheet import JobResult, JobSheet, read_command
 
 TERMINATED = 143  # the exit code of a command that was told to stop and wrote a checkpoint
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holotype.errors import HolotypeError, MissingExtra
-from holotype.executors.job import JobResult, JobSheet
+from holotype.executors.job_sheet import JobResult, JobSheet
 from holotype.files import write_text
 
 POLL_S = 2.0

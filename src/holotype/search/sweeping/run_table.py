@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from holotype.evaluation.build_report import build_report
-from holotype.executors.job import JobResult
+from holotype.executors.job_sheet import JobResult
 from holotype.pipeline.training_run.resume import is_finished
 from holotype.predictions import read_predictions
 from holotype.progress import Progress, duration

@@ -19,7 +19,7 @@ from typing import Any
 from holotype.comparison.result import Comparison
 from holotype.errors import HolotypeError, RunExists, UsageError
 from holotype.executors.executor import executor, run_jobs
-from holotype.executors.job import Job, JobResult
+from holotype.executors.job_sheet import Job, JobResult
 from holotype.executors.slurm import wait_for_previous
 from holotype.extras import with_install_advice
 from holotype.files import write_json
