@@ -73,7 +73,7 @@ def test_one_failure_stops_nothing_and_only_the_missing_is_run_again(
 ) -> None:
     """A data set of one class fails; once it is mended, only its run is trained."""
     broken = shutil.copytree(two_sets[1], tmp_path / "broken")
-    hidden = sorted(path for path in broken.iterdir() if path.is_dir())[0]
+    hidden = min(path for path in broken.glob("[!.]*") if path.is_dir())
     hidden.rename(tmp_path / hidden.name)
     plan = {"data": [str(two_sets[0]), str(broken)], "recipes": ["linear"], "models": ["lbp"],
             "settings": QUICK}  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 from holotype.search.search_space import SearchSpace
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import read_fields, resolve_recipe
-from holotype.training.config.stage_config import STAGES
+from holotype.training.config.stage_config import STAGES, ConditionalSection, HeadRecipe
 
 RECIPE, LAST, MODEL = "recipe", "last", "model"
 
@@ -29,20 +29,19 @@ def trial_recipe(base: Recipe, space: SearchSpace, params: Mapping[str, Any]) ->
         InvalidRecipe: what was drawn does not go together.
     """
     fields = base.model_dump(mode="json")
-    fields["stages"] = [_reopened(stage) for stage in fields["stages"]]
+    fields["stages"] = [_reopened(stage, STAGES[stage["method"]]) for stage in fields["stages"]]
+    fields["head"] = fields["head"] and _reopened(fields["head"], HeadRecipe)
     other = params.get(RECIPE, base.name)
     if other != base.name:
         fields = {**read_fields(str(other)), **{key: fields[key] for key in KEPT}}
     model = str(params.get(MODEL, base.model))
     if model != base.model:
         fields = {key: value for key, value in fields.items() if key not in OF_A_MODEL}
-    as_list = {row.key for row in space.rows if row.as_list}
     overrides = {
-        _numbered(key, len(fields["stages"])): [value] if key in as_list and value is not None
-        else value
-        for key, value in params.items()
-        if key not in (RECIPE, MODEL)
-    }  # fmt: skip
+        _numbered(row.key, len(fields["stages"])): [value] if row.as_list else value
+        for row, value in space.drawn_rows(lambda row: params[row.key])
+        if row.key not in (RECIPE, MODEL)
+    }
     return resolve_recipe(fields, model=model, overrides=overrides)
 
 
@@ -52,10 +51,11 @@ def _numbered(key: str, stages: int) -> str:
     return f"stages.{stages - 1}.{rest}" if first == LAST and dot else key
 
 
-def _reopened(stage: dict[str, Any]) -> dict[str, Any]:
-    """A stage without keys that have their default beside another key, which may be drawn."""
-    rules = STAGES[stage["method"]].key_rules
-    defaults = {rule.key: rule.default for rule in rules if rule.default is not None}
+def _reopened(section: dict[str, Any], kind: type[ConditionalSection]) -> dict[str, Any]:
+    """A section without keys that have their default beside another key, which may be drawn."""
+    defaults = {rule.key: rule.default for rule in kind.key_rules if rule.default is not None}
     return {
-        key: value for key, value in stage.items() if key not in defaults or value != defaults[key]
+        key: value
+        for key, value in section.items()
+        if key not in defaults or value != defaults[key]
     }

@@ -22,7 +22,7 @@ from holotype.errors import (
     RunMismatch,
     UsageError,
 )
-from holotype.executors.executor import executor
+from holotype.executors.executor import Executor, executor
 from holotype.executors.slurm import wait_for_previous
 from holotype.extras import with_install_advice
 from holotype.files import write_json, write_text
@@ -148,6 +148,7 @@ def tune(
 def run_search(request: SearchRequest) -> Search:
     """What `tune` and the command do."""
     _require_optuna()
+    on = executor(request.running.on, slots=request.running.jobs)
     path = request.training.output or next_run_path(f"{request.training.data_name}-search")
     search = SearchDirectory(Path(path))
     base = request.base()
@@ -164,7 +165,8 @@ def run_search(request: SearchRequest) -> Search:
         runtime = make_runtime(training, base, search.path / "checkpoints", stop_signal)
         if not search.settings.is_file():
             prepare(search, request, base, space, runtime)
-        records = run_trials(search, request, base, space, runtime)
+        runner = _runner(search, request, base, on, runtime)
+        records = run_trials(search, request, base, space, runner)
         return finish(search, records, space, runtime)
 
 
@@ -216,24 +218,26 @@ def run_trials(
     request: SearchRequest,
     base: Recipe,
     space: SearchSpace,
-    runtime: Runtime,
+    runner: TrialRunner,
 ) -> list[TrialRecord]:
     """The loop over trials; those on record are not run again."""
-    progress, running = request.progress, request.running
-    runner: TrialRunner
+    progress, jobs = request.progress, request.running.jobs
     with progress.bar("searching") as update:
-        if request.heads:
-            heads = HeadTrials(search, read_index_file(search.train_val), runtime, running.jobs)
-            heads.keep_features(base)
-            runner = heads
-        else:
-            wait_for_previous(search.jobs)
-            runner = FullTrials(
-                search, executor(running.on, slots=running.jobs), threads_per_job(running)
-            )
         on_batch = _narrator(request, progress, update)
-        loop = TrialLoop(search, base, space, base.seed, running.jobs, runner, on_batch)
-        return loop.run(request.limits)
+        return TrialLoop(search, base, space, base.seed, jobs, runner, on_batch).run(request.limits)
+
+
+def _runner(
+    search: SearchDirectory, request: SearchRequest, base: Recipe, on: Executor, runtime: Runtime
+) -> TrialRunner:
+    """What runs the trials; heads are fitted here, wherever other jobs run."""
+    if request.heads:
+        index = read_index_file(search.train_val)
+        heads = HeadTrials(search, index, runtime, request.running.jobs)
+        heads.keep_features(base)
+        return heads
+    wait_for_previous(search.jobs)
+    return FullTrials(search, on, threads_per_job(request.running))
 
 
 def _narrator(request: SearchRequest, progress: Progress, update: ProgressCallback) -> Any:

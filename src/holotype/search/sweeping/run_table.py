@@ -13,6 +13,7 @@ from holotype.predictions import read_predictions
 from holotype.progress import Progress, duration
 from holotype.reporting.plot_labels import truncate_middle
 from holotype.run_directory import RunDirectory
+from holotype.text_tables import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -125,7 +126,7 @@ class _Board:
         table.add_column("", no_wrap=True, overflow="ellipsis", ratio=2)
         shown = sorted(self.rows.values(), key=lambda row: _ORDER.index(row.state))[:MAX_ROWS]
         for row in shown:
-            said = row.reason or row.accuracy
+            said = printable(row.reason or row.accuracy)
             style = _STYLES.get(row.state, "")
             name = truncate_middle(row.name, max(16, width // 2))
             table.add_row(Text(name), Text(row.state, style), self._time(row), Text(said))
