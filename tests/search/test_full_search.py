@@ -35,13 +35,14 @@ def test_a_trial_below_the_median_ends_and_one_that_was_killed_remembers(tmp_pat
     again = EpochReports(trial, limits)  # another process, after a kill
     again(_epoch("s", 2, 0.9))  # told before: nothing is counted twice
     assert again.accuracies == (0.4, 0.4, 0.4)
-    with pytest.raises(TrialPruned, match="below the median 0.5"):
+    with pytest.raises(TrialPruned, match=r"below the median 0\.5"):
         again(_epoch("s", 3, 0.45))
     with pytest.raises(TrialPruned):
         EpochReports(trial, limits).check()
     assert json.loads(trial.epochs.read_text())[-1] == ["s", 3, 0.45]
 
 
+@pytest.mark.slow
 def test_trials_are_runs_that_never_open_a_test_image(synthetic: Path, tmp_path: Path) -> None:
     """In processes of their own; one that cannot be trained says why, and the others go on."""
     data = shutil.copytree(synthetic, tmp_path / "data")
