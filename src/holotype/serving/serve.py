@@ -69,7 +69,8 @@ def serve(
         root_path=root_path,
         grace_s=grace,
     )
-    engine = replace(settings.engine, workers=workers, deadline_s=deadline)
+    shadow = traffic is not None and traffic.shadow
+    engine = replace(settings.engine, workers=workers, deadline_s=deadline, shadow_worker=shadow)
     named = [classifiers] if isinstance(classifiers, str | os.PathLike) else list(classifiers)
     sources = served_sources(named, traffic or TrafficOptions())
     run_server(sources, replace(settings, engine=engine), on_listening)

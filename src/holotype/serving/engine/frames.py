@@ -14,6 +14,8 @@ _LENGTHS = struct.Struct(">IQ")
 
 Header = dict[str, Any]
 
+BACKGROUND = "--background"  # starts a worker that leaves the processor to the others
+
 
 def frame(header: Header, parts: Sequence[bytes] = ()) -> list[bytes]:
     """A frame in pieces, so that an image is not copied to be sent."""

@@ -24,10 +24,12 @@ from holotype.errors import HolotypeError, ImageError, UsageError
 from holotype.explanation.nearest_training import nearest_training_images
 from holotype.imaging.decode import NETWORK
 from holotype.pipeline.classifier import Classifier, load
-from holotype.serving.engine.frames import Header, frame, read_frame_blocking
+from holotype.serving.engine.frames import BACKGROUND, Header, frame, read_frame_blocking
 from holotype.serving.request_log.image_facts import image_facts
 
 Answer = tuple[Header, list[bytes]]
+
+_LOWEST_PRIORITY = 19
 
 
 class UploadedImage(ImageInMemory):
@@ -169,6 +171,8 @@ def main() -> None:
     """Answer messages on standard input until it ends."""
     for name in ("SIGINT", "SIGTERM"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if BACKGROUND in sys.argv[1:] and hasattr(os, "nice"):
+        os.nice(_LOWEST_PRIORITY)
     # Nothing that a library prints may come between the frames.
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

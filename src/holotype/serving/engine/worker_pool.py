@@ -24,6 +24,7 @@ from holotype.serving.engine.worker_process import OpenedBundle, WorkerProcess
 HANGS_AFTER_S = 120.0  # no image takes so long
 LONGEST_PAUSE_S = 10.0  # between two attempts to start a worker
 TICK_S = 0.1
+MAX_BACKGROUND = 8  # images that wait for what others leave of the processor
 
 LOGGER = logging.getLogger("holotype.serve")
 
@@ -37,12 +38,15 @@ class EngineSettings:
         max_queue_images: images that wait.
         max_queue_mib: MiB of files that wait.
         deadline_s: how long an image may wait.
+        shadow_worker: whether a further process, of the lowest priority, runs background jobs;
+            without it they are not run.
     """
 
     workers: int | None = None
     max_queue_images: int = 128
     max_queue_mib: int = 256
     deadline_s: float = 10.0
+    shadow_worker: bool = False
 
 
 class WorkerPool:
@@ -57,6 +61,7 @@ class WorkerPool:
         self._background: deque[Job] = deque()
         self._bytes = 0
         self._in_service: dict[str, str] = {}  # digest -> path
+        self._opening_in_background: set[str] = set()
         self._workers: list[WorkerProcess] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -65,8 +70,9 @@ class WorkerPool:
 
     async def start(self) -> None:
         """Start the workers, and wait until each can open bundles."""
-        self._workers = [WorkerProcess(self._dispatch) for _ in range(self.num_workers)]
-        for place in range(self.num_workers):
+        kinds = [False] * self.num_workers + [True] * self.settings.shadow_worker
+        self._workers = [WorkerProcess(self._dispatch, is_background=kind) for kind in kinds]
+        for place in range(len(kinds)):
             await self._workers[place].start()
             self._spawn(self._keep_alive(place))
         self._spawn(self._watch_deadlines())
@@ -94,7 +100,7 @@ class WorkerPool:
         """
         first = await self._any_worker().open(path)
         self._in_service[first.digest] = str(first.path)
-        others = [worker for worker in self._workers if first.digest not in worker.bundles]
+        others = [worker for worker in self._foreground if first.digest not in worker.bundles]
         opened = [worker.open(str(first.path), first.digest) for worker in others]
         for found in await asyncio.gather(*opened, return_exceptions=True):
             if isinstance(found, BaseException):  # a worker that ended opens it when it is back
@@ -123,8 +129,7 @@ class WorkerPool:
         size = sum(len(job.content) for job in jobs)
         waiting = self.waiting
         if jobs and jobs[0].background:
-            if self.waiting or len(self._background) >= self.num_workers:
-                raise QueueFull(1)
+            self._require_background(jobs[0].digest, size)
             self._background.extend(jobs)
         else:
             if waiting and waiting + len(jobs) > self.settings.max_queue_images:
@@ -145,7 +150,7 @@ class WorkerPool:
     def ready(self) -> bool:
         """Whether a worker has everything open that is in service."""
         needed = set(self._in_service)
-        return bool(needed) and any(needed <= worker.bundles for worker in self._workers)
+        return bool(needed) and any(needed <= worker.bundles for worker in self._foreground)
 
     @property
     def waiting(self) -> int:
@@ -158,12 +163,12 @@ class WorkerPool:
 
     @property
     def running(self) -> int:
-        """Images in workers."""
-        return sum(worker.load for worker in self._workers)
+        """Images in workers; of background jobs nobody waits for the answer."""
+        return sum(worker.load for worker in self._foreground)
 
     @property
     def workers_alive(self) -> int:
-        return sum(bool(worker.bundles) for worker in self._workers)
+        return sum(bool(worker.bundles) for worker in self._foreground)
 
     @property
     def worker_pids(self) -> list[int]:
@@ -172,7 +177,7 @@ class WorkerPool:
     @property
     def retry_after_s(self) -> int:
         """When the queue will have emptied, in whole seconds."""
-        image_s = max((worker.image_s for worker in self._workers), default=0.0)
+        image_s = max((worker.image_s for worker in self._foreground), default=0.0)
         return max(1, math.ceil(self.waiting * image_s / self.num_workers))
 
     # How it works
@@ -189,7 +194,38 @@ class WorkerPool:
         return sum(any(job.is_slow for job in worker.jobs) for worker in self._workers)
 
     def _any_worker(self) -> WorkerProcess:
-        return min(self._workers, key=lambda worker: worker.load)
+        return min(self._foreground, key=lambda worker: worker.load)
+
+    @property
+    def _foreground(self) -> list[WorkerProcess]:
+        return [worker for worker in self._workers if not worker.is_background]
+
+    def _require_background(self, digest: str, size: int) -> None:
+        """Refuse background jobs that must not be taken now.
+
+        Raises:
+            QueueFull: anything else waits, or the bundle is not open for them yet.
+        """
+        if self.waiting or len(self._background) >= MAX_BACKGROUND:
+            raise QueueFull(1)
+        if self._bytes + size > self.settings.max_queue_mib << 19:  # half of what may wait
+            raise QueueFull(1)
+        for worker in self._workers:
+            if worker.is_background and digest in worker.bundles:
+                return
+            if worker.is_background and digest not in self._opening_in_background:
+                self._opening_in_background.add(digest)
+                self._spawn(self._open_in_background(worker, digest))
+        raise QueueFull(1)
+
+    async def _open_in_background(self, worker: WorkerProcess, digest: str) -> None:
+        """Beside requests, and so perhaps for long: what is asked for until then is refused."""
+        try:
+            await worker.open(self._in_service[digest], digest)
+        except (BundleError, KeyError) as error:
+            LOGGER.warning("the shadow's bundle could not be opened: %s", error)
+        finally:
+            self._opening_in_background.discard(digest)
 
     def _dispatch(self) -> None:
         """Hand jobs to workers that have room, the emptiest first."""
@@ -233,9 +269,11 @@ class WorkerPool:
             lived_s = time.monotonic() - worker.started
             pause_s = 0.0 if lived_s > LONGEST_PAUSE_S else min(LONGEST_PAUSE_S, 2 * pause_s + 0.1)
             await asyncio.sleep(pause_s)
-            self._workers[place] = WorkerProcess(self._dispatch)
+            kind = worker.is_background
+            self._workers[place] = WorkerProcess(self._dispatch, is_background=kind)
             await self._workers[place].start()
-            self._spawn(self._reopen(self._workers[place]))
+            if not kind:
+                self._spawn(self._reopen(self._workers[place]))
 
     async def _reopen(self, worker: WorkerProcess) -> None:
         for digest, path in list(self._in_service.items()):

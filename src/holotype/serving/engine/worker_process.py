@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from holotype.errors import BundleError
-from holotype.serving.engine.frames import Header, frame, read_frame, split
+from holotype.serving.engine.frames import BACKGROUND, Header, frame, read_frame, split
 from holotype.serving.engine.job import (
     DeadlineExceeded,
     ImageRefused,
@@ -44,10 +44,16 @@ class OpenedBundle:
 
 
 class WorkerProcess:
-    """A process that answers jobs in their order, and opens bundles meanwhile."""
+    """A process that answers jobs in their order, and opens bundles meanwhile.
 
-    def __init__(self, on_idle: Callable[[], None]) -> None:
+    Args:
+        on_idle: called when it has answered.
+        is_background: takes background jobs only, on what the others leave of the processor.
+    """
+
+    def __init__(self, on_idle: Callable[[], None], *, is_background: bool = False) -> None:
         self._on_idle = on_idle
+        self.is_background = is_background
         self._process: asyncio.subprocess.Process | None = None
         self._jobs: deque[tuple[int, Job, float]] = deque()
         self._openings: dict[int, asyncio.Future[OpenedBundle]] = {}
@@ -74,6 +80,8 @@ class WorkerProcess:
         """Whether it can hold one more job; a second one only behind a quick one."""
         if job.digest not in self.bundles or len(self._jobs) >= PREFETCHED:
             return False
+        if job.background != self.is_background:
+            return False
         return not self._jobs or not self._jobs[0][1].is_slow
 
     def head_since(self) -> float | None:
@@ -86,6 +94,7 @@ class WorkerProcess:
             sys.executable,
             "-m",
             "holotype.serving.engine.worker",
+            *([BACKGROUND] if self.is_background else []),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env={**os.environ, **ONE_THREAD},

@@ -76,10 +76,11 @@ class VersionExchange:
 
     async def clear_challenger(self, model: str) -> None:
         """Compare nothing any more."""
-        before = self._traffic.digests
-        await self._traffic.set_challenger(model, None)
-        for digest in before - self._traffic.digests:
-            self._close_later(digest)
+        async with self._one_at_a_time:
+            before = self._traffic.digests
+            await self._traffic.set_challenger(model, None)
+            for digest in before - self._traffic.digests:
+                self._close_later(digest)
 
     def _keep_open(self, digest: str) -> None:
         """A version that is to be closed is taken into service again."""
@@ -93,9 +94,10 @@ class VersionExchange:
 
     async def _close(self, digest: str) -> None:
         await asyncio.sleep(self._linger_s)
-        if digest not in self._traffic.digests:
-            await self._engine.close_bundle(digest)
-        self._closing.pop(digest, None)
+        async with self._one_at_a_time:  # not while it is being taken again
+            self._closing.pop(digest, None)
+            if digest not in self._traffic.digests:
+                await self._engine.close_bundle(digest)
 
 
 class VersionWatch:

@@ -181,10 +181,20 @@ class VersionTraffic:
 
     def gauges(self) -> dict[str, tuple[str, float]]:
         """For `/metrics`: name -> what it is, its value."""
+        models = self._models.values()
+        found = {
+            "holotype_version_exchanges": (
+                "How often another champion was taken.", float(sum(m.exchanges for m in models)),
+            ),
+            "holotype_versions_refused": (
+                "Versions that should be in service and were refused.",
+                float(sum(len(m.refused) for m in models)),
+            ),
+        }  # fmt: skip
         if self._log is None:
-            return {}
+            return found
         status = self._log.status()
-        return {
+        return found | {
             "holotype_log_rows_written": ("Rows in the request log.", status.written),
             "holotype_log_rows_dropped": ("Rows that the log could not take.", status.dropped),
             "holotype_log_rows_waiting": ("Rows that are not written yet.", status.waiting),
