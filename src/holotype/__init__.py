@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from holotype.search.sweeping.sweep import sweep
     from holotype.search.sweeping.sweep_result import Sweep
     from holotype.search.tune import tune
+    from holotype.serving.client import Client
     from holotype.serving.serve import serve
     from holotype.single_prediction import Prediction
     from holotype.training.config.recipe import Recipe
@@ -79,6 +80,7 @@ _PUBLIC_API = {
     "registry.registered_version": ("RegisteredModel", "RegisteredModels", "RegisteredVersion"),
     "registry.registry": ("Registry",),
     "registry.registry_events": ("RegistryEvent",),
+    "serving.client": ("Client",),
     "serving.serve": ("serve",),
     "search.running": ("Running",),
     "search.search_result": ("Search",),
@@ -93,6 +95,7 @@ _MODULE_OF = {name: module for module, names in _PUBLIC_API.items() for name in 
 __all__ = [
     "Audit",
     "Classifier",
+    "Client",
     "Comparison",
     "ContactSheet",
     "Diagnosis",

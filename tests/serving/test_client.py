@@ -1,0 +1,109 @@
+"""`holotype.Client` answers as `Classifier` does."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import holotype
+from holotype.bundle.bundle import Bundle
+from holotype.errors import TruncatedImage, UsageError
+from holotype.serving.client import Client, ServerError
+from tests.serving.running import Running
+
+
+@pytest.fixture
+def client(server: Running) -> Iterator[Client]:
+    with holotype.Client(server.url) as found:
+        yield found
+
+
+def test_predictions_are_those_of_the_classifier(
+    client: Client, tiny_bundle: Bundle, images: list[Path]
+) -> None:
+    expected, found = holotype.load(tiny_bundle.path).predict(images), client.predict(images)
+    np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-9)
+    assert found.ids == expected.ids
+    assert found.labels.tolist() == expected.labels.tolist()
+    assert found.bundle_sha256 == tiny_bundle.sha256
+    assert client.classes == tiny_bundle.classes
+    assert repr(found) == repr(expected)
+
+
+def test_every_kind_of_image_may_be_sent(
+    client: Client, tiny_bundle: Bundle, images: list[Path]
+) -> None:
+    opened = Image.open(images[0])
+    opened.load()
+    kinds = [images[0], str(images[0]), images[0].read_bytes(), opened, np.asarray(opened)]
+    expected = holotype.load(tiny_bundle.path).predict_proba(kinds)
+    np.testing.assert_allclose(client.predict_proba(kinds), expected, atol=1e-9)
+
+
+def test_embeddings_and_maps_are_those_of_the_classifier(
+    client: Client, tiny_bundle: Bundle, images: list[Path]
+) -> None:
+    classifier = holotype.load(tiny_bundle.path)
+    np.testing.assert_allclose(client.embed(images), classifier.embed(images), atol=1e-6)
+    overlay = classifier.explain(images[0], class_name="dark").overlay
+    found = client.explain(images[0], class_name="dark")
+    np.testing.assert_array_equal(np.asarray(found), np.asarray(overlay))
+
+
+def test_an_image_that_cannot_be_used_costs_itself(
+    client: Client, images: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "cut.png").write_bytes(images[0].read_bytes()[:-30])
+    found = client.predict([images[0], tmp_path / "cut.png", images[1]])
+    assert len(found) == 2
+    assert isinstance(found.refused[0], TruncatedImage)
+    with pytest.raises(TruncatedImage, match="cut"):
+        client.predict_proba(tmp_path / "cut.png")
+
+
+def test_what_the_classifier_cannot_do_is_an_error(client: Client, images: list[Path]) -> None:
+    with pytest.raises(ServerError, match="calibrate") as caught:
+        client.predict_set(images[0])
+    assert (caught.value.status, caught.value.problem) == (422, "not_possible")
+    with pytest.raises(ServerError, match="references"):
+        client.neighbours(images[0])
+
+
+def test_no_server_is_one_line(images: list[Path]) -> None:
+    with pytest.raises(ServerError, match="does not answer"):
+        Client("http://127.0.0.1:9", "tiny", retries=0)
+    with pytest.raises(UsageError, match="no URL"):
+        Client("127.0.0.1:8000")
+
+
+def test_a_busy_server_is_asked_again() -> None:
+    asked: list[str] = []
+
+    class Busy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            busy = len(asked) < 3
+            body = b"{}" if busy else b'{"classes": ["a", "b"], "digest": "d"}'
+            self.send_response(503 if busy else 200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Busy) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            found = Client(f"http://127.0.0.1:{server.server_port}/below", "tiny")
+            assert asked == ["/below/v1/models/tiny"] * 3
+            assert found.classes == ("a", "b")
+            found.close()
+        finally:
+            server.shutdown()
+            thread.join()
