@@ -1,5 +1,6 @@
 """What is an image below a folder, what is passed over, and what is said of it."""
 
+import io
 import os
 import shutil
 import sys
@@ -53,8 +54,23 @@ def test_avif_and_images_without_an_extension_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["@eaDir", "$RECYCLE.BIN", "__MACOSX", ".thumbnails", "#recycle"])
 def test_folders_of_systems_are_no_classes(tmp_path: Path, name: str) -> None:
     class_folders(tmp_path, "a/1.png", "b/2.png", f"{name}/3.png", f"a/{name}/4.png")
-    assert read_index(tmp_path).classes == ("a", "b")
-    assert len(read_index(tmp_path)) == 2
+    index = read_index(tmp_path)
+    assert index.classes == ("a", "b")
+    assert len(index) == 2
+    assert index.ignored_notes() == [
+        f"not used: 2 hidden images and folders of the system, the first: '{min(name, 'a')}/"
+        f"{'' if name < 'a' else name + '/'}'."
+    ]
+
+
+def test_hidden_images_are_counted_and_other_hidden_files_are_not(tmp_path: Path) -> None:
+    class_folders(tmp_path, "a/1.png", "b/2.png", "b/._2.png", "b/.thumb.jpg")
+    (tmp_path / ".DS_Store").touch()
+    note = "not used: 2 hidden images and folders of the system, the first: 'b/._2.png'."
+    assert read_index(tmp_path).ignored_notes() == [note]
+    said = io.StringIO()
+    assert len(image_sources(tmp_path, Progress(stream=said))) == 2
+    assert note in said.getvalue()
 
 
 @pytest.mark.parametrize(

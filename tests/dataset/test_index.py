@@ -135,6 +135,9 @@ def test_hidden_and_foreign_files_are_left_out_and_counted(tmp_path: Path) -> No
     index = read_index(root)
     assert list(index.table["path"]) == ["a/1.png", "b/2.png"]
     assert index.ignored == {
+        ".git/": "hidden",
+        ".hidden.png": "hidden",
+        "__MACOSX/": "hidden",
         "a/notes.txt": "no image",
         "empty/": "empty class folder",
         "stray.png": "in no class folder",

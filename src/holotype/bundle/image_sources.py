@@ -16,7 +16,7 @@ from PIL import Image as PillowImage
 from PIL import ImageFile as PillowFile
 
 from holotype.dataset.reading.folder_walk import printable, walk_folder
-from holotype.dataset.reading.sample_records import ignored_note
+from holotype.dataset.reading.sample_records import IgnoredReason, ignored_note
 from holotype.errors import EmptyDataset, ImageError, UnreadableFile, UsageError
 from holotype.imaging.decode import LOCAL, Image, ImagePolicy, decode, from_pillow, read_header
 from holotype.imaging.file_limits import require_plain_file
@@ -187,8 +187,10 @@ def _type_error(value: object) -> TypeError:
 def _files_at(path: Path, progress: Progress) -> list[ImageSource]:
     if path.is_dir():
         found = walk_folder(path)
-        others, outputs = ([printable(p) for p in paths] for paths in (found.others, found.outputs))
-        notes = (ignored_note(others, "no image"), ignored_note(outputs, "written by Holotype"))
+        unused: dict[IgnoredReason, list[str]] = {
+            "no image": found.others, "written by Holotype": found.outputs, "hidden": found.hidden,
+        }  # fmt: skip
+        notes = (ignored_note([printable(p) for p in unused[why]], why) for why in unused)
         progress.log_all(note for note in notes if note)
         return [ImageFile(_as_text(path / file), path / file) for file in found.images]
     if not path.exists():

@@ -13,7 +13,7 @@ from holotype.cli.output import (
     print_result,
 )
 from holotype.errors import UsageError
-from holotype.imaging.image_warnings import warning_notes
+from holotype.imaging.image_warnings import refusal_notes, warning_notes
 from holotype.pipeline import predict as verb
 from holotype.progress import to_stderr
 from holotype.text_tables import text_table
@@ -55,8 +55,8 @@ def predict(
         print_result(text_table(*found.table()))
     for note in (*found.notes, *warning_notes(found.warnings)):
         print_message(note)
-    for refusal in found.refused:
-        print_message(f"refused: {refusal}")
+    for note in refusal_notes("refused", found.refused):
+        print_message(note)
     if found.refused:
         print_message(f"{len(found)} of {len(found) + len(found.refused)} images answered")
     if heatmaps is not None:

@@ -30,6 +30,7 @@ from holotype.errors import (
     InvalidPattern,
     InvalidTable,
     SingleClass,
+    UnreadableFile,
 )
 from holotype.files import sha256_of
 from holotype.imaging.decode import read_header
@@ -84,6 +85,11 @@ class Index:
         """Such as ``120 images of 3 classes``."""
         classes = pluralize(len(self.classes), "class", "classes")
         return f"{pluralize(len(self), 'image')} of {classes}"
+
+    def undecodable(self) -> list[UnreadableFile]:
+        """Why each image with a name that is not valid UTF-8 is left out."""
+        reason = "its name is not valid UTF-8"
+        return [UnreadableFile(name, reason, "rename the file") for name in self.undecodable_names]
 
     def ignored_notes(self) -> list[str]:
         """What of the data is not used, in sentences: one for each reason."""

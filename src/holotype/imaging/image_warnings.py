@@ -1,10 +1,51 @@
-"""What of images is not used, such as further pages or bands, in one line for each kind."""
+"""What of images is not used, and which images are refused, in a bounded number of lines."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from holotype.progress import pluralize
 
 _NAMED = 3  # images in a line
+_MOST_LINES = 20
+
+
+class Refusal(Protocol):
+    """An `ImageError`, or what an audit or an index keeps of it."""
+
+    @property
+    def file(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def advice(self) -> str: ...
+
+
+def refusal_notes(word: str, refusals: Iterable[Refusal]) -> list[str]:
+    """A line for each refused image; of more than twenty, one for each reason, and no more than 20.
+
+    Args:
+        word: what they are called, such as `left out`.
+    """
+    every = list(refusals)
+    if len(every) <= _MOST_LINES:
+        return [f"{word}: {quoted(one.file)}: {one.reason}; {one.advice}" for one in every]
+    by_reason: dict[tuple[str, str], list[str]] = {}
+    for one in every:
+        by_reason.setdefault((one.reason, one.advice), []).append(one.file)
+    lines = [
+        f"{word}: {pluralize(len(names), 'image')}: {reason}; {advice}: "
+        f"{', '.join(map(quoted, names[:_NAMED]))}{', …' if len(names) > _NAMED else ''}"
+        for (reason, advice), names in by_reason.items()
+    ]
+    rest = sum(len(names) for names in list(by_reason.values())[_MOST_LINES:])
+    if rest:
+        lines[_MOST_LINES:] = [f"{word}: {pluralize(rest, 'image')} more, for other reasons."]
+    return lines
+
+
+def quoted(name: str) -> str:
+    """A name for a message: control characters are escaped, and what is escaped already stays."""
+    return repr(name).replace("\\\\", "\\")
 
 
 def warning_notes(warnings: Mapping[str, tuple[str, ...]]) -> list[str]:

@@ -20,7 +20,7 @@ from holotype.errors import EmptyDataset, RunExists
 from holotype.evaluation.build_report import build_report
 from holotype.evaluation.report_data import Report
 from holotype.extras import with_install_advice
-from holotype.imaging.image_warnings import warning_notes
+from holotype.imaging.image_warnings import refusal_notes, warning_notes
 from holotype.pipeline.training_run.class_weight_report import (
     class_weights,
     measure_class_weighting,
@@ -75,8 +75,7 @@ def evaluate(
     bundle = load_bundle(location)
     index = read_index(data, label_pattern=label_pattern, group_pattern=group_pattern)
     progress.log_all(index.ignored_notes())
-    for path in index.undecodable_names:
-        progress.log(f"left out: '{path}': its name is not valid UTF-8; rename the file")
+    progress.log_all(refusal_notes("left out", index.undecodable()))
     sources = as_sources(data)
     names = [describe_source(source) for source in sources]
     with progress.bar("predicting") as update:
@@ -85,8 +84,7 @@ def evaluate(
         )
     progress.log_all(warning_notes(predictions.warnings))
     refused = predictions.refused
-    for refusal in refused:
-        progress.log(f"left out: {refusal}")
+    progress.log_all(refusal_notes("left out", refused))
     if not len(predictions):
         raise EmptyDataset(
             f"none of the {len(index)} images in {', '.join(names)!r} could be read."

@@ -9,6 +9,7 @@ from holotype.dataset.auditing.findings import Findings
 from holotype.dataset.index import Index, require_classes
 from holotype.dataset.reading.csv_tables import read_csv_table
 from holotype.errors import EmptyDataset, InvalidTable
+from holotype.imaging.image_warnings import refusal_notes
 from holotype.progress import Progress, pluralize
 
 CONFIRMED = "confirmed"
@@ -166,8 +167,7 @@ def drop_unreadable(index: Index, findings: Findings, progress: Progress) -> Ind
         EmptyDataset: no image can be read.
         SingleClass: one class remains.
     """
-    for refusal in findings.unusable:
-        progress.log(f"left out: {refusal.path!r}: {refusal.reason}")
+    progress.log_all(refusal_notes("left out", findings.unusable))
     kept = index.without(findings.unusable_paths)
     if len(kept) == 0:
         raise EmptyDataset(

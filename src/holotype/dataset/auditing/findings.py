@@ -53,6 +53,11 @@ class UnusableImage:
     reason: str
     advice: str
 
+    @property
+    def file(self) -> str:
+        """The path, as `ImageError` calls it."""
+        return self.path
+
 
 @dataclass(frozen=True)
 class ExactDuplicates:

@@ -57,12 +57,14 @@ class FolderContents:
         others: files that are no images.
         folders: those that were entered.
         outputs: folders that Holotype wrote, which were not entered.
+        hidden: hidden images, and folders that are hidden or made by an operating system.
     """
 
     images: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
 
 
 def walk_folder(root: Path) -> FolderContents:
@@ -115,9 +117,13 @@ def _walk(root: Path, folder: str, above: tuple[tuple[int, int], ...]) -> Iterat
     if folder:
         yield folder, "folders"
     for entry in entries:
-        if is_hidden_or_system(entry.name):
-            continue
         path = f"{folder}/{entry.name}" if folder else entry.name
+        if is_hidden_or_system(entry.name):
+            if _is_folder(entry):
+                yield f"{path}/", "hidden"
+            elif PurePosixPath(entry.name).suffix.lower() in IMAGE_EXTENSIONS:
+                yield path, "hidden"
+            continue
         if _is_folder(entry):
             yield from _walk(root, path, (*above, inode))
         elif _is_file(entry):

@@ -62,6 +62,7 @@ def _ignored(
     reasons |= dict.fromkeys(strays, "in no class folder")
     reasons |= {printable(f"{path}/"): "empty class folder" for path in empty_folders}
     reasons |= {printable(f"{path}/"): "written by Holotype" for path in found.outputs}
+    reasons |= {printable(path): "hidden" for path in found.hidden}
     return reasons
 
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from holotype.imaging.image_warnings import quoted
 from holotype.progress import pluralize
 
 Part = Literal["train", "val", "test", "cal"]
 IgnoredReason = Literal[
-    "no image", "in no class folder", "empty class folder", "written by Holotype"
+    "no image", "in no class folder", "empty class folder", "written by Holotype", "hidden"
 ]
 PARTS: tuple[Part, ...] = ("train", "val", "test")  # of every split
 ALL_PARTS: tuple[Part, ...] = (*PARTS, "cal")  # cal: the calibration set of prediction sets
@@ -64,6 +65,10 @@ _IGNORED_IN_WORDS: dict[IgnoredReason, tuple[str, str]] = {  # one, several
     "in no class folder": ("image in no class folder", "images in no class folder"),
     "empty class folder": ("class folder without images", "class folders without images"),
     "written by Holotype": ("folder that Holotype wrote", "folders that Holotype wrote"),
+    "hidden": (
+        "hidden image or folder of the system",
+        "hidden images and folders of the system",
+    ),
 }
 
 
@@ -72,4 +77,5 @@ def ignored_note(paths: Sequence[str], reason: IgnoredReason) -> str:
     if not paths:
         return ""
     first = "" if len(paths) == 1 else "the first: "
-    return f"not used: {pluralize(len(paths), *_IGNORED_IN_WORDS[reason])}, {first}{paths[0]!r}."
+    counted = pluralize(len(paths), *_IGNORED_IN_WORDS[reason])
+    return f"not used: {counted}, {first}{quoted(paths[0])}."
