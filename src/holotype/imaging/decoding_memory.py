@@ -14,14 +14,14 @@ from holotype.errors import TooManyPixels
 BYTES_PER_PIXEL = 20  # at the peak, measured: WebP with alpha 20, PNG 12, JPEG 8
 _LIMIT_BYTES = 2 * 2**30  # an image of 89 million pixels, or seven of 16 million
 _UNCOUNTED_BYTES = 2**24  # an image of less than 0.8 million pixels never waits
-_PATIENCE_S = 60.0  # after which an image is decoded although others are still held
+_PATIENCE_S = 300.0  # after which an image is decoded although others are still held
 
 
 class DecodingMemory:
     """Grants memory to threads; each holds at most one grant, that of its last large image.
 
     A thread that asks again gives back what it holds, so that no thread waits for itself; a wait
-    for another one ends after a minute, as that may hold an image for as long as it likes.
+    for another one ends after five minutes, as that may hold an image for as long as it likes.
     """
 
     def __init__(self, limit_bytes: int = _LIMIT_BYTES, patience_s: float = _PATIENCE_S) -> None:

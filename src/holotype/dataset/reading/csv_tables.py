@@ -9,6 +9,7 @@ from pathlib import Path
 from holotype.errors import InvalidTable
 from holotype.progress import pluralize
 
+_MAX_BYTES = 2**30  # ten million rows
 _SEPARATORS = (",", ";", "\t")
 
 
@@ -50,6 +51,8 @@ def read_csv_table(file: Path, *, expected: str) -> CsvTable:
             raise refused(
                 "it is a folder or a device" if file.exists() else "there is no such file"
             )
+        if file.stat().st_size > _MAX_BYTES:
+            raise refused(f"it has more than {_MAX_BYTES:,} bytes")
         text = _decoded(file.read_bytes())
         separator = _separator(text)
         lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)

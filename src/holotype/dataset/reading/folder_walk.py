@@ -54,7 +54,7 @@ class FolderContents:
 
     Attributes:
         images: by extension or first bytes, broken links included.
-        others: files that are no images.
+        others: files that are no images; pipes, sockets and devices, which are never opened.
         folders: those that were entered.
         outputs: folders that Holotype wrote, which were not entered.
         hidden: hidden images, and folders that are hidden or made by an operating system.
@@ -126,8 +126,8 @@ def _walk(root: Path, folder: str, above: tuple[tuple[int, int], ...]) -> Iterat
             continue
         if _is_folder(entry):
             yield from _walk(root, path, (*above, inode))
-        elif _is_file(entry):
-            yield path, "images" if _is_image(entry) else "others"
+        else:
+            yield path, "images" if _is_file(entry) and _is_image(entry) else "others"
 
 
 def is_hidden_or_system(name: str) -> bool:

@@ -181,6 +181,10 @@ def _read_parquet(file: Path, names: Sequence[str]) -> tuple[_Columns, Path]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if not file.is_file():  # a pipe would never end
+        raise InvalidTable(
+            f"{str(file)!r} cannot be read as a table: it is a folder or a device; expected a file."
+        )
     try:
         table = pq.read_table(file)
     except (pa.ArrowException, OSError) as error:

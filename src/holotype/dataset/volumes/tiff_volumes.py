@@ -79,12 +79,20 @@ def open_volume(path: Path, scratch: Path) -> NDArray[Any]:
     Raises:
         VolumeError: it is broken, not a stack of grey slices of one size, or too large.
     """
+    if not path.is_dir():
+        _require_plain_file(path, path)
     if path.suffix.lower() == ".npy" and path.is_file():
         return _map_npy(path)
     with _as_volume_refused(path):
         if path.is_dir():
             return _copy_to_memmap(path, _pages_of_folder(path), scratch)
         return _copy_to_memmap(path, _pages_of_stack(path), scratch)
+
+
+def _require_plain_file(file: Path, volume: Path) -> None:
+    """A pipe would never end; a link that leads nowhere is named as it is opened."""
+    if file.exists() and not file.is_file():
+        raise VolumeError(volume, f"{file.name!r} is a pipe or a device")
 
 
 def _map_npy(path: Path) -> NDArray[Any]:
@@ -163,6 +171,7 @@ def _pages_of_folder(folder: Path) -> _Pages:
 
     def slices() -> Iterator[NDArray[Any]]:
         for file in files:
+            _require_plain_file(file, folder)
             with PillowImage.open(file, formats=_FORMATS) as opened:
                 yield _read_page(file, opened)
 
