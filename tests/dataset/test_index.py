@@ -274,7 +274,7 @@ def test_an_index_comes_back_from_its_file(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(as_data.table, index.table)
     assert as_data.root == index.root
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "other.parquet")
-    with pytest.raises(InvalidTable, match="no index"):
+    with pytest.raises(InvalidTable, match="cannot be read as an index: its columns are a"):
         read_index_file(tmp_path / "other.parquet")
 
 
