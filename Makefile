@@ -55,7 +55,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Holotype needs Python 3.11 or newer, and '$(PYTHON)' is older"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[train,cluster,explain,export,heic,registry,samples,search,serve,dev,docs]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[train,cluster,explain,export,heic,registry,samples,search,serve,tracking,dev,docs]'
 	touch $@
 
 clean:

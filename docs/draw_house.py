@@ -38,7 +38,7 @@ ORDER = (
         "training",
     ),
     *("evaluation", "reporting", "comparison", "ensembles", "explanation", "exports", "registry"),
-    *("pipeline", "elpv_demo", "search", "serving"),
+    *("tracking", "pipeline", "elpv_demo", "search", "serving"),
 )
 
 

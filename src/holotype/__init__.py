@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from holotype.pipeline.audit import Audit, audit
     from holotype.pipeline.augment import ContactSheet, augment
     from holotype.pipeline.classifier import Classifier, load
+    from holotype.pipeline.cleaning.clean import Cleaning, clean
     from holotype.pipeline.compare import compare
     from holotype.pipeline.doctor import Diagnosis, doctor
     from holotype.pipeline.ensemble import ensemble
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from holotype.serving.client import Client
     from holotype.serving.serve import serve
     from holotype.single_prediction import Prediction
+    from holotype.tracking.track import Tracking, track
     from holotype.training.config.recipe import Recipe
 
 # module -> the public names in it
@@ -62,6 +64,7 @@ _PUBLIC_API = {
     "pipeline.audit": ("Audit", "audit"),
     "pipeline.augment": ("ContactSheet", "augment"),
     "pipeline.classifier": ("Classifier", "load"),
+    "pipeline.cleaning.clean": ("Cleaning", "clean"),
     "pipeline.compare": ("compare",),
     "pipeline.doctor": ("Diagnosis", "doctor"),
     "pipeline.ensemble": ("ensemble",),
@@ -88,6 +91,7 @@ _PUBLIC_API = {
     "search.sweeping.sweep_result": ("Sweep",),
     "search.tune": ("tune",),
     "single_prediction": ("Prediction",),
+    "tracking.track": ("Tracking", "track"),
     "training.config.recipe": ("Recipe",),
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC_API.items() for name in names}
@@ -95,6 +99,7 @@ _MODULE_OF = {name: module for module, names in _PUBLIC_API.items() for name in 
 __all__ = [
     "Audit",
     "Classifier",
+    "Cleaning",
     "Client",
     "Comparison",
     "ContactSheet",
@@ -124,10 +129,12 @@ __all__ = [
     "Slices",
     "Split",
     "Sweep",
+    "Tracking",
     "TrainingEstimate",
     "__version__",
     "audit",
     "augment",
+    "clean",
     "compare",
     "doctor",
     "ensemble",
@@ -143,6 +150,7 @@ __all__ = [
     "slice",
     "split",
     "sweep",
+    "track",
     "train",
     "tune",
 ]

@@ -19,6 +19,7 @@ import mmap
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from numpy.typing import NDArray
 
 from holotype.errors import CacheUnwritable, DamagedCache
 from holotype.files import atomic_write, cache_directory
+
+KINDS = ("features", "fingerprints", "graphs", "near_duplicates")  # folders of the cache
 
 _SHA256_BYTES = 32
 
@@ -66,6 +69,41 @@ def write_cached(name: str, content: bytes) -> None:
         CacheUnwritable: the disk is full or the directory read-only.
     """
     _write(cache_directory() / name, _digest(name, content) + content)
+
+
+@dataclass(frozen=True)
+class CacheEntry:
+    """What is removed from the cache as a whole: a shard of arrays, or a single file.
+
+    Attributes:
+        kind: the folder that it is in, such as `features`.
+        files: in the order in which they are removed: keys before the values that they name.
+        num_bytes: of all files.
+        used_at: when it was last read or written, as far as the file system notes that.
+    """
+
+    kind: str
+    files: tuple[Path, ...]
+    num_bytes: int
+    used_at: float
+
+
+def cache_entries() -> list[CacheEntry]:
+    """Everything in the cache that was written through this module; nothing else in its folder."""
+    found = []
+    for kind in KINDS:
+        for file in sorted((cache_directory() / kind).rglob("*")):
+            keys = file.with_name(file.name.removesuffix(".values.npy") + ".keys")
+            if file.name.startswith(".") or (keys != file and keys.is_file()):
+                continue  # still being written, or of a shard that its keys stand for
+            files = (file, _values_path(file)) if file.suffix == ".keys" else (file,)
+            with suppress(OSError):  # another process has just removed it
+                stats = [each.stat() for each in files if each.is_file()]
+                if stats:
+                    used_at = max(max(each.st_atime, each.st_mtime) for each in stats)
+                    size = sum(each.st_size for each in stats)
+                    found.append(CacheEntry(kind, files, size, used_at))
+    return found
 
 
 class ArrayCache:

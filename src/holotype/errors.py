@@ -278,6 +278,10 @@ class ProcessLost(HolotypeError):
     """Another process of a training that several do together has ended."""
 
 
+class TrackingFailed(HolotypeError):
+    """A tracker cannot be reached, or refuses what it is sent."""
+
+
 class CacheUnwritable(HolotypeError):
     """The cache directory is full or read-only."""
 

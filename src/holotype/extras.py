@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 BASE = ""  # what every installation has
 EXTRAS = (
     BASE, "train", "cluster", "explain", "export", "heic", "kaggle", "registry", "samples",
-    "search", "serve",
+    "search", "serve", "tracking",
 )  # fmt: skip
 
 # Modules whose name is not that of the distribution that brings them.

@@ -73,6 +73,20 @@ def remove_leftovers(directory: Path) -> None:
             os.close(held)
 
 
+def is_leftover(path: Path) -> bool:
+    """Whether a temporary file or directory is what a killed process left."""
+    held = _hold(path)
+    if held is None or held < 0:
+        return False
+    os.close(held)
+    return True
+
+
+def leftovers_below(directory: Path) -> list[Path]:
+    """What killed processes left at any depth of a directory."""
+    return sorted(path for path in directory.rglob(f"{TEMPORARY_PREFIX}*") if is_leftover(path))
+
+
 def require_writable(path: Path) -> None:
     """Find out before the work whether its result could be written to `path`.
 

@@ -112,6 +112,16 @@ VERBS = (
         "holotype registry add runs/cells-1 --name cells",
     ),
     (
+        "track",
+        "Send a finished run to MLflow or TensorBoard, once.",
+        "holotype track runs/photos-1 --to mlflow=http://127.0.0.1:5000",
+    ),
+    (
+        "clean",
+        "Remove runs, trials, caches and leftovers that nothing refers to.",
+        "holotype clean runs --failed --keep 3 --cache 20G",
+    ),
+    (
         "serve",
         "Answer HTTP requests with classifiers, on this machine.",
         "holotype serve runs/photos-1 --port 8000",

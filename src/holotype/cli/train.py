@@ -70,6 +70,7 @@ def train(
     save_memory: Annotated[Switch, Parameter(group=RESOURCES)] = False,
     disk_budget: Annotated[str | None, Parameter(group=RESOURCES)] = None,
     deterministic: Annotated[Switch, Parameter(group=RESOURCES)] = False,
+    track: Annotated[tuple[str, ...], Parameter(group=RESOURCES, negative=())] = (),
     resume: Annotated[Switch, Parameter(group=RESUMING)] = False,
     checkpoint_every: Annotated[float, Parameter(group=RESUMING)] = CHECKPOINT_MINUTES,
     dry_run: Switch = False,
@@ -100,6 +101,8 @@ def train(
         save_memory: Compute activations twice instead of holding them; the result is the same.
         disk_budget: For what is computed once and kept, such as 20G.
         deterministic: Refuse operations whose result could differ from one time to the next.
+        track: Send the finished run there too: mlflow=URI, mlflow (MLFLOW_TRACKING_URI) or
+            tensorboard; repeatable. A server that cannot be reached costs the run nothing.
         resume: Go on with the run at --output, if there is one, as if nothing had happened.
         checkpoint_every: Minutes between two checkpoints within an epoch; one is written after
             every epoch, and when the process is told to stop (SIGTERM).
@@ -119,7 +122,7 @@ def train(
         ),
         resources=Resources(
             device=device, save_memory=save_memory, disk_budget=disk_budget,
-            deterministic=deterministic,
+            deterministic=deterministic, track=track,
         ),
         resuming=Resuming(
             resume=resume, init_from=init_from, checkpoint_minutes=checkpoint_every

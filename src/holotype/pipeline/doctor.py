@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from holotype.architectures.catalog_rows import ARCHITECTURES
 from holotype.architectures.pretrained_weights import availability
+from holotype.cache import cache_entries
 from holotype.files import cache_directory
 from holotype.notebook import data_frame, html_result, html_table
 from holotype.text_tables import short_text
@@ -188,8 +189,11 @@ def _disk() -> Check:
 
 def _cache() -> Check:
     directory = cache_directory()
-    size = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
-    found = f"{directory}, {size / GIGABYTE:.1f} GB"
+    sizes: dict[str, int] = {}
+    for entry in cache_entries():
+        sizes[entry.kind] = sizes.get(entry.kind, 0) + entry.num_bytes
+    kinds = ", ".join(f"{kind} {size / GIGABYTE:.1f}" for kind, size in sizes.items())
+    found = f"{directory}, {sum(sizes.values()) / GIGABYTE:.1f} GB" + (kinds and f" ({kinds})")
     if not _is_writable(directory):
         return Check(
             "cache", "broken", f"{found}, not writable", "export HOLOTYPE_CACHE=/a/writable/folder"

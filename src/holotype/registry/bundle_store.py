@@ -14,18 +14,16 @@ import hashlib
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from holotype.bundle.bundle import MANIFEST, Bundle, load_bundle
 from holotype.errors import BundleError, CorruptBundle, NotABundle, NotARun, RegistryError
-from holotype.files import sha256_of
+from holotype.files import discard, sha256_of, temporary_directory
 from holotype.run_directory import RunDirectory, run_path
 
 BUNDLES, RUNS = "bundles", "runs"
-TEMPORARY = ".tmp-"
 
 # What of a run is kept beside its bundle, so that versions can be compared and make ensembles.
 RECORD_FILES = (
@@ -105,18 +103,16 @@ class BundleStore:
         Raises:
             RegistryError: the disk is full, or the directory read-only.
         """
-        temporary = parent / f"{TEMPORARY}{uuid.uuid4().hex}"
         try:
-            temporary.mkdir(parents=True)
-            yield temporary
+            parent.mkdir(parents=True, exist_ok=True)
+            with temporary_directory(parent) as temporary:
+                yield temporary
         except OSError as error:
             raise RegistryError(
                 f"the files of the registry, {str(self.path)!r}, cannot be written: "
                 f"{error.strerror or error}. Make room, or name another place by "
                 "HOLOTYPE_REGISTRY_FILES."
             ) from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def finished_bundle(run: str | os.PathLike[str]) -> tuple[Bundle, RunDirectory]:
@@ -209,13 +205,13 @@ def _link(link: Path, bundle: Path) -> None:
 def _put_in_place(temporary: Path, place: Path, is_intact: Callable[[], bool]) -> None:
     """Rename a whole directory to its digest, unless another process was first.
 
-    What lies there damaged is renamed away.
+    What lies there damaged is removed.
     """
     _sync(temporary)
     if place.is_dir():
         if is_intact():
             return
-        place.rename(place.parent / f"{TEMPORARY}{uuid.uuid4().hex}")
+        discard(place)
     try:
         temporary.rename(place)
     except OSError:

@@ -1,7 +1,6 @@
 """Register the finished runs of a folder, as they were made before there was a registry."""
 
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 from holotype.bundle.bundle import load_bundle
 from holotype.errors import HolotypeError, UsageError
 from holotype.notebook import html_result
+from holotype.registry.registered_name import registered_word
 from holotype.registry.registered_version import RegisteredVersion
 from holotype.run_directory import RunDirectory
 from holotype.text_tables import printable, short_text
@@ -79,9 +79,3 @@ def find_runs(folder: Path) -> Iterator[RunDirectory]:
         )
     for each in below:
         yield from find_runs(each)
-
-
-def registered_word(name: str) -> str:
-    """A name of a classifier, which may be any text, as a name that can be registered."""
-    word = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:64]
-    return word or "classifier"

@@ -83,3 +83,9 @@ def check_alias(alias: str) -> None:
     check_word("alias", alias)
     if alias.isdigit():
         raise UsageError(f"the alias {alias!r} reads as the number of a version; add a letter.")
+
+
+def registered_word(name: str) -> str:
+    """A name of a classifier, which may be any text, as a name that can be registered."""
+    word = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:64]
+    return word or "classifier"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from holotype.evaluation.intervals import Estimate
 from holotype.evaluation.report_data import Metrics
 from holotype.notebook import data_frame, html_result, html_table, shorten
+from holotype.registry.bundle_store import BundleStore
 from holotype.registry.registered_name import CHAMPION
 from holotype.registry.registry_events import short_time
 from holotype.text_tables import printable, short_text, text_table
@@ -27,8 +28,7 @@ class RegisteredVersion:
         name, version: the number counts from 1 for each name; none is used twice.
         at, who, reason: when (UTC), by whom and why it was registered.
         aliases: those that point at it, now or at the time that was asked for.
-        path: its run as far as it is kept, or its bundle; either is taken wherever a run is.
-        bundle: the directory of its bundle.
+        files: where the registry stores bundles and runs.
         bundle_sha256: the bundle's identity.
         record_sha256: of what its run recorded; "" of a bundle without a run.
         source: where it was registered from.
@@ -47,8 +47,7 @@ class RegisteredVersion:
     who: str
     reason: str
     aliases: tuple[str, ...]
-    path: Path
-    bundle: Path
+    files: Path
     bundle_sha256: str
     record_sha256: str
     source: str
@@ -63,6 +62,18 @@ class RegisteredVersion:
     metrics: Metrics | None = None
     recipe: str | None = None
     environment: Mapping[str, Any] | None = None
+
+    @property
+    def bundle(self) -> Path:
+        """The directory of its bundle."""
+        return BundleStore(self.files).bundle(self.bundle_sha256)
+
+    @property
+    def path(self) -> Path:
+        """Its run as far as it is kept, or its bundle; either is taken wherever a run is."""
+        if not self.record_sha256:
+            return self.bundle
+        return BundleStore(self.files).record(self.record_sha256)
 
     @property
     def uri(self) -> str:

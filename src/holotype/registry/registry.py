@@ -70,6 +70,9 @@ class Registry:
         MissingExtra: the extra `registry` is not installed.
         UsageError: PostgreSQL without `files`.
         RegistryError: a URL that is none of PostgreSQL.
+
+    Attributes:
+        database, store: the tables, and the files.
     """
 
     def __init__(
@@ -87,24 +90,24 @@ class Registry:
                 "share: name it by --files or HOLOTYPE_REGISTRY_FILES."
             )
         try:
-            self._database = Database(named)
+            self.database = Database(named)
         except ModuleNotFoundError as error:
             raise MissingExtra(
                 f"the registry needs {error.name}, which is not installed: "
                 "pip install 'holotype[registry]'"
             ) from error
-        self._store = BundleStore(Path(beside or named))
+        self.store = BundleStore(Path(beside or named))
         self._who = who or _user()
 
     @property
     def place(self) -> str:
         """The file or URL of the database, without a password."""
-        return self._database.name
+        return self.database.name
 
     @property
     def files(self) -> Path:
         """Where bundles are stored."""
-        return self._store.path
+        return self.store.path
 
     # What a server asks for.
 
@@ -113,7 +116,7 @@ class Registry:
 
         One indexed read of less than a millisecond with SQLite, to be asked again and again.
         """
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return alias_target(connection, name, alias)
 
     def version(self, target: str | RegisteredName) -> RegisteredVersion:
@@ -126,8 +129,8 @@ class Registry:
             CorruptBundle: its bundle is missing or was changed.
         """
         named = target if isinstance(target, RegisteredName) else parse_registered_name(target)
-        with self._database.reading() as connection:
-            found = existing_version(connection, self._store, named)
+        with self.database.reading() as connection:
+            found = existing_version(connection, self.store, named)
         require_digest(found.bundle, found.bundle_sha256)
         return found
 
@@ -145,13 +148,13 @@ class Registry:
         check_word("name", name)
         bundle, files = finished_bundle(run)
         record = read_version_record(files, bundle)
-        self._store.add_bundle(bundle)
-        record_sha256 = self._store.add_record(files, bundle)
-        with self._database.writing() as connection:
+        self.store.add_bundle(bundle)
+        record_sha256 = self.store.add_record(files, bundle)
+        with self.database.writing() as connection:
             version = registered_bundle(connection, name, bundle.sha256)
             if version is None:
-                self._store.add_bundle(bundle)  # again: a clean-up may have been quicker
-                self._store.add_record(files, bundle)
+                self.store.add_bundle(bundle)  # again: a clean-up may have been quicker
+                self.store.add_record(files, bundle)
                 columns = {
                     "bundle_sha256": bundle.sha256,
                     "record_sha256": record_sha256,
@@ -159,12 +162,12 @@ class Registry:
                     **asdict(record),
                 }
                 version = insert_version(connection, name, columns, who=self._who, reason=reason)
-            return find_version(connection, self._store, RegisteredName(name, version))
+            return find_version(connection, self.store, RegisteredName(name, version))
 
     def list(self) -> RegisteredModels:
         """All names, each with its champion."""
-        with self._database.reading() as connection:
-            return RegisteredModels(self.place, list_models(connection, self._store))
+        with self.database.reading() as connection:
+            return RegisteredModels(self.place, list_models(connection, self.store))
 
     def show(
         self, target: str, *, at: str | datetime | None = None
@@ -179,18 +182,18 @@ class Registry:
         """
         named = parse_registered_name(target)
         moment = None if at is None else parse_time(at)
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             if named.version is None and named.alias is None:
                 require_name(connection, named.name, moment)
                 aliases = aliases_of(connection, named.name, moment)
-                versions = list_versions(connection, self._store, named.name, aliases, moment)
+                versions = list_versions(connection, self.store, named.name, aliases, moment)
                 return RegisteredModel(named.name, aliases, versions, moment)
-            return find_version(connection, self._store, named, moment)
+            return find_version(connection, self.store, named, moment)
 
     def history(self, name: str) -> History:
         """Every event of a name, the oldest first: when, who, what and why."""
         check_word("name", name)
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             require_name(connection, name)
             rows = connection.rows(
                 "SELECT * FROM holotype_events WHERE name = :name ORDER BY number", name=name
@@ -224,11 +227,11 @@ class Registry:
         if force and not reason:
             raise UsageError("--force needs --reason, which the history keeps.")
         champion = RegisteredName(name, alias=CHAMPION)
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             candidate = self._existing(connection, name, version)
             previous = require_target(connection, champion, if_champion)
             test = compare_before_promotion(
-                connection, self._store, candidate, previous, force=force
+                connection, self.store, candidate, previous, force=force
             )
             forced = force and previous is not None and (test is None or test.is_surely_worse)
             event = self._event("promote", champion, candidate.version, reason)
@@ -244,7 +247,7 @@ class Registry:
             RegistryError: there was none before.
         """
         check_word("name", name)
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             require_name(connection, name)
             champion = RegisteredName(name, alias=CHAMPION)
             require_target(connection, champion, if_champion)
@@ -277,7 +280,7 @@ class Registry:
         if alias == CHAMPION:
             raise UsageError(f"{CHAMPION} is moved by `holotype registry promote` and `rollback`.")
         named = RegisteredName(name, alias=alias)
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             previous = require_target(connection, named, if_version)
             if version is None:
                 if previous is None:
@@ -302,7 +305,7 @@ class Registry:
         """
         if force and not reason:
             raise UsageError("--force needs --reason, which the history keeps.")
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             found = self._existing(connection, name, version)
             if found.aliases:
                 raise RegistryError(
@@ -322,10 +325,10 @@ class Registry:
         Args:
             name: look at the versions of one name only.
         """
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             if name is not None:
                 require_name(connection, name)
-            return verify_registry(connection, self._store, name)
+            return verify_registry(connection, self.store, name)
 
     def import_runs(
         self, folder: PathLike, *, name: str | None = None, reason: str = ""
@@ -343,7 +346,7 @@ class Registry:
 
     def close(self) -> None:
         """Close the connections to the database; the next call opens them again."""
-        self._database.close()
+        self.database.close()
 
     def __repr__(self) -> str:
         return f"Registry({self.place!r})"
@@ -352,7 +355,7 @@ class Registry:
         """A version by its number or an alias, that is not removed."""
         number = int(version) if str(version).isdigit() else None
         alias = None if number is not None else str(version)
-        return existing_version(connection, self._store, RegisteredName(name, number, alias))
+        return existing_version(connection, self.store, RegisteredName(name, number, alias))
 
     def _event(
         self, action: str, named: RegisteredName, version: int | None, reason: str

@@ -22,6 +22,7 @@ _BRIEF = (
     "name, version, at, who, reason, bundle_sha256, record_sha256, source, model, data, "
     "data_sha256, git_commit, part, num_images, accuracy, accuracy_low, accuracy_high, removed_at"
 )
+_PLAIN = _BRIEF.split(", ")[:-4]  # all but those that are made into something else
 
 
 def alias_target(connection: Connection, name: str, alias: str) -> int | None:
@@ -201,7 +202,6 @@ def list_models(connection: Connection, store: BundleStore) -> tuple[dict[str, A
 def _version(
     row: Row, store: BundleStore, aliases: Mapping[str, int], moment: str | None
 ) -> RegisteredVersion:
-    bundle = store.bundle(row["bundle_sha256"])
     removed_at = row["removed_at"]
     accuracy = None
     if row["accuracy"] is not None:
@@ -210,16 +210,12 @@ def _version(
             f"{CONFIDENCE_LEVEL:.0%}",
         )  # fmt: skip
     return RegisteredVersion(
-        **{key: row[key] for key in _BRIEF.split(", ") if key not in _OF_ESTIMATE},
+        **{key: row[key] for key in _PLAIN},
         aliases=tuple(alias for alias, version in aliases.items() if version == row["version"]),
-        path=store.record(row["record_sha256"]) if row["record_sha256"] else bundle,
-        bundle=bundle,
+        files=store.path,
         accuracy=accuracy,
         removed_at=removed_at if moment is None or (removed_at or "z") <= moment else None,
     )
-
-
-_OF_ESTIMATE = {"accuracy", "accuracy_low", "accuracy_high", "removed_at"}
 
 
 def _champion_json(champion: RegisteredVersion | None) -> dict[str, Any] | None:

@@ -29,6 +29,8 @@ from holotype.pipeline.training_run.training_job import TrainingJob, TrainingReq
 from holotype.pipeline.training_run.training_options import ReadingOptions, Resources, Resuming
 from holotype.pipeline.training_run.warm_start import with_warm_start
 from holotype.run_directory import RunDirectory, claim_run
+from holotype.tracking.track import track_trained
+from holotype.tracking.tracking_target import parse_targets
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import Overrides, RecipeLike
 from holotype.training.features.device import resolve_device, use_deterministic_algorithms
@@ -159,6 +161,7 @@ def run_training(request: TrainingRequest) -> Run:
                 with naming_resume(run.path):
                     train_single_run(job, index, run, command=job.command(run))
         set_result(str(run.path))
+    track_trained(run, parse_targets(request.resources.track), request.progress)
     return Run(run.path)
 
 

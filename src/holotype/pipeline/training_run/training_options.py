@@ -1,11 +1,13 @@
 """Options of a training that belong together: reading the data, resources, resuming."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from holotype.dataset.splitting.leakage import OnLeak
 from holotype.errors import UsageError, require_one_of
+from holotype.tracking.tracking_target import parse_targets
 from holotype.training.interruption import CHECKPOINT_MINUTES
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -51,18 +53,24 @@ class Resources:
         disk_budget: for activations that are computed once and kept, with its unit, such as `20G`;
             else `$HOLOTYPE_DISK_BUDGET`, else 20 GB.
         deterministic: refuse operations whose result could differ from one time to the next.
+        track: where the finished run is sent too: `mlflow=URI`, `mlflow` (the server that
+            `MLFLOW_TRACKING_URI` names), `tensorboard`. One that cannot be reached costs the run
+            nothing; `holotype.track` sends it later.
 
     Raises:
-        UsageError: an unknown value of `device`.
+        UsageError: an unknown value of `device`, or of `track`.
+        MissingExtra: `track` needs the extra `tracking`.
     """
 
     device: Device = "auto"
     save_memory: bool = False
     disk_budget: str | None = None
     deterministic: bool = False
+    track: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         require_one_of("device", self.device, get_args(Device))
+        parse_targets(self.track)
 
 
 @dataclass(frozen=True, kw_only=True)

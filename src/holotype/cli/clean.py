@@ -1,0 +1,53 @@
+"""`holotype clean`: remove runs, trials, caches and leftovers that nothing refers to."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from holotype.cli.options import AsJson
+from holotype.cli.output import print_json, print_next_command, print_result
+from holotype.pipeline.cleaning.clean import clean as clean_up
+
+Switch = Annotated[bool, Parameter(show_default=False)]
+
+
+def clean(
+    folder: Path | None = None,
+    /,
+    *,
+    failed: Switch = False,
+    keep: int | None = None,
+    search_older: str | None = None,
+    cache: str | None = None,
+    registry: str | None = None,
+    yes: Switch = False,
+    as_json: AsJson = False,
+) -> int:
+    """Without --yes it says what it would remove, and changes nothing.
+
+    A run stays where a registered version, an ensemble, a selection or another run refers to it,
+    where a process writes it, and where it holds a file that Holotype did not write.
+
+    Args:
+        folder: A folder of runs, at any depth. Leftovers of killed processes go in any case.
+        failed: Runs that did not finish, and that no process has touched for an hour.
+        keep: Of the finished runs of each data set in each folder, keep so many, the newest.
+        search_older: The trials of searches that ended so long ago, such as 7d or 12h.
+        cache: What the cache holds beyond this size, such as 20G, that was used longest ago.
+        registry: The registry whose versions stay; without it HOLOTYPE_REGISTRY, else the folder
+            registry here or beside FOLDER.
+        yes: Remove.
+    """
+    found = clean_up(
+        folder, failed=failed, keep=keep, search_older=search_older, cache=cache,
+        registry=registry, yes=yes,
+    )  # fmt: skip
+    if as_json:
+        print_json(found.to_json())
+        return 0
+    print_result(str(found))
+    if found.removals and not found.is_done:
+        print_next_command("holotype", *sys.argv[1:], "--yes")
+    return 0

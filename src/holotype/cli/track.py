@@ -1,0 +1,34 @@
+"""`holotype track`: send a finished run to MLflow or TensorBoard, once."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from holotype.cli.options import AsJson
+from holotype.cli.output import print_json, print_result
+from holotype.tracking.track import track as send
+
+
+def track(
+    run: Path,
+    /,
+    *,
+    to: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    as_json: AsJson = False,
+) -> int:
+    """Parameters, metrics by epoch, plots, the bundle and a registered version are sent.
+
+    What a tracker has already is not sent again; what was cut off goes on.
+
+    Args:
+        run: A finished run.
+        to: mlflow=URI, mlflow (the server that MLFLOW_TRACKING_URI names) or tensorboard;
+            repeatable. Without it, where the run could not be sent when it was trained.
+    """
+    found = send(run, to=to)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print_result(str(found))
+    return 1 if found.failed else 0

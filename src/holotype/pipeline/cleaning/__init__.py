@@ -1,0 +1,1 @@
+"""Remove runs, trials, caches and leftovers that nothing refers to"""
