@@ -6,6 +6,7 @@ that something is written beside it. Where there are no such locks, nothing is r
 """
 
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -93,9 +94,11 @@ def require_writable(path: Path) -> None:
     Raises:
         OSError: it could not; the error names `path`.
     """
+    folder = next(one for one in path.absolute().parents if os.path.lexists(one))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary(path.parent, path.suffix, Path.touch):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a directory")
+        with _temporary(folder, path.suffix, Path.touch):
             pass
     except OSError as error:
         error.filename = str(path)

@@ -22,9 +22,16 @@ from holotype.bundle.manifest import Decision
 from holotype.bundle.sanitise_graph import (
     EXTERNAL_DATA,
     MESSAGES_WITH_TENSORS,
+    refuse_endless_operators,
     refuse_external_data,
 )
-from holotype.errors import BundleError, CorruptBundle, ExternalDataRefused, NotABundle
+from holotype.errors import (
+    BundleError,
+    CorruptBundle,
+    ExternalDataRefused,
+    NotABundle,
+    UnsealedBundle,
+)
 from tests.bundle.tiny import (
     CLASSES,
     EMBEDDING,
@@ -265,6 +272,56 @@ def test_a_graph_that_reads_other_files_is_not_written(tmp_path: Path) -> None:
             manifest=manifest(),
         )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_graph_with_a_loop_is_refused_wherever_it_stands(tmp_path: Path) -> None:
+    """A loop may run for ever, and a call of ONNX Runtime cannot be ended."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["on"], ["goes_on"]),
+            helper.make_node("Identity", ["x"], ["y"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", len(CLASSES)]),
+        ],
+        [
+            helper.make_tensor_value_info("goes_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", len(CLASSES)]),
+        ],
+    )
+    model = head_model()
+    model.graph.node[0].output[0] = "first"
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "true"))
+    model.graph.node.append(helper.make_node("Loop", ["", "true", "first"], ["logits"], body=body))
+    with pytest.raises(CorruptBundle, match="operator Loop, which may never end"):
+        write_bundle(
+            tmp_path / "bundle", backbone=backbone_model().SerializeToString(),
+            head=model.SerializeToString(), manifest=manifest(),
+        )  # fmt: skip
+    model.graph.node[-1].CopyFrom(helper.make_node("Identity", ["first"], ["logits"], name="Loop"))
+    refuse_endless_operators(model.SerializeToString(), "the word alone does no harm")
+
+
+def test_an_unsealed_bundle_is_opened_by_its_own_run_alone(tmp_path: Path) -> None:
+    bundle = write_tiny(tmp_path / "bundle", unsealed=True)
+    with pytest.raises(UnsealedBundle, match="is not sealed"):
+        load_bundle(tmp_path / "bundle")
+    assert load_bundle(tmp_path / "bundle", unsealed=True).manifest.unsealed
+    sealed = bundle.without_decision()
+    assert load_bundle(tmp_path / "bundle").sha256 == sealed.sha256
+    assert sealed.sha256 == write_tiny(tmp_path / "other").sha256
+
+
+def test_a_manifest_is_what_its_hash_says(tmp_path: Path) -> None:
+    bundle = write_tiny(tmp_path / "bundle", unsealed=True).without_decision()
+    assert (bundle.path / "manifest.sha256").read_text() == f"{bundle.sha256}  manifest.json\n"
+    changed = (bundle.path / "manifest.json").read_bytes().replace(b'"crack"', b'"track"')
+    (bundle.path / "manifest.json").write_bytes(changed)
+    with pytest.raises(CorruptBundle, match=r"is not what manifest\.sha256 says"):
+        load_bundle(bundle.path)
 
 
 def test_every_message_that_may_hold_a_tensor_is_walked() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from holotype.bundle.array_files import arrays_from_bytes, arrays_to_bytes
+from holotype.bundle.array_files import arrays_from_bytes, arrays_to_bytes, text_to_array
 from holotype.bundle.building.ensemble_bundle import write_members
 from holotype.bundle.bundle import Bundle, load_bundle
 from holotype.bundle.conformal_scores import ConformalScores
@@ -226,6 +226,7 @@ def _promising_more_than_it_has() -> bytes:
         _npz(embeddings=E, targets=T + 2, names=N),
         _npz(embeddings=E, targets=T - 1, names=N),
         _npz(embeddings=E, targets=T, names=np.frombuffer(b'["a", 2]', np.uint8)),
+        _npz(embeddings=E, targets=T, names=text_to_array(("a", "x" * 1_000_000))),
         _npz(embeddings=E, targets=T, names=np.frombuffer(b"[" * 99999, np.uint8)),
         _npz(embeddings=E[:0], targets=T[:0], names=np.frombuffer(b"[]", np.uint8)),
     ],

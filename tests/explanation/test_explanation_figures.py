@@ -46,6 +46,16 @@ def test_a_folder_holds_a_sheet_for_each_image_and_a_table(tmp_path: Path) -> No
         assert (tmp_path / "out" / row["sheet"]).read_bytes() == alone
 
 
+def test_two_images_with_the_longest_names_there_are_have_a_sheet_each(tmp_path: Path) -> None:
+    bundle = write_tiny(tmp_path / "bundle")
+    paths = []
+    for folder in ("a", "b"):
+        (path,) = write_images(tmp_path / folder, 1)
+        paths.append(path.rename(path.with_name("n" * 251 + ".png")))
+    explained = Explainer(bundle).write_sheets(image_sources(paths), tmp_path / "out")
+    assert len(explained) == len(list((tmp_path / "out").glob("*.png"))) == 2
+
+
 def test_one_class_can_be_asked_of_all(tmp_path: Path) -> None:
     bundle = write_tiny(tmp_path / "bundle")
     paths = write_images(tmp_path / "a", 3)

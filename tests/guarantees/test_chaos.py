@@ -106,7 +106,7 @@ stages:
 """
 SCRATCH = """
 name: scratch
-model: cnn_v2
+model: cnn_baseline
 weights: none
 image_size: 32
 split: {ratios: [0.6, 0.2, 0.2]}

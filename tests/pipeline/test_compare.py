@@ -8,7 +8,14 @@ import pytest
 
 from holotype.comparison.result import Comparison
 from holotype.ensembles.ensemble_recipe import EnsembleRecipe, MemberRecipe
+from holotype.ensembles.gain import (
+    BEST_MEMBER_COMPARISON,
+    BestMemberComparison,
+    DifferenceInterval,
+    Gain,
+)
 from holotype.errors import InvalidSelection, NotARun, NotComparable, UsageError
+from holotype.files import write_json
 from holotype.pipeline.compare import compare, comparison_directory
 from holotype.predictions import read_predictions
 from holotype.progress import Progress
@@ -224,6 +231,45 @@ def test_an_ensemble_that_was_fitted_on_validation_is_said_to_be_scored_too_high
     (own_runs / "noise-1" / "recipe.yaml").write_text(recipe.to_yaml())
     notes = _compared(own_runs, output=tmp_path).notes
     assert any("noise-1 is an ensemble" in note and "too optimistic" in note for note in notes)
+
+
+def test_an_ensemble_whose_report_does_not_recommend_it_is_passed_over(
+    own_runs: Path, tmp_path: Path
+) -> None:
+    best = _compared(own_runs, output=tmp_path, select="best").selected
+    assert best is not None
+    members = tuple(MemberRecipe(f"noise-{n}", "0" * 64, "tiny", {"crack": 0.5}) for n in range(2))
+    recipe = EnsembleRecipe("both", "greedy", "greedy", "validation", "noise-0", members)
+    (best.path / "recipe.yaml").write_text(recipe.to_yaml())
+    nothing = Gain("val", 9, *(DifferenceInterval(0.0, -0.1, 0.1) for _ in range(2)))
+    comparison = BestMemberComparison("noise-0", nothing, nothing, None, None)
+    write_json(best.path / "report" / BEST_MEMBER_COMPARISON, comparison.to_json())
+    chosen = _compared(own_runs, output=tmp_path, select="best")
+    assert chosen.selected is not None
+    assert chosen.selected.name != best.name
+    (selected,) = json.loads((tmp_path / "selection.json").read_text())["selections"]
+    assert "does not recommend it" in selected["passed_over"][best.name]
+    assert best.name in chosen.selection_sentence()
+
+
+def test_an_ensemble_is_judged_on_validation_as_held_out_folds_answer_it(
+    own_runs: Path, tmp_path: Path
+) -> None:
+    predictions = own_runs / "noise-1" / "predictions"
+    shutil.copy(
+        own_runs / "noise-0" / "predictions" / "val.parquet",
+        predictions / "val_held_out.parquet",
+    )
+    answers = _compared(own_runs, output=tmp_path).leaderboards["val"].aligned
+    assert answers.predicted_MN[0].tolist() == answers.predicted_MN[1].tolist()
+
+
+def test_a_damaged_file_of_one_run_costs_that_run_alone(own_runs: Path, tmp_path: Path) -> None:
+    file = own_runs / "noise-1" / "predictions" / "val.parquet"
+    file.write_bytes(file.read_bytes()[:-40])
+    comparison = _compared(own_runs, output=tmp_path)
+    assert "noise-1" not in comparison.by_name
+    assert any("val.parquet" in note and "noise-1" in note for note in comparison.notes)
 
 
 def test_speed_is_measured_on_validation_images_and_it_is_said(runs: Path, tmp_path: Path) -> None:

@@ -141,6 +141,11 @@ def test_members_files_are_not_stored_twice(members: list[Path], assembled: Run)
             assert held.samefile(file), "the temporary folder is one file system"
 
 
+def test_card_and_report_do_not_say_where_the_images_lie(assembled: Run, synthetic: Path) -> None:
+    for file in (assembled.files.card, assembled.files.report / "index.html"):
+        assert str(synthetic) not in file.read_text(encoding="utf-8")
+
+
 def test_the_report_says_whether_it_is_worth_its_cost(assembled: Run) -> None:
     _, comparison = read_ensemble(assembled.path)
     told = json.loads(

@@ -9,7 +9,11 @@ import yaml
 from holotype.architectures.catalog import architecture
 from holotype.errors import InvalidRatios, InvalidRecipe, UnknownModel, UnknownRecipe
 from holotype.training.config.recipe import Recipe
-from holotype.training.config.resolve import recipe_names, resolve_recipe
+from holotype.training.config.resolve import (
+    recipe_for_directory,
+    recipe_names,
+    resolve_recipe,
+)
 from holotype.training.config.stage_config import GradientStage
 
 SUITS = {"scratch": "cnn_v1", "svm": "hog", "forest": "hog+lbp"}
@@ -222,3 +226,24 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path: Path) -> None:
     file.write_text("- 1\n- 2\n")
     with pytest.raises(InvalidRecipe, match="keys and values"):
         resolve_recipe(file)
+
+
+def test_weights_that_a_recipe_names_are_found_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a run's own recipe names them from its directory, so that it can be called from any."""
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "own.safetensors").touch()
+    fields = yaml.safe_load(resolve_recipe("linear").to_yaml())
+    file = tmp_path / "recipes" / "mine.yaml"
+    file.write_text(yaml.safe_dump({**fields, "weights": "own.safetensors"}))
+    monkeypatch.chdir(tmp_path)
+    assert Path(resolve_recipe(file).weights) == tmp_path / "recipes" / "own.safetensors"
+    recipe = resolve_recipe("recipes/mine.yaml")
+    assert recipe.weights == "recipes/own.safetensors"
+    written = recipe_for_directory(recipe, tmp_path / "runs" / "one")
+    assert written.weights == "../../recipes/own.safetensors"
+    (tmp_path / "runs" / "one").mkdir(parents=True)
+    (tmp_path / "runs" / "one" / "recipe.yaml").write_text(written.to_yaml())
+    again = resolve_recipe(tmp_path / "runs" / "one" / "recipe.yaml")
+    assert Path(again.weights).resolve() == tmp_path / "recipes" / "own.safetensors"

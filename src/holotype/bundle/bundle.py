@@ -45,7 +45,12 @@ from holotype.bundle.integrity import (
 )
 from holotype.bundle.manifest import BACKBONE, HEAD, MAX_BYTES, Decision, Manifest, read_manifest
 from holotype.bundle.references import REFERENCES, References, read_references
-from holotype.bundle.sanitise_graph import COPY_AGAIN, refuse_external_data, strip_metadata
+from holotype.bundle.sanitise_graph import (
+    COPY_AGAIN,
+    refuse_endless_operators,
+    refuse_external_data,
+    strip_metadata,
+)
 from holotype.bundle.views import ViewSet
 from holotype.errors import BundleError, CorruptBundle, NotABundle, UnsealedBundle
 from holotype.files import temporary_directory, write_bytes, write_text
@@ -337,6 +342,7 @@ def _load(directory: Path, depth: int) -> Bundle:
     for file in GRAPHS:
         graphs[file] = read_verified(directory, file, manifest, MAX_GRAPH_BYTES)
         refuse_external_data(graphs[file], f"{name}: {file}")
+        refuse_endless_operators(graphs[file], f"{name}: {file}")
     extras = read_extras(directory, manifest)
     return Bundle(directory, manifest, sha256, graphs, extras=extras)
 

@@ -22,6 +22,7 @@ from holotype.bundle.array_files import (
 )
 
 REFERENCES = "references.npz"
+MAX_NAME_LENGTH = 4096  # of a path, on all common systems
 
 _ARRAYS = {"embeddings": ("float16", 2), "targets": ("int64", 1), "names": ("uint8", 1)}
 _BLOCK = 4096  # reference images multiplied at once
@@ -95,6 +96,8 @@ def read_references(content: bytes, num_classes: int, embedding_size: int) -> Re
         raise ValueError(
             f"{len(embeddings_RD)} embeddings, {len(targets_R)} targets and {len(names)} names"
         )
+    if max(map(len, names)) > MAX_NAME_LENGTH:
+        raise ValueError(f"a name of {max(map(len, names)):,} characters")
     if embeddings_RD.shape[1] != embedding_size:
         raise ValueError(f"embeddings of {embeddings_RD.shape[1]} numbers, not {embedding_size}")
     if not np.isfinite(embeddings_RD).all():

@@ -49,6 +49,28 @@ def refuse_external_data(graph: bytes, name: str) -> None:
         )
 
 
+ENDLESS = (b"Loop", b"Scan")  # operators that may run for ever; no network or model here has one
+
+
+def refuse_endless_operators(graph: bytes, name: str) -> None:
+    """Refuse a graph that may never answer: one call of it could not be ended.
+
+    Raises:
+        CorruptBundle: a node, wherever it is, is a loop; or the bytes are no protobuf message.
+    """
+    if not any(operator in graph for operator in ENDLESS):
+        return
+    try:
+        found = {bytes(content) for content in _operators(memoryview(graph))}
+    except (ValueError, IndexError) as error:
+        raise CorruptBundle(f"{name} is no ONNX graph. {COPY_AGAIN}") from error
+    if loops := sorted(found & set(ENDLESS)):
+        raise CorruptBundle(
+            f"{name} has the operator {loops[0].decode()}, which may never end and is not run. "
+            "Export the network without it."
+        )
+
+
 # The messages of onnx.proto that may hold a tensor: field number -> the message in it. A test holds
 # it against the descriptors of the onnx package, which the base install does not have.
 MESSAGES_WITH_TENSORS = {
@@ -64,19 +86,30 @@ MESSAGES_WITH_TENSORS = {
     "SparseTensorProto": {1: "TensorProto", 2: "TensorProto"},
 }  # fmt: skip
 EXTERNAL_DATA = 13  # of TensorProto
+OPERATOR = 4  # of NodeProto
 
 
 def _has_external_data(model: memoryview) -> bool:
+    fields = _fields(model)
+    return any(kind == "TensorProto" and number == EXTERNAL_DATA for kind, number, _ in fields)
+
+
+def _operators(model: memoryview) -> Iterator[memoryview]:
+    """The type of every node, those of inner graphs and functions too."""
+    for kind, number, content in _fields(model):
+        if kind == "NodeProto" and number == OPERATOR:
+            yield content
+
+
+def _fields(model: memoryview) -> Iterator[tuple[str, int, memoryview]]:
+    """Message, number and bytes of every field of all messages that may hold a tensor."""
     waiting = [("ModelProto", model)]
     while waiting:
         kind, message = waiting.pop()
         for number, content in _submessages(message):
-            if kind == "TensorProto":
-                if number == EXTERNAL_DATA:
-                    return True
-            elif inner := MESSAGES_WITH_TENSORS[kind].get(number):
+            yield kind, number, content
+            if inner := MESSAGES_WITH_TENSORS.get(kind, {}).get(number):
                 waiting.append((inner, content))
-    return False
 
 
 def _submessages(message: memoryview) -> Iterator[tuple[int, memoryview]]:

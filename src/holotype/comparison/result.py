@@ -146,6 +146,10 @@ class Comparison:
         return (
             f"Selected on {part} by “{self.selection.rule.text}”: {self.selected.name}"
             f"{f', of {eligible} eligible runs' if eligible > 1 else ''}."
+            + "".join(
+                f" {name} was passed over: {reason}."
+                for name, reason in self.selection.passed_over.items()
+            )
         )
 
     def to_frame(self) -> "pd.DataFrame":

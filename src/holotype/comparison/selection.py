@@ -36,6 +36,7 @@ _WITHIN = re.compile(
 )
 _TIED = re.compile(r"(?:tied with|not worse than) the best")
 _ROUNDING = 1e-9
+NO_ADVICE: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,14 @@ class Selection:
         part: the leaderboard it was applied to, `val` or `oof`.
         chosen: the number of the classifier in that leaderboard.
         eligible: the numbers of the eligible classifiers, the chosen one first.
+        passed_over: why classifiers of these names could not be chosen.
     """
 
     rule: SelectionRule
     part: str
     chosen: int
     eligible: tuple[int, ...]
+    passed_over: Mapping[str, str]
 
 
 def parse_rule(text: str) -> SelectionRule:
@@ -89,13 +92,18 @@ def parse_rule(text: str) -> SelectionRule:
 
 
 def select_run(
-    leaderboard: Leaderboard, costs: Sequence[RunCost], rule: SelectionRule
+    leaderboard: Leaderboard,
+    costs: Sequence[RunCost],
+    rule: SelectionRule,
+    advised_against: Mapping[str, str] = NO_ADVICE,
 ) -> Selection:
     """Apply a rule.
 
     Args:
         leaderboard: on validation or out of fold.
         costs: of each classifier of the leaderboard.
+        advised_against: names of classifiers that are passed over, with the reason, unless there is
+            no other, such as ensembles that are no better than their best member.
 
     Raises:
         InvalidSelection: the leaderboard is that of test, or the cost of an eligible run is
@@ -104,6 +112,10 @@ def select_run(
     if leaderboard.part == "test":
         raise InvalidSelection("a run is never chosen on test; train with a validation part.")
     values = _values(leaderboard, rule.score)
+    names = leaderboard.names
+    passed_over = {name: advised_against[name] for name in names if name in advised_against}
+    others = {n: value for n, value in values.items() if names[n] not in passed_over}
+    values, passed_over = (others, passed_over) if others else (values, {})
     good = _eligible(leaderboard, values, rule)
     lower_is_better = rule.score in METRICS and METRICS[rule.score].lower_is_better
     for field in rule.preferences:
@@ -124,7 +136,7 @@ def select_run(
         return *prices, values[number] * (1 if lower_is_better else -1)
 
     ordered = sorted(good, key=lambda number: (key(number), leaderboard.names[number]))
-    return Selection(rule, leaderboard.part, ordered[0], tuple(ordered))
+    return Selection(rule, leaderboard.part, ordered[0], tuple(ordered), passed_over)
 
 
 def _values(leaderboard: Leaderboard, score: str) -> Mapping[int, float]:
@@ -139,7 +151,8 @@ def _eligible(
     leaderboard: Leaderboard, values: Mapping[int, float], rule: SelectionRule
 ) -> list[int]:
     if rule.tolerance is None:
-        tests = {n: leaderboard.test(leaderboard.best, n) for n in values}
+        first = max(values, key=lambda n: (values[n], -n))
+        tests = {n: leaderboard.test(first, n) for n in values}
         return [n for n, test in tests.items() if test is None or not test.is_significant]
     lower_is_better = rule.score in METRICS and METRICS[rule.score].lower_is_better
     best = min(values.values()) if lower_is_better else max(values.values())

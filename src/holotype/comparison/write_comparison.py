@@ -129,6 +129,7 @@ def _selection_json(comparison: Comparison, output: Path) -> dict[str, Any]:
                 },
                 **chosen.cost.to_json(),
                 "eligible": [leaderboard.names[number] for number in selection.eligible],
+                "passed_over": dict(selection.passed_over),
             }
         ],
     }

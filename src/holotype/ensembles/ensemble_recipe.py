@@ -12,6 +12,7 @@ from holotype.errors import InvalidRecipe
 from holotype.training.config.yaml_files import read_mapping
 
 KIND = "ensemble"
+OUT_OF_FOLD = "out of fold"
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def read_ensemble_recipe(path: Path) -> EnsembleRecipe | None:
     try:
         return _recipe({key: inner for key, inner in value.items() if key != "kind"})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        what = f"{error} is missing" if isinstance(error, KeyError) else error
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)[:200]
         raise InvalidRecipe(
             f"{path} is not the recipe of an ensemble: {what}. Make the ensemble again."
         ) from None
@@ -86,7 +87,7 @@ def read_ensemble_recipe(path: Path) -> EnsembleRecipe | None:
 
 def _recipe(value: dict[str, Any]) -> EnsembleRecipe:
     if value.get("method") not in get_args(EnsembleMethod):
-        raise ValueError(f"method is {value.get('method')!r}")
+        raise ValueError(f"method is {value.get('method')!r:.40}")
     members = tuple(
         MemberRecipe(
             run=str(one["run"]),

@@ -17,6 +17,7 @@ from PIL import Image as PillowImage
 
 from holotype.bundle.bundle import Bundle
 from holotype.bundle.image_sources import ImageSource
+from holotype.dataset.safe_filenames import truncate_name
 from holotype.errors import ImageError
 from holotype.explanation.available_methods import ExplainMethod
 from holotype.explanation.compute_heatmap import Heatmap, class_index_of, heatmap, size_to_decode
@@ -266,13 +267,17 @@ class Explainer:
         return explanations
 
 
+MAX_STEM_BYTES = 240  # which leaves room for a number and `.png` in the name of a file
+
+
 def _sheet_paths(sources: Sequence[ImageSource], folder: Path) -> list[Path]:
     """A name of its own for each: the image's, with a number where two have the same."""
     names: dict[str, str] = {}  # in lower case, for file systems that know no other
     for source in sources:
-        name, number = source.stem, 1
+        stem, number = truncate_name(source.stem, max_bytes=MAX_STEM_BYTES), 1
+        name = stem
         while name.casefold() in names:
             number += 1
-            name = f"{source.stem}-{number}"
+            name = f"{stem}-{number}"
         names[name.casefold()] = name
     return [folder / f"{name}.png" for name in names.values()]

@@ -32,6 +32,7 @@ from holotype.dataset.reading.source_types import DataSource, as_sources, source
 from holotype.dataset.splitting.assignment import atomic_group_names
 from holotype.errors import MissingExtra, UsageError, WeightsUnavailable, did_you_mean
 from holotype.extras import with_install_advice
+from holotype.files import require_writable
 from holotype.imaging.image_warnings import warning_notes
 from holotype.notebook import data_frame, html_result, html_table
 from holotype.progress import Progress, pluralize
@@ -188,6 +189,7 @@ def audit(
         raise UsageError(f"--output {str(output)!r} is a file; name a directory to write into.")
     if output is not None:
         require_apart_from_images(Path(output), as_sources(data))
+        require_writable(Path(output) / "index.html")
         previous_confirmations(Path(output) / "issues.csv")
     if labels or _needs_network(kinds, quick=quick):
         _require_network()

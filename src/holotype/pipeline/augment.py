@@ -12,7 +12,7 @@ from holotype.dataset.index import Index, read_index
 from holotype.dataset.reading.source_types import DataSource, as_sources
 from holotype.errors import EmptyDataset, ImageError, InvalidRecipe, UsageError, did_you_mean
 from holotype.extras import with_install_advice
-from holotype.files import atomic_write
+from holotype.files import atomic_write, require_writable
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.notebook import html_image, html_result
 from holotype.progress import Progress
@@ -97,6 +97,7 @@ def augment(
     require_apart_from_images(path, as_sources(data))
     if not 1 <= images <= 100:
         raise UsageError(f"--images {images} is out of range; expected 1 to 100.")
+    require_writable(path)
     resolved = resolve_recipe(
         recipe, model=model, seed=seed, image_size=image_size, overrides=overrides
     )

@@ -17,7 +17,7 @@ from holotype.comparison.write_comparison import write_comparison
 from holotype.errors import ImageError, InvalidSelection, NotComparable, UsageError
 from holotype.explanation.heatmap_drawing import scaled_rgb
 from holotype.extras import with_install_advice
-from holotype.files import sha256_of
+from holotype.files import require_writable, sha256_of
 from holotype.imaging.decode import decode
 from holotype.pipeline.compared_runs import (
     DEFAULT_OUTPUT,
@@ -74,6 +74,9 @@ def compare(
     _check_options(recall_gap, precision_gap, speed_images)
     rule = None if select is None else parse_rule(select)
     paths = [os.fspath(run) for run in ([runs] if isinstance(runs, str | os.PathLike) else runs)]
+    place = comparison_directory(paths, output)
+    if place is not None:
+        require_writable(place / "comparison.json")
     found, notes = load_runs(paths, progress)
     leaderboards, more = _leaderboards(
         [(run.candidate.name, run.predictions) for run in found], progress
@@ -90,7 +93,8 @@ def compare(
     if rule is not None and selection_part is not None:
         leaderboard = leaderboards[selection_part]
         costs = [by_name[name].cost for name in leaderboard.names]
-        selection = select_run(leaderboard, costs, rule)
+        advice = {one.candidate.name: one.advice for one in found if one.advice}
+        selection = select_run(leaderboard, costs, rule, advice)
     main = next(iter(leaderboards.values()))
     comparison = Comparison(
         candidates=tuple(by_name.values()),
@@ -102,7 +106,6 @@ def compare(
         recall_gap=recall_gap,
         precision_gap=precision_gap,
     )
-    place = comparison_directory(paths, output)
     if place is not None:
         with progress.busy("writing the comparison"):
             write_comparison(comparison, place, _disagreement_images(comparison, found))

@@ -10,7 +10,8 @@ from holotype.bundle.onnx_runtime import available_cores
 from holotype.comparison.cost import measure_cost, recorded_cost
 from holotype.comparison.result import Candidate
 from holotype.dataset.index import Index, read_index_file
-from holotype.ensembles.ensemble_recipe import read_ensemble_recipe
+from holotype.ensembles.ensemble_recipe import OUT_OF_FOLD, read_ensemble_recipe
+from holotype.ensembles.gain import BEST_MEMBER_COMPARISON, read_best_member_comparison
 from holotype.errors import (
     BundleError,
     CorruptFile,
@@ -37,7 +38,9 @@ class LoadedRun:
         candidate: its name, path and cost.
         bundle, index: None where it has none.
         predictions: by part; those it has on disk.
-        weights_fitted_on: the part that the weights of an ensemble were fitted on, or "".
+        weights_fitted_on: the part that the weights of an ensemble were fitted on, where its
+            predictions there are not of held-out folds; or "".
+        advice: why the report of an ensemble does not recommend it, or "".
     """
 
     candidate: Candidate
@@ -45,6 +48,7 @@ class LoadedRun:
     index: Index | None
     predictions: Mapping[str, Predictions]
     weights_fitted_on: str = ""
+    advice: str = ""
 
 
 def load_runs(runs: Sequence[str | Path], progress: Progress) -> tuple[list[LoadedRun], list[str]]:
@@ -133,13 +137,32 @@ def _load_run(name: str, path: Path, progress: Progress) -> LoadedRun:
         cost=recorded_cost(run, bundle),
     )
     ensemble = read_ensemble_recipe(run.recipe)
-    fitted = (
-        "" if ensemble is None or ensemble.requested_method == "average" else ensemble.fitted_on
-    )
+    is_fitted = ensemble is not None and ensemble.requested_method != "average"
+    fitted = ensemble.fitted_on if ensemble is not None and is_fitted else ""
+    if held_out_file(run).is_file() or fitted == OUT_OF_FOLD:
+        fitted = ""  # weights and temperature of each fold come from the others
     return LoadedRun(
         candidate, bundle, index, _predictions(run, bundle, index, progress),
-        weights_fitted_on=fitted,
+        weights_fitted_on=fitted, advice=_advice(run) if ensemble is not None else "",
     )  # fmt: skip
+
+
+def held_out_file(run: RunDirectory) -> Path:
+    """Validation as an ensemble answers it, each fold with weights fitted on the others."""
+    return run.predictions / "val_held_out.parquet"
+
+
+def _advice(run: RunDirectory) -> str:
+    file = run.report / BEST_MEMBER_COMPARISON
+    if not file.is_file():
+        return ""
+    comparison = read_best_member_comparison(file)
+    if comparison.recommended:
+        return ""
+    return (
+        "its report does not recommend it, since on held-out images it is not significantly better "
+        f"than its best member, {comparison.best_member}"
+    )
 
 
 def _predictions(
@@ -147,6 +170,8 @@ def _predictions(
 ) -> dict[str, Predictions]:
     """Those that the run has; a stage's on test are made now, since it was never asked."""
     files = {part: run.predictions / f"{part}.parquet" for part in PARTS}
+    if held_out_file(run).is_file():
+        files["val"] = held_out_file(run)
     found = {part: read_predictions(file) for part, file in files.items() if file.is_file()}
     is_stage = run.root_run != run
     if not is_stage or "test" in found or bundle is None or index is None:

@@ -8,7 +8,6 @@ runs have no validation; there the same is decided out of fold.
 """
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -37,7 +36,8 @@ from holotype.ensembles.fit_ensemble import (
 from holotype.errors import NotComparable, UsageError, require_one_of
 from holotype.evaluation.fit_decision import fit_decision
 from holotype.extras import with_install_advice
-from holotype.files import read_json, reading
+from holotype.files import TEMPORARY_PREFIX, read_json, reading, write_bytes
+from holotype.pipeline.compared_runs import held_out_file
 from holotype.pipeline.ensemble_report import (
     VALIDATION,
     EnsembleJob,
@@ -116,7 +116,10 @@ def _is_unfinished(run: RunDirectory) -> bool:
         run.report, run.card, run.path / LOCK,
     )  # fmt: skip
     return (
-        {entry.name for entry in run.path.iterdir()} <= {file.name for file in own}
+        all(
+            entry.name in {file.name for file in own} or entry.name.startswith(TEMPORARY_PREFIX)
+            for entry in run.path.iterdir()
+        )
         and not (run.report / "index.html").exists()
         and (not run.recipe.is_file() or read_ensemble_recipe(run.recipe) is not None)
     )
@@ -216,8 +219,9 @@ def _write_inputs(job: EnsembleJob) -> None:
         total_training_seconds([member.run for member in members]) if timed else (None, False)
     )
     record_training_cost(run, seconds, resumed=resumed)
-    if members[0].run.audit.is_dir():
-        shutil.copytree(members[0].run.audit, run.audit)
+    for file in sorted(members[0].run.audit.rglob("*")):
+        if file.is_file():
+            write_bytes(run.audit / file.relative_to(members[0].run.audit), file.read_bytes())
 
 
 def _seal_bundle(job: EnsembleJob) -> Bundle:
@@ -234,6 +238,7 @@ def _seal_bundle(job: EnsembleJob) -> Bundle:
         out_of_fold.write(job.run.predictions / "oof.parquet")
         return seal(bundle, fit_decision(out_of_fold), first.index, out_of_fold=out_of_fold)
     predictions = predict_all(first.index.part("val"), bundle, VALIDATION, job.progress)
+    fitted.held_out.write(held_out_file(job.run))
     bundle = seal(bundle, fit_decision(predictions), first.index)
     predict_part("val", first.index, bundle, job.run, job.progress)
     return bundle

@@ -124,7 +124,7 @@ def _write_report(
     context = ReportContext(
         title="",
         recipe=f"ensemble ({recipe.method})",
-        data=f"{index.size_summary} in {index.root}",
+        data=f"{index.size_summary} in {index.root.name}",  # where it lies is private
         split_sizes={name: len(index.part(name)) for name in parts_of(index)},
         audit=None,
         notes=_notes(recipe, comparison, has_test=report.part == "test"),

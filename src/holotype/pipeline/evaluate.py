@@ -20,6 +20,7 @@ from holotype.errors import EmptyDataset, RunExists
 from holotype.evaluation.build_report import build_report
 from holotype.evaluation.report_data import Report
 from holotype.extras import with_install_advice
+from holotype.files import require_writable
 from holotype.imaging.image_warnings import refusal_notes, warning_notes
 from holotype.pipeline.training_run.class_weight_report import (
     class_weights,
@@ -71,6 +72,7 @@ def evaluate(
             raise RunExists(
                 f"{str(output)!r} is a run, and its report stays what it is; choose another output."
             )
+        require_writable(Path(output) / "predictions.parquet")
     location = registered_path(run)
     bundle = load_bundle(location)
     index = read_index(data, label_pattern=label_pattern, group_pattern=group_pattern)

@@ -26,6 +26,7 @@ from holotype.explanation.specimen_matching import (
 )
 from holotype.explanation.torch_models import TorchModels, run_of
 from holotype.extras import with_install_advice
+from holotype.files import require_writable
 from holotype.progress import Progress
 from holotype.registry.resolve_registered import registered_path
 
@@ -102,6 +103,8 @@ def explain(
     progress, output, run = progress or Progress(), Path(output), registered_path(run)
     if similar < 0:
         raise UsageError(f"--similar {similar}: expected 0 or more.")
+    is_one = output.suffix.lower() == ".png"
+    require_writable(output if is_one else output / "index.html")
     if match is not None:
         if class_name or layer or similar or method != "auto":
             raise UsageError(
@@ -109,7 +112,6 @@ def explain(
                 "--layer and --similar."
             )
         return _match_slices(load_bundle(run), images, match, output, progress)
-    is_one = output.suffix.lower() == ".png"
     if output.suffix and not is_one and not output.is_dir():
         raise UsageError(
             f"--output {str(output)!r}: sheets are PNG files; name a file that ends in .png, or a "

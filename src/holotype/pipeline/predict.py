@@ -7,6 +7,7 @@ from holotype.bundle.image_sources import Images, as_list, image_sources
 from holotype.dataset.atomic_directory import require_apart_from_images
 from holotype.errors import UsageError
 from holotype.explanation.explainer import Explainer
+from holotype.files import require_writable
 from holotype.pipeline.classifier import SetMethod, load
 from holotype.predictions import Predictions
 from holotype.progress import Progress
@@ -49,6 +50,9 @@ def predict(
     images = as_list(images)
     if heatmaps is not None:
         require_apart_from_images(Path(heatmaps), images)
+    for file in (output, None if heatmaps is None else Path(heatmaps) / "explanations.csv"):
+        if file is not None:
+            require_writable(Path(file))
     classifier = load(run)
     sources = image_sources(images, progress)
     found = classifier.predict(

@@ -16,7 +16,7 @@ from holotype.registry.resolve_registered import registered_path
 from holotype.run_directory import RunDirectory
 from holotype.text_tables import short_text
 from holotype.training.config.recipe import Recipe
-from holotype.training.config.yaml_files import read_mapping
+from holotype.training.config.resolve import read_fields
 
 
 class Run(os.PathLike[str]):
@@ -58,7 +58,7 @@ class Run(os.PathLike[str]):
     def recipe(self) -> Recipe | EnsembleRecipe:
         """Everything that decided the run."""
         of_ensemble = read_ensemble_recipe(self.files.recipe)
-        return of_ensemble or Recipe.model_validate(read_mapping(self.files.recipe))
+        return of_ensemble or Recipe.model_validate(read_fields(str(self.files.recipe)))
 
     @property
     def index(self) -> Index:

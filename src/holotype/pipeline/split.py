@@ -11,6 +11,7 @@ from holotype.dataset.auditing.exclude_confirmed import drop_unreadable
 from holotype.dataset.index import Index, read_index
 from holotype.dataset.reading.source_types import DataSource, as_sources
 from holotype.dataset.splitting.export_split import (
+    SPLIT_FILENAME,
     image_records,
     read_split_record,
     require_only_split_files,
@@ -28,6 +29,7 @@ from holotype.dataset.splitting.splitter import (
 from holotype.dataset.splitting.splitter import split as assign_parts
 from holotype.errors import require_one_of
 from holotype.extras import with_install_advice
+from holotype.files import require_writable
 from holotype.notebook import html_result, html_table
 from holotype.progress import Progress, pluralize
 from holotype.text_tables import TEXT_ROWS, short_text, text_table
@@ -144,6 +146,7 @@ def split(
     require_one_of("on_leak", on_leak, ("refuse", "repair", "keep"))
     folders = [source for source in as_sources(data) if isinstance(source, Path)]
     require_outside(output, *folders)
+    require_writable(output / SPLIT_FILENAME)
     index = read_index(
         data, label_pattern=label_pattern, group_pattern=group_pattern, label_prefix=label_prefix
     )

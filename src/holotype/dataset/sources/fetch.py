@@ -15,8 +15,8 @@ Arrays: H height, W width, C colour channels.
 
 import importlib.util
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -51,6 +51,7 @@ from holotype.extras import with_install_advice
 from holotype.files import sha256_of
 from holotype.progress import Progress, ProgressCallback
 
+LOCK = ".lock"
 CELLS_PER_BLOCK = 60  # of elpv-blocks
 GENERATED_DATASETS = frozenset(["synthetic", "micro-ct"])  # they take a seed
 
@@ -155,18 +156,43 @@ def _fetch_archive(
         return unpack(Path(source), output, finish=finish)
     name = safe_filename(PurePosixPath(urlsplit(source).path).name)
     archive = output.absolute().parent / f".{output.name}.download" / name
-    try:
-        download(source, archive, sha256=sha256, on_progress=on_progress)
-        data = unpack(archive, output, finish=finish)
-    except DownloadFailed:
-        with suppress(OSError):
-            archive.parent.rmdir()  # unless it holds a partial download
-        raise
-    except InvalidArchive:
+    with _held(archive.parent, output):
+        try:
+            download(source, archive, sha256=sha256, on_progress=on_progress)
+            data = unpack(archive, output, finish=finish)
+        except DownloadFailed:
+            if [file.name for file in archive.parent.iterdir()] == [LOCK]:  # no partial download
+                shutil.rmtree(archive.parent, ignore_errors=True)
+            raise
+        except InvalidArchive:
+            shutil.rmtree(archive.parent, ignore_errors=True)
+            raise
         shutil.rmtree(archive.parent, ignore_errors=True)
-        raise
-    shutil.rmtree(archive.parent, ignore_errors=True)
     return data
+
+
+@contextmanager
+def _held(folder: Path, output: Path) -> Iterator[None]:
+    """A folder of downloads for this process alone.
+
+    Raises:
+        DownloadFailed: another process downloads into it.
+    """
+    import filelock
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except (filelock.Timeout, FileNotFoundError):
+        raise DownloadFailed(
+            f"another process is fetching into {str(output)!r}; wait for it to end, or choose "
+            "another --output."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 # The solar cells of Deitsch et al. 2019, "Automatic classification of defective photovoltaic

@@ -21,11 +21,12 @@ from holotype.dataset.atomic_directory import TABLE_FILENAME, staged_directory, 
 from holotype.dataset.index import Index
 from holotype.dataset.safe_filenames import collision_key, safe_filename, truncate_name
 from holotype.dataset.splitting.splitter import parts_of
-from holotype.errors import StaleSplit, UsageError
-from holotype.files import write_json
+from holotype.errors import CorruptFile, StaleSplit, UsageError
+from holotype.files import read_json, write_json
 from holotype.progress import pluralize
 
 SPLIT_FILENAME = "split.json"
+_CHUNK = 1 << 20
 
 # field of an image in the record -> its name in messages
 _FIELD_NAMES = {
@@ -121,12 +122,18 @@ def write_split_folders(
             if link:
                 (directory / file).symlink_to(os.path.abspath(source))
             else:
-                shutil.copyfile(source, directory / file)
+                _copy(source, directory / file)
         names = ("path", "label", "group", "split", "weight")
         rows = zip(*(split_index.table[name] for name in names), strict=True)
         write_table(directory, names, [(files[path], *others) for path, *others in rows])
         write_json(directory / SPLIT_FILENAME, record.to_json())
     return record
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy bytes; an error of writing does not name the source."""
+    with source.open("rb") as read, target.open("xb") as written:
+        shutil.copyfileobj(read, written, _CHUNK)
 
 
 def read_split_record(output: Path) -> SplitRecord | None:
@@ -139,15 +146,17 @@ def read_split_record(output: Path) -> SplitRecord | None:
     if not path.exists():
         return None
     try:
-        raw = json.loads(path.read_text("utf-8"))
+        raw = read_json(path)
         rows = raw["images"]
+        if not all(type(value) is str for row in rows for value in row.values()):
+            raise ValueError("a value of an image is no text")
         return SplitRecord(
-            settings=raw["settings"],
+            settings=dict(raw["settings"]),
             records={row["path"]: {name: row[name] for name in _FIELD_NAMES} for row in rows},
             files={row["path"]: row["file"] for row in rows if row["file"]},
             parts={row["path"]: row["part"] for row in rows if row["file"]},
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (CorruptFile, ValueError, LookupError, TypeError, AttributeError) as error:
         raise StaleSplit(
             f"{str(path)!r} cannot be read: {error!r}. Expected what `holotype split` wrote; "
             "remove the folder, or choose another --output."

@@ -125,21 +125,27 @@ class _Pages:
 
 
 def _copy_to_memmap(path: Path, pages: _Pages, scratch: Path) -> NDArray[Any]:
-    """The pages copied into one array on disk, one at a time."""
+    """The pages copied into one array on disk, one at a time.
+
+    They are written as a file is, since a map of a file with holes ends the process where the disk
+    is full.
+    """
     first = next(pages.slices)
     shape = (pages.count, *first.shape)
     _check_shape(path, shape)
-    volume = np.lib.format.open_memmap(scratch, mode="w+", dtype=first.dtype, shape=shape)
-    volume[0] = first
-    for number, page_YX in enumerate(pages.slices, start=1):
-        if page_YX.shape != first.shape or page_YX.dtype != first.dtype:
-            raise VolumeError(
-                path,
-                f"slice {number} is {page_YX.shape} of {page_YX.dtype}, the first one "
-                f"{first.shape} of {first.dtype}",
-            )
-        volume[number] = page_YX
-    volume.flush()
+    with scratch.open("xb") as file:
+        header = {"descr": first.dtype.str, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_2_0(file, header)
+        file.write(first.tobytes())
+        for number, page_YX in enumerate(pages.slices, start=1):
+            if page_YX.shape != first.shape or page_YX.dtype != first.dtype:
+                raise VolumeError(
+                    path,
+                    f"slice {number} is {page_YX.shape} of {page_YX.dtype}, the first one "
+                    f"{first.shape} of {first.dtype}",
+                )
+            file.write(page_YX.tobytes())
+    volume: NDArray[Any] = np.load(scratch, mmap_mode="r")
     return volume
 
 

@@ -6,6 +6,7 @@ images gives the same bytes. So a run goes on by being called again: what is the
 taken, the rest is done.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from holotype.bundle.bundle import load_bundle
@@ -16,7 +17,11 @@ from holotype.pipeline.training_run.training_job import TrainingJob, write_envir
 from holotype.predictions import read_predictions
 from holotype.run_directory import RunDirectory
 from holotype.training.config.recipe import Recipe
-from holotype.training.config.yaml_files import read_mapping
+from holotype.training.config.resolve import (
+    WEIGHT_WORDS,
+    read_fields,
+    recipe_for_directory,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +49,7 @@ def begin_run(job: TrainingJob, index: Index, run: RunDirectory, *, is_fold: boo
         if is_finished(run):
             job.progress.log(f"{run.path} is finished already; nothing was done again")
             return False
-    run.write_recipe(job.recipe.to_yaml())
+    run.write_recipe(recipe_for_directory(job.recipe, run.path).to_yaml())
     index.write(run.index)
     if not is_fold:
         job.audit.write(run.audit)
@@ -83,7 +88,7 @@ def is_finished(run: RunDirectory) -> bool:
 
 
 def _require_same_recipe(run: RunDirectory, recipe: Recipe) -> None:
-    written = read_mapping(run.recipe)
+    written = read_fields(str(run.recipe))
     # A key that is younger than the run had its default.
     newer_defaults = {
         name: field.default
@@ -92,6 +97,9 @@ def _require_same_recipe(run: RunDirectory, recipe: Recipe) -> None:
     }
     began = _flatten({**written, **newer_defaults})
     now = _flatten(recipe.model_dump(mode="json"))
+    for fields in (began, now):
+        if fields.get("weights") not in WEIGHT_WORDS:
+            fields["weights"] = os.path.realpath(str(fields.get("weights")))
     different = [
         f"{key}: {began.get(key, 'nothing')} then, {now.get(key, 'nothing')} now"
         for key in dict.fromkeys([*began, *now])

@@ -12,6 +12,7 @@ from holotype.pipeline.training_run.calibrate import calibrate
 from holotype.pipeline.training_run.training_job import TrainingJob
 from holotype.run_directory import RunDirectory
 from holotype.training.config.recipe import Recipe
+from holotype.training.config.resolve import recipe_for_directory
 from holotype.training.finetuning.history import write_history
 from holotype.training.train_stages import TrainedModel
 from holotype.training.train_stages import train as train_stages
@@ -30,7 +31,8 @@ def train_and_seal(
             stage_run.path.mkdir(parents=True, exist_ok=True)
             write_and_calibrate(recipe, index, best, stage_run)
             index.write(stage_run.index)
-            stage_run.write_recipe(recipe.up_to(stage).to_yaml())
+            of_stage = recipe_for_directory(recipe.up_to(stage), stage_run.path)
+            stage_run.write_recipe(of_stage.to_yaml())
 
     trained = train_stages(
         recipe, index, name=job.name, runtime=job.runtime, on_stage=write_stage_run

@@ -10,7 +10,7 @@ from holotype.pipeline.training_run.training_job import TrainingRequest
 from holotype.run_directory import RunDirectory
 from holotype.training.config.resolve import Overrides, parse_overrides, resolve_recipe
 from holotype.training.config.yaml_files import read_mapping
-from holotype.training.finetuning.checkpoint import stage_weights_file
+from holotype.training.finetuning.checkpoint import checkpoint_classes, stage_weights_file
 
 
 def with_warm_start(request: TrainingRequest) -> TrainingRequest:
@@ -49,6 +49,7 @@ def with_warm_start(request: TrainingRequest) -> TrainingRequest:
             f"{str(path)!r} does not hold the weights that its last stage left (expected "
             f"{str(file)!r}); finish it with --resume, or train it again."
         )
+    checkpoint_classes(file)  # refuses one that is damaged
     return replace(
         request,
         model=recipe.model,

@@ -39,8 +39,11 @@ def fill_model_defaults(fields: Mapping[str, Any], requested_model: object) -> d
 
 def _default_head(row: Architecture, fields: Mapping[str, Any]) -> dict[str, Any] | None:
     """The architecture's own; a linear one where something else than gradients fits it."""
+    stages = fields.get("stages")
     methods = [
-        stage.get("method") for stage in fields.get("stages") or () if isinstance(stage, Mapping)
+        stage.get("method")
+        for stage in (stages if isinstance(stages, list | tuple) else ())
+        if isinstance(stage, Mapping)
     ]
     if {"svm", "random_forest"} & set(methods):
         return None

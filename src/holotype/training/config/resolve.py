@@ -18,6 +18,7 @@ from holotype.training.config.yaml_files import parse_yaml, read_mapping
 RecipeLike: TypeAlias = str | os.PathLike[str] | Mapping[str, Any] | Recipe
 Overrides: TypeAlias = Mapping[str, Any] | Sequence[str]
 
+WEIGHT_WORDS = ("pretrained", "none")  # of the key `weights`; anything else is a file
 SHORT_KEYS = ("epochs", "batch_size", "learning_rate")  # of the last stage by gradient descent
 
 
@@ -122,7 +123,29 @@ def read_fields(recipe: str) -> dict[str, Any]:
             f"no recipe called {recipe!r}{did_you_mean(recipe, recipe_names())} "
             f"Known: {', '.join(recipe_names())}; or name a YAML file."
         )
-    return read_mapping(Path(recipe))
+    fields = read_mapping(Path(recipe))
+    if isinstance(fields.get("weights"), str):
+        fields["weights"] = _beside(Path(recipe), fields["weights"])
+    return fields
+
+
+def _beside(recipe: Path, weights: str) -> str:
+    """Weights that a recipe names relative to itself, as a path from here; others as they are."""
+    if weights in WEIGHT_WORDS or os.path.isabs(weights):
+        return weights
+    file = recipe.parent / weights
+    return os.fspath(file) if file.is_file() else weights
+
+
+def recipe_for_directory(recipe: Recipe, directory: Path) -> Recipe:
+    """The recipe as it is written into a directory: its weights are named relative to that."""
+    if recipe.weights in WEIGHT_WORDS:
+        return recipe
+    try:
+        relative = os.path.relpath(os.path.realpath(recipe.weights), os.path.realpath(directory))
+    except ValueError:  # another drive
+        return recipe
+    return recipe.model_copy(update={"weights": Path(relative).as_posix()})
 
 
 def _parse(dotted: str, text: str) -> Any:
