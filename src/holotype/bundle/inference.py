@@ -7,6 +7,7 @@ Shape suffixes: N images, D embedding, C classes, R rows of one call of the head
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,14 +160,7 @@ def predict_index(
         BundleError: these views cannot be had from this bundle.
     """
     table = index.table
-    number_of = {class_name(name): number for number, name in enumerate(bundle.classes)}
-    for label in table["label"].unique():
-        if label not in number_of:
-            raise DatasetError(
-                f"the data has a class {label!r} that the classifier does not know"
-                f"{did_you_mean(label, number_of)} It knows: {', '.join(bundle.classes)}. "
-                "Rename the class in the data, or train with it."
-            )
+    number_of = known_classes(bundle, index)
     embeddings = embed_index(
         bundle, index, views=views, use_cache=use_cache, workers=workers, on_progress=on_progress
     )
@@ -185,6 +179,41 @@ def predict_index(
         refused=tuple(embeddings.refused),
         warnings=embeddings.warnings,
         bundle_sha256=bundle.sha256,
+    )
+
+
+def known_classes(bundle: Bundle, index: Index) -> dict[str, int]:
+    """The number of each class in the logits, by its name.
+
+    Raises:
+        DatasetError: a label of the index is none of them.
+    """
+    number_of = {class_name(name): number for number, name in enumerate(bundle.classes)}
+    for label in index.table["label"].unique():
+        if label not in number_of:
+            raise DatasetError(
+                f"the data has a class {label!r} that the classifier does not know"
+                f"{did_you_mean(label, number_of)} It knows: {', '.join(bundle.classes)}. "
+                "Rename the class in the data, or train with it."
+            )
+    return number_of
+
+
+def with_labels(found: Predictions, bundle: Bundle, index: Index) -> Predictions:
+    """Predictions of images of an index with what the index says of them.
+
+    Args:
+        found: whose ids are paths of the index.
+    """
+    number_of = known_classes(bundle, index)
+    rows = index.table.set_index("path").loc[list(found.ids)]
+    return replace(
+        found,
+        targets_N=np.array([number_of[label] for label in rows["label"]], np.int64),
+        weights_N=rows["weight"].to_numpy(np.float64),
+        groups=tuple(rows["group"]),
+        folds_N=rows["fold"].to_numpy(np.int64),
+        unknown_N=None,
     )
 
 

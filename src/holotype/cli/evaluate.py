@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from holotype.cli.options import AsJson, GroupPattern, LabelPattern
+from holotype.cli.options import AsJson, GroupPattern, Jobs, LabelPattern, On
 from holotype.cli.output import print_json, print_message, print_next_command, print_result
 from holotype.pipeline.evaluate import evaluate as evaluate_on
 from holotype.progress import to_stderr
@@ -19,6 +19,8 @@ def evaluate(
     output: Path | None = None,
     label_pattern: LabelPattern = None,
     group_pattern: GroupPattern = None,
+    on: On = "local",
+    jobs: Jobs = 1,
     as_json: AsJson = False,
 ) -> int:
     """Every image of the data is predicted and counted.
@@ -35,6 +37,8 @@ def evaluate(
         output=output,
         label_pattern=label_pattern,
         group_pattern=group_pattern,
+        on=on,
+        jobs=jobs,
         progress=to_stderr(),
     )
     if as_json:

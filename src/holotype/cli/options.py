@@ -91,6 +91,16 @@ Ratios = Annotated[
     ),
 ]
 
+On = Annotated[
+    str,
+    Parameter(
+        group=RESOURCES,
+        help="Where: local; or ray, ray://HOST:PORT or slurm, in shards that lie beside --output.",
+    ),
+]
+
+Jobs = Annotated[int, Parameter(group=RESOURCES, help="Shards at once.")]
+
 Settings = Annotated[
     tuple[str, ...],
     Parameter(

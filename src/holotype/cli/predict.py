@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from holotype.cli.options import AsJson
+from holotype.cli.options import AsJson, Jobs, On
 from holotype.cli.output import (
     print_json,
     print_message,
@@ -28,6 +28,8 @@ def predict(
     sets: Literal["lac", "raps"] | None = None,
     per_class: Annotated[bool, Parameter(show_default=False, negative=())] = False,
     heatmaps: Path | None = None,
+    on: On = "local",
+    jobs: Jobs = 1,
     as_json: AsJson = False,
 ) -> int:
     """Exit code 1 if an image could not be used; the others are answered all the same.
@@ -47,7 +49,7 @@ def predict(
         raise UsageError("no image was named; give the paths of images or folders.")
     found = verb.predict(
         run, images, output=output, coverage=coverage, sets=sets, per_class=per_class,
-        heatmaps=heatmaps, progress=to_stderr(),
+        heatmaps=heatmaps, on=on, jobs=jobs, progress=to_stderr(),
     )  # fmt: skip
     if as_json:
         print_json(found.to_json())

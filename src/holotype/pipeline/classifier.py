@@ -156,6 +156,24 @@ class Classifier:
         found = predict_embeddings(self.bundle, sources, embeddings)
         return self._with_sets(found, conformal), embeddings.embeddings_ND
 
+    def with_prediction_sets(
+        self,
+        found: Predictions,
+        coverage: float | None,
+        *,
+        sets: SetMethod | None = None,
+        per_class: bool = False,
+    ) -> Predictions:
+        """Predictions of this classifier with what `predict` adds to them: sets and notes.
+
+        Args:
+            coverage, sets, per_class: see `predict`.
+
+        Raises:
+            UsageError, BundleError: see `predict`.
+        """
+        return self._with_sets(found, self._conformal(coverage, sets, per_class=per_class))
+
     def explain(
         self,
         image: ImageLike,

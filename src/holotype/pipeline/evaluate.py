@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from holotype.bundle.bundle import load_bundle
-from holotype.bundle.inference import predict_index
+from holotype.bundle.bundle import Bundle, load_bundle
+from holotype.bundle.inference import known_classes, predict_index, with_labels
 from holotype.dataset.atomic_directory import require_apart_from_images
 from holotype.dataset.index import Index, read_index, read_index_file
 from holotype.dataset.reading.source_types import (
@@ -22,15 +22,18 @@ from holotype.evaluation.report_data import Report
 from holotype.extras import with_install_advice
 from holotype.files import require_writable
 from holotype.imaging.image_warnings import refusal_notes, warning_notes
+from holotype.pipeline.sharded_prediction import predict_sharded, shared_folder
 from holotype.pipeline.training_run.class_weight_report import (
     class_weights,
     measure_class_weighting,
 )
 from holotype.pipeline.training_run.run_report import ScoredBundle
+from holotype.predictions import Predictions
 from holotype.progress import Progress
 from holotype.registry.resolve_registered import registered_path
 from holotype.reporting.report_page import ReportContext
 from holotype.run_directory import RunDirectory, run_path
+from holotype.training.data.loader import image_files
 
 NEW = "new"  # what was handed in, as opposed to a part of the run's own split
 
@@ -43,6 +46,8 @@ def evaluate(
     output: str | Path | None = None,
     label_pattern: str | None = None,
     group_pattern: str | None = None,
+    on: str = "local",
+    jobs: int = 1,
     progress: Progress | None = None,
 ) -> Report:
     """Score a finished classifier on other labelled images.
@@ -60,6 +65,7 @@ def evaluate(
             without it.
         label_pattern: a regular expression that finds the label in a file's name.
         group_pattern: where the group of an image is read from.
+        on, jobs: see `predict`.
 
     Raises:
         EmptyDataset: no image could be read.
@@ -80,10 +86,7 @@ def evaluate(
     progress.log_all(refusal_notes("left out", index.undecodable()))
     sources = as_sources(data)
     names = [describe_source(source) for source in sources]
-    with progress.bar("predicting") as update:
-        predictions = predict_index(
-            bundle, index, on_progress=lambda done: update(done, len(index))
-        )
+    predictions = _predictions(bundle, index, output, on, jobs, progress)
     progress.log_all(warning_notes(predictions.warnings))
     refused = predictions.refused
     progress.log_all(refusal_notes("left out", refused))
@@ -111,6 +114,24 @@ def evaluate(
     )
     scored.write_report(RunDirectory(output), scored.with_bundle(context))
     return replace(report, path=output / "report" / "index.html")
+
+
+def _predictions(
+    bundle: Bundle,
+    index: Index,
+    output: str | Path | None,
+    on: str,
+    jobs: int,
+    progress: Progress,
+) -> Predictions:
+    """Of the labelled images, here or in shards elsewhere."""
+    if on == "local":
+        with progress.bar("predicting") as update:
+            return predict_index(bundle, index, on_progress=lambda done: update(done, len(index)))
+    known_classes(bundle, index)
+    folder, files = shared_folder(on, output), image_files(index)
+    found = predict_sharded(bundle, files, folder, on=on, jobs=jobs, progress=progress)
+    return with_labels(found, bundle, index)
 
 
 def _seen_before(run: str | os.PathLike[str], index: Index) -> list[str]:

@@ -9,6 +9,7 @@ from holotype.errors import UsageError
 from holotype.explanation.explainer import Explainer
 from holotype.files import require_writable
 from holotype.pipeline.classifier import SetMethod, load
+from holotype.pipeline.sharded_prediction import predict_sharded, shared_folder
 from holotype.predictions import Predictions
 from holotype.progress import Progress
 
@@ -24,6 +25,8 @@ def predict(
     sets: SetMethod | None = None,
     per_class: bool = False,
     heatmaps: str | os.PathLike[str] | None = None,
+    on: str = "local",
+    jobs: int = 1,
     progress: Progress | None = None,
 ) -> Predictions:
     """The predictions of a classifier for images; see `Classifier.predict`.
@@ -38,6 +41,9 @@ def predict(
         output: write the answers to this file too, which ends in .csv or .json.
         coverage, sets, per_class: prediction sets, see `Classifier.predict`.
         heatmaps: write a sheet for every image into this folder: the evidence for its class.
+        on: where: `local`, in this process; or `ray`, `ray://HOST:PORT` or `slurm`, in shards,
+            which needs an output, beside which they lie until they are one table.
+        jobs: shards at once.
         progress: where progress is shown; silent by default.
 
     Raises:
@@ -55,9 +61,16 @@ def predict(
             require_writable(Path(file))
     classifier = load(run)
     sources = image_sources(images, progress)
-    found = classifier.predict(
-        sources, coverage=coverage, sets=sets, per_class=per_class, progress=progress
-    )
+    if on == "local":
+        found = classifier.predict(
+            sources, coverage=coverage, sets=sets, per_class=per_class, progress=progress
+        )
+    else:
+        folder = shared_folder(on, output)
+        answers = predict_sharded(
+            classifier.bundle, sources, folder, on=on, jobs=jobs, progress=progress
+        )
+        found = classifier.with_prediction_sets(answers, coverage, sets=sets, per_class=per_class)
     if output is not None:
         found.write_answers(Path(output))
     if heatmaps is not None:

@@ -65,14 +65,24 @@ def new_figure(width: float, height: float) -> "tuple[Figure, Axes]":
 
 
 def new_figures(
-    width: float, height: float, rows: int, columns: int, *, height_ratios: Sequence[float] = ()
+    width: float,
+    height: float,
+    rows: int,
+    columns: int,
+    *,
+    height_ratios: Sequence[float] = (),
+    share_x: bool = True,
 ) -> "tuple[Figure, list[Axes]]":
-    """A figure with a grid of axes, row by row; those of one column share their x axis."""
+    """A figure with a grid of axes, row by row; those of one column share their x axis, or not."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
     grid = figure.subplots(
-        rows, columns, squeeze=False, sharex="col", height_ratios=height_ratios or None
+        rows,
+        columns,
+        squeeze=False,
+        sharex="col" if share_x else False,
+        height_ratios=height_ratios or None,
     )
     for axes in grid.ravel():
         axes.spines[["top", "right"]].set_visible(False)

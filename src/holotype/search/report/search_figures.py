@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MIN_TRIALS = 4  # complete, for anything to be said of parameters
+MIN_TRIALS = 6  # complete, for anything to be said of parameters
 MAX_KEYS = 12  # in one figure
 COLUMNS = 3  # of slices
 MAX_LABEL = 28
@@ -81,7 +81,7 @@ def parameter_importance(search: Search) -> dict[str, float]:
     together is not seen.
 
     Source:
-        Fisher 1925: the correlation ratio, variance between groups over all variance.
+        Kelley 1935, epsilon squared: the correlation ratio without what chance would explain.
     """
     complete = _drawn_trials(search)
     if len(complete) < MIN_TRIALS or len({record.accuracy for record in complete}) < 2:
@@ -102,10 +102,12 @@ def _explained(codes_N: NDArray[np.float64], accuracy_N: NDArray[np.float64]) ->
         edges = np.quantile(codes_N, [1 / 3, 2 / 3])
         codes_N = np.digitize(codes_N, edges).astype(float)
         values = np.unique(codes_N)
-    total = float(accuracy_N.var())
+    total, count = float(accuracy_N.var()), len(accuracy_N)
+    if not total or count <= len(values):
+        return 0.0
     means = [(accuracy_N[codes_N == value].mean(), (codes_N == value).mean()) for value in values]
-    between = sum(share * (mean - accuracy_N.mean()) ** 2 for mean, share in means)
-    return float(between / total) if total else 0.0
+    explained = sum(share * (mean - accuracy_N.mean()) ** 2 for mean, share in means) / total
+    return max(0.0, 1 - float(1 - explained) * (count - 1) / (count - len(values)))
 
 
 def importance_figure(importance: dict[str, float]) -> "Figure":
@@ -153,7 +155,7 @@ def slices_figure(search: Search, keys: Sequence[str]) -> "Figure":
     """Accuracy against every key, one after the other."""
     rows = {row.key: row for row in _rows(search)}
     height = -(-len(keys) // COLUMNS)
-    figure, grid = new_figures(8.2, 2.4 * height, height, min(COLUMNS, len(keys)))
+    figure, grid = new_figures(8.2, 2.4 * height, height, COLUMNS, share_x=False)
     for axes, key in zip(grid, keys, strict=False):
         _draw_slice(axes, rows[key], _drawn_trials(search))
     for axes in grid[len(keys) :]:
