@@ -11,7 +11,7 @@ from holotype.bundle.bundle import Bundle
 from holotype.bundle.image_sources import image_sources
 from holotype.bundle.inference import predict_images
 from holotype.errors import HolotypeError, UsageError
-from holotype.pipeline.sharded_prediction import predict_sharded
+from holotype.pipeline.sharding.sharded_prediction import predict_sharded
 from holotype.predictions import Predictions
 from holotype.progress import Progress
 from tests.bundle.tiny import CLASSES, write_images, write_tiny

@@ -22,7 +22,7 @@ from holotype.evaluation.report_data import Report
 from holotype.extras import with_install_advice
 from holotype.files import require_writable
 from holotype.imaging.image_warnings import refusal_notes, warning_notes
-from holotype.pipeline.sharded_prediction import predict_sharded, shared_folder
+from holotype.pipeline.sharding.sharded_prediction import predict_sharded, shared_folder
 from holotype.pipeline.training_run.class_weight_report import (
     class_weights,
     measure_class_weighting,

@@ -9,7 +9,7 @@ from holotype.errors import UsageError
 from holotype.explanation.explainer import Explainer
 from holotype.files import require_writable
 from holotype.pipeline.classifier import SetMethod, load
-from holotype.pipeline.sharded_prediction import predict_sharded, shared_folder
+from holotype.pipeline.sharding.sharded_prediction import predict_sharded, shared_folder
 from holotype.predictions import Predictions
 from holotype.progress import Progress
 

@@ -64,7 +64,7 @@ def predict_sharded(
     try:
         for number, rows in enumerate(shards):
             write_shard([files[row] for row in rows], place / f"{number}.files.json")
-        words = ("holotype.pipeline.sharded_prediction", str(bundle.path.absolute()))
+        words = ("holotype.pipeline.sharding.sharded_prediction", str(bundle.path.absolute()))
         sheet = [
             Job(f"shard {number}", ((*words, str(place.absolute()), str(number)),), place / "log")
             for number in range(len(shards))

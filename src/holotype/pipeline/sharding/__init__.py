@@ -1,0 +1,1 @@
+"""Many images predicted in shards, by jobs on other machines."""
