@@ -1,7 +1,9 @@
 """Heads are searched on kept features: quickly, without a look at an image, and none of test."""
 
 import json
+import os
 import shutil
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -143,18 +145,40 @@ def test_a_killed_search_leaves_the_table_of_an_undisturbed_one(
     assert SearchDirectory(output).table.read_bytes() == search.files.table.read_bytes()
 
 
+def _table_after_kills(asked: SearchRequest, kills: int, longest_s: float) -> bytes:
+    """The table of a search whose coordinator is killed at random moments, and called again.
+
+    Each coordinator is a fork of this process: no time passes before it begins.
+    """
+    moments = np.random.default_rng(0)
+    for number in range(kills + 1):
+        coordinator = os.fork()
+        if not coordinator:
+            run_search(asked)
+            os._exit(0)
+        if number < kills:
+            time.sleep(moments.uniform(0, longest_s))
+            os.kill(coordinator, signal.SIGKILL)
+        os.waitpid(coordinator, 0)
+    return SearchDirectory(Path(asked.training.output or "")).table.read_bytes()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX processes")
 def test_twenty_kills_leave_the_table_of_an_undisturbed_search(
-    synthetic: Path, tmp_path: Path
+    search: Search, synthetic: Path, tmp_path: Path
 ) -> None:
-    words = ["tune", synthetic, "--heads", "--model", MODEL, "--trials", 60, "--jobs", 2]
-    undisturbed, killed = (tmp_path / name for name in ("undisturbed", "killed"))
-    kill_and_call_again([*words, "--output", undisturbed], kills=0, longest_s=1)
-    kill_and_call_again([*words, "--output", killed], kills=20, longest_s=9.0)
-    table = SearchDirectory(undisturbed).table.read_bytes()
+    """From the audit to the report, at twenty random moments."""
+    assert search.test is not None  # by then all that a coordinator imports is there
+    undisturbed, killed = (
+        request(synthetic, tmp_path / name, trials=60) for name in ("undisturbed", "killed")
+    )
+    began = time.monotonic()
+    table = _table_after_kills(undisturbed, kills=0, longest_s=0)
+    seconds = time.monotonic() - began
     assert table.count(b"\n") == 62
-    assert SearchDirectory(killed).table.read_bytes() == table
+    assert _table_after_kills(killed, kills=20, longest_s=seconds / 6) == table
 
 
 def test_a_trial_that_cannot_be_trained_is_recorded_with_its_reason(

@@ -36,7 +36,6 @@ class Search(os.PathLike[str]):
         space: what was drawn from.
         validation: the winner's accuracy on validation, which chose it.
         corrected: the same after correcting for the choice; None where there was none.
-        is_finished: whether the winner is trained as a run, and test was read.
     """
 
     path: Path

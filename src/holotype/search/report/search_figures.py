@@ -37,7 +37,7 @@ def all_figures(search: Search) -> "dict[str, Figure | None]":
     keys = sorted(importance, key=lambda key: -importance[key])[:MAX_KEYS]
     return {
         "history": history_figure(search),
-        "importance": importance_figure(importance) if importance else None,
+        "importance": importance_figure(importance) if any(importance.values()) else None,
         "parallel": parallel_figure(search, keys) if keys else None,
         "slices": slices_figure(search, keys) if keys else None,
     }
