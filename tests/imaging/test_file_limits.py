@@ -3,6 +3,8 @@
 import io
 import os
 import struct
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -123,3 +125,33 @@ def test_an_image_holds_its_memory_until_it_is_no_longer_used(
     with pytest.raises(TruncatedImage):
         decode(broken)
     assert memory.used_bytes == 0
+
+
+PEAK = """
+import io, resource
+from concurrent.futures import ThreadPoolExecutor
+from PIL import Image
+from holotype.imaging import decode as module
+from holotype.imaging.decoding_memory import DecodingMemory
+
+module.DECODING_MEMORY = DecodingMemory(limit_bytes=600 << 20)
+file = io.BytesIO()
+Image.new("RGBA", (5000, 5000), (1, 2, 3, 100)).save(file, "WEBP", lossless=True, quality=0, method=0)
+
+def work(_):
+    module.decode(file.getvalue()).pixels.convert("F").resize((64, 64))
+
+work(0)
+alone = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with ThreadPoolExecutor(4) as threads:
+    list(threads.map(work, range(12)))
+print(alone, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_four_threads_take_little_more_than_one() -> None:
+    """3.5 kB of WebP hold 25 million pixels; what is freed goes back to the system."""
+    done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
+    alone, together = map(int, done.stdout.split())
+    assert together < 1.4 * alone

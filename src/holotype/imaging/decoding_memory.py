@@ -4,6 +4,8 @@ A file of 3 kB may hold 89 million pixels, and decoding takes up to 20 bytes for
 waits until those before it are no longer used. What memory cannot hold costs itself only.
 """
 
+import ctypes
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ from holotype.errors import TooManyPixels
 BYTES_PER_PIXEL = 20  # at the peak, measured: WebP with alpha 20, PNG 12, JPEG 8
 _LIMIT_BYTES = 2 * 2**30  # an image of 89 million pixels, or seven of 16 million
 _UNCOUNTED_BYTES = 2**24  # an image of less than 0.8 million pixels never waits
+_TRIMMED_BYTES = 2**28  # an image of 13 million pixels
 _PATIENCE_S = 300.0  # after which an image is decoded although others are still held
 
 
@@ -44,6 +47,8 @@ class DecodingMemory:
                 timeout=self._patience_s,
             )
             self.used_bytes += size
+        if size >= _TRIMMED_BYTES:
+            _return_freed_memory()
         is_held = [True]
 
         def release() -> None:
@@ -55,6 +60,12 @@ class DecodingMemory:
 
         self._of_thread.release = release
         return release
+
+
+def _return_freed_memory() -> None:
+    """Give what was freed back to the system: glibc keeps it, gigabytes for each thread."""
+    if _MALLOC_TRIM is not None:
+        _MALLOC_TRIM(0)
 
 
 def release_with(owner: object, release: Callable[[], None]) -> None:
@@ -80,5 +91,7 @@ def refused_where_memory_ends(file: str) -> Iterator[None]:
 def _nothing() -> None:
     pass
 
+
+_MALLOC_TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
 
 DECODING_MEMORY = DecodingMemory()
