@@ -136,7 +136,8 @@ from holotype.imaging.decoding_memory import DecodingMemory
 
 module.DECODING_MEMORY = DecodingMemory(limit_bytes=600 << 20)
 file = io.BytesIO()
-Image.new("RGBA", (5000, 5000), (1, 2, 3, 100)).save(file, "WEBP", lossless=True, quality=0, method=0)
+image = Image.new("RGBA", (5000, 5000), (1, 2, 3, 100))
+image.save(file, "WEBP", lossless=True, quality=0, method=0)
 
 def work(_):
     module.decode(file.getvalue()).pixels.convert("F").resize((64, 64))
