@@ -19,7 +19,7 @@ from holotype.files import write_text
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.training.config.augmentation_config import Augmentation, MixRecipe
 from holotype.training.config.fill_from_architecture import fill_model_defaults
-from holotype.training.config.recipe import SECTIONS, Recipe, SplitRecipe
+from holotype.training.config.recipe import SECTIONS, Recipe, SplitRecipe, TeacherRecipe
 from holotype.training.config.resolve import _read, read_fields, recipe_names
 from holotype.training.config.stage_config import (
     STAGES,
@@ -38,6 +38,7 @@ REQUIRED = "required"
 LINKS = {
     "SplitRecipe": "[`split`](#split)",
     "HeadRecipe": "[`head`](#head)",
+    "TeacherRecipe": "[`teacher`](#teacher)",
     "Augmentation": "[`augmentation`](#augmentation)",
     "MixRecipe": "[`mixup`](#mixup-and-cutmix)",
 }
@@ -73,6 +74,7 @@ def page() -> str:
     parts.append(_part("The recipe itself", Recipe, "", used))
     parts.append(_part("`split`", SplitRecipe, "split", used))
     parts.append(_part("`head`", HeadRecipe, "head", used))
+    parts.append(_part("`teacher`", TeacherRecipe, "teacher", used))
     parts.append(
         "## `stages`\n\n"
         "A list. Each stage has a `method`, one of the four below, and a `name`, a word that no\n"

@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel
 
 from holotype.architectures.torch_classifier import hash_weights
+from holotype.bundle.bundle import write_bundle
 from holotype.dataset.index import Index
 from holotype.dataset.splitting.splitter import split
 from holotype.errors import InvalidRecipe
@@ -32,6 +33,7 @@ from holotype.training.features.initial_backbone import PretrainedBackbone
 from holotype.training.finetuning.finetune import FineTuner
 from holotype.training.train_stages import train
 from holotype.training.training_resources import Runtime
+from tests.bundle.tiny import backbone_model, head_model, manifest
 from tests.training.tiny import NETWORK
 
 SHORT = {"gradient_descent": "gradient", "logistic_regression": "linear", "random_forest": "forest"}
@@ -71,7 +73,7 @@ class Case:
     refused: str | None = None
 
 
-LABELS = {"name", "gradient.name", "linear.name", "svm.name", "forest.name"}
+LABELS = {"teacher.sha256", "name", "gradient.name", "linear.name", "svm.name", "forest.name"}
 SEALED = {"test_time_augmentation", "references", "unknown"}  # into the bundle, after training
 COSTLY = {"patience": None, "epochs": 6, "learning_rate": 0.1, "head_learning_rate": 0.1}
 
@@ -84,6 +86,11 @@ CASES: dict[str, Case] = {
     "content": Case("crop"),
     "interpolation": Case("nearest"),
     "background": Case([0, 0, 0]),
+    "pruning": Case(0.7),
+    "teacher": Case({"run": "TEACHER"}),
+    "teacher.run": Case("OTHER_TEACHER"),
+    "teacher.temperature": Case(5.0),
+    "teacher.weight": Case(0.9),
     "class_weights": Case("balanced"),
     "head": Case({"hidden": [4]}),
     "test_time_augmentation": Case("mirror"),
@@ -183,7 +190,20 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     exec(NETWORK, functions)
     torch.manual_seed(9)
     torch.save(functions["build"]().state_dict(), folder / "w.pth")
-    return {"OWN": f"{file}:build", "OTHER": f"{file}:other", "FILE": str(folder / "w.pth")}
+    teachers = {}
+    for seed, word in enumerate(("TEACHER", "OTHER_TEACHER")):
+        write_bundle(
+            folder / word, backbone=backbone_model(seed).SerializeToString(),
+            head=head_model(seed).SerializeToString(),
+            manifest=manifest(classes=("class0", "class1", "class2")),
+        )  # fmt: skip
+        teachers[word] = str(folder / word)
+    return {
+        **teachers,
+        "OWN": f"{file}:build",
+        "OTHER": f"{file}:other",
+        "FILE": str(folder / "w.pth"),
+    }
 
 
 def _fields(key: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -197,20 +217,24 @@ def _fields(key: str) -> tuple[dict[str, Any], dict[str, Any]]:
         recipe["stages"] = [LINEAR]
     inner = {
         "": recipe, "split": recipe["split"], "head": {}, "augmentation": {"symmetry": "none"},
-        "mixup": {"alpha": 1.0, "probability": 0.5}, "cutmix": {"alpha": 1.0, "probability": 0.5},
+        "teacher": {"run": "TEACHER"}, "mixup": {"alpha": 1.0, "probability": 0.5},
+        "cutmix": {"alpha": 1.0, "probability": 0.5},
     }.get(part, stage)  # fmt: skip
-    if part == "head":
-        recipe["head"] = inner
+    if part in ("head", "teacher"):
+        recipe[part] = inner
     elif part in ("augmentation", "mixup", "cutmix"):
         stage[part] = inner
     return recipe, inner
 
 
 def _resolved(fields: dict[str, Any], files: dict[str, str], folder: Path) -> Recipe:
-    named = {
+    named: dict[str, Any] = {
         key: files.get(value, value) if isinstance(value, str) else value
         for key, value in fields.items()
     }
+    if "teacher" in named:
+        teacher = named["teacher"]
+        named["teacher"] = {**teacher, "run": files.get(teacher["run"], teacher["run"])}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(named), encoding="utf-8")
     return resolve_recipe(folder / "recipe.yaml", model=str(named["model"]))
 

@@ -44,6 +44,7 @@ from holotype.bundle.integrity import (
     read_verified,
 )
 from holotype.bundle.manifest import BACKBONE, HEAD, MAX_BYTES, Decision, Manifest, read_manifest
+from holotype.bundle.onnx_runtime import CPU, check_providers
 from holotype.bundle.references import REFERENCES, References, read_references
 from holotype.bundle.sanitise_graph import (
     COPY_AGAIN,
@@ -81,6 +82,7 @@ class Bundle:
         graphs: the verified bytes of `backbone.onnx` and `head.onnx`; empty of an ensemble.
         members: the bundles of an ensemble; empty where the bundle has graphs of its own.
         ensemble_weights: of the members; None without members.
+        providers: what runs the graphs; see `onnx_runtime.PROVIDERS`.
         extras: the verified bytes of `references.npz` and `conformal.npz`, where there are any.
     """
 
@@ -91,6 +93,17 @@ class Bundle:
     members: tuple["Bundle", ...] = ()
     ensemble_weights: EnsembleWeights | None = None
     extras: dict[str, bytes] = field(default_factory=dict, repr=False)
+    providers: tuple[str, ...] = CPU
+
+    def with_providers(self, providers: Sequence[str]) -> "Bundle":
+        """The same bundle, whose graphs run elsewhere.
+
+        Raises:
+            UsageError: an unknown provider, or one that is not installed.
+        """
+        check_providers(providers)
+        members = tuple(member.with_providers(providers) for member in self.members)
+        return replace(self, members=members, providers=tuple(providers))
 
     @property
     def name(self) -> str:
@@ -245,7 +258,9 @@ class Bundle:
         """A session whose input and outputs are those of the manifest."""
         if self.members:
             raise BundleError(f"{self.name} has no {file} of its own; ask its members.")
-        return open_checked_session(self.graphs[file], f"{self.name}: {file}", size, outputs)
+        return open_checked_session(
+            self.graphs[file], f"{self.name}: {file}", size, outputs, providers=self.providers
+        )
 
 
 def write_bundle(directory: Path, *, backbone: bytes, head: bytes, manifest: Manifest) -> Bundle:

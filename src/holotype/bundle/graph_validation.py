@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from holotype.bundle.onnx_runtime import open_session
+from holotype.bundle.onnx_runtime import CPU, open_session
 from holotype.bundle.sanitise_graph import COPY_AGAIN
 from holotype.errors import CorruptBundle
 
@@ -14,18 +14,24 @@ Shape = tuple[int | None, ...]  # of one image; None is any size
 
 
 def open_checked_session(
-    graph: bytes, name: str, size: Shape, outputs: Mapping[str, Shape]
+    graph: bytes,
+    name: str,
+    size: Shape,
+    outputs: Mapping[str, Shape],
+    *,
+    providers: Sequence[str] = CPU,
 ) -> "InferenceSession":
     """A session whose input and outputs are what is expected.
 
     Args:
         name: how error messages call the graph.
+        providers: what runs it; see `open_session`.
 
     Raises:
         CorruptBundle: the graph does not open, or is another.
     """
     try:
-        session = open_session(graph)
+        session = open_session(graph, providers=providers)
     except CorruptBundle as error:
         raise CorruptBundle(f"{name}: {error}") from error
     inputs = session.get_inputs()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.errors import CorruptBundle, ImageError
+from holotype.errors import CorruptBundle, ImageError, UsageError, require_one_of
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -42,8 +42,46 @@ class GraphOutputs:
     refused: list[tuple[int, ImageError]] = field(default_factory=list)
 
 
-def open_session(graph: bytes, *, threads: int = 1) -> "InferenceSession":
-    """An ONNX Runtime session on the CPU from the graph's own bytes.
+# What runs a graph, by the names of callers. Only the CPU is tested, and only on it do answers
+# repeat to 1e-6; of the others it is only known that ONNX Runtime is asked for them.
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+}
+CPU = ("cpu",)
+
+
+def check_providers(providers: Sequence[str]) -> None:
+    """Refuse what this installation of ONNX Runtime cannot run graphs on.
+
+    Raises:
+        UsageError: an unknown name, or one whose provider is not installed.
+    """
+    import onnxruntime
+
+    for name in providers:
+        require_one_of("provider", name, tuple(PROVIDERS))
+    installed = onnxruntime.get_available_providers()
+    here = [name for name, provider in PROVIDERS.items() if provider in installed]
+    if not providers or (missing := [name for name in providers if name not in here]):
+        asked = ", ".join(missing) if providers else "none"
+        raise UsageError(
+            f"providers: {asked} cannot be had from this onnxruntime, which has "
+            f"{', '.join(here)}; another build brings it, such as onnxruntime-gpu or "
+            "onnxruntime-openvino."
+        )
+
+
+def open_session(
+    graph: bytes, *, threads: int = 1, providers: Sequence[str] = CPU
+) -> "InferenceSession":
+    """An ONNX Runtime session from the graph's own bytes.
+
+    Args:
+        providers: names of `PROVIDERS`, the first choice first; the CPU takes what they leave.
 
     Raises:
         CorruptBundle: ONNX Runtime cannot read, check or build the graph.
@@ -60,7 +98,8 @@ def open_session(graph: bytes, *, threads: int = 1) -> "InferenceSession":
     # Bytes are never guessed to be ONNX Runtime's own format, which nothing here checks.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
-        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        names = [PROVIDERS[name] for name in dict.fromkeys((*providers, *CPU))]
+        return onnxruntime.InferenceSession(graph, options, providers=names)
     except _errors() as error:
         reason = str(error).splitlines()[0]
         raise CorruptBundle(

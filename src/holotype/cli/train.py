@@ -53,6 +53,7 @@ def train(
     seed: Annotated[int | None, Parameter(group=RECIPE)] = None,
     weights: Annotated[str | None, Parameter(group=RECIPE)] = None,
     init_from: Annotated[str | None, Parameter(group=RESUMING)] = None,
+    teacher: Annotated[str | None, Parameter(group=RECIPE)] = None,
     epochs: Annotated[int | None, Parameter(group=RECIPE)] = None,
     batch_size: Annotated[int | None, Parameter(group=RECIPE)] = None,
     learning_rate: Annotated[float | None, Parameter(group=RECIPE)] = None,
@@ -83,13 +84,15 @@ def train(
         data: Folders with one folder per class, or CSV or Parquet tables; several are combined.
         output: The run directory; runs/NAME-1, -2, … unless said otherwise.
         model: A name that `holotype models` lists, timm:NAME, or FILE.py:FUNCTION, which is run.
-        recipe: linear (seconds), finetune, two_phase, progressive, full, scratch, svm, forest, or a
-            YAML file; the one that suits the model unless said otherwise. FILE#NAME is one of a
-            file's variants; FILE alone trains all of them.
+        recipe: linear (seconds), finetune, two_phase, progressive, full, scratch, pruned, svm,
+            forest, or a YAML file; the one that suits the model unless said otherwise. FILE#NAME is
+            one of a file's variants; FILE alone trains all of them.
         seed: Of everything random in training; the split has its own.
         weights: pretrained, none, or a file.
         init_from: RUN or RUN@STAGE: start from the weights that it left; its head too, where it
             knew the same classes and the recipe begins with no linear head.
+        teacher: A run or an ensemble of the same classes and split, whose answers are learnt beside
+            the labels (distillation).
         epochs: Of the recipe's last stage.
         batch_size: Of the recipe's last stage.
         learning_rate: Of the recipe's last stage.
@@ -113,7 +116,7 @@ def train(
         data=data, output=output, recipe=recipe, model=model, seed=seed, image_size=image_size,
         overrides=_overrides(
             settings, weights=weights, epochs=epochs, batch_size=batch_size,
-            learning_rate=learning_rate, split_seed=split_seed,
+            learning_rate=learning_rate, split_seed=split_seed, **{"teacher.run": teacher},
         ),
         ratios=ratios, folds=folds,
         reading=ReadingOptions(

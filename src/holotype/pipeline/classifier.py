@@ -17,6 +17,7 @@ from holotype.bundle.embedding import embed
 from holotype.bundle.image_sources import ImageLike, Images, ImageSource, image_sources
 from holotype.bundle.inference import predict_embeddings, predict_images
 from holotype.bundle.manifest import Manifest
+from holotype.bundle.onnx_runtime import CPU
 from holotype.errors import BundleError, UsageError, require_one_of
 from holotype.evaluation.conformal import (
     DEFAULT_METHOD,
@@ -281,19 +282,23 @@ class Classifier:
         return html_result("Classifier", html_table(["", ""], rows))
 
 
-def load(run: str | os.PathLike[str]) -> Classifier:
+def load(run: str | os.PathLike[str], *, providers: Sequence[str] = CPU) -> Classifier:
     """The classifier of a run (or of a stage, `RUN@NAME`), or of a bundle directory; verified.
 
     Args:
         run: a path, or `registry://NAME@ALIAS` or `registry://NAME/VERSION`.
+        providers: what runs the graphs, the first choice first: `cpu`, or `cuda`, `tensorrt`,
+            `openvino` or `coreml`, which are untested: answers there may differ by more than 1e-6.
 
     Raises:
         NotABundle: there is none.
+        UsageError: a provider that this onnxruntime does not have.
         UnknownVersion: nothing is registered under this name.
         CorruptBundle: a file is missing, too many, elsewhere, or not what the manifest says.
         ExternalDataRefused: a graph reads tensors from other files.
     """
-    return Classifier(load_bundle(registered_path(run)))
+    bundle = load_bundle(registered_path(run))
+    return Classifier(bundle if tuple(providers) == CPU else bundle.with_providers(providers))
 
 
 def _reopen(location: str, digest: str) -> Classifier:

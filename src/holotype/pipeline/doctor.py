@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from holotype.architectures.catalog_rows import ARCHITECTURES
 from holotype.architectures.pretrained_weights import availability
+from holotype.bundle.onnx_runtime import available_cores
 from holotype.cache import cache_entries
 from holotype.files import cache_directory
 from holotype.notebook import data_frame, html_result, html_table
@@ -104,6 +105,8 @@ def _checks() -> Iterator[Check]:
     for extra in EXTRAS:
         yield _packages(extra)
     yield _device()
+    yield from _several_devices()
+    yield _converter()
     yield from _weights()
     yield _disk()
     yield _cache()
@@ -149,6 +152,35 @@ def _device() -> Check:
             else "install a build of torch with CUDA; this one has none",
         )
     return Check("device", "ok", f"{cpu}; no GPU")
+
+
+def _several_devices() -> Iterator[Check]:
+    """Several processes, and what makes a GPU faster; nothing where torch is missing."""
+    try:
+        import torch
+    except ImportError:
+        return  # said by `_device`
+    gpus = torch.cuda.device_count()
+    if not torch.distributed.is_available():
+        found = "no: this torch was built without torch.distributed"
+    elif gpus and torch.distributed.is_nccl_available():
+        found = f"{gpus} GPUs by nccl: torchrun --nproc-per-node {gpus} -m holotype train DATA"
+    else:
+        found = "CPUs by gloo: torchrun --nproc-per-node N -m holotype train DATA"
+    yield Check("several processes", "ok", found)
+    has_bf16 = not gpus or torch.cuda.is_bf16_supported()
+    precisions = ["fp32", *(["bf16"] if has_bf16 else []), *(["fp16"] if gpus else [])]
+    decoding = f"{available_cores()} processes" if gpus else "threads"
+    yield Check("precision", "ok", f"{', '.join(precisions)}; images are decoded by {decoding}")
+
+
+def _converter() -> Check:
+    """What writes SavedModel and TFLite."""
+    where = shutil.which("onnx2tf")
+    if where is None:
+        found = "no onnx2tf on the path; export cannot write savedmodel and tflite"
+        return Check("onnx2tf", "missing", found, "pipx install onnx2tf")
+    return Check("onnx2tf", "ok", where)
 
 
 def _weights() -> Iterator[Check]:

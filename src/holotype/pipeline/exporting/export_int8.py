@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from holotype.architectures.dense_head_onnx import export_dense_head
 from holotype.bundle.bundle import Bundle
 from holotype.bundle.image_sources import image_sources
 from holotype.bundle.inference import predict_images, predict_index
@@ -38,7 +39,14 @@ from holotype.pipeline.training_run.train_and_seal import write_and_calibrate
 from holotype.predictions import Predictions
 from holotype.progress import Progress
 from holotype.run_directory import RunDirectory
+from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import resolve_recipe
+from holotype.training.config.stage_config import LinearStage
+from holotype.training.data.class_weights import inverse_frequency
+from holotype.training.features.frozen_features import cache_features, onnx_feature_extractor
+from holotype.training.features.initial_backbone import EMBEDDING
+from holotype.training.heads.logistic_regression import fit_linear_head
+from holotype.training.heads.training_data import TrainingData
 from holotype.training.train_stages import TrainedModel
 
 MARGIN = 0.01  # of accuracy: what int8 may lose at most
@@ -153,11 +161,35 @@ def try_int8(
     manifest = replace(bundle.manifest, decision=None, files={}, cam=cam)
     int8_run.write_recipe(recipe.to_yaml())
     index.write(int8_run.index)
-    model = TrainedModel(graph, bundle.graphs[HEAD], manifest)
+    head = _head(bundle, recipe, graph, index)
+    model = TrainedModel(graph, head, manifest)
     quantised = write_and_calibrate(recipe, index, model, int8_run)
     speedup = measure_speedup(bundle.graphs[BACKBONE], graph, inputs_NCHW)
     before, after = (predict_index(one, validation) for one in (bundle, quantised))
     return quantised, _trial(before, after, speedup)
+
+
+def _head(bundle: Bundle, recipe: Recipe, graph: bytes, index: Index) -> bytes:
+    """A linear head fitted again, on embeddings of the quantised backbone; any other as it is."""
+    stage = recipe.stages[-1]
+    if not isinstance(stage, LinearStage):
+        return bundle.graphs[HEAD]
+    training = index.part("train")
+    kept = cache_features(onnx_feature_extractor(graph, EMBEDDING), recipe.preprocessing, training)
+    weights_N = np.array(training.table["weight"], np.float64)
+    if recipe.class_weights == "balanced":
+        weights_N = (
+            weights_N
+            * inverse_frequency(training.targets_N, weights_N, len(index.classes))[
+                training.targets_N
+            ]
+        )
+    data = TrainingData(
+        kept.first_view(), training.targets_N, weights_N, training.table["group"].tolist(),
+        len(index.classes),
+    )  # fmt: skip
+    fitted = fit_linear_head(data, stage, recipe.seed)
+    return export_dense_head([(fitted.weight_CD, fitted.bias_C)], [])
 
 
 def _trial(before: Predictions, after: Predictions, speedup: Speedup) -> Int8Trial:

@@ -24,6 +24,7 @@ from holotype.pipeline.run import Run
 from holotype.pipeline.training_run.cross_validation import train_folds
 from holotype.pipeline.training_run.excluded_images import require_trainable
 from holotype.pipeline.training_run.single_run import train_single_run
+from holotype.pipeline.training_run.teacher import check_teacher, with_teacher_digest
 from holotype.pipeline.training_run.training_estimate import TrainingEstimate, estimate_training
 from holotype.pipeline.training_run.training_job import TrainingJob, TrainingRequest
 from holotype.pipeline.training_run.training_options import ReadingOptions, Resources, Resuming
@@ -149,7 +150,12 @@ def run_training(request: TrainingRequest) -> Run:
     progress = replace(request.progress, check=stop_signal.raise_if_requested)
     with stop_signal.handling_sigterm(), leading_processes(_device(request)) as set_result:
         request = with_warm_start(replace(request, progress=progress))
-        recipe = request.resolve_recipe()
+        recipe = with_teacher_digest(request.resolve_recipe())
+        if recipe.teacher is not None and request.folds is not None:
+            raise UsageError(
+                "--folds tests every image once, and a teacher has learnt from some of them; leave "
+                "one of both out."
+            )
         with claim_run(request.output, request.data_name, _may_resume(resuming)) as run:
             runtime = make_runtime(request, recipe, run.checkpoints, stop_signal)
             index, job = read_and_audit(request, recipe, runtime)
@@ -158,6 +164,7 @@ def run_training(request: TrainingRequest) -> Run:
             else:
                 index, job = job.split(index)
                 require_trainable(index, request.reading.exclude)
+                check_teacher(recipe, index)
                 with naming_resume(run.path):
                     train_single_run(job, index, run, command=job.command(run))
         set_result(str(run.path))

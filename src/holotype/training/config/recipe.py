@@ -51,6 +51,25 @@ class SplitRecipe(RecipeSection):
     seed: int = 42
 
 
+class TeacherRecipe(RecipeSection):
+    """A finished classifier whose answers are learnt beside the labels.
+
+    Source: Hinton et al. 2015, "Distilling the Knowledge in a Neural Network".
+
+    Attributes:
+        run: a run or an ensemble that knows the same classes; its test part is this one's.
+        sha256: the digest of its bundle; filled in when training begins, and held to after that.
+        temperature: of both answers while they are compared; higher shows more of what the teacher
+            thinks of the other classes.
+        weight: of the teacher in the loss; the labels have the rest.
+    """
+
+    run: str
+    sha256: str | None = None
+    temperature: Annotated[float, Field(gt=0)] = 2.0
+    weight: Annotated[float, Field(gt=0, le=1)] = 0.5
+
+
 class Recipe(RecipeSection):
     """Everything that decides a training run.
 
@@ -69,6 +88,8 @@ class Recipe(RecipeSection):
             `Preprocessing`.
         bits: how many are significant in images of 16 bits, such as 12 of a camera; `auto` asks
             the headers and the values of all images.
+        pruning: the share of the channels of every layer that is cut before training; null: none.
+        teacher: a classifier to learn from; null: labels alone.
         class_weights: `balanced` gives every class the same total weight in the loss.
         head: the layers on the embedding; null where the classifier is no network.
         test_time_augmentation: which views of an image are averaged when predicting: it and its
@@ -93,6 +114,8 @@ class Recipe(RecipeSection):
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bicubic"
     background: tuple[Byte, Byte, Byte] = (255, 255, 255)
     bits: Annotated[int, Field(ge=8, le=16)] | Literal["auto"] = "auto"
+    pruning: Annotated[float, Field(gt=0, lt=1)] | None = None
+    teacher: TeacherRecipe | None = None
     class_weights: Literal["none", "balanced"] = "none"
     head: HeadRecipe | None = None
     test_time_augmentation: Literal["none", "auto", "mirror", "dihedral", "scales"] = "none"
@@ -198,6 +221,7 @@ def _first_error(error: ValidationError) -> str:
 
 SECTIONS: dict[str, type[RecipeSection]] = {
     "split": SplitRecipe,
+    "teacher": TeacherRecipe,
     "head": HeadRecipe,
     "augmentation": Augmentation,
     "mixup": MixRecipe,

@@ -29,6 +29,8 @@ def check_compatibility(recipe: Recipe) -> None:
     require_options(recipe.model, recipe.model_options)
     _check_head(recipe)
     _check_weights(recipe, row)
+    _check_pruning(recipe)
+    _check_teacher(recipe)
     if row.kind == CLASSICAL:
         _check_classical_stages(recipe)
 
@@ -62,6 +64,32 @@ def _check_weights(recipe: Recipe, row: Architecture) -> None:
             f"recipe {recipe.name!r} trains only the head, and weights: none leaves random weights "
             f"below it. Take `--recipe scratch`{_or_pretrained(row)}."
         )
+
+
+def _check_pruning(recipe: Recipe) -> None:
+    stages = recipe.gradient_stages
+    if recipe.pruning is not None and not (stages and stages[0].trainable == "all"):
+        raise InvalidRecipe(
+            f"recipe {recipe.name!r}: pruning cuts every layer, and its first stage by "
+            "gradient_descent must train all of them again: trainable: all. Take `--recipe pruned`."
+        )
+
+
+def _check_teacher(recipe: Recipe) -> None:
+    if recipe.teacher is None:
+        return
+    stages = recipe.gradient_stages
+    if not stages:
+        raise InvalidRecipe(
+            f"recipe {recipe.name!r}: a teacher is learnt from by gradient_descent, and no stage "
+            "trains so. Take `--recipe finetune`, or leave --teacher out."
+        )
+    for stage in stages:
+        if stage.mixup is not None or stage.cutmix is not None:
+            raise InvalidRecipe(
+                f"stage {stage.name!r}: a teacher answers for whole images, not for mixed ones; "
+                "leave mixup and cutmix out, or the teacher."
+            )
 
 
 def _or_pretrained(row: Architecture) -> str:

@@ -4,10 +4,12 @@ Shape suffixes: N images, B images of a batch, C classes.
 """
 
 import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -22,6 +24,7 @@ from holotype.imaging.decoding_memory import refused_where_memory_ends
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.data.augmentations import apply_view, sample_view
+from holotype.training.data.decoding_processes import BATCHES_AHEAD, DecodingProcesses
 from holotype.training.data.mixup import BatchMixing, mix_inputs, mix_targets, sample_mix
 from holotype.training.process_group import WHOLE, Share
 
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MEMORY_BYTES = 2**30  # of framed images: 7,000 of 224 pixels in colour, 110,000 of 96 in grey
+
+
+MakeBatch = Callable[[], "LabelledBatch"]
 
 
 class ViewSource(Protocol):
@@ -112,6 +118,7 @@ class AugmentedImages:
     Args:
         augmentation, seed: what the views are drawn from.
         memory_bytes: of framed images that stay in memory between two epochs.
+        processes: that decode; 0: threads of this one do.
     """
 
     def __init__(
@@ -122,6 +129,7 @@ class AugmentedImages:
         seed: int,
         *,
         memory_bytes: int = MEMORY_BYTES,
+        processes: int = 0,
     ) -> None:
         self._index = index
         self._framed = FramedImages(image_files(index), preprocessing, memory_bytes=memory_bytes)
@@ -129,16 +137,33 @@ class AugmentedImages:
         self._preprocessing = preprocessing
         self._augmentation = augmentation
         self._seed = seed
+        self._num_processes = processes
         self._pool = ThreadPoolExecutor(available_cores())
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        make = partial(AugmentedImages, memory_bytes=self._memory_bytes)
+        return self._like(self._memory_bytes, self._num_processes)
+
+    def _like(self, memory_bytes: int, processes: int) -> tuple[Any, tuple[Any, ...]]:
+        make = partial(AugmentedImages, memory_bytes=memory_bytes, processes=processes)
         return make, (self._index, self._preprocessing, self._augmentation, self._seed)
 
     def __len__(self) -> int:
         return len(self._framed)
 
+    @property
+    def batches_ahead(self) -> int:
+        """How many batches are made side by side."""
+        return BATCHES_AHEAD if self._num_processes else 1
+
+    @cached_property
+    def _processes(self) -> DecodingProcesses:
+        count = self._num_processes
+        make, arguments = self._like(self._memory_bytes // count, 0)
+        return DecodingProcesses(make(*arguments), count)
+
     def batch(self, images: Sequence[int], views: Sequence[int]) -> NDArray[Any]:
+        if self._num_processes:
+            return self._processes.batch(images, views)
         return np.stack(list(self._pool.map(self.view_tensor, images, views)))
 
     def view_tensor(self, image: int, number: int) -> NDArray[np.float32]:
@@ -148,6 +173,14 @@ class AugmentedImages:
         return self._preprocessing.tensor(apply_view(self._framed[image], view))
 
 
+def decoding_processes(device: str, share: Share) -> int:
+    """How many processes decode for a device: on a GPU one a core; on a CPU none, since it is busy.
+
+    The cores are shared by all processes that train on this host.
+    """
+    return 0 if device == "cpu" else max(1, available_cores() // share.size)
+
+
 @dataclass(frozen=True, eq=False)
 class LabelledViews:
     """Images in several views, with their classes and weights.
@@ -155,11 +188,13 @@ class LabelledViews:
     Attributes:
         targets_N: int64 class numbers.
         weights_N: float32, the weight of each image in the loss.
+        teacher_NC: float32, what a teacher thinks of each image; None without one.
     """
 
     views: ViewSource
     targets_N: NDArray[np.int64]
     weights_N: NDArray[np.float32]
+    teacher_NC: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,12 +206,14 @@ class LabelledBatch:
         targets: int64 class numbers (B,), or float32 soft targets (B, C) of mixed images.
         weights: float32 (B,).
         weight_of_all: of the whole batch, of which a process may hold a share.
+        teacher: float32 probabilities (B, C) at the temperature of distillation.
     """
 
     inputs: "Tensor"
     targets: "Tensor"
     weights: "Tensor"
     weight_of_all: float
+    teacher: "Tensor | None" = None
 
 
 @dataclass(frozen=True)
@@ -218,15 +255,15 @@ def training_batches(
     order_N = _order(data.targets_N, np.random.default_rng([seed, epoch]), options.balanced)
     parts = np.array_split(order_N, num_batches(len(order_N), options.batch_size))
 
-    def batches() -> Iterator[LabelledBatch]:
+    def batches() -> Iterator[MakeBatch]:
         for step, rows in enumerate(parts[skip_batches:], start=skip_batches):
             views_B = (starts_N[rows] + epoch) % views
             if mixing is None:
-                yield _batch(data, rows, views_B, options.share)
+                yield partial(_batch, data, rows, views_B, options.share)
             else:
-                yield _mixed_batch(data, rows, views_B, options, (epoch, step))
+                yield partial(_mixed_batch, data, rows, views_B, options, (epoch, step))
 
-    return _prefetch(batches())
+    return _prefetch(batches(), data.views)
 
 
 def _order(
@@ -245,7 +282,8 @@ def validation_batches(
     """Every image once, in view 0, in the order of the index; or the share of one process."""
     rows_N = np.arange(len(data.targets_N))[share.slice_of(len(data.targets_N))]
     parts = np.array_split(rows_N, num_batches(len(rows_N), batch_size)) if len(rows_N) else []
-    return _prefetch(_batch(data, rows, np.zeros_like(rows), WHOLE) for rows in parts)
+    made = (partial(_batch, data, rows, np.zeros_like(rows), WHOLE) for rows in parts)
+    return _prefetch(made, data.views)
 
 
 def num_batches(images: int, batch_size: int) -> int:
@@ -270,6 +308,7 @@ def _batch(
         torch.from_numpy(data.targets_N[own]),
         torch.from_numpy(data.weights_N[own]),
         float(data.weights_N[rows].sum()),
+        None if data.teacher_NC is None else torch.from_numpy(data.teacher_NC[own]),
     )
 
 
@@ -314,11 +353,13 @@ def _mixed_batch(
     )  # fmt: skip
 
 
-def _prefetch(batches: Iterable[LabelledBatch]) -> Generator[LabelledBatch]:
-    """The same batches; a thread makes the next one while the last one is used."""
+def _prefetch(batches: Iterable[MakeBatch], views: ViewSource) -> Generator[LabelledBatch]:
+    """The batches in their order; the next ones are made while the last one is used."""
+    ahead = getattr(views, "batches_ahead", 1)
     source = iter(batches)
-    with ThreadPoolExecutor(1) as pool:
-        pending = pool.submit(next, source, None)
-        while (batch := pending.result()) is not None:
-            pending = pool.submit(next, source, None)
+    with ThreadPoolExecutor(ahead) as pool:
+        pending = deque(pool.submit(make) for make in islice(source, ahead))
+        while pending:
+            batch = pending.popleft().result()
+            pending.extend(pool.submit(make) for make in islice(source, 1))
             yield batch

@@ -77,6 +77,12 @@ class PretrainedBackbone:
             recipe.model, self.weights, recipe.image_size,
             seed=recipe.seed, options=recipe.model_options,
         )  # fmt: skip
+        if recipe.pruning is not None:
+            from holotype.architectures.pruning import prune_backbone
+
+            self.progress.log(
+                prune_backbone(backbone, recipe.image_size, recipe.pruning, recipe.model)
+            )
         if self.weights.kind == "none":
             images = torch.from_numpy(sample_inputs(self.index, recipe, STATISTICS_IMAGES))
             half = (len(images) + 1) // 2
@@ -113,7 +119,13 @@ class PretrainedBackbone:
         recipe = self.recipe
         code = code_identity(recipe.model, recipe.model_options)
         return hash_strings(
-            recipe.model, self.weights_sha256, str(recipe.image_size), str(OPSET), code, *made_by
+            recipe.model,
+            self.weights_sha256,
+            str(recipe.image_size),
+            str(recipe.pruning),
+            str(OPSET),
+            code,
+            *made_by,
         )
 
     def _graph_name(self, output: str) -> str:

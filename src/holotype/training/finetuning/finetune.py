@@ -21,7 +21,7 @@ from holotype.errors import OutOfMemory, TrainingDiverged
 from holotype.progress import ProgressCallback
 from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.config.stage_config import GradientStage
-from holotype.training.data.loader import AugmentedImages, LabelledViews
+from holotype.training.data.loader import AugmentedImages, LabelledViews, decoding_processes
 from holotype.training.data.mixup import batch_mixing
 from holotype.training.epoch_metrics import EpochMetrics
 from holotype.training.features.disk_budget import DiskBudget
@@ -48,6 +48,7 @@ from holotype.training.finetuning.checkpoint import (
     write_stage_result,
     write_state,
 )
+from holotype.training.finetuning.distillation import teacher_probabilities
 from holotype.training.finetuning.follow_stages import StageTask
 from holotype.training.finetuning.gradient_step import Callbacks
 from holotype.training.finetuning.layer_selection import LayerSelection, select_layers
@@ -151,11 +152,17 @@ class FineTuner:
             progress.log(f"{stage.name}: {mixing.describe(1 if cut is None else cut)}")
         train, validation = self._inputs(stage, cut, "train"), self._inputs(stage, cut, "val")
         assert train is not None
+        teacher = self.pretrained.recipe.teacher
+        if teacher is not None:
+            progress.log(f"{stage.name}: learning from {teacher.run} too")
+            answers = teacher_probabilities(teacher, self.pretrained.index.part("train"), progress)
+            train = replace(train, teacher_NC=answers)
         if validation is None:
             progress.log("no validation images: the last epoch ships, unchecked")
         start = StageStart(
             self.pretrained.recipe.seed, number, self.head_is_trained,
             resume=read_state(self.runtime.checkpoints, stage.name),
+            teacher=self.pretrained.recipe.teacher,
         )  # fmt: skip
         with progress.bar(f"training {stage.name}") as update:
             return self._train_with_smaller_batches_on_oom(
@@ -239,7 +246,10 @@ class FineTuner:
         recipe, views = self.pretrained.recipe, stage.views if part == "train" else 1
         if cut == 0:
             augmentation = stage.augmentation or Augmentation()
-            live = AugmentedImages(index, recipe.preprocessing, augmentation, recipe.seed)
+            live = AugmentedImages(
+                index, recipe.preprocessing, augmentation, recipe.seed,
+                processes=decoding_processes(self.runtime.device, self.runtime.share),
+            )  # fmt: skip
             return LabelledViews(live, targets_N, weights_N)
         frozen = self._feature_extractor(cut)
         with self.runtime.progress.bar(f"{part} images through the frozen part") as update:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from holotype.architectures.build_backbone import build_backbone
 from holotype.architectures.pretrained_weights import NONE, find_weights
+from holotype.architectures.pruning import prune_backbone
 from holotype.architectures.torch_classifier import TorchClassifier
 from holotype.errors import OutOfMemory, Terminated, TrainingDiverged
 from holotype.progress import Progress
@@ -88,4 +89,6 @@ def untrained_classifier(recipe: Recipe, embedding_size: int, num_classes: int) 
     backbone = build_backbone(
         recipe.model, weights, recipe.image_size, seed=recipe.seed, options=recipe.model_options
     )
+    if recipe.pruning is not None:
+        prune_backbone(backbone, recipe.image_size, recipe.pruning, recipe.model)
     return TorchClassifier(backbone, embedding_size, num_classes, recipe.head_spec)

@@ -30,6 +30,7 @@ from holotype.training.data.loader import (
 from holotype.training.data.mixup import batch_mixing
 from holotype.training.epoch_metrics import EpochMetrics
 from holotype.training.features.device import memory_mb, utilisation
+from holotype.training.finetuning.distillation import distillation_loss
 from holotype.training.finetuning.partly_frozen_classifier import TrainablePart
 from holotype.training.finetuning.schedules import Schedule
 from holotype.training.finetuning.training_state import (
@@ -200,6 +201,11 @@ def _loss(run: StageRun, batch: LabelledBatch) -> Tensor:
         return (each * weights).sum()
 
     loss = summed(logits)
+    teacher = run.start.teacher
+    if teacher is not None and batch.teacher is not None:
+        expected = _copied(batch.teacher, run.accelerator.device)
+        each = distillation_loss(logits.float(), expected, teacher.temperature)
+        loss = (1 - teacher.weight) * loss + teacher.weight * (each * weights).sum()
     for other in others:
         loss = loss + AUXILIARY_LOSS_WEIGHT * summed(other)
     return loss

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from holotype.training.config.recipe import TeacherRecipe
 from holotype.training.data.loader import LabelledViews
 from holotype.training.epoch_metrics import EpochMetrics
 
@@ -58,12 +59,14 @@ class StageStart:
         number: of the stage in its recipe; another stage draws other dropout.
         head_is_trained: whether the head was trained before; else it has random weights.
         resume: the state to go on from.
+        teacher: how much the answers of a teacher count, where there is one.
     """
 
     seed: int
     number: int = 0
     head_is_trained: bool = True
     resume: LoopState | None = None
+    teacher: TeacherRecipe | None = None
 
 
 @dataclass(frozen=True)
