@@ -4,7 +4,7 @@
 
 int8: five networks; each is quantised and judged as `holotype export --format int8` does it. The
 first three have published weights and a linear head on ELPV; the others are trained from nothing on
-MNIST-5k at 64 pixels. Prune and distil: on MNIST-5k too, both sides in one run.
+MNIST-5k at 32 pixels. Prune and distil: on MNIST-5k too, both sides in one run.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from holotype.run_directory import RunDirectory
 
 PRETRAINED = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 SCRATCH = ("resnet18", "cnn_v1_residual")
-SHORT = ["epochs=6", "stages.0.patience=null"]
+SHORT = ["epochs=5", "stages.0.patience=null"]
 
 
 def main() -> None:
@@ -65,7 +65,7 @@ def _networks(output: Path) -> Any:
 
 def _scratch(output: Path, run: str, model: str, *more: str) -> Run:
     return _train(
-        output, run, _data("mnist5k", output), model=model, recipe="scratch", image_size=64,
+        output, run, _data("mnist5k", output), model=model, recipe="scratch", image_size=32,
         overrides=["weights=none", *SHORT, *more],
     )  # fmt: skip
 
