@@ -86,7 +86,7 @@ CASES: dict[str, Case] = {
     "content": Case("crop"),
     "interpolation": Case("nearest"),
     "background": Case([0, 0, 0]),
-    "pruning": Case(0.7),
+    "pruning": Case(0.5, {"model": "cnn_v1"}),
     "teacher": Case({"run": "TEACHER"}),
     "teacher.run": Case("OTHER_TEACHER"),
     "teacher.temperature": Case(5.0),
