@@ -8,6 +8,7 @@ import json
 from textwrap import dedent
 
 from holotype.imaging.preprocessing import Preprocessing
+from holotype.imaging.significant_bits import FULL_BITS
 
 HEAD = '''\
 """Classify images: python predict.py IMAGE …; prints one JSON object a line.
@@ -88,7 +89,7 @@ FITS = {
         image.paste(resized, (left, top))""",
 }
 
-# Preprocessing that crops to the content of an image is Holotype's own.
+# Preprocessing that crops to the content of an image, or reads fewer than 16 bits, is Holotype's.
 BY_HOLOTYPE = '''\
 PREPROCESSING = Preprocessing.from_json(
     json.loads((HERE / "preprocessing.json").read_text(encoding="utf-8"))
@@ -139,7 +140,7 @@ def loading_code(
         needs: what to install.
         source_size: (height, width) of the images where preprocessing is within the graph.
     """
-    own = preprocessing.content == "crop"
+    own = needs_holotype(preprocessing)
     if own:
         imports += "\nfrom holotype.imaging.preprocessing import Preprocessing"
         needs += " holotype"
@@ -158,8 +159,13 @@ def loading_code(
     )
 
 
+def needs_holotype(preprocessing: Preprocessing) -> bool:
+    """Whether a few lines of Pillow cannot say it: content, and significant bits of 16."""
+    return preprocessing.content == "crop" or preprocessing.bits != FULL_BITS
+
+
 def _input_code(preprocessing: Preprocessing, source_size: tuple[int, int] | None) -> str:
-    if preprocessing.content == "crop":
+    if needs_holotype(preprocessing):
         return BY_HOLOTYPE
     width, height = preprocessing.width, preprocessing.height
     fit = FITS[preprocessing.fit].format(filter=preprocessing.interpolation.upper())

@@ -14,6 +14,7 @@ from PIL import Image as PillowImage
 from holotype.errors import ExportRefused
 from holotype.exports.graph_nodes import GraphNodes
 from holotype.imaging.preprocessing import Preprocessing
+from holotype.imaging.significant_bits import FULL_BITS
 
 
 def preprocessing_nodes(
@@ -37,7 +38,12 @@ def preprocessing_nodes(
     if preprocessing.content != "whole":
         raise ExportRefused(
             f"{name}: its preprocessing crops each image to its content, which differs from image "
-            "to image and is no fixed operator; export without --preprocessing."
+            "to image and is no fixed operator; export without --source-size."
+        )
+    if preprocessing.bits != FULL_BITS:
+        raise ExportRefused(
+            f"{name}: its images have {preprocessing.bits} significant bits of 16, and the graph "
+            "takes 8; export without --source-size."
         )
     plan = preprocessing.geometry((size[1], size[0]))
     x = graph.add("Cast", [image], to=int(TensorProto.FLOAT))

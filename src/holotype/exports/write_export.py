@@ -23,7 +23,7 @@ from holotype.bundle.bundle import Bundle
 from holotype.comparison.cost import size_on_disk
 from holotype.errors import ExportRefused, ParityFailed
 from holotype.exports.export_format import ExportOptions, FormatName, Writer, WrittenModel
-from holotype.exports.loading_code import loading_code
+from holotype.exports.loading_code import loading_code, needs_holotype
 from holotype.exports.onnx_formats import write_fp16, write_onnx
 from holotype.exports.openvino_ir import write_openvino
 from holotype.exports.tensorflow_formats import write_savedmodel, write_tflite
@@ -188,7 +188,7 @@ def _readme(
         f"Files: {', '.join(f'`{file}`' for file in files)}.",
         "",
         f"Needs `pip install numpy {written.needs}"
-        f"{' pillow' if bundle.preprocessing.content == 'whole' else ' holotype'}`. "
+        f"{' holotype' if needs_holotype(bundle.preprocessing) else ' pillow'}`. "
         "`python predict.py IMAGE …` prints one JSON object a line:",
         "",
         "```python",

@@ -24,11 +24,14 @@ from holotype.pipeline.run import Run
 from holotype.pipeline.training_run.cross_validation import train_folds
 from holotype.pipeline.training_run.excluded_images import require_trainable
 from holotype.pipeline.training_run.single_run import train_single_run
-from holotype.pipeline.training_run.teacher import check_teacher, with_teacher_digest
 from holotype.pipeline.training_run.training_estimate import TrainingEstimate, estimate_training
 from holotype.pipeline.training_run.training_job import TrainingJob, TrainingRequest
 from holotype.pipeline.training_run.training_options import ReadingOptions, Resources, Resuming
-from holotype.pipeline.training_run.warm_start import with_warm_start
+from holotype.pipeline.training_run.warm_start import (
+    check_teacher,
+    with_teacher_digest,
+    with_warm_start,
+)
 from holotype.run_directory import RunDirectory, claim_run
 from holotype.tracking.track import track_trained
 from holotype.tracking.tracking_target import parse_targets
