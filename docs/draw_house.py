@@ -20,6 +20,7 @@ ORDER = (
         "errors",
         "extras",
         "text_tables",
+        "arguments",
         "notebook",
         "progress",
         "files",

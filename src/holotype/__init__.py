@@ -5,6 +5,7 @@ The names below are the whole public API. Each is imported when it is first used
 """
 
 import importlib
+import inspect
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.2.0"
@@ -160,6 +161,10 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'holotype' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"holotype.{_MODULE_OF[name]}"), name)
+    if inspect.isfunction(value):
+        from holotype.arguments import check_arguments
+
+        value = check_arguments(value)
     globals()[name] = value
     return value
 

@@ -15,11 +15,25 @@ class HolotypeError(Exception):
 
     exit_code = 1
 
+    def __init__(self, *args: object) -> None:
+        if args and isinstance(args[0], str):
+            args = (with_full_stop(args[0]), *args[1:])
+        super().__init__(*args)
+
+
+def with_full_stop(sentence: str) -> str:
+    """The sentence with a full stop at its end, where nothing else ends it."""
+    return sentence if not sentence or sentence[-1] in ".?!:…" else f"{sentence}."
+
 
 class UsageError(HolotypeError):
     """An option of a command or an argument of a call is wrong."""
 
     exit_code = 2
+
+
+class WrongType(UsageError, TypeError):
+    """Something of a type that is never accepted there, such as a number for an image."""
 
 
 class UnknownModel(UsageError):

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -220,12 +221,26 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def csv_text(columns: Mapping[str, Sequence[object]]) -> str:
-    """Columns of equal length as CSV with a header; None is an empty field."""
+    """Columns of equal length as CSV with a header; None is an empty field. See `csv_cell`."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
+    writer.writerow(map(csv_cell, columns))
+    writer.writerows(map(csv_cell, row) for row in zip(*columns.values(), strict=True))
     return text.getvalue()
+
+
+# What a spreadsheet would take for a formula, and what stands for such a text in our files.
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+
+
+def csv_cell(value: object) -> object:
+    """A value for a CSV file; a text that a spreadsheet would run gets an apostrophe before it."""
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
+
+
+def from_csv_cell(text: str) -> str:
+    """The text for which `csv_cell` wrote this one."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
 def sha256_of(path: Path) -> str:

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from holotype.arguments import row_number
 from holotype.errors import DatasetError, ImageError, InvalidTable
 from holotype.files import csv_text, write_bytes
 from holotype.imaging.image_warnings import warnings_as_json
 from holotype.notebook import data_frame, html_result, html_table
 from holotype.parquet_files import Kind, parse_names, read_parquet, write_parquet
+from holotype.progress import pluralize
 from holotype.single_prediction import Prediction
 from holotype.text_tables import TEXT_ROWS, short_text, text_table
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 UNLABELLED = -1  # the target of an image whose class is not known
 SHOWN_CLASSES = 12  # columns of probabilities in an HTML table
+SHOWN_REFUSED = 3  # in a repr and a notebook
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +129,7 @@ class Predictions(Sequence[Prediction]):
     def __getitem__(self, row: int | slice) -> "Prediction | Predictions":
         if isinstance(row, slice):
             return self.select(np.arange(len(self))[row])
-        row = range(len(self))[row]
+        row = row_number(row, len(self), "prediction")
         predicted, target = int(self.predicted_N[row]), int(self.targets_N[row])
         probabilities = [float(value) for value in self.probabilities_NC[row]]
         return Prediction(
@@ -226,7 +229,7 @@ class Predictions(Sequence[Prediction]):
 
     @property
     def _title(self) -> str:
-        words = [f"Predictions of {len(self)} images"]
+        words = [f"Predictions of {pluralize(len(self), 'image')}"]
         if self.refused:
             words.append(f"{len(self.refused)} refused")
         if self.unknown_N is not None:
@@ -252,7 +255,9 @@ class Predictions(Sequence[Prediction]):
         return header, rows
 
     def __repr__(self) -> str:
-        return short_text(self._title, text_table(*self.table(), max_rows=TEXT_ROWS))
+        refused = [f"refused: {one}" for one in self.refused[:SHOWN_REFUSED]]
+        table = text_table(*self.table(), max_rows=TEXT_ROWS - len(refused))
+        return short_text(self._title, *refused, table)
 
     def _repr_html_(self) -> str:
         columns = self._columns()
@@ -260,7 +265,8 @@ class Predictions(Sequence[Prediction]):
         if "target" in columns and "target" not in names:
             names.append("target")
         rows = list(zip(*(columns[name] for name in names), strict=True))
-        return html_result(self._title, html_table(names, rows), notes=self.notes)
+        notes = (*self.notes, *map(str, self.refused[:SHOWN_REFUSED]))
+        return html_result(self._title, html_table(names, rows), notes=notes)
 
     def to_frame(self) -> "pd.DataFrame":
         """A pandas DataFrame: file, class, probability, unknown, set, `p:CLASS` for every class,

@@ -22,6 +22,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from holotype.arguments import require_directory_place
 from holotype.errors import NotARun, RunError, RunExists, RunLocked, did_you_mean
 from holotype.files import remove_path, write_text
 
@@ -53,6 +54,7 @@ class RunDirectory:
             RunLocked: another process holds it.
             RunError: it cannot be written.
         """
+        require_directory_place(path)
         run = cls(Path(path))
         run._require_free(accept)  # no lock is put beside the files of a user
         made = [one for one in (run.path, *run.path.parents) if not one.exists()]

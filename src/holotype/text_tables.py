@@ -6,6 +6,7 @@ from rich.cells import cell_len  # how many columns a text takes: two for 漢, n
 
 MAX_LINES = 12
 MAX_COLUMNS = 120
+CELL_COLUMNS = 41  # of one cell of a table in a `repr`
 TEXT_ROWS = MAX_LINES - 4  # of a table below its title: without header, rule and "… more"
 
 
@@ -20,10 +21,13 @@ def text_table(
     """Aligned columns; a column of numbers to the right, any other to the left.
 
     Args:
-        max_rows: of more rows, only so many are shown, and the number of the rest.
+        max_rows: of more rows, only so many are shown, and the number of the rest; and of long
+            texts the ends, so that the numbers beside them keep their place in a `repr`.
     """
     shown = rows[:max_rows]
     cells = [list(header)] + [[_cell(value) for value in row] for row in shown]
+    if max_rows is not None:
+        cells = [[_ends(cell) for cell in line] for line in cells]
     columns = list(zip(*cells, strict=True))
     widths = [max(map(cell_len, column)) for column in columns]
     numeric = [
@@ -53,6 +57,14 @@ def short_text(title: str, *paragraphs: str) -> str:
     return "\n".join(
         line if len(line) <= MAX_COLUMNS else line[: MAX_COLUMNS - 1] + "…" for line in lines
     )
+
+
+def _ends(text: str) -> str:
+    """The text without its middle where it is longer than a cell of a `repr`."""
+    if len(text) <= CELL_COLUMNS:
+        return text
+    half = (CELL_COLUMNS - 1) // 2
+    return f"{text[:half]}…{text[-half:]}"
 
 
 def _cell(value: object) -> str:

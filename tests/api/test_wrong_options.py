@@ -44,7 +44,7 @@ def test_choices_are_checked_before_the_work(synthetic: Path, tmp_path: Path) ->
 
 
 def test_a_negative_seed_draws_nothing(tmp_path: Path) -> None:
-    with pytest.raises(HolotypeError, match="--seed -1: expected a whole number of at least 0"):
+    with pytest.raises(HolotypeError, match="seed -1: expected a whole number of at least 0"):
         holotype.fetch("synthetic", output=tmp_path / "shapes", seed=-1)
 
 

@@ -4,8 +4,9 @@ Arrays: H height, W width.
 """
 
 import hashlib
+import io
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from PIL import ImageFile as PillowFile
 
 from holotype.dataset.reading.folder_walk import printable, walk_folder
 from holotype.dataset.reading.sample_records import IgnoredReason, ignored_note
-from holotype.errors import EmptyDataset, ImageError, UnreadableFile, UsageError
+from holotype.errors import EmptyDataset, ImageError, UnreadableFile, UsageError, WrongType
 from holotype.imaging.decode import LOCAL, Image, ImagePolicy, decode, from_pillow, read_header
 from holotype.imaging.file_limits import require_plain_file
 from holotype.imaging.image_formats import IMAGE_EXTENSIONS
@@ -137,7 +138,7 @@ def image_sources(images: Images, progress: Progress | None = None) -> list[Imag
         UsageError: a path that does not exist, or an array that is no image.
         DatasetError: a folder that cannot be read.
         EmptyDataset: folders without any image.
-        TypeError: something that is no image.
+        WrongType: something that is no image.
     """
     sources: list[ImageSource] = []
     named = as_list(images)
@@ -158,7 +159,8 @@ def as_list(images: Images) -> list[ImageLike]:
         return list(images) if images.ndim == 4 else [images]
     if isinstance(images, str | os.PathLike | bytes | PillowImage.Image | ImageSource):
         return [images]
-    if not isinstance(images, Iterable):
+    is_other = isinstance(images, Mapping | io.IOBase | int) or hasattr(images, "columns")
+    if is_other or not isinstance(images, Iterable):
         raise _type_error(images)
     return list(images)
 
@@ -177,10 +179,15 @@ def _sources_of(image: ImageLike, name: str, progress: Progress) -> list[ImageSo
     raise _type_error(image)
 
 
-def _type_error(value: object) -> TypeError:
-    return TypeError(
+def _type_error(value: object) -> WrongType:
+    advice = ""
+    if isinstance(value, io.IOBase):
+        advice = " Name the file, or hand over what its read() gives."
+    elif isinstance(value, Mapping) or hasattr(value, "columns"):
+        advice = " Of a table, hand over the column with the paths."
+    return WrongType(
         "an image is a path, bytes, a PIL image or a uint8 array; what was given is of type "
-        f"{type(value).__name__}."
+        f"{type(value).__name__}.{advice}"
     )
 
 

@@ -194,6 +194,8 @@ class _HelpFormatter:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; an error is one line, not a traceback."""
+    if "" in arguments:
+        return _fail("an argument is empty; is a variable of the shell not set?", MISUSED)
     try:
         code = build_app()(ratios_as_one_word(arguments))
         sys.stdout.flush()

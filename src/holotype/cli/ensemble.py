@@ -10,7 +10,7 @@ from holotype.cli.options import AsJson
 from holotype.cli.output import print_json, print_message, print_next_command, print_result
 from holotype.pipeline.ensemble import ensemble as ensemble_runs
 from holotype.pipeline.ensemble_report import read_ensemble
-from holotype.progress import to_stderr
+from holotype.progress import pluralize, to_stderr
 
 
 def ensemble(
@@ -44,7 +44,8 @@ def ensemble(
     for name in recipe.dropped_runs:
         print_result(f"left out     {name}, which weighs nothing")
     print_result(
-        f"accuracy     {report['accuracy']} on {report.num_images:,} images ({report.part})"
+        f"accuracy     {report['accuracy']} on {pluralize(report.num_images, 'image')} "
+        f"({report.part})"
     )
     print_result(f"best member  {comparison.best_member}")
     print_result(f"difference   {comparison.reported.in_words()}")

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from holotype.cli.options import AsJson, GroupPattern, Jobs, LabelPattern, On
 from holotype.cli.output import print_json, print_message, print_next_command, print_result
 from holotype.pipeline.evaluate import evaluate as evaluate_on
-from holotype.progress import to_stderr
+from holotype.progress import pluralize, to_stderr
 
 
 def evaluate(
@@ -46,7 +46,7 @@ def evaluate(
         return 0
     for caveat in report.caveats:
         print_message(caveat)
-    print_result(f"accuracy     {report['accuracy']} on {report.num_images:,} images")
+    print_result(f"accuracy     {report['accuracy']} on {pluralize(report.num_images, 'image')}")
     if output is None:
         print_next_command("holotype", "evaluate", run, *data, "--output", "new-report")
         return 0

@@ -57,20 +57,8 @@ def explain(
         run, images, output=output, class_name=class_name, method=method, layer=layer,
         similar=similar, progress=to_stderr(),
     )  # fmt: skip
-    answers = [
-        {
-            "file": one.file,
-            "class": one.label,
-            "probability": one.probability,
-            "method": one.method,
-            "sheet": str(one.sheet),
-        }
-        for one in found
-    ]
     if as_json:
-        refused = [str(refusal) for refusal in found.refused]
-        warnings = warnings_as_json(found.warnings)
-        print_json({"explanations": answers, "refused": refused, "warnings": warnings})
+        print_json(found.to_json())
     elif output.suffix.lower() == ".png":
         print_result(f"class        {found[0].label}")
         print_result(f"probability  {found[0].probability:.3f}")

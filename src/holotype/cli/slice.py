@@ -45,15 +45,7 @@ def slice(  # named after the verb
     for refusal in sliced.refused:
         print_message(f"left out: {refusal}")
     if as_json:
-        print_json(
-            {
-                "table": str(sliced.table),
-                "volumes": sliced.num_volumes,
-                "slices": sliced.num_slices,
-                "empty": sliced.num_empty,
-                "refused": {one.file: one.reason for one in sliced.refused},
-            }
-        )
+        print_json(sliced.to_json())
     else:
         print_result(str(sliced))
         print_result(f"table     {sliced.table}")

@@ -69,15 +69,7 @@ def split(
     for note in made.notes:
         print_message(note)
     if as_json:
-        print_json(
-            {
-                "output": str(made.path),
-                "is_new": made.is_new,
-                "counts": made.counts,
-                "notes": list(made.notes),
-                "refused": made.refused,
-            }
-        )
+        print_json(made.to_json())
     else:
         print_result(_page(made))
         print_result(f"split     {made.path}" + ("" if made.is_new else " (as it was)"))

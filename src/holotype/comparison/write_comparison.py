@@ -27,7 +27,7 @@ from holotype.comparison.bootstrap import ACCURACY
 from holotype.comparison.comparison_page import page
 from holotype.comparison.result import Comparison
 from holotype.comparison.tables import Section, Table, sections
-from holotype.files import write_json, write_text
+from holotype.files import csv_cell, write_json, write_text
 from holotype.reporting.plot_style import save_all
 from holotype.reporting.templates import escape_markdown
 
@@ -57,7 +57,7 @@ def _csv(records: Sequence[dict[str, Any]]) -> str:
     content = io.StringIO(newline="")
     writer = csv.DictWriter(content, list(records[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(records)
+    writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in records)
     return content.getvalue()
 
 
@@ -74,7 +74,7 @@ def _markdown(comparison: Comparison) -> str:
 
 
 def _markdown_section(section: Section) -> list[str]:
-    lines = ["", f"## {section.title}", ""]
+    lines = ["", f"## {escape_markdown(section.title)}", ""]
     if section.intro:
         lines += [escape_markdown(section.intro), ""]
     for table in section.tables:
@@ -90,12 +90,12 @@ def _markdown_table(table: Table) -> list[str]:
     if not table.rows:
         return ["None."]
     rule = ["--:" if kind == "number" else "---" for kind in table.columns.values()]
-    rows = [list(table.columns), rule]
+    rows = [[escape_markdown(name) for name in table.columns], rule]
     for cells in table.rows:
         texts = (f"{cell.text} ({cell.note})" if cell.note else cell.text for cell in cells)
         rows.append(
             [
-                escape_markdown(text) if kind == "name" else text
+                text if kind == "number" else escape_markdown(text)
                 for kind, text in zip(table.columns.values(), texts, strict=True)
             ]
         )

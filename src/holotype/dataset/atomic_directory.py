@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from holotype.arguments import require_directory_place
 from holotype.dataset.reading.folder_walk import is_holotype_output
 from holotype.errors import UsageError
 from holotype.files import TEMPORARY_PREFIX, temporary_directory
@@ -59,6 +60,7 @@ def require_empty(output: Path) -> None:
     Raises:
         UsageError: it is.
     """
+    require_directory_place(output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(
             f"the output {str(output)!r} is not empty, and nothing is overwritten. "

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from holotype.evaluation.intervals import FEW_GROUPS
 from holotype.evaluation.report_data import ClassScores
+from holotype.progress import pluralize
 
 FEW_IMAGES = 10
 
@@ -29,8 +30,8 @@ def caveats(per_class: Sequence[ClassScores], num_groups: int | None) -> Iterato
         yield "All images come from one group, so the variance between groups is unknown."
     elif num_groups < FEW_GROUPS:
         yield (
-            f"The images come from only {num_groups} groups, and only groups are independent, so "
-            "the intervals are wide."
+            f"The images come from only {pluralize(num_groups, 'group')}, and only groups are "
+            "independent, so the intervals are wide."
         )
     if absent:
         yield (
@@ -52,7 +53,7 @@ def caveats(per_class: Sequence[ClassScores], num_groups: int | None) -> Iterato
 
 
 def _classes_have(names: list[str]) -> str:
-    return "1 class has" if len(names) == 1 else f"{len(names)} classes have"
+    return "1 class has" if len(names) == 1 else f"{pluralize(len(names), 'class', 'classes')} have"
 
 
 def _some(names: list[str]) -> str:

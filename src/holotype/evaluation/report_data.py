@@ -19,7 +19,7 @@ from holotype.files import read_json, reading
 from holotype.notebook import data_frame, html_result, html_table
 from holotype.predictions import Predictions
 from holotype.progress import pluralize
-from holotype.text_tables import short_text, text_table
+from holotype.text_tables import TEXT_ROWS, short_text, text_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -205,7 +205,9 @@ class Report:
         return data_frame(columns).set_axis(list(self.classes), axis=0)
 
     def __repr__(self) -> str:
-        return short_text(self._title, text_table(_CLASS_HEADER, self._class_rows()))
+        return short_text(
+            self._title, text_table(_CLASS_HEADER, self._class_rows(), max_rows=TEXT_ROWS)
+        )
 
     def _repr_html_(self) -> str:
         return html_result(

@@ -30,8 +30,9 @@ from holotype.explanation.nearest_training import (
     nearest_training_images,
 )
 from holotype.files import atomic_write, csv_text, write_bytes
+from holotype.imaging.image_warnings import warnings_as_json
 from holotype.notebook import data_frame, html_image, html_result, html_table
-from holotype.progress import ProgressCallback
+from holotype.progress import ProgressCallback, pluralize
 from holotype.text_tables import TEXT_ROWS, short_text, text_table
 
 if TYPE_CHECKING:
@@ -82,6 +83,16 @@ class Explanation:
     def method(self) -> str:
         """How the map was made, in words."""
         return self.class_heatmap.method
+
+    def to_json(self) -> dict[str, Any]:
+        """What is known of it but the map, as `holotype explain --json` prints it."""
+        return {
+            "file": self.file,
+            "class": self.label,
+            "probability": self.probability,
+            "method": self.method,
+            "sheet": None if self.sheet is None else str(self.sheet),
+        }
 
     @property
     def heatmap(self) -> NDArray[np.float32]:
@@ -147,7 +158,7 @@ class Explanations(Sequence[Explanation]):
     @property
     def _title(self) -> str:
         refused = f", {len(self.refused)} refused" if self.refused else ""
-        return f"Explanations of {len(self)} images{refused} in {self.path}"
+        return f"Explanations of {pluralize(len(self), 'image')}{refused} in {self.path}"
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Header and rows for a terminal."""
@@ -161,6 +172,14 @@ class Explanations(Sequence[Explanation]):
         columns = self.columns()
         rows = list(zip(*columns.values(), strict=True))
         return html_result(self._title, html_table(list(columns), rows))
+
+    def to_json(self) -> dict[str, Any]:
+        """As `holotype explain --json` prints it."""
+        return {
+            "explanations": [one.to_json() for one in self],
+            "refused": [str(refusal) for refusal in self.refused],
+            "warnings": warnings_as_json(self.warnings),
+        }
 
     def to_frame(self) -> "pd.DataFrame":
         """The columns of `explanations.csv`.

@@ -26,7 +26,7 @@ from holotype.explanation.pixel_similarity import dice_QR, ncc_QR, otsu_mask, ss
 from holotype.imaging.decode import decode
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.notebook import data_frame, html_result, html_table
-from holotype.progress import ProgressCallback
+from holotype.progress import ProgressCallback, pluralize
 from holotype.text_tables import TEXT_ROWS, short_text, text_table
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class SliceMatches:
 
     @property
     def _title(self) -> str:
-        return f"Matches of {len(self.specimens)} specimens"
+        return f"Matches of {pluralize(len(self.specimens), 'specimen')}"
 
     def __repr__(self) -> str:
         return short_text(self._title, text_table(*self.table(), max_rows=TEXT_ROWS))
@@ -240,7 +240,7 @@ def match_specimens(
         others = framed_R.without_specimen(name)
         if not framed_Q.slices or not others.slices:
             raise EmptyDataset(
-                f"specimen {name!r}: {len(framed_Q.slices)} slices could be read, and "
+                f"specimen {name!r}: {pluralize(len(framed_Q.slices), 'slice')} could be read, and "
                 f"{len(others.slices)} reference slices of other specimens; expected some of both."
             )
         scores = _score_pairs(framed_Q, others)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from holotype.architectures.pretrained_weights import find_weights
+from holotype.arguments import require_directory_place
 from holotype.dataset.atomic_directory import require_apart_from_images
 from holotype.dataset.auditing.audit_without_network import audit as audit_index
 from holotype.dataset.auditing.embedding_neighbors import (
@@ -30,7 +31,13 @@ from holotype.dataset.auditing.quality import QUALITY_ADVICE
 from holotype.dataset.index import Index, read_index
 from holotype.dataset.reading.source_types import DataSource, as_sources, source_name
 from holotype.dataset.splitting.assignment import atomic_group_names
-from holotype.errors import MissingExtra, UsageError, WeightsUnavailable, did_you_mean
+from holotype.errors import (
+    MissingExtra,
+    UsageError,
+    WeightsUnavailable,
+    did_you_mean,
+    require_one_of,
+)
 from holotype.extras import with_install_advice
 from holotype.files import require_writable
 from holotype.imaging.image_warnings import warning_notes
@@ -55,6 +62,7 @@ FOLDS = 5  # where the recipe names none
 RECIPE = "linear"  # its network and its head judge the labels; `train` then finds both computed
 REQUIRED_PACKAGES = ("torch", "timm", "onnxscript", "cleanlab")
 QUALITY = "quality"  # `fail_on` takes this for all that `dataset.auditing.quality` finds
+DEVICES = ("auto", "cpu", "cuda", "mps")
 MIN_IMAGES = 10  # of fewer, an embedding says nothing that a look at them would not
 
 
@@ -183,11 +191,11 @@ def audit(
         MissingExtra, WeightsUnavailable: labels were asked for and cannot be looked at.
     """
     kinds = parse_kinds(fail_on)
+    require_one_of("device", device, DEVICES)
     if labels and quick:
         raise UsageError("--labels and --quick exclude each other; name one of them.")
-    if output is not None and Path(output).is_file():
-        raise UsageError(f"--output {str(output)!r} is a file; name a directory to write into.")
     if output is not None:
+        require_directory_place(output)
         require_apart_from_images(Path(output), as_sources(data))
         require_writable(Path(output) / "index.html")
         previous_confirmations(Path(output) / "issues.csv")

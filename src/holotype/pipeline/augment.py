@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PIL import Image as PillowImage
 
+from holotype.arguments import require_file_place
 from holotype.dataset.atomic_directory import require_apart_from_images
 from holotype.dataset.audit_fingerprints import compute_fingerprints
 from holotype.dataset.index import Index, read_index
@@ -15,7 +16,7 @@ from holotype.extras import with_install_advice
 from holotype.files import atomic_write, require_writable
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.notebook import html_image, html_result
-from holotype.progress import Progress
+from holotype.progress import Progress, pluralize
 from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.config.resolve import Overrides, resolve_recipe
 from holotype.training.config.stage_config import GradientStage
@@ -94,6 +95,7 @@ def augment(
     path = Path(output)
     if path.suffix.lower() != ".png":
         raise UsageError(f"--output {str(output)!r} must end in .png, since a PNG is written.")
+    require_file_place(path)
     require_apart_from_images(path, as_sources(data))
     if not 1 <= images <= 100:
         raise UsageError(f"--images {images} is out of range; expected 1 to 100.")
@@ -166,7 +168,9 @@ def _sheet_images(
         file = files[position]
         found.append(SheetImage(file.id, file.sha256, image, int(targets_N[position])))
     if not found:
-        raise EmptyDataset(f"none of the {len(index)} images in {str(index.root)!r} can be read.")
+        raise EmptyDataset(
+            f"none of the {pluralize(len(index), 'image')} in {str(index.root)!r} can be read."
+        )
     return found
 
 

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from holotype.arguments import check_arguments
 from holotype.bundle.bundle import Bundle, load_bundle
 from holotype.bundle.embedding import embed
 from holotype.bundle.image_sources import ImageLike, Images, ImageSource, image_sources
@@ -29,7 +30,7 @@ from holotype.explanation.available_methods import ExplainMethod
 from holotype.explanation.explainer import Explainer, Explanation
 from holotype.notebook import html_result, html_table
 from holotype.predictions import Predictions, PredictionSets
-from holotype.progress import Progress
+from holotype.progress import Progress, pluralize
 from holotype.registry.resolve_registered import registered_path
 from holotype.text_tables import short_text
 
@@ -75,6 +76,7 @@ class Classifier:
         """The directory of the bundle."""
         return self.bundle.path
 
+    @check_arguments
     def predict(
         self,
         images: Images,
@@ -112,6 +114,7 @@ class Classifier:
         """
         return self._predict_all(images, None).probabilities_NC
 
+    @check_arguments
     def predict_set(
         self,
         images: Images,
@@ -175,17 +178,21 @@ class Classifier:
         """
         return self._with_sets(found, self._conformal(coverage, sets, per_class=per_class))
 
+    @check_arguments
     def explain(
         self,
         image: ImageLike,
         *,
         class_name: str | None = None,
         method: Literal["auto", "cam", "occlusion"] = "auto",
+        similar: int = 0,
     ) -> Explanation:
         """The evidence for a class over an image, without torch.
 
         Args:
             class_name: the class to explain; the predicted one by default.
+            similar: so many of the most similar training images are named too; for classifiers
+                trained with `references: true`.
             method: `cam`, a class activation map, where the bundle has one; `occlusion` elsewhere.
                 `holotype.explain` knows methods with gradients too.
 
@@ -196,8 +203,12 @@ class Classifier:
         """
         sources = image_sources(image)
         if len(sources) != 1:
-            raise UsageError(f"{len(sources)} images were given to explain; expected one.")
-        return Explainer(self.bundle, class_name, ExplainMethod(method)).explain(sources[0])
+            raise UsageError(
+                f"{pluralize(len(sources), 'image')} were given to explain; expected one."
+            )
+        return Explainer(self.bundle, class_name, ExplainMethod(method), similar).explain(
+            sources[0]
+        )
 
     def _predict_all(self, images: Images, conformal: ConformalPredictor | None) -> Predictions:
         found = self._predict(image_sources(images), conformal, Progress())
@@ -266,7 +277,8 @@ class Classifier:
 
     def __repr__(self) -> str:
         names, model = ", ".join(self.classes), self.manifest.model
-        return short_text(f"Classifier({self.path}: {model}, {len(self.classes)} classes: {names})")
+        classes = pluralize(len(self.classes), "class", "classes")
+        return short_text(f"Classifier({self.path}: {model}, {classes}: {names})")
 
     def _repr_html_(self) -> str:
         decision = self.manifest.decision

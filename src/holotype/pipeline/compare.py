@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from holotype.arguments import require_directory_place
 from holotype.comparison.aligned_predictions import align_predictions
 from holotype.comparison.disagreements import disagreements
 from holotype.comparison.leaderboard import Leaderboard, build_leaderboard
@@ -74,6 +75,8 @@ def compare(
     _check_options(recall_gap, precision_gap, speed_images)
     rule = None if select is None else parse_rule(select)
     paths = [os.fspath(run) for run in ([runs] if isinstance(runs, str | os.PathLike) else runs)]
+    if output is not None:
+        require_directory_place(output)
     place = comparison_directory(paths, output)
     if place is not None:
         require_writable(place / "comparison.json")

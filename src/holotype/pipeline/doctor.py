@@ -15,6 +15,7 @@ from holotype.bundle.onnx_runtime import available_cores
 from holotype.cache import cache_entries
 from holotype.files import cache_directory
 from holotype.notebook import data_frame, html_result, html_table
+from holotype.progress import pluralize
 from holotype.text_tables import short_text
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Diagnosis:
     @property
     def _title(self) -> str:
         state = "works" if self.ok else "is broken"
-        return f"Holotype {installed_version()} {state}: {len(self.checks)} checks"
+        return f"Holotype {installed_version()} {state}: {pluralize(len(self.checks), 'check')}"
 
 
 def doctor() -> Diagnosis:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from holotype.arguments import require_directory_place
 from holotype.bundle.bundle import Bundle, load_bundle
 from holotype.bundle.inference import known_classes, predict_index, with_labels
 from holotype.dataset.atomic_directory import require_apart_from_images
@@ -29,7 +30,7 @@ from holotype.pipeline.training_run.class_weight_report import (
 )
 from holotype.pipeline.training_run.run_report import ScoredBundle
 from holotype.predictions import Predictions
-from holotype.progress import Progress
+from holotype.progress import Progress, pluralize
 from holotype.registry.resolve_registered import registered_path
 from holotype.reporting.report_page import ReportContext
 from holotype.run_directory import RunDirectory, run_path
@@ -73,6 +74,7 @@ def evaluate(
     """
     progress, run = progress or Progress(), os.fspath(run)
     if output is not None:
+        require_directory_place(output)
         require_apart_from_images(Path(output), as_sources(data))
         if RunDirectory(Path(output)).recipe.exists():
             raise RunExists(
@@ -92,7 +94,7 @@ def evaluate(
     progress.log_all(refusal_notes("left out", refused))
     if not len(predictions):
         raise EmptyDataset(
-            f"none of the {len(index)} images in {', '.join(names)!r} could be read."
+            f"none of the {pluralize(len(index), 'image')} in {', '.join(names)!r} could be read."
         )
     notes = [f"{len(refused)} of {len(index)} images were refused."] if refused else []
     notes += _seen_before(location, index)
@@ -108,7 +110,7 @@ def evaluate(
     context = ReportContext(
         title=f"Evaluation on {', '.join(map(source_name, sources))}",
         run_name=bundle.manifest.name,
-        data=f"{len(index):,} images in {', '.join(names)}",
+        data=f"{pluralize(len(index), 'image')} in {', '.join(names)}",
         command=shlex.join(["holotype", "evaluate", run, *names, "--output", str(output)]),
         class_weighting=measure_class_weighting(report, predictions, class_weights(bundle)),
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import overload
 
+from holotype.arguments import require_directory_place, require_file_place
 from holotype.bundle.bundle import Bundle, load_bundle
 from holotype.bundle.image_sources import Images, as_list, image_sources
 from holotype.dataset.atomic_directory import require_apart_from_images
@@ -117,6 +118,7 @@ def explain(
             f"--output {str(output)!r}: sheets are PNG files; name a file that ends in .png, or a "
             "folder."
         )
+    (require_file_place if is_one else require_directory_place)(output)
     images = as_list(images)
     require_apart_from_images(output, images)
     sources = image_sources(images, progress)

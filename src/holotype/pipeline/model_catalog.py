@@ -17,6 +17,7 @@ from holotype.architectures.pretrained_weights import (
 )
 from holotype.errors import UsageError
 from holotype.notebook import data_frame, html_result, html_table
+from holotype.progress import pluralize
 from holotype.text_tables import TEXT_ROWS, short_text, text_table
 
 if TYPE_CHECKING:
@@ -150,10 +151,10 @@ class Models(Sequence[Model]):
     def __repr__(self) -> str:
         rows = [(model.name, model.architecture.family, model.weights) for model in self]
         table = text_table(("model", "family", "weights"), rows, max_rows=TEXT_ROWS)
-        return short_text(f"{len(self)} models; {self.default} is the default", table)
+        return short_text(f"{pluralize(len(self), 'model')}; {self.default} is the default", table)
 
     def _repr_html_(self) -> str:
-        title = f"{len(self)} models; {self.default} is the default"
+        title = f"{pluralize(len(self), 'model')}; {self.default} is the default"
         return html_result(title, html_table(HEADER, [model.cells() for model in self]))
 
 

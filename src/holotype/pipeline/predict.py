@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from holotype.arguments import require_directory_place, require_file_place
 from holotype.bundle.image_sources import Images, as_list, image_sources
 from holotype.dataset.atomic_directory import require_apart_from_images
 from holotype.errors import UsageError
@@ -54,7 +55,10 @@ def predict(
     if output is not None and Path(output).suffix.lower() not in ENDINGS:
         raise UsageError(f"--output {os.fspath(output)!r} must end in .csv or .json.")
     images = as_list(images)
+    if output is not None:
+        require_file_place(output)
     if heatmaps is not None:
+        require_directory_place(heatmaps)
         require_apart_from_images(Path(heatmaps), images)
     for file in (output, None if heatmaps is None else Path(heatmaps) / "explanations.csv"):
         if file is not None:

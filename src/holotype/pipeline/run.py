@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from holotype.arguments import shown
 from holotype.dataset.index import Index, read_index_file
 from holotype.ensembles.ensemble_recipe import EnsembleRecipe, read_ensemble_recipe
-from holotype.errors import NotARun, did_you_mean
+from holotype.errors import NotARun, WrongType, did_you_mean
 from holotype.evaluation.report_data import Metrics, Report, read_report
 from holotype.files import read_json, reading
 from holotype.notebook import html_result
@@ -35,6 +36,8 @@ class Run(os.PathLike[str]):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not isinstance(path, str | os.PathLike):
+            raise WrongType(f"a run is the path of its directory, not {shown(path)}.")
         self.files = RunDirectory.open(registered_path(path))
         self.path: Path = self.files.path
 

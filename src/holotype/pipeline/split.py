@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from holotype.arguments import require_directory_place
 from holotype.dataset.atomic_directory import TABLE_FILENAME, require_empty, require_outside
 from holotype.dataset.auditing.audit_without_network import audit
 from holotype.dataset.auditing.exclude_confirmed import drop_unreadable
@@ -27,7 +28,7 @@ from holotype.dataset.splitting.splitter import (
     describe_missing_classes,
 )
 from holotype.dataset.splitting.splitter import split as assign_parts
-from holotype.errors import require_one_of
+from holotype.errors import UsageError, require_one_of
 from holotype.extras import with_install_advice
 from holotype.files import require_writable
 from holotype.notebook import html_result, html_table
@@ -63,6 +64,16 @@ class Split:
         return {
             str(part): {str(name): int(number) for name, number in counts[part].items()}
             for part in counts.columns
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """As `holotype split --json` prints it."""
+        return {
+            "output": str(self.path),
+            "is_new": self.is_new,
+            "counts": self.counts,
+            "notes": list(self.notes),
+            "refused": self.refused,
         }
 
     def to_frame(self) -> "pd.DataFrame":
@@ -143,7 +154,10 @@ def split(
     ratios = DEFAULT_RATIOS if ratios is None else ratios
     seed = DEFAULT_SEED if seed is None else seed
     check_ratios(ratios)
+    if seed < 0:
+        raise UsageError(f"--seed {seed}: expected a whole number of at least 0.")
     require_one_of("on_leak", on_leak, ("refuse", "repair", "keep"))
+    require_directory_place(output)
     folders = [source for source in as_sources(data) if isinstance(source, Path)]
     require_outside(output, *folders)
     require_writable(output / SPLIT_FILENAME)

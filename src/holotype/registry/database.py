@@ -214,7 +214,7 @@ def _postgresql(place: str) -> "tuple[sa.Engine, str]":
 
     try:
         url = sa.make_url(place)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):
         raise RegistryError(
             "the URL of the registry makes no sense; expected postgresql://USER@HOST/DATABASE."
         ) from None

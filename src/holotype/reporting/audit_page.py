@@ -18,6 +18,7 @@ from holotype.dataset.index import Index
 from holotype.errors import ImageError
 from holotype.files import write_text
 from holotype.imaging.decode import decode
+from holotype.progress import pluralize
 from holotype.reporting.templates import jpeg_url, render, thousands
 
 MAX_SIDE_PX = 160  # pixels of an image on the page
@@ -282,7 +283,7 @@ def _duplicates(findings: Findings, images: _ImageCache) -> FindingSection:
 
 def _oversized_clusters(findings: Findings, images: _ImageCache) -> FindingSection:
     rows = [
-        FindingRow(f"{len(cluster):,} images", *images.first_few(sorted(cluster)))
+        FindingRow(f"{pluralize(len(cluster), 'image')}", *images.first_few(sorted(cluster)))
         for cluster in findings.oversized_clusters[:MAX_SHOWN]
     ]
     return FindingSection(

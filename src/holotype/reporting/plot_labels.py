@@ -22,11 +22,15 @@ _WANTED_FONTS = (
 )  # fmt: skip
 
 
+# Marks that turn the direction of what follows, so that a name reads as another.
+_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
 def to_single_line(name: str) -> str:
     """Control characters as escapes, so that a name cannot break a line or a table."""
     return "".join(
         character.encode("unicode_escape").decode()
-        if unicodedata.category(character) in ("Cc", "Zl", "Zp", "Cs")
+        if unicodedata.category(character) in ("Cc", "Zl", "Zp", "Cs") or character in _TURNING
         else character
         for character in name
     )

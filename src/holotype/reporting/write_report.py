@@ -79,7 +79,8 @@ def classification_report(report: Report) -> str:
     groups = "" if report.num_groups is None else f" from {pluralize(report.num_groups, 'group')}"
     title = (
         f"{report.part}: {pluralize(report.num_images, 'image')}{groups}, "
-        f"{len(report.classes)} classes{', weighted' if report.weighted else ''}; "
+        f"{pluralize(len(report.classes), 'class', 'classes')}"
+        f"{', weighted' if report.weighted else ''}; "
         "95 % intervals in brackets"
     )
     by_class = [

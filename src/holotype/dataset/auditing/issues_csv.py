@@ -12,7 +12,7 @@ from holotype.dataset.auditing.findings import ExactDuplicates, Findings
 from holotype.dataset.auditing.quality import QUALITY_ADVICE
 from holotype.dataset.near_duplicates.search import NearDuplicate
 from holotype.errors import InvalidTable
-from holotype.files import write_json, write_text
+from holotype.files import csv_cell, write_json, write_text
 
 JOINT = "; "  # between several problems of one image
 COLUMNS = ("path", "problem", "evidence", "suggestion", CONFIRMED)
@@ -64,7 +64,10 @@ def write_issues(issues: Iterable[Issue], path: Path) -> None:
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(COLUMNS)
     writer.writerows(
-        (i.path, i.problem, i.evidence, i.suggestion, confirmed.get((i.path, i.problem), ""))
+        map(
+            csv_cell,
+            (i.path, i.problem, i.evidence, i.suggestion, confirmed.get((i.path, i.problem), "")),
+        )
         for i in issues
     )
     write_text(path, text.getvalue())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holotype.errors import InvalidTable
+from holotype.files import from_csv_cell
 from holotype.progress import pluralize
 
 _MAX_BYTES = 2**30  # ten million rows
@@ -63,7 +64,7 @@ def read_csv_table(file: Path, *, expected: str) -> CsvTable:
         del cells[0]
     if not cells:
         raise refused("it is empty")
-    columns = tuple(name.strip() for name in _without_empty_end(cells[0]))
+    columns = tuple(from_csv_cell(name.strip()) for name in _without_empty_end(cells[0]))
     for name in columns:
         if name and columns.count(name) > 1:
             raise InvalidTable(f"{str(file)!r} has two columns called {name!r}")
@@ -76,7 +77,7 @@ def read_csv_table(file: Path, *, expected: str) -> CsvTable:
                 f"{pluralize(len(columns), 'column')}; put quotes around a cell that holds "
                 f"{separator!r}"
             )
-        rows.append(row + [""] * (len(columns) - len(row)))
+        rows.append([from_csv_cell(cell) for cell in row] + [""] * (len(columns) - len(row)))
     return CsvTable(columns, rows)
 
 

@@ -18,6 +18,7 @@ from holotype.dataset.reading.sample_records import (
 )
 from holotype.errors import DatasetError, EmptyDataset, InvalidPattern, SplitClassMismatch
 from holotype.imaging.image_formats import IMAGE_EXTENSIONS
+from holotype.progress import pluralize
 
 
 def list_folder(
@@ -137,7 +138,7 @@ def _labelled_by_folder(
             strays.append(path)
     if strays and not images:
         raise DatasetError(
-            f"the {len(strays)} images of {str(root)!r} are in no class folders "
+            f"the {pluralize(len(strays), 'image')} of {str(root)!r} are in no class folders "
             f"(the first is {strays[0]!r}). Expected one folder per class, or --label-pattern "
             "to read the label from the file name, or a table with the columns path and label."
         )

@@ -3,9 +3,10 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from holotype.errors import DatasetError
+from holotype.arguments import shown
+from holotype.errors import DatasetError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,9 +22,18 @@ def as_sources(data: "DataSource | Sequence[DataSource]") -> "list[Path | pd.Dat
     """
     import pandas as pd
 
-    sources = [data] if isinstance(data, str | os.PathLike | pd.DataFrame) else list(data)
+    one = isinstance(data, str | os.PathLike | pd.DataFrame)
+    sources: list[Any] = [data] if one else list(data) if isinstance(data, Sequence) else [data]
     if not sources:
         raise DatasetError("no data was named; expected a folder of images or a table.")
+    for source in sources:
+        if isinstance(source, bytes) or not isinstance(source, str | os.PathLike | pd.DataFrame):
+            raise UsageError(
+                f"data is {shown(source)}; expected the path of a folder or a table, a DataFrame, "
+                "or several of these in a list."
+            )
+        if isinstance(source, str) and not source.strip():
+            raise UsageError("data is an empty text; expected the path of a folder or a table.")
     return [each if isinstance(each, pd.DataFrame) else Path(each) for each in sources]
 
 

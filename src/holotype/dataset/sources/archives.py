@@ -241,6 +241,8 @@ class _SafeExtractor:
         self.members += 1
         self.check_members(self.members)
         parts = self._parts(name)
+        if not parts and not is_folder:  # tar calls its own folder "."
+            self.refuse("a member has no name")
         names = [safe_filename(part) for part in parts]
         # Of the sanitised names, since two may have become equal.
         keys = [collision_key(one) for one in names]

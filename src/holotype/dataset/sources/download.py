@@ -13,7 +13,7 @@ import urllib.request
 from email.message import Message
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from holotype.errors import DownloadFailed, UsageError
 from holotype.files import sha256_of, write_json
@@ -47,7 +47,7 @@ def download(
         UsageError: the URL is not http or https, or `sha256` is no SHA-256.
         DownloadFailed: the server refuses or cannot be reached, or the size or hash is wrong.
     """
-    _require_http(url)
+    url = ascii_url(url)
     wanted = _checked_hash(sha256)
     partial = _PartialDownload(target)
     failures = 0
@@ -76,10 +76,24 @@ def download(
     return target
 
 
-def _require_http(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme.lower() not in SCHEMES or not parts.hostname:
+def ascii_url(url: str) -> str:
+    """An address as servers take it: other letters than ASCII's are encoded.
+
+    Raises:
+        UsageError: it is no address, or not one of http or https.
+    """
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").encode("idna").decode()
+        port = "" if parts.port is None else f":{parts.port}"
+        place = parts.netloc if parts.netloc.isascii() else f"{host}{port}"
+        known = parts.scheme.lower() in SCHEMES and bool(host)
+    except ValueError:  # brackets that do not close, a port that is no number
+        known = False
+    if not known:
         raise UsageError(f"{url!r} cannot be downloaded; expected http://… or https://….")
+    kept = "%/:=&?~+!$,;'@()*[]"
+    return urlunsplit((parts.scheme, place, quote(parts.path, kept), quote(parts.query, kept), ""))
 
 
 def _checked_hash(sha256: str | None) -> str | None:

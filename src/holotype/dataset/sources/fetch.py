@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ from holotype.dataset.atomic_directory import (
 )
 from holotype.dataset.safe_filenames import safe_filename
 from holotype.dataset.sources.archives import descend_to_data, unpack
-from holotype.dataset.sources.download import download
+from holotype.dataset.sources.download import ascii_url, download
 from holotype.dataset.sources.kaggle import COMPETITION_PREFIX, DATASET_PREFIX, fetch_from_kaggle
 from holotype.dataset.sources.published_layouts import is_published, write_published_table
 from holotype.dataset.sources.synthetic import make_synthetic
@@ -154,7 +154,8 @@ def _fetch_archive(
                 f"{source!r} has the SHA-256 {found}, expected {sha256}. Check the hash and file."
             )
         return unpack(Path(source), output, finish=finish)
-    name = safe_filename(PurePosixPath(urlsplit(source).path).name)
+    source = ascii_url(source)
+    name = safe_filename(PurePosixPath(unquote(urlsplit(source).path)).name)
     archive = output.absolute().parent / f".{output.name}.download" / name
     with _held(archive.parent, output):
         try:

@@ -33,7 +33,7 @@ from holotype.dataset.volumes.tiff_volumes import (
 from holotype.errors import EmptyDataset, UsageError, VolumeError
 from holotype.files import temporary_directory, write_json
 from holotype.notebook import html_result
-from holotype.progress import ProgressCallback
+from holotype.progress import ProgressCallback, pluralize
 from holotype.text_tables import short_text
 
 if TYPE_CHECKING:
@@ -109,9 +109,20 @@ class Slices:
 
         return pd.read_csv(self.table, dtype=str)
 
+    def to_json(self) -> dict[str, Any]:
+        """As `holotype slice --json` prints it."""
+        return {
+            "table": str(self.table),
+            "volumes": self.num_volumes,
+            "slices": self.num_slices,
+            "empty": self.num_empty,
+            "refused": {one.file: one.reason for one in self.refused},
+        }
+
     def __str__(self) -> str:
+        slices = pluralize(self.num_slices, "slice")
         return (
-            f"{self.num_slices:,} slices of {self.num_volumes:,} specimens; "
+            f"{slices} of {pluralize(self.num_volumes, 'specimen')}; "
             f"{self.num_empty:,} empty ones left out"
         )
 
@@ -171,7 +182,8 @@ def slice_volumes(
                 on_progress(done + 1, len(specimens))
         if not rows:
             raise EmptyDataset(
-                f"none of the {len(specimens)} volumes in {str(volumes)!r} gave a slice; "
+                f"none of the {pluralize(len(specimens), 'volume')} in {str(volumes)!r} "
+                "gave a slice; "
                 + (f"the first: {refused[0]}" if refused else "all of their slices are empty.")
             )
         write_table(directory, ("path", "label", "group"), rows)

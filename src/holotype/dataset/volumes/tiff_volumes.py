@@ -20,6 +20,7 @@ from PIL import Image as PillowImage
 
 from holotype.errors import VolumeError
 from holotype.imaging.image_formats import IMAGE_EXTENSIONS
+from holotype.progress import pluralize
 
 TIFF_EXTENSIONS = frozenset([".tif", ".tiff"])
 MAX_VOXELS = 20_000_000_000  # of one volume, such as 2700³
@@ -172,7 +173,7 @@ def _pages_of_stack(path: Path) -> _Pages:
 def _pages_of_folder(folder: Path) -> _Pages:
     files = [file for file in _visible(folder) if file.suffix.lower() in IMAGE_EXTENSIONS]
     if len(files) < 2:
-        raise VolumeError(folder, f"it holds {len(files)} slices; expected at least 2")
+        raise VolumeError(folder, f"it holds {pluralize(len(files), 'slice')}; expected at least 2")
     files.sort(key=lambda file: _natural_sort_key(file.name))
 
     def slices() -> Iterator[NDArray[Any]]:

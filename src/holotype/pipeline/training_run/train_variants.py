@@ -24,6 +24,7 @@ from holotype.pipeline.training_run.train import run_training
 from holotype.pipeline.training_run.training_job import TrainingRequest
 from holotype.predictions import read_predictions
 from holotype.progress import duration
+from holotype.reporting.templates import escape_markdown
 from holotype.run_directory import RunDirectory
 from holotype.training.config.recipe_variants import VARIANT_SEPARATOR, read_variants
 from holotype.training.config.resolve import read_fields
@@ -155,5 +156,5 @@ def _validation_accuracy(run: RunDirectory) -> str | None:
 
 def _table(rows: list[VariantRow]) -> str:
     lines = ["| " + " | ".join(VariantRow.HEADER) + " |", "|---" * len(VariantRow.HEADER) + "|"]
-    lines += ["| " + " | ".join(row.cells()) + " |" for row in rows]
+    lines += ["| " + " | ".join(map(escape_markdown, row.cells())) + " |" for row in rows]
     return "\n".join(lines) + "\n"

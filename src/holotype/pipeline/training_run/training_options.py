@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
+from holotype.arguments import check_fields
 from holotype.dataset.splitting.leakage import OnLeak
-from holotype.errors import UsageError, require_one_of
+from holotype.errors import UsageError
 from holotype.tracking.tracking_target import parse_targets
 from holotype.training.interruption import CHECKPOINT_MINUTES
 
@@ -40,7 +41,7 @@ class ReadingOptions:
     exclude: str | Path | None = None
 
     def __post_init__(self) -> None:
-        require_one_of("on_leak", self.on_leak, get_args(OnLeak))
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ class Resources:
     track: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        require_one_of("device", self.device, get_args(Device))
+        check_fields(self)
         parse_targets(self.track)
 
 
@@ -93,6 +94,7 @@ class Resuming:
     checkpoint_minutes: float = CHECKPOINT_MINUTES
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.checkpoint_minutes > 0:
             raise UsageError(
                 f"checkpoint_minutes is {self.checkpoint_minutes:g}, expected a number above 0."

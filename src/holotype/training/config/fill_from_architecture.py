@@ -45,7 +45,7 @@ def _default_head(row: Architecture, fields: Mapping[str, Any]) -> dict[str, Any
         for stage in (stages if isinstance(stages, list | tuple) else ())
         if isinstance(stage, Mapping)
     ]
-    if {"svm", "random_forest"} & set(methods):
+    if "svm" in methods or "random_forest" in methods:
         return None
     if "logistic_regression" in methods:
         return HeadRecipe().model_dump()

@@ -18,6 +18,7 @@ from pydantic import (
 
 from holotype.architectures.architecture import HeadSpec
 from holotype.architectures.catalog import architecture
+from holotype.arguments import expectation, shown
 from holotype.errors import InvalidRecipe, did_you_mean
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.imaging.significant_bits import FULL_BITS
@@ -213,10 +214,11 @@ def _first_error(error: ValidationError) -> str:
             f"Known here: {', '.join(known)}."
         )
     if first["type"] == "missing":
-        return f"recipe: {place!r} is missing"
+        return f"recipe: {place!r} is missing."
     if first["type"] == "value_error":
         return f"recipe: {place + ': ' if place else ''}{first['ctx']['error']}"
-    return f"recipe: {place or 'recipe'}: {first['msg']}, got {str(first['input'])[:80]!r}"
+    given = shown(first["input"])
+    return f"recipe: {place or 'recipe'}: expected {expectation(first)}, got {given}."
 
 
 SECTIONS: dict[str, type[RecipeSection]] = {

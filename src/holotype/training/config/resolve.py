@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from holotype.architectures.catalog import DEFAULT_MODEL, architecture
+from holotype.arguments import shown
 from holotype.dataset.splitting.splitter import check_ratios
 from holotype.errors import InvalidRecipe, UnknownRecipe, UsageError, did_you_mean
 from holotype.training.config.fill_from_architecture import fill_model_defaults
@@ -83,11 +84,18 @@ def parse_overrides(overrides: Overrides | None) -> dict[str, Any]:
     if overrides is None:
         return {}
     if isinstance(overrides, str) or not isinstance(overrides, Mapping):
-        words = [overrides] if isinstance(overrides, str) else list(overrides)
+        words = [overrides] if isinstance(overrides, str) else overrides
+        if not isinstance(words, Sequence) or not all(isinstance(word, str) for word in words):
+            raise UsageError(
+                f"overrides is {shown(overrides)}, expected keys and values, such as "
+                '{"stages.1.epochs": 3}.'
+            )
         for word in words:
             if "=" not in word:
                 raise UsageError(f"--set {word!r} has no '='; expected KEY=VALUE, such as seed=1.")
         overrides = {key.strip(): text for key, text in (word.split("=", 1) for word in words)}
+    if not all(isinstance(key, str) for key in overrides):
+        raise UsageError(f"overrides is {shown(overrides)}; its keys are names, such as seed.")
     return {
         dotted: _parse(dotted, value) if isinstance(value, str) else _plain(value)
         for dotted, value in overrides.items()
@@ -102,6 +110,10 @@ def _read(recipe: RecipeLike) -> dict[str, Any]:
         fields = _plain(recipe)
         assert isinstance(fields, dict)
         return fields
+    if not isinstance(recipe, str | os.PathLike):
+        raise UsageError(
+            f"recipe is {shown(recipe)}, expected a name, a file, its fields or a Recipe."
+        )
     name, variant = parse_variant(os.fspath(recipe))
     return select_variant(name, read_fields(name), variant, _set_key)
 

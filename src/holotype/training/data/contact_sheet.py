@@ -15,6 +15,7 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw
 
 from holotype.imaging.pixels import load_font
+from holotype.text_tables import printable
 from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.data.augmentations import apply_view, sample_view
 from holotype.training.data.mixup import (
@@ -107,7 +108,11 @@ def contact_sheet(
     """The sheet in RGB, on white."""
     small, large = load_font(12), load_font(15)
     side = _tile_size(columns[0].tiles[0].image)
-    names = [[_shortened(one.name, 30), classes[one.target]] for one in images]
+    classes = [printable(name).replace("\n", "\\n") for name in classes]
+    names = [
+        [_shortened(printable(one.name).replace("\n", "\\n"), 30), classes[one.target]]
+        for one in images
+    ]
     texts = [[_label_text(tile.shares, classes) for tile in column.tiles] for column in columns]
     margin = round(max(small.getlength(line) for lines in names for line in lines)) + 2 * _GAP
     widths = [

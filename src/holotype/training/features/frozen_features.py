@@ -23,7 +23,7 @@ from holotype.bundle.onnx_runtime import LoadInput, open_session, run_graph
 from holotype.cache import ArrayCache, hash_strings
 from holotype.dataset.index import Index
 from holotype.imaging.preprocessing import Preprocessing
-from holotype.progress import ProgressCallback
+from holotype.progress import ProgressCallback, pluralize
 from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.data.augmentations import (
     AUGMENT_VERSION,
@@ -180,8 +180,9 @@ def cached_or_live_features(
     reason = (budget or disk_budget()).why_too_large(each * len(missing))
     if reason:
         return live, (
-            f"the frozen part runs anew in every epoch, which takes longer, since the features of "
-            f"{len(index):,} images ({views.count} views of each) are not cached: {reason}"
+            f"the frozen part runs anew in every epoch, which takes longer, since the features "
+            f"of {pluralize(len(index), 'image')} ({views.count} views of each) are not cached: "
+            f"{reason}"
         )
     _fill_cache(plan, part, live.session, missing, on_progress)
     return CachedFeatures(plan.cache, plan.keys), ""

@@ -1,0 +1,273 @@
+"""What public functions are called with: checked against their annotations, refused in words.
+
+The command line checks its words itself and calls the same functions without this layer.
+"""
+
+import inspect
+import operator
+import os
+import re
+import types
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, wraps
+from pathlib import Path
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    ParamSpec,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+)
+
+from holotype.errors import HolotypeError, UsageError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+SHOWN_CHARACTERS = 80  # of a value that is refused
+
+# pydantic's kind of error -> what was expected; {…} are the error's own limits.
+_EXPECTED = {
+    "bool_type": "True or False",
+    "bool_parsing": "true or false",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a smaller whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "string_type": "text",
+    "path_type": "a path",
+    "none_required": "nothing",
+    "greater_than": "a number above {gt}",
+    "greater_than_equal": "a number of at least {ge}",
+    "less_than": "a number below {lt}",
+    "less_than_equal": "a number of at most {le}",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "sequence_str": "a list",
+    "dict_type": "keys and values",
+    "model_type": "keys and values",
+    "model_attributes_type": "keys and values",
+    "union_tag_not_found": "a key {discriminator}",
+    "union_tag_invalid": "for {discriminator} one of {expected_tags}",
+    "too_short": "at least {min_length} of them",
+    "too_long": "at most {max_length} of them",
+}
+
+_KINDS = {"PathLike": "a path", "Path": "a path", "Sequence": "a list"}
+
+_PLAIN = (str, int, float, bool, Path, os.PathLike, type(None))
+
+
+def expectation(error: Mapping[str, Any]) -> str:
+    """What one of pydantic's errors expected, such as ``a whole number``."""
+    if error["type"] == "is_instance_of":
+        kind = str(error["ctx"]["class"])
+        return _KINDS.get(kind, f"a value of type {kind}")
+    if error["type"] == "literal_error":  # 'a', 'b' or 'c'
+        return "one of " + ", ".join(re.findall(r"'([^']*)'", error["ctx"]["expected"]))
+    words = _EXPECTED.get(error["type"])
+    if words is None:
+        message = str(error["msg"])
+        return message[:1].lower() + message[1:]
+    limits = {
+        name: f"{value:g}" if isinstance(value, float) else value
+        for name, value in error.get("ctx", {}).items()
+    }
+    return words.format(**limits)
+
+
+def shown(value: object) -> str:
+    """A value in a message: its `repr` where that is short, else its type."""
+    if isinstance(value, str | bytes | int | float | bool | Path | type(None)):
+        text = repr(str(value) if isinstance(value, Path) else value)
+        return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+    if isinstance(value, list | tuple | dict | set):
+        text = repr(value)
+        if len(text) <= SHOWN_CHARACTERS:
+            return text
+    return f"a value of type {type(value).__name__}"
+
+
+def check_arguments(verb: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """The function, which checks plain arguments first and whose refusals are spelled for Python.
+
+    Numbers of NumPy are taken as Python's. Checked are annotations made of text, numbers,
+    switches, paths, choices and lists of them; the function itself judges any other.
+
+    Raises:
+        UsageError: an unknown or missing argument, or a value of another kind.
+    """
+
+    @wraps(verb)
+    def checking(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        try:
+            bound = _signature(verb).bind(*args, **kwargs)
+        except TypeError as error:
+            raise UsageError(f"{verb.__name__}: {error}.") from None
+        for name, adapter in _adapters(verb).items():
+            if name in bound.arguments:
+                bound.arguments[name] = _checked(name, bound.arguments[name], adapter)
+        try:
+            return verb(*bound.args, **bound.kwargs)
+        except HolotypeError as error:
+            if error.args and isinstance(error.args[0], str):
+                error.args = (spelled_for_python(error.args[0]), *error.args[1:])
+            raise
+
+    return checking
+
+
+def check_fields(options: object) -> None:
+    """The same for the fields of a frozen dataclass of options, in its `__post_init__`."""
+    kind: Callable[..., Any] = type(options)
+    for name, adapter in _adapters(kind).items():
+        object.__setattr__(options, name, _checked(name, getattr(options, name), adapter))
+
+
+def spelled_for_python(message: str) -> str:
+    """`--on-leak repair` becomes `on_leak="repair"`, and --output becomes output."""
+
+    def in_code(match: re.Match[str]) -> str:
+        code = match.group()
+        if code.startswith("`holotype "):
+            return code
+        return re.sub(
+            r"--([a-z][a-z-]*)(?: ([^\s`-][^\s`]*))?",
+            lambda m: _python(m.group(1)) + ("" if m.group(2) is None else f'="{m.group(2)}"'),
+            code,
+        )
+
+    pieces = re.split(r"(`[^`]*`)", message)
+    return "".join(
+        re.sub("`.*`", in_code, piece)
+        if piece.startswith("`")
+        else re.sub(r"(?<![\w-])--([a-z][a-z-]*)", lambda m: _python(m.group(1)), piece)
+        for piece in pieces
+    )
+
+
+# Options of the command whose name in Python is another.
+_PYTHON_NAMES = {
+    "set": "overrides",
+    "class": "class_name",
+    "checkpoint-every": "checkpoint_minutes",
+}
+
+
+def _python(option: str) -> str:
+    return _PYTHON_NAMES.get(option, option.replace("-", "_"))
+
+
+@cache
+def _signature(owner: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(owner)
+
+
+@cache
+def _adapters(owner: Callable[..., Any]) -> "dict[str, TypeAdapter[Any]]":
+    """Parameter -> what judges it; only of those whose annotation is plain."""
+    from pydantic import ConfigDict, TypeAdapter
+
+    adapters = {}
+    for name, parameter in _signature(owner).parameters.items():
+        annotation = parameter.annotation
+        if annotation is not inspect.Parameter.empty and _is_plain(annotation):
+            strict = ConfigDict(strict=True, arbitrary_types_allowed=True)
+            adapters[name] = TypeAdapter(annotation, config=strict)
+    return adapters
+
+
+def _is_plain(annotation: Any) -> bool:
+    origin = get_origin(annotation)
+    if origin in (Union, types.UnionType):
+        return all(map(_is_plain, get_args(annotation)))
+    if origin is Annotated:
+        return _is_plain(get_args(annotation)[0])
+    if origin in (tuple, list, Sequence):
+        return all(_is_plain(each) for each in get_args(annotation) if each is not Ellipsis)
+    return origin is Literal or (origin or annotation) in _PLAIN
+
+
+def _checked(name: str, value: Any, adapter: "TypeAdapter[Any]") -> Any:
+    if isinstance(value, str | Path) and (not str(value) or "\x00" in str(value)):
+        raise UsageError(f"{name} is {str(value)!r}, an empty text or one that no name can hold.")
+    from pydantic import ValidationError
+
+    plain = _without_numpy(value)
+    try:
+        adapter.validate_python(plain)
+    except ValidationError as refused:
+        errors = refused.errors()
+        wanted = list(dict.fromkeys(expectation(error) for error in errors))
+        if "a path" in wanted and "text" in wanted:
+            wanted.remove("text")
+        raise UsageError(f"{name} is {shown(value)}, expected {' or '.join(wanted)}.") from None
+    return plain
+
+
+def _without_numpy(value: Any) -> Any:
+    """NumPy's numbers and arrays as Python's, a list for any other sequence of numbers."""
+    if hasattr(value, "tolist") and hasattr(value, "dtype"):
+        return value.tolist()
+    if isinstance(value, list | tuple):
+        return type(value)(map(_without_numpy, value)) if type(value) in (list, tuple) else value
+    return value
+
+
+def row_number(row: object, length: int, what: str) -> int:
+    """The position of a row of a table with so many rows; negative ones count from the end.
+
+    Raises:
+        IndexError: there is no such row; with the number of rows, as `range` does not say it.
+        TypeError: it is no number.
+    """
+    if not hasattr(row, "__index__"):
+        raise TypeError(f"a row is a number or a slice, not {shown(row)}.")
+    number = operator.index(row)
+    if not -length <= number < length:
+        raise IndexError(
+            f"there is no {what} {number}; there {'is' if length == 1 else 'are'} {length}, "
+            "numbered from 0."
+        )
+    return number % length
+
+
+def require_directory_place(output: str | os.PathLike[str]) -> None:
+    """Refuse, before the work, an output in which no file could be written.
+
+    Raises:
+        UsageError: it is a file, lies below one, or its directory may not be written.
+    """
+    path = Path(output).absolute()
+    existing = next(place for place in (path, *path.parents) if os.path.lexists(place))
+    if not existing.is_dir():
+        what = "is a file" if existing == path else f"lies below {str(existing)!r}, a file"
+        raise UsageError(
+            f"--output {str(output)!r} {what}; name a directory, which may be one that is not "
+            "there yet."
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"--output {str(output)!r}: {str(existing)!r} may not be written; name another place."
+        )
+
+
+def require_file_place(output: str | os.PathLike[str]) -> None:
+    """The same for an output that is a file; one that is there will be replaced.
+
+    Raises:
+        UsageError: it is a directory, or could not be written.
+    """
+    if Path(output).is_dir():
+        raise UsageError(f"--output {str(output)!r} is a directory; name a file.")
+    require_directory_place(Path(output).absolute().parent)
