@@ -162,9 +162,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'holotype' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"holotype.{_MODULE_OF[name]}"), name)
     if inspect.isfunction(value):
-        from holotype.arguments import check_arguments
-
-        value = check_arguments(value)
+        value = importlib.import_module("holotype.arguments").check_arguments(value)
     globals()[name] = value
     return value
 
