@@ -65,6 +65,8 @@ _EXPECTED = {
 
 _KINDS = {"PathLike": "a path", "Path": "a path", "Sequence": "a list"}
 
+_ONE_OF = "one of "
+
 _PLAIN = (str, int, float, bool, Path, os.PathLike, type(None))
 
 
@@ -74,7 +76,7 @@ def expectation(error: Mapping[str, Any]) -> str:
         kind = str(error["ctx"]["class"])
         return _KINDS.get(kind, f"a value of type {kind}")
     if error["type"] == "literal_error":  # 'a', 'b' or 'c'
-        return "one of " + ", ".join(re.findall(r"'([^']*)'", error["ctx"]["expected"]))
+        return _ONE_OF + ", ".join(re.findall(r"'([^']*)'", error["ctx"]["expected"]))
     words = _EXPECTED.get(error["type"])
     if words is None:
         message = str(error["msg"])
@@ -209,6 +211,10 @@ def _checked(name: str, value: Any, adapter: "TypeAdapter[Any]") -> Any:
     except ValidationError as refused:
         errors = refused.errors()
         wanted = list(dict.fromkeys(expectation(error) for error in errors))
+        choices = [each.removeprefix(_ONE_OF) for each in wanted if each.startswith(_ONE_OF)]
+        if choices:
+            others = [each for each in wanted if not each.startswith(_ONE_OF)]
+            wanted = [_ONE_OF + ", ".join(choices), *others]
         if "a path" in wanted and "text" in wanted:
             wanted.remove("text")
         raise UsageError(f"{name} is {shown(value)}, expected {' or '.join(wanted)}.") from None
