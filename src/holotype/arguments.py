@@ -182,11 +182,21 @@ def _adapters(owner: Callable[..., Any]) -> "dict[str, TypeAdapter[Any]]":
 
     adapters = {}
     for name, parameter in _signature(owner).parameters.items():
-        annotation = parameter.annotation
+        annotation = _evaluated(parameter.annotation, owner)
         if annotation is not inspect.Parameter.empty and _is_plain(annotation):
             strict = ConfigDict(strict=True, arbitrary_types_allowed=True)
             adapters[name] = TypeAdapter(annotation, config=strict)
     return adapters
+
+
+def _evaluated(annotation: Any, owner: Callable[..., Any]) -> Any:
+    """An annotation in quotes as what it says; as it is, where only a type checker can tell."""
+    if not isinstance(annotation, str):
+        return annotation
+    try:
+        return eval(annotation, inspect.unwrap(owner).__globals__)
+    except (NameError, TypeError):
+        return annotation
 
 
 def _is_plain(annotation: Any) -> bool:

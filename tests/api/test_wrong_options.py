@@ -39,7 +39,7 @@ def test_choices_are_checked_before_the_work(synthetic: Path, tmp_path: Path) ->
     method: Any = "best"
     with pytest.raises(HolotypeError, match="method is 'best', expected one of auto, average"):
         holotype.ensemble(["a", "b"], method=method)
-    with pytest.raises(HolotypeError, match="runs is 'runs'; expected a list of at least two"):
+    with pytest.raises(HolotypeError, match="runs is 'runs', expected a list"):
         holotype.ensemble("runs")
 
 
