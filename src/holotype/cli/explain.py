@@ -9,7 +9,7 @@ from holotype.cli.options import AsJson
 from holotype.cli.output import print_json, print_message, print_result
 from holotype.errors import UsageError
 from holotype.explanation.specimen_matching import SliceMatches
-from holotype.imaging.image_warnings import refusal_notes, warning_notes, warnings_as_json
+from holotype.imaging.image_warnings import refusal_notes, warning_notes
 from holotype.pipeline import explain as verb
 from holotype.progress import to_stderr
 from holotype.text_tables import text_table
