@@ -321,6 +321,8 @@ def _unpack_zip(archive: Path, extractor: _SafeExtractor) -> None:
         extractor.check_members(len(members))
         extractor.check_bytes(sum(member.file_size for member in members))
         for member in members:
+            if not member.filename:
+                extractor.refuse("a member has no name")
             kind = stat.S_IFMT(member.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 extractor.refuse(f"the member {member.filename!r} is a link or a device")
