@@ -22,7 +22,7 @@ from holotype.text_tables import printable
 from holotype.training import train_stages
 from tests.cli.command_lines import LEFT_OUT, command_lines, make_place, recipes
 
-FEW, MANY = 25, int(os.environ.get("HOLOTYPE_FUZZ", "400"))
+FEW, MANY = 8, int(os.environ.get("HOLOTYPE_FUZZ", "400"))
 MEMORY_BYTES = 12 * 2**30
 
 
