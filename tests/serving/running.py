@@ -64,12 +64,12 @@ run_server(served_sources(sys.argv[1:], TrafficOptions()), settings, tell)
 
 
 @contextmanager
-def running(*words: object, limits: str = "") -> Iterator[Running]:
-    """A server on a free port of loopback, ended afterwards."""
+def running(*words: object, limits: str = "", before: str = "") -> Iterator[Running]:
+    """A server on a free port of loopback, ended afterwards; `before` is run in it first."""
     started = time.perf_counter()
     command = [*COMMAND, *map(str, words), "--port", "0"]
     if limits:
-        command = [sys.executable, "-c", LIMITED.format(limits=limits), *map(str, words)]
+        command = [sys.executable, "-c", before + LIMITED.format(limits=limits), *map(str, words)]
     process = subprocess.Popen(
         command,
         stderr=subprocess.PIPE,

@@ -86,8 +86,8 @@ def test_the_lines_of_the_dockerfile_run_in_a_fresh_environment(
         assert answer is not None
         assert answer.status_code == 200
         (check,) = instructions(file, "HEALTHCHECK")
-        line = [word.replace(":8000", f":{port}") for word in exec_form(check)]
-        subprocess.run(line, env=env, check=True)
+        asks = [word.replace(":8000", f":{port}") for word in exec_form(check)]
+        subprocess.run(asks, env=env, check=True)
         process.terminate()
         assert process.wait(10) == 0
     finally:
