@@ -208,7 +208,7 @@ class RegisteredModel:
         return f"{self.name}{when}: {count:,} {_plural(count, 'version')}; {points or 'no alias'}"
 
 
-MODEL_HEADER = ("name", "versions", "champion", "accuracy", "newest", "registered (UTC)")
+MODEL_HEADER = ("name", "versions", "champion", "accuracy", "newest")
 
 
 @dataclass(frozen=True, repr=False)
@@ -241,12 +241,11 @@ class RegisteredModels:
             score = champion.get("accuracy")
             rows.append(
                 (
-                    shorten(model["name"], 22),
+                    shorten(model["name"], 28),
                     model["versions"],
                     champion.get("version", "none"),
                     "" if score is None else str(Estimate(**score)),
                     model["newest"],
-                    short_time(model["newest_at"]),
                 )
             )
         return rows

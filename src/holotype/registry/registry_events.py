@@ -1,6 +1,7 @@
 """Events of a registry: every change with when, who and why; and the test before a promotion."""
 
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -116,13 +117,15 @@ class History:
         return {"name": self.name, "events": [event.to_json() for event in self.events]}
 
     def __str__(self) -> str:
-        rows = [
-            [short_time(event.at), shorten(event.who, 12), event.change, event.reason]
-            for event in self.events
+        told = [
+            (short_time(event.at), shorten(event.who, 12), event.change) for event in self.events
         ]
-        used = sum(max(len(str(row[i])) for row in [EVENT_HEADER, *rows]) + 2 for i in range(3))
-        rows = [[*row[:3], shorten(row[3], max(20, _LINE - used))] for row in rows]
-        return f"{self.name}: {len(rows):,} events\n{text_table(EVENT_HEADER, rows)}"
+        used = sum(max(len(row[i]) for row in [EVENT_HEADER, *told]) + 2 for i in range(3))
+        rows: list[tuple[str, ...]] = []
+        for row, event in zip(told, self.events, strict=True):
+            first, *others = textwrap.wrap(event.reason, max(20, _LINE - used)) or [""]
+            rows += [(*row, first), *(("", "", "", line) for line in others)]
+        return f"{self.name}: {len(told):,} events\n{text_table(EVENT_HEADER, rows)}"
 
     def __repr__(self) -> str:
         return short_text(str(self))
