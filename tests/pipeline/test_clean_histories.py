@@ -239,7 +239,7 @@ def _run(tmp_path: Path, examples: int, steps: int) -> None:
 
 def test_histories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOLOTYPE_REGISTRY_FILES", raising=False)
-    _run(tmp_path, 8, 15)
+    _run(tmp_path, 5, 14)
 
 
 @pytest.mark.slow

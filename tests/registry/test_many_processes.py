@@ -19,7 +19,7 @@ ALL = (16, 25, 50)  # processes, registrations, promotions
 
 def test_few_processes_on_sqlite(tmp_path: Path) -> None:
     place = tmp_path / "registry"
-    work_at_once(str(place), place, write_run(tmp_path / "run"), tmp_path, (3, 4, 8))
+    work_at_once(str(place), place, write_run(tmp_path / "run"), tmp_path, (3, 3, 5))
 
 
 @pytest.mark.slow

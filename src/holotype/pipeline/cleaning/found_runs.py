@@ -54,6 +54,9 @@ def _walk(folder: Path, found: Found, *, within: bool) -> None:
     Args:
         within: whether the folder is a part of a run or of a search, and is no run by itself.
     """
+    store = os.environ.get("HOLOTYPE_REGISTRY_FILES")
+    if store and folder.resolve() == Path(store).resolve():
+        return
     if (folder / DATABASE).is_file():
         found.registries.append(folder)
         return
