@@ -1,10 +1,12 @@
 """Heads are searched on kept features: quickly, without a look at an image, and none of test."""
 
+import importlib
 import json
 import os
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,22 +94,25 @@ def test_a_search_goes_on_where_more_trials_are_asked_for(
 
 
 @pytest.fixture
-def unseeing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Whoever decodes an image or runs a graph is noted and refused."""
+def blind(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """From when it is called, whoever decodes an image or runs a graph is noted and refused."""
     calls: list[str] = []
 
     def refuse(*args: object, **kwargs: object) -> None:
         calls.append("called")
         raise AssertionError("an image was decoded, or a graph was run")
 
-    monkeypatch.setattr(holotype.imaging.decode, "decode", refuse)
-    for user in ("imaging.preprocessing", "training.data.loader", "bundle.image_sources"):
-        module = __import__(f"holotype.{user}", fromlist=["decode"])
-        if hasattr(module, "decode"):
-            monkeypatch.setattr(module, "decode", refuse)
-    monkeypatch.setattr(onnxruntime.InferenceSession, "run", refuse)
-    monkeypatch.setattr(onnxruntime.InferenceSession, "run_with_iobinding", refuse)
-    return calls
+    def start() -> list[str]:
+        monkeypatch.setattr(holotype.imaging.decode, "decode", refuse)
+        for user in ("imaging.preprocessing", "training.data.loader", "bundle.image_sources"):
+            module = importlib.import_module(f"holotype.{user}")
+            if hasattr(module, "decode"):
+                monkeypatch.setattr(module, "decode", refuse)
+        monkeypatch.setattr(onnxruntime.InferenceSession, "run", refuse)
+        monkeypatch.setattr(onnxruntime.InferenceSession, "run_with_iobinding", refuse)
+        return calls
+
+    return start
 
 
 def _search_unseeing(asked: SearchRequest, search: SearchDirectory, runtime: Runtime) -> float:
@@ -121,18 +126,16 @@ def _search_unseeing(asked: SearchRequest, search: SearchDirectory, runtime: Run
 
 
 def test_trials_decode_nothing_run_no_graph_and_open_no_test_image(
-    synthetic: Path, tmp_path: Path, unseeing: list[str], monkeypatch: pytest.MonkeyPatch
+    synthetic: Path, tmp_path: Path, blind: Callable[[], list[str]]
 ) -> None:
     data = shutil.copytree(synthetic, tmp_path / "data")
     asked = request(data, tmp_path / "search", trials=6)
-    with monkeypatch.context() as seeing:
-        seeing.undo()
-        search, runtime = prepared(asked)
-        heads = HeadTrials(search, read_index_file(search.train_val), runtime, 2)
-        heads.keep_features(asked.base())
+    search, runtime = prepared(asked)
+    HeadTrials(search, read_index_file(search.train_val), runtime, 2).keep_features(asked.base())
     hide_test_images(search)
+    calls = blind()
     _search_unseeing(asked, search, runtime)
-    assert unseeing == []
+    assert calls == []
 
 
 def test_a_killed_search_leaves_the_table_of_an_undisturbed_one(
@@ -214,19 +217,17 @@ def test_the_command_says_where_things_are(synthetic: Path, tmp_path: Path, cli:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_200_heads_on_the_solar_cells_take_three_minutes(
-    tmp_path: Path, unseeing: list[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, blind: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On two cores; the features are there from an earlier training."""
     table = split_table(tmp_path / "cells", seed=0)
     training = TrainingRequest(data=table, output=tmp_path / "search", recipe="linear")
     asked = SearchRequest(training=training, trials=200, heads=True, running=Running(jobs=2))
-    with monkeypatch.context() as seeing:
-        seeing.undo()
-        search, runtime = prepared(asked)
-        heads = HeadTrials(search, read_index_file(search.train_val), runtime, 2)
-        heads.keep_features(asked.base())
+    search, runtime = prepared(asked)
+    HeadTrials(search, read_index_file(search.train_val), runtime, 2).keep_features(asked.base())
+    calls = blind()
     seconds = _search_unseeing(asked, search, runtime)
-    assert unseeing == []
+    assert calls == []
     print(f"200 trials on {len(read_index_file(search.train_val))} images: {seconds:.0f} s")
     base = asked.base()
     records = [_record(search, number) for number in range(201)]
