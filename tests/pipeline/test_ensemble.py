@@ -12,7 +12,8 @@ from holotype.bundle.bundle import load_bundle
 from holotype.dataset.index import Index, read_index, read_index_file
 from holotype.dataset.splitting.splitter import folds, split
 from holotype.ensembles.ensemble_recipe import read_ensemble_recipe
-from holotype.errors import BundleError, CorruptBundle, NotComparable
+from holotype.errors import BundleError, CorruptBundle, NotComparable, RunExists
+from holotype.files import TEMPORARY_PREFIX
 from holotype.pipeline.ensemble import ensemble
 from holotype.pipeline.ensemble_report import read_ensemble
 from holotype.pipeline.run import Run
@@ -139,6 +140,22 @@ def test_members_files_are_not_stored_twice(members: list[Path], assembled: Run)
             file = path / "bundle" / held.name
             assert held.read_bytes() == file.read_bytes()
             assert held.samefile(file), "the temporary folder is one file system"
+
+
+def test_an_ensemble_that_was_killed_is_done_again(
+    assembled: Run, members: list[Path], tmp_path: Path
+) -> None:
+    half = tmp_path / "half"
+    half.mkdir()
+    for name in (".lock", "train.log", f"{TEMPORARY_PREFIX}0.yaml"):
+        (half / name).touch()
+    shutil.copy(assembled.files.recipe, half)
+    shutil.copytree(assembled.files.bundle / "members", half / "bundle" / "members")
+    again = ensemble(members, output=half, method="adaptive")
+    assert load_bundle(again.path).sha256 == load_bundle(assembled.path).sha256
+    assert not list(half.glob(f"{TEMPORARY_PREFIX}*"))
+    with pytest.raises(RunExists):
+        ensemble(members, output=half, method="adaptive")
 
 
 def test_card_and_report_do_not_say_where_the_images_lie(assembled: Run, synthetic: Path) -> None:
