@@ -18,12 +18,9 @@ from holotype.run_directory import next_run_path
 TEST_FRACTION = 0.25
 VALIDATION_FRACTION = 0.15  # of the training part
 
-# Cells have no orientation, and nothing else varies between electroluminescence images.
-SETTINGS = {
-    "stages.1.augmentation": (
-        "{symmetry: dihedral, rotation_degrees: 0, zoom: 0, shift: 0, brightness: 0, contrast: 0}"
-    )
-}
+# Nothing but the orientation varies between electroluminescence images.
+AUGMENTATION = "{symmetry: auto, rotation_degrees: 0, zoom: 0, shift: 0, brightness: 0, contrast: 0}"
+SETTINGS = {"stages.0.augmentation": AUGMENTATION, "stages.1.augmentation": AUGMENTATION}
 
 PUBLISHED = (
     (

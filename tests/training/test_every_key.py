@@ -266,9 +266,7 @@ def _trained(recipe: Recipe, images: Index, folder: Path, sealed: bool) -> str:
     from holotype.pipeline.training_run.train_and_seal import write_and_calibrate
     from holotype.run_directory import RunDirectory
 
-    return write_and_calibrate(
-        recipe, index, trained, RunDirectory(runtime.checkpoints / "run")
-    ).sha256
+    return write_and_calibrate(index, trained, RunDirectory(runtime.checkpoints / "run")).sha256
 
 
 def _marked() -> list[Any]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from holotype.cache import hash_strings
 
-ViewSet = Literal["one", "mirror", "dihedral", "scales"]
+ViewSet = Literal["one", "mirror", "flips", "dihedral", "scales"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,12 @@ PLAIN = FixedView()
 VIEWS: dict[ViewSet, tuple[FixedView, ...]] = {
     "one": (PLAIN,),
     "mirror": (PLAIN, FixedView(mirrored=True)),
+    "flips": (  # left and right, top and bottom, both
+        PLAIN,
+        FixedView(mirrored=True),
+        FixedView(mirrored=True, quarter_turns=2),
+        FixedView(quarter_turns=2),
+    ),
     "dihedral": tuple(
         FixedView(mirrored, turns) for turns in range(4) for mirrored in (False, True)
     ),

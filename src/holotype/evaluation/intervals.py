@@ -19,7 +19,7 @@ Shape suffixes: N images, G units (images or groups), R resamples.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,10 +85,15 @@ class SamplingUnits:
     @classmethod
     def of(cls, predictions: Predictions) -> "SamplingUnits":
         """Groups as units; an image without a group is a unit."""
+        return cls.of_groups(predictions.groups)
+
+    @classmethod
+    def of_groups(cls, groups: Sequence[str]) -> "SamplingUnits":
+        """The same from the names of the groups, "" for an image without one."""
         number_of: dict[str | int, int] = {}
-        keys = [group if group else row for row, group in enumerate(predictions.groups)]
+        keys = [group if group else row for row, group in enumerate(groups)]
         unit_N = np.array([number_of.setdefault(key, len(number_of)) for key in keys], np.int64)
-        return cls(unit_N, len(number_of), len(number_of) < len(predictions))
+        return cls(unit_N, len(number_of), len(number_of) < len(groups))
 
     @classmethod
     def images(cls, num_images: int) -> "SamplingUnits":

@@ -28,6 +28,7 @@ from holotype.training.data.contact_sheet import (
 )
 from holotype.training.data.loader import FramedImages, image_files
 from holotype.training.data.mixup import BatchMixing, batch_mixing
+from holotype.training.symmetry import is_to_be_measured, with_symmetry
 
 MAX_COLUMNS = 8
 
@@ -103,8 +104,13 @@ def augment(
     resolved = resolve_recipe(
         recipe, model=model, seed=seed, image_size=image_size, overrides=overrides
     )
-    chosen = _stage(resolved.name, resolved.stages, stage)
     progress = progress or Progress()
+    if is_to_be_measured(resolved):
+        resolved = with_symmetry(resolved, "dihedral")
+        progress.log(
+            "symmetry: auto is measured when training; drawn are all mirror images and turns"
+        )
+    chosen = _stage(resolved.name, resolved.stages, stage)
     index = read_index(data, label_pattern=label_pattern, group_pattern=group_pattern)
     progress.log_all(index.ignored_notes())
     if resolved.bits == "auto":

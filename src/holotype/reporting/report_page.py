@@ -66,6 +66,7 @@ class ReportContext:
         prediction_sets: coverage and size of prediction sets on test; empty without a calibration
             set.
         class_weighting: the effect of class weights or balanced sampling; None without them.
+        symmetry: the mirror images and turns that were measured, where the recipe left them open.
     """
 
     title: str
@@ -84,6 +85,7 @@ class ReportContext:
     group_leakage: GroupLeakage | None = None
     prediction_sets: Sequence[PredictionSetScores] = ()
     class_weighting: ClassWeightingEffect | None = None
+    symmetry: Sequence[SymmetryEffect] = ()
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,15 @@ class ExampleCard:
     example: Example
     image: str
     heatmap: str | None
+
+
+SYMMETRY_NAMES = {
+    "none": "the image alone",
+    "horizontal": "left and right",
+    "vertical": "top and bottom",
+    "both": "both",
+    "dihedral": "both, and quarter turns",
+}
 
 
 def page(
@@ -123,6 +134,7 @@ def page(
         of_folds=[(SCORE_LABELS[name][0], name) for name in _OF_FOLDS],
         plot_images={name: plot_image(png) for name, png in plot_images.items()},
         confusions=commonest_confusions(report),
+        symmetry_names=SYMMETRY_NAMES,
         compared=[(SCORE_LABELS[name][0], name) for name in COMPARED_SCORES],
         mistakes=[_example_card(example) for example in mistakes],
         correct_examples=[_example_card(example) for example in correct_examples],

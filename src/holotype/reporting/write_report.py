@@ -68,6 +68,8 @@ def write_report(
     scores = report.to_json()
     if context.class_weighting is not None:
         scores["class_weighting"] = context.class_weighting.to_json()
+    if context.symmetry:
+        scores["symmetry"] = [effect.to_json() for effect in context.symmetry]
     write_json(directory / "metrics.json", scores)
     write_text(directory / "classification_report.txt", classification_report(report))
     html = page(report, context, plot_images, mistakes, correct_examples, validation)

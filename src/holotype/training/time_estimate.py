@@ -9,7 +9,7 @@ from holotype.dataset.index import Index, Part
 from holotype.progress import duration, pluralize
 from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.config.recipe import Recipe
-from holotype.training.config.stage_config import GradientStage
+from holotype.training.config.stage_config import GradientStage, LinearStage
 from holotype.training.data.loader import AugmentedImages, LabelledViews, num_batches
 from holotype.training.features.disk_budget import format_bytes
 from holotype.training.features.frozen_features import (
@@ -25,6 +25,12 @@ from holotype.training.features.initial_backbone import (
 )
 from holotype.training.finetuning.training_state import StageData, StageStart
 from holotype.training.interruption import StopSignal
+from holotype.training.symmetry import (
+    EIGHT_VIEWS,
+    is_to_be_measured,
+    measured_images,
+    with_symmetry,
+)
 from holotype.training.training_resources import Runtime
 
 if TYPE_CHECKING:
@@ -64,8 +70,12 @@ def estimate_stages(
         trainings: what each is trained on, split, with every broken image taken out; several
             with folds. Batches are timed on the first, and counted for all.
     """
-    pretrained = PretrainedBackbone(recipe, trainings[0], runtime.progress)
     costs: list[StageEstimate] = []
+    if is_to_be_measured(recipe):
+        # What trains is as large whatever the measurement says.
+        recipe = with_symmetry(recipe, "dihedral")
+        costs.append(_estimate_symmetry(recipe, trainings, runtime))
+    pretrained = PretrainedBackbone(recipe, trainings[0], runtime.progress)
     fine_tuner: FineTuner | None = None
     for number, stage in enumerate(recipe.stages):
         if isinstance(stage, GradientStage):
@@ -73,8 +83,27 @@ def estimate_stages(
             costs += _estimate_gradient_stage(fine_tuner, number, stage, trainings)
         else:
             frozen = pretrained.feature_extractor(EMBEDDING, runtime.device)
-            costs.append(_estimate_frozen_part(pretrained, frozen, stage.name, trainings))
+            views = SINGLE_VIEW
+            if isinstance(stage, LinearStage):
+                views = ViewPlan(stage.views, stage.augmentation, recipe.seed)
+            costs.append(_estimate_frozen_part(pretrained, frozen, stage.name, trainings, views))
     return costs
+
+
+def _estimate_symmetry(
+    recipe: Recipe, trainings: Sequence[Index], runtime: Runtime
+) -> StageEstimate:
+    """The frozen part on the mirrored and turned images of every training."""
+    missing = disk = seconds = 0.0
+    for index in trainings:
+        pretrained = PretrainedBackbone(recipe, index, runtime.progress)
+        left, each, nbytes = time_missing_features(
+            pretrained.feature_extractor(EMBEDDING, runtime.device), recipe.preprocessing,
+            measured_images(pretrained), ViewPlan(fixed=EIGHT_VIEWS), images=TIMED_IMAGES,
+        )  # fmt: skip
+        missing, disk, seconds = missing + left, disk + left * nbytes, seconds + left * each
+    work = f"{pluralize(round(missing), 'view')} to measure the symmetry with"
+    return StageEstimate("symmetry", work, seconds, disk)
 
 
 def _estimate_frozen_part(

@@ -6,7 +6,7 @@ Shape suffixes: N images, C classes, D embedding.
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ from holotype.training.config.stage_config import (
 )
 from holotype.training.data.class_weights import class_weighting
 from holotype.training.epoch_metrics import EpochMetrics
-from holotype.training.features.frozen_features import cache_features
+from holotype.training.features.frozen_features import SINGLE_VIEW, ViewPlan, cache_features
 from holotype.training.features.initial_backbone import (
     EMBEDDING,
     FEATURE_MAP,
@@ -40,6 +40,12 @@ from holotype.training.finetuning.training_state import StageResult
 from holotype.training.heads.logistic_regression import LinearHead, fit_linear_head
 from holotype.training.heads.svm_forest import ClassicalHead, fit_forest, fit_svm
 from holotype.training.heads.training_data import TrainingData
+from holotype.training.symmetry import (
+    SymmetryMeasurement,
+    is_to_be_measured,
+    measure_symmetry,
+    with_symmetry,
+)
 from holotype.training.training_resources import Runtime
 
 if TYPE_CHECKING:
@@ -53,15 +59,19 @@ class TrainedModel:
     Attributes:
         backbone, head: ONNX graphs.
         manifest: everything but the decision and the hashes of files.
+        recipe: with the symmetries that were measured.
         history: one row per epoch of every stage that has epochs.
         notes: what the report should say about the training.
+        symmetry: what was measured of the symmetries; None where the recipe says them.
     """
 
     backbone: bytes
     head: bytes
     manifest: Manifest
+    recipe: Recipe
     history: list[EpochMetrics] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    symmetry: SymmetryMeasurement | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,9 +105,14 @@ def train(
     Returns:
         The best of the last stage, with the history of all.
     """
+    symmetry: SymmetryMeasurement | None = None
+    if is_to_be_measured(recipe):
+        symmetry = measure_symmetry(PretrainedBackbone(recipe, index, runtime.progress), runtime)
+        recipe = with_symmetry(recipe, symmetry.best)
+        runtime.progress.log(symmetry.note())
     pretrained = PretrainedBackbone(recipe, index, runtime.progress)
     history: list[EpochMetrics] = []
-    notes: list[str] = []
+    notes: list[str] = [] if symmetry is None else [symmetry.note()]
     linear: LinearHead | None = None
     fine_tuner: FineTuner | None = None
     graphs: _ShippedGraphs | None = None
@@ -126,7 +141,8 @@ def train(
         on_stage(stage.name, _trained_model(pretrained, graphs, name, rows, notes[-1:]))
         runtime.stop_signal.raise_if_requested()
     assert graphs is not None
-    return _trained_model(pretrained, graphs, name, history, notes)
+    trained = _trained_model(pretrained, graphs, name, history, notes)
+    return replace(trained, symmetry=symmetry)
 
 
 def _trained_model(
@@ -137,11 +153,12 @@ def _trained_model(
     notes: list[str],
 ) -> TrainedModel:
     manifest = _manifest(pretrained, graphs, name)
-    return TrainedModel(graphs.backbone, graphs.head, manifest, history, notes)
+    return TrainedModel(graphs.backbone, graphs.head, manifest, pretrained.recipe, history, notes)
 
 
 def _fit_linear(stage: LinearStage, pretrained: PretrainedBackbone, runtime: Runtime) -> LinearHead:
-    data = training_data(pretrained, runtime)
+    views = ViewPlan(stage.views, stage.augmentation, pretrained.recipe.seed)
+    data = training_data(pretrained, runtime, views=views)
     with runtime.progress.busy(f"fitting a linear head on {pluralize(len(data), 'embedding')}"):
         return fit_linear_head(data, stage, pretrained.recipe.seed)
 
@@ -157,9 +174,15 @@ def _fit_classical(
 
 
 def training_data(
-    pretrained: PretrainedBackbone, runtime: Runtime, part: Part = "train"
+    pretrained: PretrainedBackbone,
+    runtime: Runtime,
+    part: Part = "train",
+    views: ViewPlan = SINGLE_VIEW,
 ) -> TrainingData:
-    """The embeddings of the training images, or of another part; kept from an earlier training."""
+    """The embeddings of the training images in all their views, or of another part.
+
+    They are kept from an earlier training.
+    """
     index, targets_N, weights_N = targets_and_weights(pretrained, part)
     what = "training" if part == "train" else "validation"
     with runtime.progress.bar(f"embedding {what} images") as update:
@@ -167,12 +190,19 @@ def training_data(
             pretrained.feature_extractor(EMBEDDING, runtime.device),
             pretrained.recipe.preprocessing,
             index,
+            views,
             on_progress=update,
         )
-    return TrainingData(
+    data = TrainingData(
         kept.first_view(), targets_N, weights_N.astype(np.float64),
         index.table["group"].tolist(), len(index.classes),
     )  # fmt: skip
+    if views.count == 1:
+        return data
+    rows = range(len(data))
+    return data.of_views(
+        np.stack([kept.batch(rows, [view] * len(data)) for view in range(views.count)], axis=1)
+    )
 
 
 def _best_epoch_note(stage: GradientStage, ended: StageResult) -> str:

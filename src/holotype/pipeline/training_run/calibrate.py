@@ -25,6 +25,7 @@ from holotype.evaluation.fit_decision import (
 from holotype.evaluation.ood_selection import choose_ood_score, fit_ood_threshold
 from holotype.predictions import Predictions
 from holotype.training.config.recipe import Recipe
+from holotype.training.config.stage_config import GradientStage, LinearStage
 
 
 def calibrate(bundle: Bundle, recipe: Recipe, index: Index) -> tuple[Bundle, list[str]]:
@@ -145,11 +146,18 @@ def candidate_views(recipe: Recipe) -> list[ViewSet]:
         return ["one"]
     if recipe.test_time_augmentation != "auto":
         return ["one", recipe.test_time_augmentation]
-    changes = [stage.augmentation for stage in recipe.gradient_stages if stage.augmentation]
+    stages = recipe.gradient_stages or recipe.stages
+    changes = [
+        stage.augmentation
+        for stage in stages
+        if isinstance(stage, LinearStage | GradientStage) and stage.augmentation
+    ]
     seen = {change.symmetry for change in changes}
     candidates: list[ViewSet] = ["one"]
     if seen & {"horizontal", "both", "dihedral"}:
         candidates.append("mirror")
+    if seen & {"both", "dihedral"}:
+        candidates.append("flips")
     if any(change.zoom > 0 for change in changes):
         candidates.append("scales")
     if "dihedral" in seen:

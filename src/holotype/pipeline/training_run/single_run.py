@@ -11,6 +11,7 @@ from holotype.dataset.index import Index
 from holotype.dataset.splitting.splitter import describe_missing_classes, parts_of
 from holotype.errors import DatasetError
 from holotype.evaluation.build_report import build_report
+from holotype.evaluation.symmetry_effect import symmetry_effects
 from holotype.pipeline.training_run.class_weight_report import (
     class_weights,
     measure_class_weighting,
@@ -137,6 +138,7 @@ def _report(
         split_sizes={name: len(index.part(name)) for name in parts_of(index)},
         notes=notes,
         class_weighting=measure_class_weighting(report, reported, class_weights(bundle)),
+        symmetry=symmetry_effects(trained.symmetry) if trained.symmetry else (),
     )
     with job.progress.busy("writing the report"):
         report_run(run, scored, context, history=trained.history, seeds=job.seeds)

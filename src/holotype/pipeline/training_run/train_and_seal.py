@@ -29,7 +29,7 @@ def train_and_seal(
         if len(recipe.stages) > 1:
             stage_run = run.stage(stage)
             stage_run.path.mkdir(parents=True, exist_ok=True)
-            write_and_calibrate(recipe, index, best, stage_run)
+            write_and_calibrate(index, best, stage_run)
             index.write(stage_run.index)
             of_stage = recipe_for_directory(recipe.up_to(stage), stage_run.path)
             stage_run.write_recipe(of_stage.to_yaml())
@@ -37,7 +37,7 @@ def train_and_seal(
     trained = train_stages(
         recipe, index, name=job.name, runtime=job.runtime, on_stage=write_stage_run
     )
-    return trained, write_and_calibrate(recipe, index, trained, run)
+    return trained, write_and_calibrate(index, trained, run)
 
 
 def require_validation(recipe: Recipe, index: Index) -> None:
@@ -75,9 +75,7 @@ def require_validation(recipe: Recipe, index: Index) -> None:
         )
 
 
-def write_and_calibrate(
-    recipe: Recipe, index: Index, trained: TrainedModel, run: RunDirectory
-) -> Bundle:
+def write_and_calibrate(index: Index, trained: TrainedModel, run: RunDirectory) -> Bundle:
     """Write history and bundle, seal the decision, and predict validation with it."""
     write_history(trained.history, run.history)
     discard(run.bundle)  # of a process that was killed
@@ -85,7 +83,7 @@ def write_and_calibrate(
         run.bundle, backbone=trained.backbone, head=trained.head,
         manifest=replace(trained.manifest, unsealed=True),
     )  # fmt: skip
-    bundle, notes = calibrate(bundle, recipe, index)
+    bundle, notes = calibrate(bundle, trained.recipe, index)
     trained.notes.extend(notes)
     if len(index.part("val")):
         predictions = predict_index(bundle, index.part("val"))  # from cached embeddings

@@ -15,7 +15,8 @@ class Augmentation(RecipeSection):
     Attributes:
         symmetry: which mirror images and quarter turns are equally likely: left and right, top
             and bottom, both, or `dihedral`, which adds the quarter turns, for images without
-            an up, such as cells, slices and material.
+            an up, such as cells, slices and material. `auto` measures before training which of
+            these hold for the training images; see `training.symmetry`.
         rotation_degrees: an angle is drawn from ± this.
         zoom: a scale is drawn from 1 ± this.
         shift: a shift is drawn from ± this fraction of the size. What a rotation, a zoom or a
@@ -29,7 +30,7 @@ class Augmentation(RecipeSection):
             "Random Erasing Data Augmentation").
     """
 
-    symmetry: Literal["none", "horizontal", "vertical", "both", "dihedral"] = "horizontal"
+    symmetry: Literal["none", "horizontal", "vertical", "both", "dihedral", "auto"] = "horizontal"
     rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 10.0
     zoom: Annotated[float, Field(ge=0, le=0.8)] = 0.1
     shift: Share = 0.05

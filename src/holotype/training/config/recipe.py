@@ -94,8 +94,9 @@ class Recipe(RecipeSection):
         class_weights: `balanced` gives every class the same total weight in the loss.
         head: the layers on the embedding; null where the classifier is no network.
         test_time_augmentation: which views of an image are averaged when predicting: it and its
-            mirror image, all eight of `dihedral`, or `scales`: it and its centre magnified by 1.1
-            and by 1.2; `auto` lets validation choose among those that training saw.
+            mirror image, the four `flips` (left and right, top and bottom, both), all eight of
+            `dihedral`, or `scales`: it and its centre magnified by 1.1 and by 1.2; `auto` lets
+            validation choose among those that training saw.
         references: keep the embeddings and names of the training images in the bundle, so that it
             can name those nearest to an image. Whoever gets the bundle gets them too.
         unknown: answer "unknown" for images of no known class, and for at most this share of
@@ -119,7 +120,9 @@ class Recipe(RecipeSection):
     teacher: TeacherRecipe | None = None
     class_weights: Literal["none", "balanced"] = "none"
     head: HeadRecipe | None = None
-    test_time_augmentation: Literal["none", "auto", "mirror", "dihedral", "scales"] = "none"
+    test_time_augmentation: Literal["none", "auto", "mirror", "flips", "dihedral", "scales"] = (
+        "none"
+    )
     references: bool = False
     unknown: Annotated[float, Field(gt=0, le=0.5)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0

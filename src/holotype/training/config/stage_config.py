@@ -83,18 +83,39 @@ class HeadRecipe(ConditionalSection):
     )
 
 
+AUGMENTED_VIEWS = KeyRule(
+    "augmentation",
+    "views",
+    lambda views: views != 1,
+    {},
+    "views is 1, and the first view is the image itself",
+)
+
+
+def _require_different_views(views: int, augmentation: Augmentation | None) -> None:
+    if augmentation is not None and not augmentation.changes_anything:
+        raise ValueError(
+            f"views: {views} does nothing: the augmentation changes nothing; say views: 1"
+        )
+
+
 class LinearStage(ConditionalSection):
     """A linear head on the pooled embedding, by multinomial logistic regression.
 
     Attributes:
         Cs: candidates for C, the inverse of the L2 penalty on standardised features.
         folds: of the shuffled, stratified, grouped cross-validation that chooses among them.
+        views: images made of each training image, all of which it is fitted on; the first is the
+            image itself.
+        augmentation: the random changes that make the other views.
     """
 
     name: str = "head"
     method: Literal["logistic_regression"]
     Cs: PositiveValues
     folds: Folds | None = None
+    views: Annotated[int, Field(ge=1, le=64)] = 1
+    augmentation: Augmentation | None = None
 
     key_rules = (
         KeyRule(
@@ -104,7 +125,13 @@ class LinearStage(ConditionalSection):
             5,
             "one C leaves no choice",
         ),
+        AUGMENTED_VIEWS,
     )
+
+    @model_validator(mode="after")
+    def _check_views(self) -> "LinearStage":
+        _require_different_views(self.views, self.augmentation)
+        return self
 
 
 class SvmStage(ConditionalSection):
@@ -258,18 +285,14 @@ class GradientStage(ConditionalSection):
              "the schedule is not plateau"),
         KeyRule("stop_on", "patience", lambda p: p is not None, "val_loss",
              "without patience it never stops early"),
-        KeyRule("augmentation", "views", lambda v: v != 1, {},
-             "views is 1, and the first view is the image itself"),
+        AUGMENTED_VIEWS,
     )  # fmt: skip
 
     @model_validator(mode="after")
     def _check_combination(self) -> "GradientStage":
         if self.trainable != 0 and self.learning_rate is None:
             raise ValueError("learning_rate is missing: it is the peak rate of what trains")
-        if self.augmentation is not None and not self.augmentation.changes_anything:
-            raise ValueError(
-                f"views: {self.views} does nothing: the augmentation changes nothing; say views: 1"
-            )
+        _require_different_views(self.views, self.augmentation)
         if self.trainable == 0 and self.cutmix is not None:
             raise ValueError(CUTMIX_NEEDS_IMAGES)
         shares = [one.probability for one in (self.mixup, self.cutmix) if one is not None]

@@ -75,11 +75,13 @@ class ViewPlan:
         count: views of each image; view 0 is the image itself.
         augmentation: what the other views are drawn from; needed for more than one.
         seed: of the views.
+        fixed: the views of every image alike, the image itself first; in place of drawn ones.
     """
 
     count: int = 1
     augmentation: Augmentation | None = None
     seed: int = 0
+    fixed: tuple[ViewTransform, ...] = ()
 
 
 SINGLE_VIEW = ViewPlan()
@@ -192,11 +194,12 @@ def cache_features(
     part: FeatureExtractor,
     preprocessing: Preprocessing,
     index: Index,
+    views: ViewPlan = SINGLE_VIEW,
     *,
     on_progress: ProgressCallback | None = None,
 ) -> CachedFeatures:
-    """The features of the images themselves, cached whatever the budget: embeddings are small."""
-    plan = _make_plan(part, preprocessing, index, SINGLE_VIEW)
+    """The features of every view, cached whatever the budget: embeddings are small."""
+    plan = _make_plan(part, preprocessing, index, views)
     missing = plan.missing()
     if missing:
         _fill_cache(plan, part, part.open_session(), missing, on_progress)
@@ -278,12 +281,14 @@ def _make_plan(
 
 def _keyed_views(sha256: str, views: ViewPlan) -> list[tuple[str, ViewTransform]]:
     """Key and view; the image itself comes first, under its plain hash, as inference caches it."""
-    pairs = [(sha256, ViewTransform())]
+    others = list(views.fixed[1:])
     for number in range(1, views.count):
         assert views.augmentation is not None
-        view = sample_view(views.augmentation, seed=views.seed, sha256=sha256, number=number)
-        pairs.append((hash_strings(sha256, str(AUGMENT_VERSION), repr(view)), view))
-    return pairs
+        others.append(
+            sample_view(views.augmentation, seed=views.seed, sha256=sha256, number=number)
+        )
+    keyed = [(hash_strings(sha256, str(AUGMENT_VERSION), repr(view)), view) for view in others]
+    return [(sha256, ViewTransform()), *keyed]
 
 
 def _fill_cache(

@@ -41,6 +41,21 @@ class TrainingData:
             groups=[self.groups[row] for row in rows],
         )
 
+    def of_views(self, features_NVD: NDArray[np.float32]) -> "TrainingData":
+        """Each image in V views: N·V rows, image by image, each with the V-th part of its weight.
+
+        The views of an image share a group, so that no fold divides them.
+        """
+        N, V, D = features_NVD.shape
+        groups = [group or f"\0{row}" for row, group in enumerate(self.groups)]
+        return replace(
+            self,
+            features_ND=features_NVD.reshape(N * V, D),
+            targets_N=np.repeat(self.targets_N, V),
+            weights_N=np.repeat(self.weights_N / V, V),
+            groups=[group for group in groups for _ in range(V)],
+        )
+
     @property
     def seen_classes(self) -> tuple[int, ...]:
         """The numbers of the classes that have an image, ascending."""
