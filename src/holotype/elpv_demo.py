@@ -19,7 +19,9 @@ TEST_FRACTION = 0.25
 VALIDATION_FRACTION = 0.15  # of the training part
 
 # Nothing but the orientation varies between electroluminescence images.
-AUGMENTATION = "{symmetry: auto, rotation_degrees: 0, zoom: 0, shift: 0, brightness: 0, contrast: 0}"
+AUGMENTATION = (
+    "{symmetry: auto, rotation_degrees: 0, zoom: 0, shift: 0, brightness: 0, contrast: 0}"
+)
 SETTINGS = {"stages.0.augmentation": AUGMENTATION, "stages.1.augmentation": AUGMENTATION}
 
 PUBLISHED = (

@@ -3,7 +3,6 @@
 Shape suffixes: N images, G units (images or groups).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 

@@ -14,6 +14,7 @@ from holotype.evaluation.conformal import PredictionSetScores
 from holotype.evaluation.group_leakage import GroupLeakage
 from holotype.evaluation.intervals import Estimate
 from holotype.evaluation.report_data import MAX_SCORE, Report
+from holotype.evaluation.symmetry_effect import SymmetryEffect
 from holotype.reporting.example_record import Example
 from holotype.reporting.templates import jpeg_url, plot_image, render, thousands
 

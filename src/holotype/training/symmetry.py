@@ -1,10 +1,9 @@
 """Which mirror images and quarter turns leave the classes of the training images as they are.
 
-A linear head on the embeddings of the pretrained network is cross-validated: fitted on mirrored and
-turned images, and judged by the mean of its probabilities over the same ones. A symmetry that holds
-lowers the held-out log loss; one that does not, such as turning digits, raises it. It takes seconds,
-where a comparison of trainings would take hours.
-
+A linear head on the embeddings of the pretrained network is cross-validated: fitted on mirrored
+and turned images, and judged by the mean of its probabilities over the same ones. A symmetry that
+holds lowers the held-out log loss; one that does not, such as turning digits, raises it. It takes
+seconds, where a comparison of trainings would take hours.
 
 Shape suffixes: N images, V views, D embedding, C classes.
 """

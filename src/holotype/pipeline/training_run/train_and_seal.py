@@ -54,7 +54,7 @@ def require_validation(recipe: Recipe, index: Index) -> None:
             "recipe: the plateau schedule needs a validation loss, and there are no validation "
             "images; take cosine, or change --ratios."
         )
-    if recipe.test_time_augmentation != "none" and num_images == 0:
+    if recipe.test_time_augmentation not in ("none", "auto") and num_images == 0:
         raise InvalidRecipe(
             f"recipe: test_time_augmentation: {recipe.test_time_augmentation} is "
             "sealed with what validation says of it, "
