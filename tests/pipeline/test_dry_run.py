@@ -34,11 +34,13 @@ def test_a_dry_run_times_every_stage_and_writes_no_run(
     assert code == 0
     assert not run.exists()
     found = json.loads(out)
-    frozen_head, frozen, epochs = found["stages"]
+    symmetry, frozen_head, frozen, epochs = found["stages"]
     (parts,) = found["split_sizes"]
     images = parts["train"] + parts["val"]
-    assert frozen_head["work"].startswith(f"{images} views")
-    assert frozen_head["disk_bytes"] == images * 1280 * 4  # float32 embeddings
+    assert symmetry["work"] == f"{8 * parts['train']} views to measure the symmetry with"
+    views = 4 * parts["train"] + parts["val"]
+    assert frozen_head["work"].startswith(f"{views} views")
+    assert frozen_head["disk_bytes"] == views * 1280 * 4  # float32 embeddings
     assert frozen["work"].startswith(f"{parts['train'] + images} views")
     assert epochs["work"].startswith("12 epochs of")
     assert all(stage["seconds"] > 0 for stage in found["stages"])

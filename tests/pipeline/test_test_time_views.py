@@ -21,7 +21,8 @@ from tests.bundle.tiny import predicted
         ("horizontal", 0.0, ["one", "mirror"]),
         ("none", 0.1, ["one", "scales"]),
         ("vertical", 0.1, ["one", "scales"]),
-        ("dihedral", 0.2, ["one", "mirror", "scales", "dihedral"]),
+        ("both", 0.0, ["one", "mirror", "flips"]),
+        ("dihedral", 0.2, ["one", "mirror", "flips", "scales", "dihedral"]),
     ],
 )
 def test_auto_tries_what_training_saw(symmetry: str, zoom: float, tried: list[str]) -> None:
