@@ -105,12 +105,12 @@ def augment(
         recipe, model=model, seed=seed, image_size=image_size, overrides=overrides
     )
     progress = progress or Progress()
+    drawn = with_symmetry(resolved, "dihedral")
+    chosen = _stage(drawn.name, drawn.stages, stage)
     if is_to_be_measured(resolved):
-        resolved = with_symmetry(resolved, "dihedral")
         progress.log(
             "symmetry: auto is measured when training; drawn are all mirror images and turns"
         )
-    chosen = _stage(resolved.name, resolved.stages, stage)
     index = read_index(data, label_pattern=label_pattern, group_pattern=group_pattern)
     progress.log_all(index.ignored_notes())
     if resolved.bits == "auto":
