@@ -249,7 +249,15 @@ def test_every_public_name_can_be_imported(name: str) -> None:
 
 
 # An option of a command -> the parameter of the function, where their names differ.
-OVERRIDES = ("settings", "weights", "epochs", "batch_size", "learning_rate", "split_seed")
+OVERRIDES = (
+    "settings",
+    "weights",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "split_seed",
+    "teacher",
+)
 PARAMETER_OF = dict.fromkeys(OVERRIDES, "overrides") | {"checkpoint_every": "checkpoint_minutes"}
 OPTIONS_OF_COMMANDS_ONLY = {
     "as_json",

@@ -80,7 +80,7 @@ def test_the_sets_are_what_they_are_called() -> None:
     from holotype.training.data.augmentations import apply_view
 
     def seen(symmetry: str) -> list[bytes]:
-        views = [EIGHT_VIEWS[number] for number in VIEWS_OF[symmetry]]  # type: ignore[index]
+        views = [EIGHT_VIEWS[number] for number in VIEWS_OF[symmetry]]
         return [np.asarray(apply_view(image, view)).tobytes() for view in views]
 
     pixels = np.asarray(image)

@@ -162,17 +162,22 @@ def try_int8(
     int8_run.write_recipe(recipe.to_yaml())
     index.write(int8_run.index)
     head = _head(bundle, recipe, graph, index)
-    model = TrainedModel(graph, head, manifest)
-    quantised = write_and_calibrate(recipe, index, model, int8_run)
+    # The views that were sealed for the original: which they are was measured there.
+    views = "none" if bundle.views == "one" else bundle.views
+    sealed = recipe.model_copy(update={"test_time_augmentation": views})
+    quantised = write_and_calibrate(index, TrainedModel(graph, head, manifest, sealed), int8_run)
     speedup = measure_speedup(bundle.graphs[BACKBONE], graph, inputs_NCHW)
     before, after = (predict_index(one, validation) for one in (bundle, quantised))
     return quantised, _trial(before, after, speedup)
 
 
 def _head(bundle: Bundle, recipe: Recipe, graph: bytes, index: Index) -> bytes:
-    """A linear head fitted again, on embeddings of the quantised backbone; any other as it is."""
+    """A linear head on plain images fitted again, on embeddings of the quantised backbone.
+
+    Any other is kept as it is.
+    """
     stage = recipe.stages[-1]
-    if not isinstance(stage, LinearStage):
+    if not isinstance(stage, LinearStage) or stage.views > 1:
         return bundle.graphs[HEAD]
     training = index.part("train")
     kept = cache_features(onnx_feature_extractor(graph, EMBEDDING), recipe.preprocessing, training)

@@ -86,7 +86,7 @@ def train(
         image_size: height and width that the network sees, in pixels.
         overrides: any other key of the recipe: `{"stages.1.epochs": 3}` or `["stages.1.epochs=3"]`;
             `weights` (`pretrained`, `none` or a file), `epochs`, `batch_size` and `learning_rate`
-            of the last stage, `split_seed`.
+            of the last stage, `split_seed`, `teacher.run` (a run to learn from).
         ratios: of train, val and test; a fourth part, cal, is held back to calibrate prediction
             sets. They sum to 1.
         folds: cross-validate: train so many classifiers, each tested on its own fold, and ship
