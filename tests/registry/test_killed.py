@@ -1,5 +1,6 @@
 """A process that is killed at any write leaves the old state of the registry or the new one."""
 
+import itertools
 import os
 import shutil
 import signal
@@ -16,8 +17,11 @@ from holotype.registry.registry import Registry
 from tests.registry.made import write_run
 
 WRITES = {"os.mkdir", "os.rename", "os.symlink", "os.remove", "os.rmdir", "shutil.copyfile"}
-# Of the kernel, in the order of `strace`.
-CALLS = "write,pwrite64,ftruncate,fsync,fdatasync,rename,unlink,unlinkat,mkdir,rmdir,symlink"
+# System calls that write.
+CALLS = (
+    *("write", "pwrite64", "ftruncate", "fsync", "fdatasync", "rename"),
+    *("unlink", "unlinkat", "mkdir", "rmdir", "symlink"),
+)
 
 Action = Callable[[Registry, Path], object]
 
@@ -132,23 +136,27 @@ ACTIONS[name](Registry(place), folder)
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", ACTIONS)
-def test_killed_at_any_system_call_that_writes(name: str, folder: Path) -> None:
+def test_killed_at_any_system_call_that_writes(
+    name: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     if shutil.which("strace") is None:
         pytest.skip("needs strace")
-    number, done = 0, 0
-    while True:
-        number += 1
-        place = folder / "copy"
-        shutil.rmtree(place, ignore_errors=True)
-        shutil.copytree(folder / "original", place, symlinks=True)
-        inject = f"inject={CALLS}:signal=SIGKILL:when={number}"
-        command = ["strace", "-f", "-o", os.devnull, "-e", f"trace={CALLS}", "-e", inject]
-        command += [sys.executable, "-c", SCRIPT, name, str(folder), str(place)]
-        code = subprocess.run(command, capture_output=True, check=False).returncode
-        if code == 0:
-            break
-        assert code in (-signal.SIGKILL, 128 + signal.SIGKILL)
-        done += require_old_or_new(name, folder, place)
-    assert state(place)[2] == 4
-    assert number > {"add": 40, "promote": 12}[name]
-    assert done  # those after the journal is gone
+    kills, done = 0, 0
+    for call in CALLS:  # strace counts each call by itself
+        for number in itertools.count(1):
+            place = folder / "copy"
+            shutil.rmtree(place, ignore_errors=True)
+            shutil.copytree(folder / "original", place, symlinks=True)
+            inject = f"inject={call}:signal=SIGKILL:when={number}"
+            command = ["strace", "-f", "-o", os.devnull, "-e", f"trace={call}", "-e", inject]
+            command += [sys.executable, "-c", SCRIPT, name, str(folder), str(place)]
+            code = subprocess.run(command, capture_output=True, check=False).returncode
+            if code == 0:
+                break
+            assert code in (-signal.SIGKILL, 128 + signal.SIGKILL)
+            kills += 1
+            done += require_old_or_new(name, folder, place)
+        assert state(place)[2] == 4
+    with capsys.disabled():
+        print(f"\n{name}: killed at {kills} system calls, {done} times after it was done")
+    assert kills > {"add": 40, "promote": 12}[name]
