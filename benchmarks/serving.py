@@ -122,6 +122,9 @@ def ceiling(run: str, images: Path, seconds: float) -> Measured:
 @contextmanager
 def server(words: Sequence[str]) -> Iterator[psutil.Process]:
     """A server that listens on PORT, ended afterwards with all its processes."""
+    with socket.socket() as free:  # else another server would be measured
+        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        free.bind(("127.0.0.1", PORT))
     process = subprocess.Popen(
         words, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
