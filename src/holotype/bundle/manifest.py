@@ -238,7 +238,7 @@ def read_manifest(content: bytes, name: str) -> Manifest:
     try:
         return _manifest(json.loads(content))
     except (ValueError, OverflowError, RecursionError, CorruptBundle) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
+        reason = str(error).splitlines()[0][:300].rstrip(".")
         raise CorruptBundle(
             f"{name}: manifest.json makes no sense: {reason}. "
             "Copy the bundle again from where it was made, or train again."
