@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from holotype.errors import RunError, RunExists, RunLocked
+from holotype.errors import RunExists, RunLocked, UsageError
 from holotype.files import TEMPORARY_PREFIX
 from holotype.run_directory import RunDirectory, claim_run
 
@@ -50,14 +50,14 @@ def test_any_file_of_the_users_is_in_the_way(tmp_path: Path) -> None:
     with pytest.raises(RunExists), RunDirectory.claim(tmp_path):
         pass
     assert [entry.name for entry in tmp_path.iterdir()] == [".hidden"]
-    with pytest.raises(RunExists), RunDirectory.claim(tmp_path / ".hidden"):
+    with pytest.raises(UsageError, match="is a file"), RunDirectory.claim(tmp_path / ".hidden"):
         pass
 
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
-        pytest.raises(RunError, match="cannot be written"),
+        pytest.raises(UsageError, match="lies below"),
         RunDirectory.claim(tmp_path / "file" / "run"),
     ):
         pass

@@ -65,6 +65,17 @@ def temporary_directory(parent: Path) -> Iterator[Path]:
         yield temporary
 
 
+@contextmanager
+def naming(output: Path) -> Iterator[None]:
+    """What cannot be written is named by the output, and not by the temporary directory."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or TEMPORARY_PREFIX in os.fsdecode(error.filename):
+            error.filename, error.filename2 = str(output), None
+        raise
+
+
 def remove_leftovers(directory: Path) -> None:
     """Remove the temporary files and directories that killed processes left in a directory."""
     for path in directory.glob(f"{TEMPORARY_PREFIX}*"):

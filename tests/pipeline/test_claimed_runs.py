@@ -146,7 +146,7 @@ def test_an_output_that_cannot_be_written_is_noticed_before_the_work(
         ("train", synthetic, "--output", below),
     ):
         code, out, error = cli(*words)
-        assert (code, out) == (1, ""), words
+        assert (code in (1, 2), out) == (True, ""), words
         assert len(error.strip().splitlines()) == 1, error  # nothing was begun
         assert str(tmp_path / "file") in error
         assert ".tmp-" not in error

@@ -54,7 +54,7 @@ from holotype.bundle.sanitise_graph import (
 )
 from holotype.bundle.views import ViewSet
 from holotype.errors import BundleError, CorruptBundle, NotABundle, UnsealedBundle
-from holotype.files import temporary_directory, write_bytes, write_text
+from holotype.files import naming, temporary_directory, write_bytes, write_text
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.run_directory import RunDirectory, run_path
 
@@ -297,7 +297,7 @@ def write_files(
     """
     hashes = {name: hashlib.sha256(files[name]).hexdigest() for name in listed}
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with temporary_directory(directory.parent) as temporary:
+    with naming(directory), temporary_directory(directory.parent) as temporary:
         for name, content in files.items():
             write_bytes(temporary / name, content)
         write_bytes(temporary / MANIFEST, replace(manifest, files=hashes).to_bytes())

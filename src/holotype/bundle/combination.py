@@ -77,7 +77,7 @@ def read_ensemble_weights(content: bytes, num_classes: int) -> EnsembleWeights:
     if not isinstance(value, dict) or set(value) != expected:
         raise ValueError(f"expected an object with {', '.join(sorted(expected))}")
     if value["format_version"] != FORMAT_VERSION:
-        raise ValueError(f"format_version is {value['format_version']!r}, expected 1")
+        raise ValueError(f"format_version is {value['format_version']!r:.40}, expected 1")
     count, weights = value["num_members"], value["weights"]
     if not isinstance(count, int) or isinstance(count, bool):
         raise ValueError(f"num_members is {count!r:.40}, expected a whole number")

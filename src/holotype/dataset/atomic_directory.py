@@ -9,7 +9,7 @@ from pathlib import Path
 from holotype.arguments import require_directory_place
 from holotype.dataset.reading.folder_walk import is_holotype_output
 from holotype.errors import UsageError
-from holotype.files import TEMPORARY_PREFIX, temporary_directory
+from holotype.files import naming, temporary_directory
 
 TABLE_FILENAME = "table.csv"
 
@@ -28,7 +28,7 @@ def staged_directory(output: Path, *, replace: bool = False) -> Iterator[Path]:
     if not (replace and output.is_dir()):
         require_empty(output)
     output.parent.mkdir(parents=True, exist_ok=True)
-    with _naming(output), temporary_directory(output.parent) as temporary:
+    with naming(output), temporary_directory(output.parent) as temporary:
         yield temporary
         if not (replace and output.is_dir()):
             require_empty(output)  # it may have been filled meanwhile
@@ -41,17 +41,6 @@ def staged_directory(output: Path, *, replace: bool = False) -> Iterator[Path]:
                 if any(old.iterdir()):
                     old.replace(output)
                 raise
-
-
-@contextmanager
-def _naming(output: Path) -> Iterator[None]:
-    """What cannot be written is named by the output, and not by the temporary directory."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None or TEMPORARY_PREFIX in os.fsdecode(error.filename):
-            error.filename, error.filename2 = str(output), None
-        raise
 
 
 def require_empty(output: Path) -> None:

@@ -78,7 +78,7 @@ def read_ensemble_recipe(path: Path) -> EnsembleRecipe | None:
         return None
     try:
         return _recipe({key: inner for key, inner in value.items() if key != "kind"})
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)[:200]
         raise InvalidRecipe(
             f"{path} is not the recipe of an ensemble: {what}. Make the ensemble again."
