@@ -118,7 +118,10 @@ def _set(path: str, value: object) -> Callable[[Any], None]:
         (_set("decision.temperature", float("nan")), "temperature is nan"),
         (_set("decision.temperature", 10**400), "too large"),
         (_set("decision.temperature", "1"), "expected float"),
-        (_set("decision.views", 8), "views is 8, expected one of one, mirror, dihedral, scales"),
+        (
+            _set("decision.views", 8),
+            "views is 8, expected one of one, mirror, flips, dihedral, scales",
+        ),
         (_set("decision.views", "all"), "views is 'all', expected one of"),
         (_set("decision.views", True), "views is True"),
         (_set("decision.conformal", {"0.9": 0.2}), "conformal has the unknown key '0.9'"),
