@@ -7,12 +7,12 @@ import inspect
 import operator
 import os
 import re
+import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, wraps
 from pathlib import Path
 from typing import (
-    TYPE_CHECKING,
     Annotated,
     Any,
     Literal,
@@ -24,9 +24,6 @@ from typing import (
 )
 
 from holotype.errors import HolotypeError, UsageError
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -63,7 +60,12 @@ _EXPECTED = {
     "too_long": "at most {max_length} of them",
 }
 
-_KINDS = {"PathLike": "a path", "Path": "a path", "Sequence": "a list"}
+_KINDS = {
+    "PathLike": "a path",
+    "Path": "a path",
+    "Sequence": "a list",
+    "Mapping": "keys and values",
+}
 
 _ONE_OF = "one of "
 
@@ -74,7 +76,8 @@ def expectation(error: Mapping[str, Any]) -> str:
     """What one of pydantic's errors expected, such as ``a whole number``."""
     if error["type"] == "is_instance_of":
         kind = str(error["ctx"]["class"])
-        return _KINDS.get(kind, f"a value of type {kind}")
+        public = kind in sys.modules["holotype"].__all__
+        return _KINDS.get(kind, f"holotype.{kind}" if public else f"a value of type {kind}")
     if error["type"] == "literal_error":  # 'a', 'b' or 'c'
         return _ONE_OF + ", ".join(re.findall(r"'([^']*)'", error["ctx"]["expected"]))
     words = _EXPECTED.get(error["type"])
@@ -104,7 +107,7 @@ def check_arguments(verb: Callable[Parameters, Result]) -> Callable[Parameters, 
     """The function, which checks plain arguments first and whose refusals are spelled for Python.
 
     Numbers of NumPy are taken as Python's. Checked are annotations made of text, numbers,
-    switches, paths, choices and lists of them; the function itself judges any other.
+    switches, paths, choices, lists of them and classes; the function itself judges any other.
 
     Raises:
         UsageError: an unknown or missing argument, or a value of another kind.
@@ -116,9 +119,9 @@ def check_arguments(verb: Callable[Parameters, Result]) -> Callable[Parameters, 
             bound = _signature(verb).bind(*args, **kwargs)
         except TypeError as error:
             raise UsageError(f"{verb.__name__}: {error}.") from None
-        for name, adapter in _adapters(verb).items():
+        for name, annotation in _annotations(verb).items():
             if name in bound.arguments:
-                bound.arguments[name] = _checked(name, bound.arguments[name], adapter)
+                bound.arguments[name] = _checked(name, bound.arguments[name], annotation)
         try:
             return verb(*bound.args, **bound.kwargs)
         except HolotypeError as error:
@@ -132,8 +135,8 @@ def check_arguments(verb: Callable[Parameters, Result]) -> Callable[Parameters, 
 def check_fields(options: object) -> None:
     """The same for the fields of a frozen dataclass of options, in its `__post_init__`."""
     kind: Callable[..., Any] = type(options)
-    for name, adapter in _adapters(kind).items():
-        object.__setattr__(options, name, _checked(name, getattr(options, name), adapter))
+    for name, annotation in _annotations(kind).items():
+        object.__setattr__(options, name, _checked(name, getattr(options, name), annotation))
 
 
 def spelled_for_python(message: str) -> str:
@@ -176,17 +179,14 @@ def _signature(owner: Callable[..., Any]) -> inspect.Signature:
 
 
 @cache
-def _adapters(owner: Callable[..., Any]) -> "dict[str, TypeAdapter[Any]]":
-    """Parameter -> what judges it; only of those whose annotation is plain."""
-    from pydantic import ConfigDict, TypeAdapter
-
-    adapters = {}
-    for name, parameter in _signature(owner).parameters.items():
-        annotation = _evaluated(parameter.annotation, owner)
-        if annotation is not inspect.Parameter.empty and _is_plain(annotation):
-            strict = ConfigDict(strict=True, arbitrary_types_allowed=True)
-            adapters[name] = TypeAdapter(annotation, config=strict)
-    return adapters
+def _annotations(owner: Callable[..., Any]) -> dict[str, Any]:
+    """Parameter -> its annotation; only of those whose annotation is plain."""
+    found = {
+        name: _evaluated(parameter.annotation, owner)
+        for name, parameter in _signature(owner).parameters.items()
+        if parameter.annotation is not inspect.Parameter.empty
+    }
+    return {name: annotation for name, annotation in found.items() if _is_plain(annotation)}
 
 
 def _evaluated(annotation: Any, owner: Callable[..., Any]) -> Any:
@@ -207,17 +207,48 @@ def _is_plain(annotation: Any) -> bool:
         return _is_plain(get_args(annotation)[0])
     if origin in (tuple, list, Sequence):
         return all(_is_plain(each) for each in get_args(annotation) if each is not Ellipsis)
-    return origin is Literal or (origin or annotation) in _PLAIN
+    if origin in (os.PathLike, Mapping, Literal):
+        return True
+    return origin is None and isinstance(annotation, type)
 
 
-def _checked(name: str, value: Any, adapter: "TypeAdapter[Any]") -> Any:
+def _for_pydantic(annotation: Any) -> Any:
+    """The annotation with classes of ours, and mappings, judged by `isinstance` alone."""
+    from pydantic import InstanceOf
+
+    instance_of: Any = InstanceOf
+    origin = get_origin(annotation)
+    if origin in (Union, types.UnionType):
+        return Union[tuple(map(_for_pydantic, get_args(annotation)))]  # noqa: UP007
+    if origin is Mapping:
+        return instance_of[Mapping]
+    if origin is None and isinstance(annotation, type) and annotation not in _PLAIN:
+        return instance_of[annotation]
+    return annotation
+
+
+def _is_right(value: Any, annotation: Any) -> bool:
+    """Whether a value is right at first sight, for which pydantic need not be imported."""
+    origin = get_origin(annotation)
+    if origin in (Union, types.UnionType):
+        return any(_is_right(value, each) for each in get_args(annotation))
+    if origin is Literal:
+        return isinstance(value, str) and value in get_args(annotation)
+    if origin is not None or not isinstance(annotation, type):
+        return False
+    return type(value) is annotation or (annotation not in _PLAIN and isinstance(value, annotation))
+
+
+def _checked(name: str, value: Any, annotation: Any) -> Any:
     if isinstance(value, str | Path) and (not str(value) or "\x00" in str(value)):
         raise UsageError(f"{name} is {str(value)!r}, an empty text or one that no name can hold.")
-    from pydantic import ValidationError
+    if _is_right(value, annotation):
+        return value
+    from pydantic import TypeAdapter, ValidationError
 
     plain = _without_numpy(value)
     try:
-        adapter.validate_python(plain)
+        TypeAdapter(_for_pydantic(annotation)).validate_python(plain, strict=True)
     except ValidationError as refused:
         errors = refused.errors()
         wanted = list(dict.fromkeys(expectation(error) for error in errors))

@@ -65,7 +65,10 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (lambda: api.train("x", ratios="abc"), "ratios is 'abc', expected a list."),
         (lambda: api.train("x", overrides={3: 4}), "its keys are names"),
         (lambda: api.train("x", epochs=3), "unexpected keyword argument 'epochs'"),
-        (lambda: api.train("x", recipe=3), "recipe is 3, expected a name, a file"),
+        (
+            lambda: api.train("x", recipe=3),
+            "recipe is 3, expected a path or keys",
+        ),
         (lambda: api.audit(None), "data is None; expected the path of a folder"),
         (lambda: api.audit("x", device="gpu", quick=True), "device is 'gpu', expected one of"),
         (lambda: api.audit(""), "data is an empty text"),

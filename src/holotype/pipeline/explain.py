@@ -105,6 +105,7 @@ def explain(
     if similar < 0:
         raise UsageError(f"--similar {similar}: expected 0 or more.")
     is_one = output.suffix.lower() == ".png"
+    (require_file_place if is_one else require_directory_place)(output)
     require_writable(output if is_one else output / "index.html")
     if match is not None:
         if class_name or layer or similar or method != "auto":
@@ -118,7 +119,6 @@ def explain(
             f"--output {str(output)!r}: sheets are PNG files; name a file that ends in .png, or a "
             "folder."
         )
-    (require_file_place if is_one else require_directory_place)(output)
     images = as_list(images)
     require_apart_from_images(output, images)
     sources = image_sources(images, progress)
