@@ -22,8 +22,13 @@ class HolotypeError(Exception):
 
 
 def with_full_stop(sentence: str) -> str:
-    """The sentence with a full stop at its end, where nothing else ends it."""
-    return sentence if not sentence or sentence[-1] in ".?!:…" else f"{sentence}."
+    """The sentence with a full stop at its end, where nothing else ends it.
+
+    A line to copy, such as `pip install 'holotype[train]'`, stays as it is.
+    """
+    if not sentence or sentence[-1] in ".?!:…" or sentence.endswith("]'"):
+        return sentence
+    return f"{sentence}."
 
 
 class UsageError(HolotypeError):
