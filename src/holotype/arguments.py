@@ -23,7 +23,7 @@ from typing import (
     get_origin,
 )
 
-from holotype.errors import HolotypeError, UsageError
+from holotype.errors import HolotypeError, UsageError, WrongType
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -110,7 +110,8 @@ def check_arguments(verb: Callable[Parameters, Result]) -> Callable[Parameters, 
     switches, paths, choices, lists of them and classes; the function itself judges any other.
 
     Raises:
-        UsageError: an unknown or missing argument, or a value of another kind.
+        WrongType: an unknown or missing argument.
+        UsageError: a value of another kind.
     """
 
     @wraps(verb)
@@ -118,7 +119,7 @@ def check_arguments(verb: Callable[Parameters, Result]) -> Callable[Parameters, 
         try:
             bound = _signature(verb).bind(*args, **kwargs)
         except TypeError as error:
-            raise UsageError(f"{verb.__name__}: {error}.") from None
+            raise WrongType(f"{verb.__name__}: {error}.") from None
         for name, annotation in _annotations(verb).items():
             if name in bound.arguments:
                 bound.arguments[name] = _checked(name, bound.arguments[name], annotation)

@@ -38,7 +38,7 @@ class UsageError(HolotypeError):
 
 
 class WrongType(UsageError, TypeError):
-    """Something of a type that is never accepted there, such as a number for an image."""
+    """What Python calls a type error: a number for an image, an argument that does not exist."""
 
 
 class UnknownModel(UsageError):

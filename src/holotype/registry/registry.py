@@ -353,7 +353,7 @@ class Registry:
 
     def _existing(self, connection: Connection, name: str, version: int | str) -> RegisteredVersion:
         """A version by its number or an alias, that is not removed."""
-        number = int(version) if str(version).isdigit() else None
+        number = int(version) if str(version).isdecimal() else None
         alias = None if number is not None else str(version)
         return existing_version(connection, self.store, RegisteredName(name, number, alias))
 
