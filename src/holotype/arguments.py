@@ -10,6 +10,7 @@ import re
 import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from functools import cache, wraps
 from pathlib import Path
 from typing import (
@@ -27,6 +28,9 @@ from holotype.errors import HolotypeError, UsageError, WrongType
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
+
+# Whether the caller is the command, whose users know options by their names there.
+COMMAND_LINE: ContextVar[bool] = ContextVar("COMMAND_LINE", default=False)
 
 SHOWN_CHARACTERS = 80  # of a value that is refused
 
@@ -126,7 +130,7 @@ def check_arguments(verb: Callable[Parameters, Result]) -> Callable[Parameters, 
         try:
             return verb(*bound.args, **bound.kwargs)
         except HolotypeError as error:
-            if error.args and isinstance(error.args[0], str):
+            if not COMMAND_LINE.get() and error.args and isinstance(error.args[0], str):
                 error.args = (spelled_for_python(error.args[0]), *error.args[1:])
             raise
 

@@ -65,7 +65,7 @@ def test_a_place_that_cannot_be_written_costs_one_line(
 ) -> None:
     (tmp_path / "file").touch()
     place = tmp_path / "file" / "shapes"
-    line = error_of(["fetch", "synthetic", "--output", str(place)], 1, capsys)
+    line = error_of(["fetch", "synthetic", "--output", str(place)], 2, capsys)
     assert str(tmp_path / "file") in line
 
 
@@ -141,7 +141,7 @@ def test_the_help_of_every_verb_has_an_example_that_parses(
     assert example in page
     assert " ".join(summary.split()) in " ".join(page.split())
     command, _, _ = build_app().parse_args(example.split()[1:])
-    assert command.__name__ == verb
+    assert command.__module__ == f"holotype.cli.{verb}"
 
 
 def test_the_help_lists_the_verbs_in_the_order_of_the_road(

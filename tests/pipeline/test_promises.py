@@ -109,7 +109,7 @@ def test_a_run_without_a_part_held_back_says_how_to_get_sets(
 
 def test_what_is_not_asked_for_leaves_the_bundle_as_it_always_was(finetuned: Run) -> None:
     assert sorted(path.name for path in finetuned.files.bundle.iterdir()) == [
-        "backbone.onnx", "head.onnx", "manifest.json",
+        "backbone.onnx", "head.onnx", "manifest.json", "manifest.sha256",
     ]  # fmt: skip
     decision = json.loads((finetuned.files.bundle / "manifest.json").read_text())["decision"]
     assert set(decision) == {

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from cyclopts import App, CycloptsError, Parameter
 
 from holotype import __version__
+from holotype.arguments import COMMAND_LINE
 from holotype.cli.options import ratios_as_one_word
 from holotype.cli.output import print_message
 from holotype.errors import DamagedCache, HolotypeError
@@ -54,12 +55,12 @@ VERBS = (
     (
         "tune",
         "Search for a better recipe on validation; called again it goes on.",
-        "holotype tune photos --trials 30 --budget 1h --jobs 2 --output runs/photos-search",
+        "holotype tune photos --trials 30 --jobs 2 --output runs/photos-search",
     ),
     (
         "sweep",
         "Train models, data sets, recipes and seeds, each with each; called again it goes on.",
-        "holotype sweep --data pets plants --recipe linear finetune --seeds 0 1 --jobs 2",
+        "holotype sweep --data pets plants --recipe linear finetune --jobs 2",
     ),
     (
         "evaluate",
@@ -196,6 +197,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; an error is one line, not a traceback."""
     if "" in arguments:
         return _fail("an argument is empty; is a variable of the shell not set?", MISUSED)
+    called_by_us = COMMAND_LINE.set(True)
     try:
         code = build_app()(ratios_as_one_word(arguments))
         sys.stdout.flush()
@@ -223,6 +225,8 @@ def run(arguments: Sequence[str]) -> int:
         if error.filename is None and error.errno is None:
             raise
         return _fail(_in_words(error), FAILED)
+    finally:
+        COMMAND_LINE.reset(called_by_us)
 
 
 def main() -> None:
