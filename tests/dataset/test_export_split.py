@@ -147,7 +147,7 @@ def test_building_anew_removes_nothing_that_others_put_there(tmp_path: Path) -> 
         written(index, output, replace=True)
     assert (output / "train" / "notes.txt").read_text() == "mine"
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(UsageError, match="is not empty"):
+    with pytest.raises(UsageError, match="is a file"):
         written(index, tmp_path / "file", replace=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "file", "out"]
 

@@ -214,8 +214,8 @@ def test_nothing_is_overwritten_and_an_empty_folder_is_used(tmp_path: Path) -> N
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
     (tmp_path / "file").write_text("mine")
-    for name in ("full", "file"):
-        with pytest.raises(UsageError, match="is not empty"):
+    for name, says in (("full", "is not empty"), ("file", "is a file")):
+        with pytest.raises(UsageError, match=says):
             fetch("synthetic", tmp_path / name, images=4)
     assert (tmp_path / "full" / "mine.txt").read_text() == "mine"
     (tmp_path / "empty 🦕").mkdir()

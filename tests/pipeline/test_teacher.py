@@ -68,7 +68,7 @@ def test_a_teacher_that_saw_the_images_of_the_test_is_refused(
 ) -> None:
     with pytest.raises(SplitLeakage, match=r"was trained on \d+ images"):
         _train(synthetic, tmp_path / "x", f"teacher.run={teacher.path}", "split_seed=7")
-    with pytest.raises(UsageError, match="--folds"):
+    with pytest.raises(UsageError, match="folds tests every image once"):
         holotype.train(
             synthetic, output=tmp_path / "x", model="cnn_v1", recipe="scratch", folds=3,
             overrides=[*SCRATCH, f"teacher.run={teacher.path}"],
