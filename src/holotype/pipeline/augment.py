@@ -174,9 +174,7 @@ def _sheet_images(
         file = files[position]
         found.append(SheetImage(file.id, file.sha256, image, int(targets_N[position])))
     if not found:
-        raise EmptyDataset(
-            f"none of the {pluralize(len(index), 'image')} in {str(index.root)!r} can be read."
-        )
+        raise EmptyDataset(f"none of the {len(index):,} images in {str(index.root)!r} can be read.")
     return found
 
 

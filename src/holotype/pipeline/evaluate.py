@@ -94,7 +94,7 @@ def evaluate(
     progress.log_all(refusal_notes("left out", refused))
     if not len(predictions):
         raise EmptyDataset(
-            f"none of the {pluralize(len(index), 'image')} in {', '.join(names)!r} could be read."
+            f"none of the {len(index):,} images in {', '.join(names)!r} could be read."
         )
     notes = [f"{len(refused)} of {len(index)} images were refused."] if refused else []
     notes += _seen_before(location, index)

@@ -171,7 +171,7 @@ def drop_unreadable(index: Index, findings: Findings, progress: Progress) -> Ind
     kept = index.without(findings.unusable_paths)
     if len(kept) == 0:
         raise EmptyDataset(
-            f"none of the {pluralize(len(index), 'image')} in {str(index.root)!r} can be read; "
+            f"none of the {len(index):,} images in {str(index.root)!r} can be read; "
             f"the first: {findings.unusable[0].reason}."
         )
     present = set(kept.table["label"])

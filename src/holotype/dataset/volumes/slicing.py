@@ -182,7 +182,7 @@ def slice_volumes(
                 on_progress(done + 1, len(specimens))
         if not rows:
             raise EmptyDataset(
-                f"none of the {pluralize(len(specimens), 'volume')} in {str(volumes)!r} "
+                f"none of the {len(specimens):,} volumes in {str(volumes)!r} "
                 "gave a slice; "
                 + (f"the first: {refused[0]}" if refused else "all of their slices are empty.")
             )
