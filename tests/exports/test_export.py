@@ -114,7 +114,7 @@ def test_a_bundle_without_its_images_asks_for_some(
     copy.mkdir()
     for file in run.bundle.iterdir():
         (copy / file.name).write_bytes(file.read_bytes())
-    with pytest.raises(ExportRefused, match="--images FOLDER"):
+    with pytest.raises(ExportRefused, match="images FOLDER"):
         holotype.export(copy, output=tmp_path / "out")
     found = holotype.export(copy, output=tmp_path / "out", images=index.root)
     assert found.exports[0].parity is not None

@@ -67,7 +67,7 @@ def test_a_file_with_variants_trains_all_and_ends_in_a_table(
     assert heading == "| variant | model | parameters | training time | validation accuracy |"
     assert rule == "|---|---|---|---|---|"
     assert [line.split(" | ")[:3] for line in lines] == [
-        ["| network", "cnn_baseline", "94,531"], ["| descriptors", "lbp", "–"],
+        ["| network", r"cnn\_baseline", "94,531"], ["| descriptors", "lbp", "–"],
     ]  # fmt: skip
 
     # Called again, nothing is trained, and what it took before still stands.

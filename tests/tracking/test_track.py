@@ -114,7 +114,7 @@ def test_without_its_extra_the_command_that_installs_it_is_named(
 
 
 def test_what_cannot_be_sent_is_said(run: Path) -> None:
-    with pytest.raises(UsageError, match="--to mlflow=URI"):
+    with pytest.raises(UsageError, match="to mlflow=URI"):
         holotype.track(run)
     (run / "report" / "metrics.json").unlink()
     with pytest.raises(NotARun, match="not finished"):

@@ -16,7 +16,7 @@ from holotype.extras import with_install_advice
 from holotype.files import atomic_write, require_writable
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.notebook import html_image, html_result
-from holotype.progress import Progress, pluralize
+from holotype.progress import Progress
 from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.config.resolve import Overrides, resolve_recipe
 from holotype.training.config.stage_config import GradientStage
