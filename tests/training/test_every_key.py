@@ -73,7 +73,16 @@ class Case:
     refused: str | None = None
 
 
-LABELS = {"teacher.sha256", "name", "gradient.name", "linear.name", "svm.name", "forest.name"}
+# `bits` is of images of 16 bits, which these are not: tests/imaging/test_significant_bits.py.
+LABELS = {
+    "bits",
+    "teacher.sha256",
+    "name",
+    "gradient.name",
+    "linear.name",
+    "svm.name",
+    "forest.name",
+}
 SEALED = {"test_time_augmentation", "references", "unknown"}  # into the bundle, after training
 COSTLY = {"patience": None, "epochs": 6, "learning_rate": 0.1, "head_learning_rate": 0.1}
 
@@ -153,6 +162,8 @@ CASES: dict[str, Case] = {
     "linear.method": Case("svm", refused="unknown key|missing"),
     "linear.Cs": Case([0.01, 0.02]),
     "linear.folds": Case(5, {"Cs": [0.0001, 0.001, 0.003]}),
+    "linear.views": Case(3),
+    "linear.augmentation": Case({"zoom": 0.5}, {"views": 3, "augmentation": {}}),
     "svm.method": Case("random_forest", refused="unknown key|missing"),
     "svm.kernel": Case("linear", {"gamma": None}),
     "svm.Cs": Case([0.01]),
