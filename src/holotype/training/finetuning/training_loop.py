@@ -175,9 +175,10 @@ def _train_epoch(run: StageRun, before: LoopState) -> LoopState:
             at = (epoch - 1) * steps + step
             seed_torch(run, epoch, step)
             sums.add(optimiser_step(run, group, at))
+            is_due = stop_signal.checkpoint_is_due()
             several = run.share.size > 1  # which stop after the same step
             stop = sums.stop_requested if several else stop_signal.stop_requested
-            if stop_signal.checkpoint_is_due() or stop:
+            if is_due or stop:
                 sums.read_all()
                 run.callbacks.on_checkpoint(_state_within_epoch(run, before, step + 1, sums.total))
             if stop:
