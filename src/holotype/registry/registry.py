@@ -55,9 +55,9 @@ class Registry:
 
     Example:
         >>> registry = holotype.Registry()  # doctest: +SKIP
-        >>> registry.add("runs/cells-1", name="cells")  # doctest: +SKIP
-        >>> registry.promote("cells", 1, reason="the first")  # doctest: +SKIP
-        >>> holotype.load("registry://cells@champion")  # doctest: +SKIP
+        >>> registry.add("runs/photos-1", name="photos")  # doctest: +SKIP
+        >>> registry.promote("photos", 1, reason="the first")  # doctest: +SKIP
+        >>> holotype.load("registry://photos@champion")  # doctest: +SKIP
 
     Args:
         place: a directory, where SQLite keeps `registry.db`, or `postgresql://USER@HOST/DATABASE`.
