@@ -7,6 +7,7 @@ Only the files whose names may hold the span are opened, and of Parquet only the
 asked for. What is still JSON lines is read too.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,6 +165,7 @@ def _run(sql: str, values: Mapping[str, Any], sources: Mapping[str, _Source]) ->
                 raise DatasetError(
                     f"the request log cannot be read: {str(error).splitlines()[0].rstrip('.')}."
                 ) from error
+            time.sleep(0.1)  # a segment became Parquet after it was listed
     raise AssertionError("the last attempt returns or raises")
 
 
