@@ -77,7 +77,7 @@ class RegisteredVersion:
 
     @property
     def uri(self) -> str:
-        """`registry://NAME/VERSION`, which is taken wherever a run is."""
+        """The address that is taken wherever a run is."""
         return f"registry://{self.name}/{self.version}"
 
     def to_json(self) -> dict[str, Any]:

@@ -93,10 +93,10 @@ def sweep(
 
     Example:
         >>> found = holotype.sweep(
-        ...     data=["pets"], recipe=["linear", "finetune"], seeds=[0, 1], output="runs/pets"
+        ...     data=["photos"], model=["hog", "lbp"], recipe=["linear"], output="runs/sweep-1"
         ... )  # doctest: +SKIP
         >>> found.recommended  # doctest: +SKIP
-        {'pets': PosixPath('runs/pets/pets/finetune-seed1')}
+        {'photos': PosixPath('runs/sweep-1/photos/linear-hog')}
 
     Args:
         plan: a YAML file, or its fields: data, recipes, models, seeds, settings, tune. What is
