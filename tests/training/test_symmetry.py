@@ -1,5 +1,7 @@
 """Which mirror images and turns hold, measured on images whose symmetry is known."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +99,17 @@ def test_few_images_are_not_measured(tmp_path: Path) -> None:
     assert (measured.best, dict(measured.losses)) == ("horizontal", {})
     assert "fewer than 20 training images are too few" in measured.note()
     assert symmetry_effects(measured) == []
+
+
+@pytest.mark.parametrize("group_of", [lambda path: "one", lambda path: path.split("/")[0]])
+def test_groups_that_cannot_be_held_out_are_not_measured(
+    tmp_path: Path, group_of: Callable[[str], str]
+) -> None:
+    index = arrows(tmp_path / "arrows", {"left": (2,), "right": (0,)})
+    table = index.table.assign(group=index.table["path"].map(group_of))
+    measured = measure(replace(index, table=table), tmp_path)
+    assert (measured.best, dict(measured.losses)) == ("horizontal", {})
+    assert "no images can be held out" in measured.note()
 
 
 def test_auto_is_replaced_in_every_stage() -> None:

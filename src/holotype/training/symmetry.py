@@ -61,7 +61,7 @@ class SymmetryMeasurement:
     Attributes:
         best: the set with the lowest loss, the smaller one of equals.
         losses: set -> held-out log loss of each measured image (N), nan where no fold held it out;
-            empty where there were too few images to measure.
+            empty where there were too few images or groups to measure.
         weights_N: of the images.
         groups: of the images, "" for one without.
     """
@@ -73,10 +73,15 @@ class SymmetryMeasurement:
 
     def note(self) -> str:
         """One sentence for the report."""
-        if not self.losses:
+        if not self.losses and len(self.weights_N) < FEWEST_IMAGES:
             return (
                 f"symmetry: auto is {self.best}, since fewer than {FEWEST_IMAGES} training images "
                 "are too few to measure it."
+            )
+        if not self.losses:
+            return (
+                f"symmetry: auto is {self.best}, since no images can be held out to measure it: "
+                "their groups leave no two classes to learn from."
             )
         loss = {name: self.mean_loss(name) for name in self.losses}
         return (
@@ -94,12 +99,12 @@ class SymmetryMeasurement:
 
 def is_to_be_measured(recipe: Recipe) -> bool:
     """Whether a stage leaves the symmetry open."""
-    return any(_is_open(stage) for stage in recipe.stages)
+    return any(_is_auto(stage) for stage in recipe.stages)
 
 
 def with_symmetry(recipe: Recipe, symmetry: Symmetry) -> Recipe:
     """The recipe with `auto` replaced in every stage."""
-    stages = tuple(_closed(stage, symmetry) for stage in recipe.stages)
+    stages = tuple(_with_known_symmetry(stage, symmetry) for stage in recipe.stages)
     return recipe.model_copy(update={"stages": stages})
 
 
@@ -129,6 +134,8 @@ def measure_symmetry(pretrained: PretrainedBackbone, runtime: Runtime) -> Symmet
         )
         for symmetry in SYMMETRIES
     }
+    if np.isnan(losses["none"]).all():  # one group holds all images, or every group one class
+        return SymmetryMeasurement(UNMEASURED, {}, weights_N, groups)
     measured = SymmetryMeasurement("none", losses, weights_N, groups)
     return replace(measured, best=min(SYMMETRIES, key=measured.mean_loss))
 
@@ -168,7 +175,7 @@ def held_out_losses(
     return losses_N
 
 
-def _is_open(stage: Stage) -> bool:
+def _is_auto(stage: Stage) -> bool:
     """Whether the symmetry of a stage is to be measured."""
     return (
         isinstance(stage, LinearStage | GradientStage)
@@ -177,8 +184,8 @@ def _is_open(stage: Stage) -> bool:
     )
 
 
-def _closed(stage: Stage, symmetry: Symmetry) -> Stage:
-    if not isinstance(stage, LinearStage | GradientStage) or not _is_open(stage):
+def _with_known_symmetry(stage: Stage, symmetry: Symmetry) -> Stage:
+    if not isinstance(stage, LinearStage | GradientStage) or not _is_auto(stage):
         return stage
     assert stage.augmentation is not None
     known = stage.augmentation.model_copy(update={"symmetry": symmetry})

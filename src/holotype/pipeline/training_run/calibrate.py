@@ -39,6 +39,10 @@ def calibrate(bundle: Bundle, recipe: Recipe, index: Index) -> tuple[Bundle, lis
     if recipe.references:
         calibration.add_references()
     if len(index.part("val")) == 0:
+        if recipe.test_time_augmentation == "auto":
+            calibration.notes.append(
+                "test_time_augmentation: auto is none, since no validation image can choose it."
+            )
         return calibration.bundle.without_decision(), calibration.notes
     decision = calibration.fit_views_and_temperature()
     if recipe.unknown is not None:
