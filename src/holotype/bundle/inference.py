@@ -182,6 +182,22 @@ def predict_index(
     )
 
 
+def predictions_of_index(index: Index, logits_NC: NDArray[np.float32]) -> Predictions:
+    """Predictions for all images of an index from logits that are known, at temperature 1."""
+    table = index.table
+    return Predictions(
+        classes=index.classes,
+        ids=tuple(table["path"]),
+        sha256=tuple(table["sha256"]),
+        targets_N=index.targets_N,
+        weights_N=table["weight"].to_numpy(np.float64),
+        groups=tuple(table["group"]),
+        folds_N=table["fold"].to_numpy(np.int64),
+        logits_NC=logits_NC,
+        probabilities_NC=softmax(logits_NC),
+    )
+
+
 def known_classes(bundle: Bundle, index: Index) -> dict[str, int]:
     """The number of each class in the logits, by its name.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from holotype.bundle.bundle import MAX_DEPTH, Bundle, load_bundle
+from holotype.bundle.inference import predictions_of_index
 from holotype.comparison.aligned_predictions import align_predictions
 from holotype.dataset.index import Index, Part, read_index_file
 from holotype.errors import BundleError, NotARun, NotComparable, UsageError
@@ -172,19 +173,7 @@ def _require_same_part(members: Sequence[Member], split: Part, part: str) -> Non
 def _blank_predictions(member: Member, split: Part) -> Predictions:
     """The images of a part with equal probabilities, so that test is not predicted."""
     index = replace(member.index.part(split), classes=member.bundle.classes)
-    table = index.table
-    N, C = len(table), len(index.classes)
-    return Predictions(
-        classes=index.classes,
-        ids=tuple(table["path"]),
-        sha256=tuple(table["sha256"]),
-        targets_N=index.targets_N,
-        weights_N=table["weight"].to_numpy(np.float64),
-        groups=tuple(table["group"]),
-        folds_N=table["fold"].to_numpy(np.int64),
-        logits_NC=np.zeros((N, C), np.float32),
-        probabilities_NC=np.full((N, C), 1 / C),
-    )
+    return predictions_of_index(index, np.zeros((len(index), len(index.classes)), np.float32))
 
 
 def _some(paths: Sequence[str]) -> str:

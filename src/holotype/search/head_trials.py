@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from holotype.bundle.inference import predictions_of_index
 from holotype.dataset.index import Index
 from holotype.errors import HolotypeError, InvalidRecipe
 from holotype.evaluation.fit_decision import fit_decision
@@ -136,17 +137,6 @@ def head_logits(
 
 def _with_temperature(index: Index, logits_NC: NDArray[np.float32]) -> Predictions:
     """The predictions of an index, calibrated as a bundle seals them."""
-    table = index.table
-    plain = Predictions(
-        classes=index.classes,
-        ids=tuple(table["path"]),
-        sha256=tuple(table["sha256"]),
-        targets_N=index.targets_N,
-        weights_N=table["weight"].to_numpy(np.float64),
-        groups=tuple(table["group"]),
-        folds_N=table["fold"].to_numpy(np.int64),
-        logits_NC=logits_NC,
-        probabilities_NC=softmax(logits_NC),
-    )
+    plain = predictions_of_index(index, logits_NC)
     temperature = fit_decision(plain).temperature
     return replace(plain, probabilities_NC=softmax(logits_NC, temperature))

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from holotype.files import atomic_write
+from holotype.files import TEMPORARY_PREFIX, atomic_write, leftovers_below, remove_path
 from holotype.serving.request_log.feedback_store import FEEDBACK, FEEDBACK_COLUMNS
 from holotype.serving.request_log.log_row import LOG_COLUMNS
 from holotype.serving.request_log.segment_file import COMPLETE, OPEN, ROLLED, opened_at, segments
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _MAX_LINE = 16 << 20  # bytes
-_ABANDONED_S = 3600.0  # a temporary file of this age belongs to no living process
 
 
 def open_database(memory: str = "512MB") -> "DuckDBPyConnection":
@@ -110,7 +109,7 @@ def remove_old_segments(folder: Path, max_days: float, max_bytes: int) -> int:
 
 
 def remove_old_images(folder: Path, max_days: float, max_bytes: int) -> int:
-    images = [path for path in folder.glob("*/*") if not path.name.startswith(".tmp-")]
+    images = [path for path in folder.glob("*/*") if not path.name.startswith(TEMPORARY_PREFIX)]
     removed = remove_old(((path, path.stat().st_mtime) for path in images), max_days, max_bytes)
     for day in folder.glob("*/"):
         with suppress(OSError):  # it is not empty, or was just removed
@@ -118,20 +117,13 @@ def remove_old_images(folder: Path, max_days: float, max_bytes: int) -> int:
     return removed
 
 
-def remove_temporary(folder: Path) -> None:
-    """Remove what a process that was killed while it wrote left behind."""
-    for path in folder.rglob(".tmp-*"):
-        with suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime > _ABANDONED_S:
-                path.unlink()
-
-
 def main(words: list[str]) -> None:
     folder, days, size, image_days, image_bytes = words
     if hasattr(os, "nice"):
         os.nice(10)
     log = Path(folder)
-    remove_temporary(log)
+    for path in leftovers_below(log):
+        remove_path(path)
     remove_old_segments(log, float(days), int(size))
     remove_old_segments(log / FEEDBACK, float(days), int(size))
     remove_old_images(log / "images", float(image_days), int(image_bytes))
