@@ -1,0 +1,1 @@
+"""How well individuals are found again: ranking, open set, discovery; intervals by identity"""
