@@ -39,7 +39,7 @@ ORDER = (
         "training",
     ),
     *("evaluation", "reporting", "comparison", "ensembles", "explanation", "exports", "registry"),
-    *("tracking", "pipeline", "elpv_demo", "search", "identification", "serving"),
+    *("tracking", "pipeline", "elpv_demo", "search", "identification", "serving", "watching"),
 )
 
 
