@@ -1,6 +1,7 @@
 """What `holotype train` does with several sources, with leaks, and with images to leave out."""
 
 import csv
+import html
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from holotype.dataset.index import read_index_file
+from holotype.files import sha256_of
 from tests.conftest import Cli
 
 # Descriptors and a linear head: no network, so that each run takes a second or two.
@@ -205,6 +207,52 @@ def test_what_is_excluded_trains_nothing_and_the_score_is_given_with_it_and_with
     assert set(left[left["path"].isin(named)]["weight"]) == {0.0}
     page = (run / "report" / "index.html").read_text(encoding="utf-8")
     assert "without the 2 images that were excluded on suspicion" in page
+
+
+def test_new_labels_are_learnt_and_tested_and_recorded_and_the_split_stays(
+    synthetic: Path, tmp_path: Path, run: Path, cli: Cli
+) -> None:
+    plain = tmp_path / "plain"
+    assert cli("train", synthetic, "--output", plain, *QUICK)[0] == 0
+    before = read_index_file(plain / "index.parquet")
+    rows = before.table.set_index("path")
+    other = {name: before.classes[n - 1] for n, name in enumerate(before.classes)}
+    named = {
+        path: other[rows.loc[path, "label"]]
+        for part, count in (("train", 4), ("test", 2))
+        for path in rows[rows["split"] == part].index[:count]
+    }
+    table = tmp_path / "issues.csv"
+    lines = ["path,confirmed,new_label", *(f"{path},yes,{new}" for path, new in named.items())]
+    table.write_text("\n".join(lines), encoding="utf-8")
+    hashes = {file: sha256_of(file) for file in synthetic.rglob("*.png")}
+
+    code, _, error = cli("train", synthetic, "--relabel", table, "--output", run, *QUICK)
+    assert code == 0, error
+    assert "6 images relabelled" in error
+    after = read_index_file(run / "index.parquet").table.set_index("path")
+    assert {path: after.loc[path, "label"] for path in named} == named
+    unnamed = [path for path in rows.index if path not in named]
+    assert (after.loc[unnamed] == rows.loc[unnamed]).all().all()
+    assert (after["split"] == rows["split"]).all()
+    recorded = json.loads((run / "environment.json").read_text("utf-8"))["tables"]
+    assert recorded == {"relabel": {"path": str(table), "sha256": sha256_of(table)}}
+    page = (run / "report" / "index.html").read_text(encoding="utf-8")
+    assert "with the 2 labels that were corrected in a review" in page
+    assert f"--relabel {table}" in html.unescape(page)
+    assert {file: sha256_of(file) for file in synthetic.rglob("*.png")} == hashes
+
+
+def test_a_label_that_is_no_class_is_refused_before_a_run_is_made(
+    synthetic: Path, tmp_path: Path, run: Path, cli: Cli
+) -> None:
+    table = tmp_path / "issues.csv"
+    path = next(synthetic.glob("*/*.png")).relative_to(synthetic).as_posix()
+    table.write_text(f"path,new_label\n{path},hexagon\n", encoding="utf-8")
+    code, _, error = cli("train", synthetic, "--relabel", table, "--output", run, *QUICK)
+    assert code == 1
+    assert "'hexagon', which is no class" in error.splitlines()[-1]
+    assert not run.exists()
 
 
 def test_a_table_of_exclusions_that_is_none_is_one_line(

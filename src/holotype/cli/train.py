@@ -67,6 +67,7 @@ def train(
     label_prefix: LabelPrefix = False,
     on_leak: OnLeak = "keep",
     exclude: Annotated[Path | None, Parameter(group=READING)] = None,
+    relabel: Annotated[Path | None, Parameter(group=READING)] = None,
     device: Device = "auto",
     save_memory: Annotated[Switch, Parameter(group=RESOURCES)] = False,
     disk_budget: Annotated[str | None, Parameter(group=RESOURCES)] = None,
@@ -101,6 +102,8 @@ def train(
         folds: Cross-validate: train so many, each tested on its own fold, and ship their mean.
         exclude: A table such as the audit's issues.csv: images with yes under `confirmed`, or all
             where there is no such column, train nothing; the score is given with and without them.
+        relabel: A table such as an issues.csv reviewed in the dashboard: images with a class under
+            `new_label` and yes under `confirmed` get that label; the data itself is not changed.
         save_memory: Compute activations twice instead of holding them; the result is the same.
         disk_budget: For what is computed once and kept, such as 20G.
         deterministic: Refuse operations whose result could differ from one time to the next.
@@ -121,7 +124,7 @@ def train(
         ratios=ratios, folds=folds,
         reading=ReadingOptions(
             label_pattern=label_pattern, group_pattern=group_pattern, label_prefix=label_prefix,
-            on_leak=on_leak, exclude=exclude,
+            on_leak=on_leak, exclude=exclude, relabel=relabel,
         ),
         resources=Resources(
             device=device, save_memory=save_memory, disk_budget=disk_budget,

@@ -23,7 +23,7 @@ from holotype.dataset.auditing.issues_csv import (
     COLUMNS,
     Issue,
     issues_of,
-    previous_confirmations,
+    previous_answers,
     write_findings,
 )
 from holotype.dataset.auditing.label_errors import beats_class_prior, find_label_errors, noise_rate
@@ -174,7 +174,7 @@ def audit(
     Args:
         data: a folder with one folder per class, a CSV or Parquet table or a DataFrame; or
             several of these.
-        output: write index.html, audit.json and issues.csv into this directory.
+        output: write index.html, audit.json, issues.csv and index.parquet into this directory.
         fail_on: kinds of findings, as a list or with commas between them, that alone make
             `failed` true.
         labels: refuse to go on where labels cannot be looked at.
@@ -198,7 +198,7 @@ def audit(
         require_directory_place(output)
         require_apart_from_images(Path(output), as_sources(data))
         require_writable(Path(output) / "index.html")
-        previous_confirmations(Path(output) / "issues.csv")
+        previous_answers(Path(output) / "issues.csv")
     if labels or _needs_network(kinds, quick=quick):
         _require_network()
     progress = progress or Progress()
@@ -220,6 +220,7 @@ def audit(
     found = Audit(index, findings, name, kinds)
     if output is not None:
         found.write(output)
+        index.write(Path(output) / "index.parquet")
     return found
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +28,8 @@ def exclude_images(index: Index, issues: str | Path) -> tuple[Index, list[str]]:
     Args:
         index: already split.
         issues: a CSV file with a column `path`. All rows count, unless there is a column
-            `confirmed`, as an audit writes it: then those that say yes, y, true, 1 or x.
+            `confirmed`, as an audit writes it: then those that say yes, y, true, 1 or x. An image
+            that has the `new_label` of its row, as after `relabel_images`, is kept.
 
     Raises:
         InvalidTable: no such file, no column `path`, a `confirmed` that is neither yes nor no, no
@@ -35,24 +37,41 @@ def exclude_images(index: Index, issues: str | Path) -> tuple[Index, list[str]]:
     """
     not_in_index = paths_not_in_index(index, issues)
     rows = _confirmed_rows_of(index, issues)
+    labels = dict(zip(index.table["path"], index.table["label"], strict=True))
+    corrected = {
+        row["path"]
+        for row in rows
+        if row["path"] in labels and row.get("new_label", "").strip() == labels[row["path"]]
+    }
+    rows = [row for row in rows if row["path"] not in corrected]
     present = index.table["path"].isin({row["path"] for row in rows})
     in_test = present & (index.table["split"] == "test")
     table = index.table.copy()
     table.loc[in_test, "weight"] = 0.0
     remaining = replace(index, table=table[~present | in_test].reset_index(drop=True))
     excluded_paths = set(index.table.loc[present, "path"])
-    return remaining, _notes(rows, excluded_paths, not_in_index, int(in_test.sum()), issues)
+    notes = _notes(rows, excluded_paths, not_in_index, int(in_test.sum()), issues)
+    if corrected:
+        notes.append(f"{pluralize(len(corrected), 'image')} kept with the new label.")
+    return remaining, notes
 
 
-def paths_not_in_index(index: Index, issues: str | Path) -> list[str]:
+def paths_not_in_index(
+    index: Index, issues: str | Path, named: Collection[str] | None = None
+) -> list[str]:
     """The paths of a table that are no image of this data set, sorted.
 
     Unreadable images belong to the data set, whether or not the index still has them.
 
+    Args:
+        named: the paths; by default those of the confirmed rows.
+
     Raises:
         InvalidTable: as `exclude_images`.
     """
-    named = {row["path"] for row in _confirmed_rows_of(index, issues)}
+    if named is None:
+        named = [row["path"] for row in _confirmed_rows_of(index, issues)]
+    named = set(named)
     known = {*index.table["path"], *index.undecodable_names}
     not_in_index = sorted(path for path in named - known if not os.path.lexists(index.file(path)))
     if named and len(not_in_index) == len(named):
@@ -84,7 +103,7 @@ def confirmed_rows(issues: Path) -> list[dict[str, str]]:
     rows = read_issue_rows(issues)
     if not rows or CONFIRMED not in rows[0]:
         return rows
-    confirmed = [row for row in rows if _is_yes(row, issues)]
+    confirmed = [row for row in rows if is_yes(row, issues)]
     if not confirmed:
         raise InvalidTable(
             f"no row of {str(issues)!r} is confirmed ({pluralize(len(rows), 'row')}), so no image "
@@ -122,7 +141,12 @@ def read_issue_rows(issues: Path) -> list[dict[str, str]]:
     return [dict(zip(table.columns, row, strict=True)) for row in table.rows]
 
 
-def _is_yes(row: dict[str, str], issues: Path) -> bool:
+def is_yes(row: dict[str, str], issues: Path) -> bool:
+    """Whether a row is confirmed.
+
+    Raises:
+        InvalidTable: it says neither yes nor no.
+    """
     word = row[CONFIRMED].strip().lower()
     if word not in _YES | _NO:
         raise InvalidTable(

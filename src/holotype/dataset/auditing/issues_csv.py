@@ -4,18 +4,20 @@ import csv
 import io
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from holotype.dataset.auditing.exclude_confirmed import CONFIRMED, read_issue_rows
 from holotype.dataset.auditing.findings import ExactDuplicates, Findings
+from holotype.dataset.auditing.issue_reviews import ANSWER_COLUMNS, FOUND_COLUMNS, issues_lock
 from holotype.dataset.auditing.quality import QUALITY_ADVICE
 from holotype.dataset.near_duplicates.search import NearDuplicate
 from holotype.errors import InvalidTable
 from holotype.files import csv_cell, write_json, write_text
 
 JOINT = "; "  # between several problems of one image
-COLUMNS = ("path", "problem", "evidence", "suggestion", CONFIRMED)
+COLUMNS = (*FOUND_COLUMNS, CONFIRMED)
 
 _Note = tuple[str, str, str, str]  # path, problem, evidence, suggestion
 
@@ -53,28 +55,29 @@ def issues_of(findings: Findings) -> list[Issue]:
 def write_issues(issues: Iterable[Issue], path: Path) -> None:
     """Write the rows as CSV, every field quoted, since names may hold any character.
 
-    The last column is for the user, who confirms which images `train --exclude` excludes. Its
-    value in an existing file is kept for an image with the same problems; otherwise it is empty.
+    The last columns are for people: `confirmed`, and after a review `new_label` and `reviews`.
+    Their values in an existing file are kept for an image with the same problems.
 
     Raises:
         InvalidTable: there is a file that cannot be read.
     """
-    confirmed = previous_confirmations(path)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    writer.writerow(COLUMNS)
-    writer.writerows(
-        map(
-            csv_cell,
-            (i.path, i.problem, i.evidence, i.suggestion, confirmed.get((i.path, i.problem), "")),
-        )
-        for i in issues
-    )
-    write_text(path, text.getvalue())
+    with issues_lock(path) if os.path.lexists(path) else nullcontext():
+        answers = previous_answers(path)
+        is_reviewed = any(any(answer[1:]) for answer in answers.values())
+        columns = ANSWER_COLUMNS if is_reviewed else (CONFIRMED,)
+        nothing = ("",) * len(ANSWER_COLUMNS)
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        writer.writerow((*FOUND_COLUMNS, *columns))
+        for i in issues:
+            answer = answers.get((i.path, i.problem), nothing)[: len(columns)]
+            cells = (i.path, i.problem, i.evidence, i.suggestion, *answer)
+            writer.writerow(map(csv_cell, cells))
+        write_text(path, text.getvalue())
 
 
-def previous_confirmations(issues: Path) -> dict[tuple[str, str], str]:
-    """(path, problem) -> the column `confirmed` of an existing file; nothing without one.
+def previous_answers(issues: Path) -> dict[tuple[str, str], tuple[str, ...]]:
+    """(path, problem) -> the columns `ANSWER_COLUMNS` of an existing file; nothing without one.
 
     Raises:
         InvalidTable: the file cannot be read, so its answers would be lost if it were replaced.
@@ -88,8 +91,11 @@ def previous_confirmations(issues: Path) -> dict[tuple[str, str], str]:
             f"{error} It may hold answers under 'confirmed', and is not overwritten: save it as "
             "CSV again, or move it away."
         ) from None
-    answers = {(row["path"], row.get("problem", "")): row.get(CONFIRMED, "") for row in rows}
-    if any(answers.values()) and "problem" not in rows[0]:
+    answers = {
+        (row["path"], row.get("problem", "")): tuple(row.get(name, "") for name in ANSWER_COLUMNS)
+        for row in rows
+    }
+    if any(map(any, answers.values())) and "problem" not in rows[0]:
         raise InvalidTable(
             f"{str(issues)!r} has answers under 'confirmed' and no column 'problem', which says "
             "what they are about; it is not overwritten. Add the column, or move the file away."

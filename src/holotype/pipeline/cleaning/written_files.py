@@ -17,7 +17,7 @@ _WRITTEN = re.compile(
         | asked\.json | epochs\.json | trial\.json | process\.log
         | predictions/[^/]+\.parquet
         | report/[^/]+\.(png|html|json|txt|csv)
-        | audit/(index\.html|audit\.json|issues\.csv)
+        | audit/(index\.html|audit\.json|issues\.csv|\.issues\.lock)
         | checkpoints/[^/]+\.(safetensors|json|npz|parquet)
         | bundle/(members/\d+/)*
           (manifest\.json|backbone\.onnx|head\.onnx|references\.npz|conformal\.npz

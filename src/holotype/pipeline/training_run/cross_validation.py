@@ -38,6 +38,7 @@ from holotype.pipeline.training_run.class_weight_report import (
 from holotype.pipeline.training_run.excluded_images import (
     exclude_and_log,
     exclusion_notes,
+    relabel_notes,
     require_trainable,
 )
 from holotype.pipeline.training_run.group_leakage_report import measure_group_leakage
@@ -113,7 +114,7 @@ def assign_folds(job: TrainingJob, index: Index, num_folds: int) -> tuple[Index,
         )
     index, job = job.resolve_leaks(index)
     seed, keep_together = job.recipe.split.seed, job.findings.duplicate_clusters
-    return folds(index, num_folds, seed=seed, keep_together=keep_together), job
+    return job.relabel(folds(index, num_folds, seed=seed, keep_together=keep_together))
 
 
 def split_of_fold(job: TrainingJob, index: Index, fold: int) -> Index:
@@ -238,6 +239,7 @@ def _report(
             *job.request.notes,
             *_notes(bundle, test is not None),
             *exclusion_notes(report, reported, original_weights),
+            *relabel_notes(report, reported, job.labels_before),
         ],
         folds=scores,
         class_weighting=(

@@ -1,9 +1,15 @@
-"""Exclude images that a person names from training and from the scores of test."""
+"""Images that a person excluded or relabelled, in training and in the scores of test."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from holotype.dataset.auditing.exclude_confirmed import exclude_images, original_weights
+from holotype.dataset.auditing.exclude_confirmed import (
+    exclude_images,
+    original_weights,
+    read_issue_rows,
+)
+from holotype.dataset.auditing.issue_reviews import disagreement_note
 from holotype.dataset.index import Index
 from holotype.dataset.splitting.splitter import parts_of
 from holotype.errors import DatasetError, SingleClass
@@ -27,8 +33,7 @@ def exclude_and_log(
     if issues is None:
         return index, {}
     kept, lines = exclude_images(index, issues)
-    for line in lines:
-        progress.log(line)
+    progress.log_all([*lines, *disagreement_note(read_issue_rows(Path(issues)), Path(issues))])
     return kept, original_weights(index, kept)
 
 
@@ -118,3 +123,26 @@ def report_with_excluded(
     pairs = zip(predictions.ids, predictions.weights_N.tolist(), strict=True)
     before_N = np.array([original_weights.get(path, weight) for path, weight in pairs])
     return build_report(replace(predictions, weights_N=before_N), part=part)
+
+
+def relabel_notes(
+    report: Report, predictions: Predictions, labels_before: Mapping[str, str]
+) -> list[str]:
+    """A sentence with the accuracy on the labels before beside the one on the new; or none.
+
+    Args:
+        report: on `predictions`, whose targets are the new labels.
+        labels_before: of the images that were relabelled, by path.
+    """
+    changed = [n for n, path in enumerate(predictions.ids) if path in labels_before]
+    if not changed:
+        return []
+    targets_N = predictions.targets_N.copy()
+    for n in changed:
+        targets_N[n] = predictions.classes.index(labels_before[predictions.ids[n]])
+    before = build_report(replace(predictions, targets_N=targets_N), part=report.part)
+    what = "1 label that was" if len(changed) == 1 else f"{len(changed):,} labels that were"
+    return [
+        f"Accuracy is {report['accuracy']} with the {what} corrected in a review, and "
+        f"{before['accuracy']} with the labels of the data."
+    ]

@@ -53,7 +53,7 @@ def begin_run(job: TrainingJob, index: Index, run: RunDirectory, *, is_fold: boo
     index.write(run.index)
     if not is_fold:
         job.audit.write(run.audit)
-    write_environment(run, job.runtime.device)
+    write_environment(run, job.runtime.device, job.named_tables())
     return True
 
 

@@ -16,7 +16,11 @@ from holotype.pipeline.training_run.class_weight_report import (
     class_weights,
     measure_class_weighting,
 )
-from holotype.pipeline.training_run.excluded_images import exclude_and_log, exclusion_notes
+from holotype.pipeline.training_run.excluded_images import (
+    exclude_and_log,
+    exclusion_notes,
+    relabel_notes,
+)
 from holotype.pipeline.training_run.group_leakage_report import measure_group_leakage
 from holotype.pipeline.training_run.resume import begin_run
 from holotype.pipeline.training_run.run_report import ScoredBundle, report_run
@@ -128,7 +132,8 @@ def _report(
     if test is None:
         notes.append("The test part has no images: this is validation, which chose the model.")
     report = job.with_caveats(build_report(reported, part="val" if test is None else "test"))
-    notes += [*exclusion_notes(report, reported, original_weights), *trained.notes]
+    notes += exclusion_notes(report, reported, original_weights)
+    notes += [*relabel_notes(report, reported, job.labels_before), *trained.notes]
     scored = ScoredBundle(
         bundle=bundle, index=index, predictions=reported, report=report,
         validation=None if validation is None else build_report(validation, part="val"),

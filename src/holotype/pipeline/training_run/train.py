@@ -13,6 +13,7 @@ from holotype.dataset.auditing.exclude_confirmed import (
     drop_unreadable,
     paths_not_in_index,
 )
+from holotype.dataset.auditing.relabel_confirmed import new_labels, relabel_images
 from holotype.dataset.index import Index, read_index, require_classes
 from holotype.dataset.reading.source_types import DataSource
 from holotype.errors import UsageError
@@ -25,7 +26,11 @@ from holotype.pipeline.training_run.cross_validation import train_folds
 from holotype.pipeline.training_run.excluded_images import require_trainable
 from holotype.pipeline.training_run.single_run import train_single_run
 from holotype.pipeline.training_run.training_estimate import TrainingEstimate, estimate_training
-from holotype.pipeline.training_run.training_job import TrainingJob, TrainingRequest
+from holotype.pipeline.training_run.training_job import (
+    TrainingJob,
+    TrainingRequest,
+    table_digests,
+)
 from holotype.pipeline.training_run.training_options import ReadingOptions, Resources, Resuming
 from holotype.pipeline.training_run.warm_start import (
     check_teacher,
@@ -229,6 +234,9 @@ def read_and_audit(
     reading, progress = request.reading, request.progress
     if reading.exclude is not None:
         confirmed_rows(Path(reading.exclude))
+    if reading.relabel is not None:
+        new_labels(Path(reading.relabel))
+    tables = table_digests(reading)
     index = read_index(
         request.data, label_pattern=reading.label_pattern,
         group_pattern=reading.group_pattern, label_prefix=reading.label_prefix,
@@ -236,6 +244,8 @@ def read_and_audit(
     require_classes(index)
     if reading.exclude is not None:
         paths_not_in_index(index, reading.exclude)
+    if reading.relabel is not None:
+        relabel_images(index, reading.relabel)
     progress.log(f"{index.size_summary} in {index.root}")
     progress.log_all(index.ignored_notes())
     check_stages(recipe, runtime.device)
@@ -248,5 +258,6 @@ def read_and_audit(
         is_told = findings.significant_bits < FULL_BITS
         progress.log(f"{'' if is_told else 'warning: '}{findings.unused_range}")
     recipe = recipe.with_bits(findings.significant_bits)
-    job = TrainingJob(request, recipe, runtime, Audit(index, findings, request.data_name))
+    audited = Audit(index, findings, request.data_name)
+    job = TrainingJob(request, recipe, runtime, audited, tables=tables)
     return drop_unreadable(index, findings, progress), job

@@ -5,12 +5,13 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from holotype.architectures.catalog import is_custom_model
 from holotype.dataset.auditing.findings import Findings
+from holotype.dataset.auditing.relabel_confirmed import relabel_images
 from holotype.dataset.index import Index
 from holotype.dataset.reading.source_types import (
     DataSource,
@@ -20,10 +21,10 @@ from holotype.dataset.reading.source_types import (
 )
 from holotype.dataset.splitting.leakage import resolve_leaks
 from holotype.dataset.splitting.splitter import split
-from holotype.errors import UsageError
+from holotype.errors import DatasetError, UsageError
 from holotype.evaluation.group_leakage import GroupLeakage
 from holotype.evaluation.report_data import Report
-from holotype.files import read_json, reading, write_json
+from holotype.files import read_json, reading, sha256_of, write_json
 from holotype.pipeline.audit import Audit
 from holotype.pipeline.training_run.training_options import ReadingOptions, Resources, Resuming
 from holotype.progress import Progress
@@ -98,6 +99,8 @@ class TrainingJob:
             quoted.
         is_audited_elsewhere: whether a parent directory holds the audit, so that the report of the
             run says nothing of it.
+        labels_before: the labels that `--relabel` changed, by path.
+        tables: the digests of the tables of `--exclude` and `--relabel`, as they were read.
     """
 
     request: TrainingRequest
@@ -107,6 +110,8 @@ class TrainingJob:
     notes: Sequence[str] = ()
     leak_caveats: Sequence[str] = ()
     is_audited_elsewhere: bool = False
+    labels_before: Mapping[str, str] = field(default_factory=dict)
+    tables: Mapping[str, str] = field(default_factory=dict)
 
     def in_run(self, run: RunDirectory) -> "TrainingJob":
         """The job with its checkpoints and its log in a run."""
@@ -150,10 +155,36 @@ class TrainingJob:
         return index, replace(self, leak_caveats=leak_caveats)
 
     def split(self, index: Index) -> "tuple[Index, TrainingJob]":
-        """The images in their parts; and the job, which knows of a split that leaks."""
+        """The images in their parts, relabelled; and the job, which knows of a split that leaks."""
         index, job = self.resolve_leaks(index)
         how, keep_together = self.recipe.split, self.findings.duplicate_clusters
-        return split(index, ratios=how.ratios, seed=how.seed, keep_together=keep_together), job
+        index = split(index, ratios=how.ratios, seed=how.seed, keep_together=keep_together)
+        return job.relabel(index)
+
+    def relabel(self, index: Index) -> "tuple[Index, TrainingJob]":
+        """The images of a split with their confirmed new labels; and the job that knows the old."""
+        if self.request.reading.relabel is None:
+            return index, self
+        relabelled = relabel_images(index, self.request.reading.relabel)
+        self.progress.log_all(relabelled.notes)
+        return relabelled.index, replace(self, labels_before=relabelled.labels_before)
+
+    def named_tables(self) -> dict[str, dict[str, str]]:
+        """The tables of `--exclude` and `--relabel`, with path and digest, by option.
+
+        Raises:
+            DatasetError: one was changed after it was read first.
+        """
+        reading_options = self.request.reading
+        if table_digests(reading_options) != self.tables:
+            raise DatasetError(
+                "the table of --exclude or --relabel was changed while it was read, as by a review "
+                "that goes on; train again."
+            )
+        return {
+            name: {"path": str(getattr(reading_options, name)), "sha256": digest}
+            for name, digest in self.tables.items()
+        }
 
     def with_caveats(self, report: Report) -> Report:
         """The report with what is to be known of the split among its caveats."""
@@ -184,17 +215,27 @@ class TrainingJob:
         words += ["--model", self.recipe.model] if is_custom_model(self.recipe.model) else []
         words += ["--on-leak", reading.on_leak] if reading.on_leak != "keep" else []
         words += ["--exclude", str(reading.exclude)] if reading.exclude else []
+        words += ["--relabel", str(reading.relabel)] if reading.relabel else []
         words += ["--label-pattern", reading.label_pattern] if reading.label_pattern else []
         words += ["--group-pattern", reading.group_pattern] if reading.group_pattern else []
         words += ["--label-prefix"] if reading.label_prefix else []
         return shlex.join(words)
 
 
-def write_environment(run: RunDirectory, device: str) -> None:
+def table_digests(reading_options: ReadingOptions) -> dict[str, str]:
+    """SHA-256 of the tables of `--exclude` and `--relabel`, by option; none where none is named."""
+    named = {name: getattr(reading_options, name) for name in ("exclude", "relabel")}
+    return {name: sha256_of(Path(table)) for name, table in named.items() if table is not None}
+
+
+def write_environment(
+    run: RunDirectory, device: str, tables: Mapping[str, Mapping[str, str]] | None = None
+) -> None:
     """What the run is done with; what it cost is added by `record_training_cost`."""
     write_json(
         run.environment,
         {
+            **({"tables": tables} if tables else {}),
             "command": shlex.join(sys.argv),
             "python": platform.python_version(),
             "platform": platform.platform(),

@@ -29,6 +29,9 @@ class ReadingOptions:
             beside the score.
         exclude: a table such as the audit's issues.csv: images with yes under `confirmed`, or all
             where there is no such column, do not train; the score is given with and without them.
+        relabel: a table with the columns path and new_label, such as an issues.csv reviewed in the
+            dashboard: images whose new label is confirmed get it, after the split; the score is
+            given with the labels before, too. No file of the data is changed.
 
     Raises:
         UsageError: an unknown value of `on_leak`.
@@ -39,6 +42,7 @@ class ReadingOptions:
     label_prefix: bool = False
     on_leak: OnLeak = "keep"
     exclude: str | Path | None = None
+    relabel: str | Path | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
