@@ -103,7 +103,7 @@ def test_what_is_no_answer_is_refused_and_changes_nothing(
 ) -> None:
     before = issues.read_bytes()
     with pytest.raises(UsageError, match=said):
-        record_review(issues, path, reviewer, decision, label=label, classes=CLASSES)  # type: ignore[arg-type]
+        record_review(issues, path, reviewer, decision, label=label, classes=CLASSES)
     assert issues.read_bytes() == before
 
 

@@ -95,8 +95,8 @@ def read_reviewed_issues(issues: Path) -> list[ReviewedIssue]:
 
 
 def _reviewed_issue(row: dict[str, str], issues: Path) -> ReviewedIssue:
-    cells = [row.get(name, "") for name in (*FOUND_COLUMNS, CONFIRMED, NEW_LABEL)]
-    return ReviewedIssue(*cells, reviews=parse_reviews(row, issues))
+    cells = {name: row.get(name, "") for name in (*FOUND_COLUMNS, CONFIRMED, NEW_LABEL)}
+    return ReviewedIssue(reviews=parse_reviews(row, issues), **cells)
 
 
 def record_review(
