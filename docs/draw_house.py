@@ -39,7 +39,16 @@ ORDER = (
         "training",
     ),
     *("evaluation", "reporting", "comparison", "ensembles", "explanation", "exports", "registry"),
-    *("tracking", "pipeline", "elpv_demo", "search", "identification", "serving", "watching"),
+    *(
+        "tracking",
+        "pipeline",
+        "elpv_demo",
+        "search",
+        "identification",
+        "serving",
+        "watching",
+        "dashboard",
+    ),
 )
 
 

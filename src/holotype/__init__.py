@@ -12,6 +12,8 @@ __version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from holotype.comparison.result import Comparison
+    from holotype.dashboard.dashboard import dashboard
+    from holotype.dashboard.serve import serve
     from holotype.dataset.sources.fetch import fetch
     from holotype.dataset.volumes.slicing import Slices
     from holotype.errors import HolotypeError
@@ -49,7 +51,6 @@ if TYPE_CHECKING:
     from holotype.search.sweeping.sweep_result import Sweep
     from holotype.search.tune import tune
     from holotype.serving.client import Client
-    from holotype.serving.serve import serve
     from holotype.single_prediction import Prediction
     from holotype.tracking.track import Tracking, track
     from holotype.training.config.recipe import Recipe
@@ -57,6 +58,8 @@ if TYPE_CHECKING:
 # module -> the public names in it
 _PUBLIC_API = {
     "comparison.result": ("Comparison",),
+    "dashboard.dashboard": ("dashboard",),
+    "dashboard.serve": ("serve",),
     "dataset.sources.fetch": ("fetch",),
     "dataset.volumes.slicing": ("Slices",),
     "errors": ("HolotypeError",),
@@ -85,7 +88,6 @@ _PUBLIC_API = {
     "registry.registry": ("Registry",),
     "registry.registry_events": ("RegistryEvent",),
     "serving.client": ("Client",),
-    "serving.serve": ("serve",),
     "search.running": ("Running",),
     "search.search_result": ("Search",),
     "search.sweeping.sweep": ("sweep",),
@@ -137,6 +139,7 @@ __all__ = [
     "augment",
     "clean",
     "compare",
+    "dashboard",
     "doctor",
     "ensemble",
     "estimate",

@@ -128,6 +128,11 @@ VERBS = (
         "holotype serve runs/photos-1 --port 8000",
     ),
     (
+        "dashboard",
+        "Open pages in a browser: try classifiers, look at runs and data, promote versions.",
+        "holotype dashboard runs",
+    ),
+    (
         "doctor",
         "Check the installation, and print the line that repairs each fault.",
         "holotype doctor",

@@ -7,8 +7,9 @@ from cyclopts import App, Parameter
 
 from holotype.cli.options import AsJson
 from holotype.cli.output import print_json, print_message, print_result
-from holotype.serving import serve as verb
+from holotype.dashboard import serve as verb
 from holotype.serving.http import keys as key_files
+from holotype.serving.server_settings import BehindProxy
 from holotype.serving.server_status import server_status
 from holotype.serving.traffic.rollout import percentages
 from holotype.serving.traffic.status_text import status_text
@@ -29,6 +30,7 @@ def serve(
     proxies: tuple[str, ...] = (),
     root_path: str = "",
     grace: float = 20.0,
+    dashboard: Annotated[bool, Parameter(show_default=False)] = False,
     challenger: Annotated[str | None, Parameter(group=COMPARISON)] = None,
     share: Annotated[float, Parameter(group=COMPARISON)] = 10.0,
     shadow: Annotated[bool, Parameter(group=COMPARISON)] = False,
@@ -54,6 +56,7 @@ def serve(
         proxies: An address whose forwarded headers are believed; repeatable.
         root_path: What a proxy takes off the path, such as /cells.
         grace: Seconds for requests in flight when told to stop.
+        dashboard: Pages for people below /dashboard/, with the runs below the working directory.
         challenger: A run, bundle or registry://NAME@ALIAS to compare with the classifier; NAME=RUN
             where several are served.
         share: Percentage of the requests that the challenger answers.
@@ -73,7 +76,7 @@ def serve(
     )  # fmt: skip
     verb.serve(
         classifiers, host=host, port=port, keys=keys, workers=workers, deadline=deadline,
-        allowed_hosts=allowed_hosts, proxies=proxies, root_path=root_path, grace=grace,
+        proxy=BehindProxy(allowed_hosts, proxies, root_path), grace=grace, dashboard=dashboard,
         traffic=traffic, on_listening=lambda url: print_message(f"serving at {url}; Ctrl-C stops."),
     )  # fmt: skip
     return 0
@@ -116,15 +119,18 @@ app.command(keys_app)
 
 
 @keys_app.command
-def add(name: str, /, *, keys: Path, rate: float = 20.0) -> int:
+def add(name: str, /, *, keys: Path, rate: float = 20.0, rights: tuple[str, ...] = ()) -> int:
     """Make a key and print it, once; the file holds its hash.
 
     Args:
         name: What the key is for, such as the program that will use it.
         keys: The file of keys; made where there is none.
         rate: Requests a second that it allows.
+        rights: What it opens in the dashboard: look, review, promote; several with commas. Without
+            it the key is for the API alone.
     """
-    print_result(key_files.add_key(keys, name, rate))
+    words = [word for given in rights for word in given.split(",") if word]
+    print_result(key_files.add_key(keys, name, rate, words))
     print_message(f"{keys} holds its hash; the key itself is shown this once.")
     return 0
 
@@ -132,8 +138,11 @@ def add(name: str, /, *, keys: Path, rate: float = 20.0) -> int:
 @keys_app.command(name="list")
 def list_keys(*, keys: Path) -> int:
     """List the keys of a file by name."""
-    rows = [[key.name, f"{key.requests_per_second:g}"] for key in key_files.read_keys(keys)]
-    print_result(text_table(["key", "requests a second"], rows))
+    rows = [
+        [key.name, f"{key.requests_per_second:g}", ", ".join(key.rights) or "API only"]
+        for key in key_files.read_keys(keys)
+    ]
+    print_result(text_table(["key", "requests a second", "rights"], rows))
     return 0
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 
 from holotype.errors import HolotypeError
 from holotype.serving.deployment import ModelVersion, model_version
@@ -28,17 +29,28 @@ BACKLOG = 2048
 KEEP_ALIVE_S = 15
 
 OnListening = Callable[[str], None]  # told the URL
+Extension = Callable[[FastAPI], None]  # includes further routers
+
+
+def include_nothing(app: FastAPI) -> None:
+    """Serve the API alone."""
 
 
 class CannotListen(HolotypeError):
     """The address cannot be listened on."""
 
 
-def run_server(sources: ServedSources, settings: ServerSettings, on_listening: OnListening) -> None:
+def run_server(
+    sources: ServedSources,
+    settings: ServerSettings,
+    on_listening: OnListening,
+    extend: Extension = include_nothing,
+) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is in flight.
 
     Args:
-        sources: what is served, and how versions are compared.
+        sources: what is served, and how versions are compared; nothing for pages alone.
+        extend: called with the application before it listens, such as to add the dashboard.
 
     Raises:
         BundleError: a classifier cannot be opened.
@@ -47,11 +59,11 @@ def run_server(sources: ServedSources, settings: ServerSettings, on_listening: O
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     with asyncio.Runner(loop_factory=_new_loop) as runner:
-        runner.run(_serve(sources, settings, on_listening))
+        runner.run(_serve(sources, settings, on_listening, extend))
 
 
 async def _serve(
-    sources: ServedSources, settings: ServerSettings, on_listening: OnListening
+    sources: ServedSources, settings: ServerSettings, on_listening: OnListening, extend: Extension
 ) -> None:
     keys = Keys(settings.keys) if settings.keys is not None else None
     listening = _listen(settings)
@@ -61,7 +73,9 @@ async def _serve(
         await engine.start()
         await running.start()
         service = Service(engine, running.traffic, Metrics(), settings, keys)
-        server = _Server(service, _config(service, settings))
+        app = build_app(service)
+        extend(app)
+        server = _Server(service, _config(app, settings))
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         on_listening(f"http://{host}:{listening.getsockname()[1]}{settings.root_path}")
         await server.serve(sockets=[listening])
@@ -94,9 +108,9 @@ def _listen(settings: ServerSettings) -> socket.socket:
         ) from error
 
 
-def _config(service: Service, settings: ServerSettings) -> uvicorn.Config:
+def _config(app: FastAPI, settings: ServerSettings) -> uvicorn.Config:
     return uvicorn.Config(
-        build_app(service),
+        app,
         http=guarded_protocol(settings.limits),
         ws="none",
         lifespan="off",

@@ -31,6 +31,21 @@ class RequestLimits:
 
 
 @dataclass(frozen=True)
+class BehindProxy:
+    """How the server is reached where another one stands before it, such as nginx.
+
+    Attributes:
+        allowed_hosts: further names that requests may be addressed to, besides loopback and `host`.
+        proxies: addresses whose forwarded headers are believed.
+        root_path: what a proxy takes off the path, such as `/cells`.
+    """
+
+    allowed_hosts: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ()
+    root_path: str = ""
+
+
+@dataclass(frozen=True)
 class ServerSettings:
     """Where the server listens, and whom it answers.
 

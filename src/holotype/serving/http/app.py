@@ -59,6 +59,9 @@ async def _refuse_parameter(request: Request, error: Exception) -> Response:
 async def _refuse_path(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     problem = Problem(OF_STATUS.get(error.status_code, "bad_request"), headers=error.headers)
+    service: Service = request.app.state.service
+    if service.refuse_page is not None and service.is_page(request.scope):
+        return service.refuse_page(request.scope, problem)
     return problem.response(request.state.request_id)
 
 

@@ -1,6 +1,9 @@
-"""Bearer keys: made, stored as hashes, compared in constant time, each with a rate.
+"""Bearer keys: made, stored as hashes, compared in constant time, each with a rate and rights.
 
-    {"keys": [{"name": "lab", "sha256": "…", "requests_per_second": 20.0}]}
+    {"keys": [{"name": "lab", "sha256": "…", "requests_per_second": 20.0, "rights": ["look"]}]}
+
+Every key may ask the API. `rights` are what it opens in the dashboard: nothing where it has none,
+as in files that were written before there were rights.
 
 A key is 256 random bits, so a plain hash of it cannot be guessed back. The file is read again when
 it changes: a key that is removed from it stops to work within a second.
@@ -12,15 +15,20 @@ import json
 import math
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
-from holotype.errors import HolotypeError, UsageError
+from holotype.errors import HolotypeError, UsageError, require_one_of
 from holotype.files import atomic_write
 
 PREFIX = "holotype_"
 CHECK_AFTER_S = 1.0
 BURST_S = 2.0  # of its rate that a key may use at once
+
+Right = Literal["look", "review", "promote"]
+RIGHTS: tuple[Right, ...] = get_args(Right)  # each of the others has `look` in it
 
 
 class InvalidKeys(HolotypeError):
@@ -35,30 +43,41 @@ class Key:
         name: what it is for.
         sha256: of the key, hexadecimal.
         requests_per_second: how often it may be used.
+        rights: what it opens in the dashboard.
     """
 
     name: str
     sha256: str
     requests_per_second: float
+    rights: tuple[Right, ...] = ()
 
 
-def add_key(file: Path, name: str, requests_per_second: float = 20.0) -> str:
+def add_key(
+    file: Path, name: str, requests_per_second: float = 20.0, rights: Sequence[str] = ()
+) -> str:
     """Make a key, and write its hash into the file.
+
+    Args:
+        rights: of `RIGHTS`; `review` and `promote` bring `look`.
 
     Returns:
         The key. It is not stored: whoever loses it needs another one.
 
     Raises:
-        UsageError: the name is taken, or the rate is not above 0.
+        UsageError: the name is taken, the rate is not above 0, or a right is unknown.
         InvalidKeys: the file holds something else.
     """
     if not (math.isfinite(requests_per_second) and requests_per_second > 0):
         raise UsageError(f"--rate is {requests_per_second:g}; expected requests a second, above 0.")
+    for right in rights:
+        require_one_of("rights", right, RIGHTS)
     keys = read_keys(file) if file.exists() else []
     if any(key.name == name for key in keys):
         raise UsageError(f"{file} has a key called {name!r} already; remove it, or take another.")
     key = PREFIX + secrets.token_urlsafe(32)
-    _write(file, [*keys, Key(name, _hash(key), requests_per_second)])
+    given = {*rights, *(["look"] if rights else [])}
+    ordered = tuple(right for right in RIGHTS if right in given)
+    _write(file, [*keys, Key(name, _hash(key), requests_per_second, ordered)])
     return key
 
 
@@ -84,9 +103,12 @@ def read_keys(file: Path) -> list[Key]:
     try:
         rows = json.loads(file.read_bytes())["keys"]
         return [
-            Key(str(row["name"]), str(row["sha256"]), float(row["requests_per_second"]))
+            Key(
+                str(row["name"]), str(row["sha256"]), float(row["requests_per_second"]),
+                tuple(right for right in RIGHTS if right in row.get("rights", ())),
+            )
             for row in rows
-        ]
+        ]  # fmt: skip
     except OSError as error:
         raise InvalidKeys(f"{file} cannot be read: {error.strerror or error}.") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -124,6 +146,11 @@ class Keys:
             if hmac.compare_digest(key.sha256, sha256):
                 found = key
         return found
+
+    def of_hash(self, sha256: str) -> Key | None:
+        """The key that a session was opened with, if it is still there."""
+        self._reload()
+        return next((key for key in self._keys if key.sha256 == sha256), None)
 
     def wait_s(self, key: Key) -> int:
         """Take one request from the rate of a key: 0, or the seconds until there is one."""

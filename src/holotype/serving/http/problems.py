@@ -26,6 +26,7 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
     "no_such_request": (404, "No answered request of this id is known", "Send its request_id."),
     "no_feedback": (404, "This server keeps no feedback", "Start it with a request log."),
     "bad_request": (400, "The request is not valid HTTP for this path", "See /openapi.json."),
+    "old_form": (403, "This form is too old", "Load the page again, and send it once more."),
     "wrong_host": (421, "This server does not answer for this host", "Use one of its names."),
     "unauthorised": (401, "A valid key is needed", "Send Authorization: Bearer KEY."),
     "too_many_requests": (429, "The key has used up its rate", "Wait as Retry-After says."),

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable
 
 from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from holotype.serving.http.keys import Keys
@@ -77,23 +78,30 @@ class RequestGuard:
 
         try:
             self._check_host(headers)
-            state["client"] = client_of(headers, scope["path"], self._service.keys)
+            if not self._service.is_page(scope):
+                state["client"] = client_of(headers, scope["path"], self._service.keys)
             body.check_length(headers)
             self._check_room(scope["path"])
             await self._app(scope, body.receive, send_with_headers)
         except Problem as problem:
             if not status:
-                await problem.response(request_id)(scope, receive, send_with_headers)
+                await self._refusal(scope, problem)(scope, receive, send_with_headers)
         except Exception:
             LOGGER.exception("request %s failed", request_id)
             if not status:
-                failed = Problem("internal_error")
-                await failed.response(request_id)(scope, receive, send_with_headers)
+                failed = self._refusal(scope, Problem("internal_error"))
+                await failed(scope, receive, send_with_headers)
         finally:
             body.release()
             seconds = time.perf_counter() - started
             path = getattr(scope.get("route"), "path", "other")
             self._service.metrics.count_request(scope["method"], path, status or 499, seconds)
+
+    def _refusal(self, scope: Scope, problem: Problem) -> Response:
+        service = self._service
+        if service.refuse_page is not None and service.is_page(scope):
+            return service.refuse_page(scope, problem)
+        return problem.response(scope["state"]["request_id"])
 
     def _check_host(self, headers: Headers) -> None:
         host = HOST.fullmatch(headers.get("host", ""))

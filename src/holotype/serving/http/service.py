@@ -1,14 +1,20 @@
 """What the routes share: the engine, the traffic, the metrics and the settings."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Scope
 
 from holotype.serving.engine.worker_pool import WorkerPool
 from holotype.serving.http.keys import Keys
+from holotype.serving.http.problems import Problem
 from holotype.serving.http.prometheus_metrics import Metrics
 from holotype.serving.server_settings import ServerSettings
 from holotype.serving.traffic.version_traffic import VersionTraffic
+
+PAGES = "/dashboard/"
 
 
 @dataclass(eq=False)
@@ -18,6 +24,8 @@ class Service:
     Attributes:
         traffic: which version answers; set once the classifiers are open.
         stopping: it was told to stop; requests in flight are finished.
+        refuse_page: how a refusal looks below `PAGES`, where a person reads it; None where there is
+            no dashboard, which asks for its keys itself.
     """
 
     engine: WorkerPool
@@ -26,6 +34,12 @@ class Service:
     settings: ServerSettings
     keys: Keys | None
     stopping: bool = False
+    refuse_page: Callable[[Scope, Problem], Response] | None = None
+
+    def is_page(self, scope: Scope) -> bool:
+        """Whether a request is for the dashboard."""
+        path = scope["path"].removeprefix(self.settings.root_path)
+        return self.refuse_page is not None and f"{path}/".startswith(PAGES)
 
     def gauges(self) -> dict[str, tuple[str, float]]:
         """The values of this moment, for `/metrics`."""

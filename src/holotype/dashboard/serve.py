@@ -1,14 +1,14 @@
-"""`holotype.serve`: classifiers behind HTTP."""
+"""`holotype.serve`: classifiers behind HTTP, and on request the dashboard beside them."""
 
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from holotype.extras import with_install_advice
 from holotype.serving.model_sources import served_sources
-from holotype.serving.server_settings import ServerSettings
+from holotype.serving.server_settings import BehindProxy, ServerSettings
 from holotype.serving.traffic.traffic_options import TrafficOptions
 
 
@@ -25,10 +25,9 @@ def serve(
     keys: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     deadline: float = 10.0,
-    allowed_hosts: Sequence[str] = (),
-    proxies: Sequence[str] = (),
-    root_path: str = "",
+    proxy: BehindProxy | None = None,
     grace: float = 20.0,
+    dashboard: bool = False,
     traffic: TrafficOptions | None = None,
     on_listening: Callable[[str], None] = _tell,
 ) -> None:
@@ -46,10 +45,9 @@ def serve(
         keys: a file that `holotype serve keys add` made.
         workers: processes that decode and run; one for each core that may be used by default.
         deadline: seconds that an image may wait.
-        allowed_hosts: further names that requests may be addressed to.
-        proxies: addresses whose forwarded headers are believed.
-        root_path: what a proxy takes off the path, such as `/cells`.
+        proxy: how it is reached where another server stands before it.
         grace: seconds for requests in flight when told to stop.
+        dashboard: pages for people below `/dashboard/`, with the runs below the working directory.
         traffic: a challenger and how it is compared, and the request log; neither by default.
         on_listening: told the URL.
 
@@ -64,13 +62,18 @@ def serve(
         host=host,
         port=port,
         keys=None if keys is None else Path(keys),
-        allowed_hosts=tuple(allowed_hosts),
-        proxies=tuple(proxies),
-        root_path=root_path,
         grace_s=grace,
+        **asdict(proxy or BehindProxy()),
     )
     shadow = traffic is not None and traffic.shadow
     engine = replace(settings.engine, workers=workers, deadline_s=deadline, shadow_worker=shadow)
     named = [classifiers] if isinstance(classifiers, str | os.PathLike) else list(classifiers)
     sources = served_sources(named, traffic or TrafficOptions())
-    run_server(sources, replace(settings, engine=engine), on_listening)
+    settings = replace(settings, engine=engine)
+    if not dashboard:
+        run_server(sources, settings, on_listening)
+        return
+    from holotype.dashboard.include import include_dashboard, require_keys
+
+    require_keys(settings)
+    run_server(sources, settings, on_listening, include_dashboard(Path()))
