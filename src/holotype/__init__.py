@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from holotype.errors import HolotypeError
     from holotype.evaluation.report_data import Report
     from holotype.explanation.explainer import Explanation, Explanations
+    from holotype.identification.gallery import Gallery
+    from holotype.identification.gallery_result import Addition, Individuals
+    from holotype.identification.query_result import Identifications
     from holotype.pipeline.audit import Audit, audit
     from holotype.pipeline.augment import ContactSheet, augment
     from holotype.pipeline.classifier import Classifier, load
@@ -65,6 +68,9 @@ _PUBLIC_API = {
     "errors": ("HolotypeError",),
     "evaluation.report_data": ("Report",),
     "explanation.explainer": ("Explanation", "Explanations"),
+    "identification.gallery": ("Gallery",),
+    "identification.gallery_result": ("Addition", "Individuals"),
+    "identification.query_result": ("Identifications",),
     "pipeline.audit": ("Audit", "audit"),
     "pipeline.augment": ("ContactSheet", "augment"),
     "pipeline.classifier": ("Classifier", "load"),
@@ -100,6 +106,7 @@ _PUBLIC_API = {
 _MODULE_OF = {name: module for module, names in _PUBLIC_API.items() for name in names}
 
 __all__ = [
+    "Addition",
     "Audit",
     "Classifier",
     "Cleaning",
@@ -111,7 +118,10 @@ __all__ = [
     "Explanations",
     "Export",
     "Exports",
+    "Gallery",
     "HolotypeError",
+    "Identifications",
+    "Individuals",
     "Model",
     "Models",
     "Prediction",

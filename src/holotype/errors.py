@@ -293,6 +293,20 @@ class PromotionRefused(RegistryError):
     """A version that is surely worse than the champion, or that cannot be compared with it."""
 
 
+class GalleryError(HolotypeError):
+    """A gallery of individuals cannot be used, or refuses what was asked of it."""
+
+
+class NotAGallery(GalleryError):
+    """There is no gallery at this place."""
+
+
+class UnknownIndividual(GalleryError, UsageError):
+    """A gallery has no individual of this name."""
+
+    exit_code = 2
+
+
 class ProcessLost(HolotypeError):
     """Another process of a training that several do together has ended."""
 

@@ -133,6 +133,11 @@ VERBS = (
         "holotype dashboard runs",
     ),
     (
+        "identify",
+        "Tell individuals apart: known ones by a gallery, and new ones as new.",
+        "holotype identify query gallery image.jpg",
+    ),
+    (
         "doctor",
         "Check the installation, and print the line that repairs each fault.",
         "holotype doctor",
@@ -145,7 +150,7 @@ VERBS = (
 )
 
 # Verbs with commands of their own: their module has an App called `app`, with the verb's example.
-APPS = ("registry", "serve")
+APPS = ("identify", "registry", "serve")
 
 
 def build_app() -> App:

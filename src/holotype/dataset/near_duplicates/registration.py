@@ -110,6 +110,26 @@ def register(
     )
 
 
+def register_whole(
+    fixed_NRK: Floats, moving_NRK: Floats, *, smoothing_px: float, steps: int, margin_px: int
+) -> Registration:
+    """Smooth pairs of square images and register them, from the place where they lie.
+
+    Args:
+        smoothing_px: standard deviation of the Gaussian.
+        steps, margin_px: see `register`; the margin in pixels.
+    """
+    side = fixed_NRK.shape[1]
+    smooth = gaussian_matrix(side, smoothing_px)
+    return register(
+        smooth @ fixed_NRK @ smooth.T,
+        smooth @ moving_NRK @ smooth.T,
+        np.tile(np.array([0, 1, 0, 1], np.float32), (len(fixed_NRK), 1)),
+        steps=steps,
+        margin=margin_px / side,
+    )
+
+
 def tangent_residual(
     fixed_NRK: Floats, moving_NRK: Floats, window_14: Floats, *, margin: float
 ) -> tuple[Floats, Floats]:

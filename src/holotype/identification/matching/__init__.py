@@ -1,0 +1,1 @@
+"""Which individual an image is of: cosine and registration, as a calibrated probability."""

@@ -1,0 +1,1 @@
+"""A gallery on disk: segments of embeddings, and what is known of each image."""
