@@ -83,7 +83,7 @@ class Visit:
 
     def submit(self, action: str, files: Any = None, **values: object) -> Elements:
         """Fill in the form of this page whose action ends so, and send it."""
-        form = next(one for one in self.page.forms if str(one["action"]).endswith(action))
+        form = next(one for one in self.page.forms if str(one.get("action")).endswith(action))
         fields = {**form["fields"], **values}
         return self.post(str(form["action"]), fields, files=files)
 

@@ -10,6 +10,7 @@ from starlette.types import Scope
 
 from holotype.dashboard import home, login, static_files
 from holotype.dashboard.dashboard_state import Dashboard, Section
+from holotype.dashboard.data import section as data_section
 from holotype.dashboard.page import problem_page
 from holotype.dashboard.sessions import SessionSigner, session_secret
 from holotype.errors import UsageError
@@ -19,7 +20,7 @@ from holotype.serving.http.service import Service
 from holotype.serving.server_settings import ServerSettings
 
 # The navigation: a section is one line here, and pages on a router of its own.
-SECTIONS: tuple[Section, ...] = ()
+SECTIONS: tuple[Section, ...] = (data_section.SECTION,)
 
 
 def include_dashboard(folder: Path) -> Callable[[FastAPI], None]:

@@ -17,7 +17,9 @@ PLACES = {
     "page.css": "holotype.reporting",  # the look of the reports
     "dashboard.css": "holotype.dashboard",
     "dashboard.js": "holotype.dashboard",
+    "data.css": "holotype.dashboard",
     "htmx.min.js": "holotype.dashboard",
+    "review.js": "holotype.dashboard",
     "uplot.min.css": "holotype.dashboard",
     "uplot.min.js": "holotype.dashboard",
 }

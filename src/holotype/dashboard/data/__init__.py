@@ -1,0 +1,1 @@
+"""Images as a gallery: filters, confusion matrix, near-duplicates, review of labels."""
