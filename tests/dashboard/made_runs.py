@@ -45,7 +45,7 @@ def make_index(root: Path, classes: Sequence[str], count: int, *, files: bool = 
 
 def predict(index: Index, part: str, seed: int = 0, wrong: float = 0.2) -> Predictions:
     """What a classifier might say of a part that is wrong about a share of it."""
-    images = index.part(part)  # type: ignore[arg-type]
+    images = index.part(part)
     rng = np.random.default_rng([seed, len(images)])
     C, targets_N = len(index.classes), images.targets_N
     said_N = np.where(rng.random(len(images)) < wrong, rng.integers(0, C, len(images)), targets_N)

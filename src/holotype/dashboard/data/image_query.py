@@ -110,7 +110,7 @@ def select_rows(
     rows = np.flatnonzero(wanted_N)
     if query.words:
         words = query.words.casefold()
-        contains = [words in table.paths[row].casefold() for row in rows]
+        contains = [words in table.paths[row].casefold() for row in rows.tolist()]
         rows = rows[np.array(contains, bool)]
     if query.order != "path":
         sign = -1 if query.order == "confident" else 1
