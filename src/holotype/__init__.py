@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from holotype.single_prediction import Prediction
     from holotype.tracking.track import Tracking, track
     from holotype.training.config.recipe import Recipe
+    from holotype.watching.labelling.label_next import ImagesToLabel, label_next
 
 # module -> the public names in it
 _PUBLIC_API = {
@@ -102,6 +103,7 @@ _PUBLIC_API = {
     "single_prediction": ("Prediction",),
     "tracking.track": ("Tracking", "track"),
     "training.config.recipe": ("Recipe",),
+    "watching.labelling.label_next": ("ImagesToLabel", "label_next"),
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC_API.items() for name in names}
 
@@ -121,6 +123,7 @@ __all__ = [
     "Gallery",
     "HolotypeError",
     "Identifications",
+    "ImagesToLabel",
     "Individuals",
     "Model",
     "Models",
@@ -157,6 +160,7 @@ __all__ = [
     "explain",
     "export",
     "fetch",
+    "label_next",
     "load",
     "models",
     "predict",

@@ -1,0 +1,107 @@
+"""A folder of images to label: labels.csv, the images, and where they came from.
+
+    to-label/
+      labels.csv       one row per image; a person fills the column `label`
+      images/          copies of the images, since a log removes its own
+      selection.json   which log and classifier, how many of what, and the seed
+
+Labels come back in the file itself, or as feedback for the request: what the sheet says counts.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from holotype.dataset.reading.csv_tables import read_csv_table
+from holotype.errors import InvalidTable
+from holotype.files import atomic_write, csv_text, read_json, write_json, write_text
+
+Purpose = Literal["chosen", "random"]
+
+LABELS, IMAGES, SELECTION = "labels.csv", "images", "selection.json"
+EXPECTED = "Expected the labels.csv of `holotype.label_next`, with the columns path and label."
+
+
+@dataclass(frozen=True)
+class SheetRow:
+    """One image to label.
+
+    Attributes:
+        path: below the folder of the sheet, or absolute.
+        label: the true class; "" until somebody says it.
+        purpose: `chosen` images may train; `random` ones are a random sample of what was answered,
+            kept apart so that they tell the accuracy honestly.
+        group: of images that are not independent; "" of an image for itself.
+        predicted, probability, unknown: what was answered: the class, its probability, and whether
+            it is of no known class ("" where the classifier does not say).
+        time: when, ISO 8601 in UTC.
+        request_id, image: what feedback names it by.
+        sha256: of the file.
+    """
+
+    path: str
+    label: str = ""
+    purpose: Purpose = "chosen"
+    group: str = ""
+    predicted: str = ""
+    probability: str = ""
+    unknown: str = ""
+    time: str = ""
+    request_id: str = ""
+    image: str = ""
+    sha256: str = ""
+
+
+COLUMNS = tuple(field.name for field in fields(SheetRow))
+
+
+def write_sheet(
+    folder: Path, rows: Sequence[SheetRow], files: Sequence[Path], selection: dict[str, Any]
+) -> None:
+    """Copy the images, and write the table last.
+
+    Args:
+        files: of the images, in the order of the rows.
+    """
+    (folder / IMAGES).mkdir(parents=True, exist_ok=True)
+    for row, file in zip(rows, files, strict=True):
+        with atomic_write(folder / row.path) as temporary:
+            shutil.copyfile(file, temporary)
+    write_json(folder / SELECTION, selection)
+    columns = {name: [asdict(row)[name] for row in rows] for name in COLUMNS}
+    write_text(folder / LABELS, csv_text(columns))
+
+
+def read_sheet(file: Path) -> list[SheetRow]:
+    """The rows of a labels.csv, or of any table with the columns path and label.
+
+    Raises:
+        InvalidTable: it lacks a column, or has an unknown purpose.
+    """
+    table = read_csv_table(file, expected=EXPECTED)
+    missing = [name for name in ("path", "label") if name not in table.columns]
+    if missing:
+        raise InvalidTable(f"{str(file)!r} has no column {missing[0]!r}. {EXPECTED}")
+    known = [name for name in COLUMNS if name in table.columns]
+    columns = [table.column(name) for name in known]
+    rows = []
+    for number, cells in enumerate(zip(*columns, strict=True), start=1):
+        values: dict[str, Any] = {
+            name: cell.strip() for name, cell in zip(known, cells, strict=True)
+        }
+        values["purpose"] = values.get("purpose") or "chosen"
+        if values["purpose"] not in get_args(Purpose):
+            raise InvalidTable(
+                f"{str(file)!r}, row {number}: purpose {values['purpose']!r}; expected chosen or "
+                "random."
+            )
+        rows.append(SheetRow(**values))
+    return rows
+
+
+def read_selection(folder: Path) -> dict[str, Any]:
+    """How the images of a sheet were selected; nothing where it was written by hand."""
+    file = folder / SELECTION
+    return read_json(file) if file.is_file() else {}

@@ -1,0 +1,124 @@
+"""The images of a request log that one classifier answered and that are kept.
+
+Shape suffixes: N images, C classes, D embedding.
+"""
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holotype.serving.request_log.log_row import embeddings_ND as as_array
+from holotype.serving.request_log.read_log import LogQuery, read_log
+
+MAX_ROWS = 100_000  # of more, a random sample is looked at
+_COLUMNS = (
+    "time", "request_id", "image", "arm", "key", "probabilities", "embedding", "unknown",
+    "image_file", "image_sha256", "label",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LoggedImage:
+    """One image that was answered.
+
+    Attributes:
+        request_id, image: what feedback names it by.
+        file: where it is kept.
+        sha256: of its bytes.
+        group: of images that are not independent: those of one request key, or of one request.
+        time: when it was answered, ISO 8601 in UTC.
+        label: the latest feedback; "" without.
+    """
+
+    request_id: str
+    image: int
+    file: Path
+    sha256: str
+    group: str
+    time: str
+    label: str
+
+
+@dataclass(frozen=True, eq=False)
+class LoggedImages:
+    """The kept images of one classifier in a span of time, each file once, the latest answer.
+
+    Attributes:
+        images: N.
+        probabilities_NC: float32.
+        embeddings_ND: float32; (N, 0) where the log keeps none.
+        unknown_N: whether each is of no known class; None where the classifier does not say.
+        num_answered: rows of the log that were looked at.
+        num_not_kept: of these, rows whose image is not on disk.
+    """
+
+    images: tuple[LoggedImage, ...]
+    probabilities_NC: NDArray[np.float32]
+    embeddings_ND: NDArray[np.float32]
+    unknown_N: NDArray[np.bool_] | None
+    num_answered: int
+    num_not_kept: int
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def read_logged_images(log: Path, digest: str, *, days: float, seed: int = 0) -> LoggedImages:
+    """What a classifier answered in the last days, where the image is kept.
+
+    Args:
+        digest: of its bundle. Answers of others are left out, since embeddings of two classifiers
+            cannot be compared.
+        seed: of the sample of a log with more than `MAX_ROWS` rows.
+
+    Raises:
+        DatasetError: there is no log.
+    """
+    now = time.time()
+    query = LogQuery(_COLUMNS, {"digest": digest, "outcome": "answered"}, MAX_ROWS, seed)
+    rows = read_log(log, now - days * 86_400, now + 1, query)
+    seen = np.flatnonzero(rows["arm"] != "shadow")
+    is_kept = [
+        bool(rows["image_file"][n]) and (log / rows["image_file"][n]).is_file() for n in seen
+    ]
+    kept = seen[np.array(is_kept, np.bool_)]
+    latest = sorted({rows["image_sha256"][n]: int(n) for n in kept}.values())
+    of_request = Counter(rows["request_id"][kept])
+    images = tuple(
+        LoggedImage(
+            request_id=rows["request_id"][n],
+            image=int(rows["image"][n]),
+            file=log / rows["image_file"][n],
+            sha256=rows["image_sha256"][n],
+            group=_group(rows["key"][n], rows["request_id"][n], of_request[rows["request_id"][n]]),
+            time=f"{np.datetime_as_string(rows['time'][n], unit='s')}Z",
+            label=rows["label"][n] or "",
+        )
+        for n in latest
+    )
+    embeddings = [rows["embedding"][n] for n in latest]
+    has_embeddings = bool(latest) and all(embeddings)
+    unknown = [rows["unknown"][n] for n in latest]
+    says_unknown = bool(latest) and not any(each is None or each != each for each in unknown)
+    return LoggedImages(
+        images=images,
+        probabilities_NC=np.array([rows["probabilities"][n] for n in latest], np.float32),
+        embeddings_ND=(
+            as_array(embeddings).astype(np.float32)
+            if has_embeddings
+            else np.empty((len(latest), 0), np.float32)
+        ),
+        unknown_N=np.array(unknown, np.bool_) if says_unknown else None,
+        num_answered=len(seen),
+        num_not_kept=len(seen) - len(kept),
+    )
+
+
+def _group(key: str, request_id: str, images: int) -> str:
+    if key:
+        return f"key {key}"
+    return f"request {request_id}" if images > 1 else ""
