@@ -198,6 +198,11 @@ class RunDirectory:
     def stages(self) -> Path:
         return self.path / "stages"
 
+    @property
+    def refit_checkpoints(self) -> Path:
+        """Of the training on training and validation together; see `refit` in the recipe."""
+        return self.checkpoints / "refit"
+
     def stage(self, name: str) -> "RunDirectory":
         """The run that a stage of this one left, written `RUN@NAME` on the command line."""
         return RunDirectory(self.stages / name)

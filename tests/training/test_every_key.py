@@ -74,8 +74,10 @@ class Case:
 
 
 # `bits` is of images of 16 bits, which these are not: tests/imaging/test_significant_bits.py.
+# `refit` trains what was sealed once more: tests/pipeline/test_refit.py.
 LABELS = {
     "bits",
+    "refit",
     "teacher.sha256",
     "name",
     "gradient.name",

@@ -130,6 +130,11 @@ class Bundle:
         return self.manifest.decision.views if self.manifest.decision else "one"
 
     @property
+    def trained_on_validation(self) -> bool:
+        """Whether it, or a member, was refitted on the images that chose its training."""
+        return any(one.manifest.trained_on_validation for one in self.base_models)
+
+    @property
     def temperature(self) -> float:
         """The sealed one; 1 before a decision is sealed."""
         return self.manifest.decision.temperature if self.manifest.decision else 1.0

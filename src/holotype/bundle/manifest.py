@@ -164,6 +164,8 @@ class Manifest:
         files: the SHA-256 of every other file in the bundle.
         unsealed: whether the run that makes the bundle has yet to seal its decision; until then
             nothing else opens it.
+        trained_on_validation: whether the images that chose the training were then learnt from
+            too (`refit`), so that answers on them say nothing.
     """
 
     name: str
@@ -179,6 +181,7 @@ class Manifest:
     versions: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     unsealed: bool = False
+    trained_on_validation: bool = False
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
@@ -216,8 +219,9 @@ class Manifest:
         }
         if self.class_weights is not None:
             value["class_weights"] = self.class_weights
-        if self.unsealed:
-            value["unsealed"] = True
+        for flag in _FLAGS:
+            if getattr(self, flag):
+                value[flag] = True
         text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
         return (text + "\n").encode()
 
@@ -246,6 +250,7 @@ def read_manifest(content: bytes, name: str) -> Manifest:
 
 
 _NULL = type(None)
+_FLAGS = ("unsealed", "trained_on_validation")  # written only where they are true
 _MANIFEST: dict[str, tuple[type, ...]] = {
     "format_version": (int,),
     "name": (str,),
@@ -291,9 +296,10 @@ def _manifest(value: Any) -> Manifest:
             f"format_version is {version!r}, and this version of Holotype reads {FORMAT_VERSION}"
         )
     class_weights = value.pop("class_weights", None)
-    unsealed = value.pop("unsealed", False)
-    if not isinstance(unsealed, bool):
-        raise ValueError(f"unsealed is {unsealed!r:.40}, expected true or false")
+    flags = {name: value.pop(name, False) for name in _FLAGS}
+    for name, flag in flags.items():
+        if not isinstance(flag, bool):
+            raise ValueError(f"{name} is {flag!r:.40}, expected true or false")
     fields = _checked(value, _MANIFEST, "the manifest")
     classes, size = fields["classes"], fields["feature_map_size"]
     if not _all(str, classes):
@@ -328,7 +334,7 @@ def _manifest(value: Any) -> Manifest:
         class_weights=None if class_weights is None else tuple(class_weights),
         versions=fields["versions"],
         files=fields["files"],
-        unsealed=unsealed,
+        **flags,
     )
 
 

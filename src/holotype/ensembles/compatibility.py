@@ -6,6 +6,7 @@ would get too much weight. Images are matched by SHA-256, since a folder may hav
 Shape suffixes: N images, C classes.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,11 +52,18 @@ class Member:
         return self.out_of_fold_file.is_file()
 
     @property
-    def training_hashes(self) -> set[str]:
-        """The SHA-256 of the images that it was trained on."""
+    def learns_from_validation(self) -> bool:
+        """Whether it was refitted on validation; what it said of it before is in its run."""
+        return self.bundle.trained_on_validation
+
+    def training_hashes(self, part: str) -> set[str]:
+        """The SHA-256 of the images that its predictions of a part were trained on."""
         table = self.index.table
-        rows = table["split"] != "test" if self.is_cross_validated else table["split"] == "train"
-        return set(table.loc[rows, "sha256"])
+        if self.is_cross_validated:
+            return set(table.loc[table["split"] != "test", "sha256"])
+        learns_from_both = self.learns_from_validation and part != "val"
+        splits = ["train", "val"] if learns_from_both else ["train"]
+        return set(table.loc[table["split"].isin(splits), "sha256"])
 
 
 def load_members(runs: Sequence[str | Path]) -> tuple[Member, ...]:
@@ -144,9 +152,9 @@ def _require_no_leakage(members: Sequence[Member]) -> None:
     for evaluated in members:
         table = evaluated.index.table
         parts = ["test"] if evaluated.is_cross_validated else ["val", "test", "cal"]
-        rows = table[table["split"].isin(parts)]
-        for member in members:
-            seen = rows[rows["sha256"].isin(member.training_hashes)]
+        for member, part in itertools.product(members, parts):
+            rows = table[table["split"] == part]
+            seen = rows[rows["sha256"].isin(member.training_hashes(part))]
             if len(seen):
                 where = "of its own" if member is evaluated else f"of {evaluated.name!r}"
                 raise NotComparable(

@@ -24,7 +24,7 @@ def joint_index(members: Sequence[Member]) -> Index:
     tables, known = [first.table], set(first.table["sha256"])
     for member in members[1:]:
         table = member.index.table
-        rows = table[table["sha256"].isin(member.training_hashes - known)]
+        rows = table[table["sha256"].isin(member.training_hashes("val") - known)]
         known |= set(rows["sha256"])
         tables.append(_relative_to(first.root, member.index, rows))
     table = pd.concat(tables).drop_duplicates("path").sort_values("path", ignore_index=True)

@@ -109,10 +109,13 @@ def _from_checkpoint(run: RunDirectory, bundle: Bundle) -> "TorchClassifier":
     recipe = resolve_recipe(run.recipe)
     # What a stage left lies with the run that it belongs to.
     whole = run.root_run
-    ended = read_stage_result(whole.checkpoints, recipe.gradient_stages[-1].name)
+    checkpoints = whole.checkpoints
+    if bundle.manifest.trained_on_validation:
+        checkpoints = whole.refit_checkpoints
+    ended = read_stage_result(checkpoints, recipe.gradient_stages[-1].name)
     if ended is None:
         raise UsageError(
-            f"{str(whole.checkpoints)!r} no longer holds the weights of this run, which gradients "
+            f"{str(checkpoints)!r} no longer holds the weights of this run, which gradients "
             f"need. {WITHOUT_TORCH}"
         )
     kind = architecture(recipe.model).kind

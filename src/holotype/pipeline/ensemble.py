@@ -154,7 +154,9 @@ def _predict_with_members(members: Sequence[Member], progress: Progress) -> Memb
         return MemberPredictions(answers, fold_N)
     images = first.index.part("val")
     predictions_by_member = {
-        member.name: predict_all(images, member.bundle, f"validation by {member.name}", progress)
+        member.name: read_predictions(member.run.predictions / "val.parquet")
+        if member.learns_from_validation
+        else predict_all(images, member.bundle, f"validation by {member.name}", progress)
         for member in members
     }
     answers = align_predictions(predictions_by_member, VALIDATION)
@@ -237,8 +239,11 @@ def _seal_bundle(job: EnsembleJob) -> Bundle:
         out_of_fold = fitted.held_out.select(np.array(rows, np.int64))
         out_of_fold.write(job.run.predictions / "oof.parquet")
         return seal(bundle, fit_decision(out_of_fold), first.index, out_of_fold=out_of_fold)
-    predictions = predict_all(first.index.part("val"), bundle, VALIDATION, job.progress)
     fitted.held_out.write(held_out_file(job.run))
+    if bundle.trained_on_validation:  # the mean of what its members said before they learnt from it
+        fitted.held_out.write(job.run.predictions / "val.parquet")
+        return seal(bundle, fit_decision(fitted.held_out), first.index)
+    predictions = predict_all(first.index.part("val"), bundle, VALIDATION, job.progress)
     bundle = seal(bundle, fit_decision(predictions), first.index)
     predict_part("val", first.index, bundle, job.run, job.progress)
     return bundle

@@ -13,8 +13,8 @@ RECIPE, LAST, MODEL = "recipe", "last", "model"
 # What another recipe keeps of the base: network, images and split.
 KEPT = (
     "model", "model_options", "weights", "image_size", "fit", "content", "interpolation",
-    "background", "class_weights", "test_time_augmentation", "references", "unknown", "seed",
-    "split",
+    "background", "class_weights", "test_time_augmentation", "references", "unknown", "refit",
+    "seed", "split",
 )  # fmt: skip
 OF_A_MODEL = ("image_size", "head", "model_options")  # its own, unless they are drawn too
 

@@ -4,7 +4,7 @@ Shape suffixes: N images, C classes, D embedding.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -63,6 +63,7 @@ class TrainedModel:
         history: one row per epoch of every stage that has epochs.
         notes: what the report should say about the training.
         symmetry: what was measured of the symmetries; None where the recipe says them.
+        best_epochs: of each gradient stage, by its name.
     """
 
     backbone: bytes
@@ -72,6 +73,7 @@ class TrainedModel:
     history: list[EpochMetrics] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     symmetry: SymmetryMeasurement | None = None
+    best_epochs: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +95,7 @@ def train(
     name: str,
     runtime: Runtime,
     on_stage: OnStage = lambda name, trained: None,
+    last_epochs: Mapping[str, int] | None = None,
 ) -> TrainedModel:
     """Run the stages of a recipe on the training part; validation chooses, test is not touched.
 
@@ -101,6 +104,8 @@ def train(
         name: what the classifier is called; the same in every run that should give the same bytes.
         runtime: what it runs on.
         on_stage: is handed the best of every stage, with the history of that stage alone.
+        last_epochs: where each gradient stage ends, and what it trained then ships, since no image
+            is left to choose by; 0: it is passed over. None: validation chooses.
 
     Returns:
         The best of the last stage, with the history of all.
@@ -116,6 +121,7 @@ def train(
     linear: LinearHead | None = None
     fine_tuner: FineTuner | None = None
     graphs: _ShippedGraphs | None = None
+    best_epochs: dict[str, int] = {}
     for number, stage in enumerate(recipe.stages):
         rows: list[EpochMetrics] = []
         if isinstance(stage, LinearStage):
@@ -124,9 +130,12 @@ def train(
             graphs = _ShippedGraphs(pretrained.graph(EMBEDDING), head, stage)
             notes.append(f"linear head: C = {linear.best_C:g} by cross-validation")
         elif isinstance(stage, GradientStage):
+            last_epoch = None if last_epochs is None else last_epochs[stage.name]
+            if last_epoch == 0 and graphs is not None:
+                continue
             fine_tuner = fine_tuner or _fine_tuner(pretrained, runtime, linear)
-            ended = fine_tuner.train(number, stage)
-            rows = ended.rows
+            ended = fine_tuner.train(number, stage, last_epoch)
+            rows, best_epochs[stage.name] = ended.rows, ended.best_epoch
             notes.append(_best_epoch_note(stage, ended))
             if ended.best_epoch > 0 or graphs is None:
                 taught = stage if ended.best_epoch > 0 else None
@@ -142,7 +151,7 @@ def train(
         runtime.stop_signal.raise_if_requested()
     assert graphs is not None
     trained = _trained_model(pretrained, graphs, name, history, notes)
-    return replace(trained, symmetry=symmetry)
+    return replace(trained, symmetry=symmetry, best_epochs=best_epochs)
 
 
 def _trained_model(

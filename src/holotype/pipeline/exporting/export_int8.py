@@ -40,7 +40,7 @@ from holotype.predictions import Predictions
 from holotype.progress import Progress
 from holotype.run_directory import RunDirectory
 from holotype.training.config.recipe import Recipe
-from holotype.training.config.resolve import resolve_recipe
+from holotype.training.config.resolve import read_fields, resolve_recipe
 from holotype.training.config.stage_config import LinearStage
 from holotype.training.data.class_weights import inverse_frequency
 from holotype.training.features.frozen_features import cache_features, onnx_feature_extractor
@@ -146,6 +146,12 @@ def try_int8(
         raise ExportRefused(
             f"{bundle.name}: int8 quantises one network, and this is the mean of several; export "
             "a member, or the run that one came from."
+        )
+    if bundle.trained_on_validation:
+        stage = read_fields(str(run.recipe))["stages"][-1]["name"]
+        raise ExportRefused(
+            f"{bundle.name}: int8 is judged on validation images, and this classifier learnt from "
+            f"them too (refit). Export {run.path}@{stage}, which did not."
         )
     validation = index.part("val")
     if len(validation) == 0 or len(index.part("train")) == 0:

@@ -70,6 +70,13 @@ def seal(
     return bundle.with_decision(decision)
 
 
+def with_training_references(bundle: Bundle, recipe: Recipe, index: Index) -> Bundle:
+    """The bundle with the embeddings and names of the training images in it."""
+    calibration = _Calibration(bundle, recipe, index)
+    calibration.add_references()
+    return calibration.bundle
+
+
 @dataclass(eq=False)
 class _Calibration:
     """The bundle so far, and notes for the report; a split is embedded once."""

@@ -29,7 +29,7 @@ from holotype.pipeline.training_run.training_job import (
     TrainingJob,
     record_training_cost,
 )
-from holotype.predictions import Predictions
+from holotype.predictions import Predictions, read_predictions
 from holotype.progress import Progress
 from holotype.reporting.report_page import ReportContext
 from holotype.run_directory import RunDirectory
@@ -124,7 +124,10 @@ def _report(
         context: with the command and the group leakage; the rest is added here.
         original_weights: of the excluded images; see `exclusion_notes`.
     """
-    validation = predict_part("val", index, bundle, run, job.progress)
+    if bundle.manifest.trained_on_validation:  # what did not learn from it has answered
+        validation = read_predictions(run.predictions / "val.parquet")
+    else:
+        validation = predict_part("val", index, bundle, run, job.progress)
     test = predict_part("test", index, bundle, run, job.progress)
     reported = test if test is not None else validation
     assert reported is not None  # see `_require_a_part_to_report`

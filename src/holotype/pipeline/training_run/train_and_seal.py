@@ -1,15 +1,16 @@
-"""Train the stages, write each as a bundle, and calibrate it."""
+"""Train the stages, write each as a bundle, and calibrate it; refit on validation too."""
 
 from dataclasses import replace
 
-from holotype.bundle.bundle import Bundle, write_bundle
+from holotype.bundle.bundle import Bundle, load_bundle, write_bundle
 from holotype.bundle.inference import predict_index
 from holotype.dataset.index import Index
 from holotype.errors import InvalidRatios, InvalidRecipe
 from holotype.evaluation.ood_selection import min_images_for_threshold
 from holotype.files import discard
-from holotype.pipeline.training_run.calibrate import calibrate
+from holotype.pipeline.training_run.calibrate import calibrate, seal, with_training_references
 from holotype.pipeline.training_run.training_job import TrainingJob
+from holotype.predictions import read_predictions
 from holotype.run_directory import RunDirectory
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import recipe_for_directory
@@ -23,21 +24,79 @@ def train_and_seal(
 ) -> tuple[TrainedModel, Bundle]:
     """Train, write the bundles, and seal the decisions that validation makes."""
     recipe = job.recipe
+    hindrance = refit_hindrance(recipe, index) if recipe.refit else None
+    refits = recipe.refit and hindrance is None
 
     def write_stage_run(stage: str, best: TrainedModel) -> None:
         """What a stage left, as a run that could have been trained on its own."""
-        if len(recipe.stages) > 1:
+        if len(recipe.stages) > 1 or refits:
             stage_run = run.stage(stage)
             stage_run.path.mkdir(parents=True, exist_ok=True)
             write_and_calibrate(index, best, stage_run)
             index.write(stage_run.index)
-            of_stage = recipe_for_directory(recipe.up_to(stage), stage_run.path)
+            alone = recipe.up_to(stage).model_copy(update={"refit": False})
+            of_stage = recipe_for_directory(alone, stage_run.path)
             stage_run.write_recipe(of_stage.to_yaml())
 
     trained = train_stages(
         recipe, index, name=job.name, runtime=job.runtime, on_stage=write_stage_run
     )
+    if refits:
+        return _refit(job, index, run, trained)
+    if hindrance:
+        trained.notes.append(f"refit: not done, since {hindrance}")
     return trained, write_and_calibrate(index, trained, run)
+
+
+def refit_hindrance(recipe: Recipe, index: Index) -> str | None:
+    """Why what ships cannot learn from validation; None where it can."""
+    if len(index.part("val")) == 0:
+        return "validation has no images"
+    if len(index.part("test")) == 0:
+        return "without a test part validation is what is reported"
+    if recipe.unknown is not None:
+        return "the threshold for unknown images holds for images that were not learnt from"
+    if any(stage.schedule == "plateau" for stage in recipe.gradient_stages):
+        return "the plateau schedule needs a validation loss"
+    return None
+
+
+def _refit(
+    job: TrainingJob, index: Index, run: RunDirectory, chosen: TrainedModel
+) -> tuple[TrainedModel, Bundle]:
+    """Train on training and validation together, as validation chose, with the decision it made.
+
+    What was chosen is the run of the last stage; its history and its predictions of validation,
+    which it did not learn from, are those of the whole run too.
+    """
+    table = index.table.assign(split=index.table["split"].replace("val", "train"))
+    together = replace(index, table=table)
+    job.progress.log(
+        f"training again on all {len(together.part('train')):,} images of training and validation"
+    )
+    runtime = replace(job.runtime, checkpoints=run.refit_checkpoints, on_epoch=lambda epoch: None)
+    refitted = train_stages(
+        chosen.recipe, together, name=job.name, runtime=runtime, last_epochs=chosen.best_epochs
+    )
+    stage_run = run.stage(chosen.recipe.stages[-1].name)
+    decision = load_bundle(stage_run.bundle).manifest.decision
+    assert decision is not None  # validation has images
+    write_history(chosen.history, run.history)
+    discard(run.bundle)
+    bundle = write_bundle(
+        run.bundle, backbone=refitted.backbone, head=refitted.head,
+        manifest=replace(refitted.manifest, unsealed=True, trained_on_validation=True),
+    )  # fmt: skip
+    if chosen.recipe.references:
+        bundle = with_training_references(bundle, chosen.recipe, together)
+    bundle = seal(bundle, replace(decision, calibration_set=None), index)
+    read_predictions(stage_run.predictions / "val.parquet").write(run.predictions / "val.parquet")
+    note = (
+        "What ships was trained again on training and validation together, as validation had "
+        f"chosen; what validation says is said of RUN@{stage_run.path.name}, which did not learn "
+        "from it."
+    )
+    return replace(chosen, manifest=bundle.manifest, notes=[*chosen.notes, note]), bundle
 
 
 def require_validation(recipe: Recipe, index: Index) -> None:

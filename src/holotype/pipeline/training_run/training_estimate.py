@@ -1,5 +1,6 @@
 """The dry run of a training: time a batch of each stage, and estimate time, disk and memory."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -8,10 +9,11 @@ from holotype.dataset.splitting.splitter import parts_of
 from holotype.notebook import data_frame, html_result, html_table
 from holotype.pipeline.training_run.cross_validation import assign_folds, split_of_fold
 from holotype.pipeline.training_run.excluded_images import exclude_and_log, require_trainable
-from holotype.pipeline.training_run.train_and_seal import require_validation
+from holotype.pipeline.training_run.train_and_seal import refit_hindrance, require_validation
 from holotype.pipeline.training_run.training_job import TrainingJob, peak_memory_mb
 from holotype.progress import Progress, duration, pluralize
 from holotype.text_tables import short_text, text_table
+from holotype.training.config.recipe import Recipe
 from holotype.training.time_estimate import StageEstimate, estimate_rows, estimate_stages
 
 if TYPE_CHECKING:
@@ -88,10 +90,21 @@ def estimate_training(job: TrainingJob, index: Index, folds: int | None) -> Trai
         require_validation(job.recipe, one)
     job.progress.log("timing a batch of every stage")
     runtime = replace(job.runtime, progress=Progress())
-    costs = estimate_stages(job.recipe, [one for one, _ in kept], runtime)
+    indices = [one for one, _ in kept]
+    costs = estimate_stages(job.recipe, indices, runtime)
+    if job.recipe.refit and not refit_hindrance(job.recipe, indices[0]):
+        costs.append(_refit_estimate(job.recipe, costs, indices[0]))
     return TrainingEstimate(
         [_split_sizes(one, set(out)) for one, out in kept], costs, peak_memory_mb()
     )
+
+
+def _refit_estimate(recipe: Recipe, costs: Sequence[StageEstimate], index: Index) -> StageEstimate:
+    """At most what the gradient stages take, on as many images more."""
+    stages = {stage.name for stage in recipe.gradient_stages}
+    images, more = len(index.part("train")), len(index.part("val"))
+    seconds = sum(cost.seconds for cost in costs if cost.stage in stages) * (1 + more / images)
+    return StageEstimate("refit", f"again on all {images + more:,} images", seconds, 0.0)
 
 
 def _splits(job: TrainingJob, index: Index, num_folds: int | None) -> list[Index]:

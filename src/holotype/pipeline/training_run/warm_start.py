@@ -117,7 +117,8 @@ def check_teacher(recipe: Recipe, index: Index) -> None:
         )
     table = read_index_file(run.index).table
     # Where folds took turns, every image trained some member.
-    trained = set(table.loc[table["split"].isin(["train", ""]), "sha256"])
+    learnt = ["train", "", "val"] if load_bundle(path).trained_on_validation else ["train", ""]
+    trained = set(table.loc[table["split"].isin(learnt), "sha256"])
     chosen = set(table.loc[table["split"] == "val", "sha256"])  # by these
     own = index.table
     leaked = own[

@@ -120,14 +120,17 @@ async def _ask(engine: WorkerPool, version: ModelVersion, image: KeptImage) -> J
 
 
 def kept_images(run: Path, classes: tuple[str, ...]) -> list[KeptImage]:
-    """Validation images of a run that are still at hand, with its predictions.
+    """Test images of a run that are still at hand, with its predictions; or of validation.
+
+    Predictions of test are the shipped bundle's; those of validation are another's after a refit.
 
     Raises:
         VersionRefused: the predictions cannot be read, or are of other classes.
     """
     directory = RunDirectory(run)
-    predictions = directory.predictions / "val.parquet"
-    if not (predictions.is_file() and directory.index.is_file()):
+    files = [directory.predictions / name for name in ("test.parquet", "val.parquet")]
+    predictions = next((file for file in files if file.is_file()), None)
+    if predictions is None or not directory.index.is_file():
         return []
     import duckdb
 

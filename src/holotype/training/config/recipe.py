@@ -101,6 +101,8 @@ class Recipe(RecipeSection):
             can name those nearest to an image. Whoever gets the bundle gets them too.
         unknown: answer "unknown" for images of no known class, and for at most this share of
             images of known ones, such as 0.05; null: never.
+        refit: train once more on training and validation images together, as validation chose, and
+            ship that; what was chosen stays as a stage, and validation is reported of it.
         seed: of everything random but the split.
         split: the assignment of images to training, validation and test.
         stages: of training, in order; each starts from the result of the one before.
@@ -125,6 +127,7 @@ class Recipe(RecipeSection):
     )
     references: bool = False
     unknown: Annotated[float, Field(gt=0, le=0.5)] | None = None
+    refit: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     split: SplitRecipe = SplitRecipe()
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]

@@ -110,11 +110,14 @@ class FineTuner:
         head_is_trained = linear is not None or _load_head_for_warm_start(classifier, pretrained)
         return cls(pretrained, runtime, classifier.eval(), head_is_trained)
 
-    def train(self, number: int, stage: GradientStage) -> StageResult:
+    def train(
+        self, number: int, stage: GradientStage, last_epoch: int | None = None
+    ) -> StageResult:
         """Run a stage, or read the result of a finished one; the classifier takes its best weights.
 
         Args:
             number: of the stage in the recipe.
+            last_epoch: where to end, whatever validation says; None: as the stage says.
 
         Raises:
             InvalidRecipe: the network lacks the groups or layers.
@@ -129,7 +132,7 @@ class FineTuner:
                 f"{stage.name}: finished before, epoch {how.best_epoch} ships"
             )
         else:
-            how = self._train(number, stage, selection)
+            how = self._train(number, stage, selection, last_epoch)
             write_stage_result(
                 how, self.classifier.state_dict(), self.runtime.checkpoints,
                 classes=self.pretrained.index.classes,
@@ -143,7 +146,13 @@ class FineTuner:
             )
         return how
 
-    def _train(self, number: int, stage: GradientStage, selection: LayerSelection) -> StageResult:
+    def _train(
+        self,
+        number: int,
+        stage: GradientStage,
+        selection: LayerSelection,
+        last_epoch: int | None,
+    ) -> StageResult:
         progress, cut = self.runtime.progress, selection.cut
         mixing = batch_mixing(stage.mixup, stage.cutmix, len(self.pretrained.index.classes))
         for line in _stage_messages(stage, selection, self.classifier):
@@ -157,12 +166,12 @@ class FineTuner:
             progress.log(f"{stage.name}: learning from {teacher.run} too")
             answers = teacher_probabilities(teacher, self.pretrained.index.part("train"), progress)
             train = replace(train, teacher_NC=answers)
-        if validation is None:
+        if validation is None and last_epoch is None:
             progress.log("no validation images: the last epoch ships, unchecked")
         start = StageStart(
             self.pretrained.recipe.seed, number, self.head_is_trained,
             resume=read_state(self.runtime.checkpoints, stage.name),
-            teacher=self.pretrained.recipe.teacher,
+            teacher=self.pretrained.recipe.teacher, last_epoch=last_epoch,
         )  # fmt: skip
         with progress.bar(f"training {stage.name}") as update:
             return self._train_with_smaller_batches_on_oom(

@@ -78,7 +78,8 @@ def train_loop(
     run = _set_up(classifier, selection, stage, data, start, runtime, callbacks)
     try:
         state = start.resume or _initial_state(run)
-        while state.epoch < stage.epochs and not patience_exhausted(state, stage):
+        last_epoch = stage.epochs if start.last_epoch is None else start.last_epoch
+        while state.epoch < last_epoch and not patience_exhausted(state, stage):
             state = _train_epoch(run, state)
         run.module.load_trainable_state(state.best_trainable_state)
     finally:

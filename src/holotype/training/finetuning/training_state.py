@@ -60,6 +60,7 @@ class StageStart:
         head_is_trained: whether the head was trained before; else it has random weights.
         resume: the state to go on from.
         teacher: how much the answers of a teacher count, where there is one.
+        last_epoch: where to end, on a schedule that is as long as ever; None: as the stage says.
     """
 
     seed: int
@@ -67,6 +68,7 @@ class StageStart:
     head_is_trained: bool = True
     resume: LoopState | None = None
     teacher: TeacherRecipe | None = None
+    last_epoch: int | None = None
 
 
 @dataclass(frozen=True)
