@@ -249,7 +249,7 @@ def write_finished_run(folder: Path, seed: int) -> RunDirectory:
 def copy_with(run: RunDirectory, place: Path, change: float) -> RunDirectory:
     """A copy whose predictions say otherwise."""
     copied = RunDirectory(shutil.copytree(run.path, place))
-    file = copied.predictions / "val.parquet"
+    file = copied.predictions / "test.parquet"
     found = read_predictions(file)
     moved_NC = found.probabilities_NC * (1 - change) + change / len(found.classes)
     file.unlink()
@@ -272,7 +272,7 @@ def test_kept_images_are_those_that_are_still_at_hand(
         kept_images(finished_run.path, ("a", "b"))
     assert kept_images(tmp_path, classes) == []
     copied = copy_with(finished_run, tmp_path / "broken", 0)
-    (copied.predictions / "val.parquet").write_bytes(b"no table")
+    (copied.predictions / "test.parquet").write_bytes(b"no table")
     with pytest.raises(VersionRefused, match="cannot be read"):
         kept_images(copied.path, classes)
 

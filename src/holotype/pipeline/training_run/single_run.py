@@ -124,10 +124,11 @@ def _report(
         context: with the command and the group leakage; the rest is added here.
         original_weights: of the excluded images; see `exclusion_notes`.
     """
-    if bundle.manifest.trained_on_validation:  # what did not learn from it has answered
-        validation = read_predictions(run.predictions / "val.parquet")
-    else:
-        validation = predict_part("val", index, bundle, run, job.progress)
+    validation = (
+        read_predictions(run.predictions / "val.parquet")  # of what did not learn from it
+        if bundle.manifest.trained_on_validation
+        else predict_part("val", index, bundle, run, job.progress)
+    )
     test = predict_part("test", index, bundle, run, job.progress)
     reported = test if test is not None else validation
     assert reported is not None  # see `_require_a_part_to_report`
