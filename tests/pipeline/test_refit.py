@@ -45,8 +45,8 @@ def test_what_validation_chose_is_a_stage_and_what_ships_learnt_more(
     plain, with_refit = heads
     assert load_bundle(f"{with_refit.path}@head").sha256 == load_bundle(plain.path).sha256
     chosen, shipped = load_bundle(f"{refitted.path}@scratch"), load_bundle(refitted.path)
-    assert not chosen.trained_on_validation
-    assert shipped.trained_on_validation
+    assert not chosen.was_refitted
+    assert shipped.was_refitted
     assert shipped.backbone_sha256 != chosen.backbone_sha256
     assert shipped.manifest.decision == chosen.manifest.decision
 
@@ -95,7 +95,7 @@ def test_an_ensemble_is_weighted_by_what_its_members_said_before(
     heads: tuple[Run, Run], refitted: Run, tmp_path: Path
 ) -> None:
     made = holotype.ensemble([heads[1].path, refitted.path], output=tmp_path / "both")
-    assert load_bundle(made.path).trained_on_validation
+    assert load_bundle(made.path).was_refitted
     said = align_predictions(
         {
             name: read_predictions(run.files.predictions / "val.parquet")
@@ -130,5 +130,5 @@ def test_where_it_cannot_be_done_it_is_said(
     run = holotype.train(
         synthetic, output=tmp_path / "run", overrides={"refit": True, **overrides}, **LINEAR
     )
-    assert not load_bundle(run.path).trained_on_validation
+    assert not load_bundle(run.path).was_refitted
     assert f"refit: not done, since {reason}" in (run.files.report / "index.html").read_text()

@@ -130,8 +130,7 @@ class Bundle:
         return self.manifest.decision.views if self.manifest.decision else "one"
 
     @property
-    def trained_on_validation(self) -> bool:
-        """Whether it, or a member, was refitted on the images that chose its training."""
+    def was_refitted(self) -> bool:
         return any(one.manifest.trained_on_validation for one in self.base_models)
 
     @property
@@ -342,9 +341,8 @@ def load_bundle(path: str | os.PathLike[str], *, unsealed: bool = False) -> Bund
 
 
 def _load(directory: Path, depth: int) -> Bundle:
-    name = str(directory)
     content = read_file(directory, MANIFEST, MAX_BYTES)
-    manifest = read_manifest(content, name)
+    manifest = read_manifest(content, str(directory))
     sha256 = hashlib.sha256(content).hexdigest()
     check_manifest_hash(directory, sha256)
     listed = set(manifest.files)
@@ -361,10 +359,9 @@ def _load(directory: Path, depth: int) -> Bundle:
     graphs = {}
     for file in GRAPHS:
         graphs[file] = read_verified(directory, file, manifest, MAX_GRAPH_BYTES)
-        refuse_external_data(graphs[file], f"{name}: {file}")
-        refuse_endless_operators(graphs[file], f"{name}: {file}")
-    extras = read_extras(directory, manifest)
-    return Bundle(directory, manifest, sha256, graphs, extras=extras)
+        refuse_external_data(graphs[file], f"{directory}: {file}")
+        refuse_endless_operators(graphs[file], f"{directory}: {file}")
+    return Bundle(directory, manifest, sha256, graphs, extras=read_extras(directory, manifest))
 
 
 def _load_members(

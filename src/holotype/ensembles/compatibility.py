@@ -54,7 +54,7 @@ class Member:
     @property
     def learns_from_validation(self) -> bool:
         """Whether it was refitted on validation; what it said of it before is in its run."""
-        return self.bundle.trained_on_validation
+        return self.bundle.was_refitted
 
     def training_hashes(self, part: str) -> set[str]:
         """The SHA-256 of the images that its predictions of a part were trained on."""

@@ -240,7 +240,7 @@ def _seal_bundle(job: EnsembleJob) -> Bundle:
         out_of_fold.write(job.run.predictions / "oof.parquet")
         return seal(bundle, fit_decision(out_of_fold), first.index, out_of_fold=out_of_fold)
     fitted.held_out.write(held_out_file(job.run))
-    if bundle.trained_on_validation:  # the mean of what its members said before they learnt from it
+    if bundle.was_refitted:  # the mean of what its members said before they learnt from it
         fitted.held_out.write(job.run.predictions / "val.parquet")
         return seal(bundle, fit_decision(fitted.held_out), first.index)
     predictions = predict_all(first.index.part("val"), bundle, VALIDATION, job.progress)

@@ -117,7 +117,7 @@ def check_teacher(recipe: Recipe, index: Index) -> None:
         )
     table = read_index_file(run.index).table
     # Where folds took turns, every image trained some member.
-    learnt = ["train", "", "val"] if load_bundle(path).trained_on_validation else ["train", ""]
+    learnt = ["train", "", "val"] if load_bundle(path).was_refitted else ["train", ""]
     trained = set(table.loc[table["split"].isin(learnt), "sha256"])
     chosen = set(table.loc[table["split"] == "val", "sha256"])  # by these
     own = index.table
