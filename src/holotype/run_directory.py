@@ -5,7 +5,8 @@ runs/photos-1/
   index.parquet        one row per image, with its split
   train.log            what was said while it ran
   environment.json     versions, machine, command
-  history.csv          one row per epoch
+  history.csv, .json   one row per epoch
+  class_names.json     the classes, in the order of the probabilities
   checkpoints/         what is needed to go on
   bundle/              the classifier that ships
   predictions/         val.parquet, test.parquet; oof.parquet of folds
@@ -156,6 +157,10 @@ class RunDirectory:
     @property
     def history(self) -> Path:
         return self.path / "history.csv"
+
+    @property
+    def class_names(self) -> Path:
+        return self.path / "class_names.json"
 
     @property
     def checkpoints(self) -> Path:

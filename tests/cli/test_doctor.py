@@ -131,9 +131,12 @@ def test_a_gpu_is_named(
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setattr("torch.cuda.get_device_name", lambda number: f"Card {number}")
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: False)
+    monkeypatch.setattr(
+        "holotype.pipeline.doctor.temperature", lambda device, number: None if number else 41.0
+    )
     checks = checks_of(capsys, code=0)
     assert checks["device"]["status"] == "ok"
-    assert "Card 0, Card 1" in checks["device"]["found"]
+    assert "Card 0 (41 °C), Card 1," in checks["device"]["found"]
     assert "torchrun --nproc-per-node 2" in checks["several processes"]["found"]
     assert checks["precision"]["found"].startswith("fp32, fp16; images are decoded by ")
 

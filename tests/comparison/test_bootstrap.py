@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.stats import ttest_rel
-from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss
+from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, precision_score
 
 from holotype.comparison.aligned_predictions import align_predictions
 from holotype.comparison.bootstrap import paired_scores
@@ -22,6 +22,12 @@ def test_scores_are_those_of_scikit_learn() -> None:
             {
                 "balanced_accuracy": balanced_accuracy_score(
                     targets_N, each.predicted_N, sample_weight=weights_N
+                ),
+                "macro_precision": precision_score(
+                    targets_N, each.predicted_N, sample_weight=weights_N, average="macro"
+                ),
+                "weighted_precision": precision_score(
+                    targets_N, each.predicted_N, sample_weight=weights_N, average="weighted"
                 ),
                 "macro_f1": f1_score(
                     targets_N, each.predicted_N, sample_weight=weights_N, average="macro"

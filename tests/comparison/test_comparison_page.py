@@ -63,7 +63,15 @@ def test_all_files_say_the_same(tmp_path: Path) -> None:
         assert float(row["accuracy"]) == accuracy
         assert f"{accuracy:.3f}" in text
         assert f"{accuracy:.3f} (" in markdown
+        assert row["weighted_recall"] == row["accuracy"]
+        assert row["macro_recall"] == row["balanced_accuracy"]
+        for name in ("macro_precision", "weighted_precision"):
+            assert float(row[name]) == board[row["run"]][name]["value"]
+            assert f"{float(row[name]):.3f}" in text
     assert len(_rows(tmp_path / "per_class.csv")) == 3 * 3
+    for column in ("Macro precision", "Macro recall", "Weighted precision", "Weighted recall"):
+        assert column in text
+        assert column in markdown
     assert found["summary"] in text
     assert found["summary"] in markdown
 

@@ -41,6 +41,7 @@ def test_clean_data_have_no_findings(tmp_path: Path) -> None:
     assert findings.summary_rows() == []
     assert findings.class_counts == {"a": 4, "b": 4, "c": 4}
     assert findings.imbalance == 1
+    assert findings.given_parts == {}
     assert findings.sizes == ((70, 70),) * 3
     assert findings.formats == {"PNG": 12}
     assert findings.modes == {"RGB": 12}
@@ -185,6 +186,26 @@ def test_copies_and_groups_across_a_given_split_are_leaks(tmp_path: Path) -> Non
     assert set(grouped.parts) == {"train", "val"}
     leaking = {issue.path for issue in issues_of(findings) if "leak" in issue.problem}
     assert {"a/0.png", "copy of 0.jpg", "b/4.png"} <= leaking
+
+
+def test_classes_are_counted_in_each_part_that_was_given(tmp_path: Path) -> None:
+    counts = {"train": {"a": 3, "b": 2}, "val": {"a": 1}, "test": {"a": 1, "b": 1}}
+    number = 0
+    for part, of_part in counts.items():
+        for name, images in of_part.items():
+            (tmp_path / part / name).mkdir(parents=True)
+            for _ in range(images):
+                photograph(number).save(tmp_path / part / name / f"{number}.png")
+                number += 1
+    (tmp_path / "train" / "b" / "empty.png").touch()  # is not counted
+    findings = audit(read_index(tmp_path, allow_class_mismatch=True))
+    assert findings.given_parts == counts | {"val": {"a": 1, "b": 0}}
+    assert list(findings.given_parts) == ["train", "val", "test"]
+    assert findings.to_json()["given_parts"] == findings.given_parts
+    assert findings.class_table() == (
+        ("class", "usable images", "train", "val", "test"),
+        [("a", 5, 3, 1, 1), ("b", 3, 2, 0, 1)],
+    )
 
 
 def test_classes_too_small_to_split_count_separate_images(tmp_path: Path) -> None:

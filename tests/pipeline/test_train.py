@@ -27,6 +27,7 @@ def test_a_run_leaves_every_file_that_it_promises(finetuned: Run) -> None:
     run = finetuned.files
     files = (
         "recipe.yaml", "index.parquet", "train.log", "environment.json", "history.csv",
+        "history.json", "class_names.json",
         "checkpoints/finetune.safetensors", "bundle/manifest.json", "bundle/backbone.onnx",
         "bundle/head.onnx", "predictions/val.parquet", "predictions/test.parquet",
         "audit/audit.json", "audit/issues.csv", "report/index.html", "report/metrics.json",
@@ -36,6 +37,20 @@ def test_a_run_leaves_every_file_that_it_promises(finetuned: Run) -> None:
     )  # fmt: skip
     assert [name for name in files if not (run.path / name).is_file()] == []
     assert not list(run.path.rglob(".tmp-*"))
+
+
+def test_history_and_names_of_classes_are_there_for_programs(finetuned: Run) -> None:
+    run = finetuned.files
+    rows = json.loads(run.history.with_suffix(".json").read_text())
+    with run.history.open(encoding="utf-8") as file:
+        for row, of_csv in zip(rows, csv.DictReader(file), strict=True):
+            assert {key: "" if value is None else str(value) for key, value in row.items()} == {
+                key: value.replace("nan", "") for key, value in of_csv.items()
+            }
+    assert rows[0]["train_accuracy"] is None
+    assert all(0 < row["train_accuracy"] <= 1 for row in rows[1:])
+    assert json.loads(run.class_names.read_text()) == list(load_bundle(run.path).classes)
+    assert not run.stage("head").history.with_suffix(".json").exists()  # no epochs, no history
 
 
 def test_the_card_says_what_ships_how_good_it_is_and_how_to_repeat_it(

@@ -137,6 +137,7 @@ def test_classes_that_are_amiss_are_named(root: Path, tmp_path: Path) -> None:
         num_images=9,
         class_counts={"a": 4, "b": 5, "c <i>": 0},
         small_classes={"a": 2},
+        given_parts={"train": {"a": 4, "b": 5, "c <i>": 0}, "test": {"a": 7, "b": 0, "c <i>": 0}},
         missing_in_parts={"test": ["b", "c <i>"]},
     )
     page = _written(findings, root, tmp_path / "index.html")
@@ -145,6 +146,7 @@ def test_classes_that_are_amiss_are_named(root: Path, tmp_path: Path) -> None:
         assert sentence in of_classes
     assert "The given test part has no image of: b, c <i>." in of_classes
     assert "Classes with few separate images: a (2)." in of_classes
+    assert re.search(r"Usable images\s*train\s*test\s*b\s*5\s*5\s*0\s*a\s*4\s*4\s*7", of_classes)
     assert "i" not in page.tags
 
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 from skimage import data
+from sklearn.metrics import roc_auc_score
 
 from holotype.evaluation.build_report import build_report
 from holotype.reporting import plot_style, plots
@@ -139,6 +140,26 @@ def test_odd_predictions_are_drawn(kind: str, predictions) -> None:  # type: ign
     texts = [text.get_text() for text in figure.findobj(Text)]
     assert LABELS[kind] in texts
     assert not any("nan" in text.lower() for text in texts)
+
+
+@pytest.mark.parametrize("classes", [2, 4, 40])
+def test_the_macro_and_the_micro_curve_are_always_drawn(classes: int) -> None:
+    """The areas under the drawn lines, against those of scikit-learn."""
+    predictions = made(400, classes, weighted=True)
+    figure = drawn(plots.roc_figure(predictions, build_report(predictions)))
+    lines = figure.axes[0].get_lines()[-2:]
+    (legend,) = figure.legends
+    captions = [text.get_text() for text in legend.get_texts()]
+    assert [caption.split(":")[0] for caption in captions[-2:]] == ["macro", "micro"]
+    truth_NC = np.eye(classes)[predictions.targets_N]
+    for average, line in zip(("macro", "micro"), lines, strict=True):
+        area = np.trapezoid(np.asarray(line.get_ydata()), np.asarray(line.get_xdata()))
+        expected = roc_auc_score(
+            truth_NC, predictions.probabilities_NC, average=average,
+            sample_weight=predictions.weights_N,
+        )  # fmt: skip
+        assert area == pytest.approx(expected, abs=0.01)
+        assert f"{expected:.3f}" in captions[-2 if average == "macro" else -1]
 
 
 def test_the_pixels_of_the_confusion_matrix_are_the_shares() -> None:

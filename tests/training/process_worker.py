@@ -55,7 +55,8 @@ def train(output: Path, changes: dict[str, Any]) -> None:
     if share.rank == 0:
         weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
         np.savez(output / "weights.npz", **weights)
-        rows = [(row.val_loss, row.val_accuracy, row.train_loss) for row in ended.rows]
+        names = ("val_loss", "val_accuracy", "train_loss", "train_accuracy")
+        rows = [[getattr(row, name) for name in names] for row in ended.rows]
         (output / "rows.json").write_text(json.dumps(rows))
     if share.size > 1:
         leave_processes()

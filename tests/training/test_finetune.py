@@ -20,7 +20,7 @@ from holotype.training.config.resolve import resolve_recipe
 from holotype.training.epoch_metrics import EpochMetrics
 from holotype.training.features.initial_backbone import PretrainedBackbone
 from holotype.training.finetuning import gradient_step
-from holotype.training.finetuning.finetune import FineTuner
+from holotype.training.finetuning.finetune import FineTuner, describe_epoch
 from holotype.training.finetuning.training_state import StageResult
 from holotype.training.train_stages import _best_epoch_note
 from holotype.training.training_resources import Runtime
@@ -160,7 +160,16 @@ def test_epoch_0_says_nothing_of_a_training_loss(
     first, second = [line for line in said if line.startswith("s0 epoch")]
     assert re.fullmatch(r"s0 epoch 0/1: validation loss \S+, validation accuracy \S+", first)
     assert second.startswith("s0 epoch 1/1: training loss ")
-    assert not any("nan" in line for line in said)
+    assert ", training accuracy " in second
+    assert not any("nan" in line or "°C" in line for line in said)
+
+
+def test_the_temperature_of_a_gpu_is_told_with_each_epoch() -> None:
+    epoch = EpochMetrics("s0", 1, 0.5, 0.4, 0.9, 1e-3, 10, 0.8, device_temperature=61.0)
+    assert describe_epoch(epoch, 3) == (
+        "s0 epoch 1/3: training loss 0.5000, training accuracy 0.8000, validation loss 0.4000, "
+        "validation accuracy 0.9000, 61 °C"
+    )
 
 
 def test_whoever_runs_a_training_hears_of_every_epoch_and_may_stop_it(
@@ -209,7 +218,8 @@ def test_a_loss_that_breaks_names_the_last_good_weights(
     def broken(run: Any, batch: Any) -> Any:
         nonlocal calls
         calls += 1
-        return loss(run, batch) * (float("nan") if calls == 5 else 1)
+        summed, correct, weight = loss(run, batch)
+        return summed * (float("nan") if calls == 5 else 1), correct, weight
 
     monkeypatch.setattr(gradient_step, "_loss", broken)
     with pytest.raises(TrainingDiverged, match=r"of epoch 1, are in .*s0.state.safetensors"):

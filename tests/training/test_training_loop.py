@@ -1,5 +1,6 @@
 """The training loop on a tiny network."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -295,6 +296,39 @@ def test_balanced_sampling_shows_every_class_as_often() -> None:
     assert len(torch.cat(drawn)) == 3000
     # 1,000 ± 4 standard deviations of a binomial of 3,000 thirds.
     assert all(abs(int(n) - 1000) < 104 for n in torch.bincount(torch.cat(drawn)))
+
+
+def test_training_accuracy_is_that_of_the_images_as_they_are_trained_on() -> None:
+    """With a rate that moves nothing it is the accuracy of the network on views of an epoch."""
+    network = classifier()
+    how = stage(learning_rate=1e-12, head_learning_rate=1e-12, epochs=1, accumulation=2)
+    before = state(network)
+    weights_N = np.random.default_rng(0).uniform(0.1, 2.0, 96).astype(np.float32)
+    made = replace(data(96, 1), weights_N=weights_N)
+    ended = train_loop(
+        network, selection(network, how.trainable), how, StageData(made, data(48, 2)),
+        StageStart(0), Runtime("cpu", Path(), Progress()),
+    )  # fmt: skip
+    network.load_state_dict(before)
+    network.eval()
+    correct = weight = 0.0
+    for batch in training_batches(made, BatchOptions(2, 16, seed=0), epoch=1):
+        with torch.no_grad():
+            predicted = network(batch.inputs, 1).argmax(dim=1)
+        correct += float(((predicted == batch.targets) * batch.weights).sum())
+        weight += float(batch.weights.sum())
+    assert np.isnan(ended.rows[0].train_accuracy)
+    assert ended.rows[1].train_accuracy == pytest.approx(correct / weight)
+    assert weight == pytest.approx(float(weights_N.sum()))
+
+
+def test_a_mixed_image_counts_as_the_class_with_the_larger_share() -> None:
+    """On images that tell their class at once, mixed or not, all are soon right."""
+    ended = train(
+        classifier(),
+        stage(mixup={"probability": 1.0, "alpha": 0.2}, epochs=12, patience=None, views=1),
+    )
+    assert ended.rows[-1].train_accuracy > 0.6
 
 
 def test_history_has_one_row_for_every_epoch_with_what_trains() -> None:

@@ -93,7 +93,7 @@ def _page(findings: Findings) -> str:
         lines.append(f"{what}: " + ", ".join(f"{name} {n:,}" for name, n in counts.items()))
     smallest_to_largest = ", ".join(f"{width}×{height}" for width, height in findings.sizes)
     lines.append(f"sizes (smallest, median, largest): {smallest_to_largest}")
-    lines += ["", _class_table(findings.class_counts)]
+    lines += ["", _class_table(findings)]
     lines.append(f"the largest class is {findings.imbalance:.3g} times the smallest")
     lines += findings.class_notes()
     lines += _labels(findings)
@@ -120,9 +120,9 @@ def _labels(findings: Findings) -> list[str]:
     return lines
 
 
-def _class_table(counts: dict[str, int]) -> str:
-    rows = sorted(counts.items(), key=lambda row: -row[1])
+def _class_table(findings: Findings) -> str:
+    header, rows = findings.class_table()
     half = SHOWN_CLASSES // 2
     if len(rows) > SHOWN_CLASSES:
         rows = rows[:half] + rows[-half:]
-    return text_table(("class", "usable images"), rows)
+    return text_table(header, rows)

@@ -1,4 +1,4 @@
-"""Paired bootstrap: balanced accuracy, macro F1 and log loss of each classifier minus the best.
+"""Paired bootstrap: scores other than accuracy, of each classifier minus the best.
 
 All classifiers are resampled together, so that images that are hard for all do not widen the
 interval of a difference.
@@ -48,6 +48,12 @@ ACCURACY = "accuracy"  # compared by the tests of `significance`, not by resampl
 METRICS: dict[str, Metric] = {
     "balanced_accuracy": Metric(
         "Balanced accuracy", lambda p, w: metrics.confusion_counts(p, w).balanced_accuracy
+    ),
+    "macro_precision": Metric(
+        "Macro precision", lambda p, w: metrics.confusion_counts(p, w).macro_precision
+    ),
+    "weighted_precision": Metric(
+        "Weighted precision", lambda p, w: metrics.confusion_counts(p, w).weighted_precision
     ),
     "macro_f1": Metric("Macro F1", lambda p, w: metrics.confusion_counts(p, w).macro_f1),
     "log_loss": Metric(

@@ -209,6 +209,8 @@ class Comparison:
             "model": run.model,
             **_with_ends(ACCURACY, leaderboard.accuracies[number]),
             **values,
+            "macro_recall": values["balanced_accuracy"],
+            "weighted_recall": leaderboard.accuracy(number),
             **{
                 f"{name}_difference_to_best{end}": getattr(difference, attribute, None)
                 for name, difference in differences.items()

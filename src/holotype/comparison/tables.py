@@ -13,6 +13,15 @@ from holotype.progress import duration
 MAX_PAIRS = 300  # rows of a table; comparison.json has all
 MAX_CLASSES = 40
 MAX_GAPS = 60  # strengths, and as many weaknesses
+LEADERBOARD_SCORES = ("balanced_accuracy", "macro_f1", "log_loss")
+# column -> the score that it is: macro recall is another name of balanced accuracy, and the mean
+# recall by share of images is accuracy
+PRECISION_AND_RECALL = {
+    "Macro precision": "macro_precision",
+    "Macro recall": "balanced_accuracy",
+    "Weighted precision": "weighted_precision",
+    "Weighted recall": ACCURACY,
+}
 MAX_HOLDERS = 3  # runs named in one cell
 
 Kind = Literal["name", "number", "text"]
@@ -105,7 +114,11 @@ def _leaderboards(comparison: Comparison) -> Section:
             "Dots: accuracy; lines: its 95 % interval. Whether two runs differ cannot be read off "
             "these intervals, since both were tested on the same images; see the pairwise tests."
         ),
-        tables=[_leaderboard(comparison, one) for one in comparison.leaderboards.values()],
+        tables=[
+            table
+            for one in comparison.leaderboards.values()
+            for table in (_leaderboard(comparison, one), _precision_and_recall(one))
+        ],
         explanation=(
             "A run ranks below another only where their difference in accuracy is significant; "
             "1–3 means any rank from first to third. With each score stands its difference from "
@@ -120,7 +133,7 @@ def _leaderboards(comparison: Comparison) -> Section:
 def _leaderboard(comparison: Comparison, leaderboard: Leaderboard) -> Table:
     columns: dict[str, Kind] = {
         "Rank": "text", "Run": "name", "Accuracy": "number", "95 % interval": "text",
-        **{metric.title: "number" for metric in METRICS.values()},
+        **{METRICS[name].title: "number" for name in LEADERBOARD_SCORES},
     }  # fmt: skip
     rows, selected = [], set()
     for row, number in enumerate(leaderboard.order):
@@ -133,11 +146,30 @@ def _leaderboard(comparison: Comparison, leaderboard: Leaderboard) -> Table:
                 Cell(run.name, f"{run.model}, selected" if row in selected else run.model),
                 _score(leaderboard, ACCURACY, number),
                 Cell(f"{accuracy.low:.3f} – {accuracy.high:.3f}"),
-                *(_score(leaderboard, name, number) for name in METRICS),
+                *(_score(leaderboard, name, number) for name in LEADERBOARD_SCORES),
             ]
         )
     title = f"{leaderboard.title}, {leaderboard.sample_size}"
     return Table(columns, rows, title=title, highlighted=frozenset(selected))
+
+
+def _precision_and_recall(leaderboard: Leaderboard) -> Table:
+    """Precision and recall of all classes together."""
+    return Table(
+        {"Run": "name", **dict.fromkeys(PRECISION_AND_RECALL, "number")},
+        [
+            [
+                Cell(leaderboard.names[number]),
+                *(_score(leaderboard, name, number) for name in PRECISION_AND_RECALL.values()),
+            ]
+            for number in leaderboard.order
+        ],
+        title=f"{leaderboard.title}: precision and recall of all classes",
+        notes=[
+            "Macro: the mean over classes; weighted: by their share of images. Macro recall is "
+            "balanced accuracy, and weighted recall is accuracy."
+        ],
+    )
 
 
 def _score(leaderboard: Leaderboard, name: str, number: int) -> Cell:

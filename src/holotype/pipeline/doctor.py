@@ -17,6 +17,7 @@ from holotype.files import cache_directory
 from holotype.notebook import data_frame, html_result, html_table
 from holotype.progress import pluralize
 from holotype.text_tables import short_text
+from holotype.training.features.device import temperature
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,9 +135,7 @@ def _device() -> Check:
         found = f"{cpu}; predicts, cannot train: " + ("no torch" if absent else str(error))
         return Check("device", "missing", found, install_command("train"))
     if torch.cuda.is_available():
-        names = ", ".join(
-            torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())
-        )
+        names = ", ".join(_gpu(number) for number in range(torch.cuda.device_count()))
         return Check("device", "ok", f"{names}, CUDA {torch.version.cuda}; {cpu}")
     if torch.backends.mps.is_available():
         return Check("device", "ok", f"Apple GPU (mps); {cpu}")
@@ -153,6 +152,14 @@ def _device() -> Check:
             else "install a build of torch with CUDA; this one has none",
         )
     return Check("device", "ok", f"{cpu}; no GPU")
+
+
+def _gpu(number: int) -> str:
+    """The name of a GPU, and its temperature where it can be read."""
+    import torch
+
+    name, celsius = torch.cuda.get_device_name(number), temperature("cuda", number)
+    return name if celsius is None else f"{name} ({celsius:.0f} °C)"
 
 
 def _several_devices() -> Iterator[Check]:

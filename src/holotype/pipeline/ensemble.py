@@ -36,7 +36,7 @@ from holotype.ensembles.fit_ensemble import (
 from holotype.errors import NotComparable, UsageError, require_one_of
 from holotype.evaluation.fit_decision import fit_decision
 from holotype.extras import with_install_advice
-from holotype.files import TEMPORARY_PREFIX, read_json, reading, write_bytes
+from holotype.files import TEMPORARY_PREFIX, read_json, reading, write_bytes, write_json
 from holotype.pipeline.compared_runs import held_out_file
 from holotype.pipeline.ensemble_report import (
     VALIDATION,
@@ -215,6 +215,7 @@ def _write_inputs(job: EnsembleJob) -> None:
     run, members = job.run, job.members
     run.write_recipe(job.recipe.to_yaml())
     job.index.write(run.index)
+    write_json(run.class_names, list(job.index.classes))
     write_environment(run, "cpu")
     timed = all(member.run.environment.is_file() for member in members)
     seconds, resumed = (

@@ -31,6 +31,8 @@ RECORD_FILES = (
     "index.parquet",
     "environment.json",
     "history.csv",
+    "history.json",
+    "class_names.json",
     "MODEL_CARD.md",
     "predictions/*.parquet",
     "report/metrics.json",

@@ -104,7 +104,7 @@ def write_audit_page(findings: Findings, index: Index, path: Path, *, title: str
     """
     images = _ImageCache(index, findings.significant_bits)
     sections = [section for section in _sections(findings, images) if section.rows]
-    classes = sorted(findings.class_counts.items(), key=lambda row: (-row[1], row[0]))
+    _, classes = findings.class_table()
     page = render(
         "audit.html.j2",
         title=title,

@@ -76,11 +76,16 @@ def confusion_figure(report: Report) -> "Figure":
 
 
 def roc_figure(predictions: Predictions, report: Report) -> "Figure":
-    """One curve per class against the rest."""
+    """One curve per class against the rest, their mean (macro), and all decisions pooled (micro).
+
+    Source:
+        Fawcett 2006, "An introduction to ROC analysis", section 9 (vertical averaging).
+    """
     figure, axes = new_figure(7.2, 5.4)
     axes.set_title("ROC, every class against the rest", loc="left")
     draw_diagonal(axes)
-    curves = _curves(predictions.scorable())
+    scorable = predictions.scorable()
+    curves = _curves(scorable)
     C = len(report.classes)
     names, handles = plot_labels(report.classes, 30), []
     captions = []
@@ -99,13 +104,19 @@ def roc_figure(predictions: Predictions, report: Report) -> "Figure":
         if not many:
             handles.append(line)
             captions.append(f"{names[number]}  {report.per_class[number].roc_auc}")
-    if C > MAX_CURVES and handles == []:
-        mean = _mean_curve([curve for curve in curves if curve is not None])
+    averages = (
+        ("macro: mean over classes", "macro_roc_auc", _mean_curve(curves), "-"),
+        ("micro: all decisions together", "micro_roc_auc", _pooled_curve(scorable), (0, (1, 1))),
+    )
+    for name, score, average, dashes in averages:
+        if average is None:
+            continue
         (line,) = axes.plot(
-            mean.false_positive_rate_K, mean.true_positive_rate_K, color=BLUE, linewidth=2.2
-        )
+            average.false_positive_rate_K, average.true_positive_rate_K,
+            color=INK, linestyle=dashes, linewidth=2.2,
+        )  # fmt: skip
         handles.append(line)
-        captions.append(f"mean over classes  {report['macro_roc_auc']}")
+        captions.append(f"{name}  {report[score]}")
     axes.set_xlabel("false positive rate")
     axes.set_ylabel("true positive rate")
     axes.set_xlim(-0.01, 1.01)
@@ -297,15 +308,27 @@ def _corners(curve: RocCurve) -> RocCurve:
     return RocCurve(across_K[keep_K], up_K[keep_K])
 
 
-def _mean_curve(curves: Sequence[RocCurve]) -> RocCurve:
-    """The mean true positive rate of several curves at every false positive rate."""
+def _mean_curve(curves: Sequence[RocCurve | None]) -> RocCurve | None:
+    """The mean true positive rate of the known curves at every false positive rate."""
     grid_K = np.linspace(0, 1, 201)
     rates = [
         np.interp(grid_K, curve.false_positive_rate_K, curve.true_positive_rate_K)
         for curve in curves
+        if curve is not None
     ]
-    mean_K: NDArray[np.float64] = np.mean(rates, axis=0) if rates else grid_K
+    if not rates:
+        return None
+    mean_K: NDArray[np.float64] = np.mean(rates, axis=0)
     return RocCurve(np.r_[0.0, grid_K], np.r_[0.0, mean_K])
+
+
+def _pooled_curve(predictions: Predictions) -> RocCurve | None:
+    """Every decision "of this class or not" of every image in one ranking."""
+    C = len(predictions.classes)
+    positive_NC = predictions.targets_N[:, None] == np.arange(C)
+    weights_M = np.repeat(predictions.weights_N, C)
+    curve = roc_curve(predictions.probabilities_NC.ravel(), positive_NC.ravel(), weights_M)
+    return None if curve is None else _corners(curve)
 
 
 def _worst(per_class: Sequence[ClassScores]) -> list[ClassScores]:

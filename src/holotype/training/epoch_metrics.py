@@ -1,5 +1,6 @@
 """What is measured at the end of an epoch."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -14,9 +15,13 @@ class EpochMetrics:
         learning_rate: in the last step, of the topmost group that trains; of the head, where it
             trains alone.
         num_trainable_parameters: weights and biases that train.
+        train_accuracy: weighted, in [0, 1]: of the images as they were trained on, augmented and
+            mixed, by the network of that step with its dropout; a mixed image counts as the class
+            with the larger share. nan for epoch 0.
         device_memory_mb: peak memory of the device so far, in MB of 10^6 bytes; None where it
             cannot be read, as on a CPU.
         device_utilisation: in per cent, at the end of the epoch; None likewise.
+        device_temperature: in degrees Celsius, at the end of the epoch; None likewise.
     """
 
     stage: str
@@ -26,5 +31,7 @@ class EpochMetrics:
     val_accuracy: float
     learning_rate: float
     num_trainable_parameters: int
+    train_accuracy: float = math.nan  # unknown in a checkpoint that was written before it was there
     device_memory_mb: float | None = None
     device_utilisation: float | None = None
+    device_temperature: float | None = None

@@ -13,7 +13,7 @@ from holotype.dataset.auditing.findings import ExactDuplicates, Findings, Leak, 
 from holotype.dataset.auditing.quality import find_quality_issues, unused_range
 from holotype.dataset.index import Index
 from holotype.dataset.near_duplicates.search import NearDuplicate, find_near_duplicates
-from holotype.dataset.reading.sample_records import PARTS, Part
+from holotype.dataset.reading.sample_records import ALL_PARTS, PARTS, Part
 from holotype.dataset.splitting.splitter import atomic_group_counts, missing_classes
 from holotype.progress import ProgressCallback
 
@@ -42,6 +42,7 @@ def audit(
         label_of=_labels_of(usable, near_duplicates),
         duplicate_clusters=copies,
         class_counts={name: counts[name] for name in index.classes},
+        given_parts=_counts_in_given_parts(usable),
         small_classes=_small_classes(usable, copies),
         oversized_clusters=found.oversized_clusters,
         quality_issues=tuple(find_quality_issues(fingerprints)),
@@ -115,6 +116,18 @@ def _leaking_groups(usable: Index) -> list[Leak]:
             paths, parts = tuple(first_of_part["path"]), tuple(first_of_part["split"])
             leaks.append(Leak("group", str(name), paths, parts, len(rows)))
     return leaks
+
+
+def _counts_in_given_parts(usable: Index) -> dict[str, dict[str, int]]:
+    """Images of each class in each part; nothing where no split came with the data."""
+    given = set(usable.table["split"]) - {""}
+    if not given:
+        return {}
+    rows = Counter(zip(usable.table["split"], usable.table["label"], strict=True))
+    parts = [part for part in (*ALL_PARTS, "") if any(split == part for split, _ in rows)]
+    return {
+        part or "unassigned": {name: rows[part, name] for name in usable.classes} for part in parts
+    }
 
 
 def _missing_in_given_parts(usable: Index) -> dict[Part, list[str]]:

@@ -103,6 +103,8 @@ class Findings:
         duplicate_clusters: equal files and near-duplicates, joined where they overlap; a split
             keeps each in one part.
         class_counts: the number of usable images of each class.
+        given_parts: part of a split that came with the data -> usable images of each class in it;
+            images that it leaves open are `unassigned`. Empty where no split came.
         small_classes: classes with fewer separate images than a split has parts -> how many they
             have; all images of a group, or copies of one image, count once.
         oversized_clusters: clusters too large to be near-duplicates of one image; they are in
@@ -131,6 +133,7 @@ class Findings:
     label_of: dict[str, str] = field(default_factory=dict)
     duplicate_clusters: list[frozenset[str]] = field(default_factory=list)
     class_counts: dict[str, int] = field(default_factory=dict)
+    given_parts: dict[str, dict[str, int]] = field(default_factory=dict)
     small_classes: dict[str, int] = field(default_factory=dict)
     oversized_clusters: list[frozenset[str]] = field(default_factory=list)
     quality_issues: tuple[QualityIssue, ...] = ()
@@ -173,6 +176,13 @@ class Findings:
         """Images of the largest class over those of the smallest; 1 is balanced."""
         counts = self.class_counts.values()
         return max(counts) / max(min(counts), 1) if counts else 1.0
+
+    def class_table(self) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+        """Header and rows: usable images of every class, in all and in each given part."""
+        parts = self.given_parts.items()
+        ordered = sorted(self.class_counts.items(), key=lambda row: (-row[1], row[0]))
+        rows = [(name, count, *(of_part[name] for _, of_part in parts)) for name, count in ordered]
+        return ("class", "usable images", *(part for part, _ in parts)), rows
 
     @property
     def similar_classes(self) -> list[tuple[str, ...]]:
@@ -252,6 +262,7 @@ class Findings:
             "num_images": self.num_images,
             "num_usable": self.num_images - len(self.unusable),
             "classes": self.class_counts,
+            "given_parts": self.given_parts,
             "imbalance": round(self.imbalance, 4),
             "small_classes": self.small_classes,
             "similar_classes": self.similar_classes,

@@ -12,7 +12,8 @@ _WRITTEN = re.compile(
     r"""
     ((stages|folds|trials)/[^/]+/)*
     (
-        \.lock | recipe\.yaml | index\.parquet | train\.log | environment\.json | history\.csv
+        \.lock | recipe\.yaml | index\.parquet | train\.log | environment\.json
+        | history\.(csv|json) | class_names\.json
         | MODEL_CARD\.md | tracking\.json | tensorboard/events\.[^/]+
         | asked\.json | epochs\.json | trial\.json | process\.log
         | predictions/[^/]+\.parquet

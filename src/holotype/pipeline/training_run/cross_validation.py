@@ -29,7 +29,7 @@ from holotype.errors import DatasetError, InvalidRatios, InvalidRecipe
 from holotype.evaluation.build_report import build_report
 from holotype.evaluation.fit_decision import fit_decision
 from holotype.evaluation.report_data import Report
-from holotype.files import discard
+from holotype.files import discard, write_json
 from holotype.pipeline.training_run.calibrate import seal
 from holotype.pipeline.training_run.class_weight_report import (
     class_weights_of_folds,
@@ -193,6 +193,7 @@ def _seal_mean_ensemble(
                 f"{str(fold.path)!r} has no validation image to fit its temperature on; ask for "
                 "fewer folds, or give validation a larger share with --ratios."
             )
+    write_json(run.class_names, list(index.classes))
     discard(run.bundle)  # of a process that was killed
     return seal(
         write_members(run.bundle, members, name=name, unsealed=True),

@@ -7,7 +7,7 @@ from holotype.bundle.inference import predict_index
 from holotype.dataset.index import Index
 from holotype.errors import InvalidRatios, InvalidRecipe
 from holotype.evaluation.ood_selection import min_images_for_threshold
-from holotype.files import discard
+from holotype.files import discard, write_json
 from holotype.pipeline.training_run.calibrate import calibrate, seal, with_training_references
 from holotype.pipeline.training_run.training_job import TrainingJob
 from holotype.predictions import read_predictions
@@ -135,8 +135,9 @@ def require_validation(recipe: Recipe, index: Index) -> None:
 
 
 def write_and_calibrate(index: Index, trained: TrainedModel, run: RunDirectory) -> Bundle:
-    """Write history and bundle, seal the decision, and predict validation with it."""
+    """Write history, class names and bundle, seal the decision, and predict validation with it."""
     write_history(trained.history, run.history)
+    write_json(run.class_names, list(index.classes))
     discard(run.bundle)  # of a process that was killed
     bundle = write_bundle(
         run.bundle, backbone=trained.backbone, head=trained.head,

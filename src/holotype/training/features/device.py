@@ -5,9 +5,12 @@ On a CPU the frozen part runs in ONNX Runtime; on a GPU torch is faster.
 
 import importlib.util
 import os
+import shutil
+import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,11 +65,50 @@ def memory_mb(device: str) -> float | None:
 
 def utilisation(device: str) -> float | None:
     """Utilisation of a GPU in per cent; None where it cannot be read."""
-    if device != "cuda" or importlib.util.find_spec("pynvml") is None:
+    if device != "cuda":
         return None
     import torch
 
-    return float(torch.cuda.utilization())
+    return _from_pynvml(torch.cuda.utilization)
+
+
+def temperature(device: str, number: int | None = None) -> float | None:
+    """Temperature of a GPU in degrees Celsius; None where it cannot be read.
+
+    Args:
+        number: of the GPU among those that torch sees; the current one unless given.
+    """
+    if device != "cuda":
+        return None
+    import torch
+
+    if importlib.util.find_spec("pynvml") is not None:
+        return _from_pynvml(partial(torch.cuda.temperature, number))
+    command = shutil.which("nvidia-smi")
+    if command is None:
+        return None
+    return _from_nvidia_smi(command, str(torch.cuda.get_device_properties(number).uuid))
+
+
+def _from_pynvml(read: Callable[[], int]) -> float | None:
+    if importlib.util.find_spec("pynvml") is None:
+        return None
+    pynvml = importlib.import_module("pynvml")
+    try:
+        return float(read())
+    except (pynvml.NVMLError, RuntimeError):  # such as a slice of a GPU (MIG)
+        return None
+
+
+def _from_nvidia_smi(command: str, uuid: str) -> float | None:
+    query = ["--query-gpu=temperature.gpu", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(
+            [command, f"--id=GPU-{uuid}", *query], capture_output=True, text=True, timeout=10
+        )
+        return float(answer.stdout)
+    except (OSError, ValueError, subprocess.TimeoutExpired):  # "[N/A]", or what it failed with
+        return None
 
 
 def use_deterministic_algorithms() -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from holotype.errors import CorruptCheckpoint
 from holotype.files import atomic_write
 from holotype.training.epoch_metrics import EpochMetrics
-from holotype.training.finetuning.training_state import LoopState, StageResult
+from holotype.training.finetuning.training_state import LoopState, StageResult, TrainingSums
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -106,7 +106,7 @@ def write_state(state: "LoopState", directory: Path, stage: str) -> None:
         "last_improved_epoch": state.last_improved_epoch,
         "rows": [asdict(row) for row in state.rows],
         "step": state.step,
-        "loss_sum": state.loss_sum,
+        "sums": asdict(state.sums),
     }
     _write(resume_state_file(directory, stage), tensors, note)
 
@@ -139,7 +139,7 @@ def read_state(directory: Path, stage: str) -> "LoopState | None":
             last_improved_epoch=int(note["last_improved_epoch"]),
             rows=[EpochMetrics(**row) for row in note["rows"]],
             step=int(note["step"]),
-            loss_sum=float(note["loss_sum"]),
+            sums=TrainingSums(**note["sums"]),
         )
 
 

@@ -29,7 +29,7 @@ from holotype.training.data.loader import (
 )
 from holotype.training.data.mixup import batch_mixing
 from holotype.training.epoch_metrics import EpochMetrics
-from holotype.training.features.device import memory_mb, utilisation
+from holotype.training.features.device import memory_mb, temperature, utilisation
 from holotype.training.finetuning.distillation import distillation_loss
 from holotype.training.finetuning.partly_frozen_classifier import TrainablePart
 from holotype.training.finetuning.schedules import Schedule
@@ -37,6 +37,7 @@ from holotype.training.finetuning.training_state import (
     LoopState,
     StageData,
     StageStart,
+    TrainingSums,
 )
 from holotype.training.interruption import StopSignal
 from holotype.training.process_group import Share, sum_gradients, sum_over_processes
@@ -99,23 +100,23 @@ class StageRun:
 
 
 class StepSums:
-    """The sum of the losses of an epoch, and whether any process was told to stop.
+    """What the steps of an epoch sum to, and whether any process was told to stop.
 
     On a GPU they are read one step late, so that it need not wait between two steps.
 
     Args:
-        total: of the steps that were finished before.
+        before: of the steps that were finished before.
     """
 
-    def __init__(self, run: StageRun, epoch: int, total: float) -> None:
+    def __init__(self, run: StageRun, epoch: int, before: TrainingSums) -> None:
         self._stage, self._epoch = run.stage, epoch
         self._lag = 0 if run.accelerator.device.type == "cpu" else 1
         self._unread: deque[Tensor] = deque()
-        self.total = total
+        self.sums = before
         self.stop_requested = False
 
     def add(self, sums: Tensor) -> None:
-        """Note the loss of one step, and how many processes were told to stop by then.
+        """Note what `optimiser_step` returned.
 
         Raises:
             TrainingDiverged: the loss of a step is not a finite number.
@@ -130,14 +131,14 @@ class StepSums:
             self._read()
 
     def _read(self) -> None:
-        loss, told_to_stop = self._unread.popleft().tolist()
+        loss, correct, weight, told_to_stop = self._unread.popleft().tolist()
         if not math.isfinite(loss):
             rate = self._stage.learning_rate or self._stage.head_learning_rate
             raise TrainingDiverged(
                 f"stage {self._stage.name!r}, epoch {self._epoch}: the loss is {loss}. The "
                 f"learning rate {rate:g} is likely too high: try `--learning-rate {rate / 10:g}`."
             )
-        self.total += loss
+        self.sums = self.sums.plus(loss, correct, weight)
         self.stop_requested = self.stop_requested or told_to_stop > 0
 
 
@@ -163,20 +164,22 @@ def optimiser_step(run: StageRun, group: list[LabelledBatch], at: int) -> Tensor
         at: the step, counted from 0 over the whole stage.
 
     Returns:
-        (2) the loss, and the number of processes that were told to stop.
+        (4) the loss; the weight of the images that were classified correctly, and of all; the
+        number of processes that were told to stop.
     """
     factor = run.schedule.factor(at)
     for parameters in run.optimiser.param_groups:
         parameters["lr"] = parameters["peak_learning_rate"] * factor
     weight = sum(batch.weight_of_all for batch in group)
-    own = torch.zeros(2, device=run.accelerator.device)
-    own[1] = float(run.stop_signal.stop_requested)
+    own = torch.zeros(4, device=run.accelerator.device)
+    own[3] = float(run.stop_signal.stop_requested)
     for number, batch in enumerate(group):
-        loss = _loss(run, batch) / weight
+        loss, correct_weight, own_weight = _loss(run, batch)
+        loss = loss / weight
         if number == 0 and run.stage.l2 and run.share.rank == 0:
             loss = loss + run.stage.l2 * run.module.l2_penalty()
         run.accelerator.backward(loss)
-        own[0] += loss.detach()
+        own[:3] += torch.stack([loss.detach(), correct_weight, own_weight])
     summed = sum_gradients(run.module.trainable_parameters, own, run.share)
     if run.stage.clip_norm is not None:
         run.accelerator.clip_grad_norm_(run.module.trainable_parameters, run.stage.clip_norm)
@@ -185,10 +188,13 @@ def optimiser_step(run: StageRun, group: list[LabelledBatch], at: int) -> Tensor
     return summed
 
 
-def _loss(run: StageRun, batch: LabelledBatch) -> Tensor:
+def _loss(run: StageRun, batch: LabelledBatch) -> tuple[Tensor, Tensor, Tensor]:
     """The sum of weighted cross-entropies (label smoothing: Szegedy et al. 2016).
 
     Those of auxiliary classifiers are added with their weight (Szegedy et al. 2015).
+
+    Returns:
+        The loss, the weight of the images that are classified correctly, and of all.
     """
     inputs, targets, weights = _on_device(run.accelerator, batch)
     logits, others = run.prepared(inputs)
@@ -208,7 +214,9 @@ def _loss(run: StageRun, batch: LabelledBatch) -> Tensor:
         loss = (1 - teacher.weight) * loss + teacher.weight * (each * weights).sum()
     for other in others:
         loss = loss + AUXILIARY_LOSS_WEIGHT * summed(other)
-    return loss
+    labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
+    correct = logits.detach().argmax(dim=1) == labels
+    return loss, (correct * weights).sum(), weights.sum()
 
 
 def _on_device(accelerator: Accelerator, batch: LabelledBatch) -> tuple[Tensor, Tensor, Tensor]:
@@ -226,8 +234,12 @@ def _copied(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
-def validate(run: StageRun, epoch: int, train_loss: float) -> EpochMetrics:
-    """Log loss and accuracy on validation, both weighted; nan without validation images."""
+def validate(run: StageRun, epoch: int, trained: TrainingSums) -> EpochMetrics:
+    """Log loss and accuracy on validation, both weighted; nan without validation images.
+
+    Args:
+        trained: what the steps of the epoch sum to; nothing before the first.
+    """
     stage, validation = run.stage, run.data.validation
     loss = correct = weight = 0.0
     run.prepared.eval()
@@ -246,11 +258,13 @@ def validate(run: StageRun, epoch: int, train_loss: float) -> EpochMetrics:
     return EpochMetrics(
         stage=stage.name,
         epoch=epoch,
-        train_loss=train_loss,
+        train_loss=trained.loss / run.steps_per_epoch if epoch else math.nan,
         val_loss=loss / weight if validation else math.nan,
         val_accuracy=correct / weight if validation else math.nan,
         learning_rate=peak * run.schedule.factor(epoch * run.steps_per_epoch - 1) if epoch else 0.0,
         num_trainable_parameters=run.num_trainable_parameters,
+        train_accuracy=trained.accuracy,
         device_memory_mb=memory_mb(run.accelerator.device.type),
         device_utilisation=utilisation(run.accelerator.device.type),
+        device_temperature=temperature(run.accelerator.device.type),
     )

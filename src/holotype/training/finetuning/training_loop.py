@@ -45,6 +45,7 @@ from holotype.training.finetuning.training_state import (
     StageData,
     StageResult,
     StageStart,
+    TrainingSums,
 )
 from holotype.training.training_resources import Runtime
 
@@ -139,7 +140,7 @@ def _require_images_for_every_process(stage: GradientStage, images: int, process
 
 def _initial_state(run: StageRun) -> LoopState:
     """Epoch 0: the network before the first step."""
-    metrics = validate(run, 0, math.nan)
+    metrics = validate(run, 0, TrainingSums())
     weights = run.module.trainable_state()
     state = LoopState(
         epoch=0,
@@ -169,7 +170,7 @@ def _train_epoch(run: StageRun, before: LoopState) -> LoopState:
     epoch, steps, stop_signal = before.epoch + 1, run.steps_per_epoch, run.stop_signal
     batches = run.batches(epoch, before.step * run.stage.accumulation)
     run.prepared.train()
-    sums = StepSums(run, epoch, before.loss_sum)
+    sums = StepSums(run, epoch, before.sums)
     stop_signal.restart_interval()
     with closing(batches):
         for step, group in enumerate(micro_batches(run, batches), start=before.step):
@@ -181,12 +182,12 @@ def _train_epoch(run: StageRun, before: LoopState) -> LoopState:
             stop = sums.stop_requested if several else stop_signal.stop_requested
             if is_due or stop:
                 sums.read_all()
-                run.callbacks.on_checkpoint(_state_within_epoch(run, before, step + 1, sums.total))
+                run.callbacks.on_checkpoint(_state_within_epoch(run, before, step + 1, sums.sums))
             if stop:
                 raise _terminated(run.stage, epoch, step + 1, steps)
             run.callbacks.on_step(at + 1, run.stage.epochs * steps)
     sums.read_all()
-    metrics = validate(run, epoch, sums.total / steps)
+    metrics = validate(run, epoch, sums.sums)
     run.schedule.after_epoch(metrics.val_loss)
     state = _state_after_epoch(run, before, metrics)
     _end_epoch(run, state)
@@ -197,7 +198,9 @@ def _schedule_state(run: StageRun) -> dict[str, float | int]:
     return {**run.schedule.state_dict(), **scaler_state(run.accelerator)}
 
 
-def _state_within_epoch(run: StageRun, before: LoopState, step: int, total: float) -> LoopState:
+def _state_within_epoch(
+    run: StageRun, before: LoopState, step: int, sums: TrainingSums
+) -> LoopState:
     """What changed since the last epoch, after some steps of the next."""
     return replace(
         before,
@@ -205,14 +208,14 @@ def _state_within_epoch(run: StageRun, before: LoopState, step: int, total: floa
         optimiser=copy.deepcopy(run.optimiser.state_dict()),
         schedule=_schedule_state(run),
         step=step,
-        loss_sum=total,
+        sums=sums,
     )
 
 
 def _state_after_epoch(run: StageRun, before: LoopState, metrics: EpochMetrics) -> LoopState:
     """What changed in an epoch, and whether it is the best so far."""
     state = replace(
-        _state_within_epoch(run, before, 0, 0.0),
+        _state_within_epoch(run, before, 0, TrainingSums()),
         epoch=metrics.epoch,
         rows=[*before.rows, metrics],
     )

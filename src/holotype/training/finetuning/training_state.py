@@ -1,5 +1,6 @@
 """The values of a gradient stage: its data, its start, its state after each epoch, its result."""
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,29 @@ class StageData:
     validation: LabelledViews | None
 
 
+@dataclass(frozen=True)
+class TrainingSums:
+    """What the finished steps of an epoch sum to.
+
+    Attributes:
+        loss: of their losses.
+        correct: the weight of the images that were classified correctly while they were trained on.
+        weight: of all their images.
+    """
+
+    loss: float = 0.0
+    correct: float = 0.0
+    weight: float = 0.0
+
+    def plus(self, loss: float, correct: float, weight: float) -> "TrainingSums":
+        return TrainingSums(self.loss + loss, self.correct + correct, self.weight + weight)
+
+    @property
+    def accuracy(self) -> float:
+        """In [0, 1]; nan without images."""
+        return self.correct / self.weight if self.weight else math.nan
+
+
 @dataclass(frozen=True, eq=False)
 class LoopState:
     """Everything that changes, after an epoch or after some steps of the next one.
@@ -34,7 +58,7 @@ class LoopState:
         last_improved_epoch: the epoch of that value.
         rows: all epochs so far.
         step: finished steps of the next epoch.
-        loss_sum: the sum of their losses.
+        sums: what they sum to.
     """
 
     epoch: int
@@ -47,7 +71,7 @@ class LoopState:
     last_improved_epoch: int
     rows: list[EpochMetrics]
     step: int = 0
-    loss_sum: float = 0.0
+    sums: TrainingSums = TrainingSums()
 
 
 @dataclass(frozen=True, eq=False)
