@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
 
 import holotype
@@ -11,11 +12,11 @@ project = "Holotype"
 author = "The Holotype developers"
 release = version = holotype.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generated"]
 exclude_patterns = ["_build"]
 
 myst_enable_extensions = ["colon_fence"]
-myst_heading_anchors = 3
+myst_heading_anchors = 4
 # Links out of this folder (examples, CONTRIBUTING.md) are checked by tests/test_docs.py.
 suppress_warnings = ["myst.xref_missing"]
 

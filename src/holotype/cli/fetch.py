@@ -20,13 +20,14 @@ def fetch(
     """Samples are drawn here or come from installed packages; the rest is downloaded.
 
     Args:
-        name: synthetic, micro-ct, digits, mnist5k, elpv or elpv-blocks; a set of the field, such
-            as minc-2500, oxford-pets or dogs-vs-cats; kaggle:OWNER/NAME or
-            kaggle-competition:NAME; the http address of a zip or tar archive; or its path.
+        name: synthetic, synthetic-cats-dogs, synthetic-turtles, micro-ct, digits, mnist5k, elpv or
+            elpv-blocks; a set of the field, such as minc-2500, oxford-pets or dogs-vs-cats;
+            kaggle:OWNER/NAME or kaggle-competition:NAME; the http address of a zip or tar archive;
+            or its path.
         output: The directory to write; it must be new or empty.
         classes: How many classes, for synthetic (4).
-        images: How many images in all, for synthetic (400).
-        seed: Another seed draws other images, of synthetic and micro-ct (0).
+        images: How many images in all, for synthetic (400) and synthetic-cats-dogs (240).
+        seed: Another seed draws other images, of the synthetic sets and micro-ct (0).
         sha256: What the archive must hash to, or it is refused.
     """
     fetched = fetch_source(

@@ -6,6 +6,8 @@
     elpv          2,624 solar cells by electroluminescence: OUTPUT/table.csv
     elpv-blocks   the same, with blocks of 60 consecutive cells as groups
     micro-ct      generated slices of 96 fossils of 12 species: OUTPUT/table.csv
+    synthetic-cats-dogs    240 drawn faces: OUTPUT/train/cat/cat.0.png, and val and test
+    synthetic-turtles      8 drawn turtles in 5 encounters each: OUTPUT/table.csv
 
 Nothing is downloaded for these: real images come with Python packages of the extra `samples`.
 Others are downloaded: `REMOTE_DATASETS`, data sets of Kaggle, and archives by their address.
@@ -38,6 +40,7 @@ from holotype.dataset.sources.download import ascii_url, download
 from holotype.dataset.sources.kaggle import COMPETITION_PREFIX, DATASET_PREFIX, fetch_from_kaggle
 from holotype.dataset.sources.published_layouts import is_published, write_published_table
 from holotype.dataset.sources.synthetic import make_synthetic
+from holotype.dataset.sources.synthetic_animals import make_cats_and_dogs, make_turtles
 from holotype.dataset.sources.synthetic_micro_ct import make_micro_ct
 from holotype.errors import (
     DownloadFailed,
@@ -53,7 +56,11 @@ from holotype.progress import Progress, ProgressCallback
 
 LOCK = ".lock"
 CELLS_PER_BLOCK = 60  # of elpv-blocks
-GENERATED_DATASETS = frozenset(["synthetic", "micro-ct"])  # they take a seed
+# Those that take a seed, and a number of images.
+GENERATED_DATASETS = frozenset(
+    ["synthetic", "micro-ct", "synthetic-cats-dogs", "synthetic-turtles"]
+)
+ANY_NUMBER_OF_IMAGES = frozenset(["synthetic", "synthetic-cats-dogs"])
 
 
 @with_install_advice
@@ -77,8 +84,9 @@ def fetch(
             `kaggle-competition:NAME`, the URL of an archive, or the path of one.
         output: a directory that is new or empty.
         classes: how many classes, for `synthetic`; 4 unless given.
-        images: how many images in all, for `synthetic`; 400 unless given.
-        seed: another seed draws other images, of `synthetic` and `micro-ct`; 0 unless given.
+        images: how many images in all, for `synthetic` (400 unless given) and
+            `synthetic-cats-dogs` (240).
+        seed: another seed draws other images, of `GENERATED_DATASETS`; 0 unless given.
         sha256: what the archive's hash must be.
 
     Returns:
@@ -91,10 +99,12 @@ def fetch(
         MissingExtra: the package with the images, or the client that gets them, is missing.
         DownloadFailed, InvalidArchive: what should have come did not, or is not to be trusted.
     """
-    if name != "synthetic" and (classes is not None or images is not None):
+    if (name != "synthetic" and classes is not None) or (
+        name not in ANY_NUMBER_OF_IMAGES and images is not None
+    ):
         raise UsageError(
-            f"{name!r} has a fixed number of classes and images; "
-            "leave out --classes and --images, which are for 'synthetic'."
+            f"{name!r} has a fixed number of classes or images; leave out --classes, which is for "
+            "'synthetic', and --images, which is for 'synthetic' and 'synthetic-cats-dogs'."
         )
     if name not in GENERATED_DATASETS and seed is not None:
         raise UsageError(
@@ -288,6 +298,8 @@ BUILTIN_DATASETS: dict[str, Callable[..., Path]] = {
     "elpv": _elpv,
     "elpv-blocks": _elpv_blocks,
     "micro-ct": make_micro_ct,
+    "synthetic-cats-dogs": make_cats_and_dogs,
+    "synthetic-turtles": make_turtles,
 }
 
 # Public data sets and where they are available.
