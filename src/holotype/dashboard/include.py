@@ -10,8 +10,9 @@ from starlette.types import Scope
 
 from holotype.dashboard import home, login, static_files
 from holotype.dashboard.dashboard_state import Dashboard, Section
-from holotype.dashboard.data import section as data_section
+from holotype.dashboard.data import data_section
 from holotype.dashboard.page import problem_page
+from holotype.dashboard.runs import runs_section
 from holotype.dashboard.sessions import SessionSigner, session_secret
 from holotype.errors import UsageError
 from holotype.files import cache_directory
@@ -20,7 +21,7 @@ from holotype.serving.http.service import Service
 from holotype.serving.server_settings import ServerSettings
 
 # The navigation: a section is one line here, and pages on a router of its own.
-SECTIONS: tuple[Section, ...] = (data_section.SECTION,)
+SECTIONS: tuple[Section, ...] = (runs_section.SECTION, data_section.SECTION)
 
 
 def include_dashboard(folder: Path) -> Callable[[FastAPI], None]:

@@ -20,6 +20,7 @@ PLACES = {
     "data.css": "holotype.dashboard",
     "htmx.min.js": "holotype.dashboard",
     "review.js": "holotype.dashboard",
+    "runs.js": "holotype.dashboard",
     "uplot.min.css": "holotype.dashboard",
     "uplot.min.js": "holotype.dashboard",
 }

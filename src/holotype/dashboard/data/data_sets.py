@@ -21,7 +21,6 @@ from holotype.dashboard.data.image_table import (
 )
 from holotype.dashboard.data.thumbnails import Thumbnails
 from holotype.dashboard.file_cache import FileCache
-from holotype.dashboard.runs.folder_index import FolderIndex
 from holotype.dataset.auditing.issue_reviews import ReviewedIssue
 
 KINDS_OF_FILES = 4  # that are read of one data set
@@ -76,11 +75,4 @@ def data_set_of(request: Request) -> DataSet:
 
 def thumbnails_of(request: Request) -> Thumbnails:
     found: Thumbnails = dashboard_of(request).kept.setdefault("thumbnails", Thumbnails())
-    return found
-
-
-def folder_index_of(request: Request) -> FolderIndex:
-    """All that lies below the folder; one for the server."""
-    dashboard = dashboard_of(request)
-    found: FolderIndex = dashboard.kept.setdefault("folder", FolderIndex(dashboard.folder))
     return found

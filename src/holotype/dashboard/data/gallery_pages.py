@@ -11,7 +11,6 @@ from holotype.dashboard.data.confusion_table import MAX_CLASSES, confusion_table
 from holotype.dashboard.data.data_sets import (
     DataSet,
     data_set_of,
-    folder_index_of,
     thumbnails_of,
 )
 from holotype.dashboard.data.image_query import (
@@ -24,6 +23,7 @@ from holotype.dashboard.data.image_query import (
 )
 from holotype.dashboard.data.thumbnails import SIDES_PX
 from holotype.dashboard.page import page_router, render
+from holotype.dashboard.runs.run_places import folder_index_of
 from holotype.dashboard.visitors import Visitor, require
 from holotype.errors import UsageError
 

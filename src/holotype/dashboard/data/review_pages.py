@@ -1,6 +1,7 @@
 """Review of findings: one image at a time, by keys or by buttons; answers go to issues.csv."""
 
 import hashlib
+import shlex
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -50,7 +51,7 @@ def show_review(
         num_answered=sum(_has_answer(one, reviewer) for one in issues),
         num_disputed=sum(one.is_disputed for one in data.issues),
         agreement=reviewer_agreement(data.issues), address=address, side=SIDES_PX[1],
-        file=str(audit_directory(data.directory) / "issues.csv"),
+        file=shlex.quote(str(audit_directory(data.directory) / "issues.csv")),
         is_named=bool(visitor.name),
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ _WRITTEN = re.compile(
     (
         \.lock | recipe\.yaml | index\.parquet | train\.log | environment\.json
         | history\.(csv|json) | class_names\.json
-        | MODEL_CARD\.md | tracking\.json | tensorboard/events\.[^/]+
+        | MODEL_CARD\.md | tracking\.json | tags\.json | tensorboard/events\.[^/]+
         | asked\.json | epochs\.json | trial\.json | process\.log
         | predictions/[^/]+\.parquet
         | report/[^/]+\.(png|html|json|txt|csv)

@@ -52,7 +52,8 @@ def train_single_run(
     # Before anything is written: the same command should do once its cause is removed.
     require_validation(job.recipe, index)
     _require_a_part_to_report(index, missing_class_notes)
-    job = replace(job.in_run(run), notes=[*job.notes, *missing_class_notes])
+    job = job.in_run(run).with_history(run)
+    job = replace(job, notes=[*job.notes, *missing_class_notes])
     is_resuming = run.recipe.is_file()
     if not begin_run(job, index, run, is_fold=is_fold):
         return

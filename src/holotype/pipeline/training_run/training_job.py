@@ -32,6 +32,8 @@ from holotype.reporting.report_page import ReportContext
 from holotype.run_directory import RunDirectory
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import Overrides, RecipeLike, resolve_recipe
+from holotype.training.epoch_metrics import EpochMetrics
+from holotype.training.finetuning.history import history_writer
 from holotype.training.train_stages import package_versions
 from holotype.training.training_resources import Runtime
 
@@ -118,6 +120,16 @@ class TrainingJob:
         progress = replace(self.progress, log_file=run.log)
         runtime = replace(self.runtime, checkpoints=run.checkpoints, progress=progress)
         return replace(self, runtime=runtime)
+
+    def with_history(self, run: RunDirectory) -> "TrainingJob":
+        """The job that writes every epoch into the history of a run, as well as what it did."""
+        write_epoch, on_epoch = history_writer(run.history), self.runtime.on_epoch
+
+        def keep_and_tell(epoch: EpochMetrics) -> None:
+            write_epoch(epoch)
+            on_epoch(epoch)
+
+        return replace(self, runtime=replace(self.runtime, on_epoch=keep_and_tell))
 
     @property
     def name(self) -> str:
