@@ -54,6 +54,8 @@ def test_estimated_statistics_normalise_the_batch_they_came_from() -> None:
     [
         (HeadSpec(), ["Linear"]),
         (HeadSpec(dropout=0.4), ["Dropout", "Linear"]),
+        (HeadSpec((8,), dropout=(0, 0.4)), ["Linear", "ReLU", "Dropout", "Linear"]),
+        (HeadSpec((8,), dropout=(0.4, 0)), ["Dropout", "Linear", "ReLU", "Linear"]),
         (HeadSpec((512,), "relu", 0.5), ["Dropout", "Linear", "ReLU", "Dropout", "Linear"]),
         (HeadSpec((8, 4), "gelu"), ["Linear", "GELU", "Linear", "GELU", "Linear"]),
     ],

@@ -136,8 +136,9 @@ def test_fossils_train_the_head_and_then_everything_by_specimen(
     assert table.groupby("group")["split"].nunique().max() == 1
     assert load_bundle(trained.path).preprocessing.content == "crop"
     log = trained.files.log.read_text(encoding="utf-8")
-    assert "manifold MixUp" in log
-    assert "CutMix" in log
+    assert "frozen: MixUp (alpha 0.2) on 20 % of the batches and CutMix (alpha 1) on 50 %" in log
+    assert "frozen: CutMix cuts images, so nothing is kept of the frozen part" in log
+    assert "finetune: CutMix cuts" not in log
 
 
 @pytest.mark.parametrize("variant", ["classical_svm", pytest.param("classical_forest", marks=real)])

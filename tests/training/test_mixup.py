@@ -7,13 +7,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from holotype.errors import InvalidRecipe
 from holotype.training.config.augmentation_config import MixRecipe
 from holotype.training.data.mixup import (
     BatchMixing,
     SampledMix,
     batch_mixing,
-    check_mixing,
     make_cutmix,
     mix_inputs,
     mix_targets,
@@ -129,7 +127,7 @@ def test_mixes_come_as_often_and_as_even_as_the_recipe_says() -> None:
     assert np.var(up) == pytest.approx(1 / (4 * 1.8), abs=0.02)
 
 
-def test_on_activations_mixup_is_manifold_mixup_and_cutmix_is_refused() -> None:
+def test_on_activations_mixup_is_manifold_mixup() -> None:
     mixup, cutmix = MixRecipe(probability=1, alpha=0.2), MixRecipe(probability=0.5, alpha=1)
     assert batch_mixing(None, None, 3) is None
     both, only = batch_mixing(mixup, None, 3), batch_mixing(None, cutmix, 3)
@@ -137,10 +135,6 @@ def test_on_activations_mixup_is_manifold_mixup_and_cutmix_is_refused() -> None:
     assert only is not None
     assert both.describe(2) == "manifold MixUp (alpha 0.2) on 100 % of the batches"
     assert only.describe(0) == "CutMix (alpha 1) on 50 % of the batches"
-    check_mixing(both, 2)
-    check_mixing(only, 0)
-    with pytest.raises(InvalidRecipe, match="cutmix"):
-        check_mixing(only, 2)
     activations = torch.rand(6, 40)
     assert torch.allclose(
         mix_inputs(activations.half(), SampledMix(ROLLED, 0.25)),

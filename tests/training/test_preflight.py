@@ -33,8 +33,6 @@ def _recipe(model: str, **changes: Any) -> Recipe:
         ),
         ({"trainable": 40}, "40 groups asked for, the network has"),
         ({"trainable": "400 layers"}, "400 layers asked for"),
-        ({"cutmix": {"probability": 0.5, "alpha": 1}}, "'finetune': cutmix cuts rectangles"),
-        ({"trainable": ["layer4"], "cutmix": {"probability": 1, "alpha": 1}}, "train the whole"),
     ],
 )
 def test_what_the_last_stage_cannot_do_is_refused_with_its_name(
@@ -49,8 +47,7 @@ def test_what_can_work_passes() -> None:
     check_stages(_recipe("resnet18"), "cpu")
     check_stages(_recipe("resnet18", precision="fp16"), "cuda")
     check_stages(_recipe("resnet18", mixup={"probability": 0.5, "alpha": 0.2}), "cpu")
-    whole = {"trainable": "all", "cutmix": {"probability": 0.5, "alpha": 1}}
-    check_stages(_recipe("resnet18", **whole), "cpu")
+    check_stages(_recipe("resnet18", cutmix={"probability": 0.5, "alpha": 1}), "cpu")
 
 
 @pytest.mark.parametrize("recipe", ["svm", "forest"])

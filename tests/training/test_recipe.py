@@ -154,6 +154,7 @@ def test_the_image_size_and_statistics_are_those_of_the_network() -> None:
         ({"head": "{hiden: [5]}"}, "did you mean 'hidden'"),
         ({"head": "{hidden: [64]}"}, "logistic_regression fits a linear head"),
         ({"head": "{dropout: 2}"}, "a number below 1"),
+        ({"head": "{hidden: [8], dropout: [0.5]}"}, "dropout has 1 number, and the head 2 layers"),
         ({"test_time_augmentation": "many"}, "one of none, auto, mirror, flips, dihedral, scales"),
         ({"image_size": "16"}, "image_size 16 is refused by efficientnet_lite0"),
         ({"model_options": "{alpha: 0.5}"}, "no option 'alpha'"),

@@ -58,6 +58,27 @@ def test_the_head_alone_learns_on_embeddings() -> None:
     assert ended.rows[1].num_trainable_parameters == 16 * 3 + 3
 
 
+@pytest.mark.parametrize("trainable", [0, 1])
+def test_beside_cutmix_images_pass_the_frozen_part_and_it_stays_as_it_is(trainable: int) -> None:
+    network = classifier()
+    before, seen = state(network), []
+    network.backbone.groups["low"].register_forward_hook(
+        lambda module, inputs, output: seen.append((module.training, tuple(inputs[0].shape[1:])))
+    )
+    cutmix = {"probability": 0.5, "alpha": 1.0}
+    rates = {"learning_rate": None if trainable == 0 else 1e-2, "head_learning_rate": 0.03}
+    ended = train(network, stage(trainable=trainable, cutmix=cutmix, epochs=8, **rates))
+    moved = {
+        name for name, tensor in state(network).items() if not torch.equal(tensor, before[name])
+    }
+    assert ended.rows[ended.best_epoch].val_loss < ended.rows[0].val_loss
+    assert "head.weight" in moved
+    frozen = ("backbone.groups.low", "backbone.groups.middle", "backbone.groups.high")
+    assert not any(name.startswith(frozen[: 3 - trainable]) for name in moved)
+    assert any(name.startswith(frozen[-1]) for name in moved) == (trainable == 1)
+    assert set(seen) == {(False, (3, 6, 6))}  # whole images, and statistics as they were
+
+
 def test_statistics_of_batch_norm_move_only_where_it_trains_and_is_told_to() -> None:
     network = classifier()
     before = state(network)

@@ -13,7 +13,11 @@ from holotype.training.config.stage_config import GradientStage, Trainable
 from holotype.training.data.loader import LabelledViews
 from holotype.training.epoch_metrics import EpochMetrics
 from holotype.training.finetuning.gradient_step import Callbacks
-from holotype.training.finetuning.layer_selection import LayerSelection, select_layers
+from holotype.training.finetuning.layer_selection import (
+    LayerSelection,
+    select_for_stage,
+    select_layers,
+)
 from holotype.training.finetuning.training_loop import train_loop
 from holotype.training.finetuning.training_state import (
     LoopState,
@@ -88,7 +92,7 @@ def train(
     stop_signal: StopSignal | None = None,
 ) -> StageResult:
     """96 images to train on and 48 to look at, as activations at the cut of the stage."""
-    what = selection(network, how.trainable)
+    what = select_for_stage(network.backbone, how)
     shape = {None: (16,), 0: (3, 6, 6)}.get(what.cut, (8, 6, 6))
     runtime = Runtime(
         "cpu", Path(), Progress(), save_memory=save_memory, stop_signal=stop_signal or StopSignal()

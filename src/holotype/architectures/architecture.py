@@ -26,12 +26,12 @@ class HeadSpec:
     Attributes:
         hidden: widths of the dense layers below the last one; empty for a linear head.
         activation: after each of those layers: `relu`, `gelu` or `silu`.
-        dropout: the probability before every layer, the last one included.
+        dropout: the probability before every layer, the last one included; several: of each.
     """
 
     hidden: tuple[int, ...] = ()
     activation: str = "relu"
-    dropout: float = 0.0
+    dropout: float | tuple[float, ...] = 0.0
 
     def parameters(self, embedding_size: int, num_classes: int) -> int:
         """Weights and biases of all its layers."""

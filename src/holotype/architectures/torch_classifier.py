@@ -148,17 +148,19 @@ class TorchClassifier(nn.Module):
 
 def build_head(embedding_size: int, num_classes: int, spec: HeadSpec) -> nn.Module:
     """A linear layer, or dense layers; with dropout, before each of them."""
+    each = spec.dropout
+    chances = each if isinstance(each, tuple) else (each,) * (len(spec.hidden) + 1)
     layers: list[nn.Module] = []
     size = embedding_size
-    for width in spec.hidden:
-        layers += [*_dropout(spec), nn.Linear(size, width), ACTIVATIONS[spec.activation]()]
+    for width, chance in zip(spec.hidden, chances[:-1], strict=True):
+        layers += [*_dropout(chance), nn.Linear(size, width), ACTIVATIONS[spec.activation]()]
         size = width
-    layers += [*_dropout(spec), nn.Linear(size, num_classes)]
+    layers += [*_dropout(chances[-1]), nn.Linear(size, num_classes)]
     return layers[0] if len(layers) == 1 else nn.Sequential(*layers)
 
 
-def _dropout(spec: HeadSpec) -> list[nn.Module]:
-    return [nn.Dropout(spec.dropout)] if spec.dropout > 0 else []
+def _dropout(chance: float) -> list[nn.Module]:
+    return [nn.Dropout(chance)] if chance > 0 else []
 
 
 def last_linear(head: nn.Module) -> nn.Linear:

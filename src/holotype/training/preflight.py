@@ -6,7 +6,6 @@ from holotype.architectures.pretrained_weights import WeightsSource
 from holotype.errors import InvalidRecipe
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.stage_config import ForestStage, GradientStage, SvmStage
-from holotype.training.data.mixup import batch_mixing, check_mixing
 from holotype.training.heads.svm_forest import require_skl2onnx
 
 if TYPE_CHECKING:
@@ -22,8 +21,7 @@ def check_stages(recipe: Recipe, device: str) -> None:
         device: `cpu`, `cuda` or `mps`.
 
     Raises:
-        InvalidRecipe: fp16 without an NVIDIA GPU, groups or layers that the network lacks, or
-            CutMix above frozen layers.
+        InvalidRecipe: fp16 without an NVIDIA GPU, or groups or layers that the network lacks.
         MissingExtra: skl2onnx is not installed, and a stage needs it.
     """
     backbone: Backbone | None = None
@@ -48,11 +46,8 @@ def _check_precision(stage: GradientStage, device: str) -> None:
 def _check_layers(stage: GradientStage, backbone: "Backbone") -> None:
     from holotype.training.finetuning.layer_selection import select_layers
 
-    mixing = batch_mixing(stage.mixup, stage.cutmix, num_classes=2)
     try:
-        selection = select_layers(backbone, stage.trainable)
-        assert selection.cut is not None
-        check_mixing(mixing, selection.cut)
+        select_layers(backbone, stage.trainable)
     except InvalidRecipe as error:
         raise InvalidRecipe(f"stage {stage.name!r}: {error}") from None
 

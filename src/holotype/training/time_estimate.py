@@ -142,10 +142,10 @@ def _estimate_gradient_stage(
     fine_tuner: "FineTuner", number: int, stage: GradientStage, trainings: Sequence[Index]
 ) -> list[StageEstimate]:
     from holotype.architectures.onnx_export import cut_output_name
-    from holotype.training.finetuning.layer_selection import select_layers
+    from holotype.training.finetuning.layer_selection import select_for_stage
 
     pretrained, runtime = fine_tuner.pretrained, fine_tuner.runtime
-    selection = select_layers(fine_tuner.classifier.backbone, stage.trainable)
+    selection = select_for_stage(fine_tuner.classifier.backbone, stage)
     costs = []
     if selection.cut != 0:
         output = EMBEDDING if selection.cut is None else cut_output_name(selection.cut)
@@ -173,7 +173,7 @@ def _seconds_per_batch(
 ) -> float:
     """Seconds of one batch, forth and back."""
     from holotype.training.finetuning.gradient_step import Callbacks
-    from holotype.training.finetuning.layer_selection import select_layers
+    from holotype.training.finetuning.layer_selection import select_for_stage
     from holotype.training.finetuning.training_loop import train_loop
 
     index, targets_N, weights_N = targets_and_weights(fine_tuner.pretrained, "train")
@@ -188,7 +188,7 @@ def _seconds_per_batch(
     else:
         data = fine_tuner.features_in_memory(cut, few, targets_N[:count], weights_N[:count])
     changes = {"epochs": 2, "views": 1, "accumulation": 1, "patience": None, "schedule": "constant"}
-    selection = select_layers(fine_tuner.classifier.backbone, stage.trainable)
+    selection = select_for_stage(fine_tuner.classifier.backbone, stage)
     ends: list[float] = []
     train_loop(
         fine_tuner.classifier, selection, stage.model_copy(update=changes), StageData(data, None),

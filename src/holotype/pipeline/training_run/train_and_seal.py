@@ -82,6 +82,7 @@ def _refit(
     decision = load_bundle(stage_run.bundle).manifest.decision
     assert decision is not None  # validation has images
     write_history(chosen.history, run.history)
+    write_json(run.class_names, list(index.classes))
     discard(run.bundle)
     bundle = write_bundle(
         run.bundle, backbone=refitted.backbone, head=refitted.head,

@@ -49,7 +49,7 @@ def _check_head(recipe: Recipe) -> None:
             f"{list(head.hidden)}. Say `head: {{hidden: []}}`, or train it by gradient_descent "
             "with trainable: 0."
         )
-    if not recipe.gradient_stages and head is not None and head.dropout:
+    if not recipe.gradient_stages and head is not None and head.drops_anything:
         raise InvalidRecipe(
             "recipe: head: dropout does nothing here: no stage trains by gradient_descent; leave "
             "it out."

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from holotype.progress import pluralize
 from holotype.training.config.augmentation_config import Augmentation, MixRecipe
 from holotype.training.config.recipe_base import RecipeSection
 
@@ -71,16 +72,31 @@ class HeadRecipe(ConditionalSection):
     Attributes:
         hidden: widths of dense layers before the last; none for a linear head.
         activation: after each of those layers.
-        dropout: probability of dropping a feature, before each layer, in training.
+        dropout: probability of dropping a feature, before each layer, in training; a list has one
+            for each layer, the last one included, such as [0, 0.5] for one hidden layer.
     """
 
     hidden: tuple[Count, ...] = ()
     activation: Literal["relu", "gelu", "silu"] | None = None
-    dropout: Fraction = 0.0
+    dropout: Fraction | tuple[Fraction, ...] = 0.0
 
     key_rules = (
         KeyRule("activation", "hidden", bool, "relu", "without hidden layers nothing is activated"),
     )
+
+    @model_validator(mode="after")
+    def _check_dropout(self) -> "HeadRecipe":
+        layers = len(self.hidden) + 1
+        if isinstance(self.dropout, tuple) and len(self.dropout) != layers:
+            raise ValueError(
+                f"dropout has {pluralize(len(self.dropout), 'number')}, and the head "
+                f"{pluralize(layers, 'layer')}: {len(self.hidden)} hidden and the last one"
+            )
+        return self
+
+    @property
+    def drops_anything(self) -> bool:
+        return bool(any(self.dropout) if isinstance(self.dropout, tuple) else self.dropout)
 
 
 AUGMENTED_VIEWS = KeyRule(
@@ -231,7 +247,8 @@ class GradientStage(ConditionalSection):
         stop_on: the metric that must improve.
         keep_best_by: the metric that decides which epoch ships.
         precision: of the forward pass; `fp16` needs a GPU.
-        mixup, cutmix: see `MixRecipe`; a batch is mixed in one way or not at all.
+        mixup, cutmix: see `MixRecipe`; a batch is mixed in one way or not at all. Beside `cutmix`,
+            which cuts images, nothing is kept of the part that is frozen: every epoch computes it.
         augmentation: the random changes that make the other views.
     """
 
@@ -293,8 +310,6 @@ class GradientStage(ConditionalSection):
         if self.trainable != 0 and self.learning_rate is None:
             raise ValueError("learning_rate is missing: it is the peak rate of what trains")
         _require_different_views(self.views, self.augmentation)
-        if self.trainable == 0 and self.cutmix is not None:
-            raise ValueError(CUTMIX_NEEDS_IMAGES)
         shares = [one.probability for one in (self.mixup, self.cutmix) if one is not None]
         if sum(shares) > 1:
             raise ValueError(
@@ -303,11 +318,6 @@ class GradientStage(ConditionalSection):
             )
         return self
 
-
-CUTMIX_NEEDS_IMAGES = (
-    "cutmix cuts rectangles from images, and below what trains activations are kept; take mixup "
-    "(manifold MixUp there), or train the whole network"
-)
 
 Stage = Annotated[
     LinearStage | SvmStage | ForestStage | GradientStage, Field(discriminator="method")

@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.errors import InvalidRecipe
 from holotype.training.config.augmentation_config import MixRecipe
-from holotype.training.config.stage_config import CUTMIX_NEEDS_IMAGES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +34,7 @@ class BatchMixing:
     num_classes: int
 
     def describe(self, cut: int) -> str:
-        """Such as ``manifold MixUp (alpha 0.2) on 50 % of the batches``."""
+        """Such as ``manifold MixUp (alpha 0.2) on 50 % of the batches`` (Verma et al. 2019)."""
         name = "MixUp" if cut == 0 else "manifold MixUp"
         return " and ".join(
             f"{kind} (alpha {one.alpha:g}) on {100 * one.probability:g} % of the batches"
@@ -65,16 +63,6 @@ def batch_mixing(
 ) -> BatchMixing | None:
     """None where neither is wanted."""
     return None if mixup is None and cutmix is None else BatchMixing(mixup, cutmix, num_classes)
-
-
-def check_mixing(mixing: BatchMixing | None, cut: int) -> None:
-    """MixUp of activations is manifold MixUp (Verma et al. 2019); CutMix of them has no meaning.
-
-    Raises:
-        InvalidRecipe: CutMix, where the network below `cut` is frozen.
-    """
-    if mixing is not None and mixing.cutmix is not None and cut > 0:
-        raise InvalidRecipe(CUTMIX_NEEDS_IMAGES)
 
 
 def sample_mix(

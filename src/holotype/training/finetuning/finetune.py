@@ -51,7 +51,7 @@ from holotype.training.finetuning.checkpoint import (
 from holotype.training.finetuning.distillation import teacher_probabilities
 from holotype.training.finetuning.follow_stages import StageTask
 from holotype.training.finetuning.gradient_step import Callbacks
-from holotype.training.finetuning.layer_selection import LayerSelection, select_layers
+from holotype.training.finetuning.layer_selection import LayerSelection, select_for_stage
 from holotype.training.finetuning.optimisers import parameter_groups
 from holotype.training.finetuning.training_loop import train_loop
 from holotype.training.finetuning.training_state import (
@@ -123,7 +123,7 @@ class FineTuner:
             InvalidRecipe: the network lacks the groups or layers.
             TrainingDiverged, OutOfMemory: with advice.
         """
-        selection = select_layers(self.classifier.backbone, stage.trainable)
+        selection = select_for_stage(self.classifier.backbone, stage)
         finished = read_stage_result(self.runtime.checkpoints, stage.name)
         if finished is not None:
             how, weights = finished
@@ -138,11 +138,11 @@ class FineTuner:
                 classes=self.pretrained.index.classes,
             )  # fmt: skip
         self.head_is_trained = True
-        if selection.cut is not None and how.best_epoch > 0:
+        if selection.lowest is not None and how.best_epoch > 0:
             self.lowest_trained_cut = (
-                selection.cut
+                selection.lowest
                 if self.lowest_trained_cut is None
-                else min(self.lowest_trained_cut, selection.cut)
+                else min(self.lowest_trained_cut, selection.lowest)
             )
         return how
 
@@ -332,13 +332,18 @@ def _stage_messages(
     size = sum(parameter.numel() for group in groups for parameter in group["params"])
     layers = dict(layers_with_weights(classifier.backbone))
     where = ""
-    if selection.cut is not None:
+    if selection.lowest is not None:
         where = f" and the head ({len(selection.layers)} of {len(layers)} layers)"
     lines = [f"{stage.name}: training {selection.description}{where}, {size:,} parameters"]
     if stage.batch_norm == "train" and not any(
         isinstance(layers[name], AnyBatchNorm) for name in selection.layers
     ):
         lines.append(f"{stage.name}: batch_norm: train has no effect: no batch norm is trained")
+    if stage.cutmix is not None and stage.trainable != "all":
+        lines.append(
+            f"{stage.name}: CutMix cuts images, so nothing is kept of the frozen part, which every "
+            "epoch computes again"
+        )
     # The first trained epoch always counts as an improvement.
     if stage.patience is not None and stage.patience + 1 >= stage.epochs:
         lines.append(

@@ -1,11 +1,11 @@
 """Select the layers that train, by groups, number or names, and the cut below the lowest."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holotype.architectures.torch_classifier import Backbone, layers_with_weights
 from holotype.errors import InvalidRecipe, did_you_mean
-from holotype.training.config.stage_config import LAYERS_PATTERN, Trainable
+from holotype.training.config.stage_config import LAYERS_PATTERN, GradientStage, Trainable
 
 POOL = "pool"
 
@@ -15,14 +15,27 @@ class LayerSelection:
     """The layers of a backbone that train beside the head.
 
     Attributes:
-        cut: everything below it is frozen and computed once; None where the head alone trains.
+        cut: everything below it is frozen and computed once; None where the head alone trains on
+            embeddings. 0 where CutMix cuts images: what is frozen is then computed in every epoch.
+        lowest: the lowest group that has a layer that trains; None where the head alone trains.
         layers: dotted names of modules with weights of their own, bottom to top.
         description: such as `layer3, layer4`.
     """
 
     cut: int | None
+    lowest: int | None
     layers: tuple[str, ...]
     description: str
+
+
+def select_for_stage(backbone: Backbone, stage: GradientStage) -> LayerSelection:
+    """The layers that train in a stage, and where its activations are kept.
+
+    Raises:
+        InvalidRecipe: see `select_layers`.
+    """
+    selection = select_layers(backbone, stage.trainable)
+    return selection if stage.cutmix is None else replace(selection, cut=0)
 
 
 def select_layers(backbone: Backbone, trainable: Trainable) -> LayerSelection:
@@ -36,9 +49,9 @@ def select_layers(backbone: Backbone, trainable: Trainable) -> LayerSelection:
     groups = backbone.group_names
     layers = [name for name, _ in layers_with_weights(backbone)]
     if trainable == 0:
-        return LayerSelection(None, (), "the head alone")
+        return LayerSelection(None, None, (), "the head alone")
     if trainable == "all":
-        return LayerSelection(0, tuple(layers), "the whole network")
+        return LayerSelection(0, 0, tuple(layers), "the whole network")
     if isinstance(trainable, int):
         if trainable > len(groups):
             raise InvalidRecipe(
@@ -67,8 +80,10 @@ def _select_named(
     groups: Sequence[str], layers: Sequence[str], names: Sequence[str], description: str
 ) -> LayerSelection:
     selection = {layer for name in names for layer in _layers_named(groups, layers, name)}
+    lowest = min(_group_number(groups, layer) for layer in selection)
     return LayerSelection(
-        cut=min(_group_number(groups, layer) for layer in selection),
+        cut=lowest,
+        lowest=lowest,
         layers=tuple(layer for layer in layers if layer in selection),
         description=description,
     )

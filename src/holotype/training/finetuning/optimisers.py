@@ -64,7 +64,9 @@ def parameter_groups(
 
 def trained_auxiliary_groups(classifier: TorchClassifier, selection: LayerSelection) -> list[str]:
     """The groups above the cut that have an auxiliary classifier, which trains with them."""
-    return [] if selection.cut is None else classifier.backbone.auxiliary_groups(selection.cut)
+    return (
+        [] if selection.lowest is None else classifier.backbone.auxiliary_groups(selection.lowest)
+    )
 
 
 def _with_and_without_decay(

@@ -50,7 +50,7 @@ class TrainablePart(nn.Module):
         modules = dict(layers_with_weights(classifier.backbone))
         layers = [modules[name] for name in selection.layers]
         self._norms = [m for m in layers if train_batch_norm and isinstance(m, AnyBatchNorm)]
-        taps = trained_auxiliary_groups(classifier, selection)
+        self._taps = taps = trained_auxiliary_groups(classifier, selection)
         self._heads = [
             classifier.head,
             *(classifier.auxiliary_heads[name] for name in taps),
@@ -75,7 +75,10 @@ class TrainablePart(nn.Module):
         if self._cut is None:
             return self.classifier.head(x), []
         if self.training:
-            return self.classifier.forward_with_auxiliaries(x, self._cut)
+            logits, others = self.classifier.forward_with_auxiliaries(x, self._cut)
+            above_cut = self.classifier.backbone.auxiliary_groups(self._cut)
+            named = zip(above_cut, others, strict=True)
+            return logits, [other for name, other in named if name in self._taps]
         return self.classifier(x, self._cut), []
 
     def train(self, mode: bool = True) -> "TrainablePart":
