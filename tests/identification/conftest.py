@@ -19,9 +19,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve individuals, three encounters of two images each, of both sides."""
+    """Fifteen individuals, three encounters of each, one image of either side."""
     folder = tmp_path_factory.mktemp("turtles")
-    return write_table(folder / "table.csv", sightings(12, 3, 2, ("left", "right")))
+    return write_table(folder / "table.csv", sightings(15, 3, 1, ("left", "right")))
 
 
 @pytest.fixture(scope="session")

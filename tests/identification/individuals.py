@@ -31,12 +31,12 @@ def draw(one: Sighting, seed: int = 0) -> NDArray[np.uint8]:
     """Its image (SIDE, SIDE, 3); left and right side of an individual have nothing in common."""
     pattern_seed = [seed, one.individual, one.side == "left"]
     coarse = np.random.default_rng(pattern_seed).integers(40, 216, (5, 5, 3), dtype=np.uint8)
-    size = (SIDE + 4, SIDE + 4)
+    size = (SIDE + 2, SIDE + 2)
     pattern = np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC), np.float64)
     chance = np.random.default_rng([seed, one.individual, one.encounter, one.number, 7])
-    top, left = chance.integers(0, 5, 2)
+    top, left = chance.integers(0, 3, 2)
     seen = pattern[top : top + SIDE, left : left + SIDE]
-    light, noise = chance.uniform(0.85, 1.15), chance.normal(0, 6, seen.shape)
+    light, noise = chance.uniform(0.95, 1.05), chance.normal(0, 6, seen.shape)
     return (seen * light + noise).clip(0, 255).astype(np.uint8)
 
 

@@ -1,6 +1,6 @@
 """`holotype identify`: which individual is this, and have we met it before?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +8,7 @@ from cyclopts import App, Parameter, Token
 
 from holotype.cli.options import AsJson
 from holotype.cli.output import print_json, print_message, print_next_command, print_result
+from holotype.errors import ImageError
 from holotype.identification.gallery import Gallery
 from holotype.imaging.image_warnings import refusal_notes, warning_notes
 from holotype.progress import to_stderr
@@ -85,10 +86,7 @@ def add(
         print_json(added.to_json())
     else:
         print_result(str(added))
-    for conflict in added.conflicts:
-        print_message(str(conflict))
-    for note in (*warning_notes(added.warnings), *refusal_notes("refused", added.refused)):
-        print_message(note)
+    _print_notes(map(str, added.conflicts), added.warnings, added.refused)
     if not as_json:
         print_next_command("holotype", "identify", "query", gallery, "image.jpg")
     return 1 if added.refused or added.conflicts else 0
@@ -103,6 +101,7 @@ def query(
     attributes: Attributes = None,
     top: int = 5,
     new_rate: float = 0.05,
+    output: Path | None = None,
     classifier: Classifier = None,
     as_json: AsJson = False,
 ) -> int:
@@ -114,10 +113,12 @@ def query(
             one encounter are one question together.
         top: So many individuals are named at most.
         new_rate: How often a known individual may be called new.
+        output: Write index.html, with the best pairs of images side by side, and answers.json into
+            this directory.
     """
     found = Gallery(gallery, classifier).query(
         images, encounter=encounter, attributes=attributes, top=top, new_rate=new_rate,
-        progress=to_stderr(),
+        output=output, progress=to_stderr(),
     )  # fmt: skip
     if as_json:
         print_json(found.to_json())
@@ -131,11 +132,112 @@ def query(
             rows.append(["(somebody new)", f"{one.new_probability:.3f}", "", ""])
             print_result(text_table(["individual", "probability", "images", "most like"], rows))
             print_result("")
-    for note in (found.threshold_note, *found.notes, *warning_notes(found.warnings)):
-        if note:
-            print_message(note)
-    for note in refusal_notes("refused", found.refused):
+    _print_notes((found.threshold_note, *found.notes), found.warnings, found.refused)
+    if output is not None:
+        print_message(f"answers: {output / 'index.html'}")
+    return 1 if found.refused else 0
+
+
+@app.command(help_epilogue="Example:\n  holotype identify compare gallery a.jpg b.jpg")
+def compare(
+    gallery: Path,
+    first: Path,
+    second: Path,
+    /,
+    *,
+    output: Path | None = None,
+    classifier: Classifier = None,
+    as_json: AsJson = False,
+) -> int:
+    """Say whether two images show the same individual; neither needs to be in the gallery.
+
+    Args:
+        gallery: Its folder.
+        first: An image.
+        second: Another one, of the same side.
+        output: Write both side by side, and over each other, to this PNG file.
+    """
+    found = Gallery(gallery, classifier).compare(first, second, output=output)
+    if as_json:
+        print_json(found.to_json())
+        return 0
+    print_result(str(found))
+    for note in found.notes:
         print_message(note)
+    if output is not None:
+        print_message(f"both images: {output}")
+    return 0
+
+
+@app.command(help_epilogue="Example:\n  holotype identify discover gallery new-photos --output new")
+def discover(
+    gallery: Path,
+    /,
+    *images: Path,
+    attributes: Attributes = None,
+    output: Path | None = None,
+    seed: int = 0,
+    classifier: Classifier = None,
+    as_json: AsJson = False,
+) -> int:
+    """Group images of unknown individuals by who they seem to show.
+
+    Args:
+        gallery: Its folder; what was fitted on it says how alike one individual's images are.
+        images: Images, folders, or tables with the column path. Those of one encounter stay
+            together.
+        output: Write index.html, discovery.json and individuals.csv into this directory.
+        seed: Of the resamples that confidence comes from.
+    """
+    found = Gallery(gallery, classifier).discover(
+        images, attributes=attributes, output=output, seed=seed, progress=to_stderr()
+    )
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print_result(text_table(*found.table()))
+    _print_notes(found.notes, found.warnings, found.refused)
+    if output is not None:
+        print_message(f"individuals: {output / 'index.html'}")
+    return 1 if found.refused else 0
+
+
+@app.command(help_epilogue="Example:\n  holotype identify evaluate gallery --output scores")
+def evaluate(
+    gallery: Path,
+    /,
+    *data: Path,
+    attributes: Attributes = None,
+    new_rate: float = 0.05,
+    output: Path | None = None,
+    against: Path | None = None,
+    classifier: Classifier = None,
+    as_json: AsJson = False,
+) -> int:
+    """Measure how well individuals are known again, with intervals by individual.
+
+    Args:
+        gallery: Its folder.
+        data: Labelled images that are asked about, as add takes them; without any, the gallery
+            asks itself about each of its encounters.
+        new_rate: How often a known individual may be called new.
+        output: Write index.html, evaluation.json and questions.csv into this directory.
+        against: The directory of another evaluation, to be compared question by question.
+    """
+    found = Gallery(gallery, classifier).evaluate(
+        data or None, attributes=attributes, new_rate=new_rate, output=output, against=against,
+        progress=to_stderr(),
+    )  # fmt: skip
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print_result(found.title)
+        print_result(text_table(*found.table()))
+        if found.difference is not None:
+            print_result(str(found.difference))
+    _print_notes(found.notes, found.warnings, found.refused)
+    if output is not None:
+        print_message(f"evaluation: {output / 'index.html'}")
     return 1 if found.refused else 0
 
 
@@ -194,3 +296,13 @@ def remove(gallery: Path, individual: str, /, *, image: str | None = None) -> in
     """
     print_result(str(Gallery(gallery).remove(individual, image=image)))
     return 0
+
+
+def _print_notes(
+    notes: Iterable[str],
+    warnings: Mapping[str, tuple[str, ...]],
+    refused: Sequence[ImageError],
+) -> None:
+    for note in (*notes, *warning_notes(warnings), *refusal_notes("refused", refused)):
+        if note:
+            print_message(note)

@@ -5,15 +5,14 @@ with nothing that another bundle embedded, so a gallery names its bundle and ref
 """
 
 import os
-from collections.abc import Mapping
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 
-from holotype.arguments import check_arguments
-from holotype.bundle.image_sources import Images
-from holotype.errors import CorruptFile, EmptyDataset, GalleryError, UsageError, did_you_mean
+from holotype.arguments import check_arguments, require_directory_place
+from holotype.bundle.image_sources import ImageLike, Images, image_sources
+from holotype.errors import UsageError
 from holotype.extras import with_install_advice
-from holotype.files import read_json, reading, write_json
+from holotype.files import atomic_write
 from holotype.identification.change_gallery import (
     GalleryChange,
     add_images,
@@ -21,33 +20,32 @@ from holotype.identification.change_gallery import (
     rename_individual,
     require_individual,
 )
+from holotype.identification.discovery import Discovery, discover_individuals
+from holotype.identification.evaluate_gallery import (
+    evaluate_questions,
+    questions_of_data,
+    questions_of_gallery,
+)
+from holotype.identification.gallery_evaluation import GalleryEvaluation, difference_to
 from holotype.identification.gallery_result import Addition, Individual, Individuals
-from holotype.identification.matching.gallery_calibration import (
-    DEFAULT_RATE,
-    Calibration,
-    calibrate,
+from holotype.identification.identification_page import (
+    write_discovery,
+    write_evaluation,
+    write_query,
 )
-from holotype.identification.query_gallery import (
-    FittedGallery,
-    answer_questions,
-    questions_of,
-)
+from holotype.identification.matched_images import image_opener
+from holotype.identification.matching.gallery_calibration import DEFAULT_RATE
+from holotype.identification.open_gallery import Attributes, OpenGallery, PathLike
+from holotype.identification.pair_comparison import PairComparison
+from holotype.identification.query_gallery import answer_questions, compare_pair, questions_of
 from holotype.identification.query_result import Identifications
-from holotype.identification.storage.embed_images import EmbeddedImages, embed_images
-from holotype.identification.storage.gallery_files import GalleryFiles, GalleryManifest
-from holotype.identification.storage.gallery_images import GalleryImage, GalleryImages
-from holotype.identification.storage.image_listing import KnownFacts, list_images
-from holotype.pipeline.classifier import Classifier, load
+from holotype.identification.storage.embed_images import embed_images
+from holotype.identification.storage.gallery_images import GalleryImage
+from holotype.identification.storage.image_listing import KnownFacts
 from holotype.progress import Progress
 
-PathLike = str | os.PathLike[str]
-Attributes = Mapping[str, str | None]
 
-CALIBRATION = "calibration.json"
-SMALL = 1000  # images; a larger gallery is calibrated again when it has grown by a tenth
-
-
-class Gallery:
+class Gallery(OpenGallery):
     """Known individuals, by images; see the page on identification.
 
     Example:
@@ -64,59 +62,6 @@ class Gallery:
     Raises:
         NotAGallery: the folder is none, and no classifier is named to make one.
     """
-
-    def __init__(self, gallery: PathLike, classifier: PathLike | None = None) -> None:
-        self.path = Path(gallery)
-        self._files = GalleryFiles(self.path)
-        self._named = classifier
-        self._images: GalleryImages | None = None
-        if classifier is None:
-            self._files.read_manifest()
-
-    @cached_property
-    def classifier(self) -> Classifier:
-        """What embeds the images of this gallery.
-
-        Raises:
-            GalleryError: it is another one than the gallery was made with, or is not there.
-        """
-        if not self._files.exists:
-            assert self._named is not None
-            return load(self._named)
-        manifest = self._files.read_manifest()
-        place = self._named or self.path / manifest.bundle
-        if self._named is None and not Path(place).exists():
-            raise GalleryError(
-                f"the classifier of {str(self.path)!r} is not at {manifest.bundle!r}; name it: "
-                "--classifier RUN."
-            )
-        classifier = load(place)
-        if classifier.digest != manifest.digest:
-            raise GalleryError(
-                f"{str(self.path)!r} holds embeddings of the bundle {manifest.digest[:12]}…, and "
-                f"{str(place)!r} is {classifier.digest[:12]}…: embeddings of two bundles cannot be "
-                "compared. Name the bundle that it was made with, or make another gallery."
-            )
-        return classifier
-
-    @property
-    def images(self) -> GalleryImages:
-        """What it holds now; read again when it has changed."""
-        if self._images is None or self._images.state != self._files.read_manifest().state:
-            _, self._images = self._files.read()
-        return self._images
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __repr__(self) -> str:
-        if not self._files.exists:
-            return f"Gallery({str(self.path)!r}, not made yet)"
-        found = self.images
-        return (
-            f"Gallery({str(self.path)!r}: {len(found):,} images of "
-            f"{len(found.individuals):,} individuals)"
-        )
 
     @check_arguments
     def add(
@@ -150,11 +95,11 @@ class Gallery:
             GalleryError: another classifier than that of the gallery.
         """
         progress = progress or Progress()
-        known = KnownFacts(label, encounter, date, self._attributes(attributes))
-        found = self._embedded(images, known, progress)
-        added = add_images(self._files, self._new_manifest(known), found)
+        known = KnownFacts(label, encounter, date, self.attributes(attributes))
+        found = self.embedded(images, known, progress)
+        added = add_images(self.files, self.new_manifest(known), found)
         if added.num_added:
-            self._calibration(progress)
+            self.calibration(progress)
         return added
 
     @check_arguments
@@ -166,6 +111,7 @@ class Gallery:
         attributes: Attributes | None = None,
         top: int = 5,
         new_rate: float = DEFAULT_RATE,
+        output: PathLike | None = None,
         progress: Progress | None = None,
     ) -> Identifications:
         """Who is this? The likeliest individuals for every question.
@@ -179,6 +125,8 @@ class Gallery:
             attributes: see `add`; those of the gallery are needed.
             top: how many individuals are named at most.
             new_rate: how often a known individual may be called new; between 0 and 1.
+            output: write `index.html`, with the best pairs of images side by side, and
+                `answers.json` into this directory.
             progress: where progress is shown; silent by default.
 
         Raises:
@@ -187,9 +135,13 @@ class Gallery:
                 are too few known individuals for this rate.
         """
         progress = progress or Progress()
+        if output is not None:
+            require_directory_place(output)
         fitted = self.fitted(new_rate, progress)
-        known = KnownFacts(None, encounter, None, self._attributes(attributes), is_labelled=False)
-        found = self._embedded(images, known, progress)
+        known = KnownFacts(
+            encounter=encounter, attributes=self.attributes(attributes), is_labelled=False
+        )
+        found = self.embedded(images, known, progress)
         asked = found.block
         answers = answer_questions(asked, questions_of(asked.images), fitted, top=top)
         there = {image.sha256: image for image in fitted.gallery}
@@ -200,9 +152,12 @@ class Gallery:
                 f"in the gallery already, so found with certainty: {', '.join(copies[:3])}"
                 f"{', …' if len(copies) > 3 else ''}"
             )
-        return Identifications(
+        result = Identifications(
             tuple(answers), fitted.threshold, tuple(notes), tuple(found.refused), found.warnings
         )
+        if output is not None:
+            write_query(result, image_opener(found.sources), Path(output))
+        return result
 
     def list(self) -> Individuals:
         """All individuals, by name."""
@@ -228,7 +183,7 @@ class Gallery:
         Raises:
             UnknownIndividual: nobody is called so.
         """
-        return rename_individual(self._files, individual, to)
+        return rename_individual(self.files, individual, to)
 
     @check_arguments
     def remove(self, individual: str, *, image: str | None = None) -> GalleryChange:
@@ -238,75 +193,136 @@ class Gallery:
             UnknownIndividual: nobody is called so.
             UsageError: it has no such image.
         """
-        return remove_images(self._files, individual, image)
+        return remove_images(self.files, individual, image)
 
-    def fitted(
-        self, new_rate: float = DEFAULT_RATE, progress: Progress | None = None
-    ) -> FittedGallery:
-        """The images, and what was fitted on them."""
-        images = self.images
-        if not len(images):
-            raise EmptyDataset(
-                f"{str(self.path)!r} holds no images; add some: holotype identify add."
-            )
-        calibration = self._calibration(progress or Progress())
-        return FittedGallery(images, calibration, calibration.threshold_at(new_rate))
+    @check_arguments
+    def compare(
+        self, first: ImageLike, second: ImageLike, *, output: PathLike | None = None
+    ) -> PairComparison:
+        """Do two images show the same individual? Neither needs to be in the gallery.
 
-    @with_install_advice
-    def _calibration(self, progress: Progress) -> Calibration:
-        """What was fitted on the gallery; anew where it has changed by much since."""
-        images, file = self.images, self.path / CALIBRATION
-        if file.exists():
-            try:
-                found = read_json(file)
-                with reading(file):
-                    calibration = Calibration.from_json(found)
-            except CorruptFile:
-                progress.log(f"{file} is damaged, and is made again")
-            else:
-                grown = abs(len(images) - calibration.num_images)
-                is_near = len(images) > SMALL and grown < len(images) / 10
-                if calibration.state == images.state or is_near:
-                    return calibration
-        with progress.busy("calibrating"):
-            calibration = calibrate(images)
-        write_json(file, calibration.to_json())
-        return calibration
+        Both are taken to be of one side, whatever the attributes of the gallery.
 
-    def _embedded(self, images: Images, known: KnownFacts, progress: Progress) -> EmbeddedImages:
-        listed = list_images(images, known, progress)
-        return embed_images(self.classifier.bundle, listed, progress)
-
-    def _attributes(self, given: Attributes | None) -> dict[str, str | None]:
-        """The attributes of this gallery: as they are given, else columns of a table.
+        Args:
+            first, second: images.
+            output: write both side by side, and over each other, to this PNG file.
 
         Raises:
-            UsageError: one that the gallery does not have.
+            ImageError: one cannot be used.
+            UsageError: a path that does not exist, or more than one image.
         """
-        given = dict(given or {})
-        if not self._files.exists:
-            return given
-        names = self._files.read_manifest().attributes
-        for name in given:
-            if name not in names:
-                raise UsageError(
-                    f"--attribute {name}: this gallery has {', '.join(names) or 'no attributes'}"
-                    f"{did_you_mean(name, names)} They are chosen by its first add."
-                )
-        return {name: given.get(name) for name in names}
+        if output is not None and Path(output).suffix.lower() != ".png":
+            raise UsageError(f"--output {os.fspath(output)!r} must end in .png.")
+        calibration = self.calibration(Progress())
+        listed = [
+            (GalleryImage("", source.id, ""), source)
+            for image in (first, second)
+            for source in image_sources(image)
+        ]
+        if len(listed) != 2:
+            raise UsageError(f"{len(listed)} images were given to compare; expected two.")
+        found = embed_images(self.classifier.bundle, listed, Progress(), use_cache=False)
+        if found.refused:
+            raise found.refused[0]
+        compared = compare_pair(found.block, found.sources, calibration)
+        if output is not None:
+            with atomic_write(Path(output)) as temporary:
+                compared.figure.save(temporary, format="PNG")
+        return compared
 
-    def _new_manifest(self, known: KnownFacts) -> GalleryManifest:
-        """What the gallery is made as where there is none; its bundle by a path from here."""
-        bundle = os.path.relpath(self.classifier.path.absolute(), self.path.absolute())
-        return GalleryManifest(
-            bundle=Path(bundle).as_posix(),
-            digest=self.classifier.digest,
-            embedding_size=sum(
-                {base.backbone_sha256: base.manifest.embedding_size
-                 for base in self.classifier.bundle.base_models}.values()
-            ),
-            attributes=tuple(sorted(known.attributes)),
-        )  # fmt: skip
+    @check_arguments
+    @with_install_advice
+    def discover(
+        self,
+        images: Images,
+        *,
+        attributes: Attributes | None = None,
+        output: PathLike | None = None,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> Discovery:
+        """Group images of unknown individuals by who they seem to show.
+
+        Args:
+            images: see `query`; those of one encounter stay together.
+            attributes: see `add`.
+            output: write `index.html`, `discovery.json` and `individuals.csv` into this directory;
+                with other names filled in, `add` takes the table.
+            seed: of the resamples that confidence comes from.
+            progress: where progress is shown; silent by default.
+
+        Raises:
+            UsageError: see `query`.
+        """
+        progress = progress or Progress()
+        if output is not None:
+            require_directory_place(output)
+        calibration = self.calibration(progress)
+        found = self.embedded(
+            images, KnownFacts(attributes=self.attributes(attributes), is_labelled=False), progress
+        )
+        questions = questions_of(found.block.images)
+        with progress.busy("grouping"):
+            individuals = discover_individuals(found.block, questions, calibration, seed=seed)
+        notes = (calibration.note,) if calibration.note else ()
+        discovery = Discovery(
+            individuals, len(questions), notes, tuple(found.refused), found.warnings
+        )
+        if output is not None:
+            write_discovery(discovery, image_opener(found.sources), Path(output))
+        return discovery
+
+    @check_arguments
+    @with_install_advice
+    def evaluate(
+        self,
+        data: Images | None = None,
+        *,
+        attributes: Attributes | None = None,
+        new_rate: float = DEFAULT_RATE,
+        output: PathLike | None = None,
+        against: PathLike | None = None,
+        progress: Progress | None = None,
+    ) -> GalleryEvaluation:
+        """How well are individuals known again? Scores with intervals by individual.
+
+        Args:
+            data: labelled images, as `add` takes them, that are asked about; individuals that the
+                gallery does not hold should be called new. Without, the gallery asks itself about
+                each of its encounters, its images hidden.
+            attributes: see `add`.
+            new_rate: how often a known individual may be called new; between 0 and 1.
+            output: write `index.html`, `evaluation.json` and `questions.csv` into this directory.
+            against: the directory of another evaluation, to be compared question by question.
+            progress: where progress is shown; silent by default.
+
+        Raises:
+            UsageError: see `add`; or nothing can be compared.
+            NotComparable: the other evaluation has no question in common.
+        """
+        progress = progress or Progress()
+        if output is not None:
+            require_directory_place(output)
+        gallery = self.images
+        if data is None:
+            with progress.busy("asking the gallery about itself"):
+                questions = questions_of_gallery(gallery, new_rate)
+                found = evaluate_questions(questions, gallery, hide_individuals=True)
+            open_image = image_opener(())
+        else:
+            fitted = self.fitted(new_rate, progress)
+            known = KnownFacts(attributes=self.attributes(attributes))
+            embedded = self.embedded(data, known, progress)
+            with progress.busy("asking"):
+                questions = questions_of_data(embedded.block, fitted, new_rate)
+                found = evaluate_questions(questions, gallery, hide_individuals=False)
+            found = replace(found, refused=tuple(embedded.refused), warnings=embedded.warnings)
+            open_image = image_opener(embedded.sources)
+        if against is not None:
+            found = replace(found, difference=difference_to(found, Path(against)))
+        if output is not None:
+            write_evaluation(found, open_image, Path(output))
+        return found
 
 
 def _individual(name: str, images: list[GalleryImage]) -> Individual:

@@ -9,9 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from holotype.bundle.image_sources import ImageSource
+from holotype.identification.matched_images import read_small
 from holotype.identification.matching.gallery_calibration import Calibration
+from holotype.identification.matching.local_agreement import local_agreement
+from holotype.identification.matching.pair_rule import sigmoid
 from holotype.identification.matching.rank_individuals import RankedQuestion, rank_individuals
 from holotype.identification.new_individual import NewIndividualThreshold
+from holotype.identification.pair_comparison import PairComparison
 from holotype.identification.query_result import (
     Identification,
     MatchedImages,
@@ -109,4 +114,29 @@ def _best_pair(
         cosine=float(pair.measures_F[0]),
         correlation=None if pair.window_4 is None else float(pair.measures_F[1]),
         window=None if pair.window_4 is None else tuple(pair.window_4.tolist()),
+    )
+
+
+def compare_pair(
+    block: ImageBlock, sources: Sequence[ImageSource], calibration: Calibration
+) -> PairComparison:
+    """Whether two embedded images show one individual.
+
+    Args:
+        sources: what they were read from.
+    """
+    agreement = local_agreement(block.thumbnails_NSS[:1], block.thumbnails_NSS[1:])
+    cosine = float(block.embeddings_ND[0] @ block.embeddings_ND[1])
+    correlation = float(agreement.correlation_N[0])
+    measures_NF = np.array([[cosine, correlation, float(agreement.log_difference_N[0])]])
+    first, second = (read_small(source) for source in sources)
+    return PairComparison(
+        first=block.images[0].file,
+        second=block.images[1].file,
+        probability=float(sigmoid(calibration.rule.logits(measures_NF))[0]),
+        cosine=cosine,
+        correlation=correlation,
+        window=tuple(agreement.window_N4[0].tolist()),
+        notes=(calibration.note,) if calibration.note else (),
+        images=None if first is None or second is None else (first, second),
     )

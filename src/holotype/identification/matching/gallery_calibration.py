@@ -172,6 +172,14 @@ class HeldOutQuestions:
             tuple(rows for _, _, rows in chosen), np.array([i for _, i, _ in chosen], np.int64)
         )
 
+    def asked(self, gallery: GalleryImages) -> tuple[ImageBlock, list[range]]:
+        """Their images, and the rows of each question in them."""
+        rows = np.array([row for question in self.rows for row in question], np.int64)
+        images = tuple(gallery.images[row] for row in rows)
+        starts = np.cumsum([0, *map(len, self.rows)]).tolist()
+        block = ImageBlock(images, gallery.embeddings(rows), gallery.thumbnails(rows))
+        return block, [range(*ends) for ends in pairwise(starts)]
+
     def hidden_N(self, gallery: GalleryImages) -> list[NDArray[np.bool_]]:
         """For every question its own encounter, and copies of its files."""
         hidden = []
@@ -185,16 +193,21 @@ class HeldOutQuestions:
 def calibrate(gallery: GalleryImages) -> Calibration:
     """Fit all on a gallery, or assume where it has too few individuals."""
     held_out = HeldOutQuestions.of(gallery, MOST_QUESTIONS)
-    rows = [row for question in held_out.rows for row in question]
-    asked = ImageBlock(
-        tuple(gallery.images[row] for row in rows),
-        gallery.embeddings(np.array(rows, np.int64)),
-        gallery.thumbnails(np.array(rows, np.int64)),
-    )
-    starts = np.cumsum([0, *map(len, held_out.rows)]).tolist()
-    questions = [range(*ends) for ends in pairwise(starts)]
-    ranked = list(rank_individuals(asked, questions, gallery, hidden_N=held_out.hidden_N(gallery)))
-    individual_M = held_out.individual_M
+    asked, questions = held_out.asked(gallery)
+    hidden = held_out.hidden_N(gallery)
+    ranked = list(rank_individuals(asked, questions, gallery, hidden_N=hidden))
+    return fit_calibration(gallery, ranked, held_out.individual_M)
+
+
+def fit_calibration(
+    gallery: GalleryImages, ranked: Sequence[RankedQuestion], individual_M: NDArray[np.int64]
+) -> Calibration:
+    """Fit all on questions whose answer is known.
+
+    Args:
+        ranked: M questions against the gallery, their own images hidden.
+        individual_M: who each is about, by number.
+    """
     is_known_M = np.array(
         [bool(one.compared_I[own]) for one, own in zip(ranked, individual_M, strict=True)], bool
     )
