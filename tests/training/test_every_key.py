@@ -54,6 +54,7 @@ GRADIENT: dict[str, Any] = {
 LINEAR = {"method": "logistic_regression", "Cs": [0.0001, 1.0], "folds": 3}
 SVM = {"method": "svm", "kernel": "rbf", "Cs": [0.1, 10.0], "gamma": [0.1, 1.0],
        "pca": [4, 8], "folds": 3}  # fmt: skip
+WHITENING = {"method": "whitening", "shrinkage": 0.1}
 FOREST = {"method": "random_forest", "trees": 10, "depths": [2, 8], "leaf_sizes": [1, 4],
           "folds": 3}  # fmt: skip
 
@@ -84,8 +85,13 @@ LABELS = {
     "linear.name",
     "svm.name",
     "forest.name",
+    "whitening.name",
 }
 SEALED = {"test_time_augmentation", "references", "unknown"}  # into the bundle, after training
+EMBEDS = {"head.embedding", "head.scale", "gradient.loss", "gradient.margin"}
+ARCFACE = {
+    "loss": "arcface", "margin": 0.2, "sampling": "identities", "images_per_identity": 2,
+}  # fmt: skip
 COSTLY = {"patience": None, "epochs": 6, "learning_rate": 0.1, "head_learning_rate": 0.1}
 
 CASES: dict[str, Case] = {
@@ -172,6 +178,13 @@ CASES: dict[str, Case] = {
     "svm.gamma": Case([3.0]),
     "svm.pca": Case([2]),
     "svm.folds": Case(2),
+    "head.embedding": Case(8),
+    "head.scale": Case(9.0),
+    "gradient.loss": Case("triplet"),
+    "gradient.margin": Case(0.5),
+    "gradient.images_per_identity": Case(3, {"sampling": "identities", "images_per_identity": 2}),
+    "whitening.method": Case("svm", refused="unknown key|missing"),
+    "whitening.shrinkage": Case(0.5),
     "forest.method": Case("svm", refused="unknown key|missing"),
     "forest.trees": Case(12),
     "forest.depths": Case([1]),
@@ -189,7 +202,7 @@ def every_key() -> Iterator[str]:
 def test_every_key_of_the_schema_has_a_case() -> None:
     assert set(every_key()) == set(CASES) | LABELS
     stages = get_args(get_args(get_args(Recipe.model_fields["stages"].annotation)[0])[0])
-    assert len(stages) == 4
+    assert len(stages) == 5
     assert set(stages) <= set(PARTS.values())
 
 
@@ -222,7 +235,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def _fields(key: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The recipe to change, and the part of it that the key stands in."""
     part = key.rpartition(".")[0]
-    stages = {"linear": LINEAR, "svm": SVM, "forest": FOREST}
+    stages = {"linear": LINEAR, "svm": SVM, "forest": FOREST, "whitening": WHITENING}
     stage = dict(stages.get(part, GRADIENT))
     recipe = {**FEW_KEYS, "split": dict(FEW_KEYS["split"]), "stages": [stage]}
     recipe["model"] = "hog" if part in stages or key in SEALED else "OWN"
@@ -235,7 +248,11 @@ def _fields(key: str) -> tuple[dict[str, Any], dict[str, Any]]:
     }.get(part, stage)  # fmt: skip
     if part in ("head", "teacher"):
         recipe[part] = inner
-    elif part in ("augmentation", "mixup", "cutmix"):
+    if key in EMBEDS:
+        recipe["head"] = inner if part == "head" else {}
+        recipe["head"] |= {"embedding": 6, "scale": 8.0}
+        stage |= ARCFACE
+    if part in ("augmentation", "mixup", "cutmix"):
         stage[part] = inner
     return recipe, inner
 
@@ -331,11 +348,12 @@ SAID: dict[str, Any] = {
     "momentum": 0.9, "weight_decay": 0.1, "learning_rate": 0.1, "layer_decay": 0.5,
     "batch_norm": "train", "step_epochs": 1, "step_factor": 0.5, "plateau_factor": 0.5,
     "plateau_patience": 1, "stop_on": "val_loss", "augmentation": {"zoom": 0.5}, "folds": 3,
-    "gamma": [1.0], "activation": "relu",
+    "gamma": [1.0], "activation": "relu", "scale": 8.0, "images_per_identity": 2, "margin": 0.2,
 }  # fmt: skip
 ELSEWHERE: dict[str, Any] = {
     "optimiser": "adam", "trainable": 0, "schedule": "cosine", "patience": None, "views": 1,
-    "Cs": [1.0], "kernel": "linear", "hidden": [],
+    "Cs": [1.0], "kernel": "linear", "hidden": [], "embedding": None, "sampling": "all",
+    "loss": "cross_entropy",
 }  # fmt: skip
 
 

@@ -17,10 +17,10 @@ from holotype.errors import OutOfMemory, TrainingDiverged
 from holotype.progress import Progress
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import resolve_recipe
-from holotype.training.epoch_metrics import EpochMetrics
+from holotype.training.epoch_metrics import EpochMetrics, describe_epoch
 from holotype.training.features.initial_backbone import PretrainedBackbone
 from holotype.training.finetuning import gradient_step
-from holotype.training.finetuning.finetune import FineTuner, describe_epoch
+from holotype.training.finetuning.finetune import FineTuner
 from holotype.training.finetuning.training_state import StageResult
 from holotype.training.train_stages import _best_epoch_note
 from holotype.training.training_resources import Runtime

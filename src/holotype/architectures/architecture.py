@@ -27,14 +27,21 @@ class HeadSpec:
         hidden: widths of the dense layers below the last one; empty for a linear head.
         activation: after each of those layers: `relu`, `gelu` or `silu`.
         dropout: the probability before every layer, the last one included; several: of each.
+        embedding: the dimensions of a learnt embedding, whose cosines with the directions of the
+            classes are the logits; None for a head on the backbone's own embedding.
+        scale: of those cosines.
     """
 
     hidden: tuple[int, ...] = ()
     activation: str = "relu"
     dropout: float | tuple[float, ...] = 0.0
+    embedding: int | None = None
+    scale: float = 1.0
 
     def parameters(self, embedding_size: int, num_classes: int) -> int:
         """Weights and biases of all its layers."""
+        if self.embedding is not None:
+            return (embedding_size + 1) * self.embedding + self.embedding * num_classes
         widths = (embedding_size, *self.hidden, num_classes)
         return sum((below + 1) * above for below, above in pairwise(widths))
 

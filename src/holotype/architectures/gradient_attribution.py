@@ -25,7 +25,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from holotype.architectures.torch_classifier import TorchClassifier, layers_with_weights
+from holotype.architectures.torch_classifier import (
+    EmbeddingHead,
+    TorchClassifier,
+    layers_with_weights,
+)
 from holotype.errors import UsageError, did_you_mean
 
 INTEGRATION_STEPS = 64  # of the path from the mean colour to the image
@@ -242,6 +246,19 @@ def set_linear_head(
     """Give a classifier with a linear head its weights."""
     head = {"weight": torch.from_numpy(weight_CD.copy()), "bias": torch.from_numpy(bias_C.copy())}
     classifier.head.load_state_dict(head)
+
+
+def set_embedding_head(
+    classifier: TorchClassifier,
+    weight_ED: NDArray[np.float32],
+    bias_E: NDArray[np.float32],
+    directions_CE: NDArray[np.float32],
+) -> None:
+    """Give a classifier whose head embeds its weights; directions may have any length."""
+    cast(EmbeddingHead, classifier.head).set_weights(
+        (torch.from_numpy(weight_ED.copy()), torch.from_numpy(bias_E.copy())),
+        torch.from_numpy(directions_CE.copy()),
+    )
 
 
 def _all_layers_with_weights(classifier: TorchClassifier) -> list[tuple[str, nn.Module]]:

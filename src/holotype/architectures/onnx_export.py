@@ -9,8 +9,8 @@ import io
 import warnings
 from typing import TYPE_CHECKING
 
-from holotype.architectures.dense_head_onnx import OPSET, export_dense_head
-from holotype.architectures.torch_classifier import ACTIVATIONS, Backbone
+from holotype.architectures.dense_head_onnx import OPSET, export_cosine_head, export_dense_head
+from holotype.architectures.torch_classifier import ACTIVATIONS, Backbone, EmbeddingHead
 from holotype.bundle.sanitise_graph import strip_metadata
 
 if TYPE_CHECKING:
@@ -90,9 +90,13 @@ def export_head(head: "nn.Module") -> bytes:
     """`embedding` (N, D) -> `logits` (N, C): a linear layer, or several with activations between.
 
     Args:
-        head: from `build_head`; dropout is left out, as in inference.
+        head: from `build_head`; dropout is left out, as in inference. Of one that embeds, the part
+            above its embedding: `append_projection` ships the part below.
     """
     from torch import nn
+
+    if isinstance(head, EmbeddingHead):
+        return export_cosine_head(head.directions.detach().numpy(), head.scale)
 
     names = {kind: name for name, kind in ACTIVATIONS.items()}
     layers = list(head) if isinstance(head, nn.Sequential) else [head]

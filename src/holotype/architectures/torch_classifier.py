@@ -3,7 +3,8 @@
 A *cut* is a number of groups: cut k is the output of group k-1 and the input of group k; cut 0 is
 the image. Everything below a cut can be computed once and cached.
 
-Shape suffixes: N images, D embedding, C classes, H and W cells of the feature map.
+Shape suffixes: N images, D embedding, E learnt embedding, C classes, H and W cells of the feature
+map.
 """
 
 import hashlib
@@ -146,8 +147,55 @@ class TorchClassifier(nn.Module):
         return self.head(embedding), logits
 
 
+class EmbeddingHead(nn.Module):
+    """A head that embeds: a projection to the unit sphere, and a direction there for every class.
+
+    normalise(x) -> dense layer -> normalise: the embedding that ships; its cosines are logits.
+
+    Args:
+        embedding_size: D.
+        dimensions: E.
+        num_classes: C.
+        scale: logits are cosines times this.
+    """
+
+    def __init__(self, embedding_size: int, dimensions: int, num_classes: int, scale: float):
+        super().__init__()
+        self.projection = nn.Linear(embedding_size, dimensions)
+        self.classes = nn.Linear(dimensions, num_classes, bias=False)
+        self.scale = scale
+
+    def embed(self, x: Tensor) -> Tensor:
+        """The embedding (N, E), of length 1."""
+        normalised = nn.functional.normalize(x.flatten(1), dim=1)
+        return nn.functional.normalize(self.projection(normalised), dim=1)
+
+    def cosines(self, embedding: Tensor) -> Tensor:
+        """Of embeddings (N, E) and the direction of every class: (N, C)."""
+        return embedding @ self.directions.T
+
+    @property
+    def directions(self) -> Tensor:
+        """Of all classes (C, E), of length 1."""
+        return nn.functional.normalize(self.classes.weight, dim=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, C)."""
+        return self.scale * self.cosines(self.embed(x))
+
+    def set_weights(self, projection: tuple[Tensor, Tensor], directions_CE: Tensor) -> None:
+        """Take over the weight (E, D) and bias (E) of a projection, and directions of classes."""
+        weight, bias = projection
+        with torch.no_grad():
+            self.projection.weight.copy_(weight)
+            self.projection.bias.copy_(bias)
+            self.classes.weight.copy_(directions_CE)
+
+
 def build_head(embedding_size: int, num_classes: int, spec: HeadSpec) -> nn.Module:
-    """A linear layer, or dense layers; with dropout, before each of them."""
+    """A linear layer, or dense layers, with dropout before each; or a head that embeds."""
+    if spec.embedding is not None:
+        return EmbeddingHead(embedding_size, spec.embedding, num_classes, spec.scale)
     each = spec.dropout
     chances = each if isinstance(each, tuple) else (each,) * (len(spec.hidden) + 1)
     layers: list[nn.Module] = []
@@ -164,7 +212,9 @@ def _dropout(chance: float) -> list[nn.Module]:
 
 
 def last_linear(head: nn.Module) -> nn.Linear:
-    """The last layer of a head, whose output is the logits."""
+    """The last layer of a head, whose output is the logits, or the cosines behind them."""
+    if isinstance(head, EmbeddingHead):
+        return head.classes
     return cast(nn.Linear, head[-1] if isinstance(head, nn.Sequential) else head)
 
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from holotype.architectures.catalog import architecture, is_custom_model
+from holotype.architectures.dense_head_onnx import read_projection
 from holotype.bundle.building.parity import check_parity
 from holotype.bundle.bundle import MANIFEST, Bundle
 from holotype.bundle.inference import run_head
-from holotype.bundle.manifest import HEAD
+from holotype.bundle.manifest import BACKBONE, HEAD
 from holotype.bundle.onnx_runtime import run_session
 from holotype.dataset.index import read_index_file
 from holotype.errors import UsageError
@@ -87,7 +88,7 @@ def rebuild_classifier(run: RunDirectory, bundle: Bundle) -> "TorchClassifier":
             f"`holotype train --model`, so its gradients cannot be had here. {WITHOUT_TORCH}"
         )
     recipe = resolve_recipe(run.recipe)
-    build = _from_checkpoint if recipe.gradient_stages else _from_linear_head
+    build = _from_checkpoint if recipe.gradient_stages else _from_fitted_head
     classifier = frozen(build(run, bundle))
     size = recipe.image_size
     # Broad stripes of all directions: any network tells them apart.
@@ -119,7 +120,9 @@ def _from_checkpoint(run: RunDirectory, bundle: Bundle) -> "TorchClassifier":
             f"need. {WITHOUT_TORCH}"
         )
     kind = architecture(recipe.model).kind
-    size, num_classes = bundle.manifest.embedding_size, len(bundle.classes)
+    # Of a head that embeds the bundle has the embedding above the backbone's own.
+    size = None if recipe.head_spec.embedding else bundle.manifest.embedding_size
+    num_classes = len(bundle.classes)
     classifier = untrained_classifier(recipe, size, num_classes)
     try:
         classifier.load_state_dict(ended[1])
@@ -131,12 +134,15 @@ def _from_checkpoint(run: RunDirectory, bundle: Bundle) -> "TorchClassifier":
     return classifier
 
 
-def _from_linear_head(run: RunDirectory, bundle: Bundle) -> "TorchClassifier":
-    """The network as training started from it, and the linear head that the bundle has."""
+def _from_fitted_head(run: RunDirectory, bundle: Bundle) -> "TorchClassifier":
+    """The network as training started from it, and the head that the bundle has.
+
+    That is a linear one, or the cosines of a whitened embedding.
+    """
     import onnx
     from onnx import numpy_helper
 
-    from holotype.architectures.gradient_attribution import set_linear_head
+    from holotype.architectures.gradient_attribution import set_embedding_head, set_linear_head
     from holotype.architectures.torch_classifier import TorchClassifier
 
     recipe = resolve_recipe(run.recipe)
@@ -148,7 +154,14 @@ def _from_linear_head(run: RunDirectory, bundle: Bundle) -> "TorchClassifier":
             "Take --method occlusion."
         )
     backbone = PretrainedBackbone(recipe, read_index_file(run.index), Progress()).backbone
-    classifier = TorchClassifier(backbone, bundle.manifest.embedding_size, len(bundle.classes))
+    num_classes = len(bundle.classes)
+    if recipe.head_spec.embedding is not None:
+        projection = read_projection(bundle.graphs[BACKBONE])
+        size = projection[0].shape[1]
+        classifier = TorchClassifier(backbone, size, num_classes, recipe.head_spec)
+        set_embedding_head(classifier, *projection, tensors["weight"])
+        return classifier
+    classifier = TorchClassifier(backbone, bundle.manifest.embedding_size, num_classes)
     set_linear_head(classifier, tensors["weight"], tensors["bias"])
     return classifier
 

@@ -26,7 +26,7 @@ from holotype.search.search_directory import SearchDirectory
 from holotype.search.trial_record import TrialRecord, scores
 from holotype.search.trials import Asked
 from holotype.training.config.recipe import Recipe
-from holotype.training.config.stage_config import GradientStage, LinearStage
+from holotype.training.config.stage_config import GradientStage, LinearStage, WhiteningStage
 from holotype.training.features.initial_backbone import PretrainedBackbone, targets_and_weights
 from holotype.training.heads.logistic_regression import fit_linear_head
 from holotype.training.heads.svm_forest import fit_head
@@ -108,7 +108,8 @@ class HeadTrials:
         Raises:
             InvalidRecipe: the recipe has more than a head.
         """
-        if len(recipe.stages) > 1 or recipe.gradient_stages:
+        embeds = recipe.head_spec.embedding is not None
+        if len(recipe.stages) > 1 or recipe.gradient_stages or embeds:
             raise InvalidRecipe(
                 f"recipe {recipe.name!r} trains more than a head; leave --heads out, or take "
                 "linear, svm or forest."
@@ -128,7 +129,7 @@ def head_logits(
 ) -> NDArray[np.float32]:
     """Fit the head of a recipe to `data`; its logits (N, C) for other embeddings."""
     stage = recipe.stages[0]
-    assert not isinstance(stage, GradientStage)
+    assert not isinstance(stage, GradientStage | WhiteningStage)
     if isinstance(stage, LinearStage):
         head = fit_linear_head(data, stage, recipe.seed)
         return features_ND @ head.weight_CD.T + head.bias_C

@@ -35,3 +35,17 @@ class EpochMetrics:
     device_memory_mb: float | None = None
     device_utilisation: float | None = None
     device_temperature: float | None = None
+
+
+def describe_epoch(metrics: EpochMetrics, epochs: int) -> str:
+    """What was measured in an epoch: epoch 0 has no training loss; empty where nothing was."""
+    measured = {
+        "training loss": metrics.train_loss,
+        "training accuracy": metrics.train_accuracy,
+        "validation loss": metrics.val_loss,
+        "validation accuracy": metrics.val_accuracy,
+    }
+    values = [f"{name} {value:.4f}" for name, value in measured.items() if not math.isnan(value)]
+    if values and metrics.device_temperature is not None:
+        values.append(f"{metrics.device_temperature:.0f} °C")
+    return f"{metrics.stage} epoch {metrics.epoch}/{epochs}: {', '.join(values)}" if values else ""

@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from holotype.architectures.catalog import architecture
-from holotype.architectures.dense_head_onnx import export_dense_head
+from holotype.architectures.dense_head_onnx import (
+    append_projection,
+    export_cosine_head,
+    export_dense_head,
+)
 from holotype.bundle.manifest import CamSupport, Manifest, PretrainedWeights
 from holotype.bundle.onnx_runtime import open_session
 from holotype.dataset.index import Index, Part
@@ -25,6 +29,7 @@ from holotype.training.config.stage_config import (
     LinearStage,
     Stage,
     SvmStage,
+    WhiteningStage,
 )
 from holotype.training.data.class_weights import class_weighting
 from holotype.training.epoch_metrics import EpochMetrics
@@ -40,6 +45,7 @@ from holotype.training.finetuning.training_state import StageResult
 from holotype.training.heads.logistic_regression import LinearHead, fit_linear_head
 from holotype.training.heads.svm_forest import ClassicalHead, fit_forest, fit_svm
 from holotype.training.heads.training_data import TrainingData
+from holotype.training.heads.whitening import EmbeddingProjection, fit_whitening
 from holotype.training.symmetry import (
     SymmetryMeasurement,
     is_to_be_measured,
@@ -118,34 +124,41 @@ def train(
     pretrained = PretrainedBackbone(recipe, index, runtime.progress)
     history: list[EpochMetrics] = []
     notes: list[str] = [] if symmetry is None else [symmetry.note()]
-    linear: LinearHead | None = None
+    fitted: LinearHead | EmbeddingProjection | None = None
     fine_tuner: FineTuner | None = None
     graphs: _ShippedGraphs | None = None
     best_epochs: dict[str, int] = {}
     for number, stage in enumerate(recipe.stages):
         rows: list[EpochMetrics] = []
         if isinstance(stage, LinearStage):
-            linear = _fit_linear(stage, pretrained, runtime)
+            fitted = linear = _fit_linear(stage, pretrained, runtime)
             head = export_dense_head([(linear.weight_CD, linear.bias_C)], [])
             graphs = _ShippedGraphs(pretrained.graph(EMBEDDING), head, stage)
             notes.append(f"linear head: C = {linear.best_C:g} by cross-validation")
+        elif isinstance(stage, WhiteningStage):
+            fitted = projection = _fit_whitening(stage, pretrained, runtime)
+            graphs = _whitened_graphs(projection, pretrained, stage)
+            notes.append(
+                f"whitened embedding of {len(projection.bias_E)} dimensions: "
+                f"{projection.variance:.1%} of the variance"
+            )
         elif isinstance(stage, GradientStage):
             last_epoch = None if last_epochs is None else last_epochs[stage.name]
             if last_epoch == 0 and graphs is not None:
                 continue
-            fine_tuner = fine_tuner or _fine_tuner(pretrained, runtime, linear)
+            fine_tuner = fine_tuner or _fine_tuner(pretrained, runtime, fitted)
             ended = fine_tuner.train(number, stage, last_epoch)
             rows, best_epochs[stage.name] = ended.rows, ended.best_epoch
             notes.append(_best_epoch_note(stage, ended))
             if ended.best_epoch > 0 or graphs is None:
                 taught = stage if ended.best_epoch > 0 else None
                 graphs = _ShippedGraphs(
-                    fine_tuner.backbone_graph(), fine_tuner.head_graph(), taught
+                    fine_tuner.shipped_backbone_graph(), fine_tuner.head_graph(), taught
                 )
         else:
-            fitted = _fit_classical(stage, pretrained, runtime)
-            graphs = _ShippedGraphs(pretrained.graph(EMBEDDING), fitted.graph, stage)
-            notes.append(fitted.note)
+            classical = _fit_classical(stage, pretrained, runtime)
+            graphs = _ShippedGraphs(pretrained.graph(EMBEDDING), classical.graph, stage)
+            notes.append(classical.note)
         history += rows
         on_stage(stage.name, _trained_model(pretrained, graphs, name, rows, notes[-1:]))
         runtime.stop_signal.raise_if_requested()
@@ -170,6 +183,24 @@ def _fit_linear(stage: LinearStage, pretrained: PretrainedBackbone, runtime: Run
     data = training_data(pretrained, runtime, views=views)
     with runtime.progress.busy(f"fitting a linear head on {pluralize(len(data), 'embedding')}"):
         return fit_linear_head(data, stage, pretrained.recipe.seed)
+
+
+def _fit_whitening(
+    stage: WhiteningStage, pretrained: PretrainedBackbone, runtime: Runtime
+) -> EmbeddingProjection:
+    dimensions = pretrained.recipe.head_spec.embedding
+    assert dimensions is not None
+    return fit_whitening(training_data(pretrained, runtime), dimensions, stage.shrinkage)
+
+
+def _whitened_graphs(
+    projection: EmbeddingProjection, pretrained: PretrainedBackbone, stage: Stage
+) -> _ShippedGraphs:
+    backbone = append_projection(
+        pretrained.graph(EMBEDDING), projection.weight_ED, projection.bias_E
+    )
+    head = export_cosine_head(projection.directions_CE, pretrained.recipe.head_spec.scale)
+    return _ShippedGraphs(backbone, head, stage)
 
 
 def _fit_classical(
@@ -244,7 +275,7 @@ def _manifest(pretrained: PretrainedBackbone, graphs: _ShippedGraphs, name: str)
     cells = (feature_map[1], feature_map[2]) if len(feature_map) == 3 else None
     # A head can be run on a cell only where a cell is as long as an embedding.
     linear = isinstance(pretrained.recipe.stages[0], LinearStage | GradientStage) and (
-        not pretrained.recipe.head_spec.hidden
+        not (pretrained.recipe.head_spec.hidden or pretrained.recipe.head_spec.embedding)
     )
     cam: CamSupport = row.cam if cells and linear and feature_map[0] == size else "none"
     weights = None
@@ -283,8 +314,10 @@ def package_versions() -> dict[str, str]:
 
 
 def _fine_tuner(
-    pretrained: PretrainedBackbone, runtime: Runtime, linear: LinearHead | None
+    pretrained: PretrainedBackbone,
+    runtime: Runtime,
+    fitted: LinearHead | EmbeddingProjection | None,
 ) -> "FineTuner":
     from holotype.training.finetuning.finetune import FineTuner
 
-    return FineTuner.create(pretrained, runtime, linear)
+    return FineTuner.create(pretrained, runtime, fitted)

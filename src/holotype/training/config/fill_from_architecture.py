@@ -8,6 +8,8 @@ from holotype.architectures.catalog import DEFAULT_MODEL, architecture, is_custo
 from holotype.errors import InvalidRecipe
 from holotype.training.config.stage_config import HeadRecipe
 
+DEFAULT_EMBEDDING = 128  # dimensions of a learnt embedding
+
 
 def fill_model_defaults(fields: Mapping[str, Any], requested_model: object) -> dict[str, Any]:
     """The fields of a recipe with nothing left open.
@@ -38,13 +40,17 @@ def fill_model_defaults(fields: Mapping[str, Any], requested_model: object) -> d
 
 
 def _default_head(row: Architecture, fields: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The architecture's own; a linear one where something else than gradients fits it."""
-    stages = fields.get("stages")
-    methods = [
-        stage.get("method")
-        for stage in (stages if isinstance(stages, list | tuple) else ())
+    """The architecture's own; a linear one, or one that embeds, where the stages need that."""
+    given = fields.get("stages")
+    stages = [
+        stage
+        for stage in (given if isinstance(given, list | tuple) else ())
         if isinstance(stage, Mapping)
     ]
+    methods = [stage.get("method") for stage in stages]
+    losses = {stage.get("loss") for stage in stages}
+    if "whitening" in methods or losses & {"arcface", "triplet"}:
+        return HeadRecipe(embedding=DEFAULT_EMBEDDING).model_dump()
     if "svm" in methods or "random_forest" in methods:
         return None
     if "logistic_regression" in methods:

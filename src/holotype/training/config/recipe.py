@@ -33,6 +33,7 @@ from holotype.training.config.stage_config import (
     LinearStage,
     Stage,
     SvmStage,
+    WhiteningStage,
 )
 
 REQUIRED = ("model", "weights", "image_size")  # where one is open, the model decides it
@@ -156,8 +157,9 @@ class Recipe(RecipeSection):
         for stage in self.stages:
             if isinstance(stage, SvmStage | ForestStage) and len(self.stages) > 1:
                 raise ValueError(f"a stage of {stage.method} must be the only one")
-        if any(isinstance(stage, LinearStage) for stage in self.stages[1:]):
-            raise ValueError("a stage of logistic_regression must be the first")
+        for later in self.stages[1:]:
+            if isinstance(later, LinearStage | WhiteningStage):
+                raise ValueError(f"a stage of {later.method} must be the first")
 
     @property
     def gradient_stages(self) -> list[GradientStage]:
@@ -167,7 +169,9 @@ class Recipe(RecipeSection):
     def head_spec(self) -> HeadSpec:
         """The head of the network; linear where the recipe has none."""
         head = self.head or HeadRecipe()
-        return HeadSpec(head.hidden, head.activation or "relu", head.dropout)
+        return HeadSpec(
+            head.hidden, head.activation or "relu", head.dropout, head.embedding, head.scale or 1.0
+        )
 
     @property
     def preprocessing(self) -> Preprocessing:

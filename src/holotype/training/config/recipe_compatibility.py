@@ -13,6 +13,7 @@ from holotype.training.config.stage_config import (
     GradientStage,
     LinearStage,
     SvmStage,
+    WhiteningStage,
 )
 
 CLASSICAL = "classical"
@@ -28,6 +29,7 @@ def check_compatibility(recipe: Recipe) -> None:
     require_size(recipe.model, recipe.image_size)
     require_options(recipe.model, recipe.model_options)
     _check_head(recipe)
+    _check_embedding(recipe)
     _check_weights(recipe, row)
     _check_pruning(recipe)
     _check_teacher(recipe)
@@ -53,6 +55,31 @@ def _check_head(recipe: Recipe) -> None:
         raise InvalidRecipe(
             "recipe: head: dropout does nothing here: no stage trains by gradient_descent; leave "
             "it out."
+        )
+
+
+def _check_embedding(recipe: Recipe) -> None:
+    """A head that embeds goes with the stages that teach it, and those with no other head."""
+    embeds = recipe.head is not None and recipe.head.embedding is not None
+    for stage in recipe.stages:
+        teaches = isinstance(stage, WhiteningStage) or (
+            isinstance(stage, GradientStage) and stage.learns_embedding
+        )
+        if embeds and not teaches:
+            raise InvalidRecipe(
+                f"stage {stage.name!r}: it learns classes, and head.embedding is learnt by "
+                "whitening, or by the loss arcface or triplet. Leave head.embedding out, or change "
+                "the stage."
+            )
+        if teaches and not embeds:
+            raise InvalidRecipe(
+                f"stage {stage.name!r} learns an embedding, and the head has none; say such as "
+                "`head: {embedding: 128}`."
+            )
+    if embeds and recipe.teacher is not None:
+        raise InvalidRecipe(
+            f"recipe {recipe.name!r} learns an embedding, and a teacher gives probabilities of "
+            "classes; leave the teacher out."
         )
 
 

@@ -74,15 +74,27 @@ class HeadRecipe(ConditionalSection):
         activation: after each of those layers.
         dropout: probability of dropping a feature, before each layer, in training; a list has one
             for each layer, the last one included, such as [0, 0.5] for one hidden layer.
+        embedding: dimensions of a learnt embedding, which the bundle then embeds with; the logits
+            are its cosines with a direction for every class.
+        scale: of those cosines.
     """
 
     hidden: tuple[Count, ...] = ()
     activation: Literal["relu", "gelu", "silu"] | None = None
     dropout: Fraction | tuple[Fraction, ...] = 0.0
+    embedding: Annotated[int, Field(ge=2, le=4096)] | None = None
+    scale: Positive | None = None
 
     key_rules = (
         KeyRule("activation", "hidden", bool, "relu", "without hidden layers nothing is activated"),
+        KeyRule("scale", "embedding", bool, 16.0, "without an embedding the head has no cosines"),
     )
+
+    @model_validator(mode="after")
+    def _check_embedding(self) -> "HeadRecipe":
+        if self.embedding is not None and (self.hidden or self.drops_anything):
+            raise ValueError("an embedding is learnt by one layer, without hidden ones or dropout")
+        return self
 
     @model_validator(mode="after")
     def _check_dropout(self) -> "HeadRecipe":
@@ -174,6 +186,18 @@ class SvmStage(ConditionalSection):
     )
 
 
+class WhiteningStage(ConditionalSection):
+    """The frozen embedding, normalised and whitened; nothing is learnt by gradients.
+
+    Attributes:
+        shrinkage: the share by which the variance of every coordinate is drawn to their mean.
+    """
+
+    name: str = "whitening"
+    method: Literal["whitening"]
+    shrinkage: Fraction = 0.1
+
+
 class ForestStage(ConditionalSection):
     """A random forest on embeddings.
 
@@ -225,7 +249,9 @@ class GradientStage(ConditionalSection):
         epochs: passes over all training images, each time in one of their views.
         batch_size: images in a batch.
         sampling: `all` takes every image once in an epoch; `balanced` draws as many with
-            replacement, every class equally often.
+            replacement, every class equally often; `identities` fills a batch with some images
+            of each of a few classes, all classes in turn.
+        images_per_identity: of each class in a batch of `identities`.
         accumulation: batches whose gradients make one step.
         optimiser: the update rule.
         momentum: of SGD.
@@ -241,6 +267,9 @@ class GradientStage(ConditionalSection):
             `step_factor`.
         plateau_factor, plateau_patience: the rate is multiplied by `plateau_factor` after more
             than `plateau_patience` epochs without a lower validation loss.
+        loss: `cross_entropy` of the logits; for `head.embedding`, `arcface` (Deng et al. 2019) or
+            `triplet` with semi-hard negatives (Schroff et al. 2015).
+        margin: of `arcface` an angle in radians, of `triplet` a squared distance.
         label_smoothing: share of the true class that is spread over all classes in the loss.
         clip_norm: largest norm of the gradient.
         patience: epochs without an improvement before training stops.
@@ -259,7 +288,8 @@ class GradientStage(ConditionalSection):
     views: Annotated[int, Field(ge=1, le=1024)] = 1
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
-    sampling: Literal["all", "balanced"] = "all"
+    sampling: Literal["all", "balanced", "identities"] = "all"
+    images_per_identity: Annotated[int, Field(ge=2)] | None = None
     accumulation: Count = 1
     optimiser: Literal["adamw", "sgd", "adam"] = "adamw"
     momentum: Fraction | None = None
@@ -274,6 +304,8 @@ class GradientStage(ConditionalSection):
     step_factor: Annotated[float, Field(gt=0, lt=1)] | None = None
     plateau_factor: Annotated[float, Field(gt=0, lt=1)] | None = None
     plateau_patience: Annotated[int, Field(ge=0)] | None = None
+    loss: Literal["cross_entropy", "arcface", "triplet"] = "cross_entropy"
+    margin: Positive | None = None
     label_smoothing: Fraction = 0.0
     clip_norm: Positive | None = None
     patience: Count | None = None
@@ -302,6 +334,10 @@ class GradientStage(ConditionalSection):
              "the schedule is not plateau"),
         KeyRule("stop_on", "patience", lambda p: p is not None, "val_loss",
              "without patience it never stops early"),
+        KeyRule("images_per_identity", "sampling", lambda s: s == "identities", 4,
+             "sampling is not identities"),
+        KeyRule("margin", "loss", lambda one: one != "cross_entropy", 0.2,
+             "cross_entropy has no margin"),
         AUGMENTED_VIEWS,
     )  # fmt: skip
 
@@ -310,6 +346,7 @@ class GradientStage(ConditionalSection):
         if self.trainable != 0 and self.learning_rate is None:
             raise ValueError("learning_rate is missing: it is the peak rate of what trains")
         _require_different_views(self.views, self.augmentation)
+        self._check_loss()
         shares = [one.probability for one in (self.mixup, self.cutmix) if one is not None]
         if sum(shares) > 1:
             raise ValueError(
@@ -318,13 +355,34 @@ class GradientStage(ConditionalSection):
             )
         return self
 
+    @property
+    def learns_embedding(self) -> bool:
+        """Whether the loss compares embeddings, not logits."""
+        return self.loss != "cross_entropy"
+
+    def _check_loss(self) -> None:
+        K = self.images_per_identity
+        if K is not None and self.batch_size % K:
+            raise ValueError(
+                f"batch_size {self.batch_size} is no multiple of images_per_identity {K}"
+            )
+        if self.loss == "triplet" and (self.sampling != "identities" or self.batch_size == K):
+            raise ValueError(
+                "triplet compares images of one class and of others within a batch; take "
+                "sampling: identities, and a batch_size of several times images_per_identity"
+            )
+        if self.learns_embedding and (self.mixup or self.cutmix or self.label_smoothing):
+            raise ValueError(f"{self.loss} takes no mixup, cutmix or label_smoothing")
+
 
 Stage = Annotated[
-    LinearStage | SvmStage | ForestStage | GradientStage, Field(discriminator="method")
+    LinearStage | SvmStage | ForestStage | WhiteningStage | GradientStage,
+    Field(discriminator="method"),
 ]
 STAGES: dict[str, type[ConditionalSection]] = {
     "logistic_regression": LinearStage,
     "svm": SvmStage,
     "random_forest": ForestStage,
+    "whitening": WhiteningStage,
     "gradient_descent": GradientStage,
 }

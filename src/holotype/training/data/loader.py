@@ -26,6 +26,7 @@ from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.data.augmentations import apply_view, sample_view
 from holotype.training.data.decoding_processes import BATCHES_AHEAD, DecodingProcesses
 from holotype.training.data.mixup import BatchMixing, mix_inputs, mix_targets, sample_mix
+from holotype.training.metric_learning.identity_batches import identity_batches
 from holotype.training.process_group import WHOLE, Share
 
 if TYPE_CHECKING:
@@ -189,12 +190,15 @@ class LabelledViews:
         targets_N: int64 class numbers.
         weights_N: float32, the weight of each image in the loss.
         teacher_NC: float32, what a teacher thinks of each image; None without one.
+        encounters_N: int64; images of one number are not searched among each other. None where
+            nobody searches.
     """
 
     views: ViewSource
     targets_N: NDArray[np.int64]
     weights_N: NDArray[np.float32]
     teacher_NC: NDArray[np.float32] | None = None
+    encounters_N: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,6 +230,8 @@ class BatchOptions:
             one batch has three.
         seed: of the order, the views and the mixing.
         balanced: draw as many images with replacement, every class equally often.
+        images_per_identity: fill batches with so many images of each of a few classes; None: with
+            images of any class.
         mixing: of the images of a batch and their labels.
         share: of every batch that is made; the batches are the same for all processes.
     """
@@ -234,6 +240,7 @@ class BatchOptions:
     batch_size: int
     seed: int
     balanced: bool = False
+    images_per_identity: int | None = None
     mixing: BatchMixing | None = None
     share: Share = WHOLE
 
@@ -252,8 +259,7 @@ def training_batches(
     """
     seed, views, mixing = options.seed, options.views, options.mixing
     starts_N = np.random.default_rng([seed, 0]).integers(views, size=len(data.targets_N))
-    order_N = _order(data.targets_N, np.random.default_rng([seed, epoch]), options.balanced)
-    parts = np.array_split(order_N, num_batches(len(order_N), options.batch_size))
+    parts = _batch_rows(data.targets_N, options, np.random.default_rng([seed, epoch]))
 
     def batches() -> Iterator[MakeBatch]:
         for step, rows in enumerate(parts[skip_batches:], start=skip_batches):
@@ -264,6 +270,19 @@ def training_batches(
                 yield partial(_mixed_batch, data, rows, views_B, options, (epoch, step))
 
     return _prefetch(batches(), data.views)
+
+
+def _batch_rows(
+    targets_N: NDArray[np.int64], options: BatchOptions, rng: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """The images of every batch of an epoch."""
+    count = num_batches(len(targets_N), options.batch_size)
+    if options.images_per_identity is not None:
+        return identity_batches(
+            targets_N, rng, num_batches=count, batch_size=options.batch_size,
+            images_per_identity=options.images_per_identity,
+        )  # fmt: skip
+    return np.array_split(_order(targets_N, rng, options.balanced), count)
 
 
 def _order(

@@ -1,7 +1,6 @@
 """Gradient stages: one network in torch, trained further from stage to stage."""
 
 import copy
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,11 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.modules.batchnorm import _BatchNorm as AnyBatchNorm
 
+from holotype.architectures.dense_head_onnx import append_projection
 from holotype.architectures.onnx_export import cut_output_name, export_head
 from holotype.architectures.pretrained_weights import HEAD, read_stage_checkpoint, strip_prefix
 from holotype.architectures.torch_classifier import (
+    EmbeddingHead,
     TorchClassifier,
-    last_linear,
     layers_with_weights,
 )
 from holotype.dataset.index import Index, Part
@@ -23,7 +23,7 @@ from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.config.stage_config import GradientStage
 from holotype.training.data.loader import AugmentedImages, LabelledViews, decoding_processes
 from holotype.training.data.mixup import batch_mixing
-from holotype.training.epoch_metrics import EpochMetrics
+from holotype.training.epoch_metrics import EpochMetrics, describe_epoch
 from holotype.training.features.disk_budget import DiskBudget
 from holotype.training.features.frozen_features import (
     FeatureExtractor,
@@ -60,7 +60,10 @@ from holotype.training.finetuning.training_state import (
     StageResult,
     StageStart,
 )
+from holotype.training.heads.head_weights import set_class_directions, take_over
 from holotype.training.heads.logistic_regression import LinearHead
+from holotype.training.heads.whitening import EmbeddingProjection
+from holotype.training.metric_learning.encounters import encounter_numbers, has_matches
 from holotype.training.process_group import send
 from holotype.training.training_resources import Runtime
 
@@ -86,11 +89,14 @@ class FineTuner:
 
     @classmethod
     def create(
-        cls, pretrained: PretrainedBackbone, runtime: Runtime, linear: LinearHead | None
+        cls,
+        pretrained: PretrainedBackbone,
+        runtime: Runtime,
+        fitted: LinearHead | EmbeddingProjection | None,
     ) -> "FineTuner":
         """The network before its first gradient stage.
 
-        Its head is the linear one where that was fitted; else that of the run whose checkpoint the
+        Its head is the fitted one where there is one; else that of the run whose checkpoint the
         weights are, if it has the same classes; else random.
         """
         recipe = pretrained.recipe
@@ -99,15 +105,11 @@ class FineTuner:
         classifier = TorchClassifier(
             backbone, pretrained.embedding_size, len(pretrained.index.classes), recipe.head_spec
         )
-        if linear is not None:
-            layer = last_linear(classifier.head)
-            with torch.no_grad():
-                layer.weight.copy_(torch.from_numpy(linear.weight_CD))
-                layer.bias.copy_(torch.from_numpy(linear.bias_C))
+        take_over(classifier.head, fitted)
         # The format of the weights decides how the exporter writes some layers, and training leaves
         # this one: without it a resumed run, which only loads the weights, exports another graph.
         classifier.to(memory_format=torch.channels_last)
-        head_is_trained = linear is not None or _load_head_for_warm_start(classifier, pretrained)
+        head_is_trained = fitted is not None or _load_head_for_warm_start(classifier, pretrained)
         return cls(pretrained, runtime, classifier.eval(), head_is_trained)
 
     def train(
@@ -166,6 +168,14 @@ class FineTuner:
             progress.log(f"{stage.name}: learning from {teacher.run} too")
             answers = teacher_probabilities(teacher, self.pretrained.index.part("train"), progress)
             train = replace(train, teacher_NC=answers)
+        if stage.learns_embedding:
+            train = self._with_encounters(train, "train")
+            validation = validation and self._with_encounters(validation, "val")
+            if validation is not None and not has_matches(
+                validation.targets_N, validation.encounters_N, train.targets_N
+            ):
+                progress.log("no validation image has another of its class to be found")
+                validation = None
         if validation is None and last_epoch is None:
             progress.log("no validation images: the last epoch ships, unchecked")
         start = StageStart(
@@ -174,9 +184,12 @@ class FineTuner:
             teacher=self.pretrained.recipe.teacher, last_epoch=last_epoch,
         )  # fmt: skip
         with progress.bar(f"training {stage.name}") as update:
-            return self._train_with_smaller_batches_on_oom(
+            ended = self._train_with_smaller_batches_on_oom(
                 selection, stage, StageData(train, validation), start, update
             )
+        if stage.loss == "triplet":
+            set_class_directions(self.classifier, train, cut)
+        return ended
 
     def _train_with_smaller_batches_on_oom(
         self,
@@ -271,6 +284,9 @@ class FineTuner:
             self.runtime.progress.log(line)
         return LabelledViews(features, targets_N, weights_N)
 
+    def _with_encounters(self, images: LabelledViews, part: Part) -> LabelledViews:
+        return replace(images, encounters_N=encounter_numbers(self.pretrained.index.part(part)))
+
     def features_in_memory(
         self,
         cut: int | None,
@@ -306,6 +322,14 @@ class FineTuner:
         backbone = self.classifier.eval().backbone
         with self.runtime.progress.busy("exporting the trained network to ONNX"):
             return export_graphs(backbone, self.pretrained.recipe, images, cuts=False)[EMBEDDING]
+
+    def shipped_backbone_graph(self) -> bytes:
+        """The graph of the backbone with the embedding of the head, where that embeds."""
+        graph, head = self.backbone_graph(), self.classifier.head
+        if not isinstance(head, EmbeddingHead):
+            return graph
+        layer = head.projection
+        return append_projection(graph, layer.weight.detach().numpy(), layer.bias.detach().numpy())
 
     def head_graph(self) -> bytes:
         return export_head(self.classifier.eval().head)
@@ -355,20 +379,6 @@ def _stage_messages(
             f"{stage.epochs} epochs"
         )
     return lines
-
-
-def describe_epoch(metrics: EpochMetrics, epochs: int) -> str:
-    """What was measured in an epoch: epoch 0 has no training loss; empty where nothing was."""
-    measured = {
-        "training loss": metrics.train_loss,
-        "training accuracy": metrics.train_accuracy,
-        "validation loss": metrics.val_loss,
-        "validation accuracy": metrics.val_accuracy,
-    }
-    values = [f"{name} {value:.4f}" for name, value in measured.items() if not math.isnan(value)]
-    if values and metrics.device_temperature is not None:
-        values.append(f"{metrics.device_temperature:.0f} °C")
-    return f"{metrics.stage} epoch {metrics.epoch}/{epochs}: {', '.join(values)}" if values else ""
 
 
 def _out_of_memory_advice(stage: GradientStage, runtime: Runtime) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from holotype.architectures.build_backbone import build_backbone
 from holotype.architectures.pretrained_weights import NONE, find_weights
+from holotype.architectures.profiling import embedding_size as measure_embedding_size
 from holotype.architectures.pruning import prune_backbone
 from holotype.architectures.torch_classifier import TorchClassifier
 from holotype.errors import OutOfMemory, Terminated, TrainingDiverged
@@ -83,12 +84,19 @@ def _train(task: StageTask, device: str, *, save_memory: bool) -> None:
         return  # so it is in the first process, which says so
 
 
-def untrained_classifier(recipe: Recipe, embedding_size: int, num_classes: int) -> TorchClassifier:
-    """The network of a recipe with random weights, for a checkpoint that holds every tensor."""
+def untrained_classifier(
+    recipe: Recipe, embedding_size: int | None, num_classes: int
+) -> TorchClassifier:
+    """The network of a recipe with random weights, for a checkpoint that holds every tensor.
+
+    Args:
+        embedding_size: of the backbone; None where only the network itself knows.
+    """
     weights = find_weights(recipe.model, NONE, recipe.model_options)
     backbone = build_backbone(
         recipe.model, weights, recipe.image_size, seed=recipe.seed, options=recipe.model_options
     )
     if recipe.pruning is not None:
         prune_backbone(backbone, recipe.image_size, recipe.pruning, recipe.model)
-    return TorchClassifier(backbone, embedding_size, num_classes, recipe.head_spec)
+    size = embedding_size or measure_embedding_size(backbone, recipe.image_size)
+    return TorchClassifier(backbone, size, num_classes, recipe.head_spec)

@@ -24,6 +24,7 @@ from holotype.training.config.stage_config import GradientStage
 from holotype.training.data.loader import (
     BatchOptions,
     LabelledBatch,
+    LabelledViews,
     training_batches,
     validation_batches,
 )
@@ -40,6 +41,11 @@ from holotype.training.finetuning.training_state import (
     TrainingSums,
 )
 from holotype.training.interruption import StopSignal
+from holotype.training.metric_learning.embedding_loss import embedding_loss
+from holotype.training.metric_learning.retrieval_validation import (
+    GalleryImages,
+    retrieval_scores,
+)
 from holotype.training.process_group import Share, sum_gradients, sum_over_processes
 
 
@@ -94,6 +100,7 @@ class StageRun:
         stage = self.stage
         options = BatchOptions(
             stage.views, stage.batch_size, self.start.seed, stage.sampling == "balanced",
+            stage.images_per_identity,
             batch_mixing(stage.mixup, stage.cutmix, self.num_classes), self.share,
         )  # fmt: skip
         return training_batches(self.data.train, options, epoch, skip_batches)
@@ -197,6 +204,9 @@ def _loss(run: StageRun, batch: LabelledBatch) -> tuple[Tensor, Tensor, Tensor]:
         The loss, the weight of the images that are classified correctly, and of all.
     """
     inputs, targets, weights = _on_device(run.accelerator, batch)
+    if run.stage.learns_embedding:
+        embeddings = run.prepared(inputs)[0]
+        return embedding_loss(run.module.head, run.stage, embeddings, targets, weights)
     logits, others = run.prepared(inputs)
     smoothing = run.stage.label_smoothing
 
@@ -234,33 +244,60 @@ def _copied(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
+def _classification_scores(run: StageRun, validation: LabelledViews) -> tuple[float, float]:
+    """Log loss and accuracy, by all processes together."""
+    loss = correct = weight = 0.0
+    for batch in validation_batches(validation, run.stage.batch_size, run.share):
+        inputs, targets, weights = _on_device(run.accelerator, batch)
+        logits = run.prepared(inputs)[0].float()
+        each = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+        loss += float((each * weights).sum())
+        correct += float(((logits.argmax(dim=1) == targets) * weights).sum())
+        weight += float(weights.sum())
+    loss, correct, weight = sum_over_processes((loss, correct, weight), run.share)
+    return loss / weight, correct / weight
+
+
+def _embedded(run: StageRun, images: LabelledViews) -> GalleryImages:
+    """The embeddings of images, each in its first view."""
+    parts = []
+    for batch in validation_batches(images, run.stage.batch_size):
+        inputs, targets, weights = _on_device(run.accelerator, batch)
+        parts.append((run.prepared(inputs)[0].float(), targets, weights))
+    embeddings, targets, weights = (torch.cat(part) for part in zip(*parts, strict=True))
+    assert images.encounters_N is not None
+    encounters = torch.from_numpy(images.encounters_N).to(targets.device)
+    return GalleryImages(embeddings, targets, encounters, weights)
+
+
 def validate(run: StageRun, epoch: int, trained: TrainingSums) -> EpochMetrics:
     """Log loss and accuracy on validation, both weighted; nan without validation images.
+
+    Where an embedding is learnt they are those of a search: see `retrieval_scores`.
 
     Args:
         trained: what the steps of the epoch sum to; nothing before the first.
     """
     stage, validation = run.stage, run.data.validation
-    loss = correct = weight = 0.0
+    loss = accuracy = math.nan
     run.prepared.eval()
     with torch.no_grad():
-        for batch in (
-            validation_batches(validation, stage.batch_size, run.share) if validation else ()
-        ):
-            inputs, targets, weights = _on_device(run.accelerator, batch)
-            logits = run.prepared(inputs)[0].float()
-            each = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
-            loss += float((each * weights).sum())
-            correct += float(((logits.argmax(dim=1) == targets) * weights).sum())
-            weight += float(weights.sum())
-    loss, correct, weight = sum_over_processes((loss, correct, weight), run.share)
+        if validation and stage.learns_embedding:
+            scores = retrieval_scores(
+                _embedded(run, validation), _embedded(run, run.data.train),
+                scale=run.module.head.scale,
+            )  # fmt: skip
+            if scores is not None:
+                loss, accuracy = scores.log_loss, scores.rank_1
+        elif validation:
+            loss, accuracy = _classification_scores(run, validation)
     peak = stage.learning_rate or stage.head_learning_rate
     return EpochMetrics(
         stage=stage.name,
         epoch=epoch,
         train_loss=trained.loss / run.steps_per_epoch if epoch else math.nan,
-        val_loss=loss / weight if validation else math.nan,
-        val_accuracy=correct / weight if validation else math.nan,
+        val_loss=loss,
+        val_accuracy=accuracy,
         learning_rate=peak * run.schedule.factor(epoch * run.steps_per_epoch - 1) if epoch else 0.0,
         num_trainable_parameters=run.num_trainable_parameters,
         train_accuracy=trained.accuracy,

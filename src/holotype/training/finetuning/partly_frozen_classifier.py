@@ -6,13 +6,18 @@ Shape suffixes: N images, C classes.
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from typing import cast
 
 import torch
 import torch.utils.checkpoint
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm as AnyBatchNorm
 
-from holotype.architectures.torch_classifier import TorchClassifier, layers_with_weights
+from holotype.architectures.torch_classifier import (
+    EmbeddingHead,
+    TorchClassifier,
+    layers_with_weights,
+)
 from holotype.training.finetuning.layer_selection import LayerSelection
 from holotype.training.finetuning.optimisers import trained_auxiliary_groups
 from holotype.training.finetuning.synchronised_batch_norm import synchronised_batch_norm
@@ -32,6 +37,7 @@ class TrainablePart(nn.Module):
             statistics of batches; all others keep theirs.
         save_memory: compute the activations inside a group again in the backward pass instead of
             keeping them; the result is the same.
+        embeds: give the embedding of the head instead of its logits.
         share: with several processes the statistics of a batch are those of all of them.
     """
 
@@ -42,11 +48,13 @@ class TrainablePart(nn.Module):
         *,
         train_batch_norm: bool = False,
         save_memory: bool = False,
+        embeds: bool = False,
         share: Share = WHOLE,
     ) -> None:
         super().__init__()
         self.classifier = classifier
         self._cut = selection.cut
+        self._embeds = embeds
         modules = dict(layers_with_weights(classifier.backbone))
         layers = [modules[name] for name in selection.layers]
         self._norms = [m for m in layers if train_batch_norm and isinstance(m, AnyBatchNorm)]
@@ -71,7 +79,10 @@ class TrainablePart(nn.Module):
                 norm.forward = partial(synchronised_batch_norm, norm)  # type: ignore[method-assign]
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Logits (N, C), and in training those of the auxiliary classifiers."""
+        """Logits (N, C), and in training those of the auxiliary classifiers; or embeddings."""
+        if self._embeds:
+            pooled = x if self._cut is None else self.classifier.backbone(x, self._cut)[0]
+            return self.head.embed(pooled), []
         if self._cut is None:
             return self.classifier.head(x), []
         if self.training:
@@ -88,6 +99,11 @@ class TrainablePart(nn.Module):
         for module in (*self._heads, *self._norms):
             module.train(mode)
         return self
+
+    @property
+    def head(self) -> EmbeddingHead:
+        """The head that embeds."""
+        return cast(EmbeddingHead, self.classifier.head)
 
     @property
     def trainable_parameters(self) -> list[nn.Parameter]:

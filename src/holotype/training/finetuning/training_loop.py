@@ -101,7 +101,7 @@ def _set_up(
     module = TrainablePart(
         classifier, selection,
         train_batch_norm=stage.batch_norm == "train", save_memory=runtime.save_memory,
-        share=runtime.share,
+        embeds=stage.learns_embedding, share=runtime.share,
     )  # fmt: skip
     module.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = make_optimiser(classifier, selection, stage)
@@ -130,6 +130,11 @@ def _require_images_for_every_process(stage: GradientStage, images: int, process
     Raises:
         InvalidRecipe: they cannot.
     """
+    if processes > 1 and stage.learns_embedding:
+        raise InvalidRecipe(
+            f"stage {stage.name!r}: {stage.loss} compares all images of a batch, so one process "
+            f"trains it, and there are {processes}; start it without torchrun."
+        )
     if processes > 1 and min(images, stage.batch_size // 2) < processes:
         raise InvalidRecipe(
             f"stage {stage.name!r}: batches of {stage.batch_size} of {images} images cannot be "

@@ -1,0 +1,1 @@
+"""Embeddings in which images of one individual are close: losses, batches and validation."""
