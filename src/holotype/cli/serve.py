@@ -31,6 +31,7 @@ def serve(
     root_path: str = "",
     grace: float = 20.0,
     dashboard: Annotated[bool, Parameter(show_default=False)] = False,
+    gallery: Path | None = None,
     challenger: Annotated[str | None, Parameter(group=COMPARISON)] = None,
     share: Annotated[float, Parameter(group=COMPARISON)] = 10.0,
     shadow: Annotated[bool, Parameter(group=COMPARISON)] = False,
@@ -57,6 +58,7 @@ def serve(
         root_path: What a proxy takes off the path, such as /cells.
         grace: Seconds for requests in flight when told to stop.
         dashboard: Pages for people below /dashboard/, with the runs below the working directory.
+        gallery: A gallery of individuals, of one of the classifiers: /v1/models/NAME/identify.
         challenger: A run, bundle or registry://NAME@ALIAS to compare with the classifier; NAME=RUN
             where several are served.
         share: Percentage of the requests that the challenger answers.
@@ -77,6 +79,7 @@ def serve(
     verb.serve(
         classifiers, host=host, port=port, keys=keys, workers=workers, deadline=deadline,
         proxy=BehindProxy(allowed_hosts, proxies, root_path), grace=grace, dashboard=dashboard,
+        gallery=gallery,
         traffic=traffic, on_listening=lambda url: print_message(f"serving at {url}; Ctrl-C stops."),
     )  # fmt: skip
     return 0

@@ -5,11 +5,17 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from holotype.extras import with_install_advice
+from holotype.identification.gallery import Gallery
+from holotype.serving.galleries.served_gallery import ServedGallery
 from holotype.serving.model_sources import served_sources
 from holotype.serving.server_settings import BehindProxy, ServerSettings
 from holotype.serving.traffic.traffic_options import TrafficOptions
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 
 def _tell(url: str) -> None:
@@ -28,6 +34,7 @@ def serve(
     proxy: BehindProxy | None = None,
     grace: float = 20.0,
     dashboard: bool = False,
+    gallery: str | os.PathLike[str] | None = None,
     traffic: TrafficOptions | None = None,
     on_listening: Callable[[str], None] = _tell,
 ) -> None:
@@ -48,6 +55,7 @@ def serve(
         proxy: how it is reached where another server stands before it.
         grace: seconds for requests in flight when told to stop.
         dashboard: pages for people below `/dashboard/`, with the runs below the working directory.
+        gallery: individuals that `/v1/models/NAME/identify` asks, of one of the classifiers.
         traffic: a challenger and how it is compared, and the request log; neither by default.
         on_listening: told the URL.
 
@@ -70,10 +78,23 @@ def serve(
     named = [classifiers] if isinstance(classifiers, str | os.PathLike) else list(classifiers)
     sources = served_sources(named, traffic or TrafficOptions())
     settings = replace(settings, engine=engine)
-    if not dashboard:
-        run_server(sources, settings, on_listening)
-        return
-    from holotype.dashboard.include import include_dashboard, require_keys
+    extensions = [] if gallery is None else [_include_gallery(gallery)]
+    if dashboard:
+        from holotype.dashboard.include import include_dashboard, require_keys
 
-    require_keys(settings)
-    run_server(sources, settings, on_listening, include_dashboard(Path()))
+        require_keys(settings)
+        extensions.append(include_dashboard(Path()))
+
+    def extend(app: "FastAPI") -> None:
+        for extension in extensions:
+            extension(app)
+
+    run_server(sources, settings, on_listening, extend)
+
+
+def _include_gallery(place: str | os.PathLike[str]) -> "Callable[[FastAPI], None]":
+    """What adds the paths of a gallery to an application."""
+    from holotype.serving.galleries.identification_routes import gallery_router
+
+    served = ServedGallery(Gallery(place))
+    return lambda app: app.include_router(gallery_router(served))

@@ -91,19 +91,28 @@ class OpenGallery:
         )
 
     def fitted(
-        self, new_rate: float = DEFAULT_RATE, progress: Progress | None = None
+        self,
+        new_rate: float = DEFAULT_RATE,
+        progress: Progress | None = None,
+        *,
+        refit: bool = True,
     ) -> FittedGallery:
-        """The images, and what was fitted on them."""
+        """The images, and what was fitted on them.
+
+        Args:
+            refit: fit anew where the gallery has changed by much since; else only where nothing
+                was fitted yet.
+        """
         images = self.images
         if not len(images):
             raise EmptyDataset(
                 f"{str(self.path)!r} holds no images; add some: holotype identify add."
             )
-        calibration = self.calibration(progress or Progress())
+        calibration = self.calibration(progress or Progress(), refit=refit)
         return FittedGallery(images, calibration, calibration.threshold_at(new_rate))
 
     @with_install_advice
-    def calibration(self, progress: Progress) -> Calibration:
+    def calibration(self, progress: Progress, *, refit: bool = True) -> Calibration:
         """What was fitted on the gallery; anew where it has changed by much since."""
         images, file = self.images, self.path / CALIBRATION
         if file.exists():
@@ -116,7 +125,7 @@ class OpenGallery:
             else:
                 grown = abs(len(images) - calibration.num_images)
                 is_near = len(images) > SMALL and grown < len(images) / 10
-                if calibration.state == images.state or is_near:
+                if calibration.state == images.state or is_near or not refit:
                     return calibration
         with progress.busy("calibrating"):
             calibration = calibrate(images)

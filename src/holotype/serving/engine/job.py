@@ -9,7 +9,7 @@ from typing import Any, Literal
 from holotype.errors import HolotypeError
 from holotype.serving.engine.frames import Header
 
-Task = Literal["predict", "embed", "explain", "neighbours"]
+Task = Literal["predict", "embed", "explain", "identify", "neighbours"]
 
 
 class EngineError(HolotypeError):

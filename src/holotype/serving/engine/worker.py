@@ -22,6 +22,7 @@ from PIL import Image
 from holotype.bundle.image_sources import Decoder, ImageInMemory
 from holotype.errors import HolotypeError, ImageError, UsageError
 from holotype.explanation.nearest_training import nearest_training_images
+from holotype.identification.storage.gallery_images import THUMBNAIL_SIDE, thumbnail
 from holotype.imaging.decode import NETWORK
 from holotype.pipeline.classifier import Classifier, load
 from holotype.serving.engine.frames import BACKGROUND, Header, frame, read_frame_blocking
@@ -54,6 +55,7 @@ class Worker:
             "predict": _predict,
             "embed": _embed,
             "explain": _explain,
+            "identify": _identify,
             "neighbours": _neighbours,
         }
 
@@ -144,6 +146,14 @@ def _predict(classifier: Classifier, source: UploadedImage, header: Header) -> A
 
 def _embed(classifier: Classifier, source: UploadedImage, header: Header) -> Answer:
     return {}, [classifier.embed(source)[0].tobytes()]
+
+
+def _identify(classifier: Classifier, source: UploadedImage, header: Header) -> Answer:
+    """What a gallery compares: the embedding and the thumbnail."""
+    decode_at, sha256 = source.open()
+    size = (2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE)
+    small = thumbnail(decode_at(size, classifier.bundle.preprocessing.bits))
+    return {"sha256": sha256}, [classifier.embed(source)[0].tobytes(), small.tobytes()]
 
 
 def _explain(classifier: Classifier, source: UploadedImage, header: Header) -> Answer:

@@ -1,0 +1,1 @@
+"""A gallery of individuals behind HTTP: who is this, and add who was confirmed."""

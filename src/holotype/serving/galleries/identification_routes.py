@@ -1,0 +1,136 @@
+"""`/v1/models/NAME/identify` and `/individuals`: who is this, and add who was confirmed."""
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from pydantic import Field
+
+from holotype.errors import UsageError
+from holotype.serving.engine.job import ImageRefused, JobAnswer
+from holotype.serving.galleries.served_gallery import ImageFacts, ServedGallery
+from holotype.serving.http.descriptions import IMAGES_BODY, problems
+from holotype.serving.http.image_request import ImageRequest, read_images
+from holotype.serving.http.problems import Problem, problem_of
+from holotype.serving.http.request_options import NoOptions, options_of, parameters
+from holotype.serving.http.service import service_of
+
+REFUSALS = problems(400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 504)
+MAX_TEXT = 200
+
+_Attributes = Annotated[
+    str, Field(max_length=1000, description="Of the gallery, such as side=left,view=top.")
+]
+_Encounter = Annotated[str, Field(max_length=MAX_TEXT, description="What all images are of.")]
+
+
+class IdentifyOptions(NoOptions):
+    """Of `/identify`."""
+
+    attributes: _Attributes = ""
+    encounter: _Encounter = ""
+    together: Annotated[bool, Field(description="All images are one question.")] = False
+    top: Annotated[int, Field(ge=1, le=100, description="So many individuals at most.")] = 5
+
+
+class AddOptions(NoOptions):
+    """Of `/individuals`."""
+
+    label: Annotated[str, Field(min_length=1, max_length=MAX_TEXT, description="Who it is.")]
+    attributes: _Attributes = ""
+    encounter: _Encounter = ""
+    date: Annotated[str, Field(max_length=40, description="Such as 2026-07-01.")] = ""
+
+
+def gallery_router(gallery: ServedGallery) -> APIRouter:
+    """The paths of one gallery, below the model whose embeddings it holds."""
+    router = APIRouter(prefix="/v1/models/{name}", tags=["identification"])
+
+    @router.post(
+        "/identify",
+        response_class=Response,
+        responses=REFUSALS,
+        openapi_extra={**IMAGES_BODY, "parameters": parameters(IdentifyOptions)},
+    )
+    async def identify(request: Request) -> Response:
+        """Who is this? The likeliest individuals for each image, or for all of them together."""
+        asked = options_of(request, IdentifyOptions)
+        attributes = _attributes(gallery, asked.attributes)
+        work, found, answers = await _embedded(request, gallery)
+        facts = ImageFacts(encounter=asked.encounter, attributes=attributes)
+        identified = await asyncio.to_thread(
+            gallery.identify, answers, facts, together=asked.together, top=asked.top
+        )
+        body = {**identified.to_json(), "refused": _refused(found)}
+        return work.response(body, found)
+
+    @router.post(
+        "/individuals",
+        response_class=Response,
+        responses=REFUSALS,
+        openapi_extra={**IMAGES_BODY, "parameters": parameters(AddOptions)},
+    )
+    async def add(request: Request) -> Response:
+        """Add images of an individual, known or new. A key needs the right to review."""
+        _require_review(request)
+        asked = options_of(request, AddOptions)
+        if not asked.label.strip():
+            raise Problem("invalid_parameter", "label: empty.")
+        attributes = _attributes(gallery, asked.attributes)
+        work, found, answers = await _embedded(request, gallery)
+        facts = ImageFacts(asked.label.strip(), asked.encounter, asked.date, attributes)
+        added = await asyncio.to_thread(gallery.add, answers, facts)
+        return work.response({**added.to_json(), "refused": _refused(found)}, found)
+
+    return router
+
+
+def _attributes(gallery: ServedGallery, text: str) -> dict[str, str]:
+    try:
+        return gallery.attributes(text)
+    except UsageError as error:
+        raise Problem("invalid_parameter", str(error)) from None
+
+
+async def _embedded(
+    request: Request, gallery: ServedGallery
+) -> tuple[ImageRequest, list[JobAnswer | ImageRefused], list[JobAnswer]]:
+    """The request, what became of each image, and those that could be used.
+
+    Raises:
+        Problem: the model is another one than the gallery's, or no image could be used.
+    """
+    work = await read_images(request)
+    if work.route.version.digest != gallery.digest:
+        raise Problem("not_possible", "The gallery holds embeddings of another classifier.")
+    found = await work.answers("identify", {})
+    answers = [one for one in found if isinstance(one, JobAnswer)]
+    if not answers:
+        raise problem_of(next(one for one in found if isinstance(one, ImageRefused)))
+    return work, found, answers
+
+
+def _refused(found: list[JobAnswer | ImageRefused]) -> list[dict[str, Any]]:
+    problems_found = [
+        (place, problem_of(one)) for place, one in enumerate(found) if isinstance(one, ImageRefused)
+    ]
+    return [
+        {"image": place, "problem": one.problem, "detail": one.detail}
+        for place, one in problems_found
+    ]
+
+
+def _require_review(request: Request) -> None:
+    """Where there are keys, only one with the right to review may add.
+
+    Raises:
+        Problem: this key may not.
+    """
+    keys = service_of(request).keys
+    if keys is None:
+        return
+    _, _, presented = request.headers.get("authorization", "").partition(" ")
+    key = keys.find(presented.strip())
+    if key is None or "review" not in key.rights:
+        raise Problem("no_right", "Make a key with --rights review.")
