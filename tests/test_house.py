@@ -257,6 +257,7 @@ OVERRIDES = (
     "learning_rate",
     "split_seed",
     "teacher",
+    "unseen",  # of `train`; `split` has it itself
 )
 PARAMETER_OF = dict.fromkeys(OVERRIDES, "overrides") | {"checkpoint_every": "checkpoint_minutes"}
 OPTIONS_OF_COMMANDS_ONLY = {
@@ -284,8 +285,11 @@ def test_a_command_is_a_function_with_the_same_options_and_an_example(verb: str)
     function = getattr(holotype, verb)
     assert ">>> " in inspect.getdoc(function)
     command = getattr(importlib.import_module(f"holotype.cli.{verb}"), verb)
-    options = {PARAMETER_OF.get(name, name) for name in inspect.signature(command).parameters}
     parameters = inspect.signature(function).parameters
+    options = {
+        name if name in parameters else PARAMETER_OF.get(name, name)
+        for name in inspect.signature(command).parameters
+    }
     accepted = set(parameters)
     for parameter in parameters.values():
         for kind in (parameter.annotation, *get_args(parameter.annotation)):

@@ -3,6 +3,7 @@
 runs/photos-1/
   recipe.yaml          everything that decides the run, resolved
   index.parquet        one row per image, with its split
+  unseen.parquet       images of classes that were held out whole, where there are any
   train.log            what was said while it ran
   environment.json     versions, machine, command
   history.csv, .json   one row per epoch
@@ -134,6 +135,10 @@ class RunDirectory:
                 "as `holotype train DATA --output RUN` makes."
             )
         return run
+
+    @property
+    def unseen(self) -> Path:
+        return self.path / "unseen.parquet"
 
     @property
     def recipe(self) -> Path:

@@ -76,8 +76,10 @@ class Case:
 
 # `bits` is of images of 16 bits, which these are not: tests/imaging/test_significant_bits.py.
 # `refit` trains what was sealed once more: tests/pipeline/test_refit.py.
+# `split.unseen` takes images away before the split: tests/dataset/test_encounter_split.py.
 LABELS = {
     "bits",
+    "split.unseen",
     "refit",
     "teacher.sha256",
     "name",

@@ -39,7 +39,8 @@ GroupPattern = Annotated[
         group=READING,
         help="Where the specimen, patient, … is read from: a regular expression on a file's path, "
         "such as '(?P<group>turtle_[0-9]+)'; parent-folder; or, for a table, column:NAME. "
-        "A group stays on one side of the split.",
+        "A group stays on one side of the split. column:NAME@DATE names a column of dates too: a "
+        "group on one day is an encounter, earlier ones train and later ones are tested on.",
     ),
 ]
 
@@ -50,6 +51,15 @@ LabelPrefix = Annotated[
         show_default=False,
         help="Of several sources: put the source's name before each label, instead of taking "
         "equal labels for one class.",
+    ),
+]
+
+Unseen = Annotated[
+    float | None,
+    Parameter(
+        group=SPLIT,
+        show_default=False,
+        help="The share of the classes that is held out whole: individuals never seen in training.",
     ),
 ]
 

@@ -13,6 +13,7 @@ from holotype.cli.options import (
     LabelPrefix,
     OnLeak,
     Ratios,
+    Unseen,
 )
 from holotype.cli.output import (
     print_json,
@@ -41,6 +42,7 @@ def split(
     label_pattern: LabelPattern = None,
     group_pattern: GroupPattern = None,
     label_prefix: LabelPrefix = False,
+    unseen: Unseen = None,
     as_json: AsJson = False,
 ) -> int:
     """Groups stay on one side, and so do copies of one image, which the audit finds.
@@ -64,6 +66,7 @@ def split(
         label_pattern=label_pattern,
         group_pattern=group_pattern,
         label_prefix=label_prefix,
+        unseen=unseen or 0.0,
         progress=to_stderr(),
     )
     for note in made.notes:

@@ -21,6 +21,7 @@ from holotype.cli.options import (
     OnLeak,
     Ratios,
     Settings,
+    Unseen,
 )
 from holotype.cli.output import (
     print_json,
@@ -61,6 +62,7 @@ def train(
     settings: Settings = (),
     ratios: Ratios = None,
     split_seed: Annotated[int | None, Parameter(group=SPLIT)] = None,
+    unseen: Unseen = None,
     folds: Annotated[int | None, Parameter(group=SPLIT)] = None,
     label_pattern: LabelPattern = None,
     group_pattern: GroupPattern = None,
@@ -119,7 +121,8 @@ def train(
         data=data, output=output, recipe=recipe, model=model, seed=seed, image_size=image_size,
         overrides=_overrides(
             settings, weights=weights, epochs=epochs, batch_size=batch_size,
-            learning_rate=learning_rate, split_seed=split_seed, **{"teacher.run": teacher},
+            learning_rate=learning_rate, split_seed=split_seed,
+            **{"teacher.run": teacher, "split.unseen": unseen},
         ),
         ratios=ratios, folds=folds,
         reading=ReadingOptions(

@@ -99,9 +99,15 @@ def require_apart_from_images(output: Path, sources: Iterable[object]) -> None:
             )
 
 
-def write_table(directory: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Path:
-    """Write `table.csv` into a staged directory."""
-    table = directory / TABLE_FILENAME
+def write_table(
+    directory: Path,
+    header: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    name: str = TABLE_FILENAME,
+) -> Path:
+    """Write `table.csv`, or another table, into a staged directory."""
+    table = directory / name
     with table.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([header, *rows])
     return table

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.dataset.reading.filename_groups import group_column, with_groups
+from holotype.dataset.reading.filename_groups import date_column, group_column, with_groups
 from holotype.dataset.reading.folders import list_folder
 from holotype.dataset.reading.label_tables import list_frame, list_table
 from holotype.dataset.reading.merge_sources import merge_listings
@@ -69,6 +69,8 @@ class Index:
         ignored: files and folders (with a slash at the end) that are not used, and why.
         undecodable_names: images left out because their names are not valid UTF-8, with these
             bytes escaped.
+        dates: path -> day as ISO 8601 writes it; empty unless dates were asked for. They are not
+            written: a split is made once.
     """
 
     root: Path
@@ -76,6 +78,7 @@ class Index:
     classes: tuple[str, ...]
     ignored: Mapping[str, IgnoredReason] = field(default_factory=dict)
     undecodable_names: tuple[str, ...] = ()
+    dates: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -153,7 +156,8 @@ def read_index(
             such as `(?P<label>[a-z]+)\\.\\d+`.
         group_pattern: a regular expression with a group `group` (or any group: the first),
             searched in the path relative to the source; or `parent-folder`; or, for tables,
-            `column:NAME`. Images of one group stay in one part of a split.
+            `column:NAME`. Images of one group stay in one part of a split. `column:NAME@DATE` names
+            a column of dates too: a group on one day is an encounter, and the split is in time.
         label_prefix: put the name of the source before each label.
         allow_class_mismatch: accept split folders with different classes.
 
@@ -206,9 +210,9 @@ def _read_source(
         )
     group = column or "group"
     if isinstance(data, Path):
-        listing = list_table(data, group_column=group)
+        listing = list_table(data, group_column=group, date_column=date_column(group_pattern))
     else:
-        listing = list_frame(data, group_column=group)
+        listing = list_frame(data, group_column=group, date_column=date_column(group_pattern))
     if group_pattern is None or column is not None:
         return listing
     return with_groups(listing, group_pattern)
@@ -296,6 +300,7 @@ def _build_index(listing: ImageListing) -> Index:
         classes=tuple(sorted({image.label for image in images})),
         ignored=dict(sorted(listing.ignored.items())),
         undecodable_names=tuple(sorted(listing.undecodable_names)),
+        dates={image.path: image.day for image in images if image.day},
     )
 
 

@@ -11,8 +11,11 @@ from holotype.dataset.auditing.audit_without_network import audit
 from holotype.dataset.auditing.exclude_confirmed import drop_unreadable
 from holotype.dataset.index import Index, read_index
 from holotype.dataset.reading.source_types import DataSource, as_sources
+from holotype.dataset.splitting.encounter_split import describe_time_leaks
 from holotype.dataset.splitting.export_split import (
     SPLIT_FILENAME,
+    UNSEEN,
+    UNSEEN_TABLE,
     image_records,
     read_split_record,
     require_only_split_files,
@@ -28,6 +31,7 @@ from holotype.dataset.splitting.splitter import (
     describe_missing_classes,
 )
 from holotype.dataset.splitting.splitter import split as assign_parts
+from holotype.dataset.splitting.unseen_individuals import hold_out_individuals
 from holotype.errors import UsageError, require_one_of
 from holotype.extras import with_install_advice
 from holotype.files import require_writable
@@ -117,6 +121,7 @@ def split(
     label_pattern: str | None = None,
     group_pattern: str | None = None,
     label_prefix: bool = False,
+    unseen: float = 0.0,
     progress: Progress | None = None,
 ) -> Split:
     """Audit and split a data set, and write train, val and test folders that other tools read.
@@ -143,6 +148,8 @@ def split(
         label_pattern: a regular expression that finds the label in a file's name.
         group_pattern: where the group of an image is read from; see `holotype split --help`.
         label_prefix: put the name of its source before each label.
+        unseen: the share of the classes (individuals) that is held out whole, in a folder `unseen`
+            and a table of its own.
 
     Raises:
         StaleSplit: the output holds another split, and `force` is off.
@@ -154,6 +161,8 @@ def split(
     ratios = DEFAULT_RATIOS if ratios is None else ratios
     seed = DEFAULT_SEED if seed is None else seed
     check_ratios(ratios)
+    if not 0 <= unseen < 1:
+        raise UsageError(f"--unseen {unseen:g}: expected a share of the classes, such as 0.3.")
     if seed < 0:
         raise UsageError(f"--seed {seed}: expected a whole number of at least 0.")
     require_one_of("on_leak", on_leak, ("refuse", "repair", "keep"))
@@ -168,7 +177,10 @@ def split(
     progress.log_all(index.ignored_notes())
     records = image_records(index)
     files = "links" if link else "copies"
-    settings = {"ratios": list(ratios), "seed": seed, "on_leak": on_leak, "files": files}
+    settings: dict[str, Any] = {
+        "ratios": list(ratios), "seed": seed, "on_leak": on_leak, "files": files,
+    }  # fmt: skip
+    settings |= {"unseen": unseen} if unseen else {}
     record = None if force else read_split_record(output)
     if record is not None:
         require_same_split(record, output, records=records, settings=settings)
@@ -187,12 +199,19 @@ def split(
         on_leak=on_leak,
         keep_together=findings.duplicate_clusters,
     )
-    split_index = assign_parts(
-        kept, ratios=ratios, seed=seed, keep_together=findings.duplicate_clusters
-    )
+    copies = findings.duplicate_clusters
+    kept, held_out = hold_out_individuals(kept, unseen, seed, keep_together=copies)
+    split_index = assign_parts(kept, ratios=ratios, seed=seed, keep_together=copies)
     write_split_folders(
-        split_index, output, records=records, settings=settings, link=link, replace=force
-    )
+        split_index, output, records=records, settings=settings, link=link, replace=force,
+        unseen=held_out,
+    )  # fmt: skip
+    notes += describe_time_leaks(split_index)
+    if len(held_out):
+        notes.append(
+            f"{pluralize(len(held_out.classes), 'class', 'classes')} with "
+            f"{pluralize(len(held_out), 'image')} in no part: {output / UNSEEN_TABLE}."
+        )
     return Split(
         output, split_index, (*notes, *describe_missing_classes(split_index, ratios=ratios)),
         {refusal.path: refusal.reason for refusal in findings.unusable}, is_new=True,
@@ -201,7 +220,8 @@ def split(
 
 def _with_recorded_parts(index: Index, parts: dict[str, str]) -> Index:
     """The usable images with the parts that they were given when the split was made."""
-    table = index.table[index.table["path"].isin(set(parts))].reset_index(drop=True)
+    divided = {path for path, part in parts.items() if part != UNSEEN}
+    table = index.table[index.table["path"].isin(divided)].reset_index(drop=True)
     table["split"] = table["path"].map(parts).astype(table["split"].dtype)
     present = set(table["label"])
     return replace(

@@ -1,4 +1,4 @@
-"""Read the group of each image (specimen, patient, recording, …) from its path."""
+"""Read the group of each image (specimen, patient, …) from its path, or name its columns."""
 
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -9,13 +9,26 @@ from holotype.errors import InvalidPattern
 
 PARENT_FOLDER = "parent-folder"
 COLUMN_PREFIX = "column:"
+DATE_SIGN = "@"  # column:ENCOUNTER@DATE
 
 
 def group_column(group_pattern: str | None) -> str | None:
-    """The NAME in a pattern `column:NAME`; None for other patterns."""
+    """The NAME in a pattern `column:NAME` or `column:NAME@DATE`; None for other patterns.
+
+    It is "group" where the pattern names a date only, `column:@DATE`.
+    """
     if group_pattern is None or not group_pattern.startswith(COLUMN_PREFIX):
         return None
-    return group_pattern.removeprefix(COLUMN_PREFIX).strip()
+    name, sign, _ = group_pattern.removeprefix(COLUMN_PREFIX).partition(DATE_SIGN)
+    return name.strip() or ("group" if sign else "")
+
+
+def date_column(group_pattern: str | None) -> str | None:
+    """The DATE in a pattern `column:NAME@DATE`; None for other patterns."""
+    if group_pattern is None or not group_pattern.startswith(COLUMN_PREFIX):
+        return None
+    _, sign, name = group_pattern.partition(DATE_SIGN)
+    return name.strip() if sign else None
 
 
 def with_groups(listing: ImageListing, pattern: str) -> ImageListing:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from holotype.dataset.class_names import class_name
 from holotype.dataset.reading.csv_tables import read_csv_table
+from holotype.dataset.reading.encounter_dates import encounter_name, parse_day
 from holotype.dataset.reading.sample_records import PART_ALIASES, ImageListing, ListedImage
 from holotype.errors import EmptyDataset, InvalidTable
 
@@ -21,26 +22,32 @@ OPTIONAL_COLUMNS = ("group", "split", "weight")
 MAX_WEIGHT = 1e12  # sums of larger ones, and of the inverse of larger ones, lose digits
 
 
-def list_table(file: Path, *, group_column: str = "group") -> ImageListing:
+def list_table(
+    file: Path, *, group_column: str = "group", date_column: str | None = None
+) -> ImageListing:
     """The images of a table file; paths are absolute or relative to the table.
 
     Missing image files are listed too, for the audit to report.
 
     Args:
         group_column: the column with the group (specimen, patient, …) of an image.
+        date_column: the column with its date; an encounter, a group on one day, is then the group.
 
     Raises:
         InvalidTable: a column or value is missing or invalid.
         EmptyDataset: the table has no rows.
     """
     if file.suffix.lower() == ".parquet":
-        columns, base = _read_parquet(file, (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, group_column))
+        names = (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, group_column, date_column or "path")
+        columns, base = _read_parquet(file, names)
     else:
         columns, base = _read_csv(file)
-    return _listing(repr(str(file)), columns, base, group_column)
+    return _listing(repr(str(file)), columns, base, group_column, date_column)
 
 
-def list_frame(table: "pd.DataFrame", *, group_column: str = "group") -> ImageListing:
+def list_frame(
+    table: "pd.DataFrame", *, group_column: str = "group", date_column: str | None = None
+) -> ImageListing:
     """The images of a DataFrame; paths are absolute or relative to the working directory.
 
     Args:
@@ -54,10 +61,13 @@ def list_frame(table: "pd.DataFrame", *, group_column: str = "group") -> ImageLi
         for name, cells in table.items()
     }
     source = "the DataFrame"
-    return _listing(source, _strip_column_names(source, columns), Path.cwd(), group_column)
+    named = _strip_column_names(source, columns)
+    return _listing(source, named, Path.cwd(), group_column, date_column)
 
 
-def _listing(source: str, columns: "_Columns", base: Path, group_column: str) -> ImageListing:
+def _listing(
+    source: str, columns: "_Columns", base: Path, group_column: str, date_column: str | None
+) -> ImageListing:
     """The listing of a table.
 
     Args:
@@ -65,7 +75,9 @@ def _listing(source: str, columns: "_Columns", base: Path, group_column: str) ->
         columns: by name, the cells from the first row to the last.
         base: what relative paths are relative to.
     """
-    for name in (*REQUIRED_COLUMNS, *([group_column] if group_column != "group" else [])):
+    asked = [group_column] if group_column != "group" else []
+    asked += [] if date_column is None else [date_column]
+    for name in (*REQUIRED_COLUMNS, *asked):
         if name not in columns:
             raise InvalidTable(
                 f"{source} has no column {name!r}; its columns are "
@@ -73,11 +85,12 @@ def _listing(source: str, columns: "_Columns", base: Path, group_column: str) ->
                 "optionally group, split and weight."
             )
     columns["group"] = columns.get(group_column)
+    columns["date"] = None if date_column is None else columns[date_column]
     count = len(columns["path"] or [])
     if not count:
         raise EmptyDataset(f"{source} has no rows; expected one row per image.")
     rows = _TableReader(
-        source, {name: columns.get(name) for name in REQUIRED_COLUMNS + OPTIONAL_COLUMNS}
+        source, {name: columns.get(name) for name in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, "date")}
     )
     absolute_paths = [rows.absolute_path(row, base) for row in range(count)]
     root, paths = _relative_to_root(absolute_paths, base)
@@ -86,9 +99,10 @@ def _listing(source: str, columns: "_Columns", base: Path, group_column: str) ->
         ListedImage(
             paths[row],
             label=rows.label(row),
-            group=rows.text("group", row),
+            group=rows.group(row),
             split=rows.split(row),
             weight=rows.weight(row),
+            day=rows.day(row),
         )
         for row in range(count)
     ]
@@ -136,6 +150,21 @@ class _TableReader:
         if not label:
             self.refuse(row, "no label", "the name of a class; remove images without one")
         return label
+
+    def group(self, row: int) -> str:
+        """The group; with dates the encounter: the group, or else the class, on one day."""
+        group, day = self.text("group", row), self.day(row)
+        return group if not day else encounter_name(group, self.label(row), day)
+
+    def day(self, row: int) -> str:
+        """The day of the image as ISO 8601 writes it; "" where no dates were asked for."""
+        if self.columns["date"] is None:
+            return ""
+        text = self.text("date", row)
+        day = parse_day(text)
+        if day is None:
+            self.refuse(row, f"the date {text!r}", "a date such as 2024-05-17")
+        return day.isoformat()
 
     def split(self, row: int) -> str:
         name = self.text("split", row)

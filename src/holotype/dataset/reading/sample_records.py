@@ -36,6 +36,7 @@ class ListedImage:
     Attributes:
         path: relative to the root of the listing, with forward slashes.
         split: its part; "" if it has none yet.
+        day: of its encounter, as ISO 8601 writes it; "" where no dates were asked for.
     """
 
     path: str
@@ -43,6 +44,7 @@ class ListedImage:
     group: str = ""
     split: str = ""
     weight: float = 1.0
+    day: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
     OUTPUT/train|val|test|cal/CLASS/NAME     copies of the images, or symbolic links to them
     OUTPUT/table.csv                         path, label, group, split, weight
+    OUTPUT/unseen/CLASS/NAME, unseen.csv     of the classes that were held out whole, if any
     OUTPUT/split.json                        the images (hash, label, group, part), the settings
 
 Folder and file names are valid and distinct on every file system. Every part has a folder for
 every class, even an empty one, so that tools that number classes by folder agree between parts.
 """
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -26,6 +28,8 @@ from holotype.files import read_json, write_json
 from holotype.progress import pluralize
 
 SPLIT_FILENAME = "split.json"
+UNSEEN = "unseen"
+UNSEEN_TABLE = "unseen.csv"
 _CHUNK = 1 << 20
 
 # field of an image in the record -> its name in messages
@@ -97,6 +101,7 @@ def write_split_folders(
     settings: Mapping[str, Any],
     link: bool = False,
     replace: bool = False,
+    unseen: Index | None = None,
 ) -> SplitRecord:
     """Write the folders, the table and the record, atomically.
 
@@ -104,12 +109,18 @@ def write_split_folders(
         split_index: with its split column filled; it may lack images of `records`.
         link: write symbolic links instead of copies.
         replace: replace a split that is in `output`.
+        unseen: images of classes that were held out whole.
 
     Raises:
         UsageError: the output is not empty, or holds files that are not of a split.
     """
     files = _output_paths(split_index)
     parts = dict(zip(split_index.table["path"], split_index.table["split"], strict=True))
+    held_out: dict[str, str] = {}
+    if unseen is not None and len(unseen):
+        held_out = _output_paths(_with_part(unseen, UNSEEN))
+        files |= held_out
+        parts |= dict.fromkeys(held_out, UNSEEN)
     record = SplitRecord(dict(settings), dict(records), files, parts)
     if replace:
         require_only_split_files(output)
@@ -119,6 +130,7 @@ def write_split_folders(
                 (directory / part / name).mkdir(parents=True)
         for path, file in files.items():
             source = split_index.file(path)
+            (directory / file).parent.mkdir(parents=True, exist_ok=True)
             if link:
                 (directory / file).symlink_to(os.path.abspath(source))
             else:
@@ -126,8 +138,19 @@ def write_split_folders(
         names = ("path", "label", "group", "split", "weight")
         rows = zip(*(split_index.table[name] for name in names), strict=True)
         write_table(directory, names, [(files[path], *others) for path, *others in rows])
+        if unseen is not None and held_out:
+            columns = unseen.table[["path", "label", "group", "weight"]]
+            columns = columns.assign(path=columns["path"].map(files))
+            write_table(
+                directory, columns.columns.tolist(), columns.to_numpy().tolist(), name=UNSEEN_TABLE
+            )
         write_json(directory / SPLIT_FILENAME, record.to_json())
     return record
+
+
+def _with_part(index: Index, part: str) -> Index:
+    """The index with every image in one part."""
+    return dataclasses.replace(index, table=index.table.assign(split=part))
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -205,7 +228,12 @@ def require_only_split_files(output: Path) -> None:
         UsageError: it does.
     """
     record = read_split_record(output) if output.exists() else None
-    ours = {SPLIT_FILENAME, TABLE_FILENAME, *(record.files.values() if record else ())}
+    ours = {
+        SPLIT_FILENAME,
+        TABLE_FILENAME,
+        UNSEEN_TABLE,
+        *(record.files.values() if record else ()),
+    }
     for folder, _, files in os.walk(output):
         for name in files:
             file = (Path(folder) / name).relative_to(output).as_posix()

@@ -23,6 +23,7 @@ from holotype.dataset.splitting.assignment import (
     assign_parts,
     find_atomic_groups,
 )
+from holotype.dataset.splitting.encounter_split import split_by_time
 from holotype.errors import InvalidFolds, InvalidRatios, InvalidTable
 from holotype.progress import pluralize
 
@@ -47,7 +48,8 @@ def split(
     The result depends on paths, labels, groups, `keep_together` and the seed, not on the order of
     rows or the machine. A split that came with the data is kept, leaks included (see
     `leakage.resolve_leaks`); if it lacks val, test or a requested cal, that part is taken from
-    train, at its ratio of the training images.
+    train, at its ratio of the training images. Where images have dates nothing is drawn, and the
+    split is in time: see `encounter_split`.
 
     Args:
         ratios: of train, val and test, and optionally of cal; all but train may be 0.
@@ -69,6 +71,9 @@ def split(
         shares = {"train": 1 - sum(cut.values()), **cut}
     parts = [part for part, share in shares.items() if share > 0]
     to_cut = index.table["split"].isin(["", "train"])
+    if index.dates:
+        dated = replace(index, table=index.table[to_cut])
+        return _with_column(index, "split", split_by_time(dated, shares, keep_together))
     numbers = _assign_rows(
         index.table[to_cut],
         [shares[part] for part in parts],
@@ -248,7 +253,7 @@ def _assign_rows(
     }
 
 
-def _with_column(index: Index, column: str, values: Mapping[str, str | int]) -> Index:
+def _with_column(index: Index, column: str, values: Mapping[str, str] | Mapping[str, int]) -> Index:
     """The index with new values by path in a column; other paths keep theirs."""
     import pandas as pd
 

@@ -107,6 +107,11 @@ def assign_folds(job: TrainingJob, index: Index, num_folds: int) -> tuple[Index,
             "folds calibrate sets of classes on what each classifier says of its own fold, so no "
             "part is held back for that; give three ratios, such as 0.7 0.15 0.15."
         )
+    if job.recipe.split.unseen:
+        raise InvalidRecipe(
+            "recipe: split.unseen holds out individuals, and folds test every image once; leave "
+            "one of both out."
+        )
     if job.recipe.unknown is not None:
         raise InvalidRecipe(
             "recipe: unknown is sealed for one classifier, and folds ship the mean of several. "

@@ -57,6 +57,8 @@ def train_single_run(
     is_resuming = run.recipe.is_file()
     if not begin_run(job, index, run, is_fold=is_fold):
         return
+    if job.unseen is not None and len(job.unseen):
+        job.unseen.write(run.unseen)
     for line in missing_class_notes:
         job.progress.log(line)
     began = time.monotonic()

@@ -19,15 +19,17 @@ from holotype.dataset.reading.source_types import (
     describe_source,
     source_name,
 )
+from holotype.dataset.splitting.encounter_split import describe_time_leaks
 from holotype.dataset.splitting.leakage import resolve_leaks
 from holotype.dataset.splitting.splitter import split
+from holotype.dataset.splitting.unseen_individuals import hold_out_individuals
 from holotype.errors import DatasetError, UsageError
 from holotype.evaluation.group_leakage import GroupLeakage
 from holotype.evaluation.report_data import Report
 from holotype.files import read_json, reading, sha256_of, write_json
 from holotype.pipeline.audit import Audit
 from holotype.pipeline.training_run.training_options import ReadingOptions, Resources, Resuming
-from holotype.progress import Progress
+from holotype.progress import Progress, pluralize
 from holotype.reporting.report_page import ReportContext
 from holotype.run_directory import RunDirectory
 from holotype.training.config.recipe import Recipe
@@ -101,6 +103,7 @@ class TrainingJob:
             quoted.
         is_audited_elsewhere: whether a parent directory holds the audit, so that the report of the
             run says nothing of it.
+        unseen: images of the classes that were held out whole; None before the split.
         labels_before: the labels that `--relabel` changed, by path.
         tables: the digests of the tables of `--exclude` and `--relabel`, as they were read.
     """
@@ -112,6 +115,7 @@ class TrainingJob:
     notes: Sequence[str] = ()
     leak_caveats: Sequence[str] = ()
     is_audited_elsewhere: bool = False
+    unseen: Index | None = None
     labels_before: Mapping[str, str] = field(default_factory=dict)
     tables: Mapping[str, str] = field(default_factory=dict)
 
@@ -170,8 +174,19 @@ class TrainingJob:
         """The images in their parts, relabelled; and the job, which knows of a split that leaks."""
         index, job = self.resolve_leaks(index)
         how, keep_together = self.recipe.split, self.findings.duplicate_clusters
-        index = split(index, ratios=how.ratios, seed=how.seed, keep_together=keep_together)
-        return job.relabel(index)
+        seen, unseen = hold_out_individuals(
+            index, how.unseen, how.seed, keep_together=keep_together
+        )
+        if len(unseen):
+            self.progress.log(
+                f"{pluralize(len(unseen.classes), 'class', 'classes')} with "
+                f"{pluralize(len(unseen), 'image')} held out whole, never to be seen in training"
+            )
+        divided = split(seen, ratios=how.ratios, seed=how.seed, keep_together=keep_together)
+        notes = describe_time_leaks(divided)
+        for line in notes:
+            self.progress.log(line)
+        return replace(job, unseen=unseen, notes=[*job.notes, *notes]).relabel(divided)
 
     def relabel(self, index: Index) -> "tuple[Index, TrainingJob]":
         """The images of a split with their confirmed new labels; and the job that knows the old."""

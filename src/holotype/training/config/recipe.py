@@ -47,10 +47,13 @@ class SplitRecipe(RecipeSection):
     Attributes:
         ratios: of train, val and test; a fourth is held back to calibrate prediction sets on.
         seed: of the assignment.
+        unseen: share of the classes that is held out whole: individuals that training never sees,
+            for a search among them. Their images are in `unseen.parquet` of the run.
     """
 
     ratios: Annotated[tuple[float, ...], Field(min_length=3, max_length=4)] = (0.70, 0.15, 0.15)
     seed: int = 42
+    unseen: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class TeacherRecipe(RecipeSection):
