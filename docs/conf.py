@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
 import holotype
 
 project = "Holotype"
-author = "The Holotype developers"
+author = copyright = "The Holotype developers"
 release = version = holotype.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generated"]

@@ -3,6 +3,7 @@
 <!-- command line -->              every command with its options, from the parser
 <!-- costs: ResNet, ResNetV2 -->   the catalogue's rows of these families
 <!-- public names -->              every public name, with the first line of its docstring
+<!-- findings -->                  what an audit can find, and what to do
 <!-- errors -->                    every error that Holotype raises on purpose, with its exit code
 """
 
@@ -17,6 +18,7 @@ from holotype import errors
 from holotype.architectures.architecture import Architecture
 from holotype.architectures.catalog_rows import ARCHITECTURES
 from holotype.cli.app import VERBS, build_app
+from holotype.dataset.auditing.findings import ROWS
 
 BATCH_SIZE = 32
 
@@ -32,6 +34,7 @@ def fill_in(app: Sphinx, page: str, source: list[str]) -> None:
         ("<!-- command line -->", command_line),
         ("<!-- public names -->", public_names),
         ("<!-- errors -->", error_table),
+        ("<!-- findings -->", findings_table),
     ):
         if comment in text:
             text = text.replace(comment, make())
@@ -107,6 +110,12 @@ def error_table() -> str:
             for one in found
         ],
     )  # fmt: skip
+
+
+def findings_table() -> str:
+    """What an audit can find, as its own table names it."""
+    rows = [(name, what_to_do) for _, name, what_to_do in ROWS]
+    return table(("found", "what to do, or what it means"), rows)
 
 
 def first_line(value: object) -> str:

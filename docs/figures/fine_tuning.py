@@ -21,11 +21,11 @@ RATES = (1e-5, 1e-4, 1e-3, 1e-2)
 def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
-        pets = holotype.fetch("synthetic-cats-dogs", place / "pets", images=600)
+        pets = holotype.fetch("synthetic-cats-dogs", place / "pets", images=240)
         figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
         for rate in RATES:
             run = holotype.train(
-                pets, recipe="full", image_size=64, output=place / f"{rate}",
+                pets, recipe="full", image_size=48, output=place / f"{rate}",
                 overrides={"epochs": 6, "stages.1.learning_rate": rate,
                            "stages.1.patience": None, "stages.1.stop_on": None},
             )  # fmt: skip

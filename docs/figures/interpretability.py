@@ -47,11 +47,12 @@ def main() -> None:
         plain = draw_cats(place, "new, without marks", marked="none", seed=1)
         swapped = draw_cats(place, "new, the mark on the healthy", marked="healthy", seed=1)
         run = holotype.train(data, recipe="linear", image_size=192, output=place / "run")
-        scores = [f"own test: {run.metrics['accuracy']}"]
+        print(run.metrics["accuracy"], flush=True)
+        scores = [f"own test {run.metrics['accuracy'].value:.2f}"]
         for new in (plain, swapped):
             report = holotype.evaluate(run, new, output=place / f"{new.name}-report")
-            scores.append(f"{new.name}: {report.metrics['accuracy']}")
-        print(*scores, sep="\n", flush=True)
+            print(new.name, report.metrics["accuracy"], flush=True)
+            scores.append(f"{new.name} {report.metrics['accuracy'].value:.2f}")
         figure, axes = plt.subplots(1, 4, figsize=(9, 3), layout="constrained")
         shown = {
             "ill, with the mark": data / "ill" / "003.png",
@@ -66,7 +67,7 @@ def main() -> None:
             axis.set_title(f"{name}:\n“{answer}”", fontsize=9)
             axis.set_xticks([])
             axis.set_yticks([])
-        figure.suptitle("accuracy of its " + "; of ".join(scores), fontsize=9)
+        figure.suptitle(f"accuracy: {'; '.join(scores)}", fontsize=9)
         figure.savefig(FIGURE, dpi=110)
 
 

@@ -14,7 +14,7 @@ from holotype.dataset.splitting.splitter import abbreviated
 from holotype.imaging.significant_bits import FULL_BITS
 
 # kind as `--fail-on` names it, its name in a table, its meaning or what to do
-_ROWS = (
+ROWS = (
     ("unusable", "unusable images", "excluded from training; see the reasons"),
     ("exact_duplicate", "equal files, one label", "redundant; a split keeps them in one part"),
     ("near_duplicate", "near-duplicate pairs, one label", "a split keeps them in one part"),
@@ -39,7 +39,7 @@ _ROWS = (
     ("odd_aspect", "images of an odd shape", "far more elongated than usual in this data"),
     ("warning", "warnings", "a part of the image was ignored"),
 )
-KINDS = tuple(kind for kind, _, _ in _ROWS)
+KINDS = tuple(kind for kind, _, _ in ROWS)
 # kinds that are found on the embeddings of a network
 NEED_NETWORK = frozenset(["label_error", "outlier", "conflicting_neighbour"])
 
@@ -235,7 +235,7 @@ class Findings:
     def summary_rows(self) -> list[tuple[str, int, str]]:
         """(name, count, meaning or advice) of each kind that was found."""
         counts = self.counts()
-        rows = [(what, counts[kind], advice) for kind, what, advice in _ROWS]
+        rows = [(what, counts[kind], advice) for kind, what, advice in ROWS]
         rows.append(
             ("ignored files", len(self.ignored), "not images, or outside every class folder")
         )
