@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
-from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from holotype.dashboard.include import include_dashboard
@@ -62,12 +61,13 @@ class Visit:
     """One browser: its cookies, and the page it is on.
 
     Attributes:
-        app: the application.
+        app: the application; None of a server in another process.
+        client: of httpx, or one that calls the application.
         keys: the file of keys; None on loopback without.
     """
 
-    app: FastAPI
-    client: TestClient
+    app: Any
+    client: Any
     keys: Path | None = None
     answer: Any = None  # of httpx or httpx2, whichever Starlette finds
 

@@ -1,11 +1,15 @@
 """A dashboard in this process, without workers; `open_dashboard` makes further ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from tests.bundle.tiny import write_images
 from tests.dashboard.browsing import Visit, open_dashboard
+from tests.dashboard.made_classifiers import write_classifiers
+from tests.serving.running import Running, running
 
 
 @pytest.fixture
@@ -22,3 +26,29 @@ def visit_with_keys(tmp_path: Path) -> Callable[..., Visit]:
         return open_dashboard(tmp_path / "runs", keys=tmp_path / "keys.json", **changes)
 
     return opened
+
+
+@pytest.fixture(scope="session")
+def classifiers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two runs of tiny classifiers; see `made_classifiers`."""
+    return write_classifiers(tmp_path_factory.mktemp("classifiers"))
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return write_images(tmp_path_factory.mktemp("sent") / "images", 4)
+
+
+@pytest.fixture(scope="session")
+def server(classifiers: Path) -> Iterator[Running]:
+    """A server of one of the classifiers with a dashboard over their folder."""
+    words = ("tiny=one", "--workers", "1", "--dashboard", "--log", "log")
+    with running(*words, folder=classifiers) as found:
+        yield found
+
+
+@pytest.fixture
+def browser(server: Running) -> Iterator[Visit]:
+    """A visitor of the server."""
+    with httpx.Client(base_url=server.url, follow_redirects=True, timeout=60) as client:
+        yield Visit(None, client)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 
@@ -64,8 +65,14 @@ run_server(served_sources(sys.argv[1:], TrafficOptions()), settings, tell)
 
 
 @contextmanager
-def running(*words: object, limits: str = "", before: str = "") -> Iterator[Running]:
-    """A server on a free port of loopback, ended afterwards; `before` is run in it first."""
+def running(
+    *words: object, limits: str = "", before: str = "", folder: Path | None = None
+) -> Iterator[Running]:
+    """A server on a free port of loopback, ended afterwards; `before` is run in it first.
+
+    Args:
+        folder: the working directory; that of the tests by default.
+    """
     started = time.perf_counter()
     command = [*COMMAND, *map(str, words), "--port", "0"]
     if limits:
@@ -74,6 +81,7 @@ def running(*words: object, limits: str = "", before: str = "") -> Iterator[Runn
         command,
         stderr=subprocess.PIPE,
         text=True,
+        cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     server = Running(process)

@@ -14,6 +14,7 @@ from holotype.dashboard.data import data_section
 from holotype.dashboard.page import problem_page
 from holotype.dashboard.runs import runs_section
 from holotype.dashboard.sessions import SessionSigner, session_secret
+from holotype.dashboard.try_it import try_it_pages
 from holotype.errors import UsageError
 from holotype.files import cache_directory
 from holotype.serving.http.problems import Problem
@@ -21,7 +22,11 @@ from holotype.serving.http.service import Service
 from holotype.serving.server_settings import ServerSettings
 
 # The navigation: a section is one line here, and pages on a router of its own.
-SECTIONS: tuple[Section, ...] = (runs_section.SECTION, data_section.SECTION)
+SECTIONS: tuple[Section, ...] = (
+    Section("Try it", "What a classifier says of your images", "try", try_it_pages.router),
+    runs_section.SECTION,
+    data_section.SECTION,
+)
 
 
 def include_dashboard(folder: Path) -> Callable[[FastAPI], None]:

@@ -9,7 +9,7 @@ Templates lie beside the code and extend `layout.html.j2`. What every page keeps
 - Links are relative, made by `url("runs/")`, so that they hold behind any path prefix.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 
 import jinja2
 from fastapi import APIRouter, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from markupsafe import Markup, escape
 from starlette.responses import RedirectResponse, Response
@@ -61,6 +62,10 @@ class PageRoute(APIRoute):
                 return refusal_page(request, 422, "This does not work", str(error))
             except Problem as problem:
                 return problem_page(request, problem)
+            except RequestValidationError as error:
+                where = str(error.errors()[0]["loc"][-1])
+                told = f"The address says something of “{where}” that cannot be."
+                return refusal_page(request, 422, "This address makes no sense", told)
 
         return answer_or_refuse
 
@@ -170,7 +175,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters.update(
         thousands=thousands, fixed=fixed, signed=signed, interval=interval, exact=_exact,
-        lines=_lines, percent=_percent,
+        lines=_lines, percent=_percent, query=_query,
     )  # fmt: skip
     return environment
 
@@ -193,6 +198,11 @@ def _exact(text: str) -> Markup:
 def _lines(text: str) -> Markup:
     """A text of several lines, for `<pre>`."""
     return Markup("\n").join(escape(to_single_line(line)) for line in text.splitlines())
+
+
+def _query(values: Mapping[str, object]) -> str:
+    """The part of a link after the question mark."""
+    return urlencode(values, errors="replace")
 
 
 def _percent(share: float | None) -> str:

@@ -17,7 +17,8 @@ PLACES = {
     "page.css": "holotype.reporting",  # the look of the reports
     "dashboard.css": "holotype.dashboard",
     "dashboard.js": "holotype.dashboard",
-    "data.css": "holotype.dashboard",
+    "try_it.css": "holotype.dashboard",
+    "try_it.js": "holotype.dashboard",
     "htmx.min.js": "holotype.dashboard",
     "review.js": "holotype.dashboard",
     "runs.js": "holotype.dashboard",

@@ -106,9 +106,15 @@ class Explanation:
         Raises:
             ImageError: the file of the image is no longer what it was.
         """
-        return self._overlay(max(self.size))
+        return self.overlay_of_size()
 
-    def _overlay(self, longest: int) -> PillowImage.Image:
+    def overlay_of_size(self, longest: int | None = None) -> PillowImage.Image:
+        """The same, with at most so many pixels at its longer side.
+
+        Raises:
+            ImageError: the file of the image is no longer what it was.
+        """
+        longest = max(self.size) if longest is None else longest
         decode_at, _ = self.source.open()
         image = decode_at(None, self.class_heatmap.preprocessing.bits)
         rgb = scaled_rgb(image, self.background, longest=longest)
@@ -121,7 +127,7 @@ class Explanation:
         )
 
     def _repr_html_(self) -> str:
-        shown = html_image(self._overlay(NOTEBOOK_SIDE), alt=f"heatmap of {self.label}")
+        shown = html_image(self.overlay_of_size(NOTEBOOK_SIDE), alt=f"heatmap of {self.label}")
         return html_result(repr(self), shown)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from holotype.errors import HolotypeError
 from holotype.serving.engine.frames import Header
 
-Task = Literal["predict", "embed", "explain", "identify", "neighbours"]
+Task = Literal["predict", "embed", "explain", "identify", "neighbours", "thumbnail"]
 
 
 class EngineError(HolotypeError):
@@ -51,7 +51,7 @@ class JobAnswer:
     Attributes:
         facts: numbers and names, by task.
         parts: arrays and files, by task: of `predict` the probabilities (C) float64, the embedding
-            (D) float32 and, where asked for, a PNG.
+            (D) float32 and, where asked for, a PNG; of `thumbnail` a JPEG.
         queue_ms: from its arrival until it was handed to a worker.
         run_ms: decoding and inference.
     """
@@ -67,9 +67,11 @@ class Job:
     """One image and what to do with it.
 
     Attributes:
-        digest: of the bundle that answers.
+        digest: of the bundle that answers; "" for a thumbnail, which needs none.
         content: the bytes of the image's file.
-        options: of the task: `coverage`, `explain`, `class`, `count`.
+        options: of the task: `coverage`, `explain`, `class`, `method`, `count`; `longest`, the
+            pixels of the longer side of a map or a thumbnail; `local` for a file of this machine,
+            which may be of any format that is read.
         deadline: by `time.monotonic`; a job that was not begun by then is dropped.
         background: runs only where nothing else waits, and is dropped first.
         answer: set once; cancelled by a caller who has left.

@@ -21,9 +21,11 @@ from PIL import Image
 
 from holotype.bundle.image_sources import Decoder, ImageInMemory
 from holotype.errors import HolotypeError, ImageError, UsageError
+from holotype.explanation.heatmap_drawing import scaled_rgb
 from holotype.explanation.nearest_training import nearest_training_images
 from holotype.identification.storage.gallery_images import THUMBNAIL_SIDE, thumbnail
-from holotype.imaging.decode import NETWORK
+from holotype.imaging.decode import LOCAL, NETWORK
+from holotype.imaging.significant_bits import FULL_BITS
 from holotype.pipeline.classifier import Classifier, load
 from holotype.serving.engine.frames import BACKGROUND, Header, frame, read_frame_blocking
 from holotype.serving.request_log.image_facts import image_facts
@@ -89,10 +91,14 @@ class Worker:
 
     def _answer(self, header: Header, body: bytes) -> Answer:
         started = time.perf_counter()
-        classifier = self._classifiers[header["digest"]]
-        source = UploadedImage("<image>", body, policy=NETWORK)
+        policy = LOCAL if header.get("local") else NETWORK
+        source = UploadedImage("<image>", body, policy=policy)
         try:
-            found, parts = self._tasks[header["task"]](classifier, source, header)
+            if header["task"] == "thumbnail":
+                found, parts = _thumbnail(source, header)
+            else:
+                classifier = self._classifiers[header["digest"]]
+                found, parts = self._tasks[header["task"]](classifier, source, header)
         except ImageError as error:
             found, parts = {"status": "image_refused", "problem": error.problem}, []
         except HolotypeError as error:
@@ -161,7 +167,7 @@ def _explain(classifier: Classifier, source: UploadedImage, header: Header) -> A
         source, class_name=header.get("class"), method=header.get("method", "auto")
     )
     png = io.BytesIO()
-    found.overlay.save(png, format="PNG")
+    found.overlay_of_size(header.get("longest")).save(png, format="PNG")
     answer = {"class": found.label, "probability": found.probability, "method": found.method}
     return answer, [png.getvalue()]
 
@@ -175,6 +181,14 @@ def _neighbours(classifier: Classifier, source: UploadedImage, header: Header) -
         {"file": one.name, "class": one.class_name, "cosine": one.cosine} for one in found
     ]
     return {"neighbours": rows}, []
+
+
+def _thumbnail(source: UploadedImage, header: Header) -> Answer:
+    longest = header["longest"]
+    image = source.open()[0]((longest, longest), header.get("bits", FULL_BITS))
+    jpeg = io.BytesIO()
+    scaled_rgb(image, (255, 255, 255), longest=longest).save(jpeg, format="JPEG", quality=90)
+    return {}, [jpeg.getvalue()]
 
 
 def main() -> None:

@@ -78,7 +78,7 @@ class WorkerProcess:
 
     def may_take(self, job: Job) -> bool:
         """Whether it can hold one more job; a second one only behind a quick one."""
-        if job.digest not in self.bundles or len(self._jobs) >= PREFETCHED:
+        if len(self._jobs) >= PREFETCHED or (job.digest and job.digest not in self.bundles):
             return False
         if job.background != self.is_background:
             return False

@@ -1,0 +1,1 @@
+"""Try it: what classifiers say of images that a visitor sends."""

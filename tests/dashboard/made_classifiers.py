@@ -1,0 +1,59 @@
+"""Runs that hold nothing but a tiny classifier, one with classes that are scripts and markup."""
+
+from pathlib import Path
+
+import numpy as np
+
+from holotype.bundle.bundle import Bundle, write_bundle
+from holotype.bundle.conformal_scores import ConformalScores
+from holotype.bundle.inference import ood_scores
+from holotype.bundle.manifest import CalibrationSet, Decision, OODDetector
+from tests.bundle.tiny import (
+    backbone_model,
+    embedded,
+    head_model,
+    manifest,
+    write_images,
+    write_tiny,
+)
+
+HOSTILE_CLASSES = (
+    "<script>alert(1)</script>",
+    "\u202egnp.exe\x1b[31m",
+    '"><img src=x onerror=alert(1)>',
+)
+
+
+def write_classifiers(folder: Path) -> Path:
+    """`one`: it says unknown of half of all images, and has sets. `two`: hostile class names."""
+    write_run(folder / "one", sealed(folder / "one" / "bundle"))
+    other = write_bundle(
+        folder / "two" / "bundle",
+        backbone=backbone_model().SerializeToString(),
+        head=head_model(7).SerializeToString(),
+        manifest=manifest(classes=HOSTILE_CLASSES, cam="none"),
+    )
+    write_run(folder / "two", other)
+    return folder
+
+
+def write_run(run: Path, bundle: Bundle) -> None:
+    """What makes a directory with a bundle a finished run, to whoever lists runs."""
+    assert bundle.path == run / "bundle"
+    (run / "recipe.yaml").write_text("model: tiny\n")
+    (run / "report").mkdir()
+    (run / "report" / "metrics.json").write_text("{}")
+
+
+def sealed(directory: Path) -> Bundle:
+    """40 images held back for prediction sets, and a threshold that half of all fall below."""
+    rng = np.random.default_rng(0)
+    targets_N = np.array([0] * 20 + [1] * 17 + [2] * 3)
+    scores = ConformalScores(rng.random(40), rng.random(40), targets_N)
+    calibration_set = CalibrationSet("cal", "1" * 64, num_images=40, penalty=0.01, k_reg=2)
+    bundle = write_tiny(directory)
+    seen = write_images(directory.parent / "seen", 10)
+    energies_N = ood_scores(bundle, embedded(bundle, seen), "energy", 5)
+    unknown = OODDetector("energy", float(np.median(energies_N)), 0.5, num_images=10, neighbours=5)
+    decision = Decision(1.3, "0" * 64, 9, unknown=unknown, calibration_set=calibration_set)
+    return bundle.with_decision(decision, scores)
