@@ -41,8 +41,6 @@ def write_run(run: Path, bundle: Bundle) -> None:
     """What makes a directory with a bundle a finished run, to whoever lists runs."""
     assert bundle.path == run / "bundle"
     (run / "recipe.yaml").write_text("model: tiny\n")
-    (run / "report").mkdir()
-    (run / "report" / "metrics.json").write_text("{}")
 
 
 def sealed(directory: Path) -> Bundle:

@@ -28,6 +28,7 @@ def demo(*, output: Path | None = None) -> int:
         ("explain", run.path, _a_test_image(run.index), "--output", "why.png"),
         ("fetch", "synthetic", "--output", "shapes"),
         ("train", "shapes", "--recipe", "linear"),
+        ("dashboard", run.path.parent),
     ):
         print_message(f"  {shlex.join(['holotype', *map(str, words)])}")
     return 0

@@ -78,7 +78,8 @@ def classifier_choices(request: Request) -> list[ClassifierChoice]:
     index = folder_index_of(request)
     entries = index.entries(now=not found and not index.is_complete)
     entries = sorted(entries, key=lambda entry: -entry.changed)
-    runs = [entry.path for entry in entries if entry.kind == "run" and entry.is_finished]
+    # What a run's bundle is called is known where it has one.
+    runs = [entry.path for entry in entries if entry.kind == "run" and entry.data]
     return found + [ClassifierChoice(path, path, "runs") for path in runs[:MAX_SHOWN]]
 
 
