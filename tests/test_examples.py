@@ -55,8 +55,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# Client needs a server, and serve would wait: tests/serving.
-@pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in ("Client", "serve")])
+# Client needs a server, and serve would wait: tests/serving. The others need a log: tests/watching.
+ELSEWHERE = ("Client", "serve", "label_next", "retrain")
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in ELSEWHERE])
 def test_the_example_of_a_public_name_runs(
     name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,6 +58,9 @@ if TYPE_CHECKING:
     from holotype.tracking.track import Tracking, track
     from holotype.training.config.recipe import Recipe
     from holotype.watching.labelling.label_next import ImagesToLabel, label_next
+    from holotype.watching.retraining.retrain import retrain
+    from holotype.watching.retraining.retraining_result import Retraining
+    from holotype.watching.retraining.retraining_schedule import RetrainingSchedule
 
 # module -> the public names in it
 _PUBLIC_API = {
@@ -104,6 +107,9 @@ _PUBLIC_API = {
     "tracking.track": ("Tracking", "track"),
     "training.config.recipe": ("Recipe",),
     "watching.labelling.label_next": ("ImagesToLabel", "label_next"),
+    "watching.retraining.retrain": ("retrain",),
+    "watching.retraining.retraining_result": ("Retraining",),
+    "watching.retraining.retraining_schedule": ("RetrainingSchedule",),
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC_API.items() for name in names}
 
@@ -139,6 +145,8 @@ __all__ = [
     "Report",
     "Resources",
     "Resuming",
+    "Retraining",
+    "RetrainingSchedule",
     "Run",
     "Running",
     "Search",
@@ -164,6 +172,7 @@ __all__ = [
     "load",
     "models",
     "predict",
+    "retrain",
     "serve",
     "slice",
     "split",

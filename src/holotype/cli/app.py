@@ -128,6 +128,11 @@ VERBS = (
         "holotype serve runs/photos-1 --port 8000",
     ),
     (
+        "retrain",
+        "Train a successor of the champion on new labels, and promote it if it has proved itself.",
+        "holotype retrain registry://cells --with to-label --promote",
+    ),
+    (
         "dashboard",
         "Open pages in a browser: try classifiers, look at runs and data, promote versions.",
         "holotype dashboard runs",

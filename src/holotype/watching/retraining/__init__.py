@@ -1,0 +1,1 @@
+"""Retrain: a successor of the champion from new labels, and whether it may take its place"""
