@@ -98,6 +98,10 @@ def report(
     pair_Q = np.repeat(np.arange(len(pairs)), 2)
     hidden = [np.arange(len(block)) == row for row in rows]
     ranked = list(rank_individuals(block, [[row] for row in rows], gallery, hidden_N=hidden))
+    by_cosine = rank_individuals(
+        block, [[row] for row in rows], gallery, hidden_N=hidden, register=False
+    )
+    cosine_QI = np.stack([one.pairs[0].measures_IF[:, 0] for one in by_cosine])
     own_Q = gallery.individual_N[rows]
     cosine_rank_Q, fused_rank_Q = np.empty(len(rows)), np.empty(len(rows))
     for fold in range(FOLDS):
@@ -106,7 +110,7 @@ def report(
         assert rule.is_fitted
         for q in np.flatnonzero(pair_Q % FOLDS == fold):
             score_I = ranked[q].scores(rule)
-            cosine_I = np.nan_to_num(ranked[q].pairs[0].measures_IF[:, 0], nan=-np.inf)
+            cosine_I = np.nan_to_num(cosine_QI[q], nan=-np.inf)
             fused_rank_Q[q] = 1 + (score_I > score_I[own_Q[q]]).sum()
             cosine_rank_Q[q] = 1 + (cosine_I > cosine_I[own_Q[q]]).sum()
     audited_Q = np.array([frozenset(pairs[p]) in found_by_audit for p in pair_Q])

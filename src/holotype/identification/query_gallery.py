@@ -26,6 +26,7 @@ from holotype.identification.storage.gallery_images import (
     GalleryImage,
     GalleryImages,
     ImageBlock,
+    coarse_pixels,
 )
 
 
@@ -112,7 +113,7 @@ def _best_pair(
         asked=asked.images[pair.asked].file,
         known=fitted.gallery.images[pair.known].file,
         cosine=float(pair.measures_F[0]),
-        correlation=None if pair.window_4 is None else float(pair.measures_F[1]),
+        correlation=None if pair.window_4 is None else float(pair.measures_F[2]),
         window=None if pair.window_4 is None else tuple(pair.window_4.tolist()),
     )
 
@@ -128,7 +129,9 @@ def compare_pair(
     agreement = local_agreement(block.thumbnails_NSS[:1], block.thumbnails_NSS[1:])
     cosine = float(block.embeddings_ND[0] @ block.embeddings_ND[1])
     correlation = float(agreement.correlation_N[0])
-    measures_NF = np.array([[cosine, correlation, float(agreement.log_difference_N[0])]])
+    first_P, second_P = coarse_pixels(block.thumbnails_NSS)
+    coarse = float(first_P @ second_P)
+    measures_NF = np.array([[cosine, coarse, correlation, float(agreement.log_difference_N[0])]])
     first, second = (read_small(source) for source in sources)
     return PairComparison(
         first=block.images[0].file,

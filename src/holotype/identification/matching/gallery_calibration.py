@@ -1,8 +1,8 @@
 """What a gallery says of its own images: the pair rule, probabilities, and who counts as new.
 
-Every encounter of every individual (or, where encounters are not known, every image) is asked about
-with its own images hidden, once as it is and once with the whole individual hidden, as if it were
-new. On these questions three things are fitted:
+Images are asked about with their own encounter hidden (or, where encounters are not known, only
+themselves), once so and once with the whole individual hidden, as if it were new. On these
+questions three things are fitted:
 
 1. the pair rule, on the best pairs with the own individual and with the likeliest others;
 2. the probabilities: that of individual i is exp(a·sᵢ) / (I·exp(b) + Σⱼ exp(a·sⱼ)) with its score
@@ -202,12 +202,17 @@ def calibrate(gallery: GalleryImages) -> Calibration:
 def fit_calibration(
     gallery: GalleryImages, ranked: Sequence[RankedQuestion], individual_M: NDArray[np.int64]
 ) -> Calibration:
-    """Fit all on questions whose answer is known.
+    """Fit all on questions whose answer is known, each of their images taken alone.
+
+    One image says less than several, so for encounters of several images the rate of mistakes is
+    below the stated one, and probabilities are cautious.
 
     Args:
         ranked: M questions against the gallery, their own images hidden.
         individual_M: who each is about, by number.
     """
+    individual_M = np.repeat(individual_M, [len(one.rows) for one in ranked])
+    ranked = [one.alone(place) for one in ranked for place in range(len(one.rows))]
     is_known_M = np.array(
         [bool(one.compared_I[own]) for one, own in zip(ranked, individual_M, strict=True)], bool
     )

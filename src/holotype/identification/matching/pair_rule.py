@@ -1,9 +1,10 @@
 """From cosine and local agreement to the evidence that two images show one individual.
 
-A logistic rule over three measures of a pair: the cosine of their embeddings, and correlation and
-largest difference after registration. It is fitted on pairs of a gallery, whose individuals are
-known, with both kinds of pairs weighed alike: its logit is the logarithm of how many times likelier
-such measures are for one individual than for two that look alike.
+A logistic rule over four measures of a pair: the cosine of their embeddings, their correlation at
+12 by 12 pixels, and correlation and largest difference after registration. It is fitted on pairs of
+a gallery, whose individuals are known, with both kinds of pairs weighed alike: its logit is the
+logarithm of how many times likelier such measures are for one individual than for two that look
+alike.
 
 Source:
     Cermak, Picek, Adam, Neumann and Matas 2024, "WildFusion: Individual Animal Identification with
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MEASURES = ("cosine", "correlation", "log_difference")
+MEASURES = ("cosine", "coarse_correlation", "correlation", "log_difference")
 _RIDGE = 1.0  # on the weights of standardised measures, as scikit-learn's C = 1
 _NEWTON_STEPS = 50
 _LARGEST_SLOPE = 40.0  # of the assumed rule, per unit of cosine
@@ -51,7 +52,7 @@ class PairRule:
 
     @property
     def uses_registration(self) -> bool:
-        """Whether local agreement counts: it is not looked at where nothing was fitted on it."""
+        """Whether more than the cosine counts; where nothing was fitted, it does not."""
         return any(weight != 0 for weight in self.weights[1:])
 
     def logits(self, measures_NF: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -65,6 +66,8 @@ class PairRule:
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> "PairRule":
+        if len(found["weights"]) != len(MEASURES):
+            raise ValueError(f"{len(found['weights'])} weights for {len(MEASURES)} measures")
         arrays = {name: tuple(v) for name, v in found.items() if isinstance(v, list)}
         return cls(**{**found, **arrays})
 
@@ -99,7 +102,9 @@ def assumed_pair_rule(different_cosines_N: NDArray[np.floating[Any]]) -> PairRul
     same_mean = (1 + mean) / 2
     slope = min(_LARGEST_SLOPE, (same_mean - mean) / max(deviation, 1e-3) ** 2)
     middle = (mean + same_mean) / 2
-    return PairRule((middle, 0.0, 0.0), (1.0, 1.0, 1.0), (slope, 0.0, 0.0), 0.0, (mean, 0.0, 0.0))
+    others = (0.0,) * (len(MEASURES) - 1)
+    ones = (1.0,) * len(MEASURES)
+    return PairRule((middle, *others), ones, (slope, *others), 0.0, (mean, *others))
 
 
 def logistic_regression(

@@ -1,10 +1,11 @@
 """Rank the individuals of a gallery for questions: one image, or several of one encounter.
 
-Every image of a question is compared with all images of the gallery by the cosine; the best image
-of each of the likeliest individuals is then registered with it, and the pair rule fuses both. The
-score of an individual is the mean, over the images of the question that can be compared with it, of
-the best pair's evidence: several images of one encounter are one question, and since they are not
-independent their evidence is averaged and not added.
+Every image of a question is compared with all images of the gallery by the cosine, and by their
+correlation at 12 by 12 pixels; of both what stands out further names the best image of every
+individual. Those of the likeliest individuals are then registered with it, and the pair rule fuses
+all measures. The score of an individual is the mean, over the images of the question that can be
+compared with it, of the best pair's evidence: several images of one encounter are one question, and
+since they are not independent their evidence is averaged and not added.
 
 Images whose attributes differ, such as left and right sides, are never compared.
 
@@ -31,13 +32,15 @@ class BestPairs:
     """One image of a question against every individual.
 
     Attributes:
-        row_I: the gallery's image of each individual that is most like it; -1 without a comparable.
+        row_I: the gallery's image of each individual that stands out most; -1 without a comparable.
         measures_IF: of that pair, NaN where it was not measured.
+        standing_out_I: by how many standard deviations that image is more alike than the others.
         windows: number of an individual -> `LocalAgreement.window_N4` of that pair, if registered.
     """
 
     row_I: NDArray[np.int64]
     measures_IF: NDArray[np.float64]
+    standing_out_I: NDArray[np.float64]
     windows: dict[int, NDArray[np.float64]] = field(default_factory=dict)
 
 
@@ -67,6 +70,10 @@ class RankedQuestion:
         logits_QI = np.stack([rule.logits(pair.measures_IF) for pair in self.pairs])
         total_I, count_I = np.where(compared_QI, logits_QI, 0).sum(0), compared_QI.sum(0)
         return np.where(count_I > 0, total_I / np.maximum(count_I, 1), -np.inf)
+
+    def alone(self, place: int) -> "RankedQuestion":
+        """One of its images as a question of its own."""
+        return RankedQuestion((self.rows[place],), (self.pairs[place],))
 
     def best_pair(self, individual: int, rule: PairRule) -> "BestPair":
         """The most telling pair of an individual that could be compared."""
@@ -106,19 +113,24 @@ def rank_individuals(
         asked: the images of all questions.
         questions: the rows of `asked` that each is of.
         hidden_N: for every question the images of the gallery that do not count, such as itself.
-        register: whether pairs are registered, which need not be where the rule ignores it.
+        register: whether more than the cosine is looked at, which need not be where the rule
+            ignores it.
     """
     for some in _batches(questions):
         rows = [row for number in some for row in questions[number]]
-        cosines_QN = gallery.cosines_QN(asked.embeddings_ND[rows])
+        similarities = [gallery.cosines_QN(asked.embeddings_ND[rows])]
+        if register:
+            similarities.append(gallery.coarse_correlations_QN(asked.thumbnails_NSS[rows]))
         hidden = {
             row: None if hidden_N is None else hidden_N[number]
             for number in some
             for row in questions[number]
         }
         found = {
-            row: _best_by_cosine(cosines_N, asked, row, gallery, hidden[row])
-            for row, cosines_N in zip(rows, cosines_QN, strict=True)
+            row: _best_images(
+                [one_QN[place] for one_QN in similarities], asked, row, gallery, hidden[row]
+            )
+            for place, row in enumerate(rows)
         }
         if register:
             _register_likeliest(found, asked, gallery)
@@ -140,28 +152,41 @@ def _batches(questions: Sequence[Sequence[int]]) -> Iterator[list[int]]:
         yield batch
 
 
-def _best_by_cosine(
-    cosines_N: NDArray[np.float32],
+def _best_images(
+    similarities: list[NDArray[np.float32]],
     asked: ImageBlock,
     row: int,
     gallery: GalleryImages,
     hidden_N: NDArray[np.bool_] | None,
 ) -> BestPairs:
-    """The image of every individual with the largest cosine."""
+    """The image of every individual whose cosine or coarse correlation stands out most.
+
+    Args:
+        similarities: one or both, (N) each.
+    """
     counts_N = gallery.attributes_N == gallery.attribute_number(asked.images[row])
     if hidden_N is not None:
         counts_N &= ~hidden_N
     rows = np.flatnonzero(counts_N)
     I = len(gallery.individuals)
-    row_I, measures_IF = np.full(I, -1), np.full((I, len(MEASURES)), np.nan)
-    # Sorted by individual and then by cosine, the last row of each individual is its best.
-    order = np.lexsort((cosines_N[rows], gallery.individual_N[rows]))
-    sorted_rows = rows[order]
-    individuals = gallery.individual_N[sorted_rows]
-    last = np.flatnonzero(np.append(individuals[1:] != individuals[:-1], True)[: len(individuals)])
-    row_I[individuals[last]] = sorted_rows[last]
-    measures_IF[individuals[last], 0] = cosines_N[sorted_rows[last]]
-    return BestPairs(row_I, measures_IF)
+    pairs = BestPairs(np.full(I, -1), np.full((I, len(MEASURES)), np.nan), np.full(I, -np.inf))
+    if not len(rows):
+        return pairs
+    standing_out = np.max([_standardised(one_N[rows]) for one_N in similarities], axis=0)
+    # Sorted by individual and then by how they stand out, the last row of each is its best.
+    order = np.lexsort((standing_out, gallery.individual_N[rows]))
+    individuals = gallery.individual_N[rows[order]]
+    last = np.flatnonzero(np.append(individuals[1:] != individuals[:-1], True))
+    best = rows[order[last]]
+    pairs.row_I[individuals[last]] = best
+    pairs.standing_out_I[individuals[last]] = standing_out[order[last]]
+    for measure, one_N in enumerate(similarities):
+        pairs.measures_IF[individuals[last], measure] = one_N[best]
+    return pairs
+
+
+def _standardised(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    return np.asarray((values - values.mean()) / max(float(values.std()), 1e-6), np.float64)
 
 
 def _register_likeliest(
@@ -170,9 +195,8 @@ def _register_likeliest(
     """Fill in the local agreement of each image with the likeliest individuals."""
     likeliest = {}
     for row, pairs in found.items():
-        cosine_I = np.nan_to_num(pairs.measures_IF[:, 0], nan=-np.inf)
-        few_K = np.argsort(-cosine_I, kind="stable")[:RERANKED]
-        likeliest[row] = few_K[np.isfinite(cosine_I[few_K])]
+        few_K = np.argsort(-pairs.standing_out_I, kind="stable")[:RERANKED]
+        likeliest[row] = few_K[pairs.row_I[few_K] >= 0]
     asked_rows = np.repeat(list(likeliest), [len(few_K) for few_K in likeliest.values()])
     if not len(asked_rows):
         return
@@ -181,7 +205,7 @@ def _register_likeliest(
     start = 0
     for row, few_K in likeliest.items():
         stop = start + len(few_K)
-        found[row].measures_IF[few_K, 1] = agreement.correlation_N[start:stop]
-        found[row].measures_IF[few_K, 2] = agreement.log_difference_N[start:stop]
+        found[row].measures_IF[few_K, 2] = agreement.correlation_N[start:stop]
+        found[row].measures_IF[few_K, 3] = agreement.log_difference_N[start:stop]
         found[row].windows.update(zip(few_K.tolist(), agreement.window_N4[start:stop], strict=True))
         start = stop

@@ -1,6 +1,7 @@
 """The images of a gallery, or of a query: embeddings, small grey images, and what is known of each.
 
-Shape suffixes: N images, D embedding, S side of a thumbnail.
+Shape suffixes: N images, D embedding, S side of a thumbnail, Q queries,
+P pixels.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from holotype.imaging.decode import Image
 from holotype.imaging.preprocessing import Preprocessing
 
 THUMBNAIL_SIDE = 48  # pixels; registration needs no more, and 10,000 of them take 23 MB
+COARSE_SIDE = 12  # pixels, for the correlation that likely images are found by
 _SQUEEZED = Preprocessing(
     THUMBNAIL_SIDE, THUMBNAIL_SIDE, "squash", "bilinear", (0.0,) * 3, (1.0,) * 3
 )
@@ -150,6 +152,15 @@ class GalleryImages:
         parts = [embeddings_QD @ block.embeddings_ND.T for block in self.blocks]
         return np.concatenate(parts, 1) if parts else np.empty((len(embeddings_QD), 0), np.float32)
 
+    def coarse_correlations_QN(self, thumbnails_QSS: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The correlation of every query with every image, both at 12 by 12 pixels."""
+        return np.asarray(coarse_pixels(thumbnails_QSS) @ self._coarse_NP.T)
+
+    @cached_property
+    def _coarse_NP(self) -> NDArray[np.float32]:
+        parts = [coarse_pixels(block.thumbnails_NSS) for block in self.blocks]
+        return np.concatenate(parts) if parts else np.empty((0, COARSE_SIDE**2), np.float32)
+
     def thumbnails(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Those of some images, (len(rows), S, S)."""
         return self._rows(rows, [block.thumbnails_NSS for block in self.blocks])
@@ -182,6 +193,14 @@ def normalised(embeddings_ND: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     """Every row scaled to length 1; a row of zeros stays one."""
     length_N1 = np.linalg.norm(embeddings_ND, axis=1, keepdims=True)
     return np.asarray(embeddings_ND / np.maximum(length_N1, 1e-12), np.float32)
+
+
+def coarse_pixels(thumbnails_NSS: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Thumbnails at 12 by 12 pixels, without their mean and scaled to length 1: (N, 144)."""
+    N, step = len(thumbnails_NSS), THUMBNAIL_SIDE // COARSE_SIDE
+    blocks = thumbnails_NSS.reshape(N, COARSE_SIDE, step, COARSE_SIDE, step)
+    pixels_NP = blocks.mean((2, 4), dtype=np.float32).reshape(N, -1)
+    return normalised(pixels_NP - pixels_NP.mean(1, keepdims=True))
 
 
 def thumbnail(image: Image) -> NDArray[np.uint8]:
