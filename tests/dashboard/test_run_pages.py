@@ -68,7 +68,7 @@ def test_curves_are_those_of_the_history_and_stand_in_a_table(visit: Visit, fold
     page = visit.get("/dashboard/runs/run?run=one")
     (curves,) = [found for _, found in page.tags if "data-epochs" in found]
     assert '"val_accuracy": 0.5' in str(curves["data-epochs"])
-    assert "finetune 2 0.333 0.500 0.500 0.001" in page.text
+    assert "finetune 2 0.333 0.500 – 0.500 0.001" in page.text
 
 
 def test_tags_take_the_right_to_review(visit_with_keys: Callable[..., Visit]) -> None:

@@ -116,7 +116,7 @@ def test_epochs_are_those_of_the_file(run: Path) -> None:
     assert first["train_loss"] is None
     assert second == {
         "stage": "finetune", "epoch": 1, "train_loss": 1.25, "val_loss": 1.0,
-        "val_accuracy": 0.5, "learning_rate": 0.001,
+        "train_accuracy": None, "val_accuracy": 0.5, "learning_rate": 0.001,
     }  # fmt: skip
     (run / "history.csv").write_text("stage,epoch\nx,y\n")
     assert read_epochs(run / "history.csv") == []

@@ -14,7 +14,7 @@ from holotype.training.config.yaml_files import read_mapping
 
 LAST_LINES = 12
 LOG_BYTES = 64 << 10  # from the end of the log
-COLUMNS = ("train_loss", "val_loss", "val_accuracy", "learning_rate")
+COLUMNS = ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "learning_rate")
 _EPOCH = re.compile(r"^(\S+) (.+) epoch (\d+)/(\d+):")
 
 
@@ -74,7 +74,7 @@ def read_epochs(history: Path) -> list[dict[str, Any]]:
                 {
                     "stage": row["stage"],
                     "epoch": int(row["epoch"]),
-                    **{name: _number(row[name]) for name in COLUMNS},
+                    **{name: _number(row.get(name)) for name in COLUMNS},
                 }
                 for row in csv.DictReader(file)
             ]
@@ -82,8 +82,8 @@ def read_epochs(history: Path) -> list[dict[str, Any]]:
         return []
 
 
-def _number(text: str) -> float | None:
-    value = float(text)
+def _number(text: str | None) -> float | None:
+    value = float(text or "nan")  # a column that is younger than the run is missing
     return value if value == value else None  # JSON has no nan
 
 

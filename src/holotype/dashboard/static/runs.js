@@ -3,36 +3,42 @@
 
 const COLOURS = ["#0072b2", "#d55e00", "#009e73"];
 
-function plot(place, title, xs, lines) {
-  const box = document.createElement("div");
-  place.append(box);
-  const series = [{ label: "" }].concat(lines.map((line, n) => ({
+function plot(box, title, x, xs, lines) {
+  const series = [{ label: x }].concat(lines.map((line, n) => ({
     label: line.label, stroke: COLOURS[n], width: line.points ? 0 : 2, spanGaps: true,
     paths: line.points ? () => null : undefined, points: { show: line.points || xs.length < 2, size: 5 },
   })));
-  const width = Math.max(240, Math.min(box.clientWidth || 320, 640));
   new uPlot({
-    title, width, height: 240, scales: { x: { time: false } }, series,
-    axes: [{ size: 40 }, { size: 60 }], cursor: { drag: { x: false, y: false } },
+    title, width: Math.max(200, Math.min(box.clientWidth, 640)), height: 240,
+    scales: { x: { time: false } }, series, cursor: { drag: { x: false, y: false } },
+    axes: [{ size: 40, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000] }, { size: 60 }],
   }, [xs].concat(lines.map((line) => line.values)), box);
+}
+
+function boxes(place, count) {
+  place.replaceChildren(...Array.from({ length: count }, () => document.createElement("div")));
+  return [...place.children]; // all of them first, so that each has its width
 }
 
 function draw(root) {
   for (const place of root.querySelectorAll(".curves[data-epochs]")) {
     const rows = JSON.parse(place.dataset.epochs);
     const xs = rows.map((row, n) => n); // epochs of all stages, one after the other
-    const column = (name) => rows.map((row) => row[name]);
-    plot(place, "Loss", xs, [
-      { label: "training", values: column("train_loss") },
-      { label: "validation", values: column("val_loss") },
+    const line = (label, name) => ({ label, values: rows.map((row) => row[name]) });
+    const [loss, accuracy] = boxes(place, 2);
+    plot(loss, "Loss", "epoch", xs, [
+      line("training", "train_loss"), line("validation", "val_loss"),
     ]);
-    plot(place, "Validation accuracy", xs, [{ label: "accuracy", values: column("val_accuracy") }]);
+    plot(accuracy, "Accuracy", "epoch", xs, [
+      line("training", "train_accuracy"), line("validation", "val_accuracy"),
+    ]);
   }
   for (const place of root.querySelectorAll(".curves[data-trials]")) {
     const points = JSON.parse(place.dataset.trials);
     let best = -Infinity;
     const bests = points.map(([, value]) => (best = Math.max(best, value)));
-    plot(place, "Validation accuracy by trial", points.map(([number]) => number), [
+    const [box] = boxes(place, 1);
+    plot(box, "Validation accuracy by trial", "trial", points.map(([number]) => number), [
       { label: "best so far", values: bests },
       { label: "trial", values: points.map(([, value]) => value), points: true },
     ]);
@@ -54,6 +60,14 @@ async function renew() {
 }
 
 draw(document);
+
+let drawnAt = innerWidth, waiting = 0;
+addEventListener("resize", () => {
+  if (innerWidth === drawnAt) return; // a phone that scrolls changes its height only
+  drawnAt = innerWidth;
+  clearTimeout(waiting);
+  waiting = setTimeout(() => draw(document), 100);
+});
 
 const moving = document.querySelector("[data-changes]");
 if (moving) {

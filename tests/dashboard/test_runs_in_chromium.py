@@ -1,0 +1,277 @@
+"""Data and Runs in Chromium: by mouse and by keys, console empty, no violation that axe-core finds.
+
+`HOLOTYPE_SCREENSHOTS=FOLDER` keeps each page at 1280 and 390 pixels as an image.
+"""
+
+import csv
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holotype.dataset.auditing.issues_csv import Issue
+from holotype.dataset.near_duplicates.search import NearDuplicate
+from holotype.run_directory import RunDirectory
+from tests.dashboard.made_runs import make_index, make_run
+
+pytestmark = pytest.mark.slow
+
+CHROMIUM = Path("/usr/bin/chromium")
+CLASSES = ("ant", "bee", "cat")
+ISSUES = [Issue(f"{n:06d}.png", "label_error", f"evidence {n}", "look") for n in range(6)]
+PAIRS = [NearDuplicate("000000.png", "000001.png", "resized", "all the same", 0.99)]
+HOSTILE = (
+    "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "\u202egnp.exe", "a\x1b[31mred",
+    "{{7*7}}", "javascript:alert(1)", "' onmouseover='alert(1)", "&lt;b&gt;", "%3Cscript%3E",
+    "\u2066x\u2069", "</title><script>alert(1)</script>", "a\x07b", "\u200fend", "$(reboot)",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("chromium") / "runs"
+    index = make_index(folder / "images", CLASSES, 240, files=True)
+    for number, name in enumerate(("one", "two", "three")):
+        make_run(folder / name, index, seed=number, issues=ISSUES, pairs=PAIRS)
+    names = [f"{HOSTILE[n % len(HOSTILE)]} {n}" for n in range(200)]
+    hostile = make_index(folder / "images", names, 800)
+    hostile.table["path"] = [f"{n:03d} {names[n % 200]}" for n in range(800)]
+    issues = [Issue(path, "label_error", path, path) for path in hostile.table["path"][:50]]
+    make_run(folder / "hostile", hostile, issues=issues)
+    for name in HOSTILE:
+        make_run(folder / "names" / name.replace("/", "_"), index)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def url(folder: Path) -> Iterator[str]:
+    command = [sys.executable, "-m", "holotype", "dashboard", str(folder), "--port", "0"]
+    process = subprocess.Popen(
+        [*command, "--workers", "1"], stderr=subprocess.PIPE, text=True, bufsize=1
+    )
+    assert process.stderr is not None
+    while not (found := re.search(r"http://\S+/dashboard/", process.stderr.readline())):
+        assert process.poll() is None
+    yield found[0]
+    process.terminate()
+    process.wait(timeout=30)
+    process.stderr.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api")
+    if not CHROMIUM.exists():
+        pytest.skip("no Chromium")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Any, url: str) -> Iterator[Any]:
+    """A page on which whatever the console says, and any other address, fails the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    told: list[str] = []
+    page.on("console", lambda message: told.append(message.text))
+    page.on("pageerror", lambda error: told.append(str(error)))
+    page.on("dialog", lambda dialog: (told.append(f"dialog {dialog.message}"), dialog.dismiss()))
+    page.on("request", lambda r: None if r.url.startswith((url, "data:")) else told.append(r.url))
+    yield page
+    context.close()
+    assert told == []
+
+
+def look(page: Any, name: str) -> None:
+    """No violation at both widths, nothing wider than the screen."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_timeout(200)
+        found = axe.run(page).response["violations"]
+        assert [(one["id"], [node["target"] for node in one["nodes"]]) for one in found] == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+        if "HOLOTYPE_SCREENSHOTS" in os.environ:
+            kept = Path(os.environ["HOLOTYPE_SCREENSHOTS"]) / f"{name}-{width}.png"
+            page.screenshot(path=str(kept), full_page=True)
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def answers(folder: Path, run: str) -> dict[str, dict[str, str]]:
+    with (folder / run / "audit" / "issues.csv").open(encoding="utf-8", newline="") as opened:
+        return {row["path"]: row for row in csv.DictReader(opened)}
+
+
+PAGES = {
+    "runs": "runs/", "run": "runs/run?run=one", "start": "runs/start", "data": "data/",
+    "gallery": "data/gallery?of=one", "image": "data/image?of=one&row=0",
+    "confusion": "data/confusion?of=one", "duplicates": "data/duplicates?of=one",
+    "review": "data/review/?of=three&reviewer=Anna",
+    "hostile-gallery": "data/gallery?of=hostile", "hostile-run": "runs/run?run=hostile",
+    "hostile-confusion": "data/confusion?of=hostile",
+    "hostile-review": "data/review/?of=hostile&reviewer=%3Cscript%3E",
+    "hostile-runs": "runs/?words=names",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_whole_at_both_widths(page: Any, url: str, name: str) -> None:
+    page.goto(url + PAGES[name])
+    page.wait_for_load_state("networkidle")
+    look(page, name)
+
+
+def test_200_hostile_names_are_legible_and_run_nothing(page: Any, url: str) -> None:
+    page.goto(url + "data/gallery?of=hostile")
+    options = page.locator("#label option").all_text_contents()
+    assert len(options) == 201
+    shown = "\n".join(options)
+    for letter in "\u202e\u2066\u2069\u200f\x1b\x07":
+        assert letter not in shown
+    assert "\\u202egnp.exe 2" in shown
+    assert "<script>alert(1)</script> 0" in shown
+    for number in range(0, 200, 7):
+        page.goto(url + f"data/image?of=hostile&row={number}")
+        assert page.locator("h1").text_content().startswith(f"{number:03d} ")
+
+
+def test_labels_are_reviewed_by_keys_alone(page: Any, url: str, folder: Path) -> None:
+    page.goto(url + "data/review/?of=one&kind=label_error")
+    page.keyboard.press("Tab")
+    page.locator("#reviewer").focus()
+    page.keyboard.type("Anna")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**reviewer=Anna**")
+    page.keyboard.press("a")
+    page.get_by_text("2 of 6").wait_for()
+    page.keyboard.press("c")  # asks for the class
+    page.keyboard.type("cat")
+    page.keyboard.press("Enter")
+    page.get_by_text("3 of 6").wait_for()
+    page.keyboard.press("d")
+    page.get_by_text("4 of 6").wait_for()
+    page.keyboard.press("ArrowLeft")
+    page.get_by_text("3 of 6").wait_for()
+    page.keyboard.press("u")
+    page.get_by_text("2 answered by Anna").wait_for()
+    page.keyboard.press("ArrowRight")
+    page.get_by_text("4 of 6").wait_for()
+    rows = answers(folder, "one")
+    said = [
+        (rows[f"{n:06d}.png"]["confirmed"], rows[f"{n:06d}.png"]["new_label"]) for n in range(4)
+    ]
+    assert said == [("yes", ""), ("yes", "cat"), ("", ""), ("", "")]
+
+
+def test_labels_are_reviewed_by_mouse_without_scripts(browser: Any, url: str, folder: Path) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(url + "data/review/?of=two&kind=label_error&reviewer=Ben")
+    page.get_by_role("button", name="Dismiss").click()
+    assert "2 of 6" in page.locator("main").text_content()
+    page.get_by_label("its label is").select_option("cat")
+    page.get_by_role("button", name="Correct").click()
+    rows = answers(folder, "two")
+    assert rows["000000.png"]["confirmed"] == "no"
+    assert rows["000001.png"]["new_label"] == "cat"
+    context.close()
+
+
+def test_from_the_matrix_to_an_image(page: Any, url: str) -> None:
+    page.goto(url)
+    page.get_by_role("navigation").get_by_text("Data").click()
+    page.get_by_role("link", name="Confusion matrix of one").click()
+    cell = page.locator(".matrix td:not(.right) a").first
+    count = cell.text_content()
+    cell.click()
+    assert page.locator("[role=status] b").text_content() == count
+    page.locator(".gallery a").first.click()
+    assert "SHA-256" in page.locator("main").text_content()
+
+
+def test_chosen_runs_are_compared(page: Any, url: str) -> None:
+    page.goto(url + "runs/")
+    for name in ("one", "two", "three"):
+        page.get_by_label(f"Compare {name}", exact=True).check()
+    page.get_by_role("button", name="Compare the chosen runs").click()
+    page.get_by_text("Test ·").wait_for()
+    assert page.locator("table").first.locator("tbody tr").count() == 3
+    look(page, "leaderboard")
+
+
+HOLD = """
+import signal, sys, time
+from pathlib import Path
+from holotype.run_directory import RunDirectory
+from holotype.training.epoch_metrics import EpochMetrics
+from holotype.training.finetuning.history import history_writer
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+run = Path(sys.argv[1])
+add = history_writer(run / "history.csv")
+with RunDirectory(run).lock():
+    for epoch in range(1000):
+        add(EpochMetrics("finetune", epoch, 1 / (epoch + 1), 1 / (epoch + 2), 0.5, 0.001, 10))
+        time.sleep(1)
+"""
+
+
+def test_a_training_is_watched_and_stopped(page: Any, url: str, folder: Path) -> None:
+    run = folder / "live"
+    run.mkdir()
+    RunDirectory(run).write_recipe(
+        "name: finetune\nmodel: x\nstages:\n- {name: finetune, epochs: 9}\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", HOLD, run])
+    try:
+        while not (run / "history.csv").exists():
+            time.sleep(0.2)
+        page.goto(url + "runs/run?run=live")
+        page.get_by_text("training by process").wait_for()
+        page.locator(".curves canvas").first.wait_for()
+        before = page.locator("#moving tbody tr").count()
+        page.wait_for_function(
+            f"document.querySelectorAll('#moving tbody tr').length >= {before + 2}"
+        )
+        look(page, "live")
+        page.get_by_role("button", name="Stop").focus()
+        page.keyboard.press("Enter")
+        assert process.wait(timeout=30) == 7
+        page.locator("#moving .state.stopped").wait_for()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_training_is_started_from_the_form(
+    page: Any, url: str, folder: Path, synthetic: Path
+) -> None:
+    page.goto(url + "runs/")
+    page.get_by_role("link", name="Start a training").click()
+    page.get_by_label("Images: a folder").fill(str(synthetic))
+    page.get_by_label("Recipe", exact=True).select_option("linear")
+    page.get_by_label("Model").fill("hog")
+    page.get_by_label("Image size").fill("32")
+    page.get_by_label("Name of the run").fill("started")
+    page.get_by_role("button", name="Write the command").click()
+    assert f"holotype train {synthetic}" in page.locator("#command").text_content()
+    look(page, "command")
+    page.get_by_role("button", name="Start it here").click()
+    page.get_by_role("link", name="started").click()
+    began = time.monotonic()
+    while not (folder / "started" / "report" / "index.html").exists():
+        assert time.monotonic() - began < 300
+        time.sleep(1)
+        if not (folder / "started" / "recipe.yaml").exists():
+            page.goto(url + "runs/start")
+    page.goto(url + "runs/run?run=started")
+    page.get_by_text("Scores on").wait_for()
+    look(page, "started")
