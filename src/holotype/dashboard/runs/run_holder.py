@@ -13,11 +13,12 @@ from holotype.errors import RunError
 from holotype.run_directory import LOCK
 
 LOCKS = Path("/proc/locks")
+HeldLocks = dict[tuple[int, int, int], int]  # (major, minor, inode) of a file -> process
 
 
-def held_locks() -> dict[tuple[int, int, int], int]:
-    """(major, minor, inode) of every file with a lock -> the process that holds it."""
-    held: dict[tuple[int, int, int], int] = {}
+def held_locks() -> HeldLocks:
+    """Every file with a lock, and the process that holds it."""
+    held: HeldLocks = {}
     try:
         lines = LOCKS.read_text().splitlines()
     except OSError:
@@ -32,7 +33,7 @@ def held_locks() -> dict[tuple[int, int, int], int]:
     return held
 
 
-def holder_of(run: Path, held: dict[tuple[int, int, int], int] | None = None) -> int | None:
+def holder_of(run: Path, held: HeldLocks | None = None) -> int | None:
     """The process of this machine that holds a run; None where there is none, or it is not known.
 
     Args:

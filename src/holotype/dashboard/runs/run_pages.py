@@ -1,6 +1,6 @@
 """The table of all runs, their tags, and the leaderboard of chosen ones."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from holotype.dashboard.dashboard_state import dashboard_of
 from holotype.dashboard.file_cache import Signature, file_signature
 from holotype.dashboard.page import page_router, posted_form, redirect, render
 from holotype.dashboard.runs.folder_index import FolderEntry
-from holotype.dashboard.runs.run_holder import held_locks, holder_of
+from holotype.dashboard.runs.run_holder import HeldLocks, held_locks, holder_of
 from holotype.dashboard.runs.run_places import folder_index_of, place_of
 from holotype.dashboard.runs.run_query import (
     KINDS,
@@ -86,16 +86,16 @@ def show_leaderboard(request: Request, visitor: Look) -> Response:
     )  # fmt: skip
 
 
-def _states(folder: Path, entries: Any) -> dict[str, str]:
+def _states(folder: Path, entries: Sequence[FolderEntry]) -> dict[str, str]:
     """Of the entries of one page: training, finished or stopped."""
     held = held_locks()
     return {entry.path: _state(folder, entry, held) for entry in entries}
 
 
-def _state(folder: Path, entry: FolderEntry, held: Mapping[tuple[int, int, int], int]) -> str:
+def _state(folder: Path, entry: FolderEntry, held: HeldLocks) -> str:
     if entry.kind == "audit":
         return ""
-    if holder_of(folder / entry.path, dict(held)) is not None:
+    if holder_of(folder / entry.path, held) is not None:
         return "searching" if entry.kind == "search" else "training"
     if entry.kind == "sweep":
         return ""

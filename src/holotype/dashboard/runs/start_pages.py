@@ -30,10 +30,13 @@ router = page_router("runs")
 
 @router.get("/start")
 def show_start(request: Request, visitor: Annotated[Visitor, Depends(require("look"))]) -> Response:
-    """The form; with fields in the address, the command that they make."""
+    """The form; with fields in the address, the command that they make.
+
+    Whoever may not start it is not told which paths there are on this machine either.
+    """
     fields = {name: request.query_params.get(name, "") for name in FIELDS}
     command, error = "", ""
-    if fields["data"].strip():
+    if fields["data"].strip() and visitor.may("promote"):
         try:
             command = command_line(train_words(fields, dashboard_of(request).folder))
         except HolotypeError as failure:
