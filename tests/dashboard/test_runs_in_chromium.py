@@ -85,7 +85,7 @@ def page(browser: Any, url: str) -> Iterator[Any]:
     page.on("console", lambda message: told.append(message.text))
     page.on("pageerror", lambda error: told.append(str(error)))
     page.on("dialog", lambda dialog: (told.append(f"dialog {dialog.message}"), dialog.dismiss()))
-    page.on("request", lambda r: None if r.url.startswith((url, "data:")) else told.append(r.url))
+    page.on("request", lambda r: told.extend(() if r.url.startswith((url, "data:")) else (r.url,)))
     yield page
     context.close()
     assert told == []
