@@ -3,11 +3,13 @@
 import csv
 import re
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from holotype.dashboard.static_files import PLACES
 from holotype.dataset.auditing.issues_csv import Issue
 from holotype.dataset.index import Index, read_index_file
 from holotype.dataset.near_duplicates.search import NearDuplicate
@@ -31,6 +33,11 @@ def run(visit: Visit) -> Path:
 def answers(run: Path) -> dict[str, dict[str, str]]:
     with (run / "audit" / "issues.csv").open(encoding="utf-8", newline="") as opened:
         return {row["path"]: row for row in csv.DictReader(opened)}
+
+
+def test_every_style_and_script_of_the_package_is_served() -> None:
+    kept = {path.name for path in files("holotype.dashboard").joinpath("static").iterdir()}
+    assert {name for name in kept if name.endswith((".css", ".js"))} <= PLACES.keys()
 
 
 def test_a_run_is_found_and_opened(visit: Visit, run: Path) -> None:

@@ -82,9 +82,14 @@ def page(browser: Any, url: str) -> Iterator[Any]:
     page = context.new_page()
     page.set_default_timeout(20_000)
     told: list[str] = []
+
+    def dismiss(dialog: Any) -> None:
+        told.append(f"dialog {dialog.message}")
+        dialog.dismiss()
+
     page.on("console", lambda message: told.append(message.text))
     page.on("pageerror", lambda error: told.append(str(error)))
-    page.on("dialog", lambda dialog: (told.append(f"dialog {dialog.message}"), dialog.dismiss()))
+    page.on("dialog", dismiss)
     page.on("request", lambda r: told.extend(() if r.url.startswith((url, "data:")) else (r.url,)))
     yield page
     context.close()
@@ -203,7 +208,7 @@ def test_chosen_runs_are_compared(page: Any, url: str) -> None:
     for name in ("one", "two", "three"):
         page.get_by_label(f"Compare {name}", exact=True).check()
     page.get_by_role("button", name="Compare the chosen runs").click()
-    page.get_by_text("Test ·").wait_for()
+    page.get_by_text("Test ·").wait_for(timeout=120_000)
     assert page.locator("table").first.locator("tbody tr").count() == 3
     look(page, "leaderboard")
 
@@ -238,9 +243,7 @@ def test_a_training_is_watched_and_stopped(page: Any, url: str, folder: Path) ->
         page.get_by_text("training by process").wait_for()
         page.locator(".curves canvas").first.wait_for()
         before = page.locator("#moving tbody tr").count()
-        page.wait_for_function(
-            f"document.querySelectorAll('#moving tbody tr').length >= {before + 2}"
-        )
+        page.locator(f"#moving tbody tr >> nth={before + 1}").wait_for()  # without being loaded
         look(page, "live")
         page.get_by_role("button", name="Stop").focus()
         page.keyboard.press("Enter")
@@ -265,13 +268,8 @@ def test_a_training_is_started_from_the_form(
     assert f"holotype train {synthetic}" in page.locator("#command").text_content()
     look(page, "command")
     page.get_by_role("button", name="Start it here").click()
-    page.get_by_role("link", name="started").click()
-    began = time.monotonic()
-    while not (folder / "started" / "report" / "index.html").exists():
-        assert time.monotonic() - began < 300
-        time.sleep(1)
-        if not (folder / "started" / "recipe.yaml").exists():
-            page.goto(url + "runs/start")
-    page.goto(url + "runs/run?run=started")
-    page.get_by_text("Scores on").wait_for()
+    page.get_by_role("link", name="started").wait_for(timeout=120_000)
     look(page, "started")
+    page.get_by_role("link", name="started").click()
+    page.get_by_text("Scores on").wait_for(timeout=300_000)
+    assert (folder / "started" / "report" / "index.html").exists()

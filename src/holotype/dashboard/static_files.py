@@ -17,6 +17,7 @@ PLACES = {
     "page.css": "holotype.reporting",  # the look of the reports
     "dashboard.css": "holotype.dashboard",
     "dashboard.js": "holotype.dashboard",
+    "data.css": "holotype.dashboard",
     "try_it.css": "holotype.dashboard",
     "try_it.js": "holotype.dashboard",
     "htmx.min.js": "holotype.dashboard",

@@ -49,6 +49,11 @@ class StartedTraining:
         """None while it runs."""
         return self.process.poll()
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the run is there to look at: its images have been audited and split."""
+        return (self.run / "recipe.yaml").is_file()
+
     def last_words(self, count: int = 15) -> str:
         """The end of what it said."""
         try:

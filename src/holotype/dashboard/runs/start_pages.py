@@ -41,14 +41,23 @@ def show_start(request: Request, visitor: Annotated[Visitor, Depends(require("lo
             command = command_line(train_words(fields, dashboard_of(request).folder))
         except HolotypeError as failure:
             error = str(failure)
-    folder = dashboard_of(request).folder.resolve()
     return render(
         request, "runs/start.html.j2", fields=fields, command=command, error=error,
-        recipes=recipe_names(), default_model=DEFAULT_MODEL,
-        started=[
-            (one, urlencode({"run": one.run.relative_to(folder).as_posix()}))
-            for one in reversed(_started(request))
-        ],
+        recipes=recipe_names(), default_model=DEFAULT_MODEL, num_started=len(_started(request)),
+    )  # fmt: skip
+
+
+@router.get("/started")
+def show_started(
+    request: Request, visitor: Annotated[Visitor, Depends(require("look"))]
+) -> Response:
+    """The trainings that were started from the form since this server began."""
+    folder = dashboard_of(request).folder.resolve()
+    started = list(reversed(_started(request)))
+    return render(
+        request, "runs/started.html.j2", started=started,
+        is_moving=any(one.exit_code is None and not one.has_begun for one in started),
+        address=lambda one: urlencode({"run": one.run.relative_to(folder).as_posix()}),
     )  # fmt: skip
 
 
@@ -64,7 +73,7 @@ def start(request: Request, visitor: Annotated[Visitor, Depends(require("promote
         )
     _started(request).append(start_training(words, output_of(words)))
     folder_index_of(request).entries(now=True)
-    return redirect(request, "runs/start")
+    return redirect(request, "runs/started")
 
 
 def _started(request: Request) -> "deque[StartedTraining]":

@@ -59,14 +59,14 @@ async function renew() {
   draw(before);
 }
 
-draw(document);
+if (typeof uPlot !== "undefined") draw(document);
 
 let drawnAt = innerWidth, waiting = 0;
 addEventListener("resize", () => {
   if (innerWidth === drawnAt) return; // a phone that scrolls changes its height only
   drawnAt = innerWidth;
   clearTimeout(waiting);
-  waiting = setTimeout(() => draw(document), 100);
+  waiting = setTimeout(() => typeof uPlot !== "undefined" && draw(document), 100);
 });
 
 const moving = document.querySelector("[data-changes]");
