@@ -29,6 +29,24 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield directory
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_plots() -> Iterator[None]:
+    """Plots are grey squares, in this process; see `plot_stand_ins`."""
+    from tests.plot_stand_ins import stand_ins
+
+    with stand_ins():
+        yield
+
+
+@pytest.fixture
+def real_plots() -> Iterator[None]:
+    """Plots are drawn, for a test that looks at them."""
+    from tests.plot_stand_ins import drawing
+
+    with drawing():
+        yield
+
+
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
     """The command line in this process: exit code, stdout, stderr."""

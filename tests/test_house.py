@@ -256,6 +256,7 @@ OVERRIDES = (
     "batch_size",
     "learning_rate",
     "split_seed",
+    "image_size",  # of `tune`; `train` has it itself
     "teacher",
     "unseen",  # of `train`; `split` has it itself
 )

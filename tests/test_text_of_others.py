@@ -17,8 +17,8 @@ from holotype.text_tables import printable
 from tests.bundle.tiny import write_images, write_tiny
 from tests.conftest import Cli
 
-FORMULAS = ("=1+1", "+x", "-x", "@sum", "\tx", "'=1", "''@")
-PLAIN = ("x", "", "'", "'x", "a=b", "-"[:0], "龟")
+FORMULAS = ("=1+1", "+x", "-x", "@sum", "\tx", "'=1", "''@", "\rx", "=1\r2")
+PLAIN = ("x", "", "'", "'x", "a=b", "-"[:0], "龟", "a\rb", "a\r\nb", "a\n")
 ESCAPES = "a\x1b[31mb\u202ec\nd"
 
 

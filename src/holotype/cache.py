@@ -229,8 +229,9 @@ def _write(path: Path, content: _Buffer) -> None:
         with atomic_write(path) as temporary:
             temporary.write_bytes(content)
     except OSError as error:
+        reason = error.strerror or error
         raise CacheUnwritable(
-            f"the cache {str(cache_directory())!r} cannot be written: {error.strerror}. Make "
+            f"the cache {str(cache_directory())!r} cannot be written: {reason}. Make "
             "room, or set HOLOTYPE_CACHE to a directory that can be written."
         ) from error
 

@@ -16,7 +16,7 @@ import shutil
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -233,11 +233,22 @@ def reading(path: Path) -> Iterator[None]:
 
 def csv_text(columns: Mapping[str, Sequence[object]]) -> str:
     """Columns of equal length as CSV with a header; None is an empty field. See `csv_cell`."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(csv_cell, columns))
-    writer.writerows(map(csv_cell, row) for row in zip(*columns.values(), strict=True))
-    return text.getvalue()
+    rows = zip(*columns.values(), strict=True)
+    return csv_lines(map(csv_cell, row) for row in (columns, *rows))
+
+
+def csv_lines(rows: Iterable[Iterable[object]]) -> str:
+    """Rows as CSV, each ended by a line feed.
+
+    A carriage return within a cell is quoted, lest a reader takes it for the end of the row;
+    Python's writer quotes it only where rows end in one, which is taken away again.
+    """
+    lines = []
+    for row in rows:
+        line = io.StringIO(newline="")
+        csv.writer(line, lineterminator="\r\n").writerow(row)
+        lines.append(line.getvalue().removesuffix("\r\n") + "\n")
+    return "".join(lines)
 
 
 # What a spreadsheet would take for a formula, and what stands for such a text in our files.

@@ -109,9 +109,9 @@ class RunDirectory:
                 except FileNotFoundError:  # another process has just removed it as empty
                     continue
                 except OSError as error:
+                    reason = error.strerror or error
                     raise RunError(
-                        f"{str(self.path)!r} cannot be written: {error.strerror}. Choose another "
-                        "--output."
+                        f"{str(self.path)!r} cannot be written: {reason}. Choose another --output."
                     ) from None
             else:
                 raise RunLocked(f"{str(self.path)!r} comes and goes; choose another --output.")

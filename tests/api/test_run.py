@@ -30,7 +30,9 @@ OF_THE_COMMAND = {"help", "json", "version", "print_recipe", "fail_on", "dry_run
 RENAMED = {"set": "overrides", "class": "class_name", "checkpoint_every": "checkpoint_minutes"}
 
 # Keys of the recipe, which Python takes in `overrides`.
-KEYS_OF_THE_RECIPE = {"weights", "epochs", "batch_size", "learning_rate", "split_seed", "teacher"}
+KEYS_OF_THE_RECIPE = {
+    "weights", "epochs", "batch_size", "learning_rate", "split_seed", "teacher", "image_size", "unseen",
+}  # fmt: skip
 
 
 def one_sentence(error: pytest.ExceptionInfo[BaseException]) -> str:

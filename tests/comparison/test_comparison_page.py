@@ -17,6 +17,8 @@ from holotype.comparison.selection import parse_rule, select_run
 from holotype.comparison.write_comparison import write_comparison
 from tests.comparison.made import answered, comparison, comparison_of, several
 
+pytestmark = pytest.mark.usefixtures("real_plots")
+
 FILES = {"index.html", "comparison.md", "comparison.csv", "per_class.csv", "comparison.json"}
 PLOTS = {"leaderboard.png", "pairs.png", "pareto.png", "classes.png"}
 

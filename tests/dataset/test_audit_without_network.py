@@ -41,6 +41,7 @@ def test_clean_data_have_no_findings(tmp_path: Path) -> None:
     assert findings.summary_rows() == []
     assert findings.class_counts == {"a": 4, "b": 4, "c": 4}
     assert findings.imbalance == 1
+    assert findings.imbalance_note == "every class has 4 usable images"
     assert findings.given_parts == {}
     assert findings.sizes == ((70, 70),) * 3
     assert findings.formats == {"PNG": 12}
@@ -54,6 +55,7 @@ def test_statistics_alone_are_no_findings(tmp_path: Path) -> None:
     (root / "a" / "notes.txt").touch()
     findings = look_at(root)
     assert findings.imbalance == 22 / 4
+    assert findings.imbalance_note == "the largest class is 5.5 times the smallest"
     assert findings.modes == {"L": 18, "RGB": 12}
     assert findings.ignored == ("a/notes.txt",)
     assert not findings.has_findings
@@ -308,5 +310,8 @@ def test_data_without_a_readable_image_can_be_audited(tmp_path: Path) -> None:
     findings = look_at(tmp_path)
     assert len(findings.unusable) == 2
     assert findings.class_counts == {"a": 0, "b": 0}
+    assert findings.imbalance_note == "no class has a usable image"
+    one = Findings(num_images=1, class_counts={"a": 1, "b": 0})
+    assert one.imbalance_note == "the largest class has 1 usable image, another has none"
     assert findings.sizes == ()
     json.dumps(findings.to_json())

@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -39,6 +40,13 @@ def test_small_classes_fill_train_then_test_then_val() -> None:
         "The val part has no image of: a, b (too few images to divide).",
         "The test part has no image of: a (too few images to divide).",
     ]
+
+
+def test_a_large_class_that_a_given_part_lacks_is_not_called_small() -> None:
+    index = make_index(["a"] * 40 + ["b"] * 40)
+    parts = ["train"] * 30 + ["val"] * 5 + ["test"] * 5 + ["train"] * 30 + ["test"] * 10
+    given = replace(index, table=index.table.assign(split=parts))
+    assert describe_missing_classes(given) == ["The val part has no image of: b."]
 
 
 def test_an_empty_part_is_said_where_it_was_asked_for() -> None:

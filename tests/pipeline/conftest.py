@@ -7,6 +7,7 @@ import pytest
 
 import holotype
 from holotype.pipeline.run import Run
+from tests.plot_stand_ins import drawing
 
 # The pretrained network at a quarter of its size: the mechanics are the same, the time is not.
 SMALL: dict[str, Any] = {
@@ -19,6 +20,7 @@ SMALL: dict[str, Any] = {
 def finetuned(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """`finetune` on the synthetic set, two epochs."""
     output = tmp_path_factory.mktemp("runs") / "shapes-1"
-    return holotype.train(
-        synthetic, output=output, image_size=64, overrides={"epochs": 2, **SMALL["overrides"]}
-    )
+    with drawing():
+        return holotype.train(
+            synthetic, output=output, image_size=64, overrides={"epochs": 2, **SMALL["overrides"]}
+        )

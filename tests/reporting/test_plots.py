@@ -28,6 +28,8 @@ from holotype.reporting.plot_labels import (
 )
 from tests.evaluation.made import called, made
 
+pytestmark = pytest.mark.usefixtures("real_plots")
+
 ODD_NAMES = (
     "_hidden from legends",
     "$\\frac{1}{2}$ costs $5",

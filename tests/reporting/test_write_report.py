@@ -18,6 +18,8 @@ from holotype.reporting.report_page import ReportContext
 from holotype.reporting.write_report import classification_report, write_report
 from tests.evaluation.made import called, made
 
+pytestmark = pytest.mark.usefixtures("real_plots")
+
 NASTY = "<script>alert('x')</script> & \"q\"\nline two"
 CONTEXT = ReportContext(
     title=f"Cells {NASTY}",

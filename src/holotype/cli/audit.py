@@ -94,7 +94,7 @@ def _page(findings: Findings) -> str:
     smallest_to_largest = ", ".join(f"{width}×{height}" for width, height in findings.sizes)
     lines.append(f"sizes (smallest, median, largest): {smallest_to_largest}")
     lines += ["", _class_table(findings)]
-    lines.append(f"the largest class is {findings.imbalance:.3g} times the smallest")
+    lines.append(findings.imbalance_note)
     lines += findings.class_notes()
     lines += _labels(findings)
     rows = findings.summary_rows()

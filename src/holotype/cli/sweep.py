@@ -34,7 +34,7 @@ def sweep(
     on: Annotated[str, Parameter(group=SEARCH)] = "local",
     only: str | None = None,
     report_only: Switch = False,
-    keep: int | None = None,
+    keep_checkpoints: int | None = None,
     dry_run: Switch = False,
     as_json: AsJson = False,
 ) -> int:
@@ -52,7 +52,7 @@ def sweep(
         on: Where runs train: local, ray, ray://HOST:PORT or slurm.
         only: A pattern of names, such as '*linear*'.
         report_only: Train nothing; compare what is there.
-        keep: Afterwards keep the checkpoints of so many runs of each data set, the best ones.
+        keep_checkpoints: Afterwards so many runs of each data set keep theirs, the best ones.
         dry_run: Say what would run and, from one timed batch each, for how long; and stop.
     """
     request = SweepRequest(
@@ -63,7 +63,7 @@ def sweep(
                 "settings": parse_overrides(list(settings)), "tune": tune,
             },
         ),
-        output=output, pattern=only, report_only=report_only, keep=keep,
+        output=output, pattern=only, report_only=report_only, keep_checkpoints=keep_checkpoints,
         running=Running(jobs=jobs, on=on), progress=to_stderr(),
     )  # fmt: skip
     if dry_run:

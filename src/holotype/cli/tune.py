@@ -45,6 +45,7 @@ def tune(
     model: Annotated[str | None, Parameter(group=RECIPE)] = None,
     recipe: Annotated[str | None, Parameter(group=RECIPE)] = None,
     seed: Annotated[int | None, Parameter(group=RECIPE)] = None,
+    image_size: Annotated[int | None, Parameter(group=RECIPE)] = None,
     settings: Settings = (),
     label_pattern: LabelPattern = None,
     group_pattern: GroupPattern = None,
@@ -70,12 +71,13 @@ def tune(
         model: A name that `holotype models` lists.
         recipe: The default recipe, which the trials change: a name, a YAML file or FILE#VARIANT.
         seed: Of everything random in training, and of what is asked.
+        image_size: Height and width that the network sees, in pixels.
         disk_budget: For what is computed once and kept, such as 20G.
     """
     request = SearchRequest(
         training=TrainingRequest(
             data=data, output=output, recipe=recipe, model=model, seed=seed,
-            overrides=list(settings),
+            image_size=image_size, overrides=list(settings),
             reading=ReadingOptions(
                 label_pattern=label_pattern, group_pattern=group_pattern,
                 label_prefix=label_prefix, on_leak=on_leak,

@@ -12,8 +12,6 @@ OUTPUT/
 Shape suffixes: H height, W width, C colour channels (red, green, blue).
 """
 
-import csv
-import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,7 +25,7 @@ from holotype.comparison.bootstrap import ACCURACY
 from holotype.comparison.comparison_page import page
 from holotype.comparison.result import Comparison
 from holotype.comparison.tables import Section, Table, sections
-from holotype.files import csv_cell, write_json, write_text
+from holotype.files import csv_cell, csv_lines, write_json, write_text
 from holotype.reporting.plot_style import save_all
 from holotype.reporting.templates import escape_markdown
 
@@ -54,11 +52,7 @@ def write_comparison(
 
 
 def _csv(records: Sequence[dict[str, Any]]) -> str:
-    content = io.StringIO(newline="")
-    writer = csv.DictWriter(content, list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in records)
-    return content.getvalue()
+    return csv_lines([records[0], *(map(csv_cell, row.values()) for row in records)])
 
 
 def _markdown(comparison: Comparison) -> str:

@@ -1,6 +1,5 @@
 """Atomic directories: written under a temporary name and renamed when complete."""
 
-import csv
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +8,7 @@ from pathlib import Path
 from holotype.arguments import require_directory_place
 from holotype.dataset.reading.folder_walk import is_holotype_output
 from holotype.errors import UsageError
-from holotype.files import naming, temporary_directory
+from holotype.files import csv_lines, naming, temporary_directory
 
 TABLE_FILENAME = "table.csv"
 
@@ -108,6 +107,5 @@ def write_table(
 ) -> Path:
     """Write `table.csv`, or another table, into a staged directory."""
     table = directory / name
-    with table.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+    table.write_text(csv_lines([header, *rows]), encoding="utf-8", newline="")
     return table

@@ -127,8 +127,8 @@ def tune(
         trials: so many, beside the default recipe, which is trial 0.
         heads: search heads on the features of the frozen network only, hundreds a minute.
         space: a YAML file of what is searched, instead of the table of the model's family.
-        recipe, model, seed, overrides: of the default recipe, as `train` takes them. The seed is
-            that of the search too.
+        recipe, model, seed, overrides: of the default recipe, as `train` takes them; the size of
+            images is an override, `image_size`. The seed is that of the search too.
         reading: how labels and groups are read, and which images train.
         resources: device and disk, as `train` takes them.
         running: how many trials at once, where, and for how long.

@@ -12,6 +12,7 @@ from holotype.dataset.near_duplicates.search import NearDuplicate
 from holotype.dataset.reading.sample_records import Part
 from holotype.dataset.splitting.splitter import abbreviated
 from holotype.imaging.significant_bits import FULL_BITS
+from holotype.progress import pluralize
 
 # kind as `--fail-on` names it, its name in a table, its meaning or what to do
 ROWS = (
@@ -183,6 +184,19 @@ class Findings:
         ordered = sorted(self.class_counts.items(), key=lambda row: (-row[1], row[0]))
         rows = [(name, count, *(of_part[name] for _, of_part in parts)) for name, count in ordered]
         return ("class", "usable images", *(part for part, _ in parts)), rows
+
+    @property
+    def imbalance_note(self) -> str:
+        """How the largest class compares with the smallest, as a sentence without its full stop."""
+        counts = self.class_counts.values()
+        if not any(counts):
+            return "no class has a usable image"
+        largest = pluralize(max(counts), "usable image")
+        if min(counts) == 0:
+            return f"the largest class has {largest}, another has none"
+        if max(counts) == min(counts):
+            return f"every class has {largest}"
+        return f"the largest class is {self.imbalance:.3g} times the smallest"
 
     @property
     def similar_classes(self) -> list[tuple[str, ...]]:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 DEFAULT_RATIOS = (0.70, 0.15, 0.15)
 DEFAULT_SEED = 42
 _NAMES_SHOWN = 20
+_SMALL_CLASS = 10  # images, of which a part may get none
 _FILL_ORDER: tuple[Part, ...] = ("train", "test", "val", "cal")  # for small classes
 
 
@@ -138,15 +139,21 @@ def describe_missing_classes(index: Index, *, ratios: Sequence[float] = ()) -> l
         ratios: of the split; an empty part is mentioned only if its ratio is above 0.
     """
     present = set(index.table["split"])
+    sizes = class_counts_by_part(index).sum(axis=1)
     asked = {part for part, share in zip(ALL_PARTS, ratios, strict=False) if share > 0}
     return [
-        f"The {part} part has no image of: {abbreviated(names)} (too few images to divide)."
+        f"The {part} part has no image of: {abbreviated(names)}{_reason(sizes, names)}."
         if part in present
         else f"The {part} part is empty: too few separate images of each class (all images of a "
         "group, or copies of one image, count once)."
         for part, names in missing_classes(index).items()
         if names and part in present | asked
     ]
+
+
+def _reason(sizes: "pd.Series", names: Sequence[str]) -> str:
+    """Why, unless they are so large that only a split that was given can be to blame."""
+    return " (too few images to divide)" if (sizes[list(names)] < _SMALL_CLASS).all() else ""
 
 
 def abbreviated(names: Sequence[str]) -> str:

@@ -55,13 +55,15 @@ class SweepRequest:
     output: Path = DEFAULT_PATH
     pattern: str | None = None
     report_only: bool = False
-    keep: int | None = None
+    keep_checkpoints: int | None = None
     running: Running = field(default_factory=Running)
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
-        if self.keep is not None and self.keep < 1:
-            raise UsageError(f"--keep is {self.keep}, expected a number of runs above 0.")
+        if self.keep_checkpoints is not None and self.keep_checkpoints < 1:
+            raise UsageError(
+                f"--keep-checkpoints is {self.keep_checkpoints}, expected a number of runs above 0."
+            )
 
     def runs(self) -> list[PlannedRun]:
         """The runs that are asked for, checked."""
@@ -84,7 +86,7 @@ def sweep(
     tune: int = 0,
     only: str | None = None,
     report_only: bool = False,
-    keep: int | None = None,
+    keep_checkpoints: int | None = None,
     running: Running = Running(),
 ) -> Sweep:
     """Train every model with every data set, recipe and seed, and recommend a run for each data.
@@ -110,7 +112,7 @@ def sweep(
         tune: search so many trials before each run, and train the best.
         only: a pattern of names, such as `*linear*`; the others are left as they are.
         report_only: train nothing; compare what is there.
-        keep: afterwards so many runs of each data set keep their checkpoints, the best ones on
+        keep_checkpoints: afterwards so many runs of each data set keep theirs, the best ones on
             validation; the others keep bundle, predictions and report.
         running: jobs at once, and where; the cores are divided among them.
 
@@ -122,7 +124,7 @@ def sweep(
     return run_sweep(
         SweepRequest(
             plan=combine_plan(plan, axes), output=Path(output), pattern=only,
-            report_only=report_only, keep=keep, running=running,
+            report_only=report_only, keep_checkpoints=keep_checkpoints, running=running,
         )
     )  # fmt: skip
 
@@ -213,9 +215,9 @@ def _finish(
         except HolotypeError as error:
             notes.append(f"{group}: {error}")
     _write_selection(output, comparisons)
-    if request.keep is not None:
+    if request.keep_checkpoints is not None:
         for comparison in comparisons.values():
-            _remove_checkpoints(comparison, request.keep)
+            _remove_checkpoints(comparison, request.keep_checkpoints)
     rows = [
         RunRow.of(run.full_name, run.directory(output), results.get(run.full_name)) for run in runs
     ]
