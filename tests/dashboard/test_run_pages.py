@@ -142,7 +142,7 @@ def test_a_search_shows_its_trials(visit: Visit, folder: Path) -> None:
         record.write(search.trial(record.number))
     search.trial(3).path.mkdir()
     page = visit.get("/dashboard/runs/search?run=search")
-    assert "4 trials: 2 complete, 1 pruned, 1 running" in page.text
+    assert "4 trials: 2 complete, 1 pruned, 1 stopped" in page.text
     assert "trial 1, accuracy 0.900" in page.text
     assert "stages.0.l2 0.01" in page.text
     assert "worse than the median" in page.text

@@ -31,21 +31,22 @@ def show_search(request: Request, visitor: Look) -> Response:
     kept = dashboard_of(request).kept.setdefault("trials", {})
     if len(kept) > MAX_KEPT:
         kept.clear()
-    rows = trial_rows(search, kept)
+    process = holder_of(path)
+    rows = trial_rows(search, kept, is_running=process is not None)
     complete = [row for row in rows if row.accuracy is not None and row.state == "complete"]
     complete.sort(key=lambda row: (-(row.accuracy or 0), row.log_loss or 0, row.number))
     report = {}
     if (search.report / "report.json").is_file():
         report = read_json(search.report / "report.json")
     shown = [*(row for row in rows if row.state == "running"), *complete]
-    shown += [row for row in rows if row.state in ("pruned", "failed")]
+    shown += [row for row in rows if row.state in ("pruned", "failed", "stopped")]
     return render(
         request, "runs/search.html.j2", run=name, rows=shown[:SHOWN_TRIALS], total=len(rows),
         complete=complete, settings=search.read_settings(), report=report, duration=duration,
         counts={state: sum(row.state == state for row in rows)
-                for state in ("complete", "pruned", "failed", "running")},
+                for state in ("complete", "pruned", "failed", "running", "stopped")},
         points=json.dumps([[row.number, row.accuracy] for row in rows if row.state == "complete"]),
-        process=holder_of(path), query=urlencode({"run": name}),
+        process=process, query=urlencode({"run": name}),
         best=urlencode({"run": f"{name}/best"}) if search.best.recipe.is_file() else "",
     )  # fmt: skip
 

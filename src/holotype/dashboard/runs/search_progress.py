@@ -1,7 +1,7 @@
 """How far a search or a sweep is, as its directory says."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from holotype.dashboard.runs.run_holder import held_locks, holder_of
@@ -19,7 +19,8 @@ class TrialRow:
     """One trial.
 
     Attributes:
-        state: `complete`, `pruned`, `failed`, or `running`: it has not ended.
+        state: `complete`, `pruned` or `failed`; of one that has not ended `running`, or `stopped`
+            where nobody runs the search.
         accuracy, log_loss: on validation; None where it is not known.
         params: what was drawn, in one line.
     """
@@ -46,10 +47,13 @@ class SweepRow:
     part: str
 
 
-def trial_rows(search: SearchDirectory, kept: dict[Path, TrialRow]) -> list[TrialRow]:
+def trial_rows(
+    search: SearchDirectory, kept: dict[Path, TrialRow], *, is_running: bool
+) -> list[TrialRow]:
     """Every trial in the order of its number.
 
     Args:
+        is_running: whether a process runs the search.
         kept: rows of trials that have ended, by directory, which do not change any more.
     """
     if not search.trials.is_dir():
@@ -63,6 +67,8 @@ def trial_rows(search: SearchDirectory, kept: dict[Path, TrialRow]) -> list[Tria
         row = kept.get(directory.path) or _trial_row(directory)
         if row.state != "running":
             kept[directory.path] = row
+        elif not is_running:
+            row = replace(row, state="stopped")
         rows.append(row)
     return rows
 
