@@ -1,5 +1,7 @@
 """A burst of wrong labels is told from a drift that the champion does not know."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from holotype.watching.retraining.flipped_labels import (
     chance_of_as_many,
     check_new_labels,
 )
+from tests.watching.digits import as_image, digits, train_champion, write_folder
 
 CLASSES, D = 4, 16
 
@@ -112,3 +115,44 @@ def test_how_often_it_refuses() -> None:
     print(refused)
     assert all(refused[drift, 0.0] <= 5 for drift in (0.0, 3.0, 6.0))
     assert all(refused[drift, 0.1] >= 90 for drift in (0.0,))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("turn", [0.0, 15.0, 30.0])
+@pytest.mark.parametrize("new", [60, 150])
+def test_a_tenth_of_flipped_labels_of_digits_is_refused(
+    new: int, turn: float, tmp_path: Path
+) -> None:
+    """A camera that is mounted turned; the champion knows upright digits only."""
+    run = train_champion(write_folder(tmp_path / "digits", range(120)), tmp_path / "run")
+    champion = run.classifier
+    pixels, targets = digits()
+    known = [as_image(each) for each in pixels[:270]]
+    refused = {0.0: 0, 0.1: 0}
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        drawn = 300 + rng.choice(600, new, replace=False)
+        images = known + [as_image(each, turn) for each in pixels[drawn]]
+        embeddings_ND, probabilities_NC = champion.embed(images), champion.predict_proba(images)
+        flipped = rng.permutation(new)[: round(0.1 * new)]
+        for wrong in refused:
+            given_N = targets[drawn].copy()
+            if wrong:
+                given_N[flipped] = (given_N[flipped] + rng.integers(1, 5, len(flipped))) % 5
+            N = len(images)
+            found = check_new_labels(
+                LabelledEmbeddings(
+                    paths=[str(n) for n in range(N)],
+                    embeddings_ND=embeddings_ND,
+                    probabilities_NC=probabilities_NC,
+                    targets_N=np.concatenate([targets[:270], given_N]).astype(np.int64),
+                    is_new_N=np.arange(N) >= 270,
+                    is_held_out_N=(np.arange(N) >= 120) & (np.arange(N) < 270),
+                    groups=[""] * N,
+                    classes=[str(c) for c in range(5)],
+                )
+            )
+            refused[wrong] += found.is_burst
+    print(new, turn, refused)
+    assert refused[0.0] == 0
+    assert refused[0.1] == 12
