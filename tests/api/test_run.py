@@ -31,7 +31,8 @@ RENAMED = {"set": "overrides", "class": "class_name", "checkpoint_every": "check
 
 # Keys of the recipe, which Python takes in `overrides`.
 KEYS_OF_THE_RECIPE = {
-    "weights", "epochs", "batch_size", "learning_rate", "split_seed", "teacher", "image_size", "unseen",
+    "weights", "epochs", "batch_size", "learning_rate", "split_seed", "teacher", "image_size",
+    "unseen",
 }  # fmt: skip
 
 

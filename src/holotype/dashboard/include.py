@@ -11,6 +11,7 @@ from starlette.types import Scope
 from holotype.dashboard import home, login, static_files
 from holotype.dashboard.dashboard_state import Dashboard, Section
 from holotype.dashboard.data import data_section
+from holotype.dashboard.identify import identify_section
 from holotype.dashboard.page import problem_page
 from holotype.dashboard.runs import runs_section
 from holotype.dashboard.sessions import SessionSigner, session_secret
@@ -26,6 +27,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("Try it", "What a classifier says of your images", "try", try_it_pages.router),
     runs_section.SECTION,
     data_section.SECTION,
+    identify_section.SECTION,
 )
 
 
