@@ -2,7 +2,8 @@
 
 A folder of 10,000 runs takes seconds to read and a fraction of one to look over: what was read of a
 directory is kept, in memory and in the cache of the user, until one of its files changes. A page
-waits a moment for the folder to be looked over, and then shows what is known.
+waits a moment for the folder to be looked over, where that takes no longer; else it shows what is
+known, and the next page what has changed.
 """
 
 import hashlib
@@ -25,6 +26,8 @@ Kind = Literal["run", "search", "sweep", "audit"]
 FORMAT = 1  # of the kept file
 WAIT_S = 0.15  # that a page waits for the folder to be looked over
 PAUSE_S = 1.0  # between two looks
+PAUSE_OF_LOOKS = 5.0  # or so many times what the last one took
+MAX_PAUSE_S = 10.0
 MAX_DEPTH = 12
 
 # What makes a directory one of these, and the files that its row is made from.
@@ -92,7 +95,7 @@ class FolderIndex:
         self._entries: list[FolderEntry] = []
         self._lock = threading.Lock()
         self._looked = threading.Event()
-        self._looked_at = -PAUSE_S
+        self._looked_at, self._took_s = -PAUSE_S, 0.0
         self._is_looking = False
         self._has_looked = False
 
@@ -107,13 +110,17 @@ class FolderIndex:
         Args:
             now: wait until the folder was looked over again, such as after a change.
         """
+        if now and self._is_looking:
+            self._looked.wait()  # it may have passed what has changed
         self._look_soon(force=now)
-        self._looked.wait(None if now else self.wait_s)
+        is_quick = self._took_s <= self.wait_s or not self._has_looked
+        self._looked.wait(None if now else self.wait_s if is_quick else 0)
         return self._entries
 
     def _look_soon(self, *, force: bool) -> None:
         with self._lock:
-            is_recent = time.monotonic() - self._looked_at < PAUSE_S
+            pause = min(max(PAUSE_S, PAUSE_OF_LOOKS * self._took_s), MAX_PAUSE_S)
+            is_recent = time.monotonic() - self._looked_at < pause
             if self._is_looking or (is_recent and not force):
                 return
             self._is_looking = True
@@ -121,6 +128,7 @@ class FolderIndex:
         threading.Thread(target=self._look, name="folder-index", daemon=True).start()
 
     def _look(self) -> None:
+        began = time.monotonic()
         try:
             if not self._known:
                 self._known = _read_kept(self.folder)
@@ -143,6 +151,7 @@ class FolderIndex:
         finally:
             with self._lock:
                 self._looked_at = time.monotonic()
+                self._took_s = self._looked_at - began
                 self._is_looking = False
                 self._looked.set()
 
