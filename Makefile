@@ -10,7 +10,7 @@ JOBS ?= 2
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-install coverage check format docs clean
+.PHONY: help demo test test-all test-install coverage check format docs notebooks clean
 
 help:
 	@echo "make demo          train on real images, and write a report (about 8 minutes on 2 cores)"
@@ -21,6 +21,7 @@ help:
 	@echo "make check         style, types and the order of imports"
 	@echo "make format        what of the style can be put right by itself"
 	@echo "make docs          the documentation as HTML, in docs/_build"
+	@echo "make notebooks     the notebooks as .ipynb, in notebooks/_build"
 	@echo "make clean         remove .venv and what the tools wrote; runs/ stays"
 
 demo: $(INSTALLED)
@@ -51,6 +52,12 @@ format: $(INSTALLED)
 docs: $(INSTALLED)
 	$(BIN)/sphinx-build -q -W -n -b html docs docs/_build
 
+notebooks: $(INSTALLED)
+	mkdir -p notebooks/_build
+	for file in notebooks/*.py; do \
+		$(BIN)/jupytext --quiet --to ipynb --output notebooks/_build/$$(basename $$file .py).ipynb $$file || exit 1; \
+	done
+
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Holotype needs Python 3.11 or newer, and '$(PYTHON)' is older"; exit 1; }
@@ -60,4 +67,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	rm -rf docs/_build .coverage dist
+	rm -rf docs/_build notebooks/_build .coverage dist

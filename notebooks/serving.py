@@ -1,0 +1,136 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Serving a classifier
+#
+# A server on this machine, a client, two versions compared while requests go on, and what the request log keeps.
+
+# %% tags=["parameters"]
+from pathlib import Path
+
+IMAGES = Path(
+    "/kaggle/input/pets"
+)  # a folder for each class, or train, val and test; else drawn ones
+WORK = Path("/kaggle/working") if Path("/kaggle/working").is_dir() else Path("work")
+IMAGE_SIZE = 64
+
+# %%
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import holotype
+
+WORK.mkdir(exist_ok=True)
+data = IMAGES if IMAGES.is_dir() else holotype.fetch("synthetic-cats-dogs", WORK / "pets")
+champion = holotype.train(data, model="hog", image_size=IMAGE_SIZE, output=WORK / "runs/one")
+challenger = holotype.train(data, recipe="linear", image_size=IMAGE_SIZE, output=WORK / "runs/two")
+
+# %% [markdown]
+# ## Start
+#
+# In a terminal: `holotype serve pets=runs/one --challenger runs/two --share 50 --log log`. Half of the requests are answered by
+# the challenger; every answer is a row of the log.
+
+# %%
+with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    port = free.getsockname()[1]
+url = f"http://127.0.0.1:{port}"
+server = subprocess.Popen(
+    [
+        sys.executable, "-m", "holotype", "serve", f"pets={champion.path}", "--challenger", str(challenger.path),
+        "--share", "50", "--log", str(WORK / "log"), "--port", str(port), "--workers", "1",
+    ]
+)  # fmt: skip
+while server.poll() is None:
+    try:
+        urllib.request.urlopen(f"{url}/readyz", timeout=5).close()
+        break
+    except OSError:
+        time.sleep(0.2)
+
+# %% [markdown]
+# ## Ask
+#
+# `Client` has the methods of a classifier. It needs neither PyTorch nor the bundle.
+
+# %%
+client = holotype.Client(url, "pets")
+images = sorted(path for path in (data / "test").rglob("*") if path.is_file())
+found = client.predict(images)
+found.to_frame().head()
+
+# %% [markdown]
+# An image that cannot be read costs itself only, and is named:
+
+# %%
+(WORK / "no-image.jpg").write_text("this is no image")
+client.predict([images[0], WORK / "no-image.jpg"]).refused
+
+# %% [markdown]
+# ## Tell the truth
+#
+# Where the true class becomes known, feedback is sent for the id of the request. It is joined with the answer.
+
+
+# %%
+def ask(image: Path) -> dict:
+    request = urllib.request.Request(
+        f"{url}/v1/models/pets/predict",
+        image.read_bytes(),
+        {"content-type": f"image/{image.suffix[1:]}"},
+    )
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)
+
+
+def tell(request_id: str, label: str) -> None:
+    body = json.dumps({"request_id": request_id, "image": 0, "label": label}).encode()
+    request = urllib.request.Request(
+        f"{url}/v1/feedback", body, {"content-type": "application/json"}
+    )
+    urllib.request.urlopen(request).close()
+
+
+for image in images:
+    tell(ask(image)["request_id"], image.parent.name)
+
+# %% [markdown]
+# ## Which version is better?
+#
+# `status` may be looked at after every answer: its interval holds at all looks at once.
+
+# %%
+status = subprocess.run(
+    [sys.executable, "-m", "holotype", "serve", "status", "--url", url],
+    capture_output=True,
+    text=True,
+)
+print(status.stdout)
+
+# %% [markdown]
+# ## Stop, and read the log
+
+# %%
+server.terminate()
+server.wait(60)
+
+# %%
+import pandas as pd
+
+from holotype.serving.request_log.read_log import LogQuery, read_log
+
+columns = ("time", "arm", "probabilities", "label")
+pd.DataFrame(read_log(WORK / "log", 0, time.time(), LogQuery(columns=columns)))

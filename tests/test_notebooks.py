@@ -1,0 +1,181 @@
+"""The notebooks run from top to bottom without a network, here and as on Kaggle.
+
+As on Kaggle: their images lie in a folder that is not written to, the working directory is another
+one, the home folder is empty, and a connection to anywhere but this machine is an error.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from PIL import Image
+
+import holotype
+from holotype.architectures.catalog import architecture
+from holotype.architectures.pretrained_weights import package_file
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.py"))
+NO_NETWORK = """
+import socket
+
+connect = socket.socket.connect
+
+
+def connect_here_only(self, address):
+    if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost"):
+        raise OSError(f"no network: {address}")
+    return connect(self, address)
+
+
+socket.socket.connect = connect_here_only
+"""
+
+# What a notebook reads on Kaggle: its parameter, and the folder or file in the input folder.
+INPUTS = {
+    "complete_workflow": {"IMAGES": "pets"},
+    "comparing_approaches": {"IMAGES": "pets"},
+    "serving": {"IMAGES": "pets"},
+    "materials_on_kaggle": {"IMAGES": "minc-2500/images", "WEIGHTS": "weights"},
+    "fossils_any_backbone": {"SLICES": "fossils/table.csv"},
+    "turtle_exercises": {"TURTLES": "turtles/table.csv"},
+}
+
+
+@pytest.fixture(scope="module")
+def kaggle_input(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What would lie in /kaggle/input, named as the notebooks expect it."""
+    folder = tmp_path_factory.mktemp("kaggle") / "input"
+    holotype.fetch("synthetic-cats-dogs", output=folder / "pets", images=120, seed=2)
+    holotype.fetch("synthetic-turtles", output=folder / "turtles", seed=2)
+    holotype.fetch("micro-ct", output=folder / "fossils", seed=2)
+    shapes = holotype.fetch("synthetic", output=folder / "shapes", classes=3, images=60)
+    for material, shape in (("brick", "square"), ("carpet", "disc"), ("wood", "triangle")):
+        (folder / "minc-2500" / "images" / material).mkdir(parents=True)
+        for image in (shapes / shape).glob("*.png"):
+            to = folder / "minc-2500" / "images" / material / f"{material}_00{image.stem}.jpg"
+            Image.open(image).convert("RGB").save(to)
+    package = architecture("efficientnet_lite0").published.package
+    assert package is not None
+    file = package_file(package)
+    assert file is not None
+    (folder / "weights").mkdir()
+    shutil.copyfile(file, folder / "weights" / f"efficientnet_lite0{file.suffix}")
+    return folder
+
+
+def ids(notebook: Path) -> str:
+    return notebook.stem
+
+
+def read(notebook: Path) -> Any:
+    return jupytext.read(notebook, fmt="py:percent")
+
+
+def parameters_of(book: Any) -> int:
+    (place,) = [
+        place
+        for place, cell in enumerate(book.cells)
+        if "parameters" in cell.metadata.get("tags", ())
+    ]
+    return place
+
+
+def execute(notebook: Path, place: Path, parameters: dict[str, str]) -> Any:
+    """The notebook as it ran, with other values in the cell after its parameters."""
+    book = read(notebook)
+    said = "\n".join(f"{name} = Path({value!r})" for name, value in parameters.items())
+    book.cells.insert(parameters_of(book) + 1, nbformat.v4.new_code_cell(said))
+    client = NotebookClient(
+        book, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(place)}}
+    )
+    client.execute()
+    return book
+
+
+@pytest.fixture
+def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An environment without network for kernels and what they start; the working folder."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(NO_NETWORK, "utf-8")
+    path = os.pathsep.join([str(tmp_path / "site"), str(ROOT / "src")])
+    monkeypatch.setenv("PYTHONPATH", path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("JUPYTER_PATH", str(Path(sys.prefix) / "share" / "jupyter"))
+    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    work = tmp_path / "working"
+    work.mkdir()
+    return work
+
+
+def digest(folder: Path) -> str:
+    total = hashlib.sha256()
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        total.update(f"{file.relative_to(folder)} {file.stat().st_mtime_ns}".encode())
+    return total.hexdigest()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=ids)
+def test_a_notebook_runs_on_what_it_draws(notebook: Path, kernel: Path) -> None:
+    missing = {name: str(kernel / "missing") for name in INPUTS[notebook.stem]}
+    book = execute(notebook, kernel, {**missing, "WORK": str(kernel / "work")})
+    assert results(book) > 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=ids)
+def test_a_notebook_runs_as_on_kaggle(notebook: Path, kernel: Path, kaggle_input: Path) -> None:
+    before = digest(kaggle_input)
+    given = {name: str(kaggle_input / path) for name, path in INPUTS[notebook.stem].items()}
+    book = execute(notebook, kernel, {**given, "WORK": str(kernel)})
+    assert results(book) > 2
+    assert digest(kaggle_input) == before
+    if notebook.stem == "materials_on_kaggle":
+        said = "".join(str(cell.get("outputs", "")) for cell in book.cells)
+        assert re.search(r"weights\s+folder", said)
+        assert "the split folders hold different classes" in said
+        assert "cut off" in said
+
+
+def results(book: Any) -> int:
+    """How many cells show a value of their own: a table, an image or a summary."""
+    return sum(
+        any("text/html" in output.get("data", {}) or "image/png" in output.get("data", {})
+            for output in cell.get("outputs", ()))
+        for cell in book.cells
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=ids)
+def test_all_paths_of_a_notebook_are_in_one_cell(notebook: Path) -> None:
+    book = read(notebook)
+    first = parameters_of(book)
+    assert set(INPUTS[notebook.stem]) <= set(re.findall(r"^\w+", book.cells[first].source, re.M))
+    assert "WORK" in book.cells[first].source
+    for cell in book.cells[first + 1 :]:
+        assert cell.cell_type == "markdown" or "/kaggle/" not in cell.source
+    assert book.cells[0].cell_type == "markdown"
+
+
+def test_every_notebook_has_its_input_and_each_exercise_its_solution() -> None:
+    assert {notebook.stem for notebook in NOTEBOOKS} == set(INPUTS)
+    book = read(ROOT / "notebooks" / "turtle_exercises.py")
+    text = [cell.source for cell in book.cells if cell.cell_type == "markdown"]
+    assert sum(source.startswith("## Exercise") for source in text) == 4
+    solutions = [
+        cell
+        for cell in book.cells
+        if cell.cell_type == "code" and "solution" in cell.metadata.get("tags", ())
+    ]
+    assert len(solutions) == 4
