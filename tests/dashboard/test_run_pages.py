@@ -1,5 +1,6 @@
 """The pages of runs, read and used as a browser without scripts does."""
 
+import asyncio
 import re
 import shlex
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import holotype
-from holotype.dashboard.runs import run_pages
+from holotype.dashboard.runs import one_run_pages, run_pages
 from holotype.dashboard.runs.run_tags import read_tags
 from holotype.dashboard.runs.start_command import command_line, train_words
 from holotype.errors import HolotypeError, UsageError
@@ -20,7 +21,7 @@ from holotype.run_directory import RunDirectory
 from holotype.search.search_directory import SearchDirectory
 from holotype.search.trial_record import TrialRecord
 from holotype.training.epoch_metrics import EpochMetrics
-from holotype.training.finetuning.history import write_history
+from holotype.training.finetuning.history import history_writer, write_history
 from tests.dashboard.browsing import Visit
 from tests.dashboard.made_runs import make_index, make_run
 
@@ -198,6 +199,29 @@ def test_the_stop_button_stops_the_training_and_takes_the_right(
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc/locks")
+def test_a_training_tells_of_every_epoch_and_of_its_end(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(one_run_pages, "LOOK_S", 0.01)
+    run = folder / "one"
+    add = history_writer(run / "history.csv")
+
+    async def watch() -> list[str]:
+        told = []
+        changes = one_run_pages.changes(run, "run")
+        with RunDirectory(run).lock():
+            for epoch in range(3):
+                coming = asyncio.ensure_future(anext(changes))
+                await asyncio.sleep(0.1)
+                assert not coming.done()  # nothing has moved
+                add(EpochMetrics("finetune", epoch, 1.0, 1.0, 0.5, 0.001, 10))
+                told.append((await coming)[0])
+        return [*told, *[name async for name, _ in changes]]
+
+    assert asyncio.run(asyncio.wait_for(watch(), 60)) == ["changed"] * 3
 
 
 def test_changes_end_where_nobody_trains(visit: Visit, folder: Path) -> None:

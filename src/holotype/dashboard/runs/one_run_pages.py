@@ -77,7 +77,7 @@ def send_changes(request: Request, visitor: Look) -> Response:
     """An event whenever a run, a search or a sweep has moved, until its process has ended."""
     kind = _kind(request)
     _, path = place_of(request, kind)
-    return event_stream(request, _changes(path, kind))
+    return event_stream(request, changes(path, kind))
 
 
 def _kind(request: Request) -> str:
@@ -86,7 +86,8 @@ def _kind(request: Request) -> str:
     return asked if asked in WATCHED else "run"
 
 
-async def _changes(path: Path, kind: str) -> AsyncIterator[tuple[str, Any]]:
+async def changes(path: Path, kind: str) -> AsyncIterator[tuple[str, Any]]:
+    """An event whenever one of the watched files has changed, until nobody holds the directory."""
     files = [path / name for name in WATCHED[kind]]
     before = None
     while True:
