@@ -1,0 +1,1 @@
+"""What has changed, which kind of change it is, and how right the classifier still is"""
