@@ -49,7 +49,9 @@ def image_table(arrays: Mapping[str, NDArray[np.generic]]) -> ImageTable:
     )
 
 
-def quiet_years(images: ImageTable, reference: int, years: int, alike: int, seed: int) -> QuietYears:
+def quiet_years(
+    images: ImageTable, reference: int, years: int, alike: int, seed: int
+) -> QuietYears:
     """Years of daily windows of 200 images, each until its first alarm.
 
     Args:

@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from holotype.watching.retraining.retrain import retrain
     from holotype.watching.retraining.retraining_result import Retraining
     from holotype.watching.retraining.retraining_schedule import RetrainingSchedule
+    from holotype.watching.watch import watch
+    from holotype.watching.watch_result import Watch
 
 # module -> the public names in it
 _PUBLIC_API = {
@@ -106,6 +108,8 @@ _PUBLIC_API = {
     "single_prediction": ("Prediction",),
     "tracking.track": ("Tracking", "track"),
     "training.config.recipe": ("Recipe",),
+    "watching.watch": ("watch",),
+    "watching.watch_result": ("Watch",),
     "watching.labelling.label_next": ("ImagesToLabel", "label_next"),
     "watching.retraining.retrain": ("retrain",),
     "watching.retraining.retraining_result": ("Retraining",),
@@ -155,6 +159,7 @@ __all__ = [
     "Sweep",
     "Tracking",
     "TrainingEstimate",
+    "Watch",
     "__version__",
     "audit",
     "augment",
@@ -180,6 +185,7 @@ __all__ = [
     "track",
     "train",
     "tune",
+    "watch",
 ]
 
 

@@ -143,6 +143,11 @@ VERBS = (
         "holotype identify query gallery image.jpg",
     ),
     (
+        "watch",
+        "Say when the images of a request log are no longer those of the validation.",
+        "holotype watch registry://cells@champion --log log",
+    ),
+    (
         "doctor",
         "Check the installation, and print the line that repairs each fault.",
         "holotype doctor",
@@ -155,7 +160,7 @@ VERBS = (
 )
 
 # Verbs with commands of their own: their module has an App called `app`, with the verb's example.
-APPS = ("identify", "registry", "serve")
+APPS = ("identify", "registry", "serve", "watch")
 
 
 def build_app() -> App:

@@ -146,9 +146,7 @@ def principal_components(
     return [(l2_normalized(one).astype(np.float64) - centre_D) @ directions.T for one in sets]
 
 
-def _sampled(
-    embeddings_ND: NDArray[np.float32], rng: np.random.Generator
-) -> NDArray[np.float32]:
+def _sampled(embeddings_ND: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     if len(embeddings_ND) <= MAX_IMAGES:
         return embeddings_ND
     return embeddings_ND[rng.choice(len(embeddings_ND), MAX_IMAGES, replace=False)]

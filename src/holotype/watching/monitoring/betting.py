@@ -27,6 +27,9 @@ TAIL, TAIL_SHARE = 0.05, 0.2  # … or a share of the images lies in the outermo
 # Of yes and no: the share of yes is multiplied.
 RATIOS = (0.25, 0.5, 0.7, 1.4, 2.0, 4.0)
 
+# Of a limit: so much of what can be lost is bet on more than it allows.
+STAKES = (0.1, 0.3, 0.6)
+
 RANK_BETS = len(SHIFTS) + len(SCALES) + 2
 YEAR_S = 365.25 * 86_400
 
@@ -59,6 +62,17 @@ def log_share_bets_B(ranks_N: Floats, share: float) -> Floats:
         zero = (1 - share * one) / (1 - share)
         bets.append(ones * np.log(one) + (len(ranks_N) - ones) * np.log(zero))
     return np.array(bets)
+
+
+def log_limit_bets_B(ones_N: Floats, limit: float) -> Floats:
+    """Bets against "whatever happened before, the chance of a one is at most the limit".
+
+    Unlike the others these need no independence, and the chance may vary below the limit.
+    """
+    ones = int(ones_N.sum())
+    stakes = np.array(STAKES) / limit
+    gains, losses = np.log1p(stakes * (1 - limit)), np.log1p(-stakes * limit)
+    return np.asarray(ones * gains + (len(ones_N) - ones) * losses)
 
 
 class Capital:
@@ -101,5 +115,3 @@ class Capital:
         """The logarithm of the e-value."""
         value = np.logaddexp.reduce(self.logs_B) - np.log(len(self.logs_B))
         return float(np.logaddexp(value, np.log(max(1 - self.dealt, 1e-300))))
-
-

@@ -6,7 +6,6 @@ images, those that trained the head where the bundle keeps them, else on half of
 Shape suffixes: N images, K known images, D embedding, P directions, C classes.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.bundle.references import l2_normalized
+from holotype.watching.image_table import ImageTable
 from holotype.watching.monitoring.monitors import Watched
 
 Floats = NDArray[np.float64]
@@ -23,69 +23,6 @@ NEIGHBOURS = 5
 # Parts of the chance of a false alarm.
 INPUT_PART, OUTPUT_PART, CLASSES_PART, SERVICE_PART = 0.4, 0.2, 0.2, 0.2
 MAX_KNOWN = 5000  # known images that distances are measured to; of more, a sample
-
-
-@dataclass(frozen=True, eq=False)
-class ImageTable:
-    """What is known of images; every array has a row an image.
-
-    Attributes:
-        probabilities_NC: of all classes.
-        embeddings_ND: None where they were not kept.
-        unknown_N, set_size_N: nan where the classifier does not say.
-        facts: `brightness`, `sharpness`, `width`, `height` and `bytes` as numbers, nan where they
-            are not known.
-        format_N: as Pillow names it; "" where it is not known.
-        targets_N: true classes; -1 where they are not known.
-        groups_N: images of one group are not independent.
-        names_N: of the images, where there are any.
-    """
-
-    probabilities_NC: Floats
-    embeddings_ND: NDArray[np.float32] | None
-    unknown_N: Floats
-    set_size_N: Floats
-    facts: Mapping[str, Floats]
-    format_N: NDArray[np.str_]
-    targets_N: NDArray[np.int64]
-    groups_N: NDArray[np.str_]
-    names_N: NDArray[np.str_]
-
-    def __len__(self) -> int:
-        return len(self.probabilities_NC)
-
-    def select(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> "ImageTable":
-        """Some of the images."""
-        embeddings_ND = self.embeddings_ND
-        return ImageTable(
-            probabilities_NC=self.probabilities_NC[rows],
-            embeddings_ND=None if embeddings_ND is None else embeddings_ND[rows],
-            unknown_N=self.unknown_N[rows],
-            set_size_N=self.set_size_N[rows],
-            facts={name: fact_N[rows] for name, fact_N in self.facts.items()},
-            format_N=self.format_N[rows],
-            targets_N=self.targets_N[rows],
-            groups_N=self.groups_N[rows],
-            names_N=self.names_N[rows],
-        )
-
-    def one_of_each_group(self, seed: int) -> NDArray[np.int64]:
-        """The rows of one image of each group, drawn at random, in the order of the table.
-
-        Images of one group say little more than one of them, and their distribution is that of
-        one image whatever they have in common.
-        """
-        order = np.random.default_rng(seed).permutation(len(self))
-        _, first = np.unique(self.groups_N[order], return_index=True)
-        return np.sort(order[first])
-
-    @property
-    def predicted_N(self) -> NDArray[np.int64]:
-        return np.asarray(self.probabilities_NC.argmax(axis=1), np.int64)
-
-    @property
-    def confidence_N(self) -> Floats:
-        return np.asarray(self.probabilities_NC.max(axis=1, initial=0.0), np.float64)
 
 
 @dataclass(frozen=True, eq=False)

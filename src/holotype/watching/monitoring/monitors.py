@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from holotype.watching.monitoring.betting import (
     RANK_BETS,
     RATIOS,
+    STAKES,
     YEAR_S,
     Capital,
+    log_limit_bets_B,
     log_rank_bets_B,
     log_share_bets_B,
 )
@@ -39,12 +41,22 @@ class Watched:
         about: of which part it is.
         part: of the chance of a false alarm.
         share: of ones, where the score is 0 or 1; None of other scores.
+        limit: the largest share of ones that is no alarm, where there is one to hold; then nothing
+            is compared with a reference.
     """
 
     name: str
     about: About
     part: float
     share: float | None = None
+    limit: float | None = None
+
+    @property
+    def bets(self) -> int:
+        """How many share its capital."""
+        if self.limit is not None:
+            return len(STAKES)
+        return RANK_BETS if self.share is None else len(RATIOS)
 
     @property
     def needed(self) -> float:
@@ -101,8 +113,7 @@ class Monitors:
         """
         each = {}
         for one in watched:
-            bets = RANK_BETS if one.share is None else len(RATIOS)
-            monitor = Monitor(one, ScorePool(), Capital.new(bets))
+            monitor = Monitor(one, ScorePool(), Capital.new(one.bets))
             scores_R = reference.get(one.name, np.empty(0))
             monitor.pool.add(scores_R[np.isfinite(scores_R)])
             each[one.name] = monitor
@@ -124,16 +135,18 @@ class Monitors:
         for name, monitor in self.each.items():
             ties_N = ties.random(len(scores[name]))
             finite_N = np.isfinite(scores[name])
-            scores_N = scores[name][finite_N]
-            ranks_N = monitor.pool.ranks_N(scores_N, ties_N[finite_N])
-            share = monitor.watched.share
-            if share is None:
-                log_bets_B = log_rank_bets_B(ranks_N)
+            scores_N, watched = scores[name][finite_N], monitor.watched
+            if watched.limit is not None:
+                log_bets_B = log_limit_bets_B(scores_N, watched.limit)
             else:
-                log_bets_B = log_share_bets_B(ranks_N, share)
+                ranks_N = monitor.pool.ranks_N(scores_N, ties_N[finite_N])
+                if watched.share is None:
+                    log_bets_B = log_rank_bets_B(ranks_N)
+                else:
+                    log_bets_B = log_share_bets_B(ranks_N, watched.share)
+                if learn:
+                    monitor.pool.add(scores_N)
             monitor.capital.update(log_bets_B, elapsed_s)
-            if learn:
-                monitor.pool.add(scores_N)
 
     def restart(self) -> None:
         """The bets of a new year."""

@@ -1,0 +1,183 @@
+"""Takes windows of the log into the state: evidence, alarm, diagnosis, all clear."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from holotype.bundle.bundle import Bundle
+from holotype.serving.request_log.log_row import iso_time
+from holotype.watching.diagnosis.diagnose import (
+    change_between,
+    independent_images,
+    kind_of_alarm,
+    what_changed,
+)
+from holotype.watching.diagnosis.estimated_accuracy import estimated_accuracy
+from holotype.watching.diagnosis.feedback_accuracy import feedback_accuracy
+from holotype.watching.diagnosis.two_sample_tests import ks_test
+from holotype.watching.image_table import ImageTable
+from holotype.watching.log_windows import LogWindow, WatchedLog
+from holotype.watching.monitoring.image_scores import ImageScores
+from holotype.watching.monitoring.monitors import Monitors
+from holotype.watching.monitoring.service_scores import ServiceLimits
+from holotype.watching.watch_reference import WatchReference
+from holotype.watching.watch_state import AlarmState, WatchState
+from holotype.watching.watch_status import WindowRecord
+
+QUIET_WINDOWS = 3  # one after the other make all clear
+QUIET_CHANCE = 0.01  # that a quiet window is taken for a changed one
+GROWING = 0.2  # of the evidence that an alarm needs: there the change has begun
+MAX_CHANGED = 5  # windows that are looked at again
+
+
+@dataclass(frozen=True, eq=False)
+class WindowTaker:
+    """What windows of one bundle are held against.
+
+    Attributes:
+        bundle: that answered.
+        log: its rows.
+        limits: of the service.
+        scores, reference: what is watched of images, and the images that it is compared with.
+    """
+
+    bundle: Bundle
+    log: WatchedLog
+    limits: ServiceLimits
+    scores: ImageScores
+    reference: ImageTable
+
+    @classmethod
+    def of(
+        cls, bundle: Bundle, log: WatchedLog, limits: ServiceLimits, reference: WatchReference
+    ) -> "WindowTaker":
+        return cls(bundle, log, limits, *reference.scores())
+
+    def new_state(self, alarm: AlarmState | None) -> WatchState:
+        """A state that has seen the reference only.
+
+        Args:
+            alarm: of the bundle that was watched before, which is not all clear yet.
+        """
+        watched = [*self.scores.watched(), *self.limits.watched()]
+        seed = int(self.bundle.sha256[:8], 16)
+        monitors = Monitors.new(watched, self.scores.of(self.reference), seed)
+        return WatchState(self.bundle.sha256, monitors, alarm=alarm)
+
+    def take(self, state: WatchState, window: LogWindow) -> None:
+        """Take one window."""
+        monitors = state.monitors
+        images = window.images.select(window.images.one_of_each_group(monitors.windows))
+        elapsed_s = 0.0 if state.last_s is None else max(0.0, window.last_s - state.last_s)
+        scores = self._scores(images)
+        was_alarm = state.alarm is not None
+        monitors.update(scores | self.limits.scores(window.rows), elapsed_s, learn=not was_alarm)
+        state.next_s, state.last_s = window.end_s, window.last_s
+        state.spans.append((window.start_s, window.end_s))
+        quiet = self._is_quiet(scores, window) if was_alarm else None
+        state.records.append(
+            WindowRecord(
+                number=monitors.windows,
+                start=iso_time(window.first_s),
+                end=iso_time(window.last_s),
+                images=len(window.images),
+                groups=len(images),
+                evidence=monitors.evidence,
+                quiet=quiet,
+            )
+        )
+        if state.alarm is None and monitors.alarm:
+            state.alarm = self._alarm(state)
+        elif state.alarm is not None and quiet is not None:
+            state.alarm.quiet_windows = state.alarm.quiet_windows + 1 if quiet else 0
+            if state.alarm.quiet_windows >= QUIET_WINDOWS:
+                state.alarm = None
+                monitors.restart()
+
+    def accuracy(self, state: WatchState) -> dict[str, Any]:
+        """What is known of the accuracy now; from the newest windows."""
+        found: dict[str, Any] = {"estimated": None, "feedback": None}
+        count = QUIET_WINDOWS if state.alarm is None else _changed_windows(state)
+        spans = state.spans[-count:]
+        windows = [self.log.read(*span) for span in spans]
+        windows = [window for window in windows if len(window.images)]
+        if windows:
+            images = independent_images(windows)
+            change = change_between(images, self.reference)
+            if change is not None:
+                estimate = estimated_accuracy(images, self.reference, change)
+                found["estimated"] = estimate.to_json()
+        found["feedback"] = feedback_accuracy(self.log.folder, self.bundle.sha256)
+        return found
+
+    def _scores(self, images: ImageTable) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
+        if len(images):
+            return self.scores.of(images)
+        return {watched.name: np.empty(0) for watched in self.scores.watched()}
+
+    def _is_quiet(
+        self, scores: dict[str, np.ndarray[Any, np.dtype[np.float64]]], window: LogWindow
+    ) -> bool:
+        """Whether a window by itself is like the reference, and the service within its limits."""
+        reference = self.scores.of(self.reference)
+        found = [ks_test(name, scores[name], reference[name]) for name in scores]
+        p_values = [outcome.p_value for outcome in found if outcome is not None]
+        service = self.limits.scores(window.rows)
+        kept = all(
+            service[watched.name].mean() <= watched.limit
+            for watched in self.limits.watched()
+            if watched.limit is not None and len(service[watched.name])
+        )
+        return kept and min(p_values, default=1.0) > QUIET_CHANCE / max(1, len(p_values))
+
+    def _alarm(self, state: WatchState) -> AlarmState:
+        """The alarm of the newest window, with what changed."""
+        count = _changed_windows(state)
+        windows = [self.log.read(*span) for span in state.spans[-count:]]
+        windows = [window for window in windows if len(window.images)]
+        images = independent_images(windows) if windows else None
+        change = None if images is None else change_between(images, self.reference)
+        changes: dict[str, Any] = {}
+        if images is not None:
+            changes = what_changed(windows, self.reference, self.scores, self.bundle, change)
+        changes["monitors"] = [
+            monitor.watched.name for monitor in state.monitors.ranked if monitor.alarm
+        ]
+        return AlarmState(
+            kind=kind_of_alarm(state.monitors, change),
+            since=state.records[-1].end,
+            change_since=state.records[-count].start,
+            changes=changes,
+            digest=state.digest,
+        )
+
+
+def _changed_windows(state: WatchState) -> int:
+    """How many of the newest windows the change is in: those in which the evidence grew."""
+    count = 1
+    before = [record.evidence for record in state.records[-MAX_CHANGED - 1 : -1]]
+    while count < MAX_CHANGED and before and before[-1] >= GROWING:
+        before.pop()
+        count += 1
+    return min(count, len(state.spans))
+
+
+def take_windows(
+    taker: WindowTaker, state: WatchState, folder: Path, now_s: float
+) -> tuple[LogWindow | None, int]:
+    """Take all windows that are complete by now; the state is written after each.
+
+    Returns:
+        The newest window, and how many there were.
+    """
+    newest, taken = None, 0
+    start_s = state.next_s if state.next_s is not None else taker.log.beginning_s()
+    if start_s is None:
+        return newest, taken
+    for window in taker.log.windows(start_s, now_s):
+        taker.take(state, window)
+        state.write(folder)
+        newest, taken = window, taken + 1
+    return newest, taken

@@ -1,0 +1,1 @@
+"""Who is told of an alarm and of all clear: the page, Prometheus, a webhook, e-mail"""

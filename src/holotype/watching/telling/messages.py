@@ -1,0 +1,153 @@
+"""Messages to people and programs: a webhook and e-mail, with a quiet time and an all clear.
+
+Nothing of the log but numbers and names of classes leaves the machine.
+"""
+
+import http.client
+import json
+import os
+import smtplib
+import urllib.request
+from dataclasses import dataclass
+from email.message import EmailMessage
+from typing import Any
+from urllib.parse import urlsplit
+
+from holotype.errors import UsageError
+from holotype.watching.watch_state import ToldState
+from holotype.watching.watch_status import WatchStatus
+
+TIMEOUT_S = 10.0
+PASSWORD = "HOLOTYPE_SMTP_PASSWORD"
+
+
+@dataclass(frozen=True)
+class Telling:
+    """Who is told.
+
+    Attributes:
+        webhook: a URL that gets a JSON object by POST.
+        email: an address that gets a message.
+        smtp: the server for that, HOST, HOST:PORT or USER@HOST:PORT; the password of the user is
+            in the environment variable HOLOTYPE_SMTP_PASSWORD, and then TLS is required.
+        email_from: the sender; by default the receiver.
+        quiet_hours: an alarm is told again after so long, while it lasts.
+    """
+
+    webhook: str | None = None
+    email: str | None = None
+    smtp: str = "localhost"
+    email_from: str | None = None
+    quiet_hours: float = 24.0
+
+    def __post_init__(self) -> None:
+        if self.webhook is not None:
+            url = urlsplit(self.webhook)
+            if url.scheme not in ("http", "https") or not url.hostname:
+                raise UsageError("--webhook is no URL; expected https://HOST/PATH.")
+        for address in (self.email, self.email_from):
+            if address is not None and ("@" not in address or any(c in address for c in "\r\n")):
+                raise UsageError(f"{address!r} is no e-mail address; expected NAME@HOST.")
+        if self.quiet_hours < 0:
+            raise UsageError(f"--quiet-hours is {self.quiet_hours:g}; expected at least 0.")
+        _ = self.server
+
+    @property
+    def server(self) -> tuple[str, str, int]:
+        """User, host and port of the mail server.
+
+        Raises:
+            UsageError: it is none.
+        """
+        user, _, place = self.smtp.rpartition("@")
+        host, _, port = place.partition(":")
+        if not host or (port and not port.isdigit()):
+            raise UsageError(f"--smtp is {self.smtp!r}; expected HOST, HOST:PORT or USER@HOST:PORT")
+        return user, host, int(port or (587 if user else 25))
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """The message goes where the user said, and nowhere else."""
+
+    def redirect_request(self, *_arguments: Any, **_keywords: Any) -> None:
+        return None
+
+
+def should_tell(told: ToldState, alarm: bool, kind: str, now_s: float, quiet_hours: float) -> bool:
+    """Whether a message is due: an alarm, another kind, all clear, or the quiet time is over."""
+    if not alarm:
+        return told.alarm
+    is_over = now_s - told.at_s >= quiet_hours * 3600
+    return not told.alarm or told.kind != kind or (quiet_hours > 0 and is_over)
+
+
+def tell(status: WatchStatus, telling: Telling) -> list[str]:
+    """Send the messages that were asked for.
+
+    Returns:
+        What could not be sent, in words; empty where all was.
+    """
+    failures = []
+    if telling.webhook is not None:
+        try:
+            _post(telling.webhook, message(status))
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            failures.append(f"the webhook at {urlsplit(telling.webhook).hostname}: {error}")
+    if telling.email is not None:
+        try:
+            _send_email(status, telling)
+        except (OSError, smtplib.SMTPException) as error:
+            failures.append(f"e-mail by {telling.server[1]}: {error}")
+    return failures
+
+
+def message(status: WatchStatus) -> dict[str, Any]:
+    """What a webhook gets."""
+    return {
+        "text": sentence(status),
+        "model": status.model.name,
+        "version": status.model.version,
+        "digest": status.model.digest,
+        "alarm": status.alarm,
+        "kind": status.kind,
+        "alarm_since": status.alarm_since,
+        "change_since": status.change_since,
+        "monitors": [each.name for each in status.monitors if each.evidence >= 1],
+        "accuracy": dict(status.accuracy),
+    }
+
+
+def sentence(status: WatchStatus) -> str:
+    """The state of a model in one sentence."""
+    if not status.alarm:
+        return f"{status.model.name}: all clear."
+    which = [each.name for each in status.monitors if each.evidence >= 1]
+    what = f" ({', '.join(which[:5])})" if which else ""
+    return (
+        f"{status.model.name}: {status.kind} has changed since {status.change_since}{what}."
+        if status.kind in ("input", "service")
+        else f"{status.model.name}: {status.kind} since {status.change_since}{what}."
+    )
+
+
+def _post(url: str, value: dict[str, Any]) -> None:
+    request = urllib.request.Request(
+        url, json.dumps(value).encode(), {"Content-Type": "application/json"}, method="POST"
+    )
+    with urllib.request.build_opener(_NoRedirects).open(request, timeout=TIMEOUT_S):
+        pass
+
+
+def _send_email(status: WatchStatus, telling: Telling) -> None:
+    assert telling.email is not None
+    mail = EmailMessage()
+    mail["Subject"] = " ".join(sentence(status).split())[:200]
+    mail["From"] = telling.email_from or telling.email
+    mail["To"] = telling.email
+    mail.set_content(json.dumps(message(status), indent=2) + "\n")
+    user, host, port = telling.server
+    with smtplib.SMTP(host, port, timeout=TIMEOUT_S) as server:
+        if user:
+            server.starttls()
+            server.login(user, os.environ.get(PASSWORD, ""))
+        server.send_message(mail)

@@ -1,0 +1,193 @@
+"""What the images were like when the classifier was made: those of its validation.
+
+They are embedded again by the bundle, without training, where they are still there or their
+embeddings are in the cache; else only their probabilities are known, from the run's
+`predictions/val.parquet`. Where not even these are kept, the first images of the log are the
+reference. It is made once and kept beside the state, so that later the images may be gone.
+
+Shape suffixes: R reference images, K training images, D embedding.
+"""
+
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holotype.bundle.bundle import Bundle
+from holotype.bundle.inference import embed_index, is_unknown
+from holotype.dataset.index import read_index_file
+from holotype.errors import ImageError
+from holotype.files import reading, write_bytes
+from holotype.imaging.decode import decode
+from holotype.predictions import Predictions, read_predictions
+from holotype.progress import Progress
+from holotype.run_directory import RunDirectory
+from holotype.serving.request_log.image_facts import image_facts
+from holotype.watching.image_table import FACTS, ImageTable
+from holotype.watching.monitoring.image_scores import ImageScores, fit_scores
+
+REFERENCE = "reference.npz"
+FIRST_IMAGES = 1000  # of the log, where there is no validation
+MIN_IMAGES = 20  # of a reference
+HELD_BACK = 0.5  # of the reference, which scores are not fitted on where no training image is kept
+
+
+@dataclass(frozen=True, eq=False)
+class WatchReference:
+    """The reference of one bundle.
+
+    Attributes:
+        digest: of the bundle.
+        source: `validation` or `first images of the log`.
+        images: R independent images, in a random order.
+        known_KD: embeddings of training images, of length 1; None where the bundle keeps none.
+    """
+
+    digest: str
+    source: str
+    images: ImageTable
+    known_KD: NDArray[np.float32] | None = None
+
+    def scores(self) -> tuple[ImageScores, ImageTable]:
+        """What is watched of images, and the reference images that it was not fitted on."""
+        split = int(len(self.images) * HELD_BACK)
+        if self.known_KD is not None:
+            split = min(split, 200)  # formats and shares of classes need no more
+        fitted, rest = self.images.select(np.arange(split)), np.arange(split, len(self.images))
+        return fit_scores(fitted, self.known_KD), self.images.select(rest)
+
+    def write(self, folder: Path) -> None:
+        arrays = {
+            **self.images.to_arrays(),
+            "digest": np.array(self.digest),
+            "source": np.array(self.source),
+        }
+        if self.known_KD is not None:
+            arrays["known"] = self.known_KD.astype(np.float16)
+        content = io.BytesIO()
+        np.savez(content, allow_pickle=False, **arrays)
+        write_bytes(folder / REFERENCE, content.getvalue())
+
+
+def read_reference(folder: Path, digest: str) -> WatchReference | None:
+    """The reference that was kept of this bundle; None where there is none.
+
+    Raises:
+        CorruptFile: it is damaged.
+    """
+    file = folder / REFERENCE
+    if not file.is_file():
+        return None
+    arrays = read_arrays(file)
+    with reading(file):
+        if str(arrays["digest"]) != digest:
+            return None
+        known_KD = arrays["known"].astype(np.float32) if "known" in arrays else None
+        images = ImageTable.from_arrays(arrays)
+        return WatchReference(digest, str(arrays["source"]), images, known_KD)
+
+
+def read_arrays(file: Path) -> dict[str, NDArray[np.generic]]:
+    """The arrays of a file that `np.savez` wrote.
+
+    Raises:
+        CorruptFile: it is damaged.
+    """
+    with reading(file):
+        try:
+            with np.load(file, allow_pickle=False) as found:
+                return {name: found[name] for name in found.files}
+        except (zipfile.BadZipFile, EOFError) as error:
+            raise ValueError(str(error)) from error
+
+
+def reference_of_validation(
+    bundle: Bundle, run: RunDirectory, progress: Progress
+) -> WatchReference | None:
+    """The reference from the validation images of a run; None where it has too few.
+
+    Args:
+        run: whose bundle it is; a registered version is one too.
+    """
+    file = run.predictions / "val.parquet"
+    if not file.is_file():
+        return None
+    predictions = read_predictions(file)
+    if len(predictions) < MIN_IMAGES:
+        return None
+    images = _with_images(_of_predictions(predictions), bundle, run, progress)
+    rows = np.random.default_rng(0).permutation(images.one_of_each_group(seed=0))
+    images = replace(images.select(rows), names_N=np.full(len(rows), ""))
+    if len(images) < MIN_IMAGES:
+        return None
+    kept = None if bundle.members else bundle.references
+    known_KD = None if kept is None else kept.embeddings_RD.astype(np.float32)
+    return WatchReference(bundle.sha256, "validation", images, known_KD)
+
+
+def reference_of_first_images(images: ImageTable, digest: str) -> WatchReference:
+    """The reference from the first images of the log."""
+    rows = np.random.default_rng(0).permutation(images.one_of_each_group(seed=0))
+    return WatchReference(digest, "first images of the log", images.select(rows))
+
+
+def _of_predictions(predictions: Predictions) -> ImageTable:
+    R = len(predictions)
+    groups = [group or f"image {n}" for n, group in enumerate(predictions.groups)]
+    return ImageTable(
+        probabilities_NC=predictions.probabilities_NC,
+        embeddings_ND=None,
+        unknown_N=np.full(R, np.nan),
+        set_size_N=np.full(R, np.nan),
+        facts={name: np.full(R, np.nan) for name in FACTS},
+        format_N=np.full(R, "", dtype="<U16"),
+        targets_N=predictions.targets_N,
+        groups_N=np.array(groups),
+        names_N=np.array(predictions.ids),
+    )
+
+
+def _with_images(
+    images: ImageTable, bundle: Bundle, run: RunDirectory, progress: Progress
+) -> ImageTable:
+    """With embeddings and facts of the images that are still there or in the cache."""
+    if not run.index.is_file():
+        return images
+    index = read_index_file(run.index).part("val")
+    row_of = {name: row for row, name in enumerate(images.names_N.tolist())}
+    table = index.table[index.table["path"].isin(row_of)].reset_index(drop=True)
+    index = replace(index, table=table)
+    if len(table) == 0:
+        return images
+    with progress.bar("embedding the validation images") as update:
+        found = embed_index(bundle, index, on_progress=lambda done: update(done, len(table)))
+    if len(found.positions) < max(MIN_IMAGES, 0.8 * len(images)):
+        return images
+    paths = table["path"].iloc[found.positions].tolist()
+    with progress.bar("looking at the validation images") as update:
+        facts = []
+        for number, path in enumerate(paths):
+            facts.append(_facts(index.file(path)))
+            update(number + 1, len(paths))
+    images = images.select(np.array([row_of[path] for path in paths]))
+    unknown_N = is_unknown(bundle, found)
+    return replace(
+        images,
+        embeddings_ND=found.embeddings_ND,
+        unknown_N=images.unknown_N if unknown_N is None else unknown_N.astype(np.float64),
+        facts={name: np.array([float(each.get(name, np.nan)) for each in facts]) for name in FACTS},
+        format_N=np.array([str(each.get("format", "")) for each in facts]),
+    )
+
+
+def _facts(file: Path) -> Mapping[str, float | str]:
+    """What the log would say of a file; nothing where it cannot be read."""
+    try:
+        content = file.read_bytes()
+        return vars(image_facts(decode(content, name=str(file)), content))
+    except (OSError, ImageError):
+        return {}

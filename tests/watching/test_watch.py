@@ -1,0 +1,172 @@
+"""`holotype watch`: quiet stays quiet, a change is an alarm by name, and nothing counts twice."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+import holotype
+from holotype.errors import DatasetError, RunLocked, UsageError
+from holotype.run_directory import RunDirectory
+from holotype.watching.take_windows import WindowTaker
+from holotype.watching.watch import WatchOptions
+from holotype.watching.watch_state import read_state
+from holotype.watching.watch_status import read_watch
+from tests.conftest import Cli
+from tests.watching.made_log import Answered, MadeLog, answered, png, write_watched_run
+
+OPTIONS = WatchOptions(window="100")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    return write_watched_run(tmp_path_factory.mktemp("watched"))
+
+
+@pytest.fixture(scope="module")
+def alike(run: RunDirectory) -> Answered:
+    rng = np.random.default_rng(1)
+    return answered(run, [png(rng) for _ in range(300)])
+
+
+@pytest.fixture(scope="module")
+def darker(run: RunDirectory) -> Answered:
+    rng = np.random.default_rng(2)
+    return answered(run, [png(rng, level=105.0) for _ in range(300)])
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> MadeLog:
+    return MadeLog(tmp_path / "log")
+
+
+def look(run: RunDirectory, log: MadeLog, **changes: object) -> holotype.Watch:
+    output = log.folder.parent / "watch"
+    return holotype.watch(run.path, log=log.folder, output=output, options=OPTIONS, **changes)
+
+
+def test_quiet_then_an_alarm_then_all_clear(
+    run: RunDirectory, alike: Answered, darker: Answered, log: MadeLog
+) -> None:
+    log.add(alike, seed=1, windows=6)
+    found = look(run, log)
+    assert (found.alarm, found.new_windows) == (False, 6)
+    assert found.status.accuracy["estimated"]["value"] is not None
+
+    log.add(darker, seed=2, windows=2)
+    found = look(run, log)
+    assert found.alarm
+    assert found.kind == "input"
+    assert "brightness" in found.status.changes["monitors"]
+    assert "brightness" in repr(found)
+    assert len(found.status.changes["images"]) == 12
+    page = (found.path / "index.html").read_text("utf-8")
+    assert "brightness" in page
+    assert (
+        'holotype_watch_alarm{model="run",kind="input"} 1'
+        in (found.path / "watch.prom").read_text()
+    )
+    assert read_watch(found.path) == found.status
+    assert len(found.to_frame()) == 8
+
+    log.add(alike, seed=3, windows=3)
+    found = look(run, log)
+    assert not found.alarm
+    assert found.status.windows[-1].quiet
+
+
+def test_looking_again_takes_nothing_twice_and_a_kill_costs_nothing(
+    run: RunDirectory, alike: Answered, log: MadeLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.add(alike, seed=1, windows=3)
+    output = log.folder.parent / "watch"
+    with monkeypatch.context() as patch:
+        taken = []
+
+        def die_in_the_third(*arguments: object) -> None:
+            taken.append(arguments)
+            if len(taken) == 3:
+                raise KeyboardInterrupt
+            take(*arguments)
+
+        take = WindowTaker.take
+        patch.setattr(WindowTaker, "take", die_in_the_third)
+        with pytest.raises(KeyboardInterrupt):
+            look(run, log)
+    assert read_state(output).monitors.windows == 2
+    found = look(run, log)
+    assert found.new_windows == 1
+    assert look(run, log).new_windows == 0
+    again = holotype.watch(
+        run.path, log=log.folder, output=log.folder.parent / "other", options=OPTIONS
+    )
+    assert again.new_windows == 3
+    assert again.status.monitors == found.status.monitors
+    assert again.status.windows == found.status.windows
+
+
+def test_images_of_one_request_key_count_once(
+    run: RunDirectory, alike: Answered, log: MadeLog
+) -> None:
+    log.add(alike, seed=1, windows=1, key="one specimen")
+    log.add(alike, seed=2, windows=1)
+    groups = [window.groups for window in look(run, log).status.windows]
+    assert groups == [1, 100]
+
+
+def test_errors_and_slow_answers_are_alarms_of_the_service(
+    run: RunDirectory, alike: Answered, log: MadeLog
+) -> None:
+    log.add(alike, seed=1, windows=2)
+    refused = Answered(
+        [{**row, "probabilities": (), "embedding_D": None, "facts": None} for row in alike.rows]
+    )
+    log.add(refused, seed=2, windows=1, outcome="truncated_image")
+    found = look(run, log)
+    assert found.kind == "service"
+    assert found.status.service["error_share"] == 1.0
+
+
+def test_without_validation_the_first_images_of_the_log_are_the_reference(
+    run: RunDirectory, alike: Answered, darker: Answered, log: MadeLog
+) -> None:
+    log.add(alike, seed=1, windows=10)
+    log.add(darker, seed=2, windows=2)
+    found = holotype.watch(
+        run.bundle.rename(log.folder.parent / "bundle"), log=log.folder,
+        output=log.folder.parent / "watch", options=OPTIONS,
+    )  # fmt: skip
+    (log.folder.parent / "bundle").rename(run.bundle)
+    assert found.kind == "input"
+    assert found.status.accuracy["estimated"]["value"] is None
+
+
+def test_the_command_exits_with_1_on_an_alarm(
+    run: RunDirectory, alike: Answered, darker: Answered, log: MadeLog, cli: Cli
+) -> None:
+    log.add(alike, seed=1, windows=2)
+    words = ["watch", run.path, "--log", log.folder, "--window", "100", "--json"]
+    words += ["--output", log.folder.parent / "watch"]
+    code, out, _ = cli(*map(str, words))
+    assert code == 0
+    assert json.loads(out)["alarm"] is False
+    log.add(darker, seed=2, windows=2)
+    code, out, _ = cli(*map(str, words))
+    assert code == 1
+    assert json.loads(out)["kind"] == "input"
+
+
+def test_what_cannot_work_is_refused_in_words(run: RunDirectory, log: MadeLog) -> None:
+    with pytest.raises(DatasetError, match="no request log"):
+        look(run, log)
+    for wrong in ({"window": "3"}, {"window": "often"}, {"since": "lately"}, {"max_errors": 0.0}):
+        with pytest.raises(UsageError):
+            WatchOptions(**wrong)
+    log.folder.mkdir()
+    with pytest.raises(UsageError, match="every"):
+        look(run, log, every="often")
+    (log.folder.parent / "watch").mkdir()
+    with FileLock(log.folder.parent / "watch" / ".lock"), pytest.raises(RunLocked):
+        look(run, log)
