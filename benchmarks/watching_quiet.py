@@ -50,7 +50,7 @@ def image_table(arrays: Mapping[str, NDArray[np.generic]]) -> ImageTable:
 
 
 def quiet_years(
-    images: ImageTable, reference: int, years: int, alike: int, seed: int
+    images: ImageTable, reference: int, years: int, alike: int, seed: int, days: int = DAYS
 ) -> QuietYears:
     """Years of daily windows of 200 images, each until its first alarm.
 
@@ -58,6 +58,7 @@ def quiet_years(
         images: the population.
         reference: how many of them the reference has.
         alike: images of one request key.
+        days: of a year.
     """
     largest, by_window = [], 0
     for year in range(years):
@@ -68,7 +69,7 @@ def quiet_years(
         reference_scores = {name: all_N[calibration] for name, all_N in of_all.items()}
         monitors = Monitors.new(scores.watched(), reference_scores, seed=year)
         evidence, window_alarm = 0.0, False
-        for day in range(DAYS):
+        for day in range(days):
             # One image of each key counts, and ten alike are one image ten times.
             rows = rng.integers(0, len(images), WINDOW // alike)
             window = {name: all_N[rows] for name, all_N in of_all.items()}
