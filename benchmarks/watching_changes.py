@@ -96,7 +96,7 @@ def changes_found(tables: Mapping[str, ImageTable], change: str, runs: int, seed
         monitors = Monitors.new(scores.watched(), scores.of(rest), seed=run)
         for _ in range(QUIET):
             monitors.update(scores.of(stream.window("none")), DAY_S)
-        if monitors.alarm:
+        if monitors.evidence >= 1:
             found.early += 1
             continue
         recent: list[ImageTable] = []
@@ -105,7 +105,7 @@ def changes_found(tables: Mapping[str, ImageTable], change: str, runs: int, seed
                 recent = []
             recent.append(stream.window(change))
             monitors.update(scores.of(recent[-1]), DAY_S)
-            if monitors.alarm:
+            if monitors.evidence >= 1:
                 found.within[number] += 1
                 images = joined(recent)
                 kind = kind_of_change(images, rest)
@@ -145,6 +145,8 @@ def accuracy_under_reweighting(
         change = kind_of_change(window, stream.reference)
         estimate = estimated_accuracy(window, stream.reference, change).estimate
         if estimate is not None:
+            assert estimate.low is not None
+            assert estimate.high is not None
             truth = float((chances * right_N[stream.rows]).sum())
             found.answered += 1
             found.covered += estimate.low <= truth <= estimate.high

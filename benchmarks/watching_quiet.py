@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.watching.diagnosis.two_sample_tests import ks_test
-from holotype.watching.monitoring.image_scores import ImageTable, fit_scores
+from holotype.watching.image_table import ImageTable
+from holotype.watching.monitoring.image_scores import fit_scores
 from holotype.watching.monitoring.monitors import Monitors, Watched
 
 DAY_S = 86_400.0
