@@ -79,6 +79,8 @@ def estimated_accuracy(
     correction = float(np.average(error_R, weights=weights_R))
     variance = float(np.var(window.confidence_N, ddof=1) / len(window))
     variance += float((weights_R**2 * (error_R - correction) ** 2).sum() / weights_R.sum() ** 2)
+    # The weights are estimates: half of what they moved may be wrong.
+    variance += (0.5 * (correction - float(error_R.mean()))) ** 2
     value = float(np.clip(window.confidence_N.mean() + correction, 0, 1))
     estimate = interval_from_variance(
         value, variance, effective=min(effective, len(window)),
