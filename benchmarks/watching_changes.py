@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from holotype.watching.diagnosis.change_kind import kind_of_change
 from holotype.watching.diagnosis.estimated_accuracy import estimated_accuracy
-from holotype.watching.image_table import ImageTable, joined
 from holotype.watching.monitoring.image_scores import fit_scores
 from holotype.watching.monitoring.monitors import Monitors
 from holotype.watching.take_windows import GROWING
+from holotype.watching.watched_images import WatchedImages, joined
 
 DAY_S = 86_400.0
 WINDOW, QUIET, CHANGED = 200, 10, 3
@@ -55,7 +55,7 @@ class Found:
 class Stream:
     """A reference, and windows of one population, changed or not."""
 
-    def __init__(self, tables: Mapping[str, ImageTable], seed: int) -> None:
+    def __init__(self, tables: Mapping[str, WatchedImages], seed: int) -> None:
         self.rng = np.random.default_rng(seed)
         self.tables = tables
         order = self.rng.permutation(len(tables["none"]))
@@ -68,7 +68,7 @@ class Stream:
         weights = np.where(targets == tripled, 3.0, 1.0)
         self.tripled = weights / weights.sum()
 
-    def window(self, change: str, size: int = WINDOW) -> ImageTable:
+    def window(self, change: str, size: int = WINDOW) -> WatchedImages:
         """Images drawn at random."""
         if change == "unseen":
             new = int((self.rng.random(size) < NOVEL_SHARE).sum())
@@ -85,7 +85,7 @@ class Stream:
         return table.select(self.rng.choice(self.rows, size, p=chances))
 
 
-def changes_found(tables: Mapping[str, ImageTable], change: str, runs: int, seed: int) -> Found:
+def changes_found(tables: Mapping[str, WatchedImages], change: str, runs: int, seed: int) -> Found:
     """Plant one change in many streams."""
     found = Found(runs)
     for run in range(runs):
@@ -99,7 +99,7 @@ def changes_found(tables: Mapping[str, ImageTable], change: str, runs: int, seed
         if monitors.evidence >= 1:
             found.early += 1
             continue
-        recent: list[ImageTable] = []
+        recent: list[WatchedImages] = []
         for number in range(CHANGED):
             if monitors.evidence < GROWING:
                 recent = []
@@ -126,7 +126,7 @@ class Coverage:
 
 
 def accuracy_under_reweighting(
-    tables: Mapping[str, ImageTable], feature_N: NDArray[np.float64], runs: int, seed: int
+    tables: Mapping[str, WatchedImages], feature_N: NDArray[np.float64], runs: int, seed: int
 ) -> Coverage:
     """Windows of 600 images of which some kinds come more often, by exp(± feature / 2).
 
@@ -154,7 +154,7 @@ def accuracy_under_reweighting(
     return found
 
 
-def declines_under_novelty(tables: Mapping[str, ImageTable], runs: int, seed: int) -> int:
+def declines_under_novelty(tables: Mapping[str, WatchedImages], runs: int, seed: int) -> int:
     """Of windows of 600 images with an unseen class at 20 %, those without an estimate."""
     declined = 0
     for run in range(runs):

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.watching.diagnosis.two_sample_tests import ks_test
-from holotype.watching.image_table import ImageTable
 from holotype.watching.monitoring.image_scores import fit_scores
 from holotype.watching.monitoring.monitors import Monitors, Watched
+from holotype.watching.watched_images import WatchedImages
 
 DAY_S = 86_400.0
 DAYS = 365
@@ -31,10 +31,10 @@ class QuietYears:
     with_alarm_by_window: int
 
 
-def image_table(arrays: Mapping[str, NDArray[np.generic]]) -> ImageTable:
+def image_table(arrays: Mapping[str, NDArray[np.generic]]) -> WatchedImages:
     """Arrays of `watching_images.prepared`."""
     N = len(arrays["targets"])
-    return ImageTable(
+    return WatchedImages(
         probabilities_NC=arrays["probabilities"].astype(np.float64),
         embeddings_ND=arrays["embeddings"].astype(np.float32),
         unknown_N=arrays["unknown"].astype(np.float64),
@@ -51,7 +51,7 @@ def image_table(arrays: Mapping[str, NDArray[np.generic]]) -> ImageTable:
 
 
 def quiet_years(
-    images: ImageTable, reference: int, years: int, alike: int, seed: int, days: int = DAYS
+    images: WatchedImages, reference: int, years: int, alike: int, seed: int, days: int = DAYS
 ) -> QuietYears:
     """Years of daily windows of 200 images, each until its first alarm.
 

@@ -8,13 +8,13 @@ from scipy.ndimage import gaussian_filter, laplace
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from holotype.watching.image_table import FACTS, ImageTable
+from holotype.watching.watched_images import FACTS, WatchedImages
 
 UNSEEN = 9
 
 
 @cache
-def digit_tables() -> dict[str, ImageTable]:
+def digit_tables() -> dict[str, WatchedImages]:
     """Held-out digits 0 to 8, and the unseen 9, by what was changed of them."""
     found = load_digits()
     images, targets = found.images / 16, found.target
@@ -23,12 +23,12 @@ def digit_tables() -> dict[str, ImageTable]:
     model = LogisticRegression(C=1.0, max_iter=500)
     model.fit(images[training].reshape(-1, 64), targets[training])
 
-    def table(pixels: NDArray[np.float64], labels: NDArray[np.int64]) -> ImageTable:
+    def table(pixels: NDArray[np.float64], labels: NDArray[np.int64]) -> WatchedImages:
         N = len(pixels)
         facts = {name: np.full(N, np.nan) for name in FACTS}
         facts["brightness"] = pixels.mean(axis=(1, 2))
         facts["sharpness"] = np.array([np.abs(laplace(each)).mean() for each in pixels])
-        return ImageTable(
+        return WatchedImages(
             probabilities_NC=model.predict_proba(pixels.reshape(-1, 64)),
             embeddings_ND=pixels.reshape(-1, 64).astype(np.float32),
             unknown_N=np.full(N, np.nan),

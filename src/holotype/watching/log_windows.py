@@ -17,7 +17,7 @@ from holotype.errors import UsageError
 from holotype.serving.request_log.log_row import embeddings_ND as as_array
 from holotype.serving.request_log.read_log import LogQuery, LogRows, read_log
 from holotype.serving.request_log.segment_file import TIME_SLACK_S, opened_at, segments
-from holotype.watching.image_table import FACTS, ImageTable
+from holotype.watching.watched_images import FACTS, WatchedImages
 
 GroupBy = Literal["auto", "request", "key", "client", "none"]
 
@@ -90,7 +90,7 @@ class LogWindow:
     end_s: float
     first_s: float
     last_s: float
-    images: ImageTable
+    images: WatchedImages
     rows: LogRows
     request_ids: list[str]
     image_numbers: list[int]
@@ -183,12 +183,12 @@ class WatchedLog:
             num_rows=len(times),
         )
 
-    def _table(self, rows: LogRows) -> ImageTable:
+    def _table(self, rows: LogRows) -> WatchedImages:
         N = len(rows["time"])
         probabilities = [np.asarray(each, np.float64) for each in rows["probabilities"]]
         embeddings = rows["embedding"].tolist()
         complete = N > 0 and all(embeddings) and len({len(each) for each in embeddings}) == 1
-        return ImageTable(
+        return WatchedImages(
             probabilities_NC=np.stack(probabilities) if N else np.empty((0, 0)),
             embeddings_ND=as_array(embeddings).astype(np.float32) if complete else None,
             unknown_N=_floats(rows["unknown"]),

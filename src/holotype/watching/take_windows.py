@@ -17,7 +17,6 @@ from holotype.watching.diagnosis.diagnose import (
 from holotype.watching.diagnosis.estimated_accuracy import estimated_accuracy
 from holotype.watching.diagnosis.feedback_accuracy import feedback_accuracy
 from holotype.watching.diagnosis.two_sample_tests import ks_test
-from holotype.watching.image_table import ImageTable
 from holotype.watching.log_windows import LogWindow, WatchedLog
 from holotype.watching.monitoring.image_scores import ImageScores
 from holotype.watching.monitoring.monitors import Monitors
@@ -25,6 +24,7 @@ from holotype.watching.monitoring.service_scores import ServiceLimits
 from holotype.watching.watch_reference import WatchReference
 from holotype.watching.watch_state import AlarmState, WatchState
 from holotype.watching.watch_status import WindowRecord
+from holotype.watching.watched_images import WatchedImages
 
 QUIET_WINDOWS = 3  # one after the other make all clear
 QUIET_CHANCE = 0.01  # that a quiet window is taken for a changed one
@@ -47,7 +47,7 @@ class WindowTaker:
     log: WatchedLog
     limits: ServiceLimits
     scores: ImageScores
-    reference: ImageTable
+    reference: WatchedImages
 
     @classmethod
     def of(
@@ -112,7 +112,7 @@ class WindowTaker:
         found["feedback"] = feedback_accuracy(self.log.folder, self.bundle.sha256)
         return found
 
-    def _scores(self, images: ImageTable) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
+    def _scores(self, images: WatchedImages) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
         if len(images):
             return self.scores.of(images)
         return {watched.name: np.empty(0) for watched in self.scores.watched()}

@@ -27,8 +27,8 @@ from holotype.predictions import Predictions, read_predictions
 from holotype.progress import Progress
 from holotype.run_directory import RunDirectory
 from holotype.serving.request_log.image_facts import image_facts
-from holotype.watching.image_table import FACTS, ImageTable
 from holotype.watching.monitoring.image_scores import ImageScores, fit_scores
+from holotype.watching.watched_images import FACTS, WatchedImages
 
 REFERENCE = "reference.npz"
 FIRST_IMAGES = 1000  # of the log, where there is no validation
@@ -49,10 +49,10 @@ class WatchReference:
 
     digest: str
     source: str
-    images: ImageTable
+    images: WatchedImages
     known_KD: NDArray[np.float32] | None = None
 
-    def scores(self) -> tuple[ImageScores, ImageTable]:
+    def scores(self) -> tuple[ImageScores, WatchedImages]:
         """What is watched of images, and the reference images that it was not fitted on."""
         split = int(len(self.images) * HELD_BACK)
         if self.known_KD is not None:
@@ -87,7 +87,7 @@ def read_reference(folder: Path, digest: str) -> WatchReference | None:
         if str(arrays["digest"]) != digest:
             return None
         known_KD = arrays["known"].astype(np.float32) if "known" in arrays else None
-        images = ImageTable.from_arrays(arrays)
+        images = WatchedImages.from_arrays(arrays)
         return WatchReference(digest, str(arrays["source"]), images, known_KD)
 
 
@@ -129,16 +129,16 @@ def reference_of_validation(
     return WatchReference(bundle.sha256, "validation", images, known_KD)
 
 
-def reference_of_first_images(images: ImageTable, digest: str) -> WatchReference:
+def reference_of_first_images(images: WatchedImages, digest: str) -> WatchReference:
     """The reference from the first images of the log."""
     rows = np.random.default_rng(0).permutation(images.one_of_each_group(seed=0))
     return WatchReference(digest, "first images of the log", images.select(rows))
 
 
-def _of_predictions(predictions: Predictions) -> ImageTable:
+def _of_predictions(predictions: Predictions) -> WatchedImages:
     R = len(predictions)
     groups = [group or f"image {n}" for n, group in enumerate(predictions.groups)]
-    return ImageTable(
+    return WatchedImages(
         probabilities_NC=predictions.probabilities_NC,
         embeddings_ND=None,
         unknown_N=np.full(R, np.nan),
@@ -152,8 +152,8 @@ def _of_predictions(predictions: Predictions) -> ImageTable:
 
 
 def _with_images(
-    images: ImageTable, bundle: Bundle, run: RunDirectory, progress: Progress
-) -> ImageTable:
+    images: WatchedImages, bundle: Bundle, run: RunDirectory, progress: Progress
+) -> WatchedImages:
     """With embeddings and facts of the images that are still there or in the cache."""
     if not run.index.is_file():
         return images

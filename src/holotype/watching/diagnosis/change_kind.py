@@ -23,8 +23,8 @@ from holotype.watching.diagnosis.two_sample_tests import (
     domain_classifier,
     principal_components,
 )
-from holotype.watching.image_table import ImageTable
 from holotype.watching.watch_status import ChangeKind
+from holotype.watching.watched_images import WatchedImages
 
 Floats = NDArray[np.float64]
 
@@ -74,7 +74,7 @@ class KindOfChange:
     remaining: float
 
 
-def kind_of_change(window: ImageTable, reference: ImageTable, seed: int = 0) -> KindOfChange:
+def kind_of_change(window: WatchedImages, reference: WatchedImages, seed: int = 0) -> KindOfChange:
     """What a change of independent images would be called.
 
     Args:
@@ -100,7 +100,7 @@ def kind_of_change(window: ImageTable, reference: ImageTable, seed: int = 0) -> 
     return KindOfChange(kind, shares, plain, weighted, confidences, remaining)
 
 
-def class_shares(window: ImageTable, reference: ImageTable) -> ClassShares:
+def class_shares(window: WatchedImages, reference: WatchedImages) -> ClassShares:
     """How often each class comes, by every account."""
     C = reference.probabilities_NC.shape[1]
     known_R = _classes_R(reference)
@@ -118,7 +118,7 @@ def class_shares(window: ImageTable, reference: ImageTable) -> ClassShares:
     )
 
 
-def features(window: ImageTable, reference: ImageTable) -> tuple[Floats, Floats]:
+def features(window: WatchedImages, reference: WatchedImages) -> tuple[Floats, Floats]:
     """What the domain classifier sees: embeddings where both have them, and the images' facts."""
     if window.embeddings_ND is not None and reference.embeddings_ND is not None:
         window_NF, reference_RF = principal_components(
@@ -141,7 +141,7 @@ def density_ratio_R(found: DomainClassifier) -> Floats:
     return np.asarray(clipped_R / clipped_R.mean(), np.float64)
 
 
-def _confidences(images: ImageTable) -> Floats:
+def _confidences(images: WatchedImages) -> Floats:
     """The two highest probabilities and the entropy of each image."""
     highest = -np.sort(-np.clip(images.probabilities_NC, 1e-6, 1), axis=1)
     entropy = -(highest * np.log(highest)).sum(axis=1)
@@ -149,7 +149,7 @@ def _confidences(images: ImageTable) -> Floats:
     return np.column_stack([np.log(first / (1 - first + 1e-6)), np.log(highest[:, 1]), entropy])
 
 
-def _facts(images: ImageTable) -> list[Floats]:
+def _facts(images: WatchedImages) -> list[Floats]:
     facts = images.facts
     with np.errstate(divide="ignore", invalid="ignore"):
         pixels_N = facts["width"] * facts["height"]
@@ -159,7 +159,7 @@ def _facts(images: ImageTable) -> list[Floats]:
         ]  # fmt: skip
 
 
-def _classes_R(reference: ImageTable) -> NDArray[np.int64]:
+def _classes_R(reference: WatchedImages) -> NDArray[np.int64]:
     """True classes, or answers where one is not known."""
     return np.where(reference.targets_N >= 0, reference.targets_N, reference.predicted_N)
 

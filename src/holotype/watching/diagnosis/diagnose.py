@@ -13,17 +13,17 @@ from holotype.bundle.bundle import Bundle
 from holotype.bundle.references import nearest
 from holotype.watching.diagnosis.change_kind import KindOfChange, kind_of_change
 from holotype.watching.diagnosis.two_sample_tests import TestOutcome, ks_test, mmd_test
-from holotype.watching.image_table import ImageTable, joined
 from holotype.watching.log_windows import LogWindow
 from holotype.watching.monitoring.image_scores import ImageScores
 from holotype.watching.monitoring.monitors import Monitors
 from holotype.watching.watch_status import ChangeKind
+from holotype.watching.watched_images import WatchedImages, joined
 
 MIN_IMAGES = 20
 SHOWN_CLASSES, SHOWN_IMAGES, SHOWN_NEAREST = 20, 12, 3
 
 
-def independent_images(windows: Sequence[LogWindow]) -> ImageTable:
+def independent_images(windows: Sequence[LogWindow]) -> WatchedImages:
     """One image of each request key of every window."""
     tables = [window.images for window in windows if len(window.images)]
     return joined([table.select(table.one_of_each_group(seed=0)) for table in tables])
@@ -48,7 +48,7 @@ def kind_of_alarm(monitors: Monitors, change: KindOfChange | None) -> ChangeKind
 
 def what_changed(
     windows: Sequence[LogWindow],
-    reference: ImageTable,
+    reference: WatchedImages,
     scores: ImageScores,
     bundle: Bundle,
     change: KindOfChange | None,
@@ -75,14 +75,16 @@ def what_changed(
     return found
 
 
-def change_between(images: ImageTable, reference: ImageTable) -> KindOfChange | None:
+def change_between(images: WatchedImages, reference: WatchedImages) -> KindOfChange | None:
     """The kind of change; None where there are too few independent images to tell."""
     if min(len(images), len(reference)) < MIN_IMAGES:
         return None
     return kind_of_change(images, reference)
 
 
-def _tests(images: ImageTable, reference: ImageTable, scores: ImageScores) -> list[TestOutcome]:
+def _tests(
+    images: WatchedImages, reference: WatchedImages, scores: ImageScores
+) -> list[TestOutcome]:
     """Every two-sample test, the smallest p first."""
     ours, theirs = scores.of(images), scores.of(reference)
     found = [
@@ -113,7 +115,7 @@ def _classes(change: KindOfChange, names: Sequence[str]) -> list[dict[str, Any]]
 
 
 def _most_unlike(
-    windows: Sequence[LogWindow], reference: ImageTable, bundle: Bundle
+    windows: Sequence[LogWindow], reference: WatchedImages, bundle: Bundle
 ) -> list[dict[str, Any]]:
     """The images most unlike the reference, with the nearest training images that are kept."""
     rows = [(window, number) for window in windows for number in range(len(window.images))]

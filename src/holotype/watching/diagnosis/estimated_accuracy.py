@@ -16,7 +16,7 @@ import numpy as np
 
 from holotype.evaluation.intervals import Estimate, interval_from_variance, t_quantile
 from holotype.watching.diagnosis.change_kind import EXPLAINED_Z, KindOfChange, density_ratio_R
-from holotype.watching.image_table import ImageTable
+from holotype.watching.watched_images import WatchedImages
 
 MIN_EFFECTIVE = 30.0  # validation images, by their weights
 
@@ -52,7 +52,7 @@ class EstimatedAccuracy:
 
 
 def estimated_accuracy(
-    window: ImageTable, reference: ImageTable, change: KindOfChange
+    window: WatchedImages, reference: WatchedImages, change: KindOfChange
 ) -> EstimatedAccuracy:
     """The accuracy on the window's independent images.
 

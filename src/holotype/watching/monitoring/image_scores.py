@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.bundle.references import l2_normalized
-from holotype.watching.image_table import ImageTable
 from holotype.watching.monitoring.monitors import Watched
+from holotype.watching.watched_images import WatchedImages
 
 Floats = NDArray[np.float64]
 
@@ -62,7 +62,7 @@ class ImageScores:
         place = max(0, len(self.known_KD) - NEIGHBOURS)
         return np.asarray(1 - np.partition(cosines_NK, place, axis=1)[:, place], np.float64)
 
-    def of(self, images: ImageTable) -> dict[str, Floats]:
+    def of(self, images: WatchedImages) -> dict[str, Floats]:
         """Name -> score (N), nan where an image has none."""
         facts = images.facts
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -85,7 +85,7 @@ class ImageScores:
             scores[f"class {number}"] = (images.predicted_N == number).astype(np.float64)
         return scores
 
-    def _of_embeddings(self, images: ImageTable) -> dict[str, Floats]:
+    def _of_embeddings(self, images: WatchedImages) -> dict[str, Floats]:
         names = ["distance", *(f"direction {number + 1}" for number in range(self._num_directions))]
         if images.embeddings_ND is None:
             return {name: np.full(len(images), np.nan) for name in names}
@@ -121,7 +121,7 @@ class ImageScores:
         ]
 
 
-def fit_scores(known: ImageTable, known_KD: NDArray[np.float32] | None) -> ImageScores:
+def fit_scores(known: WatchedImages, known_KD: NDArray[np.float32] | None) -> ImageScores:
     """Scores fitted on known images.
 
     Args:

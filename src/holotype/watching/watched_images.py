@@ -15,7 +15,7 @@ FACTS = ("brightness", "sharpness", "width", "height", "bytes")
 
 
 @dataclass(frozen=True, eq=False)
-class ImageTable:
+class WatchedImages:
     """What is known of images; every array has a row an image.
 
     Attributes:
@@ -43,10 +43,10 @@ class ImageTable:
     def __len__(self) -> int:
         return len(self.probabilities_NC)
 
-    def select(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> "ImageTable":
+    def select(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> "WatchedImages":
         """Some of the images."""
         embeddings_ND = self.embeddings_ND
-        return ImageTable(
+        return WatchedImages(
             probabilities_NC=self.probabilities_NC[rows],
             embeddings_ND=None if embeddings_ND is None else embeddings_ND[rows],
             unknown_N=self.unknown_N[rows],
@@ -93,7 +93,7 @@ class ImageTable:
         return arrays
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> "ImageTable":
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> "WatchedImages":
         """The table of `to_arrays`."""
         embeddings_ND = arrays["embeddings"].astype(np.float32) if "embeddings" in arrays else None
         return cls(
@@ -109,10 +109,10 @@ class ImageTable:
         )
 
 
-def joined(tables: Sequence[ImageTable]) -> ImageTable:
+def joined(tables: Sequence[WatchedImages]) -> WatchedImages:
     """The images of several tables; without embeddings where one has none."""
     columns = [table.to_arrays() for table in tables]
     shared = set.intersection(*(set(each) for each in columns))
-    return ImageTable.from_arrays(
+    return WatchedImages.from_arrays(
         {name: np.concatenate([each[name] for each in columns]) for name in sorted(shared)}
     )
