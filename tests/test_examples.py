@@ -56,7 +56,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 # Client needs a server, and serve would wait: tests/serving. The others need a log: tests/watching.
-ELSEWHERE = ("Client", "serve", "label_next", "retrain")
+ELSEWHERE = ("Client", "serve", "watch", "label_next", "retrain")
 
 
 @pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in ELSEWHERE])

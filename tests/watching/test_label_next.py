@@ -22,6 +22,7 @@ from holotype.watching.labelling.gradient_embeddings import (
 )
 from holotype.watching.labelling.label_sheet import read_sheet
 from tests.bundle.tiny import write_tiny
+from tests.conftest import Cli
 from tests.serving.log_rows import row
 
 SURE, UNSURE = (0.98, 0.01, 0.01), (0.4, 0.35, 0.25)
@@ -171,3 +172,15 @@ def test_refusals_say_what_to_do(log: Path, bundle: Bundle, tmp_path: Path) -> N
         file.unlink()
     with pytest.raises(DatasetError, match="none is kept"):
         holotype.label_next(bundle.path, log=kept_none, output=tmp_path / "new")
+
+
+def test_the_command_says_how_labels_come_back(
+    log: Path, bundle: Bundle, tmp_path: Path, cli: Cli
+) -> None:
+    words = ("watch", "label", bundle.path, "--log", log, "--budget", 5)
+    code, said, told = cli(*words, "--output", tmp_path / "to-label")
+    assert code == 0
+    assert "5 images to label" in said
+    assert "send feedback" in told
+    code, said, _ = cli(*words, "--output", tmp_path / "other", "--json")
+    assert json.loads(said)["counts"] == {"chosen": 3, "random": 2}

@@ -257,3 +257,23 @@ def test_answers_of_both_are_on_disk(retrained: holotype.Retraining) -> None:
         table = pd.read_csv(retrained.path / f"{part}.csv")
         right = (table["candidate"] == table["label"]).mean()
         assert np.isclose(right, found.candidate)
+
+
+def test_again_and_again_goes_on_after_an_error(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be done this time is said, and tried again after the pause."""
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            raise _Reached
+
+    monkeypatch.setattr("time.sleep", pause)
+    schedule = holotype.RetrainingSchedule(every="1h")
+    with pytest.raises(_Reached):
+        holotype.retrain(CHAMPION, labels="nowhere", schedule=schedule)
+    assert all(3500 < seconds <= 3600 for seconds in pauses)
+    with pytest.raises(UsageError, match="no duration"):
+        holotype.RetrainingSchedule(every="soon")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from holotype.cli.label_next import label
 from holotype.cli.options import AsJson
 from holotype.cli.output import print_json, print_message, print_result
 from holotype.progress import Progress
@@ -82,3 +83,7 @@ app = App(
     help_epilogue="Example:\n  holotype watch registry://cells@champion --log log",
 )
 app.default(watch)
+app.command(
+    label,
+    help_epilogue="Example:\n  holotype watch label registry://cells@champion --log log",
+)

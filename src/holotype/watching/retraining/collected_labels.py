@@ -95,7 +95,7 @@ def _of_sheet(source: Path) -> tuple[list[LabelledImage], int]:
     file = source / LABELS if source.is_dir() else source
     if not file.is_file():
         raise DatasetError(
-            f"{str(source)!r} holds no labels: expected a folder of `holotype.label_next`, a CSV "
+            f"{str(source)!r} holds no labels: expected a folder of `holotype watch label`, a CSV "
             "file with the columns path and label, or a request log with feedback."
         )
     rows = read_sheet(file)
