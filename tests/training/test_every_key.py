@@ -80,6 +80,7 @@ class Case:
 LABELS = {
     "bits",
     "split.unseen",
+    "gradient.validation_identities",  # of four classes or more: test_identity_validation.py
     "refit",
     "teacher.sha256",
     "name",
@@ -351,6 +352,7 @@ SAID: dict[str, Any] = {
     "batch_norm": "train", "step_epochs": 1, "step_factor": 0.5, "plateau_factor": 0.5,
     "plateau_patience": 1, "stop_on": "val_loss", "augmentation": {"zoom": 0.5}, "folds": 3,
     "gamma": [1.0], "activation": "relu", "scale": 8.0, "images_per_identity": 2, "margin": 0.2,
+    "validation_identities": 0.2,
 }  # fmt: skip
 ELSEWHERE: dict[str, Any] = {
     "optimiser": "adam", "trainable": 0, "schedule": "cosine", "patience": None, "views": 1,

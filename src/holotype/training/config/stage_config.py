@@ -270,6 +270,8 @@ class GradientStage(ConditionalSection):
         loss: `cross_entropy` of the logits; for `head.embedding`, `arcface` (Deng et al. 2019) or
             `triplet` with semi-hard negatives (Schroff et al. 2015).
         margin: of `arcface` an angle in radians, of `triplet` a squared distance.
+        validation_identities: share of the classes that do not train: a search among their images
+            chooses the epoch. 0 lets the validation part search, whose classes train.
         label_smoothing: share of the true class that is spread over all classes in the loss.
         clip_norm: largest norm of the gradient.
         patience: epochs without an improvement before training stops.
@@ -306,6 +308,7 @@ class GradientStage(ConditionalSection):
     plateau_patience: Annotated[int, Field(ge=0)] | None = None
     loss: Literal["cross_entropy", "arcface", "triplet"] = "cross_entropy"
     margin: Positive | None = None
+    validation_identities: Fraction | None = None
     label_smoothing: Fraction = 0.0
     clip_norm: Positive | None = None
     patience: Count | None = None
@@ -338,6 +341,8 @@ class GradientStage(ConditionalSection):
              "sampling is not identities"),
         KeyRule("margin", "loss", lambda one: one != "cross_entropy", 0.2,
              "cross_entropy has no margin"),
+        KeyRule("validation_identities", "loss", lambda one: one != "cross_entropy", 0.2,
+             "cross_entropy knows the classes that train alone"),
         AUGMENTED_VIEWS,
     )  # fmt: skip
 

@@ -21,6 +21,7 @@ from holotype.errors import OutOfMemory, TrainingDiverged
 from holotype.progress import ProgressCallback
 from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.config.stage_config import GradientStage
+from holotype.training.data.identity_validation import validate_by_identity
 from holotype.training.data.loader import AugmentedImages, LabelledViews, decoding_processes
 from holotype.training.data.mixup import batch_mixing
 from holotype.training.epoch_metrics import EpochMetrics, describe_epoch
@@ -63,7 +64,6 @@ from holotype.training.finetuning.training_state import (
 from holotype.training.heads.head_weights import set_class_directions, take_over
 from holotype.training.heads.logistic_regression import LinearHead
 from holotype.training.heads.whitening import EmbeddingProjection
-from holotype.training.metric_learning.encounters import encounter_numbers, has_matches
 from holotype.training.process_group import send
 from holotype.training.training_resources import Runtime
 
@@ -163,19 +163,17 @@ class FineTuner:
             progress.log(f"{stage.name}: {mixing.describe(1 if cut is None else cut)}")
         train, validation = self._inputs(stage, cut, "train"), self._inputs(stage, cut, "val")
         assert train is not None
+        everyone = train
         teacher = self.pretrained.recipe.teacher
         if teacher is not None:
             progress.log(f"{stage.name}: learning from {teacher.run} too")
             answers = teacher_probabilities(teacher, self.pretrained.index.part("train"), progress)
             train = replace(train, teacher_NC=answers)
         if stage.learns_embedding:
-            train = self._with_encounters(train, "train")
-            validation = validation and self._with_encounters(validation, "val")
-            if validation is not None and not has_matches(
-                validation.targets_N, validation.encounters_N, train.targets_N
-            ):
-                progress.log("no validation image has another of its class to be found")
-                validation = None
+            share = 0.0 if last_epoch is not None else stage.validation_identities or 0.0
+            index, seed = self.pretrained.index, self.pretrained.recipe.seed
+            train, validation, who = validate_by_identity(index, everyone, validation, share, seed)
+            progress.log(f"{stage.name}: {who}")
         if validation is None and last_epoch is None:
             progress.log("no validation images: the last epoch ships, unchecked")
         start = StageStart(
@@ -187,8 +185,8 @@ class FineTuner:
             ended = self._train_with_smaller_batches_on_oom(
                 selection, stage, StageData(train, validation), start, update
             )
-        if stage.loss == "triplet":
-            set_class_directions(self.classifier, train, cut)
+        if stage.learns_embedding:
+            set_class_directions(self.classifier, everyone, cut)
         return ended
 
     def _train_with_smaller_batches_on_oom(
@@ -283,9 +281,6 @@ class FineTuner:
         if line:
             self.runtime.progress.log(line)
         return LabelledViews(features, targets_N, weights_N)
-
-    def _with_encounters(self, images: LabelledViews, part: Part) -> LabelledViews:
-        return replace(images, encounters_N=encounter_numbers(self.pretrained.index.part(part)))
 
     def features_in_memory(
         self,

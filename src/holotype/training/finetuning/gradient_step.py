@@ -9,6 +9,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 
 import numpy as np
@@ -90,6 +91,12 @@ class StageRun:
     num_classes: int
     num_trainable_parameters: int
     share: Share
+
+    @cached_property
+    def trained_classes(self) -> Tensor:
+        """The numbers of the classes that have a training image, ascending."""
+        classes = torch.from_numpy(np.unique(self.data.train.targets_N))
+        return classes.to(self.accelerator.device)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -206,7 +213,8 @@ def _loss(run: StageRun, batch: LabelledBatch) -> tuple[Tensor, Tensor, Tensor]:
     inputs, targets, weights = _on_device(run.accelerator, batch)
     if run.stage.learns_embedding:
         embeddings = run.prepared(inputs)[0]
-        return embedding_loss(run.module.head, run.stage, embeddings, targets, weights)
+        head, classes = run.module.head, run.trained_classes
+        return embedding_loss(head, run.stage, embeddings, (targets, weights), classes)
     logits, others = run.prepared(inputs)
     smoothing = run.stage.label_smoothing
 
