@@ -26,6 +26,7 @@ from holotype.dashboard.dashboard_state import dashboard_of
 from holotype.dashboard.static_files import static_url
 from holotype.dashboard.visitors import LoginNeeded, RightNeeded, keep_session, visitor_of
 from holotype.errors import HolotypeError
+from holotype.extras import extra_that_provides, install_command
 from holotype.reporting.plot_labels import to_single_line
 from holotype.reporting.templates import fixed, interval, signed, thousands
 from holotype.serving.http.problems import Problem
@@ -62,6 +63,12 @@ class PageRoute(APIRoute):
                 return refusal_page(request, 422, "This does not work", str(error))
             except Problem as problem:
                 return problem_page(request, problem)
+            except ModuleNotFoundError as error:
+                extra = extra_that_provides(error.name or "")
+                if extra is None:
+                    raise
+                told = f"This needs {error.name}, which is not installed: {install_command(extra)}"
+                return refusal_page(request, 422, "This does not work", told)
             except RequestValidationError as error:
                 where = str(error.errors()[0]["loc"][-1])
                 told = f"The address says something of “{where}” that cannot be."

@@ -1,0 +1,124 @@
+"""In service: the pages say what the registry, the traffic and the metrics say, and move it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+import holotype
+from tests.dashboard.browsing import Visit
+from tests.dashboard.made_classifiers import write_run
+from tests.serving.running import Running
+from tests.serving.versions import write_version
+
+HOSTILE = "<script>alert(1)</script>\u202e\x1b[31m"
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> holotype.Registry:
+    """Two versions of `cells`, of which the first is the champion."""
+    monkeypatch.setenv("HOLOTYPE_REGISTRY", str(tmp_path / "registry"))
+    found = holotype.Registry(who=HOSTILE)
+    for seed in (1, 2):
+        write_run(tmp_path / f"r{seed}", write_version(tmp_path / f"r{seed}" / "bundle", seed))
+        found.add(tmp_path / f"r{seed}" / "bundle", name="cells", reason=HOSTILE)
+    found.promote("cells", 1, reason="the first")
+    return found
+
+
+def test_versions_champion_and_history_are_those_of_the_registry(
+    registry: holotype.Registry, visit: Visit
+) -> None:
+    page = visit.get("/dashboard/service/")
+    assert "cells 2 1" in page.text
+    page = visit.get("model?name=cells")
+    assert "Version 1 is the champion" in page.text
+    assert "<script>alert" not in visit.answer.text
+    assert "\u202e" not in visit.answer.text
+    for event in registry.history("cells").events:
+        assert event.change in page.text
+    assert "the first" in page.text
+
+
+def test_a_version_that_cannot_be_compared_needs_force_and_a_reason(
+    registry: holotype.Registry, visit: Visit
+) -> None:
+    page = visit.get("/dashboard/service/promote?name=cells&version=2")
+    assert "cannot be compared" in page.text
+    page = visit.submit("promote", reason="")
+    assert visit.status == 422
+    assert "reason is needed" in page.text
+    visit.get("/dashboard/service/promote?name=cells&version=2")
+    fields = {**visit.page.forms[-1]["fields"], "reason": "why"}
+    del fields["force"]
+    page = visit.post("promote", fields)
+    assert visit.status == 422
+    assert registry.current_version("cells") == 1
+    visit.get("/dashboard/service/promote?name=cells&version=2")
+    page = visit.submit("promote", reason="we know better")
+    assert "Version 2 is the champion" in page.text
+    assert "we know better" in page.text
+    assert registry.current_version("cells") == 2
+    page = visit.submit("rollback", reason="it was not")
+    assert "Version 1 is the champion" in page.text
+    assert registry.history("cells").events[-1].reason == "it was not"
+
+
+def test_a_champion_that_has_moved_meanwhile_is_not_moved_again(
+    registry: holotype.Registry, visit: Visit
+) -> None:
+    visit.get("/dashboard/service/promote?name=cells&version=2")
+    page = visit.page.forms[-1]["fields"]
+    registry.promote("cells", 2, force=True, reason="quicker")
+    told = visit.post("promote", {**page, "reason": "mine"})
+    assert visit.status == 422
+    assert "look again" in told.text
+
+
+def test_only_who_may_promote_is_shown_how_and_may(
+    registry: holotype.Registry, visit_with_keys: Callable[..., Visit]
+) -> None:
+    visit = visit_with_keys()
+    visit.login("review")
+    page = visit.get("/dashboard/service/model?name=cells")
+    assert "Promote" not in page.text
+    assert "Roll back" not in page.text
+    token = visit.token
+    for path in ("promote", "rollback"):
+        visit.post(path, {"csrf": token, "name": "cells", "version": "2", "reason": "x"})
+        assert visit.status == 403
+    visit.login("promote", name="ada")
+    visit.get("/dashboard/service/promote?name=cells&version=2")
+    visit.submit("service/promote", reason="mine")
+    assert registry.current_version("cells") == 2
+    assert registry.history("cells").events[-1].who == "ada"
+
+
+def test_traffic_is_what_the_metrics_count(
+    browser: Visit, server: Running, images: list[Path]
+) -> None:
+    for path in images:
+        headers = {"content-type": "image/png"}
+        httpx.post(
+            f"{server.url}/v1/models/tiny/predict", content=path.read_bytes(), headers=headers
+        ).raise_for_status()
+    text = httpx.get(f"{server.url}/metrics").text
+    line = next(
+        line
+        for line in text.splitlines()
+        if line.startswith("holotype_images_total{") and 'outcome="answered"' in line
+    )
+    page = browser.get("/dashboard/service/")
+    assert f"champion answered {float(line.split()[-1]):.0f}" in page.text
+    status = httpx.get(f"{server.url}/v1/models/tiny/traffic").json()
+    assert f"Version {status['champion']['version']} answers" in page.text
+
+
+def test_without_a_registry_the_page_says_how_to_make_one(
+    visit: Visit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOLOTYPE_REGISTRY", str(tmp_path / "none"))
+    assert "holotype registry add" in visit.get("/dashboard/service/").text
+    assert "holotype registry add" in visit.get("/dashboard/service/model?name=x").text
+    assert not (tmp_path / "none").exists()
