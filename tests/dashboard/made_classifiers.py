@@ -8,6 +8,7 @@ from holotype.bundle.bundle import Bundle, write_bundle
 from holotype.bundle.conformal_scores import ConformalScores
 from holotype.bundle.inference import ood_scores
 from holotype.bundle.manifest import CalibrationSet, Decision, OODDetector
+from holotype.dataset.atomic_directory import write_table
 from tests.bundle.tiny import (
     backbone_model,
     embedded,
@@ -16,6 +17,7 @@ from tests.bundle.tiny import (
     write_images,
     write_tiny,
 )
+from tests.explanation.test_specimen_matching import draw
 
 HOSTILE_CLASSES = (
     "<script>alert(1)</script>",
@@ -34,7 +36,22 @@ def write_classifiers(folder: Path) -> Path:
         manifest=manifest(classes=HOSTILE_CLASSES, cam="none"),
     )
     write_run(folder / "two", other)
+    write_scans(folder / "slices")
     return folder
+
+
+def write_scans(folder: Path) -> None:
+    """Two specimens of each of two shapes, with four slices each; one has a hostile name."""
+    rng, rows = np.random.default_rng(0), []
+    for shape in ("disc", "cross"):
+        for number in range(2):
+            name = f"{shape}-{number}"
+            (folder / name).mkdir(parents=True)
+            group = f"{name}{HOSTILE_CLASSES[0]}" if name == "disc-1" else name
+            for z in range(4):
+                draw(shape, z, (5 * number, 0), rng).save(folder / name / f"z-{z}.png")
+                rows.append((f"{name}/z-{z}.png", shape, group))
+    write_table(folder, ("path", "label", "group"), rows)
 
 
 def write_run(run: Path, bundle: Bundle) -> None:

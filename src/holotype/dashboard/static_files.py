@@ -18,6 +18,8 @@ PLACES = {
     "dashboard.css": "holotype.dashboard",
     "dashboard.js": "holotype.dashboard",
     "data.css": "holotype.dashboard",
+    "specimens.css": "holotype.dashboard",
+    "specimens.js": "holotype.dashboard",
     "try_it.css": "holotype.dashboard",
     "try_it.js": "holotype.dashboard",
     "htmx.min.js": "holotype.dashboard",

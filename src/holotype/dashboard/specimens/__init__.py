@@ -1,0 +1,1 @@
+"""Specimens: the slices of one against known ones, and a stack with the answers along it."""
