@@ -12,9 +12,11 @@ from holotype.dashboard import home, login, static_files
 from holotype.dashboard.dashboard_state import Dashboard, Section
 from holotype.dashboard.data import data_section
 from holotype.dashboard.identify import identify_section
+from holotype.dashboard.in_service import service_pages
 from holotype.dashboard.page import problem_page
 from holotype.dashboard.runs import runs_section
 from holotype.dashboard.sessions import SessionSigner, session_secret
+from holotype.dashboard.specimens import specimen_pages
 from holotype.dashboard.try_it import try_it_pages
 from holotype.errors import UsageError
 from holotype.files import cache_directory
@@ -28,6 +30,8 @@ SECTIONS: tuple[Section, ...] = (
     runs_section.SECTION,
     data_section.SECTION,
     identify_section.SECTION,
+    service_pages.SECTION,
+    specimen_pages.SECTION,
 )
 
 
