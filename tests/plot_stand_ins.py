@@ -21,7 +21,11 @@ from holotype.search.report import search_figures
 _MODULES = (plots, comparison_figures, search_figures)
 _REAL: Mapping[Any, Mapping[str, Any]] = {
     **{
-        module: {n: value for n, value in vars(module).items() if n.endswith("_figure")}
+        module: {
+            name: value
+            for name, value in vars(module).items()
+            if name.endswith("_figure") and value.__module__ == module.__name__
+        }
         for module in _MODULES
     },
     plot_style: {"save": plot_style.save},

@@ -127,7 +127,15 @@ def test_vgg19_has_sixteen_convolutions_drawn_as_he_did() -> None:
     assert widths == [4096, 4096, 10]
 
 
-@pytest.mark.parametrize("name", ["cnn_baseline", "cnn_v1", "cnn_v2_residual", "cnn_v2_hybrid"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cnn_baseline",
+        "cnn_v1",
+        pytest.param("cnn_v2_residual", marks=pytest.mark.slow),
+        pytest.param("cnn_v2_hybrid", marks=pytest.mark.slow),
+    ],
+)
 def test_they_learn_to_tell_two_textures_apart(name: str) -> None:
     """Twenty steps on stripes against their transpose, which no mean colour tells apart."""
     from holotype.architectures.build_backbone import NETWORKS

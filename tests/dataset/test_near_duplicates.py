@@ -138,6 +138,7 @@ def planted_cells(tmp_path_factory: pytest.TempPathFactory) -> tuple[Index, set[
     return save_all(folder, images), truth
 
 
+@pytest.mark.slow  # the digits hold the same with fewer images
 def test_planted_copies_of_solar_cells_are_found_and_no_others(
     planted_cells: tuple[Index, set[frozenset[str]]],
 ) -> None:

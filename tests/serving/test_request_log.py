@@ -308,7 +308,7 @@ def test_rows_older_than_200_ms_survive_sigkill_and_none_is_there_twice(tmp_path
     random = np.random.default_rng(0)
     must: set[str] = set()
     may: set[str] = set()
-    for _ in range(5):
+    for _ in range(2):
         process = subprocess.Popen(
             [sys.executable, "-c", WRITES_UNTIL_KILLED, str(tmp_path), str(len(may))],
             stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],

@@ -126,7 +126,7 @@ def make_swaps(registry: Registry, folder: Path, count: int) -> list[tuple[str, 
 
 @pytest.mark.parametrize(
     "count",
-    [10, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])],
+    [4, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])],
 )
 def test_no_request_fails_while_versions_are_swapped(
     registry: Registry, images: list[Path], tmp_path: Path, count: int
