@@ -47,12 +47,14 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--classifier", action="append", default=[], metavar="NAME=RUN")
     options = parser.parse_args()
-    table = holotype.fetch("elpv", output=options.output / "cells")
+    table = options.output / "cells" / "table.csv"
+    if not table.exists():
+        holotype.fetch("elpv", output=table.parent)
     named = dict(one.split("=", 1) for one in options.classifier)
     if not named:
         run = options.output / "frozen"
         if not (run / "bundle").exists():
-            holotype.train(table, output=run, recipe="linear", progress=to_stderr())
+            holotype.train(table, output=run, recipe="linear")
         named = {"frozen": str(run)}
     pairs = reviewed_pairs()
     found_by_audit = audited_pairs(table)

@@ -1,7 +1,7 @@
 """Rank the individuals of a gallery for questions: one image, or several of one encounter.
 
 Every image of a question is compared with all images of the gallery by the cosine, and by their
-correlation at 12 by 12 pixels; of both what stands out further names the best image of every
+correlation at 12 by 12 pixels; the better of both ranks names the best image of every
 individual. Those of the likeliest individuals are then registered with it, and the pair rule fuses
 all measures. The score of an individual is the mean, over the images of the question that can be
 compared with it, of the best pair's evidence: several images of one encounter are one question, and
@@ -34,7 +34,7 @@ class BestPairs:
     Attributes:
         row_I: the gallery's image of each individual that stands out most; -1 without a comparable.
         measures_IF: of that pair, NaN where it was not measured.
-        standing_out_I: by how many standard deviations that image is more alike than the others.
+        standing_out_I: minus the rank of that image, the better one of its two.
         windows: number of an individual -> `LocalAgreement.window_N4` of that pair, if registered.
     """
 
@@ -172,7 +172,7 @@ def _best_images(
     pairs = BestPairs(np.full(I, -1), np.full((I, len(MEASURES)), np.nan), np.full(I, -np.inf))
     if not len(rows):
         return pairs
-    standing_out = np.max([_standardised(one_N[rows]) for one_N in similarities], axis=0)
+    standing_out = -np.min([_ranks(one_N[rows]) for one_N in similarities], axis=0)
     # Sorted by individual and then by how they stand out, the last row of each is its best.
     order = np.lexsort((standing_out, gallery.individual_N[rows]))
     individuals = gallery.individual_N[rows[order]]
@@ -185,8 +185,11 @@ def _best_images(
     return pairs
 
 
-def _standardised(values: NDArray[np.float32]) -> NDArray[np.float64]:
-    return np.asarray((values - values.mean()) / max(float(values.std()), 1e-6), np.float64)
+def _ranks(values: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The rank of each, 0 for the largest: ranks of both similarities can be compared."""
+    ranks = np.empty(len(values), np.int64)
+    ranks[np.argsort(-values, kind="stable")] = np.arange(len(values))
+    return ranks
 
 
 def _register_likeliest(
