@@ -4,6 +4,8 @@ import csv
 import json
 from pathlib import Path
 
+import pytest
+
 import holotype
 from tests.conftest import Cli
 from tests.examples.conftest import Images
@@ -26,6 +28,7 @@ def write_turtles(file: Path, seen: list[Sighting]) -> Path:
     return file
 
 
+@pytest.mark.usefixtures("real_plots")
 def test_turtles_are_trained_then_others_known_again_by_a_gallery(
     images: Images, cli: Cli, tmp_path: Path
 ) -> None:

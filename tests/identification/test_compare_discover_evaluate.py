@@ -109,6 +109,7 @@ def test_the_logistic_rule_is_that_of_scikit_learn() -> None:
     assert intercept == pytest.approx(expected.intercept_[0], abs=1e-5)
 
 
+@pytest.mark.usefixtures("real_plots")
 def test_a_gallery_is_evaluated_on_itself(
     cli: Cli, known: holotype.Gallery, tmp_path: Path
 ) -> None:
@@ -130,6 +131,7 @@ def test_a_gallery_is_evaluated_on_itself(
     assert "on 90 questions of both: rank-1 0.000" in out
 
 
+@pytest.mark.usefixtures("real_plots")
 def test_a_gallery_is_evaluated_on_labelled_images_with_new_individuals(
     known: holotype.Gallery, tmp_path: Path
 ) -> None:
