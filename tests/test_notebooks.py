@@ -129,7 +129,7 @@ def digest(folder: Path) -> str:
 def test_a_notebook_runs_on_what_it_draws(notebook: Path, kernel: Path) -> None:
     missing = {name: str(kernel / "missing") for name in INPUTS[notebook.stem]}
     book = execute(notebook, kernel, {**missing, "WORK": str(kernel / "work")})
-    assert results(book) > 2
+    assert results(book) >= 2
 
 
 @pytest.mark.slow
@@ -139,7 +139,7 @@ def test_a_notebook_runs_as_on_kaggle(notebook: Path, kernel: Path, kaggle_input
     before = digest(kaggle_input)
     given = {name: str(kaggle_input / path) for name, path in INPUTS[notebook.stem].items()}
     book = execute(notebook, kernel, {**given, "WORK": str(kernel)})
-    assert results(book) > 2
+    assert results(book) >= 2
     assert digest(kaggle_input) == before
     if notebook.stem == "materials_on_kaggle":
         said = "".join(str(cell.get("outputs", "")) for cell in book.cells)
