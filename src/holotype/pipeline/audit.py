@@ -122,8 +122,12 @@ class Audit:
         )
 
     def write(self, directory: str | Path) -> None:
-        """Write audit.json, issues.csv and index.html into a directory."""
-        directory = Path(directory)
+        """Write audit.json, issues.csv, index.html and index.parquet into a directory."""
+        self.write_findings(Path(directory))
+        self.index.write(Path(directory) / "index.parquet")
+
+    def write_findings(self, directory: Path) -> None:
+        """Without the index, as in a run, which has its own."""
         write_findings(self.findings, directory)
         write_audit_page(
             self.findings, self.index, directory / "index.html", title=f"Audit of {self.name}"
@@ -220,7 +224,6 @@ def audit(
     found = Audit(index, findings, name, kinds)
     if output is not None:
         found.write(output)
-        index.write(Path(output) / "index.parquet")
     return found
 
 

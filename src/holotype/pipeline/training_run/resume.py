@@ -52,7 +52,7 @@ def begin_run(job: TrainingJob, index: Index, run: RunDirectory, *, is_fold: boo
     run.write_recipe(recipe_for_directory(job.recipe, run.path).to_yaml())
     index.write(run.index)
     if not is_fold:
-        job.audit.write(run.audit)
+        job.audit.write_findings(run.audit)
     write_environment(run, job.runtime.device, job.named_tables())
     return True
 
