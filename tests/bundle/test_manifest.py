@@ -169,6 +169,7 @@ def test_a_temperature_that_is_no_positive_number_is_never_sealed(temperature: f
 
 
 def test_a_manifest_names_no_file_twice_and_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = set(json.loads(manifest(class_weights=(1.0, 0.5, 2.0), unsealed=True).to_bytes()))
+    optional = {"class_weights": (1.0, 0.5, 2.0), "unsealed": True, "trained_on_validation": True}
+    keys = set(json.loads(manifest(**optional).to_bytes()))
     assert keys == {"format_version", *Manifest.__dataclass_fields__}
-    assert keys - set(json.loads(manifest().to_bytes())) == {"class_weights", "unsealed"}
+    assert keys - set(json.loads(manifest().to_bytes())) == set(optional)
