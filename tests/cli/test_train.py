@@ -53,7 +53,7 @@ def test_a_recipe_of_ones_own_keeps_its_split_unless_told_otherwise(
     own = printed_recipe(capsys, "--ratios", "0.5", "0.25", "0.25", "--split-seed", "8")
     (tmp_path / "mine.yaml").write_text(own)
     kept = yaml.safe_load(printed_recipe(capsys, "--recipe", str(tmp_path / "mine.yaml")))
-    assert kept["split"] == {"ratios": [0.5, 0.25, 0.25], "seed": 8}
+    assert kept["split"] == {"ratios": [0.5, 0.25, 0.25], "seed": 8, "unseen": 0.0}
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,9 @@ def _json(path: Path) -> list[str]:
     return list(json.loads(path.read_text(encoding="utf-8")))
 
 
+MANIFEST_SOMETIMES = ("class_weights", "trained_on_validation")
+
+
 def _same(title: str, written: Iterable[str], sometimes: Iterable[str] = ()) -> None:
     """What is written is named, and what is named is written, or is known to be so sometimes."""
     written, patterns = set(written), NAMED[title]
@@ -105,7 +108,7 @@ def test_values_of_a_run(finetuned: Run) -> None:
     assert {*metrics["accuracy"]} == {"value", "low", "high", "method"}
     (line,) = (line for line in PAGE.splitlines() if line.startswith("| `per_class` |"))
     assert set(next(iter(metrics["per_class"].values()))) == set(re.findall("`(.+?)`", line)[1:])
-    _same("manifest.json", _json(run.bundle / "manifest.json"), ["class_weights"])
+    _same("manifest.json", _json(run.bundle / "manifest.json"), MANIFEST_SOMETIMES)
     _same("audit.json", _json(run.audit / "audit.json"))
     of_reviewers = ["new_label", "reviews"]
     _same("issues.csv", _columns((run.audit / "issues.csv").read_text()), sometimes=of_reviewers)

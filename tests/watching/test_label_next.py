@@ -118,7 +118,7 @@ def test_unsure_images_are_chosen_and_random_ones_are_a_sample_of_all(
     assert len(found.to_frame()) == 16
     assert "16 images to label" in repr(found)
     assert json.dumps(found.to_json())
-    selection = json.loads((found.path / "selection.json").read_text())
+    selection = json.loads((found.path / "labelling.json").read_text())
     assert (selection["answered"], selection["not_kept"]) == (50, 0)
 
 

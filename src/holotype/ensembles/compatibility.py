@@ -6,7 +6,6 @@ would get too much weight. Images are matched by SHA-256, since a folder may hav
 Shape suffixes: N images, C classes.
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -152,14 +151,20 @@ def _require_no_leakage(members: Sequence[Member]) -> None:
     for evaluated in members:
         table = evaluated.index.table
         parts = ["test"] if evaluated.is_cross_validated else ["val", "test", "cal"]
-        for member, part in itertools.product(members, parts):
-            rows = table[table["split"] == part]
-            seen = rows[rows["sha256"].isin(member.training_hashes(part))]
-            if len(seen):
+        for member in members:
+            learnt = {part: member.training_hashes(part) for part in parts}
+            seen = [
+                path
+                for path, sha256, part in zip(
+                    table["path"], table["sha256"], table["split"], strict=True
+                )
+                if sha256 in learnt.get(part, ())
+            ]
+            if seen:
                 where = "of its own" if member is evaluated else f"of {evaluated.name!r}"
                 raise NotComparable(
                     f"{member.name!r} was trained on {len(seen):,} of the held-out images {where} "
-                    f"({_some(seen['path'].tolist())}), so its weight would be too high. {ADVICE} "
+                    f"({_some(seen)}), so its weight would be too high. {ADVICE} "
                     "Where the split came with the data: --on-leak repair."
                 )
 

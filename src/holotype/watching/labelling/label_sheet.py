@@ -3,7 +3,7 @@
     to-label/
       labels.csv       one row per image; a person fills the column `label`
       images/          copies of the images, since a log removes its own
-      selection.json   which log and classifier, how many of what, and the seed
+      labelling.json   which log and classifier, how many of what, and the seed
 
 Labels come back in the file itself, or as feedback for the request: what the sheet says counts.
 """
@@ -20,7 +20,7 @@ from holotype.files import atomic_write, csv_text, read_json, write_json, write_
 
 Purpose = Literal["chosen", "random"]
 
-LABELS, IMAGES, SELECTION = "labels.csv", "images", "selection.json"
+LABELS, IMAGES, SELECTION = "labels.csv", "images", "labelling.json"
 EXPECTED = "Expected the labels.csv of `holotype watch label`, with the columns path and label."
 
 
