@@ -55,8 +55,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# Client needs a server, and serve would wait: tests/serving. The others need a log: tests/watching.
-ELSEWHERE = ("Client", "serve", "watch", "label_next", "retrain")
+# Client needs a server; serve and dashboard would wait. The others need a log: tests/watching.
+ELSEWHERE = ("Client", "serve", "dashboard", "watch", "label_next", "retrain")
 
 
 @pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in ELSEWHERE])

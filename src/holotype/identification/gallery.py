@@ -52,7 +52,7 @@ class Gallery(OpenGallery):
         >>> gallery = holotype.Gallery("known", "runs/photos-1")  # doctest: +SKIP
         >>> gallery.add("photos")  # doctest: +SKIP
         >>> gallery.query("cat.jpg")[0].answer  # doctest: +SKIP
-        >>> gallery.compare("cat.jpg", "new-photos")  # doctest: +SKIP
+        >>> gallery.compare("cat.jpg", "new-photos/disc/0000.png")  # doctest: +SKIP
 
     Args:
         gallery: its folder; made by the first `add`.

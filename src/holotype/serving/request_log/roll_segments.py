@@ -76,7 +76,7 @@ def roll(folder: Path, columns: Mapping[str, str]) -> list[Path]:
             with atomic_write(target) as temporary, open_database() as database:
                 database.execute(
                     f"COPY ({json_lines([path], columns)} ORDER BY time) TO {quoted(temporary)} "
-                    "(FORMAT parquet, COMPRESSION zstd)"
+                    "(FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"  # the held file
                 )
             rolled.append(target)
         path.unlink()
