@@ -24,6 +24,7 @@ from holotype.training.config.resolve import recipe_names, resolve_recipe
 LEFT_OUT = {
     "demo": "trains for minutes on real images",
     "serve": "waits for requests until it is stopped",
+    "watch": "looks at the log until it is stopped, with --every",
 }
 
 NETWORKS = ("hog", "cnn_baseline")  # what trains in a second; the other verbs take their runs
