@@ -64,7 +64,7 @@ def main() -> int:
                     f"{found.declined}, alarms before {found.early} of {found.runs}",
                     flush=True,
                 )
-                results[f"{dataset} {change}"] = asdict(found)
+                results[f"{dataset} {change}"] = vars(found)
                 kept &= found.share_found >= 0.9 and found.share_named(kind) >= 0.8
         if arguments.only in (None, "accuracy"):
             kept &= _accuracy(dataset, tables, arguments, results)
