@@ -45,8 +45,8 @@ def test_what_validation_chose_is_a_stage_and_what_ships_learnt_more(
     plain, with_refit = heads
     assert load_bundle(f"{with_refit.path}@head").sha256 == load_bundle(plain.path).sha256
     chosen, shipped = load_bundle(f"{refitted.path}@scratch"), load_bundle(refitted.path)
-    assert not chosen.was_refitted
-    assert shipped.was_refitted
+    assert not chosen.trained_on_validation
+    assert shipped.trained_on_validation
     assert shipped.backbone_sha256 != chosen.backbone_sha256
     assert shipped.manifest.decision == chosen.manifest.decision
 
@@ -81,6 +81,22 @@ def test_gradients_are_those_of_what_ships(refitted: Run, synthetic: Path, tmp_p
     assert found.path.exists()  # and the logits of both forms agreed, or it had been refused
 
 
+def test_gradients_are_found_where_the_fitted_head_ships(synthetic: Path, tmp_path: Path) -> None:
+    """Fine-tuning that made it no better is passed over when it is trained again."""
+    stages = [
+        {"name": "head", "method": "logistic_regression", "Cs": [1.0]},
+        {"name": "worse", "method": "gradient_descent", "trainable": 0, "epochs": 1,
+         "batch_size": 16, "head_learning_rate": 50.0},
+    ]  # fmt: skip
+    recipe = {"name": "worse", "model": "efficientnet_lite0", "refit": True, "stages": stages}
+    run = holotype.train(synthetic, output=tmp_path / "run", image_size=64, recipe=recipe)
+    assert load_bundle(run.path).trained_on_validation
+    assert not run.files.refit_checkpoints.exists()
+    image = next(synthetic.rglob("*.png"))
+    found = holotype.explain(run.path, [image], output=tmp_path / "maps", method="gradcam")
+    assert found.path.exists()
+
+
 def test_a_run_that_lost_its_end_is_refitted_to_the_same_bundle(
     refitted: Run, synthetic: Path
 ) -> None:
@@ -95,7 +111,7 @@ def test_an_ensemble_is_weighted_by_what_its_members_said_before(
     heads: tuple[Run, Run], refitted: Run, tmp_path: Path
 ) -> None:
     made = holotype.ensemble([heads[1].path, refitted.path], output=tmp_path / "both")
-    assert load_bundle(made.path).was_refitted
+    assert load_bundle(made.path).trained_on_validation
     said = align_predictions(
         {
             name: read_predictions(run.files.predictions / "val.parquet")
@@ -130,5 +146,5 @@ def test_where_it_cannot_be_done_it_is_said(
     run = holotype.train(
         synthetic, output=tmp_path / "run", overrides={"refit": True, **overrides}, **LINEAR
     )
-    assert not load_bundle(run.path).was_refitted
+    assert not load_bundle(run.path).trained_on_validation
     assert f"refit: not done, since {reason}" in (run.files.report / "index.html").read_text()

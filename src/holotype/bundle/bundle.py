@@ -130,7 +130,7 @@ class Bundle:
         return self.manifest.decision.views if self.manifest.decision else "one"
 
     @property
-    def was_refitted(self) -> bool:
+    def trained_on_validation(self) -> bool:
         return any(one.manifest.trained_on_validation for one in self.base_models)
 
     @property

@@ -50,18 +50,14 @@ class Member:
         """Whether it is the mean of folds, which were trained on every image outside test."""
         return self.out_of_fold_file.is_file()
 
-    @property
-    def learns_from_validation(self) -> bool:
-        """Whether it was refitted on validation; what it said of it before is in its run."""
-        return self.bundle.was_refitted
-
     def training_hashes(self, part: str) -> set[str]:
         """The SHA-256 of the images that its predictions of a part were trained on."""
         table = self.index.table
         if self.is_cross_validated:
             return set(table.loc[table["split"] != "test", "sha256"])
-        learns_from_both = self.learns_from_validation and part != "val"
-        splits = ["train", "val"] if learns_from_both else ["train"]
+        # What it said of validation before it was refitted on it is in its run.
+        refitted = self.bundle.trained_on_validation and part != "val"
+        splits = ["train", "val"] if refitted else ["train"]
         return set(table.loc[table["split"].isin(splits), "sha256"])
 
 

@@ -110,10 +110,14 @@ def _from_checkpoint(run: RunDirectory, bundle: Bundle) -> "TorchClassifier":
     recipe = resolve_recipe(run.recipe)
     # What a stage left lies with the run that it belongs to.
     whole = run.root_run
-    checkpoints = whole.checkpoints
-    if bundle.manifest.trained_on_validation:
-        checkpoints = whole.refit_checkpoints
-    ended = read_stage_result(checkpoints, recipe.gradient_stages[-1].name)
+    checkpoints, names = whole.checkpoints, [stage.name for stage in recipe.gradient_stages]
+    ended = read_stage_result(checkpoints, names[-1])
+    if bundle.trained_on_validation and ended is not None:
+        # A stage that validation did not prefer was passed over when it was trained again.
+        found = (read_stage_result(whole.refit_checkpoints, name) for name in reversed(names))
+        ended = next((result for result in found if result is not None), None)
+        if ended is None:
+            return _from_fitted_head(run, bundle)
     if ended is None:
         raise UsageError(
             f"{str(checkpoints)!r} no longer holds the weights of this run, which gradients "

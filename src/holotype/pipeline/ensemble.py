@@ -155,7 +155,7 @@ def _predict_with_members(members: Sequence[Member], progress: Progress) -> Memb
     images = first.index.part("val")
     predictions_by_member = {
         member.name: read_predictions(member.run.predictions / "val.parquet")
-        if member.learns_from_validation
+        if member.bundle.trained_on_validation
         else predict_all(images, member.bundle, f"validation by {member.name}", progress)
         for member in members
     }
@@ -241,7 +241,7 @@ def _seal_bundle(job: EnsembleJob) -> Bundle:
         out_of_fold.write(job.run.predictions / "oof.parquet")
         return seal(bundle, fit_decision(out_of_fold), first.index, out_of_fold=out_of_fold)
     fitted.held_out.write(held_out_file(job.run))
-    if bundle.was_refitted:  # the mean of what its members said before they learnt from it
+    if bundle.trained_on_validation:  # the mean of what its members said before they learnt from it
         fitted.held_out.write(job.run.predictions / "val.parquet")
         return seal(bundle, fit_decision(fitted.held_out), first.index)
     predictions = predict_all(first.index.part("val"), bundle, VALIDATION, job.progress)

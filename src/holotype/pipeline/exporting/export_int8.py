@@ -147,7 +147,7 @@ def try_int8(
             f"{bundle.name}: int8 quantises one network, and this is the mean of several; export "
             "a member, or the run that one came from."
         )
-    if bundle.was_refitted:
+    if bundle.trained_on_validation:
         stage = read_fields(str(run.recipe))["stages"][-1]["name"]
         raise ExportRefused(
             f"{bundle.name}: int8 is judged on validation images, and this classifier learnt from "

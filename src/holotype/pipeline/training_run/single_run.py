@@ -129,7 +129,7 @@ def _report(
     """
     validation = (
         read_predictions(run.predictions / "val.parquet")  # of what did not learn from it
-        if bundle.manifest.trained_on_validation
+        if bundle.trained_on_validation
         else predict_part("val", index, bundle, run, job.progress)
     )
     test = predict_part("test", index, bundle, run, job.progress)

@@ -2,15 +2,15 @@
 
 from dataclasses import replace
 
-from holotype.bundle.bundle import Bundle, load_bundle, write_bundle
+from holotype.bundle.bundle import Bundle, write_bundle
 from holotype.bundle.inference import predict_index
+from holotype.bundle.manifest import Decision
 from holotype.dataset.index import Index
 from holotype.errors import InvalidRatios, InvalidRecipe
 from holotype.evaluation.ood_selection import min_images_for_threshold
-from holotype.files import discard, write_json
+from holotype.files import discard, write_bytes, write_json
 from holotype.pipeline.training_run.calibrate import calibrate, seal, with_training_references
 from holotype.pipeline.training_run.training_job import TrainingJob
-from holotype.predictions import read_predictions
 from holotype.run_directory import RunDirectory
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import recipe_for_directory
@@ -26,13 +26,14 @@ def train_and_seal(
     recipe = job.recipe
     hindrance = refit_hindrance(recipe, index) if recipe.refit else None
     refits = recipe.refit and hindrance is None
+    bundle_of_stage: dict[str, Bundle] = {}
 
     def write_stage_run(stage: str, best: TrainedModel) -> None:
         """What a stage left, as a run that could have been trained on its own."""
         if len(recipe.stages) > 1 or refits:
             stage_run = run.stage(stage)
             stage_run.path.mkdir(parents=True, exist_ok=True)
-            write_and_calibrate(index, best, stage_run)
+            bundle_of_stage[stage] = write_and_calibrate(index, best, stage_run)
             index.write(stage_run.index)
             alone = recipe.up_to(stage).model_copy(update={"refit": False})
             of_stage = recipe_for_directory(alone, stage_run.path)
@@ -42,7 +43,9 @@ def train_and_seal(
         recipe, index, name=job.name, runtime=job.runtime, on_stage=write_stage_run
     )
     if refits:
-        return _refit(job, index, run, trained)
+        decision = bundle_of_stage[recipe.stages[-1].name].manifest.decision
+        assert decision is not None  # validation has images
+        return _refit(job, index, run, trained, decision)
     if hindrance:
         trained.notes.append(f"refit: not done, since {hindrance}")
     return trained, write_and_calibrate(index, trained, run)
@@ -62,7 +65,11 @@ def refit_hindrance(recipe: Recipe, index: Index) -> str | None:
 
 
 def _refit(
-    job: TrainingJob, index: Index, run: RunDirectory, chosen: TrainedModel
+    job: TrainingJob,
+    index: Index,
+    run: RunDirectory,
+    chosen: TrainedModel,
+    decision: Decision,
 ) -> tuple[TrainedModel, Bundle]:
     """Train on training and validation together, as validation chose, with the decision it made.
 
@@ -79,8 +86,6 @@ def _refit(
         chosen.recipe, together, name=job.name, runtime=runtime, last_epochs=chosen.best_epochs
     )
     stage_run = run.stage(chosen.recipe.stages[-1].name)
-    decision = load_bundle(stage_run.bundle).manifest.decision
-    assert decision is not None  # validation has images
     write_history(chosen.history, run.history)
     write_json(run.class_names, list(index.classes))
     discard(run.bundle)
@@ -91,7 +96,8 @@ def _refit(
     if chosen.recipe.references:
         bundle = with_training_references(bundle, chosen.recipe, together)
     bundle = seal(bundle, replace(decision, calibration_set=None), index)
-    read_predictions(stage_run.predictions / "val.parquet").write(run.predictions / "val.parquet")
+    validation = (stage_run.predictions / "val.parquet").read_bytes()
+    write_bytes(run.predictions / "val.parquet", validation)
     note = (
         "What ships was trained again on training and validation together, as validation had "
         f"chosen; what validation says is said of RUN@{stage_run.path.name}, which did not learn "

@@ -104,7 +104,8 @@ def check_teacher(recipe: Recipe, index: Index) -> None:
     if recipe.teacher is None:
         return
     path = recipe.teacher.run
-    known = {class_name(name) for name in load_bundle(path).classes}
+    teacher = load_bundle(path)
+    known = {class_name(name) for name in teacher.classes}
     if known != {class_name(name) for name in index.classes}:
         raise InvalidRecipe(
             f"teacher: {path!r} knows the classes {', '.join(sorted(known))}, and the images are "
@@ -117,7 +118,7 @@ def check_teacher(recipe: Recipe, index: Index) -> None:
         )
     table = read_index_file(run.index).table
     # Where folds took turns, every image trained some member.
-    learnt = ["train", "", "val"] if load_bundle(path).was_refitted else ["train", ""]
+    learnt = ["train", "", "val"] if teacher.trained_on_validation else ["train", ""]
     trained = set(table.loc[table["split"].isin(learnt), "sha256"])
     chosen = set(table.loc[table["split"] == "val", "sha256"])  # by these
     own = index.table

@@ -82,11 +82,10 @@ def temperature(device: str, number: int | None = None) -> float | None:
         return None
     import torch
 
-    if importlib.util.find_spec("pynvml") is not None:
-        return _from_pynvml(partial(torch.cuda.temperature, number))
+    celsius = _from_pynvml(partial(torch.cuda.temperature, number))
     command = shutil.which("nvidia-smi")
-    if command is None:
-        return None
+    if celsius is not None or command is None:
+        return celsius
     return _from_nvidia_smi(command, str(torch.cuda.get_device_properties(number).uuid))
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,18 @@ from holotype.training.epoch_metrics import EpochMetrics
 
 def write_history(epochs: Sequence[EpochMetrics], path: Path) -> None:
     """Write the rows, and as JSON beside it; where no stage had epochs, the header alone."""
+    rows = [asdict(epoch) for epoch in epochs]
+    _write_csv(rows, path)
+    if rows:
+        write_json(path.with_suffix(".json"), [_finite(row) for row in rows])
+
+
+def _write_csv(rows: Sequence[Mapping[str, object]], path: Path) -> None:
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(EpochMetrics)])
+        names = [field.name for field in fields(EpochMetrics)]
+        writer = csv.DictWriter(file, names, extrasaction="ignore")
         writer.writeheader()
-        writer.writerows(asdict(epoch) for epoch in epochs)
-    if epochs:
-        write_json(path.with_suffix(".json"), [_finite(asdict(epoch)) for epoch in epochs])
+        writer.writerows(rows)
 
 
 def _finite(row: dict[str, Any]) -> dict[str, Any]:
@@ -39,15 +45,7 @@ def history_writer(path: Path) -> Callable[[EpochMetrics], None]:
         rows = _rows(path)
         this = (epoch.stage, str(epoch.epoch))
         places = [n for n, row in enumerate(rows) if (row.get("stage"), row.get("epoch")) == this]
-        rows = [*(rows[: places[0]] if places else rows), asdict(epoch)]
-        with (
-            atomic_write(path) as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as file,
-        ):
-            names = [field.name for field in fields(EpochMetrics)]
-            writer = csv.DictWriter(file, names, extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(rows)
+        _write_csv([*(rows[: places[0]] if places else rows), asdict(epoch)], path)
 
     return add
 

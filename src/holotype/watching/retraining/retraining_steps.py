@@ -116,7 +116,7 @@ def check_labels(job: RetrainingJob, data: RetrainingData) -> None:
     classes = tuple(map(class_name, bundle.classes))
     classes += tuple(sorted(set(table["label"]) - set(classes)))
     number_of = {name: number for number, name in enumerate(classes)}
-    held_out = ["test"] if bundle.was_refitted else ["val", "test"]
+    held_out = ["test"] if bundle.trained_on_validation else ["val", "test"]
     check = check_new_labels(
         LabelledEmbeddings(
             paths=[data.source_of.get(path, path) for path in table["path"]],
