@@ -47,7 +47,7 @@ ORDER = (
         "identification",
         "serving",
         "watching",
-        "dashboard",
+        "dashboard_pages",
     ),
 )
 

@@ -111,6 +111,11 @@ def test_no_two_modules_have_one_name() -> None:
     assert {name: count for name, count in names.items() if count > 1} == {}
 
 
+def test_no_public_name_is_that_of_a_module() -> None:
+    """Python would put the module in its place once it is imported."""
+    assert set(holotype.__all__) & {place.stem for place in PACKAGE.iterdir()} == set()
+
+
 def _public_verbs() -> set[tuple[str, str]]:
     """(module, name) of every public function."""
     values = [getattr(holotype, name) for name in holotype.__all__]

@@ -12,8 +12,8 @@ __version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from holotype.comparison.result import Comparison
-    from holotype.dashboard.dashboard import dashboard
-    from holotype.dashboard.serve import serve
+    from holotype.dashboard_pages.dashboard import dashboard
+    from holotype.dashboard_pages.serve import serve
     from holotype.dataset.sources.fetch import fetch
     from holotype.dataset.volumes.slicing import Slices
     from holotype.errors import HolotypeError
@@ -67,8 +67,8 @@ if TYPE_CHECKING:
 # module -> the public names in it
 _PUBLIC_API = {
     "comparison.result": ("Comparison",),
-    "dashboard.dashboard": ("dashboard",),
-    "dashboard.serve": ("serve",),
+    "dashboard_pages.dashboard": ("dashboard",),
+    "dashboard_pages.serve": ("serve",),
     "dataset.sources.fetch": ("fetch",),
     "dataset.volumes.slicing": ("Slices",),
     "errors": ("HolotypeError",),

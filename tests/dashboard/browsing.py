@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 
 from starlette.testclient import TestClient
 
-from holotype.dashboard.include import include_dashboard
+from holotype.dashboard_pages.include import include_dashboard
 from holotype.serving.engine.worker_pool import WorkerPool
 from holotype.serving.http.app import build_app
 from holotype.serving.http.keys import Keys, add_key

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from holotype.dashboard.data.agreement import cohens_kappa, reviewer_agreement
+from holotype.dashboard_pages.data.agreement import cohens_kappa, reviewer_agreement
 from holotype.dataset.auditing.issue_reviews import Decision, Review, ReviewedIssue
 from holotype.evaluation.intervals import wilson
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from holotype.dashboard.sessions import COOKIE
+from holotype.dashboard_pages.sessions import COOKIE
 from holotype.serving.http.keys import add_key
 from tests.dashboard.browsing import Visit
 from tests.dashboard.made_classifiers import write_classifiers

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from holotype.dashboard.static_files import PLACES
+from holotype.dashboard_pages.static_files import PLACES
 from holotype.dataset.auditing.issues_csv import Issue
 from holotype.dataset.index import Index, read_index_file
 from holotype.dataset.near_duplicates.search import NearDuplicate
@@ -36,7 +36,7 @@ def answers(run: Path) -> dict[str, dict[str, str]]:
 
 
 def test_every_style_and_script_of_the_package_is_served() -> None:
-    kept = {path.name for path in files("holotype.dashboard").joinpath("static").iterdir()}
+    kept = {path.name for path in files("holotype.dashboard_pages").joinpath("static").iterdir()}
     assert {name for name in kept if name.endswith((".css", ".js"))} <= PLACES.keys()
 
 

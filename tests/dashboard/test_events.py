@@ -7,8 +7,8 @@ from typing import Any
 
 from fastapi import Request
 
-from holotype.dashboard.events import event_stream
-from holotype.dashboard.page import page_router
+from holotype.dashboard_pages.events import event_stream
+from holotype.dashboard_pages.page import page_router
 from tests.dashboard.browsing import Visit
 
 

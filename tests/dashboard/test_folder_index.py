@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from holotype.dashboard.runs import folder_index
-from holotype.dashboard.runs.folder_index import FolderEntry, FolderIndex
-from holotype.dashboard.runs.run_query import (
+from holotype.dashboard_pages.runs import folder_index
+from holotype.dashboard_pages.runs.folder_index import FolderEntry, FolderIndex
+from holotype.dashboard_pages.runs.run_query import (
     PAGE_SIZE,
     RunQuery,
     page_of_entries,
     select_entries,
     values_of,
 )
-from holotype.dashboard.runs.run_tags import MAX_TAGS, read_tags, write_tags
+from holotype.dashboard_pages.runs.run_tags import MAX_TAGS, read_tags, write_tags
 from holotype.errors import UsageError
 from holotype.evaluation.report_data import read_report
 from holotype.files import write_json

@@ -1,7 +1,6 @@
 """The frame of all pages: sessions, rights, forms, headers, links, refusals."""
 
 import stat
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -10,10 +9,9 @@ import pytest
 from fastapi import Depends, Request
 
 import holotype
-from holotype.dashboard.include import include_dashboard
-from holotype.dashboard.page import page_router, posted_form, redirect, render
-from holotype.dashboard.sessions import COOKIE, SessionSigner, session_secret
-from holotype.dashboard.visitors import Visitor, require
+from holotype.dashboard_pages.page import page_router, posted_form, redirect, render
+from holotype.dashboard_pages.sessions import COOKIE, SessionSigner, session_secret
+from holotype.dashboard_pages.visitors import Visitor, require
 from holotype.errors import UsageError
 from holotype.serving.http.keys import read_keys, remove_key
 from holotype.serving.server_settings import BehindProxy
@@ -223,12 +221,9 @@ def test_others_reach_no_dashboard_without_keys(tmp_path: Path) -> None:
             holotype.dashboard(tmp_path, proxy=proxy)
 
 
-def test_the_verb_can_be_called_whether_its_folder_was_imported_or_not(tmp_path: Path) -> None:
-    assert include_dashboard is not None
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is no folder"):
         holotype.dashboard(tmp_path / "nothing")
-    with pytest.raises(UsageError, match="is no folder"):
-        sys.modules["holotype.dashboard"](tmp_path / "nothing")
 
 
 def test_links_hold_at_any_depth_and_behind_a_prefix(tmp_path: Path) -> None:

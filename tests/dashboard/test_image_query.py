@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix
 
-from holotype.dashboard.data.confusion_table import confusion_table, predicted_parts
-from holotype.dashboard.data.image_query import PAGE_SIZE, ImageQuery, page_of, select_rows
-from holotype.dashboard.data.image_table import (
+from holotype.dashboard_pages.data.confusion_table import confusion_table, predicted_parts
+from holotype.dashboard_pages.data.image_query import PAGE_SIZE, ImageQuery, page_of, select_rows
+from holotype.dashboard_pages.data.image_table import (
     ImageTable,
     data_directory,
     duplicate_pairs,
     findings_by_kind,
     image_table,
 )
-from holotype.dashboard.file_cache import FileCache
+from holotype.dashboard_pages.file_cache import FileCache
 from holotype.dataset.auditing.issues_csv import Issue
 from holotype.dataset.near_duplicates.search import NearDuplicate
 from holotype.errors import UsageError

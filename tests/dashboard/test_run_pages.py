@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 import holotype
-from holotype.dashboard.runs import one_run_pages, run_pages, start_pages
-from holotype.dashboard.runs.run_tags import read_tags
-from holotype.dashboard.runs.start_command import command_line, train_words
+from holotype.dashboard_pages.runs import one_run_pages, run_pages, start_pages
+from holotype.dashboard_pages.runs.run_tags import read_tags
+from holotype.dashboard_pages.runs.start_command import command_line, train_words
 from holotype.errors import HolotypeError, UsageError
 from holotype.evaluation.report_data import read_report
 from holotype.files import sha256_of, write_json
@@ -272,7 +272,6 @@ def test_a_command_that_was_not_shown_is_not_started(
     visit: Visit, folder: Path, synthetic: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[object] = []
-    # By the module: `holotype.dashboard` is the verb, where that was asked for first.
     monkeypatch.setattr(start_pages, "start_training", lambda *args: started.append(args))
     visit.get(f"/dashboard/runs/start?data={synthetic}&model=hog&recipe=linear&name=new")
     form = next(one for one in visit.page.forms if one.get("method") == "post")

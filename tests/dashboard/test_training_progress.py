@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from holotype.dashboard.runs.run_holder import holder_of, stop_holder
-from holotype.dashboard.runs.training_progress import read_epochs, training_progress
+from holotype.dashboard_pages.runs.run_holder import holder_of, stop_holder
+from holotype.dashboard_pages.runs.training_progress import read_epochs, training_progress
 from holotype.errors import RunError
 from holotype.run_directory import RunDirectory
 from holotype.training.epoch_metrics import EpochMetrics

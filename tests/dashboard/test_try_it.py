@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import holotype
-from holotype.dashboard.try_it.uploads import Uploads
+from holotype.dashboard_pages.try_it.uploads import Uploads
 from tests.dashboard.browsing import Elements, Visit
 from tests.dashboard.made_classifiers import HOSTILE_CLASSES
 from tests.serving.running import Running

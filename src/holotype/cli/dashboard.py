@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from holotype.cli.output import print_message
-from holotype.dashboard import dashboard as verb
+from holotype.dashboard_pages import dashboard as verb
 from holotype.serving.server_settings import BehindProxy
 
 

@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 
 from holotype.cli.options import AsJson
 from holotype.cli.output import print_json, print_message, print_result
-from holotype.dashboard import serve as verb
+from holotype.dashboard_pages import serve as verb
 from holotype.serving.http import keys as key_files
 from holotype.serving.server_settings import BehindProxy
 from holotype.serving.server_status import server_status

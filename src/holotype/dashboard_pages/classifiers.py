@@ -1,0 +1,161 @@
+"""Which classifiers can be tried: those in service, registered ones, and runs below the folder.
+
+They are opened in the worker processes of the server, a few at a time.
+"""
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import Request
+
+from holotype.bundle.bundle import MANIFEST
+from holotype.dashboard_pages.dashboard_state import Dashboard, dashboard_of
+from holotype.dashboard_pages.open_registry import open_registry
+from holotype.dashboard_pages.runs.run_places import folder_index_of
+from holotype.errors import UsageError
+from holotype.registry.registered_name import is_registered_name
+from holotype.registry.resolve_registered import registered_path
+from holotype.run_directory import RunDirectory, run_path
+from holotype.serving.deployment import ModelVersion, model_version
+
+MAX_OPEN = 6  # besides those in service
+MAX_SHOWN = 200  # of the runs, the newest
+SERVED = "served:"
+
+
+@dataclass(frozen=True)
+class ClassifierChoice:
+    """One entry of a list.
+
+    Attributes:
+        id: `served:NAME`, `registry://NAME@ALIAS`, or the path of a run below the folder.
+        kind: where it comes from, in words.
+    """
+
+    id: str
+    label: str
+    kind: str
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedClassifier:
+    """A classifier that the workers have open.
+
+    Attributes:
+        id: of its `ClassifierChoice`.
+        version: what is known of it.
+        place: the run or bundle on disk.
+    """
+
+    id: str
+    version: ModelVersion
+    place: Path
+
+    @property
+    def digest(self) -> str:
+        return self.version.digest
+
+    @property
+    def name(self) -> str:
+        return self.id.removeprefix(SERVED)
+
+
+def classifier_choices(request: Request) -> list[ClassifierChoice]:
+    """What can be chosen, the likeliest first; of the runs the newest."""
+    dashboard = dashboard_of(request)
+    found = [
+        ClassifierChoice(f"{SERVED}{name}", f"{name} {version.version}", "in service")
+        for name, version in dashboard.service.traffic.champions.items()
+    ]
+    registry = open_registry()
+    for model in [] if registry is None else registry.list().models:
+        for alias in model["aliases"]:
+            uri = f"registry://{model['name']}@{alias}"
+            found.append(ClassifierChoice(uri, f"{model['name']}@{alias}", "registered"))
+    index = folder_index_of(request)
+    entries = index.entries(now=not found and not index.is_complete)
+    entries = sorted(entries, key=lambda entry: -entry.changed)
+    # What a run's bundle is called is known where it has one.
+    runs = [entry.path for entry in entries if entry.kind == "run" and entry.data]
+    return found + [ClassifierChoice(path, path, "runs") for path in runs[:MAX_SHOWN]]
+
+
+class OpenClassifiers:
+    """Those that were opened for pages; the one that was asked for longest ago is closed first."""
+
+    def __init__(self, dashboard: Dashboard) -> None:
+        self._dashboard = dashboard
+        self._opened: OrderedDict[str, ModelVersion] = OrderedDict()  # by digest
+        self._opening = asyncio.Lock()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def open(self, choice: str) -> OpenedClassifier:
+        """The classifier of a choice.
+
+        Raises:
+            UsageError: it is none of a run below the folder.
+            BundleError, UnknownVersion: it cannot be opened, or is not there.
+        """
+        service = self._dashboard.service
+        if choice.startswith(SERVED):
+            version = service.traffic.champions.get(choice.removeprefix(SERVED))
+            if version is None:
+                raise UsageError(f"no model {choice.removeprefix(SERVED)!r} is in service here.")
+            return OpenedClassifier(choice, version, version.path)
+        place, bundle = await asyncio.to_thread(self._bundle_of, choice)
+        digest = hashlib.sha256((bundle / MANIFEST).read_bytes()).hexdigest()
+        async with self._opening:
+            version = self._opened.get(digest)
+            if version is None or digest not in service.engine.digests:
+                version = model_version(choice, await service.engine.open(str(bundle)))
+            self._opened[version.digest] = version
+            self._opened.move_to_end(version.digest)
+            self._close_oldest()
+        return OpenedClassifier(choice, version, place)
+
+    def _bundle_of(self, choice: str) -> tuple[Path, Path]:
+        if is_registered_name(choice):
+            place = registered_path(choice)
+        else:
+            place = place_below(self._dashboard.folder, choice)
+        for bundle in (place, RunDirectory(place).bundle):
+            if (bundle / MANIFEST).is_file():
+                return place, bundle
+        raise UsageError(f"{choice!r} has no classifier; choose a run that has finished.")
+
+    def _close_oldest(self) -> None:
+        engine, in_service = self._dashboard.service.engine, self._dashboard.service.traffic.digests
+        while len(self._opened) > MAX_OPEN:
+            digest, _ = self._opened.popitem(last=False)
+            if digest not in in_service:
+                task = asyncio.create_task(engine.close_bundle(digest))
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
+
+
+def open_classifiers(request: Request) -> OpenClassifiers:
+    """Those of the dashboard of a request."""
+    dashboard = dashboard_of(request)
+    found: OpenClassifiers = dashboard.kept.setdefault(
+        "open_classifiers", OpenClassifiers(dashboard)
+    )
+    return found
+
+
+def place_below(folder: Path, named: str) -> Path:
+    """A path below the folder of the dashboard; `RUN@STAGE` too.
+
+    Raises:
+        UsageError: it is elsewhere, or there is nothing.
+    """
+    root = folder.resolve()
+    try:
+        place = run_path(root / named).resolve()
+    except ValueError:  # a name that no path can have
+        place = root.parent
+    if not place.is_relative_to(root) or not place.is_dir():
+        raise UsageError(f"there is no {named!r} below the folder of this dashboard.")
+    return place

@@ -1,0 +1,259 @@
+"""The images of a run, a search or an audit: index, findings and predictions joined, one row each.
+
+Shape suffixes: N images, C classes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holotype.dashboard_pages.file_cache import FileCache
+from holotype.dataset.auditing.issue_reviews import ReviewedIssue, read_reviewed_issues
+from holotype.dataset.auditing.issues_csv import JOINT
+from holotype.dataset.index import read_index_file
+from holotype.errors import UsageError
+from holotype.files import read_json, reading
+from holotype.imaging.significant_bits import FULL_BITS
+from holotype.predictions import UNLABELLED, read_predictions
+
+PREDICTED_PARTS = ("test", "val", "oof")  # the first one that has an image counts
+MAX_TABLES = 4  # in memory: 50,000 images take about 30 MB
+
+
+@dataclass(frozen=True, eq=False)
+class ImageTable:
+    """One row per image, in the order of the index.
+
+    Attributes:
+        root: the folder that paths are relative to.
+        paths, labels, parts, groups, sha256: N texts of the index.
+        sizes: N (width, height) in pixels; 0 where the header cannot be read.
+        classes: C names, those of the index.
+        predicted_classes: what the predictions know, in their order.
+        predicted_N: numbers in `predicted_classes`; -1 where an image was not predicted.
+        target_N: the true class that the predictions know, likewise.
+        confidence_N: the probability of the predicted class; nan where there is none.
+        predicted_part_N: number in `PREDICTED_PARTS` of where the prediction is from; -1.
+        bits: significant in images of 16 bits.
+    """
+
+    root: Path
+    paths: Sequence[str]
+    labels: Sequence[str]
+    parts: Sequence[str]
+    groups: Sequence[str]
+    sha256: Sequence[str]
+    sizes: Sequence[tuple[int, int]]
+    classes: tuple[str, ...]
+    predicted_classes: tuple[str, ...]
+    predicted_N: NDArray[np.int32]
+    target_N: NDArray[np.int32]
+    confidence_N: NDArray[np.float64]
+    predicted_part_N: NDArray[np.int8]
+    bits: int
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @cached_property
+    def row_of(self) -> Mapping[str, int]:
+        """The row of each path."""
+        return {path: row for row, path in enumerate(self.paths)}
+
+    @cached_property
+    def label_N(self) -> NDArray[np.int32]:
+        """The label of each image as its number in `classes`."""
+        number_of = {name: number for number, name in enumerate(self.classes)}
+        return np.array([number_of[label] for label in self.labels], np.int32)
+
+    @cached_property
+    def part_N(self) -> NDArray[np.str_]:
+        """The part of each image."""
+        return np.array(self.parts, np.str_)
+
+    @property
+    def known_parts(self) -> list[str]:
+        """The parts that there are, in the order of a training."""
+        return [part for part in ("train", "val", "test", "cal") if part in set(self.parts)]
+
+    @property
+    def has_predictions(self) -> bool:
+        return bool((self.predicted_N >= 0).any())
+
+    def predicted(self, row: int) -> str:
+        """The class that was predicted; "" where none was."""
+        number = int(self.predicted_N[row])
+        return "" if number < 0 else self.predicted_classes[number]
+
+    def is_wrong(self, row: int) -> bool:
+        """Whether the predicted class is not the true one."""
+        return bool(
+            self.predicted_N[row] >= 0
+            and self.target_N[row] >= 0
+            and self.predicted_N[row] != self.target_N[row]
+        )
+
+    def file(self, row: int) -> Path:
+        """The file of an image.
+
+        Raises:
+            UsageError: the path in the index leads out of the folder of the images.
+        """
+        path = Path(self.paths[row])
+        if path.is_absolute() or ".." in path.parts:
+            raise UsageError(f"{str(path)!r} leads out of the folder of the images.")
+        return self.root / path
+
+
+def data_directory(folder: Path, of: str) -> Path:
+    """The directory below a folder that has an index.
+
+    Raises:
+        UsageError: it lies elsewhere, or has none.
+    """
+    try:
+        path = (folder / of).resolve()
+        is_below = path.is_relative_to(folder.resolve())
+        if is_below and (path / "index.parquet").is_file():
+            return path
+    except (OSError, ValueError):  # a name that no file can have
+        pass
+    raise UsageError(
+        f"{of!r} has no index of images; expected a run, a search or an audit below the folder "
+        "that this server shows."
+    )
+
+
+def audit_directory(directory: Path) -> Path:
+    """Where the audit of a run or a search lies; of an audit, the directory itself."""
+    return directory / "audit" if (directory / "audit").is_dir() else directory
+
+
+def image_table(cache: FileCache, directory: Path) -> ImageTable:
+    """The table of a directory with an index, made again when one of its files changes.
+
+    Raises:
+        InvalidTable, CorruptFile: a file is damaged.
+    """
+    audit = audit_directory(directory)
+    predictions = [directory / "predictions" / f"{part}.parquet" for part in PREDICTED_PARTS]
+    files = [directory / "index.parquet", audit / "audit.json", *predictions]
+    return cache.get(("images", directory), files, lambda: _read(directory, audit, predictions))
+
+
+def reviewed_issues(cache: FileCache, directory: Path) -> list[ReviewedIssue]:
+    """The rows of the issues.csv of a directory; none without one.
+
+    Raises:
+        InvalidTable: it is damaged.
+    """
+    file = audit_directory(directory) / "issues.csv"
+    if not file.is_file():
+        return []
+    return cache.get(("issues", directory), [file], lambda: read_reviewed_issues(file))
+
+
+def findings_by_kind(
+    cache: FileCache, directory: Path, table: ImageTable
+) -> Mapping[str, NDArray[np.int64]]:
+    """Kind of finding -> rows of the table that have it, sorted.
+
+    Raises:
+        InvalidTable: the issues.csv is damaged.
+    """
+    issues = reviewed_issues(cache, directory)
+
+    def collect() -> dict[str, NDArray[np.int64]]:
+        rows: dict[str, list[int]] = {}
+        for issue in issues:
+            if issue.path in table.row_of:  # the index of a run lacks what it left out
+                for kind in issue.problem.split(JOINT):
+                    rows.setdefault(kind, []).append(table.row_of[issue.path])
+        return {kind: np.unique(np.array(rows[kind], np.int64)) for kind in sorted(rows) if kind}
+
+    files = [directory / "index.parquet", audit_directory(directory) / "issues.csv"]
+    return cache.get(("findings", directory), files, collect)
+
+
+def _read(directory: Path, audit: Path, predictions: Sequence[Path]) -> ImageTable:
+    index = read_index_file(directory / "index.parquet")
+    table = index.table
+    paths = table["path"].to_list()
+    row_of = {path: row for row, path in enumerate(paths)}
+    N = len(paths)
+    predicted_N, target_N = np.full(N, -1, np.int32), np.full(N, -1, np.int32)
+    part_N, confidence_N = np.full(N, -1, np.int8), np.full(N, np.nan)
+    classes: tuple[str, ...] = ()
+    for number, file in enumerate(predictions):
+        if not file.is_file():
+            continue
+        found = read_predictions(file)
+        if classes and found.classes != classes:
+            continue  # of another classifier
+        classes = found.classes
+        rows = np.array([row_of.get(path, -1) for path in found.ids], np.int64)
+        is_new = (rows >= 0) & (predicted_N[rows] < 0)
+        rows = rows[is_new]
+        predicted_N[rows] = found.predicted_N[is_new]
+        target_N[rows] = np.where(
+            found.targets_N[is_new] == UNLABELLED, -1, found.targets_N[is_new]
+        )
+        confidence_N[rows] = found.probabilities_NC.max(axis=1, initial=0)[is_new]
+        part_N[rows] = number
+    bits = FULL_BITS
+    if (audit / "audit.json").is_file():
+        with reading(audit / "audit.json"):
+            bits = int(read_json(audit / "audit.json").get("significant_bits", FULL_BITS))
+    return ImageTable(
+        root=index.root, paths=paths, labels=table["label"].to_list(),
+        parts=table["split"].to_list(), groups=table["group"].to_list(),
+        sha256=table["sha256"].to_list(),
+        sizes=list(zip(table["width"].to_list(), table["height"].to_list(), strict=True)),
+        classes=index.classes, predicted_classes=classes, predicted_N=predicted_N,
+        target_N=target_N, confidence_N=confidence_N, predicted_part_N=part_N, bits=bits,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DuplicatePair:
+    """Two near-duplicates; see `dataset.near_duplicates.search.NearDuplicate`."""
+
+    first: str
+    second: str
+    kind: str
+    evidence: str
+    similarity: float
+    labels: tuple[str, str]
+
+    @property
+    def is_conflict(self) -> bool:
+        """Whether the two have different labels."""
+        return self.labels[0] != self.labels[1]
+
+
+def duplicate_pairs(cache: FileCache, directory: Path) -> list[DuplicatePair]:
+    """The near-duplicates that the audit of a directory found, those of two labels first.
+
+    Raises:
+        CorruptFile: audit.json is damaged.
+    """
+    file = audit_directory(directory) / "audit.json"
+    if not file.is_file():
+        return []
+
+    def read() -> list[DuplicatePair]:
+        with reading(file):
+            pairs = [
+                DuplicatePair(
+                    str(one["first"]), str(one["second"]), str(one["kind"]), str(one["evidence"]),
+                    float(one["similarity"]), (str(one["labels"][0]), str(one["labels"][1])),
+                )
+                for one in read_json(file)["near_duplicates"]
+            ]  # fmt: skip
+        return sorted(pairs, key=lambda pair: (not pair.is_conflict, pair.first, pair.second))
+
+    return cache.get(("duplicates", directory), [file], read)

@@ -1,0 +1,172 @@
+"""The pages of “In service”: what answers, what is registered, and moving the champion."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import Depends, Request
+from starlette.responses import Response
+
+from holotype.dashboard_pages.dashboard_state import Section, dashboard_of
+from holotype.dashboard_pages.in_service.traffic_counts import counts_by_model
+from holotype.dashboard_pages.open_registry import open_registry
+from holotype.dashboard_pages.page import page_router, posted_form, redirect, render
+from holotype.dashboard_pages.visitors import Visitor, require
+from holotype.errors import HolotypeError, NotComparable, UsageError
+from holotype.registry.promotion_test import compare_with_champion
+from holotype.registry.registered_version import RegisteredModel
+from holotype.registry.registry import Registry
+from holotype.serving.traffic.status_text import status_text
+from holotype.watching.watch_status import WATCH_JSON, WatchStatus, read_watch
+
+DEPTH = 3  # of folders in which a watch.json is looked for
+MAX_WATCHES = 12
+
+router = page_router("service")
+
+Looking = Annotated[Visitor, Depends(require("look"))]
+Promoting = Annotated[Visitor, Depends(require("promote"))]
+
+
+@router.get("/")
+def show_service(request: Request, visitor: Looking) -> Response:
+    """All models: what answers here, what is registered, and what watching found."""
+    dashboard = dashboard_of(request)
+    service = dashboard.service
+    served = [service.traffic.status(name) for name in sorted(service.traffic.champions)]
+    with _registry(visitor) as registry:
+        models = [] if registry is None else list(registry.list().models)
+    return render(
+        request,
+        "in_service/service.html.j2",
+        served=[{"status": one, "text": status_text(one)} for one in served],
+        counts=counts_by_model(service.metrics),
+        gauges=service.gauges(),
+        models=models,
+        watches=list(_watches(dashboard.folder)),
+    )
+
+
+@router.get("/model")
+def show_model(request: Request, visitor: Looking, name: str) -> Response:
+    """One registered name: its versions, its champion and its history."""
+    with _needed_registry(visitor) as registry:
+        model, history = _model(registry, name), registry.history(name)
+    events = list(reversed(history.events))
+    return render(request, "in_service/model.html.j2", model=model, events=events)
+
+
+@router.get("/promote")
+def show_promotion(request: Request, visitor: Promoting, name: str, version: int) -> Response:
+    """The paired test of a version against the champion, before anything is moved."""
+    with _needed_registry(visitor) as registry:
+        champion = registry.current_version(name)
+        candidate = registry.version(f"{name}/{version}")
+        test, why_not = None, ""
+        if champion is not None and champion != version:
+            try:
+                test = compare_with_champion(registry.version(f"{name}/{champion}"), candidate)
+            except NotComparable as error:
+                why_not = str(error)
+    return render(
+        request,
+        "in_service/promote.html.j2",
+        candidate=candidate,
+        champion=champion,
+        test=test,
+        why_not=why_not,
+    )
+
+
+@router.post("/promote")
+def promote(request: Request, visitor: Promoting) -> Response:
+    """Make a version the champion, unless another one is by now, or the test speaks against it."""
+    form = posted_form(request)
+    name, reason = form.get("name"), _reason(form.get("reason"))
+    with _needed_registry(visitor) as registry:
+        registry.promote(
+            name,
+            form.get("version"),
+            if_champion=_number(form.get("champion")),
+            force=form.get("force") == "yes",
+            reason=reason,
+        )
+    return redirect(request, f"service/model?{urlencode({'name': name})}")
+
+
+@router.post("/rollback")
+def roll_back(request: Request, visitor: Promoting) -> Response:
+    """Make the champion before this one the champion again."""
+    form = posted_form(request)
+    name, reason = form.get("name"), _reason(form.get("reason"))
+    with _needed_registry(visitor) as registry:
+        registry.rollback(name, if_champion=_number(form.get("champion")), reason=reason)
+    return redirect(request, f"service/model?{urlencode({'name': name})}")
+
+
+def _reason(text: str) -> str:
+    if not text.strip():
+        raise UsageError("a reason is needed; the history keeps it.")
+    return text.strip()
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise UsageError("the form does not say which version is the champion; load it again.")
+    return int(text)
+
+
+def _model(registry: Registry, name: str) -> RegisteredModel:
+    found = registry.show(name)
+    if not isinstance(found, RegisteredModel):
+        raise UsageError(f"{name!r} is one version; expected the name of a classifier.")
+    return found
+
+
+@contextmanager
+def _registry(visitor: Visitor) -> Iterator[Registry | None]:
+    """The registry, where there is one; its history names the key of the visitor."""
+    registry = open_registry(visitor.name)
+    try:
+        yield registry
+    finally:
+        if registry is not None:
+            registry.close()
+
+
+@contextmanager
+def _needed_registry(visitor: Visitor) -> Iterator[Registry]:
+    with _registry(visitor) as registry:
+        if registry is None:
+            raise UsageError(
+                "there is no registry yet; `holotype registry add RUN --name NAME` makes one."
+            )
+        yield registry
+
+
+def _watches(folder: Path) -> Iterator[tuple[str, WatchStatus]]:
+    """What the folders of `holotype watch` below this one say."""
+    waiting, found = [(folder, 0)], 0
+    while waiting and found < MAX_WATCHES:
+        place, depth = waiting.pop()
+        try:
+            if (place / WATCH_JSON).is_file():
+                yield place.relative_to(folder).as_posix(), read_watch(place)
+                found += 1
+            elif depth < DEPTH and not (place / "recipe.yaml").is_file():
+                with os.scandir(place) as entries:
+                    waiting += [
+                        (Path(entry.path), depth + 1)
+                        for entry in entries
+                        if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+                    ]
+        except (HolotypeError, OSError):  # damaged, or not ours to read
+            continue
+
+
+SECTION = Section(
+    "In service", "Versions, champion, promotion; traffic and watching", "service/", router
+)

@@ -1,0 +1,39 @@
+"""Which directory below the folder of the server an address means."""
+
+from pathlib import Path
+
+from fastapi import Request
+
+from holotype.dashboard_pages.dashboard_state import dashboard_of
+from holotype.dashboard_pages.runs.folder_index import FolderIndex
+from holotype.errors import UsageError
+
+MARKS = {"run": "recipe.yaml", "search": "search.json", "sweep": "sweep.json"}
+
+
+def place_of(request: Request, kind: str, name: str | None = None) -> tuple[str, Path]:
+    """The path relative to the folder, as the address names it, and the directory.
+
+    Args:
+        kind: of `MARKS`.
+        name: the relative path; by default what the query calls `run`.
+
+    Raises:
+        UsageError: there is no such directory below the folder.
+    """
+    folder = dashboard_of(request).folder
+    name = request.query_params.get("run", "") if name is None else name
+    try:
+        path = (folder / name).resolve()
+        if path.is_relative_to(folder.resolve()) and (path / MARKS[kind]).is_file():
+            return name, path
+    except (OSError, ValueError):  # a name that no file can have
+        pass
+    raise UsageError(f"{name!r} is no {kind} below the folder that this server shows.")
+
+
+def folder_index_of(request: Request) -> FolderIndex:
+    """All that lies below the folder; one for the server."""
+    dashboard = dashboard_of(request)
+    found: FolderIndex = dashboard.kept.setdefault("folder", FolderIndex(dashboard.folder))
+    return found

@@ -1,0 +1,103 @@
+"""Which entries of a folder to show: filters, order and page, as they stand in an address."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from urllib.parse import urlencode
+
+from holotype.dashboard_pages.runs.folder_index import FolderEntry
+from holotype.errors import UsageError
+
+PAGE_SIZE = 50
+KINDS = ("", "run", "search", "sweep", "audit")
+ORDERS = ("changed", "path", "accuracy", "seconds", "model", "recipe", "data")
+_UPWARDS = ("path", "seconds", "model", "recipe", "data")  # of the others the largest come first
+
+
+@dataclass(frozen=True)
+class RunQuery:
+    """What is asked for; an empty text asks for all.
+
+    Attributes:
+        words: what the path has to contain, whatever the letter case.
+        kind: of `KINDS`.
+        model, recipe, data: as they stand in the table.
+        tag: a tag that it has.
+        order: of `ORDERS`; a hyphen before it turns it round.
+        page: from 1.
+    """
+
+    words: str = ""
+    kind: str = ""
+    model: str = ""
+    recipe: str = ""
+    data: str = ""
+    tag: str = ""
+    order: str = "changed"
+    page: int = 1
+
+    @classmethod
+    def of(cls, values: Mapping[str, str]) -> "RunQuery":
+        """From the query of an address.
+
+        Raises:
+            UsageError: an unknown kind or order, or a page that is no number.
+        """
+        texts = {name: values.get(name, "") for name in ("model", "recipe", "data", "tag", "kind")}
+        page, order = values.get("page", "1") or "1", values.get("order", "") or "changed"
+        if order.removeprefix("-") not in ORDERS:
+            raise UsageError(f"order is {order[:40]!r}; expected one of {', '.join(ORDERS)}.")
+        if texts["kind"] not in KINDS:
+            raise UsageError(f"kind is {texts['kind'][:40]!r}; expected one of {KINDS}.")
+        if not (page.isascii() and page.isdecimal()):
+            raise UsageError(f"page is {page[:20]!r}; expected a number.")
+        words = values.get("words", "").strip()
+        return cls(words=words, order=order, page=max(1, int(page)), **texts)
+
+    def address(self, **changes: object) -> str:
+        """The query of an address with what differs from the defaults."""
+        query = replace(self, **changes)  # type: ignore[arg-type]
+        defaults = asdict(RunQuery())
+        return urlencode({k: v for k, v in asdict(query).items() if v != defaults[k]})
+
+    def turned(self, order: str) -> str:
+        """The address that sorts by a column, the other way where it is sorted so already."""
+        return self.address(order=f"-{order}" if self.order == order else order, page=1)
+
+
+def select_entries(entries: Sequence[FolderEntry], query: RunQuery) -> list[FolderEntry]:
+    """The entries that are asked for, in order; those without a value come last."""
+    words = query.words.casefold()
+    chosen = [
+        entry
+        for entry in entries
+        if (not query.kind or entry.kind == query.kind)
+        and (not words or words in entry.path.casefold())
+        and (not query.model or entry.model == query.model)
+        and (not query.recipe or entry.recipe == query.recipe)
+        and (not query.data or entry.data == query.data)
+        and (not query.tag or query.tag in entry.tags)
+    ]
+    name = query.order.removeprefix("-")
+    is_turned = query.order.startswith("-")
+    known = [entry for entry in chosen if getattr(entry, name) not in (None, "")]
+    known.sort(key=lambda e: getattr(e, name), reverse=(name not in _UPWARDS) != is_turned)
+    return known + [entry for entry in chosen if getattr(entry, name) in (None, "")]
+
+
+def values_of(entries: Sequence[FolderEntry]) -> dict[str, list[str]]:
+    """What there is to filter by: models, recipes, data and tags."""
+    found: dict[str, set[str]] = {"model": set(), "recipe": set(), "data": set(), "tag": set()}
+    for entry in entries:
+        for name in ("model", "recipe", "data"):
+            found[name].add(getattr(entry, name))
+        found["tag"].update(entry.tags)
+    return {name: sorted(values - {""}) for name, values in found.items()}
+
+
+def page_of_entries(
+    entries: Sequence[FolderEntry], page: int
+) -> tuple[Sequence[FolderEntry], int, int]:
+    """The entries of one page, its number, and how many pages there are."""
+    num_pages = max(1, -(-len(entries) // PAGE_SIZE))
+    page = min(page, num_pages)
+    return entries[(page - 1) * PAGE_SIZE : page * PAGE_SIZE], page, num_pages

@@ -1,0 +1,171 @@
+"""The pages of “Specimens”: an unknown specimen against known ones, slice beside slice."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from holotype.dashboard_pages.classifiers import classifier_choices, open_classifiers
+from holotype.dashboard_pages.dashboard_state import Section, dashboard_of
+from holotype.dashboard_pages.page import page_router, render
+from holotype.dashboard_pages.specimens.overlap import framed_png, overlap_png
+from holotype.dashboard_pages.specimens.specimen_slices import (
+    StackAnswers,
+    answers_along,
+    find_slice,
+    match_of,
+    slice_folders,
+    slices_of,
+)
+from holotype.dashboard_pages.visitors import Visitor, require
+from holotype.errors import UsageError
+from holotype.explanation.specimen_matching import RankedReference
+
+PAIRS_ON_A_PAGE = 24
+COLOURS = ("first", "second", "third")  # of the lines along a stack
+
+router = page_router("specimens")
+
+Looking = Annotated[Visitor, Depends(require("look"))]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What an address asks for.
+
+    Attributes:
+        model: the classifier.
+        of, specimen: a folder of slices, and which specimen of it.
+        known: the folder of the known specimens; none where it is empty.
+        against: which of them is shown; the most alike where it is empty.
+        at: the slice that is shown, from 0.
+    """
+
+    model: str = ""
+    of: str = ""
+    specimen: str = ""
+    known: str = ""
+    against: str = ""
+    at: int = 0
+
+    def query(self, **changes: object) -> dict[str, object]:
+        values = {**self.__dict__, **changes}
+        return {key: value for key, value in values.items() if value not in ("", 0)}
+
+
+def chosen(
+    model: str = "",
+    of: str = "",
+    specimen: str = "",
+    known: str = "",
+    against: str = "",
+    at: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+) -> Chosen:
+    """A dependency: what the query says."""
+    return Chosen(model, of, specimen, known, against, at)
+
+
+Asked = Annotated[Chosen, Depends(chosen)]
+
+
+@router.get("/")
+def show_specimens(request: Request, visitor: Looking, asked: Asked) -> Response:
+    """The form, and the specimens of the folder that is chosen."""
+    by_specimen = slices_of(request, asked.of) if asked.of else {}
+    counts = {name: len(slices) for name, slices in by_specimen.items()}
+    values: dict[str, Any] = {"counts": counts, **_form_values(request, asked)}
+    return render(request, "specimens/specimens.html.j2", 200, **values)
+
+
+@router.get("/one")
+async def show_specimen(request: Request, visitor: Looking, asked: Asked) -> Response:
+    """One specimen: the answer along its stack, and the known specimens most like it."""
+    classifier = await open_classifiers(request).open(asked.model)
+    return await run_in_threadpool(_specimen_page, request, asked, classifier.version.path)
+
+
+@router.get("/slice.png")
+def show_slice(request: Request, visitor: Looking, of: str, name: str) -> Response:
+    """A slice in the frame in which slices are compared."""
+    return _png(framed_png(find_slice(request, of, name)))
+
+
+@router.get("/overlap.png")
+def show_overlap(
+    request: Request, visitor: Looking, of: str, name: str, known: str, reference: str
+) -> Response:
+    """What of two slices is bright in one, in the other, and in both."""
+    return _png(overlap_png(find_slice(request, of, name), find_slice(request, known, reference)))
+
+
+def _specimen_page(request: Request, asked: Chosen, bundle_place: Path) -> Response:
+    slices = slices_of(request, asked.of).get(asked.specimen)
+    if not slices:
+        raise UsageError(f"{asked.of!r} has no specimen {asked.specimen!r}.")
+    along = answers_along(request, bundle_place, slices)
+    if not along.slices:
+        raise UsageError(f"no slice of {asked.specimen!r} can be read.")
+    match = match_of(request, bundle_place, slices, asked.known) if asked.known else None
+    shown = None if match is None else _shown(match.ranked, asked.against)
+    at = min(asked.at, len(along.slices) - 1)
+    values: dict[str, Any] = {
+        "along": along,
+        "at": at,
+        "answer": _answer_at(along, at),
+        "lines": _lines(along),
+        "match": match,
+        "shown": shown,
+        "pairs": [] if shown is None else shown.pairs[:PAIRS_ON_A_PAGE],
+        "slice_here": along.slices[at],
+        **_form_values(request, asked),
+    }
+    return render(request, "specimens/specimen.html.j2", 200, **values)
+
+
+def _shown(ranked: tuple[RankedReference, ...], against: str) -> RankedReference:
+    return next((one for one in ranked if one.specimen == against), ranked[0])
+
+
+def _answer_at(along: StackAnswers, at: int) -> list[tuple[str, float]]:
+    """The classes of one slice, the likeliest first."""
+    pairs = zip(along.classes, along.probabilities_QC[at].tolist(), strict=True)
+    return sorted(pairs, key=lambda pair: -pair[1])[:5]
+
+
+def _lines(along: StackAnswers) -> list[tuple[str, str, str]]:
+    """Colour, class and points (of a square of 100) of the likeliest classes along the stack."""
+    last = max(1, len(along.slices) - 1)
+    return [
+        (
+            colour,
+            along.classes[c],
+            " ".join(
+                f"{100 * place / last:.2f},{100 - 100 * probability:.2f}"
+                for place, probability in enumerate(along.probabilities_QC[:, c].tolist())
+            ),
+        )
+        for colour, c in zip(COLOURS, along.likeliest, strict=False)
+    ]
+
+
+def _form_values(request: Request, asked: Chosen) -> dict[str, Any]:
+    folder = dashboard_of(request).folder
+    return {
+        "asked": asked,
+        "choices": classifier_choices(request),
+        "folders": slice_folders(folder),
+    }
+
+
+def _png(content: bytes) -> Response:
+    headers = {"cache-control": "private, max-age=600"}
+    return Response(content, media_type="image/png", headers=headers)
+
+
+SECTION = Section(
+    "Specimens", "Slices of a specimen against known ones; a stack slice by slice", "specimens/",
+    router,
+)  # fmt: skip
