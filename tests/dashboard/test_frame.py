@@ -3,15 +3,14 @@
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
 
 import pytest
-from fastapi import Depends, Request
+from fastapi import Request
 
 import holotype
 from holotype.dashboard_pages.page import page_router, posted_form, redirect, render
 from holotype.dashboard_pages.sessions import COOKIE, SessionSigner, session_secret
-from holotype.dashboard_pages.visitors import Visitor, require
+from holotype.dashboard_pages.visitors import MayLook, MayReview
 from holotype.errors import UsageError
 from holotype.serving.http.keys import read_keys, remove_key
 from holotype.serving.server_settings import BehindProxy
@@ -202,13 +201,11 @@ def add_page(visit: Visit) -> None:
     router = page_router("greeting")
 
     @router.get("/")
-    def show(
-        request: Request, visitor: Annotated[Visitor, Depends(require("look"))], name: str = ""
-    ) -> object:
+    def show(request: Request, visitor: MayLook, name: str = "") -> object:
         return render(request, "refusal.html.j2", title=name, told=name)
 
     @router.post("/")
-    def greet(request: Request, visitor: Annotated[Visitor, Depends(require("review"))]) -> object:
+    def greet(request: Request, visitor: MayReview) -> object:
         assert posted_form(request).get("csrf")
         return redirect(request, "greeting/?name=x")
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import Request
+from fastapi import Depends, Request
 from starlette.responses import Response
 
 from holotype.dashboard_pages.dashboard_state import dashboard_of
@@ -64,12 +65,7 @@ def _visitor_of(request: Request) -> Visitor:
 
 
 def require(right: Right) -> Callable[[Request], Awaitable[Visitor]]:
-    """A dependency of a page: the visitor, who may do this.
-
-    Example:
-        @router.post("/{number}")
-        def answer(request: Request, visitor: Annotated[Visitor, Depends(require("review"))]): ...
-    """
+    """A dependency of a page: the visitor, who may do this."""
 
     async def allowed(request: Request) -> Visitor:
         visitor = visitor_of(request)
@@ -80,6 +76,12 @@ def require(right: Right) -> Callable[[Request], Awaitable[Visitor]]:
         return visitor
 
     return allowed
+
+
+# As a page asks for them: def answer(request: Request, visitor: MayReview).
+MayLook = Annotated[Visitor, Depends(require("look"))]
+MayReview = Annotated[Visitor, Depends(require("review"))]
+MayPromote = Annotated[Visitor, Depends(require("promote"))]
 
 
 def keep_session(request: Request, response: Response, session: Session) -> None:

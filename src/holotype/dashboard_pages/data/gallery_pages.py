@@ -1,10 +1,9 @@
 """The gallery of a data set: images by filters, one image, confusion matrix, near-duplicates."""
 
 from collections.abc import Callable
-from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import Depends, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from holotype.dashboard_pages.data.confusion_table import (
@@ -28,7 +27,7 @@ from holotype.dashboard_pages.data.image_query import (
 from holotype.dashboard_pages.data.thumbnails import SIDES_PX
 from holotype.dashboard_pages.page import page_router, render
 from holotype.dashboard_pages.runs.run_places import folder_index_of
-from holotype.dashboard_pages.visitors import Visitor, require
+from holotype.dashboard_pages.visitors import MayLook
 from holotype.errors import UsageError
 
 MAX_DATA_SETS = 100  # on a page
@@ -36,11 +35,10 @@ PAIRS_ON_PAGE = 12
 MAX_PROBABILITIES = 10
 
 router = page_router("data")
-Look = Annotated[Visitor, Depends(require("look"))]
 
 
 @router.get("/")
-def show_data_sets(request: Request, visitor: Look) -> Response:
+def show_data_sets(request: Request, visitor: MayLook) -> Response:
     words = request.query_params.get("words", "").strip()
     index = folder_index_of(request)
     found = [
@@ -56,7 +54,7 @@ def show_data_sets(request: Request, visitor: Look) -> Response:
 
 
 @router.get("/gallery")
-def show_gallery(request: Request, visitor: Look) -> Response:
+def show_gallery(request: Request, visitor: MayLook) -> Response:
     data = data_set_of(request)
     table, findings = data.table, data.findings
     query = ImageQuery.of(request.query_params)
@@ -72,7 +70,7 @@ def show_gallery(request: Request, visitor: Look) -> Response:
 
 
 @router.get("/image")
-def show_image(request: Request, visitor: Look) -> Response:
+def show_image(request: Request, visitor: MayLook) -> Response:
     data = data_set_of(request)
     table, row = data.table, row_of(request, data)
     path = table.paths[row]
@@ -84,7 +82,7 @@ def show_image(request: Request, visitor: Look) -> Response:
 
 
 @router.get("/thumbnail")
-def send_thumbnail(request: Request, visitor: Look) -> Response:
+def send_thumbnail(request: Request, visitor: MayLook) -> Response:
     """A small version of an image that the index names, by its row: no path is ever asked for."""
     data = data_set_of(request)
     table, row = data.table, row_of(request, data)
@@ -97,7 +95,7 @@ def send_thumbnail(request: Request, visitor: Look) -> Response:
 
 
 @router.get("/confusion")
-def show_confusion(request: Request, visitor: Look) -> Response:
+def show_confusion(request: Request, visitor: MayLook) -> Response:
     data = data_set_of(request)
     parts = predicted_parts(data.table)
     part = request.query_params.get("part") or (parts[0] if parts else "")
@@ -112,7 +110,7 @@ def show_confusion(request: Request, visitor: Look) -> Response:
 
 
 @router.get("/duplicates")
-def show_duplicates(request: Request, visitor: Look) -> Response:
+def show_duplicates(request: Request, visitor: MayLook) -> Response:
     data = data_set_of(request)
     pairs = data.duplicates
     num_pages = max(1, -(-len(pairs) // PAIRS_ON_PAGE))

@@ -2,10 +2,9 @@
 
 import hashlib
 import shlex
-from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import Depends, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from holotype.dashboard_pages.data.agreement import reviewer_agreement
@@ -14,7 +13,7 @@ from holotype.dashboard_pages.data.gallery_pages import partners_of
 from holotype.dashboard_pages.data.image_table import audit_directory
 from holotype.dashboard_pages.data.thumbnails import SIDES_PX
 from holotype.dashboard_pages.page import page_router, posted_form, redirect, render
-from holotype.dashboard_pages.visitors import Visitor, require
+from holotype.dashboard_pages.visitors import MayLook, MayReview
 from holotype.dataset.auditing.issue_reviews import ReviewedIssue, record_review
 from holotype.dataset.auditing.issues_csv import JOINT
 from holotype.errors import UsageError
@@ -24,9 +23,7 @@ router = page_router("data/review")
 
 
 @router.get("/")
-def show_review(
-    request: Request, visitor: Annotated[Visitor, Depends(require("look"))]
-) -> Response:
+def show_review(request: Request, visitor: MayLook) -> Response:
     data = data_set_of(request)
     kinds = _kinds(data.issues)
     asked = request.query_params
@@ -57,7 +54,7 @@ def show_review(
 
 
 @router.post("/answer")
-def answer(request: Request, visitor: Annotated[Visitor, Depends(require("review"))]) -> Response:
+def answer(request: Request, visitor: MayReview) -> Response:
     """Keep an answer before the next image is shown."""
     data, form = data_set_of(request), posted_form(request)
     issues = _of_kind(data.issues, form.get("kind"))

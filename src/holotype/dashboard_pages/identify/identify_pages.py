@@ -5,18 +5,17 @@ import base64
 import io
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
 from urllib.parse import urlencode
 
 import numpy as np
-from fastapi import Depends, Request
+from fastapi import Request
 from PIL import Image
 from starlette.responses import Response
 
 from holotype.dashboard_pages.data.data_sets import thumbnails_of
 from holotype.dashboard_pages.identify.open_galleries import AskedQuestion, open_galleries
 from holotype.dashboard_pages.page import page_router, posted_form, redirect, render
-from holotype.dashboard_pages.visitors import Visitor, require
+from holotype.dashboard_pages.visitors import MayLook, MayReview
 from holotype.errors import UsageError
 from holotype.imaging.significant_bits import FULL_BITS
 from holotype.serving.galleries.served_gallery import ImageFacts, ServedGallery
@@ -27,18 +26,16 @@ MAX_INDIVIDUALS = 500  # on one page
 MAX_IMAGES = 200  # of one individual
 
 router = page_router("identify")
-Looker = Annotated[Visitor, Depends(require("look"))]
-Reviewer = Annotated[Visitor, Depends(require("review"))]
 
 
 @router.get("/")
-async def galleries(request: Request, visitor: Looker) -> Response:
+async def galleries(request: Request, visitor: MayLook) -> Response:
     names = await asyncio.to_thread(open_galleries(request).names)
     return render(request, "identify/galleries.html.j2", names=names)
 
 
 @router.get("/gallery")
-async def known(request: Request, visitor: Looker) -> Response:
+async def known(request: Request, visitor: MayLook) -> Response:
     """Who is in a gallery, and the form to ask it."""
     of = request.query_params.get("of", "")
     served = await open_galleries(request).open(of)
@@ -51,7 +48,7 @@ async def known(request: Request, visitor: Looker) -> Response:
 
 
 @router.post("/ask")
-async def ask(request: Request, visitor: Looker) -> Response:
+async def ask(request: Request, visitor: MayLook) -> Response:
     """Who the images of the form show: all of them are one question."""
     form, holder = posted_form(request), open_galleries(request)
     of = form.get("of")
@@ -77,7 +74,7 @@ async def ask(request: Request, visitor: Looker) -> Response:
 
 
 @router.post("/confirm")
-async def confirm(request: Request, visitor: Reviewer) -> Response:
+async def confirm(request: Request, visitor: MayReview) -> Response:
     """Add the images that were asked about to an individual, known or new."""
     form, holder = posted_form(request), open_galleries(request)
     question = holder.asked(form.get("token"))
@@ -95,7 +92,7 @@ async def confirm(request: Request, visitor: Reviewer) -> Response:
 
 
 @router.get("/individual")
-async def individual(request: Request, visitor: Looker) -> Response:
+async def individual(request: Request, visitor: MayLook) -> Response:
     """The history of one individual: its images by date."""
     of, name = request.query_params.get("of", ""), request.query_params.get("name", "")
     served = await open_galleries(request).open(of)
@@ -108,7 +105,7 @@ async def individual(request: Request, visitor: Looker) -> Response:
 
 
 @router.get("/image")
-async def image(request: Request, visitor: Looker) -> Response:
+async def image(request: Request, visitor: MayLook) -> Response:
     """An image of a gallery: its file where it is still there, else what the gallery kept of it."""
     served = await open_galleries(request).open(request.query_params.get("of", ""))
     gallery = served.gallery.images

@@ -4,17 +4,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import Depends, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from holotype.dashboard_pages.dashboard_state import Section, dashboard_of
 from holotype.dashboard_pages.in_service.traffic_counts import counts_by_model
 from holotype.dashboard_pages.open_registry import open_registry
 from holotype.dashboard_pages.page import page_router, posted_form, redirect, render
-from holotype.dashboard_pages.visitors import Visitor, require
+from holotype.dashboard_pages.visitors import MayLook, MayPromote, Visitor
 from holotype.errors import HolotypeError, NotComparable, UsageError
 from holotype.registry.promotion_test import compare_with_champion
 from holotype.registry.registered_version import RegisteredModel
@@ -27,12 +26,9 @@ MAX_WATCHES = 12
 
 router = page_router("service")
 
-Looking = Annotated[Visitor, Depends(require("look"))]
-Promoting = Annotated[Visitor, Depends(require("promote"))]
-
 
 @router.get("/")
-def show_service(request: Request, visitor: Looking) -> Response:
+def show_service(request: Request, visitor: MayLook) -> Response:
     """All models: what answers here, what is registered, and what watching found."""
     dashboard = dashboard_of(request)
     service = dashboard.service
@@ -51,7 +47,7 @@ def show_service(request: Request, visitor: Looking) -> Response:
 
 
 @router.get("/model")
-def show_model(request: Request, visitor: Looking, name: str) -> Response:
+def show_model(request: Request, visitor: MayLook, name: str) -> Response:
     """One registered name: its versions, its champion and its history."""
     with _needed_registry(visitor) as registry:
         model, history = _model(registry, name), registry.history(name)
@@ -60,7 +56,7 @@ def show_model(request: Request, visitor: Looking, name: str) -> Response:
 
 
 @router.get("/promote")
-def show_promotion(request: Request, visitor: Promoting, name: str, version: int) -> Response:
+def show_promotion(request: Request, visitor: MayPromote, name: str, version: int) -> Response:
     """The paired test of a version against the champion, before anything is moved."""
     with _needed_registry(visitor) as registry:
         champion = registry.current_version(name)
@@ -82,7 +78,7 @@ def show_promotion(request: Request, visitor: Promoting, name: str, version: int
 
 
 @router.post("/promote")
-def promote(request: Request, visitor: Promoting) -> Response:
+def promote(request: Request, visitor: MayPromote) -> Response:
     """Make a version the champion, unless another one is by now, or the test speaks against it."""
     form = posted_form(request)
     name, reason = form.get("name"), _reason(form.get("reason"))
@@ -98,7 +94,7 @@ def promote(request: Request, visitor: Promoting) -> Response:
 
 
 @router.post("/rollback")
-def roll_back(request: Request, visitor: Promoting) -> Response:
+def roll_back(request: Request, visitor: MayPromote) -> Response:
     """Make the champion before this one the champion again."""
     form = posted_form(request)
     name, reason = form.get("name"), _reason(form.get("reason"))

@@ -5,10 +5,10 @@ import json
 import shlex
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlencode
 
-from fastapi import Depends, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from holotype.dashboard_pages.events import event_stream
@@ -18,7 +18,7 @@ from holotype.dashboard_pages.runs.run_holder import holder_of, stop_holder
 from holotype.dashboard_pages.runs.run_places import place_of
 from holotype.dashboard_pages.runs.run_tags import read_tags
 from holotype.dashboard_pages.runs.training_progress import training_progress
-from holotype.dashboard_pages.visitors import Visitor, require
+from holotype.dashboard_pages.visitors import MayLook, MayPromote
 from holotype.errors import HolotypeError
 from holotype.evaluation.report_data import read_report
 from holotype.files import read_json
@@ -34,11 +34,10 @@ WATCHED = {
 }
 
 router = page_router("runs")
-Look = Annotated[Visitor, Depends(require("look"))]
 
 
 @router.get("/run")
-def show_run(request: Request, visitor: Look) -> Response:
+def show_run(request: Request, visitor: MayLook) -> Response:
     name, path = place_of(request, "run")
     run = RunDirectory(path)
     progress = training_progress(path)
@@ -64,7 +63,7 @@ def show_run(request: Request, visitor: Look) -> Response:
 
 
 @router.post("/stop")
-def stop(request: Request, visitor: Annotated[Visitor, Depends(require("promote"))]) -> Response:
+def stop(request: Request, visitor: MayPromote) -> Response:
     """Tell the process that holds a run, a search or a sweep to stop, as SIGTERM does."""
     kind = _kind(request)
     name, path = place_of(request, kind)
@@ -73,7 +72,7 @@ def stop(request: Request, visitor: Annotated[Visitor, Depends(require("promote"
 
 
 @router.get("/changes")
-def send_changes(request: Request, visitor: Look) -> Response:
+def send_changes(request: Request, visitor: MayLook) -> Response:
     """An event whenever a run, a search or a sweep has moved, until its process has ended."""
     kind = _kind(request)
     _, path = place_of(request, kind)

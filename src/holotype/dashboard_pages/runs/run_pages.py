@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlencode
 
-from fastapi import Depends, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from holotype.comparison.result import Comparison
@@ -24,7 +24,7 @@ from holotype.dashboard_pages.runs.run_query import (
     values_of,
 )
 from holotype.dashboard_pages.runs.run_tags import write_tags
-from holotype.dashboard_pages.visitors import Visitor, require
+from holotype.dashboard_pages.visitors import MayLook, MayReview
 from holotype.errors import HolotypeError, UsageError
 from holotype.pipeline.compare import compare
 from holotype.progress import duration
@@ -34,11 +34,10 @@ MAX_COMPARISONS = 8  # kept
 WAIT_S = 0.2  # for a comparison, before the page says that it goes on
 
 router = page_router("runs")
-Look = Annotated[Visitor, Depends(require("look"))]
 
 
 @router.get("/")
-def show_runs(request: Request, visitor: Look) -> Response:
+def show_runs(request: Request, visitor: MayLook) -> Response:
     index, query = folder_index_of(request), RunQuery.of(request.query_params)
     entries = index.entries()
     chosen = select_entries(entries, query)
@@ -52,9 +51,7 @@ def show_runs(request: Request, visitor: Look) -> Response:
 
 
 @router.post("/tags")
-def change_tags(
-    request: Request, visitor: Annotated[Visitor, Depends(require("review"))]
-) -> Response:
+def change_tags(request: Request, visitor: MayReview) -> Response:
     name, path = place_of(request, "run")
     write_tags(path, posted_form(request).get("tags").split(","))
     folder_index_of(request).entries(now=True)
@@ -62,7 +59,7 @@ def change_tags(
 
 
 @router.get("/leaderboard")
-def show_leaderboard(request: Request, visitor: Look) -> Response:
+def show_leaderboard(request: Request, visitor: MayLook) -> Response:
     names = list(dict.fromkeys(request.query_params.getlist("run")))
     if not 1 <= len(names) <= MAX_COMPARED:
         raise UsageError(f"{len(names)} runs were chosen; expected 1 to {MAX_COMPARED}.")

@@ -1,10 +1,9 @@
 """Start a training from a form that writes the very command line."""
 
 from collections import deque
-from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import Depends, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from holotype.architectures.catalog import DEFAULT_MODEL
@@ -19,7 +18,7 @@ from holotype.dashboard_pages.runs.start_command import (
     start_training,
     train_words,
 )
-from holotype.dashboard_pages.visitors import Visitor, require
+from holotype.dashboard_pages.visitors import MayLook, MayPromote
 from holotype.errors import HolotypeError, UsageError
 from holotype.training.config.resolve import recipe_names
 
@@ -29,7 +28,7 @@ router = page_router("runs")
 
 
 @router.get("/start")
-def show_start(request: Request, visitor: Annotated[Visitor, Depends(require("look"))]) -> Response:
+def show_start(request: Request, visitor: MayLook) -> Response:
     """The form; with fields in the address, the command that they make.
 
     Whoever may not start it is not told which paths there are on this machine either.
@@ -48,9 +47,7 @@ def show_start(request: Request, visitor: Annotated[Visitor, Depends(require("lo
 
 
 @router.get("/started")
-def show_started(
-    request: Request, visitor: Annotated[Visitor, Depends(require("look"))]
-) -> Response:
+def show_started(request: Request, visitor: MayLook) -> Response:
     """The trainings that were started from the form since this server began."""
     folder = dashboard_of(request).folder.resolve()
     started = list(reversed(_started(request)))
@@ -62,7 +59,7 @@ def show_started(
 
 
 @router.post("/start")
-def start(request: Request, visitor: Annotated[Visitor, Depends(require("promote"))]) -> Response:
+def start(request: Request, visitor: MayPromote) -> Response:
     """Start the command that was shown, and no other."""
     form, folder = posted_form(request), dashboard_of(request).folder.resolve()
     words = train_words({name: form.get(name) for name in FIELDS}, folder)

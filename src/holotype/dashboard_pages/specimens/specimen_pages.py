@@ -20,7 +20,7 @@ from holotype.dashboard_pages.specimens.specimen_slices import (
     slice_folders,
     slices_of,
 )
-from holotype.dashboard_pages.visitors import Visitor, require
+from holotype.dashboard_pages.visitors import MayLook
 from holotype.errors import UsageError
 from holotype.explanation.specimen_matching import RankedReference
 
@@ -28,8 +28,6 @@ PAIRS_ON_A_PAGE = 24
 COLOURS = ("first", "second", "third")  # of the lines along a stack
 
 router = page_router("specimens")
-
-Looking = Annotated[Visitor, Depends(require("look"))]
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ Asked = Annotated[Chosen, Depends(chosen)]
 
 
 @router.get("/")
-def show_specimens(request: Request, visitor: Looking, asked: Asked) -> Response:
+def show_specimens(request: Request, visitor: MayLook, asked: Asked) -> Response:
     """The form, and the specimens of the folder that is chosen."""
     by_specimen = slices_of(request, asked.of) if asked.of else {}
     counts = {name: len(slices) for name, slices in by_specimen.items()}
@@ -81,21 +79,21 @@ def show_specimens(request: Request, visitor: Looking, asked: Asked) -> Response
 
 
 @router.get("/one")
-async def show_specimen(request: Request, visitor: Looking, asked: Asked) -> Response:
+async def show_specimen(request: Request, visitor: MayLook, asked: Asked) -> Response:
     """One specimen: the answer along its stack, and the known specimens most like it."""
     classifier = await open_classifiers(request).open(asked.model)
     return await run_in_threadpool(_specimen_page, request, asked, classifier.version.path)
 
 
 @router.get("/slice.png")
-def show_slice(request: Request, visitor: Looking, of: str, name: str) -> Response:
+def show_slice(request: Request, visitor: MayLook, of: str, name: str) -> Response:
     """A slice in the frame in which slices are compared."""
     return _png(framed_png(find_slice(request, of, name)))
 
 
 @router.get("/overlap.png")
 def show_overlap(
-    request: Request, visitor: Looking, of: str, name: str, known: str, reference: str
+    request: Request, visitor: MayLook, of: str, name: str, known: str, reference: str
 ) -> Response:
     """What of two slices is bright in one, in the other, and in both."""
     return _png(overlap_png(find_slice(request, of, name), find_slice(request, known, reference)))

@@ -23,7 +23,7 @@ from holotype.dashboard_pages.runs.run_places import folder_index_of
 from holotype.dashboard_pages.try_it.answers import ImageAnswer, as_predictions, ask, image_answer
 from holotype.dashboard_pages.try_it.training_images import similar_images, training_image
 from holotype.dashboard_pages.try_it.uploads import Upload, Uploads
-from holotype.dashboard_pages.visitors import Visitor, require, visitor_of
+from holotype.dashboard_pages.visitors import MayLook, visitor_of
 from holotype.errors import UsageError
 from holotype.explanation.available_methods import CAM_DESCRIPTIONS
 from holotype.serving.engine.job import JobAnswer
@@ -36,8 +36,6 @@ SIMILAR = 8
 THUMBNAIL, LARGE = 360, 720  # pixels of the longer side
 
 router = page_router("try")
-
-Looking = Annotated[Visitor, Depends(require("look"))]
 
 
 @dataclass(frozen=True)
@@ -96,13 +94,13 @@ Choices = Annotated[Asked, Depends(asked)]
 
 
 @router.get("")
-def show_form(request: Request, visitor: Looking, chosen: Choices) -> Response:
+def show_form(request: Request, visitor: MayLook, chosen: Choices) -> Response:
     """The form alone."""
     return render(request, "try_it/form.html.j2", **_form_values(request, chosen))
 
 
 @router.post("")
-def send_images(request: Request, visitor: Looking) -> Response:
+def send_images(request: Request, visitor: MayLook) -> Response:
     """Keep the images, and go to the page of their answers."""
     form = posted_form(request)
     if not form.files:
@@ -116,7 +114,7 @@ def send_images(request: Request, visitor: Looking) -> Response:
 
 
 @router.get("/training/image.jpg")
-async def show_training_image(request: Request, visitor: Looking, run: str, name: str) -> Response:
+async def show_training_image(request: Request, visitor: MayLook, run: str, name: str) -> Response:
     """An image that a run was trained on, where it still lies where it did."""
     content = await training_image(request, run, name)
     options = {"longest": THUMBNAIL, "local": True}
@@ -125,7 +123,7 @@ async def show_training_image(request: Request, visitor: Looking, run: str, name
 
 @router.get("/{upload_id}")
 async def show_answers(
-    request: Request, upload_id: str, visitor: Looking, chosen: Choices
+    request: Request, upload_id: str, visitor: MayLook, chosen: Choices
 ) -> Response:
     """What the chosen classifiers say of each image of an upload."""
     upload = _upload(request, upload_id)
@@ -159,7 +157,7 @@ async def show_answers(
 
 @router.get("/{upload_id}/answers.csv")
 async def download_answers(
-    request: Request, upload_id: str, visitor: Looking, chosen: Choices
+    request: Request, upload_id: str, visitor: MayLook, chosen: Choices
 ) -> Response:
     """The answers for all images, as `holotype predict --output answers.csv` writes them."""
     upload = _upload(request, upload_id)
@@ -179,7 +177,7 @@ async def download_answers(
 
 @router.get("/{upload_id}/{place}")
 async def show_image(
-    request: Request, upload_id: str, place: int, visitor: Looking, chosen: Choices
+    request: Request, upload_id: str, place: int, visitor: MayLook, chosen: Choices
 ) -> Response:
     """One image: all classes, the heatmap of any, and the training images that are most like it."""
     upload = _upload(request, upload_id)
@@ -208,7 +206,7 @@ async def show_image(
 
 @router.get("/{upload_id}/{place}/image.jpg")
 async def show_thumbnail(
-    request: Request, upload_id: str, place: int, visitor: Looking, large: bool = False
+    request: Request, upload_id: str, place: int, visitor: MayLook, large: bool = False
 ) -> Response:
     """The image, upright and scaled down, as a worker decodes it."""
     _, content = _image(_upload(request, upload_id), place)
@@ -221,7 +219,7 @@ async def show_heatmap(
     request: Request,
     upload_id: str,
     place: int,
-    visitor: Looking,
+    visitor: MayLook,
     chosen: Choices,
     large: bool = False,
 ) -> Response:
