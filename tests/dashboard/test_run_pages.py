@@ -1,6 +1,7 @@
 """The pages of runs, read and used as a browser without scripts does."""
 
 import asyncio
+import os
 import re
 import shlex
 import subprocess
@@ -266,6 +267,18 @@ def test_what_cannot_be_meant_or_would_run_a_file_is_refused(
     fields = {"data": str(synthetic), "recipe": "linear", "model": "hog"}
     with pytest.raises(HolotypeError, match=said):
         train_words({**fields, **changes}, tmp_path)
+
+
+@pytest.mark.parametrize("section", ["runs", "data"])
+def test_a_name_that_is_no_unicode_takes_no_page_from_others(
+    visit: Visit, folder: Path, section: str
+) -> None:
+    odd = folder / os.fsdecode(b"odd-\xff")
+    write_json(odd / "audit.json", {"num_images": 1})
+    page = visit.get(f"/dashboard/{section}/")
+    assert visit.status == 200
+    assert "odd-" in page.text
+    assert "one" in page.text
 
 
 def test_a_command_that_was_not_shown_is_not_started(

@@ -9,11 +9,10 @@ Templates lie beside the code and extend `layout.html.j2`. What every page keeps
 - Links are relative, made by `url("runs/")`, so that they hold behind any path prefix.
 """
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from functools import cache
 from importlib.resources import files
 from typing import Any
-from urllib.parse import urlencode
 
 import jinja2
 from fastapi import APIRouter, Request
@@ -22,6 +21,7 @@ from fastapi.routing import APIRoute
 from markupsafe import Markup, escape
 from starlette.responses import RedirectResponse, Response
 
+from holotype.dashboard_pages.addresses import query_string
 from holotype.dashboard_pages.dashboard_state import dashboard_of
 from holotype.dashboard_pages.static_files import static_url
 from holotype.dashboard_pages.visitors import LoginNeeded, RightNeeded, keep_session, visitor_of
@@ -162,7 +162,7 @@ def _to_login(request: Request) -> Response:
         here = ""
     elif request.url.query:
         here += f"?{request.url.query}"
-    return redirect(request, f"login?{urlencode({'next': here})}")
+    return redirect(request, f"login?{query_string({'next': here})}")
 
 
 def _path_below(request: Request) -> str:
@@ -182,7 +182,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters.update(
         thousands=thousands, fixed=fixed, signed=signed, interval=interval, exact=_exact,
-        lines=_lines, percent=_percent, query=_query,
+        lines=_lines, percent=_percent, query=query_string,
     )  # fmt: skip
     return environment
 
@@ -205,11 +205,6 @@ def _exact(text: str) -> Markup:
 def _lines(text: str) -> Markup:
     """A text of several lines, for `<pre>`."""
     return Markup("\n").join(escape(to_single_line(line)) for line in text.splitlines())
-
-
-def _query(values: Mapping[str, object]) -> str:
-    """The part of a link after the question mark."""
-    return urlencode(values, errors="replace")
 
 
 def _percent(share: float | None) -> str:

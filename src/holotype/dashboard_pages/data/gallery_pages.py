@@ -1,11 +1,11 @@
 """The gallery of a data set: images by filters, one image, confusion matrix, near-duplicates."""
 
 from collections.abc import Callable
-from urllib.parse import urlencode
 
 from fastapi import Request
 from starlette.responses import Response
 
+from holotype.dashboard_pages.addresses import query_string
 from holotype.dashboard_pages.data.confusion_table import (
     MAX_CLASSES,
     confusion_table,
@@ -49,7 +49,7 @@ def show_data_sets(request: Request, visitor: MayLook) -> Response:
     found.sort(key=lambda entry: -entry.changed)
     return render(
         request, "data/data_sets.html.j2", entries=found[:MAX_DATA_SETS], total=len(found),
-        words=words, is_complete=index.is_complete, address=lambda of: urlencode({"of": of}),
+        words=words, is_complete=index.is_complete,
     )  # fmt: skip
 
 
@@ -119,7 +119,7 @@ def show_duplicates(request: Request, visitor: MayLook) -> Response:
     return render(
         request, "data/duplicates.html.j2", data=data, table=data.table, total=len(pairs),
         pairs=pairs[first : first + PAIRS_ON_PAGE], page=page, num_pages=num_pages,
-        address=lambda page: urlencode({"of": data.of, "page": page}), side=SIDES_PX[0],
+        address=lambda page: query_string({"of": data.of, "page": page}), side=SIDES_PX[0],
     )  # fmt: skip
 
 

@@ -4,12 +4,12 @@ Shape suffixes: N images, C classes.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from urllib.parse import urlencode
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from holotype.dashboard_pages.addresses import changed_fields, query_string
 from holotype.dashboard_pages.data.image_table import ImageTable
 from holotype.errors import UsageError
 
@@ -73,10 +73,7 @@ class ImageQuery:
 
     def address(self, of: str, **changes: object) -> str:
         """The query of an address with what differs from the defaults."""
-        query = replace(self, **changes)  # type: ignore[arg-type]
-        defaults = asdict(ImageQuery())
-        kept = {name: value for name, value in asdict(query).items() if value != defaults[name]}
-        return urlencode({"of": of, **kept})
+        return query_string({"of": of, **changed_fields(self, changes)})
 
 
 def select_rows(

@@ -2,11 +2,11 @@
 
 import hashlib
 import shlex
-from urllib.parse import urlencode
 
 from fastapi import Request
 from starlette.responses import Response
 
+from holotype.dashboard_pages.addresses import query_string
 from holotype.dashboard_pages.data.agreement import reviewer_agreement
 from holotype.dashboard_pages.data.data_sets import DataSet, data_set_of
 from holotype.dashboard_pages.data.gallery_pages import partners_of
@@ -38,7 +38,7 @@ def show_review(request: Request, visitor: MayLook) -> Response:
     row = data.table.row_of.get(issue.path) if issue is not None else None
 
     def address(number: int) -> str:
-        return urlencode({"of": data.of, "kind": kind, "number": number, "reviewer": reviewer})
+        return query_string({"of": data.of, "kind": kind, "number": number, "reviewer": reviewer})
 
     return render(
         request, "data/review.html.j2", data=data, table=data.table, kinds=kinds, kind=kind,
@@ -76,7 +76,7 @@ def answer(request: Request, visitor: MayReview) -> Response:
     query = {
         "of": data.of, "kind": form.get("kind"), "number": number, "reviewer": reviewer,
     }  # fmt: skip
-    return redirect(request, f"data/review/?{urlencode(query)}")
+    return redirect(request, f"data/review/?{query_string(query)}")
 
 
 def _label(form: Form, data: DataSet) -> str:

@@ -5,13 +5,13 @@ import base64
 import io
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlencode
 
 import numpy as np
 from fastapi import Request
 from PIL import Image
 from starlette.responses import Response
 
+from holotype.dashboard_pages.addresses import query_string
 from holotype.dashboard_pages.data.data_sets import thumbnails_of
 from holotype.dashboard_pages.identify.open_galleries import AskedQuestion, open_galleries
 from holotype.dashboard_pages.page import page_router, posted_form, redirect, render
@@ -88,7 +88,9 @@ async def confirm(request: Request, visitor: MayReview) -> Response:
     added = await asyncio.to_thread(served.add, question.answers, facts)
     if added.conflicts:
         raise UsageError(str(added.conflicts[0]))
-    return redirect(request, f"identify/individual?{urlencode({'of': question.of, 'name': name})}")
+    return redirect(
+        request, f"identify/individual?{query_string({'of': question.of, 'name': name})}"
+    )
 
 
 @router.get("/individual")

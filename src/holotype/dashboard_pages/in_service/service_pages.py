@@ -4,11 +4,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlencode
 
 from fastapi import Request
 from starlette.responses import Response
 
+from holotype.dashboard_pages.addresses import query_string
 from holotype.dashboard_pages.dashboard_state import Section, dashboard_of
 from holotype.dashboard_pages.in_service.traffic_counts import counts_by_model
 from holotype.dashboard_pages.open_registry import open_registry
@@ -90,7 +90,7 @@ def promote(request: Request, visitor: MayPromote) -> Response:
             force=form.get("force") == "yes",
             reason=reason,
         )
-    return redirect(request, f"service/model?{urlencode({'name': name})}")
+    return redirect(request, f"service/model?{query_string({'name': name})}")
 
 
 @router.post("/rollback")
@@ -100,7 +100,7 @@ def roll_back(request: Request, visitor: MayPromote) -> Response:
     name, reason = form.get("name"), _reason(form.get("reason"))
     with _needed_registry(visitor) as registry:
         registry.rollback(name, if_champion=_number(form.get("champion")), reason=reason)
-    return redirect(request, f"service/model?{urlencode({'name': name})}")
+    return redirect(request, f"service/model?{query_string({'name': name})}")
 
 
 def _reason(text: str) -> str:

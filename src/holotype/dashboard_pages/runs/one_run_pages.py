@@ -6,11 +6,11 @@ import shlex
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 from fastapi import Request
 from starlette.responses import Response
 
+from holotype.dashboard_pages.addresses import query_string
 from holotype.dashboard_pages.events import event_stream
 from holotype.dashboard_pages.file_cache import file_signature
 from holotype.dashboard_pages.page import page_router, redirect, render
@@ -57,7 +57,7 @@ def show_run(request: Request, visitor: MayLook) -> Response:
         report=report, quoted=shlex.quote(str(path)),
         problem=problem, environment=environment, tags=read_tags(path), duration=duration,
         recipe=_recipe_text(run), curves=json.dumps(list(progress.epochs)),
-        query=urlencode({"run": name}), of=urlencode({"of": name}),
+        query=query_string({"run": name}), of=query_string({"of": name}),
         has_index=run.index.is_file(),
     )  # fmt: skip
 
@@ -68,7 +68,7 @@ def stop(request: Request, visitor: MayPromote) -> Response:
     kind = _kind(request)
     name, path = place_of(request, kind)
     stop_holder(path)
-    return redirect(request, f"runs/{kind}?{urlencode({'run': name})}")
+    return redirect(request, f"runs/{kind}?{query_string({'run': name})}")
 
 
 @router.get("/changes")

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 from fastapi import Request
 from starlette.responses import Response
 
 from holotype.comparison.result import Comparison
+from holotype.dashboard_pages.addresses import query_string
 from holotype.dashboard_pages.dashboard_state import dashboard_of
 from holotype.dashboard_pages.file_cache import Signature, file_signature
 from holotype.dashboard_pages.page import page_router, posted_form, redirect, render
@@ -46,7 +46,7 @@ def show_runs(request: Request, visitor: MayLook) -> Response:
         request, "runs/runs.html.j2", query=query, entries=shown, total=len(chosen),
         everything=len(entries), page=page, num_pages=num_pages, known=values_of(entries),
         kinds=KINDS, states=_states(dashboard_of(request).folder, shown), duration=duration,
-        is_complete=index.is_complete, address=lambda run: urlencode({"run": run}),
+        is_complete=index.is_complete,
     )  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def change_tags(request: Request, visitor: MayReview) -> Response:
     name, path = place_of(request, "run")
     write_tags(path, posted_form(request).get("tags").split(","))
     folder_index_of(request).entries(now=True)
-    return redirect(request, f"runs/run?{urlencode({'run': name})}")
+    return redirect(request, f"runs/run?{query_string({'run': name})}")
 
 
 @router.get("/leaderboard")
@@ -79,7 +79,7 @@ def show_leaderboard(request: Request, visitor: MayLook) -> Response:
     }  # fmt: skip
     return render(
         request, "runs/leaderboard.html.j2", names=names, comparison=comparison, error=error,
-        paths_of=paths_of, address=lambda run: urlencode({"run": run}),
+        paths_of=paths_of,
     )  # fmt: skip
 
 

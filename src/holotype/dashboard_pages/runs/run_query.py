@@ -1,9 +1,9 @@
 """Which entries of a folder to show: filters, order and page, as they stand in an address."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from urllib.parse import urlencode
+from dataclasses import dataclass
 
+from holotype.dashboard_pages.addresses import changed_fields, query_string
 from holotype.dashboard_pages.runs.folder_index import FolderEntry
 from holotype.errors import UsageError
 
@@ -55,9 +55,7 @@ class RunQuery:
 
     def address(self, **changes: object) -> str:
         """The query of an address with what differs from the defaults."""
-        query = replace(self, **changes)  # type: ignore[arg-type]
-        defaults = asdict(RunQuery())
-        return urlencode({k: v for k, v in asdict(query).items() if v != defaults[k]})
+        return query_string(changed_fields(self, changes))
 
     def turned(self, order: str) -> str:
         """The address that sorts by a column, the other way where it is sorted so already."""

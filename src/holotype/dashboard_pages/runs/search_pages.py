@@ -1,11 +1,11 @@
 """A search and a sweep, as they go."""
 
 import json
-from urllib.parse import urlencode
 
 from fastapi import Request
 from starlette.responses import Response
 
+from holotype.dashboard_pages.addresses import query_string
 from holotype.dashboard_pages.dashboard_state import dashboard_of
 from holotype.dashboard_pages.page import page_router, render
 from holotype.dashboard_pages.runs.run_holder import holder_of
@@ -44,8 +44,8 @@ def show_search(request: Request, visitor: MayLook) -> Response:
         counts={state: sum(row.state == state for row in rows)
                 for state in ("complete", "pruned", "failed", "running", "stopped")},
         points=json.dumps([[row.number, row.accuracy] for row in rows if row.state == "complete"]),
-        process=process, query=urlencode({"run": name}),
-        best=urlencode({"run": f"{name}/best"}) if search.best.recipe.is_file() else "",
+        process=process, query=query_string({"run": name}),
+        best=query_string({"run": f"{name}/best"}) if search.best.recipe.is_file() else "",
     )  # fmt: skip
 
 
@@ -58,6 +58,6 @@ def show_sweep(request: Request, visitor: MayLook) -> Response:
         request, "runs/sweep.html.j2", run=name, rows=rows, process=holder_of(path),
         counts={state: sum(row.state == state for row in rows)
                 for state in ("finished", "training", "stopped", "waiting")},
-        query=urlencode({"run": name}), address=lambda run: urlencode({"run": run}),
-        compared=urlencode([("run", run) for run in finished[:40]]),
+        query=query_string({"run": name}),
+        compared=query_string([("run", run) for run in finished[:40]]),
     )  # fmt: skip

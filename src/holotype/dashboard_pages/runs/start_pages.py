@@ -1,12 +1,12 @@
 """Start a training from a form that writes the very command line."""
 
 from collections import deque
-from urllib.parse import urlencode
 
 from fastapi import Request
 from starlette.responses import Response
 
 from holotype.architectures.catalog import DEFAULT_MODEL
+from holotype.dashboard_pages.addresses import query_string
 from holotype.dashboard_pages.dashboard_state import dashboard_of
 from holotype.dashboard_pages.page import page_router, posted_form, redirect, render
 from holotype.dashboard_pages.runs.run_places import folder_index_of
@@ -54,7 +54,7 @@ def show_started(request: Request, visitor: MayLook) -> Response:
     return render(
         request, "runs/started.html.j2", started=started,
         is_moving=any(one.exit_code is None and not one.has_begun for one in started),
-        address=lambda one: urlencode({"run": one.run.relative_to(folder).as_posix()}),
+        address=lambda one: query_string({"run": one.run.relative_to(folder).as_posix()}),
     )  # fmt: skip
 
 

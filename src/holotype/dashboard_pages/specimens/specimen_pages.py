@@ -8,6 +8,7 @@ from fastapi import Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from holotype.dashboard_pages.addresses import changed_fields
 from holotype.dashboard_pages.classifiers import classifier_choices, open_classifiers
 from holotype.dashboard_pages.dashboard_state import Section, dashboard_of
 from holotype.dashboard_pages.page import page_router, render
@@ -31,7 +32,7 @@ router = page_router("specimens")
 
 
 @dataclass(frozen=True)
-class Chosen:
+class SpecimenQuery:
     """What an address asks for.
 
     Attributes:
@@ -47,26 +48,13 @@ class Chosen:
     specimen: str = ""
     known: str = ""
     against: str = ""
-    at: int = 0
+    at: Annotated[int, Query(ge=0, le=1_000_000)] = 0
 
     def query(self, **changes: object) -> dict[str, object]:
-        values = {**self.__dict__, **changes}
-        return {key: value for key, value in values.items() if value not in ("", 0)}
+        return changed_fields(self, changes)
 
 
-def chosen(
-    model: str = "",
-    of: str = "",
-    specimen: str = "",
-    known: str = "",
-    against: str = "",
-    at: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
-) -> Chosen:
-    """A dependency: what the query says."""
-    return Chosen(model, of, specimen, known, against, at)
-
-
-Asked = Annotated[Chosen, Depends(chosen)]
+Asked = Annotated[SpecimenQuery, Depends()]
 
 
 @router.get("/")
@@ -99,7 +87,7 @@ def show_overlap(
     return _png(overlap_png(find_slice(request, of, name), find_slice(request, known, reference)))
 
 
-def _specimen_page(request: Request, asked: Chosen, bundle_place: Path) -> Response:
+def _specimen_page(request: Request, asked: SpecimenQuery, bundle_place: Path) -> Response:
     slices = slices_of(request, asked.of).get(asked.specimen)
     if not slices:
         raise UsageError(f"{asked.of!r} has no specimen {asked.specimen!r}.")
@@ -149,7 +137,7 @@ def _lines(along: StackAnswers) -> list[tuple[str, str, str]]:
     ]
 
 
-def _form_values(request: Request, asked: Chosen) -> dict[str, Any]:
+def _form_values(request: Request, asked: SpecimenQuery) -> dict[str, Any]:
     folder = dashboard_of(request).folder
     return {
         "asked": asked,

@@ -7,11 +7,11 @@ or method is a link. Nothing of it is logged or counted as traffic.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
-from urllib.parse import urlencode
 
 from fastapi import Depends, Query, Request
 from starlette.responses import JSONResponse, Response
 
+from holotype.dashboard_pages.addresses import changed_fields, query_string
 from holotype.dashboard_pages.classifiers import (
     OpenedClassifier,
     classifier_choices,
@@ -59,11 +59,10 @@ class Asked:
 
     def query(self, **changes: object) -> str:
         """The part of an address that asks for this."""
-        values = {**self.__dict__, **changes}
-        values["class"] = values.pop("class_name")
-        return urlencode(
-            {key: value for key, value in values.items() if value not in ("", None, 0)}
-        )
+        values = changed_fields(self, changes)
+        if "class_name" in values:
+            values["class"] = values.pop("class_name")
+        return query_string(values)
 
 
 def asked(
@@ -107,7 +106,7 @@ def send_images(request: Request, visitor: MayLook) -> Response:
         raise Problem("no_image", "Choose at least one image.")
     upload = _uploads(request).add(visitor.session.id, form.files, form.get("upload"))
     values = {key: form.get(key) for key in ("model", "beside", "coverage") if form.get(key)}
-    path = f"try/{upload.id}?{urlencode(values)}"
+    path = f"try/{upload.id}?{query_string(values)}"
     if form.get("reply") == "json":  # to a script that sends many, a few at a time
         return JSONResponse({"upload": upload.id, "page": relative_url(request, path)})
     return redirect(request, path)
