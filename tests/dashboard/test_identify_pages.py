@@ -93,7 +93,7 @@ def test_who_may_only_look_may_ask_and_not_add(visit: Visit, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("visit", ["look"], indirect=True)
-@pytest.mark.parametrize("of", ["", "../..", "tiny", "\0", "turtles"])
+@pytest.mark.parametrize("of", ["", "../..", "tiny", "\0", "x" * 999, "turtles"])
 def test_what_is_no_gallery_is_a_page(visit: Visit, of: str) -> None:
     visit.get("/dashboard/identify/gallery", params={"of": of})
     assert visit.status == 422

@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 from holotype.bundle.bundle import load_bundle
+from holotype.dashboard_pages.classifiers import place_below
+from holotype.errors import UsageError
 from holotype.explanation.specimen_matching import (
     SpecimenMatch,
     match_specimens,
@@ -90,8 +92,24 @@ def test_the_overlap_says_which_slice_is_where(browser: Visit) -> None:
 
 @pytest.mark.parametrize(
     ("of", "name"),
-    [("slices", "../one/recipe.yaml"), ("..", "x"), ("slices", "/etc/passwd"), ("one", "nothing")],
+    [
+        ("slices", "../one/recipe.yaml"),
+        ("..", "x"),
+        ("slices", "/etc/passwd"),
+        ("one", "nothing"),
+        ("x" * 999, "x"),
+    ],
 )
 def test_only_slices_of_a_folder_below_are_read(of: str, name: str, browser: Visit) -> None:
     browser.get("/dashboard/specimens/slice.png", params={"of": of, "name": name})
     assert browser.status == 422
+
+
+def test_a_stage_is_found_in_a_run_below_and_nowhere_else(tmp_path: Path) -> None:
+    for run in ("runs/one", "other"):
+        (tmp_path / run / "stages" / "warm-up").mkdir(parents=True)
+    found = place_below(tmp_path / "runs", "one@warm-up")
+    assert found == (tmp_path / "runs" / "one" / "stages" / "warm-up").resolve()
+    for named in ("../other@warm-up", "one@../..", "one@nothing", "one@", "@", "one@" + "x" * 999):
+        with pytest.raises(UsageError, match="below the folder"):
+            place_below(tmp_path / "runs", named)

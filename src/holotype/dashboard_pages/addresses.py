@@ -1,7 +1,8 @@
-"""The part of an address after the question mark."""
+"""What the address of a page says: its query, and a directory below the folder of the server."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -24,3 +25,16 @@ def changed_fields(asked: Any, changes: Mapping[str, object]) -> dict[str, objec
     defaults = asdict(type(asked)())
     values = {**asdict(asked), **changes}
     return {name: value for name, value in values.items() if value != defaults[name]}
+
+
+def directory_below(folder: Path, named: str) -> Path | None:
+    """A directory below a folder, itself included; None where there is none, or it lies elsewhere.
+
+    Links are followed first, so that none leads out.
+    """
+    root = folder.resolve()
+    try:
+        path = (root / named).resolve()
+        return path if path.is_relative_to(root) and path.is_dir() else None
+    except (OSError, ValueError):  # a name that no directory can have
+        return None

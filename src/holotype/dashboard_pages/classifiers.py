@@ -12,13 +12,14 @@ from pathlib import Path
 from fastapi import Request
 
 from holotype.bundle.bundle import MANIFEST
+from holotype.dashboard_pages.addresses import directory_below
 from holotype.dashboard_pages.dashboard_state import Dashboard, dashboard_of
 from holotype.dashboard_pages.open_registry import open_registry
 from holotype.dashboard_pages.runs.run_places import folder_index_of
 from holotype.errors import UsageError
 from holotype.registry.registered_name import is_registered_name
 from holotype.registry.resolve_registered import registered_path
-from holotype.run_directory import RunDirectory, run_path
+from holotype.run_directory import RunDirectory
 from holotype.serving.deployment import ModelVersion, model_version
 
 MAX_OPEN = 6  # besides those in service
@@ -151,11 +152,10 @@ def place_below(folder: Path, named: str) -> Path:
     Raises:
         UsageError: it is elsewhere, or there is nothing.
     """
-    root = folder.resolve()
-    try:
-        place = run_path(root / named).resolve()
-    except ValueError:  # a name that no path can have
-        place = root.parent
-    if not place.is_relative_to(root) or not place.is_dir():
+    place = directory_below(folder, named)
+    name, _, stage = named.rpartition("@")
+    if place is None and stage and (run := directory_below(folder, name)) is not None:
+        place = directory_below(RunDirectory(run).stages, stage)
+    if place is None:
         raise UsageError(f"there is no {named!r} below the folder of this dashboard.")
     return place

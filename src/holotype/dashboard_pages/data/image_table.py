@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from holotype.dashboard_pages.addresses import directory_below
 from holotype.dashboard_pages.file_cache import FileCache
 from holotype.dataset.auditing.issue_reviews import ReviewedIssue, read_reviewed_issues
 from holotype.dataset.auditing.issues_csv import JOINT
@@ -115,17 +116,13 @@ def data_directory(folder: Path, of: str) -> Path:
     Raises:
         UsageError: it lies elsewhere, or has none.
     """
-    try:
-        path = (folder / of).resolve()
-        is_below = path.is_relative_to(folder.resolve())
-        if is_below and (path / "index.parquet").is_file():
-            return path
-    except (OSError, ValueError):  # a name that no file can have
-        pass
-    raise UsageError(
-        f"{of!r} has no index of images; expected a run, a search or an audit below the folder "
-        "that this server shows."
-    )
+    path = directory_below(folder, of)
+    if path is None or not (path / "index.parquet").is_file():
+        raise UsageError(
+            f"{of!r} has no index of images; expected a run, a search or an audit below the folder "
+            "that this server shows."
+        )
+    return path
 
 
 def audit_directory(directory: Path) -> Path:

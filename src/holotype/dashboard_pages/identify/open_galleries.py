@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fastapi import Request
 
+from holotype.dashboard_pages.addresses import directory_below
 from holotype.dashboard_pages.dashboard_state import Dashboard, dashboard_of
 from holotype.dashboard_pages.try_it.answers import ask
 from holotype.errors import UsageError
@@ -58,9 +59,8 @@ class OpenGalleries:
             UsageError: there is none.
         """
         if of not in self._opened:
-            root = self._dashboard.folder.resolve()
-            place = (root / of).resolve() if "\0" not in of else root.parent
-            if not place.is_relative_to(root) or not (place / GALLERY).is_file():
+            place = directory_below(self._dashboard.folder, of)
+            if place is None or not (place / GALLERY).is_file():
                 raise UsageError(f"there is no gallery {of!r} below the folder of this dashboard.")
             self._opened[of] = await asyncio.to_thread(_opened, place)
         self._opened.move_to_end(of)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from fastapi import Request
 
+from holotype.dashboard_pages.addresses import directory_below
 from holotype.dashboard_pages.dashboard_state import dashboard_of
 from holotype.dashboard_pages.runs.folder_index import FolderIndex
 from holotype.errors import UsageError
@@ -21,15 +22,11 @@ def place_of(request: Request, kind: str, name: str | None = None) -> tuple[str,
     Raises:
         UsageError: there is no such directory below the folder.
     """
-    folder = dashboard_of(request).folder
     name = request.query_params.get("run", "") if name is None else name
-    try:
-        path = (folder / name).resolve()
-        if path.is_relative_to(folder.resolve()) and (path / MARKS[kind]).is_file():
-            return name, path
-    except (OSError, ValueError):  # a name that no file can have
-        pass
-    raise UsageError(f"{name!r} is no {kind} below the folder that this server shows.")
+    path = directory_below(dashboard_of(request).folder, name)
+    if path is None or not (path / MARKS[kind]).is_file():
+        raise UsageError(f"{name!r} is no {kind} below the folder that this server shows.")
+    return name, path
 
 
 def folder_index_of(request: Request) -> FolderIndex:
