@@ -104,6 +104,7 @@ def domain_classifier(
         Bickel, Brückner and Scheffer 2009, "Discriminative Learning Under Covariate Shift".
     """
     from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import StratifiedKFold
 
     N, R = len(window_ND), len(reference_RD)
@@ -118,21 +119,11 @@ def domain_classifier(
         model = LogisticRegression(C=0.1, max_iter=300)
         model.fit(features[training], is_window[training], sample_weight=weights[training])
         log_odds[held_out] = model.decision_function(features[held_out])
-    auc = weighted_auc(log_odds[:N], log_odds[N:], weights_R)
+    auc = float(roc_auc_score(is_window, log_odds, sample_weight=weights))
     effective = weights_R.sum() ** 2 / (weights_R**2).sum()
     error = np.sqrt((N + effective + 1) / (12 * N * effective))
     odds = np.exp(np.clip(log_odds, -20, 20))
     return DomainClassifier(auc, float((auc - 0.5) / error), odds[:N], odds[N:])
-
-
-def weighted_auc(window_N: Floats, reference_R: Floats, weights_R: Floats) -> float:
-    """The chance that an image of the window has a larger score than one of the reference."""
-    order = np.argsort(reference_R)
-    upto = np.concatenate([[0.0], np.cumsum(weights_R[order])]) / weights_R.sum()
-    ordered_R = reference_R[order]
-    left = upto[np.searchsorted(ordered_R, window_N, "left")]
-    right = upto[np.searchsorted(ordered_R, window_N, "right")]
-    return float(((left + right) / 2).mean())
 
 
 def principal_components(
