@@ -35,8 +35,8 @@ def place(
     found = extend_split(
         index(rows), frozenset(random), [frozenset(each) for each in copies], ratios=RATIOS, seed=1
     )
-    assert set(found.place_of) == set(new)
-    return dict(found.place_of)
+    assert set(found) == set(new)
+    return found
 
 
 def test_an_image_of_a_group_of_the_test_stands_in_the_test() -> None:

@@ -150,7 +150,6 @@ class WindowTaker:
             since=state.records[-1].end,
             change_since=state.records[-count].start,
             changes=changes,
-            digest=state.digest,
         )
 
 

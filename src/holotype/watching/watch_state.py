@@ -34,7 +34,6 @@ class AlarmState:
         change_since: the start of the window from which on the evidence grew.
         quiet_windows: one after the other, up to the newest.
         changes: what was found then; see docs/files.md.
-        digest: of the bundle that it was raised for.
     """
 
     kind: ChangeKind
@@ -42,7 +41,6 @@ class AlarmState:
     change_since: str
     quiet_windows: int = 0
     changes: dict[str, Any] = field(default_factory=dict)
-    digest: str = ""
 
 
 @dataclass

@@ -8,7 +8,7 @@ Shape suffixes: N images, R reference images, B bets.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -100,7 +100,7 @@ class Monitors:
     each: dict[str, Monitor]
     seed: int = 0
     windows: int = 0
-    year_s: float = field(default=0.0)
+    year_s: float = 0.0
 
     @classmethod
     def new(

@@ -89,12 +89,6 @@ class LabelCheck:
             "is_burst": self.is_burst,
         }  # fmt: skip
 
-    def __str__(self) -> str:
-        return (
-            f"{self.suspected_units} of {self.units} new labels are suspected, "
-            f"{self.old_suspected_units} of {self.old_units} old ones (p = {self.p_value:.2g})"
-        )
-
 
 @dataclass(frozen=True, eq=False)
 class LabelledEmbeddings:

@@ -14,7 +14,7 @@ from holotype.errors import DatasetError
 from holotype.files import atomic_write, csv_text, write_json, write_text
 from holotype.imaging.image_formats import HEAD_BYTES, format_of
 from holotype.progress import Progress, pluralize
-from holotype.watching.labelling.label_sheet import read_sheet
+from holotype.watching.labelling.label_sheet import SheetRow, read_sheet
 from holotype.watching.retraining.champion import Champion
 from holotype.watching.retraining.collected_labels import CollectedLabels
 from holotype.watching.retraining.retraining_directory import RetrainingDirectory
@@ -30,7 +30,7 @@ class RetrainingData:
     Attributes:
         index: old ones with the parts of the champion's split, new ones with none.
         findings: of the audit of all.
-        place_of: where each new image stands, by its path in the index; see `ExtendedSplit`.
+        place_of: where each new image stands, by its path in the index; see `extend_split`.
         source_of: where each new image came from.
         left_out: new images that are not used, by name, and why.
     """
@@ -61,12 +61,6 @@ class RetrainingData:
         fresh = [path for path, place in self.place_of.items() if place == FRESH]
         rows = self.index.table[self.index.table["path"].isin(fresh)].reset_index(drop=True)
         return replace(self.index, table=rows.assign(split="test"))
-
-    def old_test_index(self) -> Index:
-        """The champion's test images, no new ones."""
-        table = self.index.table
-        rows = table[(table["split"] == "test") & ~table["path"].isin(self.new)]
-        return replace(self.index, table=rows.reset_index(drop=True))
 
 
 def write_labels(collected: CollectedLabels, directory: RetrainingDirectory) -> None:
@@ -111,20 +105,20 @@ def read_retraining_data(
     name_of = {path_of[absolute]: row.path for absolute, row in new.items()}
     left_out |= {name_of[path]: "it cannot be read" for path in unusable if path in name_of}
     index = index.without(unusable)
-    random = {path for absolute, path in path_of.items() if _purpose(new, absolute) == "random"}
-    found = extend_split(
-        index, frozenset(random), findings.duplicate_clusters, ratios=champion.ratios,
+    random = frozenset(path_of[path] for path, row in new.items() if row.purpose == "random")
+    place_of = extend_split(
+        index, random, findings.duplicate_clusters, ratios=champion.ratios,
         seed=champion.split_seed,
     )  # fmt: skip
     left_out |= {
         name_of[path]: "its group or a copy is held apart"
-        for path, place in found.place_of.items()
+        for path, place in place_of.items()
         if place == UNUSED
     }
     table = read_csv_table(directory.labels, expected="Expected what a retraining wrote.")
     source = dict(zip(table.column("path"), table.column("source"), strict=True))
     source_of = {path: source[name] for path, name in name_of.items()}
-    return RetrainingData(index, findings, dict(found.place_of), source_of, left_out)
+    return RetrainingData(index, findings, place_of, source_of, left_out)
 
 
 def write_data(
@@ -156,7 +150,7 @@ def write_data(
     )  # fmt: skip
 
 
-def _table(old: Index, new: dict[str, Any]) -> Any:
+def _table(old: Index, new: dict[str, SheetRow]) -> Any:
     """Old and new images as `read_index` takes them."""
     import pandas as pd
 
@@ -190,10 +184,6 @@ def _require_unchanged(old: Index, now: Index) -> None:
             f"changed or {'is' if len(different) == 1 else 'are'} gone from {str(old.root)!r}, "
             f"such as {different[0]!r}; bring them back."
         )
-
-
-def _purpose(new: dict[str, Any], absolute: str) -> str:
-    return new[absolute].purpose if absolute in new else ""
 
 
 def _absolute(path: Path) -> str:

@@ -53,11 +53,11 @@ Start = Literal["anew", "champion"]
 class RetrainingChoices:
     """What decides a retraining beside its labels; see `retrain`."""
 
-    start: Start = "anew"
-    margin: float = 0.02
-    accept_labels: bool = False
-    promote: bool = False
-    device: str = "auto"
+    start: Start
+    margin: float
+    accept_labels: bool
+    promote: bool
+    device: str
 
 
 @dataclass(frozen=True, eq=False)

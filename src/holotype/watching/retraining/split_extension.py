@@ -5,8 +5,8 @@ the others, chosen ones train (and some validate, at the champion's ratio), and 
 apart as the fresh test. Of a group that has both, nothing trains.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 from holotype.dataset.index import Index
 from holotype.dataset.splitting.assignment import find_atomic_groups
@@ -17,25 +17,6 @@ FRESH, UNUSED = "fresh", "unused"
 _ORDER = ("test", "cal", "val", "train")
 
 
-@dataclass(frozen=True, eq=False)
-class ExtendedSplit:
-    """New images beside old ones.
-
-    Attributes:
-        place_of: new path -> `train`, `val`, `test` or `cal`, `fresh`, or `unused`.
-        related: new paths that stand where an old copy or an old image of their group stands.
-    """
-
-    place_of: Mapping[str, str]
-    related: frozenset[str]
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """How many new images stand where."""
-        places = list(self.place_of.values())
-        return {name: places.count(name) for name in sorted(set(places))}
-
-
 def extend_split(
     index: Index,
     random: frozenset[str],
@@ -43,7 +24,7 @@ def extend_split(
     *,
     ratios: Sequence[float],
     seed: int,
-) -> ExtendedSplit:
+) -> dict[str, str]:
     """Places for the images that have none.
 
     Args:
@@ -52,17 +33,18 @@ def extend_split(
         keep_together: sets of paths that are copies of one image.
         ratios: of train, val and test in the champion's recipe.
         seed: of its split.
+
+    Returns:
+        New path -> `train`, `val`, `test`, `cal`, `fresh` or `unused`.
     """
     table = index.table.sort_values("path", ignore_index=True)
     paths, parts = list(table["path"]), list(table["split"])
     place_of: dict[str, str] = {}
-    related: set[str] = set()
     for atomic_group in find_atomic_groups(table, keep_together, seed):
         new = [paths[row] for row in atomic_group.rows if not parts[row]]
         old = {parts[row] for row in atomic_group.rows} - {""}
         if old:
             place_of |= dict.fromkeys(new, next(part for part in _ORDER if part in old))
-            related.update(new)
         elif not random.isdisjoint(new):
             place_of |= {path: FRESH if path in random else UNUSED for path in new}
     free = index.without({*place_of, *(p for p, part in zip(paths, parts, strict=True) if part)})
@@ -73,7 +55,7 @@ def extend_split(
             ratios=(1 - validation, validation, 0.0), seed=seed, keep_together=keep_together,
         )  # fmt: skip
         place_of |= dict(zip(found.table["path"], found.table["split"], strict=True))
-    return ExtendedSplit(place_of, frozenset(related))
+    return place_of
 
 
 def _validation_share(ratios: Sequence[float], num_new: int, num_old: int) -> float:

@@ -61,7 +61,7 @@ def _image_url(log: Path, file: str) -> str | None:
     if not file:
         return None
     try:
-        image = decode((log / "images" / file) if not (log / file).is_file() else log / file)
+        image = decode(log / file)
     except (ImageError, OSError):
         return None
     return jpeg_url(np.asarray(image.pixels.convert("RGB")), MAX_SIDE_PX)
