@@ -3,7 +3,6 @@
 Shape suffixes: N images.
 """
 
-import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.errors import UsageError
+from holotype.search.running import parse_duration
 from holotype.serving.request_log.log_row import embeddings_ND as as_array
 from holotype.serving.request_log.read_log import LogQuery, LogRows, read_log
 from holotype.serving.request_log.segment_file import TIME_SLACK_S, opened_at, segments
@@ -29,7 +29,6 @@ _COLUMNS = (
     "set_size", "embedding", "image_width", "image_height", "image_bytes", "image_brightness",
     "image_sharpness", "image_format", "image_file", "total_ms",
 )  # fmt: skip
-_UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 @dataclass(frozen=True)
@@ -61,15 +60,18 @@ class WindowSize:
 
 
 def seconds_in(text: str, option: str) -> float:
-    """Seconds of a time such as `90s`, `30m`, `1h` or `1d`.
+    """Seconds of a time such as `90s`, `1h30m` or `1d`.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is none, or no time at all.
     """
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smhd])", text.strip())
-    if match is None or float(match[1]) <= 0:
-        raise UsageError(f"{option} is {text!r}; expected a time such as 90s, 30m, 1h or 1d.")
-    return float(match[1]) * _UNIT_S[match[2]]
+    try:
+        seconds = parse_duration(text)
+    except UsageError as error:
+        raise UsageError(f"{option}: {error}") from None
+    if not seconds:
+        raise UsageError(f"{option} is {text}; expected a time above 0.")
+    return seconds
 
 
 @dataclass(frozen=True, eq=False)

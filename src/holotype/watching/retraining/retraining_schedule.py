@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from holotype.arguments import check_fields
-from holotype.search.running import parse_duration
+from holotype.watching.log_windows import seconds_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +15,7 @@ class RetrainingSchedule:
 
     Attributes:
         when: `always`, or only where watching says that there is an `alarm`.
-        watch: the folder of the watch, or its watch.json.
+        watch: the folder of the watch, or its watch.json; by default `watch-NAME`, as it writes.
         every: again and again after so long, such as `1d` or `6h`; None runs once.
         budget: time for one retraining, such as `2h`; what is not done then is done by the next.
 
@@ -24,20 +24,20 @@ class RetrainingSchedule:
     """
 
     when: Literal["always", "alarm"] = "always"
-    watch: str | os.PathLike[str] = "watch"
+    watch: str | os.PathLike[str] | None = None
     every: str | None = None
     budget: str | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for duration in (self.every, self.budget):
-            if duration is not None:
-                parse_duration(duration)
+        _ = self.every_seconds, self.deadline_s()
 
     @property
     def every_seconds(self) -> float | None:
-        return None if self.every is None else parse_duration(self.every)
+        return None if self.every is None else seconds_in(self.every, "--every")
 
     def deadline_s(self) -> float | None:
         """Of `time.monotonic()`, when the budget is used up; None without one."""
-        return None if self.budget is None else time.monotonic() + parse_duration(self.budget)
+        if self.budget is None:
+            return None
+        return time.monotonic() + seconds_in(self.budget, "--budget")
