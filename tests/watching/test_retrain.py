@@ -13,7 +13,7 @@ from holotype.errors import DatasetError, RunExists, RunLocked, UsageError
 from holotype.registry.registry import Registry
 from holotype.watching.retraining import retrain as module
 from holotype.watching.retraining import retraining_steps
-from holotype.watching.watch_status import WatchedModel, WatchStatus
+from holotype.watching.watch_status import WatchedModel, WatchStatus, watch_folder
 from tests.conftest import Cli
 from tests.watching.digits import train_champion, write_folder, write_labels
 
@@ -191,6 +191,9 @@ def test_without_an_alarm_nothing_is_done(place: Path, registry: Registry) -> No
     found = holotype.retrain(CHAMPION, labels="nowhere", schedule=schedule)
     assert found.outcome == "no alarm"
     assert not Path("retrained").exists()
+    WatchStatus(model, "log", "2026-11-26T00:00:00Z").write(watch_folder("digits"))
+    by_default = holotype.RetrainingSchedule(when="alarm")  # where `holotype watch` writes
+    assert holotype.retrain(CHAMPION, labels="nowhere", schedule=by_default).outcome == "no alarm"
     WatchStatus(model, "log", "2026-11-26T00:00:00Z", alarm=True, kind="input").write(Path("watch"))
     with pytest.raises(DatasetError, match="holds no labels"):
         holotype.retrain(CHAMPION, labels="nowhere", schedule=schedule)
@@ -277,3 +280,5 @@ def test_again_and_again_goes_on_after_an_error(
     assert all(3500 < seconds <= 3600 for seconds in pauses)
     with pytest.raises(UsageError, match="no duration"):
         holotype.RetrainingSchedule(every="soon")
+    with pytest.raises(UsageError, match="above 0"):  # it would never pause
+        holotype.RetrainingSchedule(every="0s")

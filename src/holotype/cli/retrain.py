@@ -26,7 +26,7 @@ def retrain(
     promote: Annotated[bool, Parameter(group=PROMOTION, negative="", show_default=False)] = False,
     margin: Annotated[float, Parameter(group=PROMOTION)] = MARGIN,
     when: Annotated[Literal["always", "alarm"], Parameter(group=SCHEDULE)] = "always",
-    watch: Annotated[Path, Parameter(group=SCHEDULE)] = Path("watch"),
+    watch: Annotated[Path | None, Parameter(group=SCHEDULE)] = None,
     every: Annotated[str | None, Parameter(group=SCHEDULE)] = None,
     budget: Annotated[str | None, Parameter(group=SCHEDULE)] = None,
     device: Device = "auto",
@@ -45,7 +45,7 @@ def retrain(
             labels, and not worse by more than the margin on the old test.
         margin: Accuracy that may be lost on the old test.
         when: Only where watching says that there is an alarm.
-        watch: The folder of the watch that says so.
+        watch: The folder of the watch that says so; watch-NAME by default.
         every: Again and again after so long, such as 1d or 6h.
         budget: Time for one retraining, such as 2h; the next call goes on.
     """

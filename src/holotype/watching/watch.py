@@ -43,6 +43,7 @@ from holotype.watching.watch_status import (
     WatchedModel,
     WatchStatus,
     read_watch,
+    watch_folder,
 )
 
 LOCK = ".lock"
@@ -105,8 +106,8 @@ def watch(
 ) -> Watch:
     """Hold the request log against the validation images, and say whether something changed.
 
-    Called again, it goes on where it was. The chance that any false alarm is raised in a year in
-    which nothing changes is at most 5 %.
+    Called again, it goes on where it was. In a year in which nothing changes, the chance of any
+    false alarm is at most 5 %, if images of different request keys are independent.
 
     Example:
         >>> holotype.watch("registry://cells@champion", log="log")  # doctest: +SKIP
@@ -130,21 +131,22 @@ def watch(
         NotABundle: there is no classifier.
     """
     pause_s = None if every is None else seconds_in(every, "--every")
-    folder = Path(output) if output is not None else Path(f"watch-{_name(model)}")
+    folder = Path(output) if output is not None else watch_folder(_name(model))
     if not Path(log).is_dir():
         raise DatasetError(f"there is no request log {os.fspath(log)!r}; check the path.")
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / LOCK, timeout=0):
-            while True:
-                found = _look(model, Path(log), folder, options, telling, progress or Progress())
-                if on_look is not None:
-                    on_look(found)
-                if pause_s is None:
-                    return found
-                time.sleep(pause_s)
+        lock = FileLock(folder / LOCK, timeout=0).acquire()
     except Timeout:
         raise RunLocked(f"another process watches into {str(folder)!r}; choose another.") from None
+    with lock:
+        while True:
+            found = _look(model, Path(log), folder, options, telling, progress or Progress())
+            if on_look is not None:
+                on_look(found)
+            if pause_s is None:
+                return found
+            time.sleep(pause_s)
 
 
 def _look(

@@ -117,6 +117,11 @@ class WatchStatus:
         write_json(folder / WATCH_JSON, self.to_json())
 
 
+def watch_folder(name: str) -> Path:
+    """Where `holotype watch` writes what it found about a model, unless it is told a folder."""
+    return Path(f"watch-{name}")
+
+
 def read_watch(path: str | os.PathLike[str]) -> WatchStatus:
     """What a folder of `holotype watch` says, or a `watch.json` itself.
 

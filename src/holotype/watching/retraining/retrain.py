@@ -37,7 +37,7 @@ from holotype.watching.retraining.retraining_steps import (
     require_right_labels,
     train,
 )
-from holotype.watching.watch_status import read_watch
+from holotype.watching.watch_status import read_watch, watch_folder
 
 PathLike = str | os.PathLike[str]
 ROOT = Path("retrained")
@@ -168,7 +168,7 @@ def _no_alarm(request: RetrainingRequest, champion: Champion) -> Retraining | No
     """The result where an alarm was waited for and there is none about this champion."""
     if request.schedule.when != "alarm":
         return None
-    status = read_watch(request.schedule.watch)
+    status = read_watch(request.schedule.watch or watch_folder(request.name))
     number = champion.version.version
     if status.model.digest != champion.bundle.sha256:
         reason = f"{status.model.name} is watched as another version than {number}."
