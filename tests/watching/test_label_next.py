@@ -177,7 +177,7 @@ def test_refusals_say_what_to_do(log: Path, bundle: Bundle, tmp_path: Path) -> N
 def test_the_command_says_how_labels_come_back(
     log: Path, bundle: Bundle, tmp_path: Path, cli: Cli
 ) -> None:
-    words = ("watch", "label", bundle.path, "--log", log, "--budget", 5)
+    words = ("watch", "label-next", bundle.path, "--log", log, "--budget", 5)
     code, said, told = cli(*words, "--output", tmp_path / "to-label")
     assert code == 0
     assert "5 images to label" in said

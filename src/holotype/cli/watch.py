@@ -1,21 +1,24 @@
-"""`holotype watch`: has anything changed since the classifier was made?"""
+"""`holotype watch`: has anything changed, and which logged images should a person label?"""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from holotype.cli.label_next import label
 from holotype.cli.options import AsJson
-from holotype.cli.output import print_json, print_message, print_result
-from holotype.progress import Progress
+from holotype.cli.output import print_json, print_message, print_next_command, print_result
+from holotype.progress import to_stderr
+from holotype.text_tables import text_table
+from holotype.watching.labelling.label_next import HEADER
+from holotype.watching.labelling.label_next import label_next as choose_images
+from holotype.watching.labelling.label_sheet import LABELS
 from holotype.watching.log_windows import GroupBy
 from holotype.watching.telling.messages import Telling
 from holotype.watching.watch import WatchOptions
 from holotype.watching.watch import watch as look
 from holotype.watching.watch_result import Watch
 
+SHOWN_ROWS = 20
 WINDOWS, TELLING = "Windows and limits", "Who is told"
 
 
@@ -40,8 +43,8 @@ def watch(
 ) -> int:
     """The request log is held against the validation images; the exit code is 1 on an alarm.
 
-    Called again, it goes on where it was. The chance that any false alarm is raised in a year in
-    which nothing changes is at most 5 %.
+    Called again, it goes on where it was. In a year in which nothing changes, the chance of any
+    false alarm is at most 5 %, if images of different request keys are independent.
 
     Args:
         model: registry://NAME@ALIAS, which is followed when it moves, a run or a bundle.
@@ -72,9 +75,50 @@ def watch(
         model, log=log, output=output, every=every,
         options=WatchOptions(window, since, group_by, max_errors, slow_ms),
         telling=Telling(webhook, email, smtp, email_from, quiet_hours),
-        on_look=show, progress=Progress(sys.stderr),
+        on_look=show, progress=to_stderr(),
     )  # fmt: skip
     return 1 if found.alarm or found.not_told else 0
+
+
+def label_next(
+    champion: str,
+    /,
+    *,
+    log: Path,
+    budget: int = 50,
+    random_share: float = 0.3,
+    days: float = 30.0,
+    output: Path = Path("to-label"),
+    seed: int = 0,
+    as_json: AsJson = False,
+) -> int:
+    """Choose logged images that are uncertain, novel and unlike each other, and some at random.
+
+    The random ones never train: they tell the accuracy honestly.
+
+    Args:
+        champion: registry://NAME@champion, a run or a bundle, whose answers are looked at.
+        log: The folder of the request log; only images that it keeps can be labelled.
+        budget: How many images at most.
+        random_share: Of them, drawn at random; from 0 to 1.
+        days: How far back.
+        output: The folder that is written; it must be new.
+        seed: Of what is drawn.
+    """
+    found = choose_images(
+        champion, log=log, budget=budget, random_share=random_share, days=days, output=output,
+        seed=seed, progress=to_stderr(),
+    )  # fmt: skip
+    if as_json:
+        print_json(found.to_json())
+        return 0
+    print_result(found.title)
+    print_result(text_table(HEADER, found.table(), max_rows=SHOWN_ROWS))
+    for note in found.notes:
+        print_message(note)
+    print_message(f"Fill the column label of {output / LABELS}, or send feedback to the server.")
+    print_next_command("holotype", "retrain", "registry://NAME", "--with", output)
+    return 0
 
 
 app = App(
@@ -84,6 +128,6 @@ app = App(
 )
 app.default(watch)
 app.command(
-    label,
-    help_epilogue="Example:\n  holotype watch label registry://cells@champion --log log",
+    label_next,
+    help_epilogue="Example:\n  holotype watch label-next registry://cells@champion --log log",
 )

@@ -21,7 +21,9 @@ from holotype.files import atomic_write, csv_text, read_json, write_json, write_
 Purpose = Literal["chosen", "random"]
 
 LABELS, IMAGES, SELECTION = "labels.csv", "images", "labelling.json"
-EXPECTED = "Expected the labels.csv of `holotype watch label`, with the columns path and label."
+EXPECTED = (
+    "Expected the labels.csv of `holotype watch label-next`, with the columns path and label."
+)
 
 
 @dataclass(frozen=True)

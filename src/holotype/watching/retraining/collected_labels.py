@@ -95,8 +95,8 @@ def _of_sheet(source: Path) -> tuple[list[LabelledImage], int]:
     file = source / LABELS if source.is_dir() else source
     if not file.is_file():
         raise DatasetError(
-            f"{str(source)!r} holds no labels: expected a folder of `holotype watch label`, a CSV "
-            "file with the columns path and label, or a request log with feedback."
+            f"{str(source)!r} holds no labels: expected a folder of `holotype watch label-next`, a "
+            "CSV file with the columns path and label, or a request log with feedback."
         )
     rows = read_sheet(file)
     told = _feedback_of(read_selection(file.parent)) if any(not row.label for row in rows) else {}
