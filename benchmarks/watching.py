@@ -1,10 +1,12 @@
-"""Does `holotype watch` keep its promises? Quiet years, planted changes, estimated accuracy.
+"""What does `holotype watch` keep? Quiet years, planted changes, estimated accuracy.
 
     .venv/bin/python benchmarks/watching.py --output runs/watching [--years 200] [--runs 50]
 
 Two classifiers are trained (`watching_images.py`): ELPV solar cells and MNIST digits without the 9.
-Then everything is simulated on what they said of held-out images. Exits with 1 where a promise of
-docs/watching.md does not hold. The tables go to stdout, all numbers to watching.json.
+Then everything is simulated on what they said of held-out images. Exits with 1 where less was seen
+than is aimed at: 5 % of quiet years with an alarm, 9 of 10 changes found, 8 of 10 named rightly, 9
+of 10 intervals right. Names of an unseen digit and intervals on ELPV are not; docs/watching.md has
+what was seen. The tables go to stdout, all numbers to watching.json.
 """
 
 import argparse

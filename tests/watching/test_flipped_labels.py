@@ -103,18 +103,22 @@ def test_the_chance_grows_with_the_old_rate_and_with_fewer_old_labels() -> None:
 
 
 @pytest.mark.slow
-def test_how_often_it_refuses() -> None:
-    """Of 100 each: right labels with and without drift, and a tenth of wrong ones."""
+@pytest.mark.parametrize(("new", "fewest"), [(100, 90), (30, 50)])
+def test_how_often_it_refuses(new: int, fewest: int) -> None:
+    """Of 100 each: right labels with and without drift, and a tenth of wrong ones.
+
+    Under a drift nothing is promised of wrong ones; docs/retraining.md has what is printed.
+    """
     refused = {
         (drift, wrong): sum(
-            simulate(new=100, wrong=wrong, drift=drift, seed=seed).is_burst for seed in range(100)
+            simulate(new=new, wrong=wrong, drift=drift, seed=seed).is_burst for seed in range(100)
         )
         for drift in (0.0, 3.0, 6.0)
         for wrong in (0.0, 0.1)
     }
-    print(refused)
+    print(new, refused)
     assert all(refused[drift, 0.0] <= 5 for drift in (0.0, 3.0, 6.0))
-    assert all(refused[drift, 0.1] >= 90 for drift in (0.0,))
+    assert refused[0.0, 0.1] >= fewest
 
 
 @pytest.mark.slow

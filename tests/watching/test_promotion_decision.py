@@ -79,6 +79,15 @@ def test_a_much_better_candidate_is_promoted_mostly() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("fresh_images", "share"), [(100, 0.35), (200, 0.55)])
+def test_a_gain_of_5_points_is_shown_as_often_as_the_guide_says(
+    fresh_images: int, share: float
+) -> None:
+    found = promotions(old=(0.9, 0.93), fresh=(0.85, 0.9), fresh_images=fresh_images)
+    assert found == pytest.approx(share * SIMULATIONS, abs=0.05 * SIMULATIONS)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("worse", [0.02, 0.05, 0.1, 0.2])
 @pytest.mark.parametrize("group_size", [1, 4])
 @pytest.mark.parametrize("fresh_images", [20, 60, 200, 1000])

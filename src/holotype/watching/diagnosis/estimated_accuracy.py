@@ -4,7 +4,8 @@ Where only the distribution of the images changed (covariate shift), what is rig
 stays right. The mean confidence of the window is then an estimate (confidence-based performance
 estimation), and what confidence is wrong by is corrected on validation images, each weighted by
 how much more often such images come now. Under label shift, novelty, or where hardly any
-validation image is like those of the window, nothing in the log can tell, and this says so.
+validation image is like those of the window, nothing in the log can tell, and where that is
+noticed, this says so. The interval aims at 95 % and held the truth less often; docs/watching.md.
 
 Shape suffixes: N images of the window, R of the reference.
 """
@@ -37,7 +38,7 @@ class EstimatedAccuracy:
     """An estimate, or the reason why there is none.
 
     Attributes:
-        estimate: with its 95 % interval; None where it cannot be known.
+        estimate: with a rough interval; None where it cannot be known.
         reason: how it was made, or why there is none.
     """
 
@@ -89,5 +90,5 @@ def estimated_accuracy(
     return EstimatedAccuracy(
         estimate,
         f"if only the images changed and not what is right about them; from {len(window):,} "
-        f"images and {effective:,.0f} validation images that are like them",
+        f"images and {effective:,.0f} validation images that are like them; the interval is rough",
     )
