@@ -67,6 +67,27 @@ def test_otherwise_the_validation_part_searches_or_nobody_does(ten: Index) -> No
     assert "no validation image has another" in said
 
 
+def test_encounters_of_both_parts_are_told_apart(ten: Index) -> None:
+    rest, searching, _ = validate_by_identity(
+        ten, views_of(ten, "train"), views_of(ten, "val"), 0.0, seed=0
+    )
+    assert searching is not None
+    # Every validation image is of an encounter of its own, which no training image is of.
+    assert len(set(searching.encounters_N)) == 10
+    assert len({*searching.encounters_N, *rest.encounters_N}) == 30
+
+
+def test_images_of_one_validation_encounter_do_not_find_each_other() -> None:
+    labels, parts = ["a"] * 4 + ["b"] * 4, ["train", "train", "val", "val"] * 2
+    index = index_of(labels, ["a0", "a0", "a1", "a1", "b0", "b0", "b1", "b1"], parts)
+    _, searching, _ = validate_by_identity(
+        index, views_of(index, "train"), views_of(index, "val"), 0.0, seed=0
+    )
+    assert searching is not None
+    first, second = searching.encounters_N[:2]
+    assert first == second >= 0
+
+
 def test_a_group_with_all_images_of_its_individual_is_no_encounter(ten: Index) -> None:
     whole = replace(ten, table=ten.table.assign(group=ten.table["label"]))
     _, searching, _ = validate_by_identity(whole, views_of(whole, "train"), None, 0.2, seed=0)

@@ -74,7 +74,11 @@ def validate_by_identity(
         if has_matches(searching.targets_N, searching.encounters_N, rest.targets_N):
             return rest, searching, f"{count} of {len(classes)} classes do not train and validate"
     if validation is not None:
-        validation = replace(validation, encounters_N=encounter_numbers(index.part("val")))
+        # Numbered together: equal numbers are one encounter, in whichever part.
+        table = index.table[index.table["split"].isin(["train", "val"])]
+        numbers_N = encounter_numbers(replace(index, table=table))
+        train = replace(train, encounters_N=numbers_N[table["split"] == "train"])
+        validation = replace(validation, encounters_N=numbers_N[table["split"] == "val"])
         if has_matches(validation.targets_N, validation.encounters_N, train.targets_N):
             return train, validation, "the validation part searches; its classes train"
     return train, None, "no validation image has another of its class to be found"
