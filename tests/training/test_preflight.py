@@ -43,6 +43,14 @@ def test_what_the_last_stage_cannot_do_is_refused_with_its_name(
     assert words in str(refusal.value)
 
 
+def test_an_embedding_is_learnt_by_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = resolve_recipe("identify", model="resnet18", image_size=32)
+    check_stages(recipe, "cpu")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InvalidRecipe, match="so one process trains it, and there are 2"):
+        check_stages(recipe, "cpu")
+
+
 def test_what_can_work_passes() -> None:
     check_stages(_recipe("resnet18"), "cpu")
     check_stages(_recipe("resnet18", precision="fp16"), "cuda")

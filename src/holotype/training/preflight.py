@@ -7,6 +7,7 @@ from holotype.errors import InvalidRecipe
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.stage_config import ForestStage, GradientStage, SvmStage
 from holotype.training.heads.svm_forest import require_skl2onnx
+from holotype.training.process_group import process_share
 
 if TYPE_CHECKING:
     from holotype.architectures.torch_classifier import Backbone
@@ -21,7 +22,8 @@ def check_stages(recipe: Recipe, device: str) -> None:
         device: `cpu`, `cuda` or `mps`.
 
     Raises:
-        InvalidRecipe: fp16 without an NVIDIA GPU, or groups or layers that the network lacks.
+        InvalidRecipe: fp16 without an NVIDIA GPU, groups or layers that the network lacks, or an
+            embedding to be learnt by several processes.
         MissingExtra: skl2onnx is not installed, and a stage needs it.
     """
     backbone: Backbone | None = None
@@ -30,6 +32,7 @@ def check_stages(recipe: Recipe, device: str) -> None:
             require_skl2onnx(stage.method)
         elif isinstance(stage, GradientStage):
             _check_precision(stage, device)
+            _check_processes(stage, process_share().size)
             if stage.trainable not in (0, "all"):
                 backbone = backbone or _untrained_backbone(recipe)
                 _check_layers(stage, backbone)
@@ -40,6 +43,14 @@ def _check_precision(stage: GradientStage, device: str) -> None:
         raise InvalidRecipe(
             f"stage {stage.name!r}: precision: fp16 needs an NVIDIA GPU, got the device "
             f"{device!r}, where gradients underflow and nothing gets faster. Take bf16 or fp32."
+        )
+
+
+def _check_processes(stage: GradientStage, processes: int) -> None:
+    if stage.learns_embedding and processes > 1:
+        raise InvalidRecipe(
+            f"stage {stage.name!r}: {stage.loss} compares all images of a batch, so one process "
+            f"trains it, and there are {processes}; start it without torchrun."
         )
 
 

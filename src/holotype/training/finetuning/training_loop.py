@@ -130,11 +130,6 @@ def _require_images_for_every_process(stage: GradientStage, images: int, process
     Raises:
         InvalidRecipe: they cannot.
     """
-    if processes > 1 and stage.learns_embedding:
-        raise InvalidRecipe(
-            f"stage {stage.name!r}: {stage.loss} compares all images of a batch, so one process "
-            f"trains it, and there are {processes}; start it without torchrun."
-        )
     if processes > 1 and min(images, stage.batch_size // 2) < processes:
         raise InvalidRecipe(
             f"stage {stage.name!r}: batches of {stage.batch_size} of {images} images cannot be "
