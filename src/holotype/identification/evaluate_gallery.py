@@ -75,10 +75,10 @@ class LabelledQuestions:
 
 def questions_of_data(data: ImageBlock, fitted: FittedGallery, rate: float) -> LabelledQuestions:
     """The encounters of labelled images as questions to a gallery."""
-    questions: dict[str, list[int]] = {}
+    questions: dict[tuple[str, str], list[int]] = {}
     for name, rows in questions_of(data.images).items():
         for row in rows:  # an encounter may be of several individuals: each is a question
-            questions.setdefault(f"{name}\n{data.images[row].individual}", []).append(row)
+            questions.setdefault((name, data.images[row].individual), []).append(row)
     hidden = [
         np.isin(fitted.gallery.sha256_N, [data.images[row].sha256 for row in rows])
         for rows in questions.values()
@@ -86,8 +86,8 @@ def questions_of_data(data: ImageBlock, fitted: FittedGallery, rate: float) -> L
     ranked = rank_individuals(data, list(questions.values()), fitted.gallery, hidden_N=hidden)
     return LabelledQuestions(
         data,
-        tuple(name.partition("\n")[0] for name in questions),
-        tuple(name.partition("\n")[2] for name in questions),
+        tuple(name for name, _ in questions),
+        tuple(individual for _, individual in questions),
         tuple(ranked),
         hidden,
         (fitted.calibration,) * len(questions),
@@ -157,7 +157,7 @@ def evaluate_questions(
         ranking=ranking_metrics(by_score, found.identities),
         images=_image_ranking(found, gallery),
         open_set=open_set_accuracy(
-            [None if one.answer == "" else one.answer for one in asked],
+            [one.answer or None for one in asked],
             [one.individual for one in asked],
             {one.individual for one in asked if one.is_known},
         ),

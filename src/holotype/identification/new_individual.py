@@ -4,8 +4,9 @@ Shape suffixes: N calibration queries of known individuals.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,13 @@ class NewIndividualThreshold:
     def is_new(self, best_score: float) -> bool:
         """Whether a query with this best score is called a new individual."""
         return best_score < self.threshold
+
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "measured": self.measured.to_json()}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "NewIndividualThreshold":
+        return cls(**{**found, "measured": Estimate(**found["measured"])})
 
 
 def threshold_for_new(

@@ -9,8 +9,6 @@ from holotype.explanation.heatmap_drawing import captioned_row
 from holotype.identification.matched_images import overlap
 from holotype.notebook import html_image, html_result
 
-_MANY = 0.5
-
 
 @dataclass(frozen=True, repr=False)
 class PairComparison:
@@ -40,7 +38,7 @@ class PairComparison:
     @property
     def is_same(self) -> bool:
         """Whether one individual is likelier than two."""
-        return self.probability > _MANY
+        return self.probability > 0.5
 
     @property
     def figure(self) -> PillowImage.Image:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from holotype.errors import ImageError
-from holotype.identification.matching.gallery_calibration import threshold_to_json
 from holotype.identification.new_individual import NewIndividualThreshold
 from holotype.notebook import data_frame, html_result, html_table
 from holotype.progress import pluralize
@@ -161,7 +160,7 @@ class Identifications(Sequence[Identification]):
     def to_json(self) -> dict[str, Any]:
         return {
             "questions": [one.to_json() for one in self.answers],
-            "threshold": None if self.threshold is None else threshold_to_json(self.threshold),
+            "threshold": self.threshold and self.threshold.to_json(),
             "notes": list(self.notes),
             "refused": [
                 {"file": one.file, "problem": one.problem, "reason": one.reason}

@@ -27,7 +27,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.evaluation.intervals import Estimate
 from holotype.identification.matching.pair_rule import (
     MEASURES,
     PairRule,
@@ -113,11 +112,12 @@ class Calibration:
             "rule": self.rule.to_json(),
             "known_scores": list(self.known_scores),
             "known_individuals": list(self.known_individuals),
-            "threshold": None if self.threshold is None else threshold_to_json(self.threshold),
+            "threshold": self.threshold and self.threshold.to_json(),
         }
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> "Calibration":
+        threshold = found["threshold"]
         return cls(
             state=str(found["state"]),
             num_images=int(found["num_images"]),
@@ -126,18 +126,8 @@ class Calibration:
             new_offset=float(found["new_offset"]),
             known_scores=tuple(map(float, found["known_scores"])),
             known_individuals=tuple(map(str, found["known_individuals"])),
-            threshold=_threshold_from_json(found["threshold"]),
+            threshold=threshold and NewIndividualThreshold.from_json(threshold),
         )
-
-
-def threshold_to_json(threshold: NewIndividualThreshold) -> dict[str, Any]:
-    return {**vars(threshold), "measured": threshold.measured.to_json()}
-
-
-def _threshold_from_json(found: dict[str, Any] | None) -> NewIndividualThreshold | None:
-    if found is None:
-        return None
-    return NewIndividualThreshold(**{**found, "measured": Estimate(**found["measured"])})
 
 
 @dataclass(frozen=True, eq=False)

@@ -112,8 +112,8 @@ def logistic_regression(
 ) -> tuple[NDArray[np.float64], float]:
     """Weights (F) and intercept, by Newton's method with a ridge on the weights.
 
-    Written here since a server that identifies has neither SciPy nor scikit-learn; the tests
-    compare it with scikit-learn's.
+    Written here since scikit-learn takes seconds to load, which every `add` would wait for; the
+    tests compare the two.
     """
     design = np.column_stack([features_NF, np.ones(len(features_NF))])
     ridge = np.diag([_RIDGE] * features_NF.shape[1] + [1e-9])

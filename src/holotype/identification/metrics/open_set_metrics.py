@@ -5,6 +5,7 @@ Shape suffixes: Q queries, T thresholds, R resamples.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,8 +165,12 @@ def open_set_roc(
         ),
         identification_rate_at={
             rate: interval_by_identity(
-                lambda weights_QR, rate=rate: _identification_rate(  # type: ignore[misc]
-                    weights_QR, best_score_Q, named_right_Q & known_Q, known_Q, rate
+                partial(
+                    _identification_rate,
+                    score_Q=best_score_Q,
+                    named_right_Q=named_right_Q & known_Q,
+                    known_Q=known_Q,
+                    rate=rate,
                 ),
                 units,
             )
@@ -176,6 +181,7 @@ def open_set_roc(
 
 def _identification_rate(
     weights_QR: Floats,
+    *,
     score_Q: Floats,
     named_right_Q: NDArray[np.bool_],
     known_Q: NDArray[np.bool_],

@@ -19,7 +19,6 @@ Shape suffixes: N images, D embedding, S side of a thumbnail.
 import hashlib
 import io
 import json
-import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -69,7 +68,7 @@ class GalleryManifest:
     """What `gallery.json` says.
 
     Attributes:
-        bundle: the path of the classifier whose embeddings these are, as it was named.
+        bundle: the path of the classifier whose embeddings these are, from the gallery.
         digest: that classifier's identity.
         embedding_size: D.
         attributes: the names of attributes; images that differ in one are never compared.
@@ -223,9 +222,3 @@ def _mapped(file: Path, shape: Sequence[int]) -> NDArray[Any]:
     if array.shape != tuple(shape):
         raise ValueError(f"it is of shape {array.shape}, expected {tuple(shape)}")
     return np.asarray(array)
-
-
-def path_as_named(path: str | os.PathLike[str]) -> str:
-    """A path for `gallery.json`: absolute, but for names of the registry."""
-    text = os.fspath(path)
-    return text if "://" in text else os.path.abspath(text)
