@@ -109,8 +109,14 @@ def test_an_individual_is_renamed_joined_and_removed(tiny: Path, tmp_path: Path)
     with pytest.raises(UsageError, match="has no image"):
         gallery.remove("ada", image="elsewhere.png")
     gallery.remove("ada")
-    with pytest.raises(EmptyDataset, match="holds no images"):
-        gallery.query(paths[0])
+    for ask in (
+        lambda: gallery.query(paths[0]),
+        lambda: gallery.discover(paths[0]),
+        lambda: gallery.compare(paths[0], paths[1]),
+        lambda: gallery.evaluate(),
+    ):
+        with pytest.raises(EmptyDataset, match="holds no images"):
+            ask()
 
 
 def test_another_classifier_is_refused(tiny: Path, tmp_path: Path) -> None:

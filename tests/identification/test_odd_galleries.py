@@ -104,3 +104,23 @@ def test_a_rate_that_the_gallery_cannot_keep_is_refused(
     )
     assert code == 2
     assert "cannot keep a rate of 0.001" in one_line(err)
+
+
+def test_what_cannot_be_answered_is_refused_before_the_work(
+    cli: Cli, known: holotype.Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def worked(*_: object, **__: object) -> None:
+        raise AssertionError("worked before it refused")
+
+    monkeypatch.setattr("holotype.identification.gallery.questions_of_gallery", worked)
+    monkeypatch.setattr("holotype.identification.open_gallery.embed_images", worked)
+    image = write(tmp_path, [Sighting(0, 9)])[0]
+    for verb, words, said in (
+        ("query", [image, "--attribute", "side=left", "--top", "0"], "--top 0: expected"),
+        ("query", [image, "--attribute", "side=left", "--new-rate", "2"], "between 0 and 1"),
+        ("evaluate", ["--new-rate", "0"], "between 0 and 1"),
+        ("evaluate", ["--against", tmp_path / "nothing"], "cannot be read"),
+    ):
+        code, _, err = cli("identify", verb, known.path, *words)
+        assert code in (1, 2)
+        assert said in one_line(err)

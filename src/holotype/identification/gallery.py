@@ -26,7 +26,11 @@ from holotype.identification.evaluate_gallery import (
     questions_of_data,
     questions_of_gallery,
 )
-from holotype.identification.gallery_evaluation import GalleryEvaluation, difference_to
+from holotype.identification.gallery_evaluation import (
+    GalleryEvaluation,
+    difference_to,
+    read_questions,
+)
 from holotype.identification.gallery_result import Addition, Individual, Individuals
 from holotype.identification.identification_page import (
     write_discovery,
@@ -35,6 +39,7 @@ from holotype.identification.identification_page import (
 )
 from holotype.identification.matched_images import image_opener
 from holotype.identification.matching.gallery_calibration import DEFAULT_RATE
+from holotype.identification.new_individual import require_rate
 from holotype.identification.open_gallery import Attributes, OpenGallery, PathLike
 from holotype.identification.pair_comparison import PairComparison
 from holotype.identification.query_gallery import answer_questions, compare_pair, questions_of
@@ -131,10 +136,12 @@ class Gallery(OpenGallery):
 
         Raises:
             EmptyDataset: the gallery is empty.
-            UsageError: no image was named, one has no attribute, a path does not exist, or there
-                are too few known individuals for this rate.
+            UsageError: no image was named, one has no attribute, a path does not exist, `top` is
+                below 1, or there are too few known individuals for this rate.
         """
         progress = progress or Progress()
+        if top < 1:
+            raise UsageError(f"--top {top}: expected a number from 1.")
         if output is not None:
             require_directory_place(output)
         fitted = self.fitted(new_rate, progress)
@@ -208,6 +215,7 @@ class Gallery(OpenGallery):
             output: write both side by side, and over each other, to this PNG file.
 
         Raises:
+            EmptyDataset: the gallery is empty.
             ImageError: one cannot be used.
             UsageError: a path that does not exist, or more than one image.
         """
@@ -252,7 +260,7 @@ class Gallery(OpenGallery):
             progress: where progress is shown; silent by default.
 
         Raises:
-            UsageError: see `query`.
+            EmptyDataset, UsageError: see `query`.
         """
         progress = progress or Progress()
         if output is not None:
@@ -297,13 +305,17 @@ class Gallery(OpenGallery):
             progress: where progress is shown; silent by default.
 
         Raises:
+            EmptyDataset: the gallery is empty.
             UsageError: see `add`; or nothing can be compared.
+            CorruptFile: `against` is no evaluation.
             NotComparable: the other evaluation has no question in common.
         """
         progress = progress or Progress()
         if output is not None:
             require_directory_place(output)
-        gallery = self.images
+        require_rate(new_rate)
+        there = None if against is None else read_questions(Path(against))
+        gallery = self.known_images()
         if data is None:
             with progress.busy("asking the gallery about itself"):
                 questions = questions_of_gallery(gallery, new_rate)
@@ -318,8 +330,8 @@ class Gallery(OpenGallery):
                 found = evaluate_questions(questions, gallery, hide_individuals=False)
             found = replace(found, refused=tuple(embedded.refused), warnings=embedded.warnings)
             open_image = image_opener(embedded.sources)
-        if against is not None:
-            found = replace(found, difference=difference_to(found, Path(against)))
+        if there is not None:
+            found = replace(found, difference=difference_to(found, str(against), there))
         if output is not None:
             write_evaluation(found, open_image, Path(output))
         return found

@@ -1,6 +1,6 @@
 """How well a gallery knows individuals again, as a value: scores with intervals, and questions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -206,20 +206,33 @@ class GalleryEvaluation:
         return html_result(self.title, html_table(*self.table()), notes=self.notes)
 
 
-def difference_to(found: GalleryEvaluation, other: Path) -> EvaluationDifference:
-    """Compare with another evaluation question by question, with intervals by individual.
+def read_questions(other: Path) -> list[EvaluatedQuestion]:
+    """The questions of an evaluation that was written.
 
     Args:
         other: its directory or `evaluation.json`.
 
     Raises:
         CorruptFile: it is none.
-        NotComparable: both have no question in common.
     """
     file = other / EVALUATION if other.is_dir() else other
     content = read_json(file)
     with reading(file):
-        there = [EvaluatedQuestion(**row) for row in content["questions"]]
+        return [EvaluatedQuestion(**row) for row in content["questions"]]
+
+
+def difference_to(
+    found: GalleryEvaluation, other: str, there: Sequence[EvaluatedQuestion]
+) -> EvaluationDifference:
+    """Compare with another evaluation question by question, with intervals by individual.
+
+    Args:
+        other: what it is called.
+        there: its questions.
+
+    Raises:
+        NotComparable: both have no question in common.
+    """
     by_key = {(one.name, one.individual): one for one in there}
     pairs = [
         (one, by_key[one.name, one.individual])
@@ -227,10 +240,10 @@ def difference_to(found: GalleryEvaluation, other: Path) -> EvaluationDifference
         if (one.name, one.individual) in by_key
     ]
     if not pairs:
-        raise NotComparable(f"{str(other)!r} has no question in common with this evaluation.")
+        raise NotComparable(f"{other!r} has no question in common with this evaluation.")
     known = [(a, b) for a, b in pairs if a.is_known and b.is_known]
     return EvaluationDifference(
-        other=str(other),
+        other=other,
         num_questions=len(pairs),
         rank_1=_mean_difference(known, lambda one: one.rank == 1),
         right=_mean_difference(pairs, lambda one: one.is_right),

@@ -49,6 +49,15 @@ class NewIndividualThreshold:
         return cls(**{**found, "measured": Estimate(**found["measured"])})
 
 
+def require_rate(rate: float) -> None:
+    """
+    Raises:
+        UsageError: a rate outside of (0, 1).
+    """
+    if not 0 < rate < 1:
+        raise UsageError(f"rate is {rate!r}, expected a number between 0 and 1, such as 0.05.")
+
+
 def threshold_for_new(
     known_best_scores_N: NDArray[np.floating] | Sequence[float],
     identities: Sequence[str],
@@ -81,8 +90,7 @@ def threshold_for_new(
         0.6
     """
     scores_N = np.asarray(known_best_scores_N, np.float64)
-    if not 0 < rate < 1:
-        raise UsageError(f"rate is {rate!r}, expected a number between 0 and 1, such as 0.05.")
+    require_rate(rate)
     if len(scores_N) != len(identities):
         raise UsageError(
             f"{len(scores_N)} scores for {len(identities)} identities; expected one per query."

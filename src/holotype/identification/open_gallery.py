@@ -14,6 +14,7 @@ from holotype.identification.matching.gallery_calibration import (
     Calibration,
     calibrate,
 )
+from holotype.identification.new_individual import require_rate
 from holotype.identification.query_gallery import FittedGallery
 from holotype.identification.storage.embed_images import EmbeddedImages, embed_images
 from holotype.identification.storage.gallery_files import GalleryFiles, GalleryManifest
@@ -78,6 +79,18 @@ class OpenGallery:
             _, self._images = self.files.read()
         return self._images
 
+    def known_images(self) -> GalleryImages:
+        """What it holds now, to be compared with.
+
+        Raises:
+            EmptyDataset: nothing.
+        """
+        if not len(self.images):
+            raise EmptyDataset(
+                f"{str(self.path)!r} holds no images; add some: holotype identify add."
+            )
+        return self.images
+
     def __len__(self) -> int:
         return len(self.images)
 
@@ -103,18 +116,15 @@ class OpenGallery:
             refit: fit anew where the gallery has changed by much since; else only where nothing
                 was fitted yet.
         """
-        images = self.images
-        if not len(images):
-            raise EmptyDataset(
-                f"{str(self.path)!r} holds no images; add some: holotype identify add."
-            )
+        images = self.known_images()
+        require_rate(new_rate)
         calibration = self.calibration(progress or Progress(), refit=refit)
         return FittedGallery(images, calibration, calibration.threshold_at(new_rate))
 
     @with_install_advice
     def calibration(self, progress: Progress, *, refit: bool = True) -> Calibration:
         """What was fitted on the gallery; anew where it has changed by much since."""
-        images, file = self.images, self.path / CALIBRATION
+        images, file = self.known_images(), self.path / CALIBRATION
         if file.exists():
             try:
                 found = read_json(file)
