@@ -66,6 +66,8 @@ def test_answers_are_those_of_python(
         server, "identify", keys["look"], paths[:1] * 2, attributes="side=left", together=True
     )
     assert len(together.json()["questions"]) == 1
+    dive = ask(server, "identify", keys["look"], paths, attributes="side=left", encounter="dive 9")
+    assert [one["name"] for one in dive.json()["questions"]] == ["dive 9"]  # as in Python
 
 
 def test_who_was_confirmed_is_added_and_found(
@@ -98,5 +100,6 @@ def test_a_request_without_the_side_or_an_image_is_refused(
     both = ask(server, "identify", keys["look"], [bad, *paths], **left)
     assert both.status_code == 200
     assert [one["image"] for one in both.json()["refused"]] == [0]
+    assert [one["name"] for one in both.json()["questions"]] == ["image 1"]
     only = ask(server, "identify", keys["look"], [bad], **left)
     assert only.status_code == 422

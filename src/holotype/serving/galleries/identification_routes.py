@@ -1,18 +1,17 @@
 """`/v1/models/NAME/identify` and `/individuals`: who is this, and add who was confirmed."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import Field
 
 from holotype.errors import UsageError
-from holotype.serving.engine.job import ImageRefused, JobAnswer
 from holotype.serving.galleries.served_gallery import ImageFacts, ServedGallery
 from holotype.serving.http.descriptions import IMAGES_BODY, problems
-from holotype.serving.http.image_request import ImageRequest, read_images
-from holotype.serving.http.problems import Problem, problem_of
+from holotype.serving.http.image_request import Found, ImageRequest, read_images
+from holotype.serving.http.problems import Problem
 from holotype.serving.http.request_options import NoOptions, options_of, parameters
 from holotype.serving.http.service import service_of
 
@@ -57,13 +56,14 @@ def gallery_router(gallery: ServedGallery) -> APIRouter:
         """Who is this? The likeliest individuals for each image, or for all of them together."""
         asked = options_of(request, IdentifyOptions)
         attributes = _attributes(gallery, asked.attributes)
-        work, found, answers = await _embedded(request, gallery)
+        work, found = await _embedded(request, gallery)
+        refused = work.refused(found)
         facts = ImageFacts(encounter=asked.encounter, attributes=attributes)
+        together = asked.together or bool(asked.encounter)
         identified = await asyncio.to_thread(
-            gallery.identify, answers, facts, together=asked.together, top=asked.top
+            gallery.identify, found, facts, together=together, top=asked.top
         )
-        body = {**identified.to_json(), "refused": _refused(found)}
-        return work.response(body, found)
+        return work.response({**identified.to_json(), "refused": refused}, found)
 
     @router.post(
         "/individuals",
@@ -78,10 +78,11 @@ def gallery_router(gallery: ServedGallery) -> APIRouter:
         if not asked.label.strip():
             raise Problem("invalid_parameter", "label: empty.")
         attributes = _attributes(gallery, asked.attributes)
-        work, found, answers = await _embedded(request, gallery)
+        work, found = await _embedded(request, gallery)
+        refused = work.refused(found)
         facts = ImageFacts(asked.label.strip(), asked.encounter, asked.date, attributes)
-        added = await asyncio.to_thread(gallery.add, answers, facts)
-        return work.response({**added.to_json(), "refused": _refused(found)}, found)
+        added = await asyncio.to_thread(gallery.add, found, facts)
+        return work.response({**added.to_json(), "refused": refused}, found)
 
     return router
 
@@ -93,32 +94,16 @@ def _attributes(gallery: ServedGallery, text: str) -> dict[str, str]:
         raise Problem("invalid_parameter", str(error)) from None
 
 
-async def _embedded(
-    request: Request, gallery: ServedGallery
-) -> tuple[ImageRequest, list[JobAnswer | ImageRefused], list[JobAnswer]]:
-    """The request, what became of each image, and those that could be used.
+async def _embedded(request: Request, gallery: ServedGallery) -> tuple[ImageRequest, list[Found]]:
+    """The request, and what became of each image.
 
     Raises:
-        Problem: the model is another one than the gallery's, or no image could be used.
+        Problem: the model is another one than the gallery's.
     """
     work = await read_images(request)
     if work.route.version.digest != gallery.digest:
         raise Problem("not_possible", "The gallery holds embeddings of another classifier.")
-    found = await work.answers("identify", {})
-    answers = [one for one in found if isinstance(one, JobAnswer)]
-    if not answers:
-        raise problem_of(next(one for one in found if isinstance(one, ImageRefused)))
-    return work, found, answers
-
-
-def _refused(found: list[JobAnswer | ImageRefused]) -> list[dict[str, Any]]:
-    problems_found = [
-        (place, problem_of(one)) for place, one in enumerate(found) if isinstance(one, ImageRefused)
-    ]
-    return [
-        {"image": place, "problem": one.problem, "detail": one.detail}
-        for place, one in problems_found
-    ]
+    return work, await work.answers("identify", {})
 
 
 def _require_review(request: Request) -> None:

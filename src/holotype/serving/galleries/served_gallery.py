@@ -18,7 +18,7 @@ from holotype.identification.storage.gallery_images import (
     ImageBlock,
     normalised,
 )
-from holotype.serving.engine.job import JobAnswer
+from holotype.serving.engine.job import ImageRefused, JobAnswer
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,17 @@ class ServedGallery:
         return found
 
     def identify(
-        self, answers: Sequence[JobAnswer], facts: ImageFacts, *, together: bool, top: int
+        self,
+        answers: Sequence[JobAnswer | ImageRefused],
+        facts: ImageFacts,
+        *,
+        together: bool,
+        top: int,
     ) -> Identifications:
-        """Who the images of a request show.
+        """Who the images of a request show; each is called by its place in it.
 
         Args:
-            answers: of the task `identify`.
+            answers: of the task `identify`, to at least one image that could be used.
             together: whether all images are one question.
             top: how many individuals are named at most.
         """
@@ -91,11 +96,11 @@ class ServedGallery:
         note = fitted.calibration.note
         return Identifications(tuple(found), fitted.threshold, (note,) if note else ())
 
-    def add(self, answers: Sequence[JobAnswer], facts: ImageFacts) -> Addition:
+    def add(self, answers: Sequence[JobAnswer | ImageRefused], facts: ImageFacts) -> Addition:
         """Add the images of a request to an individual.
 
         Args:
-            answers: of the task `identify`.
+            answers: see `identify`.
         """
         block = _block(answers, facts)
         named = tuple(replace(one, file=f"upload/{one.sha256}") for one in block.images)
@@ -104,13 +109,15 @@ class ServedGallery:
         return add_images(files, replace(files.read_manifest(), segments=()), found)
 
 
-def _block(answers: Sequence[JobAnswer], facts: ImageFacts) -> ImageBlock:
+def _block(found: Sequence[JobAnswer | ImageRefused], facts: ImageFacts) -> ImageBlock:
+    answer_at = {place: one for place, one in enumerate(found) if isinstance(one, JobAnswer)}
+    answers = answer_at.values()
     images = tuple(
         GalleryImage(
             facts.individual, f"image {place}", str(answer.facts["sha256"]),
             facts.encounter, facts.date, facts.attributes or {},
         )
-        for place, answer in enumerate(answers)
+        for place, answer in answer_at.items()
     )  # fmt: skip
     embeddings = [np.frombuffer(answer.parts[0], np.float32) for answer in answers]
     thumbnails = [np.frombuffer(answer.parts[1], np.uint8) for answer in answers]

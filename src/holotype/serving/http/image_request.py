@@ -98,6 +98,24 @@ class ImageRequest:
                 raise problem_of(one)
         return [one for one in found if isinstance(one, JobAnswer)]
 
+    def refused(self, found: Sequence[Found]) -> list[dict[str, Any]]:
+        """The images that could not be used, by their place, and why.
+
+        Raises:
+            Problem: of the first image, where none could be used.
+        """
+        problems = {
+            place: problem_of(one)
+            for place, one in enumerate(found)
+            if isinstance(one, ImageRefused)
+        }
+        if len(problems) == len(found):
+            raise problems[0]
+        return [
+            {"image": place, "problem": one.problem, "detail": one.detail}
+            for place, one in problems.items()
+        ]
+
     def response(self, body: Mapping[str, Any], found: Sequence[Found]) -> Response:
         """An answer in JSON, with who gave it and how long it took."""
         version = self.route.version

@@ -9,11 +9,11 @@ from fastapi.responses import Response
 
 from holotype.explanation.available_methods import CAM_DESCRIPTIONS
 from holotype.serving.deployment import ModelVersion
-from holotype.serving.engine.job import ImageRefused, JobAnswer
+from holotype.serving.engine.job import JobAnswer
 from holotype.serving.http.descriptions import IMAGE_BODY, IMAGES_BODY, problems
 from holotype.serving.http.image_request import read_images
 from holotype.serving.http.model_routes import has_references, has_sets
-from holotype.serving.http.problems import Problem, problem_of
+from holotype.serving.http.problems import Problem
 from holotype.serving.http.request_options import (
     ExplainOptions,
     NeighbourOptions,
@@ -46,16 +46,12 @@ async def predict(request: Request) -> Response:
             raise Problem("not_possible", "No images were held back to calibrate sets on.")
         options["coverage"] = asked.coverage
     found = await work.answers("predict", options)
-    predictions, refused, notes = [], [], dict[str, None]()
+    refused = work.refused(found)
+    predictions, notes = [], dict[str, None]()
     for place, answer in enumerate(found):
-        if isinstance(answer, ImageRefused):
-            problem = problem_of(answer)
-            refused.append({"image": place, "problem": problem.problem, "detail": problem.detail})
-            continue
-        predictions.append(_prediction(version, place, answer, asked.top_k))
-        notes.update(dict.fromkeys(answer.facts["notes"]))
-    if not predictions:
-        raise problem_of(next(one for one in found if isinstance(one, ImageRefused)))
+        if isinstance(answer, JobAnswer):
+            predictions.append(_prediction(version, place, answer, asked.top_k))
+            notes.update(dict.fromkeys(answer.facts["notes"]))
     body = {"predictions": predictions, "refused": refused, "notes": list(notes)}
     return work.response(body, found)
 
