@@ -12,7 +12,7 @@ from holotype.training.heads.training_data import TrainingData
 from holotype.training.heads.whitening import fit_whitening, unit_length
 from holotype.training.metric_learning.arcface import arcface_losses
 from holotype.training.metric_learning.identity_batches import identity_batches
-from holotype.training.metric_learning.retrieval_validation import GalleryImages, retrieval_scores
+from holotype.training.metric_learning.retrieval_validation import EmbeddedViews, retrieval_scores
 from holotype.training.metric_learning.triplet import semi_hard_triplet_loss
 
 
@@ -100,8 +100,8 @@ def test_batches_hold_k_images_of_each_of_p_classes_and_all_come_in_turn(batch_s
     assert set(np.concatenate(batches).tolist()) == set(range(len(targets_N)))
 
 
-def gallery(embeddings: NDArray[Any], targets: list[int], encounters: list[int]) -> GalleryImages:
-    return GalleryImages(
+def gallery(embeddings: NDArray[Any], targets: list[int], encounters: list[int]) -> EmbeddedViews:
+    return EmbeddedViews(
         torch.tensor(embeddings, dtype=torch.float64),
         torch.tensor(targets, dtype=torch.int64),
         torch.tensor(encounters, dtype=torch.int64),

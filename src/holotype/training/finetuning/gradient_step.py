@@ -44,7 +44,7 @@ from holotype.training.finetuning.training_state import (
 from holotype.training.interruption import StopSignal
 from holotype.training.metric_learning.embedding_loss import embedding_loss
 from holotype.training.metric_learning.retrieval_validation import (
-    GalleryImages,
+    EmbeddedViews,
     retrieval_scores,
 )
 from holotype.training.process_group import Share, sum_gradients, sum_over_processes
@@ -266,7 +266,7 @@ def _classification_scores(run: StageRun, validation: LabelledViews) -> tuple[fl
     return loss / weight, correct / weight
 
 
-def _embedded(run: StageRun, images: LabelledViews) -> GalleryImages:
+def _embedded(run: StageRun, images: LabelledViews) -> EmbeddedViews:
     """The embeddings of images, each in its first view."""
     parts = []
     for batch in validation_batches(images, run.stage.batch_size):
@@ -275,7 +275,7 @@ def _embedded(run: StageRun, images: LabelledViews) -> GalleryImages:
     embeddings, targets, weights = (torch.cat(part) for part in zip(*parts, strict=True))
     assert images.encounters_N is not None
     encounters = torch.from_numpy(images.encounters_N).to(targets.device)
-    return GalleryImages(embeddings, targets, encounters, weights)
+    return EmbeddedViews(embeddings, targets, encounters, weights)
 
 
 def validate(run: StageRun, epoch: int, trained: TrainingSums) -> EpochMetrics:

@@ -14,7 +14,7 @@ _QUERIES_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, eq=False)
-class GalleryImages:
+class EmbeddedViews:
     """Images to be found, or to search with.
 
     Attributes:
@@ -44,7 +44,7 @@ class RetrievalScores:
 
 
 def retrieval_scores(
-    queries: GalleryImages, others: GalleryImages, *, scale: float
+    queries: EmbeddedViews, others: EmbeddedViews, *, scale: float
 ) -> RetrievalScores | None:
     """Every query against all other queries and the other images; None where nothing can be found.
 
