@@ -4,7 +4,8 @@ With labelled data, each of its encounters is a question; individuals that the g
 should be called new. Without, the gallery's own encounters are the questions, each with its own
 images hidden, and once more with its whole individual hidden, as if it were new; pair rule,
 probabilities and threshold are then fitted on the other individuals (five folds), so that no
-question is judged by what was fitted on its individual.
+question is answered by what was fitted on its individual. Discovery compares individuals of all
+folds with each other, by the fit of one of them.
 
 Shape suffixes: M questions, Q images asked about, R images of the gallery, I individuals.
 """
