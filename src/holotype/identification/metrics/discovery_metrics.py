@@ -9,14 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.errors import UsageError
-from holotype.evaluation.intervals import (
-    Estimate,
-    SamplingUnits,
-    interval_from_variance,
-    jackknife_variance,
-    t_quantile,
-    undefined,
-)
+from holotype.evaluation.intervals import Estimate, SamplingUnits, jackknife_variance, undefined
+from holotype.identification.metrics.identity_intervals import interval_of_range
 
 LOWEST = -0.5  # of the adjusted Rand index (Chacón and Rastrojo 2023)
 
@@ -58,17 +52,9 @@ def adjusted_rand_index(clusters: Sequence[Hashable], identities: Sequence[str])
     without_I = np.array(
         [_of_contingency(np.delete(contingency_IK, one, axis=0)) for one in range(units.count)]
     )
-    inner = interval_from_variance(
-        value - LOWEST,
-        jackknife_variance(value, without_I),
-        effective=units.count,
-        quantile=t_quantile(units.count - 1),
-        method=f"jackknife over {units.count} individuals",
-        top=1 - LOWEST,
-    )
-    assert inner.low is not None
-    assert inner.high is not None
-    return Estimate(value, inner.low + LOWEST, inner.high + LOWEST, inner.method)
+    variance = jackknife_variance(value, without_I)
+    method = f"jackknife over {units.count} individuals"
+    return interval_of_range(value, variance, units.count, method, LOWEST, 1.0)
 
 
 def _of_contingency(contingency_IK: NDArray[np.int64]) -> float:

@@ -62,14 +62,22 @@ def interval_by_identity(
         variance = bootstrap_variance(np.concatenate(resampled), units.count)
     if not np.isfinite(variance):
         return Estimate(value, lowest, highest, "rests on one identity: the interval is unknown")
+    method = f"{'jackknife' if few else 'bootstrap'} over {units.count} identities"
+    return interval_of_range(value, variance, units.count, method, lowest, highest)
+
+
+def interval_of_range(
+    value: float, variance: float, num_identities: int, method: str, lowest: float, highest: float
+) -> Estimate:
+    """`interval_from_variance` for a score in [lowest, highest]."""
     inner = interval_from_variance(
         value - lowest,
         variance,
-        effective=units.count,
-        quantile=t_quantile(units.count - 1),
-        method=f"{'jackknife' if few else 'bootstrap'} over {units.count} identities",
+        effective=num_identities,
+        quantile=t_quantile(num_identities - 1),
+        method=method,
         top=highest - lowest,
     )
     assert inner.low is not None
     assert inner.high is not None
-    return Estimate(value, inner.low + lowest, inner.high + lowest, inner.method)
+    return Estimate(value, inner.low + lowest, inner.high + lowest, method)
