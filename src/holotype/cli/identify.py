@@ -10,6 +10,7 @@ from holotype.cli.options import AsJson
 from holotype.cli.output import print_json, print_message, print_next_command, print_result
 from holotype.errors import ImageError
 from holotype.identification.gallery import Gallery
+from holotype.identification.matching.gallery_calibration import DEFAULT_RATE
 from holotype.imaging.image_warnings import refusal_notes, warning_notes
 from holotype.progress import to_stderr
 from holotype.text_tables import text_table
@@ -100,7 +101,7 @@ def query(
     encounter: Encounter = None,
     attributes: Attributes = None,
     top: int = 5,
-    new_rate: float = 0.05,
+    new_rate: float = DEFAULT_RATE,
     output: Path | None = None,
     classifier: Classifier = None,
     as_json: AsJson = False,
@@ -208,7 +209,7 @@ def evaluate(
     /,
     *data: Path,
     attributes: Attributes = None,
-    new_rate: float = 0.05,
+    new_rate: float = DEFAULT_RATE,
     output: Path | None = None,
     against: Path | None = None,
     classifier: Classifier = None,

@@ -160,10 +160,11 @@ class GalleryFiles:
 
     def append(self, block: ImageBlock) -> None:
         """Add images, while the gallery is held; many small segments become one."""
-        manifest, found = self.read()
+        manifest = self.read_manifest()
         if len(manifest.segments) < MOST_SEGMENTS:
             self._replace(manifest, (*manifest.segments, self._write_segment(block)))
         else:
+            _, found = self.read()
             whole = GalleryImages((*found.blocks, block)).block()
             self._replace(manifest, (self._write_segment(whole),))
 
