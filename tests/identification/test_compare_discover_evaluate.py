@@ -131,6 +131,18 @@ def test_a_gallery_is_evaluated_on_itself(
     assert "on 90 questions of both: rank-1 0.000" in out
 
 
+def test_an_evaluation_says_what_it_did_not_ask(
+    known: holotype.Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert known.evaluate().notes == ()
+    monkeypatch.setattr("holotype.identification.evaluate_gallery.MOST_QUESTIONS", 30)
+    monkeypatch.setattr("holotype.identification.evaluate_gallery.MOST_DISCOVERED", 20)
+    assert known.evaluate().notes == (
+        "30 of the 45 encounters of the gallery are asked about, taken evenly over its individuals",
+        "discovery_ari is of the first 20 questions",
+    )
+
+
 @pytest.mark.usefixtures("real_plots")
 def test_a_gallery_is_evaluated_on_labelled_images_with_new_individuals(
     known: holotype.Gallery, tmp_path: Path

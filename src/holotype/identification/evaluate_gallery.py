@@ -63,6 +63,7 @@ class LabelledQuestions:
         hidden: of each the images of the gallery that do not count.
         calibrations: what judges each; it was not fitted on its individual.
         rate: at which known individuals may be called new.
+        notes: what of the gallery was not asked about.
     """
 
     asked: ImageBlock
@@ -72,6 +73,7 @@ class LabelledQuestions:
     hidden: Sequence[NDArray[np.bool_]]
     calibrations: tuple[Calibration, ...]
     rate: float
+    notes: tuple[str, ...] = ()
 
 
 def questions_of_data(data: ImageBlock, fitted: FittedGallery, rate: float) -> LabelledQuestions:
@@ -98,7 +100,13 @@ def questions_of_data(data: ImageBlock, fitted: FittedGallery, rate: float) -> L
 
 def questions_of_gallery(gallery: GalleryImages, rate: float) -> LabelledQuestions:
     """The encounters of a gallery as questions to itself, each judged by what others fitted."""
-    held_out = HeldOutQuestions.of(gallery, MOST_QUESTIONS)
+    held_out, notes = HeldOutQuestions.of(gallery), []
+    if len(held_out.rows) > MOST_QUESTIONS:
+        notes.append(
+            f"{MOST_QUESTIONS:,} of the {len(held_out.rows):,} encounters of the gallery are asked "
+            "about, taken evenly over its individuals"
+        )
+        held_out = HeldOutQuestions.of(gallery, MOST_QUESTIONS)
     asked, questions = held_out.asked(gallery)
     hidden = held_out.hidden_N(gallery)
     ranked = tuple(rank_individuals(asked, questions, gallery, hidden_N=hidden))
@@ -118,6 +126,7 @@ def questions_of_gallery(gallery: GalleryImages, rate: float) -> LabelledQuestio
         hidden,
         tuple(of_fold[fold] for fold in fold_M),
         rate,
+        tuple(notes),
     )
 
 
@@ -147,6 +156,9 @@ def evaluate_questions(
         hidden_MI[np.arange(len(own_M)), own_M] = -np.inf
         asked += [_question(found, gallery, m, hidden_MI[m], -1) for m in range(len(own_M))]
     asked = [one for one in asked if one.best_score is not None]
+    notes = [*found.notes, *(fit.note for fit in found.calibrations if fit.note)]
+    if len(found.names) > MOST_DISCOVERED:
+        notes.append(f"discovery_ari is of the first {MOST_DISCOVERED:,} questions")
     by_score = rank_queries(
         np.where(np.isfinite(score_MI), score_MI, -1e9),
         found.identities,
@@ -166,7 +178,7 @@ def evaluate_questions(
         discovery=_rand_index(found),
         hard_pairs=_hard_pairs(found, gallery, score_MI, own_M),
         rate=found.rate,
-        notes=tuple(dict.fromkeys(fit.note for fit in found.calibrations if fit.note)),
+        notes=tuple(dict.fromkeys(notes)),
     )
 
 
