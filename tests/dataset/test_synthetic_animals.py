@@ -58,6 +58,7 @@ def test_the_same_seed_draws_the_same_animals(name: str, tmp_path: Path) -> None
         ("synthetic-cats-dogs", {"classes": 3}, "fixed number of classes"),
         ("synthetic-turtles", {"images": 10}, "fixed number of classes or images"),
         ("synthetic-turtles", {"seed": -1}, "at least 0"),
+        ("micro-ct", {"seed": -1}, "at least 0"),
     ],
 )
 def test_impossible_numbers_are_refused(

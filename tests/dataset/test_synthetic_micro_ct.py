@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from holotype.dataset.atomic_directory import staged_directory
 from holotype.dataset.index import read_index
 from holotype.dataset.sources.fetch import fetch
 from holotype.dataset.sources.synthetic_micro_ct import SPECIES, make_micro_ct
@@ -61,6 +62,16 @@ def test_a_split_by_images_is_too_optimistic(few: Path) -> None:
     mixed, apart = nearest_neighbour_accuracies(few)
     assert mixed > 0.9
     assert apart < mixed - 0.2
+
+
+def test_slices_in_a_staged_directory_are_whole_when_it_gets_its_name(tmp_path: Path) -> None:
+    """As `fetch` asks for them; what is written beside them meanwhile takes nothing away."""
+    with staged_directory(tmp_path / "fossils") as staged:
+        make_micro_ct(staged, species=2, specimens=1, slices=6, size=24)
+        with staged_directory(tmp_path / "other"):
+            pass
+    assert len(read_index(tmp_path / "fossils" / "table.csv")) > 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fossils", "other"]
 
 
 @pytest.mark.slow

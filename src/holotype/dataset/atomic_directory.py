@@ -8,7 +8,7 @@ from pathlib import Path
 from holotype.arguments import require_directory_place
 from holotype.dataset.reading.folder_walk import is_holotype_output
 from holotype.errors import UsageError
-from holotype.files import csv_lines, naming, temporary_directory
+from holotype.files import TEMPORARY_PREFIX, csv_lines, naming, temporary_directory
 
 TABLE_FILENAME = "table.csv"
 
@@ -16,6 +16,8 @@ TABLE_FILENAME = "table.csv"
 @contextmanager
 def staged_directory(output: Path, *, replace: bool = False) -> Iterator[Path]:
     """Yield a temporary directory beside `output`; rename it to `output` if the block succeeds.
+
+    An output that is itself a staged directory is yielded as it is: whoever staged it renames it.
 
     Args:
         replace: replace a directory that is not empty; it is deleted only after the rename.
@@ -26,6 +28,9 @@ def staged_directory(output: Path, *, replace: bool = False) -> Iterator[Path]:
     output = output.absolute()
     if not (replace and output.is_dir()):
         require_empty(output)
+    if output.name.startswith(TEMPORARY_PREFIX):
+        yield output
+        return
     output.parent.mkdir(parents=True, exist_ok=True)
     with naming(output), temporary_directory(output.parent) as temporary:
         yield temporary

@@ -111,6 +111,8 @@ def fetch(
             f"{name!r} is not generated; leave out --seed, which is for "
             f"{' and '.join(sorted(GENERATED_DATASETS))}."
         )
+    if seed is not None and seed < 0:
+        raise UsageError(f"--seed {seed}: expected a whole number of at least 0.")
     output = Path(output)
     source = REMOTE_DATASETS.get(name, name)
     is_archive = "://" in source or Path(source).is_file()

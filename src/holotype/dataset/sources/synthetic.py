@@ -44,8 +44,6 @@ def make_synthetic(
     names = [*_SHAPES] if classes <= len(_SHAPES) else [f"{t}-{s}" for t, s in _COMBINATIONS]
     if not 2 <= classes <= len(names):
         raise UsageError(f"--classes {classes}: expected 2 to {len(_COMBINATIONS)}.")
-    if seed < 0:
-        raise UsageError(f"--seed {seed}: expected a whole number of at least 0.")
     if images < classes:
         raise UsageError(f"--images {images}: expected at least one for each of {classes} classes.")
     for name in names[:classes]:

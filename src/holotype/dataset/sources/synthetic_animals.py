@@ -36,11 +36,10 @@ def make_cats_and_dogs(output: Path, images: int = DEFAULT_IMAGES, seed: int = 0
         `output`.
 
     Raises:
-        UsageError: fewer than 20 images, or a negative seed.
+        UsageError: fewer than 20 images.
     """
     if images < 20:
         raise UsageError(f"--images {images}: expected at least 20, so that no part is empty.")
-    _require_seed(seed)
     for kind, name in enumerate(("cat", "dog")):
         count = images // 2 + (images % 2 if kind == 0 else 0)
         for number in range(count):
@@ -58,11 +57,7 @@ def make_turtles(output: Path, turtles: int = DEFAULT_TURTLES, seed: int = 0) ->
 
     Returns:
         `output/table.csv` with path, label (the turtle) and group (the encounter).
-
-    Raises:
-        UsageError: a negative seed.
     """
-    _require_seed(seed)
     rows = []
     for number in range(turtles):
         name = f"turtle-{number:02d}"
@@ -74,11 +69,6 @@ def make_turtles(output: Path, turtles: int = DEFAULT_TURTLES, seed: int = 0) ->
                 image.save(output / path, compress_level=1)
                 rows.append((path, name, f"{name}-e{encounter}"))
     return write_table(output, ("path", "label", "group"), rows)
-
-
-def _require_seed(seed: int) -> None:
-    if seed < 0:
-        raise UsageError(f"--seed {seed}: expected a whole number of at least 0.")
 
 
 def _part(number: int, count: int) -> str:
