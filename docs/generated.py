@@ -10,6 +10,7 @@
 import inspect
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from sphinx.application import Sphinx
 
@@ -25,6 +26,7 @@ BATCH_SIZE = 32
 
 def setup(app: Sphinx) -> None:
     app.connect("source-read", fill_in)
+    app.connect("include-read", name_what_is_outside)
 
 
 def fill_in(app: Sphinx, page: str, source: list[str]) -> None:
@@ -39,6 +41,11 @@ def fill_in(app: Sphinx, page: str, source: list[str]) -> None:
         if comment in text:
             text = text.replace(comment, make())
     source[0] = re.sub(r"<!-- costs: (.+?) -->", lambda found: costs(found[1].split(", ")), text)
+
+
+def name_what_is_outside(app: Sphinx, file: Path, page: str, source: list[str]) -> None:
+    """Links of the README to what is no page (examples, CITATION.cff) become the bare name."""
+    source[0] = re.sub(r"\[([^\]]+)\]\((?!(?:\.\./)?docs/|https?:|#)[^)]+\)", r"`\1`", source[0])
 
 
 def command_line() -> str:

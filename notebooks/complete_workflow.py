@@ -19,7 +19,7 @@
 # %% tags=["parameters"]
 from pathlib import Path
 
-IMAGES = Path("/kaggle/input/pets")  # with a folder for each class, or train, val and test
+IMAGES = Path("/kaggle/input/pets")  # train, val and test, each with the folders cat and dog
 WORK = Path("/kaggle/working") if Path("/kaggle/working").is_dir() else Path("work")
 IMAGE_SIZE = 64  # pixels; 224 for photos
 

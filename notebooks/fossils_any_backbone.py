@@ -20,10 +20,8 @@ from pathlib import Path
 
 SLICES = Path("/kaggle/input/fossils/table.csv")  # path, label, group; else simulated scans
 WORK = Path("/kaggle/working") if Path("/kaggle/working").is_dir() else Path("work")
-FIRST, FIRST_SIZE = (
-    "efficientnet_lite0",
-    64,
-)  # "convnext_large", 384 where weights and a GPU are there
+# "convnext_large", 384 where weights and a GPU are there
+FIRST, FIRST_SIZE = "efficientnet_lite0", 64
 SECOND, SECOND_SIZE = "hog+lbp", 64  # "efficientnetv2_s", 224
 RECIPE = "linear"  # "finetune", "full", or a file such as examples/fossils.yaml#convnext_base
 SPECIES = 5  # of the simulated ones
@@ -94,5 +92,5 @@ holotype.compare([first, second, both], speed_images=0)
 # ## Which slices decide?
 
 # %%
-image = next(row for row in first.index.part("test").table["path"])
+image = first.index.part("test").table["path"].iloc[0]
 first.classifier.explain(first.index.root / image).overlay

@@ -16,9 +16,7 @@
 # %% tags=["parameters"]
 from pathlib import Path
 
-IMAGES = Path(
-    "/kaggle/input/pets"
-)  # a folder for each class, or train, val and test; else drawn ones
+IMAGES = Path("/kaggle/input/pets")  # train, val and test with class folders; else drawn ones
 WORK = Path("/kaggle/working") if Path("/kaggle/working").is_dir() else Path("work")
 IMAGE_SIZE = 64
 

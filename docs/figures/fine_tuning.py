@@ -2,7 +2,7 @@
 
     python docs/figures/fine_tuning.py
 
-The whole network is fine-tuned from its linear head on drawn cats and dogs, at five peak rates.
+The whole network is fine-tuned from its linear head on drawn cats and dogs, at four peak rates.
 Epoch 0 is the linear head.
 """
 

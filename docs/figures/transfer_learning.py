@@ -27,7 +27,7 @@ MODELS = {
 
 def table(folder: Path, size: int) -> Path:
     """A table with `size` images for training, as many again for validation, and the test."""
-    images = sorted(path for path in folder.rglob("*.png") if path.parent.name != "")
+    images = sorted(folder.rglob("*.png"))
     random.Random(0).shuffle(images)
     file = folder / f"{size}.csv"
     with file.open("w", newline="") as opened:
