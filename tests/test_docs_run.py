@@ -16,7 +16,6 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -25,6 +24,7 @@ import holotype
 from holotype.dataset.sources.synthetic import make_synthetic
 from tests.conftest import Cli
 from tests.test_docs import PAGES, ROOT
+from tests.test_examples import write_volumes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -114,12 +114,7 @@ def named_by_pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(run, folder / "runs" / f"cells-{number}")
     shutil.copytree(run, folder / "runs" / "cells")
     (folder / "examples").symlink_to(ROOT / "examples")
-    random = np.random.default_rng(0)
-    for species in ("lobata", "spinosa"):
-        (folder / "volumes" / species).mkdir(parents=True)
-        for specimen in range(6):
-            volume = random.integers(0, 256, (24, 24, 24), dtype=np.uint8)
-            np.save(folder / "volumes" / species / f"{species}-{specimen}.npy", volume)
+    write_volumes(folder / "volumes")
     return folder
 
 

@@ -46,13 +46,18 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )  # fmt: skip
     image = next((folder / "photos").rglob("*.png"))
     Image.open(image).save(folder / "cat.jpg")
+    write_volumes(folder / "volumes")
+    return folder
+
+
+def write_volumes(folder: Path) -> None:
+    """Volumes of noise: six specimens of each of two species."""
     random = np.random.default_rng(0)
     for species in ("lobata", "spinosa"):
-        (folder / "volumes" / species).mkdir(parents=True)
+        (folder / species).mkdir(parents=True)
         for specimen in range(6):
             volume = random.integers(0, 256, (24, 24, 24), dtype=np.uint8)
-            np.save(folder / "volumes" / species / f"{species}-{specimen}.npy", volume)
-    return folder
+            np.save(folder / species / f"{species}-{specimen}.npy", volume)
 
 
 # Client needs a server; serve and dashboard would wait. The others need a log: tests/watching.
