@@ -72,6 +72,8 @@ def test_encounters_of_both_parts_are_told_apart(ten: Index) -> None:
         ten, views_of(ten, "train"), views_of(ten, "val"), 0.0, seed=0
     )
     assert searching is not None
+    assert searching.encounters_N is not None
+    assert rest.encounters_N is not None
     # Every validation image is of an encounter of its own, which no training image is of.
     assert len(set(searching.encounters_N)) == 10
     assert len({*searching.encounters_N, *rest.encounters_N}) == 30
