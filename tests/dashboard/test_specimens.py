@@ -110,6 +110,13 @@ def test_a_stage_is_found_in_a_run_below_and_nowhere_else(tmp_path: Path) -> Non
         (tmp_path / run / "stages" / "warm-up").mkdir(parents=True)
     found = place_below(tmp_path / "runs", "one@warm-up")
     assert found == (tmp_path / "runs" / "one" / "stages" / "warm-up").resolve()
-    for named in ("../other@warm-up", "one@../../..", "one@nothing", "one@", "@", "one@" + "x" * 999):
+    for named in (
+        "../other@warm-up",
+        "one@../../..",
+        "one@nothing",
+        "one@",
+        "@",
+        "one@" + "x" * 999,
+    ):
         with pytest.raises(UsageError, match="below the folder"):
             place_below(tmp_path / "runs", named)
