@@ -168,15 +168,14 @@ def _scores(
     asked: ImageBlock, questions: dict[str, list[int]], calibration: Calibration
 ) -> NDArray[np.float64]:
     """The score of every pair of questions, the same both ways; -inf where none can be compared."""
-    numbers = np.empty(len(asked), np.int64)
-    for number, rows in enumerate(questions.values()):
-        numbers[rows] = number
+    of_question = np.repeat(np.arange(len(questions)), [len(rows) for rows in questions.values()])
+    block = asked.select([row for rows in questions.values() for row in rows])
     named = tuple(
         replace(image, individual=f"{number:09d}")
-        for image, number in zip(asked.images, numbers.tolist(), strict=True)
+        for image, number in zip(block.images, of_question.tolist(), strict=True)
     )
-    others = GalleryImages((replace(asked, images=named),))
-    hidden = [numbers == number for number in range(len(questions))]
+    others = GalleryImages((replace(block, images=named),))
+    hidden = [of_question == number for number in range(len(questions))]
     ranked = rank_individuals(
         asked, list(questions.values()), others, hidden_N=hidden,
         register=calibration.rule.uses_registration,
