@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from tests.bundle.tiny import write_images
 from tests.dashboard.browsing import Visit, open_dashboard
+from tests.dashboard.chromium import CHROMIUM
 from tests.dashboard.made_classifiers import write_classifiers
 from tests.serving.running import Running, running
 
@@ -52,3 +54,42 @@ def browser(server: Running) -> Iterator[Visit]:
     """A visitor of the server."""
     with httpx.Client(base_url=server.url, follow_redirects=True, timeout=60) as client:
         yield Visit(None, client)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """Debian's Chromium, to which no other machine exists."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    if not CHROMIUM.exists():
+        pytest.skip("no Chromium")
+    only_here = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(
+            executable_path=str(CHROMIUM), args=["--no-sandbox", only_here]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: Any) -> Iterator[Any]:
+    """A page on which whatever the console says, and any other address, fails the test."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    told: list[str] = []
+
+    def dismiss(dialog: Any) -> None:
+        told.append(f"dialog {dialog.message}")
+        dialog.dismiss()
+
+    def is_here(url: str) -> bool:
+        return url.startswith(("http://127.0.0.1:", "data:"))
+
+    page.on("console", lambda message: told.append(message.text))
+    page.on("pageerror", lambda error: told.append(str(error)))
+    page.on("dialog", dismiss)
+    page.on("request", lambda request: told.extend([u for u in [request.url] if not is_here(u)]))
+    yield page
+    context.close()
+    assert told == []

@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -17,9 +19,11 @@ import pytest
 from PIL import Image
 
 from holotype.dashboard_pages.sessions import COOKIE
+from holotype.run_directory import RunDirectory
 from holotype.serving.http.keys import add_key
 from tests.dashboard.browsing import Visit
 from tests.dashboard.made_classifiers import write_classifiers
+from tests.dashboard.test_runs_in_chromium import HOLD
 
 pytestmark = pytest.mark.slow
 
@@ -86,7 +90,26 @@ def noise_of_20_mb() -> bytes:
     return content.getvalue()
 
 
-def test_pages_uploads_and_sessions_hold_through_a_restart(tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class Proxied:
+    """A dashboard that is not started yet, behind nginx, which is.
+
+    Attributes:
+        url: of the prefix, over TLS.
+        server: the command that starts it.
+        port: on which it listens.
+        key: that may look and promote.
+    """
+
+    folder: Path
+    url: str
+    server: list[str]
+    port: int
+    key: str
+
+
+@pytest.fixture
+def proxied(tmp_path: Path) -> Iterator[Proxied]:
     nginx, openssl = shutil.which("nginx") or "/usr/sbin/nginx", shutil.which("openssl")
     if not Path(nginx).exists() or openssl is None:
         pytest.skip("no nginx or openssl")
@@ -107,25 +130,26 @@ def test_pages_uploads_and_sessions_hold_through_a_restart(tmp_path: Path) -> No
         sys.executable, "-m", "holotype", "dashboard", str(folder), "--port", str(port),
         "--keys", str(keys), "--root-path", "/a/b", "--proxies", "127.0.0.1", "--workers", "1",
     ]  # fmt: skip
-    proxy = [nginx, "-p", str(tmp_path), "-c", str(configuration)]
-    outside = httpx.Client(
-        base_url=f"https://127.0.0.1:{tls_port}", verify=False, follow_redirects=True, timeout=120
-    )
+    with started([nginx, "-p", str(tmp_path), "-c", str(configuration)], tls_port):
+        yield Proxied(folder, f"https://127.0.0.1:{tls_port}/a/b", server, port, key)
+
+
+def test_pages_uploads_and_sessions_hold_through_a_restart(proxied: Proxied) -> None:
+    outside = httpx.Client(verify=False, follow_redirects=True, timeout=120)
     large = noise_of_20_mb()
-    with started(proxy, tls_port), outside as client:
+    with outside as client:
         visit = Visit(None, client)
-        with started(server, port):
-            visit.get("/a/b/dashboard")
+        with started(proxied.server, proxied.port):
+            visit.answer = client.get(f"{proxied.url}/dashboard")
             assert str(visit.answer.url).endswith("/a/b/dashboard/login?next=")
-            visit.submit("login", key=key)
+            visit.submit("login", key=proxied.key)
             kept = next(iter(visit.answer.history)).headers["set-cookie"]
             assert "Secure" in kept
             assert "Path=/a/b/" in kept
             assert "ada" in visit.page.text
             open_form = visit.get("try")
             before = client.cookies[COOKIE]
-        with ExitStack() as stack:  # the same port, another process
-            stack.enter_context(started(server, port))
+        with started(proxied.server, proxied.port):  # the same port, another process
             assert "Send images" in open_form.text
             visit.submit("try", files=[("images", ("l.png", large, "image/png"))], model="one")
             assert visit.status == 200
@@ -135,7 +159,7 @@ def test_pages_uploads_and_sessions_hold_through_a_restart(tmp_path: Path) -> No
             for link in (found["src"] for tag, found in visit.page.tags if tag == "img"):
                 here = str(visit.answer.url)
                 assert client.get(str(httpx.URL(here).join(str(link)))).status_code == 200
-            for section in ("", "runs/", "data/", "service/", "specimens/", "try"):
+            for section in ("", "runs/", "data/", "identify/", "service/", "specimens/", "try"):
                 page = visit.get(f"/a/b/dashboard/{section}")
                 assert visit.status == 200, section
                 for tag, found in page.tags:
@@ -145,3 +169,35 @@ def test_pages_uploads_and_sessions_hold_through_a_restart(tmp_path: Path) -> No
                 for file in files[1:]:
                     here = str(visit.answer.url)
                     assert client.get(str(httpx.URL(here).join(str(file)))).status_code == 200
+
+
+def test_an_open_page_moves_on_after_a_restart(proxied: Proxied, chromium: Any) -> None:
+    run = proxied.folder / "live"
+    run.mkdir()
+    RunDirectory(run).write_recipe("name: x\nmodel: x\nstages: [{name: finetune, epochs: 9}]\n")
+    context = chromium.new_context(ignore_https_errors=True)
+    page = context.new_page()
+    rows = page.locator("#moving tbody tr")
+
+    def wait_for_more_rows() -> None:
+        rows.nth(rows.count() + 1).wait_for(timeout=20_000)
+
+    training = subprocess.Popen([sys.executable, "-c", HOLD, run])
+    try:
+        with page.expect_response(lambda answer: answer.status == 502, timeout=60_000):  # noqa: SIM117
+            with started(proxied.server, proxied.port):
+                page.goto(f"{proxied.url}/dashboard/login?next=runs/run%3Frun%3Dlive")
+                page.get_by_label("Key").fill(proxied.key)
+                page.get_by_role("button", name="Log in").click()
+                wait_for_more_rows()
+                page.evaluate("window.isTheSame = true")
+        with started(proxied.server, proxied.port):
+            wait_for_more_rows()
+            assert page.evaluate("window.isTheSame")
+            page.get_by_role("button", name="Stop").click()
+            assert training.wait(timeout=30) == 7
+            page.locator("#moving .state.stopped").wait_for()
+    finally:
+        training.kill()
+        training.wait()
+        context.close()

@@ -1,7 +1,4 @@
-"""Try it, In service and Specimens in Chromium: by mouse and by keys, with the console empty.
-
-`HOLOTYPE_SCREENSHOTS=FOLDER` keeps each page at 1280 and 390 pixels as an image.
-"""
+"""Try it, In service and Specimens in Chromium: by mouse and by keys, with the console empty."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +8,8 @@ import pytest
 
 import holotype
 from tests.bundle.tiny import write_images
+from tests.dashboard.chromium import look, press_on, tab_to_field
 from tests.dashboard.made_classifiers import HOSTILE_CLASSES, write_classifiers
-from tests.dashboard.test_runs_in_chromium import CHROMIUM, look
 from tests.serving.running import running
 from tests.serving.versions import write_version
 
@@ -39,46 +36,10 @@ def url(folder: Path) -> Iterator[str]:
         yield f"{server.url}/dashboard/"
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    if not CHROMIUM.exists():
-        pytest.skip("no Chromium")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(chromium: Any) -> Iterator[Any]:
-    """A page that reaches 127.0.0.1 alone, and whose console stays empty."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    page.set_default_timeout(20_000)
-    told: list[str] = []
-
-    def only_here(route: Any) -> None:
-        if "://127.0.0.1:" in route.request.url:
-            route.continue_()
-        else:
-            told.append(f"asked {route.request.url}")
-            route.abort()
-
-    context.route("**/*", only_here)
-    page.on("console", lambda message: told.append(message.text))
-    page.on("pageerror", lambda error: told.append(str(error)))
-    page.on("dialog", lambda dialog: told.append(dialog.message))
-    yield page
-    context.close()
-    assert told == []
-
-
 def test_images_are_tried_by_mouse(page: Any, url: str, tmp_path: Path) -> None:
     images = write_images(tmp_path / "images", 20)
     page.goto(url)
     look(page, "home")
-    page.set_viewport_size({"width": 1280, "height": 900})
     page.get_by_role("link", name="Try it").first.click()
     look(page, "try")
     page.select_option("#beside", "two")
@@ -88,7 +49,6 @@ def test_images_are_tried_by_mouse(page: Any, url: str, tmp_path: Path) -> None:
     page.wait_for_url("**/try/*")
     assert page.get_by_role("heading", level=1).inner_text() == "20 images"
     look(page, "answers")
-    page.set_viewport_size({"width": 1280, "height": 900})
     page.locator("h2.file a").first.click()
     page.select_option("#method", "occlusion")
     page.wait_for_url("**method=occlusion**")
@@ -119,16 +79,13 @@ def test_an_image_is_dropped_and_pasted(page: Any, url: str, tmp_path: Path) -> 
 def test_a_version_is_promoted_by_keys_alone(page: Any, url: str) -> None:
     page.goto(url + "service/")
     look(page, "service")
-    page.set_viewport_size({"width": 1280, "height": 900})
     press_on(page, "cells")
     page.wait_for_url("**/service/model**")
     look(page, "model")
-    page.set_viewport_size({"width": 1280, "height": 900})
     press_on(page, "version 2…")
     page.wait_for_url("**/service/promote**")
     look(page, "promote")
-    page.set_viewport_size({"width": 1280, "height": 900})
-    tab_to(page, lambda: page.evaluate("document.activeElement.id") == "reason")
+    tab_to_field(page, "reason")
     page.keyboard.type("by keys")
     page.keyboard.press("Tab")
     page.keyboard.press("Space")
@@ -142,31 +99,16 @@ def test_a_version_is_promoted_by_keys_alone(page: Any, url: str) -> None:
 def test_a_specimen_is_compared_by_keys_alone(page: Any, url: str) -> None:
     page.goto(url + "specimens/")
     look(page, "specimens")
-    page.set_viewport_size({"width": 1280, "height": 900})
-    tab_to(page, lambda: page.evaluate("document.activeElement.id") == "known")
+    tab_to_field(page, "known")
     page.keyboard.type("slices")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     page.wait_for_url("**known=slices**")
     press_on(page, "cross-0")
     page.wait_for_url("**/specimens/one**")
-    tab_to(page, lambda: page.evaluate("document.activeElement.id") == "at")
+    tab_to_field(page, "at")
     page.keyboard.press("ArrowRight")
     page.wait_for_url("**at=1**")
     assert "slice 2 of 4" in page.inner_text("main")
     page.wait_for_load_state("networkidle")
     look(page, "specimen")
-
-
-def press_on(page: Any, words: str) -> None:
-    """Follow a link by the keys."""
-    tab_to(page, lambda: page.evaluate("document.activeElement.innerText") == words)
-    page.keyboard.press("Enter")
-
-
-def tab_to(page: Any, is_there: Any) -> None:
-    for _ in range(60):
-        page.keyboard.press("Tab")
-        if is_there():
-            return
-    raise AssertionError("the keys do not reach it")

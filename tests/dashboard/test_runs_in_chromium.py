@@ -1,10 +1,6 @@
-"""Data and Runs in Chromium: by mouse and by keys, console empty, no violation that axe-core finds.
-
-`HOLOTYPE_SCREENSHOTS=FOLDER` keeps each page at 1280 and 390 pixels as an image.
-"""
+"""Data and Runs in Chromium: by mouse and by keys, console empty, nothing that axe-core finds."""
 
 import csv
-import os
 import re
 import subprocess
 import sys
@@ -18,11 +14,11 @@ import pytest
 from holotype.dataset.auditing.issues_csv import Issue
 from holotype.dataset.near_duplicates.search import NearDuplicate
 from holotype.run_directory import RunDirectory
+from tests.dashboard.chromium import look
 from tests.dashboard.made_runs import make_index, make_run
 
 pytestmark = pytest.mark.slow
 
-CHROMIUM = Path("/usr/bin/chromium")
 CLASSES = ("ant", "bee", "cat")
 ISSUES = [Issue(f"{n:06d}.png", "label_error", f"evidence {n}", "look") for n in range(6)]
 PAIRS = [NearDuplicate("000000.png", "000001.png", "resized", "all the same", 0.99)]
@@ -62,53 +58,6 @@ def url(folder: Path) -> Iterator[str]:
     process.terminate()
     process.wait(timeout=30)
     process.stderr.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    if not CHROMIUM.exists():
-        pytest.skip("no Chromium")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Any, url: str) -> Iterator[Any]:
-    """A page on which whatever the console says, and any other address, fails the test."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    page.set_default_timeout(20_000)
-    told: list[str] = []
-
-    def dismiss(dialog: Any) -> None:
-        told.append(f"dialog {dialog.message}")
-        dialog.dismiss()
-
-    page.on("console", lambda message: told.append(message.text))
-    page.on("pageerror", lambda error: told.append(str(error)))
-    page.on("dialog", dismiss)
-    page.on("request", lambda r: told.extend(() if r.url.startswith((url, "data:")) else (r.url,)))
-    yield page
-    context.close()
-    assert told == []
-
-
-def look(page: Any, name: str) -> None:
-    """No violation at both widths, nothing wider than the screen."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    for width in (1280, 390):
-        page.set_viewport_size({"width": width, "height": 900})
-        page.wait_for_timeout(200)
-        found = axe.run(page).response["violations"]
-        assert [(one["id"], [node["target"] for node in one["nodes"]]) for one in found] == []
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
-        if "HOLOTYPE_SCREENSHOTS" in os.environ:
-            kept = Path(os.environ["HOLOTYPE_SCREENSHOTS"]) / f"{name}-{width}.png"
-            page.screenshot(path=str(kept), full_page=True)
-    page.set_viewport_size({"width": 1280, "height": 900})
 
 
 def answers(folder: Path, run: str) -> dict[str, dict[str, str]]:
@@ -177,8 +126,10 @@ def test_labels_are_reviewed_by_keys_alone(page: Any, url: str, folder: Path) ->
     assert said == [("yes", ""), ("yes", "cat"), ("", ""), ("", "")]
 
 
-def test_labels_are_reviewed_by_mouse_without_scripts(browser: Any, url: str, folder: Path) -> None:
-    context = browser.new_context(java_script_enabled=False)
+def test_labels_are_reviewed_by_mouse_without_scripts(
+    chromium: Any, url: str, folder: Path
+) -> None:
+    context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(url + "data/review/?of=two&kind=label_error&reviewer=Ben")
     page.get_by_role("button", name="Dismiss").click()

@@ -46,8 +46,8 @@ function draw(root) {
 }
 
 async function renew() {
-  const answer = await fetch(location.href, { headers: { accept: "text/html" } });
-  if (!answer.ok) return;
+  const answer = await fetch(location.href, { headers: { accept: "text/html" } }).catch(() => null);
+  if (!answer?.ok) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const now = page.getElementById("moving"), before = document.getElementById("moving");
   if (!now || !before) return;
@@ -69,13 +69,20 @@ addEventListener("resize", () => {
   waiting = setTimeout(() => typeof uPlot !== "undefined" && draw(document), 100);
 });
 
-const moving = document.querySelector("[data-changes]");
-if (moving) {
-  const source = new EventSource(moving.dataset.changes);
+function listen(address) {
+  const source = new EventSource(address);
+  source.addEventListener("open", renew); // what has changed while nobody listened
   source.addEventListener("changed", renew);
   source.addEventListener("end", () => { source.close(); location.reload(); });
+  // While its server is started again a proxy answers 502, after which a browser asks no more.
+  source.addEventListener("error", () => {
+    if (source.readyState === EventSource.CLOSED) setTimeout(listen, 2000, address);
+  });
   addEventListener("pagehide", () => source.close());
 }
+
+const moving = document.querySelector("[data-changes]");
+if (moving) listen(moving.dataset.changes);
 
 if (document.querySelector("[data-load-again]")) setTimeout(() => location.reload(), 1500);
 
