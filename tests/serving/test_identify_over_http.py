@@ -103,3 +103,33 @@ def test_a_request_without_the_side_or_an_image_is_refused(
     assert [one["name"] for one in both.json()["questions"]] == ["image 1"]
     only = ask(server, "identify", keys["look"], [bad], **left)
     assert only.status_code == 422
+
+
+def test_the_client_answers_as_the_gallery(
+    server: Running, folder: Path, keys: dict[str, str], tmp_path: Path
+) -> None:
+    paths = write(tmp_path, [Sighting(individual, 9) for individual in (2, 5, 30)])
+    bad, left = tmp_path / "bad.png", {"side": "left"}
+    bad.write_bytes(b"no image")
+    gallery = holotype.Gallery(folder / "gallery")
+    with holotype.Client(server.url, "turtles", key=keys["look"]) as client:
+        for options in ({"top": 3, "new_rate": 0.3}, {"encounter": "dive 9"}):
+            expected = gallery.query([*paths, bad], attributes=left, **options)
+            found = client.identify([*paths, bad], attributes=left, **options)
+            assert [one.name for one in found] == [one.name for one in expected]
+            assert [one.answer for one in found] == [one.answer for one in expected]
+            assert [one.images for one in found] == [one.images for one in expected]
+            assert found.threshold == expected.threshold
+            for one, other in zip(found, expected, strict=True):
+                assert len(one.ranked) == len(other.ranked)
+                for each, its in zip(one.ranked, other.ranked, strict=True):
+                    assert each.individual == its.individual
+                    assert each.best_pair.asked == its.best_pair.asked
+                    assert each.probability == pytest.approx(its.probability, abs=1e-6)
+            assert [one.file for one in found.refused] == [str(bad)]
+        with pytest.raises(holotype.serving.client.ServerError, match="side=VALUE"):
+            client.identify(paths)
+        with pytest.raises(holotype.serving.client.ServerError, match="rate"):
+            client.identify(paths, attributes=left, new_rate=0.001)
+        with pytest.raises(holotype.errors.UsageError, match="no image"):
+            client.identify([], attributes=left)

@@ -1,6 +1,6 @@
 """Who is this? What a gallery answers: individuals with probabilities, or somebody new."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,13 @@ class RankedIndividual:
     def to_json(self) -> dict[str, Any]:
         return {**vars(self), "best_pair": dict(vars(self.best_pair))}
 
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "RankedIndividual":
+        pair = dict(found["best_pair"])
+        window = pair["window"]
+        pair["window"] = None if window is None else tuple(window)
+        return cls(**{**found, "best_pair": MatchedImages(**pair)})
+
 
 @dataclass(frozen=True)
 class Identification:
@@ -94,6 +101,12 @@ class Identification:
             "ranked": [one.to_json() for one in self.ranked],
             "answer": self.answer,
         }
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "Identification":
+        fields = {name: value for name, value in found.items() if name != "answer"}
+        ranked = tuple(RankedIndividual.from_json(one) for one in found["ranked"])
+        return cls(**{**fields, "images": tuple(found["images"]), "ranked": ranked})
 
 
 @dataclass(frozen=True, repr=False)

@@ -7,6 +7,7 @@ import http.client
 import io
 import json
 import random
+import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -18,8 +19,15 @@ from PIL import Image as PillowImage
 
 from holotype.bundle.image_sources import ImageFile, ImageLike, Images, ImageSource, image_sources
 from holotype.errors import EmptyFile, HolotypeError, ImageError, UsageError
+from holotype.identification.matching.gallery_calibration import DEFAULT_RATE
+from holotype.identification.query_result import Identification, Identifications
 from holotype.imaging.image_formats import HEAD_BYTES, format_of
 from holotype.predictions import UNLABELLED, Predictions, PredictionSets
+from holotype.serving.galleries.identified_over_http import (
+    answers_of,
+    identify_query,
+    threshold_of,
+)
 
 EXAMPLE_URL = "http://127.0.0.1:8000"
 MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
@@ -120,7 +128,7 @@ class Client:
             except ServerError as error:
                 if error.status != 422 or error.problem not in IMAGE_PROBLEMS:
                     raise
-                refused.append(_image_error(source, error))
+                refused.append(_image_error(source, error.problem, error.advice))
                 continue
             answers.append((source, found["predictions"][0]))
             digest = found["digest"]
@@ -180,6 +188,55 @@ class Client:
         found = self._json("POST", self._of_model("/neighbours", {"count": count}), source)
         return list(found["neighbours"])
 
+    def identify(
+        self,
+        images: Images,
+        *,
+        encounter: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+        top: int = 5,
+        new_rate: float = DEFAULT_RATE,
+    ) -> Identifications:
+        """Who is this? As `Gallery.query`, of the gallery that the server holds.
+
+        An image is a question of its own, and a request; with an encounter all images are one.
+
+        Args:
+            images: images and folders.
+            encounter: a name: all the images are of one encounter, and so one question.
+            attributes: such as {"side": "left"}; those of the gallery are needed.
+            top: how many individuals are named at most.
+            new_rate: how often a known individual may be called new; between 0 and 1.
+
+        Raises:
+            UsageError: no image was named.
+            ServerError: the model has no gallery, an option is refused, no image of an encounter
+                can be used; and see `predict`.
+        """
+        sources = image_sources(images)
+        if not sources:
+            raise UsageError("no image was named; expected at least one.")
+        path = self._of_model("/identify", identify_query(attributes, encounter, top, new_rate))
+        answers: list[Identification] = []
+        refused: list[ImageError] = []
+        notes, threshold = dict[str, None](), None
+        for asked in [sources] if encounter else [[source] for source in sources]:
+            try:
+                found = self._json("POST", path, *asked)
+            except ServerError as error:
+                if len(asked) > 1 or error.status != 422 or error.problem not in IMAGE_PROBLEMS:
+                    raise
+                refused.append(_image_error(asked[0], error.problem, error.advice))
+                continue
+            answers += answers_of(found, [source.id for source in asked])
+            refused += [
+                _image_error(asked[one["image"]], one["problem"], one["detail"])
+                for one in found["refused"]
+            ]
+            notes.update(dict.fromkeys(found["notes"]))
+            threshold = threshold_of(found)
+        return Identifications(tuple(answers), threshold, tuple(notes), tuple(refused))
+
     def close(self) -> None:
         """End the connection."""
         self._connection.close()
@@ -205,16 +262,18 @@ class Client:
         found = f"/v1/models/{quote(self.model, safe='')}{path}"
         return f"{found}?{urlencode(query)}" if query else found
 
-    def _json(self, method: str, path: str, source: ImageSource | None = None) -> Any:
-        return json.loads(self._send(method, path, source))
+    def _json(self, method: str, path: str, *sources: ImageSource) -> Any:
+        return json.loads(self._send(method, path, *sources))
 
-    def _send(self, method: str, path: str, source: ImageSource | None = None) -> bytes:
+    def _send(self, method: str, path: str, *sources: ImageSource) -> bytes:
         """The body of the answer, after so many attempts as are allowed.
 
         Raises:
             ServerError: it is none, or a refusal.
         """
-        content, kind = (None, "") if source is None else _upload(source)
+        content, kind = None, ""
+        if sources:
+            content, kind = _upload(*sources) if len(sources) == 1 else _multipart(sources)
         headers = {**self._headers, **({"content-type": kind} if kind else {})}
         for attempt in range(self._retries + 1):
             status, wait, body = self._attempt(method, path, content, headers)
@@ -313,5 +372,22 @@ def _upload(source: ImageSource) -> tuple[bytes, str]:
     return content, MEDIA_TYPES.get(format_of(content[:HEAD_BYTES]) or "", "image/png")
 
 
-def _image_error(source: ImageSource, error: ServerError) -> ImageError:
-    return IMAGE_PROBLEMS[error.problem](source.id, "the server refused it", error.advice)
+def _multipart(sources: Sequence[ImageSource]) -> tuple[bytes, str]:
+    """The body of a request with several images, and its type.
+
+    Raises:
+        ImageError: a file cannot be read.
+    """
+    boundary, parts = secrets.token_hex(16), []
+    for place, source in enumerate(sources):
+        content, kind = _upload(source)
+        disposition = f'form-data; name="images"; filename="{place}"'
+        head = f"--{boundary}\r\ncontent-disposition: {disposition}\r\ncontent-type: {kind}\r\n\r\n"
+        parts += [head.encode(), content, b"\r\n"]
+    return b"".join([*parts, f"--{boundary}--\r\n".encode()]), (
+        f"multipart/form-data; boundary={boundary}"
+    )
+
+
+def _image_error(source: ImageSource, problem: str, advice: str) -> ImageError:
+    return IMAGE_PROBLEMS[problem](source.id, "the server refused it", advice)

@@ -1,6 +1,7 @@
 """`/v1/models/NAME/identify` and `/individuals`: who is this, and add who was confirmed."""
 
 import asyncio
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Request
@@ -8,6 +9,7 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from holotype.errors import UsageError
+from holotype.identification.matching.gallery_calibration import DEFAULT_RATE
 from holotype.serving.galleries.served_gallery import ImageFacts, ServedGallery
 from holotype.serving.http.descriptions import IMAGES_BODY, problems
 from holotype.serving.http.image_request import Found, ImageRequest, read_images
@@ -31,6 +33,9 @@ class IdentifyOptions(NoOptions):
     encounter: _Encounter = ""
     together: Annotated[bool, Field(description="All images are one question.")] = False
     top: Annotated[int, Field(ge=1, le=100, description="So many individuals at most.")] = 5
+    new_rate: Annotated[
+        float, Field(gt=0, lt=1, description="How often a known one may be called new.")
+    ] = DEFAULT_RATE
 
 
 class AddOptions(NoOptions):
@@ -60,9 +65,15 @@ def gallery_router(gallery: ServedGallery) -> APIRouter:
         refused = work.refused(found)
         facts = ImageFacts(encounter=asked.encounter, attributes=attributes)
         together = asked.together or bool(asked.encounter)
-        identified = await asyncio.to_thread(
-            gallery.identify, found, facts, together=together, top=asked.top
-        )
+        try:
+            identified = await asyncio.to_thread(
+                partial(
+                    gallery.identify, found, facts, together=together, top=asked.top,
+                    new_rate=asked.new_rate,
+                )
+            )  # fmt: skip
+        except UsageError as error:  # too few known individuals for this rate
+            raise Problem("invalid_parameter", str(error)) from None
         return work.response({**identified.to_json(), "refused": refused}, found)
 
     @router.post(

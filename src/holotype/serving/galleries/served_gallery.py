@@ -9,6 +9,7 @@ from holotype.errors import UsageError
 from holotype.identification.change_gallery import add_images
 from holotype.identification.gallery import Gallery
 from holotype.identification.gallery_result import Addition
+from holotype.identification.matching.gallery_calibration import DEFAULT_RATE
 from holotype.identification.query_gallery import answer_questions, questions_of
 from holotype.identification.query_result import Identifications
 from holotype.identification.storage.embed_images import EmbeddedImages
@@ -81,6 +82,7 @@ class ServedGallery:
         *,
         together: bool,
         top: int,
+        new_rate: float = DEFAULT_RATE,
     ) -> Identifications:
         """Who the images of a request show; each is called by its place in it.
 
@@ -88,8 +90,12 @@ class ServedGallery:
             answers: of the task `identify`, to at least one image that could be used.
             together: whether all images are one question.
             top: how many individuals are named at most.
+            new_rate: how often a known individual may be called new.
+
+        Raises:
+            UsageError: too few known individuals for this rate.
         """
-        fitted = self.gallery.fitted(refit=False)
+        fitted = self.gallery.fitted(new_rate, refit=False)
         encounter = facts.encounter or "request"
         block = _block(answers, replace(facts, encounter=encounter if together else ""))
         found = answer_questions(block, questions_of(block.images), fitted, top=top)
