@@ -12,8 +12,9 @@ from sklearn.metrics import adjusted_rand_score
 
 import holotype
 from holotype.errors import NotComparable, UsageError
-from holotype.identification.discovery import average_linkage
+from holotype.identification.discovery import average_linkage, discover_individuals
 from holotype.identification.matching.pair_rule import logistic_regression
+from holotype.progress import Progress
 from tests.conftest import Cli
 from tests.identification.individuals import Sighting, sightings, write, write_table
 
@@ -141,6 +142,13 @@ def test_an_evaluation_says_what_it_did_not_ask(
         "30 of the 45 encounters of the gallery are asked about, taken evenly over its individuals",
         "discovery_ari is of the first 20 questions",
     )
+
+
+def test_images_of_no_question_are_not_grouped(known: holotype.Gallery) -> None:
+    block = known.images.blocks[0].select(range(12))
+    calibration, few = known.calibration(Progress()), {str(n): [2 * n, 2 * n + 1] for n in range(3)}
+    alone = discover_individuals(block.select(range(6)), few, calibration)
+    assert discover_individuals(block, few, calibration) == alone
 
 
 @pytest.mark.usefixtures("real_plots")
