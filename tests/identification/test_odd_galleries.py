@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import holotype
 from holotype.identification.storage.gallery_files import GalleryFiles
 from tests.conftest import Cli
-from tests.identification.individuals import Sighting, sightings, write
+from tests.identification.individuals import Sighting, draw, sightings, write
 
 
 def one_line(err: str) -> str:
@@ -124,3 +125,49 @@ def test_what_cannot_be_answered_is_refused_before_the_work(
         code, _, err = cli("identify", verb, known.path, *words)
         assert code in (1, 2)
         assert said in one_line(err)
+
+
+def test_images_none_of_which_can_be_used_are_one_clear_line(
+    cli: Cli, tiny: Path, tmp_path: Path
+) -> None:
+    holotype.Gallery(tmp_path / "g", tiny).add(write(tmp_path / "p", sightings(1, 1)), label="ada")
+    bad = tmp_path / "bad" / "ada" / "zero.png"
+    bad.parent.mkdir(parents=True)
+    bad.write_bytes(b"")
+    for verb in ("discover", "query"):
+        code, _, err = cli("identify", verb, tmp_path / "g", bad, "--output", tmp_path / verb)
+        assert code == 1
+        assert f"refused: '{bad}'" in err
+        assert (tmp_path / verb / "index.html").is_file()
+    code, out, err = cli("identify", "evaluate", tmp_path / "g", bad.parents[1])
+    assert (code, out) == (1, "")
+    assert one_line(err).startswith("error: no image can be asked about: ")
+
+
+def test_an_evaluation_says_what_one_image_of_each_individual_cannot_tell(
+    tiny: Path, tmp_path: Path
+) -> None:
+    single = holotype.Gallery(tmp_path / "g", tiny)
+    write(tmp_path / "photos", sightings(5, 1))
+    single.add(tmp_path / "photos")
+    assert any("how well known ones are named cannot be said" in n for n in single.evaluate().notes)
+    alone = holotype.Gallery(tmp_path / "h", tiny)
+    write(tmp_path / "more", sightings(1, 3))
+    alone.add(tmp_path / "more")
+    assert any("about one individual" in note for note in alone.evaluate().notes)
+
+
+def test_unicode_names_16_bits_and_alpha_are_taken(tiny: Path, tmp_path: Path) -> None:
+    gallery = holotype.Gallery(tmp_path / "g", tiny)
+    name, pixels = "Schildkröte 🐢 漢字", draw(Sighting(1, 0))
+    folder = tmp_path / "photos" / name
+    folder.mkdir(parents=True)
+    deep = pixels[:, :, 0].astype(np.uint16) * 257
+    Image.fromarray(deep).save(folder / "naïve…画像.png")
+    clear = np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
+    Image.fromarray(clear).save(folder / "alpha.png")
+    added = gallery.add(tmp_path / "photos")
+    assert (added.num_added, added.refused) == (2, ())
+    assert [one.name for one in gallery.list()] == [name]
+    asked = gallery.query(folder / "naïve…画像.png")[0]
+    assert asked.answer == name

@@ -159,6 +159,13 @@ def evaluate_questions(
     notes = [*found.notes, *(fit.note for fit in found.calibrations if fit.note)]
     if len(found.names) > MOST_DISCOVERED:
         notes.append(f"discovery_ari is of the first {MOST_DISCOVERED:,} questions")
+    if not any(one.is_known for one in asked):
+        notes.append(
+            "no question has another image of its individual in the gallery, of another encounter "
+            "and comparable, so how well known ones are named cannot be said"
+        )
+    elif len({one.individual.removesuffix(HIDDEN) for one in asked}) == 1:
+        notes.append("all questions are about one individual: the intervals say nothing")
     by_score = rank_queries(
         np.where(np.isfinite(score_MI), score_MI, -1e9),
         found.identities,

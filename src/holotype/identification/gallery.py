@@ -10,7 +10,7 @@ from pathlib import Path
 
 from holotype.arguments import check_arguments, require_directory_place
 from holotype.bundle.image_sources import ImageLike, Images, image_sources
-from holotype.errors import UsageError
+from holotype.errors import EmptyDataset, UsageError
 from holotype.extras import with_install_advice
 from holotype.files import atomic_write
 from holotype.identification.change_gallery import (
@@ -20,7 +20,11 @@ from holotype.identification.change_gallery import (
     rename_individual,
     require_individual,
 )
-from holotype.identification.discovery import Discovery, discover_individuals
+from holotype.identification.discovery import (
+    DiscoveredIndividual,
+    Discovery,
+    discover_individuals,
+)
 from holotype.identification.evaluate_gallery import (
     evaluate_questions,
     questions_of_data,
@@ -270,8 +274,10 @@ class Gallery(OpenGallery):
             images, KnownFacts(attributes=self.attributes(attributes), is_labelled=False), progress
         )
         questions = questions_of(found.block.images)
-        with progress.busy("grouping"):
-            individuals = discover_individuals(found.block, questions, calibration, seed=seed)
+        individuals: tuple[DiscoveredIndividual, ...] = ()
+        if questions:  # else no image could be used
+            with progress.busy("grouping"):
+                individuals = discover_individuals(found.block, questions, calibration, seed=seed)
         notes = (calibration.note,) if calibration.note else ()
         discovery = Discovery(
             individuals, len(questions), notes, tuple(found.refused), found.warnings
@@ -305,7 +311,7 @@ class Gallery(OpenGallery):
             progress: where progress is shown; silent by default.
 
         Raises:
-            EmptyDataset: the gallery is empty.
+            EmptyDataset: the gallery is empty, or no image of the data can be used.
             UsageError: see `add`; or nothing can be compared.
             CorruptFile: `against` is no evaluation.
             NotComparable: the other evaluation has no question in common.
@@ -325,6 +331,8 @@ class Gallery(OpenGallery):
             fitted = self.fitted(new_rate, progress)
             known = KnownFacts(attributes=self.attributes(attributes))
             embedded = self.embedded(data, known, progress)
+            if not len(embedded.block):
+                raise EmptyDataset(f"no image can be asked about: {embedded.refused[0]}")
             with progress.busy("asking"):
                 questions = questions_of_data(embedded.block, fitted, new_rate)
                 found = evaluate_questions(questions, gallery, hide_individuals=False)
