@@ -27,11 +27,11 @@ from numpy.typing import NDArray
 from scipy.stats import betabinom, binom
 
 import holotype
+from holotype.comparison.retrieval.paired_difference import paired_difference
+from holotype.comparison.retrieval.ranking_metrics import rank_queries, ranking_metrics
 from holotype.dataset.sources.synthetic_micro_ct import make_micro_ct
 from holotype.evaluation.intervals import SamplingUnits, proportion
 from holotype.identification.metrics.open_set_metrics import open_set_accuracy, open_set_roc
-from holotype.identification.metrics.paired_difference import paired_difference
-from holotype.identification.metrics.ranking_metrics import rank_queries, ranking_metrics
 from holotype.identification.new_individual import threshold_for_new
 
 SPECIMENS, SLICES, SIZE, QUARTERS = 9, 24, 64, 4

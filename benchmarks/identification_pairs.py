@@ -31,13 +31,13 @@ from PIL import ImageFilter
 
 import holotype
 from holotype.bundle.image_sources import ImageFile
+from holotype.comparison.retrieval.paired_difference import paired_difference
 from holotype.dataset.audit_fingerprints import compute_fingerprints
 from holotype.dataset.index import read_index
 from holotype.dataset.near_duplicates.search import find_near_duplicates
 from holotype.evaluation.intervals import SamplingUnits, proportion
 from holotype.identification.matching.gallery_calibration import fit_calibration
 from holotype.identification.matching.rank_individuals import rank_individuals
-from holotype.identification.metrics.paired_difference import paired_difference
 from holotype.identification.storage.embed_images import embed_images
 from holotype.identification.storage.gallery_images import GalleryImage, GalleryImages, ImageBlock
 from holotype.progress import to_stderr

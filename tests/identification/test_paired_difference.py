@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from holotype.comparison.retrieval.paired_difference import paired_difference
 from holotype.errors import UsageError
-from holotype.identification.metrics.paired_difference import paired_difference
 
 
 def test_with_one_query_each_it_is_the_paired_t_test() -> None:

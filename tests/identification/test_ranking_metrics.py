@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from holotype.comparison.retrieval.ranking_metrics import rank_queries, ranking_metrics
 from holotype.errors import UsageError
-from holotype.identification.metrics.ranking_metrics import rank_queries, ranking_metrics
 
 
 def oracle(

@@ -1,5 +1,7 @@
 """The recipe `identify`: what it learns ships in the bundle, and the bundle embeds with it."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from PIL import Image as PillowImage
 import holotype
 from holotype.bundle.bundle import load_bundle
 from holotype.bundle.onnx_runtime import run_session
+from holotype.dataset.index import read_index_file
 from holotype.errors import InvalidRecipe
 from holotype.pipeline.run import Run
 from holotype.training.config.resolve import resolve_recipe
@@ -115,6 +118,29 @@ def test_the_whitened_embedding_is_that_of_the_frozen_one(
     queries_ND = unit_length(embeddings(linear.path, individuals).astype(np.float64))
     expected = unit_length((pca.transform(queries_ND) / np.sqrt(shrunken_D))[:, :8])
     np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-3)
+
+
+def test_runs_are_compared_by_searches_with_their_embeddings(arcface: Run, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(arcface.path, run)
+    both = [run, f"{run}@whitening"]
+    found = holotype.compare(both, output=tmp_path / "out", speed_images=0)
+    assert found.searches is not None
+    assert found.searches.what == "training and test, with images of test"
+    index = read_index_file(run / "index.parquet")
+    assert found.searches.num_queries == len(index.part("test"))
+    first, second = found.searches.scores["map"]
+    (difference,) = found.searches.differences["map"][1:]
+    assert difference is not None
+    assert difference.value == pytest.approx(second.value - first.value)
+    written = json.loads((tmp_path / "out" / "comparison.json").read_text())["searches"]
+    assert written["runs"][0]["map"]["value"] == first.value
+    assert "Search for the same individual" in (tmp_path / "out" / "index.html").read_text()
+
+    index.part("test").write(run / "unseen.parquet")  # as if their individuals had been held out
+    apart = holotype.compare(both, speed_images=0).searches
+    assert apart is not None
+    assert apart.what == "individuals that did not train"
 
 
 def test_each_class_has_the_direction_of_its_mean_embedding(

@@ -9,6 +9,7 @@ from holotype.cli.options import AsJson
 from holotype.cli.output import print_json, print_next_command, print_result
 from holotype.comparison.leaderboard import Leaderboard
 from holotype.comparison.result import LEADERBOARD_HEADER, Comparison
+from holotype.comparison.retrieval.search_comparison import SEARCH_HEADER
 from holotype.comparison.tables import format_cost
 from holotype.pipeline.compare import compare as compare_runs
 from holotype.pipeline.compare import comparison_directory
@@ -49,6 +50,10 @@ def compare(
         return 0
     for leaderboard in comparison.leaderboards.values():
         print_result(_leaderboard(comparison, leaderboard))
+        print_result("")
+    if comparison.searches is not None:
+        print_result(comparison.searches.title)
+        print_result(text_table(SEARCH_HEADER, comparison.searches.rows()))
         print_result("")
     print_result(comparison.main.summary())
     if comparison.selection is not None:

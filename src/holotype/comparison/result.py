@@ -19,6 +19,7 @@ from holotype.comparison.per_class import (
     strengths,
     weaknesses,
 )
+from holotype.comparison.retrieval.search_comparison import SEARCH_HEADER, SearchComparison
 from holotype.comparison.selection import Selection
 from holotype.evaluation.intervals import Estimate
 from holotype.notebook import data_frame, html_result, html_table
@@ -69,6 +70,7 @@ class Comparison:
         disagreements: images of the first leaderboard on which the runs disagree.
         selection: the run chosen by `--select`; None without it.
         recall_gap, precision_gap: how far below the best a class is a weakness, as fractions.
+        searches: with the embeddings, where a run was trained for them; else None.
     """
 
     candidates: tuple[Candidate, ...]
@@ -79,6 +81,7 @@ class Comparison:
     selection: Selection | None = None
     recall_gap: float = RECALL_GAP
     precision_gap: float = PRECISION_GAP
+    searches: SearchComparison | None = None
 
     @property
     def main(self) -> Leaderboard:
@@ -179,10 +182,13 @@ class Comparison:
         return short_text(f"{self.title}: {self.main.title}", table, self.selection_sentence())
 
     def _repr_html_(self) -> str:
-        tables = (
+        tables = [
             html_table(LEADERBOARD_HEADER, self.rows(board), caption=board.title)
             for board in self.leaderboards.values()
-        )
+        ]
+        if self.searches is not None:
+            caption = self.searches.title
+            tables.append(html_table(SEARCH_HEADER, self.searches.rows(), caption=caption))
         notes = (self.main.summary(), self.selection_sentence(), *self.notes)
         return html_result(self.title, *tables, notes=[note for note in notes if note])
 
@@ -270,6 +276,7 @@ class Comparison:
                 part: _leaderboard_json(leaderboard)
                 for part, leaderboard in self.leaderboards.items()
             },
+            "searches": None if self.searches is None else self.searches.to_json(),
             "classes": _classes_json(self.main),
             "strengths": [_gap_json(self.main, gap) for gap in self.strengths],
             "weaknesses": [_gap_json(self.main, gap) for gap in self.weaknesses],

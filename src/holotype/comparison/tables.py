@@ -8,6 +8,7 @@ from holotype.comparison.bootstrap import ACCURACY, METRICS
 from holotype.comparison.leaderboard import Leaderboard
 from holotype.comparison.per_class import compare_classes, confused_pairs
 from holotype.comparison.result import Candidate, Comparison
+from holotype.comparison.retrieval.search_comparison import SearchComparison
 from holotype.progress import duration
 
 MAX_PAIRS = 300  # rows of a table; comparison.json has all
@@ -77,6 +78,7 @@ def sections(comparison: Comparison) -> list[Section]:
     several = len(comparison.main) > 1
     return [
         _leaderboards(comparison),
+        *([] if comparison.searches is None else [_searches(comparison.searches)]),
         *([_pairs(comparison.main)] if several else []),
         _costs(comparison),
         _classes(comparison.main),
@@ -127,6 +129,19 @@ def _leaderboards(comparison: Comparison) -> Section:
         )
         if len(main) > 1
         else "",
+    )
+
+
+def _searches(found: SearchComparison) -> Section:
+    columns = ("Run", "mAP", "mAP minus the best", "Rank-1", "Rank-1 minus the best")
+    kinds: dict[str, Kind] = {name: "text" if n else "name" for n, name in enumerate(columns)}
+    return Section(
+        title="Search for the same individual",
+        tables=[Table(kinds, [_cells(*row) for row in found.rows()], title=found.title)],
+        explanation=(
+            "By the cosine of embeddings; images of one encounter do not find each other. "
+            "Differences are paired by query; 95 % intervals have individuals as sampling units."
+        ),
     )
 
 

@@ -16,6 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from holotype.comparison.retrieval.ranking_metrics import (
+    RankingMetrics,
+    rank_queries,
+    ranking_metrics,
+)
 from holotype.errors import UsageError
 from holotype.evaluation.intervals import Estimate
 from holotype.identification.discovery import discover_individuals
@@ -36,11 +41,6 @@ from holotype.identification.metrics.open_set_metrics import (
     OpenSetRoc,
     open_set_accuracy,
     open_set_roc,
-)
-from holotype.identification.metrics.ranking_metrics import (
-    RankingMetrics,
-    rank_queries,
-    ranking_metrics,
 )
 from holotype.identification.query_gallery import FittedGallery, questions_of
 from holotype.identification.storage.gallery_images import GalleryImages, ImageBlock

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from holotype.comparison.retrieval.ranking_metrics import RankingMetrics
 from holotype.errors import ImageError, NotComparable
 from holotype.evaluation.intervals import Estimate, SamplingUnits, undefined
 from holotype.files import read_json, reading
 from holotype.identification.metrics.identity_intervals import interval_by_identity
 from holotype.identification.metrics.open_set_metrics import OpenSetAccuracy, OpenSetRoc
-from holotype.identification.metrics.ranking_metrics import RankingMetrics
 from holotype.notebook import data_frame, html_result, html_table
 from holotype.progress import pluralize
 from holotype.text_tables import short_text, text_table

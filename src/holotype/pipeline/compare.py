@@ -27,6 +27,7 @@ from holotype.pipeline.compared_runs import (
     load_runs,
     measure_speed,
 )
+from holotype.pipeline.compared_searches import search_with
 from holotype.predictions import Predictions
 from holotype.progress import Progress
 from holotype.run_directory import RunDirectory
@@ -49,7 +50,8 @@ def compare(
 ) -> Comparison:
     """Compare finished runs on the images that all were tested on.
 
-    Paired tests on the same images; runs that cannot be told apart share their ranks.
+    Paired tests on the same images; runs that cannot be told apart share their ranks. Of runs that
+    embed individuals (`--recipe identify`) the searches with their embeddings are compared too.
 
     Example:
         >>> comparison = holotype.compare("runs", select="best")  # doctest: +SKIP
@@ -90,6 +92,7 @@ def compare(
             f"--select {rule.text!r} chooses on validation or out of fold, and these runs have no "
             "predictions of either that can be compared; a run is never chosen on test."
         )
+    searches, about_searches = search_with(found, progress)
     found, measured_on = measure_speed(found, speed_images, progress)
     by_name = {run.candidate.name: run.candidate for run in found}
     selection = None
@@ -102,12 +105,13 @@ def compare(
     comparison = Comparison(
         candidates=tuple(by_name.values()),
         leaderboards=leaderboards,
-        notes=(*notes, *more),
+        notes=(*notes, *more, *about_searches),
         measured_on=measured_on,
         disagreements=tuple(disagreements(main.aligned, MAX_DISAGREEMENTS)),
         selection=selection,
         recall_gap=recall_gap,
         precision_gap=precision_gap,
+        searches=searches,
     )
     if place is not None:
         with progress.busy("writing the comparison"):

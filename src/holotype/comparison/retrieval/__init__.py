@@ -1,0 +1,1 @@
+"""How well the embeddings of runs find images of the same class, and which run does it better."""
