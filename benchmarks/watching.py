@@ -37,22 +37,25 @@ def main() -> int:
     parser.add_argument("--years", type=int, default=200)
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--seed", type=int, default=20260)
+    parser.add_argument("--alike", type=int, nargs="+", default=[1, 10])
+    parser.add_argument("--dataset", choices=DATASETS, nargs="+", default=DATASETS)
     parser.add_argument("--only", choices=("quiet", "changes", "accuracy"))
     arguments = parser.parse_args()
     results: dict[str, Any] = {}
     kept = True
-    for dataset in DATASETS:
+    for dataset in arguments.dataset:
         arrays = prepared(arguments.output, dataset)
         tables = {name: image_table(each) for name, each in arrays.items()}
         reference = int(arrays["none"]["is_val"].sum())
         if arguments.only in (None, "quiet"):
-            for alike in (1, 10):
+            for alike in arguments.alike:
                 years = quiet_years(
-                    tables["none"], reference, arguments.years, alike, arguments.seed
+                    tables["none"], reference, range(arguments.years), alike, arguments.seed
                 )
                 print(
                     f"{dataset}, {alike} alike: {years.with_alarm} of {years.years} quiet years "
-                    f"with an alarm; {years.with_alarm_by_window} by a test of each window"
+                    f"with an alarm; {years.with_alarm_by_window} by a test of each window",
+                    flush=True,
                 )
                 results[f"{dataset} quiet {alike}"] = asdict(years)
                 kept &= years.with_alarm <= 0.05 * years.years

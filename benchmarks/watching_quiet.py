@@ -5,7 +5,7 @@ independently and with replacement. In groups of ten alike, each request key sen
 times.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,18 +51,24 @@ def image_table(arrays: Mapping[str, NDArray[np.generic]]) -> WatchedImages:
 
 
 def quiet_years(
-    images: WatchedImages, reference: int, years: int, alike: int, seed: int, days: int = DAYS
+    images: WatchedImages,
+    reference: int,
+    years: Sequence[int],
+    alike: int,
+    seed: int,
+    days: int = DAYS,
 ) -> QuietYears:
     """Years of daily windows of 200 images, each until its first alarm.
 
     Args:
         images: the population.
         reference: how many of them the reference has.
+        years: the number of each, which its random numbers come from.
         alike: images of one request key.
         days: of a year.
     """
     largest, by_window = [], 0
-    for year in range(years):
+    for year in years:
         rng = np.random.default_rng([seed, year])
         known, calibration = np.split(rng.integers(0, len(images), reference), [reference // 2])
         scores = fit_scores(images.select(known), None)
@@ -83,7 +89,7 @@ def quiet_years(
                 break
         largest.append(evidence)
         by_window += window_alarm
-    return QuietYears(years, int(np.sum(np.array(largest) >= 1)), max(largest), by_window)
+    return QuietYears(len(years), int(np.sum(np.array(largest) >= 1)), max(largest), by_window)
 
 
 def _tested_alone(
