@@ -20,14 +20,14 @@ from holotype.explanation.heatmap_drawing import scaled_rgb
 from holotype.extras import with_install_advice
 from holotype.files import require_writable, sha256_of
 from holotype.imaging.decode import decode
-from holotype.pipeline.compared_runs import (
+from holotype.pipeline.compared.compared_runs import (
     DEFAULT_OUTPUT,
     PARTS,
     LoadedRun,
     load_runs,
     measure_speed,
 )
-from holotype.pipeline.compared_searches import search_with
+from holotype.pipeline.compared.compared_searches import search_with
 from holotype.predictions import Predictions
 from holotype.progress import Progress
 from holotype.run_directory import RunDirectory

@@ -37,7 +37,7 @@ from holotype.errors import NotComparable, UsageError, require_one_of
 from holotype.evaluation.fit_decision import fit_decision
 from holotype.extras import with_install_advice
 from holotype.files import TEMPORARY_PREFIX, read_json, reading, write_bytes, write_json
-from holotype.pipeline.compared_runs import held_out_file
+from holotype.pipeline.compared.compared_runs import held_out_file
 from holotype.pipeline.ensemble_report import (
     VALIDATION,
     EnsembleJob,

@@ -18,7 +18,7 @@ from holotype.exports.export_format import ExportOptions, FormatName
 from holotype.exports.write_export import Parity, ProofImages, write_format
 from holotype.extras import with_install_advice
 from holotype.notebook import data_frame, html_result, html_table
-from holotype.pipeline.compared_runs import unique_names
+from holotype.pipeline.compared.compared_runs import unique_names
 from holotype.pipeline.exporting.export_int8 import write_int8
 from holotype.progress import Progress
 from holotype.registry.resolve_registered import registered_path

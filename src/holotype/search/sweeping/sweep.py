@@ -24,7 +24,7 @@ from holotype.executors.slurm import wait_for_previous
 from holotype.extras import with_install_advice
 from holotype.files import write_json
 from holotype.pipeline.compare import compare
-from holotype.pipeline.compared_runs import DEFAULT_OUTPUT
+from holotype.pipeline.compared.compared_runs import DEFAULT_OUTPUT
 from holotype.pipeline.training_run.resume import is_finished
 from holotype.pipeline.training_run.train import estimate_run
 from holotype.progress import Progress

@@ -15,7 +15,7 @@ from holotype.comparison.retrieval.search_comparison import (
 )
 from holotype.dataset.index import Index, read_index_file
 from holotype.errors import InvalidRecipe
-from holotype.pipeline.compared_runs import LoadedRun
+from holotype.pipeline.compared.compared_runs import LoadedRun
 from holotype.progress import Progress
 from holotype.run_directory import RunDirectory
 from holotype.training.config.resolve import read_fields

@@ -1,0 +1,1 @@
+"""Runs as they are compared: read, measured, and searched with."""
