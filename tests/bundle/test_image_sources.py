@@ -14,7 +14,7 @@ from holotype.errors import ImageError
 def pixels(image: ImageLike, minimum_size: tuple[int, int] | None = None) -> np.ndarray:
     (source,) = image_sources(image)
     decode_at, _ = source.open()
-    return np.asarray(decode_at(minimum_size, 16).pixels)
+    return np.asarray(decode_at(minimum_size, 16, False).pixels)
 
 
 @pytest.fixture

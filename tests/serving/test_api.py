@@ -1,5 +1,6 @@
 """The API answers as the classifier does, and refuses in one shape."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -7,8 +8,10 @@ import numpy as np
 import pytest
 
 from holotype.bundle.bundle import Bundle
+from holotype.imaging.truncated_images import CUT_OFF
 from holotype.pipeline.classifier import load
-from tests.serving.running import Running
+from tests.bundle.tiny import PREPROCESSING, write_tiny
+from tests.serving.running import Running, running
 
 PREDICT = "/v1/models/tiny/predict"
 
@@ -47,6 +50,23 @@ def test_several_images_come_as_files_and_a_bad_one_costs_itself(
         (2, "truncated_image"),
         (3, "not_an_image"),
     ]
+
+
+def test_a_cut_upload_is_read_only_where_the_bundle_says_so(
+    images: list[Path], tmp_path: Path
+) -> None:
+    tolerant = replace(PREPROCESSING, tolerate_truncated=True)
+    bundle = write_tiny(tmp_path / "tiny", preprocessing=tolerant)
+    cut = images[0].read_bytes()[:-400]
+    with running(bundle.path, "--workers", "1") as server:
+        answer = send(server, PREDICT, cut)
+        assert answer.status_code == 200
+        (prediction,) = answer.json()["predictions"]
+        assert prediction["warnings"] == [CUT_OFF]
+        expected = load(bundle.path).predict(cut)[0]
+        for name, probability in expected.probabilities.items():
+            assert prediction["probabilities"][name] == pytest.approx(probability, abs=1e-9)
+        assert send(server, PREDICT, cut[:60]).json()["type"].endswith("truncated_image")
 
 
 def test_top_k_gives_the_likeliest_classes_first(server: Running, images: list[Path]) -> None:

@@ -75,10 +75,12 @@ class Case:
 
 
 # `bits` is of images of 16 bits, which these are not: tests/imaging/test_significant_bits.py.
+# `tolerate_truncated` is of files that are cut off: tests/pipeline/test_tolerate_truncated.py.
 # `refit` trains what was sealed once more: tests/pipeline/test_refit.py.
 # `split.unseen` takes images away before the split: tests/dataset/test_encounter_split.py.
 LABELS = {
     "bits",
+    "tolerate_truncated",
     "split.unseen",
     "gradient.validation_identities",  # of four classes or more: test_identity_validation.py
     "refit",

@@ -118,8 +118,9 @@ def embed(
     ]
     refused: dict[int, ImageError] = {}
     embedded = {position for position, _ in todo}
+    tolerates = any(base.preprocessing.tolerate_truncated for base in base_models.values())
     warnings = {
-        position: header_warnings(source)
+        position: header_warnings(source, tolerate_truncated=tolerates)
         for position, source in enumerate(sources)
         if position not in embedded
     }
@@ -160,7 +161,7 @@ def embed(
 def embed_image(bundle: Bundle, image: Image) -> Embeddings:
     """The embeddings of one decoded image, under the sealed views; not cached."""
     base_models, view_keys = _view_keys(bundle, None)
-    inputs, _ = _inputs(view_keys, base_models, lambda _size, _bits: image)
+    inputs, _ = _inputs(view_keys, base_models, lambda *_: image)
     found = _run_backbones(
         {(0, view_key): input_CHW for view_key, input_CHW in inputs.items()}, base_models
     )
@@ -287,7 +288,8 @@ def _inputs(
     for view_key in view_keys:
         if view_key.namespace not in plain:
             preprocessing = base_models[view_key.namespace].preprocessing
-            image = decode_at(preprocessing.minimum_size, preprocessing.bits)
+            how = preprocessing.bits, preprocessing.tolerate_truncated
+            image = decode_at(preprocessing.minimum_size, *how)
             plain[view_key.namespace], warnings = preprocessing(image), image.warnings
     inputs = {view_key: view_key.view.apply(plain[view_key.namespace]) for view_key in view_keys}
     return inputs, warnings

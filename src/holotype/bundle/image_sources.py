@@ -24,9 +24,9 @@ from holotype.imaging.file_limits import require_plain_file
 from holotype.imaging.image_formats import IMAGE_EXTENSIONS
 from holotype.progress import Progress
 
-# (width, height) that is needed at least, or None for the image's own, and how many bits are
-# significant in images of 16 -> the decoded image.
-Decoder = Callable[[tuple[int, int] | None, int], Image]
+# (width, height) that is needed at least, or None for the image's own; how many bits are
+# significant in images of 16; whether a file that is cut off is tolerated -> the decoded image.
+Decoder = Callable[[tuple[int, int] | None, int, bool], Image]
 
 
 @dataclass(frozen=True)
@@ -105,17 +105,23 @@ class ImageInMemory:
         mask = b"" if image.mask is None else image.mask.tobytes()
         sha256 = hashlib.sha256(kind + image.pixels.tobytes() + mask).hexdigest()
         pillow_image = self.content
-        return lambda minimum_size, bits: from_pillow(pillow_image, name=self.id, bits=bits), sha256
+        return lambda _size, bits, _cut: from_pillow(pillow_image, name=self.id, bits=bits), sha256
 
 
 ImageSource = ImageFile | ImageInMemory
 
 
-def header_warnings(source: ImageSource) -> tuple[str, ...]:
-    """What of a file is not used, told without decoding it; nothing where it is not readable."""
+def header_warnings(source: ImageSource, *, tolerate_truncated: bool = False) -> tuple[str, ...]:
+    """What of a file is not used, told by its header; nothing where it is not readable.
+
+    Args:
+        tolerate_truncated: tell also whether it is cut off, for which it is decoded.
+    """
     if isinstance(source, ImageInMemory):
         return ()
     try:
+        if tolerate_truncated:
+            return decode(source.path, tolerate_truncated=True).warnings
         return read_header(source.path).warnings
     except ImageError:
         return ()
@@ -242,15 +248,21 @@ def _decoder(content: bytes, name: str, policy: ImagePolicy = LOCAL) -> Decoder:
     A JPEG may be decoded at a fraction of its size where no more is needed. Preprocessings that
     need different fractions each get their own: members of an ensemble see what they see alone.
     """
-    known: dict[tuple[int, int], Image] = {}  # (reduction, bits)
+    known: dict[tuple[int, int, bool], Image] = {}  # (reduction, bits, tolerate_truncated)
 
-    def decode_at(minimum_size: tuple[int, int] | None, bits: int) -> Image:
+    def decode_at(
+        minimum_size: tuple[int, int] | None, bits: int, tolerate_truncated: bool
+    ) -> Image:
         for image in known.values():
-            key = _reduction(image, minimum_size), bits
+            key = _reduction(image, minimum_size), bits, tolerate_truncated
             if key in known:
                 return known[key]
-        image = decode(content, name=name, minimum_size=minimum_size, bits=bits, policy=policy)
-        return known.setdefault((_reduction(image, minimum_size), bits), image)
+        image = decode(
+            content, name=name, minimum_size=minimum_size, bits=bits,
+            tolerate_truncated=tolerate_truncated, policy=policy,
+        )  # fmt: skip
+        key = _reduction(image, minimum_size), bits, tolerate_truncated
+        return known.setdefault(key, image)
 
     return decode_at
 

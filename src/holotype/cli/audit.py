@@ -35,6 +35,7 @@ def audit(
     label_pattern: LabelPattern = None,
     group_pattern: GroupPattern = None,
     label_prefix: LabelPrefix = False,
+    tolerate_truncated: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> int:
@@ -50,6 +51,8 @@ def audit(
         labels: Insist on a look at the labels, which takes a pretrained network; unless said
             otherwise they are looked at if it is there.
         quick: Run no network: labels, outliers and neighbours are not looked at.
+        tolerate_truncated: Read files that are cut off as far as they go, as a training with the
+            same option does; they are named as warnings, not as unusable.
     """
     found = audit_data(
         data,
@@ -60,6 +63,7 @@ def audit(
         label_pattern=label_pattern,
         group_pattern=group_pattern,
         label_prefix=label_prefix,
+        tolerate_truncated=tolerate_truncated,
         device=device,
         progress=to_stderr(),
     )

@@ -70,6 +70,7 @@ def train(
     on_leak: OnLeak = "keep",
     exclude: Annotated[Path | None, Parameter(group=READING)] = None,
     relabel: Annotated[Path | None, Parameter(group=READING)] = None,
+    tolerate_truncated: Annotated[Switch, Parameter(group=READING)] = False,
     device: Device = "auto",
     save_memory: Annotated[Switch, Parameter(group=RESOURCES)] = False,
     disk_budget: Annotated[str | None, Parameter(group=RESOURCES)] = None,
@@ -106,6 +107,8 @@ def train(
             where there is no such column, train nothing; the score is given with and without them.
         relabel: A table such as an issues.csv reviewed in the dashboard: images with a class under
             `new_label` and yes under `confirmed` get that label; the data itself is not changed.
+        tolerate_truncated: Read files that are cut off as far as they go, now and by the bundle
+            ever after; the report counts them. They are left out and refused unless this is said.
         save_memory: Compute activations twice instead of holding them; the result is the same.
         disk_budget: For what is computed once and kept, such as 20G.
         deterministic: Refuse operations whose result could differ from one time to the next.
@@ -128,6 +131,7 @@ def train(
         reading=ReadingOptions(
             label_pattern=label_pattern, group_pattern=group_pattern, label_prefix=label_prefix,
             on_leak=on_leak, exclude=exclude, relabel=relabel,
+            tolerate_truncated=tolerate_truncated,
         ),
         resources=Resources(
             device=device, save_memory=save_memory, disk_budget=disk_budget,

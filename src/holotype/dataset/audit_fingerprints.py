@@ -93,7 +93,11 @@ class Fingerprints:
 
 
 def compute_fingerprints(
-    index: Index, *, bits: int | None = None, on_progress: ProgressCallback | None = None
+    index: Index,
+    *,
+    bits: int | None = None,
+    tolerate_truncated: bool = False,
+    on_progress: ProgressCallback | None = None,
 ) -> Fingerprints:
     """The fingerprints of all images; those not in the cache are decoded, in two threads.
 
@@ -103,11 +107,12 @@ def compute_fingerprints(
         bits: how many are significant in images of 16 bits; None: see `significant_bits`. Where
             these are fewer than 16, the images of 16 bits are decoded twice. Transparent images
             are decoded twice, too, for `Fingerprints.on_black`.
+        tolerate_truncated: read files that are cut off as far as they go.
     """
-    read_as = _ReadAs(FULL_BITS if bits is None else bits)
+    read_as = _ReadAs(FULL_BITS if bits is None else bits, tolerate_truncated)
     found = _fingerprints(index, read_as, on_progress)
     if bits is None and (told := found.significant_bits) < FULL_BITS:
-        read_as = _ReadAs(told)
+        read_as = replace(read_as, bits=told)
         found = replace(found, records=_again(found, found.is_deep_N, index, read_as), bits=told)
     is_transparent_N = found.records["is_transparent"] > 0
     if is_transparent_N.any():
@@ -118,9 +123,10 @@ def compute_fingerprints(
 
 @dataclass(frozen=True)
 class _ReadAs:
-    """Significant bits of images of 16 bits, and the grey level behind transparent pixels."""
+    """How `decode` reads files, and the grey level behind transparent pixels."""
 
     bits: int
+    tolerate_truncated: bool
     backdrop: int = _WHITE
 
 
@@ -177,8 +183,10 @@ def _decode_in_shards(
 ) -> Iterator[list[tuple[str, _Decoded]]]:
     def decode_one(path: str) -> tuple[str, _Decoded]:
         try:
-            file, bits = index.file(path), read_as.bits
-            image = decode(file, name=path, minimum_size=_DECODED_SIZE, bits=bits)
+            image = decode(
+                index.file(path), name=path, minimum_size=_DECODED_SIZE, bits=read_as.bits,
+                tolerate_truncated=read_as.tolerate_truncated,
+            )  # fmt: skip
             with refused_where_memory_ends(path):
                 return path, (fingerprint(image, backdrop=read_as.backdrop), image.warnings)
         except ImageError as refusal:

@@ -85,7 +85,7 @@ def load_members(runs: Sequence[str | Path]) -> tuple[Member, ...]:
                 "name each member once."
             )
         named[member.bundle.sha256] = member.name
-    _require_same_bits(members)
+    _require_same_pixels(members)
     _require_all_or_none_cross_validated(members)
     _require_no_leakage(members)
     if not members[0].is_cross_validated:
@@ -118,8 +118,8 @@ def _depth(bundle: Bundle) -> int:
     return 1 + max((_depth(member) for member in bundle.members), default=0)
 
 
-def _require_same_bits(members: Sequence[Member]) -> None:
-    """An explanation shows all members one image."""
+def _require_same_pixels(members: Sequence[Member]) -> None:
+    """An explanation shows all members one image, which all of them take or refuse."""
     bits = {member.bundle.preprocessing.bits: member.name for member in members}
     if len(bits) > 1:
         (one, first), (other, second) = list(bits.items())[:2]
@@ -127,6 +127,13 @@ def _require_same_bits(members: Sequence[Member]) -> None:
             f"{first!r} reads images of 16 bits with {one} significant bits and {second!r} with "
             f"{other}; expected members that see the same pixels. Train one again with "
             f"--set bits={one}."
+        )
+    tolerance = {member.bundle.preprocessing.tolerate_truncated: member for member in members}
+    if len(tolerance) > 1:
+        raise NotComparable(
+            f"{tolerance[True].name!r} reads images that are cut off and {tolerance[False].name!r} "
+            "refuses them; expected members that agree. Train one again, with or without "
+            "--tolerate-truncated."
         )
 
 

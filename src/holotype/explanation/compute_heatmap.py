@@ -118,7 +118,11 @@ def heatmap(
     if isinstance(source, Image):
         image = source
     else:
-        image = decode(source, minimum_size=size_to_decode(bundle), bits=bundle.preprocessing.bits)
+        preprocessing = bundle.preprocessing
+        image = decode(
+            source, minimum_size=size_to_decode(bundle), bits=preprocessing.bits,
+            tolerate_truncated=preprocessing.tolerate_truncated,
+        )  # fmt: skip
     if not bundle.members:
         return _heatmap_of_network(bundle, image, class_index, explain_method)
     probabilities_C = image_probabilities(bundle, image)

@@ -60,8 +60,11 @@ def _example(
     bundle: Bundle, index: Index, predictions: Predictions, row: int, kind: Kind
 ) -> Example:
     name = predictions.ids[row]
-    bits = bundle.preprocessing.bits
-    image = decode(index.file(name), name=name, minimum_size=size_to_decode(bundle), bits=bits)
+    preprocessing = bundle.preprocessing
+    image = decode(
+        index.file(name), name=name, minimum_size=size_to_decode(bundle), bits=preprocessing.bits,
+        tolerate_truncated=preprocessing.tolerate_truncated,
+    )  # fmt: skip
     predicted = int(predictions.predicted_N[row])
     rgb = scaled_rgb(image, bundle.preprocessing.background, longest=LONGEST_SIDE)
     image_HWC = np.asarray(rgb)

@@ -116,7 +116,8 @@ class Explanation:
         """
         longest = max(self.size) if longest is None else longest
         decode_at, _ = self.source.open()
-        image = decode_at(None, self.class_heatmap.preprocessing.bits)
+        preprocessing = self.class_heatmap.preprocessing
+        image = decode_at(None, preprocessing.bits, preprocessing.tolerate_truncated)
         rgb = scaled_rgb(image, self.background, longest=longest)
         heat_HW = self.class_heatmap.resized_to(rgb.size)
         return PillowImage.fromarray(overlay(np.asarray(rgb), heat_HW))
@@ -246,7 +247,10 @@ class Explainer:
         """
         bundle, name = self.bundle, self.class_name
         decode_at, _ = source.open()
-        image = decode_at(size_to_decode(bundle), bundle.preprocessing.bits)
+        preprocessing = bundle.preprocessing
+        image = decode_at(
+            size_to_decode(bundle), preprocessing.bits, preprocessing.tolerate_truncated
+        )
         class_index = None if name is None else class_index_of(bundle, name)
         found = heatmap(bundle, image, class_index, explain_method=self.method)
         similar = (

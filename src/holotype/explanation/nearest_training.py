@@ -87,6 +87,9 @@ def nearest_training_images(
 def _image(bundle: Bundle, file: Path | None) -> PillowImage.Image | None:
     with suppress(ImageError):
         if file is not None:
-            image = decode(file, minimum_size=(_SIDE, _SIDE), bits=bundle.preprocessing.bits)
+            image = decode(
+                file, minimum_size=(_SIDE, _SIDE), bits=bundle.preprocessing.bits,
+                tolerate_truncated=bundle.preprocessing.tolerate_truncated,
+            )  # fmt: skip
             return scaled_rgb(image, bundle.preprocessing.background, longest=_SIDE, shortest=_SIDE)
     return None

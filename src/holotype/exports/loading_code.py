@@ -89,7 +89,7 @@ FITS = {
         image.paste(resized, (left, top))""",
 }
 
-# Preprocessing that crops to the content of an image, or reads fewer than 16 bits, is Holotype's.
+# Preprocessing that crops to the content, or reads fewer than 16 bits or truncated files.
 BY_HOLOTYPE = '''\
 PREPROCESSING = Preprocessing.from_json(
     json.loads((HERE / "preprocessing.json").read_text(encoding="utf-8"))
@@ -160,8 +160,12 @@ def loading_code(
 
 
 def needs_holotype(preprocessing: Preprocessing) -> bool:
-    """Whether a few lines of Pillow cannot say it: content, and significant bits of 16."""
-    return preprocessing.content == "crop" or preprocessing.bits != FULL_BITS
+    """Whether a few lines of Pillow cannot say it: content, bits of 16, truncated files."""
+    return (
+        preprocessing.content == "crop"
+        or preprocessing.bits != FULL_BITS
+        or preprocessing.tolerate_truncated
+    )
 
 
 def _input_code(preprocessing: Preprocessing, source_size: tuple[int, int] | None) -> str:

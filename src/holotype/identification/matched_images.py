@@ -20,7 +20,7 @@ def read_small(source: ImageSource) -> PillowImage.Image | None:
     """The image in RGB, at most SIDE pixels a side; None where it cannot be read (any more)."""
     try:
         decode_at, _ = source.open()
-        image = decode_at((SIDE, SIDE), 16)
+        image = decode_at((SIDE, SIDE), 16, True)  # what the gallery took in is shown
     except ImageError:
         return None
     small = image.pixels.convert("RGB")

@@ -49,7 +49,6 @@ from holotype.imaging.pillow_headers import (
     BROKEN_FILE_ERRORS,
     orientation_of,
     raw_mode_of,
-    require_end,
     unused_contents,
 )
 from holotype.imaging.pillow_plugins import plugin_for
@@ -64,6 +63,7 @@ from holotype.imaging.significant_bits import (
     stated_largest,
 )
 from holotype.imaging.tiff_tags import is_white_zero, refuse_signed
+from holotype.imaging.truncated_images import load_pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +155,7 @@ def decode(
     name: str | None = None,
     minimum_size: tuple[int, int] | None = None,
     bits: int = FULL_BITS,
+    tolerate_truncated: bool = False,
     policy: ImagePolicy = LOCAL,
 ) -> Image:
     """One upright image, 8 bits a channel, with a separate alpha.
@@ -171,6 +172,7 @@ def decode(
         minimum_size: (width, height) that the caller needs at least. A JPEG may then be decoded
             at 1/2, 1/4 or 1/8 of its size, in a fraction of the time; never below this size.
         bits: how many are significant in images of 16 bits, from 8 to 16; see `significant_bits`.
+        tolerate_truncated: read a file that is cut off as far as it goes; a warning says so.
         policy: which formats and how many pixels are accepted.
 
     Raises:
@@ -180,28 +182,35 @@ def decode(
         raise ValueError(f"minimum_size must be at least 1 x 1, not {minimum_size}")
     own_name = f"<{len(source)} bytes>" if isinstance(source, bytes) else str(source)
     file = own_name if name is None else name
-    return _read(
-        source, file, policy, lambda stream: _decode(stream, file, minimum_size, bits, policy)
-    )
+    loading = _Loading(file, bits, tolerate_truncated)
+    return _read(source, file, policy, lambda s: _decode(s, minimum_size, loading, policy))
+
+
+@dataclass(frozen=True)
+class _Loading:
+    """How the pixels of a file are read; see `decode`."""
+
+    file: str
+    bits: int
+    tolerate_truncated: bool
 
 
 def _decode(
     stream: BinaryIO,
-    file: str,
     minimum_size: tuple[int, int] | None,
-    bits: int,
+    loading: _Loading,
     policy: ImagePolicy,
 ) -> Image:
-    plugin = _open(stream, file, policy)
-    width, height = _checked_size(plugin, file, policy)
-    refuse_signed(plugin, file)
+    plugin = _open(stream, loading.file, policy)
+    width, height = _checked_size(plugin, loading.file, policy)
+    refuse_signed(plugin, loading.file)
     notes = unused_contents(plugin)
     if minimum_size is not None and isinstance(plugin, JpegImagePlugin.JpegImageFile):
         turned = orientation_of(plugin) >= 5
         plugin.draft(None, minimum_size[::-1] if turned else minimum_size)
     release = DECODING_MEMORY.reserve(plugin.width * plugin.height)
     try:
-        image = _loaded(plugin, stream, file, notes, (width, height), bits)
+        image = _loaded(plugin, stream, notes, (width, height), loading)
     except BaseException:
         release()
         raise
@@ -212,19 +221,17 @@ def _decode(
 def _loaded(
     plugin: ImageFile.ImageFile,
     stream: BinaryIO,
-    file: str,
     notes: tuple[str, ...],
     stored_size: tuple[int, int],
-    bits: int,
+    loading: _Loading,
 ) -> Image:
     """The pixels of an open file, upright, with 8 bits a channel."""
-    width, height = stored_size
+    (width, height), file, bits = stored_size, loading.file, loading.bits
     stored_mode, raw_mode = plugin.mode, raw_mode_of(plugin)
-    first_block = plugin.tile[0].offset if plugin.tile else 0
     is_open = has_open_range(plugin, raw_mode)
     stated = stated_largest(plugin, stream) if is_open else 0
-    plugin.load()
-    require_end(plugin, stream, first_block, file)
+    tolerate = loading.tolerate_truncated
+    notes = (*notes, *load_pixels(plugin, stream, file, tolerate_truncated=tolerate))
     orientation = orientation_of(plugin)
     largest = largest_of_16_bits(plugin, raw_mode)
     loaded: PillowImage.Image = plugin
@@ -232,7 +239,7 @@ def _loaded(
     if is_open and bits < FULL_BITS:
         notes = (*notes, *above_range(largest, bits))
         if not plugin.mode.startswith("I"):
-            loaded = colour_of_16_bits(plugin, stream, raw_mode, bits, file)
+            loaded = colour_of_16_bits(plugin, stream, raw_mode, bits, file, tolerate)
             raw_mode = loaded.mode
     pixels, mask = to_eight_bits(
         loaded, raw_mode, file, white_is_zero=is_white_zero(plugin), bits=bits

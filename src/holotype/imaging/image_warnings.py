@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from holotype.imaging.truncated_images import CUT_OFF
 from holotype.progress import pluralize
 
 _NAMED = 3  # images in a line
@@ -71,4 +72,22 @@ def warnings_as_json(warnings: Mapping[str, tuple[str, ...]]) -> list[dict[str, 
         {"file": name, "warning": warning}
         for name, of_image in warnings.items()
         for warning in of_image
+    ]
+
+
+def truncated_images(warnings: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """The files that are cut off and were read as far as they go, in their order."""
+    return [name for name, of_image in warnings.items() if CUT_OFF in of_image]
+
+
+def truncated_note(warnings: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """A sentence that counts and names them; none where there are none."""
+    names = truncated_images(warnings)
+    if not names:
+        return []
+    are = "is" if len(names) == 1 else "are"
+    named = f"{', '.join(map(quoted, names[:_NAMED]))}{', …' if len(names) > _NAMED else ''}"
+    return [
+        f"{pluralize(len(names), 'image')} {are} cut off or damaged, tolerated, and read as far as "
+        f"it goes, what is missing blank: {named}."
     ]

@@ -70,6 +70,7 @@ class Preprocessing:
         content: ``crop`` first crops the image to its foreground, see `foreground_box`; ``whole``
             takes it as it is.
         bits: how many are significant in images of 16 bits, from 8 to 16; see `significant_bits`.
+        tolerate_truncated: read files that are cut off as far as they go, instead of refusing them.
     """
 
     height: int
@@ -81,6 +82,7 @@ class Preprocessing:
     background: tuple[int, int, int] = (255, 255, 255)
     content: Content = "whole"
     bits: int = FULL_BITS
+    tolerate_truncated: bool = False
 
     def __post_init__(self) -> None:
         for name in ("height", "width"):
@@ -96,6 +98,8 @@ class Preprocessing:
         ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}")
+        if not isinstance(self.tolerate_truncated, bool):
+            raise ValueError("tolerate_truncated must be true or false")
         for name in ("mean", "std"):
             values = getattr(self, name)
             if not _is_triple(values) or not all(_is_finite(value) for value in values):
@@ -179,8 +183,11 @@ class Preprocessing:
             ImageError: what is wrong with this image.
         """
         return self(
-            decode(source, name=name, minimum_size=self.minimum_size, bits=self.bits, policy=policy)
-        )
+            decode(
+                source, name=name, minimum_size=self.minimum_size, bits=self.bits,
+                tolerate_truncated=self.tolerate_truncated, policy=policy,
+            )
+        )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, numbers and strings, as `from_json` reads them."""
@@ -201,7 +208,7 @@ class Preprocessing:
             raise CorruptBundle(f"preprocessing must be an object, not {type(value).__name__}")
         names = {field.name for field in fields(cls)}
         # Bundles of before there was a choice.
-        written = {"content": "whole", "bits": FULL_BITS, **value}
+        written = {"content": "whole", "bits": FULL_BITS, "tolerate_truncated": False, **value}
         wrong = sorted(names ^ set(written), key=str)
         if wrong:
             problem = "is missing" if wrong[0] in names else "is not known"
@@ -215,6 +222,8 @@ class Preprocessing:
     def digest(self) -> str:
         """SHA-256 of everything here that decides the numbers of a model's input."""
         decided = {"version": PREPROCESSING_VERSION, **self.to_json()}
+        if not self.tolerate_truncated:  # as before there was a choice: what is cached stays valid
+            del decided["tolerate_truncated"]
         return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
 
     def _cut(self, image: Image) -> Image:

@@ -19,6 +19,7 @@ from PIL import Image as PillowImage
 from PIL import ImageFile, TiffImagePlugin
 
 from holotype.errors import UnsupportedMode
+from holotype.imaging.pillow_headers import BROKEN_FILE_ERRORS
 
 FULL_BITS = 16
 LEAST_BITS = 8
@@ -76,7 +77,12 @@ def above_range(largest: int, bits: int) -> tuple[str, ...]:
 
 
 def colour_of_16_bits(
-    plugin: ImageFile.ImageFile, stream: BinaryIO, raw_mode: str, bits: int, file: str
+    plugin: ImageFile.ImageFile,
+    stream: BinaryIO,
+    raw_mode: str,
+    bits: int,
+    file: str,
+    tolerate_truncated: bool = False,
 ) -> PillowImage.Image:
     """Colour at its significant bits, of which Pillow reads the high bytes only.
 
@@ -87,6 +93,7 @@ def colour_of_16_bits(
         stream: of its file.
         raw_mode: how the pixels lie in the file.
         file: its name in errors.
+        tolerate_truncated: see `decode`.
 
     Returns:
         Mode ``RGB`` or ``RGBA``.
@@ -107,7 +114,12 @@ def colour_of_16_bits(
         )
         for tile in low.tile
     ]
-    low.load()
+    try:
+        low.load()
+    except BROKEN_FILE_ERRORS:
+        if not tolerate_truncated:
+            raise
+        low.tile = []  # it ends where `plugin` does
     values_HWC = np.asarray(plugin).astype(np.uint16) << 8 | np.asarray(low)
     levels_HWC = scaled_to_8_bits(values_HWC, 2**bits - 1)
     image = PillowImage.fromarray(levels_HWC)

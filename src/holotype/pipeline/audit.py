@@ -163,6 +163,7 @@ def audit(
     label_pattern: str | None = None,
     group_pattern: str | None = None,
     label_prefix: bool = False,
+    tolerate_truncated: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Audit:
@@ -186,6 +187,8 @@ def audit(
         label_pattern: a regular expression that finds the label in a file's name.
         group_pattern: where the group of an image is read from; see `holotype audit --help`.
         label_prefix: put the name of its source before each label.
+        tolerate_truncated: read files that are cut off as far as they go, as a training with the
+            same option does: they are named as warnings, not as unusable.
         device: where the network runs: auto, cpu, cuda or mps.
 
     Raises:
@@ -212,7 +215,7 @@ def audit(
     )  # fmt: skip
     progress.log_all(index.ignored_notes())
     with progress.bar("auditing") as update:
-        findings = audit_index(index, on_progress=update)
+        findings = audit_index(index, tolerate_truncated=tolerate_truncated, on_progress=update)
     progress.log_all(warning_notes(findings.warnings))
     usable = index.without(findings.unusable_paths)
     reason = "the quick audit runs no network" if quick else _reason_to_skip_network(usable)
@@ -278,7 +281,8 @@ def audit_with_network(
         usable: the images that can be read.
         findings: of the audit of the same images.
     """
-    recipe = resolve_recipe(RECIPE).with_bits(findings.significant_bits)
+    overrides = {"tolerate_truncated": findings.tolerate_truncated}
+    recipe = resolve_recipe(RECIPE, overrides=overrides).with_bits(findings.significant_bits)
     embeddings_ND = _embeddings(recipe, usable, resolve_device(device), progress)
     paths = usable.table["path"].tolist()
     found = nearest_neighbours(embeddings_ND, paths, findings.duplicate_clusters)

@@ -116,7 +116,8 @@ def augment(
     if resolved.bits == "auto":
         may_be_deep = ~index.table["format"].isin(["JPEG", "MPO", "GIF", "WEBP", "BMP", "AVIF"])
         deep = replace(index, table=index.table[may_be_deep])
-        resolved = resolved.with_bits(compute_fingerprints(deep).bits)
+        tolerate = resolved.tolerate_truncated
+        resolved = resolved.with_bits(compute_fingerprints(deep, tolerate_truncated=tolerate).bits)
     sheet_images = _sheet_images(index, resolved.preprocessing, images, progress)
     columns = view_columns(
         sheet_images, chosen.augmentation or Augmentation(),

@@ -185,7 +185,10 @@ def _disagreement_images(
         if not file.is_file() or sha256_of(file) != first.sha256[one.row]:
             continue
         try:
-            image = decode(file, name=one.id, bits=preprocessing.bits)
+            image = decode(
+                file, name=one.id, bits=preprocessing.bits,
+                tolerate_truncated=preprocessing.tolerate_truncated,
+            )  # fmt: skip
         except ImageError:
             continue
         images[one.id] = np.asarray(

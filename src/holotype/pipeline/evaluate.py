@@ -22,7 +22,7 @@ from holotype.evaluation.build_report import build_report
 from holotype.evaluation.report_data import Report
 from holotype.extras import with_install_advice
 from holotype.files import require_writable
-from holotype.imaging.image_warnings import refusal_notes, warning_notes
+from holotype.imaging.image_warnings import refusal_notes, truncated_note, warning_notes
 from holotype.pipeline.sharding.sharded_prediction import predict_sharded, shared_folder
 from holotype.pipeline.training_run.class_weight_report import (
     class_weights,
@@ -97,7 +97,7 @@ def evaluate(
             f"none of the {len(index):,} images in {', '.join(names)!r} could be read."
         )
     notes = [f"{len(refused)} of {len(index)} images were refused."] if refused else []
-    notes += _seen_before(location, index)
+    notes += [*truncated_note(predictions.warnings), *_seen_before(location, index)]
     for note in notes:
         progress.log(note)
     report = build_report(predictions, part=NEW)

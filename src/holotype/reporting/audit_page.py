@@ -102,7 +102,7 @@ def write_audit_page(findings: Findings, index: Index, path: Path, *, title: str
         path: of the HTML file.
         title: the heading, such as the name of the data.
     """
-    images = _ImageCache(index, findings.significant_bits)
+    images = _ImageCache(index, findings.significant_bits, findings.tolerate_truncated)
     sections = [section for section in _sections(findings, images) if section.rows]
     _, classes = findings.class_table()
     page = render(
@@ -128,6 +128,7 @@ class _ImageCache:
 
     index: Index
     bits: int  # significant in images of 16 bits
+    tolerate_truncated: bool
     _urls: dict[str, tuple[str | None, bool]] = field(default_factory=dict)
 
     @cached_property
@@ -156,6 +157,7 @@ class _ImageCache:
                 name=path,
                 minimum_size=(MAX_SIDE_PX, MAX_SIDE_PX),
                 bits=self.bits,
+                tolerate_truncated=self.tolerate_truncated,
             )
         except ImageError:
             return None, False

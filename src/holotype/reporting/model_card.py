@@ -166,7 +166,11 @@ def origin_of_scores(report: Report) -> str:
 
 def _input_description(bundle: "Bundle") -> str:
     each = [base.preprocessing for base in bundle.base_models]
-    inputs = [f"{_FITS[one.fit]}, at {one.height} × {one.width} pixels" for one in each]
+    inputs = [
+        f"{_FITS[one.fit]}, at {one.height} × {one.width} pixels"
+        f"{', files that are cut off read as far as they go' if one.tolerate_truncated else ''}"
+        for one in each
+    ]
     return "; ".join(dict.fromkeys(inputs))
 
 

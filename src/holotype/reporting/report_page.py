@@ -68,6 +68,8 @@ class ReportContext:
             set.
         class_weighting: the effect of class weights or balanced sampling; None without them.
         symmetry: the mirror images and turns that were measured, where the recipe left them open.
+        truncated_images: how many images of each part were read though they are cut off; None where
+            they are refused.
     """
 
     title: str
@@ -87,6 +89,7 @@ class ReportContext:
     prediction_sets: Sequence[PredictionSetScores] = ()
     class_weighting: ClassWeightingEffect | None = None
     symmetry: Sequence[SymmetryEffect] = ()
+    truncated_images: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,8 @@ def write_report(
         scores["class_weighting"] = context.class_weighting.to_json()
     if context.symmetry:
         scores["symmetry"] = [effect.to_json() for effect in context.symmetry]
+    if context.truncated_images is not None:
+        scores["truncated_images"] = context.truncated_images
     write_json(directory / "metrics.json", scores)
     write_text(directory / "classification_report.txt", classification_report(report))
     html = page(report, context, plot_images, mistakes, correct_examples, validation)

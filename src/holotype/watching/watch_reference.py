@@ -171,7 +171,7 @@ def _with_images(
     with progress.bar("looking at the validation images") as update:
         facts = []
         for number, path in enumerate(paths):
-            facts.append(_facts(index.file(path)))
+            facts.append(_facts(index.file(path), bundle.preprocessing.tolerate_truncated))
             update(number + 1, len(paths))
     images = images.select(np.array([row_of[path] for path in paths]))
     unknown_N = is_unknown(bundle, found)
@@ -184,10 +184,11 @@ def _with_images(
     )
 
 
-def _facts(file: Path) -> Mapping[str, float | str]:
+def _facts(file: Path, tolerate_truncated: bool) -> Mapping[str, float | str]:
     """What the log would say of a file; nothing where it cannot be read."""
     try:
         content = file.read_bytes()
-        return vars(image_facts(decode(content, name=str(file)), content))
+        image = decode(content, name=str(file), tolerate_truncated=tolerate_truncated)
+        return vars(image_facts(image, content))
     except (OSError, ImageError):
         return {}

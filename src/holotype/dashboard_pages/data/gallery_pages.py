@@ -89,7 +89,9 @@ def send_thumbnail(request: Request, visitor: MayLook) -> Response:
     asked = request.query_params.get("side", str(SIDES_PX[0]))
     if asked not in map(str, SIDES_PX):
         raise UsageError(f"side is {asked[:20]!r}; expected one of {SIDES_PX}.")
-    content, kind = thumbnails_of(request).get(table.file(row), int(asked), bits=table.bits)
+    content, kind = thumbnails_of(request).get(
+        table.file(row), int(asked), bits=table.bits, tolerate_truncated=table.tolerate_truncated
+    )
     # Its address carries the digest of the image, so it never changes.
     return Response(content, media_type=kind, headers={"cache-control": "private, max-age=86400"})
 

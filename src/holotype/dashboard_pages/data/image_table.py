@@ -40,6 +40,7 @@ class ImageTable:
         confidence_N: the probability of the predicted class; nan where there is none.
         predicted_part_N: number in `PREDICTED_PARTS` of where the prediction is from; -1.
         bits: significant in images of 16 bits.
+        tolerate_truncated: whether files that are cut off were read as far as they go.
     """
 
     root: Path
@@ -56,6 +57,7 @@ class ImageTable:
     confidence_N: NDArray[np.float64]
     predicted_part_N: NDArray[np.int8]
     bits: int
+    tolerate_truncated: bool
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -201,10 +203,12 @@ def _read(directory: Path, audit: Path, predictions: Sequence[Path]) -> ImageTab
         )
         confidence_N[rows] = found.probabilities_NC.max(axis=1, initial=0)[is_new]
         part_N[rows] = number
-    bits = FULL_BITS
+    bits, tolerate_truncated = FULL_BITS, False
     if (audit / "audit.json").is_file():
         with reading(audit / "audit.json"):
-            bits = int(read_json(audit / "audit.json").get("significant_bits", FULL_BITS))
+            audited = read_json(audit / "audit.json")
+            bits = int(audited.get("significant_bits", FULL_BITS))
+            tolerate_truncated = bool(audited.get("tolerate_truncated", False))
     return ImageTable(
         root=index.root, paths=paths, labels=table["label"].to_list(),
         parts=table["split"].to_list(), groups=table["group"].to_list(),
@@ -212,6 +216,7 @@ def _read(directory: Path, audit: Path, predictions: Sequence[Path]) -> ImageTab
         sizes=list(zip(table["width"].to_list(), table["height"].to_list(), strict=True)),
         classes=index.classes, predicted_classes=classes, predicted_N=predicted_N,
         target_N=target_N, confidence_N=confidence_N, predicted_part_N=part_N, bits=bits,
+        tolerate_truncated=tolerate_truncated,
     )  # fmt: skip
 
 

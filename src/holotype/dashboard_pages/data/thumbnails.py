@@ -33,13 +33,16 @@ class Thumbnails:
         """How much is kept."""
         return self._num_bytes
 
-    def get(self, file: Path, side: int, *, bits: int) -> tuple[bytes, str]:
+    def get(
+        self, file: Path, side: int, *, bits: int, tolerate_truncated: bool = False
+    ) -> tuple[bytes, str]:
         """The bytes of an image of at most so many pixels a side, and their type.
 
         What cannot be read is a crossed box.
 
         Args:
             bits: significant in images of 16 bits.
+            tolerate_truncated: show what there is of a file that is cut off.
         """
         try:
             key = (str(file), file.stat().st_mtime_ns, side)
@@ -49,7 +52,7 @@ class Thumbnails:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        made = _encoded(file, side, bits)
+        made = _encoded(file, side, bits, tolerate_truncated)
         with self._lock:
             if key not in self._kept:
                 self._kept[key] = made
@@ -60,9 +63,11 @@ class Thumbnails:
         return made
 
 
-def _encoded(file: Path, side: int, bits: int) -> tuple[bytes, str]:
+def _encoded(file: Path, side: int, bits: int, tolerate_truncated: bool) -> tuple[bytes, str]:
     try:
-        image = decode(file, minimum_size=(side, side), bits=bits)
+        image = decode(
+            file, minimum_size=(side, side), bits=bits, tolerate_truncated=tolerate_truncated
+        )
     except ImageError:
         return UNREADABLE, "image/svg+xml"
     rgb = scaled_rgb(image, _BACKGROUND, longest=side, shortest=SMALLEST_SIDE_PX)

@@ -19,16 +19,23 @@ from holotype.progress import ProgressCallback
 
 
 def audit(
-    index: Index, *, bits: int | None = None, on_progress: ProgressCallback | None = None
+    index: Index,
+    *,
+    bits: int | None = None,
+    tolerate_truncated: bool = False,
+    on_progress: ProgressCallback | None = None,
 ) -> Findings:
     """Find unusable images, duplicates, leakage, small classes and poor image quality.
 
     Args:
         index: all images; unreadable ones become findings.
         bits: how many are significant in images of 16 bits; None: as all of them together tell.
+        tolerate_truncated: read files that are cut off as far as they go: a warning, no finding.
         on_progress: called with (images done, all images) while they are decoded.
     """
-    fingerprints = compute_fingerprints(index, bits=bits, on_progress=on_progress)
+    fingerprints = compute_fingerprints(
+        index, bits=bits, tolerate_truncated=tolerate_truncated, on_progress=on_progress
+    )
     usable = index.without(set(fingerprints.refusals))
     duplicates = _duplicates(usable)
     found = find_near_duplicates(fingerprints, index)
@@ -50,6 +57,7 @@ def audit(
         missing_in_parts=_missing_in_given_parts(usable),
         warnings=dict(sorted(fingerprints.warnings.items())),
         significant_bits=fingerprints.bits,
+        tolerate_truncated=tolerate_truncated,
         unused_range=unused_range(fingerprints),
         ignored=tuple(index.ignored),
         sizes=_sizes(fingerprints),

@@ -11,6 +11,7 @@ from holotype.dataset.class_names import exact_name, similar_class_names
 from holotype.dataset.near_duplicates.search import NearDuplicate
 from holotype.dataset.reading.sample_records import Part
 from holotype.dataset.splitting.splitter import abbreviated
+from holotype.imaging.image_warnings import truncated_images, truncated_note
 from holotype.imaging.significant_bits import FULL_BITS
 from holotype.progress import pluralize
 
@@ -115,6 +116,7 @@ class Findings:
         missing_in_parts: part of a given split -> the classes of which it has no image.
         warnings: path -> what was ignored in an image, such as later frames of an animation.
         significant_bits: of images of 16 bits, with which they were read.
+        tolerate_truncated: whether files that are cut off were read as far as they go.
         unused_range: a sentence where images of 16 bits use a small part of their range.
         ignored: files that are no images by their extension, and the like; see `Index`.
         sizes: smallest, median and largest (width, height) by area, in pixels.
@@ -142,6 +144,7 @@ class Findings:
     missing_in_parts: dict[Part, list[str]] = field(default_factory=dict)
     warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
     significant_bits: int = FULL_BITS
+    tolerate_truncated: bool = False
     unused_range: str = ""
     ignored: tuple[str, ...] = ()
     sizes: tuple[tuple[int, int], ...] = ()
@@ -269,7 +272,7 @@ class Findings:
             notes.append("There is one class only; a classifier needs at least two.")
         if self.unused_range:
             notes.append(self.unused_range)
-        return notes
+        return [*notes, *truncated_note(self.warnings)]
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -304,6 +307,8 @@ class Findings:
             "skipped_checks": self.skipped_checks,
             "warnings": self.warnings,
             "significant_bits": self.significant_bits,
+            "tolerate_truncated": self.tolerate_truncated,
+            "truncated_images": truncated_images(self.warnings),
             "unused_range": self.unused_range,
             "ignored": self.ignored,
             "sizes": self.sizes,

@@ -60,8 +60,8 @@ def embed_images(
         made = []
         for number in batch:
             decode_at, _ = sources[found.positions[number]].open()
-            image = decode_at((2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE), bundle.preprocessing.bits)
-            made.append(thumbnail(image))
+            how = bundle.preprocessing.bits, bundle.preprocessing.tolerate_truncated
+            made.append(thumbnail(decode_at((2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE), *how)))
         return made
 
     N = len(found.positions)

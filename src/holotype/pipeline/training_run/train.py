@@ -251,7 +251,9 @@ def read_and_audit(
     check_stages(recipe, runtime.device)
     with progress.bar("auditing") as update:
         bits = None if recipe.bits == "auto" else recipe.bits
-        findings = audit(index, bits=bits, on_progress=update)
+        findings = audit(
+            index, bits=bits, tolerate_truncated=recipe.tolerate_truncated, on_progress=update
+        )
     progress.log_all(warning_notes(findings.warnings))
     progress.log_all(findings.similar_class_notes())
     if findings.unused_range:

@@ -21,12 +21,13 @@ from holotype.dataset.reading.source_types import (
 )
 from holotype.dataset.splitting.encounter_split import describe_time_leaks
 from holotype.dataset.splitting.leakage import resolve_leaks
-from holotype.dataset.splitting.splitter import split
+from holotype.dataset.splitting.splitter import parts_of, split
 from holotype.dataset.splitting.unseen_individuals import hold_out_individuals
 from holotype.errors import DatasetError, UsageError
 from holotype.evaluation.group_leakage import GroupLeakage
 from holotype.evaluation.report_data import Report
 from holotype.files import read_json, reading, sha256_of, write_json
+from holotype.imaging.image_warnings import truncated_images, truncated_note
 from holotype.pipeline.audit import Audit
 from holotype.pipeline.training_run.training_options import ReadingOptions, Resources, Resuming
 from holotype.progress import Progress, pluralize
@@ -86,10 +87,13 @@ class TrainingRequest:
 
     def resolve_recipe(self) -> Recipe:
         """The recipe with every other option of the request in it; see `resolve_recipe`."""
-        return resolve_recipe(
+        recipe = resolve_recipe(
             self.recipe, model=self.model, seed=self.seed, image_size=self.image_size,
             ratios=self.ratios, overrides=self.overrides,
         )  # fmt: skip
+        if self.reading.tolerate_truncated:
+            recipe = recipe.model_copy(update={"tolerate_truncated": True})
+        return recipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,8 +218,9 @@ class TrainingJob:
         }
 
     def with_caveats(self, report: Report) -> Report:
-        """The report with what is to be known of the split among its caveats."""
-        return replace(report, caveats=(*self.leak_caveats, *report.caveats))
+        """The report with what is to be known of split and images among its caveats."""
+        truncated = truncated_note(self.findings.warnings)
+        return replace(report, caveats=(*self.leak_caveats, *truncated, *report.caveats))
 
     def report_context(
         self, index: Index, command: str, *, group_leakage: GroupLeakage | None
@@ -229,7 +234,18 @@ class TrainingJob:
             command=command,
             published=self.request.published,
             group_leakage=group_leakage,
+            truncated_images=self._truncated_by_part(index),
         )
+
+    def _truncated_by_part(self, index: Index) -> dict[str, int] | None:
+        """How many images of each part were read though cut off; None where none would be."""
+        if not self.recipe.tolerate_truncated:
+            return None
+        cut_off = set(truncated_images(self.findings.warnings))
+        return {
+            part: len(cut_off.intersection(index.part(part).table["path"]))
+            for part in parts_of(index)
+        }
 
     def command(self, run: RunDirectory, *more: str) -> str:
         """What repeats the run; a Python file of the user's is run only where it is named."""

@@ -32,6 +32,8 @@ class ReadingOptions:
         relabel: a table with the columns path and new_label, such as an issues.csv reviewed in the
             dashboard: images whose new label is confirmed get it, after the split; the score is
             given with the labels before, too. No file of the data is changed.
+        tolerate_truncated: read files that are cut off as far as they go, in this training and by
+            its bundle ever after; else they are left out and refused. The report counts them.
 
     Raises:
         UsageError: an unknown value of `on_leak`.
@@ -43,6 +45,7 @@ class ReadingOptions:
     on_leak: OnLeak = "keep"
     exclude: str | Path | None = None
     relabel: str | Path | None = None
+    tolerate_truncated: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self)

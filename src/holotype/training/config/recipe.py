@@ -93,6 +93,8 @@ class Recipe(RecipeSection):
             `Preprocessing`.
         bits: how many are significant in images of 16 bits, such as 12 of a camera; `auto` asks
             the headers and the values of all images.
+        tolerate_truncated: read files that are cut off as far as they go, what is missing blank, in
+            training and ever after; else they are refused.
         pruning: the share of the channels of every layer that is cut before training; null: none.
         teacher: a classifier to learn from; null: labels alone.
         class_weights: `balanced` gives every class the same total weight in the loss.
@@ -122,6 +124,7 @@ class Recipe(RecipeSection):
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bicubic"
     background: tuple[Byte, Byte, Byte] = (255, 255, 255)
     bits: Annotated[int, Field(ge=8, le=16)] | Literal["auto"] = "auto"
+    tolerate_truncated: bool = False
     pruning: Annotated[float, Field(gt=0, lt=1)] | None = None
     teacher: TeacherRecipe | None = None
     class_weights: Literal["none", "balanced"] = "none"
@@ -190,6 +193,7 @@ class Recipe(RecipeSection):
             background=self.background,
             content=self.content,
             bits=FULL_BITS if self.bits == "auto" else self.bits,
+            tolerate_truncated=self.tolerate_truncated,
         )
 
     def with_bits(self, bits: int) -> "Recipe":

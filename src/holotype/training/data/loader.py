@@ -94,6 +94,7 @@ class FramedImages:
             name=file.id,
             minimum_size=self._preprocessing.minimum_size,
             bits=self._preprocessing.bits,
+            tolerate_truncated=self._preprocessing.tolerate_truncated,
         )
         with refused_where_memory_ends(file.id):
             framed = self._preprocessing.frame(image)

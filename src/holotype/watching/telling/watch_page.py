@@ -61,7 +61,7 @@ def _image_url(log: Path, file: str) -> str | None:
     if not file:
         return None
     try:
-        image = decode(log / file)
+        image = decode(log / file, tolerate_truncated=True)  # to be seen, not to be judged
     except (ImageError, OSError):
         return None
     return jpeg_url(np.asarray(image.pixels.convert("RGB")), MAX_SIDE_PX)
