@@ -41,6 +41,7 @@ def test_a_turtle_is_met_in_encounters_which_are_its_groups(tmp_path: Path) -> N
     assert len(sizes) == 40
     assert set(sizes.values()) == {4}
     assert index.table.groupby("group")["label"].nunique().eq(1).all()
+    assert len(read_index(fetch("synthetic-turtles", tmp_path / "three", classes=3)).classes) == 3
 
 
 @pytest.mark.parametrize("name", ["synthetic-cats-dogs", "synthetic-turtles"])
@@ -57,6 +58,7 @@ def test_the_same_seed_draws_the_same_animals(name: str, tmp_path: Path) -> None
         ("synthetic-cats-dogs", {"images": 19}, "at least 20"),
         ("synthetic-cats-dogs", {"classes": 3}, "fixed number of classes"),
         ("synthetic-turtles", {"images": 10}, "fixed number of classes or images"),
+        ("synthetic-turtles", {"classes": 1}, "expected 2 to 99 turtles"),
         ("synthetic-turtles", {"seed": -1}, "at least 0"),
         ("micro-ct", {"seed": -1}, "at least 0"),
     ],

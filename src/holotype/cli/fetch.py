@@ -25,7 +25,7 @@ def fetch(
             kaggle:OWNER/NAME or kaggle-competition:NAME; the http address of a zip or tar archive;
             or its path.
         output: The directory to write; it must be new or empty.
-        classes: How many classes, for synthetic (4).
+        classes: How many classes, for synthetic (4), or turtles, for synthetic-turtles (8).
         images: How many images in all, for synthetic (400) and synthetic-cats-dogs (240).
         seed: Another seed draws other images, of the synthetic sets and micro-ct (0).
         sha256: What the archive must hash to, or it is refused.

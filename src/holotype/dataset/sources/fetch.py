@@ -60,6 +60,7 @@ CELLS_PER_BLOCK = 60  # of elpv-blocks
 GENERATED_DATASETS = frozenset(
     ["synthetic", "micro-ct", "synthetic-cats-dogs", "synthetic-turtles"]
 )
+ANY_NUMBER_OF_CLASSES = frozenset(["synthetic", "synthetic-turtles"])
 ANY_NUMBER_OF_IMAGES = frozenset(["synthetic", "synthetic-cats-dogs"])
 
 
@@ -83,7 +84,8 @@ def fetch(
         name: one of `BUILTIN_DATASETS` or `REMOTE_DATASETS`, `kaggle:OWNER/NAME`,
             `kaggle-competition:NAME`, the URL of an archive, or the path of one.
         output: a directory that is new or empty.
-        classes: how many classes, for `synthetic`; 4 unless given.
+        classes: how many classes, for `synthetic` (4 unless given), or individuals, for
+            `synthetic-turtles` (8).
         images: how many images in all, for `synthetic` (400 unless given) and
             `synthetic-cats-dogs` (240).
         seed: another seed draws other images, of `GENERATED_DATASETS`; 0 unless given.
@@ -99,12 +101,13 @@ def fetch(
         MissingExtra: the package with the images, or the client that gets them, is missing.
         DownloadFailed, InvalidArchive: what should have come did not, or is not to be trusted.
     """
-    if (name != "synthetic" and classes is not None) or (
+    if (name not in ANY_NUMBER_OF_CLASSES and classes is not None) or (
         name not in ANY_NUMBER_OF_IMAGES and images is not None
     ):
         raise UsageError(
             f"{name!r} has a fixed number of classes or images; leave out --classes, which is for "
-            "'synthetic', and --images, which is for 'synthetic' and 'synthetic-cats-dogs'."
+            "'synthetic' and 'synthetic-turtles', and --images, which is for 'synthetic' and "
+            "'synthetic-cats-dogs'."
         )
     if name not in GENERATED_DATASETS and seed is not None:
         raise UsageError(

@@ -17,7 +17,7 @@ from holotype.dataset.atomic_directory import write_table
 from holotype.errors import UsageError
 
 DEFAULT_IMAGES = 240
-DEFAULT_TURTLES = 8
+DEFAULT_TURTLES, MOST_TURTLES = 8, 99
 SIZE = 96  # pixels; drawn four times as large and reduced
 _SCALE = 4
 _PARTS = (("train", 0.7), ("val", 0.15), ("test", 0.15))
@@ -50,16 +50,25 @@ def make_cats_and_dogs(output: Path, images: int = DEFAULT_IMAGES, seed: int = 0
     return output
 
 
-def make_turtles(output: Path, turtles: int = DEFAULT_TURTLES, seed: int = 0) -> Path:
+def make_turtles(output: Path, classes: int = DEFAULT_TURTLES, seed: int = 0) -> Path:
     """Draw turtles from above: `output/turtle-03/e2-1.png`, and a table.
 
     Every turtle is met in five encounters, and photographed four times in each.
 
+    Args:
+        output: a directory that is new or empty.
+        classes: how many turtles.
+
     Returns:
         `output/table.csv` with path, label (the turtle) and group (the encounter).
+
+    Raises:
+        UsageError: fewer than 2 turtles, or more than 99.
     """
+    if not 2 <= classes <= MOST_TURTLES:
+        raise UsageError(f"--classes {classes}: expected 2 to {MOST_TURTLES} turtles.")
     rows = []
-    for number in range(turtles):
+    for number in range(classes):
         name = f"turtle-{number:02d}"
         (output / name).mkdir(parents=True)
         for encounter in range(5):
