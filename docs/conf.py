@@ -33,3 +33,6 @@ nitpick_ignore_regex = [("py:.*", ".*")]
 
 html_theme = "furo"
 html_title = f"Holotype {release}"
+html_static_path = ["static"]
+html_css_files = ["figures.css"]
+smartquotes_action = "qe"  # quotes and ellipses: `--` begins an option and is no dash

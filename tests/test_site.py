@@ -90,6 +90,12 @@ def test_a_comment_that_stands_for_a_table_is_filled_in(site: Path) -> None:
     assert "convnext_tiny" in (site / "families" / "convnext.html").read_text("utf-8")
 
 
+def test_an_option_keeps_both_its_dashes(site: Path) -> None:
+    for file in site.rglob("*.html"):
+        found = re.search(r"[^\w<]–[a-z]{2,}.{20}", file.read_text("utf-8"))
+        assert found is None, f"{file.name}: {found}"
+
+
 @pytest.mark.skipif(BROWSER is None, reason="no browser to search with")
 @pytest.mark.parametrize("word", ["leakage", "conformal", "truncated"])
 def test_the_search_works_without_a_server(word: str, site: Path, tmp_path: Path) -> None:

@@ -36,9 +36,9 @@ def main() -> None:
             left.plot(number, score.value, "o", color="tab:blue", label="test split, 95 %")
             left.plot(number, truth, "_", color="black", markersize=12, label="800 new images")
         handles, labels = left.get_legend_handles_labels()
-        left.legend(handles[:2], labels[:2], fontsize=8, loc="lower right")
+        left.legend(handles[:2], labels[:2], fontsize=8, loc="lower right", ncols=2)
         left.set(
-            xlabel="seed of the split", ylabel="accuracy",
+            xlabel="seed of the split", ylabel="accuracy", ylim=(0.55, 1),
             title=f"{sum(truths)} of {SPLITS} intervals hold the truth",
         )  # fmt: skip
         draw_reliability(right, run, new)
@@ -55,7 +55,7 @@ def draw_reliability(axis: plt.Axes, run: holotype.Run, new: Path) -> None:
         axis.plot(confidence_N[part].mean(), right_N[part].mean(), "o", color="tab:blue")
     axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
     axis.set(
-        xlabel="stated confidence", ylabel="accuracy", xlim=(0.2, 1), ylim=(0.2, 1.02),
+        xlabel="stated confidence", ylabel="accuracy", xlim=(0.2, 1.02), ylim=(0.2, 1.02),
         title="new images by confidence, ten bins",
     )  # fmt: skip
 
