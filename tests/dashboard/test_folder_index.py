@@ -148,3 +148,13 @@ def test_tags_are_words_without_repetition(tmp_path: Path) -> None:
     assert read_tags(tmp_path) == ("best", "good one")
     os.unlink(tmp_path / "tags.json")
     assert read_tags(tmp_path) == ()
+
+
+def test_slices_galleries_and_watches_are_found_outside_of_runs(tmp_path: Path) -> None:
+    for file in ("a/table.csv", "b/c/d/table.csv", "run/recipe.yaml", "run/table.csv",
+                 ".x/table.csv", "b/gallery.json", "b/c/watch.json"):  # fmt: skip
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("")
+    index = FolderIndex(tmp_path)
+    found = {name: index.places(name) for name in ("table.csv", "gallery.json", "watch.json")}
+    assert found == {"table.csv": ["a", "b/c/d"], "gallery.json": ["b"], "watch.json": ["b/c"]}

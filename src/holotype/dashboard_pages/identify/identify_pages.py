@@ -15,8 +15,10 @@ from holotype.dashboard_pages.addresses import query_string
 from holotype.dashboard_pages.data.data_sets import thumbnails_of
 from holotype.dashboard_pages.identify.open_galleries import AskedQuestion, open_galleries
 from holotype.dashboard_pages.page import page_router, posted_form, redirect, render
+from holotype.dashboard_pages.runs.run_places import folder_index_of
 from holotype.dashboard_pages.visitors import MayLook, MayReview
 from holotype.errors import UsageError
+from holotype.identification.storage.gallery_files import GALLERY
 from holotype.imaging.significant_bits import FULL_BITS
 from holotype.serving.galleries.served_gallery import ImageFacts, ServedGallery
 
@@ -30,7 +32,7 @@ router = page_router("identify")
 
 @router.get("/")
 async def galleries(request: Request, visitor: MayLook) -> Response:
-    names = await asyncio.to_thread(open_galleries(request).names)
+    names = await asyncio.to_thread(folder_index_of(request).places, GALLERY)
     return render(request, "identify/galleries.html.j2", names=names)
 
 

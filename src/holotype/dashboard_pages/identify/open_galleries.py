@@ -18,7 +18,6 @@ from holotype.serving.engine.job import EngineError, JobAnswer
 from holotype.serving.galleries.served_gallery import ImageFacts, ServedGallery
 from holotype.serving.http.problems import problem_of
 
-DEPTHS = ("", "*/", "*/*/")  # below the folder at which galleries are looked for
 MAX_GALLERIES = 4  # that are kept open
 MAX_ASKED = 64  # questions that wait to be confirmed; the oldest are forgotten
 
@@ -45,12 +44,6 @@ class OpenGalleries:
         self._dashboard = dashboard
         self._opened: OrderedDict[str, ServedGallery] = OrderedDict()
         self._asked: OrderedDict[str, AskedQuestion] = OrderedDict()
-
-    def names(self) -> list[str]:
-        """Their paths below the folder."""
-        folder = self._dashboard.folder
-        found = {path.parent for depth in DEPTHS for path in folder.glob(f"{depth}{GALLERY}")}
-        return sorted(path.relative_to(folder).as_posix() for path in found)
 
     async def open(self, of: str) -> ServedGallery:
         """A gallery by its path below the folder.

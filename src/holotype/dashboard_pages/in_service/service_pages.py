@@ -1,9 +1,7 @@
 """The pages of “In service”: what answers, what is registered, and moving the champion."""
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 
 from fastapi import Request
 from starlette.responses import Response
@@ -13,6 +11,7 @@ from holotype.dashboard_pages.dashboard_state import Section, dashboard_of
 from holotype.dashboard_pages.in_service.traffic_counts import counts_by_model
 from holotype.dashboard_pages.open_registry import open_registry
 from holotype.dashboard_pages.page import page_router, posted_form, redirect, render
+from holotype.dashboard_pages.runs.run_places import folder_index_of
 from holotype.dashboard_pages.visitors import MayLook, MayPromote, Visitor
 from holotype.errors import HolotypeError, NotComparable, UsageError
 from holotype.registry.promotion_test import compare_with_champion
@@ -21,7 +20,6 @@ from holotype.registry.registry import Registry
 from holotype.serving.traffic.status_text import status_text
 from holotype.watching.watch_status import WATCH_JSON, WatchStatus, read_watch
 
-DEPTH = 3  # of folders in which a watch.json is looked for
 MAX_WATCHES = 12
 
 router = page_router("service")
@@ -30,8 +28,7 @@ router = page_router("service")
 @router.get("/")
 def show_service(request: Request, visitor: MayLook) -> Response:
     """All models: what answers here, what is registered, and what watching found."""
-    dashboard = dashboard_of(request)
-    service = dashboard.service
+    service = dashboard_of(request).service
     served = [service.traffic.status(name) for name in sorted(service.traffic.champions)]
     with _registry(visitor) as registry:
         models = [] if registry is None else list(registry.list().models)
@@ -42,7 +39,7 @@ def show_service(request: Request, visitor: MayLook) -> Response:
         counts=counts_by_model(service.metrics),
         gauges=service.gauges(),
         models=models,
-        watches=list(_watches(dashboard.folder)),
+        watches=list(_watches(request)),
     )
 
 
@@ -143,24 +140,12 @@ def _needed_registry(visitor: Visitor) -> Iterator[Registry]:
         yield registry
 
 
-def _watches(folder: Path) -> Iterator[tuple[str, WatchStatus]]:
-    """What the folders of `holotype watch` below this one say."""
-    waiting, found = [(folder, 0)], 0
-    while waiting and found < MAX_WATCHES:
-        place, depth = waiting.pop()
-        try:
-            if (place / WATCH_JSON).is_file():
-                yield place.relative_to(folder).as_posix(), read_watch(place)
-                found += 1
-            elif depth < DEPTH and not (place / "recipe.yaml").is_file():
-                with os.scandir(place) as entries:
-                    waiting += [
-                        (Path(entry.path), depth + 1)
-                        for entry in entries
-                        if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
-                    ]
-        except (HolotypeError, OSError):  # damaged, or not ours to read
-            continue
+def _watches(request: Request) -> Iterator[tuple[str, WatchStatus]]:
+    """What the folders of `holotype watch` below that of the dashboard say."""
+    folder = dashboard_of(request).folder
+    for place in folder_index_of(request).places(WATCH_JSON)[:MAX_WATCHES]:
+        with suppress(HolotypeError, OSError):  # damaged, or gone
+            yield place, read_watch(folder / place)
 
 
 SECTION = Section(

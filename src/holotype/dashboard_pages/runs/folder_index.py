@@ -18,9 +18,12 @@ from typing import Any, Literal
 
 from holotype.dashboard_pages.file_cache import file_signature
 from holotype.dashboard_pages.runs.run_tags import TAGS, read_tags
+from holotype.dataset.atomic_directory import TABLE_FILENAME
 from holotype.errors import HolotypeError
 from holotype.files import cache_directory, read_json, write_text
+from holotype.identification.storage.gallery_files import GALLERY
 from holotype.training.config.yaml_files import read_mapping
+from holotype.watching.watch_status import WATCH_JSON
 
 Kind = Literal["run", "search", "sweep", "audit"]
 FORMAT = 1  # of the kept file
@@ -41,6 +44,9 @@ _MARKS: tuple[tuple[Kind, str, tuple[str, ...]], ...] = (
     ("sweep", "sweep.json", ("sweep.json", TAGS)),
     ("audit", "audit.json", ("audit.json", "index.parquet", TAGS)),
 )
+
+# What makes a directory one of slices, a gallery of individuals, or the output of a watch.
+PLACES = (TABLE_FILENAME, GALLERY, WATCH_JSON)
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,7 @@ class FolderIndex:
         self.folder, self.wait_s = folder, wait_s
         self._known: dict[str, tuple[str, FolderEntry]] = {}
         self._entries: list[FolderEntry] = []
+        self._places: dict[str, list[str]] = {}
         self._lock = threading.Lock()
         self._looked = threading.Event()
         self._looked_at, self._took_s = -PAUSE_S, 0.0
@@ -117,6 +124,11 @@ class FolderIndex:
         self._looked.wait(None if now else self.wait_s if is_quick else 0)
         return self._entries
 
+    def places(self, file: str) -> list[str]:
+        """The directories that have a file of `PLACES`, by their paths, sorted."""
+        self.entries()
+        return sorted(self._places.get(file, ()))
+
     def _look_soon(self, *, force: bool) -> None:
         with self._lock:
             pause = min(max(PAUSE_S, PAUSE_OF_LOOKS * self._took_s), MAX_PAUSE_S)
@@ -133,9 +145,11 @@ class FolderIndex:
             if not self._known:
                 self._known = _read_kept(self.folder)
             seen: dict[str, tuple[str, FolderEntry]] = {}
+            places: dict[str, list[str]] = {file: [] for file in PLACES}
+            self._places = self._places or places  # as they are found, the first time
             before = dict(self._known)
-            for kind, path, files in _walk(self.folder):
-                relative = path[len(str(self.folder)) :].strip("/") or "."
+            for kind, path, files in _walk(self.folder, places):
+                relative = _relative(path, self.folder)
                 signature = f"{kind} {file_signature([f'{path}/{file}' for file in files])}"
                 known = before.get(relative)
                 if known is None or known[0] != signature:
@@ -144,7 +158,7 @@ class FolderIndex:
                 if not self._has_looked and len(seen) % 200 == 0:
                     self._entries = [entry for _, entry in seen.values()]
             self._entries = sorted((entry for _, entry in seen.values()), key=lambda e: e.path)
-            self._has_looked = True
+            self._places, self._has_looked = places, True
             if seen != self._known:
                 self._known = seen
                 _keep(self.folder, seen)
@@ -156,8 +170,18 @@ class FolderIndex:
                 self._looked.set()
 
 
-def _walk(folder: Path) -> Iterator[tuple[Kind, str, tuple[str, ...]]]:
-    """Every entry below a folder: nothing within runs, searches and audits, and no links."""
+def _relative(path: str, folder: Path) -> str:
+    return path[len(str(folder)) :].strip("/") or "."
+
+
+def _walk(
+    folder: Path, places: dict[str, list[str]]
+) -> Iterator[tuple[Kind, str, tuple[str, ...]]]:
+    """Every entry below a folder: nothing within runs, searches and audits, and no links.
+
+    Args:
+        places: name of a file -> the directories with it, which are added.
+    """
     waiting = [(str(folder), 0)]
     while waiting:
         path, depth = waiting.pop()
@@ -170,13 +194,12 @@ def _walk(folder: Path) -> Iterator[tuple[Kind, str, tuple[str, ...]]]:
             continue
         try:
             with os.scandir(path) as below:
-                waiting += [
-                    (entry.path, depth + 1)
-                    for entry in below
-                    if not entry.name.startswith(".")
-                    and entry.name not in ("_jobs", "_logs")
-                    and entry.is_dir(follow_symlinks=False)
-                ]
+                for entry in below:
+                    if entry.is_dir(follow_symlinks=False):
+                        if entry.name[0] != "." and entry.name not in ("_jobs", "_logs"):
+                            waiting.append((entry.path, depth + 1))
+                    elif entry.name in places:
+                        places[entry.name].append(_relative(path, folder))
         except OSError:  # it is gone, or not ours to read
             continue
 

@@ -10,22 +10,24 @@ from starlette.responses import Response
 
 from holotype.dashboard_pages.addresses import changed_fields
 from holotype.dashboard_pages.classifiers import classifier_choices, open_classifiers
-from holotype.dashboard_pages.dashboard_state import Section, dashboard_of
+from holotype.dashboard_pages.dashboard_state import Section
 from holotype.dashboard_pages.page import page_router, render
+from holotype.dashboard_pages.runs.run_places import folder_index_of
 from holotype.dashboard_pages.specimens.overlap import framed_png, overlap_png
 from holotype.dashboard_pages.specimens.specimen_slices import (
     StackAnswers,
     answers_along,
     find_slice,
     match_of,
-    slice_folders,
     slices_of,
 )
 from holotype.dashboard_pages.visitors import MayLook
+from holotype.dataset.atomic_directory import TABLE_FILENAME
 from holotype.errors import UsageError
 from holotype.explanation.specimen_matching import RankedReference
 
 PAIRS_ON_A_PAGE = 24
+MAX_FOLDERS = 200
 COLOURS = ("first", "second", "third")  # of the lines along a stack
 
 router = page_router("specimens")
@@ -138,11 +140,10 @@ def _lines(along: StackAnswers) -> list[tuple[str, str, str]]:
 
 
 def _form_values(request: Request, asked: SpecimenQuery) -> dict[str, Any]:
-    folder = dashboard_of(request).folder
     return {
         "asked": asked,
         "choices": classifier_choices(request),
-        "folders": slice_folders(folder),
+        "folders": folder_index_of(request).places(TABLE_FILENAME)[:MAX_FOLDERS],
     }
 
 

@@ -3,7 +3,6 @@
 Shape suffixes: Q slices of the specimen, C classes.
 """
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from holotype.bundle.image_sources import image_sources
 from holotype.bundle.inference import predict_images
 from holotype.dashboard_pages.classifiers import place_below
 from holotype.dashboard_pages.dashboard_state import dashboard_of
+from holotype.dataset.atomic_directory import TABLE_FILENAME
 from holotype.errors import UsageError
 from holotype.explanation.specimen_matching import (
     Slice,
@@ -29,9 +29,6 @@ from holotype.explanation.specimen_matching import (
     read_slices,
 )
 
-TABLE = "table.csv"  # that `holotype slice` puts into a folder
-DEPTH = 4
-MAX_FOLDERS = 200
 MAX_KEPT = 16
 MAX_REFERENCES = 5000  # slices: each is compared with each slice of the specimen
 
@@ -57,29 +54,6 @@ class StackAnswers:
         """The classes with the highest mean along the stack, the first three."""
         order = np.argsort(-self.probabilities_QC.mean(axis=0), kind="stable")
         return [int(c) for c in order[:3]]
-
-
-def slice_folders(folder: Path) -> list[str]:
-    """The folders with a table of slices, by their paths below this one."""
-    found: list[str] = []
-    waiting = [(folder, 0)]
-    while waiting and len(found) < MAX_FOLDERS:
-        place, depth = waiting.pop()
-        if (place / TABLE).is_file():
-            found.append(place.relative_to(folder).as_posix())
-            continue
-        if depth == DEPTH or (place / "recipe.yaml").is_file():
-            continue
-        try:
-            with os.scandir(place) as entries:
-                waiting += [
-                    (Path(entry.path), depth + 1)
-                    for entry in entries
-                    if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
-                ]
-        except OSError:  # not ours to read
-            continue
-    return sorted(found)
 
 
 def slices_of(request: Request, named: str) -> dict[str, list[Slice]]:
@@ -152,7 +126,12 @@ def _bundle(request: Request, place: Path) -> Bundle:
 
 def _age(place: Path) -> int:
     """What changes when a folder, its table or the bundle of a run does."""
-    files = (place, place / TABLE, place / "manifest.json", place / "bundle" / "manifest.json")
+    files = (
+        place,
+        place / TABLE_FILENAME,
+        place / "manifest.json",
+        place / "bundle" / "manifest.json",
+    )
     return hash(tuple(file.stat().st_mtime_ns for file in files if file.exists()))
 
 
