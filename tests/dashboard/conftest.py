@@ -9,7 +9,7 @@ import pytest
 
 from tests.bundle.tiny import write_images
 from tests.dashboard.browsing import Visit, open_dashboard
-from tests.dashboard.chromium import CHROMIUM
+from tests.dashboard.chromium import CHROMIUM, Person
 from tests.dashboard.made_classifiers import write_classifiers
 from tests.serving.running import Running, running
 
@@ -93,3 +93,8 @@ def page(chromium: Any) -> Iterator[Any]:
     yield page
     context.close()
     assert told == []
+
+
+@pytest.fixture(params=["mouse", "keys"])
+def person(page: Any, request: pytest.FixtureRequest) -> Person:
+    return Person(page, request.param)

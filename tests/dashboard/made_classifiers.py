@@ -1,15 +1,18 @@
 """Runs that hold nothing but a tiny classifier, one with classes that are scripts and markup."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+import holotype
 from holotype.bundle.bundle import Bundle, write_bundle
 from holotype.bundle.conformal_scores import ConformalScores
 from holotype.bundle.inference import ood_scores
 from holotype.bundle.manifest import CalibrationSet, Decision, OODDetector
 from holotype.dataset.atomic_directory import write_table
 from tests.bundle.tiny import (
+    EMBEDDING,
     backbone_model,
     embedded,
     head_model,
@@ -24,6 +27,41 @@ HOSTILE_CLASSES = (
     "\u202egnp.exe\x1b[31m",
     '"><img src=x onerror=alert(1)>',
 )
+HOSTILE = (
+    "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "\u202egnp.exe", "a\x1b[31mred",
+    "{{7*7}}", "javascript:alert(1)", "' onmouseover='alert(1)", "&lt;b&gt;", "%3Cscript%3E",
+    "\u2066x\u2069", "</title><script>alert(1)</script>", "a\x07b", "\u200fend", "$(reboot)",
+)  # fmt: skip
+
+
+def hostile_names(count: int) -> list[str]:
+    """So many different ones."""
+    return [f"{HOSTILE[n % len(HOSTILE)]} {n}" for n in range(count)]
+
+
+def write_hostile(folder: Path, names: Sequence[str]) -> None:
+    """A classifier, slices and individuals of these names, one image each."""
+    weight_CD = np.random.default_rng(0).normal(size=(len(names), EMBEDDING)).astype(np.float32)
+    bundle = write_bundle(
+        folder / "hostile" / "bundle",
+        backbone=backbone_model().SerializeToString(),
+        head=head_model(weight_CD=weight_CD).SerializeToString(),
+        manifest=manifest(classes=tuple(names), cam="none"),
+    )
+    write_run(folder / "hostile", bundle)
+    for place, kind, header in (
+        ("hostile-slices", "disc", ("path", "label", "group")),
+        ("hostile-seen", "cross", ("path", "individual", "encounter")),
+    ):
+        (folder / place).mkdir()
+        rng, rows = np.random.default_rng(0), []
+        for number, name in enumerate(names):
+            file = f"{number:03d} {name.replace('/', '_')}.png"
+            draw(kind, number % 12, (0, 0), rng).save(folder / place / file)
+            rows.append((file, name, name))
+        write_table(folder / place, header, rows)
+    gallery = holotype.Gallery(folder / "hostile-gallery", folder / "one")
+    gallery.add(folder / "hostile-seen" / "table.csv")
 
 
 def write_classifiers(folder: Path) -> Path:

@@ -57,7 +57,8 @@ PAGES = (
     "data/gallery?of=large&answer=wrong&order=confident&low=0.2",
     "data/gallery?of=large&words=0499&label=3", "data/gallery?of=large&finding=label_error",
     "data/image?of=large&row=49999", "data/confusion?of=large", "data/duplicates?of=large&page=9",
-    "data/review/?of=large&reviewer=Anna&number=1500",
+    "data/review/?of=large&reviewer=Anna&number=1500", "data/thumbnail?of=large&row=49999",
+    "", "try", "identify/", "service/", "specimens/", "runs/start", "runs/started",
 )  # fmt: skip
 
 

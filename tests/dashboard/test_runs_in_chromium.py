@@ -15,6 +15,7 @@ from holotype.dataset.auditing.issues_csv import Issue
 from holotype.dataset.near_duplicates.search import NearDuplicate
 from holotype.run_directory import RunDirectory
 from tests.dashboard.chromium import look
+from tests.dashboard.made_classifiers import HOSTILE, hostile_names
 from tests.dashboard.made_runs import make_index, make_run
 
 pytestmark = pytest.mark.slow
@@ -22,11 +23,6 @@ pytestmark = pytest.mark.slow
 CLASSES = ("ant", "bee", "cat")
 ISSUES = [Issue(f"{n:06d}.png", "label_error", f"evidence {n}", "look") for n in range(6)]
 PAIRS = [NearDuplicate("000000.png", "000001.png", "resized", "all the same", 0.99)]
-HOSTILE = (
-    "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "\u202egnp.exe", "a\x1b[31mred",
-    "{{7*7}}", "javascript:alert(1)", "' onmouseover='alert(1)", "&lt;b&gt;", "%3Cscript%3E",
-    "\u2066x\u2069", "</title><script>alert(1)</script>", "a\x07b", "\u200fend", "$(reboot)",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     index = make_index(folder / "images", CLASSES, 240, files=True)
     for number, name in enumerate(("one", "two", "three")):
         make_run(folder / name, index, seed=number, issues=ISSUES, pairs=PAIRS)
-    names = [f"{HOSTILE[n % len(HOSTILE)]} {n}" for n in range(200)]
+    names = hostile_names(200)
     hostile = make_index(folder / "images", names, 800)
     hostile.table["path"] = [f"{n:03d} {names[n % 200]}" for n in range(800)]
     issues = [Issue(path, "label_error", path, path) for path in hostile.table["path"][:50]]
