@@ -53,10 +53,7 @@ SMALLER = (
     (r"--trials \d+", "--trials 2"),
     (r"--epochs \d+", "--epochs 1"),
     (r"--images 120", "--images 60"),
-    (r"^(holotype fetch synthetic --output \w+)$", r"\1 --images 96"),
     (r"--seeds 0 1", "--seeds 0"),
-    (r"^(holotype train (?!.*(?:--model|--recipe|--epochs|--print|--dry-run)).*)$",
-     r"\1 --epochs 1 --set stages.0.views=1 --set stages.1.views=1"),
     (r"^(holotype (?:train|tune|sweep) (?!.*(?:--model hog|--print|--space|--image-size)).*)$",
      r"\1 --set image_size=32"),
 )  # fmt: skip
