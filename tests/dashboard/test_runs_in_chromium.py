@@ -14,7 +14,7 @@ import pytest
 from holotype.dataset.auditing.issues_csv import Issue
 from holotype.dataset.near_duplicates.search import NearDuplicate
 from holotype.run_directory import RunDirectory
-from tests.dashboard.chromium import look
+from tests.dashboard.chromium import Person, look
 from tests.dashboard.made_classifiers import HOSTILE, hostile_names
 from tests.dashboard.made_runs import make_index, make_run
 
@@ -138,23 +138,57 @@ def test_labels_are_reviewed_by_mouse_without_scripts(
     context.close()
 
 
-def test_from_the_matrix_to_an_image(page: Any, url: str) -> None:
+def test_from_the_matrix_to_an_image(person: Person, url: str) -> None:
+    page = person.page
     page.goto(url)
-    page.get_by_role("navigation").get_by_text("Data").click()
-    page.get_by_role("link", name="Confusion matrix of one").click()
+    person.section("Data")
+    person.link("Confusion matrix of one")
     cell = page.locator(".matrix td:not(.right) a").first
     count = cell.text_content()
-    cell.click()
+    person.press(cell)
+    page.wait_for_url("**/gallery**")
     assert page.locator("[role=status] b").text_content() == count
-    page.locator(".gallery a").first.click()
+    person.press(page.locator(".gallery a").first)
+    page.wait_for_url("**/image**")
     assert "SHA-256" in page.locator("main").text_content()
 
 
-def test_chosen_runs_are_compared(page: Any, url: str) -> None:
+def test_images_are_filtered_and_turned_over(person: Person, url: str) -> None:
+    page = person.page
+    page.goto(url + "data/gallery?of=one")
+    person.fill("Label", "cat")
+    if person.by == "keys":  # by mouse the choice alone does
+        person.fill("Part", "train")
+        person.button("Show")
+    page.wait_for_url("**label=2**")
+    assert page.locator("[role=status] b").text_content() == ("40" if person.by == "keys" else "80")
+    page.goto(url + "data/gallery?of=one")
+    person.link("Next →")
+    page.get_by_text("49 to 96 shown").wait_for()
+
+
+def test_a_run_is_tagged_and_found_by_its_tag(person: Person, url: str) -> None:
+    page = person.page
+    page.goto(url)
+    person.section("Runs")
+    person.link("three")
+    person.fill("Words with commas between them", f"by {person.by}, ")
+    person.button("Keep")
+    page.wait_for_load_state("networkidle")
+    person.section("Runs")
+    person.fill("Tag", f"by {person.by}")
+    if person.by == "keys":
+        person.button("Show")
+    page.wait_for_url("**tag=by**")
+    assert page.locator("[role=status] b").text_content() == "1"
+
+
+def test_chosen_runs_are_compared(person: Person, url: str) -> None:
+    page = person.page
     page.goto(url + "runs/")
     for name in ("one", "two", "three"):
-        page.get_by_label(f"Compare {name}", exact=True).check()
-    page.get_by_role("button", name="Compare the chosen runs").click()
+        person.press(page.get_by_label(f"Compare {name}", exact=True))
+    person.button("Compare the chosen runs")
     page.get_by_text("Test ·").wait_for(timeout=120_000)
     assert page.locator("table").first.locator("tbody tr").count() == 3
     look(page, "leaderboard")
