@@ -194,6 +194,34 @@ def test_chosen_runs_are_compared(person: Person, url: str) -> None:
     look(page, "leaderboard")
 
 
+@pytest.mark.parametrize(
+    ("kind", "words", "ended"),
+    [
+        ("sweep", ["--recipe", "linear", "--seeds", "0", "1", "--data"], "2 runs: 2 finished"),
+        ("search", ["--recipe", "linear", "--trials", "2"], "3 trials: 3 complete"),
+    ],
+)
+def test_a_sweep_and_a_search_are_watched(
+    page: Any, url: str, folder: Path, synthetic: Path, kind: str, words: list[str], ended: str
+) -> None:
+    verb = "tune" if kind == "search" else kind
+    command = [sys.executable, "-m", "holotype", verb, *words, str(synthetic)]
+    process = subprocess.Popen([*command, "--model", "hog", "--output", str(folder / kind)])
+    try:
+        while not (folder / kind / f"{kind}.json").exists():
+            assert process.poll() is None
+            time.sleep(0.1)
+        page.goto(url + f"runs/{kind}?run={kind}")
+        page.get_by_role("button", name="Stop").wait_for()
+        page.get_by_text(ended).wait_for(timeout=300_000)
+        assert process.wait(timeout=300) == 0
+        page.get_by_role("button", name="Stop").wait_for(state="detached")
+        look(page, kind)
+    finally:
+        process.kill()
+        process.wait()
+
+
 HOLD = """
 import signal, sys, time
 from pathlib import Path
@@ -236,21 +264,22 @@ def test_a_training_is_watched_and_stopped(page: Any, url: str, folder: Path) ->
 
 
 def test_a_training_is_started_from_the_form(
-    page: Any, url: str, folder: Path, synthetic: Path
+    person: Person, url: str, folder: Path, synthetic: Path
 ) -> None:
+    page, name = person.page, f"started-{person.by}"
     page.goto(url + "runs/")
-    page.get_by_role("link", name="Start a training").click()
-    page.get_by_label("Images: a folder").fill(str(synthetic))
-    page.get_by_label("Recipe", exact=True).select_option("linear")
-    page.get_by_label("Model").fill("hog")
-    page.get_by_label("Image size").fill("32")
-    page.get_by_label("Name of the run").fill("started")
-    page.get_by_role("button", name="Write the command").click()
+    person.link("Start a training")
+    person.fill("Images: a folder or a table on this server's machine", str(synthetic))
+    person.fill("Name of the run", name)
+    person.fill("Recipe", "linear")
+    person.fill("Model", "hog")
+    person.fill("Image size", "32")
+    person.button("Write the command")
     assert f"holotype train {synthetic}" in page.locator("#command").text_content()
     look(page, "command")
-    page.get_by_role("button", name="Start it here").click()
-    page.get_by_role("link", name="started").wait_for(timeout=120_000)
+    person.button("Start it here")
+    page.get_by_role("link", name=name).wait_for(timeout=120_000)
     look(page, "started")
-    page.get_by_role("link", name="started").click()
+    person.link(name)
     page.get_by_text("Scores on").wait_for(timeout=300_000)
-    assert (folder / "started" / "report" / "index.html").exists()
+    assert (folder / name / "report" / "index.html").exists()
