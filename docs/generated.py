@@ -121,8 +121,8 @@ def error_table() -> str:
 
 def findings_table() -> str:
     """What an audit can find, as its own table names it."""
-    rows = [(name, what_to_do) for _, name, what_to_do in ROWS]
-    return table(("found", "what to do, or what it means"), rows)
+    rows = [(name, f"`{kind}`", what_to_do) for kind, name, what_to_do in ROWS]
+    return table(("found", "name", "what to do, or what it means"), rows)
 
 
 def first_line(value: object) -> str:

@@ -181,8 +181,8 @@ class Predictions(Sequence[Prediction]):
 
     @property
     def is_weighted(self) -> bool:
-        """Whether images carry different weights."""
-        return len(self) > 0 and bool((self.weights_N != self.weights_N[0]).any())
+        """Whether images that count carry different weights; those with weight 0 are left out."""
+        return len(np.unique(self.weights_N[self.weights_N > 0])) > 1
 
     @property
     def has_groups(self) -> bool:

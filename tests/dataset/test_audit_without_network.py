@@ -10,6 +10,7 @@ from PIL import Image
 
 from holotype.dataset.auditing.audit_without_network import audit
 from holotype.dataset.auditing.findings import KINDS, Findings
+from holotype.dataset.auditing.issue_reviews import FOUND_COLUMNS
 from holotype.dataset.auditing.issues_csv import issues_of, write_findings
 from holotype.dataset.index import read_index
 from holotype.dataset.splitting.splitter import split
@@ -255,7 +256,7 @@ def test_the_files_of_an_audit_survive_every_name(tmp_path: Path, name: str) -> 
     write_findings(look_at(root), tmp_path / "out")
     with (tmp_path / "out" / "issues.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["path", "problem", "evidence", "suggestion", "confirmed"]
+    assert list(rows[0]) == [*FOUND_COLUMNS, "confirmed", "new_label"]
     assert {row["confirmed"] for row in rows} == {""}
     assert {row["path"] for row in rows} >= {f"a/{name}.jpg", f"b/{name}.png"}
     assert len(rows) == len({row["path"] for row in rows})
@@ -282,8 +283,8 @@ def test_the_next_audit_keeps_confirmations_of_images_with_the_same_problem(
     (root / "a/broken.jpg").write_text("no image")
     write_findings(look_at(root), tmp_path / "out")
     written = issues.read_text(encoding="utf-8")
-    assert written.count(',""\n') == 2
-    issues.write_text(written.replace(',""\n', ',"yes"\n'), encoding="utf-8")
+    assert written.count(',"",""\n') == 2
+    issues.write_text(written.replace(',"",""\n', ',"yes",""\n'), encoding="utf-8")
     (root / "a/broken.jpg").write_bytes(b"")  # another problem than the confirmed one
     write_findings(look_at(root), tmp_path / "out")
     with issues.open(encoding="utf-8", newline="") as file:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from holotype.dataset.auditing.issue_reviews import (
+    FOUND_COLUMNS,
     Review,
     read_reviewed_issues,
     record_review,
@@ -45,8 +46,8 @@ def test_an_answer_is_what_train_reads_and_all_other_rows_stay(issues: Path) -> 
     assert answers.pop("5.png") == ("no", "")
     assert set(answers.values()) == {("", "")}
     for path, row in before.items():
-        assert {name: after[path][name] for name in row if name != "confirmed"} == {
-            name: cell for name, cell in row.items() if name != "confirmed"
+        assert {name: after[path][name] for name in FOUND_COLUMNS} == {
+            name: row[name] for name in FOUND_COLUMNS
         }
 
 

@@ -110,3 +110,28 @@ def test_of_one_table_excluded_and_relabelled_are_different_images(
     # Without the new labels, what is wrong and not corrected is excluded as before.
     kept, _ = exclude_images(index, file)
     assert set(index.table["path"]) - set(kept.table["path"]) == {first, second}
+
+
+def test_typed_answers_survive_the_next_audit_and_rows_without_a_new_label_change_nothing(
+    index: Index, tmp_path: Path
+) -> None:
+    first, second, third = index.table["path"][:3]
+    file = tmp_path / "issues.csv"
+    found = [Issue(path, "label_error", "", "") for path in (first, second, third)]
+    write_issues(found, file)
+    lines = file.read_text().splitlines()
+    assert lines[0].endswith('"confirmed","new_label"')
+    typed = [
+        lines[0],
+        f'"{first}","label_error","","","yes","dog"',
+        f'"{second}","label_error","","","yes",""',
+        lines[3],
+    ]
+    file.write_text("\n".join(typed) + "\n")
+    answered = file.read_text()
+    write_issues(found, file)
+    assert file.read_text() == answered
+    relabelled = relabel_images(index, file)
+    assert set(relabelled.labels_before) <= {first}
+    kept, _ = exclude_images(relabelled.index, file)
+    assert set(index.table["path"]) - set(kept.table.query("weight > 0")["path"]) == {second}

@@ -327,6 +327,8 @@ def load_bundle(path: str | os.PathLike[str], *, unsealed: bool = False) -> Bund
     if not (directory / MANIFEST).exists():
         directory = RunDirectory(directory).bundle
     if not (directory / MANIFEST).exists():
+        if not run_path(path).exists():
+            raise NotABundle(f"there is no folder {os.fspath(path)!r}; name a run or a bundle.")
         raise NotABundle(
             f"{os.fspath(path)!r} holds no classifier: expected a run directory that training has "
             f"finished, or a bundle directory with {MANIFEST} in it."

@@ -135,7 +135,7 @@ VERBS = (
     (
         "dashboard",
         "Open pages in a browser: try classifiers, look at runs and data, promote versions.",
-        "holotype dashboard runs",
+        "holotype dashboard",
     ),
     (
         "identify",
@@ -169,8 +169,9 @@ def build_app() -> App:
         name="holotype",
         help="Turns a folder of labelled images into a classifier you can trust and ship.",
         help_epilogue="First steps:\n"
-        "  holotype fetch synthetic --output shapes\n"
-        "  holotype train shapes",
+        "  holotype fetch synthetic-cats-dogs --output pets\n"
+        "  holotype audit pets --output audit\n"
+        "  holotype train pets --recipe linear",
         version=__version__,
         help_format="plaintext",
         help_formatter=_HelpFormatter(),
@@ -225,9 +226,10 @@ def run(arguments: Sequence[str]) -> int:
     except CycloptsError as error:
         verb = " ".join(error.command_chain or ())
         asked = f"holotype {verb}".strip()
-        return _fail(f"{_one_line(str(error))} See `{asked} --help`.", MISUSED)
+        said = f"{_one_line(str(error))}{_dash_note(arguments)} See `{asked} --help`."
+        return _fail(said, MISUSED)
     except HolotypeError as error:
-        return _fail(str(error), error.exit_code)
+        return _fail(f"{error}{_dash_note(arguments)}", error.exit_code)
     except ModuleNotFoundError as error:
         extra = extra_that_provides(error.name or "")
         if extra is None:
@@ -286,6 +288,14 @@ def _in_words(error: OSError) -> str:
         silence(sys.stdout)  # the flush at exit would fail again
     where = f"{str(error.filename)!r}: " if error.filename is not None else ""
     return f"{where}{error.strerror or error}."
+
+
+def _dash_note(arguments: Sequence[str]) -> str:
+    """What may be wrong with words that begin with a dash of typography, as pages show `--`."""
+    for word in arguments:
+        if word.startswith(("\N{EN DASH}", "\N{EM DASH}")):
+            return f" {word!r} begins with a dash, {word[0]!r}: type -- for an option."
+    return ""
 
 
 def _fail(message: str, code: int) -> int:

@@ -17,7 +17,7 @@ def doctor(*, as_json: AsJson = False) -> int:
         if check.fix:
             print_result(f"{'':8}{'':{width}}  → {check.fix}")
     if diagnosis.ok:
-        print_next_command("holotype", "fetch", "synthetic", "--output", "shapes")
+        print_next_command("holotype", "fetch", "synthetic-cats-dogs", "--output", "pets")
     else:
         print_message("Something essential is broken; mend the lines that say so first.")
     return int(not diagnosis.ok)

@@ -1,14 +1,16 @@
 """`holotype serve`: classifiers behind HTTP, and the keys that open it."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from holotype.cli.options import AsJson
-from holotype.cli.output import print_json, print_message, print_result
+from holotype.cli.output import print_json, print_message, print_next_command, print_result
 from holotype.dashboard_pages import serve as verb
 from holotype.serving.http import keys as key_files
+from holotype.serving.model_sources import served_sources
 from holotype.serving.server_settings import BehindProxy
 from holotype.serving.server_status import server_status
 from holotype.serving.traffic.rollout import percentages
@@ -80,13 +82,25 @@ def serve(
         classifiers, host=host, port=port, keys=keys, workers=workers, deadline=deadline,
         proxy=BehindProxy(allowed_hosts, proxies, root_path), grace=grace, dashboard=dashboard,
         gallery=gallery,
-        traffic=traffic, on_listening=lambda url: print_message(f"serving at {url}; Ctrl-C stops."),
+        traffic=traffic, on_listening=partial(_say_where, classifiers, keys is not None),
     )  # fmt: skip
     return 0
 
 
+def _say_where(classifiers: tuple[str, ...], with_keys: bool, url: str) -> None:
+    """The address, and of each classifier the command that asks it."""
+    print_message(f"serving at {url}; Ctrl-C stops.")
+    key = ("-H", "authorization: Bearer KEY") if with_keys else ()
+    for name in served_sources(classifiers, TrafficOptions()).champions:
+        ask = f"{url}/v1/models/{name}/predict"
+        print_next_command(
+            "curl", "--data-binary", "@IMAGE.jpg", "-H", "content-type: image/jpeg", *key, ask
+        )
+
+
 app = App(
     name="serve",
+    usage="Usage: holotype serve RUN... [OPTIONS] | holotype serve status | holotype serve keys",
     help="Answer HTTP requests with classifiers, on this machine.",
     help_epilogue="Example:\n  holotype serve runs/photos-1 --port 8000",
 )

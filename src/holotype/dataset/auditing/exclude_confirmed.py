@@ -170,6 +170,8 @@ def _notes(
         for problem in set(row.get("problem", "").split("; ")) - {""}
     )
     why = ", ".join(f"{name} {count:,}" for name, count in sorted(problems.items()))
+    if sum(problems.values()) > len(excluded_paths):
+        why += " (some for several reasons)"
     lines = [
         f"{pluralize(len(excluded_paths), 'image')} named in {str(issues)!r} excluded"
         f"{f': {why}' * bool(why)}."

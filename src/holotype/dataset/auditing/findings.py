@@ -18,9 +18,17 @@ from holotype.progress import pluralize
 # kind as `--fail-on` names it, its name in a table, its meaning or what to do
 ROWS = (
     ("unusable", "unusable images", "excluded from training; see the reasons"),
-    ("exact_duplicate", "equal files, one label", "redundant; a split keeps them in one part"),
-    ("near_duplicate", "near-duplicate pairs, one label", "a split keeps them in one part"),
-    ("label_conflict", "copies under different labels", "at least one label of each is wrong"),
+    ("exact_duplicate", "equal files, one label", "nothing to do: a split keeps them in one part"),
+    (
+        "near_duplicate",
+        "near-duplicate pairs, one label",
+        "nothing to do: a split keeps them in one part",
+    ),
+    (
+        "label_conflict",
+        "copies under different labels",
+        "exclude or relabel the one whose label is wrong",
+    ),
     ("leak", "leaks in the given split", "test scores would be too optimistic"),
     ("oversized_cluster", "oversized clusters", "too large to be near-duplicates; not grouped"),
     ("small_class", "classes too small to split", "fewer than 3 separate images"),

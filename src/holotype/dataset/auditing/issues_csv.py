@@ -10,7 +10,12 @@ from pathlib import Path
 
 from holotype.dataset.auditing.exclude_confirmed import CONFIRMED, read_issue_rows
 from holotype.dataset.auditing.findings import ExactDuplicates, Findings
-from holotype.dataset.auditing.issue_reviews import ANSWER_COLUMNS, FOUND_COLUMNS, issues_lock
+from holotype.dataset.auditing.issue_reviews import (
+    ANSWER_COLUMNS,
+    FOUND_COLUMNS,
+    NEW_LABEL,
+    issues_lock,
+)
 from holotype.dataset.auditing.quality import QUALITY_ADVICE
 from holotype.dataset.near_duplicates.search import NearDuplicate
 from holotype.errors import InvalidTable
@@ -18,6 +23,8 @@ from holotype.files import csv_cell, write_json, write_text
 
 JOINT = "; "  # between several problems of one image
 COLUMNS = (*FOUND_COLUMNS, CONFIRMED)
+NOTHING_TO_DO = "nothing to do: a split keeps copies in one part"
+ONE_LABEL_IS_WRONG = "confirm only the image whose label is wrong, or give it its new_label"
 
 _Note = tuple[str, str, str, str]  # path, problem, evidence, suggestion
 
@@ -38,14 +45,14 @@ class Issue:
 
 
 def issues_of(findings: Findings) -> list[Issue]:
-    """One row per image with a problem, sorted by path.
+    """One row per image with a problem, the most severe kinds and likeliest label errors first.
 
     Conflicting neighbours are left out: they are a problem of neither image alone.
     """
     notes: dict[str, list[_Note]] = {}
     for note in _notes(findings):
         notes.setdefault(note[0], []).append(note)
-    columns_of = {path: zip(*notes[path], strict=True) for path in sorted(notes)}
+    columns_of = {path: zip(*notes[path], strict=True) for path in notes}
     return [
         Issue(path, *(JOINT.join(dict.fromkeys(values)) for values in columns))
         for path, (_, *columns) in columns_of.items()
@@ -55,7 +62,7 @@ def issues_of(findings: Findings) -> list[Issue]:
 def write_issues(issues: Iterable[Issue], path: Path) -> None:
     """Write the rows as CSV, every field quoted, since names may hold any character.
 
-    The last columns are for people: `confirmed`, and after a review `new_label` and `reviews`.
+    The last columns are for people: `confirmed`, `new_label`, and after a review `reviews`.
     Their values in an existing file are kept for an image with the same problems.
 
     Raises:
@@ -63,8 +70,8 @@ def write_issues(issues: Iterable[Issue], path: Path) -> None:
     """
     with issues_lock(path) if os.path.lexists(path) else nullcontext():
         answers = previous_answers(path)
-        is_reviewed = any(any(answer[1:]) for answer in answers.values())
-        columns = ANSWER_COLUMNS if is_reviewed else (CONFIRMED,)
+        is_reviewed = any(answer[-1] for answer in answers.values())
+        columns = ANSWER_COLUMNS if is_reviewed else (CONFIRMED, NEW_LABEL)
         nothing = ("",) * len(ANSWER_COLUMNS)
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
@@ -147,13 +154,13 @@ def _on_exact_duplicates(duplicate: ExactDuplicates) -> Iterator[_Note]:
     original, *copies = duplicate.paths
     if not duplicate.is_conflict:
         for copy in copies:
-            yield copy, "exact_duplicate", f"the same bytes as {original!r}", "keep one of them"
+            yield copy, "exact_duplicate", f"the same bytes as {original!r}", NOTHING_TO_DO
         return
     labelled = ", ".join(
         f"{path!r} as {name!r}"
         for path, name in zip(duplicate.paths, duplicate.labels, strict=True)
     )
-    advice = "find out which label is right, and keep one of them"
+    advice = ONE_LABEL_IS_WRONG
     yield original, "label_conflict", f"the same bytes are labelled {labelled}", advice
     for copy in copies:
         evidence = (
@@ -166,9 +173,9 @@ def _on_near_duplicate(pair: NearDuplicate, labels: dict[str, str]) -> Iterator[
     first, second = labels[pair.first], labels[pair.second]
     evidence = f"{pair.kind} copy of {pair.first!r}: {pair.evidence}"
     if first == second:
-        yield pair.second, "near_duplicate", evidence, "keep one of the two"
+        yield pair.second, "near_duplicate", evidence, NOTHING_TO_DO
         return
-    advice = "find out which label is right, and keep one of the two"
+    advice = ONE_LABEL_IS_WRONG
     other = f"{pair.kind} copy {pair.second!r} is labelled {second!r}, this one {first!r}"
     yield pair.first, "label_conflict", other, advice
     evidence = f"{evidence}; that is labelled {first!r}, this one {second!r}"
