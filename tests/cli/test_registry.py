@@ -96,7 +96,7 @@ def test_importing_and_verifying(runs: Path, cli: Cli) -> None:
     ("words", "code", "message"),
     [
         (["list"], 1, "there is no registry at registry/registry.db"),
-        (["add", "nowhere", "--name", "cells"], 1, "there is no folder 'nowhere'"),
+        (["add", "nowhere", "--name", "cells"], 1, "'nowhere' does not exist"),
         (["promote", "cells", "1", "--force"], 2, "--force needs --reason"),
         (["show", "a/b/c"], 2, "names no registered classifier"),
         (["champion"], 2, "registry --help"),

@@ -327,11 +327,9 @@ def load_bundle(path: str | os.PathLike[str], *, unsealed: bool = False) -> Bund
     if not (directory / MANIFEST).exists():
         directory = RunDirectory(directory).bundle
     if not (directory / MANIFEST).exists():
-        if not run_path(path).exists():
-            raise NotABundle(f"there is no folder {os.fspath(path)!r}; name a run or a bundle.")
+        lacks = "holds no classifier" if run_path(path).exists() else "does not exist"
         raise NotABundle(
-            f"{os.fspath(path)!r} holds no classifier: expected a run directory that training has "
-            f"finished, or a bundle directory with {MANIFEST} in it."
+            f"{os.fspath(path)!r} {lacks}: expected a finished run, or a bundle with {MANIFEST}."
         )
     bundle = _load(directory, depth=1)
     if not unsealed and any(one.manifest.unsealed for one in (bundle, *bundle.members)):

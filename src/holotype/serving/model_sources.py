@@ -89,7 +89,7 @@ def _bundle_directory(path: str) -> Path:
         if (place / MANIFEST).is_file():
             return place
     if not directory.exists():
-        raise NotABundle(f"there is no folder {path!r}; name a run or a bundle.")
+        raise NotABundle(f"{path!r} does not exist; expected a run or a bundle.")
     raise NotABundle(
         f"{path!r} holds no classifier: expected a run directory that training has finished, or "
         f"a bundle directory with {MANIFEST} in it."
