@@ -23,7 +23,6 @@ from holotype.training.config.resolve import recipe_names, resolve_recipe
 # Verbs that are not run here, and why.
 LEFT_OUT = {
     "demo": "trains for minutes on real images",
-    "serve": "waits for requests until it is stopped",
     "watch": "looks at the log until it is stopped, with --every",
 }
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 import yaml
 from hypothesis import HealthCheck, Phase, event, given, seed, settings
 
@@ -72,6 +73,18 @@ def shortened(stage: Any) -> Any:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_place(tmp_path_factory.mktemp("fuzz") / "place")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_requests() -> Iterator[None]:
+    """Servers begin as ever, and end at once instead of waiting for requests."""
+
+    async def end(_: uvicorn.Server, **options: Any) -> None:
+        pass
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(uvicorn.Server, "serve", end)
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)
