@@ -4,7 +4,8 @@ handler, and LitServe, with one model on one machine.
     .venv/bin/python benchmarks/serving.py RUN IMAGES --litserve-python ENV/bin/python
 
 Every server runs alone in turn, and the turns repeat, so that all meet the same machine. `ceiling`
-is one process for each core that decodes and predicts in a loop: nothing is sent. The generator
+is one process for each core that decodes and predicts in a loop: nothing is sent. A plain handler
+calls `classifier.predict` inline, as most are written, or in its thread pool. The generator
 sends prepared requests. Its processor time is printed: `adjusted` compares with the ceiling less
 the share of the cores that the generator took, which a client elsewhere would not take. As other
 programs may run beside, the processor time of an answer is given too: it hardly depends on them.
@@ -64,7 +65,10 @@ app, classifier = FastAPI(), load(sys.argv[1])
 @app.post("/predict")
 async def predict(request: Request):
     content = await request.body()
-    found = await run_in_threadpool(classifier.predict, content)
+    if sys.argv[3] == "threads":
+        found = await run_in_threadpool(classifier.predict, content)
+    else:
+        found = classifier.predict(content)
     return found.to_json()["predictions"][0]
 
 uvicorn.run(app, port=int(sys.argv[2]), log_level="error", access_log=False)
@@ -172,7 +176,12 @@ def main() -> None:
              f"benchmark={options.run}", "--port", str(PORT)],
             holotype_path,
         ),
-        "plain FastAPI": ([sys.executable, "-c", PLAIN, options.run, str(PORT)], "/predict"),
+        **{
+            f"plain FastAPI, {how}": (
+                [sys.executable, "-c", PLAIN, options.run, str(PORT), how], "/predict",
+            )
+            for how in ("inline", "threads")
+        },
     }  # fmt: skip
     if options.litserve_python:
         script = Path(os.environ.get("TMPDIR", "/tmp")) / "holotype_litserve.py"

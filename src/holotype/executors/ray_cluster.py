@@ -60,9 +60,9 @@ class RayExecutor:
                 ray.init(address="local", include_dashboard=False, **options)
         except (ConnectionError, RuntimeError, ValueError) as error:
             where = self.address or os.environ.get("RAY_ADDRESS", "this machine")
-            first = str(error).strip().splitlines()[0]
+            first = str(error).strip().splitlines()[0].rstrip(".")
             raise UsageError(
-                f"no Ray cluster answers at {where}: {first} Start one with `ray start --head`, "
+                f"no Ray cluster answers at {where}: {first}. Start one with `ray start --head`, "
                 "or take --on local."
             ) from None
         return True

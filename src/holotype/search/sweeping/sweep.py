@@ -27,7 +27,7 @@ from holotype.pipeline.compare import compare
 from holotype.pipeline.compared.compared_runs import DEFAULT_OUTPUT
 from holotype.pipeline.training_run.resume import is_finished
 from holotype.pipeline.training_run.train import estimate_run
-from holotype.progress import Progress
+from holotype.progress import Progress, pluralize
 from holotype.run_directory import RunDirectory
 from holotype.search.running import Running, threads_per_job
 from holotype.search.sweeping.run_table import RunRow, run_table
@@ -206,7 +206,7 @@ def _finish(
         if not here:
             notes.append(f"{group}: no run is finished, so nothing is compared.")
             continue
-        progress.log(f"comparing {len(here)} runs on {group}")
+        progress.log(f"comparing {pluralize(len(here), 'run')} on {group}")
         try:
             comparisons[group] = compare(
                 [run.directory(output).path for run in here],
