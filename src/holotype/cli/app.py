@@ -218,6 +218,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; an error is one line, not a traceback."""
     if "" in arguments:
         return _fail("an argument is empty; is a variable of the shell not set?", MISUSED)
+    if half := [word for word in arguments if not _is_encodable(word)]:
+        return _fail(f"{half[0]!r} holds half a character; was it cut off by a script?", MISUSED)
     called_by_us = COMMAND_LINE.set(True)
     try:
         code = build_app()(ratios_as_one_word(arguments))
@@ -249,6 +251,15 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(_in_words(error), FAILED)
     finally:
         COMMAND_LINE.reset(called_by_us)
+
+
+def _is_encodable(word: str) -> bool:
+    """Whether a file may have this name; bytes that are no Unicode may stand in it."""
+    try:
+        os.fsencode(word)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def main() -> None:
