@@ -34,7 +34,8 @@ def test_known_digits_are_called_new_as_rarely_as_stated(tmp_path: Path) -> None
     assert found["called new"] <= found["binomial bound of all"]
     assert found["splits over their bound"] <= found["so many allowed"]
     assert found["by digit"]["low"] <= RATE
-    assert all(split["BAUS"] > 0.5 for split in found["splits"])  # not by calling nobody new
+    # Not by calling nobody new: new digits are called so far more often than known ones.
+    assert all(split["BAUS"] > 3 * split["rate"] for split in found["splits"])
 
 
 def test_a_rate_that_is_not_kept_is_seen() -> None:
