@@ -21,8 +21,8 @@ from holotype.bundle.bundle import load_bundle
 from holotype.bundle.embedding import embed
 from holotype.bundle.image_sources import ImageInMemory
 from holotype.bundle.inference import predict_embeddings
+from holotype.bundle.validation.image_facts import image_facts
 from holotype.imaging.decode import decode
-from holotype.serving.request_log.image_facts import image_facts
 
 Arrays = dict[str, NDArray[np.generic]]
 

@@ -92,7 +92,12 @@ LABELS = {
     "forest.name",
     "whitening.name",
 }
-SEALED = {"test_time_augmentation", "references", "unknown"}  # into the bundle, after training
+SEALED = {
+    "test_time_augmentation",
+    "references",
+    "unknown",
+    "watch_reference",
+}  # into the bundle, after training
 EMBEDS = {"head.embedding", "head.scale", "gradient.loss", "gradient.margin"}
 ARCFACE = {
     "loss": "arcface", "margin": 0.2, "sampling": "identities", "images_per_identity": 2,
@@ -117,6 +122,7 @@ CASES: dict[str, Case] = {
     "head": Case({"hidden": [4]}),
     "test_time_augmentation": Case("mirror"),
     "references": Case(True),
+    "watch_reference": Case("scores"),
     "unknown": Case(0.3),
     "seed": Case(1),
     "split": Case({"ratios": [0.5, 0.4, 0.1], "seed": 1}),

@@ -10,10 +10,10 @@ from PIL import Image
 
 import holotype
 from holotype.bundle.bundle import Bundle
+from holotype.bundle.validation.image_facts import ImageFacts
 from holotype.errors import DatasetError, RunExists, UsageError
 from holotype.serving.request_log.feedback_store import FeedbackRow, FeedbackStore
 from holotype.serving.request_log.kept_images import KeptImages
-from holotype.serving.request_log.log_row import ImageFacts
 from holotype.serving.request_log.log_writer import LogSettings, LogWriter
 from holotype.watching.labelling.gradient_embeddings import (
     GradientEmbeddings,

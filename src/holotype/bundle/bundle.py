@@ -6,10 +6,10 @@
       backbone.onnx        image (N, 3, H, W) -> embedding (N, D), feature_map (N, D, h, w)
       head.onnx            embedding (N, D) -> logits (N, C)
       references.npz       optional: the embeddings of the training images, see `references`
+      watch_reference.npz  optional: the images of validation, see `validation`
       conformal.npz        with a calibration set: its scores, see `conformal_scores`
 
-The bundle of an ensemble has no graphs but a bundle for each member, and their weights, see
-`combination`:
+Of an ensemble it has no graphs but a bundle for each member, and weights, see `combination`:
 
     bundle/
       manifest.json        classes, the sealed decision, the hashes of the files below it
@@ -17,9 +17,8 @@ The bundle of an ensemble has no graphs but a bundle for each member, and their 
       members/0/ …         each a bundle, sealed, with its own preprocessing
 
 A bundle may come from an untrusted source. Every file is read once, its hash is compared, and
-sessions are opened from those bytes; file names are fixed, so no path in a manifest is followed;
-graphs that would read other files are refused. ONNX Runtime treats graphs as data: operators of a
-custom domain have no code here, and such a graph does not open.
+sessions are opened from those bytes; file names are fixed, no path in a manifest is followed, and
+graphs that would read other files are refused. Operators of a custom domain have no code here.
 """
 
 import hashlib
@@ -83,7 +82,7 @@ class Bundle:
         members: the bundles of an ensemble; empty where the bundle has graphs of its own.
         ensemble_weights: of the members; None without members.
         providers: what runs the graphs; see `onnx_runtime.PROVIDERS`.
-        extras: the verified bytes of `references.npz` and `conformal.npz`, where there are any.
+        extras: the verified bytes of the optional files that it has.
     """
 
     path: Path
@@ -150,14 +149,15 @@ class Bundle:
         Those of an ensemble are with its `base_models`.
         """
         size = self.manifest.embedding_size
-        return self._read_extra(REFERENCES, lambda raw, count: read_references(raw, count, size))
+        return self.read_extra(REFERENCES, lambda raw, count: read_references(raw, count, size))
 
     @cached_property
     def conformal_scores(self) -> ConformalScores | None:
         """The scores that prediction sets are made from; None without a calibration set."""
-        return self._read_extra(CONFORMAL, read_conformal_scores)
+        return self.read_extra(CONFORMAL, read_conformal_scores)
 
-    def _read_extra(self, file: str, read: Callable[[bytes, int], Extra]) -> Extra | None:
+    def read_extra(self, file: str, read: Callable[[bytes, int], Extra]) -> Extra | None:
+        """What such a file holds, read with the number of classes; None where there is none."""
         if file not in self.extras:
             return None
         try:
@@ -195,7 +195,7 @@ class Bundle:
         if self.members:
             raise BundleError(f"{self.name}: its members keep references, the whole has none.")
         self._require_unsealed()
-        return self._with_extra(REFERENCES, references.to_bytes(), self.manifest)
+        return self.with_extra(REFERENCES, references.to_bytes(), self.manifest)
 
     def with_decision(
         self, decision: Decision, conformal_scores: ConformalScores | None = None
@@ -220,7 +220,7 @@ class Bundle:
             raise ValueError("expected both a calibration set and its scores, or neither")
         manifest = replace(self.manifest, decision=decision, unsealed=False)
         if conformal_scores is not None:
-            return self._with_extra(CONFORMAL, conformal_scores.to_bytes(), manifest)
+            return self.with_extra(CONFORMAL, conformal_scores.to_bytes(), manifest)
         return self._rewritten(manifest, self.extras)
 
     def without_decision(self) -> "Bundle":
@@ -239,7 +239,7 @@ class Bundle:
                 "the test split may have been read. Train again for another one."
             )
 
-    def _with_extra(self, file: str, content: bytes, manifest: Manifest) -> "Bundle":
+    def with_extra(self, file: str, content: bytes, manifest: Manifest) -> "Bundle":
         self._require_same_manifest()
         write_bytes(self.path / file, content)
         files = {**manifest.files, file: hashlib.sha256(content).hexdigest()}
@@ -250,7 +250,7 @@ class Bundle:
         content = manifest.to_bytes()
         write_bytes(self.path / MANIFEST, content)
         sha256 = hashlib.sha256(content).hexdigest()
-        if self.manifest.unsealed and not manifest.unsealed:
+        if manifest.unsealed < self.manifest.unsealed or (self.path / MANIFEST_SHA256).exists():
             write_text(self.path / MANIFEST_SHA256, f"{sha256}  {MANIFEST}\n")
         return replace(self, manifest=manifest, sha256=sha256, extras=extras)
 

@@ -7,10 +7,15 @@ from holotype.bundle.conformal_scores import CONFORMAL
 from holotype.bundle.manifest import Manifest
 from holotype.bundle.references import REFERENCES
 from holotype.bundle.sanitise_graph import COPY_AGAIN
+from holotype.bundle.validation.validation_images import WATCH_REFERENCE
 from holotype.errors import BundleError, CorruptBundle
 
 MANIFEST_SHA256 = "manifest.sha256"
-EXTRAS = (REFERENCES, CONFORMAL)  # what a bundle may hold beside its graphs or its members
+EXTRAS = (
+    REFERENCES,
+    CONFORMAL,
+    WATCH_REFERENCE,
+)  # what a bundle may hold beside its graphs or its members
 MAX_BYTES = 2 << 30  # of an extra
 
 

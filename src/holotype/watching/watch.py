@@ -32,6 +32,7 @@ from holotype.watching.watch_reference import (
     MIN_IMAGES,
     WatchReference,
     read_reference,
+    reference_in_bundle,
     reference_of_first_images,
     reference_of_validation,
 )
@@ -207,11 +208,11 @@ def _opened(model: str | os.PathLike[str]) -> tuple[WatchedModel, Bundle, RunDir
 def _reference(
     bundle: Bundle, run: RunDirectory, log: WatchedLog, folder: Path, progress: Progress
 ) -> WatchReference:
-    """The one that was kept, that of validation, or the first images of the log."""
+    """The one kept here or in the bundle, that of validation, or the first images of the log."""
     found = read_reference(folder, bundle.sha256)
     if found is not None:
         return found
-    found = reference_of_validation(bundle, run, progress)
+    found = reference_in_bundle(bundle) or reference_of_validation(bundle, run, progress)
     if found is None:
         found = _first_images(bundle, log)
     found.write(folder)

@@ -1,9 +1,10 @@
 """What the images were like when the classifier was made: those of its validation.
 
-They are embedded again by the bundle, without training, where they are still there or their
-embeddings are in the cache; else only their probabilities are known, from the run's
-`predictions/val.parquet`. Where not even these are kept, the first images of the log are the
-reference. It is made once and kept beside the state, so that later the images may be gone.
+A bundle may keep them (`watch_reference` in the recipe). Else they are embedded again by the
+bundle, without training, where they are still there or their embeddings are in the cache; else only
+their probabilities are known, from the run's `predictions/val.parquet`. Where not even these are
+kept, the first images of the log are the reference. It is made once and kept beside the state, so
+that later the images may be gone.
 
 Shape suffixes: R reference images, K training images, D embedding.
 """
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 
 from holotype.bundle.bundle import Bundle
 from holotype.bundle.inference import embed_index, is_unknown
+from holotype.bundle.validation.image_facts import image_facts
+from holotype.bundle.validation.validation_images import WATCH_REFERENCE, read_validation_images
 from holotype.dataset.index import read_index_file
 from holotype.errors import ImageError
 from holotype.files import reading, write_bytes
@@ -26,7 +29,6 @@ from holotype.imaging.decode import decode
 from holotype.predictions import Predictions, read_predictions
 from holotype.progress import Progress
 from holotype.run_directory import RunDirectory
-from holotype.serving.request_log.image_facts import image_facts
 from holotype.watching.monitoring.image_scores import ImageScores, fit_scores
 from holotype.watching.watched_images import FACTS, WatchedImages
 
@@ -119,7 +121,34 @@ def reference_of_validation(
     predictions = read_predictions(file)
     if len(predictions) < MIN_IMAGES:
         return None
-    images = _with_images(_of_predictions(predictions), bundle, run, progress)
+    return _independent(_with_images(_of_predictions(predictions), bundle, run, progress), bundle)
+
+
+def reference_in_bundle(bundle: Bundle) -> WatchReference | None:
+    """The reference that the bundle itself keeps; None where it keeps none, or too few images."""
+    size = bundle.manifest.embedding_size
+    kept = bundle.read_extra(
+        WATCH_REFERENCE, lambda content, classes: read_validation_images(content, classes, size)
+    )
+    if kept is None:
+        return None
+    N = len(kept.targets_N)
+    images = WatchedImages(
+        probabilities_NC=kept.probabilities_NC,
+        embeddings_ND=kept.embeddings_ND.astype(np.float32) if kept.embeddings_ND.size else None,
+        unknown_N=kept.unknown_N,
+        set_size_N=np.full(N, np.nan),
+        facts=kept.facts,
+        format_N=np.array(kept.formats),
+        targets_N=kept.targets_N,
+        groups_N=kept.groups_N.astype(np.str_),
+        names_N=np.full(N, ""),
+    )
+    return _independent(images, bundle)
+
+
+def _independent(images: WatchedImages, bundle: Bundle) -> WatchReference | None:
+    """One image of each group in a random order, without names; None where these are too few."""
     rows = np.random.default_rng(0).permutation(images.one_of_each_group(seed=0))
     images = replace(images.select(rows), names_N=np.full(len(rows), ""))
     if len(images) < MIN_IMAGES:

@@ -22,7 +22,7 @@ _WRITTEN = re.compile(
         | checkpoints/[^/]+\.(safetensors|json|npz|parquet)
         | bundle/(members/\d+/)*
           (manifest\.json|backbone\.onnx|head\.onnx|references\.npz|conformal\.npz
-           |ensemble_weights\.json|manifest\.sha256)
+           |watch_reference\.npz|ensemble_weights\.json|manifest\.sha256)
     )
     """,
     re.VERBOSE,

@@ -9,6 +9,7 @@ from holotype.dataset.index import Index
 from holotype.errors import InvalidRatios, InvalidRecipe
 from holotype.evaluation.ood_selection import min_images_for_threshold
 from holotype.files import discard, write_bytes, write_json
+from holotype.pipeline.keep_validation import with_validation_images
 from holotype.pipeline.training_run.calibrate import calibrate, seal, with_training_references
 from holotype.pipeline.training_run.training_job import TrainingJob
 from holotype.run_directory import RunDirectory
@@ -154,5 +155,11 @@ def write_and_calibrate(index: Index, trained: TrainedModel, run: RunDirectory) 
     trained.notes.extend(notes)
     if len(index.part("val")):
         predictions = predict_index(bundle, index.part("val"))  # from cached embeddings
+        kept = trained.recipe.watch_reference
+        if kept != "none" and len(predictions):
+            bundle = with_validation_images(
+                bundle, index, predictions, with_embeddings=kept == "embeddings"
+            )
+            predictions = replace(predictions, bundle_sha256=bundle.sha256)
         predictions.write(run.predictions / "val.parquet")
     return bundle

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from holotype.bundle.image_sources import Decoder, ImageInMemory
+from holotype.bundle.validation.image_facts import image_facts
 from holotype.errors import HolotypeError, ImageError, UsageError
 from holotype.explanation.heatmap_drawing import scaled_rgb
 from holotype.explanation.nearest_training import nearest_training_images
@@ -28,7 +29,6 @@ from holotype.imaging.decode import LOCAL, NETWORK
 from holotype.imaging.significant_bits import FULL_BITS
 from holotype.pipeline.classifier import Classifier, load
 from holotype.serving.engine.frames import BACKGROUND, Header, frame, read_frame_blocking
-from holotype.serving.request_log.image_facts import image_facts
 
 Answer = tuple[Header, list[bytes]]
 

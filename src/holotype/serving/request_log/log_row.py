@@ -14,32 +14,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from holotype.bundle.validation.image_facts import ImageFacts
+
 Arm = Literal["champion", "challenger", "shadow"]
 
 TOP_CLASSES = 5  # names that a row keeps; it keeps the probabilities of all classes
 _DIGITS = 6  # decimals of a probability
-
-
-@dataclass(frozen=True)
-class ImageFacts:
-    """What a row says of an image without keeping it.
-
-    Attributes:
-        width, height: in pixels, as stored.
-        format: as Pillow names it.
-        bytes: of the file.
-        brightness: mean grey level, in [0, 1].
-        sharpness: see `dataset.audit_fingerprints.sharpness`.
-        sha256: of the file's bytes.
-    """
-
-    width: int
-    height: int
-    format: str
-    bytes: int
-    brightness: float
-    sharpness: float
-    sha256: str
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from holotype.bundle.validation.image_facts import ImageFacts
 from holotype.errors import HolotypeError
 from holotype.files import write_json
 from holotype.serving.deployment import (
@@ -23,7 +24,7 @@ from holotype.serving.deployment import (
     Route,
 )
 from holotype.serving.request_log.feedback_store import FeedbackStore, feedback_rows
-from holotype.serving.request_log.log_row import Arm, ImageFacts, LogRow, Timing, hashed_key
+from holotype.serving.request_log.log_row import Arm, LogRow, Timing, hashed_key
 from holotype.serving.request_log.log_writer import LogWriter
 from holotype.serving.request_log.read_log import read_feedback
 from holotype.serving.traffic.experiment import Experiment, ExperimentPlan

@@ -105,6 +105,9 @@ class Recipe(RecipeSection):
             validation choose among those that training saw.
         references: keep the embeddings and names of the training images in the bundle, so that it
             can name those nearest to an image. Whoever gets the bundle gets them too.
+        watch_reference: what the bundle keeps of the images of validation, so that `holotype watch`
+            needs nothing else: `scores` (probabilities, brightness and the like), or `embeddings`
+            too. Whoever gets the bundle gets them too.
         unknown: answer "unknown" for images of no known class, and for at most this share of
             images of known ones, such as 0.05; null: never.
         refit: train once more on training and validation images together, as validation chose, and
@@ -133,6 +136,7 @@ class Recipe(RecipeSection):
         "none"
     )
     references: bool = False
+    watch_reference: Literal["none", "scores", "embeddings"] = "none"
     unknown: Annotated[float, Field(gt=0, le=0.5)] | None = None
     refit: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0

@@ -33,6 +33,11 @@ def check_compatibility(recipe: Recipe) -> None:
     _check_weights(recipe, row)
     _check_pruning(recipe)
     _check_teacher(recipe)
+    if recipe.refit and recipe.watch_reference != "none":
+        raise InvalidRecipe(
+            f"recipe {recipe.name!r}: watch_reference keeps images that were not learnt from, and "
+            "refit learns from those of validation; leave one out."
+        )
     if row.kind == CLASSICAL:
         _check_classical_stages(recipe)
 

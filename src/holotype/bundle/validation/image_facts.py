@@ -1,12 +1,34 @@
-"""What the log says of an image without keeping it: size, format, brightness, sharpness."""
+"""What is said of an image without keeping it: size, format, brightness, sharpness."""
 
 import hashlib
+from dataclasses import dataclass
 
 from PIL import ImageStat
 
 from holotype.dataset.audit_fingerprints import sharpness
 from holotype.imaging.decode import Image
-from holotype.serving.request_log.log_row import ImageFacts
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What is said of an image without keeping it.
+
+    Attributes:
+        width, height: in pixels, as stored.
+        format: as Pillow names it.
+        bytes: of the file.
+        brightness: mean grey level, in [0, 1].
+        sharpness: see `dataset.audit_fingerprints.sharpness`.
+        sha256: of the file's bytes.
+    """
+
+    width: int
+    height: int
+    format: str
+    bytes: int
+    brightness: float
+    sharpness: float
+    sha256: str
 
 
 def image_facts(image: Image, content: bytes) -> ImageFacts:
