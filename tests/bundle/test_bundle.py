@@ -128,7 +128,7 @@ def test_a_decision_is_sealed_once_and_survives_loading(tmp_path: Path) -> None:
 
 def test_a_path_without_a_bundle_says_what_was_expected(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(NotABundle, match="expected a run directory"):
+        with pytest.raises(NotABundle, match="expected a finished run"):
             load_bundle(path)
 
 

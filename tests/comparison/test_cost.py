@@ -76,7 +76,7 @@ def test_a_bundle_that_cannot_be_measured_says_why(tmp_path: Path) -> None:
     images = write_images(tmp_path / "images", 1)
     cost, why = measure_cost(RunCost(), tmp_path / "nothing", images)
     assert cost == RunCost()
-    assert "holds no classifier" in why
+    assert "does not exist" in why
 
 
 def test_none_beats_those_on_the_front_in_both() -> None:

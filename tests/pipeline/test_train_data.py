@@ -161,7 +161,7 @@ def test_only_what_was_confirmed_in_the_issues_of_an_audit_is_excluded(
     lines = issues.read_text(encoding="utf-8").splitlines()
     rows = [line for line in lines[1:] if "copy of" in line.split(",")[0]]
     assert len(rows) == 2
-    marked = [row.removesuffix('""') + '"Yes"' if row == rows[0] else row for row in lines]
+    marked = [row.removesuffix('"",""') + '"Yes",""' if row == rows[0] else row for row in lines]
     issues.write_text("\n".join(marked), encoding="utf-8")
     code, _, error = cli("train", data, "--exclude", issues, "--output", run, *QUICK)
     assert code == 0, error
