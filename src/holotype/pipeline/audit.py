@@ -115,8 +115,8 @@ class Audit:
         return any(self.counts[kind] for kind in self.fail_on)
 
     def to_frame(self) -> "pd.DataFrame":
-        """The rows of issues.csv: path, problem, evidence, suggestion and an empty `confirmed`."""
-        rows = [(i.path, i.problem, i.evidence, i.suggestion, "") for i in self.issues]
+        """The rows of issues.csv: what was found, and `confirmed` and `new_label`, both empty."""
+        rows = [(i.path, i.problem, i.evidence, i.suggestion, "", "") for i in self.issues]
         return data_frame(
             {name: [row[number] for row in rows] for number, name in enumerate(COLUMNS)}
         )

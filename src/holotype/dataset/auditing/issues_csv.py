@@ -22,7 +22,7 @@ from holotype.errors import InvalidTable
 from holotype.files import csv_cell, write_json, write_text
 
 JOINT = "; "  # between several problems of one image
-COLUMNS = (*FOUND_COLUMNS, CONFIRMED)
+COLUMNS = (*FOUND_COLUMNS, CONFIRMED, NEW_LABEL)
 NOTHING_TO_DO = "nothing to do: a split keeps copies in one part"
 ONE_LABEL_IS_WRONG = "confirm only the image whose label is wrong, or give it its new_label"
 
