@@ -19,34 +19,17 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from holotype.identification.change_gallery import add_images
 from holotype.identification.matching.gallery_calibration import calibrate
 from holotype.identification.query_gallery import FittedGallery, answer_questions
 from holotype.identification.storage.embed_images import EmbeddedImages
 from holotype.identification.storage.gallery_files import GalleryFiles, GalleryManifest
-from holotype.identification.storage.gallery_images import (
-    THUMBNAIL_SIDE,
-    GalleryImage,
-    ImageBlock,
-    normalised,
-)
+from tests.identification.individuals import made_block
 
 SIZE, INDIVIDUALS, MORE, QUESTIONS = 1280, 2000, 1000, 400
 MADE_BY = GalleryManifest(bundle="bundle", digest="made", embedding_size=SIZE)
-
-
-def made_images(count: int, seed: int) -> ImageBlock:
-    """Embeddings around a centre for each individual."""
-    random = np.random.default_rng([5, seed])
-    centres = normalised(np.random.default_rng(5).normal(size=(INDIVIDUALS, SIZE)))
-    who = np.arange(count) % INDIVIDUALS
-    noise = normalised(random.normal(size=(count, SIZE)))
-    images = tuple(
-        GalleryImage(f"i{i:05d}", f"{seed}-{n}.png", f"{seed}-{n}", encounter=f"{seed}-{n}")
-        for n, i in enumerate(who)
-    )
-    thumbnails = random.integers(0, 256, (count, THUMBNAIL_SIDE, THUMBNAIL_SIDE), dtype=np.uint8)
-    return ImageBlock(images, normalised(centres[who] + 0.5 * noise), thumbnails)
 
 
 def answered(folder: str, seed: int) -> tuple[float, float, float, float]:
@@ -54,7 +37,7 @@ def answered(folder: str, seed: int) -> tuple[float, float, float, float]:
     _, gallery = GalleryFiles(Path(folder)).read()
     calibration = calibrate(gallery)
     fitted = FittedGallery(gallery, calibration, calibration.threshold)
-    asked = made_images(QUESTIONS, seed)
+    asked = made_block(QUESTIONS, INDIVIDUALS, SIZE, seed=seed)
     questions = {image.file: [row] for row, image in enumerate(asked.images)}
     answer_questions(asked.select(range(8)), dict(list(questions.items())[:8]), fitted, top=5)
     started, of_processor = time.time(), time.process_time()
@@ -73,7 +56,11 @@ def main() -> int:
     options = parser.parse_args()
     with TemporaryDirectory() as folder:
         files = GalleryFiles(Path(folder) / "gallery")
-        add_images(files, MADE_BY, EmbeddedImages(made_images(options.images, 0), (), [], {}))
+        add_images(
+            files,
+            MADE_BY,
+            EmbeddedImages(made_block(options.images, INDIVIDUALS, SIZE, seed=0), (), [], {}),
+        )
         with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
             found = list(pool.map(answered, [str(files.path)] * 2, (1, 2)))
         begins, ends, seconds, right = (np.array(each) for each in zip(*found, strict=True))
@@ -83,7 +70,7 @@ def main() -> int:
             f"{options.images:,} images: {of_clock:.0f} questions a second by two processes, "
             f"{of_processor:.0f} in a second of one processor; right {right.mean():.3f}"
         )
-        more = EmbeddedImages(made_images(MORE, 3), (), [], {})
+        more = EmbeddedImages(made_block(MORE, INDIVIDUALS, SIZE, seed=3), (), [], {})
         started, of_cpu = time.monotonic(), time.process_time()
         added = add_images(files, MADE_BY, more)
         calibrate(files.read()[1])

@@ -21,7 +21,7 @@ from holotype.bundle.bundle import load_bundle
 from holotype.bundle.embedding import embed
 from holotype.bundle.image_sources import ImageInMemory
 from holotype.bundle.inference import predict_embeddings
-from holotype.bundle.validation.image_facts import image_facts
+from holotype.dataset.image_facts import image_facts
 from holotype.imaging.decode import decode
 
 Arrays = dict[str, NDArray[np.generic]]

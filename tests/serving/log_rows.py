@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from holotype.bundle.validation.image_facts import ImageFacts
+from holotype.dataset.image_facts import ImageFacts
 from holotype.serving.request_log.log_row import LogRow, Timing
 
 FACTS = ImageFacts(40, 30, "PNG", 1234, 0.5, 0.2, "ab" * 32)

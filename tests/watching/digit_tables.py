@@ -8,7 +8,8 @@ from scipy.ndimage import gaussian_filter, laplace
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from holotype.watching.watched_images import FACTS, WatchedImages
+from holotype.dataset.image_facts import FACTS
+from holotype.watching.watched_images import WatchedImages
 
 UNSEEN = 9
 

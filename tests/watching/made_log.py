@@ -12,7 +12,7 @@ from holotype.bundle.bundle import load_bundle
 from holotype.bundle.embedding import embed
 from holotype.bundle.image_sources import ImageInMemory
 from holotype.bundle.inference import predict_embeddings
-from holotype.bundle.validation.image_facts import image_facts
+from holotype.dataset.image_facts import image_facts
 from holotype.imaging.decode import decode
 from holotype.run_directory import RunDirectory
 from holotype.serving.request_log.log_row import LogRow, Timing

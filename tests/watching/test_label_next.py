@@ -10,7 +10,7 @@ from PIL import Image
 
 import holotype
 from holotype.bundle.bundle import Bundle
-from holotype.bundle.validation.image_facts import ImageFacts
+from holotype.dataset.image_facts import ImageFacts
 from holotype.errors import DatasetError, RunExists, UsageError
 from holotype.serving.request_log.feedback_store import FeedbackRow, FeedbackStore
 from holotype.serving.request_log.kept_images import KeptImages

@@ -247,10 +247,10 @@ class Bundle:
 
     def _rewritten(self, manifest: Manifest, extras: dict[str, bytes]) -> "Bundle":
         self._require_same_manifest()
-        content = manifest.to_bytes()
-        write_bytes(self.path / MANIFEST, content)
-        sha256 = hashlib.sha256(content).hexdigest()
-        if manifest.unsealed < self.manifest.unsealed or (self.path / MANIFEST_SHA256).exists():
+        write_bytes(self.path / MANIFEST, manifest.to_bytes())
+        sha256 = hashlib.sha256(manifest.to_bytes()).hexdigest()
+        is_sealed_now = self.manifest.unsealed and not manifest.unsealed
+        if is_sealed_now or (self.path / MANIFEST_SHA256).exists():
             write_text(self.path / MANIFEST_SHA256, f"{sha256}  {MANIFEST}\n")
         return replace(self, manifest=manifest, sha256=sha256, extras=extras)
 

@@ -11,11 +11,8 @@ from holotype.bundle.validation.validation_images import WATCH_REFERENCE
 from holotype.errors import BundleError, CorruptBundle
 
 MANIFEST_SHA256 = "manifest.sha256"
-EXTRAS = (
-    REFERENCES,
-    CONFORMAL,
-    WATCH_REFERENCE,
-)  # what a bundle may hold beside its graphs or its members
+# What a bundle may hold beside its graphs or its members.
+EXTRAS = (REFERENCES, CONFORMAL, WATCH_REFERENCE)
 MAX_BYTES = 2 << 30  # of an extra
 
 

@@ -120,7 +120,7 @@ def _labels(findings: Findings) -> list[str]:
             for issue in issues[:SHOWN_LABELS]
         ]
         if len(issues) > len(rows):
-            lines.append(f"{len(rows)} of {len(issues):,} suspected are shown; issues.csv has all.")
+            lines.append(f"{len(rows)} of {len(issues):,} suspected are shown; --output lists all.")
         lines.append("Many may be right and only hard: look at each before you exclude it.")
         header = ("most probably wrong", "label", "suggested", "label's probability")
         lines += ["", text_table(header, rows)]

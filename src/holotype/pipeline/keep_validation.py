@@ -1,21 +1,14 @@
 """Keep the images of validation in the bundle, as `holotype watch` compares with them."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from holotype.bundle.bundle import Bundle
 from holotype.bundle.inference import embed_index, is_unknown
-from holotype.bundle.validation.image_facts import image_facts
-from holotype.bundle.validation.validation_images import (
-    VALIDATION_FACTS,
-    WATCH_REFERENCE,
-    ValidationImages,
-)
+from holotype.bundle.validation.validation_images import WATCH_REFERENCE, ValidationImages
+from holotype.dataset.image_facts import facts_of_files
 from holotype.dataset.index import Index
-from holotype.errors import ImageError
-from holotype.imaging.decode import decode
 from holotype.predictions import Predictions
 
 
@@ -35,7 +28,10 @@ def with_validation_images(
     paths = validation.table["path"].iloc[found.positions].tolist()
     row_of = {name: row for row, name in enumerate(predictions.ids)}
     rows = np.array([row_of[path] for path in paths], np.int64)
-    facts = [_facts(validation.file(path)) for path in paths]
+    facts, formats = facts_of_files(
+        [validation.file(path) for path in paths],
+        tolerate_truncated=bundle.preprocessing.tolerate_truncated,
+    )
     unknown_N = is_unknown(bundle, found)
     groups = [predictions.groups[row] or f"image {row}" for row in rows.tolist()]
     embeddings_ND = found.embeddings_ND if with_embeddings else found.embeddings_ND[:, :0]
@@ -45,19 +41,7 @@ def with_validation_images(
         unknown_N=np.full(len(rows), np.nan) if unknown_N is None else unknown_N.astype(np.float64),
         targets_N=predictions.targets_N[rows],
         groups_N=np.unique(groups, return_inverse=True)[1].astype(np.int64),
-        formats=tuple(str(each.get("format", "")) for each in facts),
-        facts={
-            name: np.array([float(each.get(name, np.nan)) for each in facts])
-            for name in VALIDATION_FACTS
-        },
+        formats=tuple(formats),
+        facts=facts,
     )
     return bundle.with_extra(WATCH_REFERENCE, images.to_bytes(), bundle.manifest)
-
-
-def _facts(file: Path) -> dict[str, float | str]:
-    """What the log would say of a file; nothing where it can no longer be read."""
-    try:
-        content = file.read_bytes()
-        return dict(vars(image_facts(decode(content, name=str(file)), content)))
-    except (OSError, ImageError):
-        return {}

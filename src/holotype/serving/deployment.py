@@ -89,7 +89,7 @@ class AnsweredImage:
         probabilities_C: float64.
         embedding_D: float32.
         set: class numbers of the prediction set; None where none was asked for.
-        image_facts: as `bundle.validation.image_facts.ImageFacts`, where the traffic asks for them.
+        image_facts: as `dataset.image_facts.ImageFacts`, where the traffic asks for them.
         queue_ms, decode_ms, run_ms: waiting; decoding; decoding and inference.
         total_ms: until the answer was there.
         content: the bytes of the upload.

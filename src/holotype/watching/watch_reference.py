@@ -11,7 +11,6 @@ Shape suffixes: R reference images, K training images, D embedding.
 
 import io
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,17 +19,15 @@ from numpy.typing import NDArray
 
 from holotype.bundle.bundle import Bundle
 from holotype.bundle.inference import embed_index, is_unknown
-from holotype.bundle.validation.image_facts import image_facts
 from holotype.bundle.validation.validation_images import WATCH_REFERENCE, read_validation_images
+from holotype.dataset.image_facts import FACTS, facts_of_files
 from holotype.dataset.index import read_index_file
-from holotype.errors import ImageError
 from holotype.files import reading, write_bytes
-from holotype.imaging.decode import decode
 from holotype.predictions import Predictions, read_predictions
 from holotype.progress import Progress
 from holotype.run_directory import RunDirectory
 from holotype.watching.monitoring.image_scores import ImageScores, fit_scores
-from holotype.watching.watched_images import FACTS, WatchedImages
+from holotype.watching.watched_images import WatchedImages
 
 REFERENCE = "reference.npz"
 FIRST_IMAGES = 1000  # of the log, where there is no validation
@@ -198,26 +195,17 @@ def _with_images(
         return images
     paths = table["path"].iloc[found.positions].tolist()
     with progress.bar("looking at the validation images") as update:
-        facts = []
-        for number, path in enumerate(paths):
-            facts.append(_facts(index.file(path), bundle.preprocessing.tolerate_truncated))
-            update(number + 1, len(paths))
+        facts, formats = facts_of_files(
+            [index.file(path) for path in paths],
+            tolerate_truncated=bundle.preprocessing.tolerate_truncated,
+            on_progress=update,
+        )
     images = images.select(np.array([row_of[path] for path in paths]))
     unknown_N = is_unknown(bundle, found)
     return replace(
         images,
         embeddings_ND=found.embeddings_ND,
         unknown_N=images.unknown_N if unknown_N is None else unknown_N.astype(np.float64),
-        facts={name: np.array([float(each.get(name, np.nan)) for each in facts]) for name in FACTS},
-        format_N=np.array([str(each.get("format", "")) for each in facts]),
+        facts=facts,
+        format_N=np.array(formats),
     )
-
-
-def _facts(file: Path, tolerate_truncated: bool) -> Mapping[str, float | str]:
-    """What the log would say of a file; nothing where it cannot be read."""
-    try:
-        content = file.read_bytes()
-        image = decode(content, name=str(file), tolerate_truncated=tolerate_truncated)
-        return vars(image_facts(image, content))
-    except (OSError, ImageError):
-        return {}

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from holotype.dataset.image_facts import FACTS
 
-FACTS = ("brightness", "sharpness", "width", "height", "bytes")
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,14 +19,14 @@ from holotype.bundle.array_files import (
     text_from_array,
     text_to_array,
 )
+from holotype.dataset.image_facts import FACTS
 
 WATCH_REFERENCE = "watch_reference.npz"
-VALIDATION_FACTS = ("brightness", "sharpness", "width", "height", "bytes")
 
 _ARRAYS = {
     "probabilities": ("float64", 2), "embeddings": ("float16", 2), "unknown": ("float64", 1),
     "targets": ("int64", 1), "groups": ("int64", 1), "formats": ("uint8", 1),
-    **dict.fromkeys(VALIDATION_FACTS, ("float64", 1)),
+    **dict.fromkeys(FACTS, ("float64", 1)),
 }  # fmt: skip
 
 
@@ -41,7 +41,7 @@ class ValidationImages:
         targets_N: int64 class numbers.
         groups_N: int64; images of one group are not independent.
         formats: as Pillow names them; "" where it is not known.
-        facts: float64 (N,) of each of `VALIDATION_FACTS`; nan where it is not known.
+        facts: float64 (N,) of each of `FACTS`; nan where it is not known.
     """
 
     probabilities_NC: NDArray[np.float64]
@@ -86,5 +86,5 @@ def read_validation_images(
         raise ValueError(f"targets outside -1 … {num_classes - 1}")
     return ValidationImages(
         arrays["probabilities"], arrays["embeddings"], arrays["unknown"], targets_N,
-        arrays["groups"], formats, {name: arrays[name] for name in VALIDATION_FACTS},
+        arrays["groups"], formats, {name: arrays[name] for name in FACTS},
     )  # fmt: skip

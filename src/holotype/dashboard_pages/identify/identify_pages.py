@@ -20,7 +20,7 @@ from holotype.dashboard_pages.visitors import MayLook, MayReview
 from holotype.errors import UsageError
 from holotype.identification.storage.gallery_files import GALLERY
 from holotype.imaging.significant_bits import FULL_BITS
-from holotype.serving.galleries.served_gallery import ImageFacts, ServedGallery
+from holotype.serving.galleries.served_gallery import RequestFacts, ServedGallery
 
 SIDE = 160  # pixels of an image on a page
 TOP = 5
@@ -63,7 +63,7 @@ async def ask(request: Request, visitor: MayLook) -> Response:
     if missing:
         raise UsageError(f"{missing[0]} is missing; images that differ in it are never compared.")
     encounter, date = form.get("encounter").strip(), form.get("date").strip()
-    facts = ImageFacts("", encounter, date, attributes)
+    facts = RequestFacts("", encounter, date, attributes)
     answers = await holder.embedded(served, files)
     found = await asyncio.to_thread(served.identify, answers, facts, together=True, top=TOP)
     token = holder.keep(AskedQuestion(of, tuple(answers), facts))

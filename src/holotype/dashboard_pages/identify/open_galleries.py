@@ -15,7 +15,7 @@ from holotype.errors import UsageError
 from holotype.identification.gallery import Gallery
 from holotype.identification.storage.gallery_files import GALLERY
 from holotype.serving.engine.job import EngineError, JobAnswer
-from holotype.serving.galleries.served_gallery import ImageFacts, ServedGallery
+from holotype.serving.galleries.served_gallery import RequestFacts, ServedGallery
 from holotype.serving.http.problems import problem_of
 
 MAX_GALLERIES = 4  # that are kept open
@@ -34,7 +34,7 @@ class AskedQuestion:
 
     of: str
     answers: tuple[JobAnswer, ...]
-    facts: ImageFacts
+    facts: RequestFacts
 
 
 class OpenGalleries:

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from holotype.bundle.image_sources import Decoder, ImageInMemory
-from holotype.bundle.validation.image_facts import image_facts
+from holotype.dataset.image_facts import image_facts
 from holotype.errors import HolotypeError, ImageError, UsageError
 from holotype.explanation.heatmap_drawing import scaled_rgb
 from holotype.explanation.nearest_training import nearest_training_images

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from holotype.errors import UsageError
 from holotype.identification.matching.gallery_calibration import DEFAULT_RATE
-from holotype.serving.galleries.served_gallery import ImageFacts, ServedGallery
+from holotype.serving.galleries.served_gallery import RequestFacts, ServedGallery
 from holotype.serving.http.descriptions import IMAGES_BODY, problems
 from holotype.serving.http.image_request import Found, ImageRequest, read_images
 from holotype.serving.http.problems import Problem
@@ -63,7 +63,7 @@ def gallery_router(gallery: ServedGallery) -> APIRouter:
         attributes = _attributes(gallery, asked.attributes)
         work, found = await _embedded(request, gallery)
         refused = work.refused(found)
-        facts = ImageFacts(encounter=asked.encounter, attributes=attributes)
+        facts = RequestFacts(encounter=asked.encounter, attributes=attributes)
         together = asked.together or bool(asked.encounter)
         try:
             identified = await asyncio.to_thread(
@@ -91,7 +91,7 @@ def gallery_router(gallery: ServedGallery) -> APIRouter:
         attributes = _attributes(gallery, asked.attributes)
         work, found = await _embedded(request, gallery)
         refused = work.refused(found)
-        facts = ImageFacts(asked.label.strip(), asked.encounter, asked.date, attributes)
+        facts = RequestFacts(asked.label.strip(), asked.encounter, asked.date, attributes)
         added = await asyncio.to_thread(gallery.add, found, facts)
         return work.response({**added.to_json(), "refused": refused}, found)
 

@@ -23,7 +23,7 @@ from holotype.serving.engine.job import ImageRefused, JobAnswer
 
 
 @dataclass(frozen=True)
-class ImageFacts:
+class RequestFacts:
     """What a request says of all its images.
 
     Attributes:
@@ -78,7 +78,7 @@ class ServedGallery:
     def identify(
         self,
         answers: Sequence[JobAnswer | ImageRefused],
-        facts: ImageFacts,
+        facts: RequestFacts,
         *,
         together: bool,
         top: int,
@@ -102,7 +102,7 @@ class ServedGallery:
         note = fitted.calibration.note
         return Identifications(tuple(found), fitted.threshold, (note,) if note else ())
 
-    def add(self, answers: Sequence[JobAnswer | ImageRefused], facts: ImageFacts) -> Addition:
+    def add(self, answers: Sequence[JobAnswer | ImageRefused], facts: RequestFacts) -> Addition:
         """Add the images of a request to an individual.
 
         Args:
@@ -115,7 +115,7 @@ class ServedGallery:
         return add_images(files, replace(files.read_manifest(), segments=()), found)
 
 
-def _block(found: Sequence[JobAnswer | ImageRefused], facts: ImageFacts) -> ImageBlock:
+def _block(found: Sequence[JobAnswer | ImageRefused], facts: RequestFacts) -> ImageBlock:
     answer_at = {place: one for place, one in enumerate(found) if isinstance(one, JobAnswer)}
     answers = answer_at.values()
     images = tuple(

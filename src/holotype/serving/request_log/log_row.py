@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.bundle.validation.image_facts import ImageFacts
+from holotype.dataset.image_facts import ImageFacts
 
 Arm = Literal["champion", "challenger", "shadow"]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from holotype.bundle.validation.image_facts import ImageFacts
+from holotype.dataset.image_facts import ImageFacts
 from holotype.errors import HolotypeError
 from holotype.files import write_json
 from holotype.serving.deployment import (
