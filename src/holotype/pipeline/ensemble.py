@@ -36,7 +36,8 @@ from holotype.ensembles.fit_ensemble import (
 from holotype.errors import NotComparable, UsageError, require_one_of
 from holotype.evaluation.fit_decision import fit_decision
 from holotype.extras import with_install_advice
-from holotype.files import TEMPORARY_PREFIX, read_json, reading, write_bytes, write_json
+from holotype.files import read_json, reading, write_bytes, write_json
+from holotype.pipeline.cleaning.written_files import files_of_others
 from holotype.pipeline.compared.compared_runs import held_out_file
 from holotype.pipeline.ensemble_report import (
     VALIDATION,
@@ -56,7 +57,7 @@ from holotype.pipeline.training_run.training_job import (
 from holotype.predictions import read_predictions
 from holotype.progress import Progress
 from holotype.registry.resolve_registered import registered_path
-from holotype.run_directory import LOCK, RunDirectory, claim_run
+from holotype.run_directory import RunDirectory, claim_run
 
 
 @with_install_advice
@@ -111,15 +112,8 @@ def ensemble(
 
 def _is_unfinished(run: RunDirectory) -> bool:
     """Whether a killed process left it: nothing of it is needed, and all of it is done again."""
-    own = (
-        run.recipe, run.index, run.log, run.environment, run.bundle, run.predictions, run.audit,
-        run.report, run.card, run.path / LOCK,
-    )  # fmt: skip
     return (
-        all(
-            entry.name in {file.name for file in own} or entry.name.startswith(TEMPORARY_PREFIX)
-            for entry in run.path.iterdir()
-        )
+        not any(files_of_others(run.path))
         and not (run.report / "index.html").exists()
         and (not run.recipe.is_file() or read_ensemble_recipe(run.recipe) is not None)
     )

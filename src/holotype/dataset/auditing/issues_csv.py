@@ -3,7 +3,7 @@
 import csv
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,19 +68,25 @@ def write_issues(issues: Iterable[Issue], path: Path) -> None:
     Raises:
         InvalidTable: there is a file that cannot be read.
     """
+    rows = list(issues)
+    if path.is_file() and path.read_bytes() == _csv_text(rows, {}).encode():
+        return  # as it is already, and without an answer
     with issues_lock(path) if os.path.lexists(path) else nullcontext():
-        answers = previous_answers(path)
-        is_reviewed = any(answer[-1] for answer in answers.values())
-        columns = ANSWER_COLUMNS if is_reviewed else (CONFIRMED, NEW_LABEL)
-        nothing = ("",) * len(ANSWER_COLUMNS)
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
-        writer.writerow((*FOUND_COLUMNS, *columns))
-        for i in issues:
-            answer = answers.get((i.path, i.problem), nothing)[: len(columns)]
-            cells = (i.path, i.problem, i.evidence, i.suggestion, *answer)
-            writer.writerow(map(csv_cell, cells))
-        write_text(path, text.getvalue())
+        write_text(path, _csv_text(rows, previous_answers(path)))
+
+
+def _csv_text(issues: Sequence[Issue], answers: Mapping[tuple[str, str], Sequence[str]]) -> str:
+    is_reviewed = any(answer[-1] for answer in answers.values())
+    columns = ANSWER_COLUMNS if is_reviewed else (CONFIRMED, NEW_LABEL)
+    nothing = ("",) * len(ANSWER_COLUMNS)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    writer.writerow((*FOUND_COLUMNS, *columns))
+    for i in issues:
+        answer = answers.get((i.path, i.problem), nothing)[: len(columns)]
+        cells = (i.path, i.problem, i.evidence, i.suggestion, *answer)
+        writer.writerow(map(csv_cell, cells))
+    return text.getvalue()
 
 
 def previous_answers(issues: Path) -> dict[tuple[str, str], tuple[str, ...]]:
