@@ -1,8 +1,8 @@
 """Simulated changes of a quiet stream, on arrays of real images: found, named, and how right.
 
 Half of the images are the reference, windows are drawn from the other half with replacement, ten
-quiet ones, then three changed ones of 200 images. What is named is what `holotype watch` would
-name: the windows since the evidence began to grow.
+quiet ones, then changed ones of 200 images. What is named is what `holotype watch` would name: the
+windows since the evidence began to grow, at the alarm, and again with changed windows after it.
 """
 
 from collections import Counter
@@ -14,9 +14,14 @@ from numpy.typing import NDArray
 
 from holotype.watching.diagnosis.change_kind import kind_of_change
 from holotype.watching.diagnosis.estimated_accuracy import estimated_accuracy
-from holotype.watching.monitoring.image_scores import fit_scores
+from holotype.watching.monitoring.image_scores import ImageScores, fit_scores
 from holotype.watching.monitoring.monitors import Monitors
-from holotype.watching.take_windows import GROWING
+from holotype.watching.take_windows import (
+    GROWING,
+    QUIET_WINDOWS,
+    are_quiet,
+    is_enough,
+)
 from holotype.watching.watched_images import WatchedImages, joined
 
 DAY_S = 86_400.0
@@ -33,14 +38,20 @@ class Found:
         runs: of which some had an alarm before the change.
         early: so many.
         within: alarms in the first, second and third window.
-        named: kinds that alarms were called.
-        declined: alarms after which the accuracy was said to be unknowable.
+        first_named: kinds that alarms were called when they were raised.
+        named: kinds that they were called in the end.
+        looks: by how many windows they were named then.
+        cleared: alarms that ended before, although the change went on.
+        declined: alarms of which the accuracy was said to be unknowable in the end.
     """
 
     runs: int = 0
     early: int = 0
     within: list[int] = field(default_factory=lambda: [0] * CHANGED)
+    first_named: Counter[str] = field(default_factory=Counter)
     named: Counter[str] = field(default_factory=Counter)
+    looks: Counter[int] = field(default_factory=Counter)
+    cleared: int = 0
     declined: int = 0
 
     @property
@@ -107,31 +118,69 @@ def changes_found(tables: Mapping[str, WatchedImages], change: str, runs: int, s
             monitors.update(scores.of(recent[-1]), DAY_S)
             if monitors.evidence >= 1:
                 found.within[number] += 1
+                found.first_named[kind_of_change(joined(recent), rest).kind] += 1
+                found.cleared += _ended(stream, change, recent, scores, rest)
                 images = joined(recent)
                 kind = kind_of_change(images, rest)
                 found.named[kind.kind] += 1
-                found.declined += estimated_accuracy(images, rest, kind).estimate is None
+                found.looks[len(recent)] += 1
+                estimate = estimated_accuracy(images, rest, kind, kind.kind).estimate
+                found.declined += estimate is None
                 break
     return found
 
 
+def _ended(
+    stream: Stream,
+    change: str,
+    recent: list[WatchedImages],
+    scores: ImageScores,
+    rest: WatchedImages,
+) -> bool:
+    """Add changed windows until the kind stands; whether the alarm ended before."""
+    quiet, of_rest = 0, scores.of(rest)
+    while quiet < QUIET_WINDOWS and not is_enough(len(recent), sum(map(len, recent))):
+        window = stream.window(change)
+        if are_quiet(scores.of(window), of_rest):
+            quiet += 1
+        else:
+            quiet = 0
+            recent.append(window)
+    return quiet == QUIET_WINDOWS
+
+
 @dataclass
 class Coverage:
-    """How often an estimated accuracy held the truth, where there was one."""
+    """How often an estimated accuracy held the truth, where there was one.
+
+    Attributes:
+        runs: windows.
+        answered: those with an estimate.
+        covered: those whose own accuracy its interval held.
+        covered_source: those where it held the accuracy of what they were drawn from.
+    """
 
     runs: int = 0
     answered: int = 0
     covered: int = 0
+    covered_source: int = 0
     widths: list[float] = field(default_factory=list)
 
 
 def accuracy_under_reweighting(
-    tables: Mapping[str, WatchedImages], feature_N: NDArray[np.float64], runs: int, seed: int
+    tables: Mapping[str, WatchedImages],
+    feature_N: NDArray[np.float64],
+    runs: int,
+    seed: int,
+    *,
+    repeated: bool = False,
 ) -> Coverage:
-    """Windows of 600 images of which some kinds come more often, by exp(± feature / 2).
+    """Windows of which some kinds of images come more often, by exp(± feature / 2).
 
     Args:
         feature_N: of every image; standardised here.
+        repeated: 600 images drawn with replacement from as many, which so are not independent of
+            each other; else each image comes once or not at all, about 200 of 656.
     """
     images, found = tables["none"], Coverage(runs)
     feature_N = (feature_N - feature_N.mean()) / feature_N.std()
@@ -140,16 +189,23 @@ def accuracy_under_reweighting(
         stream = Stream(tables, seed * 1_000_000 + run)
         sign = stream.rng.choice([-0.5, 0.5])
         chances = np.exp(sign * feature_N[stream.rows])
-        chances /= chances.sum()
-        window = images.select(stream.rng.choice(stream.rows, CHANGED * WINDOW, p=chances))
+        if repeated:
+            chances /= chances.sum()
+            rows = stream.rng.choice(stream.rows, CHANGED * WINDOW, p=chances)
+        else:
+            chances = np.minimum(1, chances / np.quantile(chances, 0.99))
+            rows = stream.rows[stream.rng.random(len(chances)) < chances][: CHANGED * WINDOW]
+            chances /= chances.sum()
+        window = images.select(rows)
         change = kind_of_change(window, stream.reference)
         estimate = estimated_accuracy(window, stream.reference, change).estimate
         if estimate is not None:
             assert estimate.low is not None
             assert estimate.high is not None
-            truth = float((chances * right_N[stream.rows]).sum())
+            source = float((chances * right_N[stream.rows]).sum())
             found.answered += 1
-            found.covered += estimate.low <= truth <= estimate.high
+            found.covered += estimate.low <= right_N[rows].mean() <= estimate.high
+            found.covered_source += estimate.low <= source <= estimate.high
             found.widths.append(estimate.high - estimate.low)
     return found
 

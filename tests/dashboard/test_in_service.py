@@ -7,6 +7,12 @@ import httpx
 import pytest
 
 import holotype
+from holotype.watching.watch_status import (
+    MonitorRecord,
+    WatchedModel,
+    WatchStatus,
+    WindowRecord,
+)
 from tests.dashboard.browsing import Visit
 from tests.dashboard.made_classifiers import write_run
 from tests.serving.running import Running
@@ -122,3 +128,30 @@ def test_without_a_registry_the_page_says_how_to_make_one(
     assert "holotype registry add" in visit.get("/dashboard/service/").text
     assert "holotype registry add" in visit.get("/dashboard/service/model?name=x").text
     assert not (tmp_path / "none").exists()
+
+
+def test_what_watching_found_has_a_page(visit: Visit) -> None:
+    folder = Path(visit.app.state.dashboard.folder) / "watch-cells"
+    folder.mkdir()
+    window = WindowRecord(31, "2026-11-26T20:15:00Z", "2026-11-26T21:15:00Z", 200, 187, 2.5)
+    status = WatchStatus(
+        WatchedModel(HOSTILE, 3, "d" * 64, "registry://cells@champion"), "log",
+        "2026-11-26T21:15:00Z", alarm=True, kind="novelty", change_since=window.start,
+        monitors=(MonitorRecord("entropy", "output", 2.5, 9e9, 4000.0),), windows=(window,),
+        accuracy={"estimated": {"value": None, "low": None, "high": None, "reason": "unlike any"}},
+        changes={
+            "named": [{"kind": "novelty", "windows": 1, "images": 187}], "asked_again": True,
+            "classes": [{"name": HOSTILE, "reference": 0.5, "answered": 0.25, "by_em": 0.2}],
+        },
+    )  # fmt: skip
+    status.write(folder)
+    page = visit.get("/dashboard/service/")
+    page = visit.get(next(link for link in page.links if "watch?" in link))
+    for told in ("novelty since 2026-11-26T20:15:00Z", "Named by 187 images of 1 window; asked",
+                 "entropy output 2.5", "unlike any", "0.500 0.250 0.200",
+                 "31 2026-11-26 20:15:00 2026-11-26 21:15:00 200 187"):  # fmt: skip
+        assert told in page.text, page.text
+    assert "<script>alert" not in visit.answer.text
+    for of in ("", "..", "nowhere"):
+        visit.get(f"/dashboard/service/watch?of={of}")
+        assert visit.status == 422

@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 
 from holotype.errors import UsageError
-from holotype.watching.telling.messages import Telling, message, sentence, should_tell, tell
+from holotype.watching.telling.messages import (
+    Telling,
+    message,
+    naming,
+    sentence,
+    should_tell,
+    tell,
+)
 from holotype.watching.telling.prometheus_textfile import prometheus_text
 from holotype.watching.watch_state import ToldState
 from tests.watching.test_watch_status import FOUND
@@ -136,6 +143,19 @@ def test_addresses_that_make_no_sense_are_refused() -> None:
     ):
         with pytest.raises(UsageError):
             Telling(**wrong)
+
+
+def test_what_an_alarm_is_named_by_is_said() -> None:
+    named = [
+        {"kind": "input", "windows": 1, "images": 1},
+        {"kind": "novelty", "windows": 2, "images": 1200},
+    ]
+    once = replace(FOUND, changes={"named": named[:1], "asked_again": True})
+    twice = replace(FOUND, changes={"named": named, "asked_again": False})
+    assert naming(once) == "Named by 1 image of 1 window; asked again with the next changed window."
+    assert naming(twice) == "Named by 1,200 images of 2 windows; input by 1."
+    assert naming(FOUND) == naming(QUIET) == naming(replace(once, kind="service")) == ""
+    assert message(twice)["named"] == named
 
 
 def test_prometheus_reads_the_metrics() -> None:

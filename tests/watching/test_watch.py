@@ -1,6 +1,7 @@
 """`holotype watch`: quiet stays quiet, a change is an alarm by name, and nothing counts twice."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,13 @@ from filelock import FileLock
 import holotype
 from holotype.errors import DatasetError, RunLocked, UsageError
 from holotype.run_directory import RunDirectory
+from holotype.watching.diagnosis import diagnose
+from holotype.watching.diagnosis.change_kind import KindOfChange, kind_of_change
 from holotype.watching.take_windows import WindowTaker
 from holotype.watching.watch import WatchOptions
 from holotype.watching.watch_state import read_state
 from holotype.watching.watch_status import read_watch
+from holotype.watching.watched_images import WatchedImages
 from tests.conftest import Cli
 from tests.watching.made_log import Answered, MadeLog, answered, png, write_watched_run
 
@@ -44,7 +48,8 @@ def log(tmp_path: Path) -> MadeLog:
 
 def look(run: RunDirectory, log: MadeLog, **changes: object) -> holotype.Watch:
     output = log.folder.parent / "watch"
-    return holotype.watch(run.path, log=log.folder, output=output, options=OPTIONS, **changes)
+    changes = {"options": OPTIONS, **changes}
+    return holotype.watch(run.path, log=log.folder, output=output, **changes)
 
 
 def test_quiet_then_an_alarm_then_all_clear(
@@ -75,6 +80,51 @@ def test_quiet_then_an_alarm_then_all_clear(
     found = look(run, log)
     assert not found.alarm
     assert found.status.windows[-1].quiet
+
+
+def test_the_kind_is_asked_again_of_all_changed_images_until_these_are_enough(
+    run: RunDirectory, alike: Answered, darker: Answered, log: MadeLog
+) -> None:
+    options = WatchOptions(window="200")
+    log.add(alike, seed=1, windows=2)
+    log.add(darker, seed=2, windows=2)
+    first = look(run, log, options=options).status.changes
+    assert first["named"] == [{"kind": "input", "windows": 1, "images": 200}]
+    assert first["asked_again"]
+    log.add(alike, seed=3, windows=2)  # quiet by itself: it says nothing of the change
+    assert look(run, log, options=options).status.changes == first
+
+    log.add(darker, seed=4, windows=8)
+    found = look(run, log, options=options)
+    assert [each["images"] for each in found.status.changes["named"]] == [200, 400, 600]
+    assert found.status.changes["images_looked_at"] == 600
+    assert not found.status.changes["asked_again"]
+    for text in (repr(found), found.page.read_text("utf-8")):
+        assert "Named by 600 images of 3 windows; input by 400; input by 200." in text
+
+
+def test_another_name_is_told_and_holds_for_the_accuracy_too(
+    run: RunDirectory, alike: Answered, darker: Answered, log: MadeLog,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def by_number(images: WatchedImages, reference: WatchedImages) -> KindOfChange:
+        found = kind_of_change(images, reference)
+        return replace(found, kind="novelty" if len(images) == 200 else "input")
+
+    monkeypatch.setattr(diagnose, "kind_of_change", by_number)
+    log.add(alike, seed=1, windows=3)
+    log.add(darker, seed=2, windows=1)
+    assert look(run, log).kind == "input"
+    assert read_state(log.folder.parent / "watch").told.kind == "input"
+    log.add(darker, seed=3, windows=1)
+    found = look(run, log)
+    assert found.kind == "novelty"
+    assert read_state(log.folder.parent / "watch").told.kind == "novelty"
+    log.add(alike, seed=4, windows=1)
+    found = look(run, log)
+    assert found.kind == "novelty"
+    assert found.status.accuracy["estimated"]["value"] is None
+    assert "unlike any" in found.status.accuracy["estimated"]["reason"]
 
 
 def test_looking_again_takes_nothing_twice_and_a_kill_costs_nothing(

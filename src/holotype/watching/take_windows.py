@@ -1,5 +1,10 @@
-"""Takes windows of the log into the state: evidence, alarm, diagnosis, all clear."""
+"""Takes windows of the log into the state: evidence, alarm, diagnosis, all clear.
 
+Most alarms come after few images, from which one kind of change looks like another. So as long as
+an alarm stands, its kind is asked again of all changed images, until there are enough of them.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +29,13 @@ from holotype.watching.monitoring.service_scores import ServiceLimits
 from holotype.watching.watch_reference import WatchReference
 from holotype.watching.watch_state import AlarmState, WatchState
 from holotype.watching.watch_status import WindowRecord
-from holotype.watching.watched_images import WatchedImages
+from holotype.watching.watched_images import Floats, WatchedImages
 
 QUIET_WINDOWS = 3  # one after the other make all clear
 QUIET_CHANCE = 0.01  # that a quiet window is taken for a changed one
 GROWING = 0.2  # of the evidence that an alarm needs: there the change has begun
 MAX_CHANGED = 5  # windows that are looked at again
+ENOUGH_IMAGES = 600  # independent ones; from so many a kind stands
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +101,8 @@ class WindowTaker:
             if state.alarm.quiet_windows >= QUIET_WINDOWS:
                 state.alarm = None
                 monitors.restart()
+            elif not quiet:
+                self._ask_again(state, state.alarm)
 
     def accuracy(self, state: WatchState) -> dict[str, Any]:
         """What is known of the accuracy now; from the newest windows."""
@@ -107,35 +115,56 @@ class WindowTaker:
             images = independent_images(windows)
             change = change_between(images, self.reference)
             if change is not None:
-                estimate = estimated_accuracy(images, self.reference, change)
+                named = None if state.alarm is None else state.alarm.kind
+                estimate = estimated_accuracy(images, self.reference, change, named)
                 found["estimated"] = estimate.to_json()
         found["feedback"] = feedback_accuracy(self.log.folder, self.bundle.sha256)
         return found
 
-    def _scores(self, images: WatchedImages) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
+    def _scores(self, images: WatchedImages) -> dict[str, Floats]:
         if len(images):
             return self.scores.of(images)
         return {watched.name: np.empty(0) for watched in self.scores.watched()}
 
-    def _is_quiet(
-        self, scores: dict[str, np.ndarray[Any, np.dtype[np.float64]]], window: LogWindow
-    ) -> bool:
+    def _is_quiet(self, scores: Mapping[str, Floats], window: LogWindow) -> bool:
         """Whether a window by itself is like the reference, and the service within its limits."""
-        reference = self.scores.of(self.reference)
-        found = [ks_test(name, scores[name], reference[name]) for name in scores]
-        p_values = [outcome.p_value for outcome in found if outcome is not None]
         service = self.limits.scores(window.rows)
         kept = all(
             service[watched.name].mean() <= watched.limit
             for watched in self.limits.watched()
             if watched.limit is not None and len(service[watched.name])
         )
-        return kept and min(p_values, default=1.0) > QUIET_CHANCE / max(1, len(p_values))
+        return kept and are_quiet(scores, self.scores.of(self.reference))
 
     def _alarm(self, state: WatchState) -> AlarmState:
         """The alarm of the newest window, with what changed."""
         count = _changed_windows(state)
-        windows = [self.log.read(*span) for span in state.spans[-count:]]
+        alarm = AlarmState(
+            kind="input",
+            since=state.records[-1].end,
+            change_since=state.records[-count].start,
+            spans=state.spans[-count:],
+        )
+        self._name(state, alarm)
+        return alarm
+
+    def _ask_again(self, state: WatchState, alarm: AlarmState) -> None:
+        """Name the change again with the newest window, where it was named by too little.
+
+        An alarm of the service alone has named nothing of the images, whenever these change.
+        """
+        if alarm.kind == "service":
+            raised = [each for each in state.monitors.ranked if each.alarm]
+            if any(monitor.watched.about != "service" for monitor in raised):
+                alarm.spans = state.spans[-1:]
+                self._name(state, alarm)
+        elif _is_asked_again(alarm):
+            alarm.spans.append(state.spans[-1])
+            self._name(state, alarm)
+
+    def _name(self, state: WatchState, alarm: AlarmState) -> None:
+        """Say which kind of change it is and what changed, by the images of its windows."""
+        windows = [self.log.read(*span) for span in alarm.spans]
         windows = [window for window in windows if len(window.images)]
         images = independent_images(windows) if windows else None
         change = None if images is None else change_between(images, self.reference)
@@ -145,12 +174,34 @@ class WindowTaker:
         changes["monitors"] = [
             monitor.watched.name for monitor in state.monitors.ranked if monitor.alarm
         ]
-        return AlarmState(
-            kind=kind_of_alarm(state.monitors, change),
-            since=state.records[-1].end,
-            change_since=state.records[-count].start,
-            changes=changes,
-        )
+        alarm.kind = kind_of_alarm(state.monitors, change)
+        named = {
+            "kind": alarm.kind,
+            "windows": len(alarm.spans),
+            "images": 0 if images is None else len(images),
+        }
+        changes["named"] = [*alarm.changes.get("named", ()), named]
+        alarm.changes = changes
+        changes["asked_again"] = _is_asked_again(alarm)
+
+
+def _is_asked_again(alarm: AlarmState) -> bool:
+    """Whether the next changed window may give an alarm another name."""
+    return alarm.kind == "service" or (
+        len(alarm.spans) > 0 and not is_enough(len(alarm.spans), alarm.named_by)
+    )
+
+
+def is_enough(windows: int, images: int) -> bool:
+    """Whether a kind that was named by so many windows and independent images stands."""
+    return windows >= MAX_CHANGED or images >= ENOUGH_IMAGES
+
+
+def are_quiet(scores: Mapping[str, Floats], reference: Mapping[str, Floats]) -> bool:
+    """Whether the scores of a window by itself are like those of the reference."""
+    found = [ks_test(name, scores[name], reference[name]) for name in scores]
+    p_values = [outcome.p_value for outcome in found if outcome is not None]
+    return min(p_values, default=1.0) > QUIET_CHANCE / max(1, len(p_values))
 
 
 def _changed_windows(state: WatchState) -> int:

@@ -236,7 +236,8 @@ def _state(taker: WindowTaker, options: WatchOptions, folder: Path) -> WatchStat
     before = read_state(folder)
     if before is not None and before.digest == taker.bundle.sha256:
         return before
-    state = taker.new_state(None if before is None else before.alarm)
+    left = None if before is None or before.alarm is None else replace(before.alarm, spans=[])
+    state = taker.new_state(left)
     state.next_s = options.since_s if before is None else before.next_s
     if before is not None:
         state.told = before.told

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from holotype.notebook import data_frame, html_result, html_table
 from holotype.text_tables import printable, short_text, text_table
-from holotype.watching.telling.messages import sentence
+from holotype.watching.telling.messages import naming, sentence
 from holotype.watching.watch_status import WatchStatus
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class Watch:
         windows = self.status.windows
         total = windows[-1].number if windows else 0
         lines = [f"windows: {total:,}, {self.new_windows:,} of them new"]
+        lines += [naming(self.status)] if naming(self.status) else []
         for source, found in self.status.accuracy.items():
             if found is None:
                 continue

@@ -33,7 +33,9 @@ class AlarmState:
         since: the end of the window that raised it, ISO 8601 in UTC.
         change_since: the start of the window from which on the evidence grew.
         quiet_windows: one after the other, up to the newest.
-        changes: what was found then; see docs/files.md.
+        changes: what was found, when it was named last; see docs/files.md.
+        spans: (start, end) of the windows that it is named by, in seconds; none of an alarm that is
+            left from another bundle.
     """
 
     kind: ChangeKind
@@ -41,6 +43,12 @@ class AlarmState:
     change_since: str
     quiet_windows: int = 0
     changes: dict[str, Any] = field(default_factory=dict)
+    spans: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def named_by(self) -> int:
+        """How many independent images it is named by."""
+        return int(self.changes.get("images_looked_at", 0))
 
 
 @dataclass

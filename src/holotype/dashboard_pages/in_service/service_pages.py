@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from fastapi import Request
 from starlette.responses import Response
 
-from holotype.dashboard_pages.addresses import query_string
+from holotype.dashboard_pages.addresses import directory_below, query_string
 from holotype.dashboard_pages.dashboard_state import Section, dashboard_of
 from holotype.dashboard_pages.in_service.traffic_counts import counts_by_model
 from holotype.dashboard_pages.open_registry import open_registry
@@ -18,9 +18,10 @@ from holotype.registry.promotion_test import compare_with_champion
 from holotype.registry.registered_version import RegisteredModel
 from holotype.registry.registry import Registry
 from holotype.serving.traffic.status_text import status_text
+from holotype.watching.telling.messages import naming, sentence
 from holotype.watching.watch_status import WATCH_JSON, WatchStatus, read_watch
 
-MAX_WATCHES = 12
+MAX_WATCHES, MAX_WINDOWS = 12, 30
 
 router = page_router("service")
 
@@ -50,6 +51,21 @@ def show_model(request: Request, visitor: MayLook, name: str) -> Response:
         model, history = _model(registry, name), registry.history(name)
     events = list(reversed(history.events))
     return render(request, "in_service/model.html.j2", model=model, events=events)
+
+
+@router.get("/watch")
+def show_watch(request: Request, visitor: MayLook) -> Response:
+    """What `watch.json` of one folder says."""
+    of = request.query_params.get("of", "")
+    folder = directory_below(dashboard_of(request).folder, of)
+    if folder is None or not (folder / WATCH_JSON).is_file():
+        raise UsageError(f"{of!r} is no folder of `holotype watch` below that of this server.")
+    status = read_watch(folder)
+    return render(
+        request, "in_service/watch.html.j2", of=of, watch=status, changes=status.changes,
+        sentence=sentence(status), naming=naming(status),
+        windows=list(reversed(status.windows))[:MAX_WINDOWS],
+    )  # fmt: skip
 
 
 @router.get("/promote")
@@ -140,12 +156,13 @@ def _needed_registry(visitor: Visitor) -> Iterator[Registry]:
         yield registry
 
 
-def _watches(request: Request) -> Iterator[tuple[str, WatchStatus]]:
+def _watches(request: Request) -> Iterator[tuple[str, WatchStatus, str]]:
     """What the folders of `holotype watch` below that of the dashboard say."""
     folder = dashboard_of(request).folder
     for place in folder_index_of(request).places(WATCH_JSON)[:MAX_WATCHES]:
         with suppress(HolotypeError, OSError):  # damaged, or gone
-            yield place, read_watch(folder / place)
+            status = read_watch(folder / place)
+            yield place, status, naming(status)
 
 
 SECTION = Section(

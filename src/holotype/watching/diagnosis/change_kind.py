@@ -7,8 +7,8 @@
   can hardly be told from the window. Within a class the images are what they were.
 - Input: all else; all images have changed, or some kinds of known images come more often.
 
-An unseen class among 200 images is often called input, and sometimes label shift: docs/watching.md
-has how often planted changes were named rightly.
+An unseen class among 200 images is often called input, and sometimes label shift, so that the kind
+is asked again of more (`take_windows`); docs/watching.md has how often changes were named rightly.
 
 Shape suffixes: N images of the window, R of the reference, C classes, F features.
 """

@@ -11,8 +11,13 @@ import numpy as np
 
 from holotype.bundle.bundle import Bundle
 from holotype.bundle.references import nearest
-from holotype.watching.diagnosis.change_kind import KindOfChange, kind_of_change
-from holotype.watching.diagnosis.two_sample_tests import TestOutcome, ks_test, mmd_test
+from holotype.watching.diagnosis.change_kind import KindOfChange, features, kind_of_change
+from holotype.watching.diagnosis.two_sample_tests import (
+    TestOutcome,
+    domain_classifier,
+    ks_test,
+    mmd_test,
+)
 from holotype.watching.log_windows import LogWindow
 from holotype.watching.monitoring.image_scores import ImageScores
 from holotype.watching.monitoring.monitors import Monitors
@@ -120,10 +125,10 @@ def _most_unlike(
     """The images most unlike the reference, with the nearest training images that are kept."""
     rows = [(window, number) for window in windows for number in range(len(window.images))]
     images = joined([window.images for window in windows if len(window.images)])
-    change = kind_of_change(images, reference)
+    odds_N = domain_classifier(*features(images, reference)).odds_N
     kept = None if bundle.members else bundle.references
     found = []
-    for position in np.argsort(-change.plain.odds_N, kind="stable")[:SHOWN_IMAGES]:
+    for position in np.argsort(-odds_N, kind="stable")[:SHOWN_IMAGES]:
         window, number = rows[position]
         embeddings_ND = images.embeddings_ND
         neighbours = []
@@ -139,7 +144,7 @@ def _most_unlike(
                 "file": window.files[number],
                 "answered": bundle.classes[int(images.predicted_N[position])],
                 "confidence": float(images.confidence_N[position]),
-                "odds": float(change.plain.odds_N[position]),
+                "odds": float(odds_N[position]),
                 "nearest": neighbours,
             }
         )

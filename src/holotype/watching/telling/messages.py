@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from holotype.errors import UsageError
+from holotype.progress import pluralize
 from holotype.watching.watch_state import ToldState
 from holotype.watching.watch_status import WatchStatus
 
@@ -112,6 +113,7 @@ def message(status: WatchStatus) -> dict[str, Any]:
         "kind": status.kind,
         "alarm_since": status.alarm_since,
         "change_since": status.change_since,
+        "named": list(status.changes.get("named", ())),
         "monitors": [each.name for each in status.monitors if each.evidence >= 1],
         "accuracy": dict(status.accuracy),
     }
@@ -127,6 +129,20 @@ def sentence(status: WatchStatus) -> str:
         f"{status.model.name}: {status.kind} has changed since {status.change_since}{what}."
         if status.kind in ("input", "service")
         else f"{status.model.name}: {status.kind} since {status.change_since}{what}."
+    )
+
+
+def naming(status: WatchStatus) -> str:
+    """What an alarm got its name by, and whether it may get another; "" where that is not known."""
+    named = list(status.changes.get("named", ()))
+    if not named or not named[-1]["images"] or status.kind == "service":
+        return ""
+    *before, last = named
+    earlier = "".join(f"; {each['kind']} by {each['images']:,}" for each in reversed(before))
+    again = status.changes.get("asked_again")
+    return (
+        f"Named by {pluralize(last['images'], 'image')} of {pluralize(last['windows'], 'window')}"
+        f"{earlier}{'; asked again with the next changed window' if again else ''}."
     )
 
 

@@ -11,7 +11,7 @@ from holotype.files import write_text
 from holotype.imaging.decode import decode
 from holotype.reporting.plot_style import BLUE, DOTS_PER_INCH, GREY, RED, new_figure
 from holotype.reporting.templates import jpeg_url, plot_image, render
-from holotype.watching.telling.messages import sentence
+from holotype.watching.telling.messages import naming, sentence
 from holotype.watching.watch_status import WatchStatus
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def write_page(path: Path, status: WatchStatus, log: Path) -> None:
             "watch.html.j2",
             status=status,
             sentence=sentence(status),
+            naming=naming(status),
             plot_images={"evidence": plot_image(content.getvalue())},
             tests=list(changes.get("tests", ()))[:SHOWN_TESTS],
             classes=changes.get("classes", ()),
