@@ -29,8 +29,9 @@ from holotype.dashboard_pages.page import page_router, render
 from holotype.dashboard_pages.runs.run_places import folder_index_of
 from holotype.dashboard_pages.visitors import MayLook
 from holotype.errors import UsageError
+from holotype.watching.labelling.label_sheet import SELECTION
 
-MAX_DATA_SETS = 100  # on a page
+MAX_DATA_SETS, MAX_SHEETS = 100, 20  # on a page
 PAIRS_ON_PAGE = 12
 MAX_PROBABILITIES = 10
 
@@ -49,7 +50,7 @@ def show_data_sets(request: Request, visitor: MayLook) -> Response:
     found.sort(key=lambda entry: -entry.changed)
     return render(
         request, "data/data_sets.html.j2", entries=found[:MAX_DATA_SETS], total=len(found),
-        words=words, is_complete=index.is_complete,
+        words=words, is_complete=index.is_complete, sheets=index.places(SELECTION)[:MAX_SHEETS],
     )  # fmt: skip
 
 

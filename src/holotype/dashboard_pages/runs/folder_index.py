@@ -23,6 +23,7 @@ from holotype.errors import HolotypeError
 from holotype.files import cache_directory, read_json, write_text
 from holotype.identification.storage.gallery_files import GALLERY
 from holotype.training.config.yaml_files import read_mapping
+from holotype.watching.labelling.label_sheet import SELECTION
 from holotype.watching.watch_status import WATCH_JSON
 
 Kind = Literal["run", "search", "sweep", "audit"]
@@ -45,8 +46,9 @@ _MARKS: tuple[tuple[Kind, str, tuple[str, ...]], ...] = (
     ("audit", "audit.json", ("audit.json", "index.parquet", TAGS)),
 )
 
-# What makes a directory one of slices, a gallery of individuals, or the output of a watch.
-PLACES = (TABLE_FILENAME, GALLERY, WATCH_JSON)
+# What makes a directory one of slices, a gallery of individuals, the output of a watch, or one of
+# images to label.
+PLACES = (TABLE_FILENAME, GALLERY, WATCH_JSON, SELECTION)
 
 
 @dataclass(frozen=True)

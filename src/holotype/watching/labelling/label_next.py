@@ -145,8 +145,8 @@ def label_next(
     selection = {
         "log": os.path.abspath(log), "classifier": os.fspath(champion), "digest": bundle.sha256,
         "budget": budget, "random_share": random_share, "days": days, "seed": seed,
-        "answered": logged.num_answered, "not_kept": logged.num_not_kept, "kept": len(logged),
-        **found.counts,
+        "classes": list(bundle.classes), "answered": logged.num_answered,
+        "not_kept": logged.num_not_kept, "kept": len(logged), **found.counts,
     }  # fmt: skip
     write_sheet(folder, rows, [logged.images[n].file for n, _ in chosen], selection)
     return found

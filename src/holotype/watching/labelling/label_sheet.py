@@ -3,9 +3,10 @@
     to-label/
       labels.csv       one row per image; a person fills the column `label`
       images/          copies of the images, since a log removes its own
-      labelling.json   which log and classifier, how many of what, and the seed
+      labelling.json   which log and classifier, its classes, how many of what, and the seed
 
-Labels come back in the file itself, or as feedback for the request: what the sheet says counts.
+Labels come back in the file itself, from a spreadsheet or the dashboard, or as feedback for the
+request: what the sheet says counts.
 """
 
 import shutil
@@ -14,13 +15,16 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from holotype.dataset.class_names import class_name
 from holotype.dataset.reading.csv_tables import read_csv_table
-from holotype.errors import InvalidTable
+from holotype.errors import InvalidTable, UsageError
 from holotype.files import atomic_write, csv_text, read_json, write_json, write_text
 
 Purpose = Literal["chosen", "random"]
 
 LABELS, IMAGES, SELECTION = "labels.csv", "images", "labelling.json"
+LOCK = ".labels.lock"
+LOCK_SECONDS = 30.0
 EXPECTED = (
     "Expected the labels.csv of `holotype watch label-next`, with the columns path and label."
 )
@@ -107,3 +111,40 @@ def read_selection(folder: Path) -> dict[str, Any]:
     """How the images of a sheet were selected; nothing where it was written by hand."""
     file = folder / SELECTION
     return read_json(file) if file.is_file() else {}
+
+
+def classes_of_sheet(folder: Path, rows: Sequence[SheetRow]) -> list[str]:
+    """The classes to choose from: those of the classifier, and whatever a label says beside."""
+    known = [str(each) for each in read_selection(folder).get("classes", ())]
+    known = known or sorted({row.predicted for row in rows if row.predicted})
+    return [*known, *sorted({row.label for row in rows if row.label} - set(known))]
+
+
+def write_label(file: Path, path: str, label: str) -> None:
+    """Keep the label of one image; nothing else that the table says changes.
+
+    Args:
+        file: a labels.csv.
+        path: of the image, as in the table.
+        label: "" takes it back.
+
+    Raises:
+        UsageError: there is no such image.
+        InvalidTable: the table cannot be read, or another process holds it for long.
+    """
+    import filelock
+
+    try:
+        with filelock.FileLock(file.with_name(LOCK), timeout=LOCK_SECONDS):
+            table = read_csv_table(file, expected=EXPECTED)
+            columns = {name: table.column(name) for name in table.columns}
+            paths = [each.strip() for each in columns["path"]]
+            if path not in paths:
+                raise UsageError(f"{str(file)!r} has no image {path!r} any more; begin again.")
+            columns["label"][paths.index(path)] = class_name(label.strip())
+            write_text(file, csv_text(columns))
+    except filelock.Timeout:
+        raise InvalidTable(
+            f"{str(file)!r} is held by another process for {LOCK_SECONDS:g} s; end that process, "
+            "and label again."
+        ) from None
