@@ -6,9 +6,15 @@ The names below are the whole public API. Each is imported when it is first used
 
 import importlib
 import inspect
+import os
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.2.0"
+
+# What libraries would send to their makers. Each looks when it is first imported, by whatever.
+for _setting in ("ORT_DISABLE_TELEMETRY=1", "MLFLOW_DISABLE_TELEMETRY=true",
+                 "RAY_USAGE_STATS_ENABLED=0"):  # fmt: skip
+    os.environ.setdefault(*_setting.split("="))
 
 if TYPE_CHECKING:
     from holotype.comparison.result import Comparison

@@ -290,6 +290,6 @@ def claim_run(
 def next_run_path(data_name: str, root: Path = Path("runs")) -> Path:
     """`runs/NAME-1`, or the first number that is free."""
     number = 1
-    while (root / f"{data_name}-{number}").exists():
+    while os.path.lexists(root / f"{data_name}-{number}"):
         number += 1
     return root / f"{data_name}-{number}"

@@ -299,7 +299,7 @@ def test_what_cannot_be_combined_is_not_written(tmp_path: Path, members: list[Bu
     onnx.checker.check_model(head)
     for group, message in [
         ([], "needs at least one"),
-        ([members[0], other], "knows the classes x, y, z"),
+        ([members[0], other], "has 'x', 'y', 'z'"),
         ([replace(other, manifest=replace(other.manifest, classes=CLASSES))], "no sealed decision"),
     ]:
         with pytest.raises(BundleError, match=message):

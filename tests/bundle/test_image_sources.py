@@ -9,12 +9,13 @@ from PIL import Image
 
 from holotype.bundle.image_sources import ImageFile, ImageInMemory, ImageLike, image_sources
 from holotype.errors import ImageError
+from holotype.imaging.decode import DecodeOptions
 
 
 def pixels(image: ImageLike, minimum_size: tuple[int, int] | None = None) -> np.ndarray:
     (source,) = image_sources(image)
     decode_at, _ = source.open()
-    return np.asarray(decode_at(minimum_size, 16, False).pixels)
+    return np.asarray(decode_at(minimum_size, DecodeOptions()).pixels)
 
 
 @pytest.fixture

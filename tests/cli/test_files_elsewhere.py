@@ -1,45 +1,142 @@
-"""Nothing is written outside the output and `HOLOTYPE_CACHE`: no settings, no telemetry."""
+"""Nothing is written outside the output and `HOLOTYPE_CACHE`, and nothing is sent: no telemetry."""
 
+import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-_COMMAND = "from holotype.cli.app import main; main()"
+from holotype.cli.app import VERBS
+
+_COMMANDS = """
+import json, sys
+from holotype.cli.app import main
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["holotype", *words]
+    try:
+        main()
+    except SystemExit as ended:
+        print(words[0], "ends with", ended.code, file=sys.stderr)
+"""
+
+TRAIN = "train shapes --recipe svm --set stages.0.folds=2 --model"
+EVERY_VERB = (
+    "doctor", "models", "fetch synthetic --classes 2 --images 24 --output shapes",
+    "audit shapes --quick --output audit", "augment shapes --output sheet.png --model hog",
+    "split shapes --output parts", f"{TRAIN} hog --output a", f"{TRAIN} lbp --output b",
+    "evaluate a shapes --output report", "predict a shapes --output answers.csv",
+    "explain a shapes/square/00000.png --output why.png", "compare a b --output comparison",
+    "ensemble a b --output both", "slice volumes --output slices",
+    "export a --format onnx --output exported", "registry add a --name shapes",
+    "track a --to tensorboard", "identify add gallery shapes --classifier a",
+    "clean . --failed", "predict registry://shapes shapes",
+)  # fmt: skip
+ELSEWHERE = {  # verbs that are not run here, and why
+    "demo": "trains for minutes, by the code of train",
+    "tune": "trains by the code of train",
+    "sweep": "trains by the code of train",
+    "retrain": "trains by the code of train",
+    "serve": "answers requests, which it opens a port for",
+    "dashboard": "answers requests, which it opens a port for",
+    "watch": "looks at the log of a server",
+}
+_IS_WRITTEN = re.compile(r'\w+\((?:AT_FDCWD, )?"(?P<path>[^"]+)".*O_(?:WRONLY|RDWR|CREAT)')
 
 
-@pytest.mark.parametrize("recipe", [pytest.param("linear", marks=pytest.mark.slow), "svm"])
-def test_home_stays_empty_and_nothing_lies_beside_the_output(
-    recipe: str, synthetic: Path, tmp_path: Path
-) -> None:
-    kept = {name: tmp_path / name for name in ("home", "temporary", "work", "cache")}
-    for folder in kept.values():
+@pytest.fixture
+def kept(tmp_path: Path) -> dict[str, Path]:
+    """Folders that commands may write to, and some that they are to leave empty."""
+    folders = {name: tmp_path / name for name in ("home", "temporary", "work", "cache")}
+    for folder in folders.values():
         folder.mkdir()
-    cleared = ("ORT_", "XDG_", "MPL", "HF_", "TORCH_")
+    return folders
+
+
+def _run(commands: list[list[str]], kept: dict[str, Path], *before: str) -> str:
+    """One process runs them all; what it says on stderr."""
+    cleared = ("ORT_", "XDG_", "MPL", "HF_", "TORCH_", "MLFLOW_", "RAY_", "PYTEST_")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(cleared)} | {
         "HOME": str(kept["home"]),
         "TMPDIR": str(kept["temporary"]),
         "HOLOTYPE_CACHE": str(kept["cache"]),
         "HF_HUB_OFFLINE": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    done = subprocess.run(
+        [*before, sys.executable, "-c", _COMMANDS, json.dumps(commands)],
+        env=environment, cwd=kept["work"], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def _files(folder: Path) -> list[str]:
+    return [str(file) for file in folder.rglob("*") if file.is_file()]
+
+
+def test_no_verb_opens_a_connection_or_writes_elsewhere(kept: dict[str, Path]) -> None:
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace")
+    assert {line.split()[0] for line in EVERY_VERB} | set(ELSEWHERE) == {v for v, *_ in VERBS}
+    (kept["work"] / "volumes/cube").mkdir(parents=True)
+    np.save(kept["work"] / "volumes/cube/1.npy", np.arange(512, dtype=np.uint8).reshape(8, 8, 8))
+    trace = kept["temporary"].parent / "trace"
+    calls = "--trace=connect,openat,open,creat"
+    traced = ("strace", "-f", "-qq", "--seccomp-bpf", calls, "-o", str(trace))
+    said = _run([line.split() for line in EVERY_VERB], kept, *traced)
+    ends = re.findall(r"^(\w+) ends with (\d+)$", said, re.MULTILINE)
+    assert [verb for verb, _ in ends] == [line.split()[0] for line in EVERY_VERB]
+    assert {code for _, code in ends} <= {"0", "1"}, said
+    assert "error:" not in said
+    calls_made = trace.read_text(errors="replace").splitlines()
+    assert [call for call in calls_made if "connect(" in call and "AF_INET" in call] == []
+    written = {Path(found["path"]) for call in calls_made if (found := _IS_WRITTEN.search(call))}
+    allowed = [*(str(folder) for folder in kept.values()), "/dev/", "/proc/self/"]
+    elsewhere = [str(path) for path in written if path.is_absolute()]
+    assert [path for path in elsewhere if not path.startswith(tuple(allowed))] == []
+    assert _files(kept["home"]) + _files(kept["temporary"]) == []
+    outputs = {
+        line.split()[line.split().index("--output") + 1]
+        for line in EVERY_VERB
+        if "--output" in line
+    }
+    assert {file.name for file in kept["work"].iterdir()} == {
+        *outputs,
+        "volumes",
+        "registry",
+        "gallery",
     }
 
-    def holotype(*words: object) -> None:
-        done = subprocess.run(
-            [sys.executable, "-c", _COMMAND, *map(str, words)],
-            env=environment, cwd=kept["work"], capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
 
+@pytest.mark.slow
+def test_a_network_leaves_home_empty(kept: dict[str, Path], synthetic: Path) -> None:
     image = next(synthetic.rglob("*.png"))
-    quick = ("--set", "image_size=64") if recipe == "linear" else ("--model", "hog")
-    holotype("train", synthetic, "--recipe", recipe, "--output", "run", *quick)
-    holotype("predict", "run", image, "--output", "answers.csv")
-    holotype("explain", "run", image, "--output", "why.png")
-    holotype("evaluate", "run", synthetic, "--output", "report")
-    for empty in ("home", "temporary"):
-        assert [str(file) for file in kept[empty].rglob("*") if file.is_file()] == []
-    assert sorted(file.name for file in kept["work"].iterdir()) == [
-        "answers.csv", "report", "run", "why.png",
-    ]  # fmt: skip
+    commands = (
+        f"train {synthetic} --recipe linear --output run --image-size 64",
+        f"predict run {image} --output answers.csv",
+        f"explain run {image} --output why.png",
+    )
+    said = _run([line.split() for line in commands], kept)
+    assert said.count("ends with 0") == len(commands)
+    assert _files(kept["home"]) + _files(kept["temporary"]) == []
+
+
+@pytest.mark.parametrize("package", ["onnxruntime", "mlflow", "ray"])
+def test_what_a_library_would_send_is_switched_off_before_it_is_imported(package: str) -> None:
+    settings = {
+        "onnxruntime": ("ORT_DISABLE_TELEMETRY", "1"),
+        "mlflow": ("MLFLOW_DISABLE_TELEMETRY", "true"),
+        "ray": ("RAY_USAGE_STATS_ENABLED", "0"),
+    }
+    name, value = settings[package]
+    script = f"import holotype, os, sys; print(os.environ[{name!r}], {package!r} in sys.modules)"
+    kept = {k: v for k, v in os.environ.items() if k != name}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=kept, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{value} False\n"

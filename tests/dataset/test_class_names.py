@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from holotype.dataset.auditing.findings import Findings
-from holotype.dataset.class_names import similar_class_names
+from holotype.dataset.class_names import class_differences, similar_class_names
 from holotype.dataset.index import read_index, require_classes
-from holotype.errors import EmptyDataset, did_you_mean
+from holotype.errors import EmptyDataset, SplitClassMismatch, did_you_mean
 from tests.dataset.indices import class_folders, paint
 
 COMPOSED, DECOMPOSED = "d\u00f6g", "do\u0308g"
@@ -55,6 +55,19 @@ def test_other_names_are_no_twins() -> None:
 def test_a_suggestion_that_prints_like_the_word_shows_what_differs() -> None:
     assert did_you_mean("c\u0430t", ["cat"]) == r"; did you mean 'cat' ('cat', and not 'c\u0430t')?"
     assert did_you_mean("cot", ["cat"]) == "; did you mean 'cat'?"
+
+
+def test_messages_about_different_classes_show_what_differs(tmp_path: Path) -> None:
+    class_folders(tmp_path, "train/cat/1.png", "train/dog/1.png", "test/c\u0430t/1.png")
+    class_folders(tmp_path, "test/dog/1.png")
+    with pytest.raises(
+        SplitClassMismatch, match=r"train lacks .* \('c\\u0430t'\); test lacks 'cat'"
+    ):
+        read_index(tmp_path)
+    said = class_differences(("a", ["cat", "dog"]), ("b", ["c\u0430t", "dog"]))
+    assert said == "only 'a' has 'cat'; only 'b' has 'c\u0430t' ('c\\u0430t')"
+    assert class_differences(("a", ["cat"]), ("b", ["cat"])) == ""
+    assert class_differences(("a", "12345"), ("b", "")) == "only 'a' has '1', '2', '3', …"
 
 
 def test_names_that_are_no_text_are_the_reason_that_is_given(tmp_path: Path) -> None:

@@ -89,6 +89,21 @@ def test_the_next_audit_keeps_answers_to_the_same_problem_only(issues: Path) -> 
     assert (second.confirmed, second.reviews) == ("", ())
 
 
+def test_answers_about_what_is_not_found_again_stay_in_a_copy(issues: Path) -> None:
+    record_review(issues, "1.png", "Anna", "correct", label="dog", classes=CLASSES)
+    record_review(issues, "2.png", "Anna", "dismiss")
+    before = issues.read_bytes()
+    (note,) = write_issues([ISSUES[1]], issues)
+    copy = issues.with_name("issues-1.csv")
+    assert note.startswith("1 answer in ")
+    assert repr(str(copy)) in note
+    assert copy.read_bytes() == before
+    assert write_issues([ISSUES[1]], issues) == []
+    (again,) = write_issues([], issues)
+    assert "issues-2.csv" in again
+    assert write_issues([], issues) == []
+
+
 @pytest.mark.parametrize(
     ("path", "reviewer", "decision", "label", "said"),
     [

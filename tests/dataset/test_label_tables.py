@@ -1,7 +1,9 @@
 """Tables of labelled images: CSV, TSV, Parquet and DataFrames."""
 
 import os
+import unicodedata
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pytest
@@ -148,6 +150,17 @@ def test_tables_are_read_as_spreadsheets_save_them(
     assert list(table["label"]) == ["Bär", "b"]
     assert list(table["weight"]) == [1, 0.5]
     assert (table["sha256"] != "").all()
+
+
+@pytest.mark.parametrize(("on_disk", "in_table"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_path_is_found_in_the_unicode_form_of_another_system(
+    tmp_path: Path, on_disk: Literal["NFC", "NFD"], in_table: Literal["NFC", "NFD"]
+) -> None:
+    name = unicodedata.normalize(on_disk, "bär/ö.png")
+    class_folders(tmp_path, name)
+    listed = unicodedata.normalize(in_table, name)
+    (tmp_path / "t.csv").write_text(f"path,label\n{listed},a\n", encoding="utf-8")
+    assert list(read_index(tmp_path / "t.csv").table["path"]) == [name]
 
 
 @pytest.mark.parametrize(

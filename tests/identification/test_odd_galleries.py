@@ -119,6 +119,10 @@ def test_what_cannot_be_answered_is_refused_before_the_work(
     for verb, words, said in (
         ("query", [image, "--attribute", "side=left", "--top", "0"], "--top 0: expected"),
         ("query", [image, "--attribute", "side=left", "--new-rate", "2"], "between 0 and 1"),
+        ("query", [image, "--attribute", "side=left", "--output", "/proc/none"], "'/proc/none/"),
+        ("discover", [image, "--attribute", "side=left", "--output", "/proc/none"], "'/proc/none/"),
+        ("compare", [image, image, "--output", "/proc/none/a.png"], "'/proc/none/a.png'"),
+        ("evaluate", ["--output", "/proc/none"], "'/proc/none/"),
         ("evaluate", ["--new-rate", "0"], "between 0 and 1"),
         ("evaluate", ["--against", tmp_path / "nothing"], "cannot be read"),
     ):

@@ -165,25 +165,34 @@ def test_a_registry_that_cannot_be_read_stops_the_clean_up(tmp_path: Path) -> No
 
 def test_what_other_runs_refer_to_stays(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
-    for name in ("member", "selected", "start", "free"):
+    for name in ("member", "selected", "start", "teacher", "absolute", "free"):
         aged(write_run(runs / name, name))
     ensemble = write_run(runs / "ensemble", "ensemble")
     digest = holotype.load(runs / "member").digest
     (ensemble / "recipe.yaml").write_text(
         f"kind: ensemble\nmembers:\n- {{run: a, bundle: {digest}, model: tiny, weights: {{}}}}\n"
     )
+    (runs / "start" / "checkpoints").mkdir(exist_ok=True)
+    (runs / "start" / "checkpoints" / "full.safetensors").touch()
     started = write_run(runs / "started", "started")
-    (started / "recipe.yaml").write_text(f"weights: {runs}/start/checkpoints/full.safetensors\n")
+    (started / "recipe.yaml").write_text(
+        "weights: ../start/checkpoints/full.safetensors\nteacher: {run: ../teacher}\n"
+    )
+    other = write_run(runs / "other", "other")
+    (other / "recipe.yaml").write_text(f"teacher: {{run: {runs}/absolute}}\n")
+    os.utime(other / "report" / "metrics.json", (OLD, OLD))
     selected = {"bundle_sha256": holotype.load(runs / "selected").digest}
     write_json(runs / "_comparison" / "selection.json", {"selections": [selected]})
     os.utime(ensemble / "report" / "metrics.json", (OLD, OLD))
     os.utime(started / "report" / "metrics.json", (OLD, OLD))
     found = holotype.clean("runs", keep=0)
-    assert names(found) == ["ensemble", "free", "started"]
+    assert names(found) == ["ensemble", "free", "other", "started"]
     assert reasons(found) == {
         "member": "it is a member of the ensemble runs/ensemble",
         "selected": "it is selected in runs/_comparison/selection.json",
-        "start": "another run was trained from its weights",
+        "start": "runs/started was trained from it",
+        "teacher": "runs/started was trained from it",
+        "absolute": "runs/other was trained from it",
     }
 
 

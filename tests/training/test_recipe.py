@@ -12,6 +12,7 @@ from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import (
     recipe_for_directory,
     recipe_names,
+    recipe_paths,
     resolve_recipe,
 )
 from holotype.training.config.stage_config import GradientStage
@@ -248,3 +249,21 @@ def test_weights_that_a_recipe_names_are_found_beside_it(
     (tmp_path / "runs" / "one" / "recipe.yaml").write_text(written.to_yaml())
     again = resolve_recipe(tmp_path / "runs" / "one" / "recipe.yaml")
     assert Path(again.weights).resolve() == tmp_path / "recipes" / "own.safetensors"
+
+
+def test_a_teacher_is_found_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("teacher", "student", "elsewhere"):
+        (tmp_path / name).mkdir()
+    for named in ("teacher", "teacher@head"):
+        monkeypatch.chdir(tmp_path)
+        recipe = resolve_recipe("scratch", model="cnn_v1", overrides={"teacher.run": named})
+        written = recipe_for_directory(recipe, tmp_path / "student")
+        file = tmp_path / "student" / "recipe.yaml"
+        file.write_text(written.to_yaml())
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        again = resolve_recipe(file).teacher
+        assert again is not None
+        assert Path(again.run).resolve() == tmp_path / named
+        assert recipe_paths(file) == [tmp_path / "teacher"]

@@ -167,6 +167,8 @@ def test_refusals_say_what_to_do(log: Path, bundle: Bundle, tmp_path: Path) -> N
     (held / "labels.csv").write_text("path,label\n")
     with pytest.raises(RunExists, match="already holds"):
         holotype.label_next(bundle.path, log=log, output=held)
+    with pytest.raises(OSError, match="/proc/none/labels"):  # before the log is read
+        holotype.label_next(bundle.path, log=tmp_path / "nowhere", output="/proc/none")
     kept_none = write_log(tmp_path / "log", bundle)
     for file in (kept_none / "images").rglob("*.png"):
         file.unlink()

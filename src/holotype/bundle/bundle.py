@@ -34,7 +34,9 @@ from holotype.bundle.conformal_scores import CONFORMAL, ConformalScores, read_co
 from holotype.bundle.graph_validation import Shape, open_checked_session
 from holotype.bundle.integrity import (
     EXTRAS,
+    MANIFEST,
     MANIFEST_SHA256,
+    bundle_directory,
     check_file_names,
     check_manifest_hash,
     corrupt_file_error,
@@ -52,17 +54,15 @@ from holotype.bundle.sanitise_graph import (
     strip_metadata,
 )
 from holotype.bundle.views import ViewSet
-from holotype.errors import BundleError, CorruptBundle, NotABundle, UnsealedBundle
+from holotype.errors import BundleError, CorruptBundle, UnsealedBundle
 from holotype.files import naming, temporary_directory, write_bytes, write_text
 from holotype.imaging.preprocessing import Preprocessing
-from holotype.run_directory import RunDirectory, run_path
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 __all__ = ["MANIFEST", "MEMBERS", "Bundle", "load_bundle", "strip_metadata", "write_bundle"]
 
-MANIFEST = "manifest.json"
 MEMBERS = "members"
 MAX_DEPTH = 3  # a member may have members of its own, as the parent of folds does
 GRAPHS = (BACKBONE, HEAD)
@@ -323,14 +323,7 @@ def load_bundle(path: str | os.PathLike[str], *, unsealed: bool = False) -> Bund
         CorruptBundle: a file is missing, too many, elsewhere, or not what the manifest says.
         ExternalDataRefused: a graph reads tensors from other files.
     """
-    directory = run_path(path)
-    if not (directory / MANIFEST).exists():
-        directory = RunDirectory(directory).bundle
-    if not (directory / MANIFEST).exists():
-        lacks = "holds no classifier" if run_path(path).exists() else "does not exist"
-        raise NotABundle(
-            f"{os.fspath(path)!r} {lacks}: expected a finished run, or a bundle with {MANIFEST}."
-        )
+    directory = bundle_directory(path)
     bundle = _load(directory, depth=1)
     if not unsealed and any(one.manifest.unsealed for one in (bundle, *bundle.members)):
         raise UnsealedBundle(

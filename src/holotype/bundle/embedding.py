@@ -288,8 +288,7 @@ def _inputs(
     for view_key in view_keys:
         if view_key.namespace not in plain:
             preprocessing = base_models[view_key.namespace].preprocessing
-            how = preprocessing.bits, preprocessing.tolerate_truncated
-            image = decode_at(preprocessing.minimum_size, *how)
+            image = decode_at(preprocessing.minimum_size, preprocessing.decode_options)
             plain[view_key.namespace], warnings = preprocessing(image), image.warnings
     inputs = {view_key: view_key.view.apply(plain[view_key.namespace]) for view_key in view_keys}
     return inputs, warnings

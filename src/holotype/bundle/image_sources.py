@@ -19,14 +19,21 @@ from PIL import ImageFile as PillowFile
 from holotype.dataset.reading.folder_walk import printable, walk_folder
 from holotype.dataset.reading.sample_records import IgnoredReason, ignored_note
 from holotype.errors import EmptyDataset, ImageError, UnreadableFile, UsageError, WrongType
-from holotype.imaging.decode import LOCAL, Image, ImagePolicy, decode, from_pillow, read_header
+from holotype.imaging.decode import (
+    LOCAL,
+    DecodeOptions,
+    Image,
+    ImagePolicy,
+    decode,
+    from_pillow,
+    read_header,
+)
 from holotype.imaging.file_limits import require_plain_file
 from holotype.imaging.image_formats import IMAGE_EXTENSIONS
 from holotype.progress import Progress
 
-# (width, height) that is needed at least, or None for the image's own; how many bits are
-# significant in images of 16; whether a file that is cut off is tolerated -> the decoded image.
-Decoder = Callable[[tuple[int, int] | None, int, bool], Image]
+# (width, height) that is needed at least, or None for the image's own -> the decoded image.
+Decoder = Callable[[tuple[int, int] | None, DecodeOptions], Image]
 
 
 @dataclass(frozen=True)
@@ -105,7 +112,7 @@ class ImageInMemory:
         mask = b"" if image.mask is None else image.mask.tobytes()
         sha256 = hashlib.sha256(kind + image.pixels.tobytes() + mask).hexdigest()
         pillow_image = self.content
-        return lambda _size, bits, _cut: from_pillow(pillow_image, name=self.id, bits=bits), sha256
+        return lambda _, how: from_pillow(pillow_image, name=self.id, bits=how.bits), sha256
 
 
 ImageSource = ImageFile | ImageInMemory
@@ -248,21 +255,16 @@ def _decoder(content: bytes, name: str, policy: ImagePolicy = LOCAL) -> Decoder:
     A JPEG may be decoded at a fraction of its size where no more is needed. Preprocessings that
     need different fractions each get their own: members of an ensemble see what they see alone.
     """
-    known: dict[tuple[int, int, bool], Image] = {}  # (reduction, bits, tolerate_truncated)
+    known: dict[tuple[int, DecodeOptions], Image] = {}  # by the reduction
 
-    def decode_at(
-        minimum_size: tuple[int, int] | None, bits: int, tolerate_truncated: bool
-    ) -> Image:
+    def decode_at(minimum_size: tuple[int, int] | None, options: DecodeOptions) -> Image:
         for image in known.values():
-            key = _reduction(image, minimum_size), bits, tolerate_truncated
-            if key in known:
+            if (key := (_reduction(image, minimum_size), options)) in known:
                 return known[key]
         image = decode(
-            content, name=name, minimum_size=minimum_size, bits=bits,
-            tolerate_truncated=tolerate_truncated, policy=policy,
-        )  # fmt: skip
-        key = _reduction(image, minimum_size), bits, tolerate_truncated
-        return known.setdefault(key, image)
+            content, name=name, minimum_size=minimum_size, policy=policy, **options._asdict()
+        )
+        return known.setdefault((_reduction(image, minimum_size), options), image)
 
     return decode_at
 

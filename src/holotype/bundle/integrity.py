@@ -1,6 +1,7 @@
 """The files of a bundle: exactly the expected names, each with the hash in the manifest."""
 
 import hashlib
+import os
 from pathlib import Path
 
 from holotype.bundle.conformal_scores import CONFORMAL
@@ -8,12 +9,30 @@ from holotype.bundle.manifest import Manifest
 from holotype.bundle.references import REFERENCES
 from holotype.bundle.sanitise_graph import COPY_AGAIN
 from holotype.bundle.validation.validation_images import WATCH_REFERENCE
-from holotype.errors import BundleError, CorruptBundle
+from holotype.errors import BundleError, CorruptBundle, NotABundle
+from holotype.run_directory import RunDirectory, run_path
 
+MANIFEST = "manifest.json"
 MANIFEST_SHA256 = "manifest.sha256"
 # What a bundle may hold beside its graphs or its members.
 EXTRAS = (REFERENCES, CONFORMAL, WATCH_REFERENCE)
 MAX_BYTES = 2 << 30  # of an extra
+
+
+def bundle_directory(path: str | os.PathLike[str]) -> Path:
+    """Where the bundle of a run, of a stage or of a bundle directory lies; it is not read.
+
+    Raises:
+        NotABundle: there is none.
+    """
+    directory = run_path(path)
+    for place in (directory, RunDirectory(directory).bundle):
+        if (place / MANIFEST).exists():
+            return place
+    lacks = "holds no classifier" if directory.exists() else "does not exist"
+    raise NotABundle(
+        f"{os.fspath(path)!r} {lacks}: expected a finished run, or a bundle with {MANIFEST}."
+    )
 
 
 def corrupt_file_error(directory: Path, file: str, error: Exception) -> CorruptBundle:

@@ -86,7 +86,6 @@ def open_session(
     Raises:
         CorruptBundle: ONNX Runtime cannot read, check or build the graph.
     """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when it is first imported, here
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

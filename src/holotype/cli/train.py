@@ -167,9 +167,7 @@ def train(
     for caveat in report.caveats:
         print_message(caveat)
     size = pluralize(report.num_images, "image")
-    zero = report.num_zero_weight
-    left_out = f", without {zero:,} excluded; the report has both" if exclude and zero else ""
-    print_result(f"accuracy  {report['accuracy']} on {size} ({report.part}{left_out})")
+    print_result(f"accuracy  {report['accuracy']} on {size} ({report.part})")
     print_result(f"run       {run.path}")
     print_result(f"report    {report.path}")
     print_next_command("holotype", "predict", run.path, "IMAGE")

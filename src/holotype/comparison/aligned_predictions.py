@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from holotype.dataset.class_names import class_differences
 from holotype.errors import NotComparable
 from holotype.evaluation.build_report import select_scorable
 from holotype.evaluation.intervals import SamplingUnits
@@ -106,17 +107,11 @@ def _in_order(predictions: Predictions, classes: Sequence[str]) -> Predictions:
 
 def _require_same_classes(predictions: Mapping[str, Predictions]) -> None:
     first, *others = predictions
-    known = set(predictions[first].classes)
     for other in others:
-        of_other = set(predictions[other].classes)
-        if of_other != known:
-            lacking = [
-                f"only {name!r} has {_some(sorted(only))}"
-                for name, only in ((first, known - of_other), (other, of_other - known))
-                if only
-            ]
+        classes_of = [(name, predictions[name].classes) for name in (first, other)]
+        if difference := class_differences(*classes_of):
             raise NotComparable(
-                f"the runs {first!r} and {other!r} have different classes: {'; '.join(lacking)}. "
+                f"the runs {first!r} and {other!r} have different classes: {difference}. "
                 "Compare runs that were trained on the same classes."
             )
 

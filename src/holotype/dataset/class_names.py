@@ -1,11 +1,13 @@
 """Compare the names of classes by their form: Unicode normalisation, letter case and blanks."""
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import permutations
 
 from holotype.dataset.safe_filenames import collision_key
 
 # Lower-case Cyrillic and Greek letters that print as Latin ones.
+_MAX_NAMED = 3
 _LOOK_ALIKES = str.maketrans("асеорхуіјѕο", "aceopxyijso")
 
 
@@ -22,9 +24,28 @@ def similar_class_names(names: Iterable[str]) -> list[tuple[str, ...]]:
     return [tuple(found) for found in alike.values() if len(found) > 1]
 
 
-def exact_name(name: str) -> str:
-    """The name in quotes; with the code points of its letters beyond ASCII."""
-    return repr(name) if name.isascii() else f"{name!r} ({name!a})"
+def quoted_names(names: Iterable[str], beside: Iterable[str]) -> str:
+    """The names in quotes; with code points where one of those beside them prints alike."""
+    looks = {_look(name) for name in beside}
+    return ", ".join(
+        f"{name!r} ({name!a})" if _look(name) in looks and not name.isascii() else repr(name)
+        for name in names
+    )
+
+
+def class_differences(*classes_of: tuple[str, Collection[str]]) -> str:
+    """Such as ``only 'a' has 'cat'; only 'b' has 'dog'``; nothing where there are none.
+
+    Args:
+        classes_of: what each of two things is called, and its classes.
+    """
+    only = [(name, has, other) for (name, has), (_, other) in permutations(classes_of)]
+    return "; ".join(
+        f"only {name!r} has {quoted_names(rest[:_MAX_NAMED], other)}"
+        f"{', …' if len(rest) > _MAX_NAMED else ''}"
+        for name, has, other in only
+        if (rest := sorted(set(has) - set(other)))
+    )
 
 
 def _look(name: str) -> str:

@@ -116,8 +116,7 @@ class Explanation:
         """
         longest = max(self.size) if longest is None else longest
         decode_at, _ = self.source.open()
-        preprocessing = self.class_heatmap.preprocessing
-        image = decode_at(None, preprocessing.bits, preprocessing.tolerate_truncated)
+        image = decode_at(None, self.class_heatmap.preprocessing.decode_options)
         rgb = scaled_rgb(image, self.background, longest=longest)
         heat_HW = self.class_heatmap.resized_to(rgb.size)
         return PillowImage.fromarray(overlay(np.asarray(rgb), heat_HW))
@@ -247,10 +246,7 @@ class Explainer:
         """
         bundle, name = self.bundle, self.class_name
         decode_at, _ = source.open()
-        preprocessing = bundle.preprocessing
-        image = decode_at(
-            size_to_decode(bundle), preprocessing.bits, preprocessing.tolerate_truncated
-        )
+        image = decode_at(size_to_decode(bundle), bundle.preprocessing.decode_options)
         class_index = None if name is None else class_index_of(bundle, name)
         found = heatmap(bundle, image, class_index, explain_method=self.method)
         similar = (

@@ -8,11 +8,11 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from holotype.arguments import check_arguments, require_directory_place
+from holotype.arguments import check_arguments, require_directory_place, require_file_place
 from holotype.bundle.image_sources import ImageLike, Images, image_sources
 from holotype.errors import EmptyDataset, UsageError
 from holotype.extras import with_install_advice
-from holotype.files import atomic_write
+from holotype.files import atomic_write, require_writable
 from holotype.identification.change_gallery import (
     GalleryChange,
     add_images,
@@ -146,8 +146,7 @@ class Gallery(OpenGallery):
         progress = progress or Progress()
         if top < 1:
             raise UsageError(f"--top {top}: expected a number from 1.")
-        if output is not None:
-            require_directory_place(output)
+        _require_place(output)
         fitted = self.fitted(new_rate, progress)
         known = KnownFacts(
             encounter=encounter, attributes=self.attributes(attributes), is_labelled=False
@@ -225,6 +224,9 @@ class Gallery(OpenGallery):
         """
         if output is not None and Path(output).suffix.lower() != ".png":
             raise UsageError(f"--output {os.fspath(output)!r} must end in .png.")
+        if output is not None:
+            require_file_place(output)
+            require_writable(Path(output))
         calibration = self.calibration(Progress())
         listed = [
             (GalleryImage("", source.id, ""), source)
@@ -267,8 +269,7 @@ class Gallery(OpenGallery):
             EmptyDataset, UsageError: see `query`.
         """
         progress = progress or Progress()
-        if output is not None:
-            require_directory_place(output)
+        _require_place(output)
         calibration = self.calibration(progress)
         found = self.embedded(
             images, KnownFacts(attributes=self.attributes(attributes), is_labelled=False), progress
@@ -317,8 +318,7 @@ class Gallery(OpenGallery):
             NotComparable: the other evaluation has no question in common.
         """
         progress = progress or Progress()
-        if output is not None:
-            require_directory_place(output)
+        _require_place(output)
         require_rate(new_rate)
         there = None if against is None else read_questions(Path(against))
         gallery = self.known_images()
@@ -349,3 +349,10 @@ def _individual(name: str, images: list[GalleryImage]) -> Individual:
     return Individual(
         name, tuple(sorted(images, key=lambda one: (one.date, one.encounter, one.file)))
     )
+
+
+def _require_place(output: str | os.PathLike[str] | None) -> None:
+    """Refuse, before the work, a directory that its result could not be written to."""
+    if output is not None:
+        require_directory_place(output)
+        require_writable(Path(output) / "index.html")

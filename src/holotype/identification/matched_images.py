@@ -11,6 +11,7 @@ from PIL import Image as PillowImage
 
 from holotype.bundle.image_sources import ImageFile, ImageSource
 from holotype.errors import ImageError
+from holotype.imaging.decode import DecodeOptions
 
 SIDE = 240  # pixels of an image on a page
 OpenImage = Callable[[str], PillowImage.Image | None]
@@ -20,7 +21,8 @@ def read_small(source: ImageSource) -> PillowImage.Image | None:
     """The image in RGB, at most SIDE pixels a side; None where it cannot be read (any more)."""
     try:
         decode_at, _ = source.open()
-        image = decode_at((SIDE, SIDE), 16, True)  # what the gallery took in is shown
+        shown = DecodeOptions(tolerate_truncated=True)  # what the gallery took in
+        image = decode_at((SIDE, SIDE), shown)
     except ImageError:
         return None
     small = image.pixels.convert("RGB")

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, NamedTuple, TypeVar
 
 from PIL import Image as PillowImage
 from PIL import ImageFile, ImageOps, JpegImagePlugin
@@ -120,6 +120,13 @@ class ImagePolicy:
     max_bytes: int = MAX_FILE_BYTES
 
 
+class DecodeOptions(NamedTuple):
+    """How the pixels of a file are read; see `decode`."""
+
+    bits: int = FULL_BITS
+    tolerate_truncated: bool = False
+
+
 # For local files. The limit is Pillow's own for decompression bombs: 0.25 GiB of RGB, above the
 # images of any camera.
 LOCAL = ImagePolicy(
@@ -182,17 +189,15 @@ def decode(
         raise ValueError(f"minimum_size must be at least 1 x 1, not {minimum_size}")
     own_name = f"<{len(source)} bytes>" if isinstance(source, bytes) else str(source)
     file = own_name if name is None else name
-    loading = _Loading(file, bits, tolerate_truncated)
+    loading = _Loading(file, DecodeOptions(bits, tolerate_truncated))
     return _read(source, file, policy, lambda s: _decode(s, minimum_size, loading, policy))
 
 
-@dataclass(frozen=True)
-class _Loading:
-    """How the pixels of a file are read; see `decode`."""
+class _Loading(NamedTuple):
+    """What is loaded, by its name in errors, and how."""
 
     file: str
-    bits: int
-    tolerate_truncated: bool
+    options: DecodeOptions
 
 
 def _decode(
@@ -226,11 +231,10 @@ def _loaded(
     loading: _Loading,
 ) -> Image:
     """The pixels of an open file, upright, with 8 bits a channel."""
-    (width, height), file, bits = stored_size, loading.file, loading.bits
+    (width, height), (file, (bits, tolerate)) = stored_size, loading
     stored_mode, raw_mode = plugin.mode, raw_mode_of(plugin)
     is_open = has_open_range(plugin, raw_mode)
     stated = stated_largest(plugin, stream) if is_open else 0
-    tolerate = loading.tolerate_truncated
     notes = (*notes, *load_pixels(plugin, stream, file, tolerate_truncated=tolerate))
     orientation = orientation_of(plugin)
     largest = largest_of_16_bits(plugin, raw_mode)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from holotype.errors import CorruptBundle
-from holotype.imaging.decode import LOCAL, Image, ImagePolicy, decode
+from holotype.imaging.decode import LOCAL, DecodeOptions, Image, ImagePolicy, decode
 from holotype.imaging.foreground_box import Box, foreground_box
 from holotype.imaging.significant_bits import FULL_BITS, LEAST_BITS
 
@@ -123,6 +123,11 @@ class Preprocessing:
             return None
         return 2 * self.width, 2 * self.height
 
+    @property
+    def decode_options(self) -> DecodeOptions:
+        """How `decode` reads the pixels of a file."""
+        return DecodeOptions(self.bits, self.tolerate_truncated)
+
     def frame(self, image: Image) -> PillowImage.Image:
         """The image as the network will see it, before normalisation.
 
@@ -184,8 +189,8 @@ class Preprocessing:
         """
         return self(
             decode(
-                source, name=name, minimum_size=self.minimum_size, bits=self.bits,
-                tolerate_truncated=self.tolerate_truncated, policy=policy,
+                source, name=name, minimum_size=self.minimum_size, policy=policy,
+                **self.decode_options._asdict(),
             )
         )  # fmt: skip
 

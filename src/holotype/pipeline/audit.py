@@ -121,17 +121,26 @@ class Audit:
             {name: [row[number] for row in rows] for number, name in enumerate(COLUMNS)}
         )
 
-    def write(self, directory: str | Path) -> None:
-        """Write audit.json, issues.csv, index.html and index.parquet into a directory."""
-        self.write_findings(Path(directory))
-        self.index.write(Path(directory) / "index.parquet")
+    def write(self, directory: str | Path) -> list[str]:
+        """Write audit.json, issues.csv, index.html and index.parquet into a directory.
 
-    def write_findings(self, directory: Path) -> None:
-        """Without the index, as in a run, which has its own."""
-        write_findings(self.findings, directory)
+        Answers in an issues.csv that is there are kept; those about problems that were not found
+        again in a copy beside it.
+
+        Returns:
+            A sentence that names such a copy; nothing without one.
+        """
+        notes = self.write_findings(Path(directory))
+        self.index.write(Path(directory) / "index.parquet")
+        return notes
+
+    def write_findings(self, directory: Path) -> list[str]:
+        """As `write`, without the index, as in a run, which has its own."""
+        notes = write_findings(self.findings, directory)
         write_audit_page(
             self.findings, self.index, directory / "index.html", title=f"Audit of {self.name}"
         )
+        return notes
 
     def __repr__(self) -> str:
         return short_text(self._title, self._table(text_table) or "nothing found")
@@ -226,7 +235,7 @@ def audit(
     name = ", ".join(source_name(source) for source in as_sources(data))
     found = Audit(index, findings, name, kinds)
     if output is not None:
-        found.write(output)
+        progress.log_all(found.write(output))
     return found
 
 

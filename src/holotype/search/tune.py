@@ -190,7 +190,7 @@ def prepare(
     require_validation(base, index)
     if len(index.part("val")) == 0:
         raise DatasetError("validation has no images, so nothing can be chosen on it.")
-    job.audit.write_findings(search.audit)
+    request.progress.log_all(job.audit.write_findings(search.audit))
     index.write(search.index)
     seen = index.table["split"].isin(["train", "val"])
     replace(index, table=index.table[seen].reset_index(drop=True)).write(search.train_val)

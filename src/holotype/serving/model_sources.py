@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from holotype.bundle.bundle import MANIFEST
+from holotype.bundle.integrity import MANIFEST, bundle_directory
 from holotype.bundle.manifest import MAX_BYTES, read_manifest
-from holotype.errors import NotABundle, UsageError
+from holotype.errors import UsageError
 from holotype.registry.registered_name import is_registered_name
 from holotype.run_directory import RunDirectory, run_path
 from holotype.serving.traffic.registry_source import RegistrySource
@@ -55,7 +55,7 @@ def _named_source(given: str) -> tuple[str, VersionSource]:
         if isinstance(source, RegistrySource):
             name = source.name
         else:
-            name = _own_name(_bundle_directory(path))
+            name = _own_name(bundle_directory(path))
     if not NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} is no name for a model; expected letters, digits, '.', '_' and '-': "
@@ -67,7 +67,7 @@ def _named_source(given: str) -> tuple[str, VersionSource]:
 def _source(path: str) -> RegistrySource | FixedSource:
     if is_registered_name(path):
         return RegistrySource(path)
-    _bundle_directory(path)  # there is one
+    bundle_directory(path)  # there is one
     return FixedSource(run_path(path))
 
 
@@ -81,19 +81,6 @@ def run_facts(bundle: Path) -> tuple[dict[str, Any], str]:
     metrics = json.loads(metrics_file.read_bytes()) if metrics_file.is_file() else {}
     card = root.card.read_text("utf-8") if root.card.is_file() else ""
     return metrics if isinstance(metrics, dict) else {}, card
-
-
-def _bundle_directory(path: str) -> Path:
-    directory = run_path(path)
-    for place in (directory, RunDirectory(directory).bundle):
-        if (place / MANIFEST).is_file():
-            return place
-    if not directory.exists():
-        raise NotABundle(f"{path!r} does not exist; expected a run or a bundle.")
-    raise NotABundle(
-        f"{path!r} holds no classifier: expected a run directory that training has finished, or "
-        f"a bundle directory with {MANIFEST} in it."
-    )
 
 
 def _own_name(directory: Path) -> str:

@@ -26,6 +26,7 @@ from holotype.bundle.bundle import MANIFEST, MEMBERS, Bundle, write_files
 from holotype.bundle.combination import ENSEMBLE_WEIGHTS, EnsembleWeights
 from holotype.bundle.embedding import cache_namespace
 from holotype.bundle.manifest import Manifest
+from holotype.dataset.class_names import class_differences
 from holotype.errors import BundleError
 from holotype.files import TEMPORARY_PREFIX
 
@@ -101,8 +102,8 @@ def _hard_link_files(source: Path, copied: Path) -> None:
 def _check_member(member: Bundle, first: Bundle) -> None:
     if member.classes != first.classes:
         raise BundleError(
-            f"{member.name} knows the classes {', '.join(member.classes)}, but {first.name} knows "
-            f"{', '.join(first.classes)}; members must know the same ones."
+            "members must know the same classes in one order: "
+            f"{class_differences((first.name, first.classes), (member.name, member.classes))}."
         )
     if member.manifest.decision is None:
         raise BundleError(

@@ -7,7 +7,7 @@ from typing import Any
 from holotype.dataset.auditing.embedding_neighbors import NeighbourPair, Outlier
 from holotype.dataset.auditing.label_errors import NoiseRate, SuspectedLabelError
 from holotype.dataset.auditing.quality import QUALITY_ADVICE, QualityIssue
-from holotype.dataset.class_names import exact_name, similar_class_names
+from holotype.dataset.class_names import quoted_names, similar_class_names
 from holotype.dataset.near_duplicates.search import NearDuplicate
 from holotype.dataset.reading.sample_records import Part
 from holotype.dataset.splitting.splitter import abbreviated
@@ -217,7 +217,7 @@ class Findings:
     def similar_class_notes(self) -> list[str]:
         """A sentence for each set of classes whose names look alike."""
         return [
-            f"Class names that look alike: {', '.join(map(exact_name, names))}."
+            f"Class names that look alike: {quoted_names(names, names)}."
             for names in self.similar_classes
         ]
 

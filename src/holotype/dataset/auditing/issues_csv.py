@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -19,7 +20,8 @@ from holotype.dataset.auditing.issue_reviews import (
 from holotype.dataset.auditing.quality import QUALITY_ADVICE
 from holotype.dataset.near_duplicates.search import NearDuplicate
 from holotype.errors import InvalidTable
-from holotype.files import csv_cell, write_json, write_text
+from holotype.files import csv_cell, write_bytes, write_json, write_text
+from holotype.progress import pluralize
 
 JOINT = "; "  # between several problems of one image
 COLUMNS = (*FOUND_COLUMNS, CONFIRMED, NEW_LABEL)
@@ -59,20 +61,40 @@ def issues_of(findings: Findings) -> list[Issue]:
     ]
 
 
-def write_issues(issues: Iterable[Issue], path: Path) -> None:
+def write_issues(issues: Iterable[Issue], path: Path) -> list[str]:
     """Write the rows as CSV, every field quoted, since names may hold any character.
 
     The last columns are for people: `confirmed`, `new_label`, and after a review `reviews`.
-    Their values in an existing file are kept for an image with the same problems.
+    Their values in an existing file are kept for an image with the same problems. Where there are
+    answers about anything else, the file that holds them stays, under another name.
+
+    Returns:
+        A sentence that names the other file; nothing without one.
 
     Raises:
         InvalidTable: there is a file that cannot be read.
     """
     rows = list(issues)
     if path.is_file() and path.read_bytes() == _csv_text(rows, {}).encode():
-        return  # as it is already, and without an answer
+        return []  # as it is already, and without an answer
     with issues_lock(path) if os.path.lexists(path) else nullcontext():
-        write_text(path, _csv_text(rows, previous_answers(path)))
+        answers = previous_answers(path)
+        found = {(issue.path, issue.problem) for issue in rows}
+        lost = [key for key, answer in answers.items() if any(answer) and key not in found]
+        notes = [_keep_answers(path, len(lost))] if lost else []
+        write_text(path, _csv_text(rows, answers))
+    return notes
+
+
+def _keep_answers(path: Path, count: int) -> str:
+    """Copy the file to a name of its own."""
+    copies = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(1))
+    copy = next(one for one in copies if not os.path.lexists(one))
+    write_bytes(copy, path.read_bytes())
+    return (
+        f"{pluralize(count, 'answer')} in {str(path)!r} are about problems that were not found "
+        f"again: the file that holds them is kept as {str(copy)!r}."
+    )
 
 
 def _csv_text(issues: Sequence[Issue], answers: Mapping[tuple[str, str], Sequence[str]]) -> str:
@@ -188,7 +210,7 @@ def _on_near_duplicate(pair: NearDuplicate, labels: dict[str, str]) -> Iterator[
     yield pair.second, "label_conflict", evidence, advice
 
 
-def write_findings(findings: Findings, directory: Path) -> None:
-    """Write `audit.json` and `issues.csv` into a directory."""
+def write_findings(findings: Findings, directory: Path) -> list[str]:
+    """Write `audit.json` and `issues.csv` into a directory; returns as `write_issues`."""
     write_json(directory / "audit.json", findings.to_json())
-    write_issues(issues_of(findings), directory / "issues.csv")
+    return write_issues(issues_of(findings), directory / "issues.csv")

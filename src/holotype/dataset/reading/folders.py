@@ -3,7 +3,7 @@
 import re
 from pathlib import Path, PurePosixPath
 
-from holotype.dataset.class_names import class_name
+from holotype.dataset.class_names import class_name, quoted_names
 from holotype.dataset.reading.folder_walk import (
     FolderContents,
     printable,
@@ -169,7 +169,7 @@ def _require_same_classes(images: list[ListedImage]) -> None:
     present = {part: names for part, names in classes.items() if names}
     every = set().union(*present.values())
     differences = [
-        f"{part} lacks {', '.join(map(repr, sorted(every - names)))}"
+        f"{part} lacks {quoted_names(sorted(every - names), names)}"
         for part, names in present.items()
         if names != every
     ]

@@ -3,10 +3,11 @@
 import json
 import math
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from holotype.dataset.class_names import class_name
 from holotype.dataset.reading.csv_tables import read_csv_table
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 REQUIRED_COLUMNS = ("path", "label")
 OPTIONAL_COLUMNS = ("group", "split", "weight")
+_FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")  # of names on macOS and elsewhere
 MAX_WEIGHT = 1e12  # sums of larger ones, and of the inverse of larger ones, lose digits
 
 
@@ -135,9 +137,10 @@ class _TableReader:
             self.refuse(row, "no path", "a path, absolute or relative to the table")
         if "\0" in str(cell):
             self.refuse(row, "a path with a null character", "the path of a file")
-        path = os.path.join(os.path.abspath(base), str(cell))
-        if os.path.lexists(path):
-            return os.path.normpath(path)
+        for name in (str(cell), *(unicodedata.normalize(form, str(cell)) for form in _FORMS)):
+            path = os.path.join(os.path.abspath(base), name)
+            if os.path.lexists(path):
+                return os.path.normpath(path)
         if os.sep == "/" and "\\" in str(cell):
             self.refuse(
                 row, "no such file, and backslashes in its path as Windows writes them",

@@ -60,8 +60,8 @@ def embed_images(
         made = []
         for number in batch:
             decode_at, _ = sources[found.positions[number]].open()
-            how = bundle.preprocessing.bits, bundle.preprocessing.tolerate_truncated
-            made.append(thumbnail(decode_at((2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE), *how)))
+            size = (2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE)
+            made.append(thumbnail(decode_at(size, bundle.preprocessing.decode_options)))
         return made
 
     N = len(found.positions)

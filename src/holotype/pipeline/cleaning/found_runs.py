@@ -18,6 +18,7 @@ from holotype.registry.database import DATABASE
 from holotype.registry.registry import DEFAULT_PLACE, Registry
 from holotype.registry.stored_files import kept_recipes
 from holotype.run_directory import LOCK, RunDirectory
+from holotype.training.config.resolve import recipe_paths
 
 SEARCH = "search.json"  # of a search, whose trials are runs
 SELECTION = "selection.json"  # of a comparison: the bundle that a program is to load
@@ -90,14 +91,16 @@ def bundle_digests(directory: Path) -> set[str]:
     }
 
 
-def references(found: Found, registries: Sequence[Registry]) -> tuple[dict[str, str], list[str]]:
-    """What is referred to: the digests of bundles with what refers to each; and paths in recipes.
+def references(
+    found: Found, registries: Sequence[Registry]
+) -> tuple[dict[str, str], list[tuple[Path, Path]]]:
+    """What is referred to: the digests of bundles with what refers to each; and (run, path).
 
     Registered versions, members of ensembles, and selections refer to bundles by their digest. The
-    recipe of a run that was trained from the weights of another names a file of it.
+    recipe of a run that learnt from another names a path within it, which is resolved.
     """
     by_digest: dict[str, str] = {}
-    texts = []
+    by_recipe = []
     for registry in registries:
         for name, version, digest, recipe in kept_recipes(registry):
             by_digest.setdefault(digest, f"it is {name}/{version} of the registry")
@@ -105,13 +108,13 @@ def references(found: Found, registries: Sequence[Registry]) -> tuple[dict[str, 
                 by_digest.setdefault(member, f"it is a member of {name}/{version} of the registry")
     for run in found.runs:
         text = run.recipe.read_text(encoding="utf-8", errors="replace")
-        texts.append(text)
+        by_recipe += [(run.path, path) for path in recipe_paths(run.recipe)]
         for member in _members(text):
             by_digest.setdefault(member, f"it is a member of the ensemble {run.path}")
     for file in found.selections:
         for digest in _selected(file):
             by_digest.setdefault(digest, f"it is selected in {file}")
-    return by_digest, texts
+    return by_digest, by_recipe
 
 
 def open_registries(found: Found, folder: Path, named: str | None) -> list[Registry]:

@@ -76,11 +76,11 @@ def plan_removals(
 ) -> tuple[list[Removal], list[Kept]]:
     """What to remove of what was found below a folder, and what is kept; see `clean`."""
     kept: list[Kept] = []
-    by_digest, recipes = references(found, registries)
+    by_digest, by_recipe = references(found, registries)
 
     def is_free(path: Path) -> bool:
         """Whether nothing speaks against it; what does is noted."""
-        reason = _why_kept(path, by_digest, recipes)
+        reason = _why_kept(path, by_digest, by_recipe)
         if reason:
             kept.append(Kept(path, reason))
         return not reason
@@ -140,7 +140,7 @@ def _of_cache(entry: CacheEntry) -> Removal:
     return Removal(first, "cache", entry.num_bytes, tuple(others))
 
 
-def _why_kept(path: Path, by_digest: dict[str, str], recipes: Sequence[str]) -> str:
+def _why_kept(path: Path, by_digest: dict[str, str], by_recipe: Sequence[tuple[Path, Path]]) -> str:
     """What speaks against the removal of a directory; empty where nothing does."""
     if is_locked(path):
         return "a process is writing it"
@@ -150,13 +150,9 @@ def _why_kept(path: Path, by_digest: dict[str, str], recipes: Sequence[str]) -> 
     for digest in sorted(bundle_digests(path)):
         if digest in by_digest:
             return by_digest[digest]
-    inside = f"{path.absolute()}/"
-    relative = f"{path}/"
-    own = RunDirectory(path).recipe
-    text_of_own = own.read_text(encoding="utf-8", errors="replace") if own.is_file() else None
-    for text in recipes:
-        if text != text_of_own and (inside in text or relative in text):
-            return "another run was trained from its weights"
+    for run, named in by_recipe:
+        if run != path and named.is_relative_to(path.resolve()):
+            return f"{run} was trained from it"
     if not _is_finished(RunDirectory(path)) and _last_change(path) > time.time() - RECENT_SECONDS:
         return "it changed less than an hour ago, and may go on"
     return ""

@@ -52,7 +52,7 @@ def begin_run(job: TrainingJob, index: Index, run: RunDirectory, *, is_fold: boo
     run.write_recipe(recipe_for_directory(job.recipe, run.path).to_yaml())
     index.write(run.index)
     if not is_fold:
-        job.audit.write_findings(run.audit)
+        job.progress.log_all(job.audit.write_findings(run.audit))
     write_environment(run, job.runtime.device, job.named_tables())
     return True
 
@@ -98,8 +98,9 @@ def _require_same_recipe(run: RunDirectory, recipe: Recipe) -> None:
     began = _flatten({**written, **newer_defaults})
     now = _flatten(recipe.model_dump(mode="json"))
     for fields in (began, now):
-        if fields.get("weights") not in WEIGHT_WORDS:
-            fields["weights"] = os.path.realpath(str(fields.get("weights")))
+        for key in ("weights", "teacher.run"):
+            if fields.get(key) not in (None, *WEIGHT_WORDS):
+                fields[key] = os.path.realpath(str(fields[key]))
     different = [
         f"{key}: {began.get(key, 'nothing')} then, {now.get(key, 'nothing')} now"
         for key in dict.fromkeys([*began, *now])

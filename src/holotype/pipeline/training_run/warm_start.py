@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from holotype.bundle.bundle import load_bundle
-from holotype.dataset.class_names import class_name
+from holotype.dataset.class_names import class_differences, class_name
 from holotype.dataset.index import Index, read_index_file
 from holotype.errors import InvalidRecipe, NotARun, SplitLeakage, UsageError
 from holotype.explanation.torch_models import run_of
@@ -106,10 +106,9 @@ def check_teacher(recipe: Recipe, index: Index) -> None:
     path = recipe.teacher.run
     teacher = load_bundle(path)
     known = {class_name(name) for name in teacher.classes}
-    if known != {class_name(name) for name in index.classes}:
+    if difference := class_differences((path, known), (str(index.root), index.classes)):
         raise InvalidRecipe(
-            f"teacher: {path!r} knows the classes {', '.join(sorted(known))}, and the images are "
-            f"of {', '.join(index.classes)}; expected the same."
+            f"teacher: the classes of teacher and images differ: {difference}; expected the same."
         )
     run = run_of(path)
     if run is None or not run.index.is_file():

@@ -126,8 +126,7 @@ def _warm_up(classifier: Classifier) -> float:
 def _predict(classifier: Classifier, source: UploadedImage, header: Header) -> Answer:
     started = time.perf_counter()
     preprocessing = classifier.bundle.preprocessing
-    how = preprocessing.bits, preprocessing.tolerate_truncated
-    image = source.open()[0](preprocessing.minimum_size, *how)
+    image = source.open()[0](preprocessing.minimum_size, preprocessing.decode_options)
     decode_ms = (time.perf_counter() - started) * 1000
     found, embedding_ND = classifier.predict_and_embed(source, coverage=header.get("coverage"))
     if found.refused:
@@ -159,8 +158,7 @@ def _identify(classifier: Classifier, source: UploadedImage, header: Header) -> 
     """What a gallery compares: the embedding and the thumbnail."""
     decode_at, sha256 = source.open()
     size = (2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE)
-    preprocessing = classifier.bundle.preprocessing
-    small = thumbnail(decode_at(size, preprocessing.bits, preprocessing.tolerate_truncated))
+    small = thumbnail(decode_at(size, classifier.bundle.preprocessing.decode_options))
     return {"sha256": sha256}, [classifier.embed(source)[0].tobytes(), small.tobytes()]
 
 
@@ -177,8 +175,7 @@ def _explain(classifier: Classifier, source: UploadedImage, header: Header) -> A
 def _neighbours(classifier: Classifier, source: UploadedImage, header: Header) -> Answer:
     decode_at, _ = source.open()
     preprocessing = classifier.bundle.preprocessing
-    how = preprocessing.bits, preprocessing.tolerate_truncated
-    image = decode_at(preprocessing.minimum_size, *how)
+    image = decode_at(preprocessing.minimum_size, preprocessing.decode_options)
     found = nearest_training_images(classifier.bundle, image, header["count"])
     rows: list[dict[str, Any]] = [
         {"file": one.name, "class": one.class_name, "cosine": one.cosine} for one in found

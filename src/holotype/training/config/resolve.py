@@ -136,28 +136,52 @@ def read_fields(recipe: str) -> dict[str, Any]:
             f"Known: {', '.join(recipe_names())}; or name a YAML file."
         )
     fields = read_mapping(Path(recipe))
-    if isinstance(fields.get("weights"), str):
+    if isinstance(fields.get("weights"), str) and fields["weights"] not in WEIGHT_WORDS:
         fields["weights"] = _beside(Path(recipe), fields["weights"])
+    if isinstance(fields.get("teacher"), dict) and isinstance(fields["teacher"].get("run"), str):
+        fields["teacher"]["run"] = _beside(Path(recipe), fields["teacher"]["run"])
     return fields
 
 
-def _beside(recipe: Path, weights: str) -> str:
-    """Weights that a recipe names relative to itself, as a path from here; others as they are."""
-    if weights in WEIGHT_WORDS or os.path.isabs(weights):
-        return weights
-    file = recipe.parent / weights
-    return os.fspath(file) if file.is_file() else weights
+def _beside(recipe: Path, named: str) -> str:
+    """What a recipe names relative to itself, as a path from here; anything else as it is."""
+    path = os.path.join(recipe.parent, named)
+    return path if os.path.exists(_without_stage(path)) else named
+
+
+def _without_stage(path: str) -> str:
+    """RUN of RUN@STAGE; any other path as it is."""
+    return path if os.path.exists(path) else path.rpartition("@")[0] or path
 
 
 def recipe_for_directory(recipe: Recipe, directory: Path) -> Recipe:
-    """The recipe as it is written into a directory: its weights are named relative to that."""
-    if recipe.weights in WEIGHT_WORDS:
-        return recipe
+    """The recipe as it is written into a directory: its paths are relative to that."""
+    changed: dict[str, Any] = {}
+    if recipe.weights not in WEIGHT_WORDS:
+        changed["weights"] = _relative(recipe.weights, directory)
+    if recipe.teacher is not None:
+        run = _relative(recipe.teacher.run, directory)
+        changed["teacher"] = recipe.teacher.model_copy(update={"run": run})
+    return recipe.model_copy(update=changed)
+
+
+def _relative(path: str, directory: Path) -> str:
     try:
-        relative = os.path.relpath(os.path.realpath(recipe.weights), os.path.realpath(directory))
+        return Path(os.path.relpath(os.path.realpath(path), os.path.realpath(directory))).as_posix()
     except ValueError:  # another drive
-        return recipe
-    return recipe.model_copy(update={"weights": Path(relative).as_posix()})
+        return path
+
+
+def recipe_paths(recipe: Path) -> list[Path]:
+    """The weights and the teacher that a recipe names, resolved; none of one that is damaged."""
+    try:
+        fields = read_fields(os.fspath(recipe))
+    except InvalidRecipe:
+        return []
+    teacher = fields.get("teacher")
+    named = [fields.get("weights"), teacher.get("run") if isinstance(teacher, dict) else None]
+    paths = [path for path in named if isinstance(path, str) and path not in WEIGHT_WORDS]
+    return [Path(_without_stage(path)).resolve() for path in paths]
 
 
 def _parse(dotted: str, text: str) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 
 from holotype.bundle.bundle import load_bundle
 from holotype.errors import DatasetError, RunExists, UsageError
+from holotype.files import require_writable
 from holotype.notebook import data_frame, html_result, html_table
 from holotype.progress import Progress, pluralize
 from holotype.registry.resolve_registered import registered_path
@@ -19,6 +20,7 @@ from holotype.watching.labelling.gradient_embeddings import gradient_embeddings,
 from holotype.watching.labelling.label_sheet import (
     COLUMNS,
     IMAGES,
+    LABELS,
     Purpose,
     SheetRow,
     write_sheet,
@@ -135,6 +137,7 @@ def label_next(
         raise RunExists(
             f"{str(folder)!r} already holds something, perhaps labels; name another --output."
         )
+    require_writable(folder / LABELS)
     bundle = load_bundle(registered_path(champion))
     with (progress or Progress()).busy("reading the request log"):
         logged = read_logged_images(Path(log), bundle.sha256, days=days, seed=seed)
