@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from holotype.files import write_json
+from holotype.files import read_json, reading, write_json
 
 JobState = Literal["waiting", "running", "done", "failed"]
 
@@ -103,7 +103,9 @@ class JobSheet:
         file = self.result_file(number)
         if not file.is_file():
             return JobResult()
-        return JobResult(**json.loads(file.read_text(encoding="utf-8")))
+        found = read_json(file)
+        with reading(file):
+            return JobResult(**found)
 
     def record(self, number: int, result: JobResult) -> None:
         write_json(self.result_file(number), asdict(result))

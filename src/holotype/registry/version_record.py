@@ -8,6 +8,7 @@ from typing import Any
 from holotype.bundle.bundle import Bundle
 from holotype.dataset.index import read_index_file
 from holotype.evaluation.report_data import SCORES
+from holotype.files import read_json, reading
 from holotype.run_directory import RunDirectory
 
 _HASHED_COLUMNS = ("sha256", "label", "group", "split", "fold", "weight")
@@ -50,7 +51,10 @@ def read_version_record(run: RunDirectory, bundle: Bundle) -> VersionRecord:
         return VersionRecord(manifest.model, manifest.name)
     environment = _json(run.environment)
     report = _json(run.report / "metrics.json")
-    accuracy = report.get("accuracy", {})
+    with reading(run.recipe):
+        recipe = run.recipe.read_text(encoding="utf-8")
+    with reading(run.report / "metrics.json"):
+        accuracy = {**report.get("accuracy", {})}
     return VersionRecord(
         model=manifest.model,
         data=manifest.name,
@@ -61,7 +65,7 @@ def read_version_record(run: RunDirectory, bundle: Bundle) -> VersionRecord:
         accuracy_low=accuracy.get("low"),
         accuracy_high=accuracy.get("high"),
         metrics=json.dumps({name: report[name] for name in SCORES if name in report}),
-        recipe=run.recipe.read_text(encoding="utf-8"),
+        recipe=recipe,
         environment=json.dumps(environment),
         git_commit=environment.get("git_commit") or "",
     )
@@ -80,5 +84,4 @@ def data_fingerprint(run: RunDirectory) -> str:
 def _json(file: Any) -> dict[str, Any]:
     if not file.is_file():
         return {}
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return found
+    return read_json(file)

@@ -17,7 +17,7 @@ from typing import Any
 from holotype.dataset.auditing.findings import Findings
 from holotype.dataset.index import Index, read_index_file
 from holotype.errors import HolotypeError, RunLocked, Terminated, TrainingDiverged
-from holotype.files import write_json
+from holotype.files import reading, write_json
 from holotype.pipeline.audit import Audit
 from holotype.pipeline.training_run.single_run import train_single_run
 from holotype.pipeline.training_run.train import make_runtime
@@ -58,8 +58,9 @@ class EpochReports:
 
     def __post_init__(self) -> None:
         if self.directory.epochs.is_file():
-            found = json.loads(self.directory.epochs.read_text(encoding="utf-8"))
-            self._rows = [(str(stage), int(epoch), float(value)) for stage, epoch, value in found]
+            with reading(self.directory.epochs):
+                found = json.loads(self.directory.epochs.read_bytes())
+                self._rows = [(str(stage), int(epoch), float(one)) for stage, epoch, one in found]
 
     @property
     def accuracies(self) -> tuple[float, ...]:

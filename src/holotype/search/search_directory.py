@@ -15,12 +15,12 @@ runs/photos-search-1/
   search.log           what was said
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from holotype.errors import NotARun
+from holotype.files import read_json
 from holotype.run_directory import RunDirectory
 
 
@@ -91,8 +91,7 @@ class SearchDirectory:
                 f"{str(self.path)!r} is no search: expected a directory with search.json in it, "
                 "as `holotype tune DATA --output SEARCH` makes."
             )
-        found: dict[str, Any] = json.loads(self.settings.read_text(encoding="utf-8"))
-        return found
+        return read_json(self.settings)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from holotype.architectures.pretrained_weights import weights_on_disk
 from holotype.errors import HolotypeError, UsageError
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.recipe_base import RecipeSection
+from holotype.training.config.yaml_files import parse_yaml, read_yaml_file
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -167,24 +168,16 @@ def read_space(file: str | Path, base: Recipe) -> SearchSpace:
     Raises:
         UsageError: it cannot be read, or a row is wrong.
     """
-    try:
-        text = Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--space {str(file)!r} cannot be read: {error}.") from None
-    return _parse(text, str(file), base)
+    return _space_of(read_yaml_file(Path(file)), str(file), base)
 
 
 def family_space(name: str, base: Recipe) -> SearchSpace:
     """The space of `heads`, or of a family: `pretrained`, `scratch` or `classical`."""
     text = resources.files("holotype.search").joinpath(f"spaces/{name}.yaml")
-    return _parse(text.read_text(encoding="utf-8"), name, base)
+    return _space_of(parse_yaml(text.read_text(encoding="utf-8"), name), name, base)
 
 
-def _parse(text: str, name: str, base: Recipe) -> SearchSpace:
-    try:
-        rows = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"{name}: not YAML: {' '.join(str(error).split())}.") from None
+def _space_of(rows: Any, name: str, base: Recipe) -> SearchSpace:
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise UsageError(
             f"{name}: expected a list of rows such as "

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from holotype.evaluation.metrics import confusion_counts, log_loss
-from holotype.files import csv_text, write_json, write_text
+from holotype.files import csv_text, read_json, reading, write_json, write_text
 from holotype.predictions import Predictions
 from holotype.search.search_directory import TrialDirectory
 from holotype.search.search_space import SearchSpace
@@ -56,8 +56,9 @@ def read_record(directory: TrialDirectory) -> TrialRecord | None:
     """The record of a trial; None where it has not ended."""
     if not directory.record.is_file():
         return None
-    found = json.loads(directory.record.read_text(encoding="utf-8"))
-    return TrialRecord(**{**found, "epochs": tuple(found["epochs"])})
+    found = read_json(directory.record)
+    with reading(directory.record):
+        return TrialRecord(**{**found, "epochs": tuple(found["epochs"])})
 
 
 def scores(predictions: Predictions) -> dict[str, float]:

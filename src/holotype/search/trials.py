@@ -1,14 +1,11 @@
 """The trials of a search, batch by batch: those on record are replayed, the others run."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import yaml
-
 from holotype.errors import HolotypeError
-from holotype.files import write_json
+from holotype.files import read_json, reading, write_json
 from holotype.search.asking import Asker
 from holotype.search.median_pruning import thresholds
 from holotype.search.search_directory import SearchDirectory, TrialDirectory
@@ -17,6 +14,7 @@ from holotype.search.trial_recipe import trial_recipe
 from holotype.search.trial_record import TrialRecord, best_record, read_record, write_table
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import resolve_recipe
+from holotype.training.config.yaml_files import parse_yaml
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +46,11 @@ class Asked:
 
 def read_asked(directory: TrialDirectory) -> Asked:
     """What `Asked.write` wrote."""
-    found = json.loads(directory.asked.read_text(encoding="utf-8"))
-    fields = yaml.safe_load(found["recipe"])
-    recipe = resolve_recipe(fields, model=fields["model"])
-    return Asked(directory.number, found["params"], recipe, found["thresholds"])
+    found = read_json(directory.asked)
+    with reading(directory.asked):
+        fields = parse_yaml(found["recipe"], str(directory.asked))
+        recipe = resolve_recipe(fields, model=fields["model"])
+        return Asked(directory.number, found["params"], recipe, found["thresholds"])
 
 
 class TrialRunner(Protocol):

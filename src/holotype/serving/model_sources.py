@@ -1,6 +1,5 @@
 """What is served: names for paths, and what a run says of its classifier."""
 
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from typing import Any
 from holotype.bundle.integrity import MANIFEST, bundle_directory
 from holotype.bundle.manifest import MAX_BYTES, read_manifest
 from holotype.errors import UsageError
+from holotype.files import read_json
 from holotype.registry.registered_name import is_registered_name
 from holotype.run_directory import RunDirectory, run_path
 from holotype.serving.traffic.registry_source import RegistrySource
@@ -78,9 +78,9 @@ def run_facts(bundle: Path) -> tuple[dict[str, Any], str]:
         return {}, ""
     root = run.root_run
     metrics_file = run.report / "metrics.json"
-    metrics = json.loads(metrics_file.read_bytes()) if metrics_file.is_file() else {}
-    card = root.card.read_text("utf-8") if root.card.is_file() else ""
-    return metrics if isinstance(metrics, dict) else {}, card
+    metrics = read_json(metrics_file) if metrics_file.is_file() else {}
+    card = root.card.read_text("utf-8", "replace") if root.card.is_file() else ""
+    return metrics, card
 
 
 def _own_name(directory: Path) -> str:

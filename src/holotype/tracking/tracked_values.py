@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from holotype.bundle.bundle import Bundle, load_bundle
 from holotype.errors import NotARun
 from holotype.evaluation.report_data import SCORES
-from holotype.files import read_json
+from holotype.files import read_json, reading
 from holotype.run_directory import RunDirectory
+from holotype.training.config.yaml_files import read_mapping
 
 _NOT_METRICS = ("stage", "epoch")
 
@@ -70,7 +69,7 @@ def tracked_values(run: RunDirectory) -> TrackedValues:
             f"{str(run.path)!r} is not finished: it has no {report.name}; go on with it by "
             "`holotype train DATA --output RUN --resume`."
         )
-    recipe = yaml.safe_load(run.recipe.read_text(encoding="utf-8"))
+    recipe = read_mapping(run.recipe)
     pages = (run.report / "index.html", report, run.recipe, run.card, run.environment)
     return TrackedValues(
         run=run,
@@ -99,7 +98,7 @@ def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 def _epochs(history: Path) -> Iterator[EpochValues]:
     if not history.is_file():
         return
-    with history.open(encoding="utf-8", newline="") as file:
+    with reading(history), history.open(encoding="utf-8", newline="") as file:
         for step, row in enumerate(csv.DictReader(file)):
             metrics = {
                 f"{row['stage']}/{name}": float(text)

@@ -16,7 +16,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, ValidationError
 
 from holotype.architectures.pretrained_weights import find_weights
@@ -27,6 +26,7 @@ from holotype.pipeline.training_run.training_job import TrainingRequest
 from holotype.run_directory import RunDirectory
 from holotype.training.config.recipe_base import RecipeSection
 from holotype.training.config.recipe_variants import parse_variant
+from holotype.training.config.yaml_files import read_mapping
 
 
 class SweepPlan(RecipeSection):
@@ -88,13 +88,7 @@ def read_plan(file: str | Path) -> SweepPlan:
     Raises:
         UsageError: it cannot be read, or says what is no plan.
     """
-    try:
-        fields = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"{str(file)!r} cannot be read: {' '.join(str(error).split())}.") from None
-    if not isinstance(fields, dict):
-        raise UsageError(f"{str(file)!r}: expected keys such as data, recipes and seeds.")
-    return make_plan(fields, str(file))
+    return make_plan(read_mapping(Path(file)), str(file))
 
 
 def make_plan(fields: Mapping[str, Any], where: str = "sweep") -> SweepPlan:
