@@ -16,7 +16,7 @@ from PIL import Image as PillowImage
 from holotype.errors import FileTooLarge, TooManyPixels, TruncatedImage, UnreadableFile
 from holotype.imaging import decode as decode_module
 from holotype.imaging.decode import decode, read_header
-from holotype.imaging.decoding_memory import BYTES_PER_PIXEL, DecodingMemory
+from holotype.imaging.decoding_memory import BYTES_PER_PIXEL, DecodingMemory, new_turn
 from holotype.imaging.file_limits import require_plain_file
 
 MEGAPIXEL = 10**6
@@ -107,6 +107,37 @@ def test_one_image_larger_than_the_limit_is_decoded_alone() -> None:
     release()
     release()  # giving back twice changes nothing
     assert memory.used_bytes == 0
+
+
+_TRY_TURN = """
+import fcntl, sys
+try:
+    fcntl.lockf(int(sys.argv[1]), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    print("free")
+except OSError:
+    print("held")
+"""
+
+
+def test_of_several_processes_one_at_a_time_decodes_more_than_its_part() -> None:
+    turn = new_turn()
+    assert turn is not None
+
+    def other_process() -> str:
+        words = [sys.executable, "-c", _TRY_TURN, str(turn)]
+        return subprocess.run(
+            words, pass_fds=(turn,), capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    memory = DecodingMemory(limit_bytes=100 * MEGAPIXEL * BYTES_PER_PIXEL)
+    memory.share(turn, 4)
+    release = memory.reserve(25 * MEGAPIXEL)
+    assert other_process() == "free"
+    release()
+    release = memory.reserve(26 * MEGAPIXEL)
+    assert other_process() == "held"
+    release()
+    assert other_process() == "free"
 
 
 def test_an_image_holds_its_memory_until_it_is_no_longer_used(

@@ -1,17 +1,24 @@
-"""One limit on the memory of all images that are decoded at the same time, in all threads.
+"""One limit on the memory of all images decoded at the same time, in all threads and processes.
 
 A file of 3 kB may hold 89 million pixels, and decoding takes up to 20 bytes for each. A large image
-waits until those before it are no longer used. What memory cannot hold costs itself only.
+waits until those before it are no longer used. What memory cannot hold costs itself only. Of
+several processes that decode for one training each has its part of the limit, and of the images
+that are larger than a part one is decoded at a time.
 """
 
 import ctypes
+import os
 import sys
+import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from holotype.errors import TooManyPixels
+
+if sys.platform != "win32":
+    import fcntl
 
 BYTES_PER_PIXEL = 20  # at the peak, measured: WebP with alpha 20, PNG 12, JPEG 8
 _LIMIT_BYTES = 2 * 2**30  # an image of 89 million pixels, or seven of 16 million
@@ -31,6 +38,7 @@ class DecodingMemory:
         self.used_bytes = 0
         self._limit_bytes = limit_bytes
         self._patience_s = patience_s
+        self._turn: int | None = None  # the file that processes lock in turn
         # Reentrant, since the garbage collector may release an image within `reserve`.
         self._condition = threading.Condition(threading.RLock())
         self._of_thread = threading.local()
@@ -41,6 +49,7 @@ class DecodingMemory:
         if size < _UNCOUNTED_BYTES:
             return _nothing
         getattr(self._of_thread, "release", _nothing)()
+        give_turn = self._take_turn(size)
         with self._condition:
             self._condition.wait_for(
                 lambda: not self.used_bytes or self.used_bytes + size <= self._limit_bytes,
@@ -56,10 +65,37 @@ class DecodingMemory:
                 if is_held:
                     is_held.clear()
                     self.used_bytes -= size
+                    give_turn()
                     self._condition.notify_all()
 
         self._of_thread.release = release
         return release
+
+    def share(self, turn: int, processes: int) -> None:
+        """Have one part of the limit of so many processes.
+
+        Args:
+            turn: a file that all of them have open, see `new_turn`.
+        """
+        self._turn = turn
+        self._limit_bytes //= processes
+
+    def _take_turn(self, size: int) -> Callable[[], None]:
+        """Wait until no other process decodes what is larger than its part; what ends the turn."""
+        turn = self._turn
+        if turn is None or size <= self._limit_bytes:
+            return _nothing
+        fcntl.lockf(turn, fcntl.LOCK_EX)  # held by the process, unlike that of `flock`
+        return lambda: fcntl.lockf(turn, fcntl.LOCK_UN)
+
+
+def new_turn() -> int | None:
+    """A descriptor for `DecodingMemory.share` of processes that inherit it; None on Windows."""
+    if sys.platform == "win32":
+        return None
+    descriptor, path = tempfile.mkstemp()
+    os.unlink(path)
+    return descriptor
 
 
 def _return_freed_memory() -> None:

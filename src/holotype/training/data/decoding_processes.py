@@ -7,6 +7,7 @@ caller's script nor shares its locks; it ends when its input is closed.
 Shape suffixes: B images of a batch, P processes.
 """
 
+import os
 import pickle
 import struct
 import subprocess
@@ -19,6 +20,8 @@ from typing import IO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from holotype.imaging.decoding_memory import DECODING_MEMORY, new_turn
 
 BATCHES_AHEAD = 4  # made side by side, since the images of one batch are not even over P
 _HEADER = struct.Struct("<?QIII")  # whether it is an error, bytes, and the shape of an image
@@ -40,12 +43,17 @@ class DecodingProcesses:
 
     def __init__(self, maker: ViewMaker, count: int) -> None:
         handed = pickle.dumps(maker)
+        turn = new_turn()
+        shared = () if turn is None else (turn,)
         self._processes = [
             subprocess.Popen(
-                [sys.executable, "-c", _START], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+                [sys.executable, "-c", _START, str(count), *map(str, shared)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=shared,
             )
             for _ in range(count)
-        ]
+        ]  # fmt: skip
+        for descriptor in shared:
+            os.close(descriptor)
         for process in self._processes:
             _send(process, handed)
         self._locks = [threading.Lock() for _ in range(count)]
@@ -92,6 +100,9 @@ class DecodingProcesses:
 
 def serve() -> None:
     """What a process does: answer requests until its input ends."""
+    processes, *turn = map(int, sys.argv[1:])
+    if turn:
+        DECODING_MEMORY.share(turn[0], processes)
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # nothing that a library prints is taken for an answer
     maker: ViewMaker = pickle.loads(_read_message(requests))
