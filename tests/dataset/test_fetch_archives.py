@@ -11,11 +11,12 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import filelock
 import pytest
 from PIL import Image
 
 from holotype.dataset.index import read_index
-from holotype.dataset.sources.fetch import REMOTE_DATASETS, fetch
+from holotype.dataset.sources.fetch import LOCK, REMOTE_DATASETS, fetch
 from holotype.errors import (
     DownloadFailed,
     InvalidArchive,
@@ -76,6 +77,18 @@ def test_a_url_is_downloaded_unpacked_and_cleaned_up(archive: Path, tmp_path: Pa
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_two_fetches_of_one_address_share_no_partial_file(tmp_path: Path) -> None:
+    partial_download = tmp_path / ".out.download" / "photos.zip.part"
+    partial_download.parent.mkdir()
+    partial_download.write_bytes(b"half")
+    with (
+        filelock.FileLock(partial_download.parent / LOCK),
+        pytest.raises(DownloadFailed, match=r"another process is fetching into .*/out'"),
+    ):
+        fetch("http://127.0.0.1:9/photos.zip", tmp_path / "out")
+    assert partial_download.read_bytes() == b"half"
 
 
 class Hub(types.ModuleType):
