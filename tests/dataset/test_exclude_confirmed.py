@@ -166,6 +166,15 @@ def test_an_invalid_table_is_refused(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("head", [b"PK\x03\x04", b"\xd0\xcf\x11\xe0"])
+def test_a_spreadsheet_in_place_of_a_table_is_said(
+    index: Index, tmp_path: Path, head: bytes
+) -> None:
+    (tmp_path / "issues.xlsx").write_bytes(head + bytes(range(256)))
+    with pytest.raises(InvalidTable, match="a spreadsheet or an archive, not text; save it as CSV"):
+        exclude_images(index, tmp_path / "issues.xlsx")
+
+
 def test_a_missing_table_is_refused(index: Index, tmp_path: Path) -> None:
     with pytest.raises(InvalidTable, match="cannot be read"):
         exclude_images(index, tmp_path / "nowhere.csv")

@@ -12,6 +12,7 @@ from holotype.progress import pluralize
 
 _MAX_BYTES = 2**30  # ten million rows
 _SEPARATORS = (",", ";", "\t")
+_SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # of Excel and LibreOffice; of old Excel
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,10 @@ def read_csv_table(file: Path, *, expected: str) -> CsvTable:
             )
         if file.stat().st_size > _MAX_BYTES:
             raise refused(f"it has more than {_MAX_BYTES:,} bytes")
-        text = _decoded(file.read_bytes())
+        content = file.read_bytes()
+        if content.startswith(_SPREADSHEETS):
+            raise refused("it is a spreadsheet or an archive, not text; save it as CSV")
+        text = _decoded(content)
         separator = _separator(text)
         lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
         cells = [row for row in lines if any(cell.strip() for cell in row)]
