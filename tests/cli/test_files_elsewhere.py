@@ -30,11 +30,11 @@ EVERY_VERB = (
     "audit shapes --quick --output audit", "augment shapes --output sheet.png --model hog",
     "split shapes --output parts", f"{TRAIN} hog --output a", f"{TRAIN} lbp --output b",
     "evaluate a shapes --output report", "predict a shapes --output answers.csv",
-    "explain a shapes/square/00000.png --output why.png", "compare a b --output comparison",
+    "explain a shapes/square/0000.png --output why.png", "compare a b --output comparison",
     "ensemble a b --output both", "slice volumes --output slices",
     "export a --format onnx --output exported", "registry add a --name shapes",
     "track a --to tensorboard", "identify add gallery shapes --classifier a",
-    "clean . --failed", "predict registry://shapes shapes",
+    "clean . --failed", "predict registry://shapes/1 shapes",
 )  # fmt: skip
 ELSEWHERE = {  # verbs that are not run here, and why
     "demo": "trains for minutes, by the code of train",
