@@ -12,7 +12,7 @@ from holotype.dataset.sources.fetch import fetch
 from holotype.pipeline.run import Run
 from holotype.pipeline.training_run.train import run_training
 from holotype.pipeline.training_run.training_job import TrainingRequest
-from holotype.progress import Progress
+from holotype.progress import Progress, default_progress
 from holotype.run_directory import next_run_path
 
 TEST_FRACTION = 0.25
@@ -53,7 +53,7 @@ def demo(output: Path | None = None, *, progress: Progress | None = None) -> Run
             output=run,
             ratios=(1 - VALIDATION_FRACTION - TEST_FRACTION, VALIDATION_FRACTION, TEST_FRACTION),
             overrides=SETTINGS,
-            progress=progress or Progress(),
+            progress=progress or default_progress(),
             published=PUBLISHED,
             notes=[CAVEAT],
         )

@@ -91,6 +91,13 @@ def to_stderr() -> Progress:
     return Progress(stream=sys.stderr)
 
 
+def default_progress() -> Progress:
+    """Where nobody said otherwise: lines on stderr in a notebook, whose reader waits; else none."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return to_stderr() if hasattr(shell, "kernel") else Progress()
+
+
 def one_line(text: str) -> str:
     """The text as it may be printed, on one line: names may hold line breaks, too."""
     return printable(text).replace("\n", "\\n")

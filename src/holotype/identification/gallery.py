@@ -51,7 +51,7 @@ from holotype.identification.query_result import Identifications
 from holotype.identification.storage.embed_images import embed_images
 from holotype.identification.storage.gallery_images import GalleryImage
 from holotype.identification.storage.image_listing import KnownFacts
-from holotype.progress import Progress
+from holotype.progress import Progress, default_progress
 
 
 class Gallery(OpenGallery):
@@ -96,14 +96,14 @@ class Gallery(OpenGallery):
             attributes: such as {"side": "left"}, or {"side": None} for a column of a table. Images
                 that differ in an attribute are never compared. Those of the first `add` are those
                 of the gallery.
-            progress: where progress is shown; silent by default.
+            progress: where progress is shown; silent by default, but in a notebook.
 
         Raises:
             UsageError: no image was named, or one without an individual or an attribute; a path
                 that does not exist.
             GalleryError: another classifier than that of the gallery.
         """
-        progress = progress or Progress()
+        progress = progress or default_progress()
         known = KnownFacts(label, encounter, date, self.attributes(attributes))
         found = self.embedded(images, known, progress)
         added = add_images(self.files, self.new_manifest(known), found)
@@ -136,14 +136,14 @@ class Gallery(OpenGallery):
             new_rate: how often a known individual may be called new; between 0 and 1.
             output: write `index.html`, with the best pairs of images side by side, and
                 `answers.json` into this directory.
-            progress: where progress is shown; silent by default.
+            progress: where progress is shown; silent by default, but in a notebook.
 
         Raises:
             EmptyDataset: the gallery is empty.
             UsageError: no image was named, one has no attribute, a path does not exist, `top` is
                 below 1, or there are too few known individuals for this rate.
         """
-        progress = progress or Progress()
+        progress = progress or default_progress()
         if top < 1:
             raise UsageError(f"--top {top}: expected a number from 1.")
         _require_place(output)
@@ -263,12 +263,12 @@ class Gallery(OpenGallery):
             output: write `index.html`, `discovery.json` and `individuals.csv` into this directory;
                 with other names filled in, `add` takes the table.
             seed: of the resamples that confidence comes from.
-            progress: where progress is shown; silent by default.
+            progress: where progress is shown; silent by default, but in a notebook.
 
         Raises:
             EmptyDataset, UsageError: see `query`.
         """
-        progress = progress or Progress()
+        progress = progress or default_progress()
         _require_place(output)
         calibration = self.calibration(progress)
         found = self.embedded(
@@ -309,7 +309,7 @@ class Gallery(OpenGallery):
             new_rate: how often a known individual may be called new; between 0 and 1.
             output: write `index.html`, `evaluation.json` and `questions.csv` into this directory.
             against: the directory of another evaluation, to be compared question by question.
-            progress: where progress is shown; silent by default.
+            progress: where progress is shown; silent by default, but in a notebook.
 
         Raises:
             EmptyDataset: the gallery is empty, or no image of the data can be used.
@@ -317,7 +317,7 @@ class Gallery(OpenGallery):
             CorruptFile: `against` is no evaluation.
             NotComparable: the other evaluation has no question in common.
         """
-        progress = progress or Progress()
+        progress = progress or default_progress()
         _require_place(output)
         require_rate(new_rate)
         there = None if against is None else read_questions(Path(against))

@@ -21,7 +21,7 @@ from holotype.identification.storage.gallery_files import GalleryFiles, GalleryM
 from holotype.identification.storage.gallery_images import GalleryImages
 from holotype.identification.storage.image_listing import KnownFacts, list_images
 from holotype.pipeline.classifier import Classifier, load
-from holotype.progress import Progress
+from holotype.progress import Progress, default_progress
 
 PathLike = str | os.PathLike[str]
 Attributes = Mapping[str, str | None]
@@ -118,7 +118,7 @@ class OpenGallery:
         """
         images = self.known_images()
         require_rate(new_rate)
-        calibration = self.calibration(progress or Progress(), refit=refit)
+        calibration = self.calibration(progress or default_progress(), refit=refit)
         return FittedGallery(images, calibration, calibration.threshold_at(new_rate))
 
     @with_install_advice

@@ -42,7 +42,7 @@ from holotype.extras import with_install_advice
 from holotype.files import require_writable
 from holotype.imaging.image_warnings import warning_notes
 from holotype.notebook import data_frame, html_result, html_table
-from holotype.progress import Progress, pluralize
+from holotype.progress import Progress, default_progress, pluralize
 from holotype.reporting.audit_page import write_audit_page
 from holotype.text_tables import short_text, text_table
 from holotype.training.config.recipe import Recipe
@@ -217,7 +217,7 @@ def audit(
         previous_answers(Path(output) / "issues.csv")
     if labels or _needs_network(kinds, quick=quick):
         _require_network()
-    progress = progress or Progress()
+    progress = progress or default_progress()
     index = read_index(
         data, label_pattern=label_pattern, group_pattern=group_pattern, label_prefix=label_prefix,
         allow_class_mismatch=True,

@@ -16,7 +16,7 @@ from holotype.extras import with_install_advice
 from holotype.files import atomic_write, require_writable
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.notebook import html_image, html_result
-from holotype.progress import Progress
+from holotype.progress import Progress, default_progress
 from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.config.resolve import Overrides, resolve_recipe
 from holotype.training.config.stage_config import GradientStage
@@ -104,7 +104,7 @@ def augment(
     resolved = resolve_recipe(
         recipe, model=model, seed=seed, image_size=image_size, overrides=overrides
     )
-    progress = progress or Progress()
+    progress = progress or default_progress()
     drawn = with_symmetry(resolved, "dihedral")
     chosen = _stage(drawn.name, drawn.stages, stage)
     if is_to_be_measured(resolved):

@@ -30,7 +30,7 @@ from holotype.explanation.available_methods import ExplainMethod
 from holotype.explanation.explainer import Explainer, Explanation
 from holotype.notebook import html_result, html_table
 from holotype.predictions import Predictions, PredictionSets
-from holotype.progress import Progress, pluralize
+from holotype.progress import Progress, default_progress, pluralize
 from holotype.registry.resolve_registered import registered_path
 from holotype.text_tables import short_text
 
@@ -94,7 +94,7 @@ class Classifier:
                 between 0.5 and 1.
             sets: how they are made: `lac`, the smallest on average (the default), or `raps`.
             per_class: promise the coverage for the images of every class.
-            progress: where progress is shown; silent by default.
+            progress: where progress is shown; silent by default, but in a notebook.
 
         Raises:
             UsageError: a path that does not exist, an array that is no image, or a coverage out of
@@ -103,7 +103,7 @@ class Classifier:
             BundleError: no images were held back to calibrate sets on.
         """
         conformal = self._conformal(coverage, sets, per_class=per_class)
-        progress = progress or Progress()
+        progress = progress or default_progress()
         return self._predict(image_sources(images, progress), conformal, progress)
 
     def predict_proba(self, images: Images) -> NDArray[np.float64]:

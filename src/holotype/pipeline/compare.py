@@ -29,7 +29,7 @@ from holotype.pipeline.compared.compared_runs import (
 )
 from holotype.pipeline.compared.compared_searches import search_with
 from holotype.predictions import Predictions
-from holotype.progress import Progress
+from holotype.progress import Progress, default_progress
 from holotype.run_directory import RunDirectory
 
 SPEED_IMAGES = 48
@@ -73,7 +73,7 @@ def compare(
             know different classes.
         InvalidSelection: the rule makes no sense, or asks for what is not known.
     """
-    progress = progress or Progress()
+    progress = progress or default_progress()
     _check_options(recall_gap, precision_gap, speed_images)
     rule = None if select is None else parse_rule(select)
     paths = [os.fspath(run) for run in ([runs] if isinstance(runs, str | os.PathLike) else runs)]

@@ -55,7 +55,7 @@ from holotype.pipeline.training_run.training_job import (
     write_environment,
 )
 from holotype.predictions import read_predictions
-from holotype.progress import Progress
+from holotype.progress import Progress, default_progress
 from holotype.registry.resolve_registered import registered_path
 from holotype.run_directory import RunDirectory, claim_run
 
@@ -92,7 +92,7 @@ def ensemble(
     if isinstance(runs, str | os.PathLike):
         raise UsageError(f"runs is {os.fspath(runs)!r}; expected a list of at least two runs.")
     require_one_of("method", method, ("auto", *METHODS))
-    progress = progress or Progress()
+    progress = progress or default_progress()
     found = load_members([os.fspath(registered_path(run)) for run in runs])
     members = [
         replace(member, name=os.fspath(run)) for member, run in zip(found, runs, strict=True)

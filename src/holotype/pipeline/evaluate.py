@@ -30,7 +30,7 @@ from holotype.pipeline.training_run.class_weight_report import (
 )
 from holotype.pipeline.training_run.run_report import ScoredBundle
 from holotype.predictions import Predictions
-from holotype.progress import Progress, pluralize
+from holotype.progress import Progress, default_progress, pluralize
 from holotype.registry.resolve_registered import registered_path
 from holotype.reporting.report_page import ReportContext
 from holotype.run_directory import RunDirectory, run_path
@@ -72,7 +72,7 @@ def evaluate(
         EmptyDataset: no image could be read.
         DatasetError: a label that the classifier does not know.
     """
-    progress, run = progress or Progress(), os.fspath(run)
+    progress, run = progress or default_progress(), os.fspath(run)
     if output is not None:
         require_directory_place(output)
         require_apart_from_images(Path(output), as_sources(data))

@@ -28,7 +28,7 @@ from holotype.explanation.specimen_matching import (
 from holotype.explanation.torch_models import TorchModels, run_of
 from holotype.extras import with_install_advice
 from holotype.files import require_writable
-from holotype.progress import Progress
+from holotype.progress import Progress, default_progress
 from holotype.registry.resolve_registered import registered_path
 
 PathLike = str | os.PathLike[str]
@@ -93,7 +93,7 @@ def explain(
         similar: so many of the most similar training images are drawn too.
         match: instead of heatmaps: labelled slices with their specimens as groups, in a table or as
             folders; those most like each specimen of `images` (paths only) are written to `output`.
-        progress: where progress is shown; silent by default.
+        progress: where progress is shown; silent by default, but in a notebook.
 
     Raises:
         UsageError: several images for one file, options that exclude each other, or a classifier
@@ -101,7 +101,7 @@ def explain(
         ImageError: the only image cannot be used.
         DatasetError: the slices of `match` have no groups.
     """
-    progress, output, run = progress or Progress(), Path(output), registered_path(run)
+    progress, output, run = progress or default_progress(), Path(output), registered_path(run)
     if similar < 0:
         raise UsageError(f"--similar {similar}: expected 0 or more.")
     is_one = output.suffix.lower() == ".png"

@@ -12,7 +12,7 @@ from holotype.files import require_writable
 from holotype.pipeline.classifier import SetMethod, load
 from holotype.pipeline.sharding.sharded_prediction import predict_sharded, shared_folder
 from holotype.predictions import Predictions
-from holotype.progress import Progress
+from holotype.progress import Progress, default_progress
 
 ENDINGS = (".csv", ".json")
 
@@ -45,13 +45,13 @@ def predict(
         on: where: `local`, in this process; or `ray`, `ray://HOST:PORT` or `slurm`, in shards,
             which needs an output, beside which they lie until they are one table.
         jobs: shards at once.
-        progress: where progress is shown; silent by default.
+        progress: where progress is shown; silent by default, but in a notebook.
 
     Raises:
         UsageError: another ending, or what `Classifier.predict` refuses.
         NotABundle: the run holds no classifier; and the errors of `load`.
     """
-    progress = progress or Progress()
+    progress = progress or default_progress()
     if output is not None and Path(output).suffix.lower() not in ENDINGS:
         raise UsageError(f"--output {os.fspath(output)!r} must end in .csv or .json.")
     images = as_list(images)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from holotype.dataset.volumes.slicing import SliceOptions, Slices, slice_volumes
 from holotype.extras import with_install_advice
-from holotype.progress import Progress
+from holotype.progress import Progress, default_progress
 
 
 @with_install_advice
@@ -50,5 +50,5 @@ def slice(  # named after the verb
         every=every,
         masks=None if masks is None else Path(masks),
     )
-    with (progress or Progress()).bar("slicing") as update:
+    with (progress or default_progress()).bar("slicing") as update:
         return slice_volumes(Path(volumes), Path(output), options, on_progress=update)

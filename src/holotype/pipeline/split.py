@@ -36,7 +36,7 @@ from holotype.errors import UsageError, require_one_of
 from holotype.extras import with_install_advice
 from holotype.files import require_writable
 from holotype.notebook import html_result, html_table
-from holotype.progress import Progress, pluralize
+from holotype.progress import Progress, default_progress, pluralize
 from holotype.text_tables import TEXT_ROWS, short_text, text_table
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def split(
         SplitLeakage: the split that came with the data leaks, and is to be refused.
         UsageError: the output holds something else, or lies within the data.
     """
-    progress, output = progress or Progress(), Path(output)
+    progress, output = progress or default_progress(), Path(output)
     ratios = DEFAULT_RATIOS if ratios is None else ratios
     seed = DEFAULT_SEED if seed is None else seed
     check_ratios(ratios)

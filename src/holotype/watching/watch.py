@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from holotype.bundle.bundle import Bundle, load_bundle
 from holotype.errors import DatasetError, RunLocked, UsageError
 from holotype.files import write_text
-from holotype.progress import Progress
+from holotype.progress import Progress, default_progress
 from holotype.registry.registered_name import is_registered_name, parse_registered_name
 from holotype.registry.registry import Registry
 from holotype.run_directory import RunDirectory, run_path
@@ -142,7 +142,9 @@ def watch(
         raise RunLocked(f"another process watches into {str(folder)!r}; choose another.") from None
     with lock:
         while True:
-            found = _look(model, Path(log), folder, options, telling, progress or Progress())
+            found = _look(
+                model, Path(log), folder, options, telling, progress or default_progress()
+            )
             if on_look is not None:
                 on_look(found)
             if pause_s is None:

@@ -52,7 +52,7 @@ from holotype.errors import (
 )
 from holotype.extras import with_install_advice
 from holotype.files import sha256_of
-from holotype.progress import Progress, ProgressCallback
+from holotype.progress import Progress, ProgressCallback, default_progress
 
 LOCK = ".lock"
 CELLS_PER_BLOCK = 60  # of elpv-blocks
@@ -133,7 +133,7 @@ def fetch(
             table = write_published_table(name, directory)
         return descend_to_data(output) if table is None else output / table.name
     if is_archive:
-        with (progress or Progress()).bar("downloading (bytes)") as update:
+        with (progress or default_progress()).bar("downloading (bytes)") as update:
             data = _fetch_archive(
                 source,
                 output,

@@ -20,7 +20,7 @@ from holotype.extras import with_install_advice
 from holotype.notebook import data_frame, html_result, html_table
 from holotype.pipeline.compared.compared_runs import unique_names
 from holotype.pipeline.exporting.export_int8 import write_int8
-from holotype.progress import Progress
+from holotype.progress import Progress, default_progress
 from holotype.registry.resolve_registered import registered_path
 from holotype.text_tables import short_text
 
@@ -141,7 +141,7 @@ def export(
         ExportRefused: the only format asked for cannot hold the classifier.
         ParityFailed: the only format asked for gives other answers.
     """
-    progress = progress or Progress()
+    progress = progress or default_progress()
     runs = [runs] if isinstance(runs, str | os.PathLike) else list(runs)
     wanted = list(dict.fromkeys(formats))
     for name in wanted:

@@ -30,7 +30,7 @@ from holotype.files import read_json, reading, sha256_of, write_json
 from holotype.imaging.image_warnings import truncated_images, truncated_note
 from holotype.pipeline.audit import Audit
 from holotype.pipeline.training_run.training_options import ReadingOptions, Resources, Resuming
-from holotype.progress import Progress, pluralize
+from holotype.progress import Progress, default_progress, pluralize
 from holotype.reporting.report_page import ReportContext
 from holotype.run_directory import RunDirectory
 from holotype.training.config.recipe import Recipe
@@ -65,7 +65,7 @@ class TrainingRequest:
     reading: ReadingOptions = ReadingOptions()
     resources: Resources = Resources()
     resuming: Resuming = Resuming()
-    progress: Progress = field(default_factory=Progress)
+    progress: Progress = field(default_factory=default_progress)
     published: Published = ()
     notes: Sequence[str] = ()
     name: str | None = None

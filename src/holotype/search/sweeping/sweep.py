@@ -27,7 +27,7 @@ from holotype.pipeline.compare import compare
 from holotype.pipeline.compared.compared_runs import DEFAULT_OUTPUT
 from holotype.pipeline.training_run.resume import is_finished
 from holotype.pipeline.training_run.train import estimate_run
-from holotype.progress import Progress, pluralize
+from holotype.progress import Progress, default_progress, pluralize
 from holotype.run_directory import RunDirectory
 from holotype.search.running import Running, threads_per_job
 from holotype.search.sweeping.run_table import RunRow, run_table
@@ -57,7 +57,7 @@ class SweepRequest:
     report_only: bool = False
     keep_checkpoints: int | None = None
     running: Running = field(default_factory=Running)
-    progress: Progress = field(default_factory=Progress)
+    progress: Progress = field(default_factory=default_progress)
 
     def __post_init__(self) -> None:
         if self.keep_checkpoints is not None and self.keep_checkpoints < 1:

@@ -13,7 +13,7 @@ from holotype.bundle.bundle import load_bundle
 from holotype.errors import DatasetError, RunExists, UsageError
 from holotype.files import require_writable
 from holotype.notebook import data_frame, html_result, html_table
-from holotype.progress import Progress, pluralize
+from holotype.progress import Progress, default_progress, pluralize
 from holotype.registry.resolve_registered import registered_path
 from holotype.text_tables import TEXT_ROWS, short_text, text_table
 from holotype.watching.labelling.gradient_embeddings import gradient_embeddings, kmeans_plus_plus
@@ -139,7 +139,7 @@ def label_next(
         )
     require_writable(folder / LABELS)
     bundle = load_bundle(registered_path(champion))
-    with (progress or Progress()).busy("reading the request log"):
+    with (progress or default_progress()).busy("reading the request log"):
         logged = read_logged_images(Path(log), bundle.sha256, days=days, seed=seed)
     _require_some(logged, Path(log), bundle.manifest.name)
     chosen = choose(logged, budget, random_share, seed)

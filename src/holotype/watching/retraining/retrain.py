@@ -17,7 +17,7 @@ from holotype.files import read_json, sha256_of, write_json
 from holotype.pipeline.training_run.training_job import TrainingRequest
 from holotype.pipeline.training_run.training_options import Device, Resuming
 from holotype.pipeline.training_run.warm_start import with_warm_start
-from holotype.progress import Progress
+from holotype.progress import Progress, default_progress
 from holotype.registry.registry import Registry
 from holotype.watching.retraining.champion import Champion, champion_name, read_champion
 from holotype.watching.retraining.collected_labels import CollectedLabels, collect_labels
@@ -52,7 +52,7 @@ class RetrainingRequest:
     output: Path | None
     choices: RetrainingChoices
     schedule: RetrainingSchedule
-    progress: Progress = field(default_factory=Progress)
+    progress: Progress = field(default_factory=default_progress)
 
 
 @with_install_advice
@@ -115,7 +115,7 @@ def retrain(
         None if output is None else Path(output),
         RetrainingChoices(start, margin, accept_labels, promote, device),
         schedule,
-        progress or Progress(),
+        progress or default_progress(),
     )
     if schedule.every_seconds is not None:
         _retrain_again_and_again(request, schedule.every_seconds)

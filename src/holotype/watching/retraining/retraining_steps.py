@@ -18,7 +18,7 @@ from holotype.dataset.splitting.assignment import atomic_group_names
 from holotype.errors import ChampionMoved, DatasetError, PromotionRefused
 from holotype.files import csv_text, read_json, write_json, write_text
 from holotype.predictions import softmax
-from holotype.progress import Progress
+from holotype.progress import Progress, default_progress
 from holotype.registry.registry import Registry
 from holotype.watching.retraining.candidate_training import train_candidate
 from holotype.watching.retraining.champion import Champion
@@ -73,7 +73,7 @@ class RetrainingJob:
     directory: RetrainingDirectory
     choices: RetrainingChoices
     deadline_s: float | None = None
-    progress: Progress = field(default_factory=Progress)
+    progress: Progress = field(default_factory=default_progress)
 
     def ended(self, outcome: Outcome, reasons: Sequence[str], **more: Any) -> Retraining:
         """The result, written."""
