@@ -25,7 +25,7 @@ from holotype.errors import HolotypeError, ImageError, UsageError
 from holotype.explanation.heatmap_drawing import scaled_rgb
 from holotype.explanation.nearest_training import nearest_training_images
 from holotype.identification.storage.gallery_images import THUMBNAIL_SIDE, thumbnail
-from holotype.imaging.decode import LOCAL, NETWORK
+from holotype.imaging.decode import LOCAL, NETWORK, DecodeOptions
 from holotype.imaging.significant_bits import FULL_BITS
 from holotype.pipeline.classifier import Classifier, load
 from holotype.serving.engine.frames import BACKGROUND, Header, frame, read_frame_blocking
@@ -185,7 +185,8 @@ def _neighbours(classifier: Classifier, source: UploadedImage, header: Header) -
 
 def _thumbnail(source: UploadedImage, header: Header) -> Answer:
     longest = header["longest"]
-    image = source.open()[0]((longest, longest), header.get("bits", FULL_BITS), True)  # to be seen
+    shown = DecodeOptions(header.get("bits", FULL_BITS), tolerate_truncated=True)
+    image = source.open()[0]((longest, longest), shown)
     jpeg = io.BytesIO()
     scaled_rgb(image, (255, 255, 255), longest=longest).save(jpeg, format="JPEG", quality=90)
     return {}, [jpeg.getvalue()]
