@@ -10,11 +10,12 @@ JOBS ?= 2
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-install coverage check format docs notebooks clean
+.PHONY: help demo test test-docs test-all test-install coverage check format docs notebooks clean
 
 help:
 	@echo "make demo          train on real images, and write a report (about 8 minutes on 2 cores)"
 	@echo "make test          the tests, without the slow ones; JOBS=8 for more processes than two"
+	@echo "make test-docs     every page, notebook and link of the documentation"
 	@echo "make test-all      the tests, with the slow ones"
 	@echo "make test-install  what pip makes of the package: extras, floors, an environment with the base"
 	@echo "make coverage      the tests, and which lines they run"
@@ -29,6 +30,9 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(PYTEST)
+
+test-docs: $(INSTALLED)
+	$(PYTEST) -m "" tests/documentation
 
 test-all: $(INSTALLED)
 	$(PYTEST) -m ""

@@ -116,6 +116,18 @@ def test_equal_files_are_redundant_or_a_conflict(tmp_path: Path) -> None:
     }
 
 
+def test_copies_under_one_label_need_nothing_and_so_are_no_failure(tmp_path: Path) -> None:
+    root = plain_data(tmp_path)
+    shutil.copy(root / "a/0.png", root / "a/copy.png")
+    photograph(1).resize((120, 120)).save(root / "b/larger.png")
+    findings = look_at(root)
+    counts = findings.counts()
+    assert (counts["exact_duplicate"], counts["near_duplicate"]) == (1, 1)
+    assert not findings.has_findings
+    shutil.copy(root / "a/0.png", root / "c/copy.png")
+    assert look_at(root).has_findings
+
+
 def test_a_near_duplicate_is_reported_with_its_original(tmp_path: Path) -> None:
     root = plain_data(tmp_path)
     photograph(0).resize((120, 120)).save(root / "a/larger.png")

@@ -39,7 +39,7 @@ def audit(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> int:
-    """Exit code 1 if there is a finding, 0 if the data is clean. Suspicions are no findings.
+    """Exit code 1 if something must be done, which copies under one label and suspicions need not.
 
     Args:
         data: Folders with one folder per class, or CSV or Parquet tables; several are combined.

@@ -223,11 +223,14 @@ class Findings:
 
     @property
     def has_findings(self) -> bool:
-        """Whether anything needs action; quality issues, warnings and statistics alone do not."""
+        """Whether anything needs action.
+
+        Copies under one label, quality issues, warnings and statistics alone do not.
+        """
         return bool(
             self.unusable
-            or self.exact_duplicates
-            or self.near_duplicates
+            or self.conflicts
+            or self.near_duplicate_conflicts
             or self.leaks
             or self.small_classes
             or self.similar_classes

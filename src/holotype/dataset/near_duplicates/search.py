@@ -37,7 +37,7 @@ from holotype.dataset.near_duplicates.pair_measurements import PairMeasurements
 from holotype.dataset.near_duplicates.resize_recompress import REPRODUCED_KINDS
 from holotype.dataset.near_duplicates.thresholds import DEFAULT
 
-_CACHE_VERSION = "10"  # to be raised whenever a change affects what is found
+_CACHE_VERSION = "11"  # to be raised whenever a change affects what is found
 
 
 @dataclass(frozen=True)
@@ -215,10 +215,11 @@ def _describe_registration(candidates: Candidates, measured: PairMeasurements, p
     gain, offset = float(measured.gain_N[pair]), float(measured.offset_N[pair])
     quarter_turns = TRANSFORMS[candidates.transform[pair]].quarter_turns
     turned = f"turned by {90 * quarter_turns}°, " if quarter_turns else ""
-    places = {0: "", FRAME: " within the frame", TEXT: " beside the text"}
+    where = {0: "", FRAME: " within the frame", TEXT: " beside the text"}
+    overlay = int(measured.overlay_N[pair])
     return (
         f"after registration ({turned}shift {shift:.1%}, scale {scale:.1%}, contrast ×{gain:.2f}, "
-        f"brightness {offset:+.1f}) no place{places[int(measured.overlay_N[pair])]}"
+        f"brightness {offset:+.1f}, sharpness matched) no place{where[overlay]}"
     )
 
 

@@ -228,6 +228,8 @@ def _report(
     }
     reported, report = (oof, pooled) if test is None else (test, build_report(test, part="test"))
     report = job.with_caveats(report)
+    left_out = exclusion_notes(report, reported, original_weights)
+    job.progress.log_all(left_out)
     scored = ScoredBundle(
         bundle=bundle, index=index, predictions=reported, report=report,
         validation=None if test is None else pooled, pooled=test is None,
@@ -244,7 +246,7 @@ def _report(
         notes=[
             *job.request.notes,
             *_notes(bundle, test is not None),
-            *exclusion_notes(report, reported, original_weights),
+            *left_out,
             *relabel_notes(report, reported, job.labels_before),
         ],
         folds=scores,

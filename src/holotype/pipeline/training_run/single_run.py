@@ -139,8 +139,9 @@ def _report(
     if test is None:
         notes.append("The test part has no images: this is validation, which chose the model.")
     report = job.with_caveats(build_report(reported, part="val" if test is None else "test"))
-    notes += exclusion_notes(report, reported, original_weights)
-    notes += [*relabel_notes(report, reported, job.labels_before), *trained.notes]
+    left_out = exclusion_notes(report, reported, original_weights)
+    job.progress.log_all(left_out)
+    notes += [*left_out, *relabel_notes(report, reported, job.labels_before), *trained.notes]
     scored = ScoredBundle(
         bundle=bundle, index=index, predictions=reported, report=report,
         validation=None if validation is None else build_report(validation, part="val"),

@@ -22,7 +22,7 @@ import holotype
 from holotype.architectures.catalog import architecture
 from holotype.architectures.pretrained_weights import package_file
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.py"))
 # What costs time alone is made smaller here; the value of a line of the cell of parameters.
 SMALLER: dict[str, dict[str, object]] = {

@@ -15,7 +15,7 @@ import holotype
 from holotype.cli.app import VERBS
 from holotype.errors import HolotypeError
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

@@ -1,0 +1,132 @@
+"""Runs what a page says, one line after the other, as somebody at a terminal does."""
+
+import json
+import shlex
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pandas as pd
+
+from tests.conftest import Cli
+from tests.documentation.commands import SERVER, smaller
+
+# Exit code 1 of these says that there is something to look at, or that nobody listened.
+LOOK_AT_FINDINGS = (
+    "audit", "predict", "evaluate", "slice", "explain", "registry", "doctor", "watch", "retrain",
+    "track",
+)  # fmt: skip
+CURL = ("-sS", "--fail-with-body")
+
+
+class Shell:
+    """A terminal in the working directory.
+
+    What goes on until it is interrupted (a server, pages, a watch) goes on until the next of these,
+    or the end of the page.
+    """
+
+    def __init__(self, cli: Cli) -> None:
+        self.cli = cli
+        self.address = SERVER
+        self._goes_on: subprocess.Popen[bytes] | None = None
+
+    def run(self, command: str) -> None:
+        command = smaller(command).replace(SERVER, self.address)
+        words = shlex.split(command)
+        if words[0] == "curl":
+            self._curl(words)
+        elif words[0] == "torchrun":
+            module = [sys.executable, "-m", "torch.distributed.run", *words[1:]]
+            subprocess.run(module, check=True, timeout=300)
+        elif _goes_on(words):
+            self._start(words[1:])
+        else:
+            self._holotype(words, command)
+
+    def _holotype(self, words: list[str], command: str) -> None:
+        for option in ("--exclude", "--relabel"):
+            if option in words:
+                confirm(Path(words[words.index(option) + 1]))
+        output = words[words.index(">") + 1] if ">" in words else None
+        code, out, said = self.cli(*words[1 : words.index(">") if ">" in words else None])
+        allowed = (0, 1) if words[1] in LOOK_AT_FINDINGS else (0,)
+        assert code in allowed, f"{command}\n{said}"
+        assert "error:" not in said or code == 0 or words[1] == "track", f"{command}\n{said}"
+        if output:
+            Path(output).write_text(out, "utf-8")
+
+    def _curl(self, words: list[str]) -> None:
+        told = " ".join(words)
+        if "0193…" in told:  # the id of an answer, which a reader has seen before
+            asked = ["curl", *CURL, "--data-binary", "@cat.jpg", "-H", "content-type: image/jpeg"]
+            with urllib.request.urlopen(f"http://{self.address}/v1/models", timeout=5) as models:
+                name = json.loads(models.read())["models"][0]["name"]
+            url = f"http://{self.address}/v1/models/{name}/predict"
+            answer = subprocess.run([*asked, url], check=True, capture_output=True, timeout=60)
+            request_id = json.loads(answer.stdout)["request_id"]
+            words = [word.replace("0193…", request_id) for word in words]
+        subprocess.run([*words, *CURL], check=True, timeout=60)
+
+    def _start(self, words: list[str]) -> None:
+        """Start it, and see it answer over HTTP, or say something where it serves nothing."""
+        self.stop()
+        if words[0] == "watch":
+            self._goes_on = _process(words, stdout=subprocess.PIPE)
+            assert self._goes_on.stdout is not None
+            assert self._goes_on.stdout.readline()
+            return
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.address = f"localhost:{port}"
+        words = words[: words.index("--port")] if "--port" in words else words
+        workers = ["--workers", "1"] if words[0] == "serve" else []
+        self._goes_on = _process([*words, "--port", str(port), *workers])
+        page = "readyz" if words[0] == "serve" else "dashboard/"
+        ends = time.monotonic() + 60
+        while time.monotonic() < ends and self._goes_on.poll() is None:
+            if _answers(f"http://{self.address}/{page}"):
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"holotype {' '.join(words)} does not answer")
+
+    def stop(self) -> None:
+        if self._goes_on is not None:
+            self._goes_on.terminate()
+            self._goes_on.wait(30)
+            if self._goes_on.stdout is not None:
+                self._goes_on.stdout.close()
+            self._goes_on = None
+
+
+def _goes_on(words: list[str]) -> bool:
+    """Whether a command goes on until it is interrupted."""
+    if words[1] == "serve":
+        return words[2] not in ("keys", "status")
+    return words[1] == "dashboard" or "--every" in words
+
+
+def _process(words: list[str], stdout: int | None = None) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([sys.executable, "-m", "holotype", *words], stdout=stdout)
+
+
+def _answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=5).close()
+    except urllib.error.HTTPError as refused:
+        return refused.code == 401  # a key is asked for
+    except OSError:
+        return False
+    return True
+
+
+def confirm(table: Path) -> None:
+    """What a page asks a person to write into the table of an audit."""
+    rows = pd.read_csv(table, dtype=str, keep_default_na=False)
+    labels = [Path(path).parent.name for path in rows["path"]]
+    rows.assign(confirmed="yes", new_label=labels).to_csv(table, index=False)

@@ -1,0 +1,193 @@
+"""Every command and every Python fence of the documentation runs, each page in a scratch folder.
+
+A page finds what it names (`named_by_pages`). Trainings are made small, and what cannot run here is
+named with the reason (`commands`).
+"""
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import holotype
+from holotype.dataset.sources import fetch as fetch_module
+from tests.conftest import Cli
+from tests.dataset.test_fetch_archives import Hub, install
+from tests.dataset.test_published_layouts import cats_and_dogs, minc_archive
+from tests.documentation.commands import (
+    NOT_HERE,
+    PAGES_HERE,
+    SERVER,
+    commands,
+    fences,
+    page_id,
+    reason,
+)
+from tests.documentation.named_by_pages import label_as_in, make_what_pages_name, write_log
+from tests.documentation.shell import Shell
+from tests.executors.slurm_node import slurm_node, why_not
+from tests.test_docs import ROOT
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+# What a page makes itself, of what is there for others.
+MAKES = {
+    "README.md": ("shapes", "runs", "known"),
+    "docs/people/teacher.md": ("shapes", "turtles"),
+    "docs/identification.md": ("turtles",),
+}
+# What a reader has done before a page, or with another one beside it.
+CELLS = (
+    "holotype registry add runs/cells-1 --name cells",
+    "holotype registry promote cells 1",
+)
+BOTH_CELLS = (*CELLS, "holotype registry add runs/cells-2 --name cells")
+BEFORE = {
+    "docs/serving.md": BOTH_CELLS,
+    "docs/dashboard.md": CELLS,
+    "docs/watching.md": CELLS,
+    "docs/guides/watch.md": CELLS,
+    "docs/retraining.md": (*CELLS, "holotype watch registry://cells@champion --log log"),
+}
+# Pages whose fences go on from what their commands left.
+TOLD_AS_ONE = ("docs/start.md", "docs/guides/serve.md", "docs/guides/ship.md", "docs/serving.md")
+
+
+@pytest.fixture(scope="module")
+def named_by_pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pages")
+    make_what_pages_name(folder)
+    return folder
+
+
+@pytest.fixture
+def place(named_by_pages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, as the working directory."""
+    copy = shutil.copytree(named_by_pages, tmp_path / "work", symlinks=True)
+    monkeypatch.chdir(copy)
+    return copy
+
+
+@pytest.fixture
+def shell(cli: Cli) -> Iterator[Shell]:
+    shell = Shell(cli)
+    yield shell
+    shell.stop()
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    with slurm_node(tmp_path_factory.mktemp("slurm")) as environment:
+        yield environment
+
+
+@pytest.fixture
+def before_a_command(
+    named_by_pages: Path,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> Callable[[str], None]:
+    """What a reader has, or does, before some commands."""
+
+    def download_by_kaggle() -> None:
+        (place / "downloaded").mkdir()
+        for name, content in cats_and_dogs().items():
+            (place / "downloaded" / name).write_bytes(content)
+        install(monkeypatch, Hub(place / "downloaded"))
+
+    def download_minc() -> None:
+        archive = place / "minc-2500.tar.gz"
+        minc_archive(archive)
+        monkeypatch.setitem(fetch_module.REMOTE_DATASETS, "minc-2500", str(archive))
+
+    def label() -> None:
+        """The images of `to-label`, which a page without `label-next` takes for granted."""
+        if not Path("to-label").exists():
+            write_log(Path("log-of-shapes"), Path("runs/shapes-1"), Path("shapes"))
+            holotype.label_next(
+                "registry://shapes", log="log-of-shapes", budget=20, output="to-label"
+            )
+            label_as_in(Path("to-label/labels.csv"), Path("shapes"))
+        else:
+            label_as_in(Path("to-label/labels.csv"), Path("photos"))
+
+    def register() -> None:
+        holotype.Registry().add(named_by_pages / "runs" / "cells-1", name="cells")
+        holotype.Registry().promote("cells", 1)
+
+    def start_slurm() -> None:
+        for name, value in request.getfixturevalue("slurm").items():
+            monkeypatch.setenv(name, value)
+
+    doings = (
+        (r"^holotype fetch dogs-vs-cats", download_by_kaggle),
+        (r"^holotype fetch minc", download_minc),
+        (r"^holotype retrain", label),
+        (r"^holotype watch registry://cells --log", register),
+        (r"--on slurm", start_slurm),
+    )
+
+    def before(command: str) -> None:
+        for sign, do in doings:
+            if re.search(sign, command):
+                do()
+
+    return before
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES_HERE if commands(page)], ids=page_id)
+def test_the_commands_of_a_page_run(
+    page: Path, place: Path, shell: Shell, before_a_command: Callable[[str], None]
+) -> None:
+    start_s = time.time()
+    remove_what_it_makes(page, place)
+    for command in (*BEFORE.get(page_id(page), ()), *commands(page)):
+        if reason(command) is not None or ("slurm" in command and why_not()):
+            continue
+        before_a_command(command)
+        began = time.perf_counter()
+        shell.run(command)
+        print(f"{time.perf_counter() - began:6.1f} s  {command}")
+    if page_id(page) in TOLD_AS_ONE:
+        run_fences(page, shell.address, start_s)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES_HERE if fences(page, "python") and page_id(page) not in TOLD_AS_ONE],
+    ids=page_id,
+)
+def test_the_python_of_a_page_runs(page: Path, place: Path) -> None:
+    remove_what_it_makes(page, place)
+    run_fences(page, SERVER, time.time())
+
+
+def remove_what_it_makes(page: Path, place: Path) -> None:
+    for name in MAKES.get(page_id(page), ()):
+        shutil.rmtree(place / name)
+
+
+def run_fences(page: Path, address: str, start_s: float) -> None:
+    names: dict[str, object] = {"start_s": start_s, "end_s": time.time()}
+    for code in fences(page, "python"):
+        exec(compile(code.replace(SERVER, address), page_id(page), "exec"), names)
+
+
+def test_nearly_all_commands_run() -> None:
+    """What does not run is the exception, and each reason is still used."""
+    all_commands = [command for page in PAGES_HERE for command in commands(page)]
+    for sign, why in NOT_HERE:
+        assert any(re.search(sign, command) for command in all_commands), why
+    of_holotype = [command for command in all_commands if "holotype " in command]
+    assert sum(reason(command) is None for command in of_holotype) > 0.95 * len(of_holotype)
+
+
+def test_the_scratch_folder_is_not_this_one(place: Path) -> None:
+    assert Path.cwd() == place
+    assert ROOT not in place.parents
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
