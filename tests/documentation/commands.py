@@ -37,13 +37,19 @@ SMALLER = (
     (r"--trials \d+", "--trials 2"),
     (r"--epochs \d+", "--epochs 1"),
     (r"--images 120", "--images 60"),
+    (r"fetch synthetic --output shapes", "fetch synthetic --output shapes --images 120"),
+    (r"unknown=0\.05", "unknown=0.2"),  # promises that so few images can keep
+    (r"--coverage 0\.95", "--coverage 0.8"),
+    (r"--recipe linear finetune", "--recipe linear svm"),
     (r"--budget 50", "--budget 20"),
+    (r"--folds 5", "--folds 3"),
     (r"--jobs \d+", "--jobs 2"),
     (r"--seeds 0 1", "--seeds 0"),
     (r"^(.*holotype (?:train|tune|sweep) (?!.*(?:--model hog|--print|--space|--image-size)).*)$",
      r"\1 --set image_size=32"),
     (r"^(.*holotype train (?!.*(?:--model hog|--print|--epochs|--recipe linear|--recipe mine"
      r"|--recipe found|--recipe runs)).*)$", r"\1 --epochs 1"),
+    (r"^(holotype tune (?!.*--heads))", r"\1--model cnn_baseline "),
     (r"--recipe progressive", "--recipe progressive --set stages.1.epochs=1 stages.2.epochs=1"),
 )  # fmt: skip
 # Pages that run in tests of their own.

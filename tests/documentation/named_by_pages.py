@@ -79,7 +79,7 @@ def _train(folder: Path) -> None:
     shutil.copytree(run, folder / "runs" / "cells")
     holotype.train(
         folder / "known" / "table.csv", output=folder / "runs" / "turtles-1", model="hog",
-        recipe="linear", image_size=32, group_pattern="column:encounter",
+        recipe="linear", image_size=32,
     )  # fmt: skip
 
 

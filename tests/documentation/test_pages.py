@@ -48,7 +48,7 @@ CELLS = (
 BOTH_CELLS = (*CELLS, "holotype registry add runs/cells-2 --name cells")
 BEFORE = {
     "docs/serving.md": BOTH_CELLS,
-    "docs/dashboard.md": CELLS,
+    "docs/dashboard.md": (*CELLS, "holotype audit photos --quick --output audit"),
     "docs/watching.md": CELLS,
     "docs/guides/watch.md": CELLS,
     "docs/retraining.md": (*CELLS, "holotype watch registry://cells@champion --log log"),
