@@ -27,11 +27,15 @@ ANSWERED = 240  # rows of the request log: more than one window of a watch
 def make_what_pages_name(folder: Path) -> None:
     """Fill a new folder.
 
-    `photos`, `shapes`, `others`, `new-photos`, `images` and `turtles` are class folders; `known`
-    and `new` photos of individuals; `runs` has classifiers of photos and of turtles; `log` is a
-    request log of `runs/cells-1`.
+    `photos`, `cells`, `shapes`, `others`, `new-photos`, `images` and `turtles` are class folders;
+    `known` and `new` photos of individuals; `runs` has classifiers of photos, cells and turtles;
+    `log` is a request log of `runs/cells-1`.
     """
     make_synthetic(folder / "photos", classes=2, images=60, image_size=48)
+    shutil.copyfile(  # a copy under another label, for the audit to find
+        folder / "photos" / "disc" / "0000.png", folder / "photos" / "square" / "0990.png"
+    )
+    make_synthetic(folder / "cells", classes=2, images=160, image_size=32, seed=3)
     make_synthetic(folder / "shapes", classes=4, images=80, image_size=48)
     make_synthetic(folder / "others", classes=4, images=80, image_size=48, seed=5)
     make_synthetic(folder / "new-photos", classes=2, images=24, image_size=48, seed=7)
@@ -46,7 +50,7 @@ def make_what_pages_name(folder: Path) -> None:
     write_volumes(folder / "volumes")
     _make_individuals(folder)
     _train(folder)
-    write_log(folder / "log", folder / "runs" / "cells-1", folder / "photos")
+    write_log(folder / "log", folder / "runs" / "cells-1", folder / "cells")
 
 
 def _make_individuals(folder: Path) -> None:
@@ -69,14 +73,12 @@ def _make_individuals(folder: Path) -> None:
 
 
 def _train(folder: Path) -> None:
-    for number in (1, 2):
-        run = folder / "runs" / f"photos-{number}"
+    for data, number in (("photos", 1), ("photos", 2), ("cells", 1), ("cells", 2)):
         holotype.train(
-            folder / "photos", output=run, model="hog", recipe="linear", image_size=32,
-            overrides={"seed": number},
+            folder / data, output=folder / "runs" / f"{data}-{number}", model="hog",
+            recipe="linear", image_size=32, overrides={"seed": number},
         )  # fmt: skip
-        shutil.copytree(run, folder / "runs" / f"cells-{number}")
-    shutil.copytree(run, folder / "runs" / "cells")
+    shutil.copytree(folder / "runs" / "cells-1", folder / "runs" / "cells")
     holotype.train(
         folder / "known" / "table.csv", output=folder / "runs" / "turtles-1", model="hog",
         recipe="linear", image_size=32,

@@ -65,7 +65,7 @@ class Shell:
         if "0193…" in told:  # the id of an answer, which a reader has seen before
             asked = ["curl", *CURL, "--data-binary", "@cat.jpg", "-H", "content-type: image/jpeg"]
             with urllib.request.urlopen(f"http://{self.address}/v1/models", timeout=5) as models:
-                name = json.loads(models.read())["models"][0]["name"]
+                name = json.loads(models.read())["models"][0]["model"]
             url = f"http://{self.address}/v1/models/{name}/predict"
             answer = subprocess.run([*asked, url], check=True, capture_output=True, timeout=60)
             request_id = json.loads(answer.stdout)["request_id"]

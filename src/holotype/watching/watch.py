@@ -227,8 +227,9 @@ def _first_images(bundle: Bundle, log: WatchedLog) -> WatchReference:
     window = None if start_s is None else next(first.windows(start_s), None)
     if window is None or len(set(window.images.groups_N.tolist())) < MIN_IMAGES:
         raise DatasetError(
-            f"{bundle.name} keeps no validation images to compare with, and the log has fewer than "
-            f"{FIRST_IMAGES:,} images that it answered; name its run, or wait for more."
+            f"{bundle.name} keeps fewer than {MIN_IMAGES} validation images to compare with, and "
+            f"the log fewer than {FIRST_IMAGES:,} images that it answered; name its run, or wait "
+            "for more."
         )
     return reference_of_first_images(window.images, bundle.sha256)
 
