@@ -49,7 +49,7 @@ SMALLER = (
      r"\1 --set image_size=32"),
     (r"^(.*holotype train (?!.*(?:--model hog|--print|--epochs|--recipe linear|--recipe mine"
      r"|--recipe found|--recipe runs)).*)$", r"\1 --epochs 1"),
-    (r"^(holotype tune (?!.*--heads))", r"\1--model cnn_baseline "),
+    (r"^(holotype tune (?!.*--heads))", r"\1--model hog "),
     (r"--recipe progressive", "--recipe progressive --set stages.1.epochs=1 stages.2.epochs=1"),
 )  # fmt: skip
 # Pages that run in tests of their own.
