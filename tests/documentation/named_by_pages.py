@@ -96,7 +96,7 @@ def write_log(log: Path, run: Path, images: Path) -> None:
             "outcome": "answered", "timing": Timing(12.0, 1.0, 4.0, 7.0),
             "time_s": time.time() - ANSWERED + number, **rows[number % len(rows)],
         }  # fmt: skip
-        writer.append(LogRow(**fields), contents[number % len(rows)])  # type: ignore[arg-type]
+        writer.append(LogRow(**fields), contents[number % len(rows)])
     writer.close()
 
 
