@@ -28,7 +28,7 @@ from holotype.architectures.pretrained_weights import find_weights, load_weights
 from holotype.elpv_demo import TEST_FRACTION, VALIDATION_FRACTION, split_table
 from holotype.predictions import read_predictions
 
-MODEL = "efficientnet_lite0"
+MODEL, IN_TIMM = "efficientnet_lite0", "tf_efficientnet_lite0"
 HOLOTYPE = str(Path(sys.executable).with_name("holotype"))
 RATIOS = [
     f"{r:g}" for r in (1 - VALIDATION_FRACTION - TEST_FRACTION, VALIDATION_FRACTION, TEST_FRACTION)
@@ -39,13 +39,14 @@ import sys
 import numpy as np, pandas as pd, timm, torch
 from PIL import Image
 from sklearn.linear_model import LogisticRegressionCV
+from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.utils.data import DataLoader, Dataset
 
 table, weights, output = sys.argv[1:]
 rows = pd.read_csv(table)
-model = timm.create_model("efficientnet_lite0", num_classes=0).eval()
+model = timm.create_model("tf_efficientnet_lite0", num_classes=0).eval()
 model.load_state_dict(torch.load(weights, weights_only=True))
 change = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
 
@@ -61,7 +62,8 @@ with torch.inference_mode():
     embeddings = torch.cat([model(images) for images in loader]).numpy()
 train, test = (rows.split == "train").to_numpy(), (rows.split == "test").to_numpy()
 strengths = np.logspace(-5, 0, 11)
-head = make_pipeline(StandardScaler(), LogisticRegressionCV(Cs=strengths, cv=5, max_iter=5000))
+folds = StratifiedKFold(5, shuffle=True, random_state=0)  # cells of a module follow each other
+head = make_pipeline(StandardScaler(), LogisticRegressionCV(Cs=strengths, cv=folds, max_iter=5000))
 weights_N = rows.weight[train]
 head.fit(embeddings[train], rows.label[train], logisticregressioncv__sample_weight=weights_N)
 right = head.predict(embeddings[test]) == rows.label[test]
@@ -89,7 +91,7 @@ def main() -> None:
     output.mkdir(parents=True, exist_ok=True)
     weights, script = output / "weights.pth", output / "by_hand.py"
     script.write_text(BY_HAND, encoding="utf-8")
-    network = timm.create_model(MODEL, num_classes=0)
+    network = timm.create_model(IN_TIMM, num_classes=0)
     load_weights(network, MODEL, find_weights(MODEL))
     torch.save(network.state_dict(), weights)
     rows = []

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 import holotype
 from holotype.exports.export_format import FormatName
+from holotype.exports.tensorflow_formats import INSTALL, lacks_converter
 
 FORMATS: tuple[FormatName, ...] = (
     "onnx", "openvino", "torchscript", "pt2", "state_dict", "savedmodel", "tflite",
@@ -48,11 +49,12 @@ def _answers(python: Path, folder: Path, files: list[Path]) -> NDArray[np.float6
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_float32_formats_agree_on_all_solar_cells(tmp_path: Path) -> None:
-    if shutil.which("onnx2tf") is None:
-        pytest.skip("savedmodel and tflite need the command onnx2tf: uv tool install onnx2tf")
+    if lack := lacks_converter():
+        pytest.skip(f"savedmodel and tflite cannot be written, {lack}: {INSTALL}")
     table = holotype.fetch("elpv", output=tmp_path / "elpv")
     run = holotype.train(table, recipe="linear", output=tmp_path / "run")
-    holotype.export(run.path, formats=FORMATS, output=tmp_path / "out")
+    exports = holotype.export(run.path, formats=FORMATS, output=tmp_path / "out")
+    assert not exports.refused, exports.refused
     index = run.index
     files = [index.file(path) for path in index.table["path"]]
     expected = holotype.load(run.path).predict_proba(files)

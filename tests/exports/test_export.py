@@ -126,7 +126,7 @@ def test_onnx2tf_is_asked_for_where_it_is_missing(
     run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(holotype.HolotypeError, match="pipx install onnx2tf"):
+    with pytest.raises(holotype.HolotypeError, match="uv tool install onnx2tf"):
         holotype.export(run.path, formats=["savedmodel"], output=tmp_path / "out")
     assert not (tmp_path / "out").exists() or not any((tmp_path / "out").iterdir())
 

@@ -1,8 +1,8 @@
 """TensorFlow's SavedModel and TFLite (LiteRT), by onnx2tf.
 
 onnx2tf and TensorFlow want other versions of packages than Holotype does, so they live in an
-environment of their own: `pipx install onnx2tf`, or `uv tool install onnx2tf`, puts the command on
-the path. Only the command is called.
+environment of their own, with the command on the path and Pillow, which the code of an export reads
+images with (INSTALL). Only the command and the interpreter beside it are called.
 """
 
 import os
@@ -18,6 +18,8 @@ from holotype.exports.export_format import ExportOptions, WrittenModel
 from holotype.exports.merged_graph import merged_graph
 
 COMMAND = "onnx2tf"
+INSTALL = "uv tool install onnx2tf --with pillow"
+INSTALL_BY_PIPX = "pipx install onnx2tf; pipx inject onnx2tf pillow"
 TIMEOUT_S = 1800
 SAVED_MODEL = """
 MODEL = tf.saved_model.load(str(HERE / "saved_model"))
@@ -51,7 +53,7 @@ def write_savedmodel(bundle: Bundle, directory: Path, options: ExportOptions) ->
     """`saved_model/`, float32, channels last.
 
     Raises:
-        MissingExtra: onnx2tf is not on the path.
+        MissingExtra: onnx2tf is not on the path, or its environment lacks Pillow.
         ExportRefused: it cannot translate an operator; the message has its name.
     """
     with tempfile.TemporaryDirectory() as scratch:
@@ -105,12 +107,19 @@ def _converted(bundle: Bundle, scratch: Path, options: ExportOptions, name: str)
     return made
 
 
-def _require_command(name: str) -> None:
+def lacks_converter() -> str | None:
+    """What the environment of onnx2tf is without; None where it can be used."""
     if shutil.which(COMMAND) is None:
+        return f"the command {COMMAND} is not on the path"
+    beside = subprocess.run([_python(), "-c", "import numpy, PIL"], capture_output=True)
+    return f"the environment of {COMMAND} has no Pillow" if beside.returncode else None
+
+
+def _require_command(name: str) -> None:
+    if lack := lacks_converter():
         raise MissingExtra(
-            f"{name} is written by {COMMAND}, which wants an environment of its own: "
-            f"pipx install {COMMAND} (or: uv tool install {COMMAND}), so that the command "
-            f"{COMMAND} is found."
+            f"{name} is written by {COMMAND}, in an environment of its own, and {lack}: "
+            f"{INSTALL} (or: {INSTALL_BY_PIPX})."
         )
 
 

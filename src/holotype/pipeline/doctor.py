@@ -13,6 +13,7 @@ from holotype.architectures.catalog_rows import ARCHITECTURES
 from holotype.architectures.pretrained_weights import availability
 from holotype.bundle.onnx_runtime import available_cores
 from holotype.cache import cache_entries
+from holotype.exports.tensorflow_formats import COMMAND, INSTALL, lacks_converter
 from holotype.files import cache_directory
 from holotype.notebook import data_frame, html_result, html_table
 from holotype.progress import pluralize
@@ -184,11 +185,9 @@ def _several_devices() -> Iterator[Check]:
 
 def _converter() -> Check:
     """What writes SavedModel and TFLite."""
-    where = shutil.which("onnx2tf")
-    if where is None:
-        found = "no onnx2tf on the path; export cannot write savedmodel and tflite"
-        return Check("onnx2tf", "missing", found, "pipx install onnx2tf")
-    return Check("onnx2tf", "ok", where)
+    if lack := lacks_converter():
+        return Check("onnx2tf", "missing", f"{lack}; no savedmodel, no tflite", INSTALL)
+    return Check("onnx2tf", "ok", shutil.which(COMMAND) or "")
 
 
 def _weights() -> Iterator[Check]:

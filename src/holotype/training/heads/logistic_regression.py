@@ -5,6 +5,7 @@ Shape suffixes: N images, D features, C classes, R rows of some images.
 
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.architectures.sklearn_onnx import ABSENT_CLASS_LOGIT
+from holotype.bundle.onnx_runtime import map_in_threads
 from holotype.predictions import softmax
 from holotype.training.config.stage_config import LinearStage
 from holotype.training.heads.training_data import TrainingData
@@ -60,7 +62,8 @@ def fit_linear_head(data: TrainingData, stage: LinearStage, seed: int) -> Linear
             tried = cross_validated_by_C(standard, splits, Cs)
             losses = {C: loss / weight for C, _, loss in tried} if weight else {}
         C = min(losses, key=lambda c: losses[c]) if losses else Cs[len(Cs) // 2]
-        weight_CD, bias_C = WarmStartedLogisticRegression().fit(C, standard)
+        with _unconverged_fits_pass():
+            weight_CD, bias_C = WarmStartedLogisticRegression().fit(C, standard)
     folded_CD = weight_CD / scale_D
     return LinearHead(
         weight_CD=folded_CD.astype(np.float32),
@@ -89,8 +92,9 @@ def cross_validated_by_C(
 ) -> Iterator[tuple[float, NDArray[np.float64], float]]:
     """Each C with the held-out probabilities (N, C) and their `held_out_log_loss`.
 
-    C rises until the loss does: larger ones overfit ever more and take ever longer. Images that no
-    fold holds out are NaN; nothing comes where there is no fold.
+    C rises until the loss does: larger ones overfit ever more and take ever longer. Folds are
+    fitted side by side. Images that no fold holds out are NaN; nothing comes where there is no
+    fold.
 
     Args:
         standard: standardised features.
@@ -101,9 +105,15 @@ def cross_validated_by_C(
     least = np.inf
     for C in sorted(Cs) if splits else ():
         probabilities_NC = np.full((len(standard), standard.num_classes), np.nan)
-        for model, (fit, held) in zip(models, splits, strict=True):
-            weight_CD, bias_C = model.fit(C, standard.rows(fit))
-            probabilities_NC[held] = softmax(standard.features_ND[held] @ weight_CD.T + bias_C)
+
+        def fit_fold(fold: range, C: float = C, found_NC: Any = probabilities_NC) -> None:
+            fit, held = splits[fold.start]
+            weight_CD, bias_C = models[fold.start].fit(C, standard.rows(fit))
+            found_NC[held] = softmax(standard.features_ND[held] @ weight_CD.T + bias_C)
+
+        with _unconverged_fits_pass():
+            for _ in map_in_threads(fit_fold, len(splits), batch_size=1):
+                pass
         loss = held_out_log_loss(probabilities_NC, standard, rows)
         yield C, probabilities_NC, loss
         if loss > least:
@@ -152,15 +162,21 @@ class WarmStartedLogisticRegression:
 
     def fit(self, C: float, standard: TrainingData) -> tuple[NDArray[Any], NDArray[Any]]:
         """(weight_CD, bias_C); a class without an image gets ABSENT_CLASS_LOGIT."""
-        from sklearn.exceptions import ConvergenceWarning
-
         # Mean weight 1, so that a C means the same whatever the scale of the weights.
         scaled_N = standard.weights_N / standard.weights_N.mean()
         self._model.set_params(C=C)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            self._model.fit(standard.features_ND, standard.targets_N, sample_weight=scaled_N)
+        self._model.fit(standard.features_ND, standard.targets_N, sample_weight=scaled_N)
         return _expand_to_all_classes(self._model, standard.num_classes)
+
+
+@contextmanager
+def _unconverged_fits_pass() -> Iterator[None]:
+    """Filters of warnings belong to the process: set around threads, never within one."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
 
 
 def _expand_to_all_classes(model: Any, num_classes: int) -> tuple[NDArray[Any], NDArray[Any]]:
