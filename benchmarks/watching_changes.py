@@ -138,15 +138,18 @@ def _ended(
     rest: WatchedImages,
 ) -> bool:
     """Add changed windows until the kind stands; whether the alarm ended before."""
-    quiet, of_rest = 0, scores.of(rest)
-    while quiet < QUIET_WINDOWS and not is_enough(len(recent), sum(map(len, recent))):
+    quiet: list[WatchedImages] = []
+    of_rest = scores.of(rest)
+    while not is_enough(len(recent), sum(map(len, recent))):
         window = stream.window(change)
-        if are_quiet(scores.of(window), of_rest):
-            quiet += 1
-        else:
-            quiet = 0
+        if not are_quiet(scores.of(window), of_rest):
+            quiet = []
             recent.append(window)
-    return quiet == QUIET_WINDOWS
+            continue
+        quiet = [*quiet, window][-QUIET_WINDOWS:]
+        if len(quiet) == QUIET_WINDOWS and are_quiet(scores.of(joined(quiet)), of_rest):
+            return True
+    return False
 
 
 @dataclass
@@ -204,7 +207,7 @@ def accuracy_under_reweighting(
             assert estimate.high is not None
             source = float((chances * right_N[stream.rows]).sum())
             found.answered += 1
-            found.covered += estimate.low <= right_N[rows].mean() <= estimate.high
+            found.covered += estimate.low <= float(right_N[rows].mean()) <= estimate.high
             found.covered_source += estimate.low <= source <= estimate.high
             found.widths.append(estimate.high - estimate.low)
     return found

@@ -19,8 +19,8 @@ from holotype.watching.diagnosis.two_sample_tests import ks_test, mmd_test
 from tests.watching.digit_tables import digit_tables
 
 CHANGES = ("blur", "brightness", "class triples", "unseen")
-# Not promised is how an unseen digit is called: of these pixels it is hardly ever novelty, and of a
-# network's embeddings in 11 of 20 alarms (docs/watching.md). That it is found is promised.
+# Of these pixels it is not promised how an unseen digit is called: novelty in a third of alarms; of
+# a network's embeddings it is in 19 of 20 (docs/watching.md). That it is found is promised.
 NAMED = ("blur", "brightness", "class triples")
 
 

@@ -11,6 +11,7 @@ from filelock import FileLock
 import holotype
 from holotype.errors import DatasetError, RunLocked, UsageError
 from holotype.run_directory import RunDirectory
+from holotype.watching import take_windows
 from holotype.watching.diagnosis import diagnose
 from holotype.watching.diagnosis.change_kind import KindOfChange, kind_of_change
 from holotype.watching.take_windows import WindowTaker
@@ -101,6 +102,26 @@ def test_the_kind_is_asked_again_of_all_changed_images_until_these_are_enough(
     assert not found.status.changes["asked_again"]
     for text in (repr(found), found.page.read_text("utf-8")):
         assert "Named by 600 images of 3 windows; input by 400; input by 200." in text
+
+
+def test_windows_that_are_quiet_one_by_one_and_not_together_are_no_all_clear(
+    run: RunDirectory, alike: Answered, darker: Answered, log: MadeLog,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def in_small(scores: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> bool:
+        return len(scores["brightness"]) <= 100
+
+    log.add(alike, seed=1, windows=2)
+    log.add(darker, seed=2, windows=1)
+    assert look(run, log).alarm
+    with monkeypatch.context() as patch:
+        patch.setattr(take_windows, "are_quiet", in_small)
+        log.add(alike, seed=3, windows=3)
+        found = look(run, log)
+    assert [window.quiet for window in found.status.windows[-3:]] == [True] * 3
+    assert found.alarm
+    log.add(alike, seed=4, windows=1)
+    assert not look(run, log).alarm
 
 
 def test_another_name_is_told_and_holds_for_the_accuracy_too(

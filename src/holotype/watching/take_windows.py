@@ -31,7 +31,7 @@ from holotype.watching.watch_state import AlarmState, WatchState
 from holotype.watching.watch_status import WindowRecord
 from holotype.watching.watched_images import Floats, WatchedImages
 
-QUIET_WINDOWS = 3  # one after the other make all clear
+QUIET_WINDOWS = 3  # one after the other, and all together, make all clear
 QUIET_CHANCE = 0.01  # that a quiet window is taken for a changed one
 GROWING = 0.2  # of the evidence that an alarm needs: there the change has begun
 MAX_CHANGED = 5  # windows that are looked at again
@@ -98,7 +98,7 @@ class WindowTaker:
             state.alarm = self._alarm(state)
         elif state.alarm is not None and quiet is not None:
             state.alarm.quiet_windows = state.alarm.quiet_windows + 1 if quiet else 0
-            if state.alarm.quiet_windows >= QUIET_WINDOWS:
+            if state.alarm.quiet_windows >= QUIET_WINDOWS and self._are_quiet_together(state):
                 state.alarm = None
                 monitors.restart()
             elif not quiet:
@@ -135,6 +135,18 @@ class WindowTaker:
             if watched.limit is not None and len(service[watched.name])
         )
         return kept and are_quiet(scores, self.scores.of(self.reference))
+
+    def _are_quiet_together(self, state: WatchState) -> bool:
+        """Whether the newest windows together are like the reference.
+
+        One by one these may have too few images to show a change that goes on.
+        """
+        windows = [self.log.read(*span) for span in state.spans[-QUIET_WINDOWS:]]
+        windows = [window for window in windows if len(window.images)]
+        if not windows:
+            return True
+        images = independent_images(windows)
+        return are_quiet(self.scores.of(images), self.scores.of(self.reference))
 
     def _alarm(self, state: WatchState) -> AlarmState:
         """The alarm of the newest window, with what changed."""
