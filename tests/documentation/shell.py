@@ -15,7 +15,8 @@ import pandas as pd
 from tests.conftest import Cli
 from tests.documentation.commands import SERVER, smaller
 
-# Exit code 1 of these says that there is something to look at, or that nobody listened.
+# Exit code 1 of these says that there is something to look at, or that nobody listened; that of an
+# export may say that int8 lost too much, for which the images of the pages are too few.
 LOOK_AT_FINDINGS = (
     "audit", "predict", "evaluate", "slice", "explain", "registry", "doctor", "watch", "retrain",
     "track",
@@ -54,9 +55,9 @@ class Shell:
                 confirm(Path(words[words.index(option) + 1]))
         output = words[words.index(">") + 1] if ">" in words else None
         code, out, said = self.cli(*words[1 : words.index(">") if ">" in words else None])
-        allowed = (0, 1) if words[1] in LOOK_AT_FINDINGS else (0,)
-        assert code in allowed, f"{command}\n{said}"
-        assert "error:" not in said or code == 0 or words[1] == "track", f"{command}\n{said}"
+        may_say_no = words[1] in LOOK_AT_FINDINGS or "is not written: accuracy on" in said
+        assert code == 0 or (may_say_no and code == 1), f"{command}\n{said}"
+        assert "error:" not in said or may_say_no, f"{command}\n{said}"
         if output:
             Path(output).write_text(out, "utf-8")
 
