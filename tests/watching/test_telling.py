@@ -168,3 +168,10 @@ def test_prometheus_reads_the_metrics() -> None:
     (evidence,) = families["holotype_watch_evidence"].samples
     assert evidence.labels["model"] == 'a "name"\\'
     assert evidence.value == 0.5
+
+
+def test_without_a_window_nothing_is_called_clear() -> None:
+    assert sentence(replace(FOUND, alarm=False, windows=())).endswith(
+        "the log has no whole window."
+    )
+    assert sentence(replace(FOUND, alarm=False)).endswith("all clear.")

@@ -38,7 +38,11 @@ ROWS = (
         "classes missing in a given part",
         "not learnt in train, not measured in test",
     ),
-    ("label_error", "probable label errors", "check each; correct them or train with --exclude"),
+    (
+        "label_error",
+        "probable label errors",
+        "check each; correct (--relabel) or leave out (--exclude)",
+    ),
     ("outlier", "outliers", "unlike all other images: do they belong here?"),
     ("conflicting_neighbour", "alike across labels or parts", "a hint; not grouped"),
     ("almost_uniform", "almost uniform images", "hardly any contrast"),

@@ -121,6 +121,8 @@ def message(status: WatchStatus) -> dict[str, Any]:
 
 def sentence(status: WatchStatus) -> str:
     """The state of a model in one sentence."""
+    if not status.alarm and not status.windows:
+        return f"{status.model.name}: nothing is known yet, the log has no whole window."
     if not status.alarm:
         return f"{status.model.name}: all clear."
     which = [each.name for each in status.monitors if each.evidence >= 1]
