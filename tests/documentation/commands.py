@@ -50,7 +50,7 @@ SMALLER = (
     (r"^(.*holotype train (?!.*(?:--model hog|--print|--epochs|--recipe linear|--recipe mine"
      r"|--recipe found|--recipe runs)).*)$", r"\1 --epochs 1"),
     (r"^(holotype tune (?!.*--heads))", r"\1--model hog "),
-    (r"--recipe progressive", "--recipe progressive --set stages.1.epochs=1"),
+    (r"--recipe progressive", r"\g<0> --set stages.1.epochs=1 --set stages.2.epochs=1"),
 )  # fmt: skip
 # Pages that run in tests of their own.
 OTHER_TESTS = ("benchmarks/RESULTS.md", "examples/README.md")
