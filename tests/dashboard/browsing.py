@@ -30,6 +30,9 @@ class Elements(HTMLParser):
         self.forms: list[dict[str, Any]] = []
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.words: list[str] = []
+        self.tables: dict[str, list[list[str]]] = {}  # rows of cells, by the name of the region
+        self._region = ""  # whose table comes
+        self._rows: list[list[str]] | None = None  # of the table's body that is being read
         self._silent = False
         self.feed(html)
 
@@ -37,6 +40,14 @@ class Elements(HTMLParser):
         found = dict(attrs)
         self.tags.append((tag, found))
         self._silent = tag in ("script", "style")
+        if found.get("role") == "region":
+            self._region = str(found["aria-label"])
+        elif tag == "tbody" and self._region:
+            self._rows = self.tables[self._region] = []
+        elif tag == "tr" and self._rows is not None:
+            self._rows.append([])
+        elif tag in ("td", "th") and self._rows is not None:
+            self._rows[-1].append("")
         if tag == "a" and found.get("href"):
             self.links.append(str(found["href"]))
         if tag == "form":
@@ -46,10 +57,14 @@ class Elements(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         self._silent = False
+        if tag == "tbody":
+            self._region, self._rows = "", None
 
     def handle_data(self, data: str) -> None:
         if not self._silent:
             self.words.append(data)
+            if self._rows and self._rows[-1]:
+                self._rows[-1][-1] = " ".join(f"{self._rows[-1][-1]}{data}".split())
 
     @property
     def text(self) -> str:

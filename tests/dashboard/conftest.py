@@ -86,7 +86,12 @@ def page(chromium: Any) -> Iterator[Any]:
     def is_here(url: str) -> bool:
         return url.startswith(("http://127.0.0.1:", "data:"))
 
-    page.on("console", lambda message: told.append(message.text))
+    def hear(message: Any) -> None:
+        # Of a page that says why something is refused the browser says that it is a refusal.
+        is_refusal = "status of 403" in message.text and message.location["url"] == page.url
+        told.extend([] if is_refusal else [message.text])
+
+    page.on("console", hear)
     page.on("pageerror", lambda error: told.append(str(error)))
     page.on("dialog", dismiss)
     page.on("request", lambda request: told.extend([u for u in [request.url] if not is_here(u)]))

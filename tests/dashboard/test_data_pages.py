@@ -1,13 +1,15 @@
 """The pages of a data set, read and used as a browser without scripts does."""
 
 import csv
+import io
 import re
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 import pytest
+from PIL import Image
 
 from holotype.dashboard_pages.static_files import PLACES
 from holotype.dataset.auditing.issues_csv import Issue
@@ -81,20 +83,31 @@ def test_one_image_says_what_the_files_say(visit: Visit, run: Path) -> None:
     assert "resized: all the same" in page.text  # of the near-duplicate
 
 
-def test_thumbnails_are_small_kept_and_of_the_index_only(visit: Visit, run: Path) -> None:
-    page = visit.get("/dashboard/data/gallery?of=one")
+def test_thumbnails_are_small_and_drawn_by_a_worker(browser: Visit, classifiers: Path) -> None:
+    index = make_index(classifiers / "pictures", CLASSES, 60, files=True)
+    make_run(classifiers / "pictured", index)
+    Image.new("RGB", (900, 600), (200, 0, 0)).save(classifiers / "pictures" / "000006.png")
+    (classifiers / "pictures" / "000007.png").write_bytes(b"no image")
+    (classifiers / "pictures" / "000008.png").unlink()
+    page = browser.get("/dashboard/data/gallery?of=pictured")
     sources = [str(found["src"]) for tag, found in page.tags if tag == "img"]
     assert len(sources) == 48
-    visit.get(sources[5])
-    assert visit.answer.headers["content-type"] == "image/png"
-    assert len(visit.answer.content) < 10_000
+    expected = [("image/png", (120, 90)), ("image/jpeg", (160, 107))]
+    for source, (kind, size) in zip(sources[5:7], expected, strict=True):
+        answer = browser.client.get(urljoin(str(browser.answer.url), source))
+        assert answer.headers["content-type"] == kind
+        assert len(answer.content) < 10_000
+        assert Image.open(io.BytesIO(answer.content)).size == size
+    for source in sources[7:9]:
+        answer = browser.client.get(urljoin(str(browser.answer.url), source))
+        assert answer.headers["content-type"] == "image/svg+xml"
+
+
+def test_thumbnails_are_of_the_index_only(visit: Visit, run: Path) -> None:
     for query in ("of=one&row=120", "of=one&row=-1", "of=one&row=x", "of=..&row=0", "of=one",
                   "of=one&row=0&side=9999", "of=images&row=0"):  # fmt: skip
         visit.get(f"/dashboard/data/thumbnail?{query}")
         assert visit.status == 422, query
-    (run.parent / "images" / "000007.png").write_bytes(b"no image")
-    visit.get("/dashboard/data/thumbnail?of=one&row=7")
-    assert visit.answer.headers["content-type"] == "image/svg+xml"
 
 
 def test_answers_of_the_review_are_kept_and_the_next_image_is_shown(

@@ -96,20 +96,22 @@ def test_many_classes_are_chosen_from_a_list(visit: Visit) -> None:
     assert labels(folder) == ["class 29", "", ""]
 
 
-def test_only_images_of_the_folder_are_sent(visit: Visit, sheet: Path) -> None:
-    page = visit.get("/dashboard/data/label/?of=to-label")
+def test_only_images_of_the_folder_are_sent(browser: Visit, classifiers: Path) -> None:
+    sheet = classifiers / "to-label"
+    write(sheet, CLASSES)
+    page = browser.get("/dashboard/data/label/?of=to-label")
     (source,) = [str(found["src"]) for tag, found in page.tags if tag == "img"]
-    visit.get(source)
-    assert visit.answer.headers["content-type"].startswith("image/")
+    browser.get(source)
+    assert browser.answer.headers["content-type"] == "image/png"
     text = (sheet / "labels.csv").read_text().replace("images/1.png", "../1.png")
     (sheet / "labels.csv").write_text(text)
-    page = visit.get("/dashboard/data/label/?of=to-label&number=1")
+    page = browser.get("/dashboard/data/label/?of=to-label&number=1")
     (source,) = [str(found["src"]) for tag, found in page.tags if tag == "img"]
-    visit.get(source)
-    assert visit.status == 422
+    browser.get(source)
+    assert browser.status == 422
     for of in ("", "..", "to-label/images", "nowhere"):
-        visit.get(f"/dashboard/data/label/?of={of}")
-        assert visit.status == 422, of
+        browser.get(f"/dashboard/data/label/?of={of}")
+        assert browser.status == 422, of
 
 
 def test_who_may_only_look_labels_nothing(

@@ -167,6 +167,29 @@ def test_images_are_filtered_and_turned_over(person: Person, url: str) -> None:
     page.get_by_text("49 to 96 shown").wait_for()
 
 
+def test_near_duplicates_are_looked_at_side_by_side(person: Person, url: str) -> None:
+    page = person.page
+    page.goto(url)
+    person.section("Data")
+    person.link("Near-duplicates of one")
+    page.wait_for_url("**/duplicates**")
+    page.wait_for_load_state("networkidle")
+    assert "1 pair of near-duplicates" in page.inner_text("main")
+    pair = page.locator(".pair")
+    assert "two labels" in pair.inner_text()
+    assert "all the same" in pair.inner_text()
+    images = pair.locator("img")
+    left, right = (images.nth(n).bounding_box() for n in range(2))
+    assert left["y"] == right["y"]
+    assert left["x"] + left["width"] <= right["x"]
+    assert images.evaluate_all("all => all.every((one) => one.naturalWidth > 0)")
+    person.press(pair.locator("a").nth(1))
+    page.wait_for_url("**/image**row=1**")
+    assert page.locator("h1").inner_text() == PAIRS[0].second
+    person.link("Near-duplicates")
+    page.wait_for_url("**/duplicates**")
+
+
 def test_a_run_is_tagged_and_found_by_its_tag(person: Person, url: str) -> None:
     page = person.page
     page.goto(url)
@@ -238,8 +261,9 @@ with RunDirectory(run).lock():
 """
 
 
-def test_a_training_is_watched_and_stopped(page: Any, url: str, folder: Path) -> None:
-    run = folder / "live"
+def test_a_training_is_watched_and_stopped(person: Person, url: str, folder: Path) -> None:
+    page, name = person.page, f"live-{person.by}"
+    run = folder / name
     run.mkdir()
     RunDirectory(run).write_recipe(
         "name: finetune\nmodel: x\nstages:\n- {name: finetune, epochs: 9}\n"
@@ -248,16 +272,16 @@ def test_a_training_is_watched_and_stopped(page: Any, url: str, folder: Path) ->
     try:
         while not (run / "history.csv").exists():
             time.sleep(0.2)
-        page.goto(url + "runs/run?run=live")
+        page.goto(url + f"runs/run?run={name}")
         page.get_by_text("training by process").wait_for()
         page.locator(".curves canvas").first.wait_for()
         before = page.locator("#moving tbody tr").count()
         page.locator(f"#moving tbody tr >> nth={before + 1}").wait_for()  # without being loaded
         look(page, "live")
-        page.get_by_role("button", name="Stop").focus()
-        page.keyboard.press("Enter")
+        person.button("Stop")
         assert process.wait(timeout=30) == 7
         page.locator("#moving .state.stopped").wait_for()
+        page.get_by_role("button", name="Stop").wait_for(state="detached")
     finally:
         process.kill()
         process.wait()

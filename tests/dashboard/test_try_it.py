@@ -106,6 +106,26 @@ def test_the_heatmap_is_that_of_the_api(
     assert browser.answer.content == asked.content
 
 
+def test_a_map_on_which_no_place_stands_out_says_so_below(
+    browser: Visit, server: Running, tmp_path: Path
+) -> None:
+    white = tmp_path / "white.png"
+    Image.new("RGB", (40, 36), "white").save(white)
+    address = heatmap_of(send(browser, [white]))
+    browser.get(address)
+    drawn = Image.open(io.BytesIO(browser.answer.content))
+    asked = httpx.post(
+        f"{server.url}/v1/models/tiny/explain",
+        content=white.read_bytes(),
+        headers={"content-type": "image/png"},
+    )
+    alone = Image.open(io.BytesIO(asked.content))
+    assert alone.size == (40, 36)
+    assert drawn.height > alone.height
+    assert drawn.crop((12, 12, 52, 48)).tobytes() == alone.convert(drawn.mode).tobytes()
+    assert min(drawn.crop((0, 60, *drawn.size)).convert("L").tobytes()) < 128  # words
+
+
 def test_one_image_has_a_page_with_every_class_and_method(
     browser: Visit, images: list[Path]
 ) -> None:

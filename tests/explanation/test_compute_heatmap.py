@@ -18,6 +18,7 @@ from holotype.errors import ImageError, UnknownClass
 from holotype.explanation.attribution import cell_logits
 from holotype.explanation.compute_heatmap import Heatmap, heatmap, input_frame_size
 from holotype.explanation.explainer import Explainer
+from holotype.explanation.explanation_figures import caption_of
 from holotype.explanation.heatmap_drawing import inferno, overlay, scaled_rgb
 from holotype.imaging.decode import Image as Upright
 from holotype.imaging.decode import decode
@@ -231,6 +232,21 @@ def test_the_same_explanation_is_the_same_file(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         explain(bundle, path, tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_a_map_on_which_no_place_stands_out_says_so(tmp_path: Path) -> None:
+    bundle = write_bright_detector(tmp_path / "bundle")
+    white = Image.new("RGB", (40, 40), "white")
+    white.save(tmp_path / "white.png")
+    found = explain(bundle, tmp_path / "white.png", tmp_path / "why.png", class_name="crack")
+    assert found.values_hw.min() > 0.99
+    assert found.is_uniform
+    assert "no place stands out" in caption_of(found)
+    white.paste("black", (0, 0, 30, 40))
+    white.save(tmp_path / "edge.png")
+    found = explain(bundle, tmp_path / "edge.png", tmp_path / "edge-why.png", class_name="crack")
+    assert not found.is_uniform
+    assert caption_of(found) == "bright: evidence for 'crack' rather than for another class"
 
 
 def test_a_class_for_which_nothing_speaks_has_a_cold_map(tmp_path: Path) -> None:

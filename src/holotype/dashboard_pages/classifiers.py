@@ -1,30 +1,43 @@
 """Which classifiers can be tried: those in service, registered ones, and runs below the folder.
 
-They are opened in the worker processes of the server, a few at a time.
+They are opened in the worker processes of the server, a few at a time, and asked there; images are
+decoded there too, also where no classifier is asked.
 """
 
 import asyncio
 import hashlib
+import time
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from anyio import from_thread
 from fastapi import Request
 
 from holotype.bundle.bundle import MANIFEST
+from holotype.bundle.image_sources import ImageFile
 from holotype.dashboard_pages.addresses import directory_below
 from holotype.dashboard_pages.dashboard_state import Dashboard, dashboard_of
 from holotype.dashboard_pages.open_registry import open_registry
 from holotype.dashboard_pages.runs.run_places import folder_index_of
-from holotype.errors import UsageError
+from holotype.errors import ImageError, UsageError
 from holotype.registry.registered_name import is_registered_name
 from holotype.registry.resolve_registered import registered_path
 from holotype.run_directory import RunDirectory
 from holotype.serving.deployment import ModelVersion, model_version
+from holotype.serving.engine.job import EngineError, ImageRefused, Job, JobAnswer, Task
+from holotype.serving.engine.worker_pool import WorkerPool
 
 MAX_OPEN = 6  # besides those in service
 MAX_SHOWN = 200  # of the runs, the newest
 SERVED = "served:"
+TOGETHER = 16  # images that wait in the queue for one page, so that there is room for others
+WAIT_S = 60.0  # a map of the first image may come after many predictions
+
+Found = JobAnswer | EngineError
 
 
 @dataclass(frozen=True)
@@ -76,9 +89,7 @@ def classifier_choices(request: Request) -> list[ClassifierChoice]:
         for alias in model["aliases"]:
             uri = f"registry://{model['name']}@{alias}"
             found.append(ClassifierChoice(uri, f"{model['name']}@{alias}", "registered"))
-    index = folder_index_of(request)
-    entries = index.entries(now=not found and not index.is_complete)
-    entries = sorted(entries, key=lambda entry: -entry.changed)
+    entries = sorted(folder_index_of(request).entries(), key=lambda entry: -entry.changed)
     # What a run's bundle is called is known where it has one.
     runs = [entry.path for entry in entries if entry.kind == "run" and entry.data]
     return found + [ClassifierChoice(path, path, "runs") for path in runs[:MAX_SHOWN]]
@@ -144,6 +155,57 @@ def open_classifiers(request: Request) -> OpenClassifiers:
         "open_classifiers", OpenClassifiers(dashboard)
     )
     return found
+
+
+async def ask(
+    engine: WorkerPool,
+    task: Task,
+    digest: str,
+    images: Sequence[bytes],
+    options: Mapping[str, Any],
+) -> list[Found]:
+    """What the workers answer for each image, or why they did not."""
+    found: list[Found] = []
+    for start in range(0, len(images), TOGETHER):
+        jobs = [
+            Job(task, digest, content, options, time.monotonic() + WAIT_S)
+            for content in images[start : start + TOGETHER]
+        ]
+        try:
+            engine.submit(jobs)
+        except EngineError as error:
+            found += [error] * len(jobs)
+            continue
+        for one in await asyncio.gather(*(job.answer for job in jobs), return_exceptions=True):
+            if not isinstance(one, Found):
+                raise one
+            found.append(one)
+    return found
+
+
+def ask_for_files(
+    request: Request, task: Task, digest: str, files: Sequence[Path], options: Mapping[str, Any]
+) -> list[Found]:
+    """The same of files of this machine, from the thread of a page; a few at a time are in memory.
+
+    Args:
+        files: of an index or a table; a visitor names none.
+    """
+    engine, found = dashboard_of(request).service.engine, list[Found]()
+    for start in range(0, len(files), TOGETHER):
+        read = [_content(file) for file in files[start : start + TOGETHER]]
+        contents = [one for one in read if isinstance(one, bytes)]
+        how = {**options, "local": True}
+        answers = iter(from_thread.run(partial(ask, engine, task, digest, contents, how)))
+        found += [next(answers) if isinstance(one, bytes) else one for one in read]
+    return found
+
+
+def _content(file: Path) -> bytes | ImageRefused:
+    try:
+        return ImageFile(file.name, file).read()[0]
+    except ImageError as error:
+        return ImageRefused(error.problem)
 
 
 def place_below(folder: Path, named: str) -> Path:

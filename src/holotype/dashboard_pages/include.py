@@ -13,7 +13,7 @@ from holotype.dashboard_pages.dashboard_state import Dashboard, Section
 from holotype.dashboard_pages.data import data_section
 from holotype.dashboard_pages.identify import identify_section
 from holotype.dashboard_pages.in_service import service_pages
-from holotype.dashboard_pages.page import problem_page
+from holotype.dashboard_pages.page import prepare_pages, problem_page
 from holotype.dashboard_pages.runs import runs_section
 from holotype.dashboard_pages.sessions import SessionSigner, session_secret
 from holotype.dashboard_pages.specimens import specimen_pages
@@ -40,6 +40,7 @@ def include_dashboard(folder: Path) -> Callable[[FastAPI], None]:
 
     def extend(app: FastAPI) -> None:
         service: Service = app.state.service
+        prepare_pages()
         signer = SessionSigner(session_secret(_secret_file(service.settings)))
         app.state.dashboard = Dashboard(folder, service, signer, SECTIONS)
         service.refuse_page = lambda scope, problem: _refuse(app, scope, problem)

@@ -10,8 +10,9 @@ Templates lie beside the code and extend `layout.html.j2`. What every page keeps
 """
 
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import cache
-from importlib.resources import files
+from importlib import import_module
 from typing import Any
 
 import jinja2
@@ -106,6 +107,16 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     return response
 
 
+@cache
+def prepare_pages() -> None:
+    """Compile templates and import large libraries, which the first pages would wait for."""
+    for template in _environment().list_templates(extensions=["j2"]):
+        _environment().get_template(template)
+    for name in ("pandas", "pyarrow.parquet", "sqlalchemy"):  # of indexes, and of the registry
+        with suppress(ModuleNotFoundError):  # the page that needs it says how to install it
+            import_module(name)
+
+
 def redirect(request: Request, path: str) -> Response:
     """Go to another page of the dashboard, such as after a form."""
     return RedirectResponse(relative_url(request, path), 303)
@@ -173,8 +184,9 @@ def _path_below(request: Request) -> str:
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_template),
+        loader=jinja2.PackageLoader("holotype.dashboard_pages", ""),
         autoescape=True,
+        auto_reload=False,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -185,10 +197,6 @@ def _environment() -> jinja2.Environment:
         lines=_lines, percent=_percent, query=query_string,
     )  # fmt: skip
     return environment
-
-
-def _template(name: str) -> str:
-    return files("holotype.dashboard_pages").joinpath(name).read_text("utf-8")
 
 
 def _legible(value: object) -> object:

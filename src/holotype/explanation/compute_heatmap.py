@@ -46,6 +46,7 @@ from holotype.imaging.decode import Image, decode
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.predictions import softmax
 
+UNIFORM = 0.15  # a map whose values differ by less looks the same everywhere
 MEAN_SIDE = 160  # of the mean map over the image: finer than any network's cells
 
 
@@ -73,6 +74,11 @@ class Heatmap:
     method: str
     is_class_specific: bool = True
     box: tuple[float, float, float, float] = (0, 0, 1, 1)
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether no place stands out: there is about as much evidence everywhere, or none."""
+        return float(np.ptp(self.values_hw)) < UNIFORM
 
     def resized_to(self, size: tuple[int, int]) -> NDArray[np.float32]:
         """The map over the upright image itself, at any size (width, height) of its shape.

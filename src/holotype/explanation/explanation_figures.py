@@ -31,9 +31,10 @@ def draw_sheet(
     """
     rgb = scaled_rgb(image, background, longest=480, shortest=240)
     laid_over = overlay(np.asarray(rgb), found.resized_to(rgb.size))
+    title = (f"{found.class_name}: {found.probability:.1%}", 18)
     above = captioned_row(
         [rgb, PillowImage.fromarray(laid_over)],
-        [(f"{found.class_name}: {found.probability:.1%}", 18), *_captions(found)],
+        [title, (caption_of(found), 12), (found.method, 12)],
     )
     if not similar:
         return above
@@ -46,11 +47,12 @@ def draw_sheet(
     )
 
 
-def _captions(found: Heatmap) -> list[tuple[str, int]]:
+def caption_of(found: Heatmap) -> str:
+    """What a heatmap shows, in words."""
+    if not found.values_hw.any():
+        return "no evidence for this class in this image"
+    if found.is_uniform:
+        return "about as much evidence everywhere: no place stands out"
     if not found.is_class_specific:
-        caption = "bright: where the network looks, whatever the class"
-    elif found.values_hw.any():
-        caption = f"bright: evidence for {found.class_name!r} rather than for another class"
-    else:
-        caption = f"no evidence for {found.class_name!r} in this image"
-    return [(caption, 12), (found.method, 12)]
+        return "bright: where the network looks, whatever the class"
+    return f"bright: evidence for {found.class_name!r} rather than for another class"

@@ -10,7 +10,8 @@ Shape suffixes: Q slices that are asked about, R reference slices, S side of the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from holotype.bundle.inference import predict_images
 from holotype.dataset.index import TABLE_EXTENSIONS, read_index
 from holotype.errors import DatasetError, EmptyDataset, ImageError
 from holotype.explanation.pixel_similarity import dice_QR, ncc_QR, otsu_mask, ssim
-from holotype.imaging.decode import decode
+from holotype.imaging.decode import Image, decode
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.notebook import data_frame, html_result, html_table
 from holotype.progress import ProgressCallback, pluralize
@@ -230,21 +231,13 @@ def match_specimens(
     """
     predictions = predict_images(bundle, image_sources([one.file for one in slices]))
     probabilities_of = dict(zip(predictions.ids, predictions.probabilities_NC, strict=True))
-    framed_R = _FramedSlices.of(references)
+    framed_R = FramedSlices.decoded(references)
     of_specimen: dict[str, list[Slice]] = {}
     for one in slices:
         of_specimen.setdefault(one.specimen, []).append(one)
     specimens, done = [], 0
     for name, own in of_specimen.items():
-        framed_Q = _FramedSlices.of(own)
-        others = framed_R.without_specimen(name)
-        if not framed_Q.slices or not others.slices:
-            raise EmptyDataset(
-                f"specimen {name!r}: {pluralize(len(framed_Q.slices), 'slice')} could be read, and "
-                f"{len(others.slices)} reference slices of other specimens; expected some of both."
-            )
-        scores = _score_pairs(framed_Q, others)
-        ranked = _rank_references(framed_Q.slices, others.slices, scores)
+        ranked = ranked_references(name, FramedSlices.decoded(own), framed_R)
         done += len(own)
         on_progress(done, len(slices))
         answers_QC = [
@@ -256,8 +249,31 @@ def match_specimens(
     return SliceMatches(tuple(specimens))
 
 
+def ranked_references(
+    specimen: str, framed_Q: "FramedSlices", references: "FramedSlices"
+) -> tuple[RankedReference, ...]:
+    """The specimens among the references most like one, without itself.
+
+    Raises:
+        EmptyDataset: there are no slices of it, or none of others.
+    """
+    others = references.without_specimen(specimen)
+    if not framed_Q.slices or not others.slices:
+        raise EmptyDataset(
+            f"specimen {specimen!r}: {pluralize(len(framed_Q.slices), 'slice')} could be read, and "
+            f"{len(others.slices)} reference slices of other specimens; expected some of both."
+        )
+    return _rank_references(framed_Q.slices, others.slices, _score_pairs(framed_Q, others))
+
+
+def framed_grey(image: Image, side: int = SIDE) -> NDArray[np.uint8]:
+    """A slice as it is compared: cropped to what is bright, in a square frame (side, side)."""
+    frame = replace(FRAME, height=side, width=side)
+    return np.asarray(frame.frame(image).convert("L"))
+
+
 @dataclass(frozen=True, eq=False)
-class _FramedSlices:
+class FramedSlices:
     """Slices that could be read, in the common frame: grey in [0, 1], and what is bright."""
 
     slices: list[Slice]
@@ -265,24 +281,27 @@ class _FramedSlices:
     bright_QSS: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, slices: Sequence[Slice]) -> "_FramedSlices":
-        read, grey = [], []
-        for one in slices:
-            try:
-                framed = FRAME.frame(decode(one.file, name=one.name))
-            except ImageError:
-                continue
-            read.append(one)
-            grey.append(np.asarray(framed.convert("L"), np.float32) / 255)
-        grey_QSS = np.array(grey, np.float32).reshape(len(read), SIDE, SIDE)
+    def of(cls, framed: Sequence[tuple[Slice, NDArray[np.uint8]]]) -> "FramedSlices":
+        """Slices with what `framed_grey` makes of them."""
+        grey = [np.asarray(grey_SS, np.float32) / 255 for _, grey_SS in framed]
+        grey_QSS = np.array(grey, np.float32).reshape(len(framed), SIDE, SIDE)
         bright_QSS = np.array([otsu_mask(one_SS) for one_SS in grey_QSS], bool)
-        return cls(read, grey_QSS, bright_QSS.reshape(grey_QSS.shape))
+        return cls([one for one, _ in framed], grey_QSS, bright_QSS.reshape(grey_QSS.shape))
 
-    def without_specimen(self, specimen: str) -> "_FramedSlices":
+    @classmethod
+    def decoded(cls, slices: Sequence[Slice]) -> "FramedSlices":
+        """Slices from their files, without those that cannot be read."""
+        framed = []
+        for one in slices:
+            with suppress(ImageError):
+                framed.append((one, framed_grey(decode(one.file, name=one.name))))
+        return cls.of(framed)
+
+    def without_specimen(self, specimen: str) -> "FramedSlices":
         """Those of all other specimens."""
         kept = [row for row, one in enumerate(self.slices) if one.specimen != specimen]
         slices = [self.slices[row] for row in kept]
-        return _FramedSlices(slices, self.grey_QSS[kept], self.bright_QSS[kept])
+        return FramedSlices(slices, self.grey_QSS[kept], self.bright_QSS[kept])
 
 
 @dataclass(frozen=True, eq=False)
@@ -292,7 +311,7 @@ class _PairScores:
     dice_QR: NDArray[np.float64]
 
 
-def _score_pairs(first: _FramedSlices, second: _FramedSlices) -> _PairScores:
+def _score_pairs(first: FramedSlices, second: FramedSlices) -> _PairScores:
     ssim_QR = np.empty((len(first.slices), len(second.slices)))
     for row, one_SS in enumerate(first.grey_QSS):
         ssim_QR[row] = [ssim(one_SS, other_SS) for other_SS in second.grey_QSS]

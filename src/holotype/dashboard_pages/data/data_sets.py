@@ -19,7 +19,6 @@ from holotype.dashboard_pages.data.image_table import (
     image_table,
     reviewed_issues,
 )
-from holotype.dashboard_pages.data.thumbnails import Thumbnails
 from holotype.dashboard_pages.file_cache import FileCache
 from holotype.dataset.auditing.issue_reviews import ReviewedIssue
 
@@ -71,8 +70,3 @@ def data_set_of(request: Request) -> DataSet:
     cache = kept.setdefault("data files", FileCache(MAX_TABLES * KINDS_OF_FILES))
     of = request.query_params.get("of", "")
     return DataSet(of, data_directory(dashboard_of(request).folder, of), cache)
-
-
-def thumbnails_of(request: Request) -> Thumbnails:
-    found: Thumbnails = dashboard_of(request).kept.setdefault("thumbnails", Thumbnails())
-    return found

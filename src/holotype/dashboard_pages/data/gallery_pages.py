@@ -11,11 +11,7 @@ from holotype.dashboard_pages.data.confusion_table import (
     confusion_table,
     predicted_parts,
 )
-from holotype.dashboard_pages.data.data_sets import (
-    DataSet,
-    data_set_of,
-    thumbnails_of,
-)
+from holotype.dashboard_pages.data.data_sets import DataSet, data_set_of
 from holotype.dashboard_pages.data.image_query import (
     ANSWERS,
     ORDERS,
@@ -24,7 +20,7 @@ from holotype.dashboard_pages.data.image_query import (
     page_of,
     select_rows,
 )
-from holotype.dashboard_pages.data.thumbnails import SIDES_PX
+from holotype.dashboard_pages.data.thumbnails import SIDES_PX, thumbnail_of
 from holotype.dashboard_pages.page import page_router, render
 from holotype.dashboard_pages.runs.run_places import folder_index_of
 from holotype.dashboard_pages.visitors import MayLook
@@ -90,9 +86,10 @@ def send_thumbnail(request: Request, visitor: MayLook) -> Response:
     asked = request.query_params.get("side", str(SIDES_PX[0]))
     if asked not in map(str, SIDES_PX):
         raise UsageError(f"side is {asked[:20]!r}; expected one of {SIDES_PX}.")
-    content, kind = thumbnails_of(request).get(
-        table.file(row), int(asked), bits=table.bits, tolerate_truncated=table.tolerate_truncated
-    )
+    content, kind = thumbnail_of(
+        request, table.file(row), int(asked), bits=table.bits,
+        tolerate_truncated=table.tolerate_truncated,
+    )  # fmt: skip
     # Its address carries the digest of the image, so it never changes.
     return Response(content, media_type=kind, headers={"cache-control": "private, max-age=86400"})
 

@@ -10,8 +10,7 @@ from starlette.responses import Response
 
 from holotype.dashboard_pages.addresses import directory_below, query_string
 from holotype.dashboard_pages.dashboard_state import dashboard_of
-from holotype.dashboard_pages.data.data_sets import thumbnails_of
-from holotype.dashboard_pages.data.thumbnails import SIDES_PX
+from holotype.dashboard_pages.data.thumbnails import SIDES_PX, thumbnail_of
 from holotype.dashboard_pages.page import page_router, posted_form, redirect, render
 from holotype.dashboard_pages.visitors import MayLook, MayReview
 from holotype.errors import UsageError
@@ -64,7 +63,7 @@ def send_image(request: Request, visitor: MayLook) -> Response:
     file = None if row is None else (sheet.folder / row.path).resolve()
     if file is None or not file.is_relative_to(sheet.folder):
         raise UsageError("There is no such image in the folder of this table.")
-    content, kind = thumbnails_of(request).get(file, SIDES_PX[1], bits=16, tolerate_truncated=True)
+    content, kind = thumbnail_of(request, file, SIDES_PX[1], bits=16, tolerate_truncated=True)
     return Response(content, media_type=kind, headers={"cache-control": "private, max-age=86400"})
 
 

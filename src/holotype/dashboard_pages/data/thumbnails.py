@@ -1,18 +1,20 @@
-"""Small versions of images, decoded when asked for and kept in a bounded amount of memory."""
+"""Small versions of images, drawn when asked for and kept in a bounded amount of memory."""
 
-import io
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
-from holotype.errors import ImageError
-from holotype.explanation.heatmap_drawing import scaled_rgb
-from holotype.imaging.decode import decode
+from fastapi import Request
+
+from holotype.dashboard_pages.classifiers import ask_for_files
+from holotype.dashboard_pages.dashboard_state import dashboard_of
+from holotype.serving.engine.job import ImageRefused, JobAnswer
+from holotype.serving.http.problems import problem_of
 
 SIDES_PX = (160, 640)  # of the gallery, and of one image
 SMALLEST_SIDE_PX = 96  # smaller images are enlarged in whole steps
 MAX_BYTES = 64 << 20
-_BACKGROUND = (255, 255, 255)  # behind transparent pixels
 UNREADABLE = (
     b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 160 120" width="160" height="120">'
     b'<rect width="160" height="120" fill="#eceff3"/><path d="M20 20 140 100M140 20 20 100" '
@@ -34,15 +36,14 @@ class Thumbnails:
         return self._num_bytes
 
     def get(
-        self, file: Path, side: int, *, bits: int, tolerate_truncated: bool = False
+        self, file: Path, side: int, draw: Callable[[], tuple[bytes, str]]
     ) -> tuple[bytes, str]:
         """The bytes of an image of at most so many pixels a side, and their type.
 
-        What cannot be read is a crossed box.
+        What is not there is a crossed box.
 
         Args:
-            bits: significant in images of 16 bits.
-            tolerate_truncated: show what there is of a file that is cut off.
+            draw: makes them, where they are not kept.
         """
         try:
             key = (str(file), file.stat().st_mtime_ns, side)
@@ -52,7 +53,7 @@ class Thumbnails:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        made = _encoded(file, side, bits, tolerate_truncated)
+        made = draw()
         with self._lock:
             if key not in self._kept:
                 self._kept[key] = made
@@ -63,15 +64,33 @@ class Thumbnails:
         return made
 
 
-def _encoded(file: Path, side: int, bits: int, tolerate_truncated: bool) -> tuple[bytes, str]:
-    try:
-        image = decode(
-            file, minimum_size=(side, side), bits=bits, tolerate_truncated=tolerate_truncated
-        )
-    except ImageError:
-        return UNREADABLE, "image/svg+xml"
-    rgb = scaled_rgb(image, _BACKGROUND, longest=side, shortest=SMALLEST_SIDE_PX)
-    content = io.BytesIO()
-    is_enlarged = max(image.pixels.size) < SMALLEST_SIDE_PX  # whose edges JPEG would blur
-    rgb.save(content, "PNG" if is_enlarged else "JPEG", quality=85)
-    return content.getvalue(), "image/png" if is_enlarged else "image/jpeg"
+def thumbnail_of(
+    request: Request, file: Path, side: int, *, bits: int, tolerate_truncated: bool = False
+) -> tuple[bytes, str]:
+    """A small version of a file of this machine, drawn by a worker, and its type.
+
+    To be called in the thread of a page. What cannot be read is a crossed box.
+
+    Args:
+        side: pixels of the longer side, at most.
+        bits: significant in images of 16 bits.
+        tolerate_truncated: show what there is of a file that is cut off.
+
+    Raises:
+        Problem: the workers do not answer.
+    """
+    options = {
+        "longest": side, "shortest": SMALLEST_SIDE_PX, "bits": bits,
+        "tolerate_truncated": tolerate_truncated,
+    }  # fmt: skip
+
+    def draw() -> tuple[bytes, str]:
+        (found,) = ask_for_files(request, "thumbnail", "", [file], options)
+        if isinstance(found, JobAnswer):
+            return bytes(found.parts[0]), found.facts["media_type"]
+        if isinstance(found, ImageRefused):
+            return UNREADABLE, "image/svg+xml"
+        raise problem_of(found)
+
+    kept: Thumbnails = dashboard_of(request).kept.setdefault("thumbnails", Thumbnails())
+    return kept.get(file, side, draw)

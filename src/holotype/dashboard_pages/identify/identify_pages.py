@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
 from PIL import Image
 from starlette.responses import Response
 
 from holotype.dashboard_pages.addresses import query_string
-from holotype.dashboard_pages.data.data_sets import thumbnails_of
+from holotype.dashboard_pages.data.thumbnails import thumbnail_of
 from holotype.dashboard_pages.identify.open_galleries import AskedQuestion, open_galleries
 from holotype.dashboard_pages.page import page_router, posted_form, redirect, render
 from holotype.dashboard_pages.runs.run_places import folder_index_of
@@ -119,9 +120,7 @@ async def image(request: Request, visitor: MayLook) -> Response:
         raise UsageError("the gallery has no such image.")
     file = Path(gallery.images[row].file)
     if file.is_absolute() and file.is_file():
-        content, kind = await asyncio.to_thread(
-            thumbnails_of(request).get, file, SIDE, bits=FULL_BITS
-        )
+        content, kind = await run_in_threadpool(thumbnail_of, request, file, SIDE, bits=FULL_BITS)
     else:
         content, kind = _png(gallery.thumbnails(np.array([row]))[0]), "image/png"
     return Response(content, media_type=kind)

@@ -9,8 +9,8 @@ from pathlib import Path
 from fastapi import Request
 
 from holotype.dashboard_pages.addresses import directory_below
+from holotype.dashboard_pages.classifiers import ask
 from holotype.dashboard_pages.dashboard_state import Dashboard, dashboard_of
-from holotype.dashboard_pages.try_it.answers import ask
 from holotype.errors import UsageError
 from holotype.identification.gallery import Gallery
 from holotype.identification.storage.gallery_files import GALLERY

@@ -1,7 +1,6 @@
 """The pages of “Specimens”: an unknown specimen against known ones, slice beside slice."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
@@ -9,22 +8,27 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from holotype.dashboard_pages.addresses import changed_fields
-from holotype.dashboard_pages.classifiers import classifier_choices, open_classifiers
+from holotype.dashboard_pages.classifiers import (
+    OpenedClassifier,
+    classifier_choices,
+    open_classifiers,
+)
 from holotype.dashboard_pages.dashboard_state import Section
 from holotype.dashboard_pages.page import page_router, render
 from holotype.dashboard_pages.runs.run_places import folder_index_of
-from holotype.dashboard_pages.specimens.overlap import framed_png, overlap_png
+from holotype.dashboard_pages.specimens.overlap import SIDE, overlap_SSC, png_of
 from holotype.dashboard_pages.specimens.specimen_slices import (
     StackAnswers,
     answers_along,
     find_slice,
-    match_of,
+    framed,
+    ranking_of,
     slices_of,
 )
 from holotype.dashboard_pages.visitors import MayLook
 from holotype.dataset.atomic_directory import TABLE_FILENAME
-from holotype.errors import UsageError
-from holotype.explanation.specimen_matching import RankedReference
+from holotype.explanation.specimen_matching import RankedReference, Slice
+from holotype.serving.http.problems import Problem
 
 PAIRS_ON_A_PAGE = 24
 MAX_FOLDERS = 200
@@ -72,13 +76,13 @@ def show_specimens(request: Request, visitor: MayLook, asked: Asked) -> Response
 async def show_specimen(request: Request, visitor: MayLook, asked: Asked) -> Response:
     """One specimen: the answer along its stack, and the known specimens most like it."""
     classifier = await open_classifiers(request).open(asked.model)
-    return await run_in_threadpool(_specimen_page, request, asked, classifier.version.path)
+    return await run_in_threadpool(_specimen_page, request, asked, classifier)
 
 
 @router.get("/slice.png")
 def show_slice(request: Request, visitor: MayLook, of: str, name: str) -> Response:
     """A slice in the frame in which slices are compared."""
-    return _png(framed_png(find_slice(request, of, name)))
+    return _png(request, find_slice(request, of, name))
 
 
 @router.get("/overlap.png")
@@ -86,25 +90,24 @@ def show_overlap(
     request: Request, visitor: MayLook, of: str, name: str, known: str, reference: str
 ) -> Response:
     """What of two slices is bright in one, in the other, and in both."""
-    return _png(overlap_png(find_slice(request, of, name), find_slice(request, known, reference)))
+    return _png(request, find_slice(request, of, name), find_slice(request, known, reference))
 
 
-def _specimen_page(request: Request, asked: SpecimenQuery, bundle_place: Path) -> Response:
-    slices = slices_of(request, asked.of).get(asked.specimen)
-    if not slices:
-        raise UsageError(f"{asked.of!r} has no specimen {asked.specimen!r}.")
-    along = answers_along(request, bundle_place, slices)
-    if not along.slices:
-        raise UsageError(f"no slice of {asked.specimen!r} can be read.")
-    match = match_of(request, bundle_place, slices, asked.known) if asked.known else None
-    shown = None if match is None else _shown(match.ranked, asked.against)
+def _specimen_page(
+    request: Request, asked: SpecimenQuery, classifier: OpenedClassifier
+) -> Response:
+    along = answers_along(request, classifier, asked.of, asked.specimen)
+    ranked = ranking_of(request, asked.of, asked.specimen, asked.known) if asked.known else ()
+    shown = _shown(ranked, asked.against) if ranked else None
     at = min(asked.at, len(along.slices) - 1)
+    likeliest = along.likeliest[0]
     values: dict[str, Any] = {
         "along": along,
         "at": at,
         "answer": _answer_at(along, at),
+        "together": (along.classes[likeliest], float(along.mean_C[likeliest])),
         "lines": _lines(along),
-        "match": match,
+        "ranked": ranked,
         "shown": shown,
         "pairs": [] if shown is None else shown.pairs[:PAIRS_ON_A_PAGE],
         "slice_here": along.slices[at],
@@ -144,10 +147,17 @@ def _form_values(request: Request, asked: SpecimenQuery) -> dict[str, Any]:
         "asked": asked,
         "choices": classifier_choices(request),
         "folders": folder_index_of(request).places(TABLE_FILENAME)[:MAX_FOLDERS],
+        "all_known": folder_index_of(request).is_complete,
     }
 
 
-def _png(content: bytes) -> Response:
+def _png(request: Request, *slices: Slice) -> Response:
+    """One slice in the frame in which slices are compared, or how two of them cover each other."""
+    found = framed(request, slices, SIDE)
+    if len(found) < len(slices):
+        raise Problem("unreadable_file")
+    drawn = [grey_SS for _, grey_SS in found]
+    content = png_of(overlap_SSC(*drawn) if len(drawn) > 1 else drawn[0])
     headers = {"cache-control": "private, max-age=600"}
     return Response(content, media_type="image/png", headers=headers)
 

@@ -1,38 +1,38 @@
 """Slices of specimens below the folder: found, compared and answered, a few comparisons kept.
 
-Shape suffixes: Q slices of the specimen, C classes.
+Workers decode them and ask the classifier, as they do for the API.
+
+Shape suffixes: Q slices of the specimen, C classes, S side of the frame.
 """
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from fastapi import Request
 from numpy.typing import NDArray
 
-from holotype.bundle.bundle import Bundle, load_bundle
-from holotype.bundle.image_sources import image_sources
-from holotype.bundle.inference import predict_images
-from holotype.dashboard_pages.classifiers import place_below
+from holotype.dashboard_pages.classifiers import OpenedClassifier, ask_for_files, place_below
 from holotype.dashboard_pages.dashboard_state import dashboard_of
+from holotype.dashboard_pages.file_cache import FileCache
 from holotype.dataset.atomic_directory import TABLE_FILENAME
 from holotype.errors import UsageError
 from holotype.explanation.specimen_matching import (
+    SIDE,
+    FramedSlices,
+    RankedReference,
     Slice,
-    SpecimenMatch,
-    match_specimens,
+    ranked_references,
     read_reference_slices,
     read_slices,
 )
+from holotype.serving.engine.job import ImageRefused, JobAnswer, Task
+from holotype.serving.http.problems import problem_of
 
 MAX_KEPT = 16
 MAX_REFERENCES = 5000  # slices: each is compared with each slice of the specimen
-
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +50,14 @@ class StackAnswers:
     probabilities_QC: NDArray[np.float64]
 
     @property
+    def mean_C(self) -> NDArray[np.float64]:
+        """Of all slices together."""
+        return np.asarray(self.probabilities_QC.mean(axis=0))
+
+    @property
     def likeliest(self) -> list[int]:
         """The classes with the highest mean along the stack, the first three."""
-        order = np.argsort(-self.probabilities_QC.mean(axis=0), kind="stable")
+        order = np.argsort(-self.mean_C, kind="stable")
         return [int(c) for c in order[:3]]
 
 
@@ -64,10 +69,14 @@ def slices_of(request: Request, named: str) -> dict[str, list[Slice]]:
         EmptyDataset: it holds no images.
     """
     place = place_below(dashboard_of(request).folder, named)
-    by_specimen: dict[str, list[Slice]] = {}
-    for one in _kept(request, ("slices", place, _age(place)), lambda: read_slices([place])):
-        by_specimen.setdefault(one.specimen, []).append(one)
-    return by_specimen
+
+    def read() -> dict[str, list[Slice]]:
+        by_specimen: dict[str, list[Slice]] = {}
+        for one in read_slices([place]):
+            by_specimen.setdefault(one.specimen, []).append(one)
+        return by_specimen
+
+    return _cache(request).get(("slices", place), _files(place), read)
 
 
 def find_slice(request: Request, named: str, name: str) -> Slice:
@@ -83,68 +92,103 @@ def find_slice(request: Request, named: str, name: str) -> Slice:
     raise UsageError(f"{named!r} has no slice {name!r}.")
 
 
-def match_of(
-    request: Request, bundle_place: Path, slices: list[Slice], known: str
-) -> SpecimenMatch:
-    """The known specimens most like one; kept, since it takes seconds.
+def ranking_of(request: Request, of: str, specimen: str, known: str) -> tuple[RankedReference, ...]:
+    """The known specimens most like one of a folder; kept, since it takes seconds.
 
     Raises:
-        DatasetError: the known slices have no groups, or are too many.
+        UsageError: there are no such slices, or the known ones are too many.
+        DatasetError: the known slices have no groups.
+        Problem: the workers do not answer.
     """
-    place = place_below(dashboard_of(request).folder, known)
-    references = _kept(request, ("known", place, _age(place)), lambda: read_reference_slices(place))
-    if len(references) > MAX_REFERENCES:
-        raise UsageError(
-            f"{known!r} has {len(references):,} slices; {MAX_REFERENCES:,} are compared at most. "
-            "`holotype explain --match` has no such limit."
+    folder = dashboard_of(request).folder
+    places = place_below(folder, of), place_below(folder, known)
+    own = stack_of(request, of, specimen)
+
+    def match() -> tuple[RankedReference, ...]:
+        references = read_reference_slices(places[1])
+        if len(references) > MAX_REFERENCES:
+            raise UsageError(
+                f"{known!r} has {len(references):,} slices; {MAX_REFERENCES:,} are compared at "
+                "most. `holotype explain --match` has no such limit."
+            )
+        others = [one for one in references if one.specimen != specimen]
+        framed_Q, framed_R = (
+            FramedSlices.of(framed(request, slices, SIDE)) for slices in (own, others)
         )
-    key = ("match", bundle_place, _age(bundle_place), tuple(slices), place, _age(place))
-    return _kept(
-        request,
-        key,
-        lambda: match_specimens(_bundle(request, bundle_place), slices, references).specimens[0],
-    )
+        return ranked_references(specimen, framed_Q, framed_R)
+
+    files = [*_files(places[0]), *_files(places[1])]
+    return _cache(request).get(("ranking", *places, specimen), files, match)
 
 
-def answers_along(request: Request, bundle_place: Path, slices: list[Slice]) -> StackAnswers:
-    """What a classifier says of every slice of a stack that can be read."""
+def answers_along(
+    request: Request, classifier: OpenedClassifier, of: str, specimen: str
+) -> StackAnswers:
+    """What a classifier says of every slice of a stack that can be read.
+
+    Raises:
+        UsageError: there is no such specimen, or none of its slices can be read.
+        Problem: the workers do not answer.
+    """
+    place, own = place_below(dashboard_of(request).folder, of), stack_of(request, of, specimen)
 
     def ask() -> StackAnswers:
-        bundle = _bundle(request, bundle_place)
-        found = predict_images(bundle, image_sources([one.file for one in slices]))
-        row_of = {name: row for row, name in enumerate(found.ids)}
-        read = tuple(one for one in slices if str(one.file) in row_of)
-        rows = [row_of[str(one.file)] for one in read]
-        return StackAnswers(bundle.classes, read, found.probabilities_NC[rows])
+        answered = _answered(request, "predict", classifier.digest, own, {})
+        if not answered:
+            raise UsageError(f"no slice of {specimen!r} can be read.")
+        probabilities = [np.frombuffer(found.parts[0], np.float64) for _, found in answered]
+        slices = tuple(one for one, _ in answered)
+        return StackAnswers(classifier.version.classes, slices, np.array(probabilities))
 
-    return _kept(request, ("answers", bundle_place, _age(bundle_place), tuple(slices)), ask)
-
-
-def _bundle(request: Request, place: Path) -> Bundle:
-    return _kept(request, ("bundle", place, _age(place)), lambda: load_bundle(place))
+    key = ("answers", classifier.digest, place, specimen)
+    return _cache(request).get(key, _files(place), ask)
 
 
-def _age(place: Path) -> int:
-    """What changes when a folder, its table or the bundle of a run does."""
-    files = (
-        place,
-        place / TABLE_FILENAME,
-        place / "manifest.json",
-        place / "bundle" / "manifest.json",
-    )
-    return hash(tuple(file.stat().st_mtime_ns for file in files if file.exists()))
+def stack_of(request: Request, of: str, specimen: str) -> list[Slice]:
+    """The slices of one specimen.
+
+    Raises:
+        UsageError: the folder has none of it.
+    """
+    found = slices_of(request, of).get(specimen)
+    if not found:
+        raise UsageError(f"{of!r} has no specimen {specimen!r}.")
+    return found
 
 
-def _kept(request: Request, key: tuple[Any, ...], make: Callable[[], Value]) -> Value:
-    """A value that is made once; of several visitors one after the other makes theirs."""
-    kept = dashboard_of(request).kept
-    values: OrderedDict[tuple[Any, ...], Any] = kept.setdefault("specimens", OrderedDict())
-    lock = kept.setdefault("specimens lock", threading.RLock())
-    with lock:
-        if key not in values:
-            values[key] = make()
-        values.move_to_end(key)
-        while len(values) > MAX_KEPT:
-            values.popitem(last=False)
-        found: Value = values[key]
-        return found
+def framed(
+    request: Request, slices: Sequence[Slice], side: int
+) -> list[tuple[Slice, NDArray[np.uint8]]]:
+    """Slices as they are compared, at a number of pixels a side; without what cannot be read.
+
+    Raises:
+        Problem: the workers do not answer.
+    """
+    return [
+        (one, np.frombuffer(found.parts[0], np.uint8).reshape(side, side))
+        for one, found in _answered(request, "frame", "", slices, {"side": side})
+    ]
+
+
+def _answered(
+    request: Request, task: Task, digest: str, slices: Sequence[Slice], options: Mapping[str, Any]
+) -> list[tuple[Slice, JobAnswer]]:
+    """What the workers say of the slices that can be read; that they are busy is no answer."""
+    found = ask_for_files(request, task, digest, [one.file for one in slices], options)
+    answered = []
+    for one, answer in zip(slices, found, strict=True):
+        if isinstance(answer, JobAnswer):
+            answered.append((one, answer))
+        elif not isinstance(answer, ImageRefused):
+            raise problem_of(answer)
+    return answered
+
+
+def _cache(request: Request) -> FileCache:
+    found: FileCache = dashboard_of(request).kept.setdefault("specimens", FileCache(MAX_KEPT))
+    return found
+
+
+def _files(place: Path) -> list[Path]:
+    """What changes when slices are added or named anew."""
+    return [place, place / TABLE_FILENAME]

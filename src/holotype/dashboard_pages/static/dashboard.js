@@ -11,3 +11,11 @@ document.addEventListener("change", (event) => {
   const form = event.target.closest("form[data-submit-on-change]");
   if (form && !isByKeys) form.requestSubmit();
 });
+
+// A part that is loaded again by itself stays while somebody reads it: is in it by keys, or has
+// opened something in it.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  const part = event.detail.elt;
+  const isRead = part.contains(document.activeElement) || part.querySelector("details[open]");
+  if (part.matches("[hx-trigger^=every]") && isRead) event.preventDefault();
+});

@@ -1,28 +1,19 @@
-"""What a classifier says of images, asked of the same workers as the API.
+"""What a classifier says of images, in the names of classes.
 
 Shape suffixes: N images, C classes.
 """
 
-import asyncio
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.dashboard_pages.classifiers import OpenedClassifier
+from holotype.dashboard_pages.classifiers import Found, OpenedClassifier
 from holotype.evaluation.conformal import DEFAULT_METHOD
 from holotype.predictions import UNLABELLED, Predictions, PredictionSets
-from holotype.serving.engine.job import EngineError, Job, JobAnswer, Task
-from holotype.serving.engine.worker_pool import WorkerPool
+from holotype.serving.engine.job import EngineError, JobAnswer
 from holotype.serving.http.problems import PROBLEMS, problem_of
-
-TOGETHER = 16  # images that wait in the queue for one page, so that there is room for others
-WAIT_S = 60.0  # a map of the first image may come after many predictions
-
-Found = JobAnswer | EngineError
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,32 +39,6 @@ class ImageAnswer:
     @property
     def rows(self) -> list[tuple[str, float]]:
         return list(zip(self.classes, self.probabilities, strict=True))
-
-
-async def ask(
-    engine: WorkerPool,
-    task: Task,
-    digest: str,
-    images: Sequence[bytes],
-    options: Mapping[str, Any],
-) -> list[Found]:
-    """What the workers answer for each image, or why they did not."""
-    found: list[Found] = []
-    for start in range(0, len(images), TOGETHER):
-        jobs = [
-            Job(task, digest, content, options, time.monotonic() + WAIT_S)
-            for content in images[start : start + TOGETHER]
-        ]
-        try:
-            engine.submit(jobs)
-        except EngineError as error:
-            found += [error] * len(jobs)
-            continue
-        for one in await asyncio.gather(*(job.answer for job in jobs), return_exceptions=True):
-            if not isinstance(one, Found):
-                raise one
-            found.append(one)
-    return found
 
 
 def image_answer(classifier: OpenedClassifier, found: Found) -> ImageAnswer:

@@ -8,9 +8,8 @@ from typing import Any
 
 from fastapi import Request
 
-from holotype.dashboard_pages.classifiers import OpenedClassifier, open_classifiers
+from holotype.dashboard_pages.classifiers import OpenedClassifier, ask, open_classifiers
 from holotype.dashboard_pages.dashboard_state import dashboard_of
-from holotype.dashboard_pages.try_it.answers import ask
 from holotype.dataset.index import read_index_file
 from holotype.errors import UsageError
 from holotype.explanation.torch_models import run_of

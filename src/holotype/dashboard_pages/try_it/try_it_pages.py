@@ -9,18 +9,20 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query, Request
+from fastapi.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
 from holotype.dashboard_pages.addresses import changed_fields, query_string
 from holotype.dashboard_pages.classifiers import (
     OpenedClassifier,
+    ask,
     classifier_choices,
     open_classifiers,
 )
 from holotype.dashboard_pages.dashboard_state import dashboard_of
 from holotype.dashboard_pages.page import page_router, posted_form, redirect, relative_url, render
 from holotype.dashboard_pages.runs.run_places import folder_index_of
-from holotype.dashboard_pages.try_it.answers import ImageAnswer, as_predictions, ask, image_answer
+from holotype.dashboard_pages.try_it.answers import ImageAnswer, as_predictions, image_answer
 from holotype.dashboard_pages.try_it.training_images import similar_images, training_image
 from holotype.dashboard_pages.try_it.uploads import Upload, Uploads
 from holotype.dashboard_pages.visitors import MayLook, visitor_of
@@ -150,7 +152,7 @@ async def show_answers(
         shown_classes=SHOWN_CLASSES,
         has_map=[one.version.manifest.cam in CAM_DESCRIPTIONS for one in classifiers],
         num_pages=-(-len(upload.images) // IMAGES_ON_A_PAGE),
-        **_form_values(request, chosen),
+        **await run_in_threadpool(_form_values, request, chosen),
     )
 
 
@@ -199,7 +201,7 @@ async def show_image(
         answers=answers,
         similar=similar,
         has_map=[one.version.manifest.cam in CAM_DESCRIPTIONS for one in classifiers],
-        **_form_values(request, chosen),
+        **await run_in_threadpool(_form_values, request, chosen),
     )
 
 
@@ -231,6 +233,7 @@ async def show_heatmap(
         "longest": LARGE if large else THUMBNAIL,
         "method": chosen.method,
         "class": chosen.class_name or None,
+        "caption": True,
     }
     return await _drawn(request, "explain", classifier.digest, content, options, "image/png")
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from holotype.errors import HolotypeError
 from holotype.serving.engine.frames import Header
 
-Task = Literal["predict", "embed", "explain", "identify", "neighbours", "thumbnail"]
+Task = Literal["predict", "embed", "explain", "identify", "neighbours", "thumbnail", "frame"]
 
 
 class EngineError(HolotypeError):
@@ -51,7 +51,8 @@ class JobAnswer:
     Attributes:
         facts: numbers and names, by task.
         parts: arrays and files, by task: of `predict` the probabilities (C) float64, the embedding
-            (D) float32 and, where asked for, a PNG; of `thumbnail` a JPEG.
+            (D) float32 and, where asked for, a PNG; of `thumbnail` a JPEG or, where single
+            pixels were enlarged, a PNG; of `frame` the grey levels (side, side) uint8.
         queue_ms: from its arrival until it was handed to a worker.
         run_ms: decoding and inference.
     """
@@ -67,11 +68,12 @@ class Job:
     """One image and what to do with it.
 
     Attributes:
-        digest: of the bundle that answers; "" for a thumbnail, which needs none.
+        digest: of the bundle that answers; "" for a thumbnail and a frame, which need none.
         content: the bytes of the image's file.
         options: of the task: `coverage`, `explain`, `class`, `method`, `count`; `longest`, the
-            pixels of the longer side of a map or a thumbnail; `local` for a file of this machine,
-            which may be of any format that is read.
+            pixels of the longer side of a map or a thumbnail; `caption`, for a line below a map on
+            which no place stands out; `shortest`, below which a thumbnail is enlarged; `side` of a
+            frame; `local` for a file of this machine, which may be of any format that is read.
         deadline: by `time.monotonic`; a job that was not begun by then is dropped.
         background: runs only where nothing else waits, and is dropped first.
         answer: set once; cancelled by a caller who has left.

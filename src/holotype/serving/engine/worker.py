@@ -22,8 +22,10 @@ from PIL import Image
 from holotype.bundle.image_sources import Decoder, ImageInMemory
 from holotype.dataset.image_facts import image_facts
 from holotype.errors import HolotypeError, ImageError, UsageError
-from holotype.explanation.heatmap_drawing import scaled_rgb
+from holotype.explanation.explanation_figures import caption_of
+from holotype.explanation.heatmap_drawing import captioned_row, scaled_rgb
 from holotype.explanation.nearest_training import nearest_training_images
+from holotype.explanation.specimen_matching import framed_grey
 from holotype.identification.storage.gallery_images import THUMBNAIL_SIDE, thumbnail
 from holotype.imaging.decode import LOCAL, NETWORK, DecodeOptions
 from holotype.imaging.significant_bits import FULL_BITS
@@ -60,6 +62,7 @@ class Worker:
             "identify": _identify,
             "neighbours": _neighbours,
         }
+        self._without_classifier = {"thumbnail": _thumbnail, "frame": _frame}
 
     def handle(self, header: Header, body: bytes) -> None:
         """Answer one message; a bundle is opened beside, so that images go on."""
@@ -94,8 +97,8 @@ class Worker:
         policy = LOCAL if header.get("local") else NETWORK
         source = UploadedImage("<image>", body, policy=policy)
         try:
-            if header["task"] == "thumbnail":
-                found, parts = _thumbnail(source, header)
+            if header["task"] in self._without_classifier:
+                found, parts = self._without_classifier[header["task"]](source, header)
             else:
                 classifier = self._classifiers[header["digest"]]
                 found, parts = self._tasks[header["task"]](classifier, source, header)
@@ -166,8 +169,10 @@ def _explain(classifier: Classifier, source: UploadedImage, header: Header) -> A
     found = classifier.explain(
         source, class_name=header.get("class"), method=header.get("method", "auto")
     )
-    png = io.BytesIO()
-    found.overlay_of_size(header.get("longest")).save(png, format="PNG")
+    drawn, png = found.overlay_of_size(header.get("longest")), io.BytesIO()
+    if header.get("caption") and found.class_heatmap.is_uniform:
+        drawn = captioned_row([drawn], [(caption_of(found.class_heatmap), 12)])
+    drawn.save(png, format="PNG")
     answer = {"class": found.label, "probability": found.probability, "method": found.method}
     return answer, [png.getvalue()]
 
@@ -185,11 +190,21 @@ def _neighbours(classifier: Classifier, source: UploadedImage, header: Header) -
 
 def _thumbnail(source: UploadedImage, header: Header) -> Answer:
     longest = header["longest"]
-    shown = DecodeOptions(header.get("bits", FULL_BITS), tolerate_truncated=True)
+    shortest = header.get("shortest", 1)
+    tolerate_truncated = header.get("tolerate_truncated", True)  # to be seen
+    shown = DecodeOptions(header.get("bits", FULL_BITS), tolerate_truncated)
     image = source.open()[0]((longest, longest), shown)
-    jpeg = io.BytesIO()
-    scaled_rgb(image, (255, 255, 255), longest=longest).save(jpeg, format="JPEG", quality=90)
-    return {}, [jpeg.getvalue()]
+    drawn = scaled_rgb(image, (255, 255, 255), longest=longest, shortest=shortest)
+    file_format = "PNG" if max(image.pixels.size) < shortest else "JPEG"  # which blurs edges
+    content = io.BytesIO()
+    drawn.save(content, format=file_format, quality=90)
+    return {"media_type": f"image/{file_format.lower()}"}, [content.getvalue()]
+
+
+def _frame(source: UploadedImage, header: Header) -> Answer:
+    """A slice of a specimen as slices are compared."""
+    image = source.open()[0](None, DecodeOptions())
+    return {}, [framed_grey(image, header["side"]).tobytes()]
 
 
 def _run_when_nothing_else_does() -> None:

@@ -23,11 +23,11 @@ def build_app(service: Service) -> FastAPI:
         title="Holotype",
         version=installed_version(),
         summary="Image classifiers with calibrated answers.",
-        root_path=service.settings.root_path,
         docs_url=None,  # its page loads scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
     )
+    app.root_path = service.settings.root_path  # as an argument it is deprecated
     app.state.service = service
     service.metrics.add_gauges(service.gauges)
     app.add_middleware(RequestGuard, service=service)
