@@ -173,7 +173,13 @@ def test_what_watching_found_is_that_of_its_file(visit: Visit) -> None:
     accuracy = {"feedback": {"value": 0.875, "low": 0.75, "high": 0.9375, "reason": "of 40"}}
     alarm = ("input", "2026-01-03T12:00:00Z", "2026-01-02T00:00:00Z")
     WatchStatus(
-        model, "log", "2026-01-04T00:00:00Z", True, *alarm, monitors=monitors, windows=windows,
+        model,
+        "log",
+        "2026-01-04T00:00:00Z",
+        True,
+        *alarm,
+        monitors=monitors,
+        windows=windows,
         accuracy=accuracy,
     ).write(folder / "watch-cells")
     page = visit.get("/dashboard/service/")

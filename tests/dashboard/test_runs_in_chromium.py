@@ -22,6 +22,12 @@ pytestmark = pytest.mark.slow
 
 CLASSES = ("ant", "bee", "cat")
 ISSUES = [Issue(f"{n:06d}.png", "label_error", f"evidence {n}", "look") for n in range(6)]
+LONG = (
+    "Rhabdophis_tigrinus_formosanus_" * 5,
+    "ヤマカガシの腹側の鱗を撮影した写真" * 5,
+    "Schneckengehäuse mit außergewöhnlich langem Namen " * 3,
+)
+LONG_RUN = "長い名前のラン" * 8
 PAIRS = [NearDuplicate("000000.png", "000001.png", "resized", "all the same", 0.99)]
 
 
@@ -36,6 +42,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hostile.table["path"] = [f"{n:03d} {names[n % 200]}" for n in range(800)]
     issues = [Issue(path, "label_error", path, path) for path in hostile.table["path"][:50]]
     make_run(folder / "hostile", hostile, issues=issues)
+    long = make_index(folder / "images", [name.strip() for name in LONG], 240)
+    long.table["path"] = [f"{n:03d}/{LONG[n % 3]}{LONG[n % 2]}.png" for n in range(240)]
+    paths = long.table["path"]
+    make_run(
+        folder / LONG_RUN, long,
+        issues=[Issue(path, "label_error", f"evidence {path}", LONG[2]) for path in paths[:9]],
+        pairs=[NearDuplicate(paths[0], paths[1], "resized", LONG[0], 0.99)],
+    )  # fmt: skip
     for name in HOSTILE:
         make_run(folder / "names" / name.replace("/", "_"), index)
     return folder
@@ -70,6 +84,11 @@ PAGES = {
     "hostile-confusion": "data/confusion?of=hostile",
     "hostile-review": "data/review/?of=hostile&reviewer=%3Cscript%3E",
     "hostile-runs": "runs/?words=names",
+    "long-gallery": f"data/gallery?of={LONG_RUN}", "long-image": f"data/image?of={LONG_RUN}&row=4",
+    "long-confusion": f"data/confusion?of={LONG_RUN}", "long-run": f"runs/run?run={LONG_RUN}",
+    "long-duplicates": f"data/duplicates?of={LONG_RUN}", "long-data": "data/?words=長い",
+    "long-review": f"data/review/?of={LONG_RUN}&reviewer=Anna", "long-runs": "runs/?words=長い",
+    "long-leaderboard": f"runs/leaderboard?run={LONG_RUN}",
 }  # fmt: skip
 
 

@@ -112,7 +112,8 @@ def prepare_pages() -> None:
     """Compile templates and import large libraries, which the first pages would wait for."""
     for template in _environment().list_templates(extensions=["j2"]):
         _environment().get_template(template)
-    for name in ("pandas", "pyarrow.parquet", "sqlalchemy"):  # of indexes, and of the registry
+    # Of indexes and predictions, and of the registry.
+    for name in ("pandas", "pyarrow.parquet", "sqlalchemy.dialects.sqlite"):
         with suppress(ModuleNotFoundError):  # the page that needs it says how to install it
             import_module(name)
 

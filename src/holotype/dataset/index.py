@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -226,7 +226,18 @@ def read_index_file(path: str | Path) -> Index:
     """
     import pandas as pd
 
-    path = Path(path)
+    root, classes, columns = read_index_columns(Path(path))
+    return Index(root=root, table=_with_dtypes(pd.DataFrame(columns)), classes=classes)
+
+
+def read_index_columns(path: Path) -> tuple[Path, tuple[str, ...], dict[str, Any]]:
+    """The folder of the images, the classes, and the columns as lists of texts and arrays (N,).
+
+    For who needs no table, whose texts take as long to convert as to read.
+
+    Raises:
+        InvalidTable: the file is not an index.
+    """
     kinds: dict[str, Kind] = {name: _KINDS[dtype] for name, dtype in COLUMNS.items()}
     columns, metadata = read_parquet(path, kinds, "an index")
     classes = parse_names(metadata.get("holotype_classes"), path)
@@ -251,7 +262,7 @@ def read_index_file(path: str | Path) -> Index:
             f"{str(path)!r} cannot be read as an index: it has {wrong[0]}. It is damaged, or not "
             "of Holotype; bring it back from a copy, or make it again."
         )
-    return Index(root=Path(root), table=_with_dtypes(pd.DataFrame(columns)), classes=classes)
+    return Path(root), classes, columns
 
 
 _KINDS: dict[str, Kind] = {"str": "text", "int64": "integer", "float64": "number"}

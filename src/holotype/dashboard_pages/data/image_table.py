@@ -15,7 +15,7 @@ from holotype.dashboard_pages.addresses import directory_below
 from holotype.dashboard_pages.file_cache import FileCache
 from holotype.dataset.auditing.issue_reviews import ReviewedIssue, read_reviewed_issues
 from holotype.dataset.auditing.issues_csv import JOINT
-from holotype.dataset.index import read_index_file
+from holotype.dataset.index import read_index_columns
 from holotype.errors import UsageError
 from holotype.files import read_json, reading
 from holotype.imaging.significant_bits import FULL_BITS
@@ -179,9 +179,8 @@ def findings_by_kind(
 
 
 def _read(directory: Path, audit: Path, predictions: Sequence[Path]) -> ImageTable:
-    index = read_index_file(directory / "index.parquet")
-    table = index.table
-    paths = table["path"].to_list()
+    root, index_classes, columns = read_index_columns(directory / "index.parquet")
+    paths = columns["path"]
     row_of = {path: row for row, path in enumerate(paths)}
     N = len(paths)
     predicted_N, target_N = np.full(N, -1, np.int32), np.full(N, -1, np.int32)
@@ -210,11 +209,10 @@ def _read(directory: Path, audit: Path, predictions: Sequence[Path]) -> ImageTab
             bits = int(audited.get("significant_bits", FULL_BITS))
             tolerate_truncated = bool(audited.get("tolerate_truncated", False))
     return ImageTable(
-        root=index.root, paths=paths, labels=table["label"].to_list(),
-        parts=table["split"].to_list(), groups=table["group"].to_list(),
-        sha256=table["sha256"].to_list(),
-        sizes=list(zip(table["width"].to_list(), table["height"].to_list(), strict=True)),
-        classes=index.classes, predicted_classes=classes, predicted_N=predicted_N,
+        root=root, paths=paths, labels=columns["label"], parts=columns["split"],
+        groups=columns["group"], sha256=columns["sha256"],
+        sizes=list(zip(columns["width"].tolist(), columns["height"].tolist(), strict=True)),
+        classes=index_classes, predicted_classes=classes, predicted_N=predicted_N,
         target_N=target_N, confidence_N=confidence_N, predicted_part_N=part_N, bits=bits,
         tolerate_truncated=tolerate_truncated,
     )  # fmt: skip
