@@ -25,7 +25,7 @@ WORDS = (
     (r"\bDATA\b", "photos"),
     (r"FILE-OR-URL\.zip", "photos.zip"),
     (r"SWEEP\.yaml", "sweep.yaml"),
-    (r"--init-from RUN@STAGE", "--model cnn_baseline --init-from runs/shapes-6@scratch"),
+    (r"--init-from RUN@STAGE", "--model cnn_baseline --init-from runs/shapes-6"),
     (r"cells 7", "cells 2"),
     (r'"label": "crack"', '"label": "disc"'),
     (r"(\s)/shared/", r"\1"),
