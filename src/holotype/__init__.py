@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"
 
 # What libraries would send to their makers. Each looks when it is first imported, by whatever.
-for _setting in ("ORT_DISABLE_TELEMETRY=1", "MLFLOW_DISABLE_TELEMETRY=true",
-                 "RAY_USAGE_STATS_ENABLED=0"):  # fmt: skip
-    os.environ.setdefault(*_setting.split("="))
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 if TYPE_CHECKING:
     from holotype.comparison.result import Comparison

@@ -16,7 +16,7 @@ from PIL import Image as PillowImage
 from holotype.errors import FileTooLarge, TooManyPixels, TruncatedImage, UnreadableFile
 from holotype.imaging import decode as decode_module
 from holotype.imaging.decode import decode, read_header
-from holotype.imaging.decoding_memory import BYTES_PER_PIXEL, DecodingMemory, new_turn
+from holotype.imaging.decoding_memory import BYTES_PER_PIXEL, DecodingMemory, new_lock_file
 from holotype.imaging.file_limits import require_plain_file
 
 MEGAPIXEL = 10**6
@@ -120,17 +120,17 @@ except OSError:
 
 
 def test_of_several_processes_one_at_a_time_decodes_more_than_its_part() -> None:
-    turn = new_turn()
-    assert turn is not None
+    lock_file = new_lock_file()
+    assert lock_file is not None
 
     def other_process() -> str:
-        words = [sys.executable, "-c", _TRY_TURN, str(turn)]
+        words = [sys.executable, "-c", _TRY_TURN, str(lock_file)]
         return subprocess.run(
-            words, pass_fds=(turn,), capture_output=True, text=True, check=True
+            words, pass_fds=(lock_file,), capture_output=True, text=True, check=True
         ).stdout.strip()
 
     memory = DecodingMemory(limit_bytes=100 * MEGAPIXEL * BYTES_PER_PIXEL)
-    memory.share(turn, 4)
+    memory.share(lock_file, 4)
     release = memory.reserve(25 * MEGAPIXEL)
     assert other_process() == "free"
     release()

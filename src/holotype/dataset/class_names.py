@@ -6,8 +6,8 @@ from itertools import permutations
 
 from holotype.dataset.safe_filenames import collision_key
 
-# Lower-case Cyrillic and Greek letters that print as Latin ones.
 _MAX_NAMED = 3
+# Lower-case Cyrillic and Greek letters that print as Latin ones.
 _LOOK_ALIKES = str.maketrans("асеорхуіјѕο", "aceopxyijso")
 
 

@@ -38,7 +38,7 @@ class DecodingMemory:
         self.used_bytes = 0
         self._limit_bytes = limit_bytes
         self._patience_s = patience_s
-        self._turn: int | None = None  # the file that processes lock in turn
+        self._lock_file: int | None = None  # of several processes
         # Reentrant, since the garbage collector may release an image within `reserve`.
         self._condition = threading.Condition(threading.RLock())
         self._of_thread = threading.local()
@@ -49,7 +49,7 @@ class DecodingMemory:
         if size < _UNCOUNTED_BYTES:
             return _nothing
         getattr(self._of_thread, "release", _nothing)()
-        give_turn = self._take_turn(size)
+        unlock = self._lock_processes(size)
         with self._condition:
             self._condition.wait_for(
                 lambda: not self.used_bytes or self.used_bytes + size <= self._limit_bytes,
@@ -65,31 +65,31 @@ class DecodingMemory:
                 if is_held:
                     is_held.clear()
                     self.used_bytes -= size
-                    give_turn()
+                    unlock()
                     self._condition.notify_all()
 
         self._of_thread.release = release
         return release
 
-    def share(self, turn: int, processes: int) -> None:
+    def share(self, lock_file: int, processes: int) -> None:
         """Have one part of the limit of so many processes.
 
         Args:
-            turn: a file that all of them have open, see `new_turn`.
+            lock_file: one that all of them have open, see `new_lock_file`.
         """
-        self._turn = turn
+        self._lock_file = lock_file
         self._limit_bytes //= processes
 
-    def _take_turn(self, size: int) -> Callable[[], None]:
-        """Wait until no other process decodes what is larger than its part; what ends the turn."""
-        turn = self._turn
-        if turn is None or size <= self._limit_bytes:
+    def _lock_processes(self, size: int) -> Callable[[], None]:
+        """Wait until no other process decodes what is larger than its part; how to unlock."""
+        lock_file = self._lock_file
+        if lock_file is None or size <= self._limit_bytes:
             return _nothing
-        fcntl.lockf(turn, fcntl.LOCK_EX)  # held by the process, unlike that of `flock`
-        return lambda: fcntl.lockf(turn, fcntl.LOCK_UN)
+        fcntl.lockf(lock_file, fcntl.LOCK_EX)  # held by the process, unlike that of `flock`
+        return lambda: fcntl.lockf(lock_file, fcntl.LOCK_UN)
 
 
-def new_turn() -> int | None:
+def new_lock_file() -> int | None:
     """A descriptor for `DecodingMemory.share` of processes that inherit it; None on Windows."""
     if sys.platform == "win32":
         return None

@@ -65,7 +65,7 @@ class Watch:
         windows = self.status.windows
         total = windows[-1].number if windows else 0
         lines = [f"windows: {total:,}, {self.new_windows:,} of them new"]
-        lines += [naming(self.status)] if naming(self.status) else []
+        lines += filter(None, [naming(self.status)])
         for source, found in self.status.accuracy.items():
             if found is None:
                 continue

@@ -21,7 +21,7 @@ from typing import IO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.imaging.decoding_memory import DECODING_MEMORY, new_turn
+from holotype.imaging.decoding_memory import DECODING_MEMORY, new_lock_file
 
 BATCHES_AHEAD = 4  # made side by side, since the images of one batch are not even over P
 _HEADER = struct.Struct("<?QIII")  # whether it is an error, bytes, and the shape of an image
@@ -43,8 +43,8 @@ class DecodingProcesses:
 
     def __init__(self, maker: ViewMaker, count: int) -> None:
         handed = pickle.dumps(maker)
-        turn = new_turn()
-        shared = () if turn is None else (turn,)
+        lock_file = new_lock_file()
+        shared = () if lock_file is None else (lock_file,)
         self._processes = [
             subprocess.Popen(
                 [sys.executable, "-c", _START, str(count), *map(str, shared)],
@@ -100,9 +100,9 @@ class DecodingProcesses:
 
 def serve() -> None:
     """What a process does: answer requests until its input ends."""
-    processes, *turn = map(int, sys.argv[1:])
-    if turn:
-        DECODING_MEMORY.share(turn[0], processes)
+    processes, *lock_file = map(int, sys.argv[1:])
+    if lock_file:
+        DECODING_MEMORY.share(lock_file[0], processes)
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # nothing that a library prints is taken for an answer
     maker: ViewMaker = pickle.loads(_read_message(requests))

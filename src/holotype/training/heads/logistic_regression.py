@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ def fit_linear_head(data: TrainingData, stage: LinearStage, seed: int) -> Linear
             tried = cross_validated_by_C(standard, splits, Cs)
             losses = {C: loss / weight for C, _, loss in tried} if weight else {}
         C = min(losses, key=lambda c: losses[c]) if losses else Cs[len(Cs) // 2]
-        with _unconverged_fits_pass():
+        with _without_convergence_warnings():
             weight_CD, bias_C = WarmStartedLogisticRegression().fit(C, standard)
     folded_CD = weight_CD / scale_D
     return LinearHead(
@@ -105,20 +106,29 @@ def cross_validated_by_C(
     least = np.inf
     for C in sorted(Cs) if splits else ():
         probabilities_NC = np.full((len(standard), standard.num_classes), np.nan)
-
-        def fit_fold(fold: range, C: float = C, found_NC: Any = probabilities_NC) -> None:
-            fit, held = splits[fold.start]
-            weight_CD, bias_C = models[fold.start].fit(C, standard.rows(fit))
-            found_NC[held] = softmax(standard.features_ND[held] @ weight_CD.T + bias_C)
-
-        with _unconverged_fits_pass():
-            for _ in map_in_threads(fit_fold, len(splits), batch_size=1):
-                pass
+        predict = partial(_predict_held_out, models, splits, standard, C)
+        with _without_convergence_warnings():
+            predicted = list(map_in_threads(predict, len(splits), batch_size=1))
+        for (_, held), found_RC in zip(splits, predicted, strict=True):
+            probabilities_NC[held] = found_RC
         loss = held_out_log_loss(probabilities_NC, standard, rows)
         yield C, probabilities_NC, loss
         if loss > least:
             return
         least = loss
+
+
+def _predict_held_out(
+    models: Sequence["WarmStartedLogisticRegression"],
+    splits: Sequence[tuple[RowIndices, RowIndices]],
+    standard: TrainingData,
+    C: float,
+    fold: range,
+) -> NDArray[np.float64]:
+    """Probabilities (R, C) of the images that one fold holds out."""
+    fit, held = splits[fold.start]
+    weight_CD, bias_C = models[fold.start].fit(C, standard.rows(fit))
+    return softmax(standard.features_ND[held] @ weight_CD.T + bias_C)
 
 
 def held_out_log_loss(
@@ -170,7 +180,7 @@ class WarmStartedLogisticRegression:
 
 
 @contextmanager
-def _unconverged_fits_pass() -> Iterator[None]:
+def _without_convergence_warnings() -> Iterator[None]:
     """Filters of warnings belong to the process: set around threads, never within one."""
     from sklearn.exceptions import ConvergenceWarning
 
