@@ -6,11 +6,12 @@ number. Files of versions before it lack it, and are read all the same.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from holotype.errors import InvalidTable
 from holotype.files import atomic_write
@@ -23,6 +24,38 @@ Kind = Literal["text", "integer", "number", "numbers"]  # numbers: a list of one
 MAX_ROWS = 50_000_000
 MAX_BYTES = 16 << 30
 _DIGEST = "holotype_sha256"
+
+
+class Texts:
+    """A column of texts as Arrow keeps it: a string is made when it is asked for.
+
+    Args:
+        array: of Arrow's type string or large_string, without empty values.
+    """
+
+    def __init__(self, array: "pa.Array") -> None:
+        self.array = array
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, row: int) -> str:
+        return str(self.array[row])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.array.to_numpy(zero_copy_only=False).tolist())  # sooner than to_pylist
+
+    def unique(self) -> "Texts":
+        """Every text once, in the order of their first rows."""
+        return Texts(self.array.unique())
+
+    def numbers_in(self, texts: Sequence[str]) -> NDArray[np.int32]:
+        """The position of each text (N,) in a list; -1 where it is not in there."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        found = pc.index_in(self.array, value_set=pa.array(texts, self.array.type))
+        return np.asarray(found.fill_null(-1).to_numpy(zero_copy_only=False), np.int32)
 
 
 def write_parquet(path: Path, table: "pa.Table", metadata: Mapping[str, str]) -> None:
@@ -48,7 +81,7 @@ def read_parquet(
         what: the file is, for errors: `an index`.
 
     Returns:
-        Text as a list of strings, numbers as int64 or float64 (N,), lists as float64 (N, length).
+        Text as `Texts`, numbers as int64 or float64 (N,), lists as float64 (N, length).
 
     Raises:
         InvalidTable: it is damaged, or something else.
@@ -102,7 +135,7 @@ def parse_names(text: str | None, path: Path) -> tuple[str, ...]:
 
 
 def _columns(table: "pa.Table") -> dict[str, Any]:
-    """Every column as a list of strings or an array; a list of lists as (values, lengths)."""
+    """Every column as texts or an array; a list of lists as (values, lengths)."""
     import pyarrow as pa
 
     columns: dict[str, Any] = {}
@@ -120,28 +153,69 @@ def _columns(table: "pa.Table") -> dict[str, Any]:
             columns[name] = (np.asarray(values.to_numpy(zero_copy_only=False)), lengths)
         elif pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
             columns[name] = np.asarray(column.to_numpy(zero_copy_only=False))
+        elif (text := _text_type(column.type)) is not None:
+            columns[name] = Texts(column.cast(text))
         else:
             columns[name] = column.to_pylist()
     return columns
+
+
+def _text_type(found: "pa.DataType") -> "pa.DataType | None":
+    """The type of the texts of a column, numbered ones too; None where it is no text."""
+    import pyarrow as pa
+
+    text = found.value_type if pa.types.is_dictionary(found) else found
+    return text if pa.types.is_string(text) or pa.types.is_large_string(text) else None
 
 
 def _digest(columns: Mapping[str, Any], metadata: Mapping[str, str]) -> str:
     h = hashlib.sha256(json.dumps(dict(sorted(metadata.items()))).encode())
     for name, values in sorted(columns.items()):
         h.update(name.encode())
-        if isinstance(values, list):
-            h.update(json.dumps(values, default=str).encode("utf-8", "backslashreplace"))
+        if isinstance(values, Texts):
+            _update_by_texts(h, values)
+        elif isinstance(values, list):
+            h.update(_as_json(values))
         for array in values if isinstance(values, tuple) else (values,):
             if isinstance(array, np.ndarray):
-                plain = array.astype(array.dtype.newbyteorder("<"))
-                h.update(f"{plain.dtype} {plain.shape}".encode() + plain.tobytes())
+                plain = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+                h.update(f"{plain.dtype} {plain.shape}".encode())
+                h.update(plain.data)
     return h.hexdigest()
+
+
+def _update_by_texts(h: "hashlib._Hash", texts: Texts) -> None:
+    """By what `json.dumps` makes of them; where it escapes nothing they need only be joined."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    text = pa.large_string()
+    one_list = pa.ListArray.from_arrays([0, len(texts)], texts.array.cast(text))
+    joined = pc.binary_join(one_list, pa.scalar('", "', text))[0].as_buffer()
+    octets = np.frombuffer(joined, np.uint8)
+    is_plain = (
+        len(texts) > 0
+        and octets.min(initial=32) >= 32
+        and octets.max(initial=32) < 127
+        and not (octets == ord("\\")).any()
+        and np.count_nonzero(octets == ord('"')) == 2 * (len(texts) - 1)
+    )
+    if not is_plain:
+        h.update(_as_json(list(texts)))
+        return
+    for part in (b'["', joined, b'"]'):
+        h.update(part)
+
+
+def _as_json(values: list[Any]) -> bytes:
+    return json.dumps(values, default=str).encode("utf-8", "backslashreplace")
 
 
 def _typed(name: str, values: Any, kind: Kind) -> Any:
     if kind == "text":
-        if not isinstance(values, list) or set(map(type, values)) - {str}:
+        if not isinstance(values, Texts):
             raise ValueError(f"{name} is not text")
+        values.array.validate(full=True)
         return values
     if kind == "numbers":
         if not isinstance(values, tuple) or values[0].dtype.kind not in "iuf":

@@ -10,11 +10,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from anyio import from_thread
 from fastapi import Request
 
 from holotype.bundle.bundle import MANIFEST
@@ -28,7 +26,7 @@ from holotype.registry.registered_name import is_registered_name
 from holotype.registry.resolve_registered import registered_path
 from holotype.run_directory import RunDirectory
 from holotype.serving.deployment import ModelVersion, model_version
-from holotype.serving.engine.job import EngineError, ImageRefused, Job, JobAnswer, Task
+from holotype.serving.engine.job import EngineError, ImageRefused, Job, JobAnswer, QueueFull, Task
 from holotype.serving.engine.worker_pool import WorkerPool
 
 MAX_OPEN = 6  # besides those in service
@@ -36,6 +34,7 @@ MAX_SHOWN = 200  # of the runs, the newest
 SERVED = "served:"
 TOGETHER = 16  # images that wait in the queue for one page, so that there is room for others
 WAIT_S = 60.0  # a map of the first image may come after many predictions
+PAUSE_S = 0.1  # before a full queue is asked again
 
 Found = JobAnswer | EngineError
 
@@ -171,32 +170,37 @@ async def ask(
             Job(task, digest, content, options, time.monotonic() + WAIT_S)
             for content in images[start : start + TOGETHER]
         ]
-        try:
-            engine.submit(jobs)
-        except EngineError as error:
-            found += [error] * len(jobs)
-            continue
-        for one in await asyncio.gather(*(job.answer for job in jobs), return_exceptions=True):
-            if not isinstance(one, Found):
-                raise one
-            found.append(one)
+        found += await asyncio.gather(*(_answer(engine, job) for job in jobs))
     return found
 
 
-def ask_for_files(
+async def _answer(engine: WorkerPool, job: Job) -> Found:
+    """Of one job; while the queue is full it waits outside, since no browser comes again."""
+    while True:
+        try:
+            engine.submit([job])
+            return await job.answer
+        except QueueFull as error:
+            if time.monotonic() + PAUSE_S > job.deadline:
+                return error
+        except EngineError as error:
+            return error
+        await asyncio.sleep(PAUSE_S)
+
+
+async def ask_for_files(
     request: Request, task: Task, digest: str, files: Sequence[Path], options: Mapping[str, Any]
 ) -> list[Found]:
-    """The same of files of this machine, from the thread of a page; a few at a time are in memory.
+    """The same of files of this machine; a few at a time are in memory.
 
     Args:
         files: of an index or a table; a visitor names none.
     """
     engine, found = dashboard_of(request).service.engine, list[Found]()
     for start in range(0, len(files), TOGETHER):
-        read = [_content(file) for file in files[start : start + TOGETHER]]
+        read = await asyncio.to_thread(list, map(_content, files[start : start + TOGETHER]))
         contents = [one for one in read if isinstance(one, bytes)]
-        how = {**options, "local": True}
-        answers = iter(from_thread.run(partial(ask, engine, task, digest, contents, how)))
+        answers = iter(await ask(engine, task, digest, contents, {**options, "local": True}))
         found += [next(answers) if isinstance(one, bytes) else one for one in read]
     return found
 

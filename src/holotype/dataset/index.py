@@ -35,7 +35,7 @@ from holotype.errors import (
 from holotype.files import sha256_of
 from holotype.imaging.decode import read_header
 from holotype.imaging.file_limits import require_plain_file
-from holotype.parquet_files import Kind, parse_names, read_parquet, write_parquet
+from holotype.parquet_files import Kind, Texts, parse_names, read_parquet, write_parquet
 from holotype.progress import pluralize
 
 if TYPE_CHECKING:
@@ -227,11 +227,12 @@ def read_index_file(path: str | Path) -> Index:
     import pandas as pd
 
     root, classes, columns = read_index_columns(Path(path))
-    return Index(root=root, table=_with_dtypes(pd.DataFrame(columns)), classes=classes)
+    plain = {name: list(v) if isinstance(v, Texts) else v for name, v in columns.items()}
+    return Index(root=root, table=_with_dtypes(pd.DataFrame(plain)), classes=classes)
 
 
 def read_index_columns(path: Path) -> tuple[Path, tuple[str, ...], dict[str, Any]]:
-    """The folder of the images, the classes, and the columns as lists of texts and arrays (N,).
+    """The folder of the images, the classes, and the columns as `Texts` and arrays (N,).
 
     For who needs no table, whose texts take as long to convert as to read.
 
@@ -249,9 +250,9 @@ def read_index_columns(path: Path) -> tuple[Path, tuple[str, ...], dict[str, Any
         what
         for what, is_wrong in (
             ("no folder of the images", not isinstance(root, str)),
-            ("labels that are no classes", not set(columns["label"]) <= set(classes)),
-            ("unknown parts", not set(columns["split"]) <= {"", *get_args(Part)}),
-            ("a path twice", len(set(columns["path"])) < len(columns["path"])),
+            ("labels that are no classes", not set(columns["label"].unique()) <= set(classes)),
+            ("unknown parts", not set(columns["split"].unique()) <= {"", *get_args(Part)}),
+            ("a path twice", len(columns["path"].unique()) < len(columns["path"])),
             ("weights out of range", not (columns["weight"] >= 0).all()),
             ("weights that are not finite", not np.isfinite(columns["weight"]).all()),
         )

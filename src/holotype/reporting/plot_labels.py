@@ -28,6 +28,8 @@ _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u20
 
 def to_single_line(name: str) -> str:
     """Control characters as escapes, so that a name cannot break a line or a table."""
+    if name.isprintable():  # so are nearly all, and pages have thousands
+        return name
     return "".join(
         character.encode("unicode_escape").decode()
         if unicodedata.category(character) in ("Cc", "Zl", "Zp", "Cs") or character in _TURNING

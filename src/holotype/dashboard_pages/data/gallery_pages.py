@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from holotype.dashboard_pages.addresses import query_string
@@ -20,6 +21,7 @@ from holotype.dashboard_pages.data.image_query import (
     page_of,
     select_rows,
 )
+from holotype.dashboard_pages.data.image_table import ImageTable
 from holotype.dashboard_pages.data.thumbnails import SIDES_PX, thumbnail_of
 from holotype.dashboard_pages.page import page_router, render
 from holotype.dashboard_pages.runs.run_places import folder_index_of
@@ -79,14 +81,13 @@ def show_image(request: Request, visitor: MayLook) -> Response:
 
 
 @router.get("/thumbnail")
-def send_thumbnail(request: Request, visitor: MayLook) -> Response:
+async def send_thumbnail(request: Request, visitor: MayLook) -> Response:
     """A small version of an image that the index names, by its row: no path is ever asked for."""
-    data = data_set_of(request)
-    table, row = data.table, row_of(request, data)
     asked = request.query_params.get("side", str(SIDES_PX[0]))
     if asked not in map(str, SIDES_PX):
         raise UsageError(f"side is {asked[:20]!r}; expected one of {SIDES_PX}.")
-    content, kind = thumbnail_of(
+    table, row = await run_in_threadpool(_asked_row, request)
+    content, kind = await thumbnail_of(
         request, table.file(row), int(asked), bits=table.bits,
         tolerate_truncated=table.tolerate_truncated,
     )  # fmt: skip
@@ -121,6 +122,11 @@ def show_duplicates(request: Request, visitor: MayLook) -> Response:
         pairs=pairs[first : first + PAIRS_ON_PAGE], page=page, num_pages=num_pages,
         address=lambda page: query_string({"of": data.of, "page": page}), side=SIDES_PX[0],
     )  # fmt: skip
+
+
+def _asked_row(request: Request) -> tuple[ImageTable, int]:
+    data = data_set_of(request)
+    return data.table, row_of(request, data)
 
 
 def row_of(request: Request, data: DataSet) -> int:

@@ -19,9 +19,11 @@ from holotype.dataset.index import read_index_columns
 from holotype.errors import UsageError
 from holotype.files import read_json, reading
 from holotype.imaging.significant_bits import FULL_BITS
+from holotype.parquet_files import Texts
 from holotype.predictions import UNLABELLED, read_predictions
 
 PREDICTED_PARTS = ("test", "val", "oof")  # the first one that has an image counts
+PARTS = ("train", "val", "test", "cal")  # in the order of a training
 MAX_TABLES = 4  # in memory: 50,000 images take about 30 MB
 
 
@@ -32,7 +34,8 @@ class ImageTable:
     Attributes:
         root: the folder that paths are relative to.
         paths, labels, parts, groups, sha256: N texts of the index.
-        sizes: N (width, height) in pixels; 0 where the header cannot be read.
+        row_of: the row of each path.
+        widths_N, heights_N: in pixels; 0 where the header cannot be read.
         classes: C names, those of the index.
         predicted_classes: what the predictions know, in their order.
         predicted_N: numbers in `predicted_classes`; -1 where an image was not predicted.
@@ -45,11 +48,13 @@ class ImageTable:
 
     root: Path
     paths: Sequence[str]
-    labels: Sequence[str]
-    parts: Sequence[str]
-    groups: Sequence[str]
-    sha256: Sequence[str]
-    sizes: Sequence[tuple[int, int]]
+    labels: Texts
+    parts: Texts
+    groups: Texts
+    sha256: Texts
+    row_of: Mapping[str, int]
+    widths_N: NDArray[np.int64]
+    heights_N: NDArray[np.int64]
     classes: tuple[str, ...]
     predicted_classes: tuple[str, ...]
     predicted_N: NDArray[np.int32]
@@ -63,25 +68,19 @@ class ImageTable:
         return len(self.paths)
 
     @cached_property
-    def row_of(self) -> Mapping[str, int]:
-        """The row of each path."""
-        return {path: row for row, path in enumerate(self.paths)}
-
-    @cached_property
     def label_N(self) -> NDArray[np.int32]:
         """The label of each image as its number in `classes`."""
-        number_of = {name: number for number, name in enumerate(self.classes)}
-        return np.array([number_of[label] for label in self.labels], np.int32)
+        return self.labels.numbers_in(self.classes)
 
     @cached_property
-    def part_N(self) -> NDArray[np.str_]:
-        """The part of each image."""
-        return np.array(self.parts, np.str_)
+    def part_N(self) -> NDArray[np.int32]:
+        """The part of each image as its number in `PARTS`; -1 where it is in none."""
+        return self.parts.numbers_in(PARTS)
 
     @property
     def known_parts(self) -> list[str]:
         """The parts that there are, in the order of a training."""
-        return [part for part in ("train", "val", "test", "cal") if part in set(self.parts)]
+        return [PARTS[number] for number in np.unique(self.part_N) if number >= 0]
 
     @property
     def has_predictions(self) -> bool:
@@ -180,7 +179,7 @@ def findings_by_kind(
 
 def _read(directory: Path, audit: Path, predictions: Sequence[Path]) -> ImageTable:
     root, index_classes, columns = read_index_columns(directory / "index.parquet")
-    paths = columns["path"]
+    paths = list(columns["path"])
     row_of = {path: row for row, path in enumerate(paths)}
     N = len(paths)
     predicted_N, target_N = np.full(N, -1, np.int32), np.full(N, -1, np.int32)
@@ -210,8 +209,8 @@ def _read(directory: Path, audit: Path, predictions: Sequence[Path]) -> ImageTab
             tolerate_truncated = bool(audited.get("tolerate_truncated", False))
     return ImageTable(
         root=root, paths=paths, labels=columns["label"], parts=columns["split"],
-        groups=columns["group"], sha256=columns["sha256"],
-        sizes=list(zip(columns["width"].tolist(), columns["height"].tolist(), strict=True)),
+        groups=columns["group"], sha256=columns["sha256"], row_of=row_of,
+        widths_N=columns["width"], heights_N=columns["height"],
         classes=index_classes, predicted_classes=classes, predicted_N=predicted_N,
         target_N=target_N, confidence_N=confidence_N, predicted_part_N=part_N, bits=bits,
         tolerate_truncated=tolerate_truncated,

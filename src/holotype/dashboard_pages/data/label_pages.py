@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from holotype.dashboard_pages.addresses import directory_below, query_string
@@ -55,15 +56,10 @@ def show_image(request: Request, visitor: MayLook) -> Response:
 
 
 @router.get("/image")
-def send_image(request: Request, visitor: MayLook) -> Response:
+async def send_image(request: Request, visitor: MayLook) -> Response:
     """A small version of an image of the sheet that lies in its folder."""
-    sheet = _sheet_of(request)
-    mark = request.query_params.get("mark", "")
-    row = next((each for each in sheet.rows if _mark(each) == mark), None)
-    file = None if row is None else (sheet.folder / row.path).resolve()
-    if file is None or not file.is_relative_to(sheet.folder):
-        raise UsageError("There is no such image in the folder of this table.")
-    content, kind = thumbnail_of(request, file, SIDES_PX[1], bits=16, tolerate_truncated=True)
+    file = await run_in_threadpool(_asked_file, request)
+    content, kind = await thumbnail_of(request, file, SIDES_PX[1], bits=16, tolerate_truncated=True)
     return Response(content, media_type=kind, headers={"cache-control": "private, max-age=86400"})
 
 
@@ -92,6 +88,20 @@ def _sheet_of(request: Request) -> LabelSheet:
         raise UsageError(f"{of!r} has no images to label; expected a folder of label-next.")
     rows = read_sheet(folder / LABELS)
     return LabelSheet(of, folder, rows, classes_of_sheet(folder, rows))
+
+
+def _asked_file(request: Request) -> Path:
+    """
+    Raises:
+        UsageError: the table names none in its folder by this mark.
+    """
+    sheet = _sheet_of(request)
+    mark = request.query_params.get("mark", "")
+    row = next((each for each in sheet.rows if _mark(each) == mark), None)
+    file = None if row is None else (sheet.folder / row.path).resolve()
+    if file is None or not file.is_relative_to(sheet.folder):
+        raise UsageError("There is no such image in the folder of this table.")
+    return file
 
 
 def _label(form: Form, classes: Sequence[str]) -> str:

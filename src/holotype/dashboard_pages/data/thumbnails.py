@@ -1,8 +1,8 @@
 """Small versions of images, drawn when asked for and kept in a bounded amount of memory."""
 
-import threading
+import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from fastapi import Request
@@ -15,6 +15,7 @@ from holotype.serving.http.problems import problem_of
 SIDES_PX = (160, 640)  # of the gallery, and of one image
 SMALLEST_SIDE_PX = 96  # smaller images are enlarged in whole steps
 MAX_BYTES = 64 << 20
+MAX_DRAWN = 16  # at once, of all pages: a gallery asks for 48, and others want the workers too
 UNREADABLE = (
     b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 160 120" width="160" height="120">'
     b'<rect width="160" height="120" fill="#eceff3"/><path d="M20 20 140 100M140 20 20 100" '
@@ -23,20 +24,23 @@ UNREADABLE = (
 
 
 class Thumbnails:
-    """Encoded images by file, time and size; the least recently used are dropped."""
+    """Encoded images by file, time and size; the least recently used are dropped.
+
+    All of it is called from one event loop.
+    """
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes, self._num_bytes = max_bytes, 0
         self._kept: OrderedDict[tuple[str, int, int], tuple[bytes, str]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._drawing = asyncio.Semaphore(MAX_DRAWN)
 
     @property
     def num_bytes(self) -> int:
         """How much is kept."""
         return self._num_bytes
 
-    def get(
-        self, file: Path, side: int, draw: Callable[[], tuple[bytes, str]]
+    async def get(
+        self, file: Path, side: int, draw: Callable[[], Awaitable[tuple[bytes, str]]]
     ) -> tuple[bytes, str]:
         """The bytes of an image of at most so many pixels a side, and their type.
 
@@ -46,30 +50,29 @@ class Thumbnails:
             draw: makes them, where they are not kept.
         """
         try:
-            key = (str(file), file.stat().st_mtime_ns, side)
+            key = (str(file), (await asyncio.to_thread(file.stat)).st_mtime_ns, side)
         except (OSError, ValueError):
             return UNREADABLE, "image/svg+xml"
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        made = draw()
-        with self._lock:
+        if key not in self._kept:
+            async with self._drawing:
+                made = await draw()
             if key not in self._kept:
                 self._kept[key] = made
                 self._num_bytes += len(made[0])
-            while self._num_bytes > self._max_bytes:
-                _, (dropped, _) = self._kept.popitem(last=False)
-                self._num_bytes -= len(dropped)
-        return made
+        found = self._kept[key]
+        self._kept.move_to_end(key)
+        while self._num_bytes > self._max_bytes:
+            _, (dropped, _) = self._kept.popitem(last=False)
+            self._num_bytes -= len(dropped)
+        return found
 
 
-def thumbnail_of(
+async def thumbnail_of(
     request: Request, file: Path, side: int, *, bits: int, tolerate_truncated: bool = False
 ) -> tuple[bytes, str]:
     """A small version of a file of this machine, drawn by a worker, and its type.
 
-    To be called in the thread of a page. What cannot be read is a crossed box.
+    No thread of a page waits for it. What cannot be read is a crossed box.
 
     Args:
         side: pixels of the longer side, at most.
@@ -84,8 +87,8 @@ def thumbnail_of(
         "tolerate_truncated": tolerate_truncated,
     }  # fmt: skip
 
-    def draw() -> tuple[bytes, str]:
-        (found,) = ask_for_files(request, "thumbnail", "", [file], options)
+    async def draw() -> tuple[bytes, str]:
+        (found,) = await ask_for_files(request, "thumbnail", "", [file], options)
         if isinstance(found, JobAnswer):
             return bytes(found.parts[0]), found.facts["media_type"]
         if isinstance(found, ImageRefused):
@@ -93,4 +96,4 @@ def thumbnail_of(
         raise problem_of(found)
 
     kept: Thumbnails = dashboard_of(request).kept.setdefault("thumbnails", Thumbnails())
-    return kept.get(file, side, draw)
+    return await kept.get(file, side, draw)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from fastapi import Request
-from fastapi.concurrency import run_in_threadpool
 from PIL import Image
 from starlette.responses import Response
 
@@ -120,7 +119,7 @@ async def image(request: Request, visitor: MayLook) -> Response:
         raise UsageError("the gallery has no such image.")
     file = Path(gallery.images[row].file)
     if file.is_absolute() and file.is_file():
-        content, kind = await run_in_threadpool(thumbnail_of, request, file, SIDE, bits=FULL_BITS)
+        content, kind = await thumbnail_of(request, file, SIDE, bits=FULL_BITS)
     else:
         content, kind = _png(gallery.thumbnails(np.array([row]))[0]), "image/png"
     return Response(content, media_type=kind)

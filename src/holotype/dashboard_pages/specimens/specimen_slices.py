@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from anyio import from_thread
 from fastapi import Request
 from numpy.typing import NDArray
 
@@ -174,7 +175,8 @@ def _answered(
     request: Request, task: Task, digest: str, slices: Sequence[Slice], options: Mapping[str, Any]
 ) -> list[tuple[Slice, JobAnswer]]:
     """What the workers say of the slices that can be read; that they are busy is no answer."""
-    found = ask_for_files(request, task, digest, [one.file for one in slices], options)
+    files = [one.file for one in slices]
+    found = from_thread.run(ask_for_files, request, task, digest, files, options)
     answered = []
     for one, answer in zip(slices, found, strict=True):
         if isinstance(answer, JobAnswer):
