@@ -3,7 +3,7 @@
 Every number is of one run on one machine, the two sides in turn. Random weights, since speed does
 not depend on them. Both sides decode the same JPEG files, anew in every epoch.
 
-    benchmarks/gpu.sh OUTPUT
+    benchmarks/gpu.sh --output FOLDER
 """
 
 import argparse
@@ -14,7 +14,9 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,34 +25,30 @@ import numpy as np
 from PIL import Image
 
 NETWORKS = {"resnet50": "resnet50", "convnext_base": "convnext_base"}  # Holotype's name, timm's
-SIZE, BATCH, EPOCHS = 224, 64, 8
+SIZE, BATCH, EPOCHS = 224, 64, 4
 HOLOTYPE = [sys.executable, "-c", "from holotype.cli.app import main; main()"]
+# Changes that both sides make: images are mirrored.
+FLIPS = {
+    "symmetry": "horizontal", "rotation_degrees": 0, "zoom": 0, "shift": 0, "brightness": 0,
+    "contrast": 0,
+}  # fmt: skip
 
 
 def main() -> None:
+    parts = {"train": _trained, "frozen": _frozen, "resumed": _resumed}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("/tmp/holotype-gpu"))
-    parser.add_argument("--images", type=int, default=3000)
+    parser.add_argument("--images", type=int, default=6000)
+    parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts))
     asked = parser.parse_args()
     asked.output.mkdir(parents=True, exist_ok=True)
     os.environ["HOLOTYPE_CACHE"] = str(asked.output / "cache")
-    data = _write_data(asked.output / "data", asked.images)
     results: dict[str, Any] = {"device": _device(), "cores": os.cpu_count()}
-    for name, timm_name in NETWORKS.items():
-        results[f"{name}: timm, images/s"] = _timm_loop(timm_name, data / "train")
-        _say(results)
-        results[f"{name}: holotype, images/s"] = _holotype(name, data, asked.output / name)
-        _say(results)
-    results["frozen pass of resnet50"] = _frozen(data)
-    _say(results)
-    results["resumed"] = _resumed(data, asked.output)
-    _say(results)
-    (asked.output / "gpu.json").write_text(json.dumps(results, indent=2))
-
-
-def _say(results: dict[str, Any]) -> None:
-    key = list(results)[-1]
-    print(f"{key}: {results[key]}", flush=True)
+    for part in asked.parts:
+        for key, value in parts[part](asked.output, asked.images):
+            results[key] = value
+            print(f"{key}: {value}", flush=True)
+            (asked.output / "gpu.json").write_text(json.dumps(results, indent=2))
 
 
 def _device() -> str:
@@ -63,22 +61,37 @@ def _write_data(folder: Path, count: int) -> Path:
     """Two classes of JPEG files of 256 x 256, in train, val and test folders."""
     if folder.exists():
         return folder
-    rng = np.random.default_rng(0)
-    ramps = np.add.outer(np.arange(256), np.arange(256)) / 2
+    jobs = []
     for part, share in (("train", 1.0), ("val", 0.1), ("test", 0.1)):
         for number, label in enumerate(("fine", "coarse")):
             (folder / part / label).mkdir(parents=True)
-            for i in range(int(count * share) // 2):
-                noise = rng.normal(0, 40, (256 >> (1 + number), 256 >> (1 + number), 3))
-                pixels = np.kron(noise, np.ones((2 << number, 2 << number, 1)))
-                pixels += ramps[..., None] * rng.random(3)
-                image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-                image.save(folder / part / label / f"{i}.jpg", quality=90)
+            jobs += [
+                (folder / part / label / f"{i}.jpg", number, len(jobs) + i)
+                for i in range(int(count * share) // 2)
+            ]
+    with ProcessPoolExecutor() as pool:
+        list(pool.map(_write_image, jobs, chunksize=50))
     return folder
 
 
-def _timm_loop(name: str, folder: Path) -> float:
-    """What thirty lines give: ImageFolder, workers, bf16, channels last, AdamW."""
+def _write_image(job: tuple[Path, int, int]) -> None:
+    file, number, seed = job
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (8 << number, 8 << number, 3), dtype=np.uint8)
+    pixels = np.asarray(Image.fromarray(coarse).resize((256, 256), Image.Resampling.BICUBIC))
+    pixels = pixels + rng.normal(0, 4, pixels.shape)
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file, quality=90)
+
+
+def _trained(output: Path, images: int) -> Iterator[tuple[str, Any]]:
+    data = _write_data(output / f"data-{images}", images)
+    for name, timm_name in NETWORKS.items():
+        yield f"{name}: timm, images/s", _timm_loop(timm_name, data, output / "timm.pth")
+        yield f"{name}: holotype, images/s", _holotype(name, data, output / name)
+
+
+def _timm_loop(name: str, data: Path, checkpoint: Path) -> dict[str, Any]:
+    """What fifty lines give: workers, bf16, channels last, AdamW, validation, a checkpoint."""
     import timm
     import torch
     from torchvision import transforms
@@ -86,33 +99,51 @@ def _timm_loop(name: str, folder: Path) -> float:
 
     torch.manual_seed(0)
     torch.backends.cudnn.benchmark = True
-    change = transforms.Compose([
-        transforms.Resize((SIZE, SIZE)), transforms.RandomHorizontalFlip(),
-        transforms.ToTensor(), transforms.Normalize([0.5] * 3, [0.5] * 3),
-    ])  # fmt: skip
+    last = [transforms.ToTensor(), transforms.Normalize([0.5] * 3, [0.5] * 3)]
+    squash = transforms.Resize((SIZE, SIZE))
+    change = transforms.Compose([squash, transforms.RandomHorizontalFlip(), *last])
+    options: dict[str, Any] = {
+        "batch_size": BATCH, "num_workers": os.cpu_count() or 1, "pin_memory": True,
+        "persistent_workers": True,
+    }  # fmt: skip
     loader = torch.utils.data.DataLoader(
-        ImageFolder(folder, change), batch_size=BATCH, shuffle=True, drop_last=True,
-        num_workers=os.cpu_count() or 1, pin_memory=True, persistent_workers=True,
-    )  # fmt: skip
+        ImageFolder(data / "train", change), shuffle=True, drop_last=True, **options
+    )
+    validation = torch.utils.data.DataLoader(
+        ImageFolder(data / "val", transforms.Compose([squash, *last])), **options
+    )
     model = timm.create_model(name, num_classes=2).cuda().to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(model.parameters(), 1e-4)
-    model.train()
-    seconds = []
+
+    def logits_and_targets(batch: Any) -> Any:
+        images, targets = (part.cuda(non_blocking=True) for part in batch)
+        with torch.autocast("cuda", torch.bfloat16):
+            return model(images.to(memory_format=torch.channels_last)), targets
+
+    training, whole = [], []
     for _ in range(EPOCHS):
         began, seen = time.perf_counter(), 0
-        for images, targets in loader:
-            images = images.cuda(non_blocking=True).to(memory_format=torch.channels_last)
-            with torch.autocast("cuda", torch.bfloat16):
-                loss = torch.nn.functional.cross_entropy(
-                    model(images), targets.cuda(non_blocking=True)
-                )
+        model.train()
+        for batch in loader:
+            logits, targets = logits_and_targets(batch)
+            loss = torch.nn.functional.cross_entropy(logits, targets)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
-            seen += len(images)
+            seen += len(targets)
         torch.cuda.synchronize()
-        seconds.append((time.perf_counter() - began) / seen)
-    return round(1 / min(seconds[1:]), 1)
+        training.append(seen / (time.perf_counter() - began))
+        model.eval()
+        with torch.inference_mode():
+            for batch in validation:
+                logits, targets = logits_and_targets(batch)
+                (logits.argmax(1) == targets).sum().item()
+        torch.save([model.state_dict(), optimiser.state_dict()], checkpoint)
+        whole.append(seen / (time.perf_counter() - began))
+    return {
+        "training alone": round(float(np.median(training[1:])), 1),
+        "images/s": round(float(np.median(whole[1:])), 1),
+    }
 
 
 def _train(data: Path, run: Path, name: str, epochs: int, *words: str) -> list[str]:
@@ -121,15 +152,17 @@ def _train(data: Path, run: Path, name: str, epochs: int, *words: str) -> list[s
         "--image-size", str(SIZE), "--batch-size", str(BATCH), "--epochs", str(epochs),
         "--device", "cuda", "--output", str(run), "--set", "stages.0.precision=bf16",
         "--set", f"stages.0.views={epochs}", "--set", "stages.0.patience=null", *words,
+        *(w for key, to in FLIPS.items() for w in ("--set", f"stages.0.augmentation.{key}={to}")),
     ]  # fmt: skip
 
 
 def _holotype(name: str, data: Path, run: Path) -> dict[str, Any]:
     """From the times of epochs in train.log; an epoch includes its pass over validation."""
-    began = time.perf_counter()
-    done = subprocess.run(_train(data, run, name, EPOCHS), capture_output=True, text=True)
+    began, said = time.perf_counter(), run.with_suffix(".txt")
+    with said.open("w", encoding="utf-8") as stream:
+        done = subprocess.run(_train(data, run, name, EPOCHS), stdout=stream, stderr=stream)
     if done.returncode:
-        return {"failed": done.stderr[-1500:]}
+        return {"failed": said.read_text("utf-8")[-1500:]}
     whole = time.perf_counter() - began
     lines = (run / "train.log").read_text("utf-8").splitlines()
     ends = [
@@ -148,33 +181,70 @@ def _holotype(name: str, data: Path, run: Path) -> dict[str, Any]:
     }
 
 
-def _frozen(data: Path) -> dict[str, Any]:
-    """The frozen pass of a linear head, beside the bare forward pass of the same network."""
-    import timm
+def _frozen(output: Path, images: int) -> Iterator[tuple[str, Any]]:
+    """The frozen pass that fills the cache, beside the bare forward pass of the same network."""
     import torch
 
-    model = timm.create_model("resnet50", num_classes=0).cuda().eval()
-    model = model.to(memory_format=torch.channels_last)
-    batch = torch.rand(BATCH, 3, SIZE, SIZE, device="cuda").to(memory_format=torch.channels_last)
-    with torch.inference_mode():
-        for _ in range(5):
-            model(batch)
-        torch.cuda.synchronize()
+    from holotype.dataset.index import read_index
+    from holotype.progress import Progress
+    from holotype.training.config.resolve import resolve_recipe
+    from holotype.training.features.frozen_features import cache_features
+    from holotype.training.features.initial_backbone import EMBEDDING, PretrainedBackbone
+
+    data = _write_data(output / f"data-{images}", images)
+    index = read_index(data / "train")
+    index = replace(index, table=index.table.assign(split="train"))
+    few = replace(index, table=index.table[: 4 * BATCH])
+    for name in NETWORKS:
+        recipe = resolve_recipe(
+            "scratch", model=name, image_size=SIZE, overrides={"weights": "none"}
+        )
+        pretrained = PretrainedBackbone(recipe, few, Progress())
+        features = {}
+        for device in ("cpu", "cuda"):
+            part = pretrained.feature_extractor(EMBEDDING, device)
+            features[device] = cache_features(part, recipe.preprocessing, few).first_view()
         began = time.perf_counter()
-        for _ in range(30):
-            model(batch)
-        torch.cuda.synchronize()
-    bare = 30 * BATCH / (time.perf_counter() - began)
-    files = sorted((data / "train").rglob("*.jpg"))[:1000]
+        cache_features(part, recipe.preprocessing, index)
+        passed = (len(index) - len(few)) / (time.perf_counter() - began)
+        session, batch = part.open_session(), torch.rand(BATCH, 3, SIZE, SIZE).numpy()
+        resident = torch.from_numpy(batch).cuda()
+        module = session._module
+        resident = resident.contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            for _ in range(5):
+                module(resident)
+            torch.cuda.synchronize()
+            began = time.perf_counter()
+            for _ in range(30):
+                module(resident)
+            torch.cuda.synchronize()
+        bare = 30 * BATCH / (time.perf_counter() - began)
+        apart = np.abs(features["cuda"] - features["cpu"]).max() / np.abs(features["cpu"]).max()
+        yield f"{name}, frozen", {
+            "pass, images/s": round(passed), "bare forward, images/s": round(bare),
+            "share": round(passed / bare, 3), "apart from ONNX on the CPU": f"{apart:.1e}",
+        }  # fmt: skip
+    files = sorted((data / "train").rglob("*.jpg"))[:4000]
     began = time.perf_counter()
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda file: np.asarray(Image.open(file).resize((SIZE, SIZE))), files))
-    decoded = len(files) / (time.perf_counter() - began)
-    return {"bare forward fp32, images/s": round(bare), "decode alone, images/s": round(decoded)}
+    with ProcessPoolExecutor() as pool:
+        list(pool.map(_decode, files, chunksize=20))
+    yield (
+        "decoding and resizing in processes, images/s",
+        round(4000 / (time.perf_counter() - began)),
+    )
 
 
-def _resumed(data: Path, output: Path) -> dict[str, Any]:
+def _decode(file: Path) -> int:
+    return np.asarray(Image.open(file).resize((SIZE, SIZE))).size
+
+
+def _resumed(output: Path, images: int) -> Iterator[tuple[str, Any]]:
     """Whether a killed run ends with the bundle of one that nobody killed."""
+    yield "resumed", _killed_and_resumed(_write_data(output / "data-600", 600), output)
+
+
+def _killed_and_resumed(data: Path, output: Path) -> dict[str, Any]:
     words = ("--deterministic", "--set", "stages.0.precision=fp32")
     whole, killed = output / "whole", output / "killed"
     first = subprocess.run(

@@ -46,7 +46,10 @@ def main() -> None:
 
 def _data(name: str, output: Path) -> Path:
     folder = output / name
-    return folder / "table.csv" if folder.exists() else Path(holotype.fetch(name, output=folder))
+    if not folder.exists():
+        return Path(holotype.fetch(name, output=folder))
+    table = folder / "table.csv"
+    return table if table.exists() else folder
 
 
 def _train(output: Path, name: str, data: Path, **options: Any) -> Run:

@@ -15,6 +15,7 @@ from holotype.training.data.loader import (
     BatchOptions,
     LabelledViews,
     decoding_processes,
+    image_files,
     training_batches,
 )
 from holotype.training.process_group import Share
@@ -31,7 +32,9 @@ def index(tmp_path: Path) -> Index:
 
 
 def _images(index: Index, processes: int) -> AugmentedImages:
-    return AugmentedImages(index, PREPROCESSING, Augmentation(), 3, processes=processes)
+    return AugmentedImages(
+        image_files(index), PREPROCESSING, Augmentation(), 3, processes=processes
+    )
 
 
 def _batches(images: AugmentedImages) -> list[torch.Tensor]:

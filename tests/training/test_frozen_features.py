@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,23 @@ def test_features_are_what_the_graph_says_of_the_preprocessed_image(
     kept = cache_features(_mean_colour(), PREPROCESSING, index)
     expected = [PREPROCESSING.load(index.file(p)).mean(axis=(1, 2)) for p in index.table["path"]]
     assert np.allclose(kept.first_view(), np.stack(expected), atol=1e-6)
+
+
+def test_for_a_gpu_processes_decode_and_the_features_are_the_same(
+    index: Index, fresh_cache: Path
+) -> None:
+    """The road of a GPU, with a session that runs here."""
+    views = ViewPlan(2, Augmentation(), seed=4)
+    part = _mean_colour()
+    expected, _ = cached_or_live_features(part, PREPROCESSING, index, views)
+    on_gpu = replace(part, identity="other", device="cuda")
+    found, _ = cached_or_live_features(on_gpu, PREPROCESSING, index, views)
+    for number in (0, 1):
+        asked = list(range(10)), [number] * 10
+        assert np.allclose(found.batch(*asked), expected.batch(*asked), atol=1e-6)
+    index.file(index.table["path"].iloc[-1]).write_bytes(b"something else")
+    with pytest.raises(ImageError, match="changed"):
+        cache_features(replace(on_gpu, identity="third"), PREPROCESSING, index)
 
 
 def test_a_second_pass_decodes_nothing_and_runs_nothing(

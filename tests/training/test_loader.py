@@ -19,6 +19,7 @@ from holotype.training.data.loader import (
     BatchOptions,
     LabelledBatch,
     LabelledViews,
+    image_files,
     num_batches,
     training_batches,
 )
@@ -40,7 +41,7 @@ def index(tmp_path: Path) -> Index:
 
 
 def _labelled(index: Index, **changes: int) -> LabelledViews:
-    views = AugmentedImages(index, PREPROCESSING, Augmentation(), 3, **changes)
+    views = AugmentedImages(image_files(index), PREPROCESSING, Augmentation(), 3, **changes)
     targets = np.array([index.classes.index(label) for label in index.table["label"]])
     return LabelledViews(views, targets, np.ones(len(index), np.float32))
 

@@ -112,6 +112,11 @@ class Preprocessing:
             raise ValueError("background must be three whole numbers from 0 to 255")
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of a model input, (3, height, width)."""
+        return 3, self.height, self.width
+
+    @property
     def minimum_size(self) -> tuple[int, int] | None:
         """(width, height) for `decode`: twice the frame.
 

@@ -10,7 +10,13 @@ from holotype.progress import duration, pluralize
 from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.stage_config import GradientStage, LinearStage
-from holotype.training.data.loader import AugmentedImages, LabelledViews, num_batches
+from holotype.training.data.loader import (
+    AugmentedImages,
+    LabelledViews,
+    decoding_processes,
+    image_files,
+    num_batches,
+)
 from holotype.training.features.disk_budget import format_bytes
 from holotype.training.features.frozen_features import (
     SINGLE_VIEW,
@@ -179,11 +185,12 @@ def _seconds_per_batch(
     index, targets_N, weights_N = targets_and_weights(fine_tuner.pretrained, "train")
     count = min(len(index), TIMED_BATCHES * stage.batch_size)
     few = replace(index, table=index.table.head(count).reset_index(drop=True))
-    recipe = fine_tuner.pretrained.recipe
+    recipe, runtime = fine_tuner.pretrained.recipe, fine_tuner.runtime
     if cut == 0:
         views = AugmentedImages(
-            few, recipe.preprocessing, stage.augmentation or Augmentation(), recipe.seed
-        )
+            image_files(few), recipe.preprocessing, stage.augmentation or Augmentation(),
+            recipe.seed, processes=decoding_processes(runtime.device, runtime.share),
+        )  # fmt: skip
         data = LabelledViews(views, targets_N[:count], weights_N[:count])
     else:
         data = fine_tuner.features_in_memory(cut, few, targets_N[:count], weights_N[:count])
@@ -192,7 +199,7 @@ def _seconds_per_batch(
     ends: list[float] = []
     train_loop(
         fine_tuner.classifier, selection, stage.model_copy(update=changes), StageData(data, None),
-        StageStart(recipe.seed, number), replace(fine_tuner.runtime, stop_signal=StopSignal()),
+        StageStart(recipe.seed, number), replace(runtime, stop_signal=StopSignal()),
         Callbacks(on_step=lambda done, total: ends.append(time.perf_counter())),
     )  # fmt: skip
     return (ends[-1] - ends[0]) / (len(ends) - 1)

@@ -125,7 +125,7 @@ class AugmentedImages:
 
     def __init__(
         self,
-        index: Index,
+        files: Sequence[ImageFile],
         preprocessing: Preprocessing,
         augmentation: Augmentation,
         seed: int,
@@ -133,8 +133,7 @@ class AugmentedImages:
         memory_bytes: int = MEMORY_BYTES,
         processes: int = 0,
     ) -> None:
-        self._index = index
-        self._framed = FramedImages(image_files(index), preprocessing, memory_bytes=memory_bytes)
+        self._framed = FramedImages(files, preprocessing, memory_bytes=memory_bytes)
         self._memory_bytes = memory_bytes
         self._preprocessing = preprocessing
         self._augmentation = augmentation
@@ -147,10 +146,15 @@ class AugmentedImages:
 
     def _like(self, memory_bytes: int, processes: int) -> tuple[Any, tuple[Any, ...]]:
         make = partial(AugmentedImages, memory_bytes=memory_bytes, processes=processes)
-        return make, (self._index, self._preprocessing, self._augmentation, self._seed)
+        return make, (self._framed.files, self._preprocessing, self._augmentation, self._seed)
 
     def __len__(self) -> int:
         return len(self._framed)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of a view, (3, H, W)."""
+        return self._preprocessing.shape
 
     @property
     def batches_ahead(self) -> int:

@@ -8,7 +8,8 @@ Shape suffixes: N images, V views.
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any
@@ -19,9 +20,17 @@ from PIL import Image as PillowImage
 
 from holotype.bundle.embedding import SHARD
 from holotype.bundle.image_sources import ImageFile
-from holotype.bundle.onnx_runtime import LoadInput, open_session, run_graph
+from holotype.bundle.onnx_runtime import (
+    GraphOutputs,
+    LoadInput,
+    available_cores,
+    map_in_threads,
+    open_session,
+    run_graph,
+)
 from holotype.cache import ArrayCache, hash_strings
 from holotype.dataset.index import Index
+from holotype.errors import ImageError
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.progress import ProgressCallback, pluralize
 from holotype.training.config.augmentation_config import Augmentation
@@ -31,6 +40,7 @@ from holotype.training.data.augmentations import (
     apply_view,
     sample_view,
 )
+from holotype.training.data.decoding_processes import BATCHES_AHEAD, DecodingProcesses
 from holotype.training.data.loader import MEMORY_BYTES, FramedImages, image_files
 from holotype.training.features.disk_budget import DiskBudget, disk_budget
 
@@ -39,6 +49,7 @@ if TYPE_CHECKING:
 
 LoadFramed = Callable[[int], PillowImage.Image]
 
+GPU_BATCH = 64  # images in a call; on a CPU four are as fast as more
 SHARD_BYTES = 64 * 2**20  # a shard is written when it has this size, or `SHARD` rows
 
 
@@ -95,11 +106,13 @@ class FeatureExtractor:
         identity: the hash of the weights, the cut and the runtime.
         output: `embedding`, which is cached as float32, or a cut, which is cached as float16.
         open_session: makes an ONNX Runtime session, or an object with its methods.
+        device: where it runs.
     """
 
     identity: str
     output: str
     open_session: Callable[[], "InferenceSession"]
+    device: str = "cpu"
 
     @property
     def dtype(self) -> type[np.floating[Any]]:
@@ -140,7 +153,10 @@ class UncachedFeatures:
         wanted = list(zip(images, views, strict=True))
         load = self.plan.loader(self.framed.__getitem__, wanted)
         values = []
-        for batch in run_graph(self.session, len(wanted), load, outputs=[self.part.output]):
+        for batch in run_graph(
+            self.session, len(wanted), load, outputs=[self.part.output],
+            batch_size=4 if self.part.device == "cpu" else GPU_BATCH,
+        ):  # fmt: skip
             if batch.refused:
                 raise batch.refused[0][1]
             values.append(batch.outputs[self.part.output].astype(self.part.dtype))
@@ -309,10 +325,7 @@ def _fill_cache(
         unwritten.clear()
         values.clear()
 
-    # The views of an image follow each other: it is decoded once for all of them.
-    framed = lru_cache(maxsize=16)(plan.framed(memory_bytes=0).__getitem__)
-    load = plan.loader(framed, missing)
-    for batch in run_graph(session, len(keys), load, outputs=[part.output]):
+    for batch in _computed(plan, part, session, missing):
         if batch.refused:
             write()
             raise batch.refused[0][1]
@@ -323,3 +336,52 @@ def _fill_cache(
         if on_progress:
             on_progress(batch.positions[-1] + 1, len(keys))
     write()
+
+
+def _computed(
+    plan: _ExtractionPlan,
+    part: FeatureExtractor,
+    session: "InferenceSession",
+    wanted: Sequence[tuple[int, int]],
+) -> Iterator[GraphOutputs]:
+    """The features of each (image, view), a batch at a time, in their order."""
+    maker = _PlannedViews(plan)
+    if part.device == "cpu":
+        load = plan.loader(maker.framed, wanted)
+        yield from run_graph(session, len(wanted), load, outputs=[part.output])
+        return
+    count = min(available_cores(), -(-len(wanted) // GPU_BATCH))
+    with closing(DecodingProcesses(maker, count)) as processes:
+
+        def run(positions: range) -> GraphOutputs:
+            images, views = zip(*wanted[positions.start : positions.stop], strict=True)
+            try:
+                inputs = processes.batch(images, views)
+            except ImageError as refusal:
+                return GraphOutputs([], {}, [(positions.start, refusal)])
+            (values,) = session.run([part.output], {"image": inputs})
+            return GraphOutputs(list(positions), {part.output: values})
+
+        yield from map_in_threads(run, len(wanted), batch_size=GPU_BATCH, workers=BATCHES_AHEAD)
+
+
+@dataclass(frozen=True, eq=False)
+class _PlannedViews:
+    """Makes the views of a plan, in this process or another."""
+
+    plan: _ExtractionPlan
+
+    @cached_property
+    def framed(self) -> LoadFramed:
+        # The views of an image follow each other: it is decoded once for all of them.
+        return lru_cache(maxsize=16)(self.plan.framed(memory_bytes=0).__getitem__)
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return _PlannedViews, (self.plan,)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.plan.preprocessing.shape
+
+    def view_tensor(self, image: int, number: int) -> NDArray[np.float32]:
+        return self.plan.loader(self.framed, [(image, number)])(0)

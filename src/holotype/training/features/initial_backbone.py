@@ -154,7 +154,8 @@ def _on_device(
 ) -> FeatureExtractor:
     """The same part in torch, which is faster on a GPU."""
     identity = hash_strings(part.identity, "torch", device)
-    return FeatureExtractor(identity, part.output, _TorchPart(backbone, part.output, device))
+    session = _TorchPart(backbone, part.output, device)
+    return FeatureExtractor(identity, part.output, session, device)
 
 
 @dataclass(frozen=True, eq=False)

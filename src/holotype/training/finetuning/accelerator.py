@@ -7,6 +7,8 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils.memory import should_reduce_batch_size
 
+from holotype.training.features.device import use_fastest_convolutions
+
 PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 SCALER_KEYS = ("scale", "_growth_tracker")  # what changes in torch's gradient scaler
 
@@ -15,6 +17,7 @@ def make_accelerator(device: str, precision: str) -> Accelerator:
     """An accelerator of this device and precision, whatever the previous stage had."""
     # The state belongs to the process and refuses a second precision.
     AcceleratorState._reset_state()
+    use_fastest_convolutions()
     return Accelerator(cpu=device == "cpu", mixed_precision=PRECISIONS[precision])
 
 

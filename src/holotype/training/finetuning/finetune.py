@@ -22,7 +22,12 @@ from holotype.progress import ProgressCallback
 from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.config.stage_config import GradientStage
 from holotype.training.data.identity_validation import validate_by_identity
-from holotype.training.data.loader import AugmentedImages, LabelledViews, decoding_processes
+from holotype.training.data.loader import (
+    AugmentedImages,
+    LabelledViews,
+    decoding_processes,
+    image_files,
+)
 from holotype.training.data.mixup import batch_mixing
 from holotype.training.epoch_metrics import EpochMetrics, describe_epoch
 from holotype.training.features.disk_budget import DiskBudget
@@ -267,7 +272,7 @@ class FineTuner:
         if cut == 0:
             augmentation = stage.augmentation or Augmentation()
             live = AugmentedImages(
-                index, recipe.preprocessing, augmentation, recipe.seed,
+                image_files(index), recipe.preprocessing, augmentation, recipe.seed,
                 processes=decoding_processes(self.runtime.device, self.runtime.share),
             )  # fmt: skip
             return LabelledViews(live, targets_N, weights_N)

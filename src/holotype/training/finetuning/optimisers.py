@@ -20,11 +20,12 @@ def make_optimiser(
     """AdamW (Loshchilov & Hutter 2019), Adam (Kingma & Ba 2015), or SGD with momentum."""
     groups = parameter_groups(classifier, selection, stage)
     rate = stage.head_learning_rate  # every group brings its own
+    fused = next(classifier.parameters()).is_cuda or None  # one kernel instead of hundreds
     if stage.optimiser == "sgd":
-        return torch.optim.SGD(groups, lr=rate, momentum=stage.momentum or 0.0)
+        return torch.optim.SGD(groups, lr=rate, momentum=stage.momentum or 0.0, fused=fused)
     if stage.optimiser == "adam":
-        return torch.optim.Adam(groups, lr=rate)
-    return torch.optim.AdamW(groups, lr=rate)
+        return torch.optim.Adam(groups, lr=rate, fused=fused)
+    return torch.optim.AdamW(groups, lr=rate, fused=fused)
 
 
 def parameter_groups(
