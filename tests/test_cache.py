@@ -10,6 +10,7 @@ import pytest
 
 from holotype.cache import ArrayCache, read_cached, write_cached
 from holotype.errors import DamagedCache
+from holotype.files import atomic_write
 
 KEYS = [hashlib.sha256(bytes([n])).hexdigest() for n in range(6)]
 VALUES = np.arange(24, dtype=np.float32).reshape(6, 4)
@@ -38,6 +39,19 @@ def test_values_are_read_back_by_another_process(fresh_cache: Path) -> None:
     assert np.array_equal(cache.stack(KEYS[::-1]), VALUES[::-1])
     assert np.array_equal(cache[KEYS[5]], VALUES[5])
     assert hashlib.sha256(b"other").hexdigest() not in cache
+
+
+def test_what_another_process_is_writing_is_no_damage(fresh_cache: Path) -> None:
+    ArrayCache("features", "space").add(KEYS[:3], VALUES[:3])
+    (keys,) = (fresh_cache / "features/space").glob("*.keys")
+    with atomic_write(keys) as unfinished:
+        unfinished.write_bytes(keys.read_bytes()[:20])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert np.array_equal(ArrayCache("features", "space").stack(KEYS[:3]), VALUES[:3])
+            assert KEYS[3] not in ArrayCache("features", "space")
+        assert unfinished.exists()
+        unfinished.write_bytes(keys.read_bytes())
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)

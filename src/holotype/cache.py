@@ -120,7 +120,7 @@ class ArrayCache:
         self._keys_paths: list[Path] = []
         self._values: list[NDArray[Any] | None] = []  # of each shard; None until it is checked
         self._position: dict[bytes, tuple[int, int]] = {}
-        for keys_path in sorted(self.directory.glob("*.keys")):
+        for keys_path in sorted(self.directory.glob("[!.]*.keys")):
             with suppress(OSError):  # another process has just removed it
                 keys = _split_keys(keys_path.read_bytes())
                 self._append(keys_path, keys, None)

@@ -103,11 +103,15 @@ def test_the_chance_grows_with_the_old_rate_and_with_fewer_old_labels() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("new", "fewest"), [(100, 90), (30, 50)])
-def test_how_often_it_refuses(new: int, fewest: int) -> None:
+@pytest.mark.parametrize(("new", "fewest", "most"), [(100, 90, 5), (30, 50, 12)])
+def test_how_often_it_refuses(new: int, fewest: int, most: int) -> None:
     """Of 100 each: right labels with and without drift, and a tenth of wrong ones.
 
     Under a drift nothing is promised of wrong ones; docs/retraining.md has what is printed.
+
+    Args:
+        fewest: of wrong labels without drift that are refused.
+        most: of right labels under the strongest drift.
     """
     refused = {
         (drift, wrong): sum(
@@ -117,7 +121,9 @@ def test_how_often_it_refuses(new: int, fewest: int) -> None:
         for wrong in (0.0, 0.1)
     }
     print(new, refused)
-    assert all(refused[drift, 0.0] <= 5 for drift in (0.0, 3.0, 6.0))
+    assert refused[0.0, 0.0] <= 2
+    assert refused[3.0, 0.0] <= 2
+    assert refused[6.0, 0.0] <= most
     assert refused[0.0, 0.1] >= fewest
 
 

@@ -82,7 +82,7 @@ class Run(os.PathLike[str]):
         Raises:
             NotARun: the run holds no predictions of this split.
         """
-        known = sorted(file.stem for file in self.files.predictions.glob("*.parquet"))
+        known = sorted(file.stem for file in self.files.predictions.glob("[!.]*.parquet"))
         if split not in known:
             hint = did_you_mean(split, known)
             raise NotARun(

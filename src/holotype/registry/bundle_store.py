@@ -74,7 +74,7 @@ class BundleStore:
             file.relative_to(run.path)
             for pattern in RECORD_FILES
             for file in run.path.glob(pattern)
-            if file.is_file()
+            if file.is_file() and not file.name.startswith(".")
         )
         with self._staging(self.path / RUNS) as temporary:
             for name in names:

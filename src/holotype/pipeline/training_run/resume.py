@@ -74,7 +74,7 @@ def is_finished(run: RunDirectory) -> bool:
 
     A bundle or predictions that are missing or damaged are made again.
     """
-    files = sorted(run.predictions.glob("*.parquet"))
+    files = sorted(run.predictions.glob("[!.]*.parquet"))
     if not (run.report / "index.html").is_file() or not files:
         return False
     try:
