@@ -1,22 +1,30 @@
 """Two versions in service: who answers, what is logged, and what feedback says of them."""
 
+import asyncio
 import json
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 
 from holotype.errors import UsageError
 from holotype.pipeline.classifier import load
+from holotype.serving.engine.frames import BACKGROUND
 from holotype.serving.request_log.log_row import embeddings_ND
 from holotype.serving.request_log.read_log import LogQuery, read_feedback, read_log
 from holotype.serving.server_status import ServerUnreachable, server_status
 from holotype.serving.traffic.rollout import Rollout, RolloutPlan, percentages
 from holotype.serving.traffic.traffic_options import TrafficOptions
+from tests.bundle.tiny import write_images
 from tests.conftest import Cli
+from tests.serving.load_generator import Load, http_request
 from tests.serving.running import Running, running
+from tests.serving.slow_bundle import write_slow
 from tests.serving.versions import ask, ask_often, tell, traffic, write_version
 
 
@@ -172,6 +180,34 @@ def test_shadow_answers_are_logged_and_never_seen(
     # Another process goes on with what is known.
     with running(versions[0], *options) as server:
         assert traffic(server)["experiment"]["test"] == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process is only stopped on Linux")
+def test_the_shadow_stands_still_while_requests_are_answered(tmp_path: Path) -> None:
+    paths = [write_slow(tmp_path / str(seed), seed, name="tiny").path for seed in range(2)]
+    files = write_images(tmp_path / "images", 3)
+    requests = [http_request("/v1/models/tiny/predict", file.read_bytes()) for file in files]
+    options = ("--workers", 1, "--challenger", paths[1], "--shadow", "--log", tmp_path / "log")
+    with running(paths[0], *options) as server:
+        ask_until_shadowed(server, files[0])
+        (shadow,) = [one for one in server.workers if BACKGROUND in one.cmdline()]
+
+        def stops(within_s: float = 10.0) -> bool:
+            deadline = time.monotonic() + within_s
+            while shadow.status() != psutil.STATUS_STOPPED and time.monotonic() < deadline:
+                time.sleep(0.002)
+            return shadow.status() == psutil.STATUS_STOPPED
+
+        with ThreadPoolExecutor() as pool:
+            load = pool.submit(asyncio.run, Load(server.port, requests).closed_loop(4, 3))
+            assert stops()
+            assert load.result().statuses.keys() == {200}
+            ask_until_shadowed(server, files[1])
+            load = pool.submit(asyncio.run, Load(server.port, requests).closed_loop(4, 3))
+            assert stops()
+            server.process.kill()
+            shadow.wait(10)
+        assert not shadow.is_running()
 
 
 def test_feedback_for_an_answer_of_another_process_is_found_in_the_log(

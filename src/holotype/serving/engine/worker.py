@@ -7,6 +7,7 @@ outlives the server; the signals that end the server do not end it, so that work
 Shape suffixes: C classes, D embedding.
 """
 
+import ctypes
 import io
 import os
 import signal
@@ -34,6 +35,7 @@ from holotype.serving.engine.frames import BACKGROUND, Header, frame, read_frame
 
 Answer = tuple[Header, list[bytes]]
 
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 _LOWEST_PRIORITY = 19
 
 
@@ -215,12 +217,19 @@ def _run_when_nothing_else_does() -> None:
         os.nice(_LOWEST_PRIORITY)
 
 
+def _end_with_the_server() -> None:
+    """A stopped process would not see that its input has ended."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main() -> None:
     """Answer messages on standard input until it ends."""
     for name in ("SIGINT", "SIGTERM"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     if BACKGROUND in sys.argv[1:]:
         _run_when_nothing_else_does()
+        _end_with_the_server()
     # Nothing that a library prints may come between the frames.
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

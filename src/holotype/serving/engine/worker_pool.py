@@ -38,8 +38,8 @@ class EngineSettings:
         max_queue_images: images that wait.
         max_queue_mib: MiB of files that wait.
         deadline_s: how long an image may wait.
-        shadow_worker: whether a further process, of the lowest priority, runs background jobs;
-            without it they are not run.
+        shadow_worker: whether a further process, of the lowest priority, runs background jobs
+            while most of the others are idle; without it they are not run.
     """
 
     workers: int | None = None
@@ -84,6 +84,7 @@ class WorkerPool:
             await asyncio.sleep(0.02)
         self._stopping = True
         for worker in self._workers:
+            worker.pause(False)
             worker.end_input()
         await asyncio.sleep(0)
         _, late = await asyncio.wait(self._tasks, timeout=1.0) if self._tasks else (None, set())
@@ -248,6 +249,18 @@ class WorkerPool:
                     break
                 self._forget(queue)
                 min(able, key=lambda worker: worker.load).send(job)
+        self._pause_background()
+
+    def _pause_background(self) -> None:
+        """The shadow runs while fewer than half of the workers do.
+
+        Two logical processors often are one core, and all share caches and memory: a process of
+        the lowest priority slows its neighbours although it never takes their turn.
+        """
+        busy = self.waiting > 0 or 2 * self.running >= self.num_workers
+        for worker in self._workers:
+            if worker.is_background:
+                worker.pause(busy and not self._stopping)
 
     def _forget(self, queue: deque[Job]) -> None:
         self._bytes -= len(queue.popleft().content)

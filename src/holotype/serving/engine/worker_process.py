@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 import time
 from collections import deque
@@ -58,6 +59,7 @@ class WorkerProcess:
         self._jobs: deque[tuple[int, Job, float]] = deque()
         self._openings: dict[int, asyncio.Future[OpenedBundle]] = {}
         self._next_id = 0
+        self._paused = False
         self.bundles: set[str] = set()
         self.started = time.monotonic()
         self.image_s = 0.05  # a running mean of the time that an image takes
@@ -85,8 +87,8 @@ class WorkerProcess:
         return not self._jobs or not self._jobs[0][1].is_slow
 
     def head_since(self) -> float | None:
-        """When the job that it works on was handed to it; None where it has none."""
-        return self._jobs[0][2] if self._jobs else None
+        """Since when it works on its job; None where it has none, or is paused."""
+        return self._jobs[0][2] if self._jobs and not self._paused else None
 
     async def start(self) -> None:
         """Start the process; its messages are read by `run`."""
@@ -167,6 +169,20 @@ class WorkerProcess:
         """The process ends when it has answered what it holds."""
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
+
+    def pause(self, wanted: bool) -> None:
+        """Stop a background process where it stands, or let it go on; on Linux alone.
+
+        There the system ends it with the server, even while it is stopped.
+        """
+        running = self._process is not None and self._process.returncode is None
+        if wanted == self._paused or not running or sys.platform != "linux":
+            return
+        self._paused = wanted
+        os.kill(self.pid, signal.SIGSTOP if wanted else signal.SIGCONT)
+        if self._jobs and not wanted:
+            number, job, _ = self._jobs[0]
+            self._jobs[0] = number, job, time.monotonic()  # it does not hang, it was stopped
 
     def kill(self) -> None:
         if self._process is not None and self._process.returncode is None:
