@@ -10,8 +10,13 @@ from PIL import Image
 from holotype.bundle.bundle import Bundle
 from holotype.bundle.image_sources import image_sources
 from holotype.bundle.inference import predict_images
-from holotype.errors import HolotypeError, UsageError
-from holotype.pipeline.sharding.sharded_prediction import predict_sharded
+from holotype.errors import CorruptFile, HolotypeError, UsageError
+from holotype.pipeline.sharding.sharded_prediction import (
+    predict_shard,
+    predict_sharded,
+    read_shard,
+    write_shard,
+)
 from holotype.predictions import Predictions
 from holotype.progress import Progress
 from tests.bundle.tiny import CLASSES, write_images, write_tiny
@@ -67,6 +72,24 @@ def test_a_shard_that_fails_says_why(bundle: Bundle, images: Path, tmp_path: Pat
     with pytest.raises(HolotypeError, match="2 of 2 shards failed"):
         predict_sharded(bundle, sources, tmp_path, on="local", jobs=2, progress=Progress())
     assert not list(tmp_path.glob(".tmp-*"))
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"images": [1]}', "{"])
+def test_a_damaged_listing_of_a_shard_is_named(
+    bundle: Bundle, tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "0.files.json").write_text(content)
+    with pytest.raises(CorruptFile, match=r"0\.files\.json"):
+        predict_shard(bundle.path, tmp_path, 0)
+
+
+def test_damaged_answers_of_a_shard_are_named(bundle: Bundle, images: Path, tmp_path: Path) -> None:
+    write_shard(image_sources(images), tmp_path / "0.files.json")
+    predict_shard(bundle.path, tmp_path, 0)
+    assert len(read_shard(tmp_path, 0)) == 6
+    (tmp_path / "0.answers.json").write_text('{"unknown": [1], "refused": [[]]}')
+    with pytest.raises(CorruptFile, match=r"0\.answers\.json"):
+        read_shard(tmp_path, 0)
 
 
 @pytest.mark.slow

@@ -266,6 +266,11 @@ def test_a_rollout_grows_holds_and_stops() -> None:
     other = Rollout(rollout.plan)
     other.restore(json.loads(json.dumps(rollout.to_json())))
     assert other.share == 1.0
+    for damage in ({"stage": 3}, {"state": "fine"}, {"since_s": None}):
+        untouched = Rollout(rollout.plan, since_s=0.0)
+        with pytest.raises((ValueError, TypeError)):
+            untouched.restore({**rollout.to_json(), **damage})
+        assert untouched == Rollout(rollout.plan, since_s=0.0)
     rollout.requests = 10
     rollout.decide(is_worse=False, is_mismatch=False)
     assert rollout.state == "complete"

@@ -9,7 +9,7 @@ import pytest
 from filelock import FileLock
 
 import holotype
-from holotype.errors import DatasetError, RunLocked, UsageError
+from holotype.errors import DatasetError, NotABundle, RunLocked, UsageError
 from holotype.run_directory import RunDirectory
 from holotype.watching import take_windows
 from holotype.watching.diagnosis import diagnose
@@ -238,6 +238,9 @@ def test_what_cannot_work_is_refused_in_words(run: RunDirectory, log: MadeLog) -
     log.folder.mkdir()
     with pytest.raises(UsageError, match="every"):
         look(run, log, every="often")
+    with pytest.raises(NotABundle):
+        holotype.watch(run.path / "none", log=log.folder, output=log.folder.parent / "none")
+    assert not (log.folder.parent / "none").exists()
     (log.folder.parent / "watch").mkdir()
     with FileLock(log.folder.parent / "watch" / ".lock"), pytest.raises(RunLocked):
         look(run, log)

@@ -7,7 +7,6 @@ Executors differ only in where `run_job` is called for each number; the files ar
 machines share.
 """
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -118,5 +117,6 @@ class JobSheet:
 
 def read_command(sheet: Path, number: int) -> tuple[Path, Mapping[str, object]]:
     """The working directory, and the row of one job."""
-    written = json.loads(sheet.read_text(encoding="utf-8"))
-    return Path(written["directory"]), written["jobs"][number]
+    written = read_json(sheet)
+    with reading(sheet):
+        return Path(written["directory"]), written["jobs"][number]

@@ -135,6 +135,7 @@ def watch(
     folder = Path(output) if output is not None else watch_folder(_name(model))
     if not Path(log).is_dir():
         raise DatasetError(f"there is no request log {os.fspath(log)!r}; check the path.")
+    _opened(model)  # refused before anything is written
     folder.mkdir(parents=True, exist_ok=True)
     try:
         lock = FileLock(folder / LOCK, timeout=0).acquire()

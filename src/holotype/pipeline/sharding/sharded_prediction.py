@@ -5,7 +5,6 @@ one process, since an image's answer depends on no other image. Images, bundle a
 shards lie on a path that all machines share.
 """
 
-import json
 import os
 import shutil
 import sys
@@ -25,7 +24,7 @@ from holotype.bundle.inference import predict_images
 from holotype.errors import HolotypeError, ImageError, UnreadableFile, UsageError
 from holotype.executors.executor import executor, run_jobs
 from holotype.executors.job_sheet import Job
-from holotype.files import write_json
+from holotype.files import read_json, reading, write_json
 from holotype.predictions import Predictions, read_predictions
 from holotype.progress import Progress
 
@@ -97,13 +96,16 @@ def shared_folder(on: str, output: str | os.PathLike[str] | None) -> Path:
 
 def write_shard(files: Sequence[ImageFile], path: Path) -> None:
     """The images of a shard."""
-    write_json(path, [[file.id, str(file.path.absolute()), file.sha256] for file in files])
+    images = [[file.id, str(file.path.absolute()), file.sha256] for file in files]
+    write_json(path, {"images": images})
 
 
 def predict_shard(bundle: Path, place: Path, number: int) -> None:
     """What a job does: predict its images and write the table, and what is no column of it."""
-    rows = json.loads((place / f"{number}.files.json").read_text(encoding="utf-8"))
-    files = [ImageFile(name, Path(path), sha256) for name, path, sha256 in rows]
+    listing = place / f"{number}.files.json"
+    rows = read_json(listing)
+    with reading(listing):
+        files = [ImageFile(name, Path(path), sha256) for name, path, sha256 in rows["images"]]
     found = predict_images(load_bundle(bundle), files)
     found.write(place / f"{number}.parquet")
     write_json(
@@ -121,15 +123,17 @@ def predict_shard(bundle: Path, place: Path, number: int) -> None:
 
 def read_shard(place: Path, number: int) -> Predictions:
     """What `predict_shard` wrote."""
-    more = json.loads((place / f"{number}.answers.json").read_text(encoding="utf-8"))
-    unknown = more["unknown"]
-    return replace(
-        read_predictions(place / f"{number}.parquet"),
-        unknown_N=None if unknown is None else np.array(unknown, np.bool_),
-        refused=tuple(_refusal(*one) for one in more["refused"]),
-        warnings={name: tuple(said) for name, said in more["warnings"].items()},
-        bundle_sha256=more["bundle_sha256"],
-    )
+    answers = place / f"{number}.answers.json"
+    predictions, more = read_predictions(place / f"{number}.parquet"), read_json(answers)
+    with reading(answers):
+        unknown = more["unknown"]
+        return replace(
+            predictions,
+            unknown_N=None if unknown is None else np.array(unknown, np.bool_),
+            refused=tuple(_refusal(*one) for one in more["refused"]),
+            warnings={name: tuple(said) for name, said in more["warnings"].items()},
+            bundle_sha256=more["bundle_sha256"],
+        )
 
 
 def concatenated(parts: Sequence[Predictions]) -> Predictions:

@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from holotype.errors import UsageError
 
@@ -95,11 +95,19 @@ class Rollout:
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Go on where another process was; with another plan a rollout begins anew."""
-        if saved.get("percentages") == list(self.plan.percentages):
-            self.stage, self.since_s = int(saved["stage"]), float(saved["since_s"])
-            self.requests, self.reason = int(saved["requests"]), str(saved["reason"])
-            self.state = saved["state"]
+        """Go on where another process was; with another plan a rollout begins anew.
+
+        Raises:
+            ValueError, TypeError, KeyError: the fields are not those of `to_json`.
+        """
+        if saved["percentages"] != list(self.plan.percentages):
+            return
+        stage, state = int(saved["stage"]), saved["state"]
+        if not 0 <= stage < len(self.plan.percentages) or state not in get_args(RolloutState):
+            raise ValueError(f"stage {stage}, state {state!r}")
+        since_s, requests = float(saved["since_s"]), int(saved["requests"])
+        self.stage, self.state, self.since_s = stage, state, since_s
+        self.requests, self.reason = requests, str(saved["reason"])
 
     def _go_on(self) -> None:
         lasted = time.time() - self.since_s >= self.plan.stage_hours * 3600

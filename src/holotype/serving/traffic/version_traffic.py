@@ -4,7 +4,6 @@ Everything but feedback runs on the event loop, and takes microseconds.
 """
 
 import asyncio
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from holotype.dataset.image_facts import ImageFacts
-from holotype.errors import HolotypeError
-from holotype.files import write_json
+from holotype.errors import CorruptFile, HolotypeError
+from holotype.files import read_json, reading, write_json
 from holotype.serving.deployment import (
     AnsweredImage,
     ModelVersion,
@@ -256,17 +255,21 @@ class VersionTraffic:
         """Go on with a comparison that another process began."""
         assert self._log is not None
         try:
-            found = read_feedback(self._log.folder, experiment=experiment.id)
+            for row in feedback_rows(read_feedback(self._log.folder, experiment=experiment.id)):
+                experiment.count_label(row, row.key)
         except HolotypeError as error:
             LOGGER.warning("feedback of %s is not counted again: %s", experiment.id, error)
             return
-        for row in feedback_rows(found):
-            experiment.count_label(row, row.key)
         file = rollout_file(self._log.folder, model)
-        if experiment.rollout is not None and file.is_file():
-            saved = json.loads(file.read_bytes())
-            if saved.get("experiment") == experiment.id:
-                experiment.rollout.restore(saved["rollout"])
+        if experiment.rollout is None or not file.is_file():
+            return
+        try:
+            saved = read_json(file)
+            with reading(file):
+                if saved["experiment"] == experiment.id:
+                    experiment.rollout.restore(saved["rollout"])
+        except CorruptFile as error:
+            LOGGER.warning("the rollout of %s begins anew: %s", model, error)
 
     def _save_rollout(self, model: str, experiment: Experiment) -> None:
         if self._log is not None and experiment.rollout is not None:
