@@ -20,12 +20,13 @@ def make_optimiser(
     """AdamW (Loshchilov & Hutter 2019), Adam (Kingma & Ba 2015), or SGD with momentum."""
     groups = parameter_groups(classifier, selection, stage)
     rate = stage.head_learning_rate  # every group brings its own
-    fused = next(classifier.parameters()).is_cuda or None  # one kernel instead of hundreds
+    # Not fused: moments that come back from a file have another memory format than the weights,
+    # and the fused kernels take them for each other without a word.
     if stage.optimiser == "sgd":
-        return torch.optim.SGD(groups, lr=rate, momentum=stage.momentum or 0.0, fused=fused)
+        return torch.optim.SGD(groups, lr=rate, momentum=stage.momentum or 0.0)
     if stage.optimiser == "adam":
-        return torch.optim.Adam(groups, lr=rate, fused=fused)
-    return torch.optim.AdamW(groups, lr=rate, fused=fused)
+        return torch.optim.Adam(groups, lr=rate)
+    return torch.optim.AdamW(groups, lr=rate)
 
 
 def parameter_groups(
