@@ -148,6 +148,27 @@ def test_traffic_shadow_and_watching_are_shown(page: Any, url: str, folder: Path
     assert "neither is surely better yet" in text
 
 
+def test_what_watching_found_is_read(person: Person, url: str, folder: Path) -> None:
+    page = person.page
+    person.section("In service")
+    watch = json.loads((folder / "watch" / "watch.json").read_text("utf-8"))
+    person.link(watch["model"]["name"])
+    page.wait_for_url("**/service/watch**")
+    page.get_by_role("heading", level=1, name="Watching").wait_for()
+    since = watch["change_since"] or watch["alarm_since"]
+    assert f"{watch['kind']} has changed since {since}" in page.locator("p.error").inner_text()
+    windows = page.get_by_role("region", name="Windows")
+    assert windows.locator("tbody tr").count() == len(watch["windows"])
+    look(page, f"watch-{person.by}")
+    page.set_viewport_size({"width": 390, "height": 900})
+    if person.by == "keys":  # what does not fit on a telephone is scrolled to
+        person.go_to(windows)
+        page.keyboard.press("End")
+        page.keyboard.press("ArrowRight")
+    person.link("In service")
+    page.wait_for_url("**/service/")
+
+
 def test_a_specimen_is_compared(person: Person, url: str) -> None:
     page = person.page
     person.section("Specimens")

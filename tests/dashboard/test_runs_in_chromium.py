@@ -17,6 +17,8 @@ from holotype.run_directory import RunDirectory
 from tests.dashboard.chromium import Person, look
 from tests.dashboard.made_classifiers import HOSTILE, hostile_names
 from tests.dashboard.made_runs import make_index, make_run
+from tests.dashboard.test_label_pages import labels
+from tests.dashboard.test_label_pages import write as write_sheet_of
 
 pytestmark = pytest.mark.slow
 
@@ -50,6 +52,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         issues=[Issue(path, "label_error", f"evidence {path}", LONG[2]) for path in paths[:9]],
         pairs=[NearDuplicate(paths[0], paths[1], "resized", LONG[0], 0.99)],
     )  # fmt: skip
+    for by in ("mouse", "keys"):
+        write_sheet_of(folder / f"label-{by}", list(CLASSES))
+        write_sheet_of(folder / f"label-many-{by}", hostile_names(200))
+    write_sheet_of(folder / "label-long", [name.strip() for name in LONG])
     for name in HOSTILE:
         make_run(folder / "names" / name.replace("/", "_"), index)
     return folder
@@ -88,6 +94,7 @@ PAGES = {
     "long-confusion": f"data/confusion?of={LONG_RUN}", "long-run": f"runs/run?run={LONG_RUN}",
     "long-duplicates": f"data/duplicates?of={LONG_RUN}", "long-data": "data/?words=長い",
     "long-review": f"data/review/?of={LONG_RUN}&reviewer=Anna", "long-runs": "runs/?words=長い",
+    "long-label": "data/label/?of=label-long", "hostile-label": "data/label/?of=label-many-mouse",
     "long-leaderboard": f"runs/leaderboard?run={LONG_RUN}",
 }  # fmt: skip
 
@@ -155,6 +162,55 @@ def test_labels_are_reviewed_by_mouse_without_scripts(
     assert rows["000000.png"]["confirmed"] == "no"
     assert rows["000001.png"]["new_label"] == "cat"
     context.close()
+
+
+def test_logged_images_are_labelled(person: Person, url: str, folder: Path) -> None:
+    page, sheet = person.page, f"label-{person.by}"
+    page.goto(url)
+    person.section("Data")
+    person.link(sheet)
+    page.get_by_text("1 of 3 · 0 labelled").wait_for()
+    assert page.locator("figure img").evaluate("one => one.decode().then(() => one.naturalWidth)")
+    look(page, f"label-{person.by}")
+    answer(person, "2", "bee 2")
+    page.get_by_text("2 of 3 · 1 labelled").wait_for()
+    person.fill("Another class", "dáe")
+    person.button("It is this")
+    page.get_by_text("3 of 3 · 2 labelled").wait_for()
+    answer(person, "1", "ant 1")
+    page.get_by_text("3 of 3 · 3 labelled").wait_for()
+    assert labels(folder / sheet) == ["bee", "dáe", "ant"]
+    answer(person, "ArrowLeft", "← Previous")
+    page.get_by_text("said 1", exact=True).wait_for()
+    look(page, f"labelled-{person.by}")
+    answer(person, "u", "Take back u")
+    page.get_by_text("2 of 3 · 2 labelled").wait_for()
+    answer(person, "ArrowRight", "Next →")
+    page.get_by_text("3 of 3 · 2 labelled").wait_for()
+    assert labels(folder / sheet) == ["bee", "", "ant"]
+
+
+def answer(person: Person, key: str, name: str) -> None:
+    """By its key, or by the button or link of this name."""
+    if person.by == "keys":
+        person.page.keyboard.press(key)
+    else:
+        role = "link" if key.startswith("Arrow") else "button"
+        person.page.get_by_role(role, name=name, exact=True).click()
+
+
+def test_one_of_many_classes_is_chosen_from_a_list(person: Person, url: str, folder: Path) -> None:
+    page, sheet = person.page, f"label-many-{person.by}"
+    page.goto(f"{url}data/label/?of={sheet}")
+    if person.by == "keys":
+        page.keyboard.press("c")
+        page.keyboard.type("<script>alert(1)</script> 0")
+        page.keyboard.press("Enter")
+    else:
+        person.fill("it is", "<script>alert(1)</script> 0")
+        page.get_by_role("button", name="Choose").click()
+    page.get_by_text("2 of 3 · 1 labelled").wait_for()
+    assert labels(folder / sheet) == ["<script>alert(1)</script> 0", "", ""]
 
 
 def test_from_the_matrix_to_an_image(person: Person, url: str) -> None:

@@ -113,7 +113,7 @@ def prepare_pages() -> None:
     for template in _environment().list_templates(extensions=["j2"]):
         _environment().get_template(template)
     # Of indexes and predictions, and of the registry.
-    for name in ("pandas", "pyarrow.parquet", "sqlalchemy.dialects.sqlite"):
+    for name in ("pandas", "pyarrow.compute", "pyarrow.parquet", "sqlalchemy.dialects.sqlite"):
         with suppress(ModuleNotFoundError):  # the page that needs it says how to install it
             import_module(name)
 
