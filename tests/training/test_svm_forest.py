@@ -1,5 +1,8 @@
 """Support vector machines and forests on embeddings, calibrated and exported."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -77,6 +80,29 @@ def _fit(
         return fit_forest(images, ForestStage.model_validate(forest), 0)
     svm = {"method": "svm", "kernel": kind, "Cs": (1.0,), "folds": 3, **changes}
     return fit_svm(images, SvmStage.model_validate(svm), 0)
+
+
+_DIGESTS = """
+import hashlib
+from tests.training.test_svm_forest import _clouds, _fit
+features, targets = _clouds(3, 12)
+for kind in ("linear", "rbf", "forest"):
+    print(hashlib.sha256(_fit(kind, features, targets).graph).hexdigest())
+"""
+
+
+@pytest.mark.slow  # three interpreters
+def test_the_bytes_of_a_graph_do_not_depend_on_the_process() -> None:
+    """Sets of texts have another order in each, unless the seed of their hashes is given."""
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", _DIGESTS], check=True, capture_output=True, text=True,
+            env=os.environ | {"PYTHONHASHSEED": seed},
+        ).stdout.split()
+        for seed in ("1", "2", "3")
+    ]  # fmt: skip
+    assert len(found[0]) == len(set(found[0])) == 3
+    assert found[0] == found[1] == found[2]
 
 
 def _logits(head: ClassicalHead, features: Features) -> NDArray[np.float32]:
