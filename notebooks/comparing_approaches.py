@@ -22,6 +22,7 @@ WORK = Path("/kaggle/working") if Path("/kaggle/working").is_dir() else Path("wo
 SIZES = (30, 120)  # training images
 TEST_IMAGES = 100
 EPOCHS = 8  # of the network from nothing
+IMAGE_SIZE = 64  # of the pretrained network
 
 # %%
 import random
@@ -62,7 +63,7 @@ def table(size: int) -> Path:
 APPROACHES = {
     "classical": {"model": "hog", "image_size": 48},
     "from nothing": {"model": "cnn_baseline", "image_size": 32, "overrides": {"epochs": EPOCHS}},
-    "pretrained": {"recipe": "linear", "image_size": 64},
+    "pretrained": {"recipe": "linear", "image_size": IMAGE_SIZE},
 }
 runs = {
     (name, size): holotype.train(table(size), output=WORK / f"runs/{name}-{size}", **options)

@@ -33,6 +33,8 @@ import holotype
 
 WORK.mkdir(exist_ok=True)
 data = IMAGES if IMAGES.is_dir() else holotype.fetch("synthetic-cats-dogs", WORK / "pets")
+
+# %%
 champion = holotype.train(data, model="hog", image_size=IMAGE_SIZE, output=WORK / "runs/one")
 challenger = holotype.train(data, recipe="linear", image_size=IMAGE_SIZE, output=WORK / "runs/two")
 

@@ -18,11 +18,14 @@ os.environ["MPLBACKEND"] = "Agg"
 
 @pytest.fixture(scope="session", autouse=True)
 def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One cache for the session, so that what one test computed the next one finds.
+    """One cache for all processes of the session: what one test computed the next one finds.
 
     Of session scope, since fixtures of that scope use the cache too.
     """
-    directory = tmp_path_factory.mktemp("holotype-cache")
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    directory = base / "holotype-cache"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOLOTYPE_CACHE", str(directory))
         patch.delenv("HOLOTYPE_WEIGHTS", raising=False)

@@ -33,11 +33,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The `bin` directory of a new environment with Holotype and its base dependencies only."""
-    environment = tmp_path_factory.mktemp("base")
+    """The `bin` directory of a new environment with Holotype and its base dependencies only.
+
+    Installed from wheels alone, as where there is no network.
+    """
+    environment, wheels = tmp_path_factory.mktemp("base"), tmp_path_factory.mktemp("wheels")
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-    python = environment / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "-q", "-c", CONSTRAINTS, ROOT], check=True)
+    pip = [environment / "bin" / "python", "-m", "pip"]
+    subprocess.run([*pip, "wheel", "-q", "-c", CONSTRAINTS, ROOT, "-w", wheels], check=True)
+    offline = ["--no-index", "--find-links", wheels]
+    subprocess.run([*pip, "install", "-q", *offline, "holotype"], check=True)
     return environment / "bin"
 
 

@@ -185,13 +185,16 @@ def test_a_classifier_answers_without_what_only_training_needs(
 def test_descriptors_train_without_torch(shapes: Path, tmp_path: Path) -> None:
     program = (
         "import sys, holotype\n"
-        f"holotype.train({str(shapes)!r}, model='hog', recipe='linear', "
+        "from tests.plot_stand_ins import stand_ins\n"
+        "with stand_ins():\n"
+        f"    holotype.train({str(shapes)!r}, model='hog', recipe='linear', "
         f"overrides={QUICK!r}, output={str(tmp_path / 'run')!r})\n"
         "assert 'torch' not in sys.modules\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False
-    )
+        [sys.executable, "-c", program],
+        capture_output=True, text=True, timeout=300, check=False, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "bundle" / "manifest.json").is_file()
 

@@ -1,6 +1,8 @@
 """What the pages tell a reader to type, and what of it is changed or left out here."""
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.test_docs import PAGES, ROOT
@@ -10,14 +12,40 @@ PROGRAMS = re.compile(
     r"(?:[A-Z_]+=\S+ )?(?:holotype|curl|export|torchrun|pip|make|docker|python3?|uv|node_exporter) "
 )
 SERVER = "localhost:8000"
+DATABASE = "postgresql://holotype@dbhost/models"
 
-# What a line holds, and why it does not run here.
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Commands that do not run here: why, and the file that runs them and has this text."""
+
+    sign: str
+    why: str
+    held_by: str
+    text: str
+
+
 NOT_HERE = (
-    (r"--model (convnext_tiny|resnet50)", "weights that cannot be had without a network"),
-    (r"postgresql:|REGISTRY_FILES", "a database server: tests/registry/test_many_processes.py"),
-    (r"^pip |^python3 -m venv", "an installation: tests/test_install.py"),
-    (r"^(make|uv) ", "a step of CI, or of a release"),
-    (r"^docker |^node_exporter ", "a program that is not Holotype's: tests/serving/test_deploy.py"),
+    Elsewhere(r"^pip install .*constraints", "takes a package index",
+              "tests/test_install.py", '"-c", CONSTRAINTS'),
+    Elsewhere(r"^pip (wheel|install --no-index|install dist/)", "takes a package index",
+              "tests/test_install.py", '"--no-index", "--find-links"'),
+    Elsewhere(r"^uv pip compile", "takes a package index",
+              "tests/test_install.py", '"uv", "pip", "compile"'),
+    Elsewhere(r"^uv pip install", "takes a package index",
+              ".github/workflows/ci.yml", "uv pip install --resolution lowest-direct -e"),
+    Elsewhere(r"^make check", "a step of CI", ".ci/run", "make check"),
+    Elsewhere(r"^make docs", "a step of CI", ".ci/run", "make docs"),
+    Elsewhere(r"^make test ", "a step of CI", ".ci/run", "make test"),
+    Elsewhere(r"^make test-docs", "this very run", "Makefile", "tests/documentation"),
+    Elsewhere(r"^make test-install", "a step of CI", ".ci/run", "make test-install"),
+    Elsewhere(r"^make format", "changes the sources", "Makefile", "ruff format"),
+    Elsewhere(r"^make coverage", "the tests once more", "Makefile", "$(PYTEST) --cov"),
+    Elsewhere(r"^make demo", "takes 8 minutes", "Makefile", "holotype demo"),
+    Elsewhere(r"^docker ", "takes base images from a registry",
+              "tests/serving/test_deploy.py", "test_the_lines_of_the_dockerfile_run"),
+    Elsewhere(r"^node_exporter ", "a program that is not Holotype's",
+              "tests/watching/test_telling.py", "prometheus_text"),
 )  # fmt: skip
 # Words that a reader replaces, and machines that are not here.
 WORDS = (
@@ -28,11 +56,17 @@ WORDS = (
     (r"--init-from RUN@STAGE", "--model cnn_baseline --init-from runs/shapes-6"),
     (r"cells 7", "cells 2"),
     (r'"label": "crack"', '"label": "disc"'),
-    (r"(\s)/shared/", r"\1"),
+    (r"([\s=])/shared/", r"\1"),
+    (r"/data/weights", "weights"),
+    (r"/tmp/lowest", "lowest"),
+    (r"-m venv", "-m venv --without-pip"),
     (r"ray://head:10001", "ray"),
     (r"--host 0\.0\.0\.0", "--host 127.0.0.1"),
 )
-# What is made smaller in a command, so that all pages together take minutes.
+# What is made smaller in a command, so that all pages together take minutes. An option that has
+# nothing to do with the network is tried on descriptors, or on a small network from nothing: the
+# export of a fine-tuned network alone takes longer than both. For networks of which no weights can
+# be had stands a tiny one of their family, with random weights in a file.
 SMALLER = (
     (r"--trials \d+", "--trials 2"),
     (r"--epochs \d+", "--epochs 1"),
@@ -40,18 +74,30 @@ SMALLER = (
     (r"fetch synthetic --output shapes", "fetch synthetic --output shapes --images 120"),
     (r"unknown=0\.05", "unknown=0.2"),  # promises that so few images can keep
     (r"--coverage 0\.95", "--coverage 0.8"),
-    (r"--recipe linear finetune", "--recipe linear svm"),
+    (r"--recipe linear finetune", "--model hog --recipe linear svm"),
     (r"--budget 50", "--budget 20"),
     (r"--folds 5", "--folds 3"),
     (r"--jobs \d+", "--jobs 2"),
     (r"--seeds 0 1", "--seeds 0"),
-    (r"^(.*holotype (?:train|tune|sweep) (?!.*(?:--model hog|--print|--space|--image-size)).*)$",
-     r"\1 --set image_size=32"),
-    (r"^(.*holotype train (?!.*(?:--model hog|--print|--epochs|--recipe linear|--recipe mine"
-     r"|--recipe found|--recipe runs)).*)$", r"\1 --epochs 1"),
+    (r"(train \w+ --(?:relabel|exclude|folds|tolerate-truncated)\b.*)", r"\1 --model lbp"),
+    (r"(train \w+ --(?:track|output runs/long)\b.*)", r"\1 --model cnn_baseline"),
+    (r"(?:--recipe progressive|--output runs/fine)", r"\g<0> --model timm:test_resnet"),
+    (r"--model resnet50", "--model timm:test_resnet --recipe linear"),
+    (r"--model convnext_tiny", "--model timm:test_convnext"),
+    (r"--nproc-per-node 2 -m holotype train photos", r"\g<0> --model timm:test_resnet"),
+    (r"--model hog efficientnet_lite0", r"\g<0> --set image_size=32"),
+    (r"slice volumes --output slices", r"\g<0> --every 4"),
+    (r"^(.*holotype (?:train|tune|sweep) "
+     r"(?!.*(?:--model (?:hog|lbp)|--print|--space|--image-size)).*)$", r"\1 --set image_size=32"),
+    (r"^(.*holotype train (?!.*(?:--model (?:hog|lbp)|--print|--epochs"
+     r"|--recipe (?:linear|mine|found|runs))).*)$", r"\1 --epochs 1"),
     (r"^(holotype tune (?!.*--heads))", r"\1--model hog "),
     (r"--recipe progressive", r"\g<0> --set stages.1.epochs=1 --set stages.2.epochs=1"),
 )  # fmt: skip
+SMALLER_PYTHON = (
+    (r'recipe="linear", output', 'recipe="linear", image_size=32, output'),
+    (r'fetch\("synthetic", output="shapes"\)', 'fetch("synthetic", output="shapes", images=120)'),
+)
 # Pages that run in tests of their own.
 OTHER_TESTS = ("benchmarks/RESULTS.md", "examples/README.md")
 PAGES_HERE = [page for page in PAGES if str(page.relative_to(ROOT)) not in OTHER_TESTS]
@@ -73,14 +119,21 @@ def fences(page: Path, language: str) -> list[str]:
     return [code for name, code in FENCE.findall(page.read_text("utf-8")) if name == language]
 
 
-def reason(command: str) -> str | None:
-    """Why a command does not run here; None if it does."""
-    return next((why for sign, why in NOT_HERE if re.search(sign, command)), None)
+def elsewhere(command: str) -> Elsewhere | None:
+    """Who runs a command that does not run here; None if it does."""
+    return next((found for found in NOT_HERE if re.search(found.sign, command)), None)
 
 
 def smaller(command: str) -> str:
     """The command without its comment, with what a reader would put in, and small."""
-    command = re.sub(r"\s+#.*", "", command)
-    for pattern, replacement in (*WORDS, *SMALLER):
-        command = re.sub(pattern, replacement, command)
-    return command
+    return _replaced(re.sub(r"\s+#.*", "", command), (*WORDS, *SMALLER))
+
+
+def smaller_python(code: str) -> str:
+    return _replaced(code, SMALLER_PYTHON)
+
+
+def _replaced(text: str, rules: Iterable[tuple[str, str]]) -> str:
+    for pattern, replacement in rules:
+        text = re.sub(pattern, replacement, text)
+    return text

@@ -1,7 +1,9 @@
 """Runs what a page says, one line after the other, as somebody at a terminal does."""
 
 import json
+import re
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,9 +13,11 @@ import urllib.request
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from tests.conftest import Cli
-from tests.documentation.commands import SERVER, smaller
+from tests.documentation.commands import DATABASE, SERVER, smaller
+from tests.test_docs import ROOT
 
 # Exit code 1 of these says that there is something to look at, or that nobody listened; that of an
 # export may say that int8 lost too much, for which the images of the pages are too few.
@@ -22,6 +26,7 @@ LOOK_AT_FINDINGS = (
     "track",
 )  # fmt: skip
 CURL = ("-sS", "--fail-with-body")
+ASSIGNED = re.compile(r"[A-Z_]+=")
 
 
 class Shell:
@@ -31,16 +36,29 @@ class Shell:
     or the end of the page.
     """
 
-    def __init__(self, cli: Cli) -> None:
+    def __init__(self, cli: Cli, environment: pytest.MonkeyPatch) -> None:
         self.cli = cli
         self.address = SERVER
+        self.database = DATABASE
+        self._environment = environment
         self._goes_on: subprocess.Popen[bytes] | None = None
 
     def run(self, command: str) -> None:
-        command = smaller(command).replace(SERVER, self.address)
+        command = smaller(command).replace(SERVER, self.address).replace(DATABASE, self.database)
         words = shlex.split(command)
-        if words[0] == "curl":
+        if words[0] == "export":
+            self._environment.setenv(*words[1].split("=", maxsplit=1))
+        elif ASSIGNED.match(words[0]):
+            with pytest.MonkeyPatch.context() as for_this_command:
+                for_this_command.setenv(*words[0].split("=", maxsplit=1))
+                self._holotype(words[1:], command)
+        elif words[0] == "curl":
             self._curl(words)
+        elif words[0] == "make":
+            self._make(words)
+        elif words[0] in ("python3", "uv"):
+            module = [] if words[0] == "python3" else ["-m", "uv"]
+            subprocess.run([sys.executable, *module, *words[1:]], check=True, timeout=60)
         elif words[0] == "torchrun":
             module = [sys.executable, "-m", "torch.distributed.run", *words[1:]]
             subprocess.run(module, check=True, timeout=300)
@@ -72,6 +90,14 @@ class Shell:
             request_id = json.loads(answer.stdout)["request_id"]
             words = [word.replace("0193…", request_id) for word in words]
         subprocess.run([*words, *CURL], check=True, timeout=60)
+
+    def _make(self, words: list[str]) -> None:
+        """In a copy of what it reads, where the environment is installed already."""
+        shutil.copyfile(ROOT / "Makefile", "Makefile")
+        shutil.copytree(ROOT / "notebooks", "notebooks", ignore=lambda *_: ["_build"])
+        programs = Path(sys.executable).parent
+        there = ["-o", ".venv/.installed", f"BIN={programs}"]
+        subprocess.run([*words, *there], check=True, timeout=120)
 
     def _start(self, words: list[str]) -> None:
         """Start it, and see it answer over HTTP, or say something where it serves nothing."""

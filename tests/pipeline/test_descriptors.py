@@ -26,6 +26,7 @@ from holotype.training.train_stages import train
 from holotype.training.training_resources import Runtime
 from tests.bundle.tiny import embedded, predicted
 
+ROOT = Path(__file__).parents[2]
 QUICK = {"stages.0.folds": "3", "stages.0.pca": "[64]", "stages.0.gamma": "[1]"}
 
 
@@ -49,12 +50,14 @@ def hog_run(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     for key, value in QUICK.items():
         words += ["--set", f"{key}={value}"]
     program = (
-        "import json, sys; from holotype.cli.app import run; code = run(json.loads(sys.argv[1]));"
-        "print(json.dumps([code, sorted(sys.modules)]))"
+        "import json, sys; from holotype.cli.app import run;"
+        "from tests.plot_stand_ins import stand_ins; plots = stand_ins(); plots.__enter__();"
+        "code = run(json.loads(sys.argv[1])); print(json.dumps([code, sorted(sys.modules)]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, json.dumps(words)], capture_output=True, text=True
-    )
+        [sys.executable, "-c", program, json.dumps(words)],
+        capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     code, modules = json.loads(done.stdout.splitlines()[-1])
     assert code == 0, done.stderr

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,16 @@ QUICK: dict[str, Any] = {
 
 
 def test_a_dry_run_times_every_stage_and_writes_no_run(
-    synthetic: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+    finetuned: Run,
+    synthetic: Path,
+    session_cache: Path,
+    tmp_path: Path,
+    cli: Cli,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # The network of `finetuned` need not be exported again, but no view of an image is kept.
+    graphs, unwritten = tmp_path / "cache" / "graphs", shutil.ignore_patterns(".tmp-*")
+    shutil.copytree(session_cache / "graphs", graphs, ignore=unwritten)
     monkeypatch.setenv("HOLOTYPE_CACHE", str(tmp_path / "cache"))
     words = ("--image-size", 64, "--set", "stages.1.views=2", "--set", "stages.1.trainable=2")
     run = tmp_path / "run"

@@ -18,7 +18,7 @@ from holotype.predictions import read_predictions
 LINEAR: dict[str, Any] = {"image_size": 64, "recipe": "linear"}
 # From random weights, so that the best epoch is never what training started from.
 SCRATCH: dict[str, Any] = {
-    "image_size": 32, "recipe": "scratch", "model": "cnn_v1",
+    "image_size": 32, "recipe": "scratch", "model": "cnn_baseline",
     "overrides": {"stages.0.views": 2, "epochs": 2, "refit": True},
 }  # fmt: skip
 
@@ -132,7 +132,7 @@ def test_what_would_be_judged_on_validation_is_refused(
     with pytest.raises(SplitLeakage, match="was trained on"):
         holotype.train(
             synthetic, output=tmp_path / "student", image_size=32, recipe="scratch",
-            model="cnn_v1", overrides={"teacher": {"run": str(heads[1].path)}},
+            model="cnn_baseline", overrides={"teacher": {"run": str(heads[1].path)}},
         )  # fmt: skip
 
 

@@ -1,5 +1,11 @@
-"""A run that is killed goes on as if nothing had happened: real processes, killed by SIGKILL."""
+"""A run that is killed goes on as if nothing had happened.
 
+Who is killed is a real process, by SIGKILL; who goes on is this one.
+"""
+
+import contextlib
+import importlib.util
+import io
 import json
 import operator
 import os
@@ -18,11 +24,15 @@ import pytest
 from PIL import Image as PillowImage
 
 from holotype.bundle.bundle import load_bundle
+from holotype.cli.app import run as command_line
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "my_net.py"
+WIDTH = 192  # so wide that writing its weights takes a while
 
 # A head by gradient, then the top of the network: activations are kept twice.
 RECIPE = """
 name: tiny
-model: resnet18
+model_options: {{width: {width}}}
 weights: {weights}
 image_size: 32
 seed: 3
@@ -60,58 +70,72 @@ def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recipe that starts from weights in a file, as a connected machine would."""
-    import timm
     import torch
     from safetensors.torch import save_file
 
     directory = tmp_path_factory.mktemp("recipe")
+    spec = importlib.util.spec_from_file_location("my_net", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     torch.manual_seed(0)
-    weights = directory / "resnet18.safetensors"
-    save_file(timm.create_model("resnet18").state_dict(), weights)
+    weights = directory / "my_net.safetensors"
+    save_file(module.build(WIDTH).state_dict(), weights)
     file = directory / "tiny.yaml"
-    file.write_text(RECIPE.format(weights=weights))
+    file.write_text(RECIPE.format(width=WIDTH, weights=weights))
     return file
 
 
 class Command:
-    """`holotype train` as a process of its own, with a cache of its own."""
+    """`holotype train`, with a cache of its own."""
 
     def __init__(self, data: Path, recipe: Path, run: Path) -> None:
         self.run = run
         self.words = [
-            *(str(Path(sys.executable).with_name("holotype")), "train", str(data)),
-            *("--recipe", str(recipe), "--output", str(run), "--deterministic", "--resume"),
+            *("train", str(data), "--recipe", str(recipe), "--output", str(run)),
+            *("--model", f"{EXAMPLE}:build", "--deterministic", "--resume"),
         ]
-        self.environment = os.environ | {"HOLOTYPE_CACHE": str(run.parent / f"{run.name}-cache")}
+        self.environment = {"HOLOTYPE_CACHE": str(run.parent / f"{run.name}-cache")}
 
     def start(self) -> subprocess.Popen[str]:
+        program = str(Path(sys.executable).with_name("holotype"))
         return subprocess.Popen(
-            self.words, env=self.environment, text=True, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, start_new_session=True,
+            [program, *self.words], env=os.environ | self.environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
 
     def finish(self) -> str:
-        """Run to the end; what was said."""
-        process = self.start()
-        out, err = process.communicate(timeout=600)
-        assert process.returncode == 0, err
-        return out + err
+        """Run to the end, in this process; what was said."""
+        code, said = self._run()
+        assert code == 0, said
+        return said
 
     def refused(self, *more: str) -> str:
-        """What stands on stderr when it is refused with one line."""
-        process = subprocess.run(
-            [*self.words, *more], env=self.environment, text=True, capture_output=True, timeout=600
-        )
-        assert process.returncode == 1
-        assert "Traceback" not in process.stderr
-        return process.stderr
+        """What is said when it is refused with one line."""
+        code, said = self._run(*more)
+        assert code == 1
+        assert "Traceback" not in said
+        return said
+
+    def _run(self, *more: str) -> tuple[int, str]:
+        import torch
+
+        said = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+            for name, value in {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", **self.environment}.items():
+                patch.setenv(name, value)
+            with contextlib.redirect_stderr(said):
+                code = command_line([*self.words, *more])
+        torch.use_deterministic_algorithms(False)
+        return code, said.getvalue()
 
     def kill_when(self, due: Callable[[float], bool]) -> bool:
         """Start it and kill it when it is due; whether it was still running."""
         process = self.start()
         began = time.monotonic()
         while process.poll() is None and not due(time.monotonic() - began):
-            time.sleep(0.001)
+            time.sleep(0.003)  # less takes as much of a core as the training does
         alive = process.poll() is None
         if alive:
             os.killpg(process.pid, signal.SIGKILL)
@@ -162,7 +186,7 @@ def test_sigterm_writes_a_state_and_exits_with_143(
     process = command.start()
     while not (log.is_file() and "top epoch 1/" in log.read_text()):
         assert process.poll() is None
-        time.sleep(0.001)
+        time.sleep(0.02)
     process.terminate()
     _, err = process.communicate(timeout=120)
     assert process.returncode == 143
