@@ -135,7 +135,7 @@ def _goes_on(words: list[str]) -> bool:
     """Whether a command goes on until it is interrupted."""
     if words[1] == "serve":
         return words[2] not in ("keys", "status")
-    return words[1] == "dashboard" or "--every" in words
+    return words[1] == "dashboard" or (words[1] in ("watch", "retrain") and "--every" in words)
 
 
 def _process(words: list[str], stdout: int | None = None) -> "subprocess.Popen[bytes]":
