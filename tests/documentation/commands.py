@@ -74,7 +74,7 @@ SMALLER = (
     (r"fetch synthetic --output shapes", "fetch synthetic --output shapes --images 120"),
     (r"unknown=0\.05", "unknown=0.2"),  # promises that so few images can keep
     (r"--coverage 0\.95", "--coverage 0.8"),
-    (r"--recipe linear finetune", "--model hog --recipe linear svm"),
+    (r"--recipe linear finetune", "--model hog --recipe linear"),
     (r"--budget 50", "--budget 20"),
     (r"--folds 5", "--folds 3"),
     (r"--jobs \d+", "--jobs 2"),
