@@ -91,7 +91,7 @@ SMALLER = (
      r"(?!.*(?:--model (?:hog|lbp)|--print|--space|--image-size)).*)$", r"\1 --set image_size=32"),
     (r"^(.*holotype train (?!.*(?:--model (?:hog|lbp)|--print|--epochs"
      r"|--recipe (?:linear|mine|found|runs))).*)$", r"\1 --epochs 1"),
-    (r"^(holotype tune (?!.*--heads))", r"\1--model hog "),
+    (r"^(holotype tune (?!.*--heads))", r"\1--model lbp "),
     (r"--recipe progressive", r"\g<0> --set stages.1.epochs=1 --set stages.2.epochs=1"),
 )  # fmt: skip
 SMALLER_PYTHON = (
