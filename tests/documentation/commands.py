@@ -37,7 +37,7 @@ NOT_HERE = (
     Elsewhere(r"^make check", "a step of CI", ".ci/run", "make check"),
     Elsewhere(r"^make docs", "a step of CI", ".ci/run", "make docs"),
     Elsewhere(r"^make test ", "a step of CI", ".ci/run", "make test"),
-    Elsewhere(r"^make test-docs", "this very run", ".ci/run", "make test-docs"),
+    Elsewhere(r"^make test-docs", "this very run", ".github/workflows/ci.yml", "make test-docs"),
     Elsewhere(r"^make test-install", "a step of CI", ".ci/run", "make test-install"),
     Elsewhere(r"^make format", "changes the sources", "Makefile", "ruff format"),
     Elsewhere(r"^make coverage", "the tests once more", "Makefile", "$(PYTEST) --cov"),
