@@ -95,7 +95,7 @@ SMALLER = (
     (r"--recipe progressive", r"\g<0> --set stages.1.epochs=1 --set stages.2.epochs=1"),
 )  # fmt: skip
 SMALLER_PYTHON = (
-    (r'recipe="linear", output', 'recipe="linear", image_size=32, output'),
+    (r'(train\(.*recipe="linear"), output', r"\1, image_size=32, output"),
     (r'fetch\("synthetic", output="shapes"\)', 'fetch("synthetic", output="shapes", images=120)'),
 )
 # Pages that run in tests of their own.
