@@ -1,7 +1,8 @@
 """On a GPU: images a second in training, beside a plain loop over timm; parity; resuming.
 
 Every number is of one run on one machine, the two sides in turn. Random weights, since speed does
-not depend on them. Both sides decode the same JPEG files, anew in every epoch.
+not depend on them. Both sides read the same JPEG files: timm in every epoch, Holotype after the
+first one those that it did not keep.
 
     benchmarks/gpu.sh --output FOLDER
 """

@@ -230,6 +230,17 @@ def test_feedback_for_an_answer_of_another_process_is_found_in_the_log(
     assert not np.isnat(feedback["answered"][0])
 
 
+def test_a_damaged_rollout_begins_anew_and_says_so(
+    versions: tuple[Path, Path], images: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "rollout-tiny.json").write_text('{"experiment": ')
+    options = ("--workers", 1, "--challenger", versions[1], "--rollout", "5,100")
+    with running(versions[0], *options, "--log", tmp_path) as server:
+        assert ask(server, images[0]).status_code == 200
+        assert traffic(server)["experiment"]["rollout"]["stage"] == 0
+    assert any("begins anew" in line and "rollout-tiny.json" in line for line in server.lines)
+
+
 def test_a_server_without_a_log_keeps_no_feedback(server: Running, images: list[Path]) -> None:
     answer = tell(server, ask(server, images[0]), "crack")
     assert (answer.status_code, answer.json()["type"]) == (404, "no_feedback")

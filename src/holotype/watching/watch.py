@@ -135,7 +135,7 @@ def watch(
     folder = Path(output) if output is not None else watch_folder(_name(model))
     if not Path(log).is_dir():
         raise DatasetError(f"there is no request log {os.fspath(log)!r}; check the path.")
-    _opened(model)  # refused before anything is written
+    opened = _opened(model)  # refused before anything is written
     folder.mkdir(parents=True, exist_ok=True)
     try:
         lock = FileLock(folder / LOCK, timeout=0).acquire()
@@ -144,17 +144,18 @@ def watch(
     with lock:
         while True:
             found = _look(
-                model, Path(log), folder, options, telling, progress or default_progress()
+                opened, Path(log), folder, options, telling, progress or default_progress()
             )
             if on_look is not None:
                 on_look(found)
             if pause_s is None:
                 return found
             time.sleep(pause_s)
+            opened = _opened(model)  # its alias may have moved
 
 
 def _look(
-    model: str | os.PathLike[str],
+    opened: tuple[WatchedModel, Bundle, RunDirectory],
     log: Path,
     folder: Path,
     options: WatchOptions,
@@ -163,7 +164,7 @@ def _look(
 ) -> Watch:
     """Take what is new in the log, write what was found, and tell who is to know."""
     now_s = time.time()
-    watched, bundle, run = _opened(model)
+    watched, bundle, run = opened
     rows = WatchedLog(log, bundle.sha256, options.size, options.group_by)
     reference = _reference(bundle, run, rows, folder, progress)
     taker = WindowTaker.of(bundle, rows, options.limits, reference)

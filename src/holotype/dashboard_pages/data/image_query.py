@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.dashboard_pages.addresses import changed_fields, query_string
-from holotype.dashboard_pages.data.image_table import PARTS, ImageTable
+from holotype.dashboard_pages.data.image_table import ALL_PARTS, ImageTable
 from holotype.errors import UsageError
 
 PAGE_SIZE = 48
@@ -90,8 +90,8 @@ def select_rows(
     if query.predicted >= 0:
         wanted_N &= table.predicted_N == query.predicted
     if query.part:
-        number = PARTS.index(query.part) if query.part in PARTS else len(PARTS)
-        wanted_N &= table.part_N == number
+        parts = np.array(["", *ALL_PARTS])[table.part_N + 1]
+        wanted_N &= parts == query.part
     if query.finding:
         has_N = np.zeros(len(table), bool)
         has_N[findings.get(query.finding, [])] = True

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from holotype.dashboard_pages.addresses import directory_below
 from holotype.dashboard_pages.file_cache import FileCache
 from holotype.dataset.auditing.issue_reviews import ReviewedIssue, read_reviewed_issues
 from holotype.dataset.auditing.issues_csv import JOINT
-from holotype.dataset.index import read_index_columns
+from holotype.dataset.index import Part, read_index_columns
 from holotype.errors import UsageError
 from holotype.files import read_json, reading
 from holotype.imaging.significant_bits import FULL_BITS
@@ -23,7 +24,7 @@ from holotype.parquet_files import Texts
 from holotype.predictions import UNLABELLED, read_predictions
 
 PREDICTED_PARTS = ("test", "val", "oof")  # the first one that has an image counts
-PARTS = ("train", "val", "test", "cal")  # in the order of a training
+ALL_PARTS: tuple[Part, ...] = get_args(Part)  # in the order of a training
 MAX_TABLES = 4  # in memory: 50,000 images take about 30 MB
 
 
@@ -74,13 +75,13 @@ class ImageTable:
 
     @cached_property
     def part_N(self) -> NDArray[np.int32]:
-        """The part of each image as its number in `PARTS`; -1 where it is in none."""
-        return self.parts.numbers_in(PARTS)
+        """The part of each image as its number in `ALL_PARTS`; -1 where it is in none."""
+        return self.parts.numbers_in(ALL_PARTS)
 
     @property
     def known_parts(self) -> list[str]:
         """The parts that there are, in the order of a training."""
-        return [PARTS[number] for number in np.unique(self.part_N) if number >= 0]
+        return [ALL_PARTS[number] for number in np.unique(self.part_N) if number >= 0]
 
     @property
     def has_predictions(self) -> bool:

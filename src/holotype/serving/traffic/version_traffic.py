@@ -255,11 +255,12 @@ class VersionTraffic:
         """Go on with a comparison that another process began."""
         assert self._log is not None
         try:
-            for row in feedback_rows(read_feedback(self._log.folder, experiment=experiment.id)):
-                experiment.count_label(row, row.key)
+            found = read_feedback(self._log.folder, experiment=experiment.id)
         except HolotypeError as error:
             LOGGER.warning("feedback of %s is not counted again: %s", experiment.id, error)
             return
+        for row in feedback_rows(found):
+            experiment.count_label(row, row.key)
         file = rollout_file(self._log.folder, model)
         if experiment.rollout is None or not file.is_file():
             return
