@@ -134,6 +134,7 @@ def test_reviewing_is_kept_under_the_name_of_the_key(
     page, name = person.page, f"{person.by}-review"
     log_in(person, f"{url}data/review/?of=found&kind=label_error", keys[name])
     page.get_by_text("1 of 6").wait_for()
+    page.wait_for_load_state()  # keys are heard from then on
     assert page.get_by_label("Your name").count() == 0
     if person.by == "mouse":
         person.button("Accept")
