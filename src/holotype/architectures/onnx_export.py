@@ -7,6 +7,7 @@ The graph has a fixed height and width and a dynamic batch size: with dynamic he
 import contextlib
 import io
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from holotype.architectures.dense_head_onnx import OPSET, export_cosine_head, export_dense_head
@@ -34,7 +35,10 @@ def export_backbone(backbone: "Backbone", height: int, width: int) -> "onnx.Mode
     # Two images: with one, the exporter treats the batch size as a constant.
     example = torch.zeros(2, 3, height, width)
     batch = {0: torch.export.Dim.DYNAMIC}
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    with (
+        warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()),
+        _without_in_place(backbone),
+    ):  # fmt: skip
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             wrapper, (example,), dynamo=True, external_data=False, opset_version=OPSET,
@@ -42,6 +46,22 @@ def export_backbone(backbone: "Backbone", height: int, width: int) -> "onnx.Mode
         )  # fmt: skip
     assert program is not None
     return program.model_proto
+
+
+@contextlib.contextmanager
+def _without_in_place(network: "nn.Module") -> Iterator[None]:
+    """No activation writes over its input meanwhile; values stay the same.
+
+    One that does is taken apart into comparisons of symbolic sizes: half of the export's time.
+    """
+    layers = [layer for layer in network.modules() if getattr(layer, "inplace", False) is True]
+    for layer in layers:
+        layer.inplace = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.inplace = True  # type: ignore[assignment]
 
 
 def _with_all_outputs(

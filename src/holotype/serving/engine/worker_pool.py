@@ -39,7 +39,7 @@ class EngineSettings:
         max_queue_mib: MiB of files that wait.
         deadline_s: how long an image may wait.
         shadow_worker: whether a further process, of the lowest priority, runs background jobs
-            while most of the others are idle; without it they are not run.
+            while three quarters of the others are idle; without it they are not run.
     """
 
     workers: int | None = None
@@ -252,12 +252,12 @@ class WorkerPool:
         self._pause_background()
 
     def _pause_background(self) -> None:
-        """The shadow runs while fewer than half of the workers do.
+        """The shadow runs while at most a quarter of the workers do: of two or three, none.
 
         Two logical processors often are one core, and all share caches and memory: a process of
         the lowest priority slows its neighbours although it never takes their turn.
         """
-        busy = self.waiting > 0 or 2 * self.running >= self.num_workers
+        busy = self.waiting > 0 or 4 * self.running > self.num_workers
         for worker in self._workers:
             if worker.is_background:
                 worker.pause(busy and not self._stopping)

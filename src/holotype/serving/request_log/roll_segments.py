@@ -119,8 +119,6 @@ def remove_old_images(folder: Path, max_days: float, max_bytes: int) -> int:
 
 def main(words: list[str]) -> None:
     folder, days, size, image_days, image_bytes = words
-    if hasattr(os, "nice"):
-        os.nice(10)
     log = Path(folder)
     for path in leftovers_below(log):
         remove_path(path)
@@ -132,4 +130,6 @@ def main(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    if hasattr(os, "nice"):  # of this process, not of one that imports it
+        os.nice(10)
     main(sys.argv[1:])
