@@ -5,9 +5,10 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 # Tests run in JOBS processes of one thread each: threads of several processes on the same cores
-# slow each other down by far more than they share.
+# slow each other down by far more than they share. Python keeps what it compiled, whatever the
+# environment says: the tests start some hundred processes.
 JOBS ?= 2
-PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist worksteal
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-docs test-all test-install coverage check format docs notebooks clean

@@ -1,7 +1,9 @@
 """A process that has imported everything, and runs command lines in forked children.
 
-Started with `chaos_shim.c` preloaded; reads one request a line from stdin, answers one line.
-A child takes a second where a new process would take ten.
+    LD_PRELOAD=… python -m tests.guarantees.chaos_parent RECIPE
+
+Started with `chaos_shim.c` preloaded; reads one request a line from stdin, answers one line. It has
+trained by the recipe once: a child takes seconds where a new process would take twenty.
 """
 
 import ctypes
@@ -9,8 +11,10 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
 import traceback
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot  # noqa: F401
@@ -32,6 +36,8 @@ import holotype.cli.split
 import holotype.cli.train
 import holotype.training.finetuning.finetune  # noqa: F401
 from holotype.cli.app import run
+from holotype.dataset.sources.synthetic import make_synthetic
+from tests.plot_stand_ins import stand_ins
 
 torch.set_num_threads(1)
 
@@ -72,6 +78,7 @@ def _child(request: dict[str, Any], words: list[str], output: str) -> None:
         os.chdir(request["folder"])
         os.environ["HOLOTYPE_CACHE"] = request["cache"]
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        torch.set_num_threads(1)  # before two threads at once make the pool that a fork has lost
         code = run(words)
     except BaseException:
         traceback.print_exc()
@@ -109,13 +116,27 @@ def _answer(page: Page, request: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _warm_up(recipe: str) -> None:
+    """What is imported and registered on the way, each child would do again.
+
+    Without gradients: where torch has computed any, it computes none in a fork.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        images = make_synthetic(Path(folder) / "images", classes=2, images=30, image_size=32)
+        os.environ["HOLOTYPE_CACHE"] = str(Path(folder) / "cache")
+        words = ["train", str(images), "--recipe", recipe, "--output", str(Path(folder) / "run")]
+        assert run([*words, "--deterministic"]) == 0
+
+
 def main() -> None:
     page = _page()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    print("ready", file=answers, flush=True)
-    for line in sys.stdin:
-        print(json.dumps(_answer(page, json.loads(line))), file=answers, flush=True)
+    with stand_ins():
+        _warm_up(sys.argv[1])
+        print("ready", file=answers, flush=True)
+        for line in sys.stdin:
+            print(json.dumps(_answer(page, json.loads(line))), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -53,9 +53,11 @@ class Zygote:
             "LD_PRELOAD": str(shim), "OMP_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1",
             "MPLCONFIGDIR": str(place / "matplotlib"),
         }  # fmt: skip
+        recipe = place / "recipe.yaml"
+        recipe.write_text(LINEAR)
         self._process = subprocess.Popen(
-            [sys.executable, HERE / "chaos_parent.py"], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, text=True, env=environment,
+            [sys.executable, "-m", "tests.guarantees.chaos_parent", recipe], cwd=HERE.parents[1],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
         )  # fmt: skip
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n"

@@ -161,17 +161,27 @@ def _writing(directory: Path) -> Callable[[float], bool]:
     return lambda _: any(directory.rglob(".tmp-*"))
 
 
+@pytest.mark.parametrize(
+    "spots",  # for the middle of an epoch see the next test
+    [
+        ["a checkpoint write"],
+        pytest.param(
+            ["the feature pass", "a checkpoint write", "an export"], marks=pytest.mark.slow
+        ),
+    ],
+    ids=len,
+)
 def test_a_run_killed_at_its_tender_spots_ends_with_the_same_bundle(
-    colours: Path, recipe: Path, undisturbed: Command, tmp_path: Path
+    spots: list[str], colours: Path, recipe: Path, undisturbed: Command, tmp_path: Path
 ) -> None:
     command = Command(colours, recipe, tmp_path / "run")
-    spots = {  # for the middle of an epoch see the next test
+    due = {
         "the feature pass": _writing(tmp_path / "run-cache" / "features"),
         "a checkpoint write": _writing(command.run / "checkpoints"),
         "an export": _saying(command.run, "exporting the trained network"),
     }
-    for name, due in spots.items():
-        assert command.kill_when(due), f"the run ended before it could be killed in {name}"
+    for spot in spots:
+        assert command.kill_when(due[spot]), f"the run ended before it could be killed in {spot}"
     command.finish()
     assert load_bundle(command.run).sha256 == load_bundle(undisturbed.run).sha256
     environment = json.loads((command.run / "environment.json").read_text(encoding="utf-8"))

@@ -144,7 +144,7 @@ def test_a_killed_search_leaves_the_table_of_an_undisturbed_one(
     output = tmp_path / "killed"
     words = ["tune", synthetic, "--heads", "--model", MODEL, "--recipe", "linear", "--trials", 8,
              "--jobs", 2, "--output", output]  # fmt: skip
-    kill_and_call_again(words, kills=2, longest_s=5.0)
+    kill_and_call_again(words, kills=1, longest_s=5.0)
     assert SearchDirectory(output).table.read_bytes() == search.files.table.read_bytes()
 
 
