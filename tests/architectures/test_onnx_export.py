@@ -44,6 +44,20 @@ def test_every_cut_and_the_embedding_agree_with_torch(
         assert np.abs(actual - tensor.numpy()).max() < 1e-4 * np.abs(tensor.numpy()).max()
 
 
+def test_activations_write_in_place_again_after_an_export(
+    backbone: Backbone, model: onnx.ModelProto
+) -> None:
+    in_place = [layer for layer in backbone.modules() if getattr(layer, "inplace", False)]
+    assert in_place
+    for layer in in_place:
+        layer.inplace = False
+    again = export_backbone(backbone, SIZE, SIZE)
+    assert not any(layer.inplace for layer in in_place)
+    for layer in in_place:
+        layer.inplace = True
+    assert extract_outputs(again, ["embedding"]) == extract_outputs(model, ["embedding"])
+
+
 def test_a_graph_holds_only_what_leads_to_its_outputs(model: onnx.ModelProto) -> None:
     whole = extract_outputs(model, ["embedding", "feature_map"])
     below = extract_outputs(model, [cut_output_name(1)])
