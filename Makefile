@@ -11,12 +11,13 @@ JOBS ?= 2
 PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-docs test-all test-install coverage check format docs notebooks clean
+.PHONY: help demo test test-docs test-ci test-all test-install coverage check format docs notebooks clean
 
 help:
 	@echo "make demo          train on real images, and write a report (about 8 minutes on 2 cores)"
 	@echo "make test          the tests, without the slow ones; JOBS=8 for more processes than two"
 	@echo "make test-docs     every page, notebook and link of the documentation"
+	@echo "make test-ci       both of these, as before a merge"
 	@echo "make test-all      the tests, with the slow ones"
 	@echo "make test-install  what pip makes of the package: extras, floors, an environment with the base"
 	@echo "make coverage      the tests, and which lines they run"
@@ -34,6 +35,9 @@ test: $(INSTALLED)
 
 test-docs: $(INSTALLED)
 	$(PYTEST) -m "" tests/documentation
+
+test-ci: $(INSTALLED)
+	$(PYTEST) -m "not slow or documentation"
 
 test-all: $(INSTALLED)
 	$(PYTEST) -m ""

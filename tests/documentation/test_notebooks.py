@@ -156,6 +156,7 @@ def digest(folder: Path) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.documentation
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=ids)
 def test_a_notebook_runs_as_on_kaggle(notebook: Path, kernel: Path, kaggle_input: Path) -> None:
@@ -172,6 +173,7 @@ def test_a_notebook_runs_as_on_kaggle(notebook: Path, kernel: Path, kaggle_input
 
 
 @pytest.mark.slow
+@pytest.mark.documentation
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=ids)
 def test_a_notebook_draws_images_where_none_are_attached(

@@ -38,7 +38,7 @@ from tests.executors.slurm_node import slurm_node, why_not
 from tests.registry.postgresql_server import postgresql_server, programs
 from tests.test_docs import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.documentation, pytest.mark.timeout(1800)]
 
 # What a page makes itself, of what is there for others.
 MAKES = {

@@ -18,7 +18,7 @@ from holotype.errors import HolotypeError
 ROOT = Path(__file__).parents[2]
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.documentation, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
