@@ -18,7 +18,7 @@ from holotype.dataset.near_duplicates.search import NearDuplicate
 from holotype.evaluation.report_data import read_report
 from holotype.files import sha256_of
 from tests.dashboard.browsing import Visit
-from tests.dashboard.made_runs import make_index, make_run
+from tests.dashboard.made_runs import make_index, make_run, predict
 
 CLASSES = ("ant", "bee", "cat")
 ISSUES = [Issue(f"{n:06d}.png", "label_error", f"evidence {n}", "look") for n in range(6)]
@@ -72,6 +72,18 @@ def test_a_cell_of_the_matrix_opens_as_many_images_as_it_says(visit: Visit, run:
         assert int(count) == number
     link, count, *_ = cells[1]
     assert f"{count} of 120 images" in visit.get(link).text
+
+
+def test_a_cell_of_out_of_fold_predictions_opens_no_image_of_test(visit: Visit, run: Path) -> None:
+    index = read_index_file(run / "index.parquet")
+    (run / "predictions" / "val.parquet").unlink()
+    predict(index, "train").write(run / "predictions" / "oof.parquet")
+    visit.get("/dashboard/data/confusion?of=one&part=oof")
+    cells = re.findall(r'href="([^"]+)" aria-label="(\d+) images of', visit.answer.text)
+    assert cells
+    for link, count in cells:
+        visit.get("/dashboard/data/confusion?of=one&part=oof")
+        assert f" {count} of 120 images" in visit.get(link).text
 
 
 def test_one_image_says_what_the_files_say(visit: Visit, run: Path) -> None:

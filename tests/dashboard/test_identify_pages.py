@@ -69,6 +69,19 @@ def test_somebody_known_is_confirmed_and_in_the_history(visit: Visit, tmp_path: 
 
 
 @pytest.mark.parametrize("visit", ["review"], indirect=True)
+def test_images_that_were_asked_about_together_are_added_as_one_encounter(
+    visit: Visit, folder: Path, tmp_path: Path
+) -> None:
+    ask(visit, *write(tmp_path, [Sighting(7, 9), Sighting(7, 9, 1)]))
+    visit.submit("identify/confirm", individual="t07")
+    assert visit.status == 200
+    (found,) = holotype.Gallery(folder / "turtles" / "<known>").history("t07")
+    added = [image for image in found.images if image.file.startswith("upload/")]
+    assert len(added) == 2
+    assert len({image.encounter for image in added} - {""}) == 1
+
+
+@pytest.mark.parametrize("visit", ["review"], indirect=True)
 def test_somebody_new_is_added_under_a_new_name(visit: Visit, tmp_path: Path) -> None:
     ask(visit, *write(tmp_path, [Sighting(40, 0)]))
     visit.submit("identify/confirm", new_name="t03")

@@ -130,6 +130,18 @@ def test_without_a_registry_the_page_says_how_to_make_one(
     assert not (tmp_path / "none").exists()
 
 
+def test_a_registry_that_cannot_be_read_is_not_called_missing(
+    visit: Visit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "registry.db").write_bytes(b"no database " * 100)
+    monkeypatch.setenv("HOLOTYPE_REGISTRY", str(tmp_path / "damaged"))
+    for address in ("/dashboard/service/", "/dashboard/service/model?name=x"):
+        text = visit.get(address).text
+        assert "cannot be used" in text
+        assert "holotype registry add" not in text
+
+
 def test_what_watching_found_has_a_page(visit: Visit) -> None:
     folder = Path(visit.app.state.dashboard.folder) / "watch-cells"
     folder.mkdir()

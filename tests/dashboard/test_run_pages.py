@@ -23,7 +23,7 @@ from holotype.search.search_directory import SearchDirectory
 from holotype.search.trial_record import TrialRecord
 from holotype.training.epoch_metrics import EpochMetrics
 from holotype.training.finetuning.history import history_writer, write_history
-from tests.dashboard.browsing import Visit
+from tests.dashboard.browsing import Visit, open_dashboard
 from tests.dashboard.made_runs import make_index, make_run
 
 CLASSES = ("ant", "bee", "cat")
@@ -293,6 +293,22 @@ def test_a_command_that_was_not_shown_is_not_started(
     assert visit.status == 422
     assert "another one than was shown" in visit.page.text
     assert started == []
+
+
+@pytest.mark.parametrize("named", ["link", "other/../real"])
+def test_the_command_that_was_shown_is_started_however_the_folder_is_named(
+    named: str, synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("real", "other"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to("real")
+    visit = open_dashboard(tmp_path / named)
+    started: list[object] = []
+    monkeypatch.setattr(start_pages, "start_training", lambda *args: started.append(args))
+    visit.get(f"/dashboard/runs/start?data={synthetic}&model=hog&recipe=linear&name=new")
+    form = next(one for one in visit.page.forms if one.get("method") == "post")
+    visit.post("", {**form["fields"], "settings": ""}, follow_redirects=False)
+    assert (visit.status, len(started)) == (303, 1), visit.page.text
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,10 @@ import pytest
 from PIL import Image
 
 import holotype
+from holotype.dashboard_pages.try_it.answers import as_predictions
 from holotype.dashboard_pages.try_it.uploads import Uploads
+from holotype.serving.engine.job import DeadlineExceeded, EngineError, WorkerDied
+from holotype.serving.http.problems import Problem
 from tests.dashboard.browsing import Elements, Visit
 from tests.dashboard.made_classifiers import HOSTILE_CLASSES
 from tests.serving.running import Running
@@ -258,6 +263,18 @@ def test_trying_is_no_traffic(browser: Visit, server: Running, images: list[Path
     assert images_counted() == before
 
 
+def test_images_that_are_sent_at_the_same_time_are_all_kept() -> None:
+    uploads, before = Uploads(), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            made = list(threads.map(lambda _: uploads.add("me", [("a", b"x")] * 5), range(400)))
+    finally:
+        sys.setswitchinterval(before)
+    assert all(uploads.find(one.id, "me") is one for one in made)
+    assert uploads.size == 2000
+
+
 def test_the_oldest_images_are_forgotten_first() -> None:
     uploads = Uploads(max_bytes=100)
     first = uploads.add("me", [("a", b"x" * 60)])
@@ -269,3 +286,10 @@ def test_the_oldest_images_are_forgotten_first() -> None:
     assert uploads.find(second.id, "me") is second
     assert uploads.find(third.id, "me") is third
     assert uploads.size == 60
+
+
+@pytest.mark.parametrize("error", [DeadlineExceeded(), WorkerDied()])
+def test_a_table_that_lacks_an_image_for_want_of_an_answer_is_not_given(error: EngineError) -> None:
+    classifier: Any = None  # not asked
+    with pytest.raises(Problem):
+        as_predictions(classifier, ["late.png"], [error], None)

@@ -14,7 +14,7 @@ from holotype.bundle.bundle import load_bundle
 from holotype.dataset.index import Index, read_index
 from holotype.dataset.sources.synthetic import make_synthetic
 from holotype.dataset.splitting.splitter import split
-from holotype.errors import ExportRefused, UsageError
+from holotype.errors import ExportRefused, ParityFailed, UsageError
 from holotype.exports.write_export import compare
 from holotype.run_directory import RunDirectory
 from tests.bundle.tiny import predicted
@@ -138,3 +138,10 @@ def test_two_classes_as_likely_may_change_places() -> None:
     far = compare(expected, np.array([[0.5, 0.5], [0.1, 0.9]]), 1e-4)
     assert far.same_class == 1
     assert far.largest_difference == pytest.approx(0.8)
+
+
+def test_probabilities_that_are_no_numbers_agree_with_nothing() -> None:
+    expected = np.array([[0.9, 0.1], [0.6, 0.4]])
+    for found in (np.full((2, 2), np.nan), np.array([[0.9, np.nan], [0.6, 0.4]])):
+        with pytest.raises(ParityFailed, match="no finite numbers"):
+            compare(expected, found, 1e-4)

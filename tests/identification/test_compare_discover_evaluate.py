@@ -80,6 +80,29 @@ def test_what_was_discovered_is_added_from_its_table(
     assert gallery.add(tmp_path / "found" / "individuals.csv").num_added == 3
 
 
+def test_the_table_of_what_was_discovered_is_added_from_wherever_it_lies(
+    known: holotype.Gallery, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(Path("new"), [Sighting(40, e) for e in range(3)])
+    known.discover("new", attributes=LEFT, output="found")
+    gallery = holotype.Gallery("g", tiny)
+    added = gallery.add("found/individuals.csv", attributes={"side": None})
+    assert (added.num_added, added.refused) == (3, ())
+
+
+def test_the_table_of_what_was_discovered_keeps_what_was_known(
+    known: holotype.Gallery, tiny: Path, tmp_path: Path
+) -> None:
+    asked = [Sighting(40, e, n, "right") for e in range(2) for n in range(2)]
+    known.discover(write_table(tmp_path / "new" / "table.csv", asked), output=tmp_path / "found")
+    gallery = holotype.Gallery(tmp_path / "g", tiny)
+    gallery.add(tmp_path / "found" / "individuals.csv", attributes={"side": None})
+    assert {image.encounter for image in gallery.images} == {"t40-e0", "t40-e1"}
+    assert {image.attributes["side"] for image in gallery.images} == {"right"}
+    assert all(image.date.startswith("2026-") for image in gallery.images)
+
+
 def test_average_linkage_is_that_of_scikit_learn() -> None:
     random = np.random.default_rng(0)
     for cut in (-1.0, 0.0, 0.5):

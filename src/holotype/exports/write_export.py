@@ -125,9 +125,19 @@ def compare(
     expected_NC: NDArray[np.float64], found_NC: NDArray[np.float64], tolerance: float
 ) -> Parity:
     """Two forms of one classifier; where the two likeliest classes are as near as the tolerance
-    allows, either may be the first."""
+    allows, either may be the first.
+
+    Raises:
+        ParityFailed: the shapes differ, or a probability is no finite number.
+    """
     if expected_NC.shape != found_NC.shape:
         raise ParityFailed(f"{found_NC.shape} probabilities, expected {expected_NC.shape}.")
+    if not np.isfinite(found_NC).all():  # which no tolerance is compared with
+        damaged = int((~np.isfinite(found_NC)).any(axis=1).sum())
+        raise ParityFailed(
+            f"probabilities of {damaged:,} of {len(found_NC):,} images are no finite numbers; "
+            "nothing was written. Export onnx, which computes in 32 bits."
+        )
     rows = np.arange(len(expected_NC))
     behind_N = expected_NC.max(axis=1) - expected_NC[rows, found_NC.argmax(axis=1)]
     return Parity(

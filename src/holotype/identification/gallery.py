@@ -284,7 +284,8 @@ class Gallery(OpenGallery):
             individuals, len(questions), notes, tuple(found.refused), found.warnings
         )
         if output is not None:
-            write_discovery(discovery, image_opener(found.sources), Path(output))
+            open_image = image_opener(found.sources)
+            write_discovery(discovery, found.block.images, open_image, Path(output))
         return discovery
 
     @check_arguments

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -13,6 +13,7 @@ from holotype.identification.discovery import Discovery
 from holotype.identification.gallery_evaluation import EVALUATION, GalleryEvaluation
 from holotype.identification.matched_images import SIDE, OpenImage, overlap
 from holotype.identification.query_result import Identification, Identifications
+from holotype.identification.storage.gallery_images import GalleryImage
 from holotype.reporting.plot_style import BLUE, new_figure, save_all
 from holotype.reporting.templates import jpeg_url, plot_image, render
 
@@ -70,10 +71,16 @@ def _question_strip(one: Identification, open_image: OpenImage) -> Strip:
     return Strip(title, tuple(images))
 
 
-def write_discovery(found: Discovery, open_image: OpenImage, folder: Path) -> None:
-    """The images of every individual that was found."""
+def write_discovery(
+    found: Discovery, asked: Sequence[GalleryImage], open_image: OpenImage, folder: Path
+) -> None:
+    """The images of every individual that was found.
+
+    Args:
+        asked: what is known of the images.
+    """
     write_json(folder / "discovery.json", found.to_json())
-    write_text(folder / "individuals.csv", csv_text(found.columns()))
+    write_text(folder / "individuals.csv", csv_text(_table_to_add(found, asked)))
     strips = [
         Strip(
             f"{one.name}: {len(one.images)} images, confidence {one.confidence:.2f}",
@@ -85,6 +92,26 @@ def write_discovery(found: Discovery, open_image: OpenImage, folder: Path) -> No
     ]
     title = "Individuals among unknown images"
     _write(folder, _Page(title, found.table(), found.notes, "Individuals", strips))
+
+
+def _table_to_add(found: Discovery, asked: Sequence[GalleryImage]) -> dict[str, list[Any]]:
+    """The columns of individuals.csv; nothing that was known of the images is lost in it.
+
+    Paths are absolute, since those of a table are read from the folder that it lies in.
+    """
+    columns, image_of = found.columns(), {image.file: image for image in asked}
+    images = [image_of[file] for file in columns["path"]]
+    columns["path"] = [
+        Path(file).absolute().as_posix() if Path(file).is_file() else file
+        for file in columns["path"]
+    ]
+    facts = {
+        name: [image.attributes.get(name, "") for image in images]
+        for name in sorted({name for image in images for name in image.attributes})
+    }
+    facts["encounter"] = [image.encounter for image in images]
+    facts["date"] = [image.date for image in images]
+    return columns | {name: cells for name, cells in facts.items() if any(cells)}
 
 
 def write_evaluation(found: GalleryEvaluation, open_image: OpenImage, folder: Path) -> None:

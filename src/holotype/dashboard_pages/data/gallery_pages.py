@@ -153,13 +153,14 @@ def partners_of(data: DataSet, path: str) -> list[tuple[int, str]]:
 
 
 def _cell_address(data: DataSet, part: str) -> Callable[[int, int], str]:
-    """The gallery of the images that a cell counts; of `oof` they are of all parts."""
+    """The gallery of the images that a cell counts; those of `oof` are of several parts."""
     table = data.table
     number_of = {name: number for number, name in enumerate(table.classes)}
 
     def address(true: int, predicted: int) -> str:
         label = number_of.get(table.predicted_classes[true], -1)
-        query = ImageQuery(label=label, predicted=predicted, part="" if part == "oof" else part)
+        split, predictions = ("", part) if part == "oof" else (part, "")
+        query = ImageQuery(label=label, predicted=predicted, part=split, predictions=predictions)
         return query.address(data.of)
 
     return address

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.dashboard_pages.addresses import changed_fields, query_string
-from holotype.dashboard_pages.data.image_table import ALL_PARTS, ImageTable
+from holotype.dashboard_pages.data.image_table import ALL_PARTS, PREDICTED_PARTS, ImageTable
 from holotype.errors import UsageError
 
 PAGE_SIZE = 48
@@ -26,6 +26,7 @@ class ImageQuery:
         label: the number of the class in the index; -1 for all. Names may hold what forms change.
         predicted: the number of the class that was predicted, among the predicted ones; or -1.
         part: of the split.
+        predictions: of `PREDICTED_PARTS`: which ones an image has to be predicted by.
         finding: a kind of finding.
         answer: `right`, `wrong`, or `none`: no prediction.
         low, high: of the confidence, in [0, 1].
@@ -37,6 +38,7 @@ class ImageQuery:
     label: int = -1
     predicted: int = -1
     part: str = ""
+    predictions: str = ""
     finding: str = ""
     answer: str = ""
     low: float = 0.0
@@ -56,6 +58,7 @@ class ImageQuery:
             label=int(_number("label", values, -1)),
             predicted=int(_number("predicted", values, -1)),
             part=values.get("part", ""),
+            predictions=values.get("predictions", ""),
             finding=values.get("finding", ""),
             answer=values.get("answer", ""),
             words=values.get("words", "").strip(),
@@ -64,7 +67,8 @@ class ImageQuery:
             high=_number("high", values, 1.0),
             page=max(1, int(_number("page", values, 1.0))),
         )
-        for name, known in (("order", ORDERS), ("answer", ANSWERS)):
+        choices = (("order", ORDERS), ("answer", ANSWERS), ("predictions", ("", *PREDICTED_PARTS)))
+        for name, known in choices:
             if getattr(query, name) not in known:
                 raise UsageError(
                     f"{name} is {getattr(query, name)!r}; expected one of {', '.join(known)}."
@@ -92,6 +96,8 @@ def select_rows(
     if query.part:
         parts = np.array(["", *ALL_PARTS])[table.part_N + 1]
         wanted_N &= parts == query.part
+    if query.predictions:
+        wanted_N &= table.predicted_part_N == PREDICTED_PARTS.index(query.predictions)
     if query.finding:
         has_N = np.zeros(len(table), bool)
         has_N[findings.get(query.finding, [])] = True

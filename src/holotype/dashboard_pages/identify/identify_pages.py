@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import io
 from dataclasses import replace
 from pathlib import Path
@@ -86,7 +87,7 @@ async def confirm(request: Request, visitor: MayReview) -> Response:
     served = await holder.open(question.of)
     if form.get("new_name") and name in served.gallery.images.individuals:
         raise UsageError(f"the gallery has an individual {name!r}; choose it, or another new name.")
-    facts = replace(question.facts, individual=name)
+    facts = replace(question.facts, individual=name, encounter=_encounter_of(question))
     added = await asyncio.to_thread(served.add, question.answers, facts)
     if added.conflicts:
         raise UsageError(str(added.conflicts[0]))
@@ -123,6 +124,18 @@ async def image(request: Request, visitor: MayLook) -> Response:
     else:
         content, kind = _png(gallery.thumbnails(np.array([row]))[0]), "image/png"
     return Response(content, media_type=kind)
+
+
+def _encounter_of(question: AskedQuestion) -> str:
+    """As it was typed; else a name, since images that were asked about together are of one.
+
+    Without, each would count as an encounter of its own, and they would find each other when the
+    gallery is calibrated and evaluated.
+    """
+    if question.facts.encounter or len(question.answers) == 1:
+        return question.facts.encounter
+    hashes = sorted(str(answer.facts["sha256"]) for answer in question.answers)
+    return f"asked-{hashlib.sha256(''.join(hashes).encode()).hexdigest()[:12]}"
 
 
 def _choices(served: ServedGallery) -> dict[str, list[str]]:

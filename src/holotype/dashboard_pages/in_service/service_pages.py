@@ -9,7 +9,7 @@ from starlette.responses import Response
 from holotype.dashboard_pages.addresses import directory_below, query_string
 from holotype.dashboard_pages.dashboard_state import Section, dashboard_of
 from holotype.dashboard_pages.in_service.traffic_counts import counts_by_model
-from holotype.dashboard_pages.open_registry import open_registry
+from holotype.dashboard_pages.open_registry import find_registry
 from holotype.dashboard_pages.page import page_router, posted_form, redirect, render
 from holotype.dashboard_pages.runs.run_places import folder_index_of
 from holotype.dashboard_pages.visitors import MayLook, MayPromote, Visitor
@@ -31,7 +31,7 @@ def show_service(request: Request, visitor: MayLook) -> Response:
     """All models: what answers here, what is registered, and what watching found."""
     service = dashboard_of(request).service
     served = [service.traffic.status(name) for name in sorted(service.traffic.champions)]
-    with _registry(visitor) as registry:
+    with _registry(visitor) as (registry, why_none):
         models = [] if registry is None else list(registry.list().models)
     return render(
         request,
@@ -40,6 +40,7 @@ def show_service(request: Request, visitor: MayLook) -> Response:
         counts=counts_by_model(service.metrics),
         gauges=service.gauges(),
         models=models,
+        why_none=why_none,
         watches=list(_watches(request)),
     )
 
@@ -136,11 +137,11 @@ def _model(registry: Registry, name: str) -> RegisteredModel:
 
 
 @contextmanager
-def _registry(visitor: Visitor) -> Iterator[Registry | None]:
-    """The registry, where there is one; its history names the key of the visitor."""
-    registry = open_registry(visitor.name)
+def _registry(visitor: Visitor) -> Iterator[tuple[Registry | None, str]]:
+    """The registry, or why there is none; its history names the key of the visitor."""
+    registry, why_none = find_registry(visitor.name)
     try:
-        yield registry
+        yield registry, why_none
     finally:
         if registry is not None:
             registry.close()
@@ -148,11 +149,9 @@ def _registry(visitor: Visitor) -> Iterator[Registry | None]:
 
 @contextmanager
 def _needed_registry(visitor: Visitor) -> Iterator[Registry]:
-    with _registry(visitor) as registry:
+    with _registry(visitor) as (registry, why_none):
         if registry is None:
-            raise UsageError(
-                "there is no registry yet; `holotype registry add RUN --name NAME` makes one."
-            )
+            raise UsageError(why_none)
         yield registry
 
 

@@ -37,7 +37,8 @@ def show_start(request: Request, visitor: MayLook) -> Response:
     command, error = "", ""
     if fields["data"].strip() and visitor.may("promote"):
         try:
-            command = command_line(train_words(fields, dashboard_of(request).folder))
+            folder = dashboard_of(request).folder.resolve()  # as `start` names it
+            command = command_line(train_words(fields, folder))
         except HolotypeError as failure:
             error = str(failure)
     return render(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from holotype.dashboard_pages.classifiers import Found, OpenedClassifier
 from holotype.evaluation.conformal import DEFAULT_METHOD
 from holotype.predictions import UNLABELLED, Predictions, PredictionSets
-from holotype.serving.engine.job import EngineError, JobAnswer
+from holotype.serving.engine.job import EngineError, ImageRefused, JobAnswer
 from holotype.serving.http.problems import PROBLEMS, problem_of
 
 
@@ -65,7 +65,14 @@ def as_predictions(
     found: Sequence[Found],
     coverage: float | None,
 ) -> Predictions:
-    """The images that were answered, as `holotype predict` has them; its `to_csv` is the table."""
+    """The images that can be used, as `holotype predict` has them; its `to_csv` is the table.
+
+    Raises:
+        Problem: an image was not answered, since the workers are busy or one of them ended.
+    """
+    for one in found:
+        if isinstance(one, EngineError) and not isinstance(one, ImageRefused):
+            raise problem_of(one)  # a table without it would look whole
     rows = [
         (name, one) for name, one in zip(names, found, strict=True) if isinstance(one, JobAnswer)
     ]

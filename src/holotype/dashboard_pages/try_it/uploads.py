@@ -1,6 +1,7 @@
 """Images that visitors sent: in memory, never on disk, and for a while only."""
 
 import secrets
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,25 +30,25 @@ class Upload:
 
 
 class Uploads:
-    """The uploads of a server, the oldest first."""
+    """The uploads of a server, the oldest first; several threads may ask."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
         self._kept: OrderedDict[str, Upload] = OrderedDict()
+        self._lock = threading.Lock()
 
     def add(self, owner: str, images: Sequence[tuple[str, bytes]], to: str = "") -> Upload:
         """Keep images, in an upload that is there or in a new one."""
-        upload = self.find(to, owner)
-        if upload is None or len(upload.images) + len(images) > MAX_IMAGES:
-            upload = Upload(secrets.token_urlsafe(12), owner)
-        upload.images.extend(images)
-        self._kept[upload.id] = upload
-        self._kept.move_to_end(upload.id)
-        while (
-            sum(one.size for one in self._kept.values()) > self._max_bytes and len(self._kept) > 1
-        ):
-            self._kept.popitem(last=False)
-        return upload
+        with self._lock:
+            upload = self.find(to, owner)
+            if upload is None or len(upload.images) + len(images) > MAX_IMAGES:
+                upload = Upload(secrets.token_urlsafe(12), owner)
+            upload.images.extend(images)
+            self._kept[upload.id] = upload
+            self._kept.move_to_end(upload.id)
+            while self.size > self._max_bytes and len(self._kept) > 1:
+                self._kept.popitem(last=False)
+            return upload
 
     @property
     def size(self) -> int:
