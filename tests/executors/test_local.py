@@ -24,6 +24,38 @@ run_jobs([job], directory / "jobs", executor("local", slots=1))
 """
 
 
+WAITS_FOR_SIGTERM = """
+import signal, sys, time
+def stop(number, frame):
+    time.sleep(0.5)
+    print("checkpoint", flush=True)
+    sys.exit(143)
+signal.signal(signal.SIGTERM, stop)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs POSIX processes")
+def test_ctrl_c_waits_for_the_checkpoints_of_the_jobs_and_only_the_coordinator_speaks(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "waits.py").write_text(WAITS_FOR_SIGTERM)
+    coordinator = subprocess.Popen(
+        [sys.executable, "-c", SLEEP.replace('"http.server", "0"', '"waits",'), str(tmp_path)],
+        cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    log = tmp_path / "log"
+    for _ in range(300):
+        if log.is_file() and "ready" in log.read_text():
+            break
+        time.sleep(0.1)
+    os.killpg(coordinator.pid, signal.SIGINT)
+    _, said = coordinator.communicate(timeout=30)
+    assert log.read_text() == "ready\ncheckpoint\n"
+    assert said.count("Traceback") == 1  # of the script above, which catches nothing
+
+
 def test_each_job_ends_as_its_commands_do_and_one_failure_stops_nothing(tmp_path: Path) -> None:
     good = Job("good", (("holotype", "--version"), ("holotype", "--version")), tmp_path / "a.log")
     bad = Job(

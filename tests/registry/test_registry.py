@@ -374,6 +374,19 @@ def test_older_runs_are_imported_once(registry: Registry, tmp_path: Path) -> Non
         registry.import_runs(tmp_path / "nowhere")
 
 
+def test_of_a_search_only_the_winner_is_imported_and_of_a_registry_nothing(
+    registry: Registry, tmp_path: Path
+) -> None:
+    search = tmp_path / "cells-search-1"
+    for name in ("trials/0000", "trials/0001", "best"):
+        write_run(search / name, f"cells {name[-1]}")
+    write_json(search / "search.json", {})
+    for _ in range(2):  # the second time there is a registry in the folder
+        found = registry.import_runs(tmp_path, name="cells")
+        assert [version.source for version in found.versions] == [str(search / "best")]
+        assert not found.left_out
+
+
 def test_a_fingerprint_of_data_knows_labels_and_parts_but_not_places(
     tmp_path: Path, synthetic: Path
 ) -> None:

@@ -10,16 +10,34 @@ import pytest
 import yaml
 
 from holotype.elpv_demo import split_table
-from holotype.executors.executor import executor
+from holotype.errors import Terminated
+from holotype.executors.executor import OnChange, executor
+from holotype.executors.job_sheet import JobSheet
 from holotype.pipeline.run import Run
 from holotype.pipeline.training_run.training_job import TrainingRequest
+from holotype.search.full_trials import FullTrials
 from holotype.search.run_trial import EpochReports, TrialPruned
 from holotype.search.running import Running
-from holotype.search.search_directory import TrialDirectory
+from holotype.search.search_directory import SearchDirectory, TrialDirectory
 from holotype.search.trial_record import read_record
+from holotype.search.trials import Asked
 from holotype.search.tune import SearchRequest, _runner, finish, run_trials
+from holotype.training.config.resolve import resolve_recipe
 from holotype.training.epoch_metrics import EpochMetrics
+from holotype.training.interruption import StopSignal
 from tests.search.searches import hide_test_images, kill_and_call_again, prepared, request
+
+
+def test_a_search_that_is_told_to_stop_does_not_wait_for_its_trials(tmp_path: Path) -> None:
+    class Endless:
+        def run(self, sheet: JobSheet, on_change: OnChange) -> None:
+            while True:
+                on_change(sheet.results())
+
+    stop = StopSignal(stop_requested=True)
+    trials = FullTrials(SearchDirectory(tmp_path), Endless(), 1, stop.raise_if_requested)
+    with pytest.raises(Terminated, match="goes on"):
+        trials.run([Asked(1, {}, resolve_recipe("linear", model="lbp"))])
 
 
 def _epoch(stage: str, number: int, accuracy: float) -> EpochMetrics:

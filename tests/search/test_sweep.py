@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from holotype.errors import HolotypeError, UsageError
+from holotype.errors import HolotypeError, RunMismatch, UsageError
 from holotype.executors.job_sheet import JobResult
+from holotype.files import write_json
+from holotype.search.sweeping import sweep as sweep_module
 from holotype.search.sweeping.run_table import RunRow, _Board
-from holotype.search.sweeping.sweep import sweep
+from holotype.search.sweeping.sweep import SweepRequest, estimate_sweep, sweep
 from holotype.search.sweeping.sweep_plan import make_plan, only, planned_runs, read_plan
 from tests.conftest import Cli
 
@@ -101,6 +103,31 @@ def test_one_failure_stops_nothing_and_only_the_missing_is_run_again(
     assert set(found["recommended"]) == {"circles", "broken"}
     code, out, _ = cli(*words, "--dry-run")
     assert "every run is finished already" in out
+
+
+def test_a_finished_run_of_something_else_is_not_taken_for_what_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep_module, "is_finished", lambda run: run.recipe.is_file())
+    for name in ("a/pets", "b/pets"):
+        (tmp_path / name).mkdir(parents=True)
+    out = tmp_path / "out"
+    plan = make_plan({"data": [str(tmp_path / "a" / "pets")], "models": ["lbp"],
+                      "recipes": ["linear"], "settings": QUICK})  # fmt: skip
+    (run,) = planned_runs(plan)
+    run.directory(out).path.mkdir(parents=True)
+    recipe = run.request(plan.settings).resolve_recipe()
+    run.directory(out).write_recipe(recipe.with_bits(8).to_yaml())
+    write_json(out / "sweep.json", plan.model_dump(mode="json"))
+    fields = plan.model_dump()
+    for changes, said in (
+        ({"settings": {"image_size": 64}}, "image_size: 32 then, 64 now"),
+        ({"data": [str(tmp_path / "b" / "pets")]}, "was trained on .*a/pets"),
+        ({"tune": 3}, "trained with --tune 0, not 3"),
+    ):
+        with pytest.raises(RunMismatch, match=said):
+            sweep({**fields, **changes}, output=out)
+    assert estimate_sweep(SweepRequest(plan=plan, output=out)).seconds == {}
 
 
 def test_the_table_fits_a_terminal_of_80_columns() -> None:

@@ -13,6 +13,7 @@ import holotype
 from holotype.bundle.bundle import Bundle
 from holotype.errors import TruncatedImage, UsageError
 from holotype.serving.client import Client, ServerError
+from holotype.serving.server_status import ServerUnreachable, server_status
 from tests.serving.running import Running
 
 
@@ -107,3 +108,31 @@ def test_a_busy_server_is_asked_again() -> None:
         finally:
             server.shutdown()
             thread.join()
+
+
+@pytest.mark.parametrize("body", [b'{"object": "list", "data": []}', b"<html></html>"])
+def test_another_kind_of_server_and_a_port_that_is_none_are_one_clear_line(body: bytes) -> None:
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Other) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{other.server_port}"
+        with pytest.raises(UsageError, match="no server of Holotype"):
+            Client(url)
+        with pytest.raises(UsageError, match="no server of Holotype"):
+            server_status(url)
+        other.shutdown()
+    with pytest.raises(UsageError, match="Port could not be cast"):
+        Client("http://localhost:80OO")
+    with pytest.raises(ServerUnreachable, match="nonnumeric port"):
+        server_status("http://localhost:80OO")
+    with pytest.raises(UsageError, match="line break"):
+        Client("http://localhost:8000", key="holotype_key\n")

@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 
 from holotype.bundle.bundle import Bundle
+from holotype.errors import BundleError
 from holotype.pipeline.classifier import load
+from holotype.serving.engine.job import Job
+from holotype.serving.engine.worker_process import WorkerProcess
 from tests.serving.load_generator import Load, Outcome, http_request
 from tests.serving.running import Running, running
 from tests.serving.slow_bundle import write_slow
@@ -160,3 +163,19 @@ def test_a_client_that_leaves_takes_its_images_out_of_the_queue(
         return int(float(answered.split()[-1]))
 
     assert asyncio.run(leave()) < 45
+
+
+def test_a_worker_that_is_being_replaced_opens_nothing_and_takes_no_job() -> None:
+    async def replaced() -> None:
+        worker = WorkerProcess(lambda: None)
+        for _ in range(2):  # before its process is there, and after it has ended
+            job = Job("thumbnail", "", b"", {}, time.monotonic() + 60)
+            assert not worker.may_take(job)
+            with pytest.raises(BundleError, match="is being replaced"):
+                await asyncio.wait_for(worker.open("bundle"), 10)
+            await worker.start()
+            assert worker.may_take(job)
+            worker.kill()
+            await worker.run()
+
+    asyncio.run(replaced())

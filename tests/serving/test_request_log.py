@@ -286,6 +286,21 @@ def test_feedback_is_joined_by_id_and_the_latest_counts(tmp_path: Path) -> None:
         roll_main(roll_arguments(tmp_path, LogSettings()))
 
 
+def test_feedback_that_comes_hours_after_the_last_is_found_by_its_own_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FeedbackStore(tmp_path)
+    monkeypatch.setattr(segment_file, "MAX_SEGMENT_S", 0.05)
+    monkeypatch.setattr(segment_file, "TIME_SLACK_S", 0.0)
+    store.add([FeedbackRow("r000001", 0, "dark")])
+    time.sleep(0.2)
+    late_s = time.time()
+    store.add([FeedbackRow("r000002", 0, "fine")])
+    store.close()
+    assert read_feedback(tmp_path, late_s)["label"].tolist() == ["fine"]
+    assert read_feedback(tmp_path)["label"].tolist() == ["dark", "fine"]
+
+
 # Writes a row a millisecond, and says which ones it has logged and when.
 WRITES_UNTIL_KILLED = """
 import sys, time

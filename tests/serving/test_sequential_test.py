@@ -4,13 +4,17 @@ Shape suffixes: T answers with a label, E experiments.
 """
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
+from holotype.serving.deployment import ModelVersion
+from holotype.serving.request_log.feedback_store import FeedbackRow
 from holotype.serving.traffic.arm_assignment import place_of
+from holotype.serving.traffic.experiment import Experiment, ExperimentPlan
 from holotype.serving.traffic.sample_ratio import is_mismatch, log_sample_ratio_evidence
 from holotype.serving.traffic.sequential_test import (
     ONLY_ZERO_V,
@@ -18,6 +22,7 @@ from holotype.serving.traffic.sequential_test import (
     PairedTest,
     SplitTest,
 )
+from tests.bundle.tiny import manifest
 
 EXPERIMENTS = 2_000
 ANSWERS = 3_000
@@ -199,3 +204,14 @@ def test_keys_stay_on_their_arm_and_arms_get_their_share() -> None:
     assert place_of("key-1", "a/b") == places[1]
     other = np.array([place_of(f"key-{number}", "a/c") for number in range(2_000)])
     assert abs(np.corrcoef(places[:2_000], other)[0, 1]) < 0.1
+
+
+def test_a_corrected_truth_counts_once_also_where_the_server_was_started_again() -> None:
+    champion, challenger = (
+        ModelVersion("tiny", digest, digest, Path(), manifest()) for digest in ("a", "b")
+    )
+    experiment = Experiment(ExperimentPlan(), champion, challenger)
+    for label in ("crack", "fine"):  # as the feedback of the log is counted at a start
+        row = FeedbackRow("r0", 0, label, share=0.1, predicted="crack", key="unit")
+        experiment.count_label(row, row.key)
+    assert (experiment.arms["champion"].labelled, experiment.arms["champion"].right) == (1, 1)

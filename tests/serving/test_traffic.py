@@ -14,13 +14,15 @@ import pytest
 
 from holotype.errors import UsageError
 from holotype.pipeline.classifier import load
+from holotype.serving.deployment import AnsweredImage, ModelVersion, Route
 from holotype.serving.engine.frames import BACKGROUND
 from holotype.serving.request_log.log_row import embeddings_ND
 from holotype.serving.request_log.read_log import LogQuery, read_feedback, read_log
 from holotype.serving.server_status import ServerUnreachable, server_status
+from holotype.serving.traffic.experiment import Experiment, ExperimentPlan
 from holotype.serving.traffic.rollout import Rollout, RolloutPlan, percentages
 from holotype.serving.traffic.traffic_options import TrafficOptions
-from tests.bundle.tiny import write_images
+from tests.bundle.tiny import manifest, write_images
 from tests.conftest import Cli
 from tests.serving.load_generator import Load, http_request
 from tests.serving.running import Running, running
@@ -288,6 +290,27 @@ def test_a_rollout_grows_holds_and_stops() -> None:
     assert other.decide(is_worse=True, is_mismatch=False)
     assert (other.share, other.state) == (0.0, "stopped")
     assert not other.decide(is_worse=False, is_mismatch=False)
+
+
+@pytest.mark.parametrize(("outcome", "share"), [("worker_died", 0.05), ("answered", 1.0)])
+def test_a_rollout_counts_the_requests_that_the_challenger_answered_and_no_others(
+    outcome: str, share: float
+) -> None:
+    plan = ExperimentPlan(rollout=RolloutPlan((5, 100), stage_hours=0, stage_requests=10))
+    champion, challenger = (
+        ModelVersion("tiny", digest, digest, Path(), manifest()) for digest in ("a", "b")
+    )
+    experiment = Experiment(plan, champion, challenger)
+    route = Route(challenger, "challenger", None, 0.05, experiment.id)
+    for number in range(10):
+        request = f"r{number}"
+        experiment.count_answer(
+            AnsweredImage(request, 0, request, "", route, challenger, 0.0, outcome), "challenger"
+        )
+    assert experiment.rollout is not None
+    # Only the requests are looked at here: the sample ratio would hold the rollout.
+    experiment.rollout.decide(is_worse=False, is_mismatch=False)
+    assert experiment.share == share
 
 
 def test_a_stage_lasts_its_time() -> None:

@@ -1,5 +1,6 @@
 """Decoding in processes of their own gives what threads give, bit for bit."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,19 @@ def test_an_image_that_became_unreadable_is_named(index: Index) -> None:
         images.batch([0, 1], [0, 0])
     assert images.batch([0], [1]).shape == (1, 3, 32, 32)  # the process goes on
     images._processes.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_whole_group_leaves_the_batches_that_a_checkpoint_waits_for(
+    index: Index, number: signal.Signals
+) -> None:
+    images = _images(index, 1)
+    images.batch([0], [0])
+    (process,) = images._processes._processes
+    process.send_signal(number)
+    assert images.batch([0], [1]).shape == (1, 3, 32, 32)
+    images._processes.close()
+    assert process.returncode == 0
 
 
 def test_a_cpu_trains_with_threads_and_a_gpu_with_a_process_for_every_core() -> None:

@@ -47,6 +47,17 @@ def test_what_lies_above_the_cut_learns_and_nothing_else_moves() -> None:
     assert {"head.weight", "backbone.groups.middle.0.weight"} <= moved
 
 
+def test_batches_of_images_of_weight_0_alone_do_not_end_a_training() -> None:
+    network, how = classifier(), stage(batch_size=4, epochs=1)
+    images = data(96, 1)
+    weights = np.where(np.arange(96) < 4, 1, 0).astype(np.float32)
+    both = StageData(replace(images, weights_N=weights), data(48, 2))
+    runtime = Runtime("cpu", Path(), Progress())
+    ended = train_loop(network, selection(network, 2), how, both, StageStart(0), runtime)
+    assert np.isfinite(ended.rows[1].train_loss)
+    assert all(torch.isfinite(tensor).all() for tensor in state(network).values())
+
+
 def test_the_head_alone_learns_on_embeddings() -> None:
     network = classifier()
     before = state(network)
@@ -359,3 +370,12 @@ def test_history_has_one_row_for_every_epoch_with_what_trains() -> None:
     assert {row.num_trainable_parameters for row in rows} == {
         8 * 8 * 9 + 8 + 16 * 8 * 9 + 16 + 32 + 16 * 3 + 3
     }
+
+
+def test_gradients_that_an_attempt_without_memory_left_behind_are_not_taken() -> None:
+    clean, left_over = classifier(), classifier()
+    for parameter in left_over.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    for network in (clean, left_over):
+        train(network, stage(epochs=1))
+    assert same(clean, left_over)

@@ -11,7 +11,7 @@ from PIL import Image
 import holotype
 from holotype.bundle.bundle import Bundle
 from holotype.dataset.image_facts import ImageFacts
-from holotype.errors import DatasetError, RunExists, UsageError
+from holotype.errors import DatasetError, HolotypeError, RunExists, UsageError
 from holotype.serving.request_log.feedback_store import FeedbackRow, FeedbackStore
 from holotype.serving.request_log.kept_images import KeptImages
 from holotype.serving.request_log.log_writer import LogSettings, LogWriter
@@ -20,7 +20,7 @@ from holotype.watching.labelling.gradient_embeddings import (
     gradient_embeddings,
     kmeans_plus_plus,
 )
-from holotype.watching.labelling.label_sheet import read_sheet
+from holotype.watching.labelling.label_sheet import read_sheet, write_label
 from tests.bundle.tiny import write_tiny
 from tests.conftest import Cli
 from tests.serving.log_rows import row
@@ -137,6 +137,27 @@ def test_random_images_cover_what_has_a_label_and_chosen_ones_do_not(
         bundle.path, log=log, budget=10, random_share=0.0, output=tmp_path / "chosen"
     )
     assert all(number_of(each) < 40 for each in chosen.rows)
+
+
+def test_what_has_a_label_in_an_earlier_folder_is_not_chosen_again(
+    log: Path, bundle: Bundle, tmp_path: Path
+) -> None:
+    first = holotype.label_next(
+        bundle.path, log=log, budget=8, random_share=0.0, output=tmp_path / "first"
+    )
+    for each in first.rows[:6]:
+        write_label(first.path / "labels.csv", each.path, "cross")
+    second = holotype.label_next(
+        bundle.path, log=log, budget=8, random_share=0.0, output=tmp_path / "second",
+        labelled=[first.path],
+    )  # fmt: skip
+    has_label = {number_of(each) for each in first.rows[:6]}
+    assert second.rows
+    assert not has_label & {number_of(each) for each in second.rows}
+    with pytest.raises(HolotypeError, match="nowhere"):
+        holotype.label_next(
+            bundle.path, log=log, labelled=[tmp_path / "nowhere"], output=tmp_path / "third"
+        )
 
 
 def test_what_is_not_kept_is_said(bundle: Bundle, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from holotype.watching.monitoring.betting import (
 )
 from holotype.watching.monitoring.monitors import CHANCE, Monitors, Watched
 from holotype.watching.monitoring.score_pool import ScorePool
+from holotype.watching.monitoring.service_scores import ServiceLimits
 
 DAY_S = 86_400.0
 
@@ -109,3 +110,22 @@ def test_a_change_is_found_within_three_windows_after_a_long_quiet() -> None:
 
 def test_the_parts_of_the_chance_are_what_each_monitor_needs() -> None:
     assert Watched("one", "input", 0.1).needed == pytest.approx(np.log(1 / (0.05 * 0.1)))
+
+
+def test_another_limit_counts_from_the_next_window_on() -> None:
+    rng = np.random.default_rng(0)
+    monitors = Monitors.new(ServiceLimits(max_errors=5).watched(), {})
+
+    def take_window() -> None:
+        errors_N = (rng.random(200) < 0.2).astype(float)
+        monitors.update({"errors": errors_N, "slow answers": np.zeros(200)}, 3600)
+
+    take_window()
+    assert monitors.alarm
+    monitors.hold(ServiceLimits(max_errors=50).watched())
+    for _ in range(3):
+        take_window()
+    assert not monitors.alarm
+    kept = monitors.each["errors"].capital
+    monitors.hold(ServiceLimits(max_errors=50).watched())
+    assert monitors.each["errors"].capital is kept

@@ -240,6 +240,20 @@ def test_refusals_say_what_to_do(place: Path, tmp_path: Path) -> None:
         holotype.retrain(CHAMPION, labels=place / "labels", start="champion")
 
 
+def test_labels_that_were_added_after_a_refusal_are_read(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = write_labels(tmp_path / "labels", range(300, 330), random=1.0)
+    with pytest.raises(DatasetError, match="label chosen images too"):
+        holotype.retrain(CHAMPION, labels=labels)
+    sheet = labels / "labels.csv"
+    sheet.write_text(sheet.read_text().replace("random", "chosen", 20))
+    monkeypatch.setattr(retraining_steps, "train_candidate", _stop)
+    with pytest.raises(_Reached):
+        holotype.retrain(CHAMPION, labels=labels)
+    assert (Path("retrained/digits-2") / "placement.json").is_file()
+
+
 def test_an_old_image_that_changed_is_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = sorted((place / "digits" / "0").iterdir())[0]
     content = first.read_bytes()

@@ -17,7 +17,7 @@ from holotype.watching.diagnosis.change_kind import KindOfChange, kind_of_change
 from holotype.watching.take_windows import WindowTaker
 from holotype.watching.watch import WatchOptions
 from holotype.watching.watch_state import read_state
-from holotype.watching.watch_status import read_watch
+from holotype.watching.watch_status import WatchStatus, read_watch
 from holotype.watching.watched_images import WatchedImages
 from tests.conftest import Cli
 from tests.watching.made_log import Answered, MadeLog, answered, png, write_watched_run
@@ -122,6 +122,32 @@ def test_windows_that_are_quiet_one_by_one_and_not_together_are_no_all_clear(
     assert found.alarm
     log.add(alike, seed=4, windows=1)
     assert not look(run, log).alarm
+
+
+def test_an_alarm_that_comes_and_ends_between_two_looks_is_told(
+    run: RunDirectory, alike: Answered, darker: Answered, log: MadeLog,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    said: list[tuple[bool, str | None]] = []
+    reachable = False
+
+    def tell(status: WatchStatus, _: object) -> list[str]:
+        said.append((status.alarm, status.kind))
+        return [] if reachable else ["nobody is there"]
+
+    monkeypatch.setattr("holotype.watching.watch.tell", tell)
+    log.add(alike, seed=1, windows=6)
+    log.add(darker, seed=2, windows=2)
+    log.add(alike, seed=3, windows=3)
+    found = look(run, log)
+    assert (found.alarm, found.new_windows) == (False, 11)
+    assert "there was an alarm, which has ended: run: input has changed" in str(found)
+    assert (said, found.not_told) == ([(True, "input")], ("nobody is there",))
+    reachable = True
+    look(run, log)
+    assert said[1:] == [(True, "input"), (False, None)]
+    assert not look(run, log).ended
+    assert len(said) == 3
 
 
 def test_another_name_is_told_and_holds_for_the_accuracy_too(

@@ -19,6 +19,7 @@ from holotype.watching.watch import watch as look
 from holotype.watching.watch_result import Watch
 
 SHOWN_ROWS = 20
+Several = Parameter(consume_multiple=True, negative=(), show_default=False)
 WINDOWS, TELLING = "Windows and limits", "Who is told"
 
 
@@ -77,7 +78,7 @@ def watch(
         telling=Telling(webhook, email, smtp, email_from, quiet_hours),
         on_look=show, progress=to_stderr(),
     )  # fmt: skip
-    return 1 if found.alarm or found.not_told else 0
+    return 1 if found.alarm or found.ended or found.not_told else 0
 
 
 def label_next(
@@ -88,6 +89,7 @@ def label_next(
     budget: int = 50,
     random_share: float = 0.3,
     days: float = 30.0,
+    labelled: Annotated[tuple[Path, ...], Several] = (),
     output: Path = Path("to-label"),
     seed: int = 0,
     as_json: AsJson = False,
@@ -102,12 +104,13 @@ def label_next(
         budget: How many images at most.
         random_share: Of them, drawn at random; from 0 to 1.
         days: How far back.
+        labelled: Earlier folders; what has a label in one of them is not chosen.
         output: The folder that is written; it must be new.
         seed: Of what is drawn.
     """
     found = choose_images(
-        champion, log=log, budget=budget, random_share=random_share, days=days, output=output,
-        seed=seed, progress=to_stderr(),
+        champion, log=log, budget=budget, random_share=random_share, days=days,
+        labelled=labelled, output=output, seed=seed, progress=to_stderr(),
     )  # fmt: skip
     if as_json:
         print_json(found.to_json())

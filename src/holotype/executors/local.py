@@ -40,6 +40,12 @@ class LocalExecutor:
 
 
 def start_process(sheet: JobSheet, number: int) -> "subprocess.Popen[bytes]":
-    """The process of a job, which ends when this one does."""
+    """The process of a job, which ends when this one does.
+
+    In a session of its own: Ctrl-C and `timeout` signal all processes of the terminal, and a job
+    that was signalled twice could not write its checkpoint.
+    """
     words = [sys.executable, "-m", "holotype.executors.run_job", str(sheet.file), str(number)]
-    return subprocess.Popen([*words, "--watch-stdin"], stdin=subprocess.PIPE)
+    return subprocess.Popen(
+        [*words, "--watch-stdin"], stdin=subprocess.PIPE, start_new_session=True
+    )

@@ -9,10 +9,13 @@ from typing import Any
 from holotype.bundle.bundle import load_bundle
 from holotype.errors import HolotypeError, UsageError
 from holotype.notebook import html_result
+from holotype.registry.database import DATABASE
 from holotype.registry.registered_name import registered_word
 from holotype.registry.registered_version import RegisteredVersion
 from holotype.run_directory import RunDirectory
 from holotype.text_tables import printable, short_text
+
+SEARCH, TRIALS = "search.json", "trials"  # of the directory of a search
 
 
 @dataclass(frozen=True, repr=False)
@@ -66,16 +69,24 @@ def import_folder(
 
 
 def find_runs(folder: Path) -> Iterator[RunDirectory]:
-    """Every run below a folder, without the stages, folds and trials within a run."""
+    """Every run below a folder, without stages and folds of a run and the trials of a search.
+
+    What a registry keeps of runs is not found either.
+    """
     run = RunDirectory(folder)
     if run.recipe.is_file():
         yield run
         return
+    if (folder / DATABASE).is_file():
+        return
+    passed_over = TRIALS if (folder / SEARCH).is_file() else ""
     with os.scandir(folder) as entries:
         below = sorted(
             Path(entry.path)
             for entry in entries
-            if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
+            if entry.is_dir(follow_symlinks=False)
+            and not entry.name.startswith(".")
+            and entry.name != passed_over
         )
     for each in below:
         yield from find_runs(each)

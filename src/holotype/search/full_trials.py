@@ -1,6 +1,6 @@
 """Full trials: a process each, by an executor."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from holotype.executors.executor import Executor, run_jobs
@@ -18,16 +18,18 @@ class FullTrials:
         search: where they are written.
         executor: where they run.
         threads: cores of each.
+        check: called about once a second; it may raise, to stop the trials.
     """
 
     search: SearchDirectory
     executor: Executor
     threads: int
+    check: Callable[[], None] = lambda: None
 
     def run(self, asked: Sequence[Asked]) -> None:
         """Run the trials; one whose process broke counts as failed, with what it said last."""
         jobs = [self._job(one) for one in asked]
-        results = run_jobs(jobs, self.search.jobs, self.executor)
+        results = run_jobs(jobs, self.search.jobs, self.executor, on_change=lambda _: self.check())
         for one, result in zip(asked, results, strict=True):
             directory = self.search.trial(one.number)
             if read_record(directory) is None:

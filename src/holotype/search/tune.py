@@ -237,7 +237,8 @@ def _runner(
         heads.keep_features(base)
         return heads
     wait_for_previous(search.jobs)
-    return FullTrials(search, on, threads_per_job(request.running))
+    stop = runtime.stop_signal.raise_if_requested
+    return FullTrials(search, on, threads_per_job(request.running), stop)
 
 
 def _narrator(request: SearchRequest, progress: Progress, update: ProgressCallback) -> Any:

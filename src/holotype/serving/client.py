@@ -28,6 +28,7 @@ from holotype.serving.galleries.identified_over_http import (
     identify_query,
     threshold_of,
 )
+from holotype.serving.server_status import json_of, model_names
 
 EXAMPLE_URL = "http://127.0.0.1:8000"
 MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
@@ -89,10 +90,16 @@ class Client:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UsageError(f"{url!r} is no URL of a server; expected such as {EXAMPLE_URL}.")
+        try:
+            port = parts.port
+        except ValueError as error:
+            raise UsageError(f"{url!r} is no URL of a server: {error}.") from None
+        if key is not None and not key.isprintable():
+            raise UsageError("the key has a line break in it; take `key.strip()` of a file's text.")
         kind = (
             http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         )
-        self._connection = kind(parts.hostname, parts.port, timeout=timeout)
+        self._connection = kind(parts.hostname, port, timeout=timeout)
         self._path = parts.path.rstrip("/")
         self._headers = {"authorization": f"Bearer {key}"} if key else {}
         self._retries = retries
@@ -251,19 +258,19 @@ class Client:
         return f"Client({self.url}: {self.model}, {len(self.classes)} classes)"
 
     def _only_model(self) -> str:
-        names = [each["model"] for each in self._json("GET", "/v1/models")["models"]]
+        names = model_names(self._json("GET", "/v1/models"), self.url)
         if len(names) != 1:
             raise UsageError(
                 f"{self.url} serves {', '.join(names) or 'nothing'}; name one of them."
             )
-        return str(names[0])
+        return names[0]
 
     def _of_model(self, path: str, query: Mapping[str, Any] | None = None) -> str:
         found = f"/v1/models/{quote(self.model, safe='')}{path}"
         return f"{found}?{urlencode(query)}" if query else found
 
     def _json(self, method: str, path: str, *sources: ImageSource) -> Any:
-        return json.loads(self._send(method, path, *sources))
+        return json_of(self._send(method, path, *sources), self.url)
 
     def _send(self, method: str, path: str, *sources: ImageSource) -> bytes:
         """The body of the answer, after so many attempts as are allowed.

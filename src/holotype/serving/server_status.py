@@ -1,6 +1,8 @@
 """Asks a running server what it answers with."""
 
 import json
+from collections.abc import Sequence
+from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
@@ -29,10 +31,41 @@ def server_status(url: str, model: str | None = None, key: str | None = None) ->
     """
     if not url.startswith(("http://", "https://")):
         raise UsageError(f"--url is {url!r}; expected such as 'http://127.0.0.1:8000'.")
-    names = [model]
+    names: Sequence[str | None] = [model]
     if model is None:
-        names = [one["model"] for one in _get(url, "/v1/models", key)["models"]]
+        names = model_names(_get(url, "/v1/models", key), url)
     return [_get(url, f"/v1/models/{quote(str(name), safe='')}/traffic", key) for name in names]
+
+
+def model_names(listed: Any, url: str) -> list[str]:
+    """The models that `GET /v1/models` lists.
+
+    Raises:
+        UsageError: another kind of server answered; several list their models at that path.
+    """
+    try:
+        return [str(one["model"]) for one in listed["models"]]
+    except (KeyError, TypeError):
+        raise _another_server(url) from None
+
+
+def json_of(body: bytes, url: str) -> Any:
+    """What a server answered.
+
+    Raises:
+        UsageError: it is no JSON, so another kind of server answered.
+    """
+    try:
+        return json.loads(body)
+    except ValueError:
+        raise _another_server(url) from None
+
+
+def _another_server(url: str) -> UsageError:
+    return UsageError(
+        f"what answers at {url} is no server of Holotype; expected the address that "
+        "`holotype serve` prints."
+    )
 
 
 def _get(url: str, path: str, key: str | None) -> Any:
@@ -41,14 +74,14 @@ def _get(url: str, path: str, key: str | None) -> Any:
         with urlopen(
             Request(url.rstrip("/") + path, headers=headers), timeout=_TIMEOUT_S
         ) as answer:
-            return json.load(answer)
+            return json_of(answer.read(), url)
     except HTTPError as error:
         advice = {401: " Give its key by --key.", 404: " GET /v1/models lists what it serves."}
         raise ServerUnreachable(
             f"{url} refuses {path} with status {error.code}.{advice.get(error.code, '')}"
         ) from error
-    except (URLError, OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
+    except (URLError, OSError, ValueError, HTTPException) as error:
+        reason = " ".join(str(getattr(error, "reason", error)).split()).rstrip(".")
         raise ServerUnreachable(
             f"{url} does not answer: {reason}. Is the server running?"
         ) from error

@@ -99,7 +99,7 @@ class WindowTaker:
         elif state.alarm is not None and quiet is not None:
             state.alarm.quiet_windows = state.alarm.quiet_windows + 1 if quiet else 0
             if state.alarm.quiet_windows >= QUIET_WINDOWS and self._are_quiet_together(state):
-                state.alarm = None
+                state.ended, state.alarm = state.alarm, None
                 monitors.restart()
             elif not quiet:
                 self._ask_again(state, state.alarm)

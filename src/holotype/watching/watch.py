@@ -24,7 +24,7 @@ from holotype.watching.log_windows import GroupBy, LogWindow, WatchedLog, Window
 from holotype.watching.monitoring.monitors import CHANCE, Monitors
 from holotype.watching.monitoring.service_scores import ServiceLimits, service_facts
 from holotype.watching.take_windows import WindowTaker, take_windows
-from holotype.watching.telling.messages import Telling, should_tell, tell
+from holotype.watching.telling.messages import Telling, sentence, should_tell, tell
 from holotype.watching.telling.prometheus_textfile import WATCH_PROM, prometheus_text
 from holotype.watching.telling.watch_page import write_page
 from holotype.watching.watch_reference import (
@@ -175,13 +175,43 @@ def _look(
     status.write(folder)
     write_text(folder / WATCH_PROM, prometheus_text(status))
     write_page(folder / "index.html", status, log)
-    failures: list[str] = []
-    if should_tell(state.told, status.alarm, status.kind or "", now_s, telling.quiet_hours):
-        failures = tell(status, telling)
-        if not failures:  # else it is tried again
-            state.told = ToldState(status.alarm, now_s, status.kind or "")
+    ended = _ended_untold(state, status)
+    failures = _tell(state, status, ended, telling, now_s)
     state.write(folder)
-    return Watch(folder, status, taken, tuple(failures))
+    return Watch(folder, status, taken, tuple(failures), "" if ended is None else sentence(ended))
+
+
+def _ended_untold(state: WatchState, status: WatchStatus) -> WatchStatus | None:
+    """An alarm that came and ended since the last look, so that nobody was told of it."""
+    alarm = state.ended
+    if alarm is None or status.alarm or state.told.alarm:
+        return None
+    return replace(
+        status, alarm=True, kind=alarm.kind, alarm_since=alarm.since,
+        change_since=alarm.change_since, changes=alarm.changes,
+    )  # fmt: skip
+
+
+def _tell(
+    state: WatchState,
+    status: WatchStatus,
+    ended: WatchStatus | None,
+    telling: Telling,
+    now_s: float,
+) -> list[str]:
+    """Tell who is to know; what could not be told is returned, and tried at the next look."""
+    if ended is not None:
+        if failures := tell(ended, telling):
+            return failures
+        state.told = ToldState(True, now_s, ended.kind or "")  # and now of all clear
+    elif state.ended is not None and status.alarm:
+        state.told = ToldState()  # what was told is over, and this is another alarm
+    state.ended = None
+    if should_tell(state.told, status.alarm, status.kind or "", now_s, telling.quiet_hours):
+        if failures := tell(status, telling):
+            return failures
+        state.told = ToldState(status.alarm, now_s, status.kind or "")
+    return []
 
 
 def _name(model: str | os.PathLike[str]) -> str:
@@ -240,6 +270,7 @@ def _state(taker: WindowTaker, options: WatchOptions, folder: Path) -> WatchStat
     """Where watching goes on; another bundle begins anew, with an alarm that is not all clear."""
     before = read_state(folder)
     if before is not None and before.digest == taker.bundle.sha256:
+        before.monitors.hold(taker.limits.watched())  # which may be other ones than last time
         return before
     left = None if before is None or before.alarm is None else replace(before.alarm, spans=[])
     state = taker.new_state(left)

@@ -25,12 +25,14 @@ class Watch:
         status: all of it.
         new_windows: how many windows were taken this time.
         not_told: messages that could not be sent, with the reason.
+        ended: an alarm that came since the last look and is all clear again; "" without one.
     """
 
     path: Path
     status: WatchStatus
     new_windows: int = 0
     not_told: tuple[str, ...] = ()
+    ended: str = ""
 
     @property
     def alarm(self) -> bool:
@@ -66,6 +68,8 @@ class Watch:
         total = windows[-1].number if windows else 0
         lines = [f"windows: {total:,}, {self.new_windows:,} of them new"]
         lines += filter(None, [naming(self.status)])
+        if self.ended:
+            lines.append(f"since the last look there was an alarm, which has ended: {self.ended}")
         for source, found in self.status.accuracy.items():
             if found is None:
                 continue

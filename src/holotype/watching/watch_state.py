@@ -79,6 +79,7 @@ class WatchState:
         spans: (start, end) of the newest windows, in seconds, to read them again.
         alarm: None where all is clear.
         told: what was told.
+        ended: the alarm that was all clear last, as long as nobody was told that.
     """
 
     digest: str
@@ -89,6 +90,7 @@ class WatchState:
     spans: list[tuple[float, float]] = field(default_factory=list)
     alarm: AlarmState | None = None
     told: ToldState = field(default_factory=ToldState)
+    ended: AlarmState | None = None
 
     def write(self, folder: Path) -> None:
         names = list(self.monitors.each)
@@ -101,6 +103,7 @@ class WatchState:
             "spans": self.spans[-MAX_RECORDS:],
             "alarm": None if self.alarm is None else asdict(self.alarm),
             "told": asdict(self.told),
+            "ended": None if self.ended is None else asdict(self.ended),
             "seed": self.monitors.seed,
             "windows": self.monitors.windows,
             "year_s": self.monitors.year_s,
@@ -158,4 +161,5 @@ def read_state(folder: Path) -> WatchState | None:
             spans=[(start_s, end_s) for start_s, end_s in words["spans"]],
             alarm=None if words["alarm"] is None else AlarmState(**words["alarm"]),
             told=ToldState(**words["told"]),
+            ended=AlarmState(**words["ended"]) if words.get("ended") else None,
         )

@@ -7,6 +7,7 @@ taken, the rest is done.
 """
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holotype.bundle.bundle import load_bundle
@@ -64,7 +65,7 @@ def require_same_inputs(run: RunDirectory, recipe: Recipe, index: Index) -> None
         RunMismatch: another recipe or other images, with the difference.
     """
     if run.recipe.is_file():
-        _require_same_recipe(run, recipe)
+        require_same_recipe(run.recipe, recipe)
     if run.index.is_file():
         _require_same_images(run, index)
 
@@ -87,8 +88,16 @@ def is_finished(run: RunDirectory) -> bool:
     return True
 
 
-def _require_same_recipe(run: RunDirectory, recipe: Recipe) -> None:
-    written = read_fields(str(run.recipe))
+def require_same_recipe(file: Path, recipe: Recipe) -> None:
+    """Refuse another recipe than the one in a file, which lies in its run.
+
+    Args:
+        recipe: resolved; where `bits` is left to the images, they are what they were.
+
+    Raises:
+        RunMismatch: with the difference.
+    """
+    written = read_fields(str(file))
     # A key that is younger than the run had its default.
     newer_defaults = {
         name: field.default
@@ -97,6 +106,8 @@ def _require_same_recipe(run: RunDirectory, recipe: Recipe) -> None:
     }
     began = _flatten({**written, **newer_defaults})
     now = _flatten(recipe.model_dump(mode="json"))
+    if now["bits"] == "auto":
+        now["bits"] = began["bits"]
     for fields in (began, now):
         for key in ("weights", "teacher.run"):
             if fields.get(key) not in (None, *WEIGHT_WORDS):
@@ -108,8 +119,8 @@ def _require_same_recipe(run: RunDirectory, recipe: Recipe) -> None:
     ]
     if different:
         raise RunMismatch(
-            f"{str(run.path)!r} began with another recipe ({_few(different)}). Call with the same "
-            f"one (--recipe {run.recipe}), or choose another --output."
+            f"{str(file.parent)!r} began with another recipe ({_few(different)}). Call with the "
+            f"same one (--recipe {file}), or choose another --output."
         )
 
 

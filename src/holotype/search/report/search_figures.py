@@ -88,17 +88,24 @@ def parameter_importance(search: Search) -> dict[str, float]:
         return {}
     found = {}
     for row in _rows(search):
-        having = [record for record in complete if row.key in record.params]
+        having = [record for record in complete if _has_place(row, record)]
         codes_N = _positions(row, having)
         if len(having) >= MIN_TRIALS and len(np.unique(codes_N)) > 1:
-            found[row.key] = _explained(codes_N, np.array([r.accuracy for r in having], float))
+            accuracy_N = np.array([record.accuracy for record in having], float)
+            found[row.key] = _explained(codes_N, accuracy_N, is_range=row.choices is None)
     return found
 
 
-def _explained(codes_N: NDArray[np.float64], accuracy_N: NDArray[np.float64]) -> float:
-    """The share of variance between the thirds, or the values, of one key."""
+def _explained(
+    codes_N: NDArray[np.float64], accuracy_N: NDArray[np.float64], *, is_range: bool
+) -> float:
+    """The share of variance between the values of one key, or the thirds of a range.
+
+    Args:
+        is_range: whether values that are near each other are alike; choices have no order.
+    """
     values = np.unique(codes_N)
-    if len(values) > 4:
+    if is_range and len(values) > 4:
         edges = np.quantile(codes_N, [1 / 3, 2 / 3])
         codes_N = np.digitize(codes_N, edges).astype(float)
         values = np.unique(codes_N)
@@ -164,7 +171,7 @@ def slices_figure(search: Search, keys: Sequence[str]) -> "Figure":
 
 
 def _draw_slice(axes: "Axes", row: Parameter, records: Sequence[TrialRecord]) -> None:
-    having = [record for record in records if row.key in record.params]
+    having = [record for record in records if _has_place(row, record)]
     positions_N = _positions(row, having)
     axes.scatter(
         positions_N, [float(record.accuracy or 0) for record in having],
@@ -203,6 +210,17 @@ def _rows(search: Search) -> list[Parameter]:
     return list(merged.values())
 
 
+def _has_place(row: Parameter, record: TrialRecord) -> bool:
+    """Whether a trial has a value on the axis of a row.
+
+    A range has no place for the null that another row of its key may fix, such as the gamma of a
+    linear kernel.
+    """
+    if row.key not in record.params:
+        return False
+    return row.choices is not None or record.params[row.key] is not None
+
+
 def _position(row: Parameter, value: Any) -> float:
     """Of a value on the axis of its row."""
     if row.choices is not None:
@@ -216,7 +234,7 @@ def _positions(row: Parameter, records: Sequence[TrialRecord]) -> NDArray[np.flo
 
 def _height(row: Parameter, record: TrialRecord, search: Search) -> float | None:
     """Of a value between 0 and 1."""
-    if row.key not in record.params:
+    if not _has_place(row, record):
         return None
     value = _position(row, record.params[row.key])
     if row.choices is not None:

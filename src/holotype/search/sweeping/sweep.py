@@ -17,19 +17,21 @@ from pathlib import Path
 from typing import Any
 
 from holotype.comparison.result import Comparison
-from holotype.errors import HolotypeError, RunExists, UsageError
+from holotype.errors import HolotypeError, RunExists, RunMismatch, UsageError
 from holotype.executors.executor import executor, run_jobs
 from holotype.executors.job_sheet import Job, JobResult
 from holotype.executors.slurm import wait_for_previous
 from holotype.extras import with_install_advice
-from holotype.files import write_json
+from holotype.files import read_json, reading, write_json
 from holotype.pipeline.compare import compare
 from holotype.pipeline.compared.compared_runs import DEFAULT_OUTPUT
-from holotype.pipeline.training_run.resume import is_finished
+from holotype.pipeline.training_run.resume import is_finished, require_same_recipe
 from holotype.pipeline.training_run.train import estimate_run
+from holotype.pipeline.training_run.warm_start import with_teacher_digest
 from holotype.progress import Progress, default_progress, pluralize
 from holotype.run_directory import RunDirectory
 from holotype.search.running import Running, threads_per_job
+from holotype.search.search_directory import SearchDirectory
 from holotype.search.sweeping.run_table import RunRow, run_table
 from holotype.search.sweeping.sweep_plan import (
     PlannedRun,
@@ -137,9 +139,9 @@ def run_sweep(request: SweepRequest) -> Sweep:
     _require_sweep_or_nothing(output)
     output.mkdir(parents=True, exist_ok=True)
     with RunDirectory(output).lock():
+        missing = [] if request.report_only else _missing(request, runs)
         write_json(output / SETTINGS, request.plan.model_dump(mode="json"))
         wait_for_previous(output / "_jobs")
-        missing = [] if request.report_only else [r for r in runs if not _is_done(r, output)]
         jobs = [_job(run, request) for run in missing]
         done = [RunRow.of(run.full_name, run.directory(output)) for run in runs]
         with run_table(request.progress, done, [run.full_name for run in missing]) as show:
@@ -151,9 +153,7 @@ def run_sweep(request: SweepRequest) -> Sweep:
 def estimate_sweep(request: SweepRequest) -> SweepEstimate:
     """What is missing, and from one timed batch of each how long it would take."""
     seconds: dict[str, float] = {}
-    for run in request.runs():
-        if _is_done(run, request.output):
-            continue
+    for run in _missing(request, request.runs()):
         request.progress.log(f"timing {run.full_name}")
         found = estimate_run(run.request(request.plan.settings))
         seconds[run.full_name] = found.seconds * (1 + request.plan.tune)
@@ -169,12 +169,12 @@ def _job(run: PlannedRun, request: SweepRequest) -> Job:
     options = _options(run, plan)
     commands = []
     if plan.tune:
-        search = output / "_tune" / f"{run.group}-{run.name}"
+        search = _search_before(run, output)
         commands.append(
             ("holotype", "tune", run.data, *options, "--trials", str(plan.tune),
-             "--output", str(search))
+             "--output", str(search.path))
         )  # fmt: skip
-        options = ["--recipe", str(search / "best.yaml")]
+        options = ["--recipe", str(search.best_recipe)]
     where = ["--output", str(run.directory(output).path), "--resume"]
     commands.append(("holotype", "train", run.data, *options, *where))
     threads = threads_per_job(request.running)
@@ -188,6 +188,48 @@ def _options(run: PlannedRun, plan: SweepPlan) -> list[str]:
     for key, value in plan.settings.items():
         words += ["--set", f"{key}={json.dumps(value)}"]
     return words
+
+
+def _search_before(run: PlannedRun, output: Path) -> SearchDirectory:
+    """The search before a run, where the sweep tunes."""
+    return SearchDirectory(output / "_tune" / f"{run.group}-{run.name}")
+
+
+def _missing(request: SweepRequest, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """The runs that are not finished.
+
+    Raises:
+        RunMismatch: a finished one is of other data, of another recipe, or was tuned otherwise.
+    """
+    plan, output = request.plan, request.output
+    done = [run for run in runs if _is_done(run, output)]
+    began = _last_plan(output) or plan
+    data_of = {run.full_name: run.data for run in planned_runs(began)}
+    for run in done:
+        data = data_of.get(run.full_name, run.data)
+        if Path(data).resolve() != Path(run.data).resolve():
+            raise RunMismatch(
+                f"{run.full_name} in {str(output)!r} was trained on {data!r}, not on "
+                f"{run.data!r}; choose another --output."
+            )
+        if began.tune != plan.tune:
+            raise RunMismatch(
+                f"{run.full_name} in {str(output)!r} was trained with --tune {began.tune}, not "
+                f"{plan.tune}. Call with the same, or choose another --output."
+            )
+        recipe = with_teacher_digest(run.request(plan.settings).resolve_recipe())
+        file = _search_before(run, output).base if plan.tune else run.directory(output).recipe
+        require_same_recipe(file, recipe)
+    return [run for run in runs if run not in done]
+
+
+def _last_plan(output: Path) -> SweepPlan | None:
+    """That of the last call; None before the first."""
+    file = output / SETTINGS
+    if not file.is_file():
+        return None
+    with reading(file):
+        return SweepPlan.model_validate(read_json(file))
 
 
 def _is_done(run: PlannedRun, output: Path) -> bool:

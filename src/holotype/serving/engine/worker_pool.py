@@ -195,7 +195,8 @@ class WorkerPool:
         return sum(any(job.is_slow for job in worker.jobs) for worker in self._workers)
 
     def _any_worker(self) -> WorkerProcess:
-        return min(self._foreground, key=lambda worker: worker.load)
+        """The emptiest that is alive: one that is being replaced has no jobs, and opens nothing."""
+        return min(self._foreground, key=lambda worker: (not worker.is_alive, worker.load))
 
     @property
     def _foreground(self) -> list[WorkerProcess]:

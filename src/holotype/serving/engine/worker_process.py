@@ -78,8 +78,15 @@ class WorkerProcess:
         """What it holds; it works on the first."""
         return [job for _, job, _ in self._jobs]
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process runs; not before `start` has returned, and not once it has ended."""
+        return self._process is not None and self._process.returncode is None
+
     def may_take(self, job: Job) -> bool:
         """Whether it can hold one more job; a second one only behind a quick one."""
+        if not self.is_alive:  # nothing that it was sent now would ever be answered
+            return False
         if len(self._jobs) >= PREFETCHED or (job.digest and job.digest not in self.bundles):
             return False
         if job.background != self.is_background:
@@ -148,8 +155,13 @@ class WorkerProcess:
             digest: which one it must be; any where it is empty.
 
         Raises:
-            BundleError: it cannot be opened, or is another one.
+            BundleError: it cannot be opened, or is another one, or the process has ended.
         """
+        if not self.is_alive:
+            raise BundleError(
+                f"{path!r} was not opened: the worker process has ended and is being replaced; "
+                "try again in a moment."
+            )
         number = self._number()
         opening = asyncio.get_running_loop().create_future()
         self._openings[number] = opening

@@ -118,6 +118,8 @@ class FeedbackStore:
             OSError: the disk is full or gone; none of the rows was written.
         """
         with self._lock:
+            if self._segment is not None and self._segment.is_full:
+                self._close()  # its name would not tell of rows that come so late
             if self._segment is None:
                 self._segment = SegmentFile(self._folder)
             segment = self._segment

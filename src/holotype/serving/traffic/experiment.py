@@ -51,6 +51,7 @@ class Experiment:
         self._sample_ratio: dict[float, list[int]] = {}
         self._keys: set[str] = set()
         self._labelled: set[str] = set()
+        self._labelled_images: set[tuple[str, int]] = set()
         self._agreement: Counter[bool] = Counter()
 
     @property
@@ -76,7 +77,7 @@ class Experiment:
         if answered.image > 0:
             return
         counts.requests += 1
-        if arm == "challenger" and self.rollout is not None:
+        if arm == "challenger" and self.rollout is not None and answered.outcome == "answered":
             self.rollout.requests += 1
         share = answered.route.share
         if self.plan.mode == "split" and 0 < share < 1 and self._is_new(answered):
@@ -89,10 +90,16 @@ class Experiment:
     def count_label(self, row: FeedbackRow, unit: str) -> None:
         """Take the truth of an image; of what shares a unit only the first counts for the test.
 
+        A correction of a truth that was taken before counts nowhere.
+
         Args:
             row: of this experiment.
             unit: hash of the request key.
         """
+        image = (row.request_id, row.image)
+        if image in self._labelled_images:
+            return
+        self._labelled_images.add(image)
         is_right = row.label == row.predicted
         if self.plan.mode == "shadow":
             self._count_pair(row, is_right, unit)

@@ -9,6 +9,7 @@ Shape suffixes: B images of a batch, P processes.
 
 import os
 import pickle
+import signal
 import struct
 import subprocess
 import sys
@@ -120,6 +121,8 @@ class DecodingProcesses:
 
 def serve() -> None:
     """What a process does: answer requests until its input ends."""
+    for name in (signal.SIGINT, signal.SIGTERM):  # also sent to a whole group: it must go on
+        signal.signal(name, signal.SIG_IGN)  # until the training has written its checkpoint
     processes, *lock_file = map(int, sys.argv[1:])
     if lock_file:
         DECODING_MEMORY.share(lock_file[0], processes)

@@ -184,7 +184,7 @@ def optimiser_step(run: StageRun, group: list[LabelledBatch], at: int) -> Tensor
     factor = run.schedule.factor(at)
     for parameters in run.optimiser.param_groups:
         parameters["lr"] = parameters["peak_learning_rate"] * factor
-    weight = sum(batch.weight_of_all for batch in group)
+    weight = sum(batch.weight_of_all for batch in group) or 1.0  # all of weight 0: a loss of 0
     own = torch.zeros(4, device=run.accelerator.device)
     own[3] = float(run.stop_signal.stop_requested)
     for number, batch in enumerate(group):

@@ -103,6 +103,7 @@ def _set_up(
         train_batch_norm=stage.batch_norm == "train", save_memory=runtime.save_memory,
         embeds=stage.learns_embedding, share=runtime.share,
     )  # fmt: skip
+    module.zero_grad()  # an attempt that ran out of memory leaves the gradients of half a step
     module.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = make_optimiser(classifier, selection, stage)
     images = len(data.train.targets_N)

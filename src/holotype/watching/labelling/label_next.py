@@ -23,6 +23,7 @@ from holotype.watching.labelling.label_sheet import (
     LABELS,
     Purpose,
     SheetRow,
+    labels_of_sheets,
     write_sheet,
 )
 from holotype.watching.labelling.logged_images import LoggedImages, read_logged_images
@@ -95,6 +96,7 @@ def label_next(
     budget: int = 50,
     random_share: float = 0.3,
     days: float = 30.0,
+    labelled: Sequence[str | os.PathLike[str]] = (),
     output: str | os.PathLike[str] = "to-label",
     seed: int = 0,
     progress: Progress | None = None,
@@ -116,6 +118,8 @@ def label_next(
         budget: how many images at most.
         random_share: of them, drawn at random; in [0, 1].
         days: how far back.
+        labelled: earlier folders or their labels.csv. What has a label in one of them is not
+            chosen, as what has feedback is not.
         output: the folder that is written; it must be new.
         seed: of what is drawn.
 
@@ -123,6 +127,7 @@ def label_next(
         UsageError: a number out of range.
         RunExists: the output holds something.
         DatasetError: there is no log, no kept image of this classifier, or no embedding of one.
+        InvalidTable: an earlier folder has no labels.csv that can be read.
 
     Source:
         Ash et al. 2020; see `gradient_embeddings`.
@@ -137,10 +142,12 @@ def label_next(
         raise RunExists(
             f"{str(folder)!r} already holds something, perhaps labels; name another --output."
         )
+    labels = labels_of_sheets([Path(each) for each in labelled])
     require_writable(folder / LABELS)
     bundle = load_bundle(registered_path(champion))
     with (progress or default_progress()).busy("reading the request log"):
         logged = read_logged_images(Path(log), bundle.sha256, days=days, seed=seed)
+    logged = logged.with_labels(labels)
     _require_some(logged, Path(log), bundle.manifest.name)
     chosen = choose(logged, budget, random_share, seed)
     rows = [_row(logged, n, purpose, bundle.classes) for n, purpose in chosen]
@@ -148,6 +155,7 @@ def label_next(
     selection = {
         "log": os.path.abspath(log), "classifier": os.fspath(champion), "digest": bundle.sha256,
         "budget": budget, "random_share": random_share, "days": days, "seed": seed,
+        "labelled": [os.path.abspath(each) for each in labelled],
         "classes": list(bundle.classes), "answered": logged.num_answered,
         "not_kept": logged.num_not_kept, "kept": len(logged), **found.counts,
     }  # fmt: skip

@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 from holotype.dataset.class_names import class_name
 from holotype.dataset.reading.csv_tables import read_csv_table
 from holotype.errors import InvalidTable, UsageError
-from holotype.files import atomic_write, csv_text, read_json, write_json, write_text
+from holotype.files import atomic_write, csv_text, read_json, sha256_of, write_json, write_text
 
 Purpose = Literal["chosen", "random"]
 
@@ -105,6 +105,24 @@ def read_sheet(file: Path) -> list[SheetRow]:
             )
         rows.append(SheetRow(**values))
     return rows
+
+
+def labels_of_sheets(sheets: Sequence[Path]) -> dict[str, str]:
+    """SHA-256 of an image -> the label that a sheet gives it.
+
+    Args:
+        sheets: folders with a labels.csv, or such files.
+
+    Raises:
+        InvalidTable: one is no such table.
+    """
+    found = {}
+    for sheet in sheets:
+        file = sheet / LABELS if sheet.is_dir() else sheet
+        for row in read_sheet(file):
+            if row.label:
+                found[row.sha256 or sha256_of(file.parent / row.path)] = row.label
+    return found
 
 
 def read_selection(folder: Path) -> dict[str, Any]:

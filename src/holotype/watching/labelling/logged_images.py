@@ -5,7 +5,8 @@ Shape suffixes: N images, C classes, D embedding.
 
 import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ class LoggedImage:
         sha256: of its bytes.
         group: of images that are not independent: those of one request key, or of one request.
         time: when it was answered, ISO 8601 in UTC.
-        label: the latest feedback; "" without.
+        label: the latest feedback, or what a sheet says; "" without.
     """
 
     request_id: str
@@ -65,6 +66,13 @@ class LoggedImages:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def with_labels(self, labels: Mapping[str, str]) -> "LoggedImages":
+        """The same with labels that came elsewhere, by the SHA-256 of an image."""
+        images = tuple(
+            replace(image, label=labels.get(image.sha256, image.label)) for image in self.images
+        )
+        return replace(self, images=images)
 
 
 def read_logged_images(log: Path, digest: str, *, days: float, seed: int = 0) -> LoggedImages:

@@ -148,6 +148,12 @@ class Monitors:
                     monitor.pool.add(scores_N)
             monitor.capital.update(log_bets_B, elapsed_s)
 
+    def hold(self, limits: Sequence[Watched]) -> None:
+        """Hold against other limits from now on: where one has moved, its bets begin anew."""
+        for one in limits:
+            if self.each[one.name].watched != one:
+                self.each[one.name] = Monitor(one, ScorePool(), Capital.new(one.bets))
+
     def restart(self) -> None:
         """The bets of a new year."""
         self.year_s = 0.0

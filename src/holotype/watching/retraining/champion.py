@@ -9,7 +9,7 @@ from holotype.dataset.index import Index, read_index_file
 from holotype.dataset.splitting.splitter import DEFAULT_SEED
 from holotype.errors import UsageError
 from holotype.registry.registered_name import CHAMPION, RegisteredName, parse_registered_name
-from holotype.registry.registered_version import RegisteredVersion
+from holotype.registry.registered_version import RegisteredModel, RegisteredVersion
 from holotype.registry.registry import Registry
 from holotype.run_directory import RunDirectory
 from holotype.training.config.yaml_files import read_mapping
@@ -24,12 +24,14 @@ class Champion:
         bundle: its classifier.
         index: the images that it was trained and tested on.
         recipe: the fields of its recipe.yaml.
+        digests: of the bundles of all versions of its name, whose answers a request log has.
     """
 
     version: RegisteredVersion
     bundle: Bundle
     index: Index
     recipe: dict[str, Any]
+    digests: frozenset[str]
 
     @property
     def run(self) -> RunDirectory:
@@ -101,4 +103,7 @@ def read_champion(registry: Registry, name: str, number: int | None = None) -> C
             f"{what} has no fixed test part (was it cross-validated?), on which a successor could "
             "be judged; train one on a split and promote that first."
         )
-    return Champion(version, bundle, index, read_mapping(run.recipe))
+    registered = registry.show(name)
+    assert isinstance(registered, RegisteredModel)
+    digests = frozenset(each.bundle_sha256 for each in registered.versions)
+    return Champion(version, bundle, index, read_mapping(run.recipe), digests)

@@ -1,8 +1,10 @@
 """Labels that came back: from sheets of `label_next`, from tables, and from feedback in a log."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from holotype.dataset.class_names import class_name
 from holotype.errors import DatasetError, InvalidTable
@@ -54,7 +56,7 @@ class CollectedLabels:
     num_not_kept: int = 0
 
 
-def collect_labels(sources: Sequence[Path]) -> CollectedLabels:
+def collect_labels(sources: Sequence[Path], digests: Collection[str]) -> CollectedLabels:
     """All labels of sheets, tables and logs.
 
     An image of a sheet is what the sheet says it is for, also where its feedback is in a log that
@@ -64,6 +66,8 @@ def collect_labels(sources: Sequence[Path]) -> CollectedLabels:
         sources: folders of `label_next`; CSV files with the columns path and label, and optionally
             purpose and group; or folders of request logs, whose feedback is chosen by whoever sent
             it, and so is no random sample.
+        digests: of the bundles whose answers in a log are meant, since a server may answer with
+            other classifiers too, and log them in the same folder.
 
     Raises:
         DatasetError: a source is none of these.
@@ -73,7 +77,7 @@ def collect_labels(sources: Sequence[Path]) -> CollectedLabels:
     unlabelled = not_kept = 0
     for source in sorted(sources, key=_is_log):  # sheets first
         if _is_log(source):
-            found, missing = _of_log(source)
+            found, missing = _of_log(source, digests)
             not_kept += missing
             for image in found:
                 by_sha256.setdefault(image.sha256, image)
@@ -133,13 +137,16 @@ def _feedback_of(selection: dict[str, object]) -> dict[tuple[str, str], str]:
     }
 
 
-def _of_log(log: Path) -> tuple[list[LabelledImage], int]:
-    """The kept images with feedback, and how many labelled ones are not kept."""
-    columns = ("request_id", "arm", "key", "image_file", "image_sha256", "label")
+def _of_log(log: Path, digests: Collection[str]) -> tuple[list[LabelledImage], int]:
+    """The kept images with feedback, the latest first, and how many labelled ones are not kept."""
+    columns = (
+        "request_id", "arm", "digest", "key", "image_file", "image_sha256", "label", "label_time",
+    )  # fmt: skip
     rows = read_log(log, 0.0, _FOREVER, LogQuery(columns))
     found, missing = [], 0
-    for n, label in enumerate(rows["label"]):
-        if not label or rows["arm"][n] == "shadow":
+    for n in np.argsort(rows["label_time"], kind="stable")[::-1].tolist():
+        label = rows["label"][n]
+        if not label or rows["arm"][n] == "shadow" or rows["digest"][n] not in digests:
             continue
         file = log / (rows["image_file"][n] or "")
         if not file.is_file():

@@ -240,9 +240,10 @@ def _next_directory(request: RetrainingRequest, champion: Champion) -> Retrainin
 def _is_same(
     request: RetrainingRequest, champion: Champion, directory: RetrainingDirectory
 ) -> bool:
-    """Whether a directory is of this champion and these words, and, if finished, these labels.
+    """Whether a directory is of this champion, of these words, and of these labels.
 
-    The champion may be its own candidate, which was promoted.
+    The champion may be its own candidate, which was promoted. A candidate that is being made goes
+    on with the labels that it began with, however many came since.
     """
     began = read_json(directory.request)
     manifest = directory.run.bundle / MANIFEST
@@ -251,9 +252,10 @@ def _is_same(
         return False
     if champion.bundle.sha256 not in digests:
         return False
-    if not directory.result.is_file():
+    if directory.placement.is_file() and not directory.result.is_file():
         return True
-    return bool(began["labels_sha256"] == _labels_digest(collect_labels(request.sources)))
+    collected = collect_labels(request.sources, champion.digests)
+    return bool(began["labels_sha256"] == _labels_digest(collected))
 
 
 def _require_same(
@@ -278,7 +280,7 @@ def _write_request(
     Raises:
         DatasetError: there are none.
     """
-    collected = collect_labels(request.sources)
+    collected = collect_labels(request.sources, champion.digests)
     if not collected.images:
         raise DatasetError(
             f"no label came back: {collected.num_unlabelled} images wait for one, and "
