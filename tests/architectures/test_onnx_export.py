@@ -1,5 +1,7 @@
 """TorchClassifier -> ONNX graphs."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -47,7 +49,9 @@ def test_every_cut_and_the_embedding_agree_with_torch(
 def test_activations_write_in_place_again_after_an_export(
     backbone: Backbone, model: onnx.ModelProto
 ) -> None:
-    in_place = [layer for layer in backbone.modules() if getattr(layer, "inplace", False)]
+    in_place: list[Any] = [
+        layer for layer in backbone.modules() if getattr(layer, "inplace", False)
+    ]
     assert in_place
     for layer in in_place:
         layer.inplace = False
