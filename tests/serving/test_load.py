@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -52,7 +53,16 @@ def test_three_times_the_capacity_costs_only_what_is_too_much(
 ) -> None:
     closed(slow_server, requests, 1)
     before = closed(slow_server, requests, 3)
-    overload = asyncio.run(Load(slow_server.port, requests).open_loop(3 * before.rate, 2))
+    with ThreadPoolExecutor() as pool:
+        load = pool.submit(
+            asyncio.run, Load(slow_server.port, requests).open_loop(3 * before.rate, 2)
+        )
+        asked = []
+        while not load.done():
+            asked.append(httpx.get(f"{slow_server.url}/v1/models/slow/traffic").status_code)
+            time.sleep(0.1)
+    assert load.result().statuses[503] > 0
+    assert set(asked) == {200}  # what needs no room is answered
     memory = slow_server.memory()
     overload = asyncio.run(Load(slow_server.port, requests).open_loop(3 * before.rate, seconds))
     grown = slow_server.memory() / memory

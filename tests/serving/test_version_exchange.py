@@ -173,12 +173,15 @@ def test_no_request_fails_while_versions_are_swapped(
 def test_a_refused_version_is_named_with_its_reason(
     registry: Registry, images: list[Path], tmp_path: Path
 ) -> None:
-    promote(registry, add_version(registry, tmp_path, 1))
+    good = add_version(registry, tmp_path, 1)
+    promote(registry, good)
     with running("registry://tiny", *OPTIONS) as server:
         promote(registry, add_wrong_classes(registry, tmp_path, 2))
         wait_until(lambda: refused_of(server))
         assert "missing: fine; new: other-2" in refused_of(server)["2"]
         wait_until(lambda: any("tiny 2 was refused" in line for line in server.lines))
+        promote(registry, good)  # which is in service
+        wait_until(lambda: not refused_of(server))
 
 
 def test_the_challenger_follows_its_alias_and_ends_with_it(

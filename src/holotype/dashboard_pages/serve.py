@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from holotype.errors import UsageError
 from holotype.extras import with_install_advice
 from holotype.identification.gallery import Gallery
 from holotype.serving.galleries.served_gallery import ServedGallery
@@ -60,12 +61,14 @@ def serve(
         on_listening: told the URL.
 
     Raises:
-        UsageError: nothing to serve, or another interface without keys.
+        UsageError: nothing to serve, no worker, or another interface without keys.
         BundleError: a classifier cannot be opened.
         MissingExtra: the packages of a server are not installed.
     """
     from holotype.serving.running_server import run_server
 
+    if workers is not None and workers < 1:
+        raise UsageError(f"workers is {workers}; expected 1 or more, or nothing for all cores.")
     settings = ServerSettings(
         host=host,
         port=port,

@@ -81,7 +81,7 @@ class RequestGuard:
             if not self._service.is_page(scope):
                 state["client"] = client_of(headers, scope["path"], self._service.keys)
             body.check_length(headers)
-            self._check_room(scope["path"])
+            self._check_room(scope)
             await self._app(scope, body.receive, send_with_headers)
         except Problem as problem:
             if not status:
@@ -108,10 +108,11 @@ class RequestGuard:
         if host is None or host[1].strip("[]").lower() not in self._hosts:
             raise Problem("wrong_host")
 
-    def _check_room(self, path: str) -> None:
+    def _check_room(self, scope: Scope) -> None:
         """Refuse images here while the queue is full: a refusal must cost next to nothing."""
         engine = self._service.engine
-        if path.startswith(IMAGE_PATHS) and not engine.has_room:
+        sends_images = scope["method"] == "POST" and scope["path"].startswith(IMAGE_PATHS)
+        if sends_images and not engine.has_room:
             raise Problem("overloaded", headers={"Retry-After": str(engine.retry_after_s)})
 
 

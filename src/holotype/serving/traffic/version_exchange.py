@@ -126,6 +126,8 @@ class VersionWatch:
         if wanted is None or wanted == (there and there.version):
             if wanted is None and self._slot == "challenger" and there and not self._unreachable:
                 await self._exchange.clear_challenger(self._model)
+            if wanted is not None:
+                self._forget_refusal()
             return
         refused, when = self._refused or ("", 0.0)
         if refused == wanted and time.monotonic() - when < RETRY_S:
@@ -157,9 +159,13 @@ class VersionWatch:
             if is_new:
                 LOGGER.error("%s %s was refused: %s", self._model, wanted, error)
             return
-        self._refused = None
-        served.refused.pop(self._slot, None)
+        self._forget_refusal()
         LOGGER.info(
             "%s %s is the %s, after %.1f s", self._model, wanted, self._slot,
             time.monotonic() - started,
         )  # fmt: skip
+
+    def _forget_refusal(self) -> None:
+        """What should be in service is, so no version is refused any more."""
+        self._refused = None
+        self._traffic.of(self._model).refused.pop(self._slot, None)
