@@ -73,7 +73,7 @@ def test_no_other_interface_is_served_without_keys(cli: Cli, tiny_bundle: Bundle
 @pytest.mark.parametrize("workers", [0, -1])
 def test_a_server_without_a_worker_is_refused(workers: int, cli: Cli, tiny_bundle: Bundle) -> None:
     code, _, error = cli("serve", tiny_bundle.path, f"--workers={workers}")
-    assert code == 1
+    assert code == 2
     assert f"workers is {workers}; expected 1 or more" in error
 
 
