@@ -104,6 +104,17 @@ def test_a_run_killed_after_a_stage_exports_the_same_graph(
     assert resumed.backbone_graph() == undisturbed.backbone_graph()
 
 
+def test_the_state_that_a_kill_left_beside_a_finished_stage_goes(
+    images: Index, recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    own, state = recipe({"trainable": 0}), tmp_path / "c" / "s0.state.safetensors"
+    _run(own, images, tmp_path / "c")
+    assert not state.exists()
+    state.touch()
+    _run(own, images, tmp_path / "c")
+    assert [file.name for file in (tmp_path / "c").glob("*.safetensors")] == ["s0.safetensors"]
+
+
 def test_only_what_something_has_taught_ships_as_it_began(
     images: Index, recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:

@@ -134,6 +134,8 @@ class FineTuner:
         finished = read_stage_result(self.runtime.checkpoints, stage.name)
         if finished is not None:
             how, weights = finished
+            # What a kill between the writing of the one and the removal of the other leaves.
+            resume_state_file(self.runtime.checkpoints, stage.name).unlink(missing_ok=True)
             self.classifier.load_state_dict(weights)
             self.runtime.progress.log(
                 f"{stage.name}: finished before, epoch {how.best_epoch} ships"
