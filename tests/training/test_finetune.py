@@ -107,7 +107,7 @@ def test_a_run_killed_after_a_stage_exports_the_same_graph(
 def test_the_state_that_a_kill_left_beside_a_finished_stage_goes(
     images: Index, recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
-    own, state = recipe({"trainable": 0}), tmp_path / "c" / "s0.state.safetensors"
+    own, state = recipe({"trainable": 1, "epochs": 1}), tmp_path / "c" / "s0.state.safetensors"
     _run(own, images, tmp_path / "c")
     assert not state.exists()
     state.touch()
