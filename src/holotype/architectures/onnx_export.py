@@ -52,7 +52,7 @@ def export_backbone(backbone: "Backbone", height: int, width: int) -> "onnx.Mode
 def _without_in_place(network: "nn.Module") -> Iterator[None]:
     """No activation writes over its input meanwhile; values stay the same.
 
-    One that does is taken apart into comparisons of symbolic sizes: half of the export's time.
+    A ReLU6 that does is taken apart into comparisons of symbolic sizes: half of the export's time.
     """
     layers = [layer for layer in network.modules() if getattr(layer, "inplace", False) is True]
     for layer in layers:

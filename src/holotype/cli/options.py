@@ -15,6 +15,7 @@ RESOURCES = Group("Resources", sort_key=4)
 RESUMING = Group("Resuming", sort_key=5)
 SEARCH = Group("Search", sort_key=2)
 
+Several = Parameter(consume_multiple=True, negative=(), show_default=False)  # words after one flag
 AsJson = Annotated[
     bool,
     Parameter(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from holotype.cli.options import RECIPE, SEARCH, AsJson, Settings
+from holotype.cli.options import RECIPE, SEARCH, AsJson, Settings, Several
 from holotype.cli.output import print_json, print_message, print_next_command, print_result
 from holotype.progress import to_stderr
 from holotype.search.running import Running
@@ -16,7 +16,6 @@ from holotype.text_tables import text_table
 from holotype.training.config.resolve import parse_overrides
 
 Switch = Annotated[bool, Parameter(negative="", show_default=False)]
-Several = Parameter(consume_multiple=True, negative=(), show_default=False)
 
 
 def sweep(

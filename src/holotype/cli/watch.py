@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from holotype.cli.options import AsJson
+from holotype.cli.options import AsJson, Several
 from holotype.cli.output import print_json, print_message, print_next_command, print_result
 from holotype.progress import to_stderr
 from holotype.text_tables import text_table
@@ -19,7 +19,6 @@ from holotype.watching.watch import watch as look
 from holotype.watching.watch_result import Watch
 
 SHOWN_ROWS = 20
-Several = Parameter(consume_multiple=True, negative=(), show_default=False)
 WINDOWS, TELLING = "Windows and limits", "Who is told"
 
 

@@ -136,7 +136,7 @@ def compare(
         damaged = int((~np.isfinite(found_NC)).any(axis=1).sum())
         raise ParityFailed(
             f"probabilities of {damaged:,} of {len(found_NC):,} images are no finite numbers; "
-            "nothing was written. Export onnx, which computes in 32 bits."
+            "nothing was written. Where the format computes in 16 bits, export onnx."
         )
     rows = np.arange(len(expected_NC))
     behind_N = expected_NC.max(axis=1) - expected_NC[rows, found_NC.argmax(axis=1)]

@@ -95,7 +95,7 @@ class Client:
         except ValueError as error:
             raise UsageError(f"{url!r} is no URL of a server: {error}.") from None
         if key is not None and not key.isprintable():
-            raise UsageError("the key has a line break in it; take `key.strip()` of a file's text.")
+            raise UsageError("the key holds a line break; take `key.strip()` of a file's text.")
         kind = (
             http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         )

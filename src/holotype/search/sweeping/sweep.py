@@ -139,9 +139,9 @@ def run_sweep(request: SweepRequest) -> Sweep:
     _require_sweep_or_nothing(output)
     output.mkdir(parents=True, exist_ok=True)
     with RunDirectory(output).lock():
+        wait_for_previous(output / "_jobs")
         missing = [] if request.report_only else _missing(request, runs)
         write_json(output / SETTINGS, request.plan.model_dump(mode="json"))
-        wait_for_previous(output / "_jobs")
         jobs = [_job(run, request) for run in missing]
         done = [RunRow.of(run.full_name, run.directory(output)) for run in runs]
         with run_table(request.progress, done, [run.full_name for run in missing]) as show:

@@ -187,8 +187,7 @@ class WorkerProcess:
 
         There the system ends it with the server, even while it is stopped.
         """
-        running = self._process is not None and self._process.returncode is None
-        if wanted == self._paused or not running or sys.platform != "linux":
+        if wanted == self._paused or not self.is_alive or sys.platform != "linux":
             return
         self._paused = wanted
         os.kill(self.pid, signal.SIGSTOP if wanted else signal.SIGCONT)
