@@ -1,5 +1,6 @@
 """Text for a terminal: aligned tables, and the few lines by which a result names itself."""
 
+import codecs
 from collections.abc import Sequence
 
 from rich.cells import cell_len  # how many columns a text takes: two for 漢, none for an accent
@@ -9,10 +10,23 @@ MAX_COLUMNS = 120
 CELL_COLUMNS = 41  # of one cell of a table in a `repr`
 TEXT_ROWS = MAX_LINES - 4  # of a table below its title: without header, rule and "… more"
 
+_LOOK_ALIKES = str.maketrans({"─": "-", "–": "-", "×": "x", "→": "->", "…": "...", "≥": ">="})
+
 
 def printable(text: str) -> str:
     """The text without what could steer a terminal: a file name may hold any character."""
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+def look_alikes(error: UnicodeError) -> tuple[str, int]:
+    """What stands for signs that an encoding lacks: ASCII for those of tables, else escapes."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = error.object[error.start : error.end].translate(_LOOK_ALIKES)
+    return signs.encode("ascii", "backslashreplace").decode(), error.end
+
+
+codecs.register_error("look_alikes", look_alikes)
 
 
 def text_table(

@@ -10,6 +10,7 @@ from holotype.comparison.significance import (
     compare_all,
     compare_pairs,
     difference_interval,
+    gain_at_least,
     holm,
     mcnemar_exact,
     ranks,
@@ -181,3 +182,23 @@ def test_with_groups_the_overall_test_permutes_within_them() -> None:
     assert compare_all(equal, np.ones(120), units).p_value == 1.0
     better = np.concatenate([equal, np.ones((1, 120), bool)])
     assert compare_all(better, np.ones(120), units).p_value < 0.01
+
+
+def test_one_group_says_nothing_of_others() -> None:
+    gain_N, one = np.repeat([1.0, 0.0], [40, 160]), SamplingUnits.of_groups(["a"] * 200)
+    assert difference_interval(gain_N, np.ones(200), one) == (pytest.approx(0.2), -1, 1)
+    assert gain_at_least(gain_N, np.ones(200), one) == (pytest.approx(0.2), -1)
+
+
+def test_a_dominant_group_does_not_hide_how_much_groups_differ() -> None:
+    """Two classifiers that are equally good on groups in general, one better on each by chance."""
+    sizes = [1000, 10, 10]
+    units = SamplingUnits(np.repeat(np.arange(3), sizes), 3, True)
+    rng = np.random.default_rng(4)
+    held = 0
+    for _ in range(200):
+        chance_N = np.repeat(rng.choice([0.1, -0.1], 3), sizes)
+        gain_N = np.sign(chance_N) * (rng.random(1020) < np.abs(chance_N))
+        _, low, high = difference_interval(gain_N, np.ones(1020), units)
+        held += low <= 0 <= high
+    assert held >= 180  # of 200, 190 expected

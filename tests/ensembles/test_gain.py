@@ -99,8 +99,19 @@ def test_it_beats_its_best_member_where_it_is_surely_better_and_nowhere_surely_w
         reported=gain,
         held_out=gain,
         images_per_second=10.0,
-        best_member_images_per_second=25.0,
+        best_member_images_per_second=1325.0,
     )
     assert comparison.recommended is beats
     assert comparison.in_words().startswith("Recommended" if beats else "Not recommended")
-    assert "10 images a second, runs/a alone 25" in comparison.in_words()
+    assert "10.0 images a second, runs/a alone 1,325." in comparison.in_words()
+
+
+def test_one_turtle_does_not_recommend_an_ensemble() -> None:
+    targets_N = np.arange(200) % 3
+    right = said(5 * np.eye(3)[targets_N], targets_N, ["one turtle"] * 200)
+    often = said(
+        5 * np.eye(3)[np.where(np.arange(200) < 35, 0, targets_N)], targets_N, ["one turtle"] * 200
+    )
+    gain = gain_over(right, often, "test")
+    assert gain.accuracy.value > 0.1
+    assert (gain.accuracy.low, gain.accuracy.high, gain.beats) == (-1, 1, False)

@@ -8,6 +8,7 @@ import torch
 import torchmetrics.functional.classification as tm
 from scipy.optimize import brentq
 from scipy.special import softmax as scipy_softmax
+from scipy.stats import norm
 
 from holotype.evaluation.build_report import build_report
 from holotype.evaluation.calibration import (
@@ -64,7 +65,8 @@ def test_reliability_bins_hold_every_image_and_add_up_to_the_error() -> None:
     assert bins.share_B.sum() == pytest.approx(1)
     assert (bins.confidence_B[filled] > bins.edges_B1[:-1][filled]).all()
     assert (bins.confidence_B[filled] <= bins.edges_B1[1:][filled]).all()
-    gaps = np.abs(bins.confidence_B - bins.accuracy_B)[filled] * bins.share_B[filled]
+    accuracy_B = np.array([float(one) for one in bins.accuracies])
+    gaps = np.abs(bins.confidence_B - accuracy_B)[filled] * bins.share_B[filled]
     assert gaps.sum() == pytest.approx(float(expected_calibration_error(predictions)))
 
 
@@ -129,3 +131,25 @@ def test_the_interval_of_the_error_of_an_overconfident_classifier_excludes_zero(
     estimate = build_report(calibrated(500, 0, sharpened=4.0))["expected_calibration_error"]
     assert estimate.low is not None
     assert estimate.low > 0.02
+
+
+def test_a_calibrated_classifier_of_groups_is_not_called_miscalibrated() -> None:
+    """Images of a group are right and wrong together, each with the chance that is stated."""
+    rng, reached = np.random.default_rng(0), 0
+    groups = [f"g{n // 30}" for n in range(600)]
+    for seed in range(40):
+        predictions = made(600, 2, seed=seed, signal=2.0)
+        confidence_N = predictions.probabilities_NC.max(axis=1)
+        latent_N = 0.3**0.5 * np.repeat(rng.normal(size=20), 30) + 0.7**0.5 * rng.normal(size=600)
+        wrong_N = norm.cdf(latent_N) > confidence_N
+        targets_N = np.where(wrong_N, 1 - predictions.predicted_N, predictions.predicted_N)
+        of_groups = replace(predictions, targets_N=targets_N, groups=tuple(groups))
+        reached += build_report(of_groups)["expected_calibration_error"].low == 0
+    assert reached >= 36  # of 40, 38 expected
+
+
+def test_the_accuracy_of_a_bin_has_the_interval_of_its_groups() -> None:
+    one_group = replace(made(100, 2), groups=("a",) * 100)
+    filled = [one for one in reliability_bins(one_group).accuracies if one.value is not None]
+    assert filled
+    assert all((one.low, one.high) == (0.0, 1.0) for one in filled)

@@ -4,12 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from holotype.errors import UsageError
+from holotype.executors import run_job
 from holotype.executors.executor import executor, run_jobs
 from holotype.executors.job_sheet import Job, JobSheet
 
@@ -118,3 +120,16 @@ def _processes(directory: Path) -> list[str]:
 def test_an_executor_that_is_none_is_one_clear_line() -> None:
     with pytest.raises(UsageError, match="did you mean 'slurm'"):
         executor("slrum", slots=1)
+
+
+def test_told_to_stop_before_its_first_command_a_job_runs_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_job, "_told_to_stop", threading.Event())
+    sheet = JobSheet(
+        tmp_path / "jobs", [Job("late", (("holotype", "--version"),), tmp_path / "log")]
+    )
+    sheet.write()
+    run_job._pass_on(signal.SIGTERM, None)
+    assert run_job.run_job(sheet.file, 0) == run_job.TERMINATED
+    assert not (tmp_path / "log").exists()

@@ -19,6 +19,7 @@ from holotype.pipeline.training_run.group_leakage_report import (
 )
 from holotype.reporting.plot_style import save
 from holotype.reporting.plots import group_leakage_figure
+from tests.conftest import Cli
 
 GROUPS, PER_GROUP = 24, 10
 N = GROUPS * PER_GROUP
@@ -133,3 +134,19 @@ def test_the_figure_is_drawn_for_one_set_and_for_two(tmp_path: Path) -> None:
         save(group_leakage_figure(sets), tmp_path / name)
         sizes.append(Image.open(tmp_path / name).size)
     assert sizes[1][1] > sizes[0][1] + 100
+
+
+def test_where_no_group_can_be_held_out_nothing_is_compared(tmp_path: Path, cli: Cli) -> None:
+    """Class a in two specimens and b in one: without b's there is one class to learn from."""
+    rng = np.random.default_rng(0)
+    for name, level in (("a/1", 60), ("a/2", 90), ("b/3", 170)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(8):
+            pixels = rng.integers(level - 40, level + 40, (40, 40, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{number}.png")
+    code, _, said = cli(
+        "train", tmp_path / "data", "--model", "colour", "--group-pattern", "parent-folder",
+        "--output", tmp_path / "run",
+    )  # fmt: skip
+    assert code == 0, said
+    assert "random split" not in (tmp_path / "run" / "report" / "index.html").read_text("utf-8")

@@ -267,8 +267,8 @@ def main() -> None:
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            # File names may hold bytes that no encoding knows.
-            stream.reconfigure(errors="backslashreplace")
+            # File names may hold bytes that no encoding knows, and Windows pipes know no rules.
+            stream.reconfigure(errors="look_alikes")
     if not is_first_process():  # of several that train together; the first one speaks for all
         sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - until the end
     sys.excepthook = _report_a_bug

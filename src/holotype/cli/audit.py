@@ -13,6 +13,7 @@ from holotype.cli.output import (
     print_result,
 )
 from holotype.dataset.auditing.findings import Findings
+from holotype.dataset.reading.source_types import pattern_words
 from holotype.pipeline.audit import audit as audit_data
 from holotype.progress import pluralize, to_stderr
 from holotype.text_tables import text_table
@@ -76,13 +77,14 @@ def audit(
         print_message(sentence)
     if KINDS_OF_GIVEN_SPLITS & set(found.fail_on) and not found.index.table["split"].any():
         print_message("No split came with the data, so nothing was found to be wrong with it.")
+    patterns = pattern_words(label_pattern, group_pattern, label_prefix)
     if output is not None:
         print_message(f"With images: {output / 'index.html'}")
         print_message(f"Every image with a problem: {output / 'issues.csv'}")
     elif findings.summary_rows():
-        print_next_command("holotype", "audit", *data, "--output", "audit")
+        print_next_command("holotype", "audit", *data, "--output", "audit", *patterns)
     elif len(found.index.classes) > 1:
-        print_next_command("holotype", "train", *data)
+        print_next_command("holotype", "train", *data, *patterns)
     named = [f"{kind} {found.counts[kind]:,}" for kind in found.fail_on if found.counts[kind]]
     if named:
         print_message(f"Failed on {', '.join(named)}.")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from holotype.cli.options import GroupPattern, LabelPattern, Settings
 from holotype.cli.output import print_next_command, print_result
+from holotype.dataset.reading.source_types import pattern_words
 from holotype.pipeline.augment import augment as draw_sheet
 from holotype.progress import to_stderr
 
@@ -51,5 +52,11 @@ def augment(
     )
     print_result(f"stage  {sheet.stage}")
     print_result(f"sheet  {sheet.path}")
-    print_next_command("holotype", "train", data, *(["--recipe", recipe] if recipe else []))
+    options = ["--recipe", recipe] if recipe else []
+    options += ["--model", model] if model else []
+    options += ["--seed", str(seed)] if seed is not None else []
+    options += ["--image-size", str(image_size)] if image_size is not None else []
+    options += [word for setting in settings for word in ("--set", setting)]
+    options += pattern_words(label_pattern, group_pattern)
+    print_next_command("holotype", "train", data, *options)
     return 0

@@ -60,7 +60,8 @@ def compare(
         print_result(comparison.selection_sentence())
     place = comparison_directory(runs, output)
     if place is None:
-        print_next_command("holotype", "compare", *runs, "--output", "comparison")
+        chosen = ["--select", select] if select else []
+        print_next_command("holotype", "compare", *runs, "--output", "comparison", *chosen)
         return 0
     if comparison.selection is not None:
         print_result(f"selection   {place / 'selection.json'}")

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from holotype.cli.options import AsJson, GroupPattern, Jobs, LabelPattern, On
 from holotype.cli.output import print_json, print_message, print_next_command, print_result
+from holotype.dataset.reading.source_types import pattern_words
 from holotype.pipeline.evaluate import evaluate as evaluate_on
 from holotype.progress import pluralize, to_stderr
 
@@ -48,7 +49,8 @@ def evaluate(
         print_message(caveat)
     print_result(f"accuracy     {report['accuracy']} on {pluralize(report.num_images, 'image')}")
     if output is None:
-        print_next_command("holotype", "evaluate", run, *data, "--output", "new-report")
+        patterns = pattern_words(label_pattern, group_pattern)
+        print_next_command("holotype", "evaluate", run, *data, "--output", "new-report", *patterns)
         return 0
     print_result(f"report       {output / 'report' / 'index.html'}")
     print_result(f"predictions  {output / 'predictions.parquet'}")

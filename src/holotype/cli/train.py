@@ -143,6 +143,8 @@ def train(
         progress=to_stderr(),
     )  # fmt: skip
     if print_recipe:
+        if as_json:
+            raise UsageError("--print-recipe prints YAML; leave out --json.")
         print_result(request.resolve_recipe().to_yaml().rstrip())
         return 0
     if not data:

@@ -89,6 +89,8 @@ def tune(
         running=Running(jobs=jobs, on=on, budget=budget),
     )  # fmt: skip
     if print_space:
+        if as_json:
+            raise UsageError("--print-space prints YAML; leave out --json.")
         print_result(request.search_space(request.base()).to_yaml().rstrip())
         return 0
     if not data:

@@ -149,3 +149,8 @@ def _numbers_in(graph: Any) -> int:
             elif attribute.type == AttributeProto.GRAPH:
                 count += _numbers_in(attribute.g)
     return count
+
+
+def images_per_second_text(speed: float) -> str:
+    """The speed in words: whole images from a hundred on."""
+    return f"{speed:,.{0 if speed >= 100 else 1}f}"

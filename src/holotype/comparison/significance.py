@@ -20,7 +20,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.evaluation.intervals import SamplingUnits, t_quantile
+from holotype.evaluation.intervals import SamplingUnits, jackknife_variance, t_quantile
 
 Floats = NDArray[np.float64]
 
@@ -224,10 +224,10 @@ def difference_interval(
 ) -> tuple[float, float, float]:
     """Weighted mean of the gains with its 95 % interval, (value, low, high).
 
-    The variance is that of a weighted mean over units, with the t quantile of their effective
-    number (Kish). Half an image won and half an image lost are added, so that the interval of two
-    classifiers that never disagree has a width (Agresti & Min 2005, "Simple improved confidence
-    intervals for comparing matched proportions").
+    The variance is that of the jackknife over units, with the t quantile of their effective number
+    (Kish); with one unit the interval is [-1, 1]. Half an image won and half an image lost are
+    added, so that the interval of two classifiers that never disagree has a width (Agresti & Min
+    2005, "Simple improved confidence intervals for comparing matched proportions").
     """
     value, deviation, degrees = _mean_gain(gain_N, weights_N, units)
     half = t_quantile(degrees) * deviation
@@ -251,10 +251,13 @@ def _mean_gain(gain_N: Floats, weights_N: Floats, units: SamplingUnits) -> tuple
     value = float(weights_N @ gain_N) / total
     share_U = _over_units(weights_N / total, units)
     gain_U = _over_units(weights_N * gain_N / total, units)
+    gain_U, share_U = gain_U[share_U > 0], share_U[share_U > 0]
+    if len(share_U) < 2:
+        return value, math.inf, 1  # one group says nothing of others
     num_effective = 1.0 / float(share_U @ share_U)
-    variance = float(((gain_U - value * share_U) ** 2).sum())
+    variance = jackknife_variance(value, (value - gain_U) / (1 - share_U))
     images = total**2 / float(weights_N @ weights_N)
-    variance = variance * num_effective / max(num_effective - 1, 1.0) + 1 / (images + 2) ** 2
+    variance += 1 / (images + 2) ** 2
     return value, math.sqrt(variance), max(1, round(num_effective) - 1)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from holotype.comparison.bootstrap import ACCURACY, METRICS
+from holotype.comparison.cost import images_per_second_text
 from holotype.comparison.leaderboard import Leaderboard
 from holotype.comparison.per_class import compare_classes, confused_pairs
 from holotype.comparison.result import Candidate, Comparison
@@ -99,7 +100,7 @@ def format_cost(run: Candidate) -> dict[str, str]:
         "Parameters": cost.parameters and f"{cost.parameters:,}",
         "Size on disk": cost.size_bytes and f"{cost.size_bytes / 1e6:,.1f} MB",
         "Training time": None if cost.training_seconds is None else duration(cost.training_seconds),
-        "Images/s": speed and f"{speed:,.{0 if speed >= 100 else 1}f}",
+        "Images/s": speed and images_per_second_text(speed),
         "Latency": cost.latency_seconds and f"{1000 * cost.latency_seconds:,.1f} ms",
         "Memory": cost.memory_bytes and f"{cost.memory_bytes / 1e6:,.0f} MB",
     }
@@ -362,13 +363,14 @@ def _gaps(comparison: Comparison) -> Section:
 
 def _confusions(main: Leaderboard) -> Section:
     classes = main.aligned.classes
+    counted = "Weight" if main.aligned.first.is_weighted else "Images"
     return Section(
         title="Most frequent confusions",
         tables=[
             Table(
                 {
                     "Run": "name", "True class": "name", "Predicted class": "name",
-                    "Images": "number", "Share of the true class": "number",
+                    counted: "number", "Share of the true class": "number",
                 },
                 [
                     _cells(

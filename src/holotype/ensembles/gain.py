@@ -16,7 +16,7 @@ import numpy as np
 from holotype.bundle.bundle import Bundle
 from holotype.comparison.aligned_predictions import AlignedPredictions
 from holotype.comparison.bootstrap import paired_scores
-from holotype.comparison.cost import RunCost, measure_cost
+from holotype.comparison.cost import RunCost, images_per_second_text, measure_cost
 from holotype.comparison.significance import difference_interval
 from holotype.evaluation.intervals import SamplingUnits
 from holotype.evaluation.report_data import MAX_SCORE
@@ -105,8 +105,9 @@ class BestMemberComparison:
         cost = "Its speed could not be measured."
         if self.images_per_second is not None and self.best_member_images_per_second is not None:
             cost = (
-                f"It predicts {self.images_per_second:.3g} images a second, {self.best_member} "
-                f"alone {self.best_member_images_per_second:.3g}."
+                f"It predicts {images_per_second_text(self.images_per_second)} images a second, "
+                f"{self.best_member} alone "
+                f"{images_per_second_text(self.best_member_images_per_second)}."
             )
         if self.recommended:
             return (

@@ -54,8 +54,13 @@ def build_report(predictions: Predictions, *, part: str = "test", seed: int = 0)
     resampled = _resample(counted, units, seed)
     found = {**_proportions(counted, units), **_other_scores(counted, resampled)}
     name = "expected_calibration_error"
-    without_groups_R = None if units.grouped else resampled.by_image[name]
-    found[name] = calibration_estimate(counted, found[name], without_groups_R, seed)
+    found[name] = calibration_estimate(
+        counted,
+        found[name],
+        None if units.grouped else resampled.by_image[name],
+        resampled.design_effect.shrunken if units.grouped else 1.0,
+        seed,
+    )
     labelled = predictions.labelled()
     if predictions.is_weighted:
         found["accuracy_unweighted"] = _plain_accuracy(labelled)

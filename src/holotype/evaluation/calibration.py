@@ -9,13 +9,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.evaluation.intervals import CONFIDENCE_LEVEL, NUM_RESAMPLES, Estimate
+from holotype.evaluation.intervals import (
+    CONFIDENCE_LEVEL,
+    NUM_RESAMPLES,
+    Estimate,
+    SamplingUnits,
+    proportion,
+)
 from holotype.evaluation.metrics import weights_of
 from holotype.evaluation.roc_curves import ratio
 from holotype.predictions import Predictions
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 MIN_IMAGES = 10
+NUM_BINS = 15  # by convention
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,20 +32,23 @@ class ReliabilityBins:
     Attributes:
         edges_B1: the B + 1 ends of the bins; bin b holds confidences in (edge b, edge b + 1].
         confidence_B: mean confidence; NaN in an empty bin.
-        accuracy_B: accuracy; NaN in an empty bin.
+        accuracies: with their intervals; undefined in an empty bin.
         share_B: of the weight of all images; sums to 1.
         count_B: number of images.
     """
 
     edges_B1: NDArray[np.float64]
     confidence_B: NDArray[np.float64]
-    accuracy_B: NDArray[np.float64]
+    accuracies: tuple[Estimate, ...]
     share_B: NDArray[np.float64]
     count_B: NDArray[np.int64]
 
 
 def expected_calibration_error(
-    predictions: Predictions, weights: NDArray[np.float64] | None = None, *, num_bins: int = 15
+    predictions: Predictions,
+    weights: NDArray[np.float64] | None = None,
+    *,
+    num_bins: int = NUM_BINS,
 ) -> NDArray[np.float64]:
     """Mean |confidence - accuracy| over equal-width bins, weighted by images.
 
@@ -48,7 +58,7 @@ def expected_calibration_error(
     Args:
         predictions: labelled; confidence is the highest probability of an image.
         weights: (N,) or (N, R); the predictions' own unless given.
-        num_bins: 15 by convention; more bins raise the bias on small sets.
+        num_bins: more bins raise the bias on small sets.
 
     Returns:
         A fraction in [0, 1], not a percentage; () or (R,).
@@ -69,19 +79,25 @@ def expected_calibration_error(
 
 
 def calibration_estimate(
-    predictions: Predictions, estimate: Estimate, resampled_R: NDArray[np.float64] | None, seed: int
+    predictions: Predictions,
+    estimate: Estimate,
+    resampled_R: NDArray[np.float64] | None,
+    design_effect: float,
+    seed: int,
 ) -> Estimate:
     """Correct the lower end of the interval of the calibration error.
 
     The error is biased upwards, and resampling adds the bias once more, so that an interval around
     the resamples of a calibrated classifier never contains 0. The lower end is therefore reflected:
     as far below the value as resamples reach above it. It is 0 where a perfectly calibrated
-    classifier would exceed the value in one test set of twenty.
+    classifier would exceed the value in one test set of twenty, which happens at larger values
+    where images of one group are right and wrong together.
 
     Args:
         predictions: of which the error is.
         estimate: the error with the interval from its variance.
         resampled_R: the error of resamples; None where images have groups.
+        design_effect: of the accuracy; 1 without groups.
         seed: of the simulated perfect calibration.
 
     Source:
@@ -93,13 +109,13 @@ def calibration_estimate(
         return estimate
     if resampled_R is not None:
         low = min(low, 2 * value - float(np.quantile(resampled_R, (1 + CONFIDENCE_LEVEL) / 2)))
-    if value <= error_if_calibrated(predictions, seed):
+    if value <= error_if_calibrated(predictions, seed) * np.sqrt(design_effect):
         low = 0.0
     method = f"{estimate.method}, lower end corrected"
     return replace(estimate, low=max(0.0, low), method=method)
 
 
-def error_if_calibrated(predictions: Predictions, seed: int, *, num_bins: int = 15) -> float:
+def error_if_calibrated(predictions: Predictions, seed: int) -> float:
     """The 95 % quantile of the calibration error of a perfectly calibrated classifier.
 
     By simulation: each image is correct with the probability of its confidence.
@@ -110,7 +126,7 @@ def error_if_calibrated(predictions: Predictions, seed: int, *, num_bins: int = 
     weights_N = weights_of(predictions, None)
     confidence_N = predictions.probabilities_NC.max(axis=1)
     N = len(predictions)
-    bins_BN = csr_array((weights_N, (_bin_of(confidence_N, num_bins), np.arange(N))))
+    bins_BN = csr_array((weights_N, (_bin_of(confidence_N, NUM_BINS), np.arange(N))))
     errors = []
     for _ in range(NUM_RESAMPLES):
         excess_N = confidence_N - (rng.random(N) < confidence_N)
@@ -118,24 +134,27 @@ def error_if_calibrated(predictions: Predictions, seed: int, *, num_bins: int = 
     return float(np.quantile(errors, CONFIDENCE_LEVEL))
 
 
-def reliability_bins(predictions: Predictions, *, num_bins: int = 15) -> ReliabilityBins:
+def reliability_bins(predictions: Predictions) -> ReliabilityBins:
     """Mean confidence and accuracy of labelled predictions in each bin."""
     weights_N = weights_of(predictions, None)
     confidence_N = predictions.probabilities_NC.max(axis=1)
     correct_N = predictions.predicted_N == predictions.targets_N
-    bin_N = _bin_of(confidence_N, num_bins)
+    bin_N = _bin_of(confidence_N, NUM_BINS)
+    units = SamplingUnits.of(predictions)
 
     def total(values_N: NDArray[np.float64]) -> NDArray[np.float64]:
-        sums = np.bincount(bin_N, values_N * weights_N, minlength=num_bins)
+        sums = np.bincount(bin_N, values_N * weights_N, minlength=NUM_BINS)
         return sums.astype(np.float64)
 
     weight_B = total(np.ones(len(predictions)))
     return ReliabilityBins(
-        edges_B1=np.linspace(0, 1, num_bins + 1),
+        edges_B1=np.linspace(0, 1, NUM_BINS + 1),
         confidence_B=ratio(total(confidence_N), weight_B),
-        accuracy_B=ratio(total(correct_N.astype(np.float64)), weight_B),
+        accuracies=tuple(
+            proportion(correct_N, weights_N * (bin_N == b), units) for b in range(NUM_BINS)
+        ),
         share_B=weight_B / weight_B.sum(),
-        count_B=np.bincount(bin_N[weights_N > 0], minlength=num_bins).astype(np.int64),
+        count_B=np.bincount(bin_N[weights_N > 0], minlength=NUM_BINS).astype(np.int64),
     )
 
 

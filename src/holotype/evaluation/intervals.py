@@ -127,6 +127,11 @@ class DesignEffect:
     num_informative: int
     num_units: int
 
+    @property
+    def shrunken(self) -> float:
+        """The design effect by which intervals are widened."""
+        return shrunken_design_effect(self.measured, self.assumed, self.num_informative)
+
 
 def undefined(reason: str) -> Estimate:
     """The estimate of a score that is 0/0."""
@@ -194,9 +199,7 @@ def proportion(
     found = design_effect(success, weights, units.unit_N[counted])
     if found.num_units < 2:
         return Estimate(found.value, 0.0, 1.0, "one group: the interval is unknown")
-    effective = found.effective_n / shrunken_design_effect(
-        found.measured, found.assumed, found.num_informative
-    )
+    effective = found.effective_n / found.shrunken
     low, high = wilson(found.value, effective, t_quantile(found.num_units - 1))
     of = f"{found.num_units} groups" if units.grouped else "weights"
     return Estimate(found.value, low, high, f"Wilson, effective n = {effective:.1f} ({of})")

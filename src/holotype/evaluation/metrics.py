@@ -159,7 +159,8 @@ def log_loss(predictions: Predictions, weights: Floats | None = None) -> Floats:
     row_N = np.arange(len(predictions))
     of_target_N = predictions.probabilities_NC[row_N, predictions.targets_N]
     losses_N = -np.log(np.clip(of_target_N, _SMALLEST_PROBABILITY, 1.0))
-    return mean_over_images(predictions, losses_N, weights)
+    mean = mean_over_images(predictions, losses_N, weights)
+    return np.asarray(np.minimum(mean, MAX_LOG_LOSS))  # a mean may round above its largest
 
 
 def brier_score(predictions: Predictions, weights: Floats | None = None) -> Floats:

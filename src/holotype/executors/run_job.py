@@ -31,6 +31,9 @@ def run_job(sheet: Path, number: int) -> int:
     log.parent.mkdir(parents=True, exist_ok=True)
     code = 0
     for command in _lists(row["commands"]):
+        if _told_to_stop.is_set():
+            code = TERMINATED
+            break
         with log.open("ab") as output:
             code = _Child(_words(command), directory, environment, output).wait()
         if code:
@@ -54,6 +57,8 @@ class _Child:
             stderr=subprocess.STDOUT,
         )  # fmt: skip
         _running[:] = [self._process]
+        if _told_to_stop.is_set():  # between the start and this line
+            self._process.terminate()
 
     def wait(self) -> int:
         """The exit code; 128 and the signal's number where a signal ended it, as in a shell."""
@@ -63,9 +68,11 @@ class _Child:
 
 
 _running: list["subprocess.Popen[bytes]"] = []
+_told_to_stop = threading.Event()
 
 
 def _pass_on(number: int, frame: FrameType | None) -> None:
+    _told_to_stop.set()
     for process in _running:
         process.terminate()
 

@@ -102,7 +102,7 @@ def gradient_attribution(
     """The evidence (h, w) by a method that needs torch, and the method in words.
 
     Args:
-        method: one of `methods.GRADIENT_METHODS`.
+        method: one of `available_methods.GRADIENT_METHODS`.
         layer: whose map is looked at; the last one that has a map unless it is named.
 
     Raises:

@@ -9,7 +9,7 @@ Evidence is defined in `attribution`. Methods:
 - `occlusion`: a patch of the input is set to the mean colour, and the loss of evidence is mapped:
   Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks", section 4.2. It
   works for any classifier, descriptors too.
-- `gradcam`, `gradcam++`, `integrated-gradients` and `rollout` need torch (`architectures.gradcam`).
+- `gradcam`, `gradcam++`, `integrated-gradients` and `rollout` need torch (`gradient_attribution`).
 
 The map of an ensemble is the mean of those of its members over the image, with their weights for
 the class. Where a classifier averages over views, the map is that of the plain one.

@@ -1,7 +1,7 @@
 """Match the slices of a specimen with those of known specimens.
 
 For every slice the most similar slice of every reference specimen, by three measures (see
-`image_similarity`), and the means over the slices of a specimen.
+`pixel_similarity`), and the means over the slices of a specimen.
 
 Slices are cropped to their foreground and padded to one square frame first, so that neither
 position nor size counts. They are not rotated.

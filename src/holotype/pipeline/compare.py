@@ -29,7 +29,7 @@ from holotype.pipeline.compared.compared_runs import (
 )
 from holotype.pipeline.compared.compared_searches import search_with
 from holotype.predictions import Predictions
-from holotype.progress import Progress, default_progress
+from holotype.progress import Progress, default_progress, pluralize
 from holotype.run_directory import RunDirectory
 
 SPEED_IMAGES = 48
@@ -165,7 +165,8 @@ def _leaderboards(
             continue
         if lacking:
             notes.append(f"Without predictions of {part}: {', '.join(lacking)}.")
-        progress.log(f"comparing {len(answers)} runs on {len(answers.first):,} images of {part}")
+        runs = pluralize(len(answers), "run")
+        progress.log(f"comparing {runs} on {len(answers.first):,} images of {part}")
         leaderboards[part] = build_leaderboard(answers, part)
     return leaderboards, notes
 

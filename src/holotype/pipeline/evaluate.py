@@ -15,6 +15,7 @@ from holotype.dataset.reading.source_types import (
     DataSource,
     as_sources,
     describe_source,
+    pattern_words,
     source_name,
 )
 from holotype.errors import EmptyDataset, RunExists
@@ -23,7 +24,11 @@ from holotype.evaluation.report_data import Report
 from holotype.extras import with_install_advice
 from holotype.files import require_writable
 from holotype.imaging.image_warnings import refusal_notes, truncated_note, warning_notes
-from holotype.pipeline.sharding.sharded_prediction import predict_sharded, shared_folder
+from holotype.pipeline.sharding.sharded_prediction import (
+    predict_sharded,
+    require_no_shards_here,
+    shared_folder,
+)
 from holotype.pipeline.training_run.class_weight_report import (
     class_weights,
     measure_class_weighting,
@@ -73,6 +78,7 @@ def evaluate(
         DatasetError: a label that the classifier does not know.
     """
     progress, run = progress or default_progress(), os.fspath(run)
+    require_no_shards_here(on, jobs)
     if output is not None:
         require_directory_place(output)
         require_apart_from_images(Path(output), as_sources(data))
@@ -98,8 +104,6 @@ def evaluate(
         )
     notes = [f"{len(refused)} of {len(index)} images were refused."] if refused else []
     notes += [*truncated_note(predictions.warnings), *_seen_before(location, index)]
-    for note in notes:
-        progress.log(note)
     report = build_report(predictions, part=NEW)
     report = replace(report, predictions=predictions, caveats=(*notes, *report.caveats))
     if output is None:
@@ -111,7 +115,17 @@ def evaluate(
         title=f"Evaluation on {', '.join(map(source_name, sources))}",
         run_name=bundle.manifest.name,
         data=f"{pluralize(len(index), 'image')} in {', '.join(names)}",
-        command=shlex.join(["holotype", "evaluate", run, *names, "--output", str(output)]),
+        command=shlex.join(
+            [
+                "holotype",
+                "evaluate",
+                run,
+                *names,
+                "--output",
+                str(output),
+                *pattern_words(label_pattern, group_pattern),
+            ]
+        ),
         class_weighting=measure_class_weighting(report, predictions, class_weights(bundle)),
     )
     scored.write_report(RunDirectory(output), scored.with_bundle(context))

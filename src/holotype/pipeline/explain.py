@@ -140,7 +140,7 @@ def explain(
 def _match_slices(
     bundle: Bundle, images: Images, references: PathLike, output: Path, progress: Progress
 ) -> SliceMatches:
-    if output.suffix:
+    if output.suffix and not output.is_dir():
         raise UsageError(f"--output {str(output)!r}: --match writes into a folder; name one.")
     known = read_reference_slices(Path(references))
     slices = read_slices(_paths(images))

@@ -10,7 +10,11 @@ from holotype.errors import UsageError
 from holotype.explanation.explainer import Explainer
 from holotype.files import require_writable
 from holotype.pipeline.classifier import SetMethod, load
-from holotype.pipeline.sharding.sharded_prediction import predict_sharded, shared_folder
+from holotype.pipeline.sharding.sharded_prediction import (
+    predict_sharded,
+    require_no_shards_here,
+    shared_folder,
+)
 from holotype.predictions import Predictions
 from holotype.progress import Progress, default_progress
 
@@ -52,6 +56,7 @@ def predict(
         NotABundle: the run holds no classifier; and the errors of `load`.
     """
     progress = progress or default_progress()
+    require_no_shards_here(on, jobs)
     if output is not None and Path(output).suffix.lower() not in ENDINGS:
         raise UsageError(f"--output {os.fspath(output)!r} must end in .csv or .json.")
     images = as_list(images)

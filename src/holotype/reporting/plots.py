@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from holotype.evaluation.calibration import reliability_bins
 from holotype.evaluation.group_leakage import GroupLeakage
-from holotype.evaluation.intervals import wilson
 from holotype.evaluation.report_data import ClassScores, Report
 from holotype.evaluation.roc_curves import RocCurve, roc_curve
 from holotype.predictions import Predictions
@@ -48,7 +47,7 @@ MAX_NAMED = 120  # classes for which a name fits beside a row
 
 
 def confusion_figure(report: Report) -> "Figure":
-    """Rows are true classes; shades are shares of the row, numbers are images."""
+    """Rows are true classes; shades are shares of the row, numbers are images or their weights."""
     from matplotlib.colors import PowerNorm
 
     C = len(report.classes)
@@ -143,12 +142,12 @@ def reliability_figure(predictions: Predictions, report: Report) -> "Figure":
     figure, (axes, below) = new_figures(6.4, 6.2, 2, 1, height_ratios=(3.4, 1))
     draw_diagonal(axes)
     for b in np.flatnonzero(bins.count_B):
-        accuracy = min(1.0, float(bins.accuracy_B[b]))
-        low, high = wilson(accuracy, float(bins.count_B[b]))
+        accuracy = bins.accuracies[b]
         x = float(bins.confidence_B[b])
-        axes.plot([x, x], [low, high], color=BLUE, linewidth=1.4, alpha=0.6)
+        ends = [_number(accuracy.low), _number(accuracy.high)]
+        axes.plot([x, x], ends, color=BLUE, linewidth=1.4, alpha=0.6)
         size = 25 + 220 * float(bins.share_B[b])
-        axes.scatter([x], [accuracy], s=size, color=BLUE, zorder=3, edgecolor="white")
+        axes.scatter([x], [float(accuracy)], s=size, color=BLUE, zorder=3, edgecolor="white")
     error = report["expected_calibration_error"]
     axes.set_title(f"Reliability: expected calibration error {error}", loc="left")
     axes.set_ylabel("accuracy")

@@ -40,7 +40,7 @@ def parse_targets(words: Sequence[str]) -> tuple[TrackingTarget, ...]:
     for target in targets:
         if importlib.util.find_spec(target.kind) is None:
             raise MissingExtra(
-                f"--track {target.kind} needs a package that is not installed: "
+                f"the tracker {target.kind} needs a package that is not installed: "
                 f"{install_command('tracking')}"
             )
     return targets
@@ -51,12 +51,12 @@ def _parse(word: str) -> TrackingTarget:
     if kind == "tensorboard" and not uri:
         return TrackingTarget("tensorboard")
     if kind != "mlflow":
-        raise UsageError(f"--track {word!r} is no tracker; {EXPECTED}.")
+        raise UsageError(f"{word!r} is no tracker; {EXPECTED}.")
     uri = uri or os.environ.get(MLFLOW_URI, "")
     parts = urlsplit(uri)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(
-            f"--track mlflow needs the address of a server, not {uri!r}: {EXPECTED}; or set "
+            f"the tracker mlflow needs the address of a server, not {uri!r}: {EXPECTED}; or set "
             f"{MLFLOW_URI}."
         )
     if parts.username or parts.password:

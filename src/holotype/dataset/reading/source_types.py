@@ -45,6 +45,15 @@ def source_name(source: "Path | pd.DataFrame") -> str:
     return source.name if source.is_dir() else source.stem
 
 
+def pattern_words(
+    label_pattern: str | None, group_pattern: str | None, label_prefix: bool = False
+) -> list[str]:
+    """The options by which a command line reads sources in the same way."""
+    words = ["--label-pattern", label_pattern] if label_pattern else []
+    words += ["--group-pattern", group_pattern] if group_pattern else []
+    return [*words, "--label-prefix"] if label_prefix else words
+
+
 def describe_source(source: "Path | pd.DataFrame") -> str:
     """The source, for a message."""
     return str(source) if isinstance(source, Path) else "a DataFrame"

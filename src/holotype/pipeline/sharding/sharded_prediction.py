@@ -81,6 +81,16 @@ def predict_sharded(
         shutil.rmtree(place, ignore_errors=True)
 
 
+def require_no_shards_here(on: str, jobs: int) -> None:
+    """Refuse shards for this process.
+
+    Raises:
+        UsageError: `jobs` without other machines.
+    """
+    if on == "local" and jobs != 1:
+        raise UsageError(f"--jobs {jobs} is a number of shards, and needs --on ray or --on slurm.")
+
+
 def shared_folder(on: str, output: str | os.PathLike[str] | None) -> Path:
     """Where shards lie: beside the output.
 

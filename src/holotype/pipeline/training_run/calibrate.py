@@ -27,6 +27,10 @@ from holotype.predictions import Predictions
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.stage_config import GradientStage, LinearStage
 
+GROUPS_ARE_NOT_COUNTED = (
+    " Images are counted as if they were independent: of images of other groups it may be more."
+)
+
 
 def calibrate(bundle: Bundle, recipe: Recipe, index: Index) -> tuple[Bundle, list[str]]:
     """The bundle with references and a sealed decision, and notes on both for the report.
@@ -144,6 +148,7 @@ class _Calibration:
             f"At most {false_rejection_rate:.1%} of images of known classes are answered with "
             f"unknown, with a confidence of 95 %; on the {len(scores_V):,} validation images it "
             f"was {float(np.mean(scores_V < threshold)):.1%}."
+            f"{GROUPS_ARE_NOT_COUNTED if (validation.table['group'] != '').any() else ''}"
         )
         return OODDetector(
             choice.score, threshold, false_rejection_rate, num_images=len(scores_V),

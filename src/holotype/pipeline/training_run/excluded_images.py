@@ -28,7 +28,7 @@ def exclude_and_log(
 
     Args:
         index: split.
-        issues: see `dataset.exclusion.exclude_images`; None leaves nothing out.
+        issues: see `exclude_confirmed.exclude_images`; None leaves nothing out.
     """
     if issues is None:
         return index, {}

@@ -32,7 +32,8 @@ def measure_group_leakage(job: TrainingJob, index: Index) -> GroupLeakage | None
 
     Returns:
         None where no group holds two images, where there are fewer than two groups to hold out,
-        or where the network has random weights, whose features say little.
+        where without one of them no two classes are left to learn from, or where the network has
+        random weights, whose features say little.
     """
     table = index.table[~index.table["split"].isin(["test", "cal"])].reset_index(drop=True)
     index = replace(index, table=table)
@@ -50,9 +51,10 @@ def measure_group_leakage(job: TrainingJob, index: Index) -> GroupLeakage | None
             pretrained.feature_extractor(EMBEDDING, job.runtime.device),
             job.recipe.preprocessing, index, on_progress=update,
         )  # fmt: skip
-    return compare_with_and_without_groups(
+    found = compare_with_and_without_groups(
         index, kept.first_view(), job.findings.duplicate_clusters, job.recipe.seed
     )
+    return found if found.num_images else None
 
 
 def sample_groups(index: Index, seed: int) -> Index:

@@ -17,6 +17,7 @@ from holotype.dataset.reading.source_types import (
     DataSource,
     as_sources,
     describe_source,
+    pattern_words,
     source_name,
 )
 from holotype.dataset.splitting.encounter_split import describe_time_leaks
@@ -259,9 +260,7 @@ class TrainingJob:
         words += ["--on-leak", reading.on_leak] if reading.on_leak != "keep" else []
         words += ["--exclude", str(reading.exclude)] if reading.exclude else []
         words += ["--relabel", str(reading.relabel)] if reading.relabel else []
-        words += ["--label-pattern", reading.label_pattern] if reading.label_pattern else []
-        words += ["--group-pattern", reading.group_pattern] if reading.group_pattern else []
-        words += ["--label-prefix"] if reading.label_prefix else []
+        words += pattern_words(reading.label_pattern, reading.group_pattern, reading.label_prefix)
         return shlex.join(words)
 
 
