@@ -186,8 +186,8 @@ def test_with_groups_the_overall_test_permutes_within_them() -> None:
 
 def test_one_group_says_nothing_of_others() -> None:
     gain_N, one = np.repeat([1.0, 0.0], [40, 160]), SamplingUnits.of_groups(["a"] * 200)
-    assert difference_interval(gain_N, np.ones(200), one) == (pytest.approx(0.2), -1, 1)
-    assert gain_at_least(gain_N, np.ones(200), one) == (pytest.approx(0.2), -1)
+    assert difference_interval(gain_N, np.ones(200), one) == pytest.approx((0.2, -1, 1))
+    assert gain_at_least(gain_N, np.ones(200), one) == pytest.approx((0.2, -1))
 
 
 def test_a_dominant_group_does_not_hide_how_much_groups_differ() -> None:
