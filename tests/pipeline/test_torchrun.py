@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from holotype.training.finetuning.checkpoint import read_state
+
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 # accelerate starts several processes by --multi_gpu alone; holotype trains on the CPU in them.
 ACCELERATE = [
@@ -34,8 +36,8 @@ def _start(words: list[str]) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def _pid_of_second(run: Path) -> int:
-    """The process of rank 1 whose command names the run."""
+def _pid(rank: int, run: Path) -> int:
+    """The process of a rank whose command names the run."""
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
@@ -43,9 +45,9 @@ def _pid_of_second(run: Path) -> int:
                 environment = (folder / "environ").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if str(run).encode() in command and b"RANK=1" in environment:
+            if str(run).encode() in command and f"RANK={rank}".encode() in environment:
                 return int(folder.name)
-    raise AssertionError("no second process")
+    raise AssertionError(f"no process of rank {rank}")
 
 
 @pytest.mark.slow
@@ -64,7 +66,7 @@ def test_a_run_of_two_processes_one_of_which_is_killed_resumes_to_the_same_bundl
         assert time.monotonic() < deadline
         assert killed.poll() is None
         time.sleep(0.02)
-    os.kill(_pid_of_second(tmp_path / "killed"), signal.SIGKILL)
+    os.kill(_pid(1, tmp_path / "killed"), signal.SIGKILL)
     _, err = killed.communicate(timeout=100)
     assert killed.returncode != 0
     assert not (tmp_path / "killed" / "bundle").exists()
@@ -73,6 +75,58 @@ def test_a_run_of_two_processes_one_of_which_is_killed_resumes_to_the_same_bundl
     assert again.returncode == 0, err
     manifests = [(tmp_path / run / "bundle" / "manifest.json") for run in ("whole", "killed")]
     assert manifests[0].read_bytes() == manifests[1].read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("told", [(0, 1), (0,), (1,)])
+def test_told_to_stop_all_processes_end_after_one_step_with_a_checkpoint(
+    synthetic: Path, tmp_path: Path, told: tuple[int, ...]
+) -> None:
+    run = tmp_path / "run"
+    started = _start([*TORCHRUN, *_train(synthetic, run, "--set", "stages.0.epochs=400")])
+    deadline = time.monotonic() + 200
+    while not ((run / "train.log").is_file() and "epoch 2/" in (run / "train.log").read_text()):
+        assert time.monotonic() < deadline
+        assert started.poll() is None
+        time.sleep(0.02)
+    pids = [_pid(rank, run) for rank in (0, 1)]
+    for rank in told:
+        os.kill(pids[rank], signal.SIGTERM)
+    _, err = started.communicate(timeout=60)
+    assert "the state is written" in err
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    state = read_state(run / "checkpoints", "scratch")
+    assert state is not None
+    assert state.epoch >= 2
+
+
+FAILS_ONCE = """
+import pathlib, sys
+from holotype.cli.app import main
+from holotype.training.finetuning import finetune
+write = finetune.write_state
+def full(state, *rest):
+    if state.epoch == 1:
+        raise OSError(28, "No space left on device", "state")
+    write(state, *rest)
+finetune.write_state = full
+sys.argv[0] = "holotype"
+main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_where_the_first_process_fails_alone_the_other_does_not_wait(
+    synthetic: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "fails.py").write_text(FAILS_ONCE)
+    _, _, *words = _train(synthetic, tmp_path / "run")
+    started = _start([*TORCHRUN, str(tmp_path / "fails.py"), *words])
+    _, err = started.communicate(timeout=200)
+    assert started.returncode != 0
+    assert "No space left on device" in err
 
 
 @pytest.mark.slow

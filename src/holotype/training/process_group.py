@@ -15,7 +15,7 @@ from datetime import timedelta
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from holotype.errors import ProcessLost
+from holotype.errors import ProcessLost, Terminated, TrainingDiverged
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,14 +76,33 @@ def leading_processes(device: str) -> Iterator[Callable[[Any], None]]:
     if process_share().size == 1:
         yield lambda result: None
         return
+    import torch
+
     join_processes(device)
     results: list[Any] = []
     try:
         yield results.append
     finally:
-        with suppress(ProcessLost):  # whoever is gone need not be told
-            send(TrainingEnded(results[-1] if results else None))
-        leave_processes()
+        if torch.distributed.is_initialized():
+            with suppress(ProcessLost):  # whoever is gone need not be told
+                send(TrainingEnded(results[-1] if results else None))
+            leave_processes()
+
+
+@contextmanager
+def working_together(share: Share) -> Iterator[None]:
+    """A stage that all processes work on, the first of which leaves them where it fails alone.
+
+    The others then wait for a sum, not for a message, and get `ProcessLost`.
+    """
+    try:
+        yield
+    except (TrainingDiverged, Terminated):  # all of them have seen it, and wait for a message
+        raise
+    except BaseException:
+        if share.size > 1:
+            leave_processes()
+        raise
 
 
 def join_processes(device: str) -> None:

@@ -18,7 +18,7 @@ from holotype.architectures.torch_classifier import (
 )
 from holotype.dataset.index import Index, Part
 from holotype.errors import OutOfMemory, TrainingDiverged
-from holotype.progress import ProgressCallback
+from holotype.progress import Progress, ProgressCallback
 from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.config.stage_config import GradientStage
 from holotype.training.data.identity_validation import validate_by_identity
@@ -69,7 +69,7 @@ from holotype.training.finetuning.training_state import (
 from holotype.training.heads.head_weights import set_class_directions, take_over
 from holotype.training.heads.logistic_regression import LinearHead
 from holotype.training.heads.whitening import EmbeddingProjection
-from holotype.training.process_group import send
+from holotype.training.process_group import send, working_together
 from holotype.training.training_resources import Runtime
 
 MAX_BATCH_HALVINGS = 3  # before OutOfMemory
@@ -188,7 +188,7 @@ class FineTuner:
             resume=read_state(self.runtime.checkpoints, stage.name),
             teacher=self.pretrained.recipe.teacher, last_epoch=last_epoch,
         )  # fmt: skip
-        with progress.bar(f"training {stage.name}") as update:
+        with self._progress_of_steps.bar(f"training {stage.name}") as update:
             ended = self._train_with_smaller_batches_on_oom(
                 selection, stage, StageData(train, validation), start, update
             )
@@ -219,7 +219,7 @@ class FineTuner:
 
         def on_epoch(epoch: EpochMetrics) -> None:
             if line := describe_epoch(epoch, stage.epochs):
-                progress.log(line)
+                self._progress_of_steps.log(line)
             self.runtime.on_epoch(epoch)
 
         callbacks = Callbacks(on_epoch, on_step, on_checkpoint)
@@ -228,9 +228,10 @@ class FineTuner:
             self._send_to_other_processes(selection, stage, data, start)
         for halvings in range(MAX_BATCH_HALVINGS + 1):
             try:
-                return train_loop(
-                    self.classifier, selection, stage, data, start, self.runtime, callbacks
-                )
+                with working_together(self.runtime.share):
+                    return train_loop(
+                        self.classifier, selection, stage, data, start, self.runtime, callbacks
+                    )
             except TrainingDiverged as error:
                 if start.resume is None or start.resume.epoch == 0:
                     raise
@@ -253,6 +254,12 @@ class FineTuner:
                 f"{stage.accumulation} of them for each step"
             )
         raise AssertionError("the last attempt returns or raises")
+
+    @property
+    def _progress_of_steps(self) -> Progress:
+        """Several processes stop after the same step, and none of them at a line of its own."""
+        progress = self.runtime.progress
+        return replace(progress, check=lambda: None) if self.runtime.share.size > 1 else progress
 
     def _send_to_other_processes(
         self, selection: LayerSelection, stage: GradientStage, data: StageData, start: StageStart

@@ -9,7 +9,7 @@ from holotype.architectures.pretrained_weights import NONE, find_weights
 from holotype.architectures.profiling import embedding_size as measure_embedding_size
 from holotype.architectures.pruning import prune_backbone
 from holotype.architectures.torch_classifier import TorchClassifier
-from holotype.errors import OutOfMemory, Terminated, TrainingDiverged
+from holotype.errors import Terminated, TrainingDiverged
 from holotype.progress import Progress
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.stage_config import GradientStage
@@ -80,7 +80,7 @@ def _train(task: StageTask, device: str, *, save_memory: bool) -> None:
     try:
         with stop_signal.handling_sigterm():
             train_loop(classifier, task.selection, task.stage, task.data, task.start, runtime)
-    except (TrainingDiverged, Terminated, OutOfMemory):
+    except (TrainingDiverged, Terminated):
         return  # so it is in the first process, which says so
 
 

@@ -163,7 +163,8 @@ def _end_epoch(run: StageRun, state: LoopState) -> None:
     """Write the state, then tell the metrics; both are safe before the process stops."""
     run.callbacks.on_checkpoint(state)
     run.callbacks.on_epoch(state.rows[-1])
-    run.stop_signal.raise_if_requested()
+    if run.share.size == 1:  # several stop after the same step
+        run.stop_signal.raise_if_requested()
 
 
 def _train_epoch(run: StageRun, before: LoopState) -> LoopState:
