@@ -32,6 +32,7 @@ from holotype.watching.watch_status import WindowRecord
 from holotype.watching.watched_images import Floats, WatchedImages
 
 QUIET_WINDOWS = 3  # one after the other, and all together, make all clear
+QUIET_IMAGES = 100  # independent ones, at least: fewer show no change but a large one
 QUIET_CHANCE = 0.01  # that a quiet window is taken for a changed one
 GROWING = 0.2  # of the evidence that an alarm needs: there the change has begun
 MAX_CHANGED = 5  # windows that are looked at again
@@ -78,11 +79,11 @@ class WindowTaker:
         images = window.images.select(window.images.one_of_each_group(monitors.windows))
         elapsed_s = 0.0 if state.last_s is None else max(0.0, window.last_s - state.last_s)
         scores = self._scores(images)
-        was_alarm = state.alarm is not None
-        monitors.update(scores | self.limits.scores(window.rows), elapsed_s, learn=not was_alarm)
+        quiet = None if state.alarm is None else self._is_quiet(state, scores, window)
+        learn = state.alarm is None or state.alarm.kind == "service"
+        monitors.update(scores | self.limits.scores(window.rows), elapsed_s, learn=learn)
         state.next_s, state.last_s = window.end_s, window.last_s
         state.spans.append((window.start_s, window.end_s))
-        quiet = self._is_quiet(scores, window) if was_alarm else None
         state.records.append(
             WindowRecord(
                 number=monitors.windows,
@@ -98,7 +99,7 @@ class WindowTaker:
             state.alarm = self._alarm(state)
         elif state.alarm is not None and quiet is not None:
             state.alarm.quiet_windows = state.alarm.quiet_windows + 1 if quiet else 0
-            if state.alarm.quiet_windows >= QUIET_WINDOWS and self._are_quiet_together(state):
+            if self._are_quiet_together(state, state.alarm):
                 state.ended, state.alarm = state.alarm, None
                 monitors.restart()
             elif not quiet:
@@ -126,27 +127,51 @@ class WindowTaker:
             return self.scores.of(images)
         return {watched.name: np.empty(0) for watched in self.scores.watched()}
 
-    def _is_quiet(self, scores: Mapping[str, Floats], window: LogWindow) -> bool:
-        """Whether a window by itself is like the reference, and the service within its limits."""
+    def _before(self, state: WatchState) -> dict[str, Floats]:
+        """Scores of the reference; of a score that it does not have, those of earlier windows."""
+        found = dict(self.scores.of(self.reference))
+        for name in found.keys() - self._compared:
+            pool = state.monitors.each[name].pool
+            found[name] = np.repeat(pool.values_V, pool.counts_V).astype(np.float64)
+        return found
+
+    @property
+    def _compared(self) -> set[str]:
+        """The scores that the reference has: of a validation without images hardly any."""
+        found = self.scores.of(self.reference).items()
+        return {name for name, scores_R in found if np.isfinite(scores_R).any()}
+
+    def _is_quiet(self, state: WatchState, scores: Mapping[str, Floats], window: LogWindow) -> bool:
+        """Whether a window by itself is like what came before, and the service in its limits."""
         service = self.limits.scores(window.rows)
         kept = all(
             service[watched.name].mean() <= watched.limit
             for watched in self.limits.watched()
             if watched.limit is not None and len(service[watched.name])
         )
-        return kept and are_quiet(scores, self.scores.of(self.reference))
+        return kept and are_quiet(scores, self._before(state))
 
-    def _are_quiet_together(self, state: WatchState) -> bool:
-        """Whether the newest windows together are like the reference.
+    def _are_quiet_together(self, state: WatchState, alarm: AlarmState) -> bool:
+        """Whether the windows since the last changed one are together like what came before.
 
-        One by one these may have too few images to show a change that goes on.
+        One by one these may have too few images to show a change that goes on, and so may all of
+        them as long as they have fewer than named the alarm. An alarm of the service is no matter
+        of images.
         """
-        windows = [self.log.read(*span) for span in state.spans[-QUIET_WINDOWS:]]
+        if alarm.quiet_windows < QUIET_WINDOWS:
+            return False
+        groups = [record.groups for record in state.records[-alarm.quiet_windows :]]
+        needed = min(max(QUIET_IMAGES, alarm.named_by), ENOUGH_IMAGES)
+        if alarm.kind != "service" and sum(groups) < needed:
+            return False
+        enough = int(np.searchsorted(np.cumsum(groups[::-1]), ENOUGH_IMAGES)) + 1
+        count = min(max(QUIET_WINDOWS, enough), len(groups))
+        windows = [self.log.read(*span) for span in state.spans[-count:]]
         windows = [window for window in windows if len(window.images)]
         if not windows:
             return True
         images = independent_images(windows)
-        return are_quiet(self.scores.of(images), self.scores.of(self.reference))
+        return are_quiet(self.scores.of(images), self._before(state))
 
     def _alarm(self, state: WatchState) -> AlarmState:
         """The alarm of the newest window, with what changed."""
@@ -186,7 +211,7 @@ class WindowTaker:
         changes["monitors"] = [
             monitor.watched.name for monitor in state.monitors.ranked if monitor.alarm
         ]
-        alarm.kind = kind_of_alarm(state.monitors, change)
+        alarm.kind = kind_of_alarm(state.monitors, change, self._compared)
         named = {
             "kind": alarm.kind,
             "windows": len(alarm.spans),

@@ -3,7 +3,7 @@
 Shape suffixes: N images of the window, R of the reference.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -34,16 +34,20 @@ def independent_images(windows: Sequence[LogWindow]) -> WatchedImages:
     return joined([table.select(table.one_of_each_group(seed=0)) for table in tables])
 
 
-def kind_of_alarm(monitors: Monitors, change: KindOfChange | None) -> ChangeKind:
+def kind_of_alarm(
+    monitors: Monitors, change: KindOfChange | None, compared: Container[str]
+) -> ChangeKind:
     """How an alarm is called.
 
     Args:
         change: None where there are too few images to tell more than which monitor it was.
+        compared: names of the scores that the reference has; where none of those that raised the
+            alarm is among them, what differs from the reference is not what has changed.
     """
     raised = [monitor.watched for monitor in monitors.ranked if monitor.alarm]
     if raised and all(watched.about == "service" for watched in raised):
         return "service"
-    if change is not None:
+    if change is not None and (not raised or any(each.name in compared for each in raised)):
         return change.kind
     first = raised[0].name if raised else ""
     if first.startswith("class "):
