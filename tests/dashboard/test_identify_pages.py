@@ -95,6 +95,21 @@ def test_somebody_new_is_added_under_a_new_name(visit: Visit, tmp_path: Path) ->
     assert "<i>new</i>" in ask(visit, *write(tmp_path / "again", [Sighting(40, 1)]))
 
 
+@pytest.mark.parametrize("visit", ["review"], indirect=True)
+def test_a_blank_is_no_new_name_and_what_was_added_beside_a_known_image_is_said(
+    visit: Visit, folder: Path, tmp_path: Path
+) -> None:
+    ask(visit, *write(tmp_path, [Sighting(8, 9)]))
+    visit.submit("identify/confirm", individual="t08", new_name=" ")
+    assert visit.status == 200
+    known = folder / "images" / "images" / "t09" / "e0" / "0-left.png"
+    ask(visit, known, *write(tmp_path / "new", [Sighting(8, 7)]))
+    visit.submit("identify/confirm", individual="t08")
+    assert visit.status == 422
+    assert "1 of 2 images added to 't08'" in visit.page.text
+    assert "in the gallery as 't09'" in visit.page.text
+
+
 @pytest.mark.parametrize("visit", ["look"], indirect=True)
 def test_who_may_only_look_may_ask_and_not_add(visit: Visit, tmp_path: Path) -> None:
     text = ask(visit, *write(tmp_path, [Sighting(5, 9)]))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,14 @@ from sklearn.metrics import adjusted_rand_score
 import holotype
 from holotype.errors import NotComparable, UsageError
 from holotype.identification.discovery import average_linkage, discover_individuals
+from holotype.identification.evaluate_gallery import questions_of_data
+from holotype.identification.matching.gallery_calibration import calibrate
 from holotype.identification.matching.pair_rule import logistic_regression
+from holotype.identification.query_gallery import FittedGallery
+from holotype.identification.storage.gallery_images import GalleryImages
 from holotype.progress import Progress
 from tests.conftest import Cli
-from tests.identification.individuals import Sighting, sightings, write, write_table
+from tests.identification.individuals import Sighting, made_block, sightings, write, write_table
 
 LEFT = {"side": "left"}
 
@@ -209,3 +214,21 @@ def test_answers_are_a_page_with_the_best_pairs(
         page.count("<img") >= 1 + 2 * 1 + 2
     )  # the question, the best pair and its overlap, two more
     assert json.loads((tmp_path / "answers" / "answers.json").read_text())["questions"]
+
+
+def test_images_of_the_same_encounter_answer_no_question_of_labelled_data() -> None:
+    block = made_block(48, 12, 8)
+    images = tuple(
+        replace(image, encounter=f"dive {n // 12 % 2}") for n, image in enumerate(block.images)
+    )  # of every individual two images of two dives each
+    block = replace(block, images=images)
+    gallery = GalleryImages((block.select(range(24)),), "")
+    found = questions_of_data(
+        block.select(range(24, 48)), FittedGallery(gallery, calibrate(gallery), None), 0.05
+    )
+    own = [
+        [image.individual == individual and image.encounter == name for image in gallery]
+        for name, individual in zip(found.names, found.identities, strict=True)
+    ]
+    np.testing.assert_array_equal(np.array(found.hidden), own)
+    assert np.array(own).sum(axis=1).tolist() == [1] * 24

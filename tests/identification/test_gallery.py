@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import holotype
+from holotype.bundle.image_sources import image_sources
 from holotype.errors import EmptyDataset, GalleryError, NotAGallery, UsageError
+from holotype.identification.matched_images import image_opener
 from holotype.identification.storage.gallery_files import GalleryFiles
 from tests.bundle.tiny import backbone_model, head_model, manifest, write_bundle
 from tests.conftest import Cli
@@ -117,6 +120,24 @@ def test_an_individual_is_renamed_joined_and_removed(tiny: Path, tmp_path: Path)
     ):
         with pytest.raises(EmptyDataset, match="holds no images"):
             ask()
+
+
+def test_images_of_one_name_in_two_directories_are_told_apart(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery = holotype.Gallery(tmp_path / "gallery", tiny)
+    for day in ("day 1", "day 2"):
+        (tmp_path / day).mkdir()
+        monkeypatch.chdir(tmp_path / day)
+        Image.new("RGB", (32, 32), "red" if day == "day 1" else "blue").save("1.png")
+        gallery.add("1.png", label="ada")
+    red, blue = (image.file for image in gallery.history("ada")[0].images)
+    assert (red, blue) == tuple((tmp_path / day / "1.png").as_posix() for day in ("day 1", "day 2"))
+    shown = image_opener(image_sources("1.png"))(red)  # of a question by the same name
+    assert shown is not None
+    assert shown.getpixel((5, 5)) == (255, 0, 0)
+    assert gallery.remove("ada", image="1.png").num_images == 1
+    assert [image.file for image in gallery.history("ada")[0].images] == [red]
 
 
 def test_another_classifier_is_refused(tiny: Path, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Add, rename and remove: a change is made while the gallery is held, and written as a whole."""
 
+import os
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from holotype.errors import GalleryError, UnknownIndividual, UsageError, did_you_mean
 from holotype.identification.gallery_result import Addition, NameConflict
@@ -101,15 +103,17 @@ def remove_images(files: GalleryFiles, individual: str, file: str | None) -> Gal
     """Remove an individual, or one image of it.
 
     Args:
-        file: the image, as `history` names it.
+        file: the image, as `history` names it, or by a path from here.
 
     Raises:
         UnknownIndividual: nobody is called so.
         UsageError: the individual has no such image.
     """
 
+    names = () if file is None else (file, Path(os.path.abspath(file)).as_posix())
+
     def is_meant(image: GalleryImage) -> bool:
-        return image.individual == individual and file in (None, image.file)
+        return image.individual == individual and (file is None or image.file in names)
 
     with files.writing():
         _, gallery = files.read()

@@ -1,11 +1,12 @@
 """How well does a gallery know individuals again? Measured on questions whose answer is known.
 
-With labelled data, each of its encounters is a question; individuals that the gallery does not hold
-should be called new. Without, the gallery's own encounters are the questions, each with its own
-images hidden, and once more with its whole individual hidden, as if it were new; pair rule,
-probabilities and threshold are then fitted on the other individuals (five folds), so that no
-question is answered by what was fitted on its individual. Discovery compares individuals of all
-folds with each other, by the fit of one of them.
+With labelled data, each of its encounters is a question, with what the gallery holds of the same
+individual and encounter hidden; individuals that it does not hold should be called new. Without,
+the gallery's own encounters are the questions, each with its own images hidden, and once more with
+its whole individual hidden, as if it were new; pair rule, probabilities and threshold are then
+fitted on the other individuals (five folds), so that no question is answered by what was fitted on
+its individual. Discovery compares individuals of all folds with each other, by the fit of one of
+them.
 
 Shape suffixes: M questions, Q images asked about, R images of the gallery, I individuals.
 """
@@ -82,11 +83,15 @@ def questions_of_data(data: ImageBlock, fitted: FittedGallery, rate: float) -> L
     for name, rows in questions_of(data.images).items():
         for row in rows:  # an encounter may be of several individuals: each is a question
             questions.setdefault((name, data.images[row].individual), []).append(row)
-    hidden = [
-        np.isin(fitted.gallery.sha256_N, [data.images[row].sha256 for row in rows])
-        for rows in questions.values()
-    ]
-    ranked = rank_individuals(data, list(questions.values()), fitted.gallery, hidden_N=hidden)
+    gallery = fitted.gallery
+    names_N = np.array([image.individual for image in gallery], object)
+    hidden = []
+    for (_, individual), rows in questions.items():
+        asked = [data.images[row] for row in rows]
+        same_N = np.isin(gallery.encounter_N, [image.encounter_key for image in asked])
+        copies_N = np.isin(gallery.sha256_N, [image.sha256 for image in asked])
+        hidden.append(copies_N | (same_N & (names_N == individual)))
+    ranked = rank_individuals(data, list(questions.values()), gallery, hidden_N=hidden)
     return LabelledQuestions(
         data,
         tuple(name for name, _ in questions),

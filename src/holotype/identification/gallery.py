@@ -104,7 +104,7 @@ class Gallery(OpenGallery):
             GalleryError: another classifier than that of the gallery.
         """
         progress = progress or default_progress()
-        known = KnownFacts(label, encounter, date, self.attributes(attributes))
+        known = KnownFacts(label, encounter, date, self.attributes(attributes), is_kept=True)
         found = self.embedded(images, known, progress)
         added = add_images(self.files, self.new_manifest(known), found)
         if added.num_added:

@@ -21,6 +21,7 @@ from holotype.dashboard_pages.visitors import MayLook, MayReview
 from holotype.errors import UsageError
 from holotype.identification.storage.gallery_files import GALLERY
 from holotype.imaging.significant_bits import FULL_BITS
+from holotype.progress import pluralize
 from holotype.serving.galleries.served_gallery import RequestFacts, ServedGallery
 
 SIDE = 160  # pixels of an image on a page
@@ -68,7 +69,8 @@ async def ask(request: Request, visitor: MayLook) -> Response:
     answers = await holder.embedded(served, files)
     found = await asyncio.to_thread(served.identify, answers, facts, together=True, top=TOP)
     token = holder.keep(AskedQuestion(of, tuple(answers), facts))
-    row_of = {image.file: row for row, image in enumerate(served.gallery.images)}
+    known = enumerate(served.gallery.images)
+    row_of = {(image.individual, image.file): row for row, image in known}
     return render(
         request, "identify/answer.html.j2", of=of, answer=found[0], notes=found.notes,
         threshold_note=found.threshold_note, token=token, row_of=row_of,
@@ -81,16 +83,18 @@ async def confirm(request: Request, visitor: MayReview) -> Response:
     """Add the images that were asked about to an individual, known or new."""
     form, holder = posted_form(request), open_galleries(request)
     question = holder.asked(form.get("token"))
-    name = (form.get("new_name") or form.get("individual")).strip()
+    new_name = form.get("new_name").strip()
+    name = new_name or form.get("individual").strip()
     if not name:
         raise UsageError("it is not said who this is; choose an individual or give a new name.")
     served = await holder.open(question.of)
-    if form.get("new_name") and name in served.gallery.images.individuals:
+    if new_name and name in served.gallery.images.individuals:
         raise UsageError(f"the gallery has an individual {name!r}; choose it, or another new name.")
     facts = replace(question.facts, individual=name, encounter=_encounter_of(question))
     added = await asyncio.to_thread(served.add, question.answers, facts)
     if added.conflicts:
-        raise UsageError(str(added.conflicts[0]))
+        count = pluralize(len(question.answers), "image")
+        raise UsageError(f"{added.num_added} of {count} added to {name!r}: {added.conflicts[0]}")
     return redirect(
         request, f"identify/individual?{query_string({'of': question.of, 'name': name})}"
     )

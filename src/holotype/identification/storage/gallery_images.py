@@ -30,7 +30,7 @@ class GalleryImage:
 
     Attributes:
         individual: who it shows; "" where that is the question.
-        file: its path as it was named, with forward slashes.
+        file: its path with forward slashes: of a gallery absolute, of a query as it was named.
         sha256: of its bytes.
         encounter: what was photographed together, such as one dive; "" where it is not known.
         date: as it was given, such as 2026-07-01; "" where it is not known.

@@ -26,6 +26,7 @@ class KnownFacts:
     Attributes:
         attributes: name -> value, or None where it is a column of the table.
         is_labelled: whether every image needs an individual.
+        is_kept: whether files are named by absolute paths, which hold in any directory later on.
     """
 
     individual: str | None = None
@@ -33,6 +34,7 @@ class KnownFacts:
     date: str | None = None
     attributes: Mapping[str, str | None] = field(default_factory=dict)
     is_labelled: bool = True
+    is_kept: bool = False
 
 
 ListedSource = tuple[GalleryImage, ImageSource]
@@ -68,6 +70,13 @@ def list_images(images: Images, known: KnownFacts, progress: Progress) -> list[L
                 f"{image.file!r}: it is not said who this is; give --label NAME, a table with a "
                 "column individual, or a folder with a folder for every individual."
             )
+    if known.is_kept:
+        found = [
+            (replace(image, file=Path(os.path.abspath(image.file)).as_posix()), source)
+            if isinstance(source, ImageFile)
+            else (image, source)
+            for image, source in found
+        ]
     return [(replace(image, sha256=_sha256(source)), source) for image, source in found]
 
 
