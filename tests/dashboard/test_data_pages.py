@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 import pytest
 from PIL import Image
 
+from holotype.dashboard_pages.addresses import mark_of
 from holotype.dashboard_pages.static_files import PLACES
 from holotype.dataset.auditing.issues_csv import Issue
 from holotype.dataset.index import Index, read_index_file
@@ -131,7 +132,7 @@ def test_answers_of_the_review_are_kept_and_the_next_image_is_shown(
     visit.get("/dashboard/data/review/?of=one&kind=label_error&reviewer=Anna")
     visit.submit("answer?of=one", decision="dismiss")
     assert "2 of 6" in visit.page.text
-    visit.submit("answer?of=one", decision="correct", label="2")
+    visit.submit("answer?of=one", decision="correct", label=mark_of("cat"))
     visit.submit("answer?of=one", decision="accept")
     rows = answers(run)
     assert [(rows[f"{n:06d}.png"]["confirmed"], rows[f"{n:06d}.png"]["new_label"])
@@ -167,7 +168,18 @@ def test_an_answer_without_a_class_or_of_an_old_page_is_refused(visit: Visit, ru
     visit.get("/dashboard/data/review/?of=one&reviewer=Anna")
     page = visit.submit("answer?of=one", decision="accept", mark="0" * 24)
     assert "made anew by an audit" in page.text
+    visit.get("/dashboard/data/review/?of=one&reviewer=Anna")
+    page = visit.submit("answer?of=one", decision="correct", label=mark_of("wasp"))
+    assert "classes have changed" in page.text
     assert answers(run) == before
+
+
+def test_blanks_in_the_name_of_a_reviewer_hide_no_answer(visit: Visit, run: Path) -> None:
+    address = "/dashboard/data/review/?of=one&kind=label_error&reviewer=Ada++Lovelace"
+    visit.get(address)
+    visit.submit("answer?of=one", decision="accept")
+    assert "2 of 6 · 1 answered by Ada Lovelace" in visit.page.text
+    assert "1 answered by Ada Lovelace" in visit.get(address).text
 
 
 def test_reviewing_takes_the_right_and_the_name_is_that_of_the_key(
@@ -234,5 +246,5 @@ def test_hostile_names_are_shown_and_do_nothing(visit: Visit) -> None:
     assert "\\u202egnp.exe" in visit.page.text
     assert "\\x1b[31mred" in visit.page.text
     visit.get("/dashboard/data/review/?of=one&kind=label_error&reviewer=A")
-    visit.submit("answer?of=one", decision="correct", label=str(index.classes.index("a\nb")))
+    visit.submit("answer?of=one", decision="correct", label=mark_of("a\nb"))
     assert "a\nb" in {row["new_label"] for row in answers(folder / "one").values()}

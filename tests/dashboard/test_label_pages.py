@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from holotype.dashboard_pages.addresses import mark_of
 from holotype.files import sha256_of
-from holotype.watching.labelling.label_sheet import SheetRow, read_sheet, write_sheet
+from holotype.watching.labelling.label_sheet import SheetRow, read_sheet, write_label, write_sheet
 from tests.dashboard.browsing import Visit
 
 CLASSES = ["ant", "=bee", "cat"]  # one that a spreadsheet would run
@@ -49,12 +50,12 @@ def test_every_label_is_kept_and_the_next_open_image_is_shown(visit: Visit, shee
     )
     assert "1 of 3 · 0 labelled" in page.text
     assert "never trains" in page.text
-    visit.submit("answer?of=to-label", word="1")
+    visit.submit("answer?of=to-label", word=mark_of("=bee"))
     assert labels(sheet) == ["=bee", "", ""]
     assert "2 of 3 · 1 labelled" in visit.page.text
     visit.submit("answer?of=to-label", word="another", another="Dáe")  # decomposed
     assert labels(sheet) == ["=bee", "D\u00e1e", ""]
-    visit.submit("answer?of=to-label", word="0")
+    visit.submit("answer?of=to-label", word=mark_of("ant"))
     assert labels(sheet) == ["=bee", "D\u00e1e", "ant"]
     visit.get("/dashboard/data/label/?of=to-label&number=1")
     assert "D\u00e1e" in visit.page.text
@@ -63,9 +64,27 @@ def test_every_label_is_kept_and_the_next_open_image_is_shown(visit: Visit, shee
     assert {file: sha256_of(file) for file in sheet.rglob("*.png")} == before
 
 
+def test_a_class_that_another_person_adds_changes_no_button_of_an_older_page(
+    visit: Visit, sheet: Path
+) -> None:
+    file = sheet / "labels.csv"
+    write_label(file, "images/0.png", "wolf")
+    buttons = visit.get("/dashboard/data/label/?of=to-label&number=1").tags
+    wolf = [str(found["value"]) for tag, found in buttons if found.get("name") == "word"][3]
+    write_label(file, "images/2.png", "fox")
+    visit.submit("answer?of=to-label", word=wolf)
+    assert labels(sheet) == ["wolf", "wolf", "fox"]
+    write_label(file, "images/0.png", "")
+    write_label(file, "images/1.png", "")
+    visit.get("/dashboard/data/label/?of=to-label&number=1")
+    visit.submit("answer?of=to-label", word=wolf)
+    assert visit.status == 422
+    assert "classes have changed" in visit.page.text
+
+
 def test_what_was_answered_is_shown_only_beside_a_label(visit: Visit, sheet: Path) -> None:
     assert "said 0" not in visit.get("/dashboard/data/label/?of=to-label").text
-    visit.submit("answer?of=to-label", word="0")
+    visit.submit("answer?of=to-label", word=mark_of("ant"))
     assert "said 0" in visit.get("/dashboard/data/label/?of=to-label").text
 
 
@@ -78,7 +97,7 @@ def test_other_columns_and_rows_of_the_table_stay(visit: Visit, sheet: Path) -> 
         writer.writeheader()
         writer.writerows(rows)
     visit.get("/dashboard/data/label/?of=to-label&number=2")
-    visit.submit("answer?of=to-label", word="2")
+    visit.submit("answer?of=to-label", word=mark_of("cat"))
     with file.open(encoding="utf-8", newline="") as opened:
         found = list(csv.DictReader(opened))
     rows[2]["label"] = "cat"
@@ -92,7 +111,7 @@ def test_many_classes_are_chosen_from_a_list(visit: Visit) -> None:
     visit.submit("answer?of=many", word="choose", label="")
     assert visit.status == 422
     visit.get("/dashboard/data/label/?of=many")
-    visit.submit("answer?of=many", word="choose", label="29")
+    visit.submit("answer?of=many", word="choose", label=mark_of("class 29"))
     assert labels(folder) == ["class 29", "", ""]
 
 

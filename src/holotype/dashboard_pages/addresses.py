@@ -1,5 +1,6 @@
-"""What the address of a page says: its query, and a directory below the folder of the server."""
+"""What addresses and forms say: a query, marks of names, a directory below that of the server."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +15,24 @@ def query_string(values: Mapping[str, object] | Iterable[tuple[str, object]]) ->
     """
     pairs = values.items() if isinstance(values, Mapping) else values
     return urlencode(list(pairs), errors="replace")
+
+
+def mark_of(name: str) -> str:
+    """What a form names an image or a class by: a name may hold what a form changes.
+
+    A number would name another one where the list has changed meanwhile.
+    """
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+
+
+def marked(names: Iterable[str], mark: str) -> str | None:
+    """The name that a mark is of; None where there is none any more."""
+    return next((name for name in names if mark_of(name) == mark), None)
+
+
+def whole_number(text: str) -> int:
+    """0 where it is none, or one that counts nothing here."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else 0
 
 
 def changed_fields(asked: Any, changes: Mapping[str, object]) -> dict[str, object]:

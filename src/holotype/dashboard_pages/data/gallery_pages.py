@@ -14,8 +14,6 @@ from holotype.dashboard_pages.data.confusion_table import (
 )
 from holotype.dashboard_pages.data.data_sets import DataSet, data_set_of
 from holotype.dashboard_pages.data.image_query import (
-    ANSWERS,
-    ORDERS,
     PAGE_SIZE,
     ImageQuery,
     page_of,
@@ -31,7 +29,6 @@ from holotype.watching.labelling.label_sheet import SELECTION
 
 MAX_DATA_SETS, MAX_SHEETS = 100, 20  # on a page
 PAIRS_ON_PAGE = 12
-MAX_PROBABILITIES = 10
 
 router = page_router("data")
 
@@ -64,7 +61,7 @@ def show_gallery(request: Request, visitor: MayLook) -> Response:
         request, "data/gallery.html.j2", data=data, table=table, query=query,
         rows=[int(row) for row in shown], total=len(rows), page=page, num_pages=num_pages,
         first=(page - 1) * PAGE_SIZE + 1, findings={k: len(v) for k, v in findings.items()},
-        answers=ANSWERS, orders=ORDERS, side=SIDES_PX[0],
+        side=SIDES_PX[0],
     )  # fmt: skip
 
 

@@ -1,6 +1,5 @@
 """Labels of logged images: one image at a time, by keys or by buttons; they go to labels.csv."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,13 @@ from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from holotype.dashboard_pages.addresses import directory_below, query_string
+from holotype.dashboard_pages.addresses import (
+    directory_below,
+    mark_of,
+    marked,
+    query_string,
+    whole_number,
+)
 from holotype.dashboard_pages.dashboard_state import dashboard_of
 from holotype.dashboard_pages.data.thumbnails import SIDES_PX, thumbnail_of
 from holotype.dashboard_pages.page import page_router, posted_form, redirect, render
@@ -45,11 +50,12 @@ class LabelSheet:
 def show_image(request: Request, visitor: MayLook) -> Response:
     """One image; what was answered is shown after it has a label, so that it steers nobody."""
     sheet = _sheet_of(request)
-    number = min(_whole(request.query_params.get("number", "")), max(0, len(sheet.rows) - 1))
+    asked = whole_number(request.query_params.get("number", ""))
+    number = min(asked, max(0, len(sheet.rows) - 1))
     row = sheet.rows[number] if sheet.rows else None
     return render(
         request, "data/label.html.j2", sheet=sheet, row=row, number=number, num_keys=KEYS,
-        mark="" if row is None else _mark(row), side=SIDES_PX[1], max_characters=MAX_CHARACTERS,
+        mark_of=mark_of, max_characters=MAX_CHARACTERS,
         num_labelled=sum(bool(each.label) for each in sheet.rows),
         address=lambda number: query_string({"of": sheet.of, "number": number}),
     )  # fmt: skip
@@ -67,11 +73,13 @@ async def send_image(request: Request, visitor: MayLook) -> Response:
 def answer(request: Request, visitor: MayReview) -> Response:
     """Keep a label before the next image is shown."""
     sheet, form = _sheet_of(request), posted_form(request)
-    number = next((n for n, row in enumerate(sheet.rows) if _mark(row) == form.get("mark")), None)
-    if number is None:
+    paths = [row.path for row in sheet.rows]
+    path = marked(paths, form.get("mark"))
+    if path is None:
         raise UsageError("The table was made anew meanwhile; begin again.")
+    number = paths.index(path)
     label = _label(form, sheet.classes)
-    write_label(sheet.folder / LABELS, sheet.rows[number].path, label)
+    write_label(sheet.folder / LABELS, path, label)
     if label:
         number = _next_open(sheet.rows, number)
     return redirect(request, f"data/label/?{query_string({'of': sheet.of, 'number': number})}")
@@ -96,16 +104,19 @@ def _asked_file(request: Request) -> Path:
         UsageError: the table names none in its folder by this mark.
     """
     sheet = _sheet_of(request)
-    mark = request.query_params.get("mark", "")
-    row = next((each for each in sheet.rows if _mark(each) == mark), None)
-    file = None if row is None else (sheet.folder / row.path).resolve()
+    path = marked((row.path for row in sheet.rows), request.query_params.get("mark", ""))
+    file = None if path is None else (sheet.folder / path).resolve()
     if file is None or not file.is_relative_to(sheet.folder):
         raise UsageError("There is no such image in the folder of this table.")
     return file
 
 
 def _label(form: Form, classes: Sequence[str]) -> str:
-    """What was chosen: a class by its number, since a name may hold what a form changes."""
+    """What was chosen.
+
+    Raises:
+        UsageError: nothing, or a class that is no longer in the list.
+    """
     word = form.get("word")
     if word == "withdraw":
         return ""
@@ -115,9 +126,12 @@ def _label(form: Form, classes: Sequence[str]) -> str:
             raise UsageError("Write the name of the class beside “Another class” first.")
         return name
     chosen = form.get("label") if word == "choose" else word
-    if not chosen or _whole(chosen, len(classes)) >= len(classes):
+    if not chosen:
         raise UsageError("Choose a class first.")
-    return classes[_whole(chosen)]
+    label = marked(classes, chosen)
+    if label is None:
+        raise UsageError("The classes have changed meanwhile; go back, load the page and choose.")
+    return label
 
 
 def _next_open(rows: Sequence[SheetRow], number: int) -> int:
@@ -125,12 +139,3 @@ def _next_open(rows: Sequence[SheetRow], number: int) -> int:
     after = [*range(number + 1, len(rows)), *range(number)]
     following = min(number + 1, len(rows) - 1)
     return next((n for n in after if not rows[n].label), following)
-
-
-def _mark(row: SheetRow) -> str:
-    """What a form names an image by."""
-    return hashlib.sha256(row.path.encode("utf-8", "surrogatepass")).hexdigest()[:24]
-
-
-def _whole(text: str, otherwise: int = 0) -> int:
-    return int(text) if text.isascii() and text.isdecimal() else otherwise

@@ -1,12 +1,11 @@
 """Review of findings: one image at a time, by keys or by buttons; answers go to issues.csv."""
 
-import hashlib
 import shlex
 
 from fastapi import Request
 from starlette.responses import Response
 
-from holotype.dashboard_pages.addresses import query_string
+from holotype.dashboard_pages.addresses import mark_of, marked, query_string, whole_number
 from holotype.dashboard_pages.data.agreement import reviewer_agreement
 from holotype.dashboard_pages.data.data_sets import DataSet, data_set_of
 from holotype.dashboard_pages.data.gallery_pages import partners_of
@@ -29,8 +28,8 @@ def show_review(request: Request, visitor: MayLook) -> Response:
     asked = request.query_params
     kind = asked.get("kind", "label_error" if "label_error" in kinds else "")
     issues = _of_kind(data.issues, kind)
-    reviewer = visitor.name or asked.get("reviewer", "").strip()
-    number = min(max(0, _whole(asked.get("number", "0"))), max(0, len(issues) - 1))
+    reviewer = _one_line(visitor.name or asked.get("reviewer", ""))
+    number = min(whole_number(asked.get("number", "")), max(0, len(issues) - 1))
     issue = issues[number] if issues else None
     own = None
     if issue is not None:
@@ -43,7 +42,7 @@ def show_review(request: Request, visitor: MayLook) -> Response:
     return render(
         request, "data/review.html.j2", data=data, table=data.table, kinds=kinds, kind=kind,
         issues=issues, issue=issue, number=number, reviewer=reviewer, own=own, row=row,
-        mark=_mark(issue) if issue is not None else "",
+        mark_of=mark_of,
         partners=partners_of(data, issue.path)[:3] if issue is not None else [],
         num_answered=sum(_has_answer(one, reviewer) for one in issues),
         num_disputed=sum(one.is_disputed for one in data.issues),
@@ -58,19 +57,21 @@ def answer(request: Request, visitor: MayReview) -> Response:
     """Keep an answer before the next image is shown."""
     data, form = data_set_of(request), posted_form(request)
     issues = _of_kind(data.issues, form.get("kind"))
-    number = next((n for n, one in enumerate(issues) if _mark(one) == form.get("mark")), None)
-    if number is None:
+    paths = [one.path for one in issues]
+    path = marked(paths, form.get("mark"))
+    if path is None:
         raise UsageError("The table was made anew by an audit meanwhile; begin again.")
-    reviewer = visitor.name or form.get("reviewer")
+    reviewer = _one_line(visitor.name or form.get("reviewer"))
     word = form.get("decision")
     record_review(
         audit_directory(data.directory) / "issues.csv",
-        issues[number].path,
+        path,
         reviewer,
         None if word == "withdraw" else word,  # type: ignore[arg-type]
         label=_label(form, data) if word == "correct" else "",
         classes=data.table.classes,
     )
+    number = paths.index(path)
     if word != "withdraw":
         number = _next_open(issues, number, reviewer)
     query = {
@@ -80,11 +81,22 @@ def answer(request: Request, visitor: MayReview) -> Response:
 
 
 def _label(form: Form, data: DataSet) -> str:
-    """The class that was chosen, by its number: a name may hold what a form changes."""
-    number = _whole(form.get("label", "-1"))
-    if not 0 <= number < len(data.table.classes):
+    """The class that was chosen.
+
+    Raises:
+        UsageError: none, or one that is no longer in the list.
+    """
+    if not form.get("label"):
         raise UsageError("Choose the right class beside “Correct” first.")
-    return data.table.classes[number]
+    label = marked(data.table.classes, form.get("label"))
+    if label is None:
+        raise UsageError("The classes have changed meanwhile; go back, load the page and choose.")
+    return label
+
+
+def _one_line(name: str) -> str:
+    """As the name of a reviewer is kept."""
+    return " ".join(name.split())
 
 
 def _kinds(issues: list[ReviewedIssue]) -> dict[str, int]:
@@ -109,15 +121,3 @@ def _next_open(issues: list[ReviewedIssue], number: int, reviewer: str) -> int:
     after = [*range(number + 1, len(issues)), *range(number)]
     following = min(number + 1, len(issues) - 1)
     return next((n for n in after if not _has_answer(issues[n], reviewer)), following)
-
-
-def _mark(issue: ReviewedIssue) -> str:
-    """What a form names an image by."""
-    return hashlib.sha256(issue.path.encode("utf-8", "surrogatepass")).hexdigest()[:24]
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        return -1

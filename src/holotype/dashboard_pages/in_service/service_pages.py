@@ -38,7 +38,6 @@ def show_service(request: Request, visitor: MayLook) -> Response:
         "in_service/service.html.j2",
         served=[{"status": one, "text": status_text(one)} for one in served],
         counts=counts_by_model(service.metrics),
-        gauges=service.gauges(),
         models=models,
         why_none=why_none,
         watches=list(_watches(request)),

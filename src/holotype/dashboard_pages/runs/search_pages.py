@@ -40,7 +40,7 @@ def show_search(request: Request, visitor: MayLook) -> Response:
     shown += [row for row in rows if row.state in ("pruned", "failed", "stopped")]
     return render(
         request, "runs/search.html.j2", run=name, rows=shown[:SHOWN_TRIALS], total=len(rows),
-        complete=complete, settings=search.read_settings(), report=report, duration=duration,
+        complete=complete, report=report, duration=duration,
         counts={state: sum(row.state == state for row in rows)
                 for state in ("complete", "pruned", "failed", "running", "stopped")},
         points=json.dumps([[row.number, row.accuracy] for row in rows if row.state == "complete"]),

@@ -38,15 +38,6 @@ class TrainingProgress:
     seconds_left: float | None
     last_lines: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """What the page of a run is sent while it trains."""
-        return {
-            "state": self.state,
-            "epochs": list(self.epochs),
-            "seconds_left": self.seconds_left,
-            "last_lines": list(self.last_lines),
-        }
-
 
 def training_progress(path: Path) -> TrainingProgress:
     """Read how far a run is; what is damaged or missing is left out."""
