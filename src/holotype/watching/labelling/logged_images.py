@@ -5,7 +5,7 @@ Shape suffixes: N images, C classes, D embedding.
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from holotype.serving.request_log.read_log import LogQuery, read_log
 MAX_ROWS = 100_000  # of more, a random sample is looked at
 _COLUMNS = (
     "time", "request_id", "image", "arm", "key", "probabilities", "embedding", "unknown",
-    "image_file", "image_sha256", "label",
+    "image_file", "image_sha256", "label", "label_time",
 )  # fmt: skip
 
 
@@ -32,7 +32,8 @@ class LoggedImage:
         sha256: of its bytes.
         group: of images that are not independent: those of one request key, or of one request.
         time: when it was answered, ISO 8601 in UTC.
-        label: the latest feedback, or what a sheet says; "" without.
+        label: the latest feedback, also for another answer to this file, or what a sheet says; ""
+            without.
     """
 
     request_id: str
@@ -95,16 +96,18 @@ def read_logged_images(log: Path, digest: str, *, days: float, seed: int = 0) ->
     ]
     kept = seen[np.array(is_kept, np.bool_)]
     latest = sorted({rows["image_sha256"][n]: int(n) for n in kept}.values())
-    of_request = Counter(rows["request_id"][kept])
+    in_time = kept[np.argsort(rows["label_time"][kept], kind="stable")]
+    label_of = {rows["image_sha256"][n]: rows["label"][n] for n in in_time if rows["label"][n]}
+    group_of = groups_of_requests(rows["key"][kept], rows["request_id"][kept])
     images = tuple(
         LoggedImage(
             request_id=rows["request_id"][n],
             image=int(rows["image"][n]),
             file=log / rows["image_file"][n],
             sha256=rows["image_sha256"][n],
-            group=_group(rows["key"][n], rows["request_id"][n], of_request[rows["request_id"][n]]),
+            group=group_of[rows["request_id"][n]],
             time=f"{np.datetime_as_string(rows['time'][n], unit='s')}Z",
-            label=rows["label"][n] or "",
+            label=label_of.get(rows["image_sha256"][n], ""),
         )
         for n in latest
     )
@@ -126,7 +129,17 @@ def read_logged_images(log: Path, digest: str, *, days: float, seed: int = 0) ->
     )
 
 
-def _group(key: str, request_id: str, images: int) -> str:
-    if key:
-        return f"key {key}"
-    return f"request {request_id}" if images > 1 else ""
+def groups_of_requests(keys: Iterable[str], request_ids: Iterable[str]) -> dict[str, str]:
+    """Request -> the group of its images; "" where one stands for itself.
+
+    Args:
+        keys, request_ids: of every kept image.
+    """
+    key_of, count_of = dict[str, str](), Counter[str]()
+    for key, request_id in zip(keys, request_ids, strict=True):
+        key_of[request_id] = key
+        count_of[request_id] += 1
+    return {
+        name: f"key {key}" if key else f"request {name}" if count_of[name] > 1 else ""
+        for name, key in key_of.items()
+    }

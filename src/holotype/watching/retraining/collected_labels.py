@@ -18,6 +18,7 @@ from holotype.watching.labelling.label_sheet import (
     read_selection,
     read_sheet,
 )
+from holotype.watching.labelling.logged_images import groups_of_requests
 
 _FOREVER = 4e9  # seconds since 1970
 
@@ -143,21 +144,27 @@ def _of_log(log: Path, digests: Collection[str]) -> tuple[list[LabelledImage], i
         "request_id", "arm", "digest", "key", "image_file", "image_sha256", "label", "label_time",
     )  # fmt: skip
     rows = read_log(log, 0.0, _FOREVER, LogQuery(columns))
+    is_meant = [
+        arm != "shadow" and digest in digests
+        for arm, digest in zip(rows["arm"], rows["digest"], strict=True)
+    ]
+    kept = [n for n, file in enumerate(rows["image_file"]) if file and is_meant[n]]
+    group_of = groups_of_requests(rows["key"][kept], rows["request_id"][kept])
     found, missing = [], 0
     for n in np.argsort(rows["label_time"], kind="stable")[::-1].tolist():
         label = rows["label"][n]
-        if not label or rows["arm"][n] == "shadow" or rows["digest"][n] not in digests:
+        if not label or not is_meant[n]:
             continue
         file = log / (rows["image_file"][n] or "")
         if not file.is_file():
             missing += 1
             continue
-        group = f"key {rows['key'][n]}" if rows["key"][n] else ""
         found.append(
             LabelledImage(
-                file.absolute(), class_name(label), "chosen", group, rows["image_sha256"][n]
+                file.absolute(), class_name(label), "chosen", group_of[rows["request_id"][n]],
+                rows["image_sha256"][n],
             )
-        )
+        )  # fmt: skip
     return found, missing
 
 
