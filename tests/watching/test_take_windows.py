@@ -112,3 +112,13 @@ def test_images_are_learnt_from_while_only_the_service_is_slow() -> None:
         days.take(images(rng, 100), slow_share=0.3)
     assert days.kinds[-1] == "service"
     assert len(days.state.monitors.each["brightness"].pool) == 100 + 400
+
+
+def test_the_window_that_raises_an_alarm_is_not_taken_for_a_quiet_one() -> None:
+    rng = np.random.default_rng(0)
+    days = Days(images(rng, 100))
+    days.take(images(rng, 200, brighter=3.0))
+    assert days.kinds == ["input"]
+    for _ in range(12):
+        days.take(images(rng, 200))
+    assert days.kinds[3:] == [None] * 10

@@ -6,11 +6,14 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from holotype.errors import UsageError
+from holotype.watching.monitoring.monitors import Monitors
 from holotype.watching.telling.messages import (
     Telling,
     message,
@@ -20,7 +23,7 @@ from holotype.watching.telling.messages import (
     tell,
 )
 from holotype.watching.telling.prometheus_textfile import prometheus_text
-from holotype.watching.watch_state import ToldState
+from holotype.watching.watch_state import ToldState, WatchState, read_state
 from tests.watching.test_watch_status import FOUND
 
 HOUR_S = 3600.0
@@ -113,6 +116,28 @@ def test_what_cannot_be_sent_is_said_and_no_secret_of_the_address_is() -> None:
     failures = tell(FOUND, telling)
     assert len(failures) == 2
     assert "secret" not in " ".join(failures)
+
+
+def test_a_password_that_cannot_be_sent_is_a_failure_in_words(
+    mailbox: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, mails = mailbox
+    monkeypatch.setenv("HOLOTYPE_SMTP_PASSWORD", "pässword")
+    (failure,) = tell(FOUND, Telling(email="me@example.org", smtp=f"me@{place}"))
+    assert "HOLOTYPE_SMTP_PASSWORD has other characters than ASCII" in failure
+    assert mails == []
+
+
+def test_a_state_of_the_first_version_tells_nothing_again(tmp_path: Path) -> None:
+    told = ToldState(True, HOUR_S, "input")
+    WatchState("d" * 64, Monitors({}), told={"caller": told}).write(tmp_path)
+    with np.load(tmp_path / "state.npz") as arrays:
+        words = json.loads(str(arrays["words"]))
+    words |= {"format_version": 1, "told": {"alarm": True, "at_s": HOUR_S, "kind": "input"}}
+    np.savez(tmp_path / "state.npz", words=np.array(json.dumps(words)))
+    found = read_state(tmp_path)
+    assert found is not None
+    assert found.told == dict.fromkeys(("caller", "webhook", "email"), told)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from holotype.watching import take_windows
 from holotype.watching.diagnosis import diagnose
 from holotype.watching.diagnosis.change_kind import KindOfChange, kind_of_change
 from holotype.watching.take_windows import WindowTaker
+from holotype.watching.telling.messages import Telling
 from holotype.watching.watch import WatchOptions
 from holotype.watching.watch_state import read_state
 from holotype.watching.watch_status import WatchStatus, read_watch
@@ -150,6 +151,37 @@ def test_an_alarm_that_comes_and_ends_between_two_looks_is_told(
     assert len(said) == 3
 
 
+def test_a_channel_that_fails_repeats_no_other(
+    run: RunDirectory, alike: Answered, darker: Answered, log: MadeLog,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    said: list[tuple[str, bool]] = []
+    is_down = True
+
+    def tell(status: WatchStatus, telling: Telling) -> list[str]:
+        if telling.email and is_down:
+            return ["the mail server is down"]
+        said.append(("mail" if telling.email else telling.webhook or "caller", status.alarm))
+        return []
+
+    monkeypatch.setattr("holotype.watching.watch.tell", tell)
+    telling = Telling(webhook="http://hook", email="me@example.org")
+    log.add(alike, seed=1, windows=2)
+    log.add(darker, seed=2, windows=2)
+    for _ in range(3):
+        assert look(run, log, telling=telling).not_told == ("the mail server is down",)
+    assert said == [("caller", True), ("http://hook", True)]
+    log.add(alike, seed=3, windows=6)
+    for _ in range(2):
+        look(run, log, telling=telling)
+    assert said[2:] == [("caller", False), ("http://hook", False)]
+    is_down = False
+    assert not look(run, log, telling=telling).not_told
+    assert said[4:] == [("mail", True), ("mail", False)]
+    assert not look(run, log, telling=telling).ended
+    assert len(said) == 6
+
+
 def test_another_name_is_told_and_holds_for_the_accuracy_too(
     run: RunDirectory, alike: Answered, darker: Answered, log: MadeLog,
     monkeypatch: pytest.MonkeyPatch,
@@ -162,11 +194,11 @@ def test_another_name_is_told_and_holds_for_the_accuracy_too(
     log.add(alike, seed=1, windows=3)
     log.add(darker, seed=2, windows=1)
     assert look(run, log).kind == "input"
-    assert read_state(log.folder.parent / "watch").told.kind == "input"
+    assert read_state(log.folder.parent / "watch").told["caller"].kind == "input"
     log.add(darker, seed=3, windows=1)
     found = look(run, log)
     assert found.kind == "novelty"
-    assert read_state(log.folder.parent / "watch").told.kind == "novelty"
+    assert read_state(log.folder.parent / "watch").told["caller"].kind == "novelty"
     log.add(alike, seed=4, windows=1)
     found = look(run, log)
     assert found.kind == "novelty"

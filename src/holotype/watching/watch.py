@@ -175,16 +175,19 @@ def _look(
     status.write(folder)
     write_text(folder / WATCH_PROM, prometheus_text(status))
     write_page(folder / "index.html", status, log)
-    ended = _ended_untold(state, status)
+    ended = _ended_untold(state, status, telling)
     failures = _tell(state, status, ended, telling, now_s)
     state.write(folder)
     return Watch(folder, status, taken, tuple(failures), "" if ended is None else sentence(ended))
 
 
-def _ended_untold(state: WatchState, status: WatchStatus) -> WatchStatus | None:
-    """An alarm that came and ended since the last look, so that nobody was told of it."""
+def _ended_untold(state: WatchState, status: WatchStatus, telling: Telling) -> WatchStatus | None:
+    """An alarm that came and ended since the last look, so that somebody was not told of it."""
+    told = [state.told.get(name, ToldState()) for name in telling.channels]
     alarm = state.ended
-    if alarm is None or status.alarm or state.told.alarm:
+    if alarm is None or status.alarm:
+        return None
+    if all(each.alarm or each.ended == alarm.since for each in told):
         return None
     return replace(
         status, alarm=True, kind=alarm.kind, alarm_since=alarm.since,
@@ -200,18 +203,29 @@ def _tell(
     now_s: float,
 ) -> list[str]:
     """Tell who is to know; what could not be told is returned, and tried at the next look."""
-    if ended is not None:
-        if failures := tell(ended, telling):
-            return failures
-        state.told = ToldState(True, now_s, ended.kind or "")  # and now of all clear
-    elif state.ended is not None and status.alarm:
-        state.told = ToldState()  # what was told is over, and this is another alarm
-    state.ended = None
-    if should_tell(state.told, status.alarm, status.kind or "", now_s, telling.quiet_hours):
-        if failures := tell(status, telling):
-            return failures
-        state.told = ToldState(status.alarm, now_s, status.kind or "")
-    return []
+    failures = []
+    for name, channel in telling.channels.items():
+        told = state.told.get(name, ToldState())
+        due: list[WatchStatus] = []
+        if state.ended is not None and told.ended != state.ended.since:
+            if status.alarm:  # what was told is over, and this is another alarm
+                told = ToldState()
+            elif ended is not None and not told.alarm:
+                due.append(ended)
+        kind = status.kind or ""
+        if due or should_tell(told, status.alarm, kind, now_s, telling.quiet_hours):
+            due.append(status)
+        for message in due:
+            if failed := tell(message, channel):
+                failures += failed
+                break
+            told = replace(told, alarm=message.alarm, at_s=now_s, kind=message.kind or "")
+        else:
+            told = replace(told, ended=told.ended if state.ended is None else state.ended.since)
+        state.told[name] = told
+    if not failures:
+        state.ended = None
+    return failures
 
 
 def _name(model: str | os.PathLike[str]) -> str:

@@ -20,7 +20,8 @@ from holotype.watching.watch_reference import read_arrays
 from holotype.watching.watch_status import ChangeKind, WindowRecord
 
 STATE = "state.npz"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+FIRST_VERSION = 1  # it had one `told` for all channels
 MAX_RECORDS = 400
 
 
@@ -53,17 +54,19 @@ class AlarmState:
 
 @dataclass
 class ToldState:
-    """What was told last, and when.
+    """What one channel was told last, and when.
 
     Attributes:
         alarm: whether it was an alarm.
         at_s: seconds since 1970.
         kind: of that alarm.
+        ended: since when the last alarm stood that it knows to have ended.
     """
 
     alarm: bool = False
     at_s: float = 0.0
     kind: str = ""
+    ended: str = ""
 
 
 @dataclass(eq=False)
@@ -78,8 +81,8 @@ class WatchState:
         records: the newest windows.
         spans: (start, end) of the newest windows, in seconds, to read them again.
         alarm: None where all is clear.
-        told: what was told.
-        ended: the alarm that was all clear last, as long as nobody was told that.
+        told: what each channel was told; see `Telling.channels`.
+        ended: the alarm that was all clear last, as long as some channel was not told that.
     """
 
     digest: str
@@ -89,7 +92,7 @@ class WatchState:
     records: list[WindowRecord] = field(default_factory=list)
     spans: list[tuple[float, float]] = field(default_factory=list)
     alarm: AlarmState | None = None
-    told: ToldState = field(default_factory=ToldState)
+    told: dict[str, ToldState] = field(default_factory=dict)
     ended: AlarmState | None = None
 
     def write(self, folder: Path) -> None:
@@ -102,7 +105,7 @@ class WatchState:
             "records": [asdict(record) for record in self.records[-MAX_RECORDS:]],
             "spans": self.spans[-MAX_RECORDS:],
             "alarm": None if self.alarm is None else asdict(self.alarm),
-            "told": asdict(self.told),
+            "told": {name: asdict(told) for name, told in self.told.items()},
             "ended": None if self.ended is None else asdict(self.ended),
             "seed": self.monitors.seed,
             "windows": self.monitors.windows,
@@ -139,7 +142,9 @@ def read_state(folder: Path) -> WatchState | None:
     arrays = read_arrays(file)
     with reading(file):
         words = json.loads(str(arrays["words"]))
-        if words["format_version"] != FORMAT_VERSION:
+        if words["format_version"] == FIRST_VERSION:
+            words["told"] = dict.fromkeys(("caller", "webhook", "email"), words["told"])
+        elif words["format_version"] != FORMAT_VERSION:
             raise ValueError("it was written by another version of Holotype")
         each = {}
         for number, found in enumerate(words["monitors"]):
@@ -160,6 +165,6 @@ def read_state(folder: Path) -> WatchState | None:
             records=[WindowRecord(**record) for record in words["records"]],
             spans=[(start_s, end_s) for start_s, end_s in words["spans"]],
             alarm=None if words["alarm"] is None else AlarmState(**words["alarm"]),
-            told=ToldState(**words["told"]),
+            told={name: ToldState(**told) for name, told in words["told"].items()},
             ended=AlarmState(**words["ended"]) if words.get("ended") else None,
         )

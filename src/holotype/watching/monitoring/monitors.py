@@ -125,13 +125,14 @@ class Monitors:
         Args:
             scores: name -> one number (N) an image; nan where it has none.
             elapsed_s: since the window before.
-            learn: whether the images count as quiet later on.
+            learn: whether the images count as quiet later on, unless they raise an alarm.
         """
         self.windows += 1
         self.year_s += elapsed_s
         if self.year_s >= YEAR_S:
             self.restart()
         ties = np.random.default_rng([self.seed, self.windows])
+        quiet = []
         for name, monitor in self.each.items():
             ties_N = ties.random(len(scores[name]))
             finite_N = np.isfinite(scores[name])
@@ -144,9 +145,11 @@ class Monitors:
                     log_bets_B = log_rank_bets_B(ranks_N)
                 else:
                     log_bets_B = log_share_bets_B(ranks_N, watched.share)
-                if learn:
-                    monitor.pool.add(scores_N)
+                quiet.append((monitor, scores_N))
             monitor.capital.update(log_bets_B, elapsed_s)
+        if learn and not any(monitor.alarm for monitor, _ in quiet):
+            for monitor, scores_N in quiet:
+                monitor.pool.add(scores_N)
 
     def hold(self, limits: Sequence[Watched]) -> None:
         """Hold against other limits from now on: where one has moved, its bets begin anew."""

@@ -8,7 +8,7 @@ import json
 import os
 import smtplib
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import EmailMessage
 from typing import Any
 from urllib.parse import urlsplit
@@ -54,6 +54,16 @@ class Telling:
         _ = self.server
 
     @property
+    def channels(self) -> dict[str, "Telling"]:
+        """Each alone, as any may fail: who reads what a look prints, the webhook, the e-mail."""
+        found = {"caller": replace(self, webhook=None, email=None)}
+        if self.webhook is not None:
+            found["webhook"] = replace(self, email=None)
+        if self.email is not None:
+            found["email"] = replace(self, webhook=None)
+        return found
+
+    @property
     def server(self) -> tuple[str, str, int]:
         """User, host and port of the mail server.
 
@@ -97,7 +107,7 @@ def tell(status: WatchStatus, telling: Telling) -> list[str]:
     if telling.email is not None:
         try:
             _send_email(status, telling)
-        except (OSError, smtplib.SMTPException) as error:
+        except (OSError, ValueError, smtplib.SMTPException) as error:
             failures.append(f"e-mail by {telling.server[1]}: {error}")
     return failures
 
@@ -166,6 +176,9 @@ def _send_email(status: WatchStatus, telling: Telling) -> None:
     user, host, port = telling.server
     with smtplib.SMTP(host, port, timeout=TIMEOUT_S) as server:
         if user:
+            password = os.environ.get(PASSWORD, "")
+            if not password.isascii():
+                raise ValueError(f"{PASSWORD} has other characters than ASCII; choose another")
             server.starttls()
-            server.login(user, os.environ.get(PASSWORD, ""))
+            server.login(user, password)
         server.send_message(mail)
