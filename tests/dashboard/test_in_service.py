@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 import holotype
+from holotype.dashboard_pages.runs.folder_index import FolderIndex
 from holotype.watching.watch_status import (
     MonitorRecord,
     WatchedModel,
@@ -167,3 +168,31 @@ def test_what_watching_found_has_a_page(visit: Visit) -> None:
     for of in ("", "..", "nowhere"):
         visit.get(f"/dashboard/service/watch?of={of}")
         assert visit.status == 422
+
+
+def test_alarms_are_shown_first_and_what_has_no_window_is_not_called_good(visit: Visit) -> None:
+    folder = Path(visit.app.state.dashboard.folder)
+    for n in range(15):
+        (folder / f"watch-{n:02d}").mkdir()
+        model = WatchedModel(f"cells {n}", 3, "d" * 64, "x")
+        WatchStatus(model, "log", "now", alarm=n == 14, kind="input" if n == 14 else None).write(
+            folder / f"watch-{n:02d}"
+        )
+    page = visit.get("/dashboard/service/")
+    assert page.text.index("cells 14") < page.text.index("cells 0")
+    assert "And 3 more" in page.text
+    assert "Nothing is known yet" in page.text
+    assert 'class="good"' not in visit.answer.text
+    page = visit.get("/dashboard/service/watch?of=watch-00")
+    assert 'class="good"' not in visit.answer.text
+
+
+@pytest.mark.parametrize("page", ["identify/", "service/", "data/"])
+def test_a_folder_that_is_still_being_read_is_not_called_empty(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    monkeypatch.setattr(FolderIndex, "is_complete", False)
+    found = visit.get(f"/dashboard/{page}")
+    assert "being read for the first time" in found.text
+    assert "There is no gallery" not in found.text
+    assert "No folder of" not in found.text

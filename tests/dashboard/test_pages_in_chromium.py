@@ -249,7 +249,7 @@ def test_200_hostile_names_are_legible_and_run_nothing(page: Any, url: str, tmp_
     # Chromium writes %22 for a double quotation mark; what stands before / is no part of a name.
     assert {f"{name}.png" for name in shown if not set(name) & set('"/')} <= told
     page.locator("h2.file a").first.click()
-    page.wait_for_load_state("networkidle")
+    page.locator("#class").wait_for()
     assert names_on(page, ".probabilities th") == shown
     assert shown <= names_on(page, "#class option")
     look(page, "hostile-tried")
@@ -257,7 +257,7 @@ def test_200_hostile_names_are_legible_and_run_nothing(page: Any, url: str, tmp_
     page.goto(url + "specimens/?model=hostile&of=hostile-slices&known=hostile-slices")
     assert names_on(page, "tbody th") == shown
     page.locator("tbody th a").nth(2).click()
-    page.wait_for_load_state("networkidle")
+    page.wait_for_url("**/specimens/one**")
     assert names_on(page, "h1") <= shown
     assert names_on(page, "tbody th.name") < shown
     look(page, "hostile-specimen")
@@ -266,7 +266,7 @@ def test_200_hostile_names_are_legible_and_run_nothing(page: Any, url: str, tmp_
     assert names_on(page, "tbody td.name") == shown
     look(page, "hostile-known")
     page.locator("tbody td.name a").nth(2).click()
-    page.wait_for_load_state("networkidle")
+    page.wait_for_url("**/identify/individual**")
     assert names_on(page, "h1") <= shown
     look(page, "hostile-individual")
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -148,6 +149,17 @@ def test_a_search_shows_its_trials(visit: Visit, folder: Path) -> None:
     assert "trial 1, accuracy 0.900" in page.text
     assert "stages.0.l2 0.01" in page.text
     assert "worse than the median" in page.text
+
+
+def test_a_new_search_shows_no_trial_of_a_removed_one(visit: Visit, folder: Path) -> None:
+    search = SearchDirectory(folder / "search")
+    for expected in (" 0 complete 0.800 ", " 0 stopped "):
+        write_json(search.settings, {"name": "photos", "base": {"model": "hog"}})
+        search.trial(0).path.mkdir(parents=True)
+        if "complete" in expected:
+            TrialRecord(0, "complete", {}, 0.8, 0.5).write(search.trial(0))
+        assert expected in visit.get("/dashboard/runs/search?run=search").text
+        shutil.rmtree(search.path)
 
 
 def test_a_sweep_shows_what_waits_and_what_is_done(visit: Visit, folder: Path) -> None:

@@ -272,7 +272,7 @@ def test_a_run_is_tagged_and_found_by_its_tag(person: Person, url: str) -> None:
     person.link("three")
     person.fill("Words with commas between them", f"by {person.by}, ")
     person.button("Keep")
-    page.wait_for_load_state("networkidle")
+    page.locator(f"#tags[value='by {person.by}']").wait_for()  # as the server has it
     person.section("Runs")
     person.fill("Tag", f"by {person.by}")
     if person.by == "keys":

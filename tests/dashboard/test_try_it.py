@@ -5,6 +5,7 @@ import io
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -12,7 +13,9 @@ import pytest
 from PIL import Image
 
 import holotype
-from holotype.dashboard_pages.try_it.answers import as_predictions
+from holotype.dashboard_pages.page import _environment
+from holotype.dashboard_pages.try_it.answers import ImageAnswer, as_predictions
+from holotype.dashboard_pages.try_it.try_it_pages import Asked
 from holotype.dashboard_pages.try_it.uploads import Uploads
 from holotype.serving.engine.job import DeadlineExceeded, EngineError, WorkerDied
 from holotype.serving.http.problems import Problem
@@ -293,3 +296,20 @@ def test_a_table_that_lacks_an_image_for_want_of_an_answer_is_not_given(error: E
     classifier: Any = None  # not asked
     with pytest.raises(Problem):
         as_predictions(classifier, ["late.png"], [error], None)
+
+
+@pytest.mark.parametrize("refusing", [0, 1])
+def test_where_one_of_two_classifiers_refuses_an_image_the_other_is_shown(refusing: int) -> None:
+    made = SimpleNamespace
+    answers = [ImageAnswer(classes=("a", "b"), probabilities=(0.9, 0.1)) for _ in range(2)]
+    answers[refusing] = ImageAnswer(problem="The image is cut off.")
+    version = made(classes=("a", "b"), version="1", manifest=made(model="m"))
+    text = _environment().get_template("try_it/image.html.j2").render(
+        upload=made(id="u", images=[1]), place=0, name="n", answers=answers, similar=[None] * 2,
+        classifiers=[made(id=f"r{n}", name=f"r{n}", version=version) for n in range(2)],
+        has_map=[True] * 2, chosen=Asked(model="r0", beside="r1"), url=str, static=str, csrf="",
+        visitor=made(rights=(), needs_key=False, name=""), sections=[], here="",
+    )  # fmt: skip
+    assert text.count("heatmap.png") == 1
+    assert f"model=r{1 - refusing}" in heatmap_of(Elements(text))
+    assert "The image is cut off." in text

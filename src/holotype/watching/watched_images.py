@@ -76,6 +76,19 @@ class WatchedImages:
     def confidence_N(self) -> Floats:
         return np.asarray(self.probabilities_NC.max(axis=1, initial=0.0), np.float64)
 
+    @property
+    def fact_scores(self) -> dict[str, Floats]:
+        """The facts as they are compared, some as logarithms; nan where one is not known."""
+        facts = self.facts
+        with np.errstate(divide="ignore", invalid="ignore"):
+            pixels_N = facts["width"] * facts["height"]
+            return {
+                "brightness": facts["brightness"],
+                "sharpness": np.log(facts["sharpness"]),
+                "size": np.log2(pixels_N),
+                "bytes per pixel": np.log2(facts["bytes"] / pixels_N),
+            }
+
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         """Arrays without objects; `from_arrays` takes them."""
         arrays: dict[str, NDArray[np.generic]] = {

@@ -43,9 +43,11 @@ def show_data_sets(request: Request, visitor: MayLook) -> Response:
         if entry.kind != "sweep" and words.casefold() in entry.path.casefold()
     ]
     found.sort(key=lambda entry: -entry.changed)
+    sheets = index.places(SELECTION)
     return render(
         request, "data/data_sets.html.j2", entries=found[:MAX_DATA_SETS], total=len(found),
-        words=words, is_complete=index.is_complete, sheets=index.places(SELECTION)[:MAX_SHEETS],
+        words=words, is_complete=index.is_complete, sheets=sheets[:MAX_SHEETS],
+        num_more=len(sheets[MAX_SHEETS:]),
     )  # fmt: skip
 
 

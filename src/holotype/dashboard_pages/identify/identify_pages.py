@@ -34,8 +34,9 @@ router = page_router("identify")
 
 @router.get("/")
 async def galleries(request: Request, visitor: MayLook) -> Response:
-    names = await asyncio.to_thread(folder_index_of(request).places, GALLERY)
-    return render(request, "identify/galleries.html.j2", names=names)
+    index = folder_index_of(request)
+    names = await asyncio.to_thread(index.places, GALLERY)
+    return render(request, "identify/galleries.html.j2", names=names, is_complete=index.is_complete)
 
 
 @router.get("/gallery")

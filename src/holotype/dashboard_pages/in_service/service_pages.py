@@ -1,13 +1,15 @@
 """The pages of “In service”: what answers, what is registered, and moving the champion."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 
 from fastapi import Request
 from starlette.responses import Response
 
 from holotype.dashboard_pages.addresses import directory_below, query_string
 from holotype.dashboard_pages.dashboard_state import Section, dashboard_of
+from holotype.dashboard_pages.file_cache import FileCache
 from holotype.dashboard_pages.in_service.traffic_counts import counts_by_model
 from holotype.dashboard_pages.open_registry import find_registry
 from holotype.dashboard_pages.page import page_router, posted_form, redirect, render
@@ -21,7 +23,8 @@ from holotype.serving.traffic.status_text import status_text
 from holotype.watching.telling.messages import naming, sentence
 from holotype.watching.watch_status import WATCH_JSON, WatchStatus, read_watch
 
-MAX_WATCHES, MAX_WINDOWS = 12, 30
+MAX_WATCHES, MAX_WINDOWS = 12, 30  # on a page
+MAX_READ = 100  # folders of watches, of which alarms are shown first
 
 router = page_router("service")
 
@@ -33,6 +36,9 @@ def show_service(request: Request, visitor: MayLook) -> Response:
     served = [service.traffic.status(name) for name in sorted(service.traffic.champions)]
     with _registry(visitor) as (registry, why_none):
         models = [] if registry is None else list(registry.list().models)
+    index = folder_index_of(request)
+    places = index.places(WATCH_JSON)
+    watches = _watches(request, places[:MAX_READ])
     return render(
         request,
         "in_service/service.html.j2",
@@ -40,7 +46,9 @@ def show_service(request: Request, visitor: MayLook) -> Response:
         counts=counts_by_model(service.metrics),
         models=models,
         why_none=why_none,
-        watches=list(_watches(request)),
+        watches=watches[:MAX_WATCHES],
+        num_more=len(watches[MAX_WATCHES:]) + len(places[MAX_READ:]),
+        is_complete=index.is_complete,
     )
 
 
@@ -154,13 +162,17 @@ def _needed_registry(visitor: Visitor) -> Iterator[Registry]:
         yield registry
 
 
-def _watches(request: Request) -> Iterator[tuple[str, WatchStatus, str]]:
-    """What the folders of `holotype watch` below that of the dashboard say."""
-    folder = dashboard_of(request).folder
-    for place in folder_index_of(request).places(WATCH_JSON)[:MAX_WATCHES]:
+def _watches(request: Request, places: Sequence[str]) -> list[tuple[str, WatchStatus, str]]:
+    """What folders of `holotype watch` say; alarms first."""
+    dashboard = dashboard_of(request)
+    kept: FileCache = dashboard.kept.setdefault("watches", FileCache(MAX_READ))
+    found = []
+    for place in places:
+        folder = dashboard.folder / place
         with suppress(HolotypeError, OSError):  # damaged, or gone
-            status = read_watch(folder / place)
-            yield place, status, naming(status)
+            status = kept.get(place, [folder / WATCH_JSON], partial(read_watch, folder))
+            found.append((place, status, naming(status)))
+    return sorted(found, key=lambda one: not one[1].alarm)
 
 
 SECTION = Section(

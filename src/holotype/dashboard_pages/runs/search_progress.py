@@ -1,9 +1,11 @@
 """How far a search or a sweep is, as its directory says."""
 
 import json
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from holotype.dashboard_pages.file_cache import file_signature
 from holotype.dashboard_pages.runs.run_holder import held_locks, holder_of
 from holotype.errors import HolotypeError
 from holotype.files import read_json
@@ -48,25 +50,27 @@ class SweepRow:
 
 
 def trial_rows(
-    search: SearchDirectory, kept: dict[Path, TrialRow], *, is_running: bool
+    search: SearchDirectory, kept: dict[Hashable, TrialRow], *, is_running: bool
 ) -> list[TrialRow]:
     """Every trial in the order of its number.
 
     Args:
         is_running: whether a process runs the search.
-        kept: rows of trials that have ended, by directory, which do not change any more.
+        kept: rows of trials that have ended, which do not change any more, by search and directory:
+            another search may have the name of one that was removed.
     """
     if not search.trials.is_dir():
         return []
     numbers = sorted(
         int(one.name) for one in search.trials.iterdir() if one.name.isdecimal()
     )[:MAX_TRIALS]  # fmt: skip
-    rows = []
+    rows, signature = [], file_signature([search.settings])
     for number in numbers:
         directory = search.trial(number)
-        row = kept.get(directory.path) or _trial_row(directory)
+        key = (signature, directory.path)
+        row = kept.get(key) or _trial_row(directory)
         if row.state != "running":
-            kept[directory.path] = row
+            kept[key] = row
         elif not is_running:
             row = replace(row, state="stopped")
         rows.append(row)

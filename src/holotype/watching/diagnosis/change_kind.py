@@ -129,7 +129,9 @@ def features(window: WatchedImages, reference: WatchedImages) -> tuple[Floats, F
         window_NF, reference_RF = (
             np.log(np.clip(each.probabilities_NC, 1e-6, 1)) for each in (window, reference)
         )
-    for fact_N, fact_R in zip(_facts(window), _facts(reference), strict=True):
+    of_reference = reference.fact_scores
+    for name, fact_N in window.fact_scores.items():
+        fact_R = of_reference[name]
         if np.isfinite(fact_N).all() and np.isfinite(fact_R).all():
             window_NF = np.column_stack([window_NF, fact_N])
             reference_RF = np.column_stack([reference_RF, fact_R])
@@ -148,16 +150,6 @@ def _confidences(images: WatchedImages) -> Floats:
     entropy = -(highest * np.log(highest)).sum(axis=1)
     first = highest[:, 0]
     return np.column_stack([np.log(first / (1 - first + 1e-6)), np.log(highest[:, 1]), entropy])
-
-
-def _facts(images: WatchedImages) -> list[Floats]:
-    facts = images.facts
-    with np.errstate(divide="ignore", invalid="ignore"):
-        pixels_N = facts["width"] * facts["height"]
-        return [
-            facts["brightness"], np.log(facts["sharpness"]), np.log2(pixels_N),
-            np.log2(facts["bytes"] / pixels_N),
-        ]  # fmt: skip
 
 
 def _classes_R(reference: WatchedImages) -> NDArray[np.int64]:

@@ -64,15 +64,7 @@ class ImageScores:
 
     def of(self, images: WatchedImages) -> dict[str, Floats]:
         """Name -> score (N), nan where an image has none."""
-        facts = images.facts
-        with np.errstate(divide="ignore", invalid="ignore"):
-            pixels_N = facts["width"] * facts["height"]
-            scores = {
-                "brightness": facts["brightness"],
-                "sharpness": np.log(facts["sharpness"]),
-                "size": np.log2(pixels_N),
-                "bytes per pixel": np.log2(facts["bytes"] / pixels_N),
-            }
+        scores = images.fact_scores
         other_N = (images.format_N != self.common_format).astype(np.float64)
         scores["format"] = np.where(images.format_N == "", np.nan, other_N)
         if self.known_KD is not None:
