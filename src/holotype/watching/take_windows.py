@@ -6,6 +6,7 @@ an alarm stands, its kind is asked again of all changed images, until there are 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ class WindowTaker:
         """
         watched = [*self.scores.watched(), *self.limits.watched()]
         seed = int(self.bundle.sha256[:8], 16)
-        monitors = Monitors.new(watched, self.scores.of(self.reference), seed)
+        monitors = Monitors.new(watched, self._of_reference, seed)
         return WatchState(self.bundle.sha256, monitors, alarm=alarm)
 
     def take(self, state: WatchState, window: LogWindow) -> None:
@@ -129,7 +130,7 @@ class WindowTaker:
 
     def _before(self, state: WatchState) -> dict[str, Floats]:
         """Scores of the reference; of a score that it does not have, those of earlier windows."""
-        found = dict(self.scores.of(self.reference))
+        found = dict(self._of_reference)
         for name in found.keys() - self._compared:
             pool = state.monitors.each[name].pool
             found[name] = np.repeat(pool.values_V, pool.counts_V).astype(np.float64)
@@ -138,8 +139,12 @@ class WindowTaker:
     @property
     def _compared(self) -> set[str]:
         """The scores that the reference has: of a validation without images hardly any."""
-        found = self.scores.of(self.reference).items()
+        found = self._of_reference.items()
         return {name for name, scores_R in found if np.isfinite(scores_R).any()}
+
+    @cached_property
+    def _of_reference(self) -> dict[str, Floats]:
+        return self.scores.of(self.reference)
 
     def _is_quiet(self, state: WatchState, scores: Mapping[str, Floats], window: LogWindow) -> bool:
         """Whether a window by itself is like what came before, and the service in its limits."""
