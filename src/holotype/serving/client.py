@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from holotype.bundle.image_sources import ImageFile, ImageLike, Images, ImageSource, image_sources
-from holotype.errors import EmptyFile, HolotypeError, ImageError, UsageError
+from holotype.errors import EmptyFile, FileTooLarge, HolotypeError, ImageError, UsageError
 from holotype.identification.matching.gallery_calibration import DEFAULT_RATE
 from holotype.identification.query_result import Identification, Identifications
 from holotype.imaging.image_formats import HEAD_BYTES, format_of
@@ -35,6 +35,7 @@ MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 IMAGE_PROBLEMS: dict[str, type[ImageError]] = {
     "no_image": EmptyFile,
+    "body_too_large": FileTooLarge,
     **{kind("", "", "").problem: kind for kind in ImageError.__subclasses__()},
 }
 RETRIED = (429, 502, 503, 504)
@@ -133,9 +134,12 @@ class Client:
             try:
                 found = self._json("POST", self._of_model("/predict", query), source)
             except ServerError as error:
-                if error.status != 422 or error.problem not in IMAGE_PROBLEMS:
+                if error.problem not in IMAGE_PROBLEMS:
                     raise
                 refused.append(_image_error(source, error.problem, error.advice))
+                continue
+            except ImageError as error:  # a file that cannot be read here
+                refused.append(error)
                 continue
             answers.append((source, found["predictions"][0]))
             digest = found["digest"]
@@ -231,7 +235,7 @@ class Client:
             try:
                 found = self._json("POST", path, *asked)
             except ServerError as error:
-                if len(asked) > 1 or error.status != 422 or error.problem not in IMAGE_PROBLEMS:
+                if len(asked) > 1 or error.problem not in IMAGE_PROBLEMS:
                     raise
                 refused.append(_image_error(asked[0], error.problem, error.advice))
                 continue
