@@ -35,20 +35,23 @@ def tiff(values: Array, **tags: Any) -> bytes:
     return file.getvalue()
 
 
-def tiff_of_colour(values_HWC: Array, order: str) -> bytes:
-    """Uncompressed RGB of 16 bits, which Pillow does not write."""
-    height, width, _ = values_HWC.shape
+def tiff_of_colour(values_HWC: Array, order: str, *, spare: bool = False) -> bytes:
+    """Uncompressed RGB of 16 bits, which Pillow does not write; with a band beyond colour."""
+    if spare:
+        values_HWC = np.concatenate([values_HWC, values_HWC[..., :1] // 2], axis=2)
+    height, width, bands = values_HWC.shape
     data = values_HWC.astype(f"{order}u2").tobytes()
     bits_at = 8 + len(data)
     entries = [
-        (256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, bits_at), (262, 4, 1, 2),
-        (273, 4, 1, 8), (277, 4, 1, 3), (278, 4, 1, height), (279, 4, 1, len(data)),
+        (256, 4, 1, width), (257, 4, 1, height), (258, 3, bands, bits_at), (262, 4, 1, 2),
+        (273, 4, 1, 8), (277, 4, 1, bands), (278, 4, 1, height), (279, 4, 1, len(data)),
+        *([(338, 4, 1, 0)] if spare else []),
     ]  # fmt: skip
     directory = struct.pack(f"{order}H", len(entries))
     directory += b"".join(struct.pack(f"{order}HHII", *entry) for entry in entries) + bytes(4)
     mark = b"II*\0" if order == "<" else b"MM\0*"
-    bits = struct.pack(f"{order}3H", 16, 16, 16)
-    return mark + struct.pack(f"{order}I", bits_at + 6) + data + bits + directory
+    bits = struct.pack(f"{order}{bands}H", *[16] * bands)
+    return mark + struct.pack(f"{order}I", bits_at + len(bits)) + data + bits + directory
 
 
 def levels(values: Array, bits: int) -> Array:
@@ -64,6 +67,9 @@ def levels(values: Array, bits: int) -> Array:
         pytest.param(png(SIZE, 16, 2, be(COLOUR)), COLOUR, id="colour PNG"),
         pytest.param(tiff_of_colour(COLOUR, "<"), COLOUR, id="colour TIFF"),
         pytest.param(tiff_of_colour(COLOUR, ">"), COLOUR, id="colour TIFF, big-endian"),
+        pytest.param(
+            tiff_of_colour(COLOUR, "<", spare=True), COLOUR, id="colour and near-infrared"
+        ),
         pytest.param(
             b"P5 14 11 65535\n" + TWELVE.astype(">u2").tobytes(), TWELVE, id="PGM of 16 bits"
         ),

@@ -26,7 +26,7 @@ LEAST_BITS = 8
 _MAX_SAMPLE_VALUE, _DESCRIPTION = 281, 270
 _OME_BITS = re.compile(r'SignificantBits="(\d{1,2})"')
 _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
-_DEEP_COLOUR = re.compile(r"(RGBA?);16([BLN])")
+_DEEP_COLOUR = re.compile(r"(RGB[AX]?);16([BLN])")
 
 
 def has_open_range(image: PillowImage.Image, raw_mode: str) -> bool:
