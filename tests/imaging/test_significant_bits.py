@@ -2,6 +2,7 @@
 
 import io
 import struct
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL import TiffImagePlugin
 
-from holotype.errors import CorruptBundle
+from holotype.errors import CorruptBundle, UnsupportedMode
 from holotype.imaging.decode import decode, from_pillow
 from holotype.imaging.preprocessing import Preprocessing
 from tests.imaging.test_decode import be, png
@@ -152,6 +153,43 @@ def test_a_header_that_its_pixels_keep_to_states_the_range(
 def test_a_pillow_image_of_16_bits_is_read_like_its_file() -> None:
     image = from_pillow(PillowImage.fromarray(TWELVE), name="x", bits=12)
     assert np.abs(np.asarray(image.pixels, float) - levels(TWELVE, 12)).max() <= 0.5
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(png(SIZE, 16, 2, be(COLOUR)), id="colour PNG"),
+        pytest.param(png(SIZE, 16, 2, be(COLOUR), tRNS=be(COLOUR[3, 4])), id="transparent colour"),
+        pytest.param(png(SIZE, 16, 0, be(TWELVE)), id="grey PNG"),
+        pytest.param(png(SIZE, 8, 2, (COLOUR >> 4).astype(np.uint8).tobytes()), id="8 bits"),
+        pytest.param(tiff_of_colour(COLOUR, ">"), id="colour TIFF"),
+        pytest.param(b"P5 14 11 65535\n" + TWELVE.astype(">u2").tobytes(), id="PGM of 16 bits"),
+        pytest.param(b"P5 14 11 4095\n" + TWELVE.astype(">u2").tobytes(), id="PGM of 12 bits"),
+    ],
+)
+@pytest.mark.parametrize("bits", [12, 16])
+def test_an_opened_and_a_loaded_image_are_read_like_their_file(
+    content: bytes, bits: int, tmp_path: Path
+) -> None:
+    file = tmp_path / "image"
+    file.write_bytes(content)
+    expected = decode(file, bits=bits)
+    for is_loaded in (False, True):
+        with PillowImage.open(file) as image:
+            if is_loaded:
+                image.load()
+            found = from_pillow(image, name="x", bits=bits)
+        assert np.array_equal(np.asarray(found.pixels), np.asarray(expected.pixels))
+        assert (found.mask is None) == (expected.mask is None)
+    assert from_pillow(PillowImage.new("RGB", SIZE), name="x", bits=bits).pixels.size == SIZE
+
+
+def test_a_loaded_image_whose_bits_are_lost_is_refused() -> None:
+    image = PillowImage.open(io.BytesIO(png(SIZE, 16, 2, be(COLOUR))))
+    image.load()
+    with pytest.raises(UnsupportedMode, match=r"8 of its 16 bits.*its path or its bytes"):
+        from_pillow(image, name="x", bits=12)
+    assert from_pillow(image, name="x").pixels.mode == "RGB"
 
 
 def test_preprocessing_keeps_the_bits_and_bundles_of_before_have_16() -> None:

@@ -41,6 +41,19 @@ def has_open_range(image: PillowImage.Image, raw_mode: str) -> bool:
     return image.mode.startswith("I;16") or ";16" in raw_mode
 
 
+def has_lost_bits(image: PillowImage.Image, raw_mode: str) -> bool:
+    """Whether an image of Pillow has, or may have, fewer bits than the 16 of its file.
+
+    Args:
+        raw_mode: how its pixels lie in the file; "" where that is not known.
+    """
+    if raw_mode:
+        return has_open_range(image, raw_mode) and not image.mode.startswith("I")
+    if image.format == "PPM":
+        return image.mode == "I"
+    return image.format in ("PNG", "TIFF") and image.mode in ("RGB", "RGBA", "LA", "CMYK")
+
+
 def stated_largest(plugin: ImageFile.ImageFile, stream: BinaryIO) -> int:
     """The largest value that the header allows, 2**n - 1 below 65,535; 0 if it says nothing.
 
