@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.architectures.onnx_export import extract_outputs
+from holotype.bundle.building.hog_lbp_graph import IR_VERSION
 from holotype.bundle.bundle import Bundle
 from holotype.bundle.manifest import BACKBONE, HEAD
 from holotype.bundle.views import VIEWS, FixedView, magnified_places
 from holotype.errors import ExportRefused
 from holotype.exports.export_format import require_one_input
-from holotype.exports.graph_nodes import IR_VERSION, GraphNodes
+from holotype.exports.graph_nodes import GraphNodes
 from holotype.exports.preprocessing_graph import preprocessing_nodes
 
 if TYPE_CHECKING:
