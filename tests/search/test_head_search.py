@@ -22,6 +22,7 @@ from holotype.errors import RunMismatch
 from holotype.pipeline.run import Run
 from holotype.pipeline.training_run.train import run_training
 from holotype.pipeline.training_run.training_job import TrainingRequest
+from holotype.pipeline.training_run.training_options import ReadingOptions
 from holotype.predictions import read_predictions
 from holotype.run_directory import RunDirectory
 from holotype.search.head_trials import HeadTrials
@@ -91,6 +92,9 @@ def test_a_search_goes_on_where_more_trials_are_asked_for(
     assert more.table.read_bytes() == search.files.table.read_bytes()
     with pytest.raises(RunMismatch, match="another jobs"):
         run_search(request(synthetic, tmp_path / "more", jobs=3))
+    otherwise = replace(asked.training, reading=ReadingOptions(group_pattern="parent-folder"))
+    with pytest.raises(RunMismatch, match="another reading"):
+        run_search(replace(asked, training=otherwise))
 
 
 @pytest.fixture
