@@ -62,6 +62,19 @@ def test_validation_is_reported_of_what_did_not_learn_from_it(
         assert (validation.logits_NC != predict_index(shipped, images).logits_NC).any()
 
 
+def test_what_was_noted_of_the_chosen_views_is_told_of_the_refit(
+    synthetic: Path, tmp_path: Path
+) -> None:
+    changes = {"refit": True, "test_time_augmentation": "mirror"}
+    run = holotype.train(
+        synthetic, output=tmp_path / "run", model="lbp", recipe="linear", image_size=32,
+        overrides=changes,
+    )  # fmt: skip
+    page = (run.files.report / "index.html").read_text()
+    assert "trained again on training and validation" in page
+    assert "Test-time" in page
+
+
 def test_test_is_answered_by_what_ships(heads: tuple[Run, Run]) -> None:
     plain, run = heads
     images = read_index_file(run.files.index).part("test")

@@ -36,7 +36,7 @@ from holotype.ensembles.fit_ensemble import (
 from holotype.errors import NotComparable, UsageError, require_one_of
 from holotype.evaluation.fit_decision import fit_decision
 from holotype.extras import with_install_advice
-from holotype.files import read_json, reading, write_bytes, write_json
+from holotype.files import write_bytes, write_json
 from holotype.pipeline.cleaning.written_files import files_of_others
 from holotype.pipeline.compared.compared_runs import held_out_file
 from holotype.pipeline.ensemble_report import (
@@ -163,13 +163,7 @@ def _duplicate_groups(member: "Member", images: Index) -> list[frozenset[str]]:
     """What shows one image: files of equal bytes, and the copies that its audit has verified."""
     table = images.table
     equal = [frozenset(rows["path"]) for _, rows in table.groupby("sha256") if len(rows) > 1]
-    run = member.run
-    for audit in (run.audit, run.path.parent.parent / "audit"):  # of a stage or fold: its run's
-        if (audit / "audit.json").is_file():
-            told = read_json(audit / "audit.json").get("duplicate_clusters", [])
-            with reading(audit / "audit.json"):
-                return [*equal, *(frozenset(map(str, paths)) for paths in told)]
-    return equal
+    return [*equal, *member.run.duplicate_clusters()]
 
 
 def _recipe(

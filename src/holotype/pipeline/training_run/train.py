@@ -241,13 +241,13 @@ def read_and_audit(
         request.data, label_pattern=reading.label_pattern,
         group_pattern=reading.group_pattern, label_prefix=reading.label_prefix,
     )  # fmt: skip
+    progress.log_all(index.ignored_notes())
     require_classes(index)
     if reading.exclude is not None:
         paths_not_in_index(index, reading.exclude)
     if reading.relabel is not None:
         relabel_images(index, reading.relabel)
     progress.log(f"{index.size_summary} in {index.root}")
-    progress.log_all(index.ignored_notes())
     check_stages(recipe, runtime.device)
     with progress.bar("auditing") as update:
         bits = None if recipe.bits == "auto" else recipe.bits
