@@ -11,7 +11,7 @@ from holotype.bundle.bundle import load_bundle
 from holotype.bundle.inference import predict_index
 from holotype.comparison.aligned_predictions import align_predictions
 from holotype.dataset.index import read_index_file
-from holotype.errors import ExportRefused, SplitLeakage
+from holotype.errors import ExportRefused, NotARun, SplitLeakage
 from holotype.pipeline.run import Run
 from holotype.predictions import read_predictions
 
@@ -73,6 +73,8 @@ def test_what_was_noted_of_the_chosen_views_is_told_of_the_refit(
     page = (run.files.report / "index.html").read_text()
     assert "trained again on training and validation" in page
     assert "Test-time" in page
+    with pytest.raises(NotARun, match="what a stage left, which has no report"):
+        _ = Run(f"{run.path}@head").metrics
 
 
 def test_test_is_answered_by_what_ships(heads: tuple[Run, Run]) -> None:

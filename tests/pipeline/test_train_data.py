@@ -108,6 +108,21 @@ def test_a_folder_whose_name_is_not_valid_utf8_is_trained_on(
     assert "not valid UTF-8, such as '\\xe9" in error
 
 
+@pytest.mark.parametrize(("folds", "part"), [(None, "val"), (None, "test"), (2, "oof")])
+def test_predictions_that_are_gone_are_made_again(
+    synthetic: Path, run: Path, folds: int | None, part: str
+) -> None:
+    def train(resume: bool) -> holotype.Run:
+        return holotype.train(
+            synthetic, output=run, model="lbp", recipe="linear", image_size=32, folds=folds,
+            resuming=holotype.Resuming(resume=resume),
+        )  # fmt: skip
+
+    before = train(resume=False).predictions(part)
+    (run / "predictions" / f"{part}.parquet").unlink()
+    np.testing.assert_array_equal(train(resume=True).predictions(part).logits_NC, before.logits_NC)
+
+
 def test_labels_of_several_sources_can_be_kept_apart(
     synthetic: Path, tmp_path: Path, run: Path, cli: Cli
 ) -> None:

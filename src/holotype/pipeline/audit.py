@@ -32,6 +32,7 @@ from holotype.dataset.index import Index, read_index
 from holotype.dataset.reading.source_types import DataSource, as_sources, source_name
 from holotype.dataset.splitting.assignment import atomic_group_names
 from holotype.errors import (
+    DatasetError,
     MissingExtra,
     UsageError,
     WeightsUnavailable,
@@ -204,7 +205,8 @@ def audit(
         UsageError: options that exclude each other, an unknown kind of finding, or an output that
             is a file or lies among the images.
         InvalidTable: the output holds an issues.csv that cannot be read.
-        MissingExtra, WeightsUnavailable: labels were asked for and cannot be looked at.
+        MissingExtra, WeightsUnavailable, DatasetError: labels, or what `fail_on` names, were asked
+            for and cannot be looked at; the last comes once the output is written.
     """
     kinds = parse_kinds(fail_on)
     require_one_of("device", device, DEVICES)
@@ -215,7 +217,8 @@ def audit(
         require_apart_from_images(Path(output), as_sources(data))
         require_writable(Path(output) / "index.html")
         previous_answers(Path(output) / "issues.csv")
-    if labels or _needs_network(kinds, quick=quick):
+    needs_network = labels or _needs_network(kinds, quick=quick)
+    if needs_network:
         _require_network()
     progress = progress or default_progress()
     index = read_index(
@@ -236,6 +239,12 @@ def audit(
     found = Audit(index, findings, name, kinds)
     if output is not None:
         progress.log_all(found.write(output))
+    needs_labels = labels or "label_error" in kinds
+    if (needs_network and reason) or (needs_labels and findings.noise_rate is None):
+        raise DatasetError(
+            f"{' '.join(findings.skipped_checks)} --labels and --fail-on ask for it; leave them "
+            "out, or give images that can be judged."
+        )
     return found
 
 

@@ -6,7 +6,8 @@ from holotype.bundle.bundle import Bundle, write_bundle
 from holotype.bundle.inference import predict_index
 from holotype.bundle.manifest import Decision
 from holotype.dataset.index import Index
-from holotype.errors import InvalidRatios, InvalidRecipe
+from holotype.dataset.splitting.splitter import describe_missing_classes
+from holotype.errors import DatasetError, InvalidRatios, InvalidRecipe
 from holotype.evaluation.ood_selection import min_images_for_threshold
 from holotype.files import discard, write_bytes, write_json
 from holotype.pipeline.keep_validation import with_validation_images
@@ -114,11 +115,12 @@ def _refit(
 
 
 def require_validation(recipe: Recipe, index: Index) -> None:
-    """Refuse before any work what cannot be sealed at its end.
+    """Refuse before any work what cannot be sealed, or reported, at its end.
 
     Raises:
         InvalidRecipe: validation has no images, or too few for what it is to promise.
         InvalidRatios: a part was held back for prediction sets, but nothing can be sealed.
+        DatasetError: neither validation nor test has an image.
     """
     table = index.part("val").table
     num_images = int((table["weight"] > 0).sum())
@@ -145,6 +147,12 @@ def require_validation(recipe: Recipe, index: Index) -> None:
             f"{len(index.part('cal'))} images are held back to calibrate prediction sets on, but "
             "validation has none to fit the temperature on first; give it a share, such as "
             "0.6 0.15 0.15 0.1."
+        )
+    if num_images == 0 and len(index.part("test")) == 0:
+        lacking = describe_missing_classes(index, ratios=recipe.split.ratios)
+        raise DatasetError(
+            "neither validation nor test would have an image to report on. "
+            f"{' '.join([*lacking, 'Add images, or change --ratios.'])}"
         )
 
 
