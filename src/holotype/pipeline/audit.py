@@ -49,7 +49,7 @@ from holotype.text_tables import short_text, text_table
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import resolve_recipe
 from holotype.training.config.stage_config import LinearStage
-from holotype.training.features.device import resolve_device
+from holotype.training.features.device import DEVICES, resolve_device
 from holotype.training.features.frozen_features import cache_features
 from holotype.training.features.initial_backbone import EMBEDDING, PretrainedBackbone
 from holotype.training.heads.cross_val_predict import out_of_fold_predictions
@@ -63,7 +63,6 @@ FOLDS = 5  # where the recipe names none
 RECIPE = "linear"  # its network and its head judge the labels; `train` then finds both computed
 REQUIRED_PACKAGES = ("torch", "timm", "onnxscript", "cleanlab")
 QUALITY = "quality"  # `fail_on` takes this for all that `dataset.auditing.quality` finds
-DEVICES = ("auto", "cpu", "cuda", "mps")
 MIN_IMAGES = 10  # of fewer, an embedding says nothing that a look at them would not
 
 

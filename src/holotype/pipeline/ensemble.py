@@ -22,6 +22,7 @@ from holotype.comparison.aligned_predictions import align_predictions
 from holotype.dataset.index import Index
 from holotype.ensembles.compatibility import Member, load_members
 from holotype.ensembles.ensemble_recipe import (
+    OUT_OF_FOLD,
     EnsembleRecipe,
     MemberRecipe,
     read_ensemble_recipe,
@@ -47,7 +48,6 @@ from holotype.pipeline.ensemble_report import (
 )
 from holotype.pipeline.run import Run
 from holotype.pipeline.training_run.calibrate import seal
-from holotype.pipeline.training_run.cross_validation import OUT_OF_FOLD
 from holotype.pipeline.training_run.single_run import predict_part
 from holotype.pipeline.training_run.training_job import (
     record_training_cost,
