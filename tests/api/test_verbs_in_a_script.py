@@ -273,7 +273,7 @@ def test_augment_draws_the_sheet_that_the_command_draws(
 
 def test_slice_cuts_volumes_and_remembers_their_specimens(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
-    for label in ("bone", "None"):
+    for label in ("bone", "nan"):
         (tmp_path / "volumes" / label).mkdir(parents=True)
         volume = generator.integers(0, 255, (6, 20, 24), dtype=np.uint8)
         np.save(tmp_path / "volumes" / label / "first.npy", volume)
@@ -283,7 +283,7 @@ def test_slice_cuts_volumes_and_remembers_their_specimens(tmp_path: Path) -> Non
     table = pd.read_csv(tmp_path / "slices" / "table.csv", keep_default_na=False)
     pd.testing.assert_frame_equal(frame, table)
     assert len(frame) == len(list((tmp_path / "slices").rglob("*.png"))) == 6
-    assert set(frame["group"]) == {"bone/first", "None/first"}
+    assert set(frame["group"]) == {"bone/first", "nan/first"}
     image = Image.open(tmp_path / "slices" / frame["path"][0])
     volume = np.load(tmp_path / "volumes" / "bone" / "first.npy")
     np.testing.assert_array_equal(np.asarray(image.convert("L")), volume[0])
