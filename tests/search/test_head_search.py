@@ -129,6 +129,22 @@ def _search_unseeing(asked: SearchRequest, search: SearchDirectory, runtime: Run
     return time.monotonic() - began
 
 
+def test_copies_share_a_fold_in_trials_as_they_do_in_trainings(
+    synthetic: Path, tmp_path: Path
+) -> None:
+    data = shutil.copytree(synthetic, tmp_path / "data")
+    for file in sorted(data.glob("[a-z]*/*.png")):
+        shutil.copy(file, file.with_stem(f"{file.stem}-copy"))
+    asked = request(data, tmp_path / "search", trials=1)
+    search, runtime = prepared(asked)
+    trials = HeadTrials(search, read_index_file(search.train_val), runtime, 1)
+    assert max(map(len, trials.copies)) > 1
+    run = run_training(replace(asked.training, output=tmp_path / "run"))
+    np.testing.assert_allclose(
+        trials.predict(asked.base()).logits_NC, run.predictions("val").logits_NC, atol=1e-4
+    )
+
+
 def test_trials_decode_nothing_run_no_graph_and_open_no_test_image(
     synthetic: Path, tmp_path: Path, blind: Callable[[], list[str]]
 ) -> None:

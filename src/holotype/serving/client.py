@@ -133,13 +133,8 @@ class Client:
         for source in sources:
             try:
                 found = self._json("POST", self._of_model("/predict", query), source)
-            except ServerError as error:
-                if error.problem not in IMAGE_PROBLEMS:
-                    raise
-                refused.append(_image_error(source, error.problem, error.advice))
-                continue
-            except ImageError as error:  # a file that cannot be read here
-                refused.append(error)
+            except (ServerError, ImageError) as error:
+                refused.append(_refusal(error, source))
                 continue
             answers.append((source, found["predictions"][0]))
             digest = found["digest"]
@@ -234,10 +229,10 @@ class Client:
         for asked in [sources] if encounter else [[source] for source in sources]:
             try:
                 found = self._json("POST", path, *asked)
-            except ServerError as error:
-                if len(asked) > 1 or error.problem not in IMAGE_PROBLEMS:
+            except (ServerError, ImageError) as error:
+                if len(asked) > 1:
                     raise
-                refused.append(_image_error(asked[0], error.problem, error.advice))
+                refused.append(_refusal(error, asked[0]))
                 continue
             answers += answers_of(found, [source.id for source in asked])
             refused += [
@@ -402,3 +397,12 @@ def _multipart(sources: Sequence[ImageSource]) -> tuple[bytes, str]:
 
 def _image_error(source: ImageSource, problem: str, advice: str) -> ImageError:
     return IMAGE_PROBLEMS[problem](source.id, "the server refused it", advice)
+
+
+def _refusal(error: ServerError | ImageError, source: ImageSource) -> ImageError:
+    """The error of an image, which may have been found here; one of the request is raised again."""
+    if isinstance(error, ImageError):
+        return error
+    if error.problem not in IMAGE_PROBLEMS:
+        raise error
+    return _image_error(source, error.problem, error.advice)

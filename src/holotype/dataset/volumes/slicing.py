@@ -108,7 +108,7 @@ class Slices:
         """The rows of table.csv: path, label and group, which is the specimen."""
         import pandas as pd
 
-        return pd.read_csv(self.table, dtype=str)
+        return pd.read_csv(self.table, dtype=str, keep_default_na=False)
 
     def to_json(self) -> dict[str, Any]:
         """As `holotype slice --json` prints it."""
