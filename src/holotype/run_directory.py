@@ -26,7 +26,7 @@ from pathlib import Path
 
 from holotype.arguments import require_directory_place
 from holotype.errors import NotARun, RunError, RunExists, RunLocked, did_you_mean
-from holotype.files import remove_path, write_text
+from holotype.files import read_json, reading, remove_path, write_text
 
 LOCK = ".lock"
 MAX_CLAIMS = 100  # of a directory that other processes make and remove at the same time
@@ -182,6 +182,15 @@ class RunDirectory:
     @property
     def audit(self) -> Path:
         return self.path / "audit"
+
+    def duplicate_clusters(self) -> list[frozenset[str]]:
+        """The copies that its audit verified, or that of the run whose stage or fold it is."""
+        for audit in (self.audit, self.path.parent.parent / "audit"):
+            if (file := audit / "audit.json").is_file():
+                clusters = read_json(file).get("duplicate_clusters", [])
+                with reading(file):
+                    return [frozenset(map(str, paths)) for paths in clusters]
+        return []
 
     @property
     def report(self) -> Path:

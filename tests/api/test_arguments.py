@@ -2,6 +2,7 @@
 
 import inspect
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,20 @@ def test_numbers_of_numpy_are_numbers(synthetic: Path, tmp_path: Path) -> None:
         synthetic, output=tmp_path / "parts", seed=np.int64(3), ratios=np.array([0.6, 0.2, 0.2])
     )
     assert made.to_json()["counts"] == made.counts
+
+
+def test_a_split_keeps_its_class_names_and_what_it_refused(synthetic: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for name, folder in zip(("None", "NA"), sorted(synthetic.iterdir()), strict=False):
+        shutil.copytree(folder, data / name)
+    (data / "NA" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    made = holotype.split(data, output=tmp_path / "parts")
+    assert set(made.to_frame()["label"]) == {"None", "NA"}
+    assert set(made.to_frame()["group"]) == {""}
+    again = holotype.split(data, output=tmp_path / "parts")
+    assert not again.is_new
+    assert list(again.refused) == ["NA/broken.png"]
+    assert again.refused == made.refused
 
 
 def test_an_output_that_is_a_file_is_refused_before_the_work(bundle: Path, tmp_path: Path) -> None:

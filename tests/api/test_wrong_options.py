@@ -60,5 +60,6 @@ def test_an_evaluation_never_takes_the_place_of_a_run(synthetic: Path, tmp_path:
     with pytest.raises(HolotypeError, match="is a run, and its report stays what it is"):
         holotype.evaluate(run, synthetic, output=run.path)
     assert (run.path / "report" / "metrics.json").read_bytes() == before
-    report = holotype.evaluate(run, synthetic)
-    assert any("taught this classifier" in caveat for caveat in report.caveats)
+    for path in (run.path, run.files.bundle):
+        report = holotype.evaluate(path, synthetic)
+        assert any("taught this classifier" in caveat for caveat in report.caveats)

@@ -11,8 +11,21 @@ from torch import Tensor, nn
 from holotype.architectures.build_backbone import NETWORKS, build_backbone
 from holotype.architectures.catalog import CATALOG, code_identity
 from holotype.architectures.pretrained_weights import NONE, WeightsSource, find_weights
-from holotype.architectures.torch_classifier import Backbone, hash_weights
-from holotype.errors import InvalidRecipe, UnknownModel, WeightsMismatch, WeightsUnavailable
+from holotype.architectures.pruning import prune_backbone
+from holotype.architectures.torch_classifier import (
+    Backbone,
+    EmbeddingHead,
+    TorchClassifier,
+    hash_weights,
+)
+from holotype.architectures.torch_export import weights_in_timm
+from holotype.errors import (
+    ExportRefused,
+    InvalidRecipe,
+    UnknownModel,
+    WeightsMismatch,
+    WeightsUnavailable,
+)
 from tests.architectures.images import soft_images
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "my_net.py"
@@ -31,6 +44,19 @@ def _built(model: str, size: int = 32, **options: object) -> Backbone:
 
 def test_the_networks_from_nothing_are_those_of_the_catalogue() -> None:
     assert set(NETWORKS) == {row.name for row in CATALOG.values() if row.kind == "scratch"}
+
+
+def test_weights_that_no_code_of_timm_fits_are_not_exported_for_it() -> None:
+    pruned = _built("resnet18")
+    prune_backbone(pruned, 32, 0.3, "resnet18")
+    for backbone, name in ((pruned, "resnet18"), (_built("mobilenetv2", alpha=0.5), "mobilenetv2")):
+        classifier = TorchClassifier(backbone, 4, 2)
+        with pytest.raises(ExportRefused, match=f"this {name} was pruned, or has another width"):
+            weights_in_timm(classifier, CATALOG[name], 32)
+    classifier = TorchClassifier(_built("resnet18"), 4, 2)
+    classifier.head = EmbeddingHead(4, 3, 2, 8.0)
+    with pytest.raises(ExportRefused, match="a head that embeds is Holotype's own"):
+        weights_in_timm(classifier, CATALOG["resnet18"], 32)
 
 
 @pytest.mark.parametrize("name", ["cnn_v2_hybrid", "resnet18"])

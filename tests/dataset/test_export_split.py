@@ -13,6 +13,7 @@ from PIL import Image
 from holotype.dataset.index import COLUMNS, Index, read_index
 from holotype.dataset.safe_filenames import collision_key
 from holotype.dataset.splitting.export_split import (
+    LINKS,
     image_records,
     read_split_record,
     require_same_split,
@@ -32,10 +33,13 @@ def paint(root: Path, *names: str) -> Path:
     return root
 
 
-def written(index: Index, output: Path, **how: bool) -> dict[str, str]:
+def written(
+    index: Index, output: Path, *, replace: bool = False, **settings: str
+) -> dict[str, str]:
     record = write_split_folders(
-        split(index), output, records=image_records(index), settings=SETTINGS, **how
-    )
+        split(index), output, records=image_records(index), settings=SETTINGS | settings,
+        replace=replace,
+    )  # fmt: skip
     return record.files
 
 
@@ -94,7 +98,7 @@ def test_a_calibration_part_is_read_from_folders_and_written_as_one(
 
 def test_links_lead_to_the_images(tmp_path: Path) -> None:
     index = read_index(paint(tmp_path / "data", "a/1.png", "a/2.png", "b/1.png", "b/2.png"))
-    for path, file in written(index, tmp_path / "out", link=True).items():
+    for path, file in written(index, tmp_path / "out", files=LINKS).items():
         assert (tmp_path / "out" / file).is_symlink()
         assert (tmp_path / "out" / file).resolve() == index.file(path).resolve()
 

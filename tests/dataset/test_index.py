@@ -1,6 +1,7 @@
 import hashlib
 import os
 import random
+import unicodedata
 from pathlib import Path
 
 import pandas as pd
@@ -84,6 +85,19 @@ def test_parts_beside_other_folders_are_refused(tmp_path: Path) -> None:
         read_index(tmp_path)
 
 
+def test_one_part_beside_a_folder_of_images_is_refused(tmp_path: Path) -> None:
+    class_folders(tmp_path, "train/a/1.png", "train/b/2.png", "unlabelled/3.png")
+    with pytest.raises(DatasetError, match=r"'train' with 2 folders .* Name '.*train' as the data"):
+        read_index(tmp_path)
+
+
+def test_a_class_called_train_may_hold_folders_of_specimens(tmp_path: Path) -> None:
+    class_folders(tmp_path, "train/s1/1.png", "train/s2/2.png", "bus/s3/3.png", "bus/s4/4.png")
+    index = read_index(tmp_path, group_pattern="parent-folder")
+    assert index.classes == ("bus", "train")
+    assert list(index.table["group"]) == ["bus/s3", "bus/s4", "train/s1", "train/s2"]
+
+
 def test_labels_come_from_file_names_through_a_pattern(tmp_path: Path) -> None:
     class_folders(tmp_path, "cat.1.png", "cat.2.png", "sub/dog.3.png")
     index = read_index(tmp_path, label_pattern=r"(?P<label>[a-z]+)\.\d+")
@@ -123,6 +137,19 @@ def test_groups_come_from_the_path_through_a_pattern(tmp_path: Path) -> None:
         read_index(tmp_path, group_pattern=r"(?P<group>s1)")
     optional = read_index(tmp_path, group_pattern=r"^a/(?P<group>s1)|")
     assert list(optional.table["group"]) == ["s1", "s1", ""]
+
+
+def test_a_group_in_two_unicode_forms_is_one(tmp_path: Path) -> None:
+    names = [unicodedata.normalize(form, "Jörg") for form in ("NFC", "NFD")]
+    class_folders(tmp_path, *(f"a/{name}_{k}.png" for k, name in enumerate(names)), "b/x_1.png")
+    index = read_index(tmp_path, group_pattern=r"([^/]+)_\d")
+    assert sorted(index.table["group"]) == [names[0], names[0], "x"]
+
+
+def test_a_class_folder_in_the_unicode_form_of_another_system_is_no_group(tmp_path: Path) -> None:
+    class_folders(tmp_path, f"{unicodedata.normalize('NFD', 'Jörg')}/1.png", "b/x/2.png")
+    with pytest.raises(InvalidPattern, match="1 of 2 images lie directly in their class folder"):
+        read_index(tmp_path, group_pattern="parent-folder")
 
 
 def test_hidden_and_foreign_files_are_left_out_and_counted(tmp_path: Path) -> None:

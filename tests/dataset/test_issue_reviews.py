@@ -104,6 +104,21 @@ def test_answers_about_what_is_not_found_again_stay_in_a_copy(issues: Path) -> N
     assert write_issues([], issues) == []
 
 
+def test_the_next_audit_keeps_columns_of_the_user(issues: Path) -> None:
+    comments = {"1.png": "the lamp was broken", "2.png": ""}
+    lines = ["path,problem,comment", *(f"{n},label_error,{c}" for n, c in comments.items())]
+    issues.write_text("\n".join(lines), encoding="utf-8")
+    assert write_issues(ISSUES[1:3], issues) == []
+    record_review(issues, "2.png", "Anna", "accept")
+    assert write_issues(ISSUES[1:3], issues) == []
+    assert {path: row["comment"] for path, row in cells(issues).items()} == comments
+    assert [row.confirmed for row in read_reviewed_issues(issues)] == ["", "yes"]
+    before = issues.read_bytes()
+    (note,) = write_issues([ISSUES[2]], issues)  # a comment alone is an answer
+    assert note.startswith("1 answer in ")
+    assert issues.with_name("issues-1.csv").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("path", "reviewer", "decision", "label", "said"),
     [

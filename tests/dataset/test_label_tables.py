@@ -199,6 +199,40 @@ def test_what_cannot_be_meant_is_refused_with_its_row(
         read_index(tmp_path / "t.csv")
 
 
+def test_a_group_in_two_unicode_forms_is_one(tmp_path: Path) -> None:
+    names = [unicodedata.normalize(form, "Jörg") for form in ("NFC", "NFD")]
+    class_folders(tmp_path, "1.png", "2.png")
+    rows = "".join(f"{n}.png,a,{name}\n" for n, name in enumerate(names, start=1))
+    (tmp_path / "t.csv").write_text("path,label,group\n" + rows, encoding="utf-8")
+    assert list(read_index(tmp_path / "t.csv").table["group"]) == [names[0], names[0]]
+
+
+def test_whole_numbers_beside_gaps_are_written_as_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class_folders(tmp_path, "1.png", "2.png", "3.png")
+    (tmp_path / "t.csv").write_text("path,label,group\n1.png,a,7\n2.png,b,\n3.png,b,x1.5\n")
+    frame = pd.DataFrame({"path": ["1.png", "2.png"], "label": ["a", "b"], "group": [7, None]})
+    monkeypatch.chdir(tmp_path)
+    assert list(read_index(frame).table["group"]) == ["7", ""]
+    assert list(read_index("t.csv").table["group"]) == ["7", "", "x1.5"]
+    assert list(read_index(frame.assign(group=[7.5, None])).table["group"]) == ["7.5", ""]
+
+
+def test_two_columns_of_one_name_are_refused_in_a_frame() -> None:
+    frame = pd.DataFrame([["1.png", "a", "b"]], columns=["path", "label", "label"])
+    with pytest.raises(InvalidTable, match="two columns called 'label'; leave one"):
+        read_index(frame)
+
+
+def test_blanks_after_separators_stand_outside_quotes(tmp_path: Path) -> None:
+    class_folders(tmp_path, "1.png", " 2.png")
+    (tmp_path / "t.csv").write_text('path, label\n1.png, "a, b"\n" 2.png", c\n')
+    index = read_index(tmp_path / "t.csv")
+    assert list(index.table["path"]) == [" 2.png", "1.png"]
+    assert list(index.table["label"]) == ["c", "a, b"]
+
+
 def test_a_pipe_is_no_table(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "t.csv")
     with pytest.raises(InvalidTable, match="a device"):

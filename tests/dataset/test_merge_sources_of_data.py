@@ -1,6 +1,8 @@
 """Where groups are read from, and several folders and tables as one index."""
 
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,16 @@ def paint(root: Path, *names: str) -> Path:
         rng = np.random.default_rng(list(name.encode()))
         Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(root / name)
     return root
+
+
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="names there are valid Unicode")
+def test_a_source_whose_name_is_no_text_is_left_out_and_named(tmp_path: Path) -> None:
+    good = paint(tmp_path / "good", "a/1.png", "b/1.png")
+    other = paint(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xe9")), "a/2.png", "b/2.png")
+    index = read_index([good, other])
+    assert list(index.table["path"]) == ["good/a/1.png", "good/b/1.png"]
+    assert index.undecodable_names == (r"\xe9/a/2.png", r"\xe9/b/2.png")
+    assert len(read_index(other)) == 2
 
 
 def test_the_parent_folder_is_the_group(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Confirmed new labels of a table take the place of labels, and only these."""
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -135,3 +136,15 @@ def test_typed_answers_survive_the_next_audit_and_rows_without_a_new_label_chang
     assert set(relabelled.labels_before) <= {first}
     kept, _ = exclude_images(relabelled.index, file)
     assert set(index.table["path"]) - set(kept.table.query("weight > 0")["path"]) == {second}
+
+
+def test_a_new_label_in_the_unicode_form_of_another_system_is_the_class(tmp_path: Path) -> None:
+    index = make_index(["Jörg"] * 2 + ["cat"] * 2, splits=["train", "val"] * 2)
+    path = index.table["path"][2 if index.table["label"][2] == "cat" else 0]
+    rows = table(
+        tmp_path, "path,confirmed,new_label", f"{path},yes,{unicodedata.normalize('NFD', 'Jörg')}"
+    )
+    found = relabel_images(index, rows)
+    assert found.labels_before == {path: "cat"}
+    kept, _ = exclude_images(found.index, rows)
+    assert len(kept) == len(index)

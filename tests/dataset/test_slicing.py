@@ -163,7 +163,16 @@ def bad_volumes(root: Path) -> dict[str, str]:
     write_stack(root / "uneven", good)
     Image.fromarray(good[0][:, 1:]).save(root / "uneven" / "slice5.png")
     (root / "nothing").mkdir()
-    (root / "page.png").write_bytes(b"is no volume, and is passed over")
+    (root / "notes.txt").write_bytes(b"are no volume, and are passed over")
+    (root / "page.png").write_bytes(b"")
+    (root / "page2.png").write_bytes(b"")
+    (root / "s.nii.gz").write_bytes(b"")
+    (root / "gone.tif").symlink_to("nowhere.tif")
+    write_stack(root / "mixed", ball()[:3])
+    (root / "mixed/slice9.dcm").touch()
+    for number in "12":
+        write_stack(root / f"stacks/{number}.tif", ball(), photometric="minisblack")
+    write_stack(root / "signed.tif", ball(dtype="uint8").view("int8"), photometric="minisblack")
     with (root / "huge.npy").open("wb") as file:
         shape = (2800, 2800, 2800)
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
@@ -180,6 +189,12 @@ def bad_volumes(root: Path) -> dict[str, str]:
         "cut.tif": "cannot be read",
         "uneven": "slice 5 is (20, 15)",
         "nothing": "0 slices",
+        "page.png": "it is no volume here (and 1 other of .png)",
+        "s.nii.gz": "it is no volume here",
+        "gone.tif": "link to nothing",
+        "mixed": "1 file such as 'slice9.dcm', whose format is not read",
+        "1.tif": "it holds 12 pages and is no slice",
+        "signed.tif": "signed 8-bit integers",
         "huge.npy": "more than 20,000,000,000 voxels",
     }
 
@@ -196,6 +211,33 @@ def test_an_unreadable_volume_is_skipped_and_reported(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "out/slices.json").read_text("utf-8"))
     assert len(record["refused"]) == len(expected)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_volumes_in_no_class_folder_are_said(tmp_path: Path) -> None:
+    write_stack(tmp_path / "volumes/loose.npy", ball())
+    with pytest.raises(EmptyDataset, match=r"loose.npy': it lies in no class folder"):
+        slice_volumes(tmp_path / "volumes", tmp_path / "out")
+    write_stack(tmp_path / "volumes/a/s.npy", ball())
+    (refused,) = slice_volumes(tmp_path / "volumes", tmp_path / "out").refused
+    assert Path(refused.file).name == "loose.npy"
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_levels_that_count_from_white_are_turned(tmp_path: Path, dtype: str) -> None:
+    levels = ball(dtype=dtype)
+    tifffile.imwrite(tmp_path / "s.tif", np.iinfo(dtype).max - levels, photometric="miniswhite")
+    volume = open_volume(tmp_path / "s.tif", tmp_path / "scratch.npy")
+    np.testing.assert_array_equal(volume, levels)
+
+
+def test_a_slice_with_a_thumbnail_is_a_slice(tmp_path: Path) -> None:
+    for number in range(2):
+        page = Image.fromarray(ball()[number])
+        (tmp_path / "s").mkdir(exist_ok=True)
+        small = page.resize((4, 5))
+        page.save(tmp_path / f"s/{number}.tif", save_all=True, append_images=[small])
+    volume = open_volume(tmp_path / "s", tmp_path / "scratch.npy")
+    np.testing.assert_array_equal(volume, ball()[:2])
 
 
 def test_two_volumes_of_one_name_are_not_mixed(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from holotype.dataset.auditing.audit_without_network import audit
 from holotype.dataset.index import read_index
 from holotype.imaging.decode import decode
 from tests.conftest import Cli
+from tests.imaging.test_decode import be, png
 
 
 def _images(folder: Path, largest: list[int], *, depth: DTypeLike = np.uint16) -> Path:
@@ -73,6 +74,22 @@ def test_what_a_person_sets_is_taken(tmp_path: Path, fresh_cache: Path) -> None:
         "values above 1,023, the largest of 10 bits, are white",
     )
     assert (compute_fingerprints(index).records["brightest"] == 255).all()
+
+
+def test_an_image_that_is_not_read_with_the_told_bits_is_unusable(
+    tmp_path: Path, fresh_cache: Path
+) -> None:
+    folder = _images(tmp_path / "data", [4095] * 12)
+    grey = np.dstack([np.full((24, 24), 4095, np.uint16), np.full((24, 24), 65535, np.uint16)])
+    (folder / "a" / "alpha.png").write_bytes(png((24, 24), 16, 4, be(grey)))
+    index = read_index(folder)
+    for _ in range(2):  # the second time from the cache
+        found = audit(index)
+        assert found.significant_bits == 12
+        assert [one.path for one in found.unusable] == ["a/alpha.png"]
+        assert "12 significant bits are not read" in found.unusable[0].reason
+    left = compute_fingerprints(index)
+    assert len(left.paths) == len(left.records) == 12
 
 
 def _specimens(folder: Path, *, scale: int) -> Path:

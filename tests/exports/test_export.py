@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import holotype
 from holotype.bundle.bundle import load_bundle
@@ -15,9 +16,9 @@ from holotype.dataset.index import Index, read_index
 from holotype.dataset.sources.synthetic import make_synthetic
 from holotype.dataset.splitting.splitter import split
 from holotype.errors import ExportRefused, ParityFailed, UsageError
-from holotype.exports.write_export import compare
+from holotype.exports.write_export import ProofImages, compare, without_heic
 from holotype.run_directory import RunDirectory
-from tests.bundle.tiny import predicted
+from tests.bundle.tiny import predicted, write_images
 from tests.conftest import Cli
 from tests.ensembles.runs import make_run
 
@@ -70,9 +71,46 @@ def test_preprocessing_can_be_part_of_the_graph(run: RunDirectory, tmp_path: Pat
     (one,) = found.exports
     assert one.parity is not None
     assert one.parity.same_class == one.parity.images
-    assert "40 x 40" in (tmp_path / "out" / "onnx" / "README.md").read_text()
-    with pytest.raises(ExportRefused, match="no preprocessing inside"):
-        holotype.export(run.path, formats=["tflite"], output=tmp_path / "tf", source_size=(40, 40))
+    for name in ("onnx", "openvino", "fp16"):
+        holotype.export(run.path, output=tmp_path / "all", formats=[name], source_size=(40, 40))
+        readme = (tmp_path / "all" / name / "README.md").read_text()
+        assert "part of the graph, for images of 40 x 40 pixels" in readme
+    for refused in ("tflite", "int8", "torchscript"):
+        with pytest.raises(ExportRefused, match=f"{refused} has no preprocessing inside"):
+            holotype.export(
+                run.path, formats=[refused], output=tmp_path / refused, source_size=(40, 40)
+            )
+
+
+def test_images_of_heic_and_of_16_bits_prove_an_export(tmp_path: Path) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    folder = make_synthetic(tmp_path / "shapes", classes=3, images=36, image_size=40)
+    for number, file in enumerate(sorted(folder.rglob("*.png"))):
+        with Image.open(file) as image:
+            if number % 2:
+                levels = np.asarray(image.convert("L")).astype(np.uint16) * 257
+                Image.fromarray(levels).save(file.with_suffix(".pgm"))
+            else:
+                pillow_heif.from_pillow(image).save(file.with_suffix(".heic"))
+        file.unlink()
+    made = make_run(tmp_path / "a", split(read_index(folder), ratios=(0.5, 0.3, 0.2), seed=0))
+    (one,) = holotype.export(made.path, output=tmp_path / "out").exports
+    assert one.parity is not None
+    assert one.parity.same_class == one.parity.images
+
+
+def test_an_interpreter_without_heic_is_proved_on_other_images(tmp_path: Path) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    files = write_images(tmp_path, 3)
+    with Image.open(files[1]) as image:
+        pillow_heif.from_pillow(image).save(tmp_path / "image.heic")
+    files[1] = tmp_path / "image.heic"
+    probabilities_NC = np.eye(3)
+    left = without_heic(ProofImages(files, probabilities_NC), "bundle")
+    assert left.files == [files[0], files[2]]
+    assert np.array_equal(left.probabilities_NC, probabilities_NC[[0, 2]])
+    with pytest.raises(ExportRefused, match=r"images are HEIC.*--images FOLDER"):
+        without_heic(ProofImages(files[:2], probabilities_NC[:2]), "bundle")
 
 
 def test_several_runs_and_formats_are_rows_and_what_is_refused_says_why(

@@ -116,3 +116,14 @@ def test_cropping_to_the_content_is_no_fixed_operator(tmp_path: Path) -> None:
     merged_graph(bundle)
     with pytest.raises(ExportRefused, match="content"):
         merged_graph(bundle, (40, 40))
+
+
+def test_what_plain_pillow_does_not_read_is_no_preprocessing_inside(tmp_path: Path) -> None:
+    for number, (changes, said) in enumerate(
+        [({"tolerate_truncated": True}, "--tolerate-truncated"), ({"bits": 12}, "12 significant")]
+    ):
+        changed: Any = replace(PREPROCESSING, **changes)
+        bundle = _bundle(tmp_path / str(number), preprocessing=changed)
+        merged_graph(bundle)
+        with pytest.raises(ExportRefused, match=f"{said}.* without --source-size"):
+            merged_graph(bundle, (40, 40))

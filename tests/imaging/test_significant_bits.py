@@ -2,6 +2,7 @@
 
 import io
 import struct
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL import TiffImagePlugin
 
-from holotype.errors import CorruptBundle
+from holotype.errors import CorruptBundle, UnsupportedMode
 from holotype.imaging.decode import decode, from_pillow
 from holotype.imaging.preprocessing import Preprocessing
 from tests.imaging.test_decode import be, png
@@ -35,20 +36,23 @@ def tiff(values: Array, **tags: Any) -> bytes:
     return file.getvalue()
 
 
-def tiff_of_colour(values_HWC: Array, order: str) -> bytes:
-    """Uncompressed RGB of 16 bits, which Pillow does not write."""
-    height, width, _ = values_HWC.shape
+def tiff_of_colour(values_HWC: Array, order: str, *, spare: bool = False) -> bytes:
+    """Uncompressed RGB of 16 bits, which Pillow does not write; with a band beyond colour."""
+    if spare:
+        values_HWC = np.concatenate([values_HWC, values_HWC[..., :1] // 2], axis=2)
+    height, width, bands = values_HWC.shape
     data = values_HWC.astype(f"{order}u2").tobytes()
     bits_at = 8 + len(data)
     entries = [
-        (256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, bits_at), (262, 4, 1, 2),
-        (273, 4, 1, 8), (277, 4, 1, 3), (278, 4, 1, height), (279, 4, 1, len(data)),
+        (256, 4, 1, width), (257, 4, 1, height), (258, 3, bands, bits_at), (262, 4, 1, 2),
+        (273, 4, 1, 8), (277, 4, 1, bands), (278, 4, 1, height), (279, 4, 1, len(data)),
+        *([(338, 4, 1, 0)] if spare else []),
     ]  # fmt: skip
     directory = struct.pack(f"{order}H", len(entries))
     directory += b"".join(struct.pack(f"{order}HHII", *entry) for entry in entries) + bytes(4)
     mark = b"II*\0" if order == "<" else b"MM\0*"
-    bits = struct.pack(f"{order}3H", 16, 16, 16)
-    return mark + struct.pack(f"{order}I", bits_at + 6) + data + bits + directory
+    bits = struct.pack(f"{order}{bands}H", *[16] * bands)
+    return mark + struct.pack(f"{order}I", bits_at + len(bits)) + data + bits + directory
 
 
 def levels(values: Array, bits: int) -> Array:
@@ -64,6 +68,9 @@ def levels(values: Array, bits: int) -> Array:
         pytest.param(png(SIZE, 16, 2, be(COLOUR)), COLOUR, id="colour PNG"),
         pytest.param(tiff_of_colour(COLOUR, "<"), COLOUR, id="colour TIFF"),
         pytest.param(tiff_of_colour(COLOUR, ">"), COLOUR, id="colour TIFF, big-endian"),
+        pytest.param(
+            tiff_of_colour(COLOUR, "<", spare=True), COLOUR, id="colour and near-infrared"
+        ),
         pytest.param(
             b"P5 14 11 65535\n" + TWELVE.astype(">u2").tobytes(), TWELVE, id="PGM of 16 bits"
         ),
@@ -146,6 +153,43 @@ def test_a_header_that_its_pixels_keep_to_states_the_range(
 def test_a_pillow_image_of_16_bits_is_read_like_its_file() -> None:
     image = from_pillow(PillowImage.fromarray(TWELVE), name="x", bits=12)
     assert np.abs(np.asarray(image.pixels, float) - levels(TWELVE, 12)).max() <= 0.5
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(png(SIZE, 16, 2, be(COLOUR)), id="colour PNG"),
+        pytest.param(png(SIZE, 16, 2, be(COLOUR), tRNS=be(COLOUR[3, 4])), id="transparent colour"),
+        pytest.param(png(SIZE, 16, 0, be(TWELVE)), id="grey PNG"),
+        pytest.param(png(SIZE, 8, 2, (COLOUR >> 4).astype(np.uint8).tobytes()), id="8 bits"),
+        pytest.param(tiff_of_colour(COLOUR, ">"), id="colour TIFF"),
+        pytest.param(b"P5 14 11 65535\n" + TWELVE.astype(">u2").tobytes(), id="PGM of 16 bits"),
+        pytest.param(b"P5 14 11 4095\n" + TWELVE.astype(">u2").tobytes(), id="PGM of 12 bits"),
+    ],
+)
+@pytest.mark.parametrize("bits", [12, 16])
+def test_an_opened_and_a_loaded_image_are_read_like_their_file(
+    content: bytes, bits: int, tmp_path: Path
+) -> None:
+    file = tmp_path / "image"
+    file.write_bytes(content)
+    expected = decode(file, bits=bits)
+    for is_loaded in (False, True):
+        with PillowImage.open(file) as image:
+            if is_loaded:
+                image.load()
+            found = from_pillow(image, name="x", bits=bits)
+        assert np.array_equal(np.asarray(found.pixels), np.asarray(expected.pixels))
+        assert (found.mask is None) == (expected.mask is None)
+    assert from_pillow(PillowImage.new("RGB", SIZE), name="x", bits=bits).pixels.size == SIZE
+
+
+def test_a_loaded_image_whose_bits_are_lost_is_refused() -> None:
+    image = PillowImage.open(io.BytesIO(png(SIZE, 16, 2, be(COLOUR))))
+    image.load()
+    with pytest.raises(UnsupportedMode, match=r"8 of its 16 bits.*its path or its bytes"):
+        from_pillow(image, name="x", bits=12)
+    assert from_pillow(image, name="x").pixels.mode == "RGB"
 
 
 def test_preprocessing_keeps_the_bits_and_bundles_of_before_have_16() -> None:

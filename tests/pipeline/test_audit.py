@@ -1,6 +1,7 @@
 """The audit with a network: what it says of labels that were made wrong on purpose."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from holotype.dataset.index import Index, read_index
 from holotype.dataset.splitting.assignment import atomic_group_names
+from holotype.errors import DatasetError
 from holotype.pipeline.audit import audit
 
 
@@ -68,6 +70,15 @@ def test_data_of_one_class_and_data_of_a_handful_are_audited_without_labels(
         (tmp_path / f"{name}.csv").write_text("\n".join(rows), encoding="utf-8")
     one = audit(tmp_path / "one.csv").findings
     assert one.skipped_checks == ("Labels were not looked at: images of one class only.",)
+    asked: dict[str, Any]
+    for name, asked in (
+        ("one", {"labels": True}), ("one", {"fail_on": "label_error"}),
+        ("few", {"labels": True}), ("few", {"fail_on": "outlier"}),
+    ):  # fmt: skip
+        with pytest.raises(DatasetError, match=r"not looked at: .* --labels and --fail-on ask"):
+            audit(tmp_path / f"{name}.csv", **asked)
+    assert not audit(tmp_path / "few.csv", fail_on="leak").failed
+    assert not audit(tmp_path / "one.csv", fail_on="leak").failed
     (said,) = audit(tmp_path / "few.csv").findings.skipped_checks
     assert said.startswith("Labels, outliers and neighbours were not looked at")
 

@@ -16,6 +16,7 @@ from holotype.cache import ArrayCache, read_cached, write_cached
 from holotype.errors import RegistryError, UsageError
 from holotype.files import TEMPORARY_PREFIX, temporary_directory, write_json
 from holotype.pipeline.cleaning.clean import parse_duration
+from holotype.pipeline.cleaning.written_files import files_of_others
 from holotype.pipeline.run import Run
 from holotype.registry.registry import Registry
 from holotype.run_directory import RunDirectory
@@ -53,6 +54,19 @@ def names(cleaning: holotype.Cleaning) -> list[str]:
 
 def reasons(cleaning: holotype.Cleaning) -> dict[str, str]:
     return {kept.path.name: kept.reason for kept in cleaning.kept}
+
+
+def test_everything_that_a_run_directory_names_is_known_to_be_ours(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    properties = [k for k, v in vars(RunDirectory).items() if isinstance(v, property)]
+    paths = [found for name in properties if isinstance(found := getattr(run, name), Path)]
+    named = [path for path in paths if path.suffix]
+    within = [run.checkpoints / "a.safetensors", run.refit_checkpoints / "a.safetensors"]
+    for file in (*named, *within, run.predictions / "val.parquet"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    assert run.unseen in named
+    assert list(files_of_others(run.path)) == []
 
 
 def test_failed_runs_go(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,14 @@ import pytest
 
 import holotype
 from holotype.dataset.index import read_index_file
-from holotype.errors import InvalidFolds, InvalidRatios, InvalidRecipe
+from holotype.errors import (
+    DatasetError,
+    InvalidFolds,
+    InvalidRatios,
+    InvalidRecipe,
+    SplitLeakage,
+    UsageError,
+)
 from holotype.pipeline.run import Run
 from holotype.pipeline.training_run.training_options import ReadingOptions
 from holotype.run_directory import RunDirectory
@@ -55,6 +63,22 @@ def test_a_dry_run_times_every_stage_and_writes_no_run(
     assert all(stage["seconds"] > 0 for stage in found["stages"])
     assert found["seconds"] == pytest.approx(sum(stage["seconds"] for stage in found["stages"]))
     assert found["memory_mb"] > 50
+
+
+def test_a_dry_run_refuses_what_train_refuses(synthetic: Path, tmp_path: Path) -> None:
+    """No part to report on; a teacher beside folds; a teacher that saw what judges its pupil."""
+    teacher = holotype.train(synthetic, output=tmp_path / "teacher", **QUICK)
+    pupil: dict[str, Any] = {"model": "cnn_baseline", "recipe": "scratch", "image_size": 32}
+    taught = {"teacher.run": str(teacher.path), "split_seed": 7}
+    for words, kind, refused in (
+        ({**QUICK, "ratios": [1, 0, 0]}, DatasetError, "neither validation nor test"),
+        ({**pupil, "overrides": taught, "folds": 2}, UsageError, "tests every image once"),
+        ({**pupil, "overrides": taught}, SplitLeakage, "that this training is judged by"),
+    ):
+        for verb in (holotype.estimate, partial(holotype.train, output=tmp_path / "run")):
+            with pytest.raises(kind, match=refused):
+                verb(synthetic, **words)
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_is_kept_already_costs_nothing(finetuned: Run, synthetic: Path) -> None:

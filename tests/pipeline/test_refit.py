@@ -11,7 +11,7 @@ from holotype.bundle.bundle import load_bundle
 from holotype.bundle.inference import predict_index
 from holotype.comparison.aligned_predictions import align_predictions
 from holotype.dataset.index import read_index_file
-from holotype.errors import ExportRefused, SplitLeakage
+from holotype.errors import ExportRefused, NotARun, SplitLeakage
 from holotype.pipeline.run import Run
 from holotype.predictions import read_predictions
 
@@ -60,6 +60,21 @@ def test_validation_is_reported_of_what_did_not_learn_from_it(
         images = read_index_file(run.files.index).part("val")
         np.testing.assert_array_equal(validation.logits_NC, predict_index(chosen, images).logits_NC)
         assert (validation.logits_NC != predict_index(shipped, images).logits_NC).any()
+
+
+def test_what_was_noted_of_the_chosen_views_is_told_of_the_refit(
+    synthetic: Path, tmp_path: Path
+) -> None:
+    changes = {"refit": True, "test_time_augmentation": "mirror"}
+    run = holotype.train(
+        synthetic, output=tmp_path / "run", model="lbp", recipe="linear", image_size=32,
+        overrides=changes,
+    )  # fmt: skip
+    page = (run.files.report / "index.html").read_text()
+    assert "trained again on training and validation" in page
+    assert "Test-time" in page
+    with pytest.raises(NotARun, match="what a stage left, which has no report"):
+        _ = Run(f"{run.path}@head").metrics
 
 
 def test_test_is_answered_by_what_ships(heads: tuple[Run, Run]) -> None:

@@ -3,13 +3,16 @@
 import csv
 import html
 import json
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import holotype
 from holotype.dataset.index import read_index_file
 from holotype.files import sha256_of
 from tests.conftest import Cli
@@ -37,6 +40,87 @@ def test_several_sources_are_one_data_set(
     assert (run / "audit" / "index.html").is_file()
     # Every image is there twice, and copies across sources stay on one side.
     assert (table.groupby("sha256")["split"].nunique() == 1).all()
+
+
+def test_copies_of_an_image_never_stand_on_both_sides_of_a_fold(tmp_path: Path) -> None:
+    """Labels are drawn by lot: only copies could say that they can be learnt."""
+    rng, groups = np.random.default_rng(0), []
+    for number in range(45):
+        image = Image.fromarray(rng.integers(0, 255, (24, 24, 3), np.uint8))
+        for copy in "abc":
+            name = f"{'xy'[number % 2]}/{number:02d}{copy}.png"
+            (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+            image.save(tmp_path / "data" / name)
+            groups.append(f"{name},{name[0]},{number}")
+    table = tmp_path / "data" / "table.csv"
+    for how, model in (("linear", "hog"), ("svm", "hog")):
+        unnamed = holotype.train(
+            tmp_path / "data", recipe=how, model=model, image_size=32, output=tmp_path / how
+        )
+        table.write_text("\n".join(["path,label,group", *groups]))
+        named = holotype.train(
+            table, recipe=how, model=model, image_size=32, output=tmp_path / f"{how}-named"
+        )
+        table.unlink()
+        heads = [(run.files.bundle / "head.onnx").read_bytes() for run in (unnamed, named)]
+        assert heads[0] == heads[1]
+
+
+@pytest.mark.parametrize("recipe", ["linear", "svm", "forest"])
+def test_a_group_of_weight_0_leaves_no_fold_without_anything_to_learn(
+    tmp_path: Path, recipe: str
+) -> None:
+    rng, rows = np.random.default_rng(1), ["path,label,group,split,weight"]
+    for group, part, weight in (
+        ("a", "train", 1), ("b", "train", 0), ("c", "val", 1), ("d", "test", 1)
+    ):  # fmt: skip
+        for number in range(10):
+            Image.fromarray(rng.integers(0, 255, (32, 32, 3), np.uint8)).save(
+                tmp_path / f"{group}{number}.png"
+            )
+            label = "xy"[number % 2]
+            rows.append(f"{group}{number}.png,{label},{group},{part},{weight}")
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    trained = holotype.train(
+        tmp_path / "table.csv", output=tmp_path / "run", recipe=recipe, model="colour",
+        image_size=32,
+    )  # fmt: skip
+    assert trained.classifier
+
+
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="names there are valid Unicode")
+def test_a_folder_whose_name_is_not_valid_utf8_is_trained_on(
+    synthetic: Path, tmp_path: Path, run: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    shutil.copytree(synthetic, data)
+    monkeypatch.setattr(sys, "argv", ["holotype", "train", str(data)])
+    code, _, error = cli("train", data, "--output", run, *QUICK)
+    assert code == 0, error
+    assert "caf\\xe9" in (run / "report" / "index.html").read_text("utf-8")
+    code, _, error = cli("audit", data, "--quick", "--output", tmp_path / "audit")
+    assert code < 2, error
+    for folder in sorted(path for path in data.glob("[a-z]*") if path.is_dir())[1:]:
+        os.rename(folder, os.fsencode(data) + b"/\xe9" + folder.name.encode())
+    code, _, error = cli("train", data, "--output", tmp_path / "one", *QUICK)
+    assert code == 1
+    assert "one class only" in error
+    assert "not valid UTF-8, such as '\\xe9" in error
+
+
+@pytest.mark.parametrize(("folds", "part"), [(None, "val"), (None, "test"), (2, "oof")])
+def test_predictions_that_are_gone_are_made_again(
+    synthetic: Path, run: Path, folds: int | None, part: str
+) -> None:
+    def train(resume: bool) -> holotype.Run:
+        return holotype.train(
+            synthetic, output=run, model="lbp", recipe="linear", image_size=32, folds=folds,
+            resuming=holotype.Resuming(resume=resume),
+        )  # fmt: skip
+
+    before = train(resume=False).predictions(part)
+    (run / "predictions" / f"{part}.parquet").unlink()
+    np.testing.assert_array_equal(train(resume=True).predictions(part).logits_NC, before.logits_NC)
 
 
 def test_labels_of_several_sources_can_be_kept_apart(

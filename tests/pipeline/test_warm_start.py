@@ -10,11 +10,14 @@ import torch
 import yaml
 
 import holotype
+from holotype.architectures.build_backbone import build_backbone
 from holotype.architectures.pretrained_weights import (
+    WeightsSource,
     find_weights,
     read_stage_checkpoint,
     strip_prefix,
 )
+from holotype.architectures.torch_classifier import TorchClassifier
 from holotype.bundle.bundle import load_bundle
 from holotype.bundle.onnx_runtime import run_session
 from holotype.errors import UsageError, WeightsMismatch
@@ -23,6 +26,9 @@ from holotype.pipeline.training_run.training_job import TrainingRequest
 from holotype.pipeline.training_run.training_options import Resuming
 from holotype.pipeline.training_run.warm_start import with_warm_start
 from holotype.run_directory import RunDirectory
+from holotype.training.config.resolve import resolve_recipe
+from holotype.training.finetuning.checkpoint import write_stage_result
+from holotype.training.finetuning.training_state import StageResult
 from tests.conftest import Cli
 
 TINY: dict[str, Any] = {"model": "cnn_baseline", "recipe": "scratch", "image_size": 32}
@@ -102,6 +108,44 @@ def test_what_cannot_be_started_from_is_refused(
     code, _, err = cli("train", synthetic, "--weights", file, "--model", "cnn_v1")
     assert code == WeightsMismatch.exit_code
     assert re.search(r"left by a run of another network than cnn_v1", err)
+
+
+def _run_of(folder: Path, recipe: str, model: str, **overrides: Any) -> RunDirectory:
+    """What a warm start looks at: a recipe, and the weights of its last stage."""
+    run = RunDirectory(folder)
+    resolved = resolve_recipe(recipe, model=model, image_size=32, overrides=overrides)
+    run.path.mkdir()
+    run.write_recipe(resolved.to_yaml())
+    random = WeightsSource("none", None, "none")
+    backbone = build_backbone(model, random, 32, seed=0, options=resolved.model_options)
+    classifier = TorchClassifier(backbone, 4, 2)
+    write_stage_result(
+        StageResult(resolved.stages[-1].name, 0, []), classifier.state_dict(), run.checkpoints,
+        classes=["a", "b"],
+    )  # fmt: skip
+    return run
+
+
+def test_the_options_of_the_network_come_with_its_weights(tmp_path: Path) -> None:
+    run = _run_of(tmp_path / "run", "scratch", "mobilenetv2", **{"model_options.alpha": 0.5})
+    for overrides in ({"seed": 3}, ["seed=3"]):
+        request = TrainingRequest(
+            data=(), recipe="scratch", overrides=overrides, resuming=Resuming(init_from=run.path)
+        )
+        recipe = with_warm_start(request).resolve_recipe()
+        assert recipe.model_options == {"alpha": 0.5}
+        assert recipe.seed == 3
+        find = find_weights(recipe.model, recipe.weights, recipe.model_options)
+        assert build_backbone(recipe.model, find, 32, seed=1, options=recipe.model_options)
+
+
+def test_a_pruned_network_and_the_mean_of_folds_start_nothing(tmp_path: Path) -> None:
+    pruned = _run_of(tmp_path / "pruned", "pruned", "cnn_baseline")
+    folds = _run_of(tmp_path / "folds", "scratch", "cnn_baseline")
+    folds.fold(0).path.mkdir(parents=True)
+    for run, words in ((pruned, "left a pruned network"), (folds, r"such as '.*folds/0'")):
+        with pytest.raises(UsageError, match=words):
+            with_warm_start(TrainingRequest(data=(), resuming=Resuming(init_from=run.path)))
 
 
 def test_pretrained_weights_are_not_taken_for_what_a_stage_left() -> None:

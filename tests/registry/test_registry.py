@@ -13,6 +13,7 @@ import holotype
 from holotype.errors import (
     ChampionMoved,
     CorruptBundle,
+    InvalidTable,
     MissingExtra,
     NotABundle,
     NotARegistry,
@@ -23,6 +24,7 @@ from holotype.errors import (
     UsageError,
 )
 from holotype.files import write_json
+from holotype.registry import alias_moves, database
 from holotype.registry.registered_name import parse_registered_name
 from holotype.registry.registry import Registry
 from holotype.registry.version_record import data_fingerprint
@@ -442,3 +444,66 @@ def test_results_show_themselves(registry: Registry, tmp_path: Path) -> None:
     assert registry.show("cells").to_frame()["accuracy"].tolist() == [0.95, 0.9]
     assert registry.history("cells").to_frame()["action"].tolist()[-1] == "promote"
     assert registry.list().to_frame()["name"].tolist() == ["cells"]
+
+
+def test_verifying_holds_nobody_up(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions(registry, tmp_path, 0.9)
+    monkeypatch.setattr(database, "WAIT_SECONDS", 1)
+
+    def promote_meanwhile(*digests: str) -> list[str]:
+        Registry(who="bo").promote("cells", 1)
+        return []
+
+    monkeypatch.setattr(registry.store, "verify", promote_meanwhile)
+    assert registry.verify().is_intact
+    assert registry.show("cells@champion").version == 1
+
+
+def test_rolling_back_never_leads_to_where_it_is(registry: Registry, tmp_path: Path) -> None:
+    versions(registry, tmp_path, 0.8, 0.9)
+    registry.promote("cells", 1)
+    registry.promote("cells", 2)
+    registry.promote("cells", 1, force=True, reason="a fault")
+    registry.remove("cells", 2, force=True, reason="a fault")
+    with pytest.raises(RegistryError, match="no champion before"):
+        registry.rollback("cells")
+
+
+def test_numbers_and_times_beyond_all_bounds_are_refused(
+    registry: Registry, tmp_path: Path
+) -> None:
+    versions(registry, tmp_path, 0.9)
+    with pytest.raises(UnknownVersion, match="no version 999"):
+        registry.promote("cells", "9" * 30)
+    with pytest.raises(UsageError, match="before the year 1"):
+        registry.show("cells", at="0001-01-01T00:00+10:00")
+
+
+def test_a_database_that_was_replaced_is_the_one_that_is_read(
+    registry: Registry, tmp_path: Path
+) -> None:
+    versions(registry, tmp_path, 0.9)
+    assert registry.database.file is not None
+    backup = registry.database.file.read_bytes()
+    registry.add(write_run(tmp_path / "run-2", "number 2", accuracy=0.8), name="cells")
+    assert len(registry.history("cells").events) == 2
+    registry.database.file.unlink()
+    registry.database.file.write_bytes(backup)
+    assert len(registry.history("cells").events) == 1
+
+
+def test_force_promotes_where_the_champions_predictions_are_damaged(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions(registry, tmp_path, 0.8, 0.9)
+    registry.promote("cells", 1)
+
+    def damaged(*rows: object) -> None:
+        raise InvalidTable("val.parquet cannot be read as predictions.")
+
+    monkeypatch.setattr(alias_moves, "compare_with_champion", damaged)
+    with pytest.raises(PromotionRefused, match="cannot be compared"):
+        registry.promote("cells", 2)
+    assert registry.promote("cells", 2, force=True, reason="checked by hand").forced

@@ -45,7 +45,8 @@ def test_a_winner_that_is_really_better_keeps_its_lead() -> None:
     good_N = np.where(rng.random(400) < 0.9, targets_N, rng.integers(0, CLASSES, 400))
     bad_N = np.where(rng.random(400) < 0.5, targets_N, rng.integers(0, CLASSES, 400))
     trials = [predictions(bad_N, targets_N), predictions(good_N, targets_N)]
-    found = correct_winner(trials, order=[1, 0], default=0)
+    found = correct_winner(trials, default=0)
+    assert found is not None
     accuracy = float((good_N == targets_N).mean())
     assert found.accuracy.value == pytest.approx(accuracy, abs=0.005)
     assert found.lead is not None
@@ -59,8 +60,8 @@ def test_the_best_of_many_coins_is_a_coin() -> None:
     targets_N = rng.integers(0, CLASSES, 200)
     trials = [predictions(rng.integers(0, CLASSES, 200), targets_N) for _ in range(300)]
     accuracies = [float((one.predicted_N == targets_N).mean()) for one in trials]
-    order = np.argsort(-np.array(accuracies), kind="stable").tolist()
-    found = correct_winner(trials, order, default=0)
+    found = correct_winner(trials, default=0)
+    assert found is not None
     assert max(accuracies) > 0.15
     assert found.accuracy.value == pytest.approx(CHANCE, abs=0.025)
     assert found.lead is not None
@@ -72,10 +73,12 @@ def test_images_of_a_group_are_left_out_together() -> None:
     rng = np.random.default_rng(2)
     targets_N = rng.integers(0, CLASSES, 60)
     answers = [rng.integers(0, CLASSES, 60) for _ in range(5)]
-    once = correct_winner([predictions(a, targets_N) for a in answers], range(5), default=None)
+    once = correct_winner([predictions(a, targets_N) for a in answers], default=None)
     groups = tuple(f"g{n // 10}" for n in range(600))
     copied = [predictions(np.repeat(a, 10), np.repeat(targets_N, 10), groups) for a in answers]
-    tenfold = correct_winner(copied, range(5), default=None)
+    tenfold = correct_winner(copied, default=None)
+    assert once is not None
+    assert tenfold is not None
     assert tenfold.accuracy == once.accuracy
     assert once.lead is None
 
@@ -109,11 +112,15 @@ def _search_on_permuted_labels(seed: int, trials: int, size: int) -> tuple[bool,
         asker.tell(found)
         records += found
     order = sorted(range(len(records)), key=lambda number: records[number].rank)
-    corrected = correct_winner(answers, order, default=None, seed=seed).accuracy
+    corrected = correct_winner(answers, default=None, seed=seed)
+    assert corrected is not None
     raw = build_report(answers[order[0]], part="val")["accuracy"]
     assert raw.low is not None
     assert raw.high is not None
-    return corrected.low <= CHANCE <= corrected.high, raw.low <= CHANCE <= raw.high
+    return (
+        corrected.accuracy.low <= CHANCE <= corrected.accuracy.high,
+        raw.low <= CHANCE <= raw.high,
+    )
 
 
 def test_corrected_intervals_hold_chance_where_labels_say_nothing() -> None:
@@ -131,3 +138,9 @@ def test_200_searches_on_permuted_labels_hold_chance(tmp_path: Path) -> None:
     print(f"hold chance: corrected {corrected:.1%}, uncorrected {raw:.1%}")
     assert corrected >= 0.93
     assert raw < corrected
+
+
+def test_on_one_group_nothing_is_corrected() -> None:
+    targets_N = np.arange(10) % CLASSES
+    trials = [predictions(targets_N, targets_N, ("only",) * 10) for _ in range(2)]
+    assert correct_winner(trials, default=0) is None

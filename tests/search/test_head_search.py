@@ -22,6 +22,7 @@ from holotype.errors import RunMismatch
 from holotype.pipeline.run import Run
 from holotype.pipeline.training_run.train import run_training
 from holotype.pipeline.training_run.training_job import TrainingRequest
+from holotype.pipeline.training_run.training_options import ReadingOptions
 from holotype.predictions import read_predictions
 from holotype.run_directory import RunDirectory
 from holotype.search.head_trials import HeadTrials
@@ -91,6 +92,9 @@ def test_a_search_goes_on_where_more_trials_are_asked_for(
     assert more.table.read_bytes() == search.files.table.read_bytes()
     with pytest.raises(RunMismatch, match="another jobs"):
         run_search(request(synthetic, tmp_path / "more", jobs=3))
+    otherwise = replace(asked.training, reading=ReadingOptions(group_pattern="parent-folder"))
+    with pytest.raises(RunMismatch, match="another reading"):
+        run_search(replace(asked, training=otherwise))
 
 
 @pytest.fixture
@@ -123,6 +127,22 @@ def _search_unseeing(asked: SearchRequest, search: SearchDirectory, runtime: Run
     assert len(records) == asked.limits.trials + 1
     assert all(record.state == "complete" for record in records)
     return time.monotonic() - began
+
+
+def test_copies_share_a_fold_in_trials_as_they_do_in_trainings(
+    synthetic: Path, tmp_path: Path
+) -> None:
+    data = shutil.copytree(synthetic, tmp_path / "data")
+    for file in sorted(data.glob("[a-z]*/*.png")):
+        shutil.copy(file, file.with_stem(f"{file.stem}-copy"))
+    asked = request(data, tmp_path / "search", trials=1)
+    search, runtime = prepared(asked)
+    trials = HeadTrials(search, read_index_file(search.train_val), runtime, 1)
+    assert max(map(len, trials.copies)) > 1
+    run = run_training(replace(asked.training, output=tmp_path / "run"))
+    np.testing.assert_allclose(
+        trials.predict(asked.base()).logits_NC, run.predictions("val").logits_NC, atol=1e-4
+    )
 
 
 def test_trials_decode_nothing_run_no_graph_and_open_no_test_image(

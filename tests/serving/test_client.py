@@ -11,7 +11,7 @@ from PIL import Image
 
 import holotype
 from holotype.bundle.bundle import Bundle
-from holotype.errors import TruncatedImage, UsageError
+from holotype.errors import FileTooLarge, TruncatedImage, UsageError
 from holotype.serving.client import Client, ServerError
 from holotype.serving.server_status import ServerUnreachable, server_status
 from tests.serving.running import Running
@@ -136,3 +136,12 @@ def test_another_kind_of_server_and_a_port_that_is_none_are_one_clear_line(body:
         server_status("http://localhost:80OO")
     with pytest.raises(UsageError, match="line break"):
         Client("http://localhost:8000", key="holotype_key\n")
+
+
+def test_a_file_that_is_too_large_costs_itself(
+    client: Client, images: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "large.png").write_bytes(images[0].read_bytes() + bytes(40 << 20))
+    found = client.predict([images[0], tmp_path / "large.png"])
+    assert len(found) == 1
+    assert [type(each) for each in found.refused] == [FileTooLarge]

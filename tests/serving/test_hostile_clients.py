@@ -196,3 +196,22 @@ async def _at_end(reader: asyncio.StreamReader, seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def test_headers_may_come_in_pieces(server: Running) -> None:
+    """As many bytes as are taken in one piece."""
+    lines = [f"x-{number}: {'y' * 990}" for number in range(15)]
+    whole = head("/healthz", HOST, *lines, method="GET")
+    for pieces in (
+        [whole],
+        [whole[:9000], whole[9000:]],
+        [whole[:200], whole[200:14000], whole[14000:]],
+    ):
+        said = asyncio.run(talk(server, *pieces, pause_s=0.05))
+        assert said.startswith(b"HTTP/1.1 200"), said
+
+
+def test_a_body_that_is_too_large_for_feedback_is_413(server: Running) -> None:
+    chunk = b"100000\r\n" + b" " * (1 << 20) + b"\r\n"
+    sent = head("/v1/feedback", HOST, "content-type: application/json", CHUNKED)
+    assert asyncio.run(talk(server, sent, *[chunk] * 40)).startswith(b"HTTP/1.1 413")

@@ -11,8 +11,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime, tzinfo
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 
@@ -299,6 +301,82 @@ def test_feedback_that_comes_hours_after_the_last_is_found_by_its_own_time(
     store.close()
     assert read_feedback(tmp_path, late_s)["label"].tolist() == ["fine"]
     assert read_feedback(tmp_path)["label"].tolist() == ["dark", "fine"]
+
+
+def test_the_house_is_kept_once_and_not_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[object] = []
+
+    class Roller(subprocess.Popen[bytes]):
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            started.append(args)
+            super().__init__(*args, **kwargs)  # type: ignore[call-overload]
+
+    monkeypatch.setattr("holotype.serving.request_log.log_writer.subprocess.Popen", Roller)
+    writer = LogWriter(tmp_path)
+    for number in range(100):
+        writer.append(row(number))
+        time.sleep(0.02)
+    assert len(started) == 1
+    writer.close()
+
+
+def test_a_full_disk_leaves_no_file_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FeedbackStore(tmp_path)
+    write = os.write
+
+    def full(descriptor: int, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr("holotype.serving.request_log.segment_file.os.write", full)
+    for _ in range(20):
+        with pytest.raises(OSError, match="No space"):
+            store.add([FeedbackRow("r000001", 0, "dark")])
+    monkeypatch.setattr("holotype.serving.request_log.segment_file.os.write", write)
+    assert len(os.listdir("/proc/self/fd")) == before
+    store.add([FeedbackRow("r000002", 0, "fine")])
+    store.close()
+    assert read_feedback(tmp_path)["label"].tolist() == ["fine"]
+
+
+def test_rows_after_the_machine_has_slept_are_found_by_their_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The monotonic clock stands still meanwhile."""
+    writer = LogWriter(tmp_path)
+    writer.append(row(0))
+    wait_until(lambda: writer.status().written == 1)
+    woke_s = time.time() + 7200
+    monkeypatch.setattr("holotype.serving.request_log.segment_file.time.time", lambda: woke_s)
+    monkeypatch.setattr(segment_file, "datetime", Woken)
+    writer.append(row(1, time_s=woke_s))
+    writer.close()
+    found = read_log(tmp_path, woke_s - 60, woke_s + 60, LogQuery(columns=("request_id",)))
+    assert found["request_id"].tolist() == ["r000001"]
+
+
+class Woken(datetime):
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> "Woken":
+        return cls.fromtimestamp(time.time(), tz)
+
+
+def test_a_damaged_segment_is_an_error_in_words_and_keeps_no_other_from_parquet(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path, 3)
+    (good,) = tmp_path.glob("*.jsonl")
+    bad = tmp_path / f"2026{good.name[4:]}".replace(good.stem[-8:], "00000000")
+    bad.write_bytes(bytes(20 << 20))  # what a loss of power may leave
+    with pytest.raises(duckdb.Error):
+        roll(tmp_path, LOG_COLUMNS)
+    assert good.with_suffix(".parquet").is_file()
+    bad.unlink()
+    bad.with_suffix(".parquet").write_bytes(b"garbage")
+    with pytest.raises(DatasetError, match="cannot be read"):
+        everything(tmp_path)
 
 
 # Writes a row a millisecond, and says which ones it has logged and when.

@@ -343,3 +343,24 @@ def test_percentages_are_numbers() -> None:
     assert percentages("") == ()
     with pytest.raises(UsageError, match="expected rising percentages"):
         percentages("5,much")
+
+
+def test_a_wrong_sample_ratio_is_not_forgotten_by_a_restart(tmp_path: Path) -> None:
+    plan = ExperimentPlan(rollout=RolloutPlan((5, 100), stage_hours=0, stage_requests=1))
+    champion, challenger = (
+        ModelVersion("tiny", digest, digest, Path(), manifest()) for digest in ("a", "b")
+    )
+    experiment = Experiment(plan, champion, challenger)
+    route = Route(challenger, "challenger", None, 0.05, experiment.id)
+    for number in range(100):  # requests of the champion are lost
+        request = f"r{number}"
+        experiment.count_answer(
+            AnsweredImage(request, 0, request, "", route, challenger, 0.0, "answered"), "challenger"
+        )
+    assert experiment.decide()
+    assert experiment.share == 0.05
+    again = Experiment(plan, champion, challenger)
+    again.restore(json.loads(json.dumps(experiment.state())))
+    assert not again.decide()
+    assert (again.share, again.is_mismatch) == (0.05, True)
+    assert again.to_json()["sample_ratio"]["mismatch"]

@@ -12,6 +12,7 @@ from sklearn.utils.class_weight import compute_class_weight, compute_sample_weig
 
 from holotype.dataset.index import Index
 from holotype.dataset.splitting.splitter import split
+from holotype.errors import InvalidRecipe
 from holotype.progress import Progress
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import resolve_recipe
@@ -125,6 +126,19 @@ def test_what_ships_is_said_to_be_weighed_as_the_stage_that_taught_it(
     expected_C = compute_class_weight("balanced", classes=np.array(index.classes), y=labels_N)
     assert found.manifest.class_weights == pytest.approx(expected_C)
     assert np.ptp(expected_C) > 0.1, "sampling would square them"
+
+
+def test_weights_of_classes_that_would_teach_nothing_are_refused(images: Index) -> None:
+    balanced = {"class_weights": "balanced"}
+    triplet = {**balanced, "stages.1.loss": "triplet"}
+    for name, overrides in (("identify_frozen", balanced), ("identify", triplet)):
+        with pytest.raises(InvalidRecipe, match="class_weights does nothing to whitening"):
+            resolve_recipe(name, overrides=overrides)
+    recipe = resolve_recipe("identify", overrides=balanced)
+    index = split(images, ratios=(0.6, 0.3, 0.1), seed=1)
+    whitened, arcface = (class_weighting(recipe, stage, index) for stage in recipe.stages)
+    assert whitened is None
+    assert arcface is not None
 
 
 def test_the_weights_of_images_in_the_loss_are_those_of_scikit_learn(

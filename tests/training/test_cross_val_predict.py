@@ -101,3 +101,14 @@ def test_the_strength_of_a_fold_is_chosen_by_the_other_folds() -> None:
         rows = np.concatenate([held for n, (_, held) in enumerate(splits) if n != number])
         losses = {c: -np.log(p[rows, targets[rows]]).sum() for c, p in alone.items()}
         assert losses[chosen] <= min(losses.values()) * 1.001  # warm starts end a little elsewhere
+
+
+def test_images_of_weight_0_teach_nothing() -> None:
+    """One group weighs nothing: no head is fitted on it alone, and its own are answered."""
+    features, targets = _clouds(2, 20)
+    weights = np.tile([1.0, 0.0], 20)
+    groups = ["counted" if weight else "not" for weight in weights]
+    data = replace(unweighted(features, targets), weights_N=weights, groups=groups)
+    found = out_of_fold_predictions(data, Cs=(0.01, 0.1), folds=5, seed=0)
+    assert np.isfinite(found.probabilities_NC[weights == 0]).all()
+    assert np.isnan(found.probabilities_NC[weights > 0]).all()

@@ -130,6 +130,17 @@ def test_only_what_something_has_taught_ships_as_it_began(
     assert "learnt nothing" not in _best_epoch_note(own.gradient_stages[0], taught)
 
 
+def test_an_epoch_that_no_image_validated_was_not_the_best_of_any(
+    recipe: Callable[..., Recipe],
+) -> None:
+    nan = float("nan")
+    rows = [EpochMetrics("s0", n, 0.5, nan, nan, 0.1, 1) for n in range(4)]
+    note = _best_epoch_note(
+        recipe({"trainable": "all"}).gradient_stages[0], StageResult("s0", 3, rows)
+    )
+    assert note == "s0: epoch 3 ships, the last one: no image validated it"
+
+
 def test_a_training_that_was_killed_goes_on_as_if_nothing_had_happened(
     images: Index, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from holotype.errors import InvalidRecipe
-from holotype.training.finetuning.layer_selection import select_layers
+from holotype.training.finetuning.layer_selection import select_for_stage, select_layers
 from holotype.training.finetuning.optimisers import make_optimiser, parameter_groups
 from holotype.training.finetuning.schedules import Schedule
 from tests.training.tiny import classifier, selection, stage
@@ -79,7 +79,7 @@ def test_rates_that_decay_where_one_group_trains_are_refused() -> None:
     network = classifier()
     how = stage(trainable=["high"], layer_decay=0.5)
     with pytest.raises(InvalidRecipe, match="has no effect: only one group trains"):
-        parameter_groups(network, selection(network, ["high"]), how)
+        select_for_stage(network.backbone, how)
 
 
 @pytest.mark.parametrize(

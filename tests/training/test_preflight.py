@@ -33,6 +33,10 @@ def _recipe(model: str, **changes: Any) -> Recipe:
         ),
         ({"trainable": 40}, "40 groups asked for, the network has"),
         ({"trainable": "400 layers"}, "400 layers asked for"),
+        (
+            {"trainable": "3 layers", "layer_decay": 0.5},
+            "'finetune': layer_decay 0.5 has no effect: only one group trains",
+        ),
     ],
 )
 def test_what_the_last_stage_cannot_do_is_refused_with_its_name(
@@ -51,7 +55,17 @@ def test_an_embedding_is_learnt_by_one_process(monkeypatch: pytest.MonkeyPatch) 
         check_stages(recipe, "cpu")
 
 
+def test_batches_are_large_enough_for_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = _recipe("resnet18", batch_size=6)
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    check_stages(recipe, "cpu")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(InvalidRecipe, match=r"batches of 6 cannot .* take batches of at least 8"):
+        check_stages(recipe, "cpu")
+
+
 def test_what_can_work_passes() -> None:
+    check_stages(_recipe("resnet18", layer_decay=0.5), "cpu")
     check_stages(_recipe("resnet18"), "cpu")
     check_stages(_recipe("resnet18", precision="fp16"), "cuda")
     check_stages(_recipe("resnet18", mixup={"probability": 0.5, "alpha": 0.2}), "cpu")

@@ -310,3 +310,15 @@ def test_the_same_images_and_seed_give_the_same_bytes(kind: str) -> None:
     # Between processes strings hash differently, and with them the order of a set.
     domains = [opset.domain for opset in onnx.load_from_string(graph).opset_import]
     assert domains == sorted(domains)
+
+
+def test_images_of_weight_0_are_as_if_they_were_not_there() -> None:
+    """Of one class some fold would hold none but those, and libsvm would drop the class."""
+    features, targets = _clouds(3, 12)
+    data = unweighted(features, targets)
+    weighted = replace(
+        data, weights_N=np.tile([1.0, 1.0, 0.0], 12), groups=[str(n // 6) for n in range(36)]
+    )
+    stage = SvmStage(method="svm", kernel="rbf", Cs=(1.0,), folds=3)
+    without = replace(weighted).rows(np.flatnonzero(weighted.weights_N > 0))
+    assert fit_svm(weighted, stage, 0).graph == fit_svm(without, stage, 0).graph

@@ -15,7 +15,6 @@ from holotype.architectures.architecture import Architecture
 from holotype.architectures.catalog import (
     NO_OPTIONS,
     architecture,
-    code_identity,
     custom_model_file,
     require_options,
     require_size,
@@ -32,8 +31,6 @@ from holotype.architectures.pretrained_weights import (
 )
 from holotype.architectures.torch_classifier import Backbone
 from holotype.errors import InvalidRecipe, UnknownModel, WeightsMismatch, did_you_mean
-
-__all__ = ["NETWORKS", "build_backbone", "code_identity"]
 
 NETWORKS: dict[str, Callable[[], Backbone]] = {
     "cnn_baseline": plain_cnns.cnn_baseline,

@@ -125,7 +125,7 @@ def _downloaded(url: str) -> dict[str, Any]:
 def read_stage_checkpoint(source: WeightsSource) -> dict[str, Any] | None:
     """The tensors of a classifier, if a stage of Holotype wrote this file; None for other files.
 
-    They are named as in `architectures.classifier`: `backbone.…`, `head.…`.
+    They are named as in `torch_classifier.TorchClassifier`: `backbone.…`, `head.…`.
     """
     if source.file is None or source.file.suffix != ".safetensors":
         return None

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from holotype.architectures.architecture import Architecture
-from holotype.architectures.torch_classifier import TorchClassifier
+from holotype.architectures.torch_classifier import EmbeddingHead, TorchClassifier
 from holotype.bundle.views import VIEWS, FixedView, ViewSet, magnified_places
 from holotype.errors import ExportRefused
 
@@ -128,7 +128,7 @@ def weights_in_timm(
         The state of `nn.Sequential(network, head)`, and the code that defines it as `MODEL`.
 
     Raises:
-        ExportRefused: timm does not have this network.
+        ExportRefused: timm does not have this network, or the head is no row of plain layers.
     """
     import timm
 
@@ -140,10 +140,21 @@ def weights_in_timm(
             f"state_dict: {row.name} is not in timm, so there is no code but Holotype's that its "
             "weights fit; export pt2, which holds the network too."
         )
+    if isinstance(classifier.head, EmbeddingHead):
+        raise ExportRefused(
+            "state_dict: a head that embeds is Holotype's own, so there is no other code that its "
+            "weights fit; export pt2, which holds the network too."
+        )
     network = timm.create_model(row.published.timm_name, num_classes=0)
     resized = set_input_size(network, image_size)
-    # The modules are shared, so that this fills the network under its own names.
-    split_into_groups(network, image_size).load_state_dict(classifier.backbone.state_dict())
+    try:
+        # The modules are shared, so that this fills the network under its own names.
+        split_into_groups(network, image_size).load_state_dict(classifier.backbone.state_dict())
+    except RuntimeError:
+        raise ExportRefused(
+            f"state_dict: this {row.name} was pruned, or has another width than timm's, so there "
+            "is no other code that its weights fit; export pt2, which holds the network too."
+        ) from None
     model = nn.Sequential(network, classifier.head)
     lines = [f'NETWORK = timm.create_model("{row.published.timm_name}", num_classes=0)']
     if resized:

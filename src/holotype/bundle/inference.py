@@ -8,6 +8,7 @@ Shape suffixes: N images, D embedding, C classes, R rows of one call of the head
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -277,3 +278,19 @@ def image_probabilities(bundle: Bundle, image: Image) -> NDArray[np.float64]:
     """The probabilities (C) of one decoded image."""
     logits_NC = combined_logits(bundle, embed_image(bundle, image))
     return np.asarray(softmax(logits_NC, bundle.temperature)[0])
+
+
+def concatenated(parts: Sequence[Predictions]) -> Predictions:
+    """Predictions of the same classes as one table, in the order of the parts."""
+
+    def stacked(name: str) -> NDArray[Any]:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    arrays = ("targets_N", "weights_N", "folds_N", "logits_NC", "probabilities_NC")
+    tuples = ("ids", "sha256", "groups", "refused")
+    fields: dict[str, Any] = {name: stacked(name) for name in arrays}
+    fields |= {name: sum((getattr(part, name) for part in parts), ()) for name in tuples}
+    if parts[0].unknown_N is not None:
+        fields["unknown_N"] = stacked("unknown_N")
+    warnings = {name: said for part in parts for name, said in part.warnings.items()}
+    return replace(parts[0], **fields, warnings=warnings)

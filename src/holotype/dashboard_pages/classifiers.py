@@ -138,11 +138,12 @@ class OpenClassifiers:
         raise UsageError(f"{choice!r} has no classifier; choose a run that has finished.")
 
     def _close_oldest(self) -> None:
-        engine, in_service = self._dashboard.service.engine, self._dashboard.service.traffic.digests
+        engine = self._dashboard.service.engine
+        is_needed = self._dashboard.service.traffic.is_needed
         while len(self._opened) > MAX_OPEN:
             digest, _ = self._opened.popitem(last=False)
-            if digest not in in_service:
-                task = asyncio.create_task(engine.close_bundle(digest))
+            if not is_needed(digest):
+                task = asyncio.create_task(engine.close_bundle(digest, is_needed))
                 self._closing.add(task)
                 task.add_done_callback(self._closing.discard)
 

@@ -23,9 +23,11 @@ def staged_directory(output: Path, *, replace: bool = False) -> Iterator[Path]:
         replace: replace a directory that is not empty; it is deleted only after the rename.
 
     Raises:
-        UsageError: the output is not empty, and `replace` is false.
+        UsageError: the output is not empty, and `replace` is false; or as `require_empty`.
     """
     output = output.absolute()
+    if output.is_symlink():  # which stays, and leads to what is written
+        output = output.resolve()
     if not (replace and output.is_dir()):
         require_empty(output)
     if output.name.startswith(TEMPORARY_PREFIX):
@@ -48,7 +50,7 @@ def staged_directory(output: Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 def require_empty(output: Path) -> None:
-    """Refuse an output that is a file or a directory that is not empty.
+    """Refuse an output that is a file, a directory that is not empty, or a mounted file system.
 
     Raises:
         UsageError: it is.
@@ -58,6 +60,12 @@ def require_empty(output: Path) -> None:
         raise UsageError(
             f"the output {str(output)!r} is not empty, and nothing is overwritten. "
             "Choose another --output, or empty it first."
+        )
+    if os.path.ismount(output):
+        raise UsageError(
+            f"the output {str(output)!r} is the root of a mounted file system, in whose place no "
+            f"directory can be renamed; name a folder within it, such as "
+            f"{str(output / 'new')!r}."
         )
 
 

@@ -7,6 +7,7 @@ header: five kilobytes, cached under the file's SHA-256.
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ FINGERPRINT = np.dtype(
         ("colour", "u1", (2, COLOUR_SIZE, COLOUR_SIZE)),  # Cb and Cr; 128 is no colour
     ]
 )
-_VERSION = "4"
+_VERSION = "5"
 MOST_UNUSED_BITS = 14  # of 16: a quarter of the range, 64 grey levels of 256
 _FEW_IMAGES = 10  # of 16 bits, whose values alone do not tell the range of their camera
 _DECODED_SIZE = (2 * GREY_SIZE, 2 * GREY_SIZE)
@@ -113,11 +114,13 @@ def compute_fingerprints(
     found = _fingerprints(index, read_as, on_progress)
     if bits is None and (told := found.significant_bits) < FULL_BITS:
         read_as = replace(read_as, bits=told)
-        found = replace(found, records=_again(found, found.is_deep_N, index, read_as), bits=told)
+        found = _again(found, found.is_deep_N, index, read_as)
     is_transparent_N = found.records["is_transparent"] > 0
     if is_transparent_N.any():
         read_as = replace(read_as, backdrop=_BLACK)
-        found = replace(found, on_black=_again(found, is_transparent_N, index, read_as))
+        on_black = _again(found, is_transparent_N, index, read_as)
+        kept_N = np.isin(found.paths, on_black.paths)
+        found = replace(on_black, records=found.records[kept_N], on_black=on_black.records)
     return found
 
 
@@ -132,14 +135,22 @@ class _ReadAs:
 
 def _again(
     found: Fingerprints, chosen_N: NDArray[np.bool_], index: Index, read_as: _ReadAs
-) -> NDArray[np.void]:
-    """The records, of which those of some images are read in another way."""
+) -> Fingerprints:
+    """What was found, with some images read in another way, which may refuse them."""
     paths = {path for path, is_chosen in zip(found.paths, chosen_N, strict=True) if is_chosen}
     again = _fingerprints(index.without(set(index.table["path"]) - paths), read_as, None)
     position = {path: number for number, path in enumerate(found.paths)}
     records = found.records.copy()
     records[[position[path] for path in again.paths]] = again.records
-    return records
+    kept_N = np.array([path not in again.refusals for path in found.paths])
+    return replace(
+        found,
+        paths=tuple(compress(found.paths, kept_N)),
+        records=records[kept_N],
+        refusals=found.refusals | again.refusals,
+        warnings={p: notes for p, notes in found.warnings.items() if p not in again.refusals},
+        bits=read_as.bits,
+    )
 
 
 def _fingerprints(

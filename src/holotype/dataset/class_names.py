@@ -12,7 +12,7 @@ _LOOK_ALIKES = str.maketrans("асеорхуіјѕο", "aceopxyijso")
 
 
 def class_name(text: str) -> str:
-    """The name in the Unicode form NFC, so that names of macOS and of others are equal."""
+    """The name of a class or group in the Unicode form NFC; macOS writes names in another."""
     return unicodedata.normalize("NFC", text)
 
 

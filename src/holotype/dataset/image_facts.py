@@ -12,6 +12,7 @@ from PIL import ImageStat
 from holotype.dataset.audit_fingerprints import sharpness
 from holotype.errors import ImageError
 from holotype.imaging.decode import Image, decode
+from holotype.imaging.preprocessing import Preprocessing
 from holotype.progress import ProgressCallback
 
 FACTS = ("brightness", "sharpness", "width", "height", "bytes")  # those that are numbers
@@ -60,13 +61,13 @@ def image_facts(image: Image, content: bytes) -> ImageFacts:
 def facts_of_files(
     files: Sequence[Path],
     *,
-    tolerate_truncated: bool,
+    preprocessing: Preprocessing,
     on_progress: ProgressCallback | None = None,
 ) -> tuple[dict[str, NDArray[np.float64]], list[str]]:
     """What the log would say of files: each of `FACTS` (N,), and their formats.
 
     Args:
-        tolerate_truncated: as the classifier reads them.
+        preprocessing: of the classifier: a server decodes by it, too.
         on_progress: called with (files done, all files).
 
     Returns:
@@ -76,7 +77,10 @@ def facts_of_files(
     for number, file in enumerate(files, start=1):
         try:
             content = file.read_bytes()
-            image = decode(content, name=str(file), tolerate_truncated=tolerate_truncated)
+            image = decode(
+                content, name=str(file), minimum_size=preprocessing.minimum_size,
+                **preprocessing.decode_options._asdict(),
+            )  # fmt: skip
             found.append(image_facts(image, content))
         except (OSError, ImageError):
             found.append(None)

@@ -286,6 +286,12 @@ def require_classes(index: Index) -> None:
     label = index.classes[0] if index.classes else ""
     inner = sorted({path.split("/")[1] for path in index.table["path"] if path.count("/") > 1})
     hint = f" Did you mean {str(index.root / label)!r}?" if len(inner) > 1 else ""
+    if index.undecodable_names:
+        hint += (
+            f" Left out: {pluralize(len(index.undecodable_names), 'image')} with a name that is "
+            f"not valid UTF-8, such as '{index.undecodable_names[0]}'; rename the files and "
+            "folders, for example by convmv."
+        )
     raise SingleClass(
         f"{str(index.root)!r} holds one class only, {label!r}; "
         f"expected at least two class folders with images in them.{hint}"

@@ -84,8 +84,8 @@ class SlurmExecutor:
         """The text of the array script."""
         return SCRIPT.format(
             last=len(sheet.jobs) - 1, slots=self.slots, warning=WARNING_S,
-            threads=max(job.threads for job in sheet.jobs), python=_quoted(sys.executable),
-            directory=sheet.directory.absolute(), sheet=_quoted(str(sheet.file.absolute())),
+            threads=max(job.threads for job in sheet.jobs), python=shlex.quote(sys.executable),
+            directory=sheet.directory.absolute(), sheet=shlex.quote(str(sheet.file.absolute())),
         )  # fmt: skip
 
 
@@ -115,10 +115,6 @@ def _number_file(directory: Path) -> Path:
 
 def _options() -> list[str]:
     return shlex.split(os.environ.get(OPTIONS, ""))
-
-
-def _quoted(word: str) -> str:
-    return shlex.quote(word)
 
 
 def _slurm(*words: str) -> str:

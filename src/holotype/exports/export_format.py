@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from holotype.bundle.bundle import Bundle
+from holotype.errors import ExportRefused
 
 FormatName = Literal[
     "onnx", "int8", "fp16", "openvino", "torchscript", "pt2", "state_dict", "savedmodel", "tflite"
@@ -23,6 +24,34 @@ class ExportOptions:
 
     source_size: tuple[int, int] | None = None
     run: str = ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A sentence for the README where preprocessing is within the graph."""
+        if self.source_size is None:
+            return ()
+        height, width = self.source_size
+        return (
+            "Resizing and normalising are part of the graph, for images of "
+            f"{width} x {height} pixels.",
+        )
+
+    @property
+    def tolerance(self) -> float:
+        """Within the graph, whole levels may fall on the other side of a half than in Pillow."""
+        return 1e-4 if self.source_size is None else 0.01
+
+    def require_no_size(self, name: str) -> None:
+        """Refuse preprocessing within a graph that has no operators for it.
+
+        Raises:
+            ExportRefused: there is a source size.
+        """
+        if self.source_size is not None:
+            raise ExportRefused(
+                f"{name} has no preprocessing inside; export onnx, fp16 or openvino with "
+                "--source-size, or this format without it."
+            )
 
 
 @dataclass(frozen=True)
@@ -44,6 +73,20 @@ class WrittenModel:
     notes: tuple[str, ...] = ()
     python: str | None = None
     tolerance: float = 1e-4
+
+
+def require_one_input(bundle: Bundle) -> None:
+    """Refuse an ensemble whose members take different inputs, which is no single graph.
+
+    Raises:
+        ExportRefused: it is.
+    """
+    inputs = {base.preprocessing.digest() for base in bundle.base_models}
+    if len(inputs) > 1:
+        raise ExportRefused(
+            f"{bundle.name}: its members take {len(inputs)} different inputs (size, fit or "
+            "normalisation), so they are no single graph; export each member."
+        )
 
 
 Writer = Callable[[Bundle, Path, ExportOptions], WrittenModel]

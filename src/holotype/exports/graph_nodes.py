@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from holotype.bundle.building.hog_lbp_graph import OPSET
+
 if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto
-
-OPSET, IR_VERSION = 20, 10
 
 
 class GraphNodes:

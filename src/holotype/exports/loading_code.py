@@ -28,6 +28,13 @@ CLASS_NAMES = json.loads((HERE / "class_names.json").read_text(encoding="utf-8")
 '''
 
 RGB_IMAGE = '''\
+try:
+    import pillow_heif  # for HEIC: pip install pillow-heif
+
+    pillow_heif.register_heif_opener()
+except ImportError:
+    pass
+
 BACKGROUND = {background}  # below transparent pixels{padding}
 
 
@@ -37,7 +44,7 @@ def rgb_image(path):
     turned = image.getexif().get(0x0112, 1) >= 5
     {draft}
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16"):
+    if image.mode.startswith("I"):  # 16 bits
         levels = np.round(np.asarray(image) / 257).astype(np.uint8)
         image = Image.fromarray(levels)
     if image.has_transparency_data:

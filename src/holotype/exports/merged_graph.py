@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.architectures.onnx_export import extract_outputs
+from holotype.bundle.building.hog_lbp_graph import IR_VERSION
 from holotype.bundle.bundle import Bundle
 from holotype.bundle.manifest import BACKBONE, HEAD
 from holotype.bundle.views import VIEWS, FixedView, magnified_places
 from holotype.errors import ExportRefused
-from holotype.exports.graph_nodes import IR_VERSION, GraphNodes
+from holotype.exports.export_format import require_one_input
+from holotype.exports.graph_nodes import GraphNodes
 from holotype.exports.preprocessing_graph import preprocessing_nodes
 
 if TYPE_CHECKING:
@@ -39,12 +41,7 @@ def merged_graph(bundle: Bundle, source_size: tuple[int, int] | None = None) -> 
     """
     from onnx import TensorProto, checker, helper
 
-    inputs = {base.preprocessing.digest() for base in bundle.base_models}
-    if len(inputs) > 1:
-        raise ExportRefused(
-            f"{bundle.name}: its members take {len(inputs)} different inputs (size, fit or "
-            "normalisation), so they are no single graph; export each member."
-        )
+    require_one_input(bundle)
     graph = _MergedNodes()
     preprocessing = bundle.preprocessing
     height, width = preprocessing.height, preprocessing.width

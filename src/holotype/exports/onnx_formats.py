@@ -17,18 +17,15 @@ def probabilities(x):
     return SESSION.run(["probabilities"], {"image": x})[0]
 """
 FP16_TOLERANCE = 0.05
-INSIDE = "Resizing and normalising are part of the graph, for images of {1} x {0} pixels."
 
 
 def write_onnx(bundle: Bundle, directory: Path, options: ExportOptions) -> WrittenModel:
     """`model.onnx`, one graph; with preprocessing inside where a size is given."""
     graph = merged_graph(bundle, options.source_size)
     (directory / "model.onnx").write_bytes(graph.SerializeToString(deterministic=True))
-    size = options.source_size
-    notes = () if size is None else (INSIDE.format(*size),)
-    # Whole levels may fall on the other side of a half than in Pillow.
-    tolerance = 1e-4 if size is None else 0.01
-    return WrittenModel(RUNTIME, "import onnxruntime", "onnxruntime", notes, tolerance=tolerance)
+    return WrittenModel(
+        RUNTIME, "import onnxruntime", "onnxruntime", options.notes, tolerance=options.tolerance
+    )
 
 
 def write_fp16(bundle: Bundle, directory: Path, options: ExportOptions) -> WrittenModel:
@@ -49,6 +46,7 @@ def write_fp16(bundle: Bundle, directory: Path, options: ExportOptions) -> Writt
     half = convert_float_to_float16(model, keep_io_types=True)
     (directory / "model.onnx").write_bytes(half.SerializeToString(deterministic=True))
     notes = (
+        *options.notes,
         "Half the size; made for GPUs: on most CPUs 16-bit floats are converted to and fro, and "
         "nothing gets faster.",
     )

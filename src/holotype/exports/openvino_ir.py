@@ -40,4 +40,6 @@ def write_openvino(bundle: Bundle, directory: Path, options: ExportOptions) -> W
             f"{reason[-300:]}"
         ) from None
     openvino.save_model(model, str(directory / "model.xml"), compress_to_fp16=False)
-    return WrittenModel(RUNTIME, "import openvino", "openvino")
+    return WrittenModel(
+        RUNTIME, "import openvino", "openvino", options.notes, tolerance=options.tolerance
+    )

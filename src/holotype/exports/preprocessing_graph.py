@@ -31,7 +31,8 @@ def preprocessing_nodes(
         name: of the bundle, in errors.
 
     Raises:
-        ExportRefused: preprocessing crops to the content, which no fixed operators find.
+        ExportRefused: preprocessing crops to the content, which no fixed operators find; or reads
+            fewer than 16 bits, or truncated files, which plain Pillow does not.
     """
     from onnx import TensorProto
 
@@ -44,6 +45,11 @@ def preprocessing_nodes(
         raise ExportRefused(
             f"{name}: its images have {preprocessing.bits} significant bits of 16, and the graph "
             "takes 8; export without --source-size."
+        )
+    if preprocessing.tolerate_truncated:
+        raise ExportRefused(
+            f"{name}: it reads truncated files (--tolerate-truncated), which the code of such an "
+            "export does not; export without --source-size."
         )
     plan = preprocessing.geometry((size[1], size[0]))
     x = graph.add("Cast", [image], to=int(TensorProto.FLOAT))

@@ -81,11 +81,7 @@ def _converted(bundle: Bundle, scratch: Path, options: ExportOptions, name: str)
     """The directory that onnx2tf writes."""
     import onnx
 
-    if options.source_size is not None:
-        raise ExportRefused(
-            f"{name} has no preprocessing inside: it takes channels last, which onnx2tf arranges "
-            "for a model input only. Export onnx or openvino with it."
-        )
+    options.require_no_size(name)
     _require_command(name)
     whole = merged_graph(bundle)
     graph = onnx.utils.Extractor(whole).extract_model(["image"], ["probabilities"])

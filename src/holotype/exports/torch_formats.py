@@ -9,7 +9,7 @@ from holotype.architectures.catalog import architecture
 from holotype.bundle.bundle import Bundle
 from holotype.errors import ExportRefused, HolotypeError
 from holotype.explanation.torch_models import TorchModels
-from holotype.exports.export_format import ExportOptions, WrittenModel
+from holotype.exports.export_format import ExportOptions, WrittenModel, require_one_input
 
 SCRIPT = """
 MODEL = torch.jit.load(HERE / "model.pt").eval()
@@ -51,7 +51,7 @@ def write_torchscript(bundle: Bundle, directory: Path, options: ExportOptions) -
     """`model.pt`, traced."""
     from holotype.architectures import torch_export
 
-    _require_no_size("torchscript", options)
+    options.require_no_size("torchscript")
     torch_export.write_torchscript(
         _network(bundle, options.run), _example(bundle), directory / "model.pt"
     )
@@ -62,7 +62,7 @@ def write_pt2(bundle: Bundle, directory: Path, options: ExportOptions) -> Writte
     """`model.pt2`, an exported program."""
     from holotype.architectures import torch_export
 
-    _require_no_size("pt2", options)
+    options.require_no_size("pt2")
     torch_export.write_exported_program(
         _network(bundle, options.run), _example(bundle), directory / "model.pt2"
     )
@@ -77,7 +77,7 @@ def write_state_dict(bundle: Bundle, directory: Path, options: ExportOptions) ->
     """
     from holotype.architectures import torch_export
 
-    _require_no_size("state_dict", options)
+    options.require_no_size("state_dict")
     if bundle.members or bundle.views != "one":
         what = "the members of an ensemble" if bundle.members else f"the views {bundle.views!r}"
         raise ExportRefused(
@@ -109,11 +109,7 @@ def _network(bundle: Bundle, run: str) -> Any:
         members = [build(member) for member in one.members]
         return ShippedEnsemble(members, np.asarray(weights_CM).T, one.temperature)
 
-    inputs = {base.preprocessing.digest() for base in bundle.base_models}
-    if len(inputs) > 1:
-        raise ExportRefused(
-            f"{bundle.name}: its members take {len(inputs)} different inputs; export each member."
-        )
+    require_one_input(bundle)
     try:
         return build(bundle).eval()
     except ExportRefused:
@@ -136,11 +132,3 @@ def _no_weights(bundle: Bundle, error: HolotypeError) -> ExportRefused:
 def _example(bundle: Bundle) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
     size = bundle.preprocessing
     return np.zeros((2, 3, size.height, size.width), np.float32)
-
-
-def _require_no_size(name: str, options: ExportOptions) -> None:
-    if options.source_size is not None:
-        raise ExportRefused(
-            f"{name} has no preprocessing inside: its operators are ONNX's. Export onnx or "
-            "openvino with it."
-        )

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +30,10 @@ from holotype.exports.openvino_ir import write_openvino
 from holotype.exports.tensorflow_formats import write_savedmodel, write_tflite
 from holotype.exports.torch_formats import write_pt2, write_state_dict, write_torchscript
 from holotype.files import write_json, write_text
+from holotype.imaging.image_formats import HEAD_BYTES, format_of
 
 TIMEOUT_S = 1800
+LEAST_PROOF_IMAGES = 2
 
 WRITERS: dict[FormatName, Writer] = {
     "onnx": write_onnx,
@@ -108,6 +111,8 @@ def finish_export(
         source_size=options.source_size,
     )  # fmt: skip
     write_text(directory / "predict.py", code)
+    if written.python is not None:
+        proof = without_heic(proof, bundle.name)
     found_NC = run_loading_code(
         directory / "predict.py", proof.files, written.python or sys.executable
     )
@@ -119,6 +124,20 @@ def finish_export(
         )
     write_text(directory / "README.md", _readme(bundle, name, code, written, parity, directory))
     return parity
+
+
+def without_heic(proof: ProofImages, name: str) -> ProofImages:
+    """What an interpreter reads that has Pillow alone."""
+    is_read_N = []
+    for file in proof.files:
+        with file.open("rb") as opened:
+            is_read_N.append(format_of(opened.read(HEAD_BYTES)) != "HEIF")
+    if sum(is_read_N) < LEAST_PROOF_IMAGES:
+        raise ExportRefused(
+            f"{name}: its images are HEIC, which the environment that proves this format does not "
+            "read. Name a folder of JPEG or PNG images: --images FOLDER."
+        )
+    return ProofImages(list(compress(proof.files, is_read_N)), proof.probabilities_NC[is_read_N])
 
 
 def compare(
@@ -198,7 +217,8 @@ def _readme(
         f"Files: {', '.join(f'`{file}`' for file in files)}.",
         "",
         f"Needs `pip install numpy {written.needs}"
-        f"{' holotype' if needs_holotype(bundle.preprocessing) else ' pillow'}`. "
+        f"{' holotype' if needs_holotype(bundle.preprocessing) else ' pillow'}`, and pillow-heif "
+        "for HEIC. "
         "`python predict.py IMAGE …` prints one JSON object a line:",
         "",
         "```python",

@@ -47,6 +47,8 @@ from holotype.imaging.image_formats import HEAD_BYTES, format_of, unread_extensi
 from holotype.imaging.pillow_headers import (
     ADVICE_COPY_AGAIN,
     BROKEN_FILE_ERRORS,
+    EXIF_TRANSPOSES,
+    file_of,
     orientation_of,
     raw_mode_of,
     unused_contents,
@@ -59,6 +61,7 @@ from holotype.imaging.significant_bits import (
     FULL_BITS,
     above_range,
     colour_of_16_bits,
+    has_lost_bits,
     has_open_range,
     stated_largest,
 )
@@ -142,16 +145,6 @@ NETWORK = ImagePolicy(("JPEG", "PNG", "WEBP"), 25_000_000)
 
 
 Result = TypeVar("Result")
-
-_EXIF_TRANSPOSES = {  # EXIF orientation -> what makes the image upright
-    2: PillowImage.Transpose.FLIP_LEFT_RIGHT,
-    3: PillowImage.Transpose.ROTATE_180,
-    4: PillowImage.Transpose.FLIP_TOP_BOTTOM,
-    5: PillowImage.Transpose.TRANSPOSE,
-    6: PillowImage.Transpose.ROTATE_270,
-    7: PillowImage.Transpose.TRANSVERSE,
-    8: PillowImage.Transpose.ROTATE_90,
-}
 
 _ADVICE_SCALE_DOWN = "scale it down, or cut it into tiles"
 
@@ -248,7 +241,7 @@ def _loaded(
     pixels, mask = to_eight_bits(
         loaded, raw_mode, file, white_is_zero=is_white_zero(plugin), bits=bits
     )
-    turn = _EXIF_TRANSPOSES.get(orientation)
+    turn = EXIF_TRANSPOSES.get(orientation)
     if turn is not None:
         pixels = pixels.transpose(turn)
         mask = mask.transpose(turn) if mask is not None else None
@@ -272,13 +265,20 @@ def from_pillow(image: PillowImage.Image, *, name: str, bits: int = FULL_BITS) -
         bits: how many are significant in an image of 16 bits.
 
     Raises:
-        ImageError: its pixels cannot be loaded, or their range is not known.
+        ImageError: its pixels cannot be loaded, or their range is not known or lost.
     """
     with _translating_errors(name):
         refuse_signed(image, name)
+        raw_mode = raw_mode_of(image)  # before it is loaded
+        if bits < FULL_BITS and has_lost_bits(image, raw_mode):
+            if (path := file_of(image)) and image.tell() == 0:
+                return decode(path, name=name, bits=bits)
+            reason = f"Pillow may have left 8 of its 16 bits, of which {bits} are significant"
+            raise UnsupportedMode(name, reason, "hand over its path or its bytes instead")
         upright = ImageOps.exif_transpose(image)
+        upright.format = image.format
         pixels, mask = to_eight_bits(
-            upright, raw_mode_of(image), name, white_is_zero=is_white_zero(image), bits=bits
+            upright, raw_mode, name, white_is_zero=is_white_zero(image), bits=bits
         )
         pixels.info = {}
         return Image(pixels, mask, image.format or "", image.mode, upright.size)

@@ -3,6 +3,8 @@
 import os
 import struct
 import zlib
+from contextlib import suppress
+from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image as PillowImage
@@ -29,6 +31,15 @@ BROKEN_FILE_ERRORS = (
     struct.error,  # a field cut short
     zlib.error,  # compressed chunks of PNG
 )
+EXIF_TRANSPOSES = {  # EXIF orientation -> what makes the image upright
+    2: PillowImage.Transpose.FLIP_LEFT_RIGHT,
+    3: PillowImage.Transpose.ROTATE_180,
+    4: PillowImage.Transpose.FLIP_TOP_BOTTOM,
+    5: PillowImage.Transpose.TRANSPOSE,
+    6: PillowImage.Transpose.ROTATE_270,
+    7: PillowImage.Transpose.TRANSVERSE,
+    8: PillowImage.Transpose.ROTATE_90,
+}
 
 
 def unused_contents(plugin: ImageFile.ImageFile) -> tuple[str, ...]:
@@ -57,8 +68,21 @@ def orientation_of(plugin: ImageFile.ImageFile) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
+def file_of(image: PillowImage.Image) -> Path | None:
+    """The file that an image was opened from by its name, if it is there."""
+    name = getattr(image, "filename", None)
+    path = Path(os.fsdecode(name)) if name else None
+    return path if path is not None and path.is_file() else None
+
+
 def raw_mode_of(image: PillowImage.Image) -> str:
-    """How the pixels lie in the file, such as ``L;4`` or ``RGB;16B``; asked before loading."""
+    """How the pixels lie in the file, such as ``L;4`` or ``RGB;16B``; "" where that is not known.
+
+    A loaded image has forgotten it; its file is asked, if it is there.
+    """
+    if isinstance(image, ImageFile.ImageFile) and not image.tile and (path := file_of(image)):
+        with suppress(*BROKEN_FILE_ERRORS), type(image)(path) as again:
+            return raw_mode_of(again) if again.tile else ""
     args = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
     return args if isinstance(args, str) else str(args[0]) if args else ""
 

@@ -75,9 +75,8 @@ def largest_of_16_bits(image: PillowImage.Image, raw_mode: str) -> int:
         return 0
     if image.mode.startswith("I"):
         return int(np.asarray(image).max())
-    if image.mode in ("RGB", "RGBA"):
-        return int(np.asarray(image)[..., :3].max()) << 8 | 255
-    return 0
+    colours = [image.getchannel(band) for band in image.getbands() if band not in "Aa"]
+    return max(int(np.asarray(colour).max()) for colour in colours) << 8 | 255
 
 
 def _mask_unless_opaque(mask: PillowImage.Image) -> PillowImage.Image | None:

@@ -26,7 +26,7 @@ LEAST_BITS = 8
 _MAX_SAMPLE_VALUE, _DESCRIPTION = 281, 270
 _OME_BITS = re.compile(r'SignificantBits="(\d{1,2})"')
 _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
-_DEEP_COLOUR = re.compile(r"(RGBA?);16([BLN])")
+_DEEP_COLOUR = re.compile(r"(RGB[AX]?);16([BLN])")
 
 
 def has_open_range(image: PillowImage.Image, raw_mode: str) -> bool:
@@ -39,6 +39,19 @@ def has_open_range(image: PillowImage.Image, raw_mode: str) -> bool:
     if image.format == "PPM":
         return raw_mode == "I;16B"
     return image.mode.startswith("I;16") or ";16" in raw_mode
+
+
+def has_lost_bits(image: PillowImage.Image, raw_mode: str) -> bool:
+    """Whether an image of Pillow has, or may have, fewer bits than the 16 of its file.
+
+    Args:
+        raw_mode: how its pixels lie in the file; "" where that is not known.
+    """
+    if raw_mode:
+        return has_open_range(image, raw_mode) and not image.mode.startswith("I")
+    if image.format == "PPM":
+        return image.mode == "I"
+    return image.format in ("PNG", "TIFF") and image.mode in ("RGB", "RGBA", "LA", "CMYK")
 
 
 def stated_largest(plugin: ImageFile.ImageFile, stream: BinaryIO) -> int:

@@ -32,6 +32,7 @@ from holotype.dataset.index import Index, read_index
 from holotype.dataset.reading.source_types import DataSource, as_sources, source_name
 from holotype.dataset.splitting.assignment import atomic_group_names
 from holotype.errors import (
+    DatasetError,
     MissingExtra,
     UsageError,
     WeightsUnavailable,
@@ -48,7 +49,7 @@ from holotype.text_tables import short_text, text_table
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import resolve_recipe
 from holotype.training.config.stage_config import LinearStage
-from holotype.training.features.device import resolve_device
+from holotype.training.features.device import DEVICES, resolve_device
 from holotype.training.features.frozen_features import cache_features
 from holotype.training.features.initial_backbone import EMBEDDING, PretrainedBackbone
 from holotype.training.heads.cross_val_predict import out_of_fold_predictions
@@ -62,7 +63,6 @@ FOLDS = 5  # where the recipe names none
 RECIPE = "linear"  # its network and its head judge the labels; `train` then finds both computed
 REQUIRED_PACKAGES = ("torch", "timm", "onnxscript", "cleanlab")
 QUALITY = "quality"  # `fail_on` takes this for all that `dataset.auditing.quality` finds
-DEVICES = ("auto", "cpu", "cuda", "mps")
 MIN_IMAGES = 10  # of fewer, an embedding says nothing that a look at them would not
 
 
@@ -204,7 +204,8 @@ def audit(
         UsageError: options that exclude each other, an unknown kind of finding, or an output that
             is a file or lies among the images.
         InvalidTable: the output holds an issues.csv that cannot be read.
-        MissingExtra, WeightsUnavailable: labels were asked for and cannot be looked at.
+        MissingExtra, WeightsUnavailable, DatasetError: labels, or what `fail_on` names, were asked
+            for and cannot be looked at; the last comes once the output is written.
     """
     kinds = parse_kinds(fail_on)
     require_one_of("device", device, DEVICES)
@@ -215,7 +216,8 @@ def audit(
         require_apart_from_images(Path(output), as_sources(data))
         require_writable(Path(output) / "index.html")
         previous_answers(Path(output) / "issues.csv")
-    if labels or _needs_network(kinds, quick=quick):
+    needs_network = labels or _needs_network(kinds, quick=quick)
+    if needs_network:
         _require_network()
     progress = progress or default_progress()
     index = read_index(
@@ -236,6 +238,12 @@ def audit(
     found = Audit(index, findings, name, kinds)
     if output is not None:
         progress.log_all(found.write(output))
+    needs_labels = labels or "label_error" in kinds
+    if (needs_network and reason) or (needs_labels and findings.noise_rate is None):
+        raise DatasetError(
+            f"{' '.join(findings.skipped_checks)} --labels and --fail-on ask for it; leave them "
+            "out, or give images that can be judged."
+        )
     return found
 
 

@@ -22,6 +22,7 @@ from holotype.comparison.aligned_predictions import align_predictions
 from holotype.dataset.index import Index
 from holotype.ensembles.compatibility import Member, load_members
 from holotype.ensembles.ensemble_recipe import (
+    OUT_OF_FOLD,
     EnsembleRecipe,
     MemberRecipe,
     read_ensemble_recipe,
@@ -36,7 +37,7 @@ from holotype.ensembles.fit_ensemble import (
 from holotype.errors import NotComparable, UsageError, require_one_of
 from holotype.evaluation.fit_decision import fit_decision
 from holotype.extras import with_install_advice
-from holotype.files import read_json, reading, write_bytes, write_json
+from holotype.files import write_bytes, write_json
 from holotype.pipeline.cleaning.written_files import files_of_others
 from holotype.pipeline.compared.compared_runs import held_out_file
 from holotype.pipeline.ensemble_report import (
@@ -47,7 +48,6 @@ from holotype.pipeline.ensemble_report import (
 )
 from holotype.pipeline.run import Run
 from holotype.pipeline.training_run.calibrate import seal
-from holotype.pipeline.training_run.cross_validation import OUT_OF_FOLD
 from holotype.pipeline.training_run.single_run import predict_part
 from holotype.pipeline.training_run.training_job import (
     record_training_cost,
@@ -163,13 +163,7 @@ def _duplicate_groups(member: "Member", images: Index) -> list[frozenset[str]]:
     """What shows one image: files of equal bytes, and the copies that its audit has verified."""
     table = images.table
     equal = [frozenset(rows["path"]) for _, rows in table.groupby("sha256") if len(rows) > 1]
-    run = member.run
-    for audit in (run.audit, run.path.parent.parent / "audit"):  # of a stage or fold: its run's
-        if (audit / "audit.json").is_file():
-            told = read_json(audit / "audit.json").get("duplicate_clusters", [])
-            with reading(audit / "audit.json"):
-                return [*equal, *(frozenset(map(str, paths)) for paths in told)]
-    return equal
+    return [*equal, *member.run.duplicate_clusters()]
 
 
 def _recipe(

@@ -15,7 +15,7 @@ from holotype.bundle.inference import predict_index
 from holotype.dataset.index import Index
 from holotype.dataset.splitting.splitter import parts_of
 from holotype.ensembles.compatibility import Member
-from holotype.ensembles.ensemble_recipe import EnsembleRecipe, read_ensemble_recipe
+from holotype.ensembles.ensemble_recipe import OUT_OF_FOLD, EnsembleRecipe, read_ensemble_recipe
 from holotype.ensembles.fit_ensemble import FittedEnsemble, MemberPredictions
 from holotype.ensembles.gain import (
     BEST_MEMBER_COMPARISON,
@@ -29,7 +29,6 @@ from holotype.errors import DatasetError, NotARun
 from holotype.evaluation.build_report import build_report
 from holotype.evaluation.report_data import Report
 from holotype.files import write_json
-from holotype.pipeline.training_run.cross_validation import OUT_OF_FOLD
 from holotype.pipeline.training_run.run_report import ScoredBundle, report_run
 from holotype.pipeline.training_run.single_run import predict_part
 from holotype.predictions import Predictions, read_predictions

@@ -21,6 +21,7 @@ from holotype.dataset.reading.source_types import (
 from holotype.errors import EmptyDataset, RunExists
 from holotype.evaluation.build_report import build_report
 from holotype.evaluation.report_data import Report
+from holotype.explanation.torch_models import run_of
 from holotype.extras import with_install_advice
 from holotype.files import require_writable
 from holotype.imaging.image_warnings import refusal_notes, truncated_note, warning_notes
@@ -38,7 +39,7 @@ from holotype.predictions import Predictions
 from holotype.progress import Progress, default_progress, pluralize
 from holotype.registry.resolve_registered import registered_path
 from holotype.reporting.report_page import ReportContext
-from holotype.run_directory import RunDirectory, run_path
+from holotype.run_directory import RunDirectory
 from holotype.training.data.loader import image_files
 
 NEW = "new"  # what was handed in, as opposed to a part of the run's own split
@@ -152,10 +153,10 @@ def _predictions(
 
 def _seen_before(run: str | os.PathLike[str], index: Index) -> list[str]:
     """A sentence where the run's own index holds some of these images outside of its test."""
-    own = RunDirectory(run_path(run)).index
-    if not own.is_file():
+    own = run_of(run)
+    if own is None or not own.index.is_file():
         return []
-    table = read_index_file(own).table
+    table = read_index_file(own.index).table
     taught = set(table["sha256"][table["split"] != "test"]) - {""}
     seen = int(index.table["sha256"].isin(taught).sum())
     if not seen:

@@ -30,7 +30,7 @@ def with_validation_images(
     rows = np.array([row_of[path] for path in paths], np.int64)
     facts, formats = facts_of_files(
         [validation.file(path) for path in paths],
-        tolerate_truncated=bundle.preprocessing.tolerate_truncated,
+        preprocessing=bundle.preprocessing,
     )
     unknown_N = is_unknown(bundle, found)
     groups = [predictions.groups[row] or f"image {row}" for row in rows.tolist()]

@@ -50,6 +50,11 @@ class Run(os.PathLike[str]):
     def report(self) -> Report:
         """On test; on validation or out of fold where no image was kept for a test."""
         file = self.files.report / "metrics.json"
+        if not file.is_file() and self._is_stage:
+            raise NotARun(
+                f"{str(self.path)!r} is what a stage left, which has no report; holotype.compare "
+                "scores it beside its run."
+            )
         if not file.is_file():
             raise NotARun(
                 f"{str(self.path)!r} is not finished: it has no {file.name}; go on with it by "
@@ -120,9 +125,13 @@ class Run(os.PathLike[str]):
     def _repr_html_(self) -> str:
         return html_result(f"Run {self.path}", notes=self._summary())
 
+    @property
+    def _is_stage(self) -> bool:
+        return self.files.root_run != self.files
+
     def _summary(self) -> list[str]:
         if not (self.files.report / "metrics.json").is_file():
-            return ["not finished"]
+            return ["what a stage left" if self._is_stage else "not finished"]
         report = self.report
         images = f"{report.num_images:,} images ({report.part})"
         return [f"accuracy {report.metrics['accuracy']} on {images}", f"report   {report.path}"]

@@ -13,6 +13,7 @@ from holotype.dataset.index import Index, read_index
 from holotype.dataset.reading.source_types import DataSource, as_sources
 from holotype.dataset.splitting.encounter_split import describe_time_leaks
 from holotype.dataset.splitting.export_split import (
+    LINKS,
     SPLIT_FILENAME,
     UNSEEN,
     UNSEEN_TABLE,
@@ -84,8 +85,10 @@ class Split:
         """The rows of table.csv: path, label, group, split and weight of every image."""
         import pandas as pd
 
-        words = dict.fromkeys(("path", "label", "group", "split"), str)
-        return pd.read_csv(self.path / TABLE_FILENAME, dtype=words)
+        words = ["path", "label", "group", "split"]
+        return pd.read_csv(  # a class may be called None
+            self.path / TABLE_FILENAME, dtype=dict.fromkeys(words, str), keep_default_na=False
+        )
 
     def table(self) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
         """Header and rows: a class, and how many of its images each part holds; sums last."""
@@ -176,7 +179,7 @@ def split(
     progress.log(f"{index.size_summary} in {index.root}")
     progress.log_all(index.ignored_notes())
     records = image_records(index)
-    files = "links" if link else "copies"
+    files = LINKS if link else "copies"
     settings: dict[str, Any] = {
         "ratios": list(ratios), "seed": seed, "on_leak": on_leak, "files": files,
     }  # fmt: skip
@@ -186,7 +189,7 @@ def split(
         require_same_split(record, output, records=records, settings=settings)
         split_index = _with_recorded_parts(index, record.parts)
         notes = describe_missing_classes(split_index, ratios=ratios)
-        return Split(output, split_index, tuple(notes), {}, is_new=False)
+        return Split(output, split_index, tuple(notes), record.refused, is_new=False)
     # Asked first: a refusal should cost no audit.
     if force and output.is_dir():
         require_only_split_files(output)
@@ -202,9 +205,10 @@ def split(
     copies = findings.duplicate_clusters
     kept, held_out = hold_out_individuals(kept, unseen, seed, keep_together=copies)
     split_index = assign_parts(kept, ratios=ratios, seed=seed, keep_together=copies)
+    refused = {refusal.path: refusal.reason for refusal in findings.unusable}
     write_split_folders(
-        split_index, output, records=records, settings=settings, link=link, replace=force,
-        unseen=held_out,
+        split_index, output, records=records, settings=settings, replace=force, unseen=held_out,
+        refused=refused,
     )  # fmt: skip
     notes += describe_time_leaks(split_index)
     if len(held_out):
@@ -214,7 +218,7 @@ def split(
         )
     return Split(
         output, split_index, (*notes, *describe_missing_classes(split_index, ratios=ratios)),
-        {refusal.path: refusal.reason for refusal in findings.unusable}, is_new=True,
+        refused, is_new=True,
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from holotype.errors import ChampionMoved, NotComparable, PromotionRefused, UnknownVersion
+from holotype.errors import ChampionMoved, HolotypeError, PromotionRefused, UnknownVersion
 from holotype.registry.bundle_store import BundleStore
 from holotype.registry.database import Connection
 from holotype.registry.promotion_test import compare_with_champion
@@ -76,7 +76,7 @@ def compare_before_promotion(
     other = find_version(connection, store, RegisteredName(candidate.name, champion))
     try:
         test = compare_with_champion(other, candidate)
-    except NotComparable as error:
+    except HolotypeError as error:  # of damaged predictions too
         if force:
             return None
         raise PromotionRefused(

@@ -131,6 +131,7 @@ class Database:
             self._engine = sa.create_engine(
                 sa.URL.create("sqlite", database=str(self.file)),
                 connect_args={"timeout": WAIT_SECONDS},
+                poolclass=sa.NullPool,  # a kept one would go on with a file that was replaced
             )
             sa.event.listen(self._engine, "connect", _set_up_sqlite)
             sa.event.listen(self._engine, "begin", _begin_sqlite)
@@ -146,6 +147,8 @@ class Database:
         if self.file is not None and not self.file.is_file():
             raise self._missing()
         with self._translated_errors(), self._engine.connect() as opened:
+            if self.file is None:
+                opened = opened.execution_options(isolation_level="REPEATABLE READ")
             connection = Connection(opened)
             if not self._is_ready:
                 self._check_format(connection)

@@ -20,6 +20,7 @@ from holotype.registry.database import Connection, Database
 from holotype.registry.import_runs import ImportedRuns, import_folder
 from holotype.registry.registered_name import (
     CHAMPION,
+    MAX_VERSION,
     RegisteredName,
     check_alias,
     check_word,
@@ -31,7 +32,7 @@ from holotype.registry.registered_version import (
     RegisteredVersion,
 )
 from holotype.registry.registry_events import History, RegistryEvent, event_of, parse_time
-from holotype.registry.registry_verification import Verification, verify_registry
+from holotype.registry.registry_verification import Verification, read_rows, verify_registry
 from holotype.registry.version_queries import (
     alias_target,
     aliases_of,
@@ -250,8 +251,8 @@ class Registry:
         with self.database.writing() as connection:
             require_name(connection, name)
             champion = RegisteredName(name, alias=CHAMPION)
-            require_target(connection, champion, if_champion)
-            kept = kept_versions(connection, name)
+            present = require_target(connection, champion, if_champion)
+            kept = kept_versions(connection, name) - {present}
             earlier = [each for each in champion_stack(connection, name)[:-1] if each in kept]
             if not earlier:
                 raise RegistryError(f"{name} had no champion before, to which to roll back.")
@@ -328,7 +329,8 @@ class Registry:
         with self.database.reading() as connection:
             if name is not None:
                 require_name(connection, name)
-            return verify_registry(connection, self.store, name)
+            rows = read_rows(connection, name)
+        return verify_registry(rows, self.store)
 
     def import_runs(
         self, folder: PathLike, *, name: str | None = None, reason: str = ""
@@ -354,6 +356,8 @@ class Registry:
     def _existing(self, connection: Connection, name: str, version: int | str) -> RegisteredVersion:
         """A version by its number or an alias, that is not removed."""
         number = int(version) if str(version).isdecimal() else None
+        if number is not None and number > MAX_VERSION:
+            raise UnknownVersion(f"{name} has no version {version!s:.40}.")
         alias = None if number is not None else str(version)
         return existing_version(connection, self.store, RegisteredName(name, number, alias))
 

@@ -158,7 +158,10 @@ def parse_time(text: str | datetime) -> str:
             f"--at {text!r} is no time; expected one such as 2026-11-03T12:00, in UTC unless it "
             "says otherwise (2026-11-03T12:00+01:00)."
         ) from None
-    return time_text(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    try:
+        return time_text(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    except OverflowError:
+        raise UsageError(f"--at {text!r} is before the year 1 or after 9999 in UTC.") from None
 
 
 def event_of(row: Mapping[str, Any]) -> RegistryEvent:

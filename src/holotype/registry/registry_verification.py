@@ -1,12 +1,12 @@
 """Verify a registry: every stored file against its digest, and the history against the aliases."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from holotype.notebook import html_result
 from holotype.registry.bundle_store import BundleStore
-from holotype.registry.database import Connection
+from holotype.registry.database import Connection, Row
 from holotype.registry.version_queries import replay_aliases
 from holotype.text_tables import printable, short_text
 
@@ -45,8 +45,23 @@ class Verification:
         return html_result("Verification", notes=str(self).splitlines())
 
 
-def verify_registry(connection: Connection, store: BundleStore, name: str | None) -> Verification:
-    """Read all files of all versions that are not removed, or of those of one name."""
+@dataclass(frozen=True)
+class RegistryRows:
+    """What the tables hold; files are read after it, so that nobody waits for that.
+
+    Attributes:
+        name: of the only classifier that was asked for; None: all of them.
+        versions, events, aliases: rows, in their order.
+    """
+
+    name: str | None
+    versions: Sequence[Row]
+    events: Sequence[Row]
+    aliases: Sequence[Row]
+
+
+def read_rows(connection: Connection, name: str | None) -> RegistryRows:
+    """All of them, or those of one name."""
     only = "" if name is None else "WHERE name = :name"
     values = {} if name is None else {"name": name}
     versions = connection.rows(
@@ -54,6 +69,14 @@ def verify_registry(connection: Connection, store: BundleStore, name: str | None
         f"{only} ORDER BY name, version",
         **values,
     )
+    events = connection.rows(f"SELECT * FROM holotype_events {only} ORDER BY number", **values)
+    aliases = connection.rows(f"SELECT * FROM holotype_aliases {only}", **values)
+    return RegistryRows(name, versions, events, aliases)
+
+
+def verify_registry(rows: RegistryRows, store: BundleStore) -> Verification:
+    """Read all files of all versions that are not removed, and replay the history."""
+    versions, events = rows.versions, rows.events
     problems: dict[str, tuple[str, ...]] = {}
     files: dict[tuple[str, str], list[str]] = {}
     for row in versions:
@@ -69,10 +92,9 @@ def verify_registry(connection: Connection, store: BundleStore, name: str | None
     for each, found in numbers.items():
         if found != list(range(1, len(found) + 1)):
             problems[each] = ("the numbers of its versions have gaps.",)
-    events = connection.rows(f"SELECT * FROM holotype_events {only} ORDER BY number", **values)
     replayed = replay_aliases([event for event in events if event["alias"]])
     present: dict[str, dict[str, int]] = {}
-    for row in connection.rows(f"SELECT * FROM holotype_aliases {only}", **values):
+    for row in rows.aliases:
         present.setdefault(row["name"], {})[row["alias"]] = row["version"]
     for each in sorted(set(replayed) | set(present)):
         if replayed.get(each, {}) != present.get(each, {}):
@@ -81,6 +103,8 @@ def verify_registry(connection: Connection, store: BundleStore, name: str | None
                 f"its aliases are {present.get(each, {})}, and its history says "
                 f"{replayed.get(each, {})}.",
             )
-    if name is None and [event["number"] for event in events] != list(range(1, len(events) + 1)):
+    if rows.name is None and [event["number"] for event in events] != list(
+        range(1, len(events) + 1)
+    ):
         problems["events"] = ("the numbers of the events have gaps.",)
     return Verification(sum(row["removed_at"] is None for row in versions), len(events), problems)

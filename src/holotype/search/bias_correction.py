@@ -61,30 +61,37 @@ class CorrectedWinner:
 
 
 def correct_winner(
-    trials: Sequence[Predictions], order: Sequence[int], default: int | None, seed: int = 0
-) -> CorrectedWinner:
+    trials: Sequence[Predictions], default: int | None, seed: int = 0
+) -> CorrectedWinner | None:
     """Correct the accuracy of the best of several trials on the same validation images.
 
     Args:
         trials: the predictions of each for the same labelled images in the same order; those with
             a weight of 0 count for nothing.
-        order: their positions from the best: the first of equal accuracies is chosen.
         default: the position of the default recipe among them.
         seed: of the resamples.
+
+    Of equal accuracies that of the earlier trial is chosen: a rank over all images would know of
+    those that are left out.
+
+    Returns:
+        None where fewer than two images, or groups, count.
     """
     first = trials[0]
     units = SamplingUnits.of(first)
     correct_NM = np.stack([one.predicted_N == one.targets_N for one in trials], axis=1)
-    weighted_NM = correct_NM[:, list(order)] * first.weights_N[:, None]
+    weighted_NM = correct_NM * first.weights_N[:, None]
     # Sums over the images of a unit, since a unit is drawn or left out as a whole.
     hits_GM = _per_unit(weighted_NM, units)
     weight_G = _per_unit(first.weights_N[:, None], units)[:, 0]
+    if np.count_nonzero(weight_G) < 2:
+        return None
     chosen_R, out_hits_RM, out_weight_R = _resample(hits_GM, weight_G, seed)
     rows = np.arange(len(chosen_R))
     accuracy_R = out_hits_RM[rows, chosen_R] / out_weight_R
     lead = None
     if default is not None:
-        default_R = out_hits_RM[:, list(order).index(default)] / out_weight_R
+        default_R = out_hits_RM[:, default] / out_weight_R
         lead = _summary(accuracy_R - default_R)
     return CorrectedWinner(_summary(accuracy_R), lead, len(trials))
 
@@ -104,8 +111,6 @@ def _resample(
     """
     rng = np.random.default_rng(seed)
     G = len(weight_G)
-    if np.count_nonzero(weight_G) < 2:
-        raise ValueError("a choice cannot be corrected on fewer than two images or groups")
     chosen: list[int] = []
     hits, weights = [], []
     while len(chosen) < RESAMPLES:
@@ -113,7 +118,7 @@ def _resample(
         out_G = count_G == 0
         if not weight_G[out_G].sum() or not weight_G[~out_G].sum():
             continue
-        # Rounded, so that equal accuracies are equal: the first of them is the better ranked.
+        # Rounded, so that equal accuracies are equal: the first of them is chosen.
         chosen.append(int(np.argmax(np.round(count_G @ hits_GM, 9))))
         hits.append(hits_GM[out_G].sum(axis=0))
         weights.append(weight_G[out_G].sum())

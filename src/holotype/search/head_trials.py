@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,11 @@ from numpy.typing import NDArray
 
 from holotype.bundle.inference import predictions_of_index
 from holotype.dataset.index import Index
+from holotype.dataset.splitting.assignment import atomic_group_names
 from holotype.errors import HolotypeError, InvalidRecipe
 from holotype.evaluation.fit_decision import fit_decision
 from holotype.predictions import Predictions, softmax
+from holotype.run_directory import RunDirectory
 from holotype.search.search_directory import SearchDirectory
 from holotype.search.trial_record import TrialRecord, scores
 from holotype.search.trials import Asked
@@ -67,6 +70,11 @@ class HeadTrials:
     jobs: int
     _features: dict[str, KeptFeatures] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @cached_property
+    def copies(self) -> list[frozenset[str]]:
+        """Sets of paths that show one image, by the audit of the search."""
+        return RunDirectory(self.search.path).duplicate_clusters()
 
     def run(self, asked: Sequence[Asked]) -> None:
         """Run the trials and write how each ended."""
@@ -115,11 +123,11 @@ class HeadTrials:
                 "linear, svm or forest."
             )
         features = self.keep_features(recipe)
-        backbone = PretrainedBackbone(recipe, self.index, self.runtime.progress)
+        backbone = PretrainedBackbone(recipe, self.index, self.runtime.progress, self.copies)
         train, targets_N, weights_N = targets_and_weights(backbone, "train")
         data = TrainingData(
             features.train_ND, targets_N, weights_N.astype(np.float64),
-            train.table["group"].tolist(), len(train.classes),
+            atomic_group_names(train.table, backbone.copies), len(train.classes),
         )  # fmt: skip
         return _with_temperature(self.index.part("val"), head_logits(data, recipe, features.val_ND))
 

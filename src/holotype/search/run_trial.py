@@ -100,7 +100,8 @@ def train_on(
         data=search.index, output=run.path, recipe=recipe, name=settings["name"],
         reading=ReadingOptions(), resuming=Resuming(resume=True), progress=runtime.progress,
     )  # fmt: skip
-    findings = Findings(num_images=len(index))
+    copies = RunDirectory(search.path).duplicate_clusters()
+    findings = Findings(num_images=len(index), duplicate_clusters=copies)
     audit = Audit(index, findings, settings["name"])
     job = TrainingJob(request, recipe, runtime, audit, is_audited_elsewhere=True)
     with RunDirectory.claim(run.path, accept=lambda begun: True):

@@ -186,12 +186,8 @@ def judge(search: SearchDirectory, records: Sequence[TrialRecord], space: Search
     best = min(range(len(complete)), key=lambda position: complete[position].rank)
     validation = build_report(predictions[best], part="val")["accuracy"]
     corrected = None
-    if len(complete) > 1 and len(predictions[0]) > 1:
-        ranks = sorted(range(len(complete)), key=lambda position: complete[position].rank)
-        default = 0 if complete[0].number == 0 else None
-        corrected = correct_winner(
-            predictions, [ranks.index(p) for p in range(len(ranks))], default
-        )
+    if len(complete) > 1:
+        corrected = correct_winner(predictions, 0 if complete[0].number == 0 else None)
     return Search(search.path, tuple(records), space, validation, corrected)
 
 

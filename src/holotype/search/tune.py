@@ -210,6 +210,9 @@ def settings_of(request: SearchRequest, base: Recipe, space: SearchSpace) -> dic
         "base": base.model_dump(mode="json"),
         "space": space.to_json(),
         "resources": resources,
+        "reading": {
+            name: value and str(value) for name, value in vars(request.training.reading).items()
+        },
     }
 
 
@@ -313,7 +316,9 @@ def _require_new_or_same(
             )
         return
     began, now = search.read_settings(), settings_of(request, base, space)
-    different = [key for key in now if began.get(key) != now[key] and key != "resources"]
+    # Searches of earlier versions do not say how their data were read.
+    different = [key for key in now if key in began and began[key] != now[key]]
+    different = [key for key in different if key != "resources"]
     if different:
         raise RunMismatch(
             f"{str(search.path)!r} began with another {', '.join(different)}. Call with the same, "

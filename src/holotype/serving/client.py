@@ -7,7 +7,6 @@ import http.client
 import io
 import json
 import random
-import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,24 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from holotype.bundle.image_sources import ImageFile, ImageLike, Images, ImageSource, image_sources
-from holotype.errors import EmptyFile, HolotypeError, ImageError, UsageError
+from holotype.bundle.image_sources import ImageLike, Images, ImageSource, image_sources
+from holotype.errors import EmptyFile, FileTooLarge, HolotypeError, ImageError, UsageError
 from holotype.identification.matching.gallery_calibration import DEFAULT_RATE
 from holotype.identification.query_result import Identification, Identifications
-from holotype.imaging.image_formats import HEAD_BYTES, format_of
 from holotype.predictions import UNLABELLED, Predictions, PredictionSets
 from holotype.serving.galleries.identified_over_http import (
     answers_of,
     identify_query,
     threshold_of,
 )
+from holotype.serving.image_upload import body_of
 from holotype.serving.server_status import json_of, model_names
 
 EXAMPLE_URL = "http://127.0.0.1:8000"
-MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
-PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 IMAGE_PROBLEMS: dict[str, type[ImageError]] = {
     "no_image": EmptyFile,
+    "body_too_large": FileTooLarge,
     **{kind("", "", "").problem: kind for kind in ImageError.__subclasses__()},
 }
 RETRIED = (429, 502, 503, 504)
@@ -132,10 +130,8 @@ class Client:
         for source in sources:
             try:
                 found = self._json("POST", self._of_model("/predict", query), source)
-            except ServerError as error:
-                if error.status != 422 or error.problem not in IMAGE_PROBLEMS:
-                    raise
-                refused.append(_image_error(source, error.problem, error.advice))
+            except (ServerError, ImageError) as error:
+                refused.append(_refusal(error, source))
                 continue
             answers.append((source, found["predictions"][0]))
             digest = found["digest"]
@@ -230,10 +226,10 @@ class Client:
         for asked in [sources] if encounter else [[source] for source in sources]:
             try:
                 found = self._json("POST", path, *asked)
-            except ServerError as error:
-                if len(asked) > 1 or error.status != 422 or error.problem not in IMAGE_PROBLEMS:
+            except (ServerError, ImageError) as error:
+                if len(asked) > 1:
                     raise
-                refused.append(_image_error(asked[0], error.problem, error.advice))
+                refused.append(_refusal(error, asked[0]))
                 continue
             answers += answers_of(found, [source.id for source in asked])
             refused += [
@@ -280,7 +276,7 @@ class Client:
         """
         content, kind = None, ""
         if sources:
-            content, kind = _upload(*sources) if len(sources) == 1 else _multipart(sources)
+            content, kind = body_of(sources)
         headers = {**self._headers, **({"content-type": kind} if kind else {})}
         for attempt in range(self._retries + 1):
             status, wait, body = self._attempt(method, path, content, headers)
@@ -361,40 +357,14 @@ class Client:
         return found
 
 
-def _upload(source: ImageSource) -> tuple[bytes, str]:
-    """The bytes to send, and their type; pixels that are no file become a PNG.
-
-    Raises:
-        ImageError: a file cannot be read.
-    """
-    if isinstance(source, ImageFile):
-        content, _ = source.read()
-    elif isinstance(source.content, bytes):
-        content = source.content
-    else:
-        image, file = source.content, io.BytesIO()
-        savable = image if image.mode in PNG_MODES else image.convert("RGB")
-        savable.save(file, format="PNG", compress_level=1)
-        content = file.getvalue()
-    return content, MEDIA_TYPES.get(format_of(content[:HEAD_BYTES]) or "", "image/png")
-
-
-def _multipart(sources: Sequence[ImageSource]) -> tuple[bytes, str]:
-    """The body of a request with several images, and its type.
-
-    Raises:
-        ImageError: a file cannot be read.
-    """
-    boundary, parts = secrets.token_hex(16), []
-    for place, source in enumerate(sources):
-        content, kind = _upload(source)
-        disposition = f'form-data; name="images"; filename="{place}"'
-        head = f"--{boundary}\r\ncontent-disposition: {disposition}\r\ncontent-type: {kind}\r\n\r\n"
-        parts += [head.encode(), content, b"\r\n"]
-    return b"".join([*parts, f"--{boundary}--\r\n".encode()]), (
-        f"multipart/form-data; boundary={boundary}"
-    )
-
-
 def _image_error(source: ImageSource, problem: str, advice: str) -> ImageError:
     return IMAGE_PROBLEMS[problem](source.id, "the server refused it", advice)
+
+
+def _refusal(error: ServerError | ImageError, source: ImageSource) -> ImageError:
+    """The error of an image, which may have been found here; one of the request is raised again."""
+    if isinstance(error, ImageError):
+        return error
+    if error.problem not in IMAGE_PROBLEMS:
+        raise error
+    return _image_error(source, error.problem, error.advice)

@@ -40,7 +40,7 @@ def served_sources(
         champions[name] = source
     challengers = {}
     if options.challenger is not None:
-        named, _, path = os.fspath(options.challenger).rpartition("=")
+        named, path = _name_and_path(os.fspath(options.challenger))
         if not named and len(champions) > 1:
             raise UsageError("several models are served: name the one of --challenger by NAME=RUN.")
         challengers[named or next(iter(champions))] = _source(path)
@@ -49,7 +49,7 @@ def served_sources(
 
 def _named_source(given: str) -> tuple[str, VersionSource]:
     """What requests call a model, and where its versions come from."""
-    name, _, path = given.rpartition("=")
+    name, path = _name_and_path(given)
     source = _source(path)
     if not name:
         if isinstance(source, RegistrySource):
@@ -62,6 +62,12 @@ def _named_source(given: str) -> tuple[str, VersionSource]:
             f"give NAME={path}."
         )
     return name, source
+
+
+def _name_and_path(given: str) -> tuple[str, str]:
+    """`NAME=PATH`, or a path alone, in which an equals sign may stand too."""
+    name, equals, path = given.partition("=")
+    return ("", given) if not equals or "/" in name or os.path.exists(given) else (name, path)
 
 
 def _source(path: str) -> RegistrySource | FixedSource:

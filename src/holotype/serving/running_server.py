@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import logging
+import math
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -69,6 +71,7 @@ async def _serve(
     listening = _listen(settings)
     engine = WorkerPool(settings.engine)
     running = RunningTraffic(engine, sources, partial(_open, engine), _linger_s(settings))
+    left_s = settings.grace_s
     try:
         await engine.start()
         await running.start()
@@ -79,9 +82,10 @@ async def _serve(
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         on_listening(f"http://{host}:{listening.getsockname()[1]}{settings.root_path}")
         await server.serve(sockets=[listening])
+        left_s -= time.monotonic() - server.stopped_s
     finally:
         listening.close()
-        await engine.stop(settings.grace_s)
+        await engine.stop(left_s)
         await running.stop()
 
 
@@ -130,6 +134,7 @@ class _Server(uvicorn.Server):
     def __init__(self, service: Service, config: uvicorn.Config) -> None:
         super().__init__(config)
         self._service = service
+        self.stopped_s = math.inf
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -141,6 +146,7 @@ class _Server(uvicorn.Server):
     def _stop(self) -> None:
         self.force_exit = self.should_exit and self.force_exit
         self.should_exit = self._service.stopping = True
+        self.stopped_s = min(self.stopped_s, time.monotonic())
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 def check_stages(recipe: Recipe, device: str) -> None:
     """Check every stage.
 
-    The network is built, with random weights, only where a stage selects some of its layers.
+    The network is built, with random weights, only where its layers are to be looked at.
 
     Args:
         device: `cpu`, `cuda` or `mps`.
 
     Raises:
-        InvalidRecipe: fp16 without an NVIDIA GPU, groups or layers that the network lacks, or an
-            embedding to be learnt by several processes.
+        InvalidRecipe: fp16 without an NVIDIA GPU, groups or layers that the network lacks, rates
+            that decay within one group, or, with several processes, an embedding or small batches.
         MissingExtra: skl2onnx is not installed, and a stage needs it.
     """
     backbone: Backbone | None = None
@@ -33,7 +33,7 @@ def check_stages(recipe: Recipe, device: str) -> None:
         elif isinstance(stage, GradientStage):
             _check_precision(stage, device)
             _check_processes(stage, process_share().size)
-            if stage.trainable not in (0, "all"):
+            if stage.trainable not in (0, "all") or stage.layer_decay not in (None, 1.0):
                 backbone = backbone or _untrained_backbone(recipe)
                 _check_layers(stage, backbone)
 
@@ -52,13 +52,18 @@ def _check_processes(stage: GradientStage, processes: int) -> None:
             f"stage {stage.name!r}: {stage.loss} compares all images of a batch, so one process "
             f"trains it, and there are {processes}; start it without torchrun."
         )
+    if processes > 1 and stage.batch_size // 2 < processes:  # batches have at least half their size
+        raise InvalidRecipe(
+            f"stage {stage.name!r}: batches of {stage.batch_size} cannot be dealt out to "
+            f"{processes} processes; take batches of at least {2 * processes}, or fewer processes."
+        )
 
 
 def _check_layers(stage: GradientStage, backbone: "Backbone") -> None:
-    from holotype.training.finetuning.layer_selection import select_layers
+    from holotype.training.finetuning.layer_selection import select_for_stage
 
     try:
-        select_layers(backbone, stage.trainable)
+        select_for_stage(backbone, stage)
     except InvalidRecipe as error:
         raise InvalidRecipe(f"stage {stage.name!r}: {error}") from None
 

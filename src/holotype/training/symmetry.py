@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.dataset.index import Index
+from holotype.dataset.splitting.assignment import atomic_group_names
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.stage_config import GradientStage, LinearStage, Stage
 from holotype.training.data.augmentations import ViewTransform
@@ -63,7 +64,7 @@ class SymmetryMeasurement:
         losses: set -> held-out log loss of each measured image (N), nan where no fold held it out;
             empty where there were too few images or groups to measure.
         weights_N: of the images.
-        groups: of the images, "" for one without.
+        groups: images of one group, and copies of one image, share a name; "" for any other.
     """
 
     best: Symmetry
@@ -112,7 +113,7 @@ def measure_symmetry(pretrained: PretrainedBackbone, runtime: Runtime) -> Symmet
     """Cross-validate a linear head on up to MOST_IMAGES training images under eight views."""
     index = measured_images(pretrained)
     targets_N, weights_N = index.targets_N, np.array(index.table["weight"], np.float64)
-    groups = tuple(index.table["group"])
+    groups = tuple(atomic_group_names(index.table, pretrained.copies))
     if len(index) < FEWEST_IMAGES or len(np.unique(targets_N)) < 2:
         return SymmetryMeasurement(UNMEASURED, {}, weights_N, groups)
     with runtime.progress.bar("embedding mirrored and turned images") as update:

@@ -4,7 +4,7 @@ Shape suffixes: N images, C classes, D embedding.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -21,6 +21,7 @@ from holotype.architectures.dense_head_onnx import (
 from holotype.bundle.manifest import CamSupport, Manifest, PretrainedWeights
 from holotype.bundle.onnx_runtime import open_session
 from holotype.dataset.index import Index, Part
+from holotype.dataset.splitting.assignment import atomic_group_names
 from holotype.progress import pluralize
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.stage_config import (
@@ -102,6 +103,7 @@ def train(
     runtime: Runtime,
     on_stage: OnStage = lambda name, trained: None,
     last_epochs: Mapping[str, int] | None = None,
+    copies: Sequence[frozenset[str]] = (),
 ) -> TrainedModel:
     """Run the stages of a recipe on the training part; validation chooses, test is not touched.
 
@@ -112,16 +114,18 @@ def train(
         on_stage: is handed the best of every stage, with the history of that stage alone.
         last_epochs: where each gradient stage ends, and what it trained then ships, since no image
             is left to choose by; 0: it is passed over. None: validation chooses.
+        copies: sets of paths that show one image: no fold of cross-validation divides them.
 
     Returns:
         The best of the last stage, with the history of all.
     """
     symmetry: SymmetryMeasurement | None = None
     if is_to_be_measured(recipe):
-        symmetry = measure_symmetry(PretrainedBackbone(recipe, index, runtime.progress), runtime)
+        open_recipe = PretrainedBackbone(recipe, index, runtime.progress, copies)
+        symmetry = measure_symmetry(open_recipe, runtime)
         recipe = with_symmetry(recipe, symmetry.best)
         runtime.progress.log(symmetry.note())
-    pretrained = PretrainedBackbone(recipe, index, runtime.progress)
+    pretrained = PretrainedBackbone(recipe, index, runtime.progress, copies)
     history: list[EpochMetrics] = []
     notes: list[str] = [] if symmetry is None else [symmetry.note()]
     fitted: LinearHead | EmbeddingProjection | None = None
@@ -235,7 +239,7 @@ def training_data(
         )
     data = TrainingData(
         kept.first_view(), targets_N, weights_N.astype(np.float64),
-        index.table["group"].tolist(), len(index.classes),
+        atomic_group_names(index.table, pretrained.copies), len(index.classes),
     )  # fmt: skip
     if views.count == 1:
         return data
@@ -248,6 +252,8 @@ def training_data(
 def _best_epoch_note(stage: GradientStage, ended: StageResult) -> str:
     """Which epoch ships and why; where an untrained network was as good, that is said too."""
     best, initial = ended.rows[ended.best_epoch], ended.rows[0]
+    if math.isnan(best.val_loss):
+        return f"{stage.name}: epoch {best.epoch} ships, the last one: no image validated it"
     kept = "lowest validation loss"
     if stage.keep_best_by == "val_accuracy":
         kept = "highest validation accuracy"

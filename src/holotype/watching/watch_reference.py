@@ -197,7 +197,7 @@ def _with_images(
     with progress.bar("looking at the validation images") as update:
         facts, formats = facts_of_files(
             [index.file(path) for path in paths],
-            tolerate_truncated=bundle.preprocessing.tolerate_truncated,
+            preprocessing=bundle.preprocessing,
             on_progress=update,
         )
     images = images.select(np.array([row_of[path] for path in paths]))

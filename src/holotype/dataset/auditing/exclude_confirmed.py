@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from holotype.dataset.auditing.findings import Findings
+from holotype.dataset.class_names import class_name
 from holotype.dataset.index import Index, require_classes
 from holotype.dataset.reading.csv_tables import read_csv_table
 from holotype.errors import EmptyDataset, InvalidTable
@@ -41,7 +42,8 @@ def exclude_images(index: Index, issues: str | Path) -> tuple[Index, list[str]]:
     corrected = {
         row["path"]
         for row in rows
-        if row["path"] in labels and row.get("new_label", "").strip() == labels[row["path"]]
+        if row["path"] in labels
+        and class_name(row.get("new_label", "").strip()) == labels[row["path"]]
     }
     rows = [row for row in rows if row["path"] not in corrected]
     present = index.table["path"].isin({row["path"] for row in rows})

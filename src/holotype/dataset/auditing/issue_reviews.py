@@ -9,7 +9,7 @@ is lost, and a process that is killed loses at most the answer it was writing.
 import csv
 import io
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -142,18 +142,17 @@ def record_review(
             NEW_LABEL: issue.new_label,
             REVIEWS: _reviews_cell(issue.reviews),
         }
-        _write_rows(rows, issues)
+        write_text(issues, rows_text(rows, dict.fromkeys([*rows[0], *ANSWER_COLUMNS])))
         return issue
 
 
-def _write_rows(rows: Sequence[dict[str, str]], issues: Path) -> None:
-    """Every field quoted, since names may hold any character; columns of the user are kept."""
-    columns = list(dict.fromkeys([*rows[0], *ANSWER_COLUMNS]))
+def rows_text(rows: Iterable[Mapping[str, str]], columns: Collection[str]) -> str:
+    """CSV with every field quoted, since names may hold any character."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(columns)
     writer.writerows([csv_cell(row.get(name, "")) for name in columns] for row in rows)
-    write_text(issues, text.getvalue())
+    return text.getvalue()
 
 
 @contextmanager

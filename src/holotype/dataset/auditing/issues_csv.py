@@ -1,7 +1,5 @@
 """The findings of an audit by image: the rows of issues.csv."""
 
-import csv
-import io
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,15 +10,15 @@ from pathlib import Path
 from holotype.dataset.auditing.exclude_confirmed import CONFIRMED, read_issue_rows
 from holotype.dataset.auditing.findings import ExactDuplicates, Findings
 from holotype.dataset.auditing.issue_reviews import (
-    ANSWER_COLUMNS,
     FOUND_COLUMNS,
     NEW_LABEL,
     issues_lock,
+    rows_text,
 )
 from holotype.dataset.auditing.quality import QUALITY_ADVICE
 from holotype.dataset.near_duplicates.search import NearDuplicate
 from holotype.errors import InvalidTable
-from holotype.files import csv_cell, write_bytes, write_json, write_text
+from holotype.files import write_bytes, write_json, write_text
 from holotype.progress import pluralize
 
 JOINT = "; "  # between several problems of one image
@@ -64,9 +62,10 @@ def issues_of(findings: Findings) -> list[Issue]:
 def write_issues(issues: Iterable[Issue], path: Path) -> list[str]:
     """Write the rows as CSV, every field quoted, since names may hold any character.
 
-    The last columns are for people: `confirmed`, `new_label`, and after a review `reviews`.
-    Their values in an existing file are kept for an image with the same problems. Where there are
-    answers about anything else, the file that holds them stays, under another name.
+    The last columns are for people: `confirmed`, `new_label`, after a review `reviews`, and those
+    that a person has added. Their values in an existing file are kept for an image with the same
+    problems. Where there are answers about anything else, the file that holds them stays, under
+    another name.
 
     Returns:
         A sentence that names the other file; nothing without one.
@@ -80,7 +79,7 @@ def write_issues(issues: Iterable[Issue], path: Path) -> list[str]:
     with issues_lock(path) if os.path.lexists(path) else nullcontext():
         answers = previous_answers(path)
         found = {(issue.path, issue.problem) for issue in rows}
-        lost = [key for key, answer in answers.items() if any(answer) and key not in found]
+        lost = [key for key, answer in answers.items() if any(answer.values()) and key not in found]
         notes = [_keep_answers(path, len(lost))] if lost else []
         write_text(path, _csv_text(rows, answers))
     return notes
@@ -97,22 +96,14 @@ def _keep_answers(path: Path, count: int) -> str:
     )
 
 
-def _csv_text(issues: Sequence[Issue], answers: Mapping[tuple[str, str], Sequence[str]]) -> str:
-    is_reviewed = any(answer[-1] for answer in answers.values())
-    columns = ANSWER_COLUMNS if is_reviewed else (CONFIRMED, NEW_LABEL)
-    nothing = ("",) * len(ANSWER_COLUMNS)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    writer.writerow((*FOUND_COLUMNS, *columns))
-    for i in issues:
-        answer = answers.get((i.path, i.problem), nothing)[: len(columns)]
-        cells = (i.path, i.problem, i.evidence, i.suggestion, *answer)
-        writer.writerow(map(csv_cell, cells))
-    return text.getvalue()
+def _csv_text(issues: Sequence[Issue], answers: Mapping[tuple[str, str], dict[str, str]]) -> str:
+    columns = dict.fromkeys([*COLUMNS, *itertools.chain(*answers.values())])
+    rows = [vars(issue) | answers.get((issue.path, issue.problem), {}) for issue in issues]
+    return rows_text(rows, columns)
 
 
-def previous_answers(issues: Path) -> dict[tuple[str, str], tuple[str, ...]]:
-    """(path, problem) -> the columns `ANSWER_COLUMNS` of an existing file; nothing without one.
+def previous_answers(issues: Path) -> dict[tuple[str, str], dict[str, str]]:
+    """(path, problem) -> the columns for people of an existing file; nothing without one.
 
     Raises:
         InvalidTable: the file cannot be read, so its answers would be lost if it were replaced.
@@ -123,16 +114,18 @@ def previous_answers(issues: Path) -> dict[tuple[str, str], tuple[str, ...]]:
         rows = read_issue_rows(issues)
     except InvalidTable as error:
         raise InvalidTable(
-            f"{error} It may hold answers under 'confirmed', and is not overwritten: save it as "
-            "CSV again, or move it away."
+            f"{error} It may hold answers, and is not overwritten: save it as CSV again, or move "
+            "it away."
         ) from None
     answers = {
-        (row["path"], row.get("problem", "")): tuple(row.get(name, "") for name in ANSWER_COLUMNS)
+        (row["path"], row.get("problem", "")): {
+            name: cell for name, cell in row.items() if name not in FOUND_COLUMNS
+        }
         for row in rows
     }
-    if any(map(any, answers.values())) and "problem" not in rows[0]:
+    if any(any(answer.values()) for answer in answers.values()) and "problem" not in rows[0]:
         raise InvalidTable(
-            f"{str(issues)!r} has answers under 'confirmed' and no column 'problem', which says "
+            f"{str(issues)!r} has answers or columns of yours and no column 'problem', which says "
             "what they are about; it is not overwritten. Add the column, or move the file away."
         )
     return answers

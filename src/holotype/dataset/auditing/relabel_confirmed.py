@@ -5,6 +5,7 @@ from pathlib import Path
 
 from holotype.dataset.auditing.exclude_confirmed import paths_not_in_index, read_issue_rows
 from holotype.dataset.auditing.issue_reviews import NEW_LABEL, disagreement_note, is_confirmed
+from holotype.dataset.class_names import class_name
 from holotype.dataset.index import Index
 from holotype.errors import InvalidTable, did_you_mean
 from holotype.progress import pluralize
@@ -99,7 +100,7 @@ def new_labels(table: Path) -> tuple[dict[str, str], list[str]]:
         notes.append(f"{count} in {str(table)!r} not confirmed.")
     labels: dict[str, str] = {}
     for row in confirmed:
-        label = row[NEW_LABEL].strip()
+        label = class_name(row[NEW_LABEL].strip())
         if labels.setdefault(row["path"], label) != label:
             raise InvalidTable(
                 f"{str(table)!r} gives {row['path']!r} two labels, {labels[row['path']]!r} and "

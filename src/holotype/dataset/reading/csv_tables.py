@@ -60,7 +60,10 @@ def read_csv_table(file: Path, *, expected: str) -> CsvTable:
             raise refused("it is a spreadsheet or an archive, not text; save it as CSV")
         text = _decoded(content)
         separator = _separator(text)
-        lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        lines = csv.reader(
+            io.StringIO(text, newline=""), delimiter=separator,
+            skipinitialspace=f'{separator} "' in text,  # else a path may begin with a blank
+        )  # fmt: skip
         cells = [row for row in lines if any(cell.strip() for cell in row)]
     except (OSError, UnicodeError, csv.Error) as error:
         raise refused(str(error)) from None
@@ -71,7 +74,7 @@ def read_csv_table(file: Path, *, expected: str) -> CsvTable:
     columns = tuple(from_csv_cell(name.strip()) for name in _without_empty_end(cells[0]))
     for name in columns:
         if name and columns.count(name) > 1:
-            raise InvalidTable(f"{str(file)!r} has two columns called {name!r}")
+            raise InvalidTable(f"{str(file)!r} has two columns called {name!r}; leave one of them.")
     rows = []
     for number, row in enumerate(cells[1:], start=1):
         row = row[: len(columns)] + _without_empty_end(row[len(columns) :])

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import PurePosixPath
 
+from holotype.dataset.class_names import class_name
 from holotype.dataset.reading.folders import compile_pattern
 from holotype.dataset.reading.sample_records import PART_ALIASES, ImageListing, ListedImage
 from holotype.errors import InvalidPattern
@@ -69,7 +70,7 @@ def _parent_folder(image: ListedImage) -> str:
     folders = PurePosixPath(image.path).parent.parts
     if image.split and folders and folders[0].lower() in PART_ALIASES:
         folders = folders[1:]
-    return "/".join(folders) or "."
+    return class_name("/".join(folders)) or "."
 
 
 def _groups_from_pattern(listed: list[ListedImage], pattern: str) -> list[ListedImage]:
@@ -79,7 +80,7 @@ def _groups_from_pattern(listed: list[ListedImage], pattern: str) -> list[Listed
     for image in listed:
         match = expression.search(image.path)
         if match:  # an optional group that did not match gives no group
-            images.append(replace(image, group=match[group] or ""))
+            images.append(replace(image, group=class_name(match[group] or "")))
         else:
             unmatched.append(image.path)
     if unmatched:

@@ -118,6 +118,27 @@ def _has_part_folders(root: Path, images: list[str]) -> bool:
     return False
 
 
+def _refuse_part_among_classes(root: Path, images: list[str]) -> None:
+    """Refuse train/CLASS/image beside other/image, which would give the classes train and other.
+
+    A class called train, and CLASS/GROUP/image throughout, are read.
+    """
+    below: dict[str, set[str]] = {}  # top folder -> its folders with images, "" for itself
+    for path in images:
+        if "/" in path:
+            top, *within, _ = path.split("/")
+            below.setdefault(top, set()).add(within[0] if within else "")
+    beside = sorted(top for top, folders in below.items() if "" in folders)
+    for top, folders in below.items():
+        if beside and top.lower() in PART_ALIASES and "" not in folders and len(folders) > 1:
+            raise DatasetError(
+                f"{str(root)!r} holds {top!r} with {len(folders)} folders of images, and "
+                f"{beside[0]!r} with images beside it: is {top!r} a class, or a part with classes "
+                f"in it? Name {str(root / top)!r} as the data if a part; if a class, put its "
+                "images into it directly or rename it."
+            )
+
+
 def _part_of(path: str, has_parts: bool) -> tuple[str, str]:
     """(part, path below the split folder)."""
     if not has_parts or "/" not in path:
@@ -129,6 +150,8 @@ def _part_of(path: str, has_parts: bool) -> tuple[str, str]:
 def _labelled_by_folder(
     root: Path, paths: list[str], has_parts: bool
 ) -> tuple[list[ListedImage], list[str]]:
+    if not has_parts:
+        _refuse_part_among_classes(root, paths)
     images, strays = [], []
     for path in paths:
         part, below = _part_of(path, has_parts)

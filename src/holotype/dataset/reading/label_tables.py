@@ -5,7 +5,7 @@ import math
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
@@ -58,12 +58,14 @@ def list_frame(
     Raises:
         InvalidTable, EmptyDataset: as `list_table`.
     """
-    columns = {
-        name: cells.astype(object).where(cells.notna(), None).tolist()
-        for name, cells in table.items()
-    }
     source = "the DataFrame"
-    named = _strip_column_names(source, columns)
+    named = _by_stripped_name(
+        source,
+        (
+            (name, cells.astype(object).where(cells.notna(), None).tolist())
+            for name, cells in table.items()
+        ),
+    )
     return _listing(source, named, Path.cwd(), group_column, date_column)
 
 
@@ -124,11 +126,15 @@ class _TableReader:
         raise InvalidTable(f"{self.source}, row {row + 1}{named}: {what}; expected {expected}")
 
     def text(self, name: str, row: int) -> str:
-        """A cell as text; "" if it is missing."""
+        """A cell as text; "" if it is missing.
+
+        Whole numbers beside missing ones are floats in pandas, and text without a fraction here.
+        """
         column = self.columns[name]
-        if column is None or _is_missing(column[row]):
+        cell = None if column is None else column[row]
+        if _is_missing(cell):
             return ""
-        return str(column[row]).strip()
+        return str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell).strip()
 
     def absolute_path(self, row: int, base: Path) -> str:
         column = self.columns["path"]
@@ -156,7 +162,7 @@ class _TableReader:
 
     def group(self, row: int) -> str:
         """The group; with dates the encounter: the group, or else the class, on one day."""
-        group, day = self.text("group", row), self.day(row)
+        group, day = class_name(self.text("group", row)), self.day(row)
         return group if not day else encounter_name(group, self.label(row), day)
 
     def day(self, row: int) -> str:
@@ -221,19 +227,24 @@ def _read_parquet(file: Path, names: Sequence[str]) -> tuple[_Columns, Path]:
         table = pq.read_table(file)
     except (pa.ArrowException, OSError) as error:
         raise InvalidTable(f"{str(file)!r} cannot be read as Parquet: {error}") from None
-    wanted = [name for name in table.column_names if name.strip() in names]
-    columns = {name: table[name].to_pylist() for name in wanted}
+    columns = (
+        (name, cells.to_pylist())
+        for name, cells in zip(table.column_names, table.columns, strict=True)
+        if name.strip() in names
+    )
     root = (table.schema.metadata or {}).get(b"holotype_root")  # an index that Holotype wrote
-    return _strip_column_names(repr(str(file)), columns), Path(
+    return _by_stripped_name(repr(str(file)), columns), Path(
         json.loads(root)
     ) if root else file.parent
 
 
-def _strip_column_names(source: str, columns: dict[Any, list[Any]]) -> _Columns:
+def _by_stripped_name(source: str, columns: Iterable[tuple[Any, list[Any]]]) -> _Columns:
     stripped: _Columns = {}
-    for name, cells in columns.items():
+    for name, cells in columns:
         if str(name).strip() in stripped:
-            raise InvalidTable(f"{source} has two columns called {str(name).strip()!r}")
+            raise InvalidTable(
+                f"{source} has two columns called {str(name).strip()!r}; leave one of them."
+            )
         stripped[str(name).strip()] = cells
     return stripped
 

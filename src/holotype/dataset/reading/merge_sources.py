@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from holotype.dataset.reading.folder_walk import printable
 from holotype.dataset.reading.sample_records import ImageListing
 from holotype.dataset.reading.source_types import describe_source, source_name
 from holotype.errors import DatasetError, UsageError
@@ -61,17 +62,23 @@ def merge_listings(
 
 
 def _rebase(listing: ImageListing, root: Path, label_prefix: str) -> ImageListing:
-    """The listing with paths relative to a folder above its root, and prefixed labels."""
+    """The listing with paths relative to a folder above its root, and prefixed labels.
+
+    Where the path between the two is not valid UTF-8, no image has a name that can be written.
+    """
     folder = os.path.relpath(os.path.abspath(listing.root), root).replace(os.sep, "/")
     prefix = "" if folder == "." else f"{folder}/"
+    shown = printable(prefix)
+    images = listing.images if shown == prefix else []
+    unnamed = [] if shown == prefix else [image.path for image in listing.images]
     return ImageListing(
         root,
         [
             replace(image, path=prefix + image.path, label=label_prefix + image.label)
-            for image in listing.images
+            for image in images
         ],
-        {prefix + path: reason for path, reason in listing.ignored.items()},
-        tuple(prefix + path for path in listing.undecodable_names),
+        {shown + path: reason for path, reason in listing.ignored.items()},
+        tuple(shown + path for path in (*unnamed, *listing.undecodable_names)),
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from holotype.arguments import shown
+from holotype.dataset.reading.folder_walk import printable
 from holotype.errors import DatasetError, UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def source_name(source: "Path | pd.DataFrame") -> str:
     if not isinstance(source, Path):
         return "table"
     source = source.resolve()
-    return source.name if source.is_dir() else source.stem
+    return printable(source.name if source.is_dir() else source.stem)
 
 
 def pattern_words(
@@ -56,4 +57,4 @@ def pattern_words(
 
 def describe_source(source: "Path | pd.DataFrame") -> str:
     """The source, for a message."""
-    return str(source) if isinstance(source, Path) else "a DataFrame"
+    return printable(str(source)) if isinstance(source, Path) else "a DataFrame"

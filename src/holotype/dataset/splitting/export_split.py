@@ -28,6 +28,7 @@ from holotype.files import read_json, write_json
 from holotype.progress import pluralize
 
 SPLIT_FILENAME = "split.json"
+LINKS = "links"
 UNSEEN = "unseen"
 UNSEEN_TABLE = "unseen.csv"
 _CHUNK = 1 << 20
@@ -52,12 +53,14 @@ class SplitRecord:
         records: of all images of the data, unreadable ones included.
         files: path in the data -> path in the output.
         parts: path in the data -> part.
+        refused: images that could not be read, with the reason.
     """
 
     settings: dict[str, Any]
     records: ImageRecords
     files: dict[str, str]
     parts: dict[str, str]
+    refused: dict[str, str]
 
     @property
     def digest(self) -> str:
@@ -79,6 +82,7 @@ class SplitRecord:
             "holotype_split": 1,
             "data": self.digest,
             "settings": self.settings,
+            "refused": self.refused,
             "images": images,
         }
 
@@ -99,17 +103,18 @@ def write_split_folders(
     *,
     records: ImageRecords,
     settings: Mapping[str, Any],
-    link: bool = False,
     replace: bool = False,
     unseen: Index | None = None,
+    refused: Mapping[str, str] | None = None,
 ) -> SplitRecord:
     """Write the folders, the table and the record, atomically.
 
     Args:
         split_index: with its split column filled; it may lack images of `records`.
-        link: write symbolic links instead of copies.
+        settings: where `files` is LINKS, symbolic links are written instead of copies.
         replace: replace a split that is in `output`.
         unseen: images of classes that were held out whole.
+        refused: images that could not be read, with the reason.
 
     Raises:
         UsageError: the output is not empty, or holds files that are not of a split.
@@ -121,7 +126,7 @@ def write_split_folders(
         held_out = _output_paths(_with_part(unseen, UNSEEN))
         files |= held_out
         parts |= dict.fromkeys(held_out, UNSEEN)
-    record = SplitRecord(dict(settings), dict(records), files, parts)
+    record = SplitRecord(dict(settings), dict(records), files, parts, dict(refused or {}))
     if replace:
         require_only_split_files(output)
     with staged_directory(output, replace=replace) as directory:
@@ -131,7 +136,7 @@ def write_split_folders(
         for path, file in files.items():
             source = split_index.file(path)
             (directory / file).parent.mkdir(parents=True, exist_ok=True)
-            if link:
+            if settings.get("files") == LINKS:
                 (directory / file).symlink_to(os.path.abspath(source))
             else:
                 _copy(source, directory / file)
@@ -170,14 +175,15 @@ def read_split_record(output: Path) -> SplitRecord | None:
         return None
     try:
         raw = read_json(path)
-        rows = raw["images"]
-        if not all(type(value) is str for row in rows for value in row.values()):
+        rows, refused = raw["images"], dict(raw.get("refused", {}))
+        if not all(type(value) is str for row in (*rows, refused) for value in row.values()):
             raise ValueError("a value of an image is no text")
         return SplitRecord(
             settings=dict(raw["settings"]),
             records={row["path"]: {name: row[name] for name in _FIELD_NAMES} for row in rows},
             files={row["path"]: row["file"] for row in rows if row["file"]},
             parts={row["path"]: row["part"] for row in rows if row["file"]},
+            refused=refused,
         )
     except (CorruptFile, ValueError, LookupError, TypeError, AttributeError) as error:
         raise StaleSplit(

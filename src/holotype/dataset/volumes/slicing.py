@@ -29,6 +29,7 @@ from holotype.dataset.volumes.tiff_volumes import (
     find_volumes,
     level_quantiles,
     open_volume,
+    unread_files,
 )
 from holotype.errors import EmptyDataset, UsageError, VolumeError
 from holotype.files import temporary_directory, write_json
@@ -89,7 +90,7 @@ class Slices:
         num_volumes: that were cut.
         num_slices: that were written.
         num_empty: empty slices, which were not written.
-        refused: volumes that could not be read.
+        refused: volumes that could not be read, and files that are no volumes.
     """
 
     path: Path
@@ -107,7 +108,7 @@ class Slices:
         """The rows of table.csv: path, label and group, which is the specimen."""
         import pandas as pd
 
-        return pd.read_csv(self.table, dtype=str)
+        return pd.read_csv(self.table, dtype=str, keep_default_na=False)
 
     def to_json(self) -> dict[str, Any]:
         """As `holotype slice --json` prints it."""
@@ -157,16 +158,16 @@ def slice_volumes(
     """
     options = options or SliceOptions()
     specimens = find_volumes(volumes) if volumes.is_dir() else []
+    refused = unread_files(volumes) if volumes.is_dir() else []
     if not specimens:
         raise EmptyDataset(
             f"{str(volumes)!r} holds no volumes; expected CLASS/SPECIMEN.tif, CLASS/SPECIMEN.npy "
-            "or CLASS/SPECIMEN/0001.png."
+            "or CLASS/SPECIMEN/0001.png." + (f" It holds {refused[0]}" if refused else "")
         )
     require_outside(output, volumes, *([options.masks] if options.masks else []))
     masks = _find_masks(options.masks)
     rows: list[tuple[str, str, str]] = []
     records: list[dict[str, Any]] = []
-    refused: list[VolumeError] = []
     with staged_directory(output) as directory:
         seen: dict[str, Path] = {}
         for done, specimen in enumerate(specimens):

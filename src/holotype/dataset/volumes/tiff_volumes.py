@@ -18,13 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from holotype.errors import VolumeError
-from holotype.imaging.image_formats import IMAGE_EXTENSIONS
+from holotype.errors import ImageError, VolumeError
+from holotype.imaging.image_formats import IMAGE_EXTENSIONS, UNREAD_EXTENSIONS
+from holotype.imaging.tiff_tags import is_white_zero, refuse_signed
 from holotype.progress import pluralize
 
 TIFF_EXTENSIONS = frozenset([".tif", ".tiff"])
 MAX_VOXELS = 20_000_000_000  # of one volume, such as 2700³
 MAX_SLICE_PIXELS = 100_000_000
+_VOLUME_EXTENSIONS = TIFF_EXTENSIONS | {".npy"}
+_TEXT_EXTENSIONS = frozenset(  # about volumes, and no volumes; Thumbs.db is of Windows
+    (
+        ".txt", ".csv", ".tsv", ".json", ".md", ".log", ".xml", ".yaml", ".yml", ".ini", ".html",
+        ".pdf", ".rtf", ".docx", ".xlsx", ".db",
+    )
+)  # fmt: skip
 _FORMATS = ("TIFF", "PNG", "JPEG", "BMP")
 _GREY_MODES = frozenset(["1", "L", "I;16", "I;16L", "I;16B", "I", "F"])
 _BINS = 65_536
@@ -53,17 +61,33 @@ class VolumeSource:
 def find_volumes(volumes: Path) -> list[VolumeSource]:
     """CLASS/SPECIMEN.tif, CLASS/SPECIMEN.npy and CLASS/SPECIMEN/0001.png, sorted.
 
-    Hidden files and other files are ignored.
+    Hidden files are ignored; of others see `unread_files`.
     """
     found = []
     for folder in _visible(volumes):
         if not folder.is_dir():
             continue
         for entry in _visible(folder):
-            is_volume = entry.suffix.lower() in TIFF_EXTENSIONS | {".npy"}
-            if entry.is_dir() or is_volume:
+            if entry.is_dir() or entry.suffix.lower() in _VOLUME_EXTENSIONS:
                 name = entry.name if entry.is_dir() else entry.stem
                 found.append(VolumeSource(folder.name, name, entry))
+    return found
+
+
+def unread_files(volumes: Path) -> list[VolumeError]:
+    """Why files are passed over, one for each folder and extension; texts about volumes are not."""
+    found = []
+    for folder in [volumes, *filter(Path.is_dir, _visible(volumes))]:
+        read = _VOLUME_EXTENSIONS if folder != volumes else frozenset()
+        others: dict[str, list[Path]] = {}
+        for entry in _visible(folder):
+            extension = entry.suffix.lower()
+            if not entry.is_dir() and extension not in read | _TEXT_EXTENSIONS:
+                others.setdefault(extension, []).append(entry)
+        for extension, files in others.items():
+            of_one = "it lies in no class folder" if folder == volumes else "it is no volume here"
+            rest = f" (and {pluralize(len(files) - 1, 'other')} of {extension or 'no extension'})"
+            found.append(VolumeError(files[0], of_one + rest * (len(files) > 1)))
     return found
 
 
@@ -91,9 +115,9 @@ def open_volume(path: Path, scratch: Path) -> NDArray[Any]:
 
 
 def _require_plain_file(file: Path, volume: Path) -> None:
-    """A pipe would never end; a link that leads nowhere is named as it is opened."""
-    if file.exists() and not file.is_file():
-        raise VolumeError(volume, f"{file.name!r} is a pipe or a device")
+    """A pipe would never end."""
+    if not file.is_file():
+        raise VolumeError(volume, f"{file.name!r} is a link to nothing, a pipe or a device")
 
 
 def _map_npy(path: Path) -> NDArray[Any]:
@@ -172,6 +196,10 @@ def _pages_of_stack(path: Path) -> _Pages:
 
 def _pages_of_folder(folder: Path) -> _Pages:
     files = [file for file in _visible(folder) if file.suffix.lower() in IMAGE_EXTENSIONS]
+    unread = [file for file in _visible(folder) if file.suffix.lower() in UNREAD_EXTENSIONS]
+    if unread:
+        what = f"{pluralize(len(unread), 'file')} such as {unread[0].name!r}"
+        raise VolumeError(folder, f"it holds {what}, whose format is not read")
     if len(files) < 2:
         raise VolumeError(folder, f"it holds {pluralize(len(files), 'slice')}; expected at least 2")
     files.sort(key=lambda file: _natural_sort_key(file.name))
@@ -180,9 +208,22 @@ def _pages_of_folder(folder: Path) -> _Pages:
         for file in files:
             _require_plain_file(file, folder)
             with PillowImage.open(file, formats=_FORMATS) as opened:
+                _refuse_stack(file, opened)
                 yield _read_page(file, opened)
 
     return _Pages(len(files), slices())
+
+
+def _refuse_stack(file: Path, opened: PillowImage.Image) -> None:
+    """A page of another size, such as a thumbnail, makes no stack of a slice."""
+    count = int(getattr(opened, "n_frames", 1))
+    if count > 1:
+        size = opened.size
+        opened.seek(1)
+        if opened.size == size:
+            advice = "expected CLASS/SPECIMEN.tif, or one slice in each file of CLASS/SPECIMEN."
+            raise VolumeError(file, f"it holds {count:,} pages and is no slice", advice)
+        opened.seek(0)
 
 
 def _natural_sort_key(name: str) -> list[tuple[int, int, str]]:
@@ -198,10 +239,14 @@ def _read_page(path: Path, opened: PillowImage.Image) -> NDArray[Any]:
     if opened.mode in ("RGB", "P", "LA", "RGBA"):
         grey = opened.convert("L")
     elif opened.mode in _GREY_MODES:
+        if opened.mode == "L":  # signs of more bits are read
+            refuse_signed(opened, str(path))
         grey = opened
     else:
         raise VolumeError(path, f"its slices are of mode {opened.mode}, not grey")
     levels_YX = np.asarray(grey)
+    if is_white_zero(opened):
+        levels_YX = np.iinfo(levels_YX.dtype).max - levels_YX
     return levels_YX.astype(levels_YX.dtype.newbyteorder("="))
 
 
@@ -217,6 +262,8 @@ def _as_volume_refused(path: Path) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise VolumeError(path, f"it cannot be read: {error or type(error).__name__}") from None
+    except ImageError as error:
+        raise VolumeError(path, error.reason, error.advice) from None
     except PillowImage.DecompressionBombError:
         raise VolumeError(path, "a slice has more pixels than Pillow reads") from None
 

@@ -13,13 +13,13 @@ _WRITTEN = re.compile(
     ((stages|folds|trials)/[^/]+/)*
     (
         \.lock | recipe\.yaml | index\.parquet | train\.log | environment\.json
-        | history\.(csv|json) | class_names\.json
+        | unseen\.parquet | history\.(csv|json) | class_names\.json
         | MODEL_CARD\.md | tracking\.json | tags\.json | tensorboard/events\.[^/]+
         | asked\.json | epochs\.json | trial\.json | process\.log
         | predictions/[^/]+\.parquet
         | report/[^/]+\.(png|html|json|txt|csv)
         | audit/(index\.html|audit\.json|issues\.csv|\.issues\.lock)
-        | checkpoints/[^/]+\.(safetensors|json|npz|parquet)
+        | checkpoints/(refit/)?[^/]+\.(safetensors|json|npz|parquet)
         | bundle/(members/\d+/)*
           (manifest\.json|backbone\.onnx|head\.onnx|references\.npz|conformal\.npz
            |watch_reference\.npz|ensemble_weights\.json|manifest\.sha256)

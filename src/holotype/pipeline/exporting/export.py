@@ -15,7 +15,12 @@ from holotype.dataset.index import Index, read_index_file
 from holotype.errors import ExportRefused, HolotypeError, UsageError, require_one_of
 from holotype.explanation.torch_models import run_of
 from holotype.exports.export_format import ExportOptions, FormatName
-from holotype.exports.write_export import Parity, ProofImages, write_format
+from holotype.exports.write_export import (
+    LEAST_PROOF_IMAGES,
+    Parity,
+    ProofImages,
+    write_format,
+)
 from holotype.extras import with_install_advice
 from holotype.notebook import data_frame, html_result, html_table
 from holotype.pipeline.compared.compared_runs import unique_names
@@ -196,6 +201,7 @@ def _export(
     note = ""
     with staged_directory(directory) as staged:
         if name == "int8":
+            options.require_no_size(name)
             if run is None or index is None:
                 raise ExportRefused(
                     f"{bundle.name}: int8 is calibrated on training images and judged on "
@@ -224,7 +230,7 @@ def _proof_images(bundle: Bundle, index: Index | None, images: str | Path | None
             files = [file for path in table["path"] if (file := index.file(path)).is_file()]
     files = files[:: max(1, len(files) // PROOF_IMAGES)][:PROOF_IMAGES]
     predictions = predict_images(bundle, image_sources(files)) if files else None
-    if predictions is None or len(predictions) < 2:
+    if predictions is None or len(predictions) < LEAST_PROOF_IMAGES:
         raise ExportRefused(
             f"{bundle.name}: no images to prove an export on: those that it was trained from are "
             "not here. Name a folder of images: --images FOLDER."

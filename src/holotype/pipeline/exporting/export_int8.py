@@ -9,6 +9,7 @@ It is a run directory, so that `compare` puts it beside the original:
       model.onnx, …        one graph with its code, as every export
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from holotype.bundle.manifest import BACKBONE, HEAD, CamSupport
 from holotype.comparison.aligned_predictions import align_predictions
 from holotype.comparison.significance import gain_at_least
 from holotype.dataset.index import Index
+from holotype.dataset.splitting.assignment import atomic_group_names
 from holotype.ensembles.ensemble_recipe import read_ensemble_recipe
 from holotype.errors import ExportRefused
 from holotype.exports.export_format import ExportOptions
@@ -167,7 +169,7 @@ def try_int8(
     manifest = replace(bundle.manifest, decision=None, files={}, cam=cam)
     int8_run.write_recipe(recipe.to_yaml())
     index.write(int8_run.index)
-    head = _head(bundle, recipe, graph, index)
+    head = _head(bundle, recipe, graph, index, run.duplicate_clusters())
     # The views that were sealed for the original: which they are was measured there.
     views = "none" if bundle.views == "one" else bundle.views
     sealed = recipe.model_copy(update={"test_time_augmentation": views})
@@ -177,7 +179,13 @@ def try_int8(
     return quantised, _trial(before, after, speedup)
 
 
-def _head(bundle: Bundle, recipe: Recipe, graph: bytes, index: Index) -> bytes:
+def _head(
+    bundle: Bundle,
+    recipe: Recipe,
+    graph: bytes,
+    index: Index,
+    copies: Sequence[frozenset[str]],
+) -> bytes:
     """A linear head on plain images fitted again, on embeddings of the quantised backbone.
 
     Any other is kept as it is.
@@ -196,8 +204,8 @@ def _head(bundle: Bundle, recipe: Recipe, graph: bytes, index: Index) -> bytes:
             ]
         )
     data = TrainingData(
-        kept.first_view(), training.targets_N, weights_N, training.table["group"].tolist(),
-        len(index.classes),
+        kept.first_view(), training.targets_N, weights_N,
+        atomic_group_names(training.table, copies), len(index.classes),
     )  # fmt: skip
     fitted = fit_linear_head(data, stage, recipe.seed)
     return export_dense_head([(fitted.weight_CD, fitted.bias_C)], [])

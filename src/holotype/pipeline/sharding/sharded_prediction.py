@@ -12,15 +12,13 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import holotype.errors
 from holotype.bundle.bundle import Bundle, load_bundle
 from holotype.bundle.image_sources import ImageFile, ImageSource
-from holotype.bundle.inference import predict_images
+from holotype.bundle.inference import concatenated, predict_images
 from holotype.errors import HolotypeError, ImageError, UnreadableFile, UsageError
 from holotype.executors.executor import executor, run_jobs
 from holotype.executors.job_sheet import Job
@@ -144,22 +142,6 @@ def read_shard(place: Path, number: int) -> Predictions:
             warnings={name: tuple(said) for name, said in more["warnings"].items()},
             bundle_sha256=more["bundle_sha256"],
         )
-
-
-def concatenated(parts: Sequence[Predictions]) -> Predictions:
-    """Predictions of one bundle as one table, in the order of the parts."""
-
-    def stacked(name: str) -> NDArray[Any]:
-        return np.concatenate([getattr(part, name) for part in parts])
-
-    arrays = ("targets_N", "weights_N", "folds_N", "logits_NC", "probabilities_NC")
-    tuples = ("ids", "sha256", "groups", "refused")
-    fields: dict[str, Any] = {name: stacked(name) for name in arrays}
-    fields |= {name: sum((getattr(part, name) for part in parts), ()) for name in tuples}
-    if parts[0].unknown_N is not None:
-        fields["unknown_N"] = stacked("unknown_N")
-    warnings = {name: said for part in parts for name, said in part.warnings.items()}
-    return replace(parts[0], **fields, warnings=warnings)
 
 
 def _refusal(kind: str, file: str, reason: str, advice: str) -> ImageError:

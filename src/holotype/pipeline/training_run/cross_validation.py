@@ -23,8 +23,10 @@ import numpy as np
 from holotype.bundle.building.ensemble_bundle import write_members
 from holotype.bundle.bundle import Bundle, load_bundle
 from holotype.bundle.combination import log_softmax
+from holotype.bundle.inference import concatenated
 from holotype.dataset.index import Index
 from holotype.dataset.splitting.splitter import folds, split
+from holotype.ensembles.ensemble_recipe import OUT_OF_FOLD
 from holotype.errors import DatasetError, InvalidRatios, InvalidRecipe
 from holotype.evaluation.build_report import build_report
 from holotype.evaluation.fit_decision import fit_decision
@@ -53,8 +55,6 @@ from holotype.pipeline.training_run.training_job import (
 from holotype.predictions import Predictions, read_predictions
 from holotype.run_directory import RunDirectory
 from holotype.training.interruption import naming_resume
-
-OUT_OF_FOLD = "out of fold"
 
 
 def train_folds(job: TrainingJob, index: Index, run: RunDirectory, num_folds: int) -> None:
@@ -167,24 +167,10 @@ def _pool_predictions(
         temperature = load_bundle(run.path).temperature
         logits_NC = log_softmax(part.logits_NC, temperature).astype(np.float32)
         parts.append(replace(part, logits_NC=logits_NC))
-    pooled = _concatenated(parts)
+    pooled = concatenated(parts)
     row_of = {name: row for row, name in enumerate(pooled.ids)}
     rows = [row_of[path] for path in index.table["path"] if path in row_of]
     return pooled.select(np.array(rows, np.int64)), scores
-
-
-def _concatenated(parts: Sequence[Predictions]) -> Predictions:
-    return replace(
-        parts[0],
-        ids=sum((part.ids for part in parts), ()),
-        sha256=sum((part.sha256 for part in parts), ()),
-        groups=sum((part.groups for part in parts), ()),
-        targets_N=np.concatenate([part.targets_N for part in parts]),
-        weights_N=np.concatenate([part.weights_N for part in parts]),
-        folds_N=np.concatenate([part.folds_N for part in parts]),
-        logits_NC=np.concatenate([part.logits_NC for part in parts]),
-        probabilities_NC=np.concatenate([part.probabilities_NC for part in parts]),
-    )
 
 
 def _seal_mean_ensemble(

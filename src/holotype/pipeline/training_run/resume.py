@@ -75,13 +75,16 @@ def is_finished(run: RunDirectory) -> bool:
 
     A bundle or predictions that are missing or damaged are made again.
     """
-    files = sorted(run.predictions.glob("[!.]*.parquet"))
-    if not (run.report / "index.html").is_file() or not files:
+    if not (run.report / "index.html").is_file():
         return False
     try:
+        parts = set(read_index_file(run.index).table["split"]) & {"val", "test"}
+        if run.folds.is_dir():  # what validated one fold has trained the others
+            parts = {"oof"} | parts - {"val"}
+        files = {run.predictions / f"{part}.parquet" for part in parts}
         load_bundle(run.path)
         read_report(run.report / "metrics.json")
-        for file in files:
+        for file in files.union(run.predictions.glob("[!.]*.parquet")):
             read_predictions(file)
     except (BundleError, DatasetError, CorruptFile):
         return False

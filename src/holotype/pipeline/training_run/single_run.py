@@ -1,7 +1,6 @@
 """One run on an index that is split: train, ship, and read the test split once."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -51,7 +50,6 @@ def train_single_run(
     missing_class_notes = describe_missing_classes(index, ratios=job.recipe.split.ratios)
     # Before anything is written: the same command should do once its cause is removed.
     require_validation(job.recipe, index)
-    _require_a_part_to_report(index, missing_class_notes)
     job = job.in_run(run).with_history(run)
     job = replace(job, notes=[*job.notes, *missing_class_notes])
     is_resuming = run.recipe.is_file()
@@ -68,25 +66,6 @@ def train_single_run(
         index, command, group_leakage=None if is_fold else measure_group_leakage(job, index)
     )
     _report(job, index, run, bundle, trained, context, original_weights)
-
-
-def _require_a_part_to_report(index: Index, missing_class_notes: Sequence[str]) -> None:
-    """
-    Raises:
-        DatasetError: neither validation nor test has an image.
-    """
-    if set(index.table["split"]) & {"val", "test"}:
-        return
-    advice = "Add images, or change --ratios."
-    raise DatasetError(
-        " ".join(
-            [
-                "neither validation nor test would have an image to report on.",
-                *missing_class_notes,
-                advice,
-            ]
-        )
-    )
 
 
 def predict_part(
@@ -134,7 +113,7 @@ def _report(
     )
     test = predict_part("test", index, bundle, run, job.progress)
     reported = test if test is not None else validation
-    assert reported is not None  # see `_require_a_part_to_report`
+    assert reported is not None  # see `require_validation`
     notes = [*job.request.notes, *job.notes]
     if test is None:
         notes.append("The test part has no images: this is validation, which chose the model.")

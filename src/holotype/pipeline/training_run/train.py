@@ -34,7 +34,7 @@ from holotype.pipeline.training_run.training_job import (
 from holotype.pipeline.training_run.training_options import ReadingOptions, Resources, Resuming
 from holotype.pipeline.training_run.warm_start import (
     check_teacher,
-    with_teacher_digest,
+    recipe_with_teacher,
     with_warm_start,
 )
 from holotype.run_directory import RunDirectory, claim_run
@@ -158,12 +158,7 @@ def run_training(request: TrainingRequest) -> Run:
     progress = replace(request.progress, check=stop_signal.raise_if_requested)
     with stop_signal.handling_sigterm(), leading_processes(_device(request)) as set_result:
         request = with_warm_start(replace(request, progress=progress))
-        recipe = with_teacher_digest(request.resolve_recipe())
-        if recipe.teacher is not None and request.folds is not None:
-            raise UsageError(
-                "--folds tests every image once, and a teacher has learnt from some of them; leave "
-                "one of both out."
-            )
+        recipe = recipe_with_teacher(request)
         with claim_run(request.output, request.data_name, _may_resume(resuming)) as run:
             runtime = make_runtime(request, recipe, run.checkpoints, stop_signal)
             index, job = read_and_audit(request, recipe, runtime)
@@ -202,7 +197,7 @@ def _device(request: TrainingRequest) -> str:
 def estimate_run(request: TrainingRequest) -> TrainingEstimate:
     """What `estimate` and `train --dry-run` do."""
     request = with_warm_start(request)
-    recipe = request.resolve_recipe()
+    recipe = recipe_with_teacher(request)
     with tempfile.TemporaryDirectory() as scratch:
         runtime = make_runtime(request, recipe, Path(scratch), StopSignal())
         runtime = replace(runtime, share=WHOLE)
@@ -241,13 +236,13 @@ def read_and_audit(
         request.data, label_pattern=reading.label_pattern,
         group_pattern=reading.group_pattern, label_prefix=reading.label_prefix,
     )  # fmt: skip
+    progress.log_all(index.ignored_notes())
     require_classes(index)
     if reading.exclude is not None:
         paths_not_in_index(index, reading.exclude)
     if reading.relabel is not None:
         relabel_images(index, reading.relabel)
     progress.log(f"{index.size_summary} in {index.root}")
-    progress.log_all(index.ignored_notes())
     check_stages(recipe, runtime.device)
     with progress.bar("auditing") as update:
         bits = None if recipe.bits == "auto" else recipe.bits

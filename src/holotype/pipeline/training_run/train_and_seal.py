@@ -6,7 +6,8 @@ from holotype.bundle.bundle import Bundle, write_bundle
 from holotype.bundle.inference import predict_index
 from holotype.bundle.manifest import Decision
 from holotype.dataset.index import Index
-from holotype.errors import InvalidRatios, InvalidRecipe
+from holotype.dataset.splitting.splitter import describe_missing_classes
+from holotype.errors import DatasetError, InvalidRatios, InvalidRecipe
 from holotype.evaluation.ood_selection import min_images_for_threshold
 from holotype.files import discard, write_bytes, write_json
 from holotype.pipeline.keep_validation import with_validation_images
@@ -27,25 +28,30 @@ def train_and_seal(
     recipe = job.recipe
     hindrance = refit_hindrance(recipe, index) if recipe.refit else None
     refits = recipe.refit and hindrance is None
-    bundle_of_stage: dict[str, Bundle] = {}
+    calibrated: dict[str, tuple[Bundle, list[str]]] = {}
 
     def write_stage_run(stage: str, best: TrainedModel) -> None:
         """What a stage left, as a run that could have been trained on its own."""
         if len(recipe.stages) > 1 or refits:
             stage_run = run.stage(stage)
             stage_run.path.mkdir(parents=True, exist_ok=True)
-            bundle_of_stage[stage] = write_and_calibrate(index, best, stage_run)
+            told = len(best.notes)
+            bundle = write_and_calibrate(index, best, stage_run)
+            calibrated[stage] = bundle, best.notes[told:]
             index.write(stage_run.index)
             alone = recipe.up_to(stage).model_copy(update={"refit": False})
             of_stage = recipe_for_directory(alone, stage_run.path)
             stage_run.write_recipe(of_stage.to_yaml())
 
     trained = train_stages(
-        recipe, index, name=job.name, runtime=job.runtime, on_stage=write_stage_run
-    )
+        recipe, index, name=job.name, runtime=job.runtime, on_stage=write_stage_run,
+        copies=job.findings.duplicate_clusters,
+    )  # fmt: skip
     if refits:
-        decision = bundle_of_stage[recipe.stages[-1].name].manifest.decision
+        bundle, notes = calibrated[recipe.stages[-1].name]
+        decision = bundle.manifest.decision
         assert decision is not None  # validation has images
+        trained.notes.extend(notes)
         return _refit(job, index, run, trained, decision)
     if hindrance:
         trained.notes.append(f"refit: not done, since {hindrance}")
@@ -84,8 +90,9 @@ def _refit(
     )
     runtime = replace(job.runtime, checkpoints=run.refit_checkpoints, on_epoch=lambda epoch: None)
     refitted = train_stages(
-        chosen.recipe, together, name=job.name, runtime=runtime, last_epochs=chosen.best_epochs
-    )
+        chosen.recipe, together, name=job.name, runtime=runtime, last_epochs=chosen.best_epochs,
+        copies=job.findings.duplicate_clusters,
+    )  # fmt: skip
     stage_run = run.stage(chosen.recipe.stages[-1].name)
     write_history(chosen.history, run.history)
     write_json(run.class_names, list(index.classes))
@@ -108,11 +115,12 @@ def _refit(
 
 
 def require_validation(recipe: Recipe, index: Index) -> None:
-    """Refuse before any work what cannot be sealed at its end.
+    """Refuse before any work what cannot be sealed, or reported, at its end.
 
     Raises:
         InvalidRecipe: validation has no images, or too few for what it is to promise.
         InvalidRatios: a part was held back for prediction sets, but nothing can be sealed.
+        DatasetError: neither validation nor test has an image.
     """
     table = index.part("val").table
     num_images = int((table["weight"] > 0).sum())
@@ -139,6 +147,12 @@ def require_validation(recipe: Recipe, index: Index) -> None:
             f"{len(index.part('cal'))} images are held back to calibrate prediction sets on, but "
             "validation has none to fit the temperature on first; give it a share, such as "
             "0.6 0.15 0.15 0.1."
+        )
+    if num_images == 0 and len(index.part("test")) == 0:
+        lacking = describe_missing_classes(index, ratios=recipe.split.ratios)
+        raise DatasetError(
+            "neither validation nor test would have an image to report on. "
+            f"{' '.join([*lacking, 'Add images, or change --ratios.'])}"
         )
 
 

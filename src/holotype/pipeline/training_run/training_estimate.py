@@ -11,6 +11,7 @@ from holotype.pipeline.training_run.cross_validation import assign_folds, split_
 from holotype.pipeline.training_run.excluded_images import exclude_and_log, require_trainable
 from holotype.pipeline.training_run.train_and_seal import refit_hindrance, require_validation
 from holotype.pipeline.training_run.training_job import TrainingJob, peak_memory_mb
+from holotype.pipeline.training_run.warm_start import check_teacher
 from holotype.progress import Progress, duration, pluralize
 from holotype.text_tables import short_text, text_table
 from holotype.training.config.recipe import Recipe
@@ -88,6 +89,8 @@ def estimate_training(job: TrainingJob, index: Index, folds: int | None) -> Trai
         require_trainable(one, job.request.reading.exclude)
     for one, _ in kept:
         require_validation(job.recipe, one)
+    if folds is None:
+        check_teacher(job.recipe, splits[0])
     job.progress.log("timing a batch of every stage")
     runtime = replace(job.runtime, progress=Progress())
     indices = [one for one, _ in kept]

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 from holotype.bundle.bundle import load_bundle
 from holotype.dataset.class_names import class_differences, class_name
@@ -24,7 +24,8 @@ def with_warm_start(request: TrainingRequest) -> TrainingRequest:
 
     Raises:
         NotARun: there is no run, or it no longer holds its weights.
-        UsageError: the run trained nothing but a head, or model or weights are given as well.
+        UsageError: the run trained nothing but a head, was pruned, or is the mean of folds; or
+            model or weights are given as well.
     """
     path = request.resuming.init_from
     if path is None:
@@ -49,6 +50,17 @@ def with_warm_start(request: TrainingRequest) -> TrainingRequest:
             f"{str(path)!r} trained only a head ({recipe.name}), so its network is still as it "
             "started; leave --init-from out."
         )
+    if recipe.pruning is not None:
+        raise UsageError(
+            f"{str(path)!r} left a pruned network, whose layers are smaller than those that "
+            f"{recipe.model} is built with, so nothing can start from it; start from the run that "
+            "it was pruned from, or leave --init-from out."
+        )
+    if run.folds.is_dir():
+        raise UsageError(
+            f"{str(path)!r} is the mean of its folds, and training starts from one network; name "
+            f"one of them, such as {str(run.fold(0).path)!r}."
+        )
     file = stage_weights_file(run.root_run.checkpoints, recipe.gradient_stages[-1].name)
     if not file.is_file():
         raise NotARun(
@@ -56,30 +68,40 @@ def with_warm_start(request: TrainingRequest) -> TrainingRequest:
             f"{str(file)!r}); finish it with --resume, or train it again."
         )
     checkpoint_classes(file)  # refuses one that is damaged
+    changes: dict[str, Any] = {"weights": str(file)}
+    if recipe.model_options and not any(key.startswith("model_options") for key in overrides):
+        changes["model_options"] = dict(recipe.model_options)
     return replace(
         request,
         model=recipe.model,
         image_size=request.image_size or recipe.image_size,
-        overrides=_with_weights(request.overrides, file),
+        overrides=_with_changes(request.overrides, changes),
     )
 
 
-def _with_weights(overrides: Overrides | None, file: Path) -> Overrides:
+def _with_changes(overrides: Overrides | None, changes: Mapping[str, Any]) -> Overrides:
     if overrides is None or isinstance(overrides, Mapping):
-        return {**(overrides or {}), "weights": file}
-    return [*overrides, f"weights={json.dumps(str(file))}"]
+        return {**(overrides or {}), **changes}
+    return [*overrides, *(f"{key}={json.dumps(value)}" for key, value in changes.items())]
 
 
-def with_teacher_digest(recipe: Recipe) -> Recipe:
-    """The recipe with the path and the digest of its teacher, if it has one.
+def recipe_with_teacher(request: TrainingRequest) -> Recipe:
+    """The recipe of a request, resolved, with the path and the digest of its teacher, if any.
 
     Raises:
+        UsageError: a teacher for folds.
         NotABundle: there is no classifier.
         InvalidRecipe: it is another one than the recipe says.
     """
+    recipe = request.resolve_recipe()
     teacher = recipe.teacher
     if teacher is None:
         return recipe
+    if request.folds is not None:
+        raise UsageError(
+            "--folds tests every image once, and a teacher has learnt from some of them; leave "
+            "one of both out."
+        )
     path = registered_path(teacher.run)
     digest = load_bundle(path).sha256
     if teacher.sha256 not in (None, digest):

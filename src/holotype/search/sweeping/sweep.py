@@ -27,7 +27,7 @@ from holotype.pipeline.compare import compare
 from holotype.pipeline.compared.compared_runs import DEFAULT_OUTPUT
 from holotype.pipeline.training_run.resume import is_finished, require_same_recipe
 from holotype.pipeline.training_run.train import estimate_run
-from holotype.pipeline.training_run.warm_start import with_teacher_digest
+from holotype.pipeline.training_run.warm_start import recipe_with_teacher
 from holotype.progress import Progress, default_progress, pluralize
 from holotype.run_directory import RunDirectory
 from holotype.search.running import Running, threads_per_job
@@ -217,7 +217,7 @@ def _missing(request: SweepRequest, runs: Sequence[PlannedRun]) -> list[PlannedR
                 f"{run.full_name} in {str(output)!r} was trained with --tune {began.tune}, not "
                 f"{plan.tune}. Call with the same, or choose another --output."
             )
-        recipe = with_teacher_digest(run.request(plan.settings).resolve_recipe())
+        recipe = recipe_with_teacher(run.request(plan.settings))
         file = _search_before(run, output).base if plan.tune else run.directory(output).recipe
         require_same_recipe(file, recipe)
     return [run for run in runs if run not in done]

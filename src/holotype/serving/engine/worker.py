@@ -85,8 +85,8 @@ class Worker:
             for base in classifier.bundle.base_models:
                 _ = base.backbone, base.head, base.references
             warm_up_ms = _warm_up(classifier)
-        except HolotypeError as error:
-            reason = {"problem": type(error).__name__, "message": str(error)}
+        except Exception as error:  # who waits for the answer would wait for ever
+            reason = {"problem": type(error).__name__, "message": str(error) or repr(error)}
             self._send({"id": header["id"], "status": "refused", **reason})
             return
         self._classifiers[classifier.digest] = classifier

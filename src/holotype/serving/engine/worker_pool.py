@@ -13,7 +13,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 
 from holotype.errors import BundleError
@@ -113,10 +113,18 @@ class WorkerPool:
         """Of the bundles that are open."""
         return set(self._in_service)
 
-    async def close_bundle(self, digest: str) -> None:
-        """Let go of a bundle when the jobs that were submitted for it are answered."""
-        while any(job.digest == digest for job in self._all_jobs()):
+    async def close_bundle(
+        self, digest: str, is_needed: Callable[[str], bool] = lambda digest: False
+    ) -> None:
+        """Let go of a bundle when the jobs that were submitted for it are answered.
+
+        Args:
+            is_needed: asked then; what is needed again stays open.
+        """
+        while any(job.digest == digest and not job.answer.done() for job in self._all_jobs()):
             await asyncio.sleep(0.02)
+        if is_needed(digest):
+            return
         self._in_service.pop(digest, None)
         for worker in self._workers:
             worker.close_bundle(digest)
@@ -170,10 +178,6 @@ class WorkerPool:
     @property
     def workers_alive(self) -> int:
         return sum(bool(worker.bundles) for worker in self._foreground)
-
-    @property
-    def worker_pids(self) -> list[int]:
-        return [worker.pid for worker in self._workers]
 
     @property
     def retry_after_s(self) -> int:
@@ -284,10 +288,23 @@ class WorkerPool:
             pause_s = 0.0 if lived_s > LONGEST_PAUSE_S else min(LONGEST_PAUSE_S, 2 * pause_s + 0.1)
             await asyncio.sleep(pause_s)
             kind = worker.is_background
-            self._workers[place] = WorkerProcess(self._dispatch, is_background=kind)
-            await self._workers[place].start()
+            self._workers[place] = await self._start_another(kind)
             if not kind:
                 self._spawn(self._reopen(self._workers[place]))
+
+    async def _start_another(self, is_background: bool) -> WorkerProcess:
+        """A worker in place of one that has ended, as soon as the system gives a process."""
+        pause_s = 0.0
+        while True:
+            worker = WorkerProcess(self._dispatch, is_background=is_background)
+            try:
+                await worker.start()
+            except OSError as error:  # too many processes, or no memory
+                LOGGER.error("a worker cannot be started: %s", error.strerror or error)
+                pause_s = min(LONGEST_PAUSE_S, 2 * pause_s + 0.1)
+                await asyncio.sleep(pause_s)
+            else:
+                return worker
 
     async def _reopen(self, worker: WorkerProcess) -> None:
         for digest, path in list(self._in_service.items()):

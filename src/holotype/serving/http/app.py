@@ -9,11 +9,13 @@ from starlette.responses import Response
 
 from holotype.extras import installed_version
 from holotype.serving.http import model_routes, operation_routes, prediction_routes
+from holotype.serving.http.descriptions import problems
 from holotype.serving.http.problems import Problem
 from holotype.serving.http.request_guard import OPEN_PATHS, RequestGuard
 from holotype.serving.http.schemas import ProblemBody
 from holotype.serving.http.service import Service
 
+TOO_LARGE = {"description": "The headers are too large"}  # which no path has seen
 OF_STATUS = {404: "no_such_path", 405: "method_not_allowed", 401: "unauthorised"}
 
 
@@ -58,7 +60,9 @@ async def _refuse_parameter(request: Request, error: Exception) -> Response:
 
 async def _refuse_path(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    problem = Problem(OF_STATUS.get(error.status_code, "bad_request"), headers=error.headers)
+    problem = error.__cause__  # what our guard refused while FastAPI read the body
+    if not isinstance(problem, Problem):
+        problem = Problem(OF_STATUS.get(error.status_code, "bad_request"), headers=error.headers)
     service: Service = request.app.state.service
     if service.refuse_page is not None and service.is_page(request.scope):
         return service.refuse_page(request.scope, problem)
@@ -85,6 +89,7 @@ def _describe(app: FastAPI) -> None:
         for path, operations in description["paths"].items():
             for operation in operations.values():
                 operation["security"] = [] if path in OPEN_PATHS else [{"key": []}, {}]
+                operation["responses"] |= {"421": problems(421)[421], "431": TOO_LARGE}
         return description
 
     app.openapi = openapi  # type: ignore[method-assign]

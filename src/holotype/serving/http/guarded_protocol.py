@@ -35,7 +35,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._timer: asyncio.TimerHandle | None = None
         self._in_headers = True
-        self._header_bytes = 0
+        self._header_bytes = self._raw_bytes = 0
         self._discards = False
         self._message_complete = True
 
@@ -55,7 +55,8 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         super().data_received(data)
         if self._in_headers:  # one header may be as long as all that came
-            self._count(len(data))
+            self._raw_bytes += len(data)
+            self._count(0)
 
     def on_url(self, url: bytes) -> None:
         self._header_bytes += len(url)
@@ -63,7 +64,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_headers, self._header_bytes, self._message_complete = True, 0, False
+        self._in_headers, self._message_complete = True, False
+        self._header_bytes = self._raw_bytes = 0
         self._arm()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -105,7 +107,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _count(self, count: int) -> None:
         self._header_bytes += count
-        if self._header_bytes > self.limits.max_header_kib << 10:
+        # What came has separators too, and the end of a body that came before.
+        if max(self._header_bytes, self._raw_bytes // 2) > self.limits.max_header_kib << 10:
             self._refuse(TOO_LARGE)
 
     def _arm(self, then: Callable[[], None] | None = None) -> None:

@@ -209,7 +209,7 @@ async def _until_left(request: Request, jobs: Sequence[Job]) -> list[JobAnswer |
         waiting: set[asyncio.Future[Any]] = {answers, left}
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if not answers.done():
-            raise Problem("bad_request", "The client left.")
+            raise Problem("client_left")
         found = answers.result()
         for one in found:
             if isinstance(one, BaseException) and not isinstance(one, EngineError):

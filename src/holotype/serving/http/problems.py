@@ -40,7 +40,7 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
         415, "The body is of another type", "Send image/jpeg, image/png, image/webp or multipart.",
     ),
     "slow_body": (408, "The body took too long to arrive", "Send it again, faster."),
-    "headers_too_large": (431, "The headers are too large", "Send fewer, or shorter ones."),
+    "client_left": (499, "The client left before the answer", "Wait longer."),
     "empty_file": (422, "The image has 0 bytes", "Send the file again."),
     "not_an_image": (422, "The bytes are no image that is read here", "Send JPEG, PNG or WebP."),
     "unsupported_format": (422, "This image format is not read here", "Send JPEG, PNG or WebP."),

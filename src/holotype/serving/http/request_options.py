@@ -59,8 +59,6 @@ def options_of(request: Request, kind: type[Options]) -> Options:
     Raises:
         Problem: a value is of another type, or out of its range.
     """
-    if not request.scope["query_string"]:
-        return kind()
     try:
         return kind.model_validate(dict(request.query_params))
     except ValidationError as error:
@@ -98,12 +96,13 @@ def parameters(kind: type[NoOptions]) -> list[dict[str, Any]]:
         "schema": {"type": "string", "maxLength": MAX_KEY_LENGTH},
         "example": "patient-17",
     }
-    properties = kind.model_json_schema().get("properties", {})
+    described = kind.model_json_schema()
+    properties, required = described.get("properties", {}), described.get("required", ())
     query = [
         {
             "name": field,
             "in": "query",
-            "required": False,
+            "required": field in required,
             "description": schema.pop("description", ""),
             "schema": schema,
         }

@@ -8,6 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,8 @@ class FeedbackStore:
                 segment.write([row.to_line() for row in rows])
                 segment.sync()
             except OSError:
-                self._segment = None  # a line may be torn: the next one begins in a new file
+                with suppress(OSError):
+                    self._close()  # a line may be torn: the next one begins in a new file
                 raise
             if segment.is_full:
                 self._close()
@@ -137,6 +139,6 @@ class FeedbackStore:
             self._close()
 
     def _close(self) -> None:
-        if self._segment is not None:
-            self._segment.close()
-            self._segment = None
+        segment, self._segment = self._segment, None
+        if segment is not None:
+            segment.close()

@@ -193,6 +193,8 @@ class LogWriter:
     def _write(self, group: list[tuple[LogRow, bytes | None]]) -> None:
         try:
             lines = [self._line(row, image) for row, image in group]
+            if self._segment is not None and self._segment.is_full:
+                self._end_segment()  # its name would not tell of rows that come so late
             if self._segment is None:
                 self._segment = SegmentFile(self.folder)
             self._segment.write(lines)
@@ -226,17 +228,20 @@ class LogWriter:
             self._some_written.wait(1.0)
             self._some_written.clear()
             last_round = self._stop.is_set() and not self._writing.is_alive()
+            ended = len(self._ended)
             try:
                 segment = self._segment
                 if segment is not None and synced != (segment, segment.size):
                     synced = (segment, segment.size)
                     segment.sync()
-                ended = len(self._ended)
                 while self._ended:
                     self._ended.popleft().close()
-                self._keep_house(now=ended > 0)
             except OSError as error:
                 self._fail(f"fsync: {error.strerror or error}")
+            try:
+                self._keep_house(now=ended > 0)
+            except OSError as error:
+                self._fail(f"rolling: {error.strerror or error}")
             if last_round:
                 break
 
@@ -244,7 +249,8 @@ class LogWriter:
         """Roll complete segments and remove old ones, in a process of its own."""
         if self._roller is not None:
             if self._roller.poll() is None:
-                self._housekeeping_due_s = min(self._housekeeping_due_s, time.monotonic())
+                if now:  # a segment that has ended meanwhile is rolled after it
+                    self._housekeeping_due_s = time.monotonic()
                 return
             said = self._roller.stderr.read() if self._roller.stderr else b""
             if self._roller.returncode != 0:

@@ -160,8 +160,8 @@ def _run(sql: str, values: Mapping[str, Any], sources: Mapping[str, _Source]) ->
                     database.execute(f"CREATE TEMP VIEW {name} AS {source.sql()}")
                 found = database.execute(sql, dict(values)).fetchnumpy()
             return {name: _without_mask(column) for name, column in found.items()}
-        except duckdb.IOException as error:
-            if attempt == _ATTEMPTS - 1:
+        except duckdb.Error as error:
+            if attempt == _ATTEMPTS - 1 or not isinstance(error, duckdb.IOException):
                 raise DatasetError(
                     f"the request log cannot be read: {str(error).splitlines()[0].rstrip('.')}."
                 ) from error

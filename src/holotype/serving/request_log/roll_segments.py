@@ -64,22 +64,34 @@ def json_lines(paths: Iterable[Path], columns: Mapping[str, str]) -> str:
 
 
 def roll(folder: Path, columns: Mapping[str, str]) -> list[Path]:
-    """Turn every complete segment into Parquet.
+    """Turn every complete segment into Parquet; one that cannot be read stays as it is.
 
     Returns:
         The new files.
+
+    Raises:
+        duckdb.Error: of the first that cannot be read, after all others.
     """
-    rolled = []
+    import duckdb
+
+    rolled: list[Path] = []
+    failed: duckdb.Error | None = None
     for path in sorted(folder.glob(f"*Z-*{COMPLETE}")):
         target = path.with_suffix(ROLLED)
-        if not target.exists():
-            with atomic_write(target) as temporary, open_database() as database:
-                database.execute(
-                    f"COPY ({json_lines([path], columns)} ORDER BY time) TO {quoted(temporary)} "
-                    "(FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"  # the held file
-                )
-            rolled.append(target)
-        path.unlink()
+        try:
+            if not target.exists():
+                with atomic_write(target) as temporary, open_database() as database:
+                    database.execute(
+                        f"COPY ({json_lines([path], columns)} ORDER BY time) "
+                        f"TO {quoted(temporary)} "
+                        "(FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"  # the held file
+                    )
+                rolled.append(target)
+            path.unlink()
+        except duckdb.Error as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
     return rolled
 
 

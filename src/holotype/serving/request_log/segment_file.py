@@ -33,12 +33,14 @@ class SegmentFile:
         now = datetime.now(UTC).strftime(_TIME)[:-3]
         self.path = folder / f"{now}Z-{uuid.uuid4().hex[:8]}{OPEN}"
         self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
-        self._opened_s = time.monotonic()
+        self._opened_s, self._opened_wall_s = time.monotonic(), time.time()
         self.size = 0
 
     @property
     def is_full(self) -> bool:
-        age_s = time.monotonic() - self._opened_s
+        # One clock stands still while a machine sleeps, and the other one may be set.
+        by_wall_s = abs(time.time() - self._opened_wall_s)
+        age_s = max(time.monotonic() - self._opened_s, by_wall_s)
         return self.size >= MAX_SEGMENT_BYTES or (self.size > 0 and age_s >= MAX_SEGMENT_S)
 
     def write(self, lines: Sequence[bytes]) -> None:
@@ -65,10 +67,12 @@ class SegmentFile:
         """Mark the segment as complete; one without rows is removed."""
         if self._descriptor < 0:
             return
-        if self.size:
-            os.fsync(self._descriptor)
-        os.close(self._descriptor)
-        self._descriptor = -1
+        try:
+            if self.size:
+                os.fsync(self._descriptor)
+        finally:
+            os.close(self._descriptor)
+            self._descriptor = -1
         if self.size:
             self.path.rename(self.path.with_suffix(COMPLETE))
         else:

@@ -48,6 +48,7 @@ class Experiment:
         self.rollout = Rollout(plan.rollout) if plan.rollout else None
         self.arms = {"champion": ArmCounts(), self._other_arm: ArmCounts()}
         self.test: MeanTest = PairedTest() if plan.mode == "shadow" else SplitTest()
+        self.is_mismatch = False  # once the sample ratio was wrong it is not trusted again
         self._sample_ratio: dict[float, list[int]] = {}
         self._keys: set[str] = set()
         self._labelled: set[str] = set()
@@ -113,12 +114,30 @@ class Experiment:
             self.test.add(np.array([is_right]), np.array([is_challenger]), row.share)
 
     def decide(self) -> bool:
-        """Let the rollout stop, hold or go on; whether anything changed."""
+        """Look at the sample ratio, and let the rollout stop, hold or go on; True at a change."""
+        is_new = not self.is_mismatch and is_mismatch(self._ratio_evidence)
+        self.is_mismatch |= is_new
         if self.rollout is None:
-            return False
-        return self.rollout.decide(
-            is_worse=bool(self.test.below_E[0]), is_mismatch=is_mismatch(self._ratio_evidence)
-        )
+            return is_new
+        is_worse = bool(self.test.below_E[0])
+        return self.rollout.decide(is_worse=is_worse, is_mismatch=self.is_mismatch) or is_new
+
+    def state(self) -> dict[str, Any]:
+        """What a new process goes on with, beside the feedback."""
+        rollout = self.rollout and self.rollout.to_json()
+        return {"experiment": self.id, "rollout": rollout, "mismatch": self.is_mismatch}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from a `state`; that of another comparison is passed over.
+
+        Raises:
+            ValueError, TypeError, KeyError: the fields are not those of `state`.
+        """
+        if saved["experiment"] != self.id:
+            return
+        if self.rollout is not None and saved["rollout"] is not None:
+            self.rollout.restore(saved["rollout"])
+        self.is_mismatch = bool(saved.get("mismatch", False))
 
     @property
     def winner(self) -> Winner | None:
@@ -146,7 +165,7 @@ class Experiment:
                     for share, pair in ratio.items()
                 ],
                 "log_e_value": self._ratio_evidence,
-                "mismatch": is_mismatch(self._ratio_evidence),
+                "mismatch": self.is_mismatch or is_mismatch(self._ratio_evidence),
             },
             "test": {
                 "difference_low": max(-1.0, float(self.test.lower_E[0])),

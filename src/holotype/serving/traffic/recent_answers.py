@@ -23,7 +23,6 @@ class RecentAnswer:
 
     Attributes:
         unit: the hash of its request key, or of its request.
-        is_labelled: whether its truth is known.
     """
 
     arm: Arm = "champion"
@@ -36,7 +35,6 @@ class RecentAnswer:
     answered_s: float = 0.0
     shadow_digest: str = ""
     shadow_predicted: str = ""
-    is_labelled: bool = False
 
     def feedback(self, request_id: str, image: int, label: str, client: str) -> FeedbackRow:
         """The row that says what was true."""

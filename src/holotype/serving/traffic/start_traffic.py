@@ -1,6 +1,7 @@
 """Takes the first versions of all models into service, and follows what moves."""
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from holotype.serving.traffic.version_exchange import (
 )
 from holotype.serving.traffic.version_source import ResolvedVersion, VersionSource
 from holotype.serving.traffic.version_traffic import VersionTraffic
+
+LOGGER = logging.getLogger("holotype.serve")
 
 DECIDE_S = 1.0
 
@@ -95,7 +98,10 @@ class RunningTraffic:
     async def _decide(self) -> None:
         while True:
             await asyncio.sleep(DECIDE_S)
-            self.traffic.decide_rollouts()
+            try:
+                self.traffic.decide_rollouts()
+            except Exception:
+                LOGGER.exception("the rollouts are looked at again after")
 
 
 async def _first(name: str, source: VersionSource) -> ResolvedVersion:

@@ -1,6 +1,6 @@
 """Whether a version that was opened may answer: its classes, and its answers for kept images.
 
-The run of a version keeps what it predicted for its validation images. Those images that are still
+The run of a version keeps what it predicted for its test images. Those images that are still
 where they were, with the bytes that they had, are asked again.
 
 Shape suffixes: C classes.

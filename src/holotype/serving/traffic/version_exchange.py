@@ -63,6 +63,7 @@ class VersionExchange:
             before = self._traffic.digests
             try:
                 version = await self._open(model, found.path, found.version)
+                self._traffic.being_taken = version.digest
                 self._keep_open(version.digest)
                 check_classes(version, self._traffic.of(model).champion)
                 await check_kept_images(self._engine, version, found.path)
@@ -71,6 +72,7 @@ class VersionExchange:
                 else:
                     await self._traffic.set_challenger(model, version)
             finally:
+                self._traffic.being_taken = ""
                 for digest in (before | set(self._engine.digests)) - self._traffic.digests:
                     self._close_later(digest)
 
@@ -115,7 +117,10 @@ class VersionWatch:
     async def run(self) -> None:
         """Look every second, for ever."""
         while True:
-            await self.look()
+            try:
+                await self.look()
+            except Exception:
+                LOGGER.exception("%s: following the %s goes on after", self._model, self._slot)
             await asyncio.sleep(POLL_S)
 
     async def look(self) -> None:

@@ -23,7 +23,7 @@ from holotype.serving.deployment import (
     Route,
 )
 from holotype.serving.request_log.feedback_store import FeedbackStore, feedback_rows
-from holotype.serving.request_log.log_row import Arm, LogRow, Timing, hashed_key
+from holotype.serving.request_log.log_row import TOP_CLASSES, Arm, LogRow, Timing, hashed_key
 from holotype.serving.request_log.log_writer import LogWriter
 from holotype.serving.request_log.read_log import read_feedback
 from holotype.serving.traffic.experiment import Experiment, ExperimentPlan
@@ -74,6 +74,7 @@ class VersionTraffic:
         self._log = log
         self._feedback = None if log is None else FeedbackStore(log.folder)
         self._models: dict[str, ServedModel] = {}
+        self.being_taken = ""  # the digest of a version that is being checked
         self._recent = RecentAnswers()
         self._looking_back = asyncio.Lock()
 
@@ -123,9 +124,8 @@ class VersionTraffic:
         row = answer.feedback(request_id, image, label, client)
         await asyncio.to_thread(self._feedback.add, [row])
         experiment = self._experiment(answer.experiment)
-        if experiment is not None and not answer.is_labelled:
+        if experiment is not None:
             experiment.count_label(row, answer.unit)
-        answer.is_labelled = True
 
     # What the exchange of versions asks
 
@@ -155,17 +155,23 @@ class VersionTraffic:
         found = {served.champion.digest for served in self._models.values()}
         return found | {each.challenger.digest for each in self._models.values() if each.challenger}
 
+    def is_needed(self, digest: str) -> bool:
+        """Whether a version may be asked, or is about to be."""
+        return digest == self.being_taken or digest in self.digests
+
     def decide_rollouts(self) -> None:
         """Let rollouts go on, hold or stop; called every second or so."""
         for name, served in self._models.items():
             if served.experiment is not None and served.experiment.decide():
                 rollout = served.experiment.rollout
-                assert rollout is not None
-                LOGGER.info(
-                    "rollout of %s: %g %% (%s) %s",
-                    name, 100 * rollout.share, rollout.state, rollout.reason,
-                )  # fmt: skip
-                self._save_rollout(name, served.experiment)
+                if rollout is None:
+                    LOGGER.warning("%s: the arms do not get the shares that were set", name)
+                else:
+                    LOGGER.info(
+                        "rollout of %s: %g %% (%s) %s",
+                        name, 100 * rollout.share, rollout.state, rollout.reason,
+                    )  # fmt: skip
+                self._save_state(name, served.experiment)
 
     def status(self, model: str) -> dict[str, Any]:
         """What is in service and how it compares, for JSON."""
@@ -206,7 +212,7 @@ class VersionTraffic:
         """Write what waits."""
         for name, served in self._models.items():
             if served.experiment is not None:
-                self._save_rollout(name, served.experiment)
+                self._save_state(name, served.experiment)
         if self._feedback is not None:
             self._feedback.close()
         if self._log is not None:
@@ -254,6 +260,14 @@ class VersionTraffic:
     def _restore(self, model: str, experiment: Experiment) -> None:
         """Go on with a comparison that another process began."""
         assert self._log is not None
+        file = rollout_file(self._log.folder, model)
+        try:
+            if file.is_file():
+                saved = read_json(file)
+                with reading(file):
+                    experiment.restore(saved)
+        except CorruptFile as error:
+            LOGGER.warning("the rollout of %s begins anew: %s", model, error)
         try:
             found = read_feedback(self._log.folder, experiment=experiment.id)
         except HolotypeError as error:
@@ -261,28 +275,18 @@ class VersionTraffic:
             return
         for row in feedback_rows(found):
             experiment.count_label(row, row.key)
-        file = rollout_file(self._log.folder, model)
-        if experiment.rollout is None or not file.is_file():
+
+    def _save_state(self, model: str, experiment: Experiment) -> None:
+        if self._log is None or not (experiment.rollout or experiment.is_mismatch):
             return
         try:
-            saved = read_json(file)
-            with reading(file):
-                if saved["experiment"] == experiment.id:
-                    experiment.rollout.restore(saved["rollout"])
-        except CorruptFile as error:
-            LOGGER.warning("the rollout of %s begins anew: %s", model, error)
-
-    def _save_rollout(self, model: str, experiment: Experiment) -> None:
-        if self._log is not None and experiment.rollout is not None:
-            saved = {"experiment": experiment.id, "rollout": experiment.rollout.to_json()}
-            try:
-                write_json(rollout_file(self._log.folder, model), saved)
-            except OSError as error:
-                LOGGER.warning("the rollout of %s was not saved: %s", model, error)
+            write_json(rollout_file(self._log.folder, model), experiment.state())
+        except OSError as error:
+            LOGGER.warning("the rollout of %s was not saved: %s", model, error)
 
 
 def rollout_file(log_folder: Path, model: str) -> Path:
-    """Where the stage of a rollout is kept, so that a new process goes on with it."""
+    """Where the state of a comparison is kept, so that a new process goes on with it."""
     return log_folder / f"rollout-{model}.json"
 
 
@@ -291,7 +295,7 @@ def log_row(answered: AnsweredImage, arm: Arm) -> LogRow:
     by = answered.answered_by
     top, probabilities = (), ()
     if answered.probabilities_C is not None:
-        order = np.argsort(-answered.probabilities_C, kind="stable")[:5]
+        order = np.argsort(-answered.probabilities_C, kind="stable")[:TOP_CLASSES]
         top = tuple(by.classes[c] for c in order)
         probabilities = tuple(answered.probabilities_C.tolist())
     return LogRow(

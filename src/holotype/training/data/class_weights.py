@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from holotype.dataset.index import Index
 from holotype.training.config.recipe import Recipe
-from holotype.training.config.stage_config import GradientStage, Stage
+from holotype.training.config.stage_config import GradientStage, Stage, WhiteningStage
 
 
 def class_weighting(recipe: Recipe, stage: Stage, index: Index) -> NDArray[np.float64] | None:
@@ -21,6 +21,10 @@ def class_weighting(recipe: Recipe, stage: Stage, index: Index) -> NDArray[np.fl
         Factors above 0, with a weighted mean of 1 over the training images; 1 for a class without
         any. None where the stage weights no class.
     """
+    if isinstance(stage, WhiteningStage):  # classes are directions there, whatever they weigh
+        return None
+    if isinstance(stage, GradientStage) and stage.loss == "triplet":
+        return None
     balanced_sampling = isinstance(stage, GradientStage) and stage.sampling == "balanced"
     if recipe.class_weights == "none" and not balanced_sampling:
         return None

@@ -6,7 +6,7 @@ with.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -44,12 +44,20 @@ class PretrainedBackbone:
     Args:
         recipe: names the network, its weights and its image size.
         index: images for the parity check, and for the batch statistics of random networks.
+        copies: sets of paths that show one image, which share a fold in cross-validation.
     """
 
-    def __init__(self, recipe: Recipe, index: Index, progress: Progress) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        index: Index,
+        progress: Progress,
+        copies: Sequence[frozenset[str]] = (),
+    ) -> None:
         self.recipe = recipe
         self.index = index
         self.progress = progress
+        self.copies = copies
         self.weights: WeightsSource = find_weights(
             recipe.model, recipe.weights, recipe.model_options
         )

@@ -32,9 +32,15 @@ def select_for_stage(backbone: Backbone, stage: GradientStage) -> LayerSelection
     """The layers that train in a stage, and where its activations are kept.
 
     Raises:
-        InvalidRecipe: see `select_layers`.
+        InvalidRecipe: see `select_layers`; or rates decay from group to group, and only one trains.
     """
     selection = select_layers(backbone, stage.trainable)
+    decay = stage.layer_decay or 1.0
+    if decay != 1.0 and len({groups_above(backbone, layer) for layer in selection.layers}) < 2:
+        raise InvalidRecipe(
+            f"layer_decay {decay:g} has no effect: only one group trains "
+            f"({selection.description}). Leave it out."
+        )
     return selection if stage.cutmix is None else replace(selection, cut=0)
 
 

@@ -9,7 +9,6 @@ from torch import nn
 from torch.optim import Optimizer
 
 from holotype.architectures.torch_classifier import TorchClassifier, layers_with_weights
-from holotype.errors import InvalidRecipe
 from holotype.training.config.stage_config import GradientStage
 from holotype.training.finetuning.layer_selection import LayerSelection, groups_above
 
@@ -36,9 +35,6 @@ def parameter_groups(
 
     Norms and biases (parameters of one dimension) have no weight decay. The schedule multiplies
     `peak_learning_rate`.
-
-    Raises:
-        InvalidRecipe: rates decay from group to group, and only one group trains.
     """
     backbone = classifier.backbone
     auxiliaries = trained_auxiliary_groups(classifier, selection)
@@ -50,11 +46,6 @@ def parameter_groups(
     for layer in selection.layers:
         by_depth[groups_above(backbone, layer)] += modules[layer].parameters(recurse=False)
     decay = stage.layer_decay or 1.0
-    if decay != 1.0 and len(by_depth) < 2:
-        raise InvalidRecipe(
-            f"stage {stage.name!r}: layer_decay {decay:g} has no effect: only one group trains "
-            f"({selection.description}). Leave it out."
-        )
     for number, depth in enumerate(sorted(by_depth)):
         rate = (stage.learning_rate or 0.0) * decay**number
         groups += _with_and_without_decay(by_depth[depth], rate, stage)

@@ -23,8 +23,6 @@ from holotype.training.finetuning.optimisers import trained_auxiliary_groups
 from holotype.training.finetuning.synchronised_batch_norm import synchronised_batch_norm
 from holotype.training.process_group import WHOLE, Share
 
-Context = AbstractContextManager[None]
-
 
 class TrainablePart(nn.Module):
     """A classifier above a cut; all but the selected layers and the heads is frozen.

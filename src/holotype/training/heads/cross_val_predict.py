@@ -44,7 +44,7 @@ def out_of_fold_predictions(
 
     The C of each fold is the one with the least loss on the *other* folds, so that no image
     influences the head that predicts it. Features are standardised once, over all images, which
-    needs no label.
+    needs no label. Images of weight 0 are predicted and teach nothing.
 
     Args:
         Cs: candidates for C.
@@ -52,7 +52,12 @@ def out_of_fold_predictions(
     """
     from threadpoolctl import threadpool_limits
 
-    splits = stratified_folds(data.targets_N, data.groups, folds, seed)
+    counted_N = data.weights_N > 0
+    splits = [
+        (fit[counted_N[fit]], held)
+        for fit, held in stratified_folds(data.targets_N, data.groups, folds, seed)
+        if len(np.unique(data.targets_N[fit[counted_N[fit]]])) > 1
+    ]
     standard = standardised(data, *standardisation(data.features_ND))
     with threadpool_limits(limits=1):  # as in fit_linear_head: a second thread is waited for
         tried = {C: found_NC for C, found_NC, _ in cross_validated_by_C(standard, splits, Cs)}

@@ -51,6 +51,7 @@ def fit_linear_head(data: TrainingData, stage: LinearStage, seed: int) -> Linear
     """
     from threadpoolctl import threadpool_limits
 
+    data = data.counted
     mean_D, scale_D = standardisation(data.features_ND)
     standard = standardised(data, mean_D, scale_D)
     Cs = sorted(stage.Cs)

@@ -113,6 +113,7 @@ def fit_forest(data: TrainingData, stage: ForestStage, seed: int) -> ClassicalHe
 
 def fit_head(data: TrainingData, stage: SvmStage | ForestStage, seed: int) -> FittedHead:
     """What `fit_svm` and `fit_forest` export, without a graph: a search needs none."""
+    data = data.counted
     if isinstance(stage, ForestStage):
         param_grid: ParamGrid = {
             "depth": sorted(set(stage.depths), key=lambda depth: depth or np.inf),

@@ -41,6 +41,12 @@ class TrainingData:
             groups=[self.groups[row] for row in rows],
         )
 
+    @property
+    def counted(self) -> "TrainingData":
+        """The images that weigh anything: the others teach nothing, and choose nothing."""
+        counted_N = self.weights_N > 0
+        return self if counted_N.all() else self.rows(np.flatnonzero(counted_N))
+
     def of_views(self, features_NVD: NDArray[np.float32]) -> "TrainingData":
         """Each image in V views: N·V rows, image by image, each with the V-th part of its weight.
 
