@@ -118,7 +118,8 @@ def test_thumbnails_are_small_and_drawn_by_a_worker(browser: Visit, classifiers:
 
 def test_thumbnails_are_of_the_index_only(visit: Visit, run: Path) -> None:
     for query in ("of=one&row=120", "of=one&row=-1", "of=one&row=x", "of=..&row=0", "of=one",
-                  "of=one&row=0&side=9999", "of=images&row=0"):  # fmt: skip
+                  "of=one&row=0&side=9999", "of=images&row=0",
+                  "of=one&row=" + "9" * 5000):  # fmt: skip
         visit.get(f"/dashboard/data/thumbnail?{query}")
         assert visit.status == 422, query
 

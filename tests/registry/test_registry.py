@@ -476,7 +476,7 @@ def test_numbers_and_times_beyond_all_bounds_are_refused(
 ) -> None:
     versions(registry, tmp_path, 0.9)
     with pytest.raises(UnknownVersion, match="no version 999"):
-        registry.promote("cells", "9" * 30)
+        registry.promote("cells", "9" * 5000)
     with pytest.raises(UsageError, match="before the year 1"):
         registry.show("cells", at="0001-01-01T00:00+10:00")
 

@@ -47,6 +47,7 @@ PNG = "content-type: image/png"
     [
         ([head(PREDICT, HOST, PNG, f"content-length: {1 << 30}")], {413}),
         ([head(PREDICT, HOST, PNG, "content-length: -5")], {400}),
+        ([head(PREDICT, HOST, PNG, "content-length: " + "9" * 5000)], {400, 413}),
         ([head(PREDICT, HOST, PNG, "content-length: 5", "content-length: 6")], {400}),
         ([head(PREDICT, HOST, PNG, "content-length: 5", CHUNKED), b"0\r\n\r\n"], {400}),
         ([head(PREDICT, HOST, PNG, CHUNKED), b"zz\r\nnothing\r\n"], {400}),

@@ -30,9 +30,10 @@ def marked(names: Iterable[str], mark: str) -> str | None:
     return next((name for name in names if mark_of(name) == mark), None)
 
 
-def whole_number(text: str) -> int:
-    """0 where it is none, or one that counts nothing here."""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else 0
+def whole_number(text: str, otherwise: int = 0) -> int:
+    """The number that a text is; `otherwise` where it is none, or one that counts nothing here."""
+    is_number = text.isascii() and text.isdecimal() and len(text) < 16
+    return int(text) if is_number else otherwise
 
 
 def changed_fields(asked: Any, changes: Mapping[str, object]) -> dict[str, object]:

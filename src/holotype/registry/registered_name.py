@@ -12,7 +12,7 @@ CHAMPION = "champion"
 # One slash too: pathlib makes `registry:/cells@champion` of it, and Windows turns slashes around.
 _SCHEME = re.compile(r"registry:[\\/]{1,2}")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-MAX_VERSION = 999_999_999
+MAX_DIGITS = 9  # of the number of a version
 _TARGET = re.compile(r"(?P<name>[^@\\/]+)(?:@(?P<alias>[^@\\/]+)|[\\/](?P<version>[0-9]{1,9}))?")
 EXPECTED = "registry://NAME@ALIAS, such as registry://cells@champion, or registry://NAME/7"
 

@@ -20,7 +20,7 @@ from holotype.registry.database import Connection, Database
 from holotype.registry.import_runs import ImportedRuns, import_folder
 from holotype.registry.registered_name import (
     CHAMPION,
-    MAX_VERSION,
+    MAX_DIGITS,
     RegisteredName,
     check_alias,
     check_word,
@@ -355,10 +355,10 @@ class Registry:
 
     def _existing(self, connection: Connection, name: str, version: int | str) -> RegisteredVersion:
         """A version by its number or an alias, that is not removed."""
-        number = int(version) if str(version).isdecimal() else None
-        if number is not None and number > MAX_VERSION:
-            raise UnknownVersion(f"{name} has no version {version!s:.40}.")
-        alias = None if number is not None else str(version)
+        word = str(version)
+        if word.isdecimal() and len(word) > MAX_DIGITS:
+            raise UnknownVersion(f"{name} has no version {word:.40}.")
+        number, alias = (int(word), None) if word.isdecimal() else (None, word)
         return existing_version(connection, self.store, RegisteredName(name, number, alias))
 
     def _event(

@@ -6,7 +6,7 @@ from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from holotype.dashboard_pages.addresses import query_string
+from holotype.dashboard_pages.addresses import query_string, whole_number
 from holotype.dashboard_pages.data.confusion_table import (
     MAX_CLASSES,
     confusion_table,
@@ -135,9 +135,10 @@ def row_of(request: Request, data: DataSet) -> int:
         UsageError: there is none of this number.
     """
     text = request.query_params.get("row", "")
-    if not (text.isascii() and text.isdecimal() and int(text) < len(data.table)):
+    row = whole_number(text, otherwise=len(data.table))
+    if row >= len(data.table):
         raise UsageError(f"row is {text[:20]!r}; this data set has {len(data.table):,} images.")
-    return int(text)
+    return row
 
 
 def partners_of(data: DataSet, path: str) -> list[tuple[int, str]]:

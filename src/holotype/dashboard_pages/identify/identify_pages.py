@@ -12,7 +12,7 @@ from fastapi import Request
 from PIL import Image
 from starlette.responses import Response
 
-from holotype.dashboard_pages.addresses import query_string
+from holotype.dashboard_pages.addresses import query_string, whole_number
 from holotype.dashboard_pages.data.thumbnails import thumbnail_of
 from holotype.dashboard_pages.identify.open_galleries import AskedQuestion, open_galleries
 from holotype.dashboard_pages.page import page_router, posted_form, redirect, render
@@ -119,8 +119,7 @@ async def image(request: Request, visitor: MayLook) -> Response:
     """An image of a gallery: its file where it is still there, else what the gallery kept of it."""
     served = await open_galleries(request).open(request.query_params.get("of", ""))
     gallery = served.gallery.images
-    number = request.query_params.get("row", "")
-    row = int(number) if number.isascii() and number.isdigit() else len(gallery)
+    row = whole_number(request.query_params.get("row", ""), otherwise=len(gallery))
     if row >= len(gallery):
         raise UsageError("the gallery has no such image.")
     file = Path(gallery.images[row].file)

@@ -7,7 +7,7 @@ from functools import partial
 from fastapi import Request
 from starlette.responses import Response
 
-from holotype.dashboard_pages.addresses import directory_below, query_string
+from holotype.dashboard_pages.addresses import directory_below, query_string, whole_number
 from holotype.dashboard_pages.dashboard_state import Section, dashboard_of
 from holotype.dashboard_pages.file_cache import FileCache
 from holotype.dashboard_pages.in_service.traffic_counts import counts_by_model
@@ -131,9 +131,10 @@ def _reason(text: str) -> str:
 
 
 def _number(text: str) -> int:
-    if not text.isdecimal():
+    number = whole_number(text, otherwise=-1)
+    if number < 0:
         raise UsageError("the form does not say which version is the champion; load it again.")
-    return int(text)
+    return number
 
 
 def _model(registry: Registry, name: str) -> RegisteredModel:

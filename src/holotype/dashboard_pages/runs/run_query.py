@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from holotype.dashboard_pages.addresses import changed_fields, query_string
+from holotype.dashboard_pages.addresses import changed_fields, query_string, whole_number
 from holotype.dashboard_pages.runs.folder_index import FolderEntry
 from holotype.errors import UsageError
 
@@ -48,10 +48,11 @@ class RunQuery:
             raise UsageError(f"order is {order[:40]!r}; expected one of {', '.join(ORDERS)}.")
         if texts["kind"] not in KINDS:
             raise UsageError(f"kind is {texts['kind'][:40]!r}; expected one of {KINDS}.")
-        if not (page.isascii() and page.isdecimal()):
+        number = whole_number(page, otherwise=-1)
+        if number < 0:
             raise UsageError(f"page is {page[:20]!r}; expected a number.")
         words = values.get("words", "").strip()
-        return cls(words=words, order=order, page=max(1, int(page)), **texts)
+        return cls(words=words, order=order, page=max(1, number), **texts)
 
     def address(self, **changes: object) -> str:
         """The query of an address with what differs from the defaults."""

@@ -155,6 +155,8 @@ class GuardedBody:
         length = headers.get("content-length", "0")
         if not length.isdecimal():
             raise Problem("bad_request")
+        if len(length) > len(str(sys.maxsize)):  # int() takes no more than 4,300 digits
+            raise self._too_large()
         self._expected = int(length) if "transfer-encoding" not in headers else sys.maxsize
         if int(length) > self._max_bytes:
             raise self._too_large()
