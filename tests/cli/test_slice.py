@@ -46,6 +46,15 @@ def test_a_refused_volume_ends_with_exit_code_1_and_the_others_are_written(
     assert "bad.tif" in captured.err
 
 
+def test_files_that_are_no_volumes_are_named_and_no_failure(
+    volumes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (volumes / "README").write_text("about")
+    (volumes / "a" / "preview.png").write_bytes(b"")
+    assert run(["slice", str(volumes), "--output", str(tmp_path / "out")]) == 0
+    assert "not used: 2 files that are no volumes, such as" in capsys.readouterr().err
+
+
 def test_words_that_make_no_sense_cost_one_line(
     volumes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -217,6 +217,9 @@ def test_whole_numbers_beside_gaps_are_written_as_in_the_file(
     assert list(read_index(frame).table["group"]) == ["7", ""]
     assert list(read_index("t.csv").table["group"]) == ["7", "", "x1.5"]
     assert list(read_index(frame.assign(group=[7.5, None])).table["group"]) == ["7.5", ""]
+    doses = frame.assign(label=[0.5, 1.0], group=[2.0, 3.0])  # without gaps as pandas writes them
+    assert list(read_index(doses).table["label"]) == ["0.5", "1.0"]
+    assert list(read_index(doses).table["group"]) == ["2.0", "3.0"]
 
 
 def test_two_columns_of_one_name_are_refused_in_a_frame() -> None:
@@ -231,6 +234,8 @@ def test_blanks_after_separators_stand_outside_quotes(tmp_path: Path) -> None:
     index = read_index(tmp_path / "t.csv")
     assert list(index.table["path"]) == [" 2.png", "1.png"]
     assert list(index.table["label"]) == ["c", "a, b"]
+    (tmp_path / "t.csv").write_text('path,label\n 2.png,a\n1.png,"3, ""b"""\n')
+    assert list(read_index(tmp_path / "t.csv").table["path"]) == [" 2.png", "1.png"]
 
 
 def test_a_pipe_is_no_table(tmp_path: Path) -> None:

@@ -192,6 +192,23 @@ def test_a_loaded_image_whose_bits_are_lost_is_refused() -> None:
     assert from_pillow(image, name="x").pixels.mode == "RGB"
 
 
+def test_a_loaded_image_that_was_changed_is_not_taken_from_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "image.png"
+    file.write_bytes(png(SIZE, 16, 2, be(COLOUR)))
+    with PillowImage.open(file) as image:
+        image.paste((0, 0, 0), (0, 0, *SIZE))
+        with pytest.raises(UnsupportedMode, match="hand over its path"):
+            from_pillow(image, name="x", bits=12)
+
+
+def test_a_loaded_tiff_knows_how_many_bits_it_had() -> None:
+    content = io.BytesIO()
+    PillowImage.new("RGB", SIZE, (9, 99, 199)).save(content, "TIFF")
+    image = PillowImage.open(content)
+    image.load()
+    assert from_pillow(image, name="x", bits=12).pixels.getpixel((0, 0)) == (9, 99, 199)
+
+
 def test_preprocessing_keeps_the_bits_and_bundles_of_before_have_16() -> None:
     twelve = Preprocessing(8, 8, "squash", "bilinear", (0, 0, 0), (1, 1, 1), bits=12)
     fields = twelve.to_json()

@@ -373,6 +373,11 @@ def test_a_damaged_segment_is_an_error_in_words_and_keeps_no_other_from_parquet(
     with pytest.raises(duckdb.Error):
         roll(tmp_path, LOG_COLUMNS)
     assert good.with_suffix(".parquet").is_file()
+    FeedbackStore(tmp_path).add([FeedbackRow("r000001", 0, "dark")])
+    complete_abandoned(tmp_path / "feedback")
+    with pytest.raises(duckdb.Error):
+        roll_main(roll_arguments(tmp_path, LogSettings()))
+    assert list((tmp_path / "feedback").glob("*.parquet"))
     bad.unlink()
     bad.with_suffix(".parquet").write_bytes(b"garbage")
     with pytest.raises(DatasetError, match="cannot be read"):

@@ -173,7 +173,7 @@ def test_a_channel_that_fails_repeats_no_other(
     assert said == [("caller", True), ("http://hook", True)]
     log.add(alike, seed=3, windows=6)
     for _ in range(2):
-        look(run, log, telling=telling)
+        assert not look(run, log, telling=telling).ended  # the caller was told of it
     assert said[2:] == [("caller", False), ("http://hook", False)]
     is_down = False
     assert not look(run, log, telling=telling).not_told

@@ -5,7 +5,7 @@ from pathlib import Path
 from holotype.cli.options import AsJson
 from holotype.cli.output import print_json, print_message, print_next_command, print_result
 from holotype.pipeline.slice import slice as slice_files
-from holotype.progress import to_stderr
+from holotype.progress import pluralize, to_stderr
 
 
 def slice(  # named after the verb
@@ -42,6 +42,9 @@ def slice(  # named after the verb
         every=every,
         progress=to_stderr(),
     )
+    if sliced.not_used:
+        files = pluralize(len(sliced.not_used), "file")
+        print_message(f"not used: {files} that are no volumes, such as {sliced.not_used[0]!r}.")
     for refusal in sliced.refused:
         print_message(f"left out: {refusal}")
     if as_json:

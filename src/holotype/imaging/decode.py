@@ -51,6 +51,7 @@ from holotype.imaging.pillow_headers import (
     file_of,
     orientation_of,
     raw_mode_of,
+    still_shows,
     unused_contents,
 )
 from holotype.imaging.pillow_plugins import plugin_for
@@ -271,7 +272,7 @@ def from_pillow(image: PillowImage.Image, *, name: str, bits: int = FULL_BITS) -
         refuse_signed(image, name)
         raw_mode = raw_mode_of(image)  # before it is loaded
         if bits < FULL_BITS and has_lost_bits(image, raw_mode):
-            if (path := file_of(image)) and image.tell() == 0:
+            if (path := file_of(image)) and image.tell() == 0 and still_shows(path, image):
                 return decode(path, name=name, bits=bits)
             reason = f"Pillow may have left 8 of its 16 bits, of which {bits} are significant"
             raise UnsupportedMode(name, reason, "hand over its path or its bytes instead")

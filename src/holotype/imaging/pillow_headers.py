@@ -75,6 +75,14 @@ def file_of(image: PillowImage.Image) -> Path | None:
     return path if path is not None and path.is_file() else None
 
 
+def still_shows(path: Path, image: PillowImage.Image) -> bool:
+    """Whether a file still holds what was opened from it, and perhaps changed since."""
+    with suppress(*BROKEN_FILE_ERRORS), PillowImage.open(path) as again:
+        kind = again.mode, again.size
+        return kind == (image.mode, image.size) and again.tobytes() == image.tobytes()
+    return False
+
+
 def raw_mode_of(image: PillowImage.Image) -> str:
     """How the pixels lie in the file, such as ``L;4`` or ``RGB;16B``; "" where that is not known.
 

@@ -23,7 +23,7 @@ from holotype.imaging.pillow_headers import BROKEN_FILE_ERRORS
 
 FULL_BITS = 16
 LEAST_BITS = 8
-_MAX_SAMPLE_VALUE, _DESCRIPTION = 281, 270
+_BITS_PER_SAMPLE, _MAX_SAMPLE_VALUE, _DESCRIPTION = 258, 281, 270
 _OME_BITS = re.compile(r'SignificantBits="(\d{1,2})"')
 _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 _DEEP_COLOUR = re.compile(r"(RGB[AX]?);16([BLN])")
@@ -51,6 +51,8 @@ def has_lost_bits(image: PillowImage.Image, raw_mode: str) -> bool:
         return has_open_range(image, raw_mode) and not image.mode.startswith("I")
     if image.format == "PPM":
         return image.mode == "I"
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,))) > 8 and image.mode[:1] != "I"
     return image.format in ("PNG", "TIFF") and image.mode in ("RGB", "RGBA", "LA", "CMYK")
 
 

@@ -26,6 +26,7 @@ def check_stages(recipe: Recipe, device: str) -> None:
             that decay within one group, or, with several processes, an embedding or small batches.
         MissingExtra: skl2onnx is not installed, and a stage needs it.
     """
+    _check_class_weights(recipe)
     backbone: Backbone | None = None
     for stage in recipe.stages:
         if isinstance(stage, SvmStage | ForestStage):
@@ -43,6 +44,19 @@ def _check_precision(stage: GradientStage, device: str) -> None:
         raise InvalidRecipe(
             f"stage {stage.name!r}: precision: fp16 needs an NVIDIA GPU, got the device "
             f"{device!r}, where gradients underflow and nothing gets faster. Take bf16 or fp32."
+        )
+
+
+def _check_class_weights(recipe: Recipe) -> None:
+    """Not in the recipe itself: runs of earlier versions have such recipes."""
+    embeds = recipe.head is not None and recipe.head.embedding is not None
+    has_arcface = any(
+        isinstance(stage, GradientStage) and stage.loss == "arcface" for stage in recipe.stages
+    )
+    if embeds and recipe.class_weights != "none" and not has_arcface:
+        raise InvalidRecipe(
+            "recipe: class_weights does nothing to whitening, whose classes are directions of "
+            "length 1, nor to triplets; leave it out, or take the loss arcface."
         )
 
 

@@ -33,6 +33,7 @@ from holotype.watching.watch_status import WindowRecord
 from holotype.watching.watched_images import Floats, WatchedImages
 
 QUIET_WINDOWS = 3  # one after the other, and all together, make all clear
+MOST_QUIET_WINDOWS = 200  # of so many, fewer images must do
 QUIET_IMAGES = 100  # independent ones, at least: fewer show no change but a large one
 QUIET_CHANCE = 0.01  # that a quiet window is taken for a changed one
 GROWING = 0.2  # of the evidence that an alarm needs: there the change has begun
@@ -167,9 +168,10 @@ class WindowTaker:
             return False
         groups = [record.groups for record in state.records[-alarm.quiet_windows :]]
         needed = min(max(QUIET_IMAGES, alarm.named_by), ENOUGH_IMAGES)
-        if alarm.kind != "service" and sum(groups) < needed:
+        is_long = len(groups) >= MOST_QUIET_WINDOWS
+        if alarm.kind != "service" and sum(groups) < needed and not is_long:
             return False
-        enough = int(np.searchsorted(np.cumsum(groups[::-1]), ENOUGH_IMAGES)) + 1
+        enough = int(np.searchsorted(np.cumsum(groups[::-1]), needed)) + 1
         count = min(max(QUIET_WINDOWS, enough), len(groups))
         windows = [self.log.read(*span) for span in state.spans[-count:]]
         windows = [window for window in windows if len(window.images)]

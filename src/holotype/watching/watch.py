@@ -176,9 +176,12 @@ def _look(
     write_text(folder / WATCH_PROM, prometheus_text(status))
     write_page(folder / "index.html", status, log)
     ended = _ended_untold(state, status, telling)
+    of_caller = state.told.get("caller", ToldState())
+    is_news = ended is not None and not of_caller.alarm and of_caller.ended != ended.alarm_since
     failures = _tell(state, status, ended, telling, now_s)
     state.write(folder)
-    return Watch(folder, status, taken, tuple(failures), "" if ended is None else sentence(ended))
+    said = sentence(ended) if ended is not None and is_news else ""
+    return Watch(folder, status, taken, tuple(failures), said)
 
 
 def _ended_untold(state: WatchState, status: WatchStatus, telling: Telling) -> WatchStatus | None:

@@ -24,7 +24,7 @@ from holotype.watching.telling.messages import naming, sentence
 from holotype.watching.watch_status import WATCH_JSON, WatchStatus, read_watch
 
 MAX_WATCHES, MAX_WINDOWS = 12, 30  # on a page
-MAX_READ = 100  # folders of watches, of which alarms are shown first
+MAX_READ = 1000  # folders of watches, of which alarms are shown first
 
 router = page_router("service")
 

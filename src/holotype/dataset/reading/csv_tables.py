@@ -60,11 +60,11 @@ def read_csv_table(file: Path, *, expected: str) -> CsvTable:
             raise refused("it is a spreadsheet or an archive, not text; save it as CSV")
         text = _decoded(content)
         separator = _separator(text)
-        lines = csv.reader(
-            io.StringIO(text, newline=""), delimiter=separator,
-            skipinitialspace=f'{separator} "' in text,  # else a path may begin with a blank
-        )  # fmt: skip
-        cells = [row for row in lines if any(cell.strip() for cell in row)]
+        cells = _cells(text, separator)
+        if any(cell.startswith(' "') for row in cells for cell in row):
+            spaced = _cells(text, separator, skip_blanks=True)  # else a path may begin with one
+            if not any("\n" in cell for row in spaced for cell in row):
+                cells = spaced
     except (OSError, UnicodeError, csv.Error) as error:
         raise refused(str(error)) from None
     if cells and cells[0][0].strip().lower().startswith("sep="):  # a line for Excel
@@ -86,6 +86,14 @@ def read_csv_table(file: Path, *, expected: str) -> CsvTable:
             )
         rows.append([from_csv_cell(cell) for cell in row] + [""] * (len(columns) - len(row)))
     return CsvTable(columns, rows)
+
+
+def _cells(text: str, separator: str, *, skip_blanks: bool = False) -> list[list[str]]:
+    """The rows that hold anything."""
+    lines = csv.reader(
+        io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=skip_blanks
+    )
+    return [row for row in lines if any(cell.strip() for cell in row)]
 
 
 def _decoded(content: bytes) -> str:

@@ -119,6 +119,9 @@ class _TableReader:
     def __init__(self, source: str, columns: dict[str, list[Any] | None]) -> None:
         self.source = source
         self.columns = columns
+        self._whole = {
+            name for name, cells in columns.items() if cells and _whole_beside_gaps(cells)
+        }
 
     def refuse(self, row: int, what: str, expected: str) -> NoReturn:
         paths = self.columns["path"]
@@ -126,15 +129,12 @@ class _TableReader:
         raise InvalidTable(f"{self.source}, row {row + 1}{named}: {what}; expected {expected}")
 
     def text(self, name: str, row: int) -> str:
-        """A cell as text; "" if it is missing.
-
-        Whole numbers beside missing ones are floats in pandas, and text without a fraction here.
-        """
+        """A cell as text; "" if it is missing."""
         column = self.columns[name]
         cell = None if column is None else column[row]
         if _is_missing(cell):
             return ""
-        return str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell).strip()
+        return f"{cell:.0f}" if name in self._whole else str(cell).strip()
 
     def absolute_path(self, row: int, base: Path) -> str:
         column = self.columns["path"]
@@ -198,6 +198,13 @@ class _TableReader:
                 f"{MAX_WEIGHT:g}",
             )  # fmt: skip
         return weight
+
+
+def _whole_beside_gaps(cells: Sequence[Any]) -> bool:
+    """Whether these are whole numbers that pandas made floats, since a cell is missing."""
+    found = [cell for cell in cells if not _is_missing(cell)]
+    is_gapped = 0 < len(found) < len(cells)
+    return is_gapped and all(isinstance(cell, float) and cell.is_integer() for cell in found)
 
 
 def _is_missing(cell: Any) -> bool:

@@ -90,7 +90,8 @@ class Slices:
         num_volumes: that were cut.
         num_slices: that were written.
         num_empty: empty slices, which were not written.
-        refused: volumes that could not be read, and files that are no volumes.
+        refused: volumes that could not be read.
+        not_used: files that are no volumes.
     """
 
     path: Path
@@ -98,6 +99,7 @@ class Slices:
     num_slices: int
     num_empty: int
     refused: tuple[VolumeError, ...]
+    not_used: tuple[str, ...] = ()
 
     @property
     def table(self) -> Path:
@@ -118,6 +120,7 @@ class Slices:
             "slices": self.num_slices,
             "empty": self.num_empty,
             "refused": {one.file: one.reason for one in self.refused},
+            "not_used": list(self.not_used),
         }
 
     def __str__(self) -> str:
@@ -158,7 +161,7 @@ def slice_volumes(
     """
     options = options or SliceOptions()
     specimens = find_volumes(volumes) if volumes.is_dir() else []
-    refused = unread_files(volumes) if volumes.is_dir() else []
+    refused, others = unread_files(volumes) if volumes.is_dir() else ([], [])
     if not specimens:
         raise EmptyDataset(
             f"{str(volumes)!r} holds no volumes; expected CLASS/SPECIMEN.tif, CLASS/SPECIMEN.npy "
@@ -204,6 +207,7 @@ def slice_volumes(
         len(rows),
         sum(record["empty"] for record in records),
         tuple(refused),
+        tuple(map(str, others)),
     )
 
 

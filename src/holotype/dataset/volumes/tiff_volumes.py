@@ -27,12 +27,22 @@ TIFF_EXTENSIONS = frozenset([".tif", ".tiff"])
 MAX_VOXELS = 20_000_000_000  # of one volume, such as 2700³
 MAX_SLICE_PIXELS = 100_000_000
 _VOLUME_EXTENSIONS = TIFF_EXTENSIONS | {".npy"}
-_TEXT_EXTENSIONS = frozenset(  # about volumes, and no volumes; Thumbs.db is of Windows
+_OTHER_VOLUMES = frozenset(  # that are not read
     (
-        ".txt", ".csv", ".tsv", ".json", ".md", ".log", ".xml", ".yaml", ".yml", ".ini", ".html",
-        ".pdf", ".rtf", ".docx", ".xlsx", ".db",
+        ".nii",
+        ".gz",
+        ".nrrd",
+        ".nhdr",
+        ".mha",
+        ".mhd",
+        ".raw",
+        ".vol",
+        ".vgi",
+        ".dcm",
+        ".h5",
+        ".hdf5",
     )
-)  # fmt: skip
+)
 _FORMATS = ("TIFF", "PNG", "JPEG", "BMP")
 _GREY_MODES = frozenset(["1", "L", "I;16", "I;16L", "I;16B", "I", "F"])
 _BINS = 65_536
@@ -74,21 +84,23 @@ def find_volumes(volumes: Path) -> list[VolumeSource]:
     return found
 
 
-def unread_files(volumes: Path) -> list[VolumeError]:
-    """Why files are passed over, one for each folder and extension; texts about volumes are not."""
-    found = []
+def unread_files(volumes: Path) -> tuple[list[VolumeError], list[Path]]:
+    """Volumes that are passed over, one for each folder and extension; and other files."""
+    unread, others = [], []
     for folder in [volumes, *filter(Path.is_dir, _visible(volumes))]:
         read = _VOLUME_EXTENSIONS if folder != volumes else frozenset()
-        others: dict[str, list[Path]] = {}
+        of_extension: dict[str, list[Path]] = {}
         for entry in _visible(folder):
-            extension = entry.suffix.lower()
-            if not entry.is_dir() and extension not in read | _TEXT_EXTENSIONS:
-                others.setdefault(extension, []).append(entry)
-        for extension, files in others.items():
-            of_one = "it lies in no class folder" if folder == volumes else "it is no volume here"
-            rest = f" (and {pluralize(len(files) - 1, 'other')} of {extension or 'no extension'})"
-            found.append(VolumeError(files[0], of_one + rest * (len(files) > 1)))
-    return found
+            if not entry.is_dir() and entry.suffix.lower() not in read:
+                of_extension.setdefault(entry.suffix.lower(), []).append(entry)
+        for extension, files in of_extension.items():
+            if extension not in _OTHER_VOLUMES | _VOLUME_EXTENSIONS:
+                others += files
+                continue
+            why = "it lies in no class folder" if folder == volumes else "its format is not read"
+            rest = f" (and {pluralize(len(files) - 1, 'other')} of {extension})"
+            unread.append(VolumeError(files[0], why + rest * (len(files) > 1)))
+    return unread, others
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holotype.bundle.bundle import load_bundle
+from holotype.dataset.class_names import class_name
 from holotype.dataset.index import Index, read_index_file
 from holotype.errors import BundleError, CorruptFile, DatasetError, RunMismatch
 from holotype.evaluation.report_data import read_report
@@ -147,6 +148,7 @@ def _require_same_images(run: RunDirectory, index: Index) -> None:
 
 def _rows(table: "pd.DataFrame") -> dict[str, tuple[Any, ...]]:
     """What decides a training, by path: bytes, label, group, part, fold and weight."""
+    table = table.assign(group=table["group"].map(class_name))  # once kept in any Unicode form
     columns = [table[name] for name in ("sha256", "label", "group", "split", "fold", "weight")]
     return dict(zip(table["path"], zip(*columns, strict=True), strict=True))
 

@@ -137,8 +137,10 @@ def main(words: list[str]) -> None:
     remove_old_segments(log, float(days), int(size))
     remove_old_segments(log / FEEDBACK, float(days), int(size))
     remove_old_images(log / "images", float(image_days), int(image_bytes))
-    roll(log, LOG_COLUMNS)
-    roll(log / FEEDBACK, FEEDBACK_COLUMNS)
+    try:
+        roll(log, LOG_COLUMNS)
+    finally:  # a damaged segment of the log keeps no feedback from Parquet
+        roll(log / FEEDBACK, FEEDBACK_COLUMNS)
 
 
 if __name__ == "__main__":

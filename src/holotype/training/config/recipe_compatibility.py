@@ -81,17 +81,6 @@ def _check_embedding(recipe: Recipe) -> None:
                 f"stage {stage.name!r} learns an embedding, and the head has none; say such as "
                 "`head: {embedding: 128}`."
             )
-    if (
-        embeds
-        and recipe.class_weights != "none"
-        and not any(
-            isinstance(stage, GradientStage) and stage.loss == "arcface" for stage in recipe.stages
-        )
-    ):
-        raise InvalidRecipe(
-            "recipe: class_weights does nothing to whitening, whose classes are directions of "
-            "length 1, nor to triplets; leave it out, or take the loss arcface."
-        )
     if embeds and recipe.teacher is not None:
         raise InvalidRecipe(
             f"recipe {recipe.name!r} learns an embedding, and a teacher gives probabilities of "

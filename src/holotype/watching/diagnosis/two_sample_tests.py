@@ -83,7 +83,8 @@ def ks_test(name: str, window_N: Floats, reference_R: Floats) -> TestOutcome | N
     reference_R = reference_R[np.isfinite(reference_R)]
     if not len(window_N) or not len(reference_R):
         return None
-    found = ks_2samp(window_N, reference_R, method="asymp")
+    method = "exact" if len(window_N) < 10 else "asymp"  # of few, the asymptotic p is too small
+    found = ks_2samp(window_N, reference_R, method=method)
     return TestOutcome(f"KS of {name}", float(found.statistic), float(found.pvalue))
 
 
