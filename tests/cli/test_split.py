@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -62,6 +64,29 @@ def test_copies_that_the_audit_finds_stand_on_one_side(photos: Path, tmp_path: P
         label = first.parent.name
         names = {f"{label}/{name}" for name in (first.name, "z-large.png", "z-copy.jpg")}
         assert len({row["part"] for row in files if row["path"] in names}) == 1
+
+
+def test_a_split_of_before_whose_groups_are_in_another_unicode_form_is_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    for label in "ab":
+        for number in range(12):
+            folder = tmp_path / "data" / label / f"é{number // 2}{label}"
+            folder.mkdir(parents=True, exist_ok=True)
+            pixels = rng.integers(0, 256, (24, 24, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+    words = ["split", str(tmp_path / "data"), "--output", str(tmp_path / "out")]
+    words += ["--group-pattern", "parent-folder"]
+    assert run(words) == 0
+    file = tmp_path / "out" / "split.json"
+    record = json.loads(file.read_text("utf-8"))
+    for row in record["images"]:
+        row["group"] = unicodedata.normalize("NFD", row["group"])
+    file.write_text(json.dumps(record), "utf-8")
+    capsys.readouterr()
+    assert run(words) == 0
+    assert "(as it was)" in capsys.readouterr().out
 
 
 def test_a_stale_split_is_refused_with_the_difference_until_forced(

@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from holotype.dataset.atomic_directory import TABLE_FILENAME, staged_directory, write_table
+from holotype.dataset.class_names import class_name
 from holotype.dataset.index import Index
 from holotype.dataset.safe_filenames import collision_key, safe_filename, truncate_name
 from holotype.dataset.splitting.splitter import parts_of
@@ -180,7 +181,9 @@ def read_split_record(output: Path) -> SplitRecord | None:
             raise ValueError("a value of an image is no text")
         return SplitRecord(
             settings=dict(raw["settings"]),
-            records={row["path"]: {name: row[name] for name in _FIELD_NAMES} for row in rows},
+            records={  # groups were once kept in any Unicode form
+                row["path"]: {name: class_name(row[name]) for name in _FIELD_NAMES} for row in rows
+            },
             files={row["path"]: row["file"] for row in rows if row["file"]},
             parts={row["path"]: row["part"] for row in rows if row["file"]},
             refused=refused,
