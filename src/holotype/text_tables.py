@@ -10,7 +10,8 @@ MAX_COLUMNS = 120
 CELL_COLUMNS = 41  # of one cell of a table in a `repr`
 TEXT_ROWS = MAX_LINES - 4  # of a table below its title: without header, rule and "… more"
 
-_LOOK_ALIKES = str.maketrans({"─": "-", "–": "-", "×": "x", "→": "->", "…": "...", "≥": ">="})
+LOOK_ALIKES = "look_alikes"  # the error handler of streams that may lack our signs
+_IN_ASCII = str.maketrans({"─": "-", "–": "-", "×": "x", "→": "->", "…": "...", "≥": ">="})
 
 
 def printable(text: str) -> str:
@@ -22,11 +23,11 @@ def look_alikes(error: UnicodeError) -> tuple[str, int]:
     """What stands for signs that an encoding lacks: ASCII for those of tables, else escapes."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    signs = error.object[error.start : error.end].translate(_LOOK_ALIKES)
+    signs = error.object[error.start : error.end].translate(_IN_ASCII)
     return signs.encode("ascii", "backslashreplace").decode(), error.end
 
 
-codecs.register_error("look_alikes", look_alikes)
+codecs.register_error(LOOK_ALIKES, look_alikes)
 
 
 def text_table(

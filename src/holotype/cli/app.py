@@ -23,6 +23,7 @@ from holotype.errors import DamagedCache, HolotypeError
 from holotype.extras import extra_that_provides, install_command
 from holotype.files import cache_directory
 from holotype.progress import silence
+from holotype.text_tables import LOOK_ALIKES
 from holotype.training.process_group import is_first_process
 
 if TYPE_CHECKING:
@@ -268,7 +269,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             # File names may hold bytes that no encoding knows, and Windows pipes know no rules.
-            stream.reconfigure(errors="look_alikes")
+            stream.reconfigure(errors=LOOK_ALIKES)
     if not is_first_process():  # of several that train together; the first one speaks for all
         sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - until the end
     sys.excepthook = _report_a_bug

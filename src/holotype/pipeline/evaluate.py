@@ -112,21 +112,13 @@ def evaluate(
     output = Path(output)
     predictions.write(output / "predictions.parquet")
     scored = ScoredBundle(bundle=bundle, index=index, predictions=predictions, report=report)
+    words = ["holotype", "evaluate", run, *names, "--output", str(output)]
+    words += pattern_words(label_pattern, group_pattern)
     context = ReportContext(
         title=f"Evaluation on {', '.join(map(source_name, sources))}",
         run_name=bundle.manifest.name,
         data=f"{pluralize(len(index), 'image')} in {', '.join(names)}",
-        command=shlex.join(
-            [
-                "holotype",
-                "evaluate",
-                run,
-                *names,
-                "--output",
-                str(output),
-                *pattern_words(label_pattern, group_pattern),
-            ]
-        ),
+        command=shlex.join(words),
         class_weighting=measure_class_weighting(report, predictions, class_weights(bundle)),
     )
     scored.write_report(RunDirectory(output), scored.with_bundle(context))

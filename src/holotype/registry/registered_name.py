@@ -13,7 +13,9 @@ CHAMPION = "champion"
 _SCHEME = re.compile(r"registry:[\\/]{1,2}")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 MAX_DIGITS = 9  # of the number of a version
-_TARGET = re.compile(r"(?P<name>[^@\\/]+)(?:@(?P<alias>[^@\\/]+)|[\\/](?P<version>[0-9]{1,9}))?")
+_TARGET = re.compile(
+    rf"(?P<name>[^@\\/]+)(?:@(?P<alias>[^@\\/]+)|[\\/](?P<version>[0-9]{{1,{MAX_DIGITS}}}))?"
+)
 EXPECTED = "registry://NAME@ALIAS, such as registry://cells@champion, or registry://NAME/7"
 
 

@@ -65,14 +65,14 @@ def correct_winner(
 ) -> CorrectedWinner | None:
     """Correct the accuracy of the best of several trials on the same validation images.
 
+    Of equal accuracies that of the earlier trial is chosen: a rank over all images would know of
+    those that are left out.
+
     Args:
         trials: the predictions of each for the same labelled images in the same order; those with
             a weight of 0 count for nothing.
         default: the position of the default recipe among them.
         seed: of the resamples.
-
-    Of equal accuracies that of the earlier trial is chosen: a rank over all images would know of
-    those that are left out.
 
     Returns:
         None where fewer than two images, or groups, count.

@@ -317,8 +317,8 @@ def _require_new_or_same(
         return
     began, now = search.read_settings(), settings_of(request, base, space)
     # Searches of earlier versions do not say how their data were read.
-    different = [key for key in now if key in began and began[key] != now[key]]
-    different = [key for key in different if key != "resources"]
+    asked = [key for key in now if key in began and key != "resources"]
+    different = [key for key in asked if began[key] != now[key]]
     if different:
         raise RunMismatch(
             f"{str(search.path)!r} began with another {', '.join(different)}. Call with the same, "

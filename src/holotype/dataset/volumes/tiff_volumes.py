@@ -27,22 +27,12 @@ TIFF_EXTENSIONS = frozenset([".tif", ".tiff"])
 MAX_VOXELS = 20_000_000_000  # of one volume, such as 2700³
 MAX_SLICE_PIXELS = 100_000_000
 _VOLUME_EXTENSIONS = TIFF_EXTENSIONS | {".npy"}
-_OTHER_VOLUMES = frozenset(  # that are not read
+_UNREAD_VOLUME_EXTENSIONS = frozenset(
     (
-        ".nii",
-        ".gz",
-        ".nrrd",
-        ".nhdr",
-        ".mha",
-        ".mhd",
-        ".raw",
-        ".vol",
-        ".vgi",
-        ".dcm",
-        ".h5",
+        ".nii", ".gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".raw", ".vol", ".vgi", ".dcm", ".h5",
         ".hdf5",
     )
-)
+)  # fmt: skip
 _FORMATS = ("TIFF", "PNG", "JPEG", "BMP")
 _GREY_MODES = frozenset(["1", "L", "I;16", "I;16L", "I;16B", "I", "F"])
 _BINS = 65_536
@@ -94,7 +84,7 @@ def unread_files(volumes: Path) -> tuple[list[VolumeError], list[Path]]:
             if not entry.is_dir() and entry.suffix.lower() not in read:
                 of_extension.setdefault(entry.suffix.lower(), []).append(entry)
         for extension, files in of_extension.items():
-            if extension not in _OTHER_VOLUMES | _VOLUME_EXTENSIONS:
+            if extension not in _UNREAD_VOLUME_EXTENSIONS | _VOLUME_EXTENSIONS:
                 others += files
                 continue
             why = "it lies in no class folder" if folder == volumes else "its format is not read"

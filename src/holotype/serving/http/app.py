@@ -15,7 +15,7 @@ from holotype.serving.http.request_guard import OPEN_PATHS, RequestGuard
 from holotype.serving.http.schemas import ProblemBody
 from holotype.serving.http.service import Service
 
-TOO_LARGE = {"description": "The headers are too large"}  # which no path has seen
+HEADERS_TOO_LARGE = {"description": "The headers are too large"}  # which no path has seen
 OF_STATUS = {404: "no_such_path", 405: "method_not_allowed", 401: "unauthorised"}
 
 
@@ -89,7 +89,7 @@ def _describe(app: FastAPI) -> None:
         for path, operations in description["paths"].items():
             for operation in operations.values():
                 operation["security"] = [] if path in OPEN_PATHS else [{"key": []}, {}]
-                operation["responses"] |= {"421": problems(421)[421], "431": TOO_LARGE}
+                operation["responses"] |= {"421": problems(421)[421], "431": HEADERS_TOO_LARGE}
         return description
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -38,13 +38,11 @@ class LogSettings:
     Attributes:
         max_days: segments that are older are removed.
         max_bytes: the oldest segments are removed beyond this size of all.
-        embeddings: whether rows keep the embedding.
         images: which images are kept; None, by default, keeps none.
     """
 
     max_days: float = 90.0
     max_bytes: int = 20 << 30
-    embeddings: bool = True
     images: KeptImages | None = None
 
     def __post_init__(self) -> None:
@@ -135,8 +133,6 @@ class LogWriter:
         if len(self._queue) >= MAX_WAITING_ROWS or self._waiting_bytes + size > MAX_WAITING_BYTES:
             self._count(dropped_full=1)
             return
-        if not self.settings.embeddings and row.embedding_D is not None:
-            row = replace(row, embedding_D=None)
         self._waiting_bytes += size
         self._queue.append((row, content))
         self._some_waiting.set()

@@ -101,7 +101,7 @@ class RunningTraffic:
             try:
                 self.traffic.decide_rollouts()
             except Exception:
-                LOGGER.exception("the rollouts are looked at again after")
+                LOGGER.exception("the rollouts could not be looked at; they are looked at again")
 
 
 async def _first(name: str, source: VersionSource) -> ResolvedVersion:

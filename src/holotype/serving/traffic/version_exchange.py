@@ -120,7 +120,11 @@ class VersionWatch:
             try:
                 await self.look()
             except Exception:
-                LOGGER.exception("%s: following the %s goes on after", self._model, self._slot)
+                LOGGER.exception(
+                    "%s: the %s could not be looked at; it is looked at again",
+                    self._model,
+                    self._slot,
+                )
             await asyncio.sleep(POLL_S)
 
     async def look(self) -> None:
