@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from holotype.dataset.index import Index, read_index
 from holotype.errors import ImageError
@@ -29,6 +30,8 @@ PREPROCESSING = Preprocessing(32, 32, "squash", "bicubic", (0.5, 0.5, 0.5), (0.2
 def index(tmp_path: Path) -> Index:
     for seed, label in enumerate(("a", "b")):
         write_images(tmp_path / "images" / label, 9, seed)
+    grey = next((tmp_path / "images").rglob("*.png"))
+    Image.open(grey).convert("L").save(grey)
     return read_index(tmp_path / "images")
 
 

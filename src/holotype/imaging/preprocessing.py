@@ -172,14 +172,17 @@ class Preprocessing:
                 f"expected a {self.width} x {self.height} image of mode L or RGB, as `frame` "
                 f"gives it, not {framed.width} x {framed.height} of mode {framed.mode}"
             )
-        levels = np.asarray(framed)
-        tensor_CHW = np.empty((3, self.height, self.width), np.float32)
+        tensor_CHW = np.empty(self.shape, np.float32)
+        self.normalise(np.asarray(framed), out=tensor_CHW)
+        return tensor_CHW
+
+    def normalise(self, levels: NDArray[np.uint8], *, out: NDArray[np.float32]) -> None:
+        """Levels, (height, width) or (height, width, 3) of 8 bits, into (3, height, width)."""
         for c in range(3):
             # (level / 255 - mean) / std as one multiplication and one addition.
             levels_HW = levels if levels.ndim == 2 else levels[:, :, c]
-            np.multiply(levels_HW, np.float32(1 / (255 * self.std[c])), out=tensor_CHW[c])
-            tensor_CHW[c] -= np.float32(self.mean[c] / self.std[c])
-        return tensor_CHW
+            np.multiply(levels_HW, np.float32(1 / (255 * self.std[c])), out=out[c])
+            out[c] -= np.float32(self.mean[c] / self.std[c])
 
     def __call__(self, image: Image) -> NDArray[np.float32]:
         return self.tensor(self.frame(image))

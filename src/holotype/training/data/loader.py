@@ -135,7 +135,7 @@ class AugmentedImages:
     ) -> None:
         self._framed = FramedImages(files, preprocessing, memory_bytes=memory_bytes)
         self._memory_bytes = memory_bytes
-        self._preprocessing = preprocessing
+        self.preprocessing = preprocessing
         self._augmentation = augmentation
         self._seed = seed
         self._num_processes = processes
@@ -146,15 +146,10 @@ class AugmentedImages:
 
     def _like(self, memory_bytes: int, processes: int) -> tuple[Any, tuple[Any, ...]]:
         make = partial(AugmentedImages, memory_bytes=memory_bytes, processes=processes)
-        return make, (self._framed.files, self._preprocessing, self._augmentation, self._seed)
+        return make, (self._framed.files, self.preprocessing, self._augmentation, self._seed)
 
     def __len__(self) -> int:
         return len(self._framed)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Of a view, (3, H, W)."""
-        return self._preprocessing.shape
 
     @property
     def batches_ahead(self) -> int:
@@ -170,13 +165,16 @@ class AugmentedImages:
     def batch(self, images: Sequence[int], views: Sequence[int]) -> NDArray[Any]:
         if self._num_processes:
             return self._processes.batch(images, views)
-        return np.stack(list(self._pool.map(self.view_tensor, images, views)))
+        return np.stack(list(self._pool.map(self._tensor, images, views)))
 
-    def view_tensor(self, image: int, number: int) -> NDArray[np.float32]:
-        """The model input (3, H, W) of one view."""
+    def _tensor(self, image: int, number: int) -> NDArray[np.float32]:
+        return self.preprocessing.tensor(self.framed_view(image, number))
+
+    def framed_view(self, image: int, number: int) -> PillowImage.Image:
+        """One view, 8 bits."""
         sha256 = self._framed.files[image].sha256
         view = sample_view(self._augmentation, seed=self._seed, sha256=sha256, number=number)
-        return self._preprocessing.tensor(apply_view(self._framed[image], view))
+        return apply_view(self._framed[image], view)
 
 
 def decoding_processes(device: str, share: Share) -> int:

@@ -380,8 +380,8 @@ class _PlannedViews:
         return _PlannedViews, (self.plan,)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        return self.plan.preprocessing.shape
+    def preprocessing(self) -> Preprocessing:
+        return self.plan.preprocessing
 
-    def view_tensor(self, image: int, number: int) -> NDArray[np.float32]:
-        return self.plan.loader(self.framed, [(image, number)])(0)
+    def framed_view(self, image: int, number: int) -> PillowImage.Image:
+        return apply_view(self.framed(image), self.plan.views[image][number])
