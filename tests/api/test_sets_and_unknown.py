@@ -126,7 +126,7 @@ def test_a_classifier_that_never_says_unknown_leaves_it_undecided(
 
 
 def test_a_promise_of_unknown_takes_enough_images(shapes: Path, tmp_path: Path) -> None:
-    with pytest.raises(holotype.HolotypeError, match="59 validation images"):
+    with pytest.raises(holotype.HolotypeError, match="59 independent validation images"):
         holotype.train(
             shapes,
             model="hog",

@@ -3,17 +3,19 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.stats import binom
+from scipy.stats import binom, norm
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
 from holotype.bundle.ood_scores import knn_similarity_N, negative_energy_N
 from holotype.bundle.references import make_references
+from holotype.evaluation.intervals import SamplingUnits
 from holotype.evaluation.ood_selection import (
     auroc,
     blocks_of,
     choose_ood_score,
     fit_ood_threshold,
+    independent_images,
     min_images_for_threshold,
 )
 
@@ -29,6 +31,37 @@ def test_the_promised_rate_holds_as_often_as_said(false_rejection_rate: float, i
     assert broken <= binom.ppf(0.999, draws, 0.05)  # with a confidence of 95 %
     if images == 300:  # and it is not simply never turning anything away
         assert np.mean([t for t in thresholds if t is not None]) > 0.4 * false_rejection_rate
+
+
+def test_the_promise_holds_where_images_of_a_group_are_alike() -> None:
+    """Normal scores with a correlation of 0.3 within 40 groups of 10."""
+    rng, draws, rate = np.random.default_rng(4), 300, 0.05
+    units = SamplingUnits.of_groups([str(row // 10) for row in range(400)])
+    broken, broken_by_images, shares = 0, 0, []
+    for _ in range(draws):
+        scores = 0.3**0.5 * rng.normal(size=40)[units.unit_N] + 0.7**0.5 * rng.normal(size=400)
+        threshold, by_images = (
+            fit_ood_threshold(scores, rate, units),
+            fit_ood_threshold(scores, rate),
+        )
+        assert threshold is not None
+        assert by_images is not None
+        shares.append(norm.cdf(threshold))
+        broken += norm.cdf(threshold) > rate
+        broken_by_images += norm.cdf(by_images) > rate
+    allowed = binom.ppf(0.999, draws, 0.05)
+    assert broken <= allowed < broken_by_images
+    assert np.mean(shares) > 0.4 * rate  # and it is not simply never turning anything away
+
+
+def test_few_groups_promise_nothing_however_many_images_they_have() -> None:
+    scores = np.random.default_rng(5).random(800)
+    few = SamplingUnits.of_groups([str(row // 100) for row in range(800)])
+    assert independent_images(few, []) < min_images_for_threshold(0.05) < len(scores)
+    assert fit_ood_threshold(scores, 0.05, few) is None
+    assert independent_images(SamplingUnits.of_groups(["one"] * 800), []) == 0
+    assert fit_ood_threshold(scores, 0.05, SamplingUnits.of_groups(["one"] * 800)) is None
+    assert independent_images(SamplingUnits.images(800), []) == 800
 
 
 @pytest.mark.parametrize("false_rejection_rate", [0.01, 0.05, 0.2])

@@ -224,7 +224,11 @@ def test_folds_refuse_what_they_cannot_promise(
 @pytest.mark.parametrize(
     ("overrides", "error", "message"),
     [
-        ({"unknown": "0.01"}, InvalidRecipe, "at least 299 validation images, and there are 18"),
+        (
+            {"unknown": "0.01"},
+            InvalidRecipe,
+            "at least 299 independent .* images, and there are 18",
+        ),
         ({"split.ratios": "[0.7, 0, 0.2, 0.1]"}, InvalidRatios, "validation has none"),
     ],
 )
@@ -238,6 +242,26 @@ def test_a_promise_that_cannot_be_kept_is_refused_before_training(
     with pytest.raises(error, match=message):
         holotype.train(synthetic, output=tmp_path / "r", **HOG, overrides=overrides)
     assert not (tmp_path / "r" / "bundle").exists()
+
+
+def test_few_groups_are_too_few_for_a_promise_about_unknown_images(
+    synthetic: Path, tmp_path: Path
+) -> None:
+    """120 images of 12 specimens: those of validation alone would be enough for 20 %."""
+    data = tmp_path / "shapes"
+    table = data / "table.csv"
+    shutil.copytree(synthetic, data)
+    rows = [
+        f"{file.relative_to(data).as_posix()},{file.parent.name},{file.parent.name}-{number // 10}"
+        for folder in sorted(path for path in data.iterdir() if path.is_dir())
+        for number, file in enumerate(sorted(folder.iterdir()))
+    ]
+    table.write_text("\n".join(["path,label,group", *rows]))
+    with pytest.raises(InvalidRecipe, match=r"at least 14 .* are 30 in 3 groups, which count as 2"):
+        holotype.train(
+            table, output=tmp_path / "r", **HOG,
+            overrides={"unknown": "0.2", "split.ratios": "[0.5, 0.25, 0.25]"},
+        )  # fmt: skip
 
 
 def test_with_two_classes_unknown_images_are_told_by_their_neighbours(

@@ -7,7 +7,8 @@ higher by more than a standard error over the classes, else the nearest neighbou
 are near-OOD, and far-OOD images can have the highest energy of all (benchmarks/unknown.py).
 
 The threshold comes from validation images of all classes: the highest that rejects at most the
-given share of images of known classes, with a confidence of 95 %. The share of unknown images that
+given share of images of known classes, with a confidence of 95 %; images of one group are not
+counted as independent. The share of unknown images that
 it rejects depends on them and cannot be guaranteed.
 
 Shape suffixes: N training images, V validation images, C classes, D embedding.
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from holotype.bundle.manifest import OODScore
 from holotype.bundle.ood_scores import NEIGHBOURS, knn_similarity_N, negative_energy_N
 from holotype.bundle.references import make_references
+from holotype.evaluation.intervals import SamplingUnits, design_effect
 from holotype.training.config.stage_config import LinearStage
 from holotype.training.heads.logistic_regression import fit_linear_head
 from holotype.training.heads.training_data import TrainingData
@@ -31,6 +33,7 @@ MAX_BLOCKS = 10  # of classes that are held out in turn
 MAX_TRAINING = 5_000  # images that the heads without a class are fitted on
 HEAD_STAGE = LinearStage(method="logistic_regression", Cs=(0.01,))  # of these heads
 WEAK_AUROC = 0.65  # below, the report warns
+MAX_STEPS = 200  # numbers of rejected images that are tried where images have groups
 MIN_ENERGY_STD = 1e-3  # less means that the logits are logarithms of probabilities
 
 
@@ -147,26 +150,61 @@ def auroc(known: NDArray[np.float64], unknown: NDArray[np.float64]) -> float:
 
 
 def fit_ood_threshold(
-    scores_V: NDArray[np.float64] | Sequence[float], false_rejection_rate: float
+    scores_V: NDArray[np.float64] | Sequence[float],
+    false_rejection_rate: float,
+    units: SamplingUnits | None = None,
 ) -> float | None:
     """The highest threshold that rejects at most this share of images of known classes.
 
-    It is the j-th smallest score of known images. The share of all known images below it has at
-    most a beta distribution (j, V - j + 1); the largest j is taken for which that share is within
-    `false_rejection_rate` with a probability of 95 % (a one-sided tolerance limit: Wilks 1941).
+    The share of all known images below the threshold that rejects k of V independent ones has at
+    most a beta distribution (k + 1, V - k). The largest k is taken for which that share is within
+    `false_rejection_rate` with a probability of 95 %. For groups V is the number of independent
+    images that they are worth (`independent_images`), and k the same share of it.
+
+    Args:
+        units: the independent units of the images; the images unless given.
 
     Returns:
-        None where there are fewer than `min_images_for_threshold` scores.
-    """
-    from scipy.stats import binom
+        None where the images are worth fewer than `min_images_for_threshold`.
 
-    scores = np.sort(np.asarray(scores_V, np.float64))
-    V = len(scores)
-    places = np.arange(1, V + 1)
-    holds = binom.sf(places - 1, V, false_rejection_rate) >= CONFIDENCE
-    if not holds.any():
-        return None
-    return float(scores[int(places[holds].max()) - 1])
+    Source:
+        Wilks 1941 (one-sided tolerance limits); Korn and Graubard 1998, "Confidence Intervals for
+        Proportions with Small Expected Number of Positive Counts" (on the effective number).
+    """
+    from scipy.special import betainc
+
+    scores = np.asarray(scores_V, np.float64)
+    V, order = len(scores), np.argsort(scores, kind="stable")
+    units = units or SamplingUnits.images(V)
+    rejected = np.arange(V)
+    if units.grouped:
+        rejected = np.unique(np.linspace(0, false_rejection_rate * V, MAX_STEPS).astype(int))
+    worth = np.array(
+        [independent_images(units, order[:k]) if units.grouped else V for k in rejected]
+    )
+    below = rejected / V * worth
+    holds = betainc(below + 1, worth - below, false_rejection_rate) >= CONFIDENCE
+    num_holding = int(np.logical_and.accumulate(holds).sum())
+    return float(scores[order[rejected[num_holding - 1]]]) if num_holding else None
+
+
+def independent_images(units: SamplingUnits, rejected: Sequence[int] | NDArray[np.int64]) -> float:
+    """As how many independent images those of `units` count when these of them are rejected.
+
+    Args:
+        rejected: positions of images; of none, the correlation within groups is an assumed one.
+    """
+    from scipy.special import ndtri, stdtrit
+
+    V = len(units.unit_N)
+    if not units.grouped:
+        return V
+    if units.count < 2:
+        return 0
+    is_rejected_V = np.zeros(V)
+    is_rejected_V[rejected] = 1
+    effect = design_effect(is_rejected_V, np.ones(V), units.unit_N).shrunken
+    return float(V / effect * (ndtri(CONFIDENCE) / stdtrit(units.count - 1, CONFIDENCE)) ** 2)
 
 
 def min_images_for_threshold(false_rejection_rate: float) -> int:

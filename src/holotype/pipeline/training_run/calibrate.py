@@ -22,14 +22,11 @@ from holotype.evaluation.fit_decision import (
     tta_effect,
     with_prediction_sets,
 )
+from holotype.evaluation.intervals import SamplingUnits
 from holotype.evaluation.ood_selection import choose_ood_score, fit_ood_threshold
 from holotype.predictions import Predictions
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.stage_config import GradientStage, LinearStage
-
-GROUPS_ARE_NOT_COUNTED = (
-    " Images are counted as if they were independent: of images of other groups it may be more."
-)
 
 
 def calibrate(bundle: Bundle, recipe: Recipe, index: Index) -> tuple[Bundle, list[str]]:
@@ -140,15 +137,16 @@ class _Calibration:
                 "images are told by them. Whoever gets the bundle gets these too."
             )
         scores_V = ood_scores(self.bundle, val_embeddings, choice.score, NEIGHBOURS)
-        threshold = fit_ood_threshold(scores_V, false_rejection_rate)
+        units = SamplingUnits.of_groups(validation.table["group"].tolist())
+        threshold = fit_ood_threshold(scores_V, false_rejection_rate, units)
         if threshold is None:  # an image became unreadable since it was counted
             self.notes.append("Too few validation images remain to say when an image is unknown.")
             return None
         self.notes.append(
             f"At most {false_rejection_rate:.1%} of images of known classes are answered with "
-            f"unknown, with a confidence of 95 %; on the {len(scores_V):,} validation images it "
-            f"was {float(np.mean(scores_V < threshold)):.1%}."
-            f"{GROUPS_ARE_NOT_COUNTED if (validation.table['group'] != '').any() else ''}"
+            f"unknown, with a confidence of 95 %; on the {len(scores_V):,} validation images"
+            f"{f', in {units.count:,} groups,' if units.grouped else ''} it was "
+            f"{float(np.mean(scores_V < threshold)):.1%}."
         )
         return OODDetector(
             choice.score, threshold, false_rejection_rate, num_images=len(scores_V),

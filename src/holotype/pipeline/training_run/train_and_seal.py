@@ -8,7 +8,8 @@ from holotype.bundle.manifest import Decision
 from holotype.dataset.index import Index
 from holotype.dataset.splitting.splitter import describe_missing_classes
 from holotype.errors import DatasetError, InvalidRatios, InvalidRecipe
-from holotype.evaluation.ood_selection import min_images_for_threshold
+from holotype.evaluation.intervals import SamplingUnits
+from holotype.evaluation.ood_selection import independent_images, min_images_for_threshold
 from holotype.files import discard, write_bytes, write_json
 from holotype.pipeline.keep_validation import with_validation_images
 from holotype.pipeline.training_run.calibrate import calibrate, seal, with_training_references
@@ -135,13 +136,8 @@ def require_validation(recipe: Recipe, index: Index) -> None:
             "sealed with what validation says of it, "
             "and validation has no images. Say none, or change --ratios."
         )
-    if recipe.unknown is not None and num_images < min_images_for_threshold(recipe.unknown):
-        raise InvalidRecipe(
-            f"recipe: unknown: {recipe.unknown:g} is a promise that takes at least "
-            f"{min_images_for_threshold(recipe.unknown)} validation images, and there are "
-            f"{num_images}. "
-            "Allow a larger share, or give validation more images with --ratios."
-        )
+    if recipe.unknown is not None:
+        _require_independent_images(table[table["weight"] > 0]["group"].tolist(), recipe.unknown)
     if num_images == 0 and len(index.part("cal")):
         raise InvalidRatios(
             f"{len(index.part('cal'))} images are held back to calibrate prediction sets on, but "
@@ -153,6 +149,20 @@ def require_validation(recipe: Recipe, index: Index) -> None:
         raise DatasetError(
             "neither validation nor test would have an image to report on. "
             f"{' '.join([*lacking, 'Add images, or change --ratios.'])}"
+        )
+
+
+def _require_independent_images(groups: list[str], false_rejection_rate: float) -> None:
+    """Refuse a promise about unknown images for which validation has too few."""
+    units, fewest = SamplingUnits.of_groups(groups), min_images_for_threshold(false_rejection_rate)
+    worth = independent_images(units, [])
+    if worth < fewest:
+        count_as = f" in {units.count} groups, which count as {worth:.0f}" if units.grouped else ""
+        raise InvalidRecipe(
+            f"recipe: unknown: {false_rejection_rate:g} is a promise that takes at least {fewest} "
+            f"independent validation images, and there are {len(groups)}{count_as}. Allow a larger "
+            f"share, or give validation more {'groups' if units.grouped else 'images'} with "
+            "--ratios."
         )
 
 
