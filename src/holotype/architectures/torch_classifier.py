@@ -66,7 +66,7 @@ class Backbone(nn.Module):
     def group_names(self) -> list[str]:
         return list(self.groups)
 
-    def auxiliary_groups(self, start: int = 0) -> list[str]:
+    def auxiliary_groups(self, start: int) -> list[str]:
         """The groups above cut `start` whose output has an auxiliary."""
         return [name for name in self.group_names[start:] if name in self.auxiliaries]
 
@@ -137,13 +137,15 @@ class TorchClassifier(nn.Module):
         embedding, _ = self.backbone(x, start)
         return cast(Tensor, self.head(embedding))
 
-    def forward_with_auxiliaries(self, x: Tensor, start: int = 0) -> tuple[Tensor, list[Tensor]]:
-        """Logits, and those of every auxiliary above cut `start`, in one pass.
+    def forward_with_auxiliaries(
+        self, x: Tensor, start: int = 0
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logits, and those of every auxiliary above cut `start` by its group, in one pass.
 
         Each auxiliary adds `AUXILIARY_LOSS_WEIGHT` times its loss in training.
         """
         embedding, others = self.backbone.forward_with_auxiliaries(x, start)
-        logits = [self.auxiliary_heads[name](e) for name, e in others.items()]
+        logits = {name: self.auxiliary_heads[name](e) for name, e in others.items()}
         return self.head(embedding), logits
 
 
@@ -251,19 +253,3 @@ def hash_weights(module: nn.Module) -> str:
         array = tensor.detach().cpu().contiguous().numpy()
         h.update(f"{name}{array.dtype}{array.shape}".encode() + array.tobytes())
     return h.hexdigest()
-
-
-def estimate_batch_norm(module: nn.Module, batches: list[Tensor]) -> None:
-    """Set batch-norm statistics from a few batches, which a network with random weights needs."""
-    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    momenta = [m.momentum for m in norms]
-    for m in norms:
-        m.reset_running_stats()
-        m.momentum = None
-    module.train()
-    with torch.no_grad():
-        for batch in batches:
-            module(batch)
-    for m, momentum in zip(norms, momenta, strict=True):
-        m.momentum = momentum
-    module.eval()
