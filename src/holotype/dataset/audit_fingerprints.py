@@ -223,7 +223,8 @@ def fingerprint(image: Image, *, backdrop: int = _WHITE) -> NDArray[np.void]:
     record = np.zeros((), FINGERPRINT)
     record["width"], record["height"] = image.stored_size
     record["mode"] = image.mode.encode()[:8]
-    record["darkest"], record["brightest"] = _extremes(pixels)
+    levels = np.asarray(pixels)
+    record["darkest"], record["brightest"] = levels.min(), levels.max()
     record["largest"], record["is_stated"] = image.largest, image.is_largest_stated
     record["is_transparent"] = image.mask is not None
     record["sharpness"] = sharpness(grey)
@@ -261,8 +262,3 @@ def sharpness(grey: PillowImage.Image) -> float:
 def downscale(pixels: PillowImage.Image, size: tuple[int, int]) -> PillowImage.Image:
     """Resize with a triangle filter, which leaves little aliasing."""
     return pixels.resize(size, PillowImage.Resampling.BILINEAR)
-
-
-def _extremes(pixels: PillowImage.Image) -> tuple[int, int]:
-    values = np.asarray(pixels)
-    return int(values.min()), int(values.max())

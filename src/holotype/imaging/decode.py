@@ -285,7 +285,7 @@ def from_pillow(image: PillowImage.Image, *, name: str, bits: int = FULL_BITS) -
         return Image(pixels, mask, image.format or "", image.mode, upright.size)
 
 
-def read_header(path: Path, *, policy: ImagePolicy = LOCAL) -> Header:
+def read_header(path: Path) -> Header:
     """Upright size, format and stored mode, without decoding a pixel.
 
     A PNG whose EXIF data follows its pixels, which is rare, is taken as upright here.
@@ -294,12 +294,12 @@ def read_header(path: Path, *, policy: ImagePolicy = LOCAL) -> Header:
         ImageError: one of its kinds; a file that breaks only later in its pixels passes.
     """
     file = str(path)
-    return _read(path, file, policy, lambda stream: _read_header(stream, file, policy))
+    return _read(path, file, LOCAL, lambda stream: _read_header(stream, file))
 
 
-def _read_header(stream: BinaryIO, file: str, policy: ImagePolicy) -> Header:
-    plugin = _open(stream, file, policy)
-    width, height = _checked_size(plugin, file, policy)
+def _read_header(stream: BinaryIO, file: str) -> Header:
+    plugin = _open(stream, file, LOCAL)
+    width, height = _checked_size(plugin, file, LOCAL)
     if orientation_of(plugin) >= 5:
         width, height = height, width
     stored_mode = plugin.mode  # a look for further frames may change it

@@ -6,12 +6,12 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from holotype.dataset.class_names import class_name
 from holotype.dataset.reading.csv_tables import read_csv_table
-from holotype.dataset.reading.encounter_dates import encounter_name, parse_day
 from holotype.dataset.reading.sample_records import PART_ALIASES, ImageListing, ListedImage
 from holotype.errors import EmptyDataset, InvalidTable
 
@@ -163,17 +163,17 @@ class _TableReader:
     def group(self, row: int) -> str:
         """The group; with dates the encounter: the group, or else the class, on one day."""
         group, day = class_name(self.text("group", row)), self.day(row)
-        return group if not day else encounter_name(group, self.label(row), day)
+        return f"{group or self.label(row)} {day}" if day else group
 
     def day(self, row: int) -> str:
         """The day of the image as ISO 8601 writes it; "" where no dates were asked for."""
         if self.columns["date"] is None:
             return ""
         text = self.text("date", row)
-        day = parse_day(text)
-        if day is None:
+        try:
+            return datetime.fromisoformat(text).date().isoformat()
+        except ValueError:
             self.refuse(row, f"the date {text!r}", "a date such as 2024-05-17")
-        return day.isoformat()
 
     def split(self, row: int) -> str:
         name = self.text("split", row)
