@@ -97,8 +97,8 @@ def parse_overrides(overrides: Overrides | None) -> dict[str, Any]:
     if not all(isinstance(key, str) for key in overrides):
         raise UsageError(f"overrides is {shown(overrides)}; its keys are names, such as seed.")
     return {
-        dotted: _parse(dotted, value) if isinstance(value, str) else _plain(value)
-        for dotted, value in overrides.items()
+        key: parse_yaml(value, f"--set {key}={value}") if isinstance(value, str) else _plain(value)
+        for key, value in overrides.items()
     }
 
 
@@ -182,10 +182,6 @@ def recipe_paths(recipe: Path) -> list[Path]:
     named = [fields.get("weights"), teacher.get("run") if isinstance(teacher, dict) else None]
     paths = [path for path in named if isinstance(path, str) and path not in WEIGHT_WORDS]
     return [Path(_without_stage(path)).resolve() for path in paths]
-
-
-def _parse(dotted: str, text: str) -> Any:
-    return parse_yaml(text, f"--set {dotted}={text}")
 
 
 def _set_key(fields: dict[str, Any], dotted: str, value: Any) -> None:

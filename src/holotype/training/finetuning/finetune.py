@@ -348,7 +348,7 @@ def _load_head_for_warm_start(classifier: TorchClassifier, pretrained: Pretraine
     checkpoint, file = read_stage_checkpoint(pretrained.weights), pretrained.weights.file
     if checkpoint is None or file is None or checkpoint_classes(file) != pretrained.index.classes:
         return False
-    head = strip_prefix(checkpoint, HEAD)
+    head = strip_prefix(checkpoint, f"{HEAD}.")
     own = classifier.head.state_dict()
     if {n: t.shape for n, t in head.items()} != {n: t.shape for n, t in own.items()}:
         return False
