@@ -11,7 +11,9 @@ import hashlib
 from collections.abc import Mapping
 from typing import cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from holotype.architectures.architecture import HeadSpec
@@ -185,13 +187,16 @@ class EmbeddingHead(nn.Module):
         """Logits (N, C)."""
         return self.scale * self.cosines(self.embed(x))
 
-    def set_weights(self, projection: tuple[Tensor, Tensor], directions_CE: Tensor) -> None:
-        """Take over the weight (E, D) and bias (E) of a projection, and directions of classes."""
-        weight, bias = projection
+    def set_weights(
+        self,
+        weight_ED: NDArray[np.float32],
+        bias_E: NDArray[np.float32],
+        directions_CE: NDArray[np.float32],
+    ) -> None:
+        """Take over a projection, and directions of classes, which may have any length."""
+        _set_weights(self.projection, weight_ED, bias_E)
         with torch.no_grad():
-            self.projection.weight.copy_(weight)
-            self.projection.bias.copy_(bias)
-            self.classes.weight.copy_(directions_CE)
+            self.classes.weight.copy_(torch.tensor(directions_CE))
 
 
 def build_head(embedding_size: int, num_classes: int, spec: HeadSpec) -> nn.Module:
@@ -218,6 +223,19 @@ def last_linear(head: nn.Module) -> nn.Linear:
     if isinstance(head, EmbeddingHead):
         return head.classes
     return cast(nn.Linear, head[-1] if isinstance(head, nn.Sequential) else head)
+
+
+def set_linear_head(
+    head: nn.Module, weight_CD: NDArray[np.float32], bias_C: NDArray[np.float32]
+) -> None:
+    """Give a linear head, whatever its dropout, its weights."""
+    _set_weights(last_linear(head), weight_CD, bias_C)
+
+
+def _set_weights(layer: nn.Linear, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor(weight))
+        layer.bias.copy_(torch.tensor(bias))
 
 
 def layers_with_weights(module: nn.Module) -> list[tuple[str, nn.Module]]:
