@@ -137,8 +137,8 @@ def _again(
     found: Fingerprints, chosen_N: NDArray[np.bool_], index: Index, read_as: _ReadAs
 ) -> Fingerprints:
     """What was found, with some images read in another way, which may refuse them."""
-    paths = {path for path, is_chosen in zip(found.paths, chosen_N, strict=True) if is_chosen}
-    again = _fingerprints(index.without(set(index.table["path"]) - paths), read_as, None)
+    others = set(index.table["path"]) - set(compress(found.paths, chosen_N))
+    again = _fingerprints(index.without(others), read_as, None)
     position = {path: number for number, path in enumerate(found.paths)}
     records = found.records.copy()
     records[[position[path] for path in again.paths]] = again.records

@@ -21,6 +21,7 @@ benchmarks/RESULTS.md has the figures, and docs/log.md says where each threshold
 import json
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,13 +116,7 @@ def _with_transparent(
     fingerprints: Fingerprints,
 ) -> tuple[NearDuplicate, ...]:
     """The pairs found on white, and those with a transparent image that are found on black only."""
-    transparent = {
-        path
-        for path, is_transparent in zip(
-            fingerprints.paths, fingerprints.records["is_transparent"], strict=True
-        )
-        if is_transparent
-    }
+    transparent = set(compress(fingerprints.paths, fingerprints.records["is_transparent"]))
     known = {(pair.first, pair.second) for pair in pairs}
     added = [
         pair

@@ -222,7 +222,7 @@ def time_missing_features(
     part: FeatureExtractor,
     preprocessing: Preprocessing,
     index: Index,
-    views: ViewPlan = SINGLE_VIEW,
+    views: ViewPlan,
     *,
     images: int,
 ) -> tuple[int, float, int]:
