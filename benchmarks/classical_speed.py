@@ -26,7 +26,7 @@ from holotype.bundle.onnx_runtime import available_cores, open_session, run_grap
 from holotype.dataset.sources.synthetic import make_synthetic
 from holotype.training.config.resolve import resolve_recipe
 from holotype.training.config.stage_config import ForestStage, SvmStage
-from holotype.training.heads.svm_forest import ClassicalHead, fit_forest, fit_svm
+from holotype.training.heads.svm_forest import ClassicalHead, fit_classical_head
 from holotype.training.heads.training_data import TrainingData
 
 MODELS = ("hog", "lbp", "colour", "hog+lbp", "hog+lbp+colour")
@@ -91,7 +91,7 @@ def _heads(
     data = TrainingData(features_ND, targets_N, np.ones(count), [""] * count, num_classes)
     svm = SvmStage(method="svm", kernel="rbf", Cs=(3.0,), pca=(128,), folds=2)
     forest = ForestStage(method="random_forest", trees=100, folds=2)
-    return fit_svm(data, svm, 0), fit_forest(data, forest, 0)
+    return fit_classical_head(data, svm, 0), fit_classical_head(data, forest, 0)
 
 
 def _run(bundle: Bundle, inputs: list[np.ndarray], count: int) -> None:

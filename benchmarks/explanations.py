@@ -36,9 +36,9 @@ from heatmap_checks import (
 )
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
+from randomised_layers import layers_top_down, randomise_layers
 
 import holotype
-from holotype.architectures.gradient_attribution import layers_top_down, randomise_layers
 from holotype.bundle.bundle import Bundle, load_bundle
 from holotype.dataset.sources.synthetic import MASK_FOLDER, make_synthetic
 from holotype.evaluation.intervals import wilson

@@ -174,7 +174,7 @@ def weight_randomisation_test(
         bundle: a classifier without members.
         explain_method: how to look; with gradients, since the changed networks are in torch.
         randomised: each finds a network with other weights, see
-            `architectures.gradient_attribution.randomise_layers`.
+            `randomised_layers`.
 
     Returns:
         The rank correlation of the cells of each with those of the unchanged one, in [-1, 1].

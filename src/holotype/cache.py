@@ -110,7 +110,7 @@ class ArrayCache:
     """The arrays of one namespace, by key.
 
     Args:
-        kind: folder in the cache directory: `features`, `thumbnails`, …
+        kind: folder in the cache directory, one of `KINDS`.
         namespace: hash of everything that determines the values except the image.
     """
 

@@ -41,7 +41,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     Raises:
         OSError: it cannot be written; the error names `path`.
     """
-    try:
+    with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.parent not in _cleaned:
             _cleaned.add(path.parent)
@@ -51,10 +51,6 @@ def atomic_write(path: Path) -> Iterator[Path]:
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
             temporary.replace(path)
-    except OSError as error:
-        if error.filename is None or TEMPORARY_PREFIX in os.fsdecode(error.filename):
-            error.filename = str(path)
-        raise
 
 
 @contextmanager
@@ -67,7 +63,7 @@ def temporary_directory(parent: Path) -> Iterator[Path]:
 
 @contextmanager
 def naming(output: Path) -> Iterator[None]:
-    """What cannot be written is named by the output, and not by the temporary directory."""
+    """What cannot be written is named by the output, and not by what stands for it meanwhile."""
     try:
         yield
     except OSError as error:
@@ -107,14 +103,11 @@ def require_writable(path: Path) -> None:
         OSError: it could not; the error names `path`.
     """
     folder = next(one for one in path.absolute().parents if os.path.lexists(one))
-    try:
+    with naming(path):
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a directory")
         with _temporary(folder, path.suffix, Path.touch):
             pass
-    except OSError as error:
-        error.filename = str(path)
-        raise
 
 
 @contextmanager

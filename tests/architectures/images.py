@@ -2,8 +2,9 @@
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import update_bn
 
-from holotype.architectures.torch_classifier import Backbone, estimate_batch_norm
+from holotype.architectures.torch_classifier import Backbone
 
 STATISTICS = 32  # images a batch
 
@@ -42,5 +43,5 @@ def awake(backbone: Backbone, scale: float = 1.0, branches: float = 1.0) -> Back
 def with_statistics(backbone: Backbone, size: int) -> Backbone:
     """The backbone with batch-norm statistics of two batches."""
     batches = [soft_images(STATISTICS, size, 1), soft_images(STATISTICS, size, 2)]
-    estimate_batch_norm(backbone, batches)
+    update_bn(batches, backbone)
     return backbone

@@ -39,7 +39,7 @@ from holotype.explanation.compute_heatmap import heatmap
 from holotype.imaging.decode import Image
 from holotype.imaging.preprocessing import Preprocessing
 from holotype.training.config.stage_config import SvmStage
-from holotype.training.heads.svm_forest import fit_svm
+from holotype.training.heads.svm_forest import fit_classical_head
 from holotype.training.heads.training_data import TrainingData
 from tests.architectures.images import awake, soft_images, with_statistics
 from tests.architectures.passed import Passed, names_on_page, write_page
@@ -162,7 +162,7 @@ def _one_training_step(classifier: TorchClassifier, images: Tensor) -> None:
     targets = torch.arange(len(images)) % len(CLASSES)
     logits, others = classifier.forward_with_auxiliaries(images)
     loss = torch.nn.functional.cross_entropy(logits, targets)
-    for auxiliary in others:
+    for auxiliary in others.values():
         loss = loss + AUXILIARY_LOSS_WEIGHT * torch.nn.functional.cross_entropy(auxiliary, targets)
     loss.backward()
     assert torch.isfinite(loss)
@@ -306,14 +306,14 @@ def _head_runs_on_no_cell(name: str) -> None:
 
 
 def _descriptors_pass(row: Architecture) -> Passed:
-    """The graph at the smallest size, and a head; `fit_svm` itself proves parity of the head."""
+    """The graph at the smallest size, and a head, whose fit itself proves its parity."""
     size = row.inputs.minimum_size
     images = soft_images(24, size).clamp(-1, 1).numpy()
     session = open_session(descriptor_graph(row.name, size, size))
     (embedding_ND,) = session.run(["embedding"], {"image": images})
     targets_N = (images[:, 0].mean((1, 2)) > images[:, 1].mean((1, 2))).astype(np.int64)
     data = TrainingData(embedding_ND, targets_N, np.ones(24), [""] * 24, num_classes=2)
-    head = fit_svm(data, SvmStage(method="svm", kernel="linear", Cs=(1.0,), folds=3), 0)
+    head = fit_classical_head(data, SvmStage(method="svm", kernel="linear", Cs=(1.0,), folds=3), 0)
     (logits_NC,) = open_session(head.graph).run(["logits"], {"embedding": embedding_ND})
     assert np.ptp(logits_NC, axis=0).max() > LEAST_SPREAD
     return Passed(embedding_ND.shape[1], 0)

@@ -11,6 +11,7 @@ from captum.attr import LayerGradCam
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from benchmarks.randomised_layers import layers_top_down, randomise_layers
 from holotype.architectures.gradient_attribution import (
     ClassLogOdds,
     attention_rollout,
@@ -19,9 +20,7 @@ from holotype.architectures.gradient_attribution import (
     grad_cam_plus_plus,
     integrated_gradients,
     last_spatial_layer,
-    layers_top_down,
     logits_of,
-    randomise_layers,
 )
 from holotype.architectures.layer_groups import split_into_groups
 from holotype.architectures.torch_classifier import TorchClassifier

@@ -10,7 +10,7 @@ from torch import nn
 
 from holotype.architectures.build_backbone import build_backbone
 from holotype.architectures.catalog import CATALOG
-from holotype.architectures.layer_groups import split_into_groups
+from holotype.architectures.layer_groups import backbone_of_custom_model, split_into_groups
 from holotype.architectures.pretrained_weights import NONE, find_weights
 from holotype.architectures.torch_classifier import Backbone, layers_with_weights
 from holotype.errors import InvalidRecipe
@@ -149,3 +149,13 @@ def test_layers_are_modules_with_weights_of_their_own_from_the_bottom_up() -> No
 
 def _built(name: str, size: int, options: dict[str, object]) -> Backbone:
     return build_backbone(name, find_weights(name, NONE), size, seed=0, options=options)
+
+
+def test_a_network_of_ones_own_that_draws_at_random_is_one_group() -> None:
+    """No two passes give the same embedding, by which groups would be recognised."""
+
+    class Noisy(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.rand(len(x), 5)
+
+    assert backbone_of_custom_model(Noisy(), 32, "noisy.py:build").group_names == ["network"]

@@ -134,13 +134,16 @@ def test_a_complete_partial_file_is_used(site: Site, tmp_path: Path) -> None:
     assert download(site.url, tmp_path / "a.zip", sha256=SHA256).read_bytes() == CONTENT
 
 
-def test_a_file_of_the_wrong_hash_or_size_is_not_kept(site: Site, tmp_path: Path) -> None:
+def test_a_file_of_the_wrong_hash_or_size_is_not_kept(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(DownloadFailed, match=f"has the SHA-256 {SHA256}, expected {'0' * 64}"):
         download(site.url, tmp_path / "a.zip", sha256="0" * 64)
+    monkeypatch.setattr("holotype.dataset.sources.download.MAX_BYTES", 5_000)
     for says_length in (True, False):
         site.says_length = says_length
         with pytest.raises(DownloadFailed, match="larger than 5,000 bytes"):
-            download(site.url, tmp_path / "a.zip", max_bytes=5_000)
+            download(site.url, tmp_path / "a.zip")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from holotype.dataset.splitting.leakage import find_leaks, move_leaks_to_train, resolve_leaks
+from holotype.dataset.splitting.leakage import find_leaks, resolve_leaks
 from holotype.errors import SplitLeakage
 from tests.dataset.indices import make_index, part_of
 
@@ -18,7 +18,7 @@ def test_groups_and_copies_that_overlap_leak_as_one() -> None:
 
 def test_repair_moves_what_leaks_to_train_and_nothing_else() -> None:
     index = make_index(list("aaabbb"), ["g", "g", "", "h", "", "h"], SPLITS)
-    mended = move_leaks_to_train(index)
+    mended, _ = resolve_leaks(index, on_leak="repair")
     assert list(part_of(mended).values()) == ["train", "train", "val", "test", "train", "test"]
     assert find_leaks(mended) == []
     assert list(part_of(index).values()) == SPLITS
@@ -32,7 +32,7 @@ def test_the_user_says_what_becomes_of_a_leak() -> None:
     assert part_of(kept) == part_of(index)
     assert "too optimistic" in notes[0]
     mended, notes = resolve_leaks(index, on_leak="repair")
-    assert part_of(mended) == part_of(move_leaks_to_train(index))
+    assert list(part_of(mended).values()) == ["train", "train", "val", "test", "train", "test"]
     assert len(notes) == 1
     assert "1 image was moved to train" in notes[0]
 

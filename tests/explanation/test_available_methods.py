@@ -22,8 +22,8 @@ def in_torch(bundle: Bundle):  # type: ignore[no-untyped-def]  # importing torch
     """The network of a tiny bundle, with the weights that its graphs hold."""
     from torch import from_numpy, nn
 
-    from holotype.architectures.gradient_attribution import frozen, set_linear_head
-    from holotype.architectures.torch_classifier import Backbone, TorchClassifier
+    from holotype.architectures.gradient_attribution import frozen
+    from holotype.architectures.torch_classifier import Backbone, TorchClassifier, set_linear_head
 
     tensors: dict[str, NDArray[np.float32]] = {}
     for graph in bundle.graphs.values():
@@ -34,7 +34,7 @@ def in_torch(bundle: Bundle):  # type: ignore[no-untyped-def]  # importing torch
     pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     backbone = Backbone({"low": nn.Sequential(convolution, nn.ReLU())}, pool)
     classifier = TorchClassifier(backbone, EMBEDDING, len(CLASSES))
-    set_linear_head(classifier, tensors["w"], tensors["b"])
+    set_linear_head(classifier.head, tensors["w"], tensors["b"])
     return frozen(classifier)
 
 

@@ -111,7 +111,7 @@ def test_maps_in_the_same_order_correlate_whatever_their_scale() -> None:
 
 
 def test_other_weights_give_other_maps_and_the_same_ones_the_same(tmp_path: Path) -> None:
-    from holotype.architectures.gradient_attribution import layers_top_down, randomise_layers
+    from benchmarks.randomised_layers import layers_top_down, randomise_layers
 
     bundle = write_tiny(tmp_path / "bundle")
     image = decode(write_images(tmp_path / "images", 1, seed=4)[0])

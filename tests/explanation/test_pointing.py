@@ -32,7 +32,7 @@ def _given(network: Any, bundle: object) -> Any:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_a_trained_network_points_at_the_object_and_redrawn_ones_do_not(tmp_path: Path) -> None:
-    from holotype.architectures.gradient_attribution import layers_top_down, randomise_layers
+    from benchmarks.randomised_layers import layers_top_down, randomise_layers
     from holotype.explanation.torch_models import TorchModels
 
     shapes = make_synthetic(tmp_path / "shapes", classes=4, images=800)

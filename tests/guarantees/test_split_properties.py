@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from holotype.dataset.index import Index
-from holotype.dataset.splitting.leakage import move_leaks_to_train
+from holotype.dataset.splitting.leakage import resolve_leaks
 from holotype.dataset.splitting.splitter import folds, missing_classes, split
 from tests.dataset.indices import fold_of, make_index, part_of
 
@@ -110,8 +110,9 @@ def test_any_repaired_split_is_complete_keeps_units_whole_and_ignores_order(
 ) -> None:
     before = part_of(data[0])
     places = check(
-        data, shuffle, lambda i, t: dict(part_of(move_leaks_to_train(i, keep_together=t)))
-    )
+        data, shuffle,
+        lambda i, t: dict(part_of(resolve_leaks(i, on_leak="repair", keep_together=t)[0])),
+    )  # fmt: skip
     for unit in connected_components(*data):
         whole = len({before[path] for path in unit}) == 1
         assert all(places[path] == (before[path] if whole else "train") for path in unit)

@@ -154,5 +154,5 @@ def test_pretrained_weights_are_not_taken_for_what_a_stage_left() -> None:
 
 def test_the_parts_of_a_classifier_are_told_apart() -> None:
     assert strip_prefix(
-        {"head.weight": 1, "header.weight": 2, "backbone.head.bias": 3}, "head"
+        {"head.weight": 1, "header.weight": 2, "backbone.head.bias": 3}, "head."
     ) == {"weight": 1}

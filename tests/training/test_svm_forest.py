@@ -33,7 +33,7 @@ from holotype.training.heads.hyperparameter_search import (
     coordinate_search,
     fit_platt_scaling,
 )
-from holotype.training.heads.svm_forest import ClassicalHead, _check_parity, fit_forest, fit_svm
+from holotype.training.heads.svm_forest import ClassicalHead, _check_parity, fit_classical_head
 from tests.training.tiny import unweighted
 
 Features = NDArray[np.float32]
@@ -77,9 +77,9 @@ def _fit(
     images = replace(unweighted(features, targets), **data)
     if kind == "forest":
         forest = {"method": "random_forest", "trees": 10, "folds": 3, **changes}
-        return fit_forest(images, ForestStage.model_validate(forest), 0)
+        return fit_classical_head(images, ForestStage.model_validate(forest), 0)
     svm = {"method": "svm", "kernel": kind, "Cs": (1.0,), "folds": 3, **changes}
-    return fit_svm(images, SvmStage.model_validate(svm), 0)
+    return fit_classical_head(images, SvmStage.model_validate(svm), 0)
 
 
 _DIGESTS = """
@@ -321,4 +321,5 @@ def test_images_of_weight_0_are_as_if_they_were_not_there() -> None:
     )
     stage = SvmStage(method="svm", kernel="rbf", Cs=(1.0,), folds=3)
     without = replace(weighted).rows(np.flatnonzero(weighted.weights_N > 0))
-    assert fit_svm(weighted, stage, 0).graph == fit_svm(without, stage, 0).graph
+    first, second = (fit_classical_head(data, stage, 0) for data in (weighted, without))
+    assert first.graph == second.graph

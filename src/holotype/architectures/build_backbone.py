@@ -78,7 +78,7 @@ def build_backbone(
         nothing = WeightsSource("none", None, weights.licence)
         backbone = build_backbone(model, nothing, image_size, seed=seed, options=options)
         return _load_checkpoint(
-            backbone, strip_prefix(checkpoint, BACKBONE), model, str(weights.file)
+            backbone, strip_prefix(checkpoint, f"{BACKBONE}."), model, str(weights.file)
         )
     torch.manual_seed(seed)
     if row.kind == "custom":

@@ -14,8 +14,7 @@ Shape suffixes: N images, C classes, H height, W width, D channels, h and w cell
 T tokens.
 """
 
-import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -25,11 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from holotype.architectures.torch_classifier import (
-    EmbeddingHead,
-    TorchClassifier,
-    layers_with_weights,
-)
+from holotype.architectures.torch_classifier import TorchClassifier
 from holotype.errors import UsageError, did_you_mean
 
 INTEGRATION_STEPS = 64  # of the path from the mean colour to the image
@@ -197,38 +192,6 @@ def require_layer(classifier: TorchClassifier, layer: str) -> None:
         )
 
 
-def randomise_layers(
-    classifier: TorchClassifier, layers: Sequence[str], seed: int = 0
-) -> TorchClassifier:
-    """A copy with random weights in these layers, for the sanity check of Adebayo et al. 2018.
-
-    Drawn from a normal distribution with the mean and standard deviation of each tensor, so that
-    activations keep their scale; scales and shifts of norms stay for the same reason.
-
-    Args:
-        layers: names from `layers_top_down`.
-    """
-    changed = copy.deepcopy(classifier)
-    named = dict(_all_layers_with_weights(changed))
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name in layers:
-            for parameter in named[name].parameters(recurse=False):
-                if parameter.ndim > 1:
-                    drawn = torch.randn(parameter.shape, generator=generator)
-                    parameter.copy_(drawn * parameter.std() + parameter.mean())
-    return changed
-
-
-def layers_top_down(classifier: TorchClassifier) -> list[str]:
-    """Layers with weight matrices, those of the head first."""
-    return [
-        name
-        for name, layer in reversed(_all_layers_with_weights(classifier))
-        if any(parameter.ndim > 1 for parameter in layer.parameters(recurse=False))
-    ]
-
-
 def frozen(classifier: TorchClassifier) -> TorchClassifier:
     """The same in evaluation mode, without gradients of its weights."""
     return classifier.eval().requires_grad_(False)
@@ -238,32 +201,6 @@ def logits_of(classifier: TorchClassifier, images_NCHW: NDArray[np.float32]) -> 
     """Logits (N, C) of model inputs."""
     with torch.no_grad():
         return np.asarray(classifier(torch.from_numpy(images_NCHW)).numpy())
-
-
-def set_linear_head(
-    classifier: TorchClassifier, weight_CD: NDArray[np.float32], bias_C: NDArray[np.float32]
-) -> None:
-    """Give a classifier with a linear head its weights."""
-    head = {"weight": torch.from_numpy(weight_CD.copy()), "bias": torch.from_numpy(bias_C.copy())}
-    classifier.head.load_state_dict(head)
-
-
-def set_embedding_head(
-    classifier: TorchClassifier,
-    weight_ED: NDArray[np.float32],
-    bias_E: NDArray[np.float32],
-    directions_CE: NDArray[np.float32],
-) -> None:
-    """Give a classifier whose head embeds its weights; directions may have any length."""
-    cast(EmbeddingHead, classifier.head).set_weights(
-        (torch.from_numpy(weight_ED.copy()), torch.from_numpy(bias_E.copy())),
-        torch.from_numpy(directions_CE.copy()),
-    )
-
-
-def _all_layers_with_weights(classifier: TorchClassifier) -> list[tuple[str, nn.Module]]:
-    head = [(f"head.{n}" if n else "head", m) for n, m in layers_with_weights(classifier.head)]
-    return [*layers_with_weights(classifier.backbone), *head]
 
 
 def _layers(classifier: TorchClassifier) -> dict[str, nn.Module]:

@@ -94,11 +94,8 @@ def backbone_of_custom_model(network: nn.Module, image_size: int, model: str) ->
                 "expected a feature map (2, D, h, w) or an embedding (2, D)."
             )
         expected = output if output.ndim == 2 else global_average_pooling()(output)
-        for layout in (partial(_sequential_groups, x=x), _one_group):
-            backbone = _try_layout(layout, network, x, expected)
-            if backbone is not None:
-                return backbone
-    raise AssertionError("one group is the network itself")
+        backbone = _try_layout(partial(_sequential_groups, x=x), network, x, expected)
+    return backbone or Backbone({"network": network}, _MapToEmbedding()).eval()
 
 
 def _sequential_groups(network: nn.Module, x: Tensor) -> Backbone:
@@ -122,10 +119,6 @@ def _sequential_groups(network: nn.Module, x: Tensor) -> Backbone:
     groups = {name: run[0] if len(run) == 1 else nn.Sequential(*run) for name, run in runs.items()}
     above = [children[name] for name in names[len(below) :]]
     return Backbone(groups, nn.Sequential(*above) if x.ndim == 2 else global_average_pooling())
-
-
-def _one_group(network: nn.Module) -> Backbone:
-    return Backbone({"network": network}, _MapToEmbedding())
 
 
 class _MapToEmbedding(nn.Module):

@@ -134,10 +134,9 @@ def read_stage_checkpoint(source: WeightsSource) -> dict[str, Any] | None:
     return state if {BACKBONE, HEAD} <= parts <= {BACKBONE, HEAD, "auxiliary_heads"} else None
 
 
-def strip_prefix(state: Mapping[str, Any], part: str) -> dict[str, Any]:
-    """The tensors of one part of a classifier, under their names in it."""
-    start = f"{part}."
-    return {name.removeprefix(start): t for name, t in state.items() if name.startswith(start)}
+def strip_prefix(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """The tensors whose names begin with a prefix, such as `backbone.`, without it."""
+    return {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
 
 
 def _match_state_dict(state: dict[str, Any], network: "nn.Module", file: Path) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Measure parameters, multiply-adds and activations of a network."""
 
+import copy
+
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -32,6 +34,7 @@ def _activation_bytes(backbone: Backbone, x: Tensor) -> int:
 
     Batch norm is in training mode, where it keeps its input.
     """
+    backbone = copy.deepcopy(backbone)  # whose modes and statistics change
     weights = {p.untyped_storage().data_ptr() for p in backbone.parameters()}
     kept: dict[int, Tensor] = {}  # the tensors too, so that no storage is freed and used again
 
@@ -41,17 +44,10 @@ def _activation_bytes(backbone: Backbone, x: Tensor) -> int:
             kept[place] = tensor
         return tensor
 
-    buffers = {name: buffer.clone() for name, buffer in backbone.named_buffers()}
-    modes = [(module, module.training) for module in backbone.modules()]
-    norms = [m for m in backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    for module in backbone.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.train()
     two = torch.cat([x, x.flip(3)])  # batch norm needs more than one value per channel
-    for norm in norms:
-        norm.train()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), torch.enable_grad():
         backbone(two)
-    for module, mode in modes:
-        module.training = mode
-    with torch.no_grad():
-        for name, buffer in backbone.named_buffers():
-            buffer.copy_(buffers[name])
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) // len(two)

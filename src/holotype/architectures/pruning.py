@@ -7,10 +7,12 @@ every group, so the shapes do not depend on the weights. The embedding keeps its
 """
 
 import warnings
+from operator import itemgetter
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from holotype.architectures.profiling import embedding_size
 from holotype.architectures.torch_classifier import (
     Backbone,
     layers_with_weights,
@@ -33,21 +35,20 @@ def prune_backbone(backbone: Backbone, image_size: int, share: float, model: str
     """
     import torch_pruning
 
-    example = torch.zeros(1, 3, image_size, image_size)
     before = number_of_parameters(backbone)
-    size = _embedding_size(backbone, example)
+    size = embedding_size(backbone, image_size)
     layers = [m for _, m in layers_with_weights(backbone) if isinstance(m, nn.Conv2d | nn.Linear)]
     backbone.requires_grad_(True)  # as the trace of the connections needs it
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch_pruning.pruner.BasePruner(
-                backbone, example,
+                backbone, torch.zeros(1, 3, image_size, image_size),
                 importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
                 pruning_ratio=share, global_pruning=False, round_to=MULTIPLE,
-                ignored_layers=layers[-1:], output_transform=_embedding_of,
+                ignored_layers=layers[-1:], output_transform=itemgetter(0),
             ).step()  # fmt: skip
-        same = _embedding_size(backbone, example) == size
+        same = embedding_size(backbone, image_size) == size
     except Exception as error:
         # What is raised by tracing a network that cannot be traced is anything.
         raise _refused(
@@ -59,15 +60,6 @@ def prune_backbone(backbone: Backbone, image_size: int, share: float, model: str
         raise _refused(model, reason)
     backbone.zero_grad(set_to_none=True)
     return f"pruned {share:.0%} of the channels: {before:,} parameters, now {after:,}"
-
-
-def _embedding_of(output: tuple[Tensor, Tensor]) -> Tensor:
-    return output[0]
-
-
-def _embedding_size(backbone: Backbone, example: Tensor) -> int:
-    with torch.no_grad():
-        return int(backbone(example)[0].shape[1])
 
 
 def _refused(model: str, reason: str) -> InvalidRecipe:

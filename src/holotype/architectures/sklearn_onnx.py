@@ -11,6 +11,7 @@ P pairs of seen classes.
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def class_pairs(num_seen: int) -> list[Pair]:
     """
     if num_seen == 2:
         return [(1, 0)]
-    return [(i, j) for i in range(num_seen) for j in range(i + 1, num_seen)]
+    return list(combinations(range(num_seen), 2))
 
 
 def margins_to_scores(margins_NP: NDArray[Any], num_seen: int) -> NDArray[np.float64]:

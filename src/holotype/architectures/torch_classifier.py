@@ -11,7 +11,9 @@ import hashlib
 from collections.abc import Mapping
 from typing import cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from holotype.architectures.architecture import HeadSpec
@@ -66,7 +68,7 @@ class Backbone(nn.Module):
     def group_names(self) -> list[str]:
         return list(self.groups)
 
-    def auxiliary_groups(self, start: int = 0) -> list[str]:
+    def auxiliary_groups(self, start: int) -> list[str]:
         """The groups above cut `start` whose output has an auxiliary."""
         return [name for name in self.group_names[start:] if name in self.auxiliaries]
 
@@ -137,13 +139,15 @@ class TorchClassifier(nn.Module):
         embedding, _ = self.backbone(x, start)
         return cast(Tensor, self.head(embedding))
 
-    def forward_with_auxiliaries(self, x: Tensor, start: int = 0) -> tuple[Tensor, list[Tensor]]:
-        """Logits, and those of every auxiliary above cut `start`, in one pass.
+    def forward_with_auxiliaries(
+        self, x: Tensor, start: int = 0
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logits, and those of every auxiliary above cut `start` by its group, in one pass.
 
         Each auxiliary adds `AUXILIARY_LOSS_WEIGHT` times its loss in training.
         """
         embedding, others = self.backbone.forward_with_auxiliaries(x, start)
-        logits = [self.auxiliary_heads[name](e) for name, e in others.items()]
+        logits = {name: self.auxiliary_heads[name](e) for name, e in others.items()}
         return self.head(embedding), logits
 
 
@@ -183,13 +187,16 @@ class EmbeddingHead(nn.Module):
         """Logits (N, C)."""
         return self.scale * self.cosines(self.embed(x))
 
-    def set_weights(self, projection: tuple[Tensor, Tensor], directions_CE: Tensor) -> None:
-        """Take over the weight (E, D) and bias (E) of a projection, and directions of classes."""
-        weight, bias = projection
+    def set_weights(
+        self,
+        weight_ED: NDArray[np.float32],
+        bias_E: NDArray[np.float32],
+        directions_CE: NDArray[np.float32],
+    ) -> None:
+        """Take over a projection, and directions of classes, which may have any length."""
+        _set_weights(self.projection, weight_ED, bias_E)
         with torch.no_grad():
-            self.projection.weight.copy_(weight)
-            self.projection.bias.copy_(bias)
-            self.classes.weight.copy_(directions_CE)
+            self.classes.weight.copy_(torch.tensor(directions_CE))
 
 
 def build_head(embedding_size: int, num_classes: int, spec: HeadSpec) -> nn.Module:
@@ -216,6 +223,19 @@ def last_linear(head: nn.Module) -> nn.Linear:
     if isinstance(head, EmbeddingHead):
         return head.classes
     return cast(nn.Linear, head[-1] if isinstance(head, nn.Sequential) else head)
+
+
+def set_linear_head(
+    head: nn.Module, weight_CD: NDArray[np.float32], bias_C: NDArray[np.float32]
+) -> None:
+    """Give a linear head, whatever its dropout, its weights."""
+    _set_weights(last_linear(head), weight_CD, bias_C)
+
+
+def _set_weights(layer: nn.Linear, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor(weight))
+        layer.bias.copy_(torch.tensor(bias))
 
 
 def layers_with_weights(module: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -251,19 +271,3 @@ def hash_weights(module: nn.Module) -> str:
         array = tensor.detach().cpu().contiguous().numpy()
         h.update(f"{name}{array.dtype}{array.shape}".encode() + array.tobytes())
     return h.hexdigest()
-
-
-def estimate_batch_norm(module: nn.Module, batches: list[Tensor]) -> None:
-    """Set batch-norm statistics from a few batches, which a network with random weights needs."""
-    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    momenta = [m.momentum for m in norms]
-    for m in norms:
-        m.reset_running_stats()
-        m.momentum = None
-    module.train()
-    with torch.no_grad():
-        for batch in batches:
-            module(batch)
-    for m, momentum in zip(norms, momenta, strict=True):
-        m.momentum = momentum
-    module.eval()

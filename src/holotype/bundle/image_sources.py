@@ -210,8 +210,11 @@ def _files_at(path: Path, progress: Progress) -> list[ImageSource]:
         unused: dict[IgnoredReason, list[str]] = {
             "no image": found.others, "written by Holotype": found.outputs, "hidden": found.hidden,
         }  # fmt: skip
-        notes = (ignored_note([printable(p) for p in unused[why]], why) for why in unused)
-        progress.log_all(note for note in notes if note)
+        progress.log_all(
+            ignored_note([printable(path) for path in paths], why)
+            for why, paths in unused.items()
+            if paths
+        )
         return [ImageFile(_as_text(path / file), path / file) for file in found.images]
     if not path.exists():
         raise UsageError(f"there is no image or folder {str(path)!r}; check the path.")

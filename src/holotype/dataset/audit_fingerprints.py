@@ -137,8 +137,8 @@ def _again(
     found: Fingerprints, chosen_N: NDArray[np.bool_], index: Index, read_as: _ReadAs
 ) -> Fingerprints:
     """What was found, with some images read in another way, which may refuse them."""
-    paths = {path for path, is_chosen in zip(found.paths, chosen_N, strict=True) if is_chosen}
-    again = _fingerprints(index.without(set(index.table["path"]) - paths), read_as, None)
+    others = set(index.table["path"]) - set(compress(found.paths, chosen_N))
+    again = _fingerprints(index.without(others), read_as, None)
     position = {path: number for number, path in enumerate(found.paths)}
     records = found.records.copy()
     records[[position[path] for path in again.paths]] = again.records
@@ -223,7 +223,8 @@ def fingerprint(image: Image, *, backdrop: int = _WHITE) -> NDArray[np.void]:
     record = np.zeros((), FINGERPRINT)
     record["width"], record["height"] = image.stored_size
     record["mode"] = image.mode.encode()[:8]
-    record["darkest"], record["brightest"] = _extremes(pixels)
+    levels = np.asarray(pixels)
+    record["darkest"], record["brightest"] = levels.min(), levels.max()
     record["largest"], record["is_stated"] = image.largest, image.is_largest_stated
     record["is_transparent"] = image.mask is not None
     record["sharpness"] = sharpness(grey)
@@ -261,8 +262,3 @@ def sharpness(grey: PillowImage.Image) -> float:
 def downscale(pixels: PillowImage.Image, size: tuple[int, int]) -> PillowImage.Image:
     """Resize with a triangle filter, which leaves little aliasing."""
     return pixels.resize(size, PillowImage.Resampling.BILINEAR)
-
-
-def _extremes(pixels: PillowImage.Image) -> tuple[int, int]:
-    values = np.asarray(pixels)
-    return int(values.min()), int(values.max())

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from holotype.dataset.reading.filename_groups import date_column, group_column, with_groups
 from holotype.dataset.reading.folders import list_folder
-from holotype.dataset.reading.label_tables import list_frame, list_table
+from holotype.dataset.reading.label_tables import list_table
 from holotype.dataset.reading.merge_sources import merge_listings
 from holotype.dataset.reading.sample_records import (
     IgnoredReason,
@@ -208,11 +208,7 @@ def _read_source(
             f"--label-pattern was given, but {name!r} is a table with a column 'label'; "
             "omit the pattern, or name the folder instead of the table."
         )
-    group = column or "group"
-    if isinstance(data, Path):
-        listing = list_table(data, group_column=group, date_column=date_column(group_pattern))
-    else:
-        listing = list_frame(data, group_column=group, date_column=date_column(group_pattern))
+    listing = list_table(data, column or "group", date_column(group_pattern))
     if group_pattern is None or column is not None:
         return listing
     return with_groups(listing, group_pattern)

@@ -146,8 +146,11 @@ def _from_fitted_head(run: RunDirectory, bundle: Bundle) -> "TorchClassifier":
     import onnx
     from onnx import numpy_helper
 
-    from holotype.architectures.gradient_attribution import set_embedding_head, set_linear_head
-    from holotype.architectures.torch_classifier import TorchClassifier
+    from holotype.architectures.torch_classifier import (
+        EmbeddingHead,
+        TorchClassifier,
+        set_linear_head,
+    )
 
     recipe = resolve_recipe(run.recipe)
     graph = onnx.load_model_from_string(bundle.graphs[HEAD]).graph
@@ -163,10 +166,11 @@ def _from_fitted_head(run: RunDirectory, bundle: Bundle) -> "TorchClassifier":
         projection = read_projection(bundle.graphs[BACKBONE])
         size = projection[0].shape[1]
         classifier = TorchClassifier(backbone, size, num_classes, recipe.head_spec)
-        set_embedding_head(classifier, *projection, tensors["weight"])
+        assert isinstance(classifier.head, EmbeddingHead)
+        classifier.head.set_weights(*projection, tensors["weight"])
         return classifier
     classifier = TorchClassifier(backbone, bundle.manifest.embedding_size, num_classes)
-    set_linear_head(classifier, tensors["weight"], tensors["bias"])
+    set_linear_head(classifier.head, tensors["weight"], tensors["bias"])
     return classifier
 
 

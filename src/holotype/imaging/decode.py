@@ -37,12 +37,7 @@ from holotype.imaging.decoding_memory import (
     refused_where_memory_ends,
     release_with,
 )
-from holotype.imaging.file_limits import (
-    MAX_FILE_BYTES,
-    refuse_many_scans,
-    require_plain_file,
-    require_size,
-)
+from holotype.imaging.file_limits import refuse_many_scans, require_plain_file, require_size
 from holotype.imaging.image_formats import HEAD_BYTES, format_of, unread_extension
 from holotype.imaging.pillow_headers import (
     ADVICE_COPY_AGAIN,
@@ -114,14 +109,10 @@ class ImagePolicy:
     Attributes:
         formats: as Pillow names them.
         max_pixels: width times height; more is refused before a pixel is decoded.
-        max_side: width or height; a longer one is refused, since resizing it takes gigabytes.
-        max_bytes: of the file.
     """
 
     formats: tuple[str, ...]
     max_pixels: int
-    max_side: int = 100_000
-    max_bytes: int = MAX_FILE_BYTES
 
 
 class DecodeOptions(NamedTuple):
@@ -147,6 +138,7 @@ NETWORK = ImagePolicy(("JPEG", "PNG", "WEBP"), 25_000_000)
 
 Result = TypeVar("Result")
 
+_MAX_SIDE = 100_000  # width or height; resizing a longer one takes gigabytes
 _ADVICE_SCALE_DOWN = "scale it down, or cut it into tiles"
 
 
@@ -184,7 +176,7 @@ def decode(
     own_name = f"<{len(source)} bytes>" if isinstance(source, bytes) else str(source)
     file = own_name if name is None else name
     loading = _Loading(file, DecodeOptions(bits, tolerate_truncated))
-    return _read(source, file, policy, lambda s: _decode(s, minimum_size, loading, policy))
+    return _read(source, file, lambda s: _decode(s, minimum_size, loading, policy))
 
 
 class _Loading(NamedTuple):
@@ -285,7 +277,7 @@ def from_pillow(image: PillowImage.Image, *, name: str, bits: int = FULL_BITS) -
         return Image(pixels, mask, image.format or "", image.mode, upright.size)
 
 
-def read_header(path: Path, *, policy: ImagePolicy = LOCAL) -> Header:
+def read_header(path: Path) -> Header:
     """Upright size, format and stored mode, without decoding a pixel.
 
     A PNG whose EXIF data follows its pixels, which is rare, is taken as upright here.
@@ -294,23 +286,21 @@ def read_header(path: Path, *, policy: ImagePolicy = LOCAL) -> Header:
         ImageError: one of its kinds; a file that breaks only later in its pixels passes.
     """
     file = str(path)
-    return _read(path, file, policy, lambda stream: _read_header(stream, file, policy))
+    return _read(path, file, lambda stream: _read_header(stream, file))
 
 
-def _read_header(stream: BinaryIO, file: str, policy: ImagePolicy) -> Header:
-    plugin = _open(stream, file, policy)
-    width, height = _checked_size(plugin, file, policy)
+def _read_header(stream: BinaryIO, file: str) -> Header:
+    plugin = _open(stream, file, LOCAL)
+    width, height = _checked_size(plugin, file, LOCAL)
     if orientation_of(plugin) >= 5:
         width, height = height, width
     stored_mode = plugin.mode  # a look for further frames may change it
     return Header(width, height, plugin.format or "", stored_mode, unused_contents(plugin))
 
 
-def _read(
-    source: Path | bytes, file: str, policy: ImagePolicy, read: Callable[[BinaryIO], Result]
-) -> Result:
+def _read(source: Path | bytes, file: str, read: Callable[[BinaryIO], Result]) -> Result:
     """What `read` finds; a PNG with more text than Pillow allows is read without its text."""
-    with _stream_of(source, file, policy) as stream, _translating_errors(file):
+    with _stream_of(source, file) as stream, _translating_errors(file):
         try:
             return read(stream)
         except ValueError as error:
@@ -321,13 +311,13 @@ def _read(
 
 
 @contextmanager
-def _stream_of(source: Path | bytes, file: str, policy: ImagePolicy) -> Iterator[BinaryIO]:
+def _stream_of(source: Path | bytes, file: str) -> Iterator[BinaryIO]:
     """The open file, if it is a regular one of no more bytes than are read."""
     if isinstance(source, bytes):
-        require_size(len(source), file, policy.max_bytes)
+        require_size(len(source), file)
         yield io.BytesIO(source)
         return
-    require_plain_file(source, file, policy.max_bytes)
+    require_plain_file(source, file)
     try:
         stream = open(source, "rb")  # noqa: SIM115 - closed below, outside this try
     except OSError as error:
@@ -385,10 +375,10 @@ def _open(stream: BinaryIO, file: str, policy: ImagePolicy) -> ImageFile.ImageFi
 
 def _checked_size(plugin: ImageFile.ImageFile, file: str, policy: ImagePolicy) -> tuple[int, int]:
     width, height = plugin.size
-    if max(width, height) > policy.max_side:
+    if max(width, height) > _MAX_SIDE:
         raise TooManyPixels(
             file,
-            f"{width} x {height} pixels have a side above the {policy.max_side:,} that are read",
+            f"{width} x {height} pixels have a side above the {_MAX_SIDE:,} that are read",
             "cut it into tiles",
         )
     if width * height > policy.max_pixels:

@@ -7,19 +7,19 @@ from pathlib import Path
 
 from holotype.errors import FileTooLarge, TooManyPixels, UnreadableFile
 
-MAX_FILE_BYTES = 2**30  # the largest images that are read, uncompressed, have 0.7 GB
+_MAX_BYTES = 2**30  # the largest images that are read, uncompressed, have 0.7 GB
 _MAX_SCANS = 100  # of a JPEG; progressive ones have about ten
 _START_OF_SCAN = b"\xff\xda"
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # none of these is within compressed data
 _END_OF_IMAGE = 0xD9
 
 
-def require_plain_file(path: Path, name: str, max_bytes: int = MAX_FILE_BYTES) -> None:
+def require_plain_file(path: Path, name: str) -> None:
     """Refuse what would never end, such as a pipe, or would not fit into memory.
 
     Raises:
         UnreadableFile: there is no such file, or it is a folder, a pipe or a device.
-        FileTooLarge: more bytes than `max_bytes`.
+        FileTooLarge: more bytes than are read.
     """
     try:
         status = os.stat(path)
@@ -28,19 +28,19 @@ def require_plain_file(path: Path, name: str, max_bytes: int = MAX_FILE_BYTES) -
         raise UnreadableFile(name, f"it cannot be opened ({reason})", "check the path") from None
     if not stat.S_ISREG(status.st_mode):
         raise UnreadableFile(name, "this is a folder or a device", "name a file in it")
-    require_size(status.st_size, name, max_bytes)
+    require_size(status.st_size, name)
 
 
-def require_size(size: int, name: str, max_bytes: int) -> None:
-    """Refuse more bytes than `max_bytes`.
+def require_size(size: int, name: str) -> None:
+    """Refuse a file of more bytes than are read.
 
     Raises:
         FileTooLarge: it has.
     """
-    if size > max_bytes:
+    if size > _MAX_BYTES:
         raise FileTooLarge(
             name,
-            f"its {size:,} bytes are more than the {max_bytes:,} that are read",
+            f"its {size:,} bytes are more than the {_MAX_BYTES:,} that are read",
             "save it compressed, or cut it into tiles",
         )
 

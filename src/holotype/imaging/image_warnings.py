@@ -1,6 +1,6 @@
 """What of images is not used, and which images are refused, in a bounded number of lines."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from holotype.imaging.truncated_images import CUT_OFF
@@ -34,8 +34,7 @@ def refusal_notes(word: str, refusals: Iterable[Refusal]) -> list[str]:
     for one in every:
         by_reason.setdefault((one.reason, one.advice), []).append(one.file)
     lines = [
-        f"{word}: {pluralize(len(names), 'image')}: {reason}; {advice}: "
-        f"{', '.join(map(quoted, names[:_NAMED]))}{', …' if len(names) > _NAMED else ''}"
+        f"{word}: {pluralize(len(names), 'image')}: {reason}; {advice}: {_first_of(names)}"
         for (reason, advice), names in by_reason.items()
     ]
     rest = sum(len(names) for names in list(by_reason.values())[_MOST_LINES:])
@@ -49,6 +48,11 @@ def quoted(name: str) -> str:
     return repr(name).replace("\\\\", "\\")
 
 
+def _first_of(names: Sequence[str], quote: Callable[[str], str] = quoted) -> str:
+    more = ["…"] if len(names) > _NAMED else []
+    return ", ".join([*map(quote, names[:_NAMED]), *more])
+
+
 def warning_notes(warnings: Mapping[str, tuple[str, ...]]) -> list[str]:
     """Such as ``8 images: the file holds several frames or pages; …: 'a/0.tif', 'a/1.tif', …``.
 
@@ -60,8 +64,7 @@ def warning_notes(warnings: Mapping[str, tuple[str, ...]]) -> list[str]:
         for warning in of_image:
             by_kind.setdefault(warning, []).append(name)
     return [
-        f"warning: {pluralize(len(names), 'image')}: {warning}: "
-        f"{', '.join(map(repr, names[:_NAMED]))}{', …' if len(names) > _NAMED else ''}"
+        f"warning: {pluralize(len(names), 'image')}: {warning}: {_first_of(names, repr)}"
         for warning, names in by_kind.items()
     ]
 
@@ -86,8 +89,7 @@ def truncated_note(warnings: Mapping[str, tuple[str, ...]]) -> list[str]:
     if not names:
         return []
     are = "is" if len(names) == 1 else "are"
-    named = f"{', '.join(map(quoted, names[:_NAMED]))}{', …' if len(names) > _NAMED else ''}"
     return [
         f"{pluralize(len(names), 'image')} {are} cut off or damaged, tolerated, and read as far as "
-        f"it goes, what is missing blank: {named}."
+        f"it goes, what is missing blank: {_first_of(names)}."
     ]

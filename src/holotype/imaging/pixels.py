@@ -13,7 +13,7 @@ from PIL import Image as PillowImage
 from PIL import ImageCms, ImageFont
 
 from holotype.errors import UnsupportedMode
-from holotype.imaging.significant_bits import FULL_BITS, has_open_range, scaled_to_8_bits
+from holotype.imaging.significant_bits import has_open_range, scaled_to_8_bits
 
 
 def to_eight_bits(
@@ -21,8 +21,8 @@ def to_eight_bits(
     raw_mode: str,
     file: str,
     *,
-    white_is_zero: bool = False,
-    bits: int = FULL_BITS,
+    white_is_zero: bool,
+    bits: int,
 ) -> tuple[PillowImage.Image, PillowImage.Image | None]:
     """The pixels in mode ``L`` or ``RGB``, and the alpha unless all pixels are opaque.
 

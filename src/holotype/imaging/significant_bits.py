@@ -97,7 +97,7 @@ def colour_of_16_bits(
     raw_mode: str,
     bits: int,
     file: str,
-    tolerate_truncated: bool = False,
+    tolerate_truncated: bool,
 ) -> PillowImage.Image:
     """Colour at its significant bits, of which Pillow reads the high bytes only.
 

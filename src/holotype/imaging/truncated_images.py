@@ -20,7 +20,7 @@ _END_OF_JPEG = b"\xff\xd9"
 
 
 def load_pixels(
-    plugin: ImageFile.ImageFile, stream: BinaryIO, file: str, *, tolerate_truncated: bool = False
+    plugin: ImageFile.ImageFile, stream: BinaryIO, file: str, *, tolerate_truncated: bool
 ) -> tuple[str, ...]:
     """Load the pixels of an open file; the warning `CUT_OFF` where some of them are missing.
 

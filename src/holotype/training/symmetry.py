@@ -60,17 +60,20 @@ class SymmetryMeasurement:
     """What cross-validation says of each set of symmetries.
 
     Attributes:
-        best: the set with the lowest loss, the smaller one of equals.
         losses: set -> held-out log loss of each measured image (N), nan where no fold held it out;
             empty where there were too few images or groups to measure.
         weights_N: of the images.
         groups: images of one group, and copies of one image, share a name; "" for any other.
     """
 
-    best: Symmetry
     losses: Mapping[Symmetry, NDArray[np.float64]]
     weights_N: NDArray[np.float64]
     groups: tuple[str, ...]
+
+    @property
+    def best(self) -> Symmetry:
+        """The set with the lowest loss, the smaller one of equals."""
+        return min(self.losses, key=self.mean_loss, default=UNMEASURED)
 
     def note(self) -> str:
         """One sentence for the report."""
@@ -115,7 +118,7 @@ def measure_symmetry(pretrained: PretrainedBackbone, runtime: Runtime) -> Symmet
     targets_N, weights_N = index.targets_N, np.array(index.table["weight"], np.float64)
     groups = tuple(atomic_group_names(index.table, pretrained.copies))
     if len(index) < FEWEST_IMAGES or len(np.unique(targets_N)) < 2:
-        return SymmetryMeasurement(UNMEASURED, {}, weights_N, groups)
+        return SymmetryMeasurement({}, weights_N, groups)
     with runtime.progress.bar("embedding mirrored and turned images") as update:
         features = cache_features(
             pretrained.feature_extractor(EMBEDDING, runtime.device),
@@ -136,9 +139,8 @@ def measure_symmetry(pretrained: PretrainedBackbone, runtime: Runtime) -> Symmet
         for symmetry in SYMMETRIES
     }
     if np.isnan(losses["none"]).all():  # one group holds all images, or every group one class
-        return SymmetryMeasurement(UNMEASURED, {}, weights_N, groups)
-    measured = SymmetryMeasurement("none", losses, weights_N, groups)
-    return replace(measured, best=min(SYMMETRIES, key=measured.mean_loss))
+        losses = {}
+    return SymmetryMeasurement(losses, weights_N, groups)
 
 
 def measured_images(pretrained: PretrainedBackbone) -> Index:

@@ -7,16 +7,9 @@ from typing import TYPE_CHECKING
 
 from holotype.dataset.index import Index, Part
 from holotype.progress import duration, pluralize
-from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.stage_config import GradientStage, LinearStage
-from holotype.training.data.loader import (
-    AugmentedImages,
-    LabelledViews,
-    decoding_processes,
-    image_files,
-    num_batches,
-)
+from holotype.training.data.loader import num_batches
 from holotype.training.features.disk_budget import format_bytes
 from holotype.training.features.frozen_features import (
     SINGLE_VIEW,
@@ -24,11 +17,7 @@ from holotype.training.features.frozen_features import (
     ViewPlan,
     time_missing_features,
 )
-from holotype.training.features.initial_backbone import (
-    EMBEDDING,
-    PretrainedBackbone,
-    targets_and_weights,
-)
+from holotype.training.features.initial_backbone import EMBEDDING, PretrainedBackbone
 from holotype.training.finetuning.training_state import StageData, StageStart
 from holotype.training.interruption import StopSignal
 from holotype.training.symmetry import (
@@ -41,6 +30,7 @@ from holotype.training.training_resources import Runtime
 
 if TYPE_CHECKING:
     from holotype.training.finetuning.finetune import FineTuner
+    from holotype.training.finetuning.layer_selection import LayerSelection
 
 TIMED_IMAGES = 24  # that the frozen part is timed on
 TIMED_BATCHES = 2  # that a stage is timed on, twice: the first one of all warms up
@@ -117,7 +107,7 @@ def _estimate_frozen_part(
     part: FeatureExtractor,
     stage: str,
     trainings: Sequence[Index],
-    views: ViewPlan = SINGLE_VIEW,
+    views: ViewPlan,
 ) -> StageEstimate:
     """The frozen part on what is not kept yet, of training and validation images."""
     missing = disk = seconds = 0.0
@@ -167,7 +157,7 @@ def _estimate_gradient_stage(
         )
     images = [len(one.part("train")) for one in trainings]
     batches = sum(num_batches(count, stage.batch_size) for count in images)
-    seconds = _seconds_per_batch(fine_tuner, number, stage, selection.cut)
+    seconds = _seconds_per_batch(fine_tuner, number, stage, selection)
     work = f"{stage.epochs} epochs of {batches:,} batches of up to {stage.batch_size}"
     if len(trainings) > 1:
         work += f" in {len(trainings)} trainings"
@@ -175,31 +165,19 @@ def _estimate_gradient_stage(
 
 
 def _seconds_per_batch(
-    fine_tuner: "FineTuner", number: int, stage: GradientStage, cut: int | None
+    fine_tuner: "FineTuner", number: int, stage: GradientStage, selection: "LayerSelection"
 ) -> float:
     """Seconds of one batch, forth and back."""
     from holotype.training.finetuning.gradient_step import Callbacks
-    from holotype.training.finetuning.layer_selection import select_for_stage
     from holotype.training.finetuning.training_loop import train_loop
 
-    index, targets_N, weights_N = targets_and_weights(fine_tuner.pretrained, "train")
-    count = min(len(index), TIMED_BATCHES * stage.batch_size)
-    few = replace(index, table=index.table.head(count).reset_index(drop=True))
-    recipe, runtime = fine_tuner.pretrained.recipe, fine_tuner.runtime
-    if cut == 0:
-        views = AugmentedImages(
-            image_files(few), recipe.preprocessing, stage.augmentation or Augmentation(),
-            recipe.seed, processes=decoding_processes(runtime.device, runtime.share),
-        )  # fmt: skip
-        data = LabelledViews(views, targets_N[:count], weights_N[:count])
-    else:
-        data = fine_tuner.features_in_memory(cut, few, targets_N[:count], weights_N[:count])
+    data = fine_tuner.few_inputs(stage, selection.cut, TIMED_BATCHES * stage.batch_size)
     changes = {"epochs": 2, "views": 1, "accumulation": 1, "patience": None, "schedule": "constant"}
-    selection = select_for_stage(fine_tuner.classifier.backbone, stage)
     ends: list[float] = []
     train_loop(
         fine_tuner.classifier, selection, stage.model_copy(update=changes), StageData(data, None),
-        StageStart(recipe.seed, number), replace(runtime, stop_signal=StopSignal()),
+        StageStart(fine_tuner.pretrained.recipe.seed, number),
+        replace(fine_tuner.runtime, stop_signal=StopSignal()),
         Callbacks(on_step=lambda done, total: ends.append(time.perf_counter())),
     )  # fmt: skip
     return (ends[-1] - ends[0]) / (len(ends) - 1)

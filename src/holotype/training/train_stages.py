@@ -44,7 +44,7 @@ from holotype.training.features.initial_backbone import (
 from holotype.training.finetuning.early_stopping import is_better
 from holotype.training.finetuning.training_state import StageResult
 from holotype.training.heads.logistic_regression import LinearHead, fit_linear_head
-from holotype.training.heads.svm_forest import ClassicalHead, fit_forest, fit_svm
+from holotype.training.heads.svm_forest import ClassicalHead, fit_classical_head
 from holotype.training.heads.training_data import TrainingData
 from holotype.training.heads.whitening import EmbeddingProjection, fit_whitening
 from holotype.training.symmetry import (
@@ -209,12 +209,10 @@ def _whitened_graphs(
 
 def _fit_classical(
     stage: SvmStage | ForestStage, pretrained: PretrainedBackbone, runtime: Runtime
-) -> "ClassicalHead":
-    data, seed = training_data(pretrained, runtime), pretrained.recipe.seed
+) -> ClassicalHead:
+    data = training_data(pretrained, runtime)
     with runtime.progress.busy(f"fitting {stage.method} on {pluralize(len(data), 'embedding')}"):
-        if isinstance(stage, SvmStage):
-            return fit_svm(data, stage, seed)
-        return fit_forest(data, stage, seed)
+        return fit_classical_head(data, stage, pretrained.recipe.seed)
 
 
 def training_data(

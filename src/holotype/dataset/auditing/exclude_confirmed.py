@@ -2,7 +2,6 @@
 
 import os
 from collections import Counter
-from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,8 +35,8 @@ def exclude_images(index: Index, issues: str | Path) -> tuple[Index, list[str]]:
         InvalidTable: no such file, no column `path`, a `confirmed` that is neither yes nor no, no
             confirmed row, or no path of this data set.
     """
-    not_in_index = paths_not_in_index(index, issues)
     rows = _confirmed_rows_of(index, issues)
+    not_in_index = paths_not_in_index(index, issues, {row["path"] for row in rows})
     labels = dict(zip(index.table["path"], index.table["label"], strict=True))
     corrected = {
         row["path"]
@@ -58,22 +57,14 @@ def exclude_images(index: Index, issues: str | Path) -> tuple[Index, list[str]]:
     return remaining, notes
 
 
-def paths_not_in_index(
-    index: Index, issues: str | Path, named: Collection[str] | None = None
-) -> list[str]:
-    """The paths of a table that are no image of this data set, sorted.
+def paths_not_in_index(index: Index, issues: str | Path, named: set[str]) -> list[str]:
+    """The paths named in a table that are no image of this data set, sorted.
 
     Unreadable images belong to the data set, whether or not the index still has them.
 
-    Args:
-        named: the paths; by default those of the confirmed rows.
-
     Raises:
-        InvalidTable: as `exclude_images`.
+        InvalidTable: none of them is one.
     """
-    if named is None:
-        named = [row["path"] for row in _confirmed_rows_of(index, issues)]
-    named = set(named)
     known = {*index.table["path"], *index.undecodable_names}
     not_in_index = sorted(path for path in named - known if not os.path.lexists(index.file(path)))
     if named and len(not_in_index) == len(named):
@@ -103,10 +94,8 @@ def confirmed_rows(issues: Path) -> list[dict[str, str]]:
         InvalidTable: as `exclude_images`.
     """
     rows = read_issue_rows(issues)
-    if not rows or CONFIRMED not in rows[0]:
-        return rows
-    confirmed = [row for row in rows if is_yes(row, issues)]
-    if not confirmed:
+    confirmed = [row for row in rows if is_confirmed(row, issues)]
+    if rows and not confirmed:
         raise InvalidTable(
             f"no row of {str(issues)!r} is confirmed ({pluralize(len(rows), 'row')}), so no image "
             "would be excluded. Write yes into the column 'confirmed' of every image to exclude, "
@@ -143,12 +132,14 @@ def read_issue_rows(issues: Path) -> list[dict[str, str]]:
     return [dict(zip(table.columns, row, strict=True)) for row in table.rows]
 
 
-def is_yes(row: dict[str, str], issues: Path) -> bool:
-    """Whether a row is confirmed.
+def is_confirmed(row: dict[str, str], issues: Path) -> bool:
+    """Whether a row says yes, or there is no column `confirmed`.
 
     Raises:
         InvalidTable: it says neither yes nor no.
     """
+    if CONFIRMED not in row:
+        return True
     word = row[CONFIRMED].strip().lower()
     if word not in _YES | _NO:
         raise InvalidTable(

@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from holotype.dataset.auditing.exclude_confirmed import CONFIRMED, is_yes, read_issue_rows
+from holotype.dataset.auditing.exclude_confirmed import CONFIRMED, read_issue_rows
 from holotype.errors import InvalidTable, UsageError, did_you_mean
 from holotype.files import csv_cell, write_text
+from holotype.progress import pluralize
 
 Decision = Literal["accept", "correct", "dismiss"]
 DECISIONS: tuple[Decision, ...] = get_args(Decision)
@@ -176,17 +177,12 @@ def issues_lock(issues: Path) -> Iterator[None]:
 
 def disagreement_note(rows: Sequence[dict[str, str]], issues: Path) -> list[str]:
     """A sentence where reviewers disagree about images, which are then neither yes nor no."""
-    disputed = [
-        row["path"]
-        for row in rows
-        if len({review.answer for review in parse_reviews(row, issues)}) > 1
-    ]
+    disputed = [row["path"] for row in rows if _reviewed_issue(row, issues).is_disputed]
     if not disputed:
         return []
-    count = "1 image" if len(disputed) == 1 else f"{len(disputed):,} images"
     return [
-        f"warning: reviewers disagree about {count} in {str(issues)!r}, which stay as they are; "
-        f"the first: {disputed[0]!r}."
+        f"warning: reviewers disagree about {pluralize(len(disputed), 'image')} in "
+        f"{str(issues)!r}, which stay as they are; the first: {disputed[0]!r}."
     ]
 
 
@@ -237,8 +233,3 @@ def _check_decision(decision: Decision | None, label: str, classes: Collection[s
         raise UsageError(f"{label!r} is no class of this data set{did_you_mean(label, classes)}")
     if decision != "correct" and label:
         raise UsageError(f"{decision or 'an answer taken back'} takes no label, and got {label!r}.")
-
-
-def is_confirmed(row: dict[str, str], issues: Path) -> bool:
-    """Whether a row says yes, or there is no column `confirmed`."""
-    return CONFIRMED not in row or is_yes(row, issues)

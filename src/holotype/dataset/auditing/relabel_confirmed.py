@@ -3,8 +3,12 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from holotype.dataset.auditing.exclude_confirmed import paths_not_in_index, read_issue_rows
-from holotype.dataset.auditing.issue_reviews import NEW_LABEL, disagreement_note, is_confirmed
+from holotype.dataset.auditing.exclude_confirmed import (
+    is_confirmed,
+    paths_not_in_index,
+    read_issue_rows,
+)
+from holotype.dataset.auditing.issue_reviews import NEW_LABEL, disagreement_note
 from holotype.dataset.class_names import class_name
 from holotype.dataset.index import Index
 from holotype.errors import InvalidTable, did_you_mean

@@ -51,7 +51,7 @@ class PrunedPairs:
 
     Attributes:
         pairs: each unordered pair once.
-        lower_bound_N: estimated least difference in grey levels, as `verification` measures it.
+        lower_bound_N: estimated least difference in grey levels, as `pair_measurements` does.
     """
 
     pairs: Candidates

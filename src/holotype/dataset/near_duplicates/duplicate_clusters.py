@@ -29,20 +29,15 @@ def resolve_clusters(
 
 def connected_clusters(copies: Iterable[Iterable[str]]) -> list[frozenset[str]]:
     """Connected components of sets of paths that are copies of each other, sorted by first path."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+    from scipy.cluster.hierarchy import DisjointSet
 
-    several = [list(paths) for paths in copies]
-    paths = sorted({path for members in several for path in members})
-    row_of = {path: row for row, path in enumerate(paths)}
-    edges = [(row_of[members[0]], row_of[path]) for members in several for path in members]
-    if not edges:
-        return []
-    graph = coo_array(([True] * len(edges), tuple(zip(*edges, strict=True))), (len(paths),) * 2)
-    clusters: dict[int, set[str]] = {}
-    for path, label in zip(paths, connected_components(graph, directed=False)[1], strict=True):
-        clusters.setdefault(label, set()).add(path)
-    return sorted(map(frozenset, clusters.values()), key=min)
+    joined = DisjointSet()
+    for first, *others in copies:
+        joined.add(first)
+        for path in others:
+            joined.add(path)
+            joined.merge(first, path)
+    return sorted(map(frozenset, joined.subsets()), key=min)
 
 
 def separate_oversized(

@@ -46,7 +46,7 @@ class DuplicateEvidence:
     def with_reproductions(
         self, records: NDArray[np.void], lower_bound_P: Floats
     ) -> "DuplicateEvidence":
-        """Try to reproduce one image of a doubtful pair from the other; see `recompression`."""
+        """Try to reproduce one image of a doubtful pair from the other; see `resize_recompress`."""
         is_copy_N, _ = self.fit_decision(lower_bound_P)
         limit = _DECISION.reproduction_limit
         ratio_test = _RatioTest.of(self.candidates, self.plain.difference_N, lower_bound_P, limit)

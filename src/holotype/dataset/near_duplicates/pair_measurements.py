@@ -55,7 +55,7 @@ class PairMeasurements(PairColumns):
         overlay_N: 0 where the whole image is compared, or what is left out, as `overlays` numbers
             it.
         reproduced_by_N: 0, or the operation that reproduces one image from the other, as
-            `recompression` numbers them.
+            `resize_recompress` numbers them.
     """
 
     difference_N: Floats

@@ -4,9 +4,10 @@ Copies of one image are found that were resized, recompressed, brightened, cropp
 turned, framed, given a line of text, or flattened from transparency onto white or black. Steps:
 
 1. `candidates` looks each fingerprint up among all others through many transforms;
-2. `coarse_alignment` registers candidates at 16 by 16 pixels and keeps the nearest;
-3. `verification` registers these at up to 64 by 64 and measures the largest difference, `overlays`
-   the same outside of frames and texts, `recompression` after the same operation on small images;
+2. `coarse_filter` registers candidates at 16 by 16 pixels and keeps the nearest;
+3. `pair_measurements` registers these at up to 64 by 64 and measures the largest difference,
+   `overlays` the same outside of frames and texts, `resize_recompress` after the same operation on
+   small images;
 4. `duplicate_decision` decides by limits and a ratio test;
 5. `duplicate_clusters` joins pairs to clusters.
 
@@ -20,6 +21,7 @@ benchmarks/RESULTS.md has the figures, and docs/log.md says where each threshold
 import json
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,13 +116,7 @@ def _with_transparent(
     fingerprints: Fingerprints,
 ) -> tuple[NearDuplicate, ...]:
     """The pairs found on white, and those with a transparent image that are found on black only."""
-    transparent = {
-        path
-        for path, is_transparent in zip(
-            fingerprints.paths, fingerprints.records["is_transparent"], strict=True
-        )
-        if is_transparent
-    }
+    transparent = set(compress(fingerprints.paths, fingerprints.records["is_transparent"]))
     known = {(pair.first, pair.second) for pair in pairs}
     added = [
         pair

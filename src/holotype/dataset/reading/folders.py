@@ -22,7 +22,7 @@ from holotype.progress import pluralize
 
 
 def list_folder(
-    root: Path, *, label_pattern: str | None = None, allow_class_mismatch: bool = False
+    root: Path, *, label_pattern: str | None, allow_class_mismatch: bool
 ) -> ImageListing:
     """The images below a folder, with their labels and, from split folders, their parts.
 

@@ -6,12 +6,12 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from holotype.dataset.class_names import class_name
 from holotype.dataset.reading.csv_tables import read_csv_table
-from holotype.dataset.reading.encounter_dates import encounter_name, parse_day
 from holotype.dataset.reading.sample_records import PART_ALIASES, ImageListing, ListedImage
 from holotype.errors import EmptyDataset, InvalidTable
 
@@ -25,11 +25,12 @@ MAX_WEIGHT = 1e12  # sums of larger ones, and of the inverse of larger ones, los
 
 
 def list_table(
-    file: Path, *, group_column: str = "group", date_column: str | None = None
+    table: "Path | pd.DataFrame", group_column: str, date_column: str | None
 ) -> ImageListing:
-    """The images of a table file; paths are absolute or relative to the table.
+    """The images of a table file or a DataFrame, which is not changed.
 
-    Missing image files are listed too, for the audit to report.
+    Paths are absolute, or relative to the file or to the working directory. Missing image files are
+    listed too, for the audit to report.
 
     Args:
         group_column: the column with the group (specimen, patient, …) of an image.
@@ -39,46 +40,14 @@ def list_table(
         InvalidTable: a column or value is missing or invalid.
         EmptyDataset: the table has no rows.
     """
-    if file.suffix.lower() == ".parquet":
+    source = repr(str(table)) if isinstance(table, Path) else "the DataFrame"
+    if not isinstance(table, Path):
+        columns, base = _read_frame(table, source), Path.cwd()
+    elif table.suffix.lower() == ".parquet":
         names = (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, group_column, date_column or "path")
-        columns, base = _read_parquet(file, names)
+        columns, base = _read_parquet(table, names)
     else:
-        columns, base = _read_csv(file)
-    return _listing(repr(str(file)), columns, base, group_column, date_column)
-
-
-def list_frame(
-    table: "pd.DataFrame", *, group_column: str = "group", date_column: str | None = None
-) -> ImageListing:
-    """The images of a DataFrame; paths are absolute or relative to the working directory.
-
-    Args:
-        table: with the columns of a table file; it is not changed.
-
-    Raises:
-        InvalidTable, EmptyDataset: as `list_table`.
-    """
-    source = "the DataFrame"
-    named = _by_stripped_name(
-        source,
-        (
-            (name, cells.astype(object).where(cells.notna(), None).tolist())
-            for name, cells in table.items()
-        ),
-    )
-    return _listing(source, named, Path.cwd(), group_column, date_column)
-
-
-def _listing(
-    source: str, columns: "_Columns", base: Path, group_column: str, date_column: str | None
-) -> ImageListing:
-    """The listing of a table.
-
-    Args:
-        source: the table, for messages.
-        columns: by name, the cells from the first row to the last.
-        base: what relative paths are relative to.
-    """
+        columns, base = _read_csv(table)
     asked = [group_column] if group_column != "group" else []
     asked += [] if date_column is None else [date_column]
     for name in (*REQUIRED_COLUMNS, *asked):
@@ -163,17 +132,17 @@ class _TableReader:
     def group(self, row: int) -> str:
         """The group; with dates the encounter: the group, or else the class, on one day."""
         group, day = class_name(self.text("group", row)), self.day(row)
-        return group if not day else encounter_name(group, self.label(row), day)
+        return f"{group or self.label(row)} {day}" if day else group
 
     def day(self, row: int) -> str:
         """The day of the image as ISO 8601 writes it; "" where no dates were asked for."""
         if self.columns["date"] is None:
             return ""
         text = self.text("date", row)
-        day = parse_day(text)
-        if day is None:
+        try:
+            return datetime.fromisoformat(text).date().isoformat()
+        except ValueError:
             self.refuse(row, f"the date {text!r}", "a date such as 2024-05-17")
-        return day.isoformat()
 
     def split(self, row: int) -> str:
         name = self.text("split", row)
@@ -211,7 +180,15 @@ def _is_missing(cell: Any) -> bool:
     return cell is None or cell == "" or (isinstance(cell, float) and math.isnan(cell))
 
 
-_Columns = dict[str, list[Any] | None]
+_Columns = dict[str, list[Any] | None]  # by name, the cells from the first row to the last
+
+
+def _read_frame(table: "pd.DataFrame", source: str) -> _Columns:
+    columns = (
+        (name, cells.astype(object).where(cells.notna(), None).tolist())
+        for name, cells in table.items()
+    )
+    return _by_stripped_name(source, columns)
 
 
 def _read_csv(file: Path) -> tuple[_Columns, Path]:

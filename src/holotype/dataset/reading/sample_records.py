@@ -75,9 +75,7 @@ _IGNORED_IN_WORDS: dict[IgnoredReason, tuple[str, str]] = {  # one, several
 
 
 def ignored_note(paths: Sequence[str], reason: IgnoredReason) -> str:
-    """A sentence that counts what is not used for one reason; "" for nothing."""
-    if not paths:
-        return ""
+    """A sentence that counts what is not used for one reason."""
     first = "" if len(paths) == 1 else "the first: "
     counted = pluralize(len(paths), *_IGNORED_IN_WORDS[reason])
     return f"not used: {counted}, {first}{quoted(paths[0])}."

@@ -92,7 +92,7 @@ def unpack(
         UsageError: the output is not empty.
     """
     with staged_directory(output) as directory:
-        unpack_into(archive, directory, limits=limits)
+        unpack_into(archive, directory, limits)
         unpack_nested(directory, archive.stat().st_size, limits=limits)
         if not any(files for _, _, files in os.walk(directory)):
             _SafeExtractor(archive, directory, limits).refuse("it holds no file")
@@ -119,12 +119,10 @@ def archive_stem(name: str) -> str:
     return _DOUBLE_SUFFIX.sub("", name) or name
 
 
-def copy_untrusted_folder(
-    folder: Path, directory: Path, *, limits: ExtractionLimits = DEFAULT_LIMITS
-) -> None:
+def copy_untrusted_folder(folder: Path, directory: Path) -> None:
     """Copy the files of an untrusted folder, with the checks for archives."""
-    extractor = _SafeExtractor(folder, directory, limits)
-    extractor.size = limits.max_total_bytes  # not compressed: no ratio to check
+    extractor = _SafeExtractor(folder, directory, DEFAULT_LIMITS)
+    extractor.size = DEFAULT_LIMITS.max_total_bytes  # not compressed: no ratio to check
     for place, folders, files in os.walk(folder):
         for name in sorted(files + [one for one in folders if Path(place, one).is_symlink()]):
             file = Path(place, name)
@@ -135,9 +133,7 @@ def copy_untrusted_folder(
                 extractor.write(relative, file.stat().st_size, content)
 
 
-def unpack_into(
-    archive: Path, directory: Path, *, limits: ExtractionLimits = DEFAULT_LIMITS
-) -> None:
+def unpack_into(archive: Path, directory: Path, limits: ExtractionLimits) -> None:
     """Unpack into a staged directory, which the caller removes after an error.
 
     Raises:
@@ -192,7 +188,7 @@ def unpack_nested(directory: Path, size: int, *, limits: ExtractionLimits = DEFA
             if target.exists():
                 target = target.with_name(f"{target.name}-unpacked")
             target.mkdir()
-            unpack_into(archive, target, limits=replace(limits, max_total_bytes=most - used))
+            unpack_into(archive, target, replace(limits, max_total_bytes=most - used))
             used += sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
             archive.unlink()
             _move_up_only_folder(target)

@@ -20,7 +20,7 @@ from holotype.files import sha256_of, write_json
 from holotype.progress import ProgressCallback
 
 SCHEMES = ("http", "https")
-MAX_BYTES = 500_000_000_000
+MAX_BYTES = 500_000_000_000  # a larger file is refused
 MAX_ATTEMPTS = 5  # in a row without a new byte
 TIMEOUT_S = 60.0
 RETRY_PAUSE_S = 1.0  # before the second attempt; doubled before each later one
@@ -32,7 +32,6 @@ def download(
     target: Path,
     *,
     sha256: str | None = None,
-    max_bytes: int = MAX_BYTES,
     on_progress: ProgressCallback | None = None,
     retry_pause_s: float = RETRY_PAUSE_S,
 ) -> Path:
@@ -40,7 +39,6 @@ def download(
 
     Args:
         sha256: expected hash of the file, hexadecimal.
-        max_bytes: a larger file is refused.
         on_progress: called with (bytes so far, total bytes), if the total is known.
 
     Raises:
@@ -54,7 +52,7 @@ def download(
     while True:
         before = partial.size
         try:
-            _receive(url, partial, max_bytes, on_progress)
+            _receive(url, partial, on_progress)
             break
         except (OSError, http.client.HTTPException) as error:
             _raise_if_permanent(url, error)
@@ -138,9 +136,7 @@ class _PartialDownload:
         self._note.unlink(missing_ok=True)
 
 
-def _receive(
-    url: str, partial: _PartialDownload, max_bytes: int, on_progress: ProgressCallback | None
-) -> None:
+def _receive(url: str, partial: _PartialDownload, on_progress: ProgressCallback | None) -> None:
     """One attempt: the rest of the file, or all of it."""
     validator = partial.validator(url)
     headers = {"User-Agent": "holotype", "Accept-Encoding": "identity"}
@@ -163,9 +159,9 @@ def _receive(
         if response.status != 206 or not _resumes_at(response.headers, partial.size):
             partial.restart(url, _validator_of(response.headers))
         total_size = partial.size + content_length if content_length is not None else None
-        if total_size is not None and total_size > max_bytes:
-            _refuse_size(url, max_bytes, partial)
-        _append(response, url, partial, total_size, max_bytes, on_progress)
+        if total_size is not None and total_size > MAX_BYTES:
+            _refuse_size(url, partial)
+        _append(response, url, partial, total_size, on_progress)
 
 
 def _append(
@@ -173,16 +169,15 @@ def _append(
     url: str,
     partial: _PartialDownload,
     total_size: int | None,
-    max_bytes: int,
     on_progress: ProgressCallback | None,
 ) -> None:
     size = partial.size
     with partial.path.open("ab") as file:
         while chunk := response.read(_CHUNK):
             size += len(chunk)
-            if size > max_bytes:
+            if size > MAX_BYTES:
                 file.close()
-                _refuse_size(url, max_bytes, partial)
+                _refuse_size(url, partial)
             file.write(chunk)
             if on_progress is not None and total_size is not None:
                 on_progress(size, total_size)
@@ -190,10 +185,10 @@ def _append(
         raise ConnectionError(f"{total_size - size:,} bytes are missing")
 
 
-def _refuse_size(url: str, max_bytes: int, partial: _PartialDownload) -> None:
+def _refuse_size(url: str, partial: _PartialDownload) -> None:
     partial.remove()
     raise DownloadFailed(
-        f"{url!r} is larger than {max_bytes:,} bytes; nothing was kept. "
+        f"{url!r} is larger than {MAX_BYTES:,} bytes; nothing was kept. "
         "Download it by other means if this is its size."
     )
 

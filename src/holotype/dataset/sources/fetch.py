@@ -154,9 +154,9 @@ def _fetch_archive(
     source: str,
     output: Path,
     *,
-    sha256: str | None = None,
+    sha256: str | None,
     finish: Callable[[Path], object],
-    on_progress: ProgressCallback | None = None,
+    on_progress: ProgressCallback,
 ) -> Path:
     """Unpack an archive at a path or URL; returns the folder with the data.
 

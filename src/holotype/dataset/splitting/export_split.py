@@ -124,7 +124,8 @@ def write_split_folders(
     parts = dict(zip(split_index.table["path"], split_index.table["split"], strict=True))
     held_out: dict[str, str] = {}
     if unseen is not None and len(unseen):
-        held_out = _output_paths(_with_part(unseen, UNSEEN))
+        in_unseen = dataclasses.replace(unseen, table=unseen.table.assign(split=UNSEEN))
+        held_out = _output_paths(in_unseen)
         files |= held_out
         parts |= dict.fromkeys(held_out, UNSEEN)
     record = SplitRecord(dict(settings), dict(records), files, parts, dict(refused or {}))
@@ -152,11 +153,6 @@ def write_split_folders(
             )
         write_json(directory / SPLIT_FILENAME, record.to_json())
     return record
-
-
-def _with_part(index: Index, part: str) -> Index:
-    """The index with every image in one part."""
-    return dataclasses.replace(index, table=index.table.assign(split=part))
 
 
 def _copy(source: Path, target: Path) -> None:

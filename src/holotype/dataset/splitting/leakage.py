@@ -27,27 +27,13 @@ def find_leaks(index: Index, *, keep_together: Sequence[frozenset[str]] = ()) ->
     )
 
 
-def move_leaks_to_train(index: Index, *, keep_together: Sequence[frozenset[str]] = ()) -> Index:
-    """The split with every leaking group or set of copies moved to train.
-
-    To train, since a test image that was trained on biases the score, while a smaller test part
-    only widens its interval.
-    """
-    moved = {
-        path
-        for atomic_group in find_leaks(index, keep_together=keep_together)
-        for path in atomic_group
-    }
-    table = index.table.copy()
-    table.loc[table["path"].isin(moved), "split"] = "train"
-    return replace(index, table=table)
-
-
 def resolve_leaks(
     index: Index, *, on_leak: OnLeak, keep_together: Sequence[frozenset[str]] = ()
 ) -> tuple[Index, list[str]]:
     """Refuse, repair or keep leaks in a given split.
 
+    A repair moves them to train, since a test image that was trained on biases the score, while a
+    smaller test part only widens its interval.
     Args:
         on_leak: `refuse` raises, `repair` moves leaks to train, `keep` leaves the split as it is.
 
@@ -76,11 +62,12 @@ def resolve_leaks(
         )
     if on_leak == "keep":
         return index, [f"{what}: the score is too optimistic."]
-    after = move_leaks_to_train(index, keep_together=keep_together)
-    moved = int((after.table["split"] != index.table["split"]).sum())
+    table = index.table.copy()
+    table.loc[table["path"].isin({path for leak in leaking for path in leak}), "split"] = "train"
+    moved = int((table["split"] != index.table["split"]).sum())
     were = "was" if moved == 1 else "were"
     notes = [f"{what}. {pluralize(moved, 'image')} {were} moved to train."]
-    if emptied := sorted(set(index.table["split"]) - set(after.table["split"])):
+    if emptied := sorted(set(index.table["split"]) - set(table["split"])):
         parts = " and ".join(emptied)
         notes.append(f"No image is left in {parts}; images are assigned to it from train.")
-    return after, notes
+    return replace(index, table=table), notes

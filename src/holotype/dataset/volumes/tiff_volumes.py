@@ -143,12 +143,7 @@ def _check_shape(path: Path, shape: tuple[int, ...]) -> None:
         raise VolumeError(path, f"its shape is {shape}, more than {MAX_VOXELS:,} voxels")
 
 
-@dataclass(frozen=True)
-class _Pages:
-    """The slices in order, and their number."""
-
-    count: int
-    slices: Iterator[NDArray[Any]]
+_Pages = tuple[int, Iterator[NDArray[Any]]]  # their number, and the slices in order
 
 
 def _copy_to_memmap(path: Path, pages: _Pages, scratch: Path) -> NDArray[Any]:
@@ -157,14 +152,15 @@ def _copy_to_memmap(path: Path, pages: _Pages, scratch: Path) -> NDArray[Any]:
     They are written as a file is, since a map of a file with holes ends the process where the disk
     is full.
     """
-    first = next(pages.slices)
-    shape = (pages.count, *first.shape)
+    count, slices = pages
+    first = next(slices)
+    shape = (count, *first.shape)
     _check_shape(path, shape)
     with scratch.open("xb") as file:
         header = {"descr": first.dtype.str, "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_2_0(file, header)
         file.write(first.tobytes())
-        for number, page_YX in enumerate(pages.slices, start=1):
+        for number, page_YX in enumerate(slices, start=1):
             if page_YX.shape != first.shape or page_YX.dtype != first.dtype:
                 raise VolumeError(
                     path,
@@ -193,7 +189,7 @@ def _pages_of_stack(path: Path) -> _Pages:
                 opened.seek(number)
                 yield _read_page(path, opened)
 
-    return _Pages(count, slices())
+    return count, slices()
 
 
 def _pages_of_folder(folder: Path) -> _Pages:
@@ -213,7 +209,7 @@ def _pages_of_folder(folder: Path) -> _Pages:
                 _refuse_stack(file, opened)
                 yield _read_page(file, opened)
 
-    return _Pages(len(files), slices())
+    return len(files), slices()
 
 
 def _refuse_stack(file: Path, opened: PillowImage.Image) -> None:

@@ -11,7 +11,7 @@ from holotype.dataset.auditing.audit_without_network import audit
 from holotype.dataset.auditing.exclude_confirmed import (
     confirmed_rows,
     drop_unreadable,
-    paths_not_in_index,
+    exclude_images,
 )
 from holotype.dataset.auditing.relabel_confirmed import new_labels, relabel_images
 from holotype.dataset.index import Index, read_index, require_classes
@@ -239,7 +239,7 @@ def read_and_audit(
     progress.log_all(index.ignored_notes())
     require_classes(index)
     if reading.exclude is not None:
-        paths_not_in_index(index, reading.exclude)
+        exclude_images(index, reading.exclude)
     if reading.relabel is not None:
         relabel_images(index, reading.relabel)
     progress.log(f"{index.size_summary} in {index.root}")

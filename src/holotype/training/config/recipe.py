@@ -20,7 +20,7 @@ from holotype.architectures.architecture import HeadSpec
 from holotype.architectures.catalog import architecture
 from holotype.arguments import expectation, shown
 from holotype.errors import InvalidRecipe, did_you_mean
-from holotype.imaging.preprocessing import Preprocessing
+from holotype.imaging.preprocessing import Content, Fit, Interpolation, Preprocessing
 from holotype.imaging.significant_bits import FULL_BITS
 from holotype.training.config.augmentation_config import Augmentation, MixRecipe
 from holotype.training.config.fill_from_architecture import fill_model_defaults
@@ -122,9 +122,9 @@ class Recipe(RecipeSection):
     model_options: dict[str, float | int | str | bool] = Field(default_factory=dict)
     weights: str
     image_size: Annotated[int, Field(ge=8, le=4096)]
-    fit: Literal["squash", "crop", "pad"] = "squash"
-    content: Literal["whole", "crop"] = "whole"
-    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bicubic"
+    fit: Fit = "squash"
+    content: Content = "whole"
+    interpolation: Interpolation = "bicubic"
     background: tuple[Byte, Byte, Byte] = (255, 255, 255)
     bits: Annotated[int, Field(ge=8, le=16)] | Literal["auto"] = "auto"
     tolerate_truncated: bool = False

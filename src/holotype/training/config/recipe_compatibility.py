@@ -92,9 +92,10 @@ def _check_weights(recipe: Recipe, row: Architecture) -> None:
     if row.kind == CLASSICAL or recipe.weights != "none":
         return
     if all(not isinstance(s, GradientStage) or s.trainable == 0 for s in recipe.stages):
+        or_pretrained = ", or `--weights pretrained`" if row.kind == "pretrained" else ""
         raise InvalidRecipe(
             f"recipe {recipe.name!r} trains only the head, and weights: none leaves random weights "
-            f"below it. Take `--recipe scratch`{_or_pretrained(row)}."
+            f"below it. Take `--recipe scratch`{or_pretrained}."
         )
 
 
@@ -122,10 +123,6 @@ def _check_teacher(recipe: Recipe) -> None:
                 f"stage {stage.name!r}: a teacher answers for whole images, not for mixed ones; "
                 "leave mixup and cutmix out, or the teacher."
             )
-
-
-def _or_pretrained(row: Architecture) -> str:
-    return ", or `--weights pretrained`" if row.kind == "pretrained" else ""
 
 
 def _check_classical_stages(recipe: Recipe) -> None:

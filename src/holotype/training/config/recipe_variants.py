@@ -13,11 +13,12 @@ reaches inside.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from holotype.errors import InvalidRecipe, did_you_mean
+from holotype.training.config.dotted_keys import set_key
 
 VARIANTS = "variants"
 VARIANT_SEPARATOR = "#"
@@ -53,16 +54,8 @@ def read_variants(recipe: str, fields: Mapping[str, Any]) -> dict[str, dict[str,
     return {str(name): keys or {} for name, keys in variants.items()}
 
 
-def select_variant(
-    recipe: str,
-    fields: Mapping[str, Any],
-    variant: str | None,
-    set_key: Callable[[dict[str, Any], str, Any], None],
-) -> dict[str, Any]:
+def select_variant(recipe: str, fields: Mapping[str, Any], variant: str | None) -> dict[str, Any]:
     """The fields of one recipe.
-
-    Args:
-        set_key: sets a dotted key in nested fields.
 
     Raises:
         InvalidRecipe: no such variant, none is named where there are several, or a key of it

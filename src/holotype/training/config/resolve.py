@@ -10,6 +10,7 @@ from holotype.architectures.catalog import DEFAULT_MODEL, architecture
 from holotype.arguments import shown
 from holotype.dataset.splitting.splitter import check_ratios
 from holotype.errors import InvalidRecipe, UnknownRecipe, UsageError, did_you_mean
+from holotype.training.config.dotted_keys import plain, set_key
 from holotype.training.config.fill_from_architecture import fill_model_defaults
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.recipe_compatibility import check_compatibility
@@ -65,14 +66,14 @@ def resolve_recipe(
     fields |= {key: value for key, value in given.items() if value is not None}
     if ratios is not None:
         check_ratios(ratios)
-        _set_key(fields, "split.ratios", list(ratios))
+        set_key(fields, "split.ratios", list(ratios))
     for key in SHORT_KEYS:
         if key in settings:
             _set_in_last_stage(fields, key, settings.pop(key))
     if "split_seed" in settings:
-        _set_key(fields, "split.seed", settings.pop("split_seed"))
+        set_key(fields, "split.seed", settings.pop("split_seed"))
     for dotted, value in settings.items():
-        _set_key(fields, dotted, value)
+        set_key(fields, dotted, value)
     resolved = Recipe.model_validate(fill_model_defaults(fields, requested_model))
     check_ratios(resolved.split.ratios)
     check_compatibility(resolved)
@@ -97,8 +98,8 @@ def parse_overrides(overrides: Overrides | None) -> dict[str, Any]:
     if not all(isinstance(key, str) for key in overrides):
         raise UsageError(f"overrides is {shown(overrides)}; its keys are names, such as seed.")
     return {
-        dotted: _parse(dotted, value) if isinstance(value, str) else _plain(value)
-        for dotted, value in overrides.items()
+        key: parse_yaml(value, f"--set {key}={value}") if isinstance(value, str) else plain(value)
+        for key, value in overrides.items()
     }
 
 
@@ -107,7 +108,7 @@ def _read(recipe: RecipeLike) -> dict[str, Any]:
     if isinstance(recipe, Recipe):
         return recipe.model_dump(mode="json")
     if isinstance(recipe, Mapping):
-        fields = _plain(recipe)
+        fields = plain(recipe)
         assert isinstance(fields, dict)
         return fields
     if not isinstance(recipe, str | os.PathLike):
@@ -115,7 +116,7 @@ def _read(recipe: RecipeLike) -> dict[str, Any]:
             f"recipe is {shown(recipe)}, expected a name, a file, its fields or a Recipe."
         )
     name, variant = parse_variant(os.fspath(recipe))
-    return select_variant(name, read_fields(name), variant, _set_key)
+    return select_variant(name, read_fields(name), variant)
 
 
 def read_fields(recipe: str) -> dict[str, Any]:
@@ -182,49 +183,6 @@ def recipe_paths(recipe: Path) -> list[Path]:
     named = [fields.get("weights"), teacher.get("run") if isinstance(teacher, dict) else None]
     paths = [path for path in named if isinstance(path, str) and path not in WEIGHT_WORDS]
     return [Path(_without_stage(path)).resolve() for path in paths]
-
-
-def _parse(dotted: str, text: str) -> Any:
-    return parse_yaml(text, f"--set {dotted}={text}")
-
-
-def _set_key(fields: dict[str, Any], dotted: str, value: Any) -> None:
-    """Set `stages.1.epochs` and the like; the keys themselves are judged by the validation."""
-    *path, last = dotted.split(".")
-    place: Any = fields
-    for step in path:
-        place = _step_into(place, step, dotted)
-    if isinstance(place, list):
-        _step_into(place, last, dotted)
-        place[int(last)] = value
-    elif isinstance(place, dict):
-        place[last] = value
-    else:
-        raise InvalidRecipe(f"--set {dotted}: {'.'.join(path)!r} has no keys inside")
-
-
-def _step_into(place: Any, step: str, dotted: str) -> Any:
-    if isinstance(place, list):
-        if not (step.isascii() and step.isdecimal()) or int(step[:9]) >= len(place):
-            raise InvalidRecipe(
-                f"--set {dotted}: expected a number from 0 to {len(place) - 1}, got {step!r}"
-            )
-        return place[int(step)]
-    if isinstance(place, dict):
-        # A copy, since stages that share a part through a YAML anchor share the object too.
-        inside = place.get(step)
-        place[step] = {} if inside is None else _plain(inside)
-        return place[step]
-    raise InvalidRecipe(f"--set {dotted}: there is nothing inside {step!r}")
-
-
-def _plain(value: Any) -> Any:
-    """A copy of mappings, sequences and paths as a YAML file would hold them."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _set_in_last_stage(fields: dict[str, Any], key: str, value: Any) -> None:

@@ -77,16 +77,15 @@ def view_columns(
     seed: int,
 ) -> list[Column]:
     """One column per view; view 0 is the image itself, the others are those of training."""
-    return [
-        Column(
-            "view 0: as it is" if number == 0 else f"view {number}",
-            [
-                Tile(_augmented(one, augmentation, number, seed), {one.target: 1.0})
-                for one in images
-            ],
-        )
-        for number in range(views)
-    ]
+    columns = []
+    for number in range(views):
+        tiles = []
+        for one in images:
+            view = sample_view(augmentation, seed=seed, sha256=one.sha256, number=number)
+            tiles.append(Tile(apply_view(one.framed, view), {one.target: 1.0}))
+        heading = "view 0: as it is" if number == 0 else f"view {number}"
+        columns.append(Column(heading, tiles))
+    return columns
 
 
 def mixed_columns(column: Column, mixing: BatchMixing, *, seed: int) -> list[Column]:
@@ -151,16 +150,6 @@ def contact_sheet(
         draw.text((_GAP, top), lines[0], fill=_FAINT_COLOUR, font=small)
         draw.text((_GAP, top + _LINE_HEIGHT), lines[1], fill=_TEXT_COLOUR, font=small)
     return page
-
-
-def _augmented(
-    one: SheetImage,
-    augmentation: Augmentation,
-    number: int,
-    seed: int,
-) -> PillowImage.Image:
-    view = sample_view(augmentation, seed=seed, sha256=one.sha256, number=number)
-    return apply_view(one.framed, view)
 
 
 def _first_mix(

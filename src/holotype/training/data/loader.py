@@ -90,12 +90,9 @@ class FramedImages:
         file = self.files[position]
         content, _ = file.read()
         image = decode(
-            content,
-            name=file.id,
-            minimum_size=self._preprocessing.minimum_size,
-            bits=self._preprocessing.bits,
-            tolerate_truncated=self._preprocessing.tolerate_truncated,
-        )
+            content, name=file.id, minimum_size=self._preprocessing.minimum_size,
+            **self._preprocessing.decode_options._asdict(),
+        )  # fmt: skip
         with refused_where_memory_ends(file.id):
             framed = self._preprocessing.frame(image)
         size = framed.width * framed.height * len(framed.getbands())

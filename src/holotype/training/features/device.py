@@ -9,9 +9,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -134,11 +134,6 @@ def _may_have_a_gpu() -> bool:
     return sys.platform != "linux" or Path("/proc/driver/nvidia/version").exists()
 
 
-@dataclass(frozen=True)
-class _Input:
-    name: str
-
-
 class TorchSession:
     """A module on a device with the methods of an ONNX Runtime session.
 
@@ -156,8 +151,8 @@ class TorchSession:
         self._output = output
         self._device = device
 
-    def get_inputs(self) -> list[_Input]:
-        return [_Input("image")]
+    def get_inputs(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(name="image")]
 
     def run(self, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         import torch

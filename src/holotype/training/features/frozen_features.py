@@ -162,10 +162,6 @@ class UncachedFeatures:
             values.append(batch.outputs[self.part.output].astype(self.part.dtype))
         return np.concatenate(values)
 
-    def first_view(self) -> NDArray[Any]:
-        """The features of the images themselves, (N, …)."""
-        return self.batch(range(len(self)), [0] * len(self))
-
 
 def cached_or_live_features(
     part: FeatureExtractor,
@@ -226,7 +222,7 @@ def time_missing_features(
     part: FeatureExtractor,
     preprocessing: Preprocessing,
     index: Index,
-    views: ViewPlan = SINGLE_VIEW,
+    views: ViewPlan,
     *,
     images: int,
 ) -> tuple[int, float, int]:

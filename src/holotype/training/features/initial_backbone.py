@@ -76,9 +76,9 @@ class PretrainedBackbone:
     def backbone(self) -> "Backbone":
         """The network in torch, in evaluation mode."""
         import torch
+        from torch.optim.swa_utils import update_bn
 
         from holotype.architectures.build_backbone import build_backbone
-        from holotype.architectures.torch_classifier import estimate_batch_norm
 
         recipe = self.recipe
         backbone = build_backbone(
@@ -94,7 +94,7 @@ class PretrainedBackbone:
         if self.weights.kind == "none":
             images = torch.from_numpy(sample_inputs(self.index, recipe, STATISTICS_IMAGES))
             half = (len(images) + 1) // 2
-            estimate_batch_norm(backbone, [part for part in images.split(half) if len(part) > 1])
+            update_bn([part for part in images.split(half) if len(part) > 1], backbone)
         return backbone
 
     @property

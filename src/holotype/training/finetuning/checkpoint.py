@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from holotype.architectures.pretrained_weights import strip_prefix
 from holotype.errors import CorruptCheckpoint
 from holotype.files import atomic_write
 from holotype.training.epoch_metrics import EpochMetrics
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-TRAINABLE, BEST, OPTIMISER = "trainable", "best", "optimiser"
+TRAINABLE, BEST, OPTIMISER = "trainable/", "best/", "optimiser/"
 
 
 def stage_weights_file(directory: Path, stage: str) -> Path:
@@ -87,13 +88,15 @@ def checkpoint_classes(file: Path) -> tuple[str, ...]:
 
 def write_state(state: "LoopState", directory: Path, stage: str) -> None:
     """Write the state of an unfinished stage."""
-    tensors = {f"{TRAINABLE}/{name}": tensor for name, tensor in state.trainable_state.items()}
-    tensors |= {f"{BEST}/{name}": tensor for name, tensor in state.best_trainable_state.items()}
+    import torch
+
+    tensors = {f"{TRAINABLE}{name}": tensor for name, tensor in state.trainable_state.items()}
+    tensors |= {f"{BEST}{name}": tensor for name, tensor in state.best_trainable_state.items()}
     numbers: dict[str, dict[str, Any]] = {}
     for key, values in state.optimiser["state"].items():
         for name, value in values.items():
-            if _is_tensor(value):
-                tensors[f"{OPTIMISER}/{key}/{name}"] = value
+            if isinstance(value, torch.Tensor):
+                tensors[f"{OPTIMISER}{key}/{name}"] = value
             else:
                 numbers.setdefault(str(key), {})[name] = value
     note = {
@@ -125,33 +128,22 @@ def read_state(directory: Path, stage: str) -> "LoopState | None":
         moments: dict[int, dict[str, Any]] = {
             int(key): dict(values) for key, values in note["numbers"].items()
         }
-        for full_name, tensor in _strip_prefix(tensors, OPTIMISER).items():
+        for full_name, tensor in strip_prefix(tensors, OPTIMISER).items():
             key, name = full_name.split("/", 1)
             moments.setdefault(int(key), {})[name] = tensor
         return LoopState(
             epoch=int(note["epoch"]),
-            trainable_state=_strip_prefix(tensors, TRAINABLE),
+            trainable_state=strip_prefix(tensors, TRAINABLE),
             optimiser={"state": moments, "param_groups": note["groups"]},
             schedule=note["schedule"],
             best_metrics=EpochMetrics(**note["best_metrics"]),
-            best_trainable_state=_strip_prefix(tensors, BEST),
+            best_trainable_state=strip_prefix(tensors, BEST),
             lowest_monitored=float(note["lowest_monitored"]),
             last_improved_epoch=int(note["last_improved_epoch"]),
             rows=[EpochMetrics(**row) for row in note["rows"]],
             step=int(note["step"]),
             sums=TrainingSums(**note["sums"]),
         )
-
-
-def _is_tensor(value: Any) -> bool:
-    import torch
-
-    return isinstance(value, torch.Tensor)
-
-
-def _strip_prefix(tensors: "Mapping[str, Tensor]", prefix: str) -> "dict[str, Tensor]":
-    start = f"{prefix}/"
-    return {name.removeprefix(start): t for name, t in tensors.items() if name.startswith(start)}
 
 
 def _write(path: Path, tensors: "Mapping[str, Tensor]", note: dict[str, Any]) -> None:

@@ -3,11 +3,10 @@
 Shape suffixes: B images of a batch, N images, C classes.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from holotype.bundle.bundle import load_bundle
 from holotype.bundle.inference import predict_index
@@ -16,9 +15,6 @@ from holotype.errors import InvalidRecipe
 from holotype.predictions import softmax
 from holotype.progress import Progress
 from holotype.training.config.recipe import TeacherRecipe
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def teacher_probabilities(
@@ -48,7 +44,7 @@ def teacher_probabilities(
     return softmax(found.logits_NC[:, columns], teacher.temperature).astype(np.float32)
 
 
-def distillation_loss(logits_BC: "Tensor", teacher_BC: "Tensor", temperature: float) -> "Tensor":
+def distillation_loss(logits_BC: Tensor, teacher_BC: Tensor, temperature: float) -> Tensor:
     """Cross-entropy of the softened answers with those of the teacher, (B,).
 
     Times the square of the temperature, so that its gradient is as large as that of the labels'

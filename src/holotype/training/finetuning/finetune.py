@@ -3,9 +3,7 @@
 import copy
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn.modules.batchnorm import _BatchNorm as AnyBatchNorm
 
 from holotype.architectures.dense_head_onnx import append_projection
@@ -25,6 +23,7 @@ from holotype.training.data.identity_validation import validate_by_identity
 from holotype.training.data.loader import (
     AugmentedImages,
     LabelledViews,
+    ViewSource,
     decoding_processes,
     image_files,
 )
@@ -277,14 +276,9 @@ class FineTuner:
         index, targets_N, weights_N = targets_and_weights(self.pretrained, part)
         if len(index) == 0:
             return None
-        recipe, views = self.pretrained.recipe, stage.views if part == "train" else 1
         if cut == 0:
-            augmentation = stage.augmentation or Augmentation()
-            live = AugmentedImages(
-                image_files(index), recipe.preprocessing, augmentation, recipe.seed,
-                processes=decoding_processes(self.runtime.device, self.runtime.share),
-            )  # fmt: skip
-            return LabelledViews(live, targets_N, weights_N)
+            return LabelledViews(self._augmented(index, stage), targets_N, weights_N)
+        recipe, views = self.pretrained.recipe, stage.views if part == "train" else 1
         frozen = self._feature_extractor(cut)
         with self.runtime.progress.bar(f"{part} images through the frozen part") as update:
             features, line = cached_or_live_features(
@@ -296,21 +290,26 @@ class FineTuner:
             self.runtime.progress.log(line)
         return LabelledViews(features, targets_N, weights_N)
 
-    def features_in_memory(
-        self,
-        cut: int | None,
-        few: Index,
-        targets_N: NDArray[np.int64],
-        weights_N: NDArray[np.float32],
-    ) -> LabelledViews:
-        """Features of some images below the cut, not cached."""
-        features, _ = cached_or_live_features(
-            self._feature_extractor(cut),
-            self.pretrained.recipe.preprocessing,
-            few,
-            budget=DiskBudget(0),
-        )
-        return LabelledViews(features, targets_N, weights_N)
+    def few_inputs(self, stage: GradientStage, cut: int | None, most: int) -> LabelledViews:
+        """The first training images, or their features below the cut, which are not cached."""
+        index, targets_N, weights_N = targets_and_weights(self.pretrained, "train")
+        few = replace(index, table=index.table.head(most).reset_index(drop=True))
+        views: ViewSource
+        if cut == 0:
+            views = self._augmented(few, stage)
+        else:
+            views, _ = cached_or_live_features(
+                self._feature_extractor(cut), self.pretrained.recipe.preprocessing, few,
+                budget=DiskBudget(0),
+            )  # fmt: skip
+        return LabelledViews(views, targets_N[:most], weights_N[:most])
+
+    def _augmented(self, index: Index, stage: GradientStage) -> AugmentedImages:
+        recipe = self.pretrained.recipe
+        return AugmentedImages(
+            image_files(index), recipe.preprocessing, stage.augmentation or Augmentation(),
+            recipe.seed, processes=decoding_processes(self.runtime.device, self.runtime.share),
+        )  # fmt: skip
 
     def _feature_extractor(self, cut: int | None) -> FeatureExtractor:
         """The network below the cut: the pretrained one, unless a stage has trained it."""
@@ -349,7 +348,7 @@ def _load_head_for_warm_start(classifier: TorchClassifier, pretrained: Pretraine
     checkpoint, file = read_stage_checkpoint(pretrained.weights), pretrained.weights.file
     if checkpoint is None or file is None or checkpoint_classes(file) != pretrained.index.classes:
         return False
-    head = strip_prefix(checkpoint, HEAD)
+    head = strip_prefix(checkpoint, f"{HEAD}.")
     own = classifier.head.state_dict()
     if {n: t.shape for n, t in head.items()} != {n: t.shape for n, t in own.items()}:
         return False

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from torch import Tensor
 
 from holotype.architectures.build_backbone import build_backbone
 from holotype.architectures.pretrained_weights import NONE, find_weights
@@ -26,9 +28,6 @@ from holotype.training.process_group import (
 )
 from holotype.training.training_resources import Runtime
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 
 @dataclass(frozen=True, eq=False)
 class StageTask:
@@ -41,7 +40,7 @@ class StageTask:
     recipe: Recipe
     embedding_size: int
     num_classes: int
-    weights: "dict[str, Tensor]"
+    weights: dict[str, Tensor]
     selection: LayerSelection
     stage: GradientStage
     data: StageData

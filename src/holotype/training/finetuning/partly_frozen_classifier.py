@@ -4,7 +4,7 @@ Shape suffixes: N images, C classes.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import cast
 
@@ -85,9 +85,7 @@ class TrainablePart(nn.Module):
             return self.classifier.head(x), []
         if self.training:
             logits, others = self.classifier.forward_with_auxiliaries(x, self._cut)
-            above_cut = self.classifier.backbone.auxiliary_groups(self._cut)
-            named = zip(above_cut, others, strict=True)
-            return logits, [other for name, other in named if name in self._taps]
+            return logits, [others[name] for name in self._taps]
         return self.classifier(x, self._cut), []
 
     def train(self, mode: bool = True) -> "TrainablePart":
@@ -157,17 +155,11 @@ def _checkpointed_forward(
     """Activation checkpointing (Chen et al. 2016), where there is a backward pass."""
     if not torch.is_grad_enabled():
         return forward(x)
-    contexts = partial(_checkpoint_contexts, group)
     recomputed: Tensor = torch.utils.checkpoint.checkpoint(
-        forward, x, use_reentrant=False, context_fn=contexts
-    )
+        forward, x, use_reentrant=False,
+        context_fn=lambda: (nullcontext(), _batch_norm_frozen(group)),
+    )  # fmt: skip
     return recomputed
-
-
-def _checkpoint_contexts(
-    group: nn.Module,
-) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    return nullcontext(), _batch_norm_frozen(group)
 
 
 @contextmanager

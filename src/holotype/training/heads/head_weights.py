@@ -3,7 +3,11 @@
 import torch
 from torch import nn
 
-from holotype.architectures.torch_classifier import EmbeddingHead, TorchClassifier, last_linear
+from holotype.architectures.torch_classifier import (
+    EmbeddingHead,
+    TorchClassifier,
+    set_linear_head,
+)
 from holotype.training.data.loader import LabelledViews, validation_batches
 from holotype.training.heads.logistic_regression import LinearHead
 from holotype.training.heads.whitening import EmbeddingProjection
@@ -14,14 +18,10 @@ _BATCH_SIZE = 64
 def take_over(head: nn.Module, fitted: LinearHead | EmbeddingProjection | None) -> None:
     """Start a head from the one that was fitted, if any."""
     if isinstance(fitted, LinearHead):
-        layer = last_linear(head)
-        with torch.no_grad():
-            layer.weight.copy_(torch.from_numpy(fitted.weight_CD))
-            layer.bias.copy_(torch.from_numpy(fitted.bias_C))
+        set_linear_head(head, fitted.weight_CD, fitted.bias_C)
     elif isinstance(fitted, EmbeddingProjection):
         assert isinstance(head, EmbeddingHead)
-        weight, bias = torch.from_numpy(fitted.weight_ED), torch.from_numpy(fitted.bias_E)
-        head.set_weights((weight, bias), torch.from_numpy(fitted.directions_CE))
+        head.set_weights(fitted.weight_ED, fitted.bias_E, fitted.directions_CE)
 
 
 def set_class_directions(

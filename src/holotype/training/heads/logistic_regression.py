@@ -5,6 +5,7 @@ Shape suffixes: N images, D features, C classes, R rows of some images.
 
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.architectures.sklearn_onnx import ABSENT_CLASS_LOGIT
-from holotype.bundle.onnx_runtime import map_in_threads
+from holotype.bundle.onnx_runtime import available_cores
 from holotype.predictions import softmax
 from holotype.training.config.stage_config import LinearStage
 from holotype.training.heads.training_data import TrainingData
@@ -107,9 +108,9 @@ def cross_validated_by_C(
     least = np.inf
     for C in sorted(Cs) if splits else ():
         probabilities_NC = np.full((len(standard), standard.num_classes), np.nan)
-        predict = partial(_predict_held_out, models, splits, standard, C)
-        with _without_convergence_warnings():
-            predicted = list(map_in_threads(predict, len(splits), batch_size=1))
+        predict = partial(_predict_held_out, standard, C)
+        with _without_convergence_warnings(), ThreadPoolExecutor(available_cores()) as pool:
+            predicted = list(pool.map(predict, models, splits))
         for (_, held), found_RC in zip(splits, predicted, strict=True):
             probabilities_NC[held] = found_RC
         loss = held_out_log_loss(probabilities_NC, standard, rows)
@@ -120,15 +121,14 @@ def cross_validated_by_C(
 
 
 def _predict_held_out(
-    models: Sequence["WarmStartedLogisticRegression"],
-    splits: Sequence[tuple[RowIndices, RowIndices]],
     standard: TrainingData,
     C: float,
-    fold: range,
+    model: "WarmStartedLogisticRegression",
+    split: tuple[RowIndices, RowIndices],
 ) -> NDArray[np.float64]:
     """Probabilities (R, C) of the images that one fold holds out."""
-    fit, held = splits[fold.start]
-    weight_CD, bias_C = models[fold.start].fit(C, standard.rows(fit))
+    fit, held = split
+    weight_CD, bias_C = model.fit(C, standard.rows(fit))
     return softmax(standard.features_ND[held] @ weight_CD.T + bias_C)
 
 

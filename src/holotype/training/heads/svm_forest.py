@@ -84,35 +84,30 @@ class FittedHead:
         return self.calibration.logits(self.family.scores(self.fitted, features_ND))
 
 
-def fit_svm(data: TrainingData, stage: SvmStage, seed: int) -> ClassicalHead:
-    """Standardisation, principal components, support vector machine, calibrated.
+def fit_classical_head(
+    data: TrainingData, stage: SvmStage | ForestStage, seed: int
+) -> ClassicalHead:
+    """What `fit_head` fits, as a graph.
+
+    Raises:
+        ParityFailed: the logits of the graph are not those of scikit-learn.
+    """
+    head = fit_head(data, stage, seed)
+    graph = head.family.export(head.fitted, data.features_ND.shape[1], head.calibration)
+    some_ND = data.features_ND[:: 1 + len(data) // PARITY_EMBEDDINGS]
+    _check_parity(graph, some_ND, head.logits(some_ND), head.family.name)
+    note = _note(head.family.name, head.best_params, head.losses, len(data))
+    return ClassicalHead(graph, head.best_params, head.losses, note)
+
+
+def fit_head(data: TrainingData, stage: SvmStage | ForestStage, seed: int) -> FittedHead:
+    """A support vector machine on principal components, or a random forest (Breiman 2001).
 
     Args:
         stage: names the candidates for each setting. `gamma` is in units of one over the variance
             of all dimensions together.
-        seed: of the folds and of the rotation.
-
-    Raises:
-        ParityFailed: the logits of the graph are not those of scikit-learn.
+        seed: of the folds, and of the rotation or the trees.
     """
-    return _exported(fit_head(data, stage, seed), data)
-
-
-def fit_forest(data: TrainingData, stage: ForestStage, seed: int) -> ClassicalHead:
-    """A random forest (Breiman 2001) whose votes are calibrated.
-
-    Args:
-        stage: names the number of trees and the candidates for each setting.
-        seed: of the folds and of the trees.
-
-    Raises:
-        ParityFailed: the logits of the graph are not those of scikit-learn.
-    """
-    return _exported(fit_head(data, stage, seed), data)
-
-
-def fit_head(data: TrainingData, stage: SvmStage | ForestStage, seed: int) -> FittedHead:
-    """What `fit_svm` and `fit_forest` export, without a graph: a search needs none."""
     data = data.counted
     if isinstance(stage, ForestStage):
         param_grid: ParamGrid = {
@@ -250,15 +245,6 @@ def _fit(family: EstimatorFamily, data: TrainingData, folds: int) -> FittedHead:
         calibration = cross_validation.calibration(chosen, data.seen_classes)
         fitted = family.fit_function(data)(chosen)
     return FittedHead(family, fitted, calibration, chosen, losses)
-
-
-def _exported(head: FittedHead, data: TrainingData) -> ClassicalHead:
-    """The head as a graph, which is checked."""
-    graph = head.family.export(head.fitted, data.features_ND.shape[1], head.calibration)
-    some_ND = data.features_ND[:: 1 + len(data) // PARITY_EMBEDDINGS]
-    _check_parity(graph, some_ND, head.logits(some_ND), head.family.name)
-    note = _note(head.family.name, head.best_params, head.losses, len(data))
-    return ClassicalHead(graph, head.best_params, head.losses, note)
 
 
 def _check_parity(

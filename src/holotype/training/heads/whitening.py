@@ -3,7 +3,7 @@
 Shape suffixes: N images, D dimensions of the frozen embedding, E of the new one, C classes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -78,10 +78,7 @@ def fit_whitening(data: TrainingData, dimensions: int, shrinkage: float) -> Embe
         np.zeros((data.num_classes, dimensions), np.float32),
         float(variance_K[:kept].sum()) / max(total, _TINY),
     )
-    directions_CE = class_directions(projection(data.features_ND), data)
-    return EmbeddingProjection(
-        projection.weight_ED, projection.bias_E, directions_CE, projection.variance
-    )
+    return replace(projection, directions_CE=class_directions(projection(data.features_ND), data))
 
 
 def class_directions(embeddings_NE: NDArray[np.float32], data: TrainingData) -> NDArray[np.float32]:
