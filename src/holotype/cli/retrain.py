@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Group, Parameter
 
 from holotype.cli.options import AsJson, Device
-from holotype.cli.output import print_json, print_next_command, print_result
+from holotype.cli.output import print_found, print_next_command
 from holotype.progress import to_stderr
 from holotype.watching.retraining.promotion_decision import MARGIN
 from holotype.watching.retraining.retrain import retrain as retrain_champion
@@ -55,10 +55,7 @@ def retrain(
         schedule=RetrainingSchedule(when=when, watch=watch, every=every, budget=budget),
         progress=to_stderr(),
     )  # fmt: skip
-    if as_json:
-        print_json(found.to_json())
-    else:
-        print_result(str(found))
-        if found.next_command:
-            print_next_command(*found.next_command)
+    print_found(found, as_json=as_json)
+    if found.next_command and not as_json:
+        print_next_command(*found.next_command)
     return int(found.failed)

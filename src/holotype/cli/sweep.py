@@ -6,7 +6,13 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from holotype.cli.options import RECIPE, SEARCH, AsJson, Settings, Several
-from holotype.cli.output import print_json, print_message, print_next_command, print_result
+from holotype.cli.output import (
+    print_found,
+    print_json,
+    print_message,
+    print_next_command,
+    print_result,
+)
 from holotype.progress import to_stderr
 from holotype.search.running import Running
 from holotype.search.sweeping.sweep import DEFAULT_PATH, SweepRequest, estimate_sweep, run_sweep
@@ -67,10 +73,7 @@ def sweep(
     )  # fmt: skip
     if dry_run:
         estimate = estimate_sweep(request)
-        if as_json:
-            print_json(estimate.to_json())
-        else:
-            print_result(estimate.lines())
+        print_found(estimate, estimate.lines(), as_json=as_json)
         return 0
     found = run_sweep(request)
     if as_json:

@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from holotype.cli.options import AsJson
-from holotype.cli.output import print_json, print_result
+from holotype.cli.output import print_found
 from holotype.tracking.track import track as send
 
 
@@ -27,8 +27,5 @@ def track(
             repeatable. Without it, where the run could not be sent when it was trained.
     """
     found = send(run, to=to)
-    if as_json:
-        print_json(found.to_json())
-    else:
-        print_result(str(found))
+    print_found(found, as_json=as_json)
     return 1 if found.failed else 0

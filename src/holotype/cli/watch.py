@@ -6,7 +6,13 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from holotype.cli.options import AsJson, Several
-from holotype.cli.output import print_json, print_message, print_next_command, print_result
+from holotype.cli.output import (
+    print_found,
+    print_json,
+    print_message,
+    print_next_command,
+    print_result,
+)
 from holotype.progress import to_stderr
 from holotype.text_tables import text_table
 from holotype.watching.labelling.label_next import HEADER
@@ -65,10 +71,8 @@ def watch(
     """
 
     def show(found: Watch) -> None:
-        if as_json:
-            print_json(found.to_json())
-        else:
-            print_result(str(found))
+        print_found(found, as_json=as_json)
+        if not as_json:
             print_message(f"Report: {found.page}")
 
     found = look(
