@@ -17,7 +17,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from holotype import __version__
 from holotype.arguments import COMMAND_LINE
-from holotype.cli.options import ratios_as_one_word
+from holotype.cli.options import ratios_as_one_word, refuse_idle_options
 from holotype.cli.output import print_message
 from holotype.errors import DamagedCache, HolotypeError
 from holotype.extras import extra_that_provides, install_command
@@ -223,7 +223,9 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(f"{half[0]!r} holds half a character; was it cut off by a script?", MISUSED)
     called_by_us = COMMAND_LINE.set(True)
     try:
-        code = build_app()(ratios_as_one_word(arguments))
+        command, given, _ = build_app().parse_args(ratios_as_one_word(arguments))
+        refuse_idle_options(command, given.arguments)
+        code = command(*given.args, **given.kwargs)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except CycloptsError as error:

@@ -6,22 +6,23 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from holotype.cli.options import AsJson
+from holotype.cli.options import AsJson, Needs
 from holotype.cli.output import print_found, print_next_command
 from holotype.pipeline.cleaning.clean import clean as clean_up
 
 Switch = Annotated[bool, Parameter(show_default=False)]
+OF_A_FOLDER = Needs("folder", "FOLDER")
 
 
 def clean(
     folder: Path | None = None,
     /,
     *,
-    failed: Switch = False,
-    keep: int | None = None,
-    search_older: str | None = None,
+    failed: Annotated[Switch, OF_A_FOLDER] = False,
+    keep: Annotated[int | None, OF_A_FOLDER] = None,
+    search_older: Annotated[str | None, OF_A_FOLDER] = None,
     cache: str | None = None,
-    registry: str | None = None,
+    registry: Annotated[str | None, OF_A_FOLDER] = None,
     yes: Switch = False,
     as_json: AsJson = False,
 ) -> int:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from holotype.cli.options import AsJson
+from holotype.cli.options import AsJson, Needs
 from holotype.cli.output import print_json, print_message, print_next_command, print_result
 from holotype.errors import UsageError
 from holotype.exports.export_format import FormatName
@@ -26,7 +26,11 @@ def export(
     ] = ("onnx",),
     images: Path | None = None,
     source_size: str | None = None,
-    reduce_range: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    reduce_range: Annotated[
+        bool,
+        Parameter(negative="", show_default=False),
+        Needs("formats", "--format int8", "int8"),
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Each export is proved on real images by the code of its README, or it is not written.

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Group, Parameter
 
-from holotype.cli.options import AsJson, Device
+from holotype.cli.options import AsJson, Device, Needs
 from holotype.cli.output import print_found, print_next_command
 from holotype.progress import to_stderr
 from holotype.watching.retraining.promotion_decision import MARGIN
@@ -26,7 +26,9 @@ def retrain(
     promote: Annotated[bool, Parameter(group=PROMOTION, negative="", show_default=False)] = False,
     margin: Annotated[float, Parameter(group=PROMOTION)] = MARGIN,
     when: Annotated[Literal["always", "alarm"], Parameter(group=SCHEDULE)] = "always",
-    watch: Annotated[Path | None, Parameter(group=SCHEDULE)] = None,
+    watch: Annotated[
+        Path | None, Parameter(group=SCHEDULE), Needs("when", "--when alarm", "alarm")
+    ] = None,
     every: Annotated[str | None, Parameter(group=SCHEDULE)] = None,
     budget: Annotated[str | None, Parameter(group=SCHEDULE)] = None,
     device: Device = "auto",
