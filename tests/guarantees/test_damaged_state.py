@@ -10,10 +10,10 @@ from holotype.executors.job_sheet import Job, JobSheet
 from holotype.registry.version_record import read_version_record
 from holotype.run_directory import RunDirectory
 from holotype.search.run_trial import EpochReports
-from holotype.search.search_directory import SearchDirectory
 from holotype.search.sweeping.sweep_plan import read_plan
 from holotype.search.trial_record import read_record
 from holotype.search.trials import read_asked
+from holotype.search_directory import SearchDirectory
 from holotype.serving.model_sources import run_facts
 from holotype.tracking.tracked_values import tracked_values
 from tests.conftest import Cli

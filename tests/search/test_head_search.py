@@ -27,11 +27,11 @@ from holotype.predictions import read_predictions
 from holotype.run_directory import RunDirectory
 from holotype.search.head_trials import HeadTrials
 from holotype.search.running import Running
-from holotype.search.search_directory import SearchDirectory
 from holotype.search.search_result import Search
 from holotype.search.trial_record import TrialRecord, read_record
 from holotype.search.trials import Limits
 from holotype.search.tune import SearchRequest, finish, run_search
+from holotype.search_directory import SearchDirectory
 from holotype.training.training_resources import Runtime
 from tests.conftest import Cli
 from tests.search.searches import (

@@ -132,7 +132,7 @@ def finished_bundle(run: str | os.PathLike[str]) -> tuple[Bundle, RunDirectory]:
             "validation images. Finish it with --resume, or train it with a validation part."
         )
     is_whole_run = found.recipe.is_file() and found.root_run == found
-    if is_whole_run and not (found.report / "metrics.json").is_file():
+    if is_whole_run and not found.metrics.is_file():
         raise NotARun(
             f"{os.fspath(run)!r} is not finished: it has no report; go on with it by "
             "`holotype train DATA --output RUN --resume`."

@@ -25,9 +25,9 @@ from holotype.errors import HolotypeError, InvalidRecipe
 from holotype.evaluation.fit_decision import fit_decision
 from holotype.predictions import Predictions, softmax
 from holotype.run_directory import RunDirectory
-from holotype.search.search_directory import SearchDirectory
 from holotype.search.trial_record import TrialRecord, scores
 from holotype.search.trials import Asked
+from holotype.search_directory import SearchDirectory
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.stage_config import GradientStage, LinearStage, WhiteningStage
 from holotype.training.features.initial_backbone import PretrainedBackbone, targets_and_weights

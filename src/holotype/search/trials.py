@@ -8,10 +8,10 @@ from holotype.errors import HolotypeError
 from holotype.files import read_json, reading, write_json
 from holotype.search.asking import Asker
 from holotype.search.median_pruning import thresholds
-from holotype.search.search_directory import SearchDirectory, TrialDirectory
 from holotype.search.search_space import SearchSpace
 from holotype.search.trial_recipe import trial_recipe
 from holotype.search.trial_record import TrialRecord, best_record, read_record, write_table
+from holotype.search_directory import SearchDirectory, TrialDirectory
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import resolve_recipe
 from holotype.training.config.yaml_files import parse_yaml

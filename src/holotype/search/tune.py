@@ -38,11 +38,11 @@ from holotype.search.head_trials import HeadTrials
 from holotype.search.report.search_page import write_search_report
 from holotype.search.run_trial import train_on
 from holotype.search.running import Running, threads_per_job
-from holotype.search.search_directory import SearchDirectory
 from holotype.search.search_result import Search, judge
 from holotype.search.search_space import SearchSpace, family_space, read_space
 from holotype.search.trial_record import TrialRecord, best_record
 from holotype.search.trials import Limits, TrialLoop, TrialRunner, describe, read_asked
+from holotype.search_directory import SearchDirectory
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import Overrides, RecipeLike
 from holotype.training.interruption import StopSignal

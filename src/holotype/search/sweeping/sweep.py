@@ -31,7 +31,6 @@ from holotype.pipeline.training_run.warm_start import recipe_with_teacher
 from holotype.progress import Progress, default_progress, pluralize
 from holotype.run_directory import RunDirectory
 from holotype.search.running import Running, threads_per_job
-from holotype.search.search_directory import SearchDirectory
 from holotype.search.sweeping.run_table import RunRow, run_table
 from holotype.search.sweeping.sweep_plan import (
     PlannedRun,
@@ -42,6 +41,7 @@ from holotype.search.sweeping.sweep_plan import (
     planned_runs,
 )
 from holotype.search.sweeping.sweep_result import Sweep, SweepEstimate
+from holotype.search_directory import SearchDirectory
 from holotype.training.config.resolve import Overrides, parse_overrides
 
 RULE = "best"  # by accuracy on validation
