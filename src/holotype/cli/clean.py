@@ -4,13 +4,10 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
-
-from holotype.cli.options import AsJson, Needs
+from holotype.cli.options import AsJson, Needs, Switch
 from holotype.cli.output import print_found, print_next_command
 from holotype.pipeline.cleaning.clean import clean as clean_up
 
-Switch = Annotated[bool, Parameter(show_default=False)]
 OF_A_FOLDER = Needs("folder", "FOLDER")
 
 

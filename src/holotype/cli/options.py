@@ -19,7 +19,8 @@ RESOURCES = Group("Resources", sort_key=4)
 RESUMING = Group("Resuming", sort_key=5)
 SEARCH = Group("Search", sort_key=2)
 
-Several = Parameter(consume_multiple=True, negative=(), show_default=False)  # words after one flag
+Several = Parameter(consume_multiple=True, show_default=False)  # words after one flag
+Switch = Annotated[bool, Parameter(show_default=False)]
 AsJson = Annotated[
     bool,
     Parameter(

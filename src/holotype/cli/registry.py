@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from holotype.cli.options import AsJson
+from holotype.cli.options import AsJson, Switch
 from holotype.cli.output import print_found, print_message, print_next_command
 from holotype.registry.registry import Registry
 from holotype.registry.registry_events import RegistryEvent
@@ -106,7 +106,7 @@ def promote(
     /,
     *,
     if_champion: int | None = None,
-    force: Annotated[bool, Parameter(show_default=False)] = False,
+    force: Switch = False,
     reason: Reason = "",
     place: Place = DEFAULT_PLACE,
     as_json: AsJson = False,
@@ -187,7 +187,7 @@ def remove(
     version: str,
     /,
     *,
-    force: Annotated[bool, Parameter(show_default=False)] = False,
+    force: Switch = False,
     reason: Reason = "",
     place: Place = DEFAULT_PLACE,
     as_json: AsJson = False,

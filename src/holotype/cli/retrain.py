@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Group, Parameter
 
-from holotype.cli.options import AsJson, Device, Needs
+from holotype.cli.options import AsJson, Device, Needs, Switch
 from holotype.cli.output import print_found, print_next_command
 from holotype.progress import to_stderr
 from holotype.watching.retraining.promotion_decision import MARGIN
@@ -19,11 +19,11 @@ def retrain(
     champion: str,
     /,
     *,
-    labels: Annotated[tuple[Path, ...], Parameter(name="--with", negative=())],
+    labels: Annotated[tuple[Path, ...], Parameter(name="--with")],
     output: Path | None = None,
     start: Literal["anew", "champion"] = "anew",
-    accept_labels: Annotated[bool, Parameter(negative="", show_default=False)] = False,
-    promote: Annotated[bool, Parameter(group=PROMOTION, negative="", show_default=False)] = False,
+    accept_labels: Switch = False,
+    promote: Annotated[Switch, Parameter(group=PROMOTION)] = False,
     margin: Annotated[float, Parameter(group=PROMOTION)] = MARGIN,
     when: Annotated[Literal["always", "alarm"], Parameter(group=SCHEDULE)] = "always",
     watch: Annotated[

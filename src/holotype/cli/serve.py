@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from holotype.cli.options import AsJson, Needs
+from holotype.cli.options import AsJson, Needs, Switch
 from holotype.cli.output import print_json, print_message, print_next_command, print_result
 from holotype.dashboard_pages import serve as verb
 from holotype.serving.http import keys as key_files
@@ -33,7 +33,7 @@ def serve(
     proxies: tuple[str, ...] = (),
     root_path: str = "",
     grace: float = 20.0,
-    dashboard: Annotated[bool, Parameter(show_default=False)] = False,
+    dashboard: Switch = False,
     gallery: Path | None = None,
     challenger: Annotated[str | None, Parameter(group=COMPARISON)] = None,
     share: Annotated[float, Parameter(group=COMPARISON), OF_A_CHALLENGER] = 10.0,

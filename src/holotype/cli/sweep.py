@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from holotype.cli.options import RECIPE, SEARCH, AsJson, Settings, Several
+from holotype.cli.options import RECIPE, SEARCH, AsJson, Settings, Several, Switch
 from holotype.cli.output import (
     print_found,
     print_json,
@@ -20,8 +20,6 @@ from holotype.search.sweeping.sweep_plan import combine_plan
 from holotype.search.sweeping.sweep_result import HEADER
 from holotype.text_tables import text_table
 from holotype.training.config.resolve import parse_overrides
-
-Switch = Annotated[bool, Parameter(negative="", show_default=False)]
 
 
 def sweep(

@@ -1,9 +1,6 @@
 """`holotype track`: send a finished run to MLflow or TensorBoard, once."""
 
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from holotype.cli.options import AsJson
 from holotype.cli.output import print_found
@@ -14,7 +11,7 @@ def track(
     run: Path,
     /,
     *,
-    to: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    to: tuple[str, ...] = (),
     as_json: AsJson = False,
 ) -> int:
     """Parameters, metrics by epoch, plots, the bundle and a registered version are sent.
