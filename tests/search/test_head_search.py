@@ -29,7 +29,6 @@ from holotype.search.head_trials import HeadTrials
 from holotype.search.running import Running
 from holotype.search.search_result import Search
 from holotype.search.trial_record import TrialRecord, read_record
-from holotype.search.trials import Limits
 from holotype.search.tune import SearchRequest, finish, run_search
 from holotype.search_directory import SearchDirectory
 from holotype.training.training_resources import Runtime
@@ -87,8 +86,8 @@ def test_a_search_goes_on_where_more_trials_are_asked_for(
     """And ends as one that asked for all of them at once."""
     asked = request(synthetic, tmp_path / "more")
     more, runtime = prepared(asked)
-    assert len(loop_of(asked, more, runtime).run(Limits(3))) == 4
-    assert len(loop_of(asked, more, runtime).run(Limits(8))) == 9
+    assert len(loop_of(asked, more, runtime).run(3)) == 4
+    assert len(loop_of(asked, more, runtime).run(8)) == 9
     assert more.table.read_bytes() == search.files.table.read_bytes()
     with pytest.raises(RunMismatch, match="another jobs"):
         run_search(request(synthetic, tmp_path / "more", jobs=3))
@@ -123,8 +122,8 @@ def _search_unseeing(asked: SearchRequest, search: SearchDirectory, runtime: Run
     """Run the trials with the images of test hidden; the seconds that they took."""
     loop = loop_of(asked, search, runtime)
     began = time.monotonic()
-    records = loop.run(asked.limits)
-    assert len(records) == asked.limits.trials + 1
+    records = loop.run(asked.trials)
+    assert len(records) == asked.trials + 1
     assert all(record.state == "complete" for record in records)
     return time.monotonic() - began
 
@@ -212,7 +211,7 @@ def test_a_trial_that_cannot_be_trained_is_recorded_with_its_reason(
     space.write_text(yaml.safe_dump(rows))
     asked = replace(request(synthetic, tmp_path / "search", trials=6), space=space)
     found, runtime = prepared(asked)
-    records = loop_of(asked, found, runtime).run(asked.limits)
+    records = loop_of(asked, found, runtime).run(asked.trials)
     failed = [record for record in records if record.state == "failed"]
     assert failed
     assert "two_phase" in failed[0].reason

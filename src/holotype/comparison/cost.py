@@ -109,6 +109,22 @@ def measure_cost(cost: RunCost, bundle: Path, files: Sequence[Path]) -> tuple[Ru
     return replace(cost, **found), ""
 
 
+def peak_memory_bytes() -> int | None:
+    """The peak memory of this process; None where the system does not report it."""
+    try:
+        # On Linux the resource module includes the peak of the parent process.
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        pass
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
 def pareto_front(quality: Mapping[int, float], price: Mapping[int, float]) -> list[int]:
     """The numbers of those that no other beats in both quality and price.
 

@@ -8,10 +8,10 @@ machines share.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from holotype.files import read_json, reading, write_json
 
@@ -115,7 +115,7 @@ class JobSheet:
             self.record(number, JobResult("failed", reason=reason))
 
 
-def read_command(sheet: Path, number: int) -> tuple[Path, Mapping[str, object]]:
+def read_command(sheet: Path, number: int) -> tuple[Path, dict[str, Any]]:
     """The working directory, and the row of one job."""
     written = read_json(sheet)
     with reading(sheet):

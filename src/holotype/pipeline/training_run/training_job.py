@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from holotype.architectures.catalog import is_custom_model
+from holotype.comparison.cost import peak_memory_bytes
 from holotype.dataset.auditing.findings import Findings
 from holotype.dataset.auditing.relabel_confirmed import relabel_images
 from holotype.dataset.index import Index
@@ -336,10 +337,5 @@ def total_training_seconds(runs: Sequence[RunDirectory]) -> tuple[float | None, 
 
 def peak_memory_mb() -> float | None:
     """The most memory that this process has held so far, in MB of 10^6 bytes; None on Windows."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    num_bytes = peak if sys.platform == "darwin" else 1024 * peak
-    return round(num_bytes / 1e6, 1)
+    num_bytes = peak_memory_bytes()
+    return None if num_bytes is None else round(num_bytes / 1e6, 1)
