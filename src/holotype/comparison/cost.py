@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from holotype.bundle.bundle import Bundle
 from holotype.run_directory import RunDirectory
 
 TIMEOUT_S = 900
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,11 @@ def measure_cost(cost: RunCost, bundle: Path, files: Sequence[Path]) -> tuple[Ru
         said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
         return cost, said[-1] if said else "the process that measures ended early"
     return replace(cost, **found), ""
+
+
+def evenly_spread(items: Sequence[Item], count: int) -> Sequence[Item]:
+    """At most so many of them, from the first on at equal distances."""
+    return items[:: max(1, len(items) // count)][:count]
 
 
 def peak_memory_bytes() -> int | None:

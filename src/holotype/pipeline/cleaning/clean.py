@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from holotype.errors import UsageError
 from holotype.files import cache_directory, discard, leftovers_below, remove_path
 from holotype.notebook import data_frame, html_result, html_table
-from holotype.pipeline.cleaning.found_runs import Found, find_below, is_locked, open_registries
+from holotype.pipeline.cleaning.found_runs import find_below, is_locked, open_registries
 from holotype.pipeline.cleaning.removal_plan import (
     CleaningOptions,
     Kept,
@@ -138,7 +138,9 @@ def clean(
     registries: list[Registry] = []
     if folder is not None:
         place = Path(folder)
-        found = _find(place)
+        if not place.is_dir():
+            raise UsageError(f"{str(place)!r} is no folder; expected one with runs in it.")
+        found = find_below(place)
         registries = open_registries(found, place, registry)
         removals, kept = plan_removals(found, registries, options)
         removals += plan_store(registries)
@@ -153,12 +155,6 @@ def clean(
     return Cleaning(done, kept, is_done=True)
 
 
-def _find(folder: Path) -> Found:
-    if not folder.is_dir():
-        raise UsageError(f"{str(folder)!r} is no folder; expected one with runs in it.")
-    return find_below(folder)
-
-
 def _remove(removal: Removal, registries: Sequence[Registry], kept: list[Kept]) -> bool:
     """Remove one path; False where something has begun to use it since it was looked at.
 
@@ -171,15 +167,11 @@ def _remove(removal: Removal, registries: Sequence[Registry], kept: list[Kept]) 
             return False
         return True
     if removal.kind in ("failed run", "run", "trials"):
-        return _remove_unless_locked(removal, kept)
+        if is_locked(removal.path):
+            kept.append(Kept(removal.path, "a process is writing it now"))
+            return False
+        discard(removal.path)
+        return True
     for path in (removal.path, *removal.also):
         remove_path(path)
-    return True
-
-
-def _remove_unless_locked(removal: Removal, kept: list[Kept]) -> bool:
-    if is_locked(removal.path):
-        kept.append(Kept(removal.path, "a process is writing it now"))
-        return False
-    discard(removal.path)
     return True

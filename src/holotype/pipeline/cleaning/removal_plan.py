@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from holotype.cache import CacheEntry, cache_entries
-from holotype.files import is_leftover, read_json
+from holotype.cache import cache_entries
+from holotype.files import is_leftover, leftovers_below, read_json
 from holotype.pipeline.cleaning.found_runs import (
     Found,
     bundle_digests,
@@ -19,7 +19,7 @@ from holotype.pipeline.cleaning.found_runs import (
 )
 from holotype.pipeline.cleaning.written_files import files_of_others, size_of
 from holotype.registry.registry import Registry
-from holotype.registry.stored_files import store_leftovers, unreferenced_files
+from holotype.registry.stored_files import unreferenced_files
 from holotype.run_directory import LOCK, RunDirectory
 from holotype.search_directory import SearchDirectory
 
@@ -117,7 +117,7 @@ def plan_store(registries: Iterable[Registry]) -> list[Removal]:
         for registry in registries
         for kind, paths in (
             ("bundle", unreferenced_files(registry)),
-            ("leftover", store_leftovers(registry)),
+            ("leftover", leftovers_below(registry.store.path)),
         )
         for path in paths
     ]
@@ -131,14 +131,10 @@ def plan_cache(limit: int) -> list[Removal]:
     for entry in entries:
         if total <= limit or entry.used_at > time.time() - RECENT_SECONDS:
             break
-        removals.append(_of_cache(entry))
+        first, *others = entry.files
+        removals.append(Removal(first, "cache", entry.num_bytes, tuple(others)))
         total -= entry.num_bytes
     return removals
-
-
-def _of_cache(entry: CacheEntry) -> Removal:
-    first, *others = entry.files
-    return Removal(first, "cache", entry.num_bytes, tuple(others))
 
 
 def _why_kept(path: Path, by_digest: dict[str, str], by_recipe: Sequence[tuple[Path, Path]]) -> str:

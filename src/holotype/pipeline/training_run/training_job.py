@@ -172,8 +172,7 @@ class TrainingJob:
             on_leak=self.request.reading.on_leak,
             keep_together=self.findings.duplicate_clusters,
         )
-        for line in leak_caveats:
-            self.progress.log(line)
+        self.progress.log_all(leak_caveats)
         return index, replace(self, leak_caveats=leak_caveats)
 
     def split(self, index: Index) -> "tuple[Index, TrainingJob]":
@@ -190,8 +189,7 @@ class TrainingJob:
             )
         divided = split(seen, ratios=how.ratios, seed=how.seed, keep_together=keep_together)
         notes = describe_time_leaks(divided)
-        for line in notes:
-            self.progress.log(line)
+        self.progress.log_all(notes)
         return replace(job, unseen=unseen, notes=[*job.notes, *notes]).relabel(divided)
 
     def relabel(self, index: Index) -> "tuple[Index, TrainingJob]":
