@@ -72,6 +72,7 @@ def test_a_mistake_in_the_words_costs_one_line_and_exit_code_2(
         ("retrain registry://a --with new --watch watch-a", "--when alarm"),
         ("retrain registry://a --with new --watch watch-a --when always", "--when alarm"),
         ("export runs/a --output out --format onnx --reduce-range", "--format int8"),
+        ("identify evaluate gallery --attribute side=left", "DATA"),
         ("clean --cache 1G --failed", "FOLDER"),
         ("clean --cache 1G --keep 3", "FOLDER"),
         ("clean --cache 1G --search-older 7d", "FOLDER"),

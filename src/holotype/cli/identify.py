@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter, Token
 
-from holotype.cli.options import AsJson
+from holotype.cli.options import AsJson, Needs
 from holotype.cli.output import (
     print_found,
     print_json,
@@ -208,7 +208,7 @@ def evaluate(
     gallery: Path,
     /,
     *data: Path,
-    attributes: Attributes = None,
+    attributes: Annotated[Attributes, Needs("data", "DATA")] = None,
     new_rate: float = DEFAULT_RATE,
     output: Path | None = None,
     against: Path | None = None,

@@ -158,9 +158,12 @@ def refuse_idle_options(command: Callable[..., Any], given: Mapping[str, Any]) -
     """
     parameters = inspect.signature(command).parameters
     for name, value in given.items():
-        for needs in getattr(parameters[name].annotation, "__metadata__", ()):
+        said_beside = getattr(parameters[name].annotation, "__metadata__", ())
+        parsers = [one for one in said_beside if isinstance(one, Parameter)]
+        names = [option for parser in parsers for option in parser.name or ()]
+        option = names[0] if names else f"--{name.replace('_', '-')}"
+        for needs in said_beside:
             if isinstance(needs, Needs) and value is not False and not needs.is_met(given):
-                option = f"--{name.replace('_', '-')}"
                 raise UsageError(
                     f"{option} says nothing without {needs.words}; add that, or leave {option} out."
                 )
