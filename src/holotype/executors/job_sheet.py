@@ -8,7 +8,7 @@ machines share.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -62,6 +62,9 @@ class JobResult:
     state: JobState = "waiting"
     seconds: float = 0.0
     reason: str = ""
+
+
+OnChange = Callable[[Sequence[JobResult]], None]  # told of the jobs of a sheet, in their order
 
 
 @dataclass(frozen=True)
