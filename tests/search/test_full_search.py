@@ -11,8 +11,8 @@ import yaml
 
 from holotype.elpv_demo import split_table
 from holotype.errors import Terminated
-from holotype.executors.executor import OnChange, executor
-from holotype.executors.job_sheet import JobSheet
+from holotype.executors.executor import executor
+from holotype.executors.job_sheet import JobSheet, OnChange
 from holotype.pipeline.run import Run
 from holotype.pipeline.training_run.training_job import TrainingRequest
 from holotype.search.full_trials import FullTrials

@@ -119,7 +119,7 @@ def _scores(
     method = (
         f"jackknife over {units.count} groups"
         if units.few_groups
-        else f"paired bootstrap over {units.count} {'groups' if units.grouped else 'images'}"
+        else f"paired bootstrap over {units.count} {units.noun}"
     )
     values = tuple(float(value) if np.isfinite(value) else None for value in value_M)
     if not np.isfinite(value_M).any():

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.bundle.bundle import Bundle
-from holotype.comparison.aligned_predictions import AlignedPredictions, align_predictions
+from holotype.comparison.aligned_predictions import align_predictions
 from holotype.comparison.bootstrap import paired_scores
 from holotype.comparison.significance import difference_interval
 from holotype.evaluation.class_weight_effect import (
@@ -55,17 +55,13 @@ def _differences(weighted: Predictions, without: Predictions, part: str) -> dict
         assert to_without is not None
         ends = (-to_without.value, _negate(to_without.high), _negate(to_without.low))
     return {
-        "accuracy": Estimate(*accuracy, f"paired over {answers.units.count} {_units(answers)}"),
+        "accuracy": Estimate(*accuracy, f"paired over {answers.units.count} {answers.units.noun}"),
         "balanced_accuracy": Estimate(*ends, balanced.method),
     }
 
 
 def _negate(number: float | None) -> float | None:
     return None if number is None else -number
-
-
-def _units(answers: AlignedPredictions) -> str:
-    return "groups" if answers.units.grouped else "images"
 
 
 def class_weights_of_folds(bundle: Bundle, pooled: Predictions) -> NDArray[np.float64] | None:
