@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -165,6 +167,28 @@ def test_a_killed_search_leaves_the_table_of_an_undisturbed_one(
              "--jobs", 2, "--output", output]  # fmt: skip
     kill_and_call_again(words, kills=1, longest_s=5.0)
     assert SearchDirectory(output).table.read_bytes() == search.files.table.read_bytes()
+
+
+def test_threads_import_nothing_of_scikit_learn_for_the_first_time() -> None:
+    """A search that goes on begins with threads, of which two would import at once."""
+    code = """
+import sys
+from holotype.search.head_trials import HeadTrials
+
+before = set(sys.modules)
+HeadTrials._run_one = lambda self, asked: before.update(sys.modules)
+HeadTrials(None, None, None, 2).run([None])
+from sklearn.decomposition import PCA
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+print(sorted(name for name in set(sys.modules) - before if name.startswith("sklearn")))
+"""
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
 def _table_after_kills(asked: SearchRequest, kills: int, longest_s: float) -> bytes:

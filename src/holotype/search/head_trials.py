@@ -7,6 +7,7 @@ NumPy. Threads are enough, since fitting leaves the interpreter.
 Shape suffixes: N images, D embedding, C classes.
 """
 
+import importlib
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,13 @@ from holotype.training.training_resources import Runtime
 # What a recipe or its numbers may do wrong; anything else is a fault of ours and not recorded.
 EXPECTED = (HolotypeError, ValueError, ArithmeticError, MemoryError, np.linalg.LinAlgError)
 
+# What heads are fitted with. Of threads that import parts of one package at the same time for the
+# first time, as where a search goes on, one may see half of it.
+IMPORTED_FIRST = (
+    "scipy.optimize", "sklearn.decomposition", "sklearn.ensemble", "sklearn.linear_model",
+    "sklearn.model_selection", "sklearn.pipeline", "sklearn.preprocessing", "sklearn.svm",
+)  # fmt: skip
+
 
 @dataclass(eq=False)
 class HeadTrials:
@@ -68,6 +76,8 @@ class HeadTrials:
         """Run the trials and write how each ended."""
         from threadpoolctl import threadpool_limits
 
+        for name in IMPORTED_FIRST:
+            importlib.import_module(name)
         with threadpool_limits(limits=1), ThreadPoolExecutor(self.jobs) as pool:
             list(pool.map(self._run_one, asked))
 
