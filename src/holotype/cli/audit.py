@@ -20,9 +20,7 @@ from holotype.text_tables import text_table
 
 SHOWN_CLASSES = 20  # of more, only the largest and the smallest are shown
 SHOWN_LABELS = 5
-KINDS_OF_GIVEN_SPLITS = frozenset(
-    ["leak", "missing_class"]
-)  # kinds that data without parts cannot have
+KINDS_OF_GIVEN_SPLITS = frozenset(["leak", "missing_class"])  # data without parts has none
 
 
 def audit(

@@ -46,9 +46,8 @@ def _differences(weighted: Predictions, without: Predictions, part: str) -> dict
     gain_N = correct_MN[0] - correct_MN[1]
     accuracy = difference_interval(gain_N, answers.weights_N, answers.units)
     balanced = paired_scores(answers)["balanced_accuracy"]
-    to_weighed, to_without = (
-        balanced.difference_to_best
-    )  # one of them is the best, and has no difference
+    # One of them is the best, and has no difference.
+    to_weighed, to_without = balanced.difference_to_best
     if to_weighed is not None:
         ends = (to_weighed.value, to_weighed.low, to_weighed.high)
     else:
