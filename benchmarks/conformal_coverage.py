@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from holotype.dataset.index import Index, read_index
 from holotype.dataset.sources.fetch import fetch
 from holotype.evaluation.calibration import fit_temperature
-from holotype.evaluation.conformal import Method, calibrate
+from holotype.evaluation.conformal import Method, conformal_calibration, conformal_predictor
 from holotype.files import write_json
 from holotype.predictions import Predictions, softmax
 from holotype.progress import to_stderr
@@ -136,9 +136,13 @@ def judged(
     covered, sizes, by_classes = [], [], []
     for _ in range(DEALINGS):
         order = rng.permutation(len(said))
-        conformal = calibrate(
-            said.select(order[:n]), coverage, method=method, class_conditional=class_conditional
-        )
+        calibration = conformal_calibration(said.select(order[:n]), "cal")
+        assert calibration is not None
+        calibration_set, scores = calibration
+        conformal = conformal_predictor(
+            scores, coverage, num_classes=len(said.classes), calibration_set=calibration_set,
+            method=method, class_conditional=class_conditional,
+        )  # fmt: skip
         new = said.select(order[n:])
         included_NC = conformal.prediction_sets_NC(new.probabilities_NC, never_empty=never_empty)
         hit_N = included_NC[np.arange(len(new)), new.targets_N]

@@ -33,6 +33,7 @@ ORDER = (
         "single_prediction",
         "predictions",
         "run_directory",
+        "search_directory",
         "dataset",
         "bundle",
         "architectures",

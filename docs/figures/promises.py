@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import holotype
-from holotype.evaluation.conformal import calibrate
+from holotype.evaluation.conformal import conformal_calibration, conformal_predictor
 from holotype.predictions import read_predictions
 
 FIGURE = Path(__file__).parents[1] / "images" / "promises.png"
@@ -37,7 +37,11 @@ def main() -> None:
         order = rng.permutation(len(answers))
         calibration = answers.select(order[:CALIBRATION_IMAGES])
         rest = answers.select(order[CALIBRATION_IMAGES:])
-        sets_NC = calibrate(calibration, COVERAGE).prediction_sets_NC(rest.probabilities_NC)
+        calibration_set, scores = conformal_calibration(calibration, "cal")
+        conformal = conformal_predictor(
+            scores, COVERAGE, num_classes=len(answers.classes), calibration_set=calibration_set
+        )
+        sets_NC = conformal.prediction_sets_NC(rest.probabilities_NC)
         covered.append(float(sets_NC[np.arange(len(rest)), rest.targets_N].mean()))
     print("mean coverage", np.mean(covered), flush=True)
     figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")

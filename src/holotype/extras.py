@@ -51,7 +51,7 @@ def requirements(extra: str) -> tuple[Requirement, ...]:
 
 def missing_requirements(extra: str) -> list[str]:
     """The requirements of a part that are not installed, or only in another version."""
-    return [str(_bare(r)) for r in requirements(extra) if not _is_met(r)]
+    return [f"{r.name}{r.specifier}" for r in requirements(extra) if not _is_met(r)]
 
 
 def install_command(extra: str) -> str:
@@ -93,7 +93,3 @@ def _is_met(requirement: Requirement) -> bool:
     except importlib.metadata.PackageNotFoundError:
         return False
     return requirement.specifier.contains(version, prereleases=True)
-
-
-def _bare(requirement: Requirement) -> str:
-    return f"{requirement.name}{requirement.specifier}"

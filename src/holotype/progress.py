@@ -1,6 +1,7 @@
 """Log lines and progress bars, to stderr and to a log file; stdout is for results."""
 
 import os
+import re
 import sys
 import textwrap
 import time
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from holotype.errors import UsageError
 from holotype.text_tables import printable
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 ProgressCallback = Callable[[int, int], None]  # (done, total)
 
 BAR_DELAY_S = 2.0  # before a bar is shown
+UNITS_S = {"w": 7 * 86400, "d": 86400, "h": 3600, "m": 60, "s": 1}
 
 # What stands on a terminal now: the stream and its bar; of one within another only the outer.
 _bars_shown: "list[tuple[TextIO, Bar]]" = []
@@ -230,6 +233,19 @@ class _ProgressLines:
 def pluralize(number: int, noun: str, plural: str = "") -> str:
     """Such as ``1 image``, ``1,200 images`` or ``3 classes``; the plural defaults to -s."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a text such as `90m`, `1h30m` or `7d`.
+
+    Raises:
+        UsageError: it is no duration.
+    """
+    part = r"(\d+(?:\.\d+)?)\s*([wdhms])\s*"
+    plain = text.strip().lower()
+    if not re.fullmatch(f"(?:{part})+", plain):
+        raise UsageError(f"{text!r} is no duration; expected such as 90m, 1h or 1h30m.")
+    return sum(float(number) * UNITS_S[unit] for number, unit in re.findall(part, plain))
 
 
 def duration(seconds: float) -> str:

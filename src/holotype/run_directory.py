@@ -197,6 +197,23 @@ class RunDirectory:
         return self.path / "report"
 
     @property
+    def metrics(self) -> Path:
+        """The scores of the report, for programs."""
+        return self.report / "metrics.json"
+
+    def require_metrics(self) -> Path:
+        """
+        Raises:
+            NotARun: the run is not finished.
+        """
+        if not self.metrics.is_file():
+            raise NotARun(
+                f"{str(self.path)!r} is not finished: it has no {self.metrics.name}; go on with it "
+                "by `holotype train DATA --output RUN --resume`."
+            )
+        return self.metrics
+
+    @property
     def card(self) -> Path:
         return self.path / "MODEL_CARD.md"
 

@@ -56,6 +56,47 @@ def test_a_mistake_in_the_words_costs_one_line_and_exit_code_2(
     assert suggestion in error_of(arguments, 2, capsys)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "needed"),
+    [
+        ("serve runs/a --share 10", "--challenger"),
+        ("serve runs/a --shadow", "--challenger"),
+        ("serve runs/a --rollout 5,100", "--challenger"),
+        ("serve runs/a --challenger runs/b --rollout-hours 2", "--rollout"),
+        ("serve runs/a --log-days 90", "--log"),
+        ("serve runs/a --log-gib 1", "--log"),
+        ("serve runs/a --image-days 1", "--log"),
+        ("serve runs/a --log log --image-gib 1", "--image-days"),
+        ("watch runs/a --log log --smtp localhost", "--email"),
+        ("watch runs/a --log log --email-from a@b", "--email"),
+        ("retrain registry://a --with new --watch watch-a", "--when alarm"),
+        ("retrain registry://a --with new --watch watch-a --when always", "--when alarm"),
+        ("export runs/a --output out --format onnx --reduce-range", "--format int8"),
+        ("identify evaluate gallery --attribute side=left", "DATA"),
+        ("clean --cache 1G --failed", "FOLDER"),
+        ("clean --cache 1G --keep 3", "FOLDER"),
+        ("clean --cache 1G --search-older 7d", "FOLDER"),
+        ("clean --cache 1G --registry registry", "FOLDER"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused_with_the_one_it_needs(
+    arguments: str, needed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = error_of(arguments.split(), 2, capsys)
+    assert f" says nothing without {needed}; add that, or leave --" in said
+
+
+def test_options_that_say_nothing_alone_are_taken_with_what_they_need(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder_and_options = ["clean", "nowhere", "--failed", "--keep", "3"]
+    assert "'nowhere' is no folder" in error_of(folder_and_options, 2, capsys)
+    export = ["export", "nowhere", "--output", "out", "--format", "onnx", "int8"]
+    refused = run([*export, "--reduce-range"])
+    assert refused == 1
+    assert "says nothing" not in capsys.readouterr().err
+
+
 def test_data_that_does_not_exist_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "'nowhere'" in error_of(["audit", "nowhere"], 1, capsys)
 

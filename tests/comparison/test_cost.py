@@ -1,6 +1,8 @@
 """What a classifier costs, against sums by hand and the process that predicts."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -94,3 +96,14 @@ def test_none_beats_those_on_the_front_in_both() -> None:
             ]  # fmt: skip
             assert (one in front) == (not better)
     assert pareto_front({0: 1.0, 1: 2.0}, {0: 3.0}) == [0]  # what has no price is not on it
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing comes from the parent")
+def test_the_peak_of_a_process_is_its_own_and_not_that_of_the_process_that_started_it() -> None:
+    ask = "from holotype.comparison.cost import peak_memory_bytes; print(peak_memory_bytes())"
+    start = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {ask!r}], check=True)"
+    peaks = [
+        int(subprocess.check_output([sys.executable, "-c", f"x = bytes(1) * {size}; {start}"]))
+        for size in (1, 800 << 20)
+    ]
+    assert peaks[1] == pytest.approx(peaks[0], rel=0.3)

@@ -20,8 +20,8 @@ from holotype.errors import HolotypeError, UsageError
 from holotype.evaluation.report_data import read_report
 from holotype.files import sha256_of, write_json
 from holotype.run_directory import RunDirectory
-from holotype.search.search_directory import SearchDirectory
 from holotype.search.trial_record import TrialRecord
+from holotype.search_directory import SearchDirectory
 from holotype.training.epoch_metrics import EpochMetrics
 from holotype.training.finetuning.history import history_writer, write_history
 from tests.dashboard.browsing import Visit, open_dashboard

@@ -7,10 +7,8 @@ import pytest
 
 from holotype.bundle.conformal_scores import ConformalScores, read_conformal_scores
 from holotype.bundle.manifest import CalibrationSet
-from holotype.errors import DatasetError
 from holotype.evaluation.conformal import (
     ConformalPredictor,
-    calibrate,
     conformal_calibration,
     conformal_predictor,
     conformal_quantile,
@@ -18,6 +16,7 @@ from holotype.evaluation.conformal import (
     min_calibration_images,
 )
 from holotype.predictions import Predictions
+from tests.evaluation.calibrated import calibrate
 
 
 def _predictions(rng: np.random.Generator, images: int, classes: int = 4) -> Predictions:
@@ -82,12 +81,6 @@ def test_too_few_images_give_sets_of_everything_and_no_set_is_empty() -> None:
     assert few.prediction_sets_NC(_predictions(rng, 20).probabilities_NC).all()
     sure = calibrate(_predictions(rng, 200), 0.2)
     assert sure.prediction_sets_NC(_predictions(rng, 200).probabilities_NC).any(axis=1).all()
-
-
-@pytest.mark.parametrize("coverage", [0.0, 1.0, 95.0, -0.1])
-def test_a_coverage_that_is_no_share_is_refused(coverage: float) -> None:
-    with pytest.raises(DatasetError, match=r"0\.95"):
-        calibrate(_predictions(np.random.default_rng(3), 10), coverage)
 
 
 def test_a_classifier_that_is_right_more_often_than_promised_leaves_sets_of_one() -> None:

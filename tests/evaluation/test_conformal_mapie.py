@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 import holotype.evaluation.conformal as ours
-from holotype.evaluation.conformal import calibrate
+from tests.evaluation.calibrated import calibrate
 from tests.evaluation.made import made
 
 

@@ -75,19 +75,15 @@ def test_rankings_agree_with_scikit_learn(predictions: Predictions) -> None:
     assert metrics.micro_roc_auc(predictions) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("predictions", CASES)
-def test_the_points_of_roc_curves_agree_with_scikit_learn(predictions: Predictions) -> None:
-    scores_N, positive_N = predictions.probabilities_NC[:, 1], predictions.targets_N == 1
-    curve = roc_curve(scores_N, positive_N, predictions.weights_N)
-    false, true, _ = sk.roc_curve(
-        positive_N, scores_N, sample_weight=predictions.weights_N, drop_intermediate=False
-    )
+def test_a_curve_needs_positives_and_negatives_of_weight() -> None:
+    """By hand: of four images the two best are one of each, so the curve goes up, then right."""
+    scores_N, positive_N = np.array([0.9, 0.8, 0.3, 0.1]), np.array([True, False, True, False])
+    curve = roc_curve(scores_N, positive_N, np.array([1.0, 1.0, 3.0, 1.0]))
     assert curve is not None
-    # scikit-learn drops images of weight 0; here they repeat a point.
-    found = np.unique(
-        np.c_[curve.false_positive_rate_K, curve.true_positive_rate_K].round(9), axis=0
-    )
-    assert found == pytest.approx(np.unique(np.c_[false, true].round(9), axis=0))
+    assert curve.false_positive_rate_K.tolist() == [0, 0, 0.5, 0.5, 1]
+    assert curve.true_positive_rate_K.tolist() == [0, 0.25, 0.25, 1, 1]
+    assert roc_curve(scores_N, positive_N, np.array([0.0, 1.0, 0.0, 1.0])) is None
+    assert roc_curve(scores_N, positive_N, positive_N * 1.0) is None
 
 
 @pytest.mark.parametrize("predictions", CASES)

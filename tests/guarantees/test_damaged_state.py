@@ -10,10 +10,10 @@ from holotype.executors.job_sheet import Job, JobSheet
 from holotype.registry.version_record import read_version_record
 from holotype.run_directory import RunDirectory
 from holotype.search.run_trial import EpochReports
-from holotype.search.search_directory import SearchDirectory
-from holotype.search.sweeping.sweep_plan import read_plan
+from holotype.search.sweeping.sweep_plan import combine_plan
 from holotype.search.trial_record import read_record
 from holotype.search.trials import read_asked
+from holotype.search_directory import SearchDirectory
 from holotype.serving.model_sources import run_facts
 from holotype.tracking.tracked_values import tracked_values
 from tests.conftest import Cli
@@ -52,7 +52,7 @@ def test_the_plan_of_a_sweep_and_the_space_of_a_search(
     file = tmp_path / "file.yaml"
     file.write_bytes(content)
     with pytest.raises(HolotypeError) as caught:
-        read_plan(file)
+        combine_plan(file, {})
     assert is_one_line(caught.value)
     words = ("--model", "hog", "--space", file, "--output", tmp_path / "search")
     code, _, said = cli("tune", tmp_path, *words)
@@ -65,7 +65,7 @@ def test_aliases_of_a_plan_cannot_use_up_the_memory(tmp_path: Path) -> None:
     rows += [f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in pairwise("abcdefghi")]
     (tmp_path / "plan.yaml").write_text("\n".join(rows))
     with pytest.raises(HolotypeError, match="its aliases make more than"):
-        read_plan(tmp_path / "plan.yaml")
+        combine_plan(tmp_path / "plan.yaml", {})
 
 
 @of_each

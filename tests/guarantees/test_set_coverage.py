@@ -5,8 +5,9 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from holotype.evaluation.conformal import Method, calibrate
+from holotype.evaluation.conformal import Method
 from holotype.predictions import Predictions, softmax
+from tests.evaluation.calibrated import calibrate
 
 
 @pytest.fixture(scope="module")

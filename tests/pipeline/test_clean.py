@@ -13,9 +13,8 @@ import pytest
 
 import holotype
 from holotype.cache import ArrayCache, read_cached, write_cached
-from holotype.errors import RegistryError, UsageError
+from holotype.errors import RegistryError
 from holotype.files import TEMPORARY_PREFIX, temporary_directory, write_json
-from holotype.pipeline.cleaning.clean import parse_duration
 from holotype.pipeline.cleaning.written_files import files_of_others
 from holotype.pipeline.run import Run
 from holotype.registry.registry import Registry
@@ -312,7 +311,7 @@ def test_the_command_says_first_and_removes_with_yes(
         ([], "nothing was named to clean"),
         (["nowhere"], "is no folder"),
         (["runs", "--keep", "-1"], "expected a number of runs"),
-        (["runs", "--search-older", "week"], "is no time"),
+        (["runs", "--search-older", "week"], "is no duration"),
         (["--cache", "much"], "is no size"),
     ],
 )
@@ -323,13 +322,6 @@ def test_what_makes_no_sense_is_one_line(
     code, out, err = cli("clean", *words)
     assert (code, out) == (2, "")
     assert message in err
-
-
-def test_durations() -> None:
-    assert parse_duration("7d") == 7 * 86400
-    assert parse_duration("1.5h") == 5400
-    with pytest.raises(UsageError):
-        parse_duration("7")
 
 
 def _everything(folder: Path) -> dict[str, int]:

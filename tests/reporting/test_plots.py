@@ -204,11 +204,6 @@ def test_exhibits_are_drawn_with_and_without_heatmaps(count: int) -> None:
     assert len(images) == count + sum(e.overlay_HWC is not None for e in shown)
 
 
-def test_a_heatmap_of_another_size_is_refused() -> None:
-    with pytest.raises(ValueError, match="heatmap"):
-        replace(example(), overlay_HWC=np.zeros((5, 5, 3), np.uint8))
-
-
 def test_plots_are_the_same_bytes_again_and_leave_no_global_state(tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
     for name in ("a.png", "b.png"):

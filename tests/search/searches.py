@@ -12,9 +12,9 @@ from holotype.pipeline.training_run.training_job import TrainingRequest
 from holotype.progress import Progress
 from holotype.search.head_trials import HeadTrials
 from holotype.search.running import Running
-from holotype.search.search_directory import SearchDirectory
 from holotype.search.trials import TrialLoop
 from holotype.search.tune import SearchRequest, prepare
+from holotype.search_directory import SearchDirectory
 from holotype.training.interruption import StopSignal
 from holotype.training.training_resources import Runtime
 

@@ -11,17 +11,17 @@ import yaml
 
 from holotype.elpv_demo import split_table
 from holotype.errors import Terminated
-from holotype.executors.executor import OnChange, executor
-from holotype.executors.job_sheet import JobSheet
+from holotype.executors.executor import executor
+from holotype.executors.job_sheet import JobSheet, OnChange
 from holotype.pipeline.run import Run
 from holotype.pipeline.training_run.training_job import TrainingRequest
 from holotype.search.full_trials import FullTrials
 from holotype.search.run_trial import EpochReports, TrialPruned
 from holotype.search.running import Running
-from holotype.search.search_directory import SearchDirectory, TrialDirectory
 from holotype.search.trial_record import read_record
 from holotype.search.trials import Asked
 from holotype.search.tune import SearchRequest, _runner, finish, run_trials
+from holotype.search_directory import SearchDirectory, TrialDirectory
 from holotype.training.config.resolve import resolve_recipe
 from holotype.training.epoch_metrics import EpochMetrics
 from holotype.training.interruption import StopSignal

@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,11 +29,10 @@ from holotype.predictions import read_predictions
 from holotype.run_directory import RunDirectory
 from holotype.search.head_trials import HeadTrials
 from holotype.search.running import Running
-from holotype.search.search_directory import SearchDirectory
 from holotype.search.search_result import Search
 from holotype.search.trial_record import TrialRecord, read_record
-from holotype.search.trials import Limits
 from holotype.search.tune import SearchRequest, finish, run_search
+from holotype.search_directory import SearchDirectory
 from holotype.training.training_resources import Runtime
 from tests.conftest import Cli
 from tests.search.searches import (
@@ -87,8 +88,8 @@ def test_a_search_goes_on_where_more_trials_are_asked_for(
     """And ends as one that asked for all of them at once."""
     asked = request(synthetic, tmp_path / "more")
     more, runtime = prepared(asked)
-    assert len(loop_of(asked, more, runtime).run(Limits(3))) == 4
-    assert len(loop_of(asked, more, runtime).run(Limits(8))) == 9
+    assert len(loop_of(asked, more, runtime).run(3)) == 4
+    assert len(loop_of(asked, more, runtime).run(8)) == 9
     assert more.table.read_bytes() == search.files.table.read_bytes()
     with pytest.raises(RunMismatch, match="another jobs"):
         run_search(request(synthetic, tmp_path / "more", jobs=3))
@@ -123,8 +124,8 @@ def _search_unseeing(asked: SearchRequest, search: SearchDirectory, runtime: Run
     """Run the trials with the images of test hidden; the seconds that they took."""
     loop = loop_of(asked, search, runtime)
     began = time.monotonic()
-    records = loop.run(asked.limits)
-    assert len(records) == asked.limits.trials + 1
+    records = loop.run(asked.trials)
+    assert len(records) == asked.trials + 1
     assert all(record.state == "complete" for record in records)
     return time.monotonic() - began
 
@@ -166,6 +167,28 @@ def test_a_killed_search_leaves_the_table_of_an_undisturbed_one(
              "--jobs", 2, "--output", output]  # fmt: skip
     kill_and_call_again(words, kills=1, longest_s=5.0)
     assert SearchDirectory(output).table.read_bytes() == search.files.table.read_bytes()
+
+
+def test_threads_import_nothing_of_scikit_learn_for_the_first_time() -> None:
+    """A search that goes on begins with threads, of which two would import at once."""
+    code = """
+import sys
+from holotype.search.head_trials import HeadTrials
+
+before = set(sys.modules)
+HeadTrials._run_one = lambda self, asked: before.update(sys.modules)
+HeadTrials(None, None, None, 2).run([None])
+from sklearn.decomposition import PCA
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+print(sorted(name for name in set(sys.modules) - before if name.startswith("sklearn")))
+"""
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
 def _table_after_kills(asked: SearchRequest, kills: int, longest_s: float) -> bytes:
@@ -212,7 +235,7 @@ def test_a_trial_that_cannot_be_trained_is_recorded_with_its_reason(
     space.write_text(yaml.safe_dump(rows))
     asked = replace(request(synthetic, tmp_path / "search", trials=6), space=space)
     found, runtime = prepared(asked)
-    records = loop_of(asked, found, runtime).run(asked.limits)
+    records = loop_of(asked, found, runtime).run(asked.trials)
     failed = [record for record in records if record.state == "failed"]
     assert failed
     assert "two_phase" in failed[0].reason

@@ -9,9 +9,10 @@ import yaml
 
 from holotype.architectures.catalog import architecture
 from holotype.errors import HolotypeError, UsageError
+from holotype.progress import parse_duration
 from holotype.search.asking import Asker
 from holotype.search.median_pruning import is_below, thresholds
-from holotype.search.running import Running, parse_duration
+from holotype.search.running import Running
 from holotype.search.search_space import family_space, read_space
 from holotype.search.trial_recipe import trial_recipe
 from holotype.search.trial_record import TrialRecord
@@ -118,6 +119,11 @@ def test_durations_are_read_as_people_write_them() -> None:
     assert parse_duration("90m") == 5400
     assert parse_duration("1h30m") == 5400
     assert parse_duration("45 s") == 45
+    assert parse_duration(" 1.5H ") == 5400
+    assert parse_duration("2w 7d") == 21 * 86400
+    for odd in ("7", "week", "1h30", "", "-1h"):
+        with pytest.raises(UsageError, match="is no duration"):
+            parse_duration(odd)
     with pytest.raises(HolotypeError):
         Running(jobs=-1)
 

@@ -14,7 +14,7 @@ from holotype.files import write_json
 from holotype.search.sweeping import sweep as sweep_module
 from holotype.search.sweeping.run_table import RunRow, _Board
 from holotype.search.sweeping.sweep import SweepRequest, estimate_sweep, sweep
-from holotype.search.sweeping.sweep_plan import make_plan, only, planned_runs, read_plan
+from holotype.search.sweeping.sweep_plan import combine_plan, make_plan, only, planned_runs
 from tests.conftest import Cli
 
 QUICK = {"image_size": 32}
@@ -57,6 +57,18 @@ def test_a_wrong_plan_is_one_clear_line(fields: dict[str, object], said: str) ->
         planned_runs(make_plan(fields))
 
 
+def test_what_is_said_replaces_or_completes_what_a_file_says(tmp_path: Path) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text("models: [lbp]\nseeds: [1]\n")
+    found = combine_plan(file, {"data": ["pets"], "models": ["hog"], "recipes": ()})
+    assert (found.data, found.models, found.seeds) == (("pets",), ("hog",), (1,))
+    with pytest.raises(UsageError, match="no data was named"):
+        combine_plan(file, {"data": ()})
+    file.write_text("data: [pets]\nmodel: hog\n")
+    with pytest.raises(UsageError, match=r"plan\.yaml: model: unknown key"):
+        combine_plan(file, {})
+
+
 def test_what_cannot_be_trained_is_refused_before_anything_is(
     two_sets: list[Path], tmp_path: Path
 ) -> None:
@@ -80,7 +92,7 @@ def test_one_failure_stops_nothing_and_only_the_missing_is_run_again(
     plan = {"data": [str(two_sets[0]), str(broken)], "recipes": ["linear"], "models": ["lbp"],
             "settings": QUICK}  # fmt: skip
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan))
-    assert read_plan(tmp_path / "plan.yaml").data == tuple(plan["data"])
+    assert combine_plan(tmp_path / "plan.yaml", {}).data == tuple(plan["data"])
     words = ["sweep", tmp_path / "plan.yaml", "--output", tmp_path / "out", "--jobs", 2]
     code, out, err = cli(*words)
     assert code == 1

@@ -17,10 +17,10 @@ from cyclopts import App, CycloptsError, Parameter
 
 from holotype import __version__
 from holotype.arguments import COMMAND_LINE
-from holotype.cli.options import ratios_as_one_word
+from holotype.cli.options import ratios_as_one_word, refuse_idle_options
 from holotype.cli.output import print_message
 from holotype.errors import DamagedCache, HolotypeError
-from holotype.extras import extra_that_provides, install_command
+from holotype.extras import with_install_advice
 from holotype.files import cache_directory
 from holotype.progress import silence
 from holotype.text_tables import LOOK_ALIKES
@@ -223,9 +223,7 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(f"{half[0]!r} holds half a character; was it cut off by a script?", MISUSED)
     called_by_us = COMMAND_LINE.set(True)
     try:
-        code = build_app()(ratios_as_one_word(arguments))
-        sys.stdout.flush()
-        return code if isinstance(code, int) else 0
+        return _run_command(arguments)
     except CycloptsError as error:
         verb = " ".join(error.command_chain or ())
         asked = f"holotype {verb}".strip()
@@ -233,13 +231,6 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(said, MISUSED)
     except HolotypeError as error:
         return _fail(f"{error}{_dash_note(arguments)}", error.exit_code)
-    except ModuleNotFoundError as error:
-        extra = extra_that_provides(error.name or "")
-        if extra is None:
-            raise
-        return _fail(
-            f"this needs {error.name}, which is not installed: {install_command(extra)}", FAILED
-        )
     except KeyboardInterrupt as stopped:
         return _fail(str(stopped) or "interrupted.", INTERRUPTED)
     except BrokenPipeError:
@@ -252,6 +243,15 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(_in_words(error), FAILED)
     finally:
         COMMAND_LINE.reset(called_by_us)
+
+
+@with_install_advice
+def _run_command(arguments: Sequence[str]) -> int:
+    command, given, _ = build_app().parse_args(ratios_as_one_word(arguments))
+    refuse_idle_options(command, given.arguments)
+    code = command(*given.args, **given.kwargs)
+    sys.stdout.flush()
+    return code if isinstance(code, int) else 0
 
 
 def _is_encodable(word: str) -> bool:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from holotype.cli.options import AsJson, Device, GroupPattern, LabelPattern, LabelPrefix
+from holotype.cli.options import AsJson, Device, GroupPattern, LabelPattern, LabelPrefix, Switch
 from holotype.cli.output import (
     print_json,
     print_message,
@@ -20,23 +20,21 @@ from holotype.text_tables import text_table
 
 SHOWN_CLASSES = 20  # of more, only the largest and the smallest are shown
 SHOWN_LABELS = 5
-KINDS_OF_GIVEN_SPLITS = frozenset(
-    ["leak", "missing_class"]
-)  # kinds that data without parts cannot have
+KINDS_OF_GIVEN_SPLITS = frozenset(["leak", "missing_class"])  # data without parts has none
 
 
 def audit(
-    data: Annotated[tuple[Path, ...], Parameter(negative=())],
+    data: tuple[Path, ...],
     /,
     *,
     output: Path | None = None,
     fail_on: Annotated[str | None, Parameter(show_default=False)] = None,
-    labels: Annotated[bool, Parameter(show_default=False)] = False,
-    quick: Annotated[bool, Parameter(show_default=False)] = False,
+    labels: Switch = False,
+    quick: Switch = False,
     label_pattern: LabelPattern = None,
     group_pattern: GroupPattern = None,
     label_prefix: LabelPrefix = False,
-    tolerate_truncated: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    tolerate_truncated: Switch = False,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> int:

@@ -4,24 +4,22 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
-
-from holotype.cli.options import AsJson
-from holotype.cli.output import print_json, print_next_command, print_result
+from holotype.cli.options import AsJson, Needs, Switch
+from holotype.cli.output import print_found, print_next_command
 from holotype.pipeline.cleaning.clean import clean as clean_up
 
-Switch = Annotated[bool, Parameter(show_default=False)]
+OF_A_FOLDER = Needs("folder", "FOLDER")
 
 
 def clean(
     folder: Path | None = None,
     /,
     *,
-    failed: Switch = False,
-    keep: int | None = None,
-    search_older: str | None = None,
+    failed: Annotated[Switch, OF_A_FOLDER] = False,
+    keep: Annotated[int | None, OF_A_FOLDER] = None,
+    search_older: Annotated[str | None, OF_A_FOLDER] = None,
     cache: str | None = None,
-    registry: str | None = None,
+    registry: Annotated[str | None, OF_A_FOLDER] = None,
     yes: Switch = False,
     as_json: AsJson = False,
 ) -> int:
@@ -44,10 +42,7 @@ def clean(
         folder, failed=failed, keep=keep, search_older=search_older, cache=cache,
         registry=registry, yes=yes,
     )  # fmt: skip
-    if as_json:
-        print_json(found.to_json())
-        return 0
-    print_result(str(found))
-    if found.removals and not found.is_done:
+    print_found(found, as_json=as_json)
+    if found.removals and not found.is_done and not as_json:
         print_next_command("holotype", *sys.argv[1:], "--yes")
     return 0

@@ -1,9 +1,6 @@
 """`holotype compare`: which run is better, and how sure that is."""
 
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from holotype.cli.options import AsJson
 from holotype.cli.output import print_json, print_next_command, print_result
@@ -19,7 +16,7 @@ from holotype.text_tables import text_table
 
 
 def compare(
-    runs: Annotated[tuple[str, ...], Parameter(negative=())],
+    runs: tuple[str, ...],
     /,
     *,
     output: Path | None = None,

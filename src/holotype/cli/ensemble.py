@@ -14,7 +14,7 @@ from holotype.progress import pluralize, to_stderr
 
 
 def ensemble(
-    runs: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
+    runs: Annotated[tuple[str, ...], Parameter(show_default=False)] = (),
     /,
     *,
     output: Path | None = None,

@@ -1,9 +1,6 @@
 """`holotype evaluate`: the report of a classifier on other labelled images."""
 
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from holotype.cli.options import AsJson, GroupPattern, Jobs, LabelPattern, On
 from holotype.cli.output import print_json, print_message, print_next_command, print_result
@@ -14,7 +11,7 @@ from holotype.progress import pluralize, to_stderr
 
 def evaluate(
     run: str,
-    data: Annotated[tuple[Path, ...], Parameter(negative=())],
+    data: tuple[Path, ...],
     /,
     *,
     output: Path | None = None,

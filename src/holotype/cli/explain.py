@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from holotype.cli.options import AsJson
-from holotype.cli.output import print_json, print_message, print_result
+from holotype.cli.output import print_found, print_json, print_message, print_result
 from holotype.errors import UsageError
-from holotype.explanation.specimen_matching import SliceMatches
 from holotype.imaging.image_warnings import refusal_notes, warning_notes
 from holotype.pipeline import explain as verb
 from holotype.progress import to_stderr
@@ -51,8 +50,10 @@ def explain(
             run, images, output=output, class_name=class_name, method=method, layer=layer,
             similar=similar, match=match, progress=to_stderr(),
         )  # fmt: skip
-        return _print_matches(matches, output, as_json=as_json)
-
+        print_found(matches, text_table(*matches.table()), as_json=as_json)
+        if not as_json:
+            print_result(f"matches  {output / 'matches.csv'}")
+        return 0
     found = verb.explain(
         run, images, output=output, class_name=class_name, method=method, layer=layer,
         similar=similar, progress=to_stderr(),
@@ -72,12 +73,3 @@ def explain(
     for note in refusal_notes("refused", found.refused):
         print_message(note)
     return 1 if found.refused else 0
-
-
-def _print_matches(matches: SliceMatches, output: Path, *, as_json: bool) -> int:
-    if as_json:
-        print_json(matches.to_json())
-        return 0
-    print_result(text_table(*matches.table()))
-    print_result(f"matches  {output / 'matches.csv'}")
-    return 0

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from holotype.cli.options import AsJson
+from holotype.cli.options import AsJson, Needs, Switch
 from holotype.cli.output import print_json, print_message, print_next_command, print_result
 from holotype.errors import UsageError
 from holotype.exports.export_format import FormatName
@@ -17,16 +17,19 @@ from holotype.text_tables import text_table
 
 
 def export(
-    runs: Annotated[tuple[str, ...], Parameter(negative=())],
+    runs: tuple[str, ...],
     /,
     *,
     output: Path,
     formats: Annotated[
-        tuple[FormatName, ...], Parameter(name="--format", consume_multiple=True, negative=())
+        tuple[FormatName, ...], Parameter(name="--format", consume_multiple=True)
     ] = ("onnx",),
     images: Path | None = None,
     source_size: str | None = None,
-    reduce_range: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    reduce_range: Annotated[
+        Switch,
+        Needs("formats", "--format int8", "int8"),
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Each export is proved on real images by the code of its README, or it is not written.

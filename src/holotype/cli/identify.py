@@ -6,8 +6,14 @@ from typing import Annotated
 
 from cyclopts import App, Parameter, Token
 
-from holotype.cli.options import AsJson
-from holotype.cli.output import print_json, print_message, print_next_command, print_result
+from holotype.cli.options import AsJson, Needs
+from holotype.cli.output import (
+    print_found,
+    print_json,
+    print_message,
+    print_next_command,
+    print_result,
+)
 from holotype.errors import ImageError
 from holotype.identification.gallery import Gallery
 from holotype.identification.matching.gallery_calibration import DEFAULT_RATE
@@ -83,10 +89,7 @@ def add(
         images, label=label, encounter=encounter, date=date, attributes=attributes,
         progress=to_stderr(),
     )  # fmt: skip
-    if as_json:
-        print_json(added.to_json())
-    else:
-        print_result(str(added))
+    print_found(added, as_json=as_json)
     _print_notes(map(str, added.conflicts), added.warnings, added.refused)
     if not as_json:
         print_next_command("holotype", "identify", "query", gallery, "image.jpg")
@@ -193,10 +196,7 @@ def discover(
     found = Gallery(gallery, classifier).discover(
         images, attributes=attributes, output=output, seed=seed, progress=to_stderr()
     )
-    if as_json:
-        print_json(found.to_json())
-    else:
-        print_result(text_table(*found.table()))
+    print_found(found, text_table(*found.table()), as_json=as_json)
     _print_notes(found.notes, found.warnings, found.refused)
     if output is not None:
         print_message(f"individuals: {output / 'index.html'}")
@@ -208,7 +208,7 @@ def evaluate(
     gallery: Path,
     /,
     *data: Path,
-    attributes: Attributes = None,
+    attributes: Annotated[Attributes, Needs("data", "DATA")] = None,
     new_rate: float = DEFAULT_RATE,
     output: Path | None = None,
     against: Path | None = None,
@@ -250,10 +250,7 @@ def list_individuals(gallery: Path, /, *, as_json: AsJson = False) -> int:
         gallery: Its folder.
     """
     found = Gallery(gallery).list()
-    if as_json:
-        print_json(found.to_json())
-    else:
-        print_result(text_table(*found.table()))
+    print_found(found, text_table(*found.table()), as_json=as_json)
     return 0
 
 
@@ -266,10 +263,7 @@ def history(gallery: Path, individual: str, /, *, as_json: AsJson = False) -> in
         individual: Its name.
     """
     found = Gallery(gallery).history(individual)
-    if as_json:
-        print_json(found.to_json())
-    else:
-        print_result(text_table(*found.images_table()))
+    print_found(found, text_table(*found.images_table()), as_json=as_json)
     return 0
 
 

@@ -1,9 +1,13 @@
 """Options that several commands share, each described once."""
 
-from collections.abc import Sequence
-from typing import Annotated, Literal
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter, Token
+
+from holotype.errors import UsageError
 
 RATIOS = "--ratios"
 
@@ -15,7 +19,8 @@ RESOURCES = Group("Resources", sort_key=4)
 RESUMING = Group("Resuming", sort_key=5)
 SEARCH = Group("Search", sort_key=2)
 
-Several = Parameter(consume_multiple=True, negative=(), show_default=False)  # words after one flag
+Several = Parameter(consume_multiple=True, show_default=False)  # words after one flag
+Switch = Annotated[bool, Parameter(show_default=False)]
 AsJson = Annotated[
     bool,
     Parameter(
@@ -121,6 +126,47 @@ Settings = Annotated[
         help="KEY=VALUE: any field of the recipe, such as stages.1.epochs=3. Repeatable.",
     ),
 ]
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Stands in the annotation of an option that would say nothing without another one.
+
+    Attributes:
+        parameter: that of the function that has to be given too.
+        words: how that is typed.
+        value: what it has to be, or to hold; None for anything.
+    """
+
+    parameter: str
+    words: str
+    value: str | None = None
+
+    def is_met(self, given: Mapping[str, Any]) -> bool:
+        found = given.get(self.parameter)
+        return bool(found) if self.value is None else self.value in (found or ())
+
+
+def refuse_idle_options(command: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    """Refuse what would be ignored: an option without the one that it belongs to.
+
+    Args:
+        given: the parameters of the command that were typed, and their values.
+
+    Raises:
+        UsageError: there is such an option.
+    """
+    parameters = inspect.signature(command).parameters
+    for name, value in given.items():
+        said_beside = getattr(parameters[name].annotation, "__metadata__", ())
+        parsers = [one for one in said_beside if isinstance(one, Parameter)]
+        names = [option for parser in parsers for option in parser.name or ()]
+        option = names[0] if names else f"--{name.replace('_', '-')}"
+        for needs in said_beside:
+            if isinstance(needs, Needs) and value is not False and not needs.is_met(given):
+                raise UsageError(
+                    f"{option} says nothing without {needs.words}; add that, or leave {option} out."
+                )
 
 
 def ratios_as_one_word(arguments: Sequence[str]) -> list[str]:

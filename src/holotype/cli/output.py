@@ -47,3 +47,11 @@ def print_next_command(*words: str | Path) -> None:
 def print_json(value: Any) -> None:
     """One JSON object on standard output; ASCII, so that it survives any terminal encoding."""
     print(json.dumps(value, indent=2, allow_nan=False), flush=True)
+
+
+def print_found(found: Any, text: str | None = None, *, as_json: bool) -> None:
+    """What a command found, on standard output: one JSON object, or a text, by default its own."""
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print_result(str(found) if text is None else text)

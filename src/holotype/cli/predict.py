@@ -1,11 +1,9 @@
 """`holotype predict`: the classes of images."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from cyclopts import Parameter
-
-from holotype.cli.options import AsJson, Jobs, On
+from holotype.cli.options import AsJson, Jobs, On, Switch
 from holotype.cli.output import (
     print_json,
     print_message,
@@ -26,7 +24,7 @@ def predict(
     output: Path | None = None,
     coverage: float | None = None,
     sets: Literal["lac", "raps"] | None = None,
-    per_class: Annotated[bool, Parameter(show_default=False, negative=())] = False,
+    per_class: Switch = False,
     heatmaps: Path | None = None,
     on: On = "local",
     jobs: Jobs = 1,

@@ -1,12 +1,13 @@
 """`holotype registry`: versions of classifiers, which is the champion, and every change to that."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from holotype.cli.options import AsJson
-from holotype.cli.output import print_json, print_message, print_next_command, print_result
+from holotype.cli.options import AsJson, Switch
+from holotype.cli.output import print_found, print_message, print_next_command
 from holotype.registry.registry import Registry
 from holotype.registry.registry_events import RegistryEvent
 
@@ -16,21 +17,32 @@ app = App(
     help_epilogue="Example:\n  holotype registry add runs/cells-1 --name cells",
 )
 
-Place = Annotated[
-    str | None,
-    Parameter(
-        name="--registry",
-        help="A directory, or postgresql://USER@HOST/DATABASE; without it HOLOTYPE_REGISTRY, else "
-        "the folder registry.",
-    ),
-]
-Files = Annotated[
-    Path | None,
-    Parameter(
-        help="Where bundles are stored: without it HOLOTYPE_REGISTRY_FILES, else beside the "
-        "database; with PostgreSQL a path that all hosts share.",
-    ),
-]
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Place:
+    """Which registry: an option for each field, the same for all commands."""
+
+    registry: Annotated[
+        str | None,
+        Parameter(
+            help="A directory, or postgresql://USER@HOST/DATABASE; without it HOLOTYPE_REGISTRY, "
+            "else the folder registry.",
+        ),
+    ] = None
+    files: Annotated[
+        Path | None,
+        Parameter(
+            help="Where bundles are stored: without it HOLOTYPE_REGISTRY_FILES, else beside the "
+            "database; with PostgreSQL a path that all hosts share.",
+        ),
+    ] = None
+
+    def open(self) -> Registry:
+        return Registry(self.registry, files=self.files)
+
+
+DEFAULT_PLACE = Place()
 Reason = Annotated[str, Parameter(show_default=False, help="Why; the history keeps it.")]
 
 
@@ -41,8 +53,7 @@ def add(
     *,
     name: str,
     reason: Reason = "",
-    place: Place = None,
-    files: Files = None,
+    place: Place = DEFAULT_PLACE,
     as_json: AsJson = False,
 ) -> int:
     """Register a finished run as the next version of a name.
@@ -53,23 +64,18 @@ def add(
         run: A finished run, a stage of it (RUN@STAGE), or a bundle.
         name: What it is registered under, such as cells.
     """
-    version = Registry(place, files=files).add(run, name=name, reason=reason)
-    if as_json:
-        print_json(version.to_json())
-        return 0
-    print_result(str(version))
-    print_next_command("holotype", "registry", "promote", name, str(version.version))
+    version = place.open().add(run, name=name, reason=reason)
+    print_found(version, as_json=as_json)
+    if not as_json:
+        print_next_command("holotype", "registry", "promote", name, str(version.version))
     return 0
 
 
 @app.command(name="list", help_epilogue="Example:\n  holotype registry list --json")
-def list_models(*, place: Place = None, files: Files = None, as_json: AsJson = False) -> int:
+def list_models(*, place: Place = DEFAULT_PLACE, as_json: AsJson = False) -> int:
     """List all names, each with its champion; --json has the path of each champion."""
-    models = Registry(place, files=files).list()
-    if as_json:
-        print_json(models.to_json())
-    else:
-        print_result(str(models))
+    models = place.open().list()
+    print_found(models, as_json=as_json)
     return 0
 
 
@@ -79,8 +85,7 @@ def show(
     /,
     *,
     at: str | None = None,
-    place: Place = None,
-    files: Files = None,
+    place: Place = DEFAULT_PLACE,
     as_json: AsJson = False,
 ) -> int:
     """Show all versions of a name, or one version in full.
@@ -89,11 +94,8 @@ def show(
         target: A name, or one version of it: cells, cells/7, cells@champion.
         at: As it was at this time, such as 2026-11-03T12:00; UTC unless it says otherwise.
     """
-    found = Registry(place, files=files).show(target, at=at)
-    if as_json:
-        print_json(found.to_json())
-    else:
-        print_result(str(found))
+    found = place.open().show(target, at=at)
+    print_found(found, as_json=as_json)
     return 0
 
 
@@ -104,10 +106,9 @@ def promote(
     /,
     *,
     if_champion: int | None = None,
-    force: Annotated[bool, Parameter(show_default=False)] = False,
+    force: Switch = False,
     reason: Reason = "",
-    place: Place = None,
-    files: Files = None,
+    place: Place = DEFAULT_PLACE,
     as_json: AsJson = False,
 ) -> int:
     """Make a version the champion, unless a paired test says that it is surely worse.
@@ -118,9 +119,7 @@ def promote(
         if_champion: Refuse if another version is the champion now; 0: if there is any.
         force: Promote whatever the test says, or where none can be made; needs --reason.
     """
-    event = Registry(place, files=files).promote(
-        name, version, if_champion=if_champion, force=force, reason=reason
-    )
+    event = place.open().promote(name, version, if_champion=if_champion, force=force, reason=reason)
     return _print_event(event, as_json)
 
 
@@ -131,8 +130,7 @@ def rollback(
     *,
     if_champion: int | None = None,
     reason: Reason = "",
-    place: Place = None,
-    files: Files = None,
+    place: Place = DEFAULT_PLACE,
     as_json: AsJson = False,
 ) -> int:
     """Make the champion before this one the champion again; once more, the one before that.
@@ -141,7 +139,7 @@ def rollback(
         name: The name of the classifier.
         if_champion: Refuse if another version is the champion now.
     """
-    registry = Registry(place, files=files)
+    registry = place.open()
     return _print_event(registry.rollback(name, if_champion=if_champion, reason=reason), as_json)
 
 
@@ -154,8 +152,7 @@ def tag(
     *,
     if_version: int | None = None,
     reason: Reason = "",
-    place: Place = None,
-    files: Files = None,
+    place: Place = DEFAULT_PLACE,
     as_json: AsJson = False,
 ) -> int:
     """Point an alias such as challenger at a version, or remove it.
@@ -166,26 +163,21 @@ def tag(
         alias: A word of your own; champion is moved by promote and rollback.
         if_version: Refuse if the alias points at another version now; 0: if it exists.
     """
-    event = Registry(place, files=files).tag(
+    event = place.open().tag(
         name, None if version == "none" else version, alias, if_version=if_version, reason=reason
     )
     return _print_event(event, as_json)
 
 
 @app.command(help_epilogue="Example:\n  holotype registry history cells")
-def history(
-    name: str, /, *, place: Place = None, files: Files = None, as_json: AsJson = False
-) -> int:
+def history(name: str, /, *, place: Place = DEFAULT_PLACE, as_json: AsJson = False) -> int:
     """Show every change of a name: when, who, what and why.
 
     Args:
         name: The name of the classifier.
     """
-    found = Registry(place, files=files).history(name)
-    if as_json:
-        print_json(found.to_json())
-    else:
-        print_result(str(found))
+    found = place.open().history(name)
+    print_found(found, as_json=as_json)
     return 0
 
 
@@ -195,10 +187,9 @@ def remove(
     version: str,
     /,
     *,
-    force: Annotated[bool, Parameter(show_default=False)] = False,
+    force: Switch = False,
     reason: Reason = "",
-    place: Place = None,
-    files: Files = None,
+    place: Place = DEFAULT_PLACE,
     as_json: AsJson = False,
 ) -> int:
     """Remove a version; its number is not used again, and the history keeps it.
@@ -208,7 +199,7 @@ def remove(
         version: Its number.
         force: Remove even what was once the champion; needs --reason.
     """
-    registry = Registry(place, files=files)
+    registry = place.open()
     return _print_event(registry.remove(name, version, force=force, reason=reason), as_json)
 
 
@@ -217,8 +208,7 @@ def verify(
     name: str | None = None,
     /,
     *,
-    place: Place = None,
-    files: Files = None,
+    place: Place = DEFAULT_PLACE,
     as_json: AsJson = False,
 ) -> int:
     """Compare every stored file with its digest, and the history with the aliases.
@@ -226,11 +216,8 @@ def verify(
     Args:
         name: Only the versions of this name.
     """
-    found = Registry(place, files=files).verify(name)
-    if as_json:
-        print_json(found.to_json())
-    else:
-        print_result(str(found))
+    found = place.open().verify(name)
+    print_found(found, as_json=as_json)
     return 0 if found.is_intact else 1
 
 
@@ -241,8 +228,7 @@ def import_runs(
     *,
     name: str | None = None,
     reason: Reason = "",
-    place: Place = None,
-    files: Files = None,
+    place: Place = DEFAULT_PLACE,
     as_json: AsJson = False,
 ) -> int:
     """Register every finished run below a folder, the oldest first; none of them twice.
@@ -251,20 +237,15 @@ def import_runs(
         folder: A folder of runs.
         name: The name for all of them; without it, each has the name of its classifier.
     """
-    found = Registry(place, files=files).import_runs(folder, name=name, reason=reason)
-    if as_json:
-        print_json(found.to_json())
-        return 0
-    print_result(str(found))
-    print_next_command("holotype", "registry", "list")
+    found = place.open().import_runs(folder, name=name, reason=reason)
+    print_found(found, as_json=as_json)
+    if not as_json:
+        print_next_command("holotype", "registry", "list")
     return 0
 
 
 def _print_event(event: RegistryEvent, as_json: bool) -> int:
-    if as_json:
-        print_json(event.to_json())
-        return 0
-    print_result(str(event))
-    if event.test is not None:
+    print_found(event, as_json=as_json)
+    if event.test is not None and not as_json:
         print_message(str(event.test))
     return 0

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Group, Parameter
 
-from holotype.cli.options import AsJson, Device
-from holotype.cli.output import print_json, print_next_command, print_result
+from holotype.cli.options import AsJson, Device, Needs, Switch
+from holotype.cli.output import print_found, print_next_command
 from holotype.progress import to_stderr
 from holotype.watching.retraining.promotion_decision import MARGIN
 from holotype.watching.retraining.retrain import retrain as retrain_champion
@@ -19,14 +19,16 @@ def retrain(
     champion: str,
     /,
     *,
-    labels: Annotated[tuple[Path, ...], Parameter(name="--with", negative=())],
+    labels: Annotated[tuple[Path, ...], Parameter(name="--with")],
     output: Path | None = None,
     start: Literal["anew", "champion"] = "anew",
-    accept_labels: Annotated[bool, Parameter(negative="", show_default=False)] = False,
-    promote: Annotated[bool, Parameter(group=PROMOTION, negative="", show_default=False)] = False,
+    accept_labels: Switch = False,
+    promote: Annotated[Switch, Parameter(group=PROMOTION)] = False,
     margin: Annotated[float, Parameter(group=PROMOTION)] = MARGIN,
     when: Annotated[Literal["always", "alarm"], Parameter(group=SCHEDULE)] = "always",
-    watch: Annotated[Path | None, Parameter(group=SCHEDULE)] = None,
+    watch: Annotated[
+        Path | None, Parameter(group=SCHEDULE), Needs("when", "--when alarm", "alarm")
+    ] = None,
     every: Annotated[str | None, Parameter(group=SCHEDULE)] = None,
     budget: Annotated[str | None, Parameter(group=SCHEDULE)] = None,
     device: Device = "auto",
@@ -55,10 +57,7 @@ def retrain(
         schedule=RetrainingSchedule(when=when, watch=watch, every=every, budget=budget),
         progress=to_stderr(),
     )  # fmt: skip
-    if as_json:
-        print_json(found.to_json())
-    else:
-        print_result(str(found))
-        if found.next_command:
-            print_next_command(*found.next_command)
+    print_found(found, as_json=as_json)
+    if found.next_command and not as_json:
+        print_next_command(*found.next_command)
     return int(found.failed)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from holotype.cli.options import AsJson
+from holotype.cli.options import AsJson, Needs, Switch
 from holotype.cli.output import print_json, print_message, print_next_command, print_result
 from holotype.dashboard_pages import serve as verb
 from holotype.serving.http import keys as key_files
@@ -19,6 +19,7 @@ from holotype.serving.traffic.traffic_options import TrafficOptions
 from holotype.text_tables import text_table
 
 COMPARISON, REQUEST_LOG = "Comparison of versions", "Request log"
+OF_A_CHALLENGER, OF_A_LOG = Needs("challenger", "--challenger"), Needs("log", "--log")
 
 
 def serve(
@@ -32,18 +33,22 @@ def serve(
     proxies: tuple[str, ...] = (),
     root_path: str = "",
     grace: float = 20.0,
-    dashboard: Annotated[bool, Parameter(show_default=False)] = False,
+    dashboard: Switch = False,
     gallery: Path | None = None,
     challenger: Annotated[str | None, Parameter(group=COMPARISON)] = None,
-    share: Annotated[float, Parameter(group=COMPARISON)] = 10.0,
-    shadow: Annotated[bool, Parameter(group=COMPARISON)] = False,
-    rollout: Annotated[str, Parameter(group=COMPARISON)] = "",
-    rollout_hours: Annotated[float, Parameter(group=COMPARISON)] = 1.0,
+    share: Annotated[float, Parameter(group=COMPARISON), OF_A_CHALLENGER] = 10.0,
+    shadow: Annotated[bool, Parameter(group=COMPARISON), OF_A_CHALLENGER] = False,
+    rollout: Annotated[str, Parameter(group=COMPARISON), OF_A_CHALLENGER] = "",
+    rollout_hours: Annotated[
+        float, Parameter(group=COMPARISON), Needs("rollout", "--rollout")
+    ] = 1.0,
     log: Annotated[Path | None, Parameter(group=REQUEST_LOG)] = None,
-    log_days: Annotated[float, Parameter(group=REQUEST_LOG)] = 90.0,
-    log_gib: Annotated[float, Parameter(group=REQUEST_LOG)] = 20.0,
-    image_days: Annotated[float, Parameter(group=REQUEST_LOG)] = 0.0,
-    image_gib: Annotated[float, Parameter(group=REQUEST_LOG)] = 5.0,
+    log_days: Annotated[float, Parameter(group=REQUEST_LOG), OF_A_LOG] = 90.0,
+    log_gib: Annotated[float, Parameter(group=REQUEST_LOG), OF_A_LOG] = 20.0,
+    image_days: Annotated[float, Parameter(group=REQUEST_LOG), OF_A_LOG] = 0.0,
+    image_gib: Annotated[
+        float, Parameter(group=REQUEST_LOG), Needs("image_days", "--image-days")
+    ] = 5.0,
 ) -> int:
     """Serve until SIGTERM or Ctrl-C; what is in flight is finished first.
 

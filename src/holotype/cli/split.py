@@ -13,6 +13,7 @@ from holotype.cli.options import (
     LabelPrefix,
     OnLeak,
     Ratios,
+    Switch,
     Unseen,
 )
 from holotype.cli.output import (
@@ -30,12 +31,12 @@ SHOWN_CLASSES = 40
 
 
 def split(
-    data: Annotated[tuple[Path, ...], Parameter(negative=())],
+    data: tuple[Path, ...],
     /,
     *,
     output: Path,
-    link: Annotated[bool, Parameter(show_default=False)] = False,
-    force: Annotated[bool, Parameter(show_default=False)] = False,
+    link: Switch = False,
+    force: Switch = False,
     ratios: Ratios = None,
     seed: Annotated[int | None, Parameter(group=SPLIT)] = None,
     on_leak: OnLeak = "refuse",

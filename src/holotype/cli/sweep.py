@@ -5,8 +5,14 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from holotype.cli.options import RECIPE, SEARCH, AsJson, Settings, Several
-from holotype.cli.output import print_json, print_message, print_next_command, print_result
+from holotype.cli.options import RECIPE, SEARCH, AsJson, Settings, Several, Switch
+from holotype.cli.output import (
+    print_found,
+    print_json,
+    print_message,
+    print_next_command,
+    print_result,
+)
 from holotype.progress import to_stderr
 from holotype.search.running import Running
 from holotype.search.sweeping.sweep import DEFAULT_PATH, SweepRequest, estimate_sweep, run_sweep
@@ -14,8 +20,6 @@ from holotype.search.sweeping.sweep_plan import combine_plan
 from holotype.search.sweeping.sweep_result import HEADER
 from holotype.text_tables import text_table
 from holotype.training.config.resolve import parse_overrides
-
-Switch = Annotated[bool, Parameter(negative="", show_default=False)]
 
 
 def sweep(
@@ -67,10 +71,7 @@ def sweep(
     )  # fmt: skip
     if dry_run:
         estimate = estimate_sweep(request)
-        if as_json:
-            print_json(estimate.to_json())
-        else:
-            print_result(estimate.lines())
+        print_found(estimate, estimate.lines(), as_json=as_json)
         return 0
     found = run_sweep(request)
     if as_json:

@@ -1,12 +1,9 @@
 """`holotype track`: send a finished run to MLflow or TensorBoard, once."""
 
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from holotype.cli.options import AsJson
-from holotype.cli.output import print_json, print_result
+from holotype.cli.output import print_found
 from holotype.tracking.track import track as send
 
 
@@ -14,7 +11,7 @@ def track(
     run: Path,
     /,
     *,
-    to: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    to: tuple[str, ...] = (),
     as_json: AsJson = False,
 ) -> int:
     """Parameters, metrics by epoch, plots, the bundle and a registered version are sent.
@@ -27,8 +24,5 @@ def track(
             repeatable. Without it, where the run could not be sent when it was trained.
     """
     found = send(run, to=to)
-    if as_json:
-        print_json(found.to_json())
-    else:
-        print_result(str(found))
+    print_found(found, as_json=as_json)
     return 1 if found.failed else 0

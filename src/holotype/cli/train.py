@@ -21,6 +21,7 @@ from holotype.cli.options import (
     OnLeak,
     Ratios,
     Settings,
+    Switch,
     Unseen,
 )
 from holotype.cli.output import (
@@ -41,11 +42,9 @@ from holotype.text_tables import text_table
 from holotype.training.interruption import CHECKPOINT_MINUTES
 from holotype.training.time_estimate import estimate_rows
 
-Switch = Annotated[bool, Parameter(negative="", show_default=False)]
-
 
 def train(
-    data: Annotated[tuple[Path, ...], Parameter(negative=(), show_default=False)] = (),
+    data: Annotated[tuple[Path, ...], Parameter(show_default=False)] = (),
     /,
     *,
     output: Path | None = None,
@@ -75,7 +74,7 @@ def train(
     save_memory: Annotated[Switch, Parameter(group=RESOURCES)] = False,
     disk_budget: Annotated[str | None, Parameter(group=RESOURCES)] = None,
     deterministic: Annotated[Switch, Parameter(group=RESOURCES)] = False,
-    track: Annotated[tuple[str, ...], Parameter(group=RESOURCES, negative=())] = (),
+    track: Annotated[tuple[str, ...], Parameter(group=RESOURCES)] = (),
     resume: Annotated[Switch, Parameter(group=RESUMING)] = False,
     checkpoint_every: Annotated[float, Parameter(group=RESUMING)] = CHECKPOINT_MINUTES,
     dry_run: Switch = False,

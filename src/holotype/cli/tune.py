@@ -16,6 +16,7 @@ from holotype.cli.options import (
     LabelPrefix,
     OnLeak,
     Settings,
+    Switch,
 )
 from holotype.cli.output import print_json, print_next_command, print_result
 from holotype.errors import UsageError
@@ -31,15 +32,15 @@ SHOWN_TRIALS = 5
 
 
 def tune(
-    data: Annotated[tuple[Path, ...], Parameter(negative=(), show_default=False)] = (),
+    data: Annotated[tuple[Path, ...], Parameter(show_default=False)] = (),
     /,
     *,
     output: Path | None = None,
     trials: Annotated[int, Parameter(group=SEARCH)] = 30,
     budget: Annotated[str | None, Parameter(group=SEARCH)] = None,
-    heads: Annotated[bool, Parameter(group=SEARCH, negative="", show_default=False)] = False,
+    heads: Annotated[Switch, Parameter(group=SEARCH)] = False,
     space: Annotated[Path | None, Parameter(group=SEARCH)] = None,
-    print_space: Annotated[bool, Parameter(group=SEARCH, negative="", show_default=False)] = False,
+    print_space: Annotated[Switch, Parameter(group=SEARCH)] = False,
     jobs: Annotated[int, Parameter(group=SEARCH)] = 1,
     on: Annotated[str, Parameter(group=SEARCH)] = "local",
     model: Annotated[str | None, Parameter(group=RECIPE)] = None,

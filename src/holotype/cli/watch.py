@@ -5,8 +5,14 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from holotype.cli.options import AsJson, Several
-from holotype.cli.output import print_json, print_message, print_next_command, print_result
+from holotype.cli.options import AsJson, Needs, Several
+from holotype.cli.output import (
+    print_found,
+    print_json,
+    print_message,
+    print_next_command,
+    print_result,
+)
 from holotype.progress import to_stderr
 from holotype.text_tables import text_table
 from holotype.watching.labelling.label_next import HEADER
@@ -20,6 +26,7 @@ from holotype.watching.watch_result import Watch
 
 SHOWN_ROWS = 20
 WINDOWS, TELLING = "Windows and limits", "Who is told"
+OF_EMAIL = Needs("email", "--email")
 
 
 def watch(
@@ -36,8 +43,8 @@ def watch(
     slow_ms: Annotated[float, Parameter(group=WINDOWS)] = 1000.0,
     webhook: Annotated[str | None, Parameter(group=TELLING)] = None,
     email: Annotated[str | None, Parameter(group=TELLING)] = None,
-    smtp: Annotated[str, Parameter(group=TELLING)] = "localhost",
-    email_from: Annotated[str | None, Parameter(group=TELLING)] = None,
+    smtp: Annotated[str, Parameter(group=TELLING), OF_EMAIL] = "localhost",
+    email_from: Annotated[str | None, Parameter(group=TELLING), OF_EMAIL] = None,
     quiet_hours: Annotated[float, Parameter(group=TELLING)] = 24.0,
     as_json: AsJson = False,
 ) -> int:
@@ -65,10 +72,8 @@ def watch(
     """
 
     def show(found: Watch) -> None:
-        if as_json:
-            print_json(found.to_json())
-        else:
-            print_result(str(found))
+        print_found(found, as_json=as_json)
+        if not as_json:
             print_message(f"Report: {found.page}")
 
     found = look(

@@ -124,7 +124,8 @@ def _require_same_images(ordered: Mapping[str, Predictions], part: str) -> None:
         return
     groups = list(alike.values())
     first, other = groups[0][0], groups[1][0]
-    sets = "; ".join(f"{n}: {_some(names)}" for n, names in enumerate(groups[:MAX_NAMED], start=1))
+    shown = enumerate(groups[:MAX_NAMED], start=1)
+    sets = "; ".join(f"{n}: {first_few(names)}" for n, names in shown)
     more = f"; and {len(groups) - MAX_NAMED} more" if len(groups) > MAX_NAMED else ""
     raise NotComparable(
         f"the {part} images of these runs are not the same: "
@@ -159,7 +160,7 @@ def _difference(first: str, a: Predictions, other: str, b: Predictions) -> str:
             for name, p, rest in ((first, a, in_b), (other, b, in_a))
         ]
         lacking = [
-            f"{len(ids):,} of {name!r} only ({_some(sorted(ids))})" for name, ids in only if ids
+            f"{len(ids):,} of {name!r} only ({first_few(sorted(ids))})" for name, ids in only if ids
         ]
         return f"{len(in_a & in_b):,} are in both, " + (
             ", ".join(lacking) or f"but {first!r} and {other!r} have other numbers of copies"
@@ -180,5 +181,6 @@ def _difference(first: str, a: Predictions, other: str, b: Predictions) -> str:
     return f"{first!r} and {other!r} put the images into different groups"
 
 
-def _some(names: Sequence[str]) -> str:
+def first_few(names: Sequence[str]) -> str:
+    """Names for an error: so many, and a sign that there are more."""
     return ", ".join(map(repr, names[:MAX_NAMED])) + (", …" if len(names) > MAX_NAMED else "")

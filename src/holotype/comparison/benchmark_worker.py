@@ -7,12 +7,12 @@ import json
 import statistics
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from holotype.bundle.bundle import load_bundle
 from holotype.bundle.image_sources import image_sources
 from holotype.bundle.inference import predict_images
+from holotype.comparison.cost import peak_memory_bytes
 
 NUM_WARMUP = 3  # images before measuring, so that graphs are loaded and memory is allocated
 NUM_ROUNDS = 2  # over all images; the fastest counts, since disturbances only slow down
@@ -37,22 +37,6 @@ def benchmark_bundle(bundle_path: str, files: list[str]) -> dict[str, Any]:
         "latency_seconds": statistics.median(alone),
         "memory_bytes": peak_memory_bytes(),
     }
-
-
-def peak_memory_bytes() -> int | None:
-    """The peak memory of this process; None where the system does not report it."""
-    try:
-        # On Linux the resource module includes the peak of the parent process.
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        pass
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 if __name__ == "__main__":

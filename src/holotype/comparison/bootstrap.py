@@ -93,7 +93,7 @@ class MetricComparison:
     method: str
 
 
-def paired_scores(aligned: AlignedPredictions, *, seed: int = 0) -> dict[str, MetricComparison]:
+def paired_scores(aligned: AlignedPredictions) -> dict[str, MetricComparison]:
     """Every score of `METRICS`, and its difference from the best classifier.
 
     Intervals come from the variance of the difference over resamples of the images or groups; with
@@ -107,7 +107,7 @@ def paired_scores(aligned: AlignedPredictions, *, seed: int = 0) -> dict[str, Me
     if units.few_groups:
         resamples = [jackknife_weights(aligned.weights_N, units)]
     else:
-        resamples = list(bootstrap_weights(aligned.weights_N, units, seed))
+        resamples = list(bootstrap_weights(aligned.weights_N, units, seed=0))
     return {name: _scores(metric, aligned, resamples) for name, metric in METRICS.items()}
 
 
@@ -119,7 +119,7 @@ def _scores(
     method = (
         f"jackknife over {units.count} groups"
         if units.few_groups
-        else f"paired bootstrap over {units.count} {'groups' if units.grouped else 'images'}"
+        else f"paired bootstrap over {units.count} {units.noun}"
     )
     values = tuple(float(value) if np.isfinite(value) else None for value in value_M)
     if not np.isfinite(value_M).any():

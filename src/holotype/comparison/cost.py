@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from holotype.bundle.bundle import Bundle
 from holotype.run_directory import RunDirectory
 
 TIMEOUT_S = 900
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,27 @@ def measure_cost(cost: RunCost, bundle: Path, files: Sequence[Path]) -> tuple[Ru
         said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
         return cost, said[-1] if said else "the process that measures ended early"
     return replace(cost, **found), ""
+
+
+def evenly_spread(items: Sequence[Item], count: int) -> Sequence[Item]:
+    """At most so many of them, from the first on at equal distances."""
+    return items[:: max(1, len(items) // count)][:count]
+
+
+def peak_memory_bytes() -> int | None:
+    """The peak memory of this process; None where the system does not report it."""
+    try:
+        # On Linux the resource module includes the peak of the parent process.
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        pass
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def pareto_front(quality: Mapping[int, float], price: Mapping[int, float]) -> list[int]:

@@ -158,26 +158,25 @@ class Leaderboard:
         )
 
 
-def build_leaderboard(aligned: AlignedPredictions, part: str, *, seed: int = 0) -> Leaderboard:
+def build_leaderboard(aligned: AlignedPredictions, part: str) -> Leaderboard:
     """Score and test the predictions of classifiers for the same images.
 
     Args:
         aligned: of at least one classifier.
         part: `test`, `oof` or `val`.
-        seed: of resamples and permutations.
     """
     weights_N, units = aligned.weights_N, aligned.units
-    tests = compare_pairs(aligned.correct_MN, weights_N, units, seed=seed)
+    tests = compare_pairs(aligned.correct_MN, weights_N, units)
     overall = None
     if len(aligned) > 1:
-        overall = compare_all(aligned.correct_MN, weights_N, units, seed=seed)
+        overall = compare_all(aligned.correct_MN, weights_N, units)
         tests = apply_gatekeeping(tests, overall)
     per_class = tuple(tuple(scores_by_class(each, units)) for each in aligned.predictions)
     return Leaderboard(
         part=part,
         aligned=aligned,
         accuracies=tuple(proportion(right_N, weights_N, units) for right_N in aligned.correct_MN),
-        scores=paired_scores(aligned, seed=seed),
+        scores=paired_scores(aligned),
         tests=tuple(tests),
         overall=overall,
         ranks=tuple(ranks(tests, len(aligned))),

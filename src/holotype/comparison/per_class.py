@@ -149,9 +149,7 @@ def strengths(
     return sorted(found, key=lambda gap: (gap.value - gap.best, gap.class_number, gap.classifier))
 
 
-def confused_pairs(
-    leaderboard: Leaderboard, number: int, limit: int = MAX_CONFUSED
-) -> list[Confusion]:
+def confused_pairs(leaderboard: Leaderboard, number: int) -> list[Confusion]:
     """The most frequent confusions of one classifier."""
     aligned = leaderboard.aligned
     C = len(aligned.classes)
@@ -161,7 +159,7 @@ def confused_pairs(
     weights = np.bincount(pair_N, aligned.weights_N[wrong_N], minlength=len(pairs))
     class_weight_C = np.bincount(targets_N, aligned.weights_N, minlength=C)
     found = []
-    for k in np.argsort(-weights, kind="stable")[:limit]:
+    for k in np.argsort(-weights, kind="stable")[:MAX_CONFUSED]:
         true_class, predicted_class = divmod(int(pairs[k]), C)
         share = float(weights[k] / class_weight_C[true_class])
         found.append(Confusion(true_class, predicted_class, float(weights[k]), share))

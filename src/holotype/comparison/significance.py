@@ -102,7 +102,7 @@ def compare_pairs(
     else:
         sums = [_over_units(gain_N * weights_N, units) for gain_N in gains]
         p_values = sign_flip_tests(sums, seed=seed, num_permutations=num_permutations)
-        method = f"paired permutation test over {units.count} {_unit_name(units)}"
+        method = f"paired permutation test over {units.count} {units.noun}"
     return [
         PairedTest(*pair, *difference_interval(gain_N, weights_N, units), p, adjusted, method)
         for pair, gain_N, p, adjusted in zip(pairs, gains, p_values, holm(p_values), strict=True)
@@ -310,7 +310,7 @@ def _permuted_q(
         spread(rng.permuted(share_MU, axis=0)) >= observed - _TOLERANCE * observed - 1e-18
         for _ in range(num_permutations)
     )
-    method = f"permutation test over {units.count} {_unit_name(units)}"
+    method = f"permutation test over {units.count} {units.noun}"
     return OverallTest(observed, (extreme + 1) / (num_permutations + 1), method)
 
 
@@ -322,10 +322,6 @@ def _is_simple(weights_N: Floats, units: SamplingUnits) -> bool:
 def _over_units(values_N: Floats, units: SamplingUnits) -> Floats:
     """The sum of a value over the images of each unit."""
     return np.asarray(np.bincount(units.unit_N, values_N, minlength=units.count), np.float64)
-
-
-def _unit_name(units: SamplingUnits) -> str:
-    return "groups" if units.grouped else "images"
 
 
 def _all_signs(count: int) -> Floats:

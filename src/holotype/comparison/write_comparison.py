@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 
 from holotype.comparison import comparison_figures
 from holotype.comparison.bootstrap import ACCURACY
-from holotype.comparison.comparison_page import page
 from holotype.comparison.result import Comparison
 from holotype.comparison.tables import Section, Table, sections
 from holotype.files import csv_cell, csv_lines, write_json, write_text
 from holotype.reporting.plot_style import save_all
-from holotype.reporting.templates import escape_markdown
+from holotype.reporting.templates import escape_markdown, jpeg_url, plot_image, render
+
+MAX_SIDE_PX = 240  # pixels of an image on the page
 
 
 def write_comparison(
@@ -48,7 +49,34 @@ def write_comparison(
     else:
         (output / "selection.json").unlink(missing_ok=True)
     figures = save_all(comparison_figures.all_figures(comparison), output)
-    write_text(output / "index.html", page(comparison, figures, images or {}))
+    write_text(output / "index.html", _page(comparison, figures, images or {}))
+
+
+def _page(
+    comparison: Comparison,
+    figures: Mapping[str, bytes],
+    images: Mapping[str, NDArray[np.uint8]],
+) -> str:
+    """One HTML page: images inside, nothing loaded, every name escaped.
+
+    Args:
+        figures: PNG bytes by name.
+        images: uint8 (H, W, 3) by the id of a disagreement.
+    """
+    main = comparison.main
+    return render(
+        "comparison.html.j2",
+        comparison=comparison,
+        main=main,
+        notes=[*comparison.notes, *main.caveats],
+        sections=sections(comparison),
+        plot_images={name: plot_image(png) for name, png in figures.items()},
+        agreement=comparison.agreement,
+        cards=[
+            (image, jpeg_url(images[image.id], MAX_SIDE_PX) if image.id in images else None)
+            for image in comparison.disagreements
+        ],
+    )
 
 
 def _csv(records: Sequence[dict[str, Any]]) -> str:

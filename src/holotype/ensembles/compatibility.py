@@ -14,13 +14,12 @@ import numpy as np
 
 from holotype.bundle.bundle import MAX_DEPTH, Bundle, load_bundle
 from holotype.bundle.inference import predictions_of_index
-from holotype.comparison.aligned_predictions import align_predictions
+from holotype.comparison.aligned_predictions import align_predictions, first_few
 from holotype.dataset.index import Index, Part, read_index_file
 from holotype.errors import BundleError, NotARun, NotComparable, UsageError
 from holotype.predictions import Predictions
 from holotype.run_directory import RunDirectory
 
-MAX_NAMED = 3  # images named in an error
 ADVICE = "Train the members on one split: the same images, --split-seed and --ratios."
 
 
@@ -167,7 +166,7 @@ def _require_no_leakage(members: Sequence[Member]) -> None:
                 where = "of its own" if member is evaluated else f"of {evaluated.name!r}"
                 raise NotComparable(
                     f"{member.name!r} was trained on {len(seen):,} of the held-out images {where} "
-                    f"({_some(seen)}), so its weight would be too high. {ADVICE} "
+                    f"({first_few(seen)}), so its weight would be too high. {ADVICE} "
                     "Where the split came with the data: --on-leak repair."
                 )
 
@@ -190,7 +189,3 @@ def _blank_predictions(member: Member, split: Part) -> Predictions:
     """The images of a part with equal probabilities, so that test is not predicted."""
     index = replace(member.index.part(split), classes=member.bundle.classes)
     return predictions_of_index(index, np.zeros((len(index), len(index.classes)), np.float32))
-
-
-def _some(paths: Sequence[str]) -> str:
-    return ", ".join(map(repr, paths[:MAX_NAMED])) + (", …" if len(paths) > MAX_NAMED else "")

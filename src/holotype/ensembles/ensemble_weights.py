@@ -87,7 +87,6 @@ def choose_method(
     fold_N: NDArray[np.int64],
     *,
     unit_N: NDArray[np.int64] | None = None,
-    methods: tuple[EnsembleMethod, ...] = METHODS,
 ) -> FittedWeights:
     """The method with the lowest log loss on held-out folds.
 
@@ -106,13 +105,13 @@ def choose_method(
         method: _losses(
             _held_out(method, probabilities_MNC, targets_N, weights_N, fold_N, unit_N), targets_N
         )
-        for method in methods
+        for method in METHODS
     }
     losses: dict[EnsembleMethod, float] = {
         method: float(np.average(loss_N, weights=weights_N)) for method, loss_N in losses_N.items()
     }
-    best = min(methods, key=lambda method: losses[method])
-    if "average" in methods and best != "average":
+    best = min(METHODS, key=lambda method: losses[method])
+    if best != "average":
         gain_N = losses_N["average"] - losses_N[best]
         gain = float(np.average(gain_N, weights=weights_N))
         if gain < 2 * _standard_error(gain_N, weights_N, unit_N):

@@ -140,11 +140,8 @@ def _drop_unweighted_members(choice: FittedWeights) -> tuple[tuple[int, ...], Fl
 
 def _held_out(member_predictions: MemberPredictions, method: EnsembleMethod) -> Predictions:
     """Predictions of each fold with weights and a temperature from the other folds."""
-    images, probabilities_MNC = (
-        member_predictions.aligned.first,
-        member_predictions.probabilities_MNC,
-    )
-    unit_N = member_predictions.aligned.units.unit_N
+    aligned, probabilities_MNC = member_predictions.aligned, member_predictions.probabilities_MNC
+    images, unit_N = aligned.first, aligned.units.unit_N
     logits_NC = np.empty_like(images.logits_NC)
     calibrated_NC = np.empty_like(images.probabilities_NC)
     for fold in np.unique(member_predictions.fold_N):

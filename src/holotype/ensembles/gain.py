@@ -16,7 +16,7 @@ import numpy as np
 from holotype.bundle.bundle import Bundle
 from holotype.comparison.aligned_predictions import AlignedPredictions
 from holotype.comparison.bootstrap import paired_scores
-from holotype.comparison.cost import RunCost, images_per_second_text, measure_cost
+from holotype.comparison.cost import RunCost, evenly_spread, images_per_second_text, measure_cost
 from holotype.comparison.significance import difference_interval
 from holotype.evaluation.intervals import SamplingUnits
 from holotype.evaluation.report_data import MAX_SCORE
@@ -179,5 +179,5 @@ def _log_loss(aligned: AlignedPredictions) -> DifferenceInterval:
 
 def measure_images_per_second(bundle: Bundle, files: Sequence[Path]) -> float | None:
     """The speed of a bundle on a few of these files, in a process of its own; None if it failed."""
-    few = files[:: max(1, len(files) // TIMED_IMAGES)][:TIMED_IMAGES]
+    few = evenly_spread(files, TIMED_IMAGES)
     return measure_cost(RunCost(), bundle.path, few)[0].images_per_second

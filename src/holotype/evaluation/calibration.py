@@ -45,10 +45,7 @@ class ReliabilityBins:
 
 
 def expected_calibration_error(
-    predictions: Predictions,
-    weights: NDArray[np.float64] | None = None,
-    *,
-    num_bins: int = NUM_BINS,
+    predictions: Predictions, weights: NDArray[np.float64] | None = None
 ) -> NDArray[np.float64]:
     """Mean |confidence - accuracy| over equal-width bins, weighted by images.
 
@@ -58,7 +55,6 @@ def expected_calibration_error(
     Args:
         predictions: labelled; confidence is the highest probability of an image.
         weights: (N,) or (N, R); the predictions' own unless given.
-        num_bins: more bins raise the bias on small sets.
 
     Returns:
         A fraction in [0, 1], not a percentage; () or (R,).
@@ -72,9 +68,7 @@ def expected_calibration_error(
     confidence_N = predictions.probabilities_NC.max(axis=1)
     excess_N = confidence_N - (predictions.predicted_N == predictions.targets_N)
     N = len(predictions)
-    excess_BN = csr_array(
-        (excess_N, (_bin_of(confidence_N, num_bins), np.arange(N))), shape=(num_bins, N)
-    )
+    excess_BN = csr_array((excess_N, (_bin_of(confidence_N), np.arange(N))), shape=(NUM_BINS, N))
     return ratio(np.abs(excess_BN @ weights).sum(axis=0), weights.sum(axis=0))
 
 
@@ -126,7 +120,7 @@ def error_if_calibrated(predictions: Predictions, seed: int) -> float:
     weights_N = weights_of(predictions, None)
     confidence_N = predictions.probabilities_NC.max(axis=1)
     N = len(predictions)
-    bins_BN = csr_array((weights_N, (_bin_of(confidence_N, NUM_BINS), np.arange(N))))
+    bins_BN = csr_array((weights_N, (_bin_of(confidence_N), np.arange(N))))
     errors = []
     for _ in range(NUM_RESAMPLES):
         excess_N = confidence_N - (rng.random(N) < confidence_N)
@@ -139,7 +133,7 @@ def reliability_bins(predictions: Predictions) -> ReliabilityBins:
     weights_N = weights_of(predictions, None)
     confidence_N = predictions.probabilities_NC.max(axis=1)
     correct_N = predictions.predicted_N == predictions.targets_N
-    bin_N = _bin_of(confidence_N, NUM_BINS)
+    bin_N = _bin_of(confidence_N)
     units = SamplingUnits.of(predictions)
 
     def total(values_N: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -196,7 +190,7 @@ def fit_temperature(predictions: Predictions) -> float:
     return float(np.clip(np.exp(best), MIN_TEMPERATURE, MAX_TEMPERATURE))
 
 
-def _bin_of(confidence_N: NDArray[np.float64], num_bins: int) -> NDArray[np.int64]:
+def _bin_of(confidence_N: NDArray[np.float64]) -> NDArray[np.int64]:
     """The bin of each confidence; bins are open below and closed above."""
-    edges = np.linspace(0, 1, num_bins + 1)
-    return np.clip(np.searchsorted(edges, confidence_N, "left") - 1, 0, num_bins - 1)
+    edges = np.linspace(0, 1, NUM_BINS + 1)
+    return np.clip(np.searchsorted(edges, confidence_N, "left") - 1, 0, NUM_BINS - 1)

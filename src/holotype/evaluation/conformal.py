@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 
 from holotype.bundle.conformal_scores import ConformalScores
 from holotype.bundle.manifest import CalibrationSet, CalibrationSource
-from holotype.errors import DatasetError
 from holotype.evaluation.intervals import Estimate, SamplingUnits, proportion
 from holotype.predictions import Predictions
 
@@ -58,9 +57,9 @@ class ConformalPredictor:
     coverage: float
     threshold_C: Floats
     calibration_size: int
-    class_conditional: bool = False
-    penalty: float = RAPS_PENALTY
-    k_reg: int = K_REG
+    class_conditional: bool
+    penalty: float
+    k_reg: int
 
     def prediction_sets_NC(
         self, probabilities_NC: Floats, *, never_empty: bool = True
@@ -109,58 +108,28 @@ def conformal_predictor(
     coverage: float,
     *,
     num_classes: int,
+    calibration_set: CalibrationSet,
     method: Method = DEFAULT_METHOD,
     class_conditional: bool = False,
-    calibration_set: CalibrationSet | None = None,
 ) -> ConformalPredictor:
     """The thresholds for one coverage.
 
     Args:
         coverage: in (0, 1), such as 0.95.
+        calibration_set: of the scores; gives the penalty and k_reg of RAPS.
         class_conditional: cover the images of every class, not only all together (Sadinle et al.
             2019, section 3); a class with too few images is in every set.
-        calibration_set: gives the penalty and k_reg of the RAPS scores, if not the defaults.
-
-    Raises:
-        DatasetError: a coverage outside (0, 1).
     """
-    if not 0 < coverage < 1:
-        raise DatasetError(f"coverage is {coverage}; expected a number between 0 and 1, as 0.95.")
     scores_N = conformal_scores.lac_N if method == "lac" else conformal_scores.raps_N
     if class_conditional:
         of_class = [scores_N[conformal_scores.targets_N == c] for c in range(num_classes)]
         threshold_C = np.array([conformal_quantile(each_N, coverage) for each_N in of_class])
     else:
         threshold_C = np.full(num_classes, conformal_quantile(scores_N, coverage))
-    penalty = calibration_set.penalty if calibration_set else RAPS_PENALTY
-    k_reg = calibration_set.k_reg if calibration_set else K_REG
     return ConformalPredictor(
-        method, coverage, threshold_C, len(conformal_scores), class_conditional, penalty, k_reg
-    )
-
-
-def calibrate(
-    predictions: Predictions,
-    coverage: float,
-    *,
-    method: Method = DEFAULT_METHOD,
-    class_conditional: bool = False,
-) -> ConformalPredictor:
-    """Thresholds directly from predictions, by `conformal_predictor`.
-
-    Raises:
-        DatasetError: a coverage outside (0, 1), or no labelled image.
-    """
-    labelled = predictions.labelled()
-    if not len(labelled):
-        raise DatasetError("no labelled image to calibrate on; give images with their classes.")
-    return conformal_predictor(
-        _true_scores(labelled),
-        coverage,
-        num_classes=len(labelled.classes),
-        method=method,
-        class_conditional=class_conditional,
-    )
+        method, coverage, threshold_C, len(conformal_scores), class_conditional,
+        calibration_set.penalty, calibration_set.k_reg,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,11 @@ class SamplingUnits:
         return cls(np.arange(num_images), num_images, False)
 
     @property
+    def noun(self) -> str:
+        """What they are, for a reader."""
+        return "groups" if self.grouped else "images"
+
+    @property
     def few_groups(self) -> bool:
         """Whether these are groups, and too few of them to resample."""
         return self.grouped and self.count < FEW_GROUPS

@@ -134,19 +134,15 @@ class RocCurve:
 def roc_curve(
     scores_M: NDArray[np.float64], positive_M: NDArray[np.bool_], weights_M: NDArray[np.float64]
 ) -> RocCurve | None:
-    """True against false positive rate; None unless there are positives and negatives.
+    """True against false positive rate; None unless there are positives and negatives."""
+    from sklearn import metrics
 
-    Source:
-        Fawcett 2006, "An introduction to ROC analysis", algorithm 1 (ties become one step).
-    """
-    order = np.argsort(-scores_M, kind="stable")
-    true_M = np.cumsum(weights_M[order] * positive_M[order])
-    false_M = np.cumsum(weights_M[order] * ~positive_M[order])
-    if not len(order) or true_M[-1] <= 0 or false_M[-1] <= 0:
+    if not weights_M[positive_M].any() or not weights_M[~positive_M].any():
         return None
-    last_of_tie = np.flatnonzero(np.diff(scores_M[order], append=np.nan))
-    rates = (np.concatenate(([0.0], x[last_of_tie] / x[-1])) for x in (false_M, true_M))
-    return RocCurve(*rates)
+    false_K, true_K, _ = metrics.roc_curve(
+        positive_M, scores_M, sample_weight=weights_M, drop_intermediate=False
+    )
+    return RocCurve(false_K, true_K)
 
 
 def _incidence(

@@ -67,5 +67,4 @@ def _mean_difference(
     excess_G = np.bincount(units.unit_N, share_N * (difference_N - mean), minlength=units.count)
     error = float(np.sqrt(units.count / (units.count - 1) * (excess_G**2).sum()))
     reach = t_quantile(units.count - 1) * error
-    of = "groups" if units.grouped else "images"
-    return Estimate(mean, mean - reach, mean + reach, f"Student's t over paired {of}")
+    return Estimate(mean, mean - reach, mean + reach, f"Student's t over paired {units.noun}")

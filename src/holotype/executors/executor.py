@@ -1,16 +1,15 @@
 """The executors by name, and the one call that the loops over runs make."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from holotype.errors import UsageError, did_you_mean
-from holotype.executors.job_sheet import Job, JobResult, JobSheet
+from holotype.executors.job_sheet import Job, JobResult, JobSheet, OnChange
 from holotype.executors.local import LocalExecutor
 from holotype.executors.ray_cluster import RayExecutor
 from holotype.executors.slurm import SlurmExecutor
 
-OnChange = Callable[[Sequence[JobResult]], None]
 RAY_ADDRESS = "ray://"
 NAMES = ("local", "ray", "slurm")
 

@@ -8,10 +8,10 @@ machines share.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from holotype.files import read_json, reading, write_json
 
@@ -62,6 +62,9 @@ class JobResult:
     state: JobState = "waiting"
     seconds: float = 0.0
     reason: str = ""
+
+
+OnChange = Callable[[Sequence[JobResult]], None]  # told of the jobs of a sheet, in their order
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ class JobSheet:
             self.record(number, JobResult("failed", reason=reason))
 
 
-def read_command(sheet: Path, number: int) -> tuple[Path, Mapping[str, object]]:
+def read_command(sheet: Path, number: int) -> tuple[Path, dict[str, Any]]:
     """The working directory, and the row of one job."""
     written = read_json(sheet)
     with reading(sheet):

@@ -3,10 +3,9 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from holotype.executors.job_sheet import JobResult, JobSheet
+from holotype.executors.job_sheet import JobSheet, OnChange
 
 POLL_S = 0.2
 
@@ -21,7 +20,7 @@ class LocalExecutor:
 
     slots: int
 
-    def run(self, sheet: JobSheet, on_change: Callable[[Sequence[JobResult]], None]) -> None:
+    def run(self, sheet: JobSheet, on_change: OnChange) -> None:
         waiting = list(range(len(sheet.jobs)))
         running: dict[int, subprocess.Popen[bytes]] = {}
         try:

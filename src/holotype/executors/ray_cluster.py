@@ -4,13 +4,12 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from holotype.errors import MissingExtra, UsageError
-from holotype.executors.job_sheet import JobResult, JobSheet
+from holotype.executors.job_sheet import JobSheet, OnChange
 
 POLL_S = 1.0
 RETRIES = 20  # of a job whose node or process died; what a job itself gets wrong is not retried
@@ -33,7 +32,7 @@ class RayExecutor:
         if importlib.util.find_spec("ray") is None:
             raise MissingExtra("--on ray needs Ray: pip install 'holotype[cluster]'")
 
-    def run(self, sheet: JobSheet, on_change: Callable[[Sequence[JobResult]], None]) -> None:
+    def run(self, sheet: JobSheet, on_change: OnChange) -> None:
         import ray
 
         began_here = self._connect(ray)
@@ -67,9 +66,7 @@ class RayExecutor:
             ) from None
         return True
 
-    def _run_tasks(
-        self, ray: Any, sheet: JobSheet, on_change: Callable[[Sequence[JobResult]], None]
-    ) -> None:
+    def _run_tasks(self, ray: Any, sheet: JobSheet, on_change: OnChange) -> None:
         task = ray.remote(max_retries=RETRIES, retry_exceptions=False)(run_as_task)
         waiting = list(enumerate(sheet.jobs))
         running: dict[Any, int] = {}

@@ -27,15 +27,15 @@ def run_job(sheet: Path, number: int) -> int:
     results = JobSheet(sheet.parent)
     results.record(number, JobResult("running"))
     began = time.monotonic()
-    log, environment = Path(str(row["log"])), {**os.environ, **_mapping(row["environment"])}
+    log, environment = Path(row["log"]), {**os.environ, **row["environment"]}
     log.parent.mkdir(parents=True, exist_ok=True)
     code = 0
-    for command in _lists(row["commands"]):
+    for command in row["commands"]:
         if _told_to_stop.is_set():
             code = TERMINATED
             break
         with log.open("ab") as output:
-            code = _Child(_words(command), directory, environment, output).wait()
+            code = _run_command(command, cwd=directory, env=environment, stdout=output)
         if code:
             break
     seconds = round(time.monotonic() - began, 2)
@@ -46,25 +46,22 @@ def run_job(sheet: Path, number: int) -> int:
     return code
 
 
-class _Child:
-    """One command as a process that SIGTERM is passed on to."""
+def _run_command(words: Sequence[str], **options: Any) -> int:
+    """Run one command as a process that SIGTERM is passed on to.
 
-    def __init__(
-        self, words: Sequence[str], directory: Path, environment: dict[str, str], output: Any
-    ) -> None:
-        self._process = subprocess.Popen(
-            words, cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=output,
-            stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        _running[:] = [self._process]
-        if _told_to_stop.is_set():  # between the start and this line
-            self._process.terminate()
-
-    def wait(self) -> int:
-        """The exit code; 128 and the signal's number where a signal ended it, as in a shell."""
-        code = self._process.wait()
-        _running.clear()
-        return code if code >= 0 else 128 - code
+    Returns:
+        The exit code; 128 and the signal's number where a signal ended it, as in a shell.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", *words], stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT,
+        **options,
+    )  # fmt: skip
+    _running[:] = [process]
+    if _told_to_stop.is_set():  # between the start and this line
+        process.terminate()
+    code = process.wait()
+    _running.clear()
+    return code if code >= 0 else 128 - code
 
 
 _running: list["subprocess.Popen[bytes]"] = []
@@ -86,11 +83,6 @@ def _end_with_the_pipe() -> None:
     os._exit(1)
 
 
-def _words(command: Sequence[str]) -> list[str]:
-    name, *rest = command
-    return [sys.executable, "-m", name, *rest]
-
-
 def _reason(log: Path, code: int) -> str:
     """The last error in the log, or its last line."""
     lines = log.read_text(encoding="utf-8", errors="backslashreplace").splitlines()
@@ -98,14 +90,6 @@ def _reason(log: Path, code: int) -> str:
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     ended = f"ended by signal {code - 128}" if code > 128 else f"exit code {code}"
     return (errors or [f"{ended}: {lines[-1] if lines else 'nothing was said'}"])[-1]
-
-
-def _mapping(value: Any) -> dict[str, str]:
-    return {str(key): str(one) for key, one in value.items()}
-
-
-def _lists(value: Any) -> list[list[str]]:
-    return [[str(word) for word in command] for command in value]
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -10,12 +10,11 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from holotype.errors import HolotypeError, MissingExtra
-from holotype.executors.job_sheet import JobResult, JobSheet
+from holotype.executors.job_sheet import JobSheet, OnChange
 from holotype.files import write_text
 
 POLL_S = 2.0
@@ -61,7 +60,7 @@ class SlurmExecutor:
         if shutil.which("sbatch") is None:
             raise MissingExtra("--on slurm needs SLURM's commands, and there is no sbatch here.")
 
-    def run(self, sheet: JobSheet, on_change: Callable[[Sequence[JobResult]], None]) -> None:
+    def run(self, sheet: JobSheet, on_change: OnChange) -> None:
         script = sheet.directory / "array.sbatch"
         write_text(script, self.script(sheet))
         array = _slurm("sbatch", "--parsable", *_options(), str(script)).strip().split(";")[0]

@@ -14,6 +14,13 @@ from holotype.architectures.pretrained_weights import availability
 from holotype.bundle.onnx_runtime import available_cores
 from holotype.cache import cache_entries
 from holotype.exports.tensorflow_formats import COMMAND, INSTALL, lacks_converter
+from holotype.extras import (
+    BASE,
+    EXTRAS,
+    install_command,
+    installed_version,
+    missing_requirements,
+)
 from holotype.files import cache_directory
 from holotype.notebook import data_frame, html_result, html_table
 from holotype.progress import pluralize
@@ -22,13 +29,6 @@ from holotype.training.features.device import temperature
 
 if TYPE_CHECKING:
     import pandas as pd
-from holotype.extras import (
-    BASE,
-    EXTRAS,
-    install_command,
-    installed_version,
-    missing_requirements,
-)
 
 GIGABYTE = 10**9
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")

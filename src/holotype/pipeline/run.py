@@ -49,18 +49,12 @@ class Run(os.PathLike[str]):
     @property
     def report(self) -> Report:
         """On test; on validation or out of fold where no image was kept for a test."""
-        file = self.files.report / "metrics.json"
-        if not file.is_file() and self._is_stage:
+        if self._is_stage and not self.files.metrics.is_file():
             raise NotARun(
                 f"{str(self.path)!r} is what a stage left, which has no report; holotype.compare "
                 "scores it beside its run."
             )
-        if not file.is_file():
-            raise NotARun(
-                f"{str(self.path)!r} is not finished: it has no {file.name}; go on with it by "
-                "`holotype train DATA --output RUN --resume`."
-            )
-        return read_report(file)
+        return read_report(self.files.require_metrics())
 
     @property
     def recipe(self) -> Recipe | EnsembleRecipe:
@@ -130,7 +124,7 @@ class Run(os.PathLike[str]):
         return self.files.root_run != self.files
 
     def _summary(self) -> list[str]:
-        if not (self.files.report / "metrics.json").is_file():
+        if not self.files.metrics.is_file():
             return ["what a stage left" if self._is_stage else "not finished"]
         report = self.report
         images = f"{report.num_images:,} images ({report.part})"

@@ -62,7 +62,8 @@ class BundleStore:
         place = self.bundle(bundle.sha256)
         if not _holds_bundle(place, bundle.sha256):
             with self._staging(place.parent) as temporary:
-                shutil.copytree(bundle.path, temporary, ignore=_hidden, dirs_exist_ok=True)
+                hidden = shutil.ignore_patterns(".*")  # no part of a bundle
+                shutil.copytree(bundle.path, temporary, ignore=hidden, dirs_exist_ok=True)
                 verify_bundle(temporary, bundle.sha256)
                 _put_in_place(temporary, place, lambda: _holds_bundle(place, bundle.sha256))
 
@@ -132,7 +133,7 @@ def finished_bundle(run: str | os.PathLike[str]) -> tuple[Bundle, RunDirectory]:
             "validation images. Finish it with --resume, or train it with a validation part."
         )
     is_whole_run = found.recipe.is_file() and found.root_run == found
-    if is_whole_run and not (found.report / "metrics.json").is_file():
+    if is_whole_run and not found.metrics.is_file():
         raise NotARun(
             f"{os.fspath(run)!r} is not finished: it has no report; go on with it by "
             "`holotype train DATA --output RUN --resume`."
@@ -241,8 +242,3 @@ def _sync_directory(directory: Path) -> None:
             os.fsync(opened)
         finally:
             os.close(opened)
-
-
-def _hidden(_: str, names: list[str]) -> set[str]:
-    """Hidden files are no part of a bundle."""
-    return {name for name in names if name.startswith(".")}

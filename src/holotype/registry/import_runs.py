@@ -13,9 +13,8 @@ from holotype.registry.database import DATABASE
 from holotype.registry.registered_name import registered_word
 from holotype.registry.registered_version import RegisteredVersion
 from holotype.run_directory import RunDirectory
+from holotype.search_directory import SearchDirectory
 from holotype.text_tables import printable, short_text
-
-SEARCH, TRIALS = "search.json", "trials"  # of the directory of a search
 
 
 @dataclass(frozen=True, repr=False)
@@ -79,7 +78,8 @@ def find_runs(folder: Path) -> Iterator[RunDirectory]:
         return
     if (folder / DATABASE).is_file():
         return
-    passed_over = TRIALS if (folder / SEARCH).is_file() else ""
+    search = SearchDirectory(folder)
+    passed_over = search.trials.name if search.settings.is_file() else ""
     with os.scandir(folder) as entries:
         below = sorted(
             Path(entry.path)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from holotype.errors import UsageError
 
-SCHEME = "registry://"
 CHAMPION = "champion"
 
 # One slash too: pathlib makes `registry:/cells@champion` of it, and Windows turns slashes around.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from holotype.evaluation.intervals import Estimate
 from holotype.evaluation.report_data import Metrics
 from holotype.notebook import data_frame, html_result, html_table, shorten
+from holotype.progress import pluralize
 from holotype.registry.bundle_store import BundleStore
 from holotype.registry.registered_name import CHAMPION
 from holotype.registry.registry_events import short_time
@@ -205,7 +206,7 @@ class RegisteredModel:
         count = sum(version.removed_at is None for version in self.versions)
         points = ", ".join(f"{alias} {version}" for alias, version in self.aliases.items())
         when = f" at {short_time(self.at)} UTC" if self.at else ""
-        return f"{self.name}{when}: {count:,} {_plural(count, 'version')}; {points or 'no alias'}"
+        return f"{self.name}{when}: {pluralize(count, 'version')}; {points or 'no alias'}"
 
 
 MODEL_HEADER = ("name", "versions", "champion", "accuracy", "newest")
@@ -251,8 +252,7 @@ class RegisteredModels:
         return rows
 
     def __str__(self) -> str:
-        count = len(self.models)
-        title = f"{count:,} {_plural(count, 'classifier')} in {self.place}"
+        title = f"{pluralize(len(self.models), 'classifier')} in {self.place}"
         return f"{title}\n{text_table(MODEL_HEADER, self._rows(), max_rows=SHOWN_MODELS)}"
 
     def __repr__(self) -> str:
@@ -260,7 +260,3 @@ class RegisteredModels:
 
     def _repr_html_(self) -> str:
         return html_result(self.place, html_table(MODEL_HEADER, self._rows()))
-
-
-def _plural(count: int, noun: str) -> str:
-    return noun if count == 1 else f"{noun}s"

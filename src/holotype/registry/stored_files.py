@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from holotype.files import discard, leftovers_below
+from holotype.files import discard
 from holotype.registry.bundle_store import BUNDLES, RUNS
 from holotype.registry.database import Connection
 from holotype.registry.registry import Registry
@@ -36,11 +36,6 @@ def remove_unreferenced(registry: Registry, path: Path) -> bool:
             return False
         discard(path)
     return True
-
-
-def store_leftovers(registry: Registry) -> list[Path]:
-    """What killed processes left half-written in the store."""
-    return leftovers_below(registry.store.path)
 
 
 def _unreferenced(registry: Registry, connection: Connection) -> list[Path]:

@@ -50,10 +50,10 @@ def read_version_record(run: RunDirectory, bundle: Bundle) -> VersionRecord:
     if not run.recipe.is_file():
         return VersionRecord(manifest.model, manifest.name)
     environment = _json(run.environment)
-    report = _json(run.report / "metrics.json")
+    report = _json(run.metrics)
     with reading(run.recipe):
         recipe = run.recipe.read_text(encoding="utf-8")
-    with reading(run.report / "metrics.json"):
+    with reading(run.metrics):
         accuracy = {**report.get("accuracy", {})}
     return VersionRecord(
         model=manifest.model,

@@ -31,16 +31,3 @@ class Example:
     predicted_class: str
     confidence: float
     kind: Literal["mistake", "correct"]
-
-    def __post_init__(self) -> None:
-        if self.image_HWC.ndim != 3 or self.image_HWC.shape[2] != 3:
-            raise ValueError(f"image of {self.id!r}: (H, W, 3) expected, not {self._shape}")
-        if self.overlay_HWC is not None and self.overlay_HWC.shape != self._shape:
-            raise ValueError(
-                f"heatmap of {self.id!r}: {self._shape} expected, as its image, "
-                f"not {self.overlay_HWC.shape}"
-            )
-
-    @property
-    def _shape(self) -> tuple[int, ...]:
-        return self.image_HWC.shape

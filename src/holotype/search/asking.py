@@ -116,12 +116,12 @@ class Asker:
 
 
 def _suggest(trial: "Trial", row: Parameter) -> Any:
-    from optuna.distributions import CategoricalDistribution, IntDistribution
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     how = row.distribution()
     if isinstance(how, CategoricalDistribution):
         return trial.suggest_categorical(row.name, how.choices)
-    low, high, step = row.low or 0, row.high or 0, row.step
     if isinstance(how, IntDistribution):
         return trial.suggest_int(row.name, how.low, how.high, step=how.step)
-    return trial.suggest_float(row.name, low, high, log=row.log, step=step)
+    assert isinstance(how, FloatDistribution)
+    return trial.suggest_float(row.name, how.low, how.high, log=how.log, step=how.step)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from holotype.executors.executor import Executor, run_jobs
 from holotype.executors.job_sheet import Job
-from holotype.search.search_directory import SearchDirectory
 from holotype.search.trial_record import TrialRecord, read_record
 from holotype.search.trials import Asked
+from holotype.search_directory import SearchDirectory
 
 
 @dataclass(frozen=True, eq=False)

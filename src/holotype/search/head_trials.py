@@ -7,6 +7,7 @@ NumPy. Threads are enough, since fitting leaves the interpreter.
 Shape suffixes: N images, D embedding, C classes.
 """
 
+import importlib
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -25,9 +26,9 @@ from holotype.errors import HolotypeError, InvalidRecipe
 from holotype.evaluation.fit_decision import fit_decision
 from holotype.predictions import Predictions, softmax
 from holotype.run_directory import RunDirectory
-from holotype.search.search_directory import SearchDirectory
 from holotype.search.trial_record import TrialRecord, scores
 from holotype.search.trials import Asked
+from holotype.search_directory import SearchDirectory
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.stage_config import GradientStage, LinearStage, WhiteningStage
 from holotype.training.features.initial_backbone import PretrainedBackbone, targets_and_weights
@@ -40,17 +41,12 @@ from holotype.training.training_resources import Runtime
 # What a recipe or its numbers may do wrong; anything else is a fault of ours and not recorded.
 EXPECTED = (HolotypeError, ValueError, ArithmeticError, MemoryError, np.linalg.LinAlgError)
 
-
-@dataclass(frozen=True, eq=False)
-class KeptFeatures:
-    """The embeddings of one network at one image size.
-
-    Attributes:
-        train_ND, val_ND: float32.
-    """
-
-    train_ND: NDArray[np.float32]
-    val_ND: NDArray[np.float32]
+# What heads are fitted with. Of threads that import parts of one package at the same time for the
+# first time, as where a search goes on, one may see half of it.
+IMPORTED_FIRST = (
+    "scipy.optimize", "sklearn.decomposition", "sklearn.ensemble", "sklearn.linear_model",
+    "sklearn.model_selection", "sklearn.pipeline", "sklearn.preprocessing", "sklearn.svm",
+)  # fmt: skip
 
 
 @dataclass(eq=False)
@@ -68,7 +64,7 @@ class HeadTrials:
     index: Index
     runtime: Runtime
     jobs: int
-    _features: dict[str, KeptFeatures] = field(default_factory=dict)
+    _features: dict[str, list[NDArray[np.float32]]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @cached_property
@@ -80,20 +76,21 @@ class HeadTrials:
         """Run the trials and write how each ended."""
         from threadpoolctl import threadpool_limits
 
+        for name in IMPORTED_FIRST:
+            importlib.import_module(name)
         with threadpool_limits(limits=1), ThreadPoolExecutor(self.jobs) as pool:
             list(pool.map(self._run_one, asked))
 
-    def keep_features(self, recipe: Recipe) -> KeptFeatures:
-        """The features that a recipe needs, computed where they are not kept."""
+    def keep_features(self, recipe: Recipe) -> list[NDArray[np.float32]]:
+        """The embeddings of train and of validation (N, D), computed where they are not kept."""
         key = repr((recipe.model, recipe.model_options, recipe.weights, recipe.preprocessing))
         with self._lock:
             if key not in self._features:
                 backbone = PretrainedBackbone(recipe, self.index, self.runtime.progress)
-                parts = [
+                self._features[key] = [
                     training_data(backbone, self.runtime, part).features_ND
                     for part in ("train", "val")
                 ]
-                self._features[key] = KeptFeatures(*parts)
             return self._features[key]
 
     def _run_one(self, asked: Asked) -> None:
@@ -122,14 +119,14 @@ class HeadTrials:
                 f"recipe {recipe.name!r} trains more than a head; leave --heads out, or take "
                 "linear, svm or forest."
             )
-        features = self.keep_features(recipe)
+        train_ND, val_ND = self.keep_features(recipe)
         backbone = PretrainedBackbone(recipe, self.index, self.runtime.progress, self.copies)
         train, targets_N, weights_N = targets_and_weights(backbone, "train")
         data = TrainingData(
-            features.train_ND, targets_N, weights_N.astype(np.float64),
+            train_ND, targets_N, weights_N.astype(np.float64),
             atomic_group_names(train.table, backbone.copies), len(train.classes),
         )  # fmt: skip
-        return _with_temperature(self.index.part("val"), head_logits(data, recipe, features.val_ND))
+        return _with_temperature(self.index.part("val"), head_logits(data, recipe, val_ND))
 
 
 def head_logits(

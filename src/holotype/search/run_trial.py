@@ -27,9 +27,9 @@ from holotype.predictions import read_predictions
 from holotype.progress import Progress
 from holotype.run_directory import RunDirectory
 from holotype.search.median_pruning import is_below
-from holotype.search.search_directory import SearchDirectory, TrialDirectory
 from holotype.search.trial_record import TrialRecord, scores
 from holotype.search.trials import Asked, read_asked
+from holotype.search_directory import SearchDirectory, TrialDirectory
 from holotype.training.config.recipe import Recipe
 from holotype.training.epoch_metrics import EpochMetrics
 from holotype.training.interruption import StopSignal

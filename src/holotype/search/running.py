@@ -1,13 +1,11 @@
 """How many jobs run at once, where, and for how long."""
 
 import os
-import re
 from dataclasses import dataclass
 
 from holotype.bundle.onnx_runtime import available_cores
 from holotype.errors import UsageError
-
-UNITS_S = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+from holotype.progress import parse_duration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,16 +44,3 @@ def threads_per_job(running: Running) -> int:
         return max(1, available_cores() // running.jobs)
     told = os.environ.get("HOLOTYPE_THREADS", "1")
     return int(told) if told.isdigit() and int(told) > 0 else 1
-
-
-def parse_duration(text: str) -> float:
-    """Seconds of a text such as `90m` or `1h30m`.
-
-    Raises:
-        UsageError: it is no duration.
-    """
-    parts = re.fullmatch(r"\s*((?:\d+(?:\.\d+)?\s*[dhms]\s*)+)", text)
-    if not parts:
-        raise UsageError(f"{text!r} is no duration; expected such as 90m, 1h or 1h30m.")
-    found = re.findall(r"(\d+(?:\.\d+)?)\s*([dhms])", text)
-    return sum(float(number) * UNITS_S[unit] for number, unit in found)

@@ -14,9 +14,9 @@ from holotype.notebook import data_frame, html_result, html_table
 from holotype.pipeline.run import Run
 from holotype.predictions import read_predictions
 from holotype.search.bias_correction import CorrectedWinner, correct_winner
-from holotype.search.search_directory import SearchDirectory
 from holotype.search.search_space import SearchSpace
 from holotype.search.trial_record import TrialRecord, best_record
+from holotype.search_directory import SearchDirectory
 from holotype.text_tables import MAX_COLUMNS, MAX_LINES, short_text, text_table
 
 if TYPE_CHECKING:

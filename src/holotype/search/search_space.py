@@ -115,11 +115,8 @@ class Parameter(RecipeSection):
 
 
 def _as_choice(value: Any) -> Any:
-    return value if value is None or isinstance(value, bool | int | float | str) else _json(value)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    is_plain = value is None or isinstance(value, bool | int | float | str)
+    return value if is_plain else json.dumps(value, ensure_ascii=False)
 
 
 Draw = Callable[[Parameter], Any]

@@ -11,8 +11,8 @@ import numpy as np
 from holotype.evaluation.metrics import confusion_counts, log_loss
 from holotype.files import csv_text, read_json, reading, write_json, write_text
 from holotype.predictions import Predictions
-from holotype.search.search_directory import TrialDirectory
 from holotype.search.search_space import SearchSpace
+from holotype.search_directory import TrialDirectory
 
 TrialState = Literal["complete", "pruned", "failed"]
 

@@ -8,10 +8,10 @@ from holotype.errors import HolotypeError
 from holotype.files import read_json, reading, write_json
 from holotype.search.asking import Asker
 from holotype.search.median_pruning import thresholds
-from holotype.search.search_directory import SearchDirectory, TrialDirectory
 from holotype.search.search_space import SearchSpace
 from holotype.search.trial_recipe import trial_recipe
 from holotype.search.trial_record import TrialRecord, best_record, read_record, write_table
+from holotype.search_directory import SearchDirectory, TrialDirectory
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import resolve_recipe
 from holotype.training.config.yaml_files import parse_yaml
@@ -60,20 +60,6 @@ class TrialRunner(Protocol):
         """Returns when the record of each is written."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    """When a search ends, whichever comes first.
-
-    Attributes:
-        trials: beside the default recipe.
-        seconds: of trials, those of earlier calls included; None for no limit. A batch that
-            began is finished.
-    """
-
-    trials: int
-    seconds: float | None = None
-
-
 @dataclass(frozen=True, eq=False)
 class TrialLoop:
     """The coordinator's loop.
@@ -96,15 +82,21 @@ class TrialLoop:
     runner: TrialRunner
     on_batch: Callable[[Sequence[TrialRecord]], None] = lambda records: None
 
-    def run(self, limits: Limits) -> list[TrialRecord]:
-        """All records, of earlier calls too, in the order of their numbers."""
+    def run(self, trials: int, seconds: float | None = None) -> list[TrialRecord]:
+        """All records, of earlier calls too, in the order of their numbers.
+
+        Args:
+            trials: after so many beside the default recipe the search ends.
+            seconds: or after so long, trials of earlier calls included; None for no limit. A batch
+                that began is finished.
+        """
         asker = Asker(self.space, self.seed, self.jobs)
         records = self._run_batch([Asked(0, {}, self.base)])
         spent = records[0].seconds
         batch = 0
-        while len(records) <= limits.trials and (limits.seconds is None or spent < limits.seconds):
+        while len(records) <= trials and (seconds is None or spent < seconds):
             first = len(records)
-            numbers = range(first, min(first + self.jobs, limits.trials + 1))
+            numbers = range(first, min(first + self.jobs, trials + 1))
             found = self._recorded(numbers)
             is_replayed = found is not None and len(found) == self.jobs
             if found is not None and is_replayed:

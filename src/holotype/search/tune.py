@@ -38,11 +38,11 @@ from holotype.search.head_trials import HeadTrials
 from holotype.search.report.search_page import write_search_report
 from holotype.search.run_trial import train_on
 from holotype.search.running import Running, threads_per_job
-from holotype.search.search_directory import SearchDirectory
 from holotype.search.search_result import Search, judge
 from holotype.search.search_space import SearchSpace, family_space, read_space
 from holotype.search.trial_record import TrialRecord, best_record
-from holotype.search.trials import Limits, TrialLoop, TrialRunner, describe, read_asked
+from holotype.search.trials import TrialLoop, TrialRunner, describe, read_asked
+from holotype.search_directory import SearchDirectory
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import Overrides, RecipeLike
 from holotype.training.interruption import StopSignal
@@ -73,11 +73,6 @@ class SearchRequest:
     def __post_init__(self) -> None:
         if self.trials < 1:
             raise UsageError(f"--trials is {self.trials}, expected a number above 0.")
-
-    @property
-    def limits(self) -> Limits:
-        """When to end."""
-        return Limits(self.trials, self.running.budget_seconds)
 
     @property
     def progress(self) -> Progress:
@@ -227,7 +222,8 @@ def run_trials(
     progress, jobs = request.progress, request.running.jobs
     with progress.bar("searching") as update:
         on_batch = _narrator(request, progress, update)
-        return TrialLoop(search, base, space, base.seed, jobs, runner, on_batch).run(request.limits)
+        loop = TrialLoop(search, base, space, base.seed, jobs, runner, on_batch)
+        return loop.run(request.trials, request.running.budget_seconds)
 
 
 def _runner(
@@ -251,7 +247,7 @@ def _narrator(request: SearchRequest, progress: Progress, update: ProgressCallba
         if not request.heads:
             for record in records[-request.running.jobs :]:
                 progress.log(describe(record, records))
-        update(len(records) - 1, request.limits.trials)
+        update(len(records) - 1, request.trials)
 
     return on_batch
 

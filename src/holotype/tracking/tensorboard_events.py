@@ -1,7 +1,5 @@
 """Write a run as an event file of TensorBoard, into `tensorboard/` of the run."""
 
-from pathlib import Path
-
 from holotype.files import discard, temporary_directory
 from holotype.tracking.tracked_values import TrackedValues
 
@@ -16,7 +14,7 @@ def write_tensorboard(values: TrackedValues) -> str:
     from tensorboard.summary import Writer
 
     place = values.run.path / DIRECTORY
-    began = _time_of(values)
+    began = values.run.metrics.stat().st_mtime  # when the run was finished
     with temporary_directory(values.run.path) as temporary:
         writer = Writer(str(temporary))
         for epoch in values.epochs:
@@ -28,8 +26,3 @@ def write_tensorboard(values: TrackedValues) -> str:
         discard(place)
         temporary.rename(place)
     return str(place)
-
-
-def _time_of(values: TrackedValues) -> float:
-    """When the run was finished."""
-    return Path(values.run.report / "metrics.json").stat().st_mtime

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from holotype.bundle.bundle import Bundle, load_bundle
-from holotype.errors import NotARun
 from holotype.evaluation.report_data import SCORES
 from holotype.files import read_json, reading
 from holotype.run_directory import RunDirectory
-from holotype.training.config.yaml_files import read_mapping
+from holotype.training.config.yaml_files import flatten, read_mapping
 
 _NOT_METRICS = ("stage", "epoch")
 
@@ -63,36 +62,18 @@ def tracked_values(run: RunDirectory) -> TrackedValues:
         NotARun: it has no report.
         BundleError: its bundle is missing or was changed.
     """
-    report = run.report / "metrics.json"
-    if not report.is_file():
-        raise NotARun(
-            f"{str(run.path)!r} is not finished: it has no {report.name}; go on with it by "
-            "`holotype train DATA --output RUN --resume`."
-        )
+    report = run.require_metrics()
     recipe = read_mapping(run.recipe)
     pages = (run.report / "index.html", report, run.recipe, run.card, run.environment)
     return TrackedValues(
         run=run,
         bundle=load_bundle(run.path),
-        parameters=dict(_flat(recipe)),
+        parameters={key: str(value) for key, value in flatten(recipe).items()},
         epochs=tuple(_epochs(run.history)),
         scores=dict(_scores(read_json(report))),
         plots=tuple(sorted(run.report.glob("*.png"))),
         pages=tuple(page for page in pages if page.is_file()),
     )
-
-
-def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    items: Any = ()
-    if isinstance(value, dict):
-        items = value.items()
-    elif isinstance(value, list) and any(isinstance(each, dict) for each in value):
-        items = enumerate(value)
-    elif prefix:
-        yield prefix, str(value)
-        return
-    for key, inner in items:
-        yield from _flat(inner, f"{prefix}.{key}" if prefix else str(key))
 
 
 def _epochs(history: Path) -> Iterator[EpochValues]:

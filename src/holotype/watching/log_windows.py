@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from holotype.dataset.image_facts import FACTS
 from holotype.errors import UsageError
-from holotype.search.running import parse_duration
+from holotype.progress import parse_duration
 from holotype.serving.request_log.log_row import embeddings_ND as as_array
 from holotype.serving.request_log.read_log import LogQuery, LogRows, read_log
 from holotype.serving.request_log.segment_file import TIME_SLACK_S, opened_at, segments

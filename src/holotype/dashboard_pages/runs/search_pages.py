@@ -14,7 +14,7 @@ from holotype.dashboard_pages.runs.search_progress import sweep_rows, trial_rows
 from holotype.dashboard_pages.visitors import MayLook
 from holotype.files import read_json
 from holotype.progress import duration
-from holotype.search.search_directory import SearchDirectory
+from holotype.search_directory import SearchDirectory
 
 SHOWN_TRIALS = 100
 MAX_KEPT = 100_000  # rows of trials

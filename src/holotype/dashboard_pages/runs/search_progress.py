@@ -9,9 +9,9 @@ from holotype.dashboard_pages.file_cache import file_signature
 from holotype.dashboard_pages.runs.run_holder import held_locks, holder_of
 from holotype.errors import HolotypeError
 from holotype.files import read_json
-from holotype.search.search_directory import SearchDirectory, TrialDirectory
 from holotype.search.sweeping.sweep_plan import make_plan, planned_runs
 from holotype.search.trial_record import TrialRecord, read_record
+from holotype.search_directory import SearchDirectory, TrialDirectory
 
 MAX_TRIALS = 20_000
 

@@ -1,7 +1,6 @@
 """`holotype.clean`: remove runs, trials, caches and leftovers that nothing refers to."""
 
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from holotype.errors import UsageError
 from holotype.files import cache_directory, discard, leftovers_below, remove_path
 from holotype.notebook import data_frame, html_result, html_table
-from holotype.pipeline.cleaning.found_runs import Found, find_below, is_locked, open_registries
+from holotype.pipeline.cleaning.found_runs import find_below, is_locked, open_registries
 from holotype.pipeline.cleaning.removal_plan import (
     CleaningOptions,
     Kept,
@@ -20,6 +19,7 @@ from holotype.pipeline.cleaning.removal_plan import (
     plan_store,
 )
 from holotype.pipeline.cleaning.written_files import size_of
+from holotype.progress import parse_duration, pluralize
 from holotype.registry.registry import Registry
 from holotype.registry.stored_files import remove_unreferenced
 from holotype.text_tables import printable, short_text, text_table
@@ -27,9 +27,6 @@ from holotype.training.features.disk_budget import disk_budget, format_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([mhdw])")
-_SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 @dataclass(frozen=True, repr=False)
@@ -85,11 +82,10 @@ class Cleaning:
     @property
     def _title(self) -> str:
         verb = "removed" if self.is_done else "would remove"
-        count = len(self.removals)
-        if not count:
+        if not self.removals:
             return "nothing to remove"
-        things = "thing" if count == 1 else "things"
-        return f"{verb} {count:,} {things}, {format_bytes(self.num_bytes)}"
+        things = pluralize(len(self.removals), "thing")
+        return f"{verb} {things}, {format_bytes(self.num_bytes)}"
 
 
 def clean(
@@ -142,7 +138,9 @@ def clean(
     registries: list[Registry] = []
     if folder is not None:
         place = Path(folder)
-        found = _find(place)
+        if not place.is_dir():
+            raise UsageError(f"{str(place)!r} is no folder; expected one with runs in it.")
+        found = find_below(place)
         registries = open_registries(found, place, registry)
         removals, kept = plan_removals(found, registries, options)
         removals += plan_store(registries)
@@ -157,12 +155,6 @@ def clean(
     return Cleaning(done, kept, is_done=True)
 
 
-def _find(folder: Path) -> Found:
-    if not folder.is_dir():
-        raise UsageError(f"{str(folder)!r} is no folder; expected one with runs in it.")
-    return find_below(folder)
-
-
 def _remove(removal: Removal, registries: Sequence[Registry], kept: list[Kept]) -> bool:
     """Remove one path; False where something has begun to use it since it was looked at.
 
@@ -175,27 +167,11 @@ def _remove(removal: Removal, registries: Sequence[Registry], kept: list[Kept]) 
             return False
         return True
     if removal.kind in ("failed run", "run", "trials"):
-        return _remove_unless_locked(removal, kept)
+        if is_locked(removal.path):
+            kept.append(Kept(removal.path, "a process is writing it now"))
+            return False
+        discard(removal.path)
+        return True
     for path in (removal.path, *removal.also):
         remove_path(path)
     return True
-
-
-def _remove_unless_locked(removal: Removal, kept: list[Kept]) -> bool:
-    if is_locked(removal.path):
-        kept.append(Kept(removal.path, "a process is writing it now"))
-        return False
-    discard(removal.path)
-    return True
-
-
-def parse_duration(text: str) -> float:
-    """Seconds of `30m`, `12h`, `7d` or `2w`.
-
-    Raises:
-        UsageError: it is none of these.
-    """
-    match = _DURATION.fullmatch(text.strip().lower())
-    if match is None:
-        raise UsageError(f"{text!r} is no time; expected one such as 30m, 12h, 7d or 2w.")
-    return float(match[1]) * _SECONDS[match[2]]

@@ -18,9 +18,9 @@ from holotype.registry.database import DATABASE
 from holotype.registry.registry import DEFAULT_PLACE, Registry
 from holotype.registry.stored_files import kept_recipes
 from holotype.run_directory import LOCK, RunDirectory
+from holotype.search_directory import SearchDirectory
 from holotype.training.config.resolve import recipe_paths
 
-SEARCH = "search.json"  # of a search, whose trials are runs
 SELECTION = "selection.json"  # of a comparison: the bundle that a program is to load
 
 
@@ -37,7 +37,7 @@ class Found:
     """
 
     runs: list[RunDirectory] = field(default_factory=list)
-    searches: list[Path] = field(default_factory=list)
+    searches: list[SearchDirectory] = field(default_factory=list)
     leftovers: list[Path] = field(default_factory=list)
     selections: list[Path] = field(default_factory=list)
     registries: list[Path] = field(default_factory=list)
@@ -61,8 +61,9 @@ def _walk(folder: Path, found: Found, *, within: bool) -> None:
     if (folder / DATABASE).is_file():
         found.registries.append(folder)
         return
-    if not within and (folder / SEARCH).is_file():
-        found.searches.append(folder)
+    search = SearchDirectory(folder)
+    if not within and search.settings.is_file():
+        found.searches.append(search)
         within = True
     elif not within and RunDirectory(folder).recipe.is_file():
         found.runs.append(RunDirectory(folder))

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from holotype.cache import CacheEntry, cache_entries
-from holotype.files import is_leftover, read_json
+from holotype.cache import cache_entries
+from holotype.files import is_leftover, leftovers_below, read_json
 from holotype.pipeline.cleaning.found_runs import (
     Found,
     bundle_digests,
@@ -19,8 +19,9 @@ from holotype.pipeline.cleaning.found_runs import (
 )
 from holotype.pipeline.cleaning.written_files import files_of_others, size_of
 from holotype.registry.registry import Registry
-from holotype.registry.stored_files import store_leftovers, unreferenced_files
+from holotype.registry.stored_files import unreferenced_files
 from holotype.run_directory import LOCK, RunDirectory
+from holotype.search_directory import SearchDirectory
 
 RECENT_SECONDS = 3600  # an unfinished run, or a cached value, that was used since may be used again
 
@@ -92,7 +93,7 @@ def plan_removals(
         removals += [
             Removal(run.path, "failed run", size_of(run.path))
             for run in found.runs
-            if not _is_finished(run) and is_free(run.path)
+            if not run.metrics.is_file() and is_free(run.path)
         ]
     if options.keep is not None:
         removals += [
@@ -116,7 +117,7 @@ def plan_store(registries: Iterable[Registry]) -> list[Removal]:
         for registry in registries
         for kind, paths in (
             ("bundle", unreferenced_files(registry)),
-            ("leftover", store_leftovers(registry)),
+            ("leftover", leftovers_below(registry.store.path)),
         )
         for path in paths
     ]
@@ -130,14 +131,10 @@ def plan_cache(limit: int) -> list[Removal]:
     for entry in entries:
         if total <= limit or entry.used_at > time.time() - RECENT_SECONDS:
             break
-        removals.append(_of_cache(entry))
+        first, *others = entry.files
+        removals.append(Removal(first, "cache", entry.num_bytes, tuple(others)))
         total -= entry.num_bytes
     return removals
-
-
-def _of_cache(entry: CacheEntry) -> Removal:
-    first, *others = entry.files
-    return Removal(first, "cache", entry.num_bytes, tuple(others))
 
 
 def _why_kept(path: Path, by_digest: dict[str, str], by_recipe: Sequence[tuple[Path, Path]]) -> str:
@@ -153,21 +150,18 @@ def _why_kept(path: Path, by_digest: dict[str, str], by_recipe: Sequence[tuple[P
     for run, named in by_recipe:
         if run != path and named.is_relative_to(path.resolve()):
             return f"{run} was trained from it"
-    if not _is_finished(RunDirectory(path)) and _last_change(path) > time.time() - RECENT_SECONDS:
+    is_finished = RunDirectory(path).metrics.is_file()
+    if not is_finished and _last_change(path) > time.time() - RECENT_SECONDS:
         return "it changed less than an hour ago, and may go on"
     return ""
-
-
-def _is_finished(run: RunDirectory) -> bool:
-    return (run.report / "metrics.json").is_file()
 
 
 def _older_runs(runs: Sequence[RunDirectory], keep: int) -> Iterator[RunDirectory]:
     """The finished runs but the newest of each data set in each folder."""
     by_data: dict[tuple[Path, str], list[tuple[float, RunDirectory]]] = {}
     for run in runs:
-        if _is_finished(run):
-            ended = (run.report / "metrics.json").stat().st_mtime
+        if run.metrics.is_file():
+            ended = run.metrics.stat().st_mtime
             by_data.setdefault((run.path.parent, _data_of(run)), []).append((ended, run))
     for ended_runs in by_data.values():
         newest_first = sorted(ended_runs, key=lambda each: (-each[0], str(each[1].path)))
@@ -180,15 +174,13 @@ def _data_of(run: RunDirectory) -> str:
     return str(read_json(file).get("name", "")) if file.is_file() else ""
 
 
-def _old_trials(searches: Sequence[Path], seconds: float) -> Iterator[Path]:
+def _old_trials(searches: Sequence[SearchDirectory], seconds: float) -> Iterator[Path]:
     """The trials of searches that ended so long ago; their tables and winners stay."""
     for search in searches:
-        report = search / "report" / "index.html"
-        trials = search / "trials"
-        ended = report.stat().st_mtime if report.is_file() else None
-        is_old = ended is not None and ended < time.time() - seconds
-        if is_old and trials.is_dir() and not is_locked(search):
-            yield trials
+        page = search.report / "index.html"
+        is_old = page.is_file() and page.stat().st_mtime < time.time() - seconds
+        if is_old and search.trials.is_dir() and not is_locked(search.path):
+            yield search.trials
 
 
 def _last_change(directory: Path) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 from holotype.bundle.bundle import Bundle, load_bundle
 from holotype.bundle.inference import predict_index
 from holotype.bundle.onnx_runtime import available_cores
-from holotype.comparison.cost import measure_cost, recorded_cost
+from holotype.comparison.cost import evenly_spread, measure_cost, recorded_cost
 from holotype.comparison.result import Candidate
 from holotype.dataset.index import Index, read_index_file
 from holotype.ensembles.ensemble_recipe import OUT_OF_FOLD, read_ensemble_recipe
@@ -71,8 +71,7 @@ def load_runs(runs: Sequence[str | Path], progress: Progress) -> tuple[list[Load
             found.append(one)
         else:
             notes.append(f"{name} was left out: it has no predictions; it may be unfinished.")
-    for note in notes:
-        progress.log(note)
+    progress.log_all(notes)
     if not found:
         raise NotComparable(
             "none of these is a run with predictions; expected runs that `holotype train` has "
@@ -228,7 +227,7 @@ def _sample_files(found: Sequence[LoadedRun], count: int) -> tuple[list[Path], s
         validation = one.index.part("val")
         images = validation if len(validation) else one.index
         paths = list(images.table["path"])
-        chosen = paths[:: max(1, len(paths) // count)][:count]
+        chosen = evenly_spread(paths, count)
         files = [file for path in chosen if (file := one.index.file(path)).is_file()]
         if files:
             return files, "validation " if len(validation) else ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from holotype.bundle.bundle import Bundle, load_bundle
 from holotype.bundle.image_sources import image_sources
 from holotype.bundle.inference import predict_images
-from holotype.comparison.cost import size_on_disk
+from holotype.comparison.cost import evenly_spread, size_on_disk
 from holotype.dataset.atomic_directory import require_empty, staged_directory
 from holotype.dataset.index import Index, read_index_file
 from holotype.errors import ExportRefused, HolotypeError, UsageError, require_one_of
@@ -228,8 +228,8 @@ def _proof_images(bundle: Bundle, index: Index | None, images: str | Path | None
             validation = index.part("val")
             table = (validation if len(validation) else index).table
             files = [file for path in table["path"] if (file := index.file(path)).is_file()]
-    files = files[:: max(1, len(files) // PROOF_IMAGES)][:PROOF_IMAGES]
-    predictions = predict_images(bundle, image_sources(files)) if files else None
+    proof = evenly_spread(files, PROOF_IMAGES)
+    predictions = predict_images(bundle, image_sources(proof)) if proof else None
     if predictions is None or len(predictions) < LEAST_PROOF_IMAGES:
         raise ExportRefused(
             f"{bundle.name}: no images to prove an export on: those that it was trained from are "

@@ -22,6 +22,7 @@ from holotype.bundle.image_sources import image_sources
 from holotype.bundle.inference import predict_images, predict_index
 from holotype.bundle.manifest import BACKBONE, HEAD, CamSupport
 from holotype.comparison.aligned_predictions import align_predictions
+from holotype.comparison.cost import evenly_spread
 from holotype.comparison.significance import gain_at_least
 from holotype.dataset.index import Index
 from holotype.dataset.splitting.assignment import atomic_group_names
@@ -116,7 +117,7 @@ def write_int8(
     progress.log(f"int8: {trial}")
     predict_part("test", index, quantised, int8_run, progress)
     files = [index.file(path) for path in index.part("val").table["path"]]
-    sources = image_sources(files[:: max(1, len(files) // PROOF_IMAGES)][:PROOF_IMAGES])
+    sources = image_sources(evenly_spread(files, PROOF_IMAGES))
     predictions = predict_images(quantised, sources)
     proof = ProofImages([Path(one) for one in predictions.ids], predictions.probabilities_NC)
     written = write_onnx(quantised, directory, ExportOptions())

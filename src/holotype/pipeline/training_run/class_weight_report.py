@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holotype.bundle.bundle import Bundle
-from holotype.comparison.aligned_predictions import AlignedPredictions, align_predictions
+from holotype.comparison.aligned_predictions import align_predictions
 from holotype.comparison.bootstrap import paired_scores
 from holotype.comparison.significance import difference_interval
 from holotype.evaluation.class_weight_effect import (
@@ -46,26 +46,21 @@ def _differences(weighted: Predictions, without: Predictions, part: str) -> dict
     gain_N = correct_MN[0] - correct_MN[1]
     accuracy = difference_interval(gain_N, answers.weights_N, answers.units)
     balanced = paired_scores(answers)["balanced_accuracy"]
-    to_weighed, to_without = (
-        balanced.difference_to_best
-    )  # one of them is the best, and has no difference
+    # One of them is the best, and has no difference.
+    to_weighed, to_without = balanced.difference_to_best
     if to_weighed is not None:
         ends = (to_weighed.value, to_weighed.low, to_weighed.high)
     else:
         assert to_without is not None
         ends = (-to_without.value, _negate(to_without.high), _negate(to_without.low))
     return {
-        "accuracy": Estimate(*accuracy, f"paired over {answers.units.count} {_units(answers)}"),
+        "accuracy": Estimate(*accuracy, f"paired over {answers.units.count} {answers.units.noun}"),
         "balanced_accuracy": Estimate(*ends, balanced.method),
     }
 
 
 def _negate(number: float | None) -> float | None:
     return None if number is None else -number
-
-
-def _units(answers: AlignedPredictions) -> str:
-    return "groups" if answers.units.grouped else "images"
 
 
 def class_weights_of_folds(bundle: Bundle, pooled: Predictions) -> NDArray[np.float64] | None:

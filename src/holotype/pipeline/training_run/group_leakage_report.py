@@ -86,7 +86,5 @@ def compare_with_and_without_groups(
 
     random_split_NC = predict_out_of_fold(replace(index, table=index.table.assign(group="")))
     grouped_split_NC = predict_out_of_fold(index)
-    names = [group or f"\0{row}" for row, group in enumerate(index.table["group"])]
-    unit_N = np.unique(names, return_inverse=True)[1].astype(np.int64)
-    units = SamplingUnits(unit_N, int(unit_N.max()) + 1, True)
+    units = SamplingUnits.of_groups(index.table["group"].tolist())
     return group_leakage(random_split_NC, grouped_split_NC, targets_N, weights_N, units)

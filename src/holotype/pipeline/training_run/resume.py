@@ -24,6 +24,7 @@ from holotype.training.config.resolve import (
     read_fields,
     recipe_for_directory,
 )
+from holotype.training.config.yaml_files import flatten
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +85,7 @@ def is_finished(run: RunDirectory) -> bool:
             parts = {"oof"} | parts - {"val"}
         files = {run.predictions / f"{part}.parquet" for part in parts}
         load_bundle(run.path)
-        read_report(run.report / "metrics.json")
+        read_report(run.metrics)
         for file in files.union(run.predictions.glob("[!.]*.parquet")):
             read_predictions(file)
     except (BundleError, DatasetError, CorruptFile):
@@ -108,8 +109,8 @@ def require_same_recipe(file: Path, recipe: Recipe) -> None:
         for name, field in Recipe.model_fields.items()
         if name not in written and field.default_factory is None and not field.is_required()
     }
-    began = _flatten({**written, **newer_defaults})
-    now = _flatten(recipe.model_dump(mode="json"))
+    began = flatten({**written, **newer_defaults})
+    now = flatten(recipe.model_dump(mode="json"))
     if now["bits"] == "auto":
         now["bits"] = began["bits"]
     for fields in (began, now):
@@ -151,20 +152,6 @@ def _rows(table: "pd.DataFrame") -> dict[str, tuple[Any, ...]]:
     table = table.assign(group=table["group"].map(class_name))  # once kept in any Unicode form
     columns = [table[name] for name in ("sha256", "label", "group", "split", "fold", "weight")]
     return dict(zip(table["path"], zip(*columns, strict=True), strict=True))
-
-
-def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """`{"a": {"b": 1}}` becomes `{"a.b": 1}`."""
-    if isinstance(value, dict):
-        items = value.items()
-    elif isinstance(value, list) and any(isinstance(each, dict) for each in value):
-        items = {str(number): each for number, each in enumerate(value)}.items()
-    else:
-        return {prefix: value}
-    flat: dict[str, Any] = {}
-    for key, inner in items:
-        flat |= _flatten(inner, f"{prefix}.{key}" if prefix else str(key))
-    return flat
 
 
 def _few(different: list[str]) -> str:

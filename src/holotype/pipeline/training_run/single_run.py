@@ -57,8 +57,7 @@ def train_single_run(
         return
     if job.unseen is not None and len(job.unseen):
         job.unseen.write(run.unseen)
-    for line in missing_class_notes:
-        job.progress.log(line)
+    job.progress.log_all(missing_class_notes)
     began = time.monotonic()
     trained, bundle = train_and_seal(job, index, run)
     record_training_cost(run, time.monotonic() - began, resumed=is_resuming)

@@ -1,7 +1,7 @@
 """Images -> index -> audit -> split -> train -> bundle -> predictions -> report."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,7 +37,7 @@ from holotype.pipeline.training_run.warm_start import (
     recipe_with_teacher,
     with_warm_start,
 )
-from holotype.run_directory import RunDirectory, claim_run
+from holotype.run_directory import claim_run
 from holotype.tracking.track import track_trained
 from holotype.tracking.tracking_target import parse_targets
 from holotype.training.config.recipe import Recipe
@@ -159,7 +159,9 @@ def run_training(request: TrainingRequest) -> Run:
     with stop_signal.handling_sigterm(), leading_processes(_device(request)) as set_result:
         request = with_warm_start(replace(request, progress=progress))
         recipe = recipe_with_teacher(request)
-        with claim_run(request.output, request.data_name, _may_resume(resuming)) as run:
+        with claim_run(
+            request.output, request.data_name, lambda run: resuming.resume and run.recipe.is_file()
+        ) as run:
             runtime = make_runtime(request, recipe, run.checkpoints, stop_signal)
             index, job = read_and_audit(request, recipe, runtime)
             if request.folds is not None:
@@ -173,10 +175,6 @@ def run_training(request: TrainingRequest) -> Run:
         set_result(str(run.path))
     track_trained(run, parse_targets(request.resources.track), request.progress)
     return Run(run.path)
-
-
-def _may_resume(resuming: Resuming) -> Callable[[RunDirectory], bool]:
-    return lambda run: resuming.resume and run.recipe.is_file()
 
 
 def _follow(request: TrainingRequest) -> str:

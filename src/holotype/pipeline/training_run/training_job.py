@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from holotype.architectures.catalog import is_custom_model
+from holotype.comparison.cost import peak_memory_bytes
 from holotype.dataset.auditing.findings import Findings
 from holotype.dataset.auditing.relabel_confirmed import relabel_images
 from holotype.dataset.index import Index
@@ -171,8 +172,7 @@ class TrainingJob:
             on_leak=self.request.reading.on_leak,
             keep_together=self.findings.duplicate_clusters,
         )
-        for line in leak_caveats:
-            self.progress.log(line)
+        self.progress.log_all(leak_caveats)
         return index, replace(self, leak_caveats=leak_caveats)
 
     def split(self, index: Index) -> "tuple[Index, TrainingJob]":
@@ -189,8 +189,7 @@ class TrainingJob:
             )
         divided = split(seen, ratios=how.ratios, seed=how.seed, keep_together=keep_together)
         notes = describe_time_leaks(divided)
-        for line in notes:
-            self.progress.log(line)
+        self.progress.log_all(notes)
         return replace(job, unseen=unseen, notes=[*job.notes, *notes]).relabel(divided)
 
     def relabel(self, index: Index) -> "tuple[Index, TrainingJob]":
@@ -336,10 +335,5 @@ def total_training_seconds(runs: Sequence[RunDirectory]) -> tuple[float | None, 
 
 def peak_memory_mb() -> float | None:
     """The most memory that this process has held so far, in MB of 10^6 bytes; None on Windows."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    num_bytes = peak if sys.platform == "darwin" else 1024 * peak
-    return round(num_bytes / 1e6, 1)
+    num_bytes = peak_memory_bytes()
+    return None if num_bytes is None else round(num_bytes / 1e6, 1)

@@ -1,13 +1,13 @@
 """How far a sweep is: a live table in a terminal, elsewhere a line for every change."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from holotype.evaluation.build_report import build_report
-from holotype.executors.job_sheet import JobResult
+from holotype.executors.job_sheet import JobResult, OnChange
 from holotype.pipeline.training_run.resume import is_finished
 from holotype.predictions import read_predictions
 from holotype.progress import Progress, duration
@@ -62,7 +62,7 @@ def _accuracy(run: RunDirectory) -> str:
 @contextmanager
 def run_table(
     progress: Progress, rows: Sequence[RunRow], missing: Sequence[str]
-) -> "Iterator[Callable[[Sequence[JobResult]], None]]":
+) -> Iterator[OnChange]:
     """Yield what is called with the results of the missing runs, in their order."""
     board = _Board(list(rows), list(missing))
     if progress.stream is not None and progress.stream.isatty():

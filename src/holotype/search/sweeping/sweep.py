@@ -31,7 +31,6 @@ from holotype.pipeline.training_run.warm_start import recipe_with_teacher
 from holotype.progress import Progress, default_progress, pluralize
 from holotype.run_directory import RunDirectory
 from holotype.search.running import Running, threads_per_job
-from holotype.search.search_directory import SearchDirectory
 from holotype.search.sweeping.run_table import RunRow, run_table
 from holotype.search.sweeping.sweep_plan import (
     PlannedRun,
@@ -42,6 +41,7 @@ from holotype.search.sweeping.sweep_plan import (
     planned_runs,
 )
 from holotype.search.sweeping.sweep_result import Sweep, SweepEstimate
+from holotype.search_directory import SearchDirectory
 from holotype.training.config.resolve import Overrides, parse_overrides
 
 RULE = "best"  # by accuracy on validation
@@ -202,7 +202,7 @@ def _missing(request: SweepRequest, runs: Sequence[PlannedRun]) -> list[PlannedR
         RunMismatch: a finished one is of other data, of another recipe, or was tuned otherwise.
     """
     plan, output = request.plan, request.output
-    done = [run for run in runs if _is_done(run, output)]
+    done = [run for run in runs if is_finished(run.directory(output))]
     began = _last_plan(output) or plan
     data_of = {run.full_name: run.data for run in planned_runs(began)}
     for run in done:
@@ -232,10 +232,6 @@ def _last_plan(output: Path) -> SweepPlan | None:
         return SweepPlan.model_validate(read_json(file))
 
 
-def _is_done(run: PlannedRun, output: Path) -> bool:
-    return is_finished(run.directory(output))
-
-
 def _finish(
     request: SweepRequest, runs: Sequence[PlannedRun], results: Mapping[str, JobResult]
 ) -> Sweep:
@@ -244,7 +240,7 @@ def _finish(
     comparisons: dict[str, Comparison] = {}
     notes = []
     for group in dict.fromkeys(run.group for run in runs):
-        here = [run for run in runs if run.group == group and _is_done(run, output)]
+        here = [run for run in runs if run.group == group and is_finished(run.directory(output))]
         if not here:
             notes.append(f"{group}: no run is finished, so nothing is compared.")
             continue

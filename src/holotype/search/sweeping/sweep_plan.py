@@ -82,15 +82,6 @@ class PlannedRun:
         )  # fmt: skip
 
 
-def read_plan(file: str | Path) -> SweepPlan:
-    """The plan in a YAML file; its paths are relative to where the command is called.
-
-    Raises:
-        UsageError: it cannot be read, or says what is no plan.
-    """
-    return make_plan(read_mapping(Path(file)), str(file))
-
-
 def make_plan(fields: Mapping[str, Any], where: str = "sweep") -> SweepPlan:
     """A plan of these fields.
 
@@ -111,18 +102,20 @@ def make_plan(fields: Mapping[str, Any], where: str = "sweep") -> SweepPlan:
 def combine_plan(plan: str | Path | Mapping[str, Any] | None, axes: Mapping[str, Any]) -> SweepPlan:
     """The plan of a file or of its fields, where axes that are not empty replace what it says.
 
+    Paths in a file are relative to where the command is called.
+
     Raises:
-        UsageError: it cannot be read, or no data is named at all.
+        UsageError: it cannot be read, says what is no plan, or no data is named at all.
     """
-    said = {name: value for name, value in axes.items() if value}
+    where = "sweep"
     if isinstance(plan, str | Path):
-        return make_plan({**read_plan(plan).model_dump(), **said}, str(plan))
-    fields = {**(plan or {}), **said}
+        plan, where = read_mapping(Path(plan)), str(plan)
+    fields = {**(plan or {}), **{name: value for name, value in axes.items() if value}}
     if not fields.get("data"):
         raise UsageError(
             "no data was named: holotype sweep SWEEP.yaml, or holotype sweep --data DATA …."
         )
-    return make_plan(fields)
+    return make_plan(fields, where)
 
 
 def planned_runs(plan: SweepPlan) -> list[PlannedRun]:

@@ -41,6 +41,20 @@ def read_mapping(path: Path) -> dict[str, Any]:
     return fields
 
 
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """`{"a": {"b": 1}}` becomes `{"a.b": 1}`."""
+    if isinstance(value, dict):
+        items = list(value.items())
+    elif isinstance(value, list) and any(isinstance(each, dict) for each in value):
+        items = list(enumerate(value))
+    else:
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, inner in items:
+        flat |= flatten(inner, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
 def parse_yaml(text: str, name: str) -> Any:
     """A YAML text; see `read_yaml_file`.
 
