@@ -60,7 +60,8 @@ def require_keys(settings: ServerSettings) -> None:
     Raises:
         UsageError: there are none.
     """
-    is_reached = settings.proxies or settings.allowed_hosts or settings.root_path
+    proxy = settings.proxy
+    is_reached = proxy.proxies or proxy.allowed_hosts or proxy.root_path
     if settings.keys is None and is_reached:
         raise UsageError(
             "--proxies, --allowed-hosts and --root-path let others reach the dashboard, so keys "
