@@ -83,8 +83,9 @@ def classifier_choices(request: Request) -> list[ClassifierChoice]:
         ClassifierChoice(f"{SERVED}{name}", f"{name} {version.version}", "in service")
         for name, version in dashboard.service.traffic.champions.items()
     ]
-    registry = open_registry()
-    for model in [] if registry is None else registry.list().models:
+    with open_registry() as (registry, _):
+        models = [] if registry is None else registry.list().models
+    for model in models:
         for alias in model["aliases"]:
             uri = f"registry://{model['name']}@{alias}"
             found.append(ClassifierChoice(uri, f"{model['name']}@{alias}", "registered"))
