@@ -5,20 +5,22 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 from fastapi import Request
 
+from holotype.dashboard_pages import events
 from holotype.dashboard_pages.events import event_stream
 from holotype.dashboard_pages.page import page_router
 from tests.dashboard.browsing import Visit
 
 
-def stream(visit: Visit, values: AsyncIterator[tuple[str, Any]], **options: float) -> str:
+def stream(visit: Visit, values: AsyncIterator[tuple[str, Any]]) -> str:
     """What a browser is sent."""
     router = page_router("moving")
 
     @router.get("/")
     def send(request: Request) -> object:
-        return event_stream(request, values, **options)
+        return event_stream(request, values)
 
     visit.app.include_router(router)
     visit.get("/dashboard/moving/")
@@ -41,12 +43,14 @@ def test_values_come_as_json_and_the_end_is_told(visit: Visit) -> None:
     assert blocks[3][0] == "event: end"
 
 
-def test_a_quiet_stream_shows_signs_of_life(visit: Visit) -> None:
+def test_a_quiet_stream_shows_signs_of_life(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "HEARTBEAT_S", 0.0)
+
     async def values() -> AsyncIterator[tuple[str, Any]]:
         await asyncio.sleep(0.6)
         yield "late", 1
 
-    text = stream(visit, values(), heartbeat_s=0.0)
+    text = stream(visit, values())
     assert text.count(": still here") >= 1
     assert text.index(": still here") < text.index("event: late")
 

@@ -11,13 +11,7 @@ import pytest
 
 from holotype.dashboard_pages.runs import folder_index
 from holotype.dashboard_pages.runs.folder_index import FolderEntry, FolderIndex
-from holotype.dashboard_pages.runs.run_query import (
-    PAGE_SIZE,
-    RunQuery,
-    page_of_entries,
-    select_entries,
-    values_of,
-)
+from holotype.dashboard_pages.runs.run_query import RunQuery, select_entries, values_of
 from holotype.dashboard_pages.runs.run_tags import MAX_TAGS, read_tags, write_tags
 from holotype.errors import UsageError
 from holotype.evaluation.report_data import read_report
@@ -132,10 +126,6 @@ def test_filters_and_orders() -> None:
     assert values_of(entries)["model"] == ["hog", "lbp"]
     with pytest.raises(UsageError):
         RunQuery.of({"order": "size"})
-    many = entries * PAGE_SIZE
-    shown = [page_of_entries(many, number)[0] for number in (1, 2, 3)]
-    assert [entry for page in shown for entry in page] == many
-    assert page_of_entries(many, 99)[1:] == (3, 3)
 
 
 def test_tags_are_words_without_repetition(tmp_path: Path) -> None:

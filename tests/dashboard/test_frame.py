@@ -224,7 +224,7 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_links_hold_at_any_depth_and_behind_a_prefix(tmp_path: Path) -> None:
-    visit = open_dashboard(tmp_path / "runs", root_path="/a/b")
+    visit = open_dashboard(tmp_path / "runs", proxy=BehindProxy(root_path="/a/b"))
     page = visit.get("/dashboard/static/x/y/z")
     assert visit.status == 404
     assert "../../../" in page.links

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix
 
+from holotype.dashboard_pages.addresses import page_of
 from holotype.dashboard_pages.data.confusion_table import confusion_table, predicted_parts
-from holotype.dashboard_pages.data.image_query import PAGE_SIZE, ImageQuery, page_of, select_rows
+from holotype.dashboard_pages.data.image_query import ImageQuery, select_rows
 from holotype.dashboard_pages.data.image_table import (
     ImageTable,
     data_directory,
@@ -100,13 +101,14 @@ def test_the_least_confident_come_first_and_those_without_an_answer_last(
 
 
 def test_pages_hold_every_row_once() -> None:
-    rows = np.arange(2 * PAGE_SIZE + 5)
-    pages = [page_of(rows, number) for number in (1, 2, 3)]
-    assert np.concatenate([shown for shown, _ in pages]).tolist() == rows.tolist()
-    assert {count for _, count in pages} == {3}
-    assert page_of(rows, 99)[0].tolist() == pages[2][0].tolist()
-    nothing, count = page_of(rows[:0], 1)
-    assert (len(nothing), count) == (0, 1)
+    rows = np.arange(105)
+    pages = [page_of(rows, number, 50) for number in (1, 2, 3)]
+    assert np.concatenate([shown for shown, _, _ in pages]).tolist() == rows.tolist()
+    assert [place for _, *place in pages] == [[1, 3], [2, 3], [3, 3]]
+    assert page_of(rows, 99, 50)[0].tolist() == pages[2][0].tolist()
+    assert page_of(list("abc"), 2, 2) == (["c"], 2, 2)
+    nothing, *place = page_of(rows[:0], 1, 50)
+    assert (len(nothing), place) == (0, [1, 1])
 
 
 def test_the_matrix_is_that_of_scikit_learn_and_of_the_report(run: Path, table: ImageTable) -> None:

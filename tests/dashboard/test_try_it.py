@@ -14,6 +14,7 @@ from PIL import Image
 
 import holotype
 from holotype.dashboard_pages.page import _environment
+from holotype.dashboard_pages.try_it import uploads as uploads_module
 from holotype.dashboard_pages.try_it.answers import ImageAnswer, as_predictions
 from holotype.dashboard_pages.try_it.try_it_pages import Asked
 from holotype.dashboard_pages.try_it.uploads import Uploads
@@ -278,8 +279,9 @@ def test_images_that_are_sent_at_the_same_time_are_all_kept() -> None:
     assert uploads.size == 2000
 
 
-def test_the_oldest_images_are_forgotten_first() -> None:
-    uploads = Uploads(max_bytes=100)
+def test_the_oldest_images_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads_module, "MAX_BYTES", 100)
+    uploads = Uploads()
     first = uploads.add("me", [("a", b"x" * 60)])
     second = uploads.add("me", [("b", b"x" * 30)])
     assert uploads.find(first.id, "me") is first

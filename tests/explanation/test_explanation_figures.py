@@ -65,13 +65,13 @@ def test_one_class_can_be_asked_of_all(tmp_path: Path) -> None:
 
 def test_tiles_stand_side_by_side_and_a_missing_image_is_a_grey_one() -> None:
     red, wide = Image.new("RGB", (50, 50), "red"), Image.new("RGB", (400, 100), "blue")
-    row = np.asarray(captioned_tiles([red, None, wide], [["one"], ["two", "x" * 200], []], side=60))
-    assert row.shape[1] == 3 * 60 + 4 * 12
-    middle = 12 + 30
-    assert row[middle, 12 + 30].tolist() == [255, 0, 0]
-    assert row[middle - 20, 12 + 72 + 55].tolist() == [226, 226, 226]
-    assert row[middle, 12 + 2 * 72 + 30].tolist() == [0, 0, 255]
-    assert row[middle - 20, 12 + 2 * 72 + 30].tolist() == [255, 255, 255], "its shape is kept"
+    row = np.asarray(captioned_tiles([red, None, wide], [["one"], ["two", "x" * 200], []]))
+    assert row.shape[1] == 3 * 132 + 4 * 12
+    middle = 12 + 66
+    assert row[middle, 12 + 66].tolist() == [255, 0, 0]
+    assert row[middle - 50, 12 + 144 + 120].tolist() == [226, 226, 226]
+    assert row[middle, 12 + 2 * 144 + 66].tolist() == [0, 0, 255]
+    assert row[middle - 50, 12 + 2 * 144 + 66].tolist() == [255, 255, 255], "its shape is kept"
 
 
 def test_text_is_shortened_in_its_middle_until_it_fits() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from holotype.dataset.index import Index, read_index
 from holotype.dataset.sources.synthetic import make_synthetic
 from holotype.dataset.splitting.splitter import split
 from holotype.errors import ExportRefused, ParityFailed, UsageError
-from holotype.exports.write_export import ProofImages, compare, without_heic
+from holotype.exports.write_export import ProofImages, compare, run_loading_code, without_heic
 from holotype.run_directory import RunDirectory
 from tests.bundle.tiny import predicted, write_images
 from tests.conftest import Cli
@@ -97,6 +98,26 @@ def test_images_of_heic_and_of_16_bits_prove_an_export(tmp_path: Path) -> None:
     (one,) = holotype.export(made.path, output=tmp_path / "out").exports
     assert one.parity is not None
     assert one.parity.same_class == one.parity.images
+
+
+def test_sixteen_bits_that_count_from_white_are_no_negative(
+    run: RunDirectory, tmp_path: Path
+) -> None:
+    """As every decoder shows them: the same picture, stored from black and from white."""
+    levels = np.random.default_rng(0).integers(0, 256, (40, 40)).astype(np.uint16) * 257
+    black, white = tmp_path / "black.tif", tmp_path / "white.tif"
+    Image.fromarray(levels).save(black)
+    Image.fromarray(65535 - levels).save(white)
+    entry = struct.pack("<HHI", 262, 3, 1)
+    content = white.read_bytes()
+    place = content.index(entry) + len(entry)
+    white.write_bytes(content[:place] + bytes(2) + content[place + 2 :])  # WhiteIsZero
+    holotype.export(run.path, output=tmp_path / "out")
+    code = tmp_path / "out" / "onnx" / "predict.py"
+    first_C, second_C = run_loading_code(code, [black, white], sys.executable)
+    assert np.array_equal(first_C, second_C)
+    (shipped_C,) = holotype.load(run.path).predict_proba(white)
+    assert np.abs(shipped_C - second_C).max() < 1e-4
 
 
 def test_an_interpreter_without_heic_is_proved_on_other_images(tmp_path: Path) -> None:

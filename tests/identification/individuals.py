@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from holotype.identification.storage.gallery_images import GalleryImage, ImageBlock, normalised
+from holotype.bundle.references import l2_normalized
+from holotype.identification.storage.gallery_images import GalleryImage, ImageBlock
 
 SIDE = 40
 
@@ -81,15 +82,15 @@ def made_block(
 ) -> ImageBlock:
     """Embeddings around a centre for each individual, and thumbnails of noise; no images."""
     random = np.random.default_rng(seed)
-    centres = normalised(np.random.default_rng(5).normal(size=(num_individuals, size)))
+    centres = l2_normalized(np.random.default_rng(5).normal(size=(num_individuals, size)))
     who = np.arange(num_images) % num_individuals
-    noise = normalised(random.normal(size=(num_images, size)))
+    noise = l2_normalized(random.normal(size=(num_images, size)))
     images = tuple(
         GalleryImage(f"i{i:05d}", f"{seed}-{n}.png", f"{seed}-{n}", encounter=f"{seed}-{i}-{n}")
         for n, i in enumerate(who)
     )
     return ImageBlock(
         images,
-        normalised(centres[who] + spread * noise),
+        l2_normalized(centres[who] + spread * noise),
         random.integers(0, 256, (num_images, 48, 48), dtype=np.uint8),
     )

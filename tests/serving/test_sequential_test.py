@@ -213,5 +213,5 @@ def test_a_corrected_truth_counts_once_also_where_the_server_was_started_again()
     experiment = Experiment(ExperimentPlan(), champion, challenger)
     for label in ("crack", "fine"):  # as the feedback of the log is counted at a start
         row = FeedbackRow("r0", 0, label, share=0.1, predicted="crack", key="unit")
-        experiment.count_label(row, row.key)
+        experiment.count_label(row)
     assert (experiment.arms["champion"].labelled, experiment.arms["champion"].right) == (1, 1)

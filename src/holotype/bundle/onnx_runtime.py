@@ -9,7 +9,6 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
@@ -161,7 +160,6 @@ def run_graph(
     outputs: Sequence[str],
     workers: int | None = None,
     batch_size: int = 4,
-    on_progress: DoneCallback | None = None,
 ) -> Generator[GraphOutputs, None, None]:
     """Run a graph on the images 0 … num_images - 1, in that order.
 
@@ -176,7 +174,6 @@ def run_graph(
         outputs: the names of the graph's outputs to return.
         workers: threads that decode and run; one a core by default.
         batch_size: images in a call; more is not faster.
-        on_progress: told after each batch how many images are done, refused ones included.
     """
 
     def run(positions: range) -> GraphOutputs:
@@ -192,15 +189,7 @@ def run_graph(
         arrays = run_session(session, np.stack(images), outputs)
         return GraphOutputs(good, dict(zip(outputs, arrays, strict=True)), refused)
 
-    done = 0
-    with closing(
-        map_in_threads(run, num_images, batch_size=batch_size, workers=workers)
-    ) as batches:
-        for batch in batches:
-            yield batch
-            done += len(batch.positions) + len(batch.refused)
-            if on_progress:
-                on_progress(done)
+    return map_in_threads(run, num_images, batch_size=batch_size, workers=workers)
 
 
 def map_in_threads(

@@ -22,10 +22,7 @@ _BLOCK = 256  # images compared at once
 
 def negative_energy_N(logits_NC: NDArray[np.float32]) -> NDArray[np.float64]:
     """The energy of each image, with its sign turned."""
-    logits = logits_NC.astype(np.float64)
-    highest_N1 = logits.max(axis=1, keepdims=True)
-    total_N = np.exp(logits - highest_N1).sum(axis=1)
-    return np.asarray(highest_N1[:, 0] + np.log(total_N), np.float64)
+    return np.asarray(np.logaddexp.reduce(logits_NC.astype(np.float64), axis=1))
 
 
 def knn_similarity_N(

@@ -1,11 +1,13 @@
-"""What addresses and forms say: a query, marks of names, a directory below that of the server."""
+"""What addresses and forms say: a query, marks of names, a page of a list, a directory."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
+
+Items = TypeVar("Items", bound=Any)  # what has a length and slices: a list, or an array
 
 
 def query_string(values: Mapping[str, object] | Iterable[tuple[str, object]]) -> str:
@@ -45,6 +47,28 @@ def changed_fields(asked: Any, changes: Mapping[str, object]) -> dict[str, objec
     defaults = asdict(type(asked)())
     values = {**asdict(asked), **changes}
     return {name: value for name, value in values.items() if value != defaults[name]}
+
+
+def page_of(items: Items, page: int, size: int) -> tuple[Items, int, int]:
+    """The items of one page, its number, and how many pages there are.
+
+    A page beyond the last is the last.
+
+    Args:
+        page: from 1.
+        size: items of a page.
+    """
+    num_pages = max(1, -(-len(items) // size))
+    page = min(page, num_pages)
+    found: Items = items[(page - 1) * size : page * size]
+    return found, page, num_pages
+
+
+def next_open(is_answered: Sequence[bool], number: int) -> int:
+    """The next item after one that is not answered; simply the next where there is none."""
+    after = [*range(number + 1, len(is_answered)), *range(number)]
+    following = min(number + 1, len(is_answered) - 1)
+    return next((n for n in after if not is_answered[n]), following)
 
 
 def directory_below(folder: Path, named: str) -> Path | None:

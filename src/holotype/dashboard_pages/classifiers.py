@@ -5,7 +5,6 @@ decoded there too, also where no classifier is asked.
 """
 
 import asyncio
-import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from holotype.dashboard_pages.dashboard_state import Dashboard, dashboard_of
 from holotype.dashboard_pages.open_registry import open_registry
 from holotype.dashboard_pages.runs.run_places import folder_index_of
 from holotype.errors import ImageError, UsageError
+from holotype.files import sha256_of
 from holotype.registry.registered_name import is_registered_name
 from holotype.registry.resolve_registered import registered_path
 from holotype.run_directory import RunDirectory
@@ -83,8 +83,9 @@ def classifier_choices(request: Request) -> list[ClassifierChoice]:
         ClassifierChoice(f"{SERVED}{name}", f"{name} {version.version}", "in service")
         for name, version in dashboard.service.traffic.champions.items()
     ]
-    registry = open_registry()
-    for model in [] if registry is None else registry.list().models:
+    with open_registry() as (registry, _):
+        models = [] if registry is None else registry.list().models
+    for model in models:
         for alias in model["aliases"]:
             uri = f"registry://{model['name']}@{alias}"
             found.append(ClassifierChoice(uri, f"{model['name']}@{alias}", "registered"))
@@ -117,7 +118,7 @@ class OpenClassifiers:
                 raise UsageError(f"no model {choice.removeprefix(SERVED)!r} is in service here.")
             return OpenedClassifier(choice, version, version.path)
         place, bundle = await asyncio.to_thread(self._bundle_of, choice)
-        digest = hashlib.sha256((bundle / MANIFEST).read_bytes()).hexdigest()
+        digest = sha256_of(bundle / MANIFEST)
         async with self._opening:
             version = self._opened.get(digest)
             if version is None or digest not in service.engine.digests:

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from holotype.errors import UsageError
@@ -54,7 +54,7 @@ def dashboard(
         raise UsageError(f"{str(folder)!r} is no folder; expected one that runs lie below.")
     settings = ServerSettings(
         host=host, port=port, keys=None if keys is None else Path(keys),
-        **asdict(proxy or BehindProxy()),
+        proxy=proxy or BehindProxy(),
     )  # fmt: skip
     require_keys(settings)
     settings = replace(settings, engine=replace(settings.engine, workers=workers))

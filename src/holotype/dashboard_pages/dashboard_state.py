@@ -19,13 +19,13 @@ class Section:
         label: what it is called.
         summary: what it is for, on the first page.
         path: below `/dashboard/`.
-        router: its pages, of `page.page_router`.
+        routers: its pages, each of `page.page_router`.
     """
 
     label: str
     summary: str
     path: str
-    router: APIRouter
+    routers: tuple[APIRouter, ...]
 
 
 @dataclass(eq=False)

@@ -18,24 +18,19 @@ HEARTBEAT_S = 15.0  # a proxy ends a connection on which nothing comes for a min
 LOOK_S = 0.25  # whether the server is told to stop
 
 
-def event_stream(
-    request: Request, values: AsyncIterator[tuple[str, Any]], *, heartbeat_s: float = HEARTBEAT_S
-) -> Response:
+def event_stream(request: Request, values: AsyncIterator[tuple[str, Any]]) -> Response:
     """Send values as they come, until they end, the visitor leaves, or the server stops.
 
     Args:
         values: the name of each event, and what is sent with it as JSON.
-        heartbeat_s: a comment is sent where no value came for so long.
     """
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}  # nginx passes on at once
     return StreamingResponse(
-        _lines(request, values, heartbeat_s), media_type="text/event-stream", headers=headers
+        _lines(request, values), media_type="text/event-stream", headers=headers
     )
 
 
-async def _lines(
-    request: Request, values: AsyncIterator[tuple[str, Any]], heartbeat_s: float
-) -> AsyncIterator[str]:
+async def _lines(request: Request, values: AsyncIterator[tuple[str, Any]]) -> AsyncIterator[str]:
     service, loop = service_of(request), asyncio.get_running_loop()
     yield "retry: 2000\n\n"
     coming: asyncio.Future[tuple[str, Any]] = asyncio.ensure_future(anext(values))
@@ -52,7 +47,7 @@ async def _lines(
                 yield f"event: {name}\ndata: {json.dumps(value)}\n\n"
                 coming = asyncio.ensure_future(anext(values))
                 quiet_since = loop.time()
-            elif loop.time() - quiet_since >= heartbeat_s:
+            elif loop.time() - quiet_since >= HEARTBEAT_S:
                 yield ": still here\n\n"
                 quiet_since = loop.time()
     finally:

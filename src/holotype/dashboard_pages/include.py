@@ -10,11 +10,11 @@ from starlette.types import Scope
 
 from holotype.dashboard_pages import home, login, static_files
 from holotype.dashboard_pages.dashboard_state import Dashboard, Section
-from holotype.dashboard_pages.data import data_section
-from holotype.dashboard_pages.identify import identify_section
+from holotype.dashboard_pages.data import gallery_pages, label_pages, review_pages
+from holotype.dashboard_pages.identify import identify_pages
 from holotype.dashboard_pages.in_service import service_pages
 from holotype.dashboard_pages.page import prepare_pages, problem_page
-from holotype.dashboard_pages.runs import runs_section
+from holotype.dashboard_pages.runs import one_run_pages, run_pages, search_pages, start_pages
 from holotype.dashboard_pages.sessions import SessionSigner, session_secret
 from holotype.dashboard_pages.specimens import specimen_pages
 from holotype.dashboard_pages.try_it import try_it_pages
@@ -24,14 +24,39 @@ from holotype.serving.http.problems import Problem
 from holotype.serving.http.service import Service
 from holotype.serving.server_settings import ServerSettings
 
-# The navigation: a section is one line here, and pages on a router of its own.
-SECTIONS: tuple[Section, ...] = (
-    Section("Try it", "What a classifier says of your images", "try", try_it_pages.router),
-    runs_section.SECTION,
-    data_section.SECTION,
-    identify_section.SECTION,
-    service_pages.SECTION,
-    specimen_pages.SECTION,
+# The navigation: a section is an entry here, and pages on routers of its own.
+SECTIONS = (
+    Section("Try it", "What a classifier says of your images", "try", (try_it_pages.router,)),
+    Section(
+        "Runs",
+        "All runs, what trains now, leaderboards, searches and sweeps; start a training",
+        "runs/",
+        (run_pages.router, one_run_pages.router, search_pages.router, start_pages.router),
+    ),
+    Section(
+        "Data",
+        "Images by label, part and finding; confusion matrix; labels and their review",
+        "data/",
+        (gallery_pages.router, review_pages.router, label_pages.router),
+    ),
+    Section(
+        "Individuals",
+        "Who is this? Ask a gallery, confirm or name somebody new, and see when each was met",
+        "identify/",
+        (identify_pages.router,),
+    ),
+    Section(
+        "In service",
+        "Versions, champion, promotion; traffic and watching",
+        "service/",
+        (service_pages.router,),
+    ),
+    Section(
+        "Specimens",
+        "Slices of a specimen against known ones; a stack slice by slice",
+        "specimens/",
+        (specimen_pages.router,),
+    ),
 )
 
 
@@ -46,7 +71,8 @@ def include_dashboard(folder: Path) -> Callable[[FastAPI], None]:
         service.refuse_page = lambda scope, problem: _refuse(app, scope, problem)
         app.include_router(static_files.router)
         for section in SECTIONS:
-            app.include_router(section.router)
+            for router in section.routers:
+                app.include_router(router)
         for router in (login.router, home.router):
             app.include_router(router)
         app.add_api_route("/dashboard", _to_the_pages, include_in_schema=False)
@@ -60,7 +86,8 @@ def require_keys(settings: ServerSettings) -> None:
     Raises:
         UsageError: there are none.
     """
-    is_reached = settings.proxies or settings.allowed_hosts or settings.root_path
+    proxy = settings.proxy
+    is_reached = proxy.proxies or proxy.allowed_hosts or proxy.root_path
     if settings.keys is None and is_reached:
         raise UsageError(
             "--proxies, --allowed-hosts and --root-path let others reach the dashboard, so keys "

@@ -37,7 +37,7 @@ def log_in(request: Request) -> Response:
 @router.post("/logout")
 def log_out(request: Request) -> Response:
     response = redirect(request, "login")
-    root = dashboard_of(request).service.settings.root_path
+    root = dashboard_of(request).service.settings.proxy.root_path
     response.delete_cookie(COOKIE, path=f"{root}/", httponly=True, samesite="strict")
     return response
 

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +74,7 @@ def serve(
         port=port,
         keys=None if keys is None else Path(keys),
         grace_s=grace,
-        **asdict(proxy or BehindProxy()),
+        proxy=proxy or BehindProxy(),
     )
     shadow = traffic is not None and traffic.shadow
     engine = replace(settings.engine, workers=workers, deadline_s=deadline, shadow_worker=shadow)

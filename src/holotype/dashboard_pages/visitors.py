@@ -93,7 +93,7 @@ def keep_session(request: Request, response: Response, session: Session) -> None
         COOKIE,
         dashboard.signer.cookie(session),
         max_age=LASTS_S,
-        path=f"{dashboard.service.settings.root_path}/",
+        path=f"{dashboard.service.settings.proxy.root_path}/",
         secure=request.url.scheme == "https",
         httponly=True,
         samesite="strict",

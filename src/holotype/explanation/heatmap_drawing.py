@@ -35,6 +35,8 @@ _INFERNO = np.array(
     ],
     np.float32,
 )
+OPACITY = 0.8  # of the greatest heat
+TILE_SIDE = 132  # pixels of a small image in a row
 _MARGIN = 12
 _PAPER, _INK, _MISSING = (255, 255, 255), (32, 32, 32), (226, 226, 226)
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -47,22 +49,19 @@ def inferno(values_HW: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.stack(channels, axis=2).astype(np.float32)
 
 
-def overlay(
-    image_HWC: NDArray[np.uint8], heatmap_HW: NDArray[np.float32], *, alpha: float = 0.8
-) -> NDArray[np.uint8]:
+def overlay(image_HWC: NDArray[np.uint8], heatmap_HW: NDArray[np.float32]) -> NDArray[np.uint8]:
     """The heatmap over a grey copy of its image, so that every colour is the heatmap's.
 
     Args:
         image_HWC: the image.
         heatmap_HW: from 0 to 1; the more, the less of the image shines through.
-        alpha: how opaque the greatest heat is.
     """
     if heatmap_HW.shape != image_HWC.shape[:2]:
         raise ValueError(
             f"a heatmap of {heatmap_HW.shape} does not fit an image of {image_HWC.shape[:2]}"
         )
     grey_HW = image_HWC @ np.array([0.299, 0.587, 0.114], np.float32)
-    opacity_HW1 = alpha * heatmap_HW[:, :, None] ** 0.75
+    opacity_HW1 = OPACITY * heatmap_HW[:, :, None] ** 0.75
     mixed_HWC = (1 - opacity_HW1) * grey_HW[:, :, None] + opacity_HW1 * inferno(heatmap_HW)
     return mixed_HWC.round().clip(0, 255).astype(np.uint8)
 
@@ -115,7 +114,7 @@ def captioned_row(
 
 
 def captioned_tiles(
-    images: list[PillowImage.Image | None], captions: list[list[str]], *, side: int = 132
+    images: list[PillowImage.Image | None], captions: list[list[str]]
 ) -> PillowImage.Image:
     """Small images in a row, each with its own lines below it.
 
@@ -123,7 +122,7 @@ def captioned_tiles(
         images: of any size; a grey square with a word where there is none.
         captions: lines for each of them, shortened in their middle to the width of a tile.
     """
-    font, line_height = load_font(11), 16
+    font, line_height, side = load_font(11), 16, TILE_SIDE
     lines = max((len(caption) for caption in captions), default=0)
     width = len(images) * (side + _MARGIN) + _MARGIN
     row = PillowImage.new("RGB", (width, side + lines * line_height + 2 * _MARGIN), _PAPER)

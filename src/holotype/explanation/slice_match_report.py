@@ -11,7 +11,12 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from holotype.errors import ImageError
-from holotype.explanation.heatmap_drawing import captioned_row, captioned_tiles, stack_vertically
+from holotype.explanation.heatmap_drawing import (
+    TILE_SIDE,
+    captioned_row,
+    captioned_tiles,
+    stack_vertically,
+)
 from holotype.explanation.specimen_matching import FRAME, Slice, SliceMatches, SpecimenMatch
 from holotype.files import atomic_write, csv_text, write_bytes
 from holotype.imaging.decode import decode
@@ -19,7 +24,7 @@ from holotype.imaging.decode import decode
 TABLE = "matches.csv"
 NUM_SPECIMENS_SHOWN = 3
 NUM_PAIRS_SHOWN = 6
-_TILE_FRAME = replace(FRAME, height=132, width=132)
+_TILE_FRAME = replace(FRAME, height=TILE_SIDE, width=TILE_SIDE)
 
 
 def write_matches(matches: SliceMatches, folder: Path) -> None:

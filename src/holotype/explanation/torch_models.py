@@ -4,7 +4,6 @@ A run keeps the best weights of every stage of fine-tuning. The network that is 
 the recipe and the bundle must give the logits of the bundle before it is used.
 """
 
-import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from holotype.bundle.manifest import BACKBONE, HEAD
 from holotype.bundle.onnx_runtime import run_session
 from holotype.dataset.index import read_index_file
 from holotype.errors import UsageError
+from holotype.files import sha256_of
 from holotype.progress import Progress
 from holotype.run_directory import RunDirectory, run_path
 from holotype.training.config.resolve import resolve_recipe
@@ -198,6 +198,6 @@ def _runs_within(path: str | os.PathLike[str]) -> Iterator[RunDirectory]:
 def _bundle_hash(run: RunDirectory) -> str | None:
     """The bundle's identity, without reading its graphs."""
     try:
-        return hashlib.sha256((run.bundle / MANIFEST).read_bytes()).hexdigest()
+        return sha256_of(run.bundle / MANIFEST)
     except OSError:
         return None

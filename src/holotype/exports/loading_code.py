@@ -43,10 +43,11 @@ def rgb_image(path):
     image = Image.open(path)
     turned = image.getexif().get(0x0112, 1) >= 5
     {draft}
+    white_is_zero = getattr(image, "tag_v2", {{}}).get(262) == 0  # of TIFF
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # 16 bits
         levels = np.round(np.asarray(image) / 257).astype(np.uint8)
-        image = Image.fromarray(levels)
+        image = Image.fromarray(255 - levels if white_is_zero else levels)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         ground = Image.new("RGB", image.size, BACKGROUND)

@@ -12,7 +12,7 @@ Source:
 Shape suffixes: U questions, K clusters.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -76,9 +76,6 @@ class Discovery(Sequence[DiscoveredIndividual]):
 
     def __getitem__(self, key: Any) -> Any:
         return self.individuals[key]
-
-    def __iter__(self) -> Iterator[DiscoveredIndividual]:
-        return iter(self.individuals)
 
     def table(self) -> tuple[tuple[str, ...], list[list[object]]]:
         """Header and rows for a terminal."""

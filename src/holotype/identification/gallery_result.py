@@ -1,6 +1,6 @@
 """What adding to a gallery did, who is in it, and when each individual was seen."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -120,9 +120,6 @@ class Individuals(Sequence[Individual]):
 
     def __getitem__(self, key: Any) -> Any:
         return self.individuals[key]
-
-    def __iter__(self) -> Iterator[Individual]:
-        return iter(self.individuals)
 
     def table(self) -> tuple[tuple[str, ...], list[list[object]]]:
         """Header and rows for a terminal: one row for each individual."""

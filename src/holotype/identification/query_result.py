@@ -1,6 +1,6 @@
 """Who is this? What a gallery answers: individuals with probabilities, or somebody new."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -133,9 +133,6 @@ class Identifications(Sequence[Identification]):
 
     def __getitem__(self, key: Any) -> Any:
         return self.answers[key]
-
-    def __iter__(self) -> Iterator[Identification]:
-        return iter(self.answers)
 
     def table(self) -> tuple[tuple[str, ...], list[list[object]]]:
         """Header and rows for a terminal: the likeliest individual of every question."""

@@ -80,7 +80,7 @@ async def _serve(
         extend(app)
         server = _Server(service, _config(app, settings))
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        on_listening(f"http://{host}:{listening.getsockname()[1]}{settings.root_path}")
+        on_listening(f"http://{host}:{listening.getsockname()[1]}{settings.proxy.root_path}")
         await server.serve(sockets=[listening])
         left_s -= time.monotonic() - server.stopped_s
     finally:
@@ -121,8 +121,8 @@ def _config(app: FastAPI, settings: ServerSettings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=bool(settings.proxies),
-        forwarded_allow_ips=list(settings.proxies),
+        proxy_headers=bool(settings.proxy.proxies),
+        forwarded_allow_ips=list(settings.proxy.proxies),
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, round(settings.grace_s)),
     )

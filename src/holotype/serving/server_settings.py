@@ -53,9 +53,7 @@ class ServerSettings:
         host: the address of the interface.
         port: 0: one that is free.
         keys: the file of hashed keys; None: no key is needed, on loopback only.
-        allowed_hosts: further names that requests may be addressed to, besides loopback and `host`.
-        proxies: addresses whose forwarded headers are believed.
-        root_path: what a proxy takes off the path, such as `/cells`.
+        proxy: how it is reached where another server stands before it.
         grace_s: for requests in flight when the server is told to stop.
         limits: of one request.
         engine: workers and queue.
@@ -64,9 +62,7 @@ class ServerSettings:
     host: str = "127.0.0.1"
     port: int = 8000
     keys: Path | None = None
-    allowed_hosts: tuple[str, ...] = ()
-    proxies: tuple[str, ...] = ()
-    root_path: str = ""
+    proxy: BehindProxy = field(default_factory=BehindProxy)
     grace_s: float = 20.0
     limits: RequestLimits = field(default_factory=RequestLimits)
     engine: EngineSettings = field(default_factory=EngineSettings)
@@ -80,5 +76,6 @@ class ServerSettings:
             )
         if not 0 <= self.port <= 65535:
             raise UsageError(f"--port is {self.port}; expected 0 to 65535.")
-        if self.root_path and (not self.root_path.startswith("/") or self.root_path[-1] == "/"):
-            raise UsageError(f"--root-path is {self.root_path!r}; expected such as '/cells'.")
+        root_path = self.proxy.root_path
+        if root_path and (not root_path.startswith("/") or root_path.endswith("/")):
+            raise UsageError(f"--root-path is {root_path!r}; expected such as '/cells'.")

@@ -4,7 +4,7 @@ Most alarms come after few images, from which one kind of change looks like anot
 an alarm stands, its kind is asked again of all changed images, until there are enough of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -111,9 +111,7 @@ class WindowTaker:
         """What is known of the accuracy now; from the newest windows."""
         found: dict[str, Any] = {"estimated": None, "feedback": None}
         count = QUIET_WINDOWS if state.alarm is None else _changed_windows(state)
-        spans = state.spans[-count:]
-        windows = [self.log.read(*span) for span in spans]
-        windows = [window for window in windows if len(window.images)]
+        windows = self._with_images(state.spans[-count:])
         if windows:
             images = independent_images(windows)
             change = change_between(images, self.reference)
@@ -123,6 +121,11 @@ class WindowTaker:
                 found["estimated"] = estimate.to_json()
         found["feedback"] = feedback_accuracy(self.log.folder, self.bundle.sha256)
         return found
+
+    def _with_images(self, spans: Sequence[tuple[float, float]]) -> list[LogWindow]:
+        """The windows of these spans in which an image was answered."""
+        windows = [self.log.read(*span) for span in spans]
+        return [window for window in windows if len(window.images)]
 
     def _scores(self, images: WatchedImages) -> dict[str, Floats]:
         if len(images):
@@ -173,8 +176,7 @@ class WindowTaker:
             return False
         enough = int(np.searchsorted(np.cumsum(groups[::-1]), needed)) + 1
         count = min(max(QUIET_WINDOWS, enough), len(groups))
-        windows = [self.log.read(*span) for span in state.spans[-count:]]
-        windows = [window for window in windows if len(window.images)]
+        windows = self._with_images(state.spans[-count:])
         if not windows:
             return True
         images = independent_images(windows)
@@ -208,13 +210,14 @@ class WindowTaker:
 
     def _name(self, state: WatchState, alarm: AlarmState) -> None:
         """Say which kind of change it is and what changed, by the images of its windows."""
-        windows = [self.log.read(*span) for span in alarm.spans]
-        windows = [window for window in windows if len(window.images)]
+        windows = self._with_images(alarm.spans)
         images = independent_images(windows) if windows else None
         change = None if images is None else change_between(images, self.reference)
         changes: dict[str, Any] = {}
         if images is not None:
-            changes = what_changed(windows, self.reference, self.scores, self.bundle, change)
+            changes = what_changed(
+                windows, images, self.reference, self.scores, self.bundle, change
+            )
         changes["monitors"] = [
             monitor.watched.name for monitor in state.monitors.ranked if monitor.alarm
         ]

@@ -175,22 +175,17 @@ def _look(
     status.write(folder)
     write_text(folder / WATCH_PROM, prometheus_text(status))
     write_page(folder / "index.html", status, log)
-    ended = _ended_untold(state, status, telling)
-    of_caller = state.told.get("caller", ToldState())
-    is_news = ended is not None and not of_caller.alarm and of_caller.ended != ended.alarm_since
-    failures = _tell(state, status, ended, telling, now_s)
+    missed = _missed(state.told.get("caller", ToldState()), state, status)
+    failures = _tell(state, status, telling, now_s)
     state.write(folder)
-    said = sentence(ended) if ended is not None and is_news else ""
+    said = "" if missed is None else sentence(missed)
     return Watch(folder, status, taken, tuple(failures), said)
 
 
-def _ended_untold(state: WatchState, status: WatchStatus, telling: Telling) -> WatchStatus | None:
-    """An alarm that came and ended since the last look, so that somebody was not told of it."""
-    told = [state.told.get(name, ToldState()) for name in telling.channels]
+def _missed(told: ToldState, state: WatchState, status: WatchStatus) -> WatchStatus | None:
+    """An alarm that came and ended since a channel was told anything."""
     alarm = state.ended
-    if alarm is None or status.alarm:
-        return None
-    if all(each.alarm or each.ended == alarm.since for each in told):
+    if alarm is None or status.alarm or told.alarm or told.ended == alarm.since:
         return None
     return replace(
         status, alarm=True, kind=alarm.kind, alarm_since=alarm.since,
@@ -198,23 +193,15 @@ def _ended_untold(state: WatchState, status: WatchStatus, telling: Telling) -> W
     )  # fmt: skip
 
 
-def _tell(
-    state: WatchState,
-    status: WatchStatus,
-    ended: WatchStatus | None,
-    telling: Telling,
-    now_s: float,
-) -> list[str]:
+def _tell(state: WatchState, status: WatchStatus, telling: Telling, now_s: float) -> list[str]:
     """Tell who is to know; what could not be told is returned, and tried at the next look."""
     failures = []
     for name, channel in telling.channels.items():
         told = state.told.get(name, ToldState())
-        due: list[WatchStatus] = []
-        if state.ended is not None and told.ended != state.ended.since:
-            if status.alarm:  # what was told is over, and this is another alarm
-                told = ToldState()
-            elif ended is not None and not told.alarm:
-                due.append(ended)
+        missed = _missed(told, state, status)
+        due = [] if missed is None else [missed]
+        if status.alarm and state.ended is not None and told.ended != state.ended.since:
+            told = ToldState()  # what was told is over, and this is another alarm
         kind = status.kind or ""
         if due or should_tell(told, status.alarm, kind, now_s, telling.quiet_hours):
             due.append(status)

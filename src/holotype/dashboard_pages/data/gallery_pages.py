@@ -6,7 +6,7 @@ from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from holotype.dashboard_pages.addresses import query_string, whole_number
+from holotype.dashboard_pages.addresses import page_of, query_string, whole_number
 from holotype.dashboard_pages.data.confusion_table import (
     MAX_CLASSES,
     confusion_table,
@@ -14,9 +14,7 @@ from holotype.dashboard_pages.data.confusion_table import (
 )
 from holotype.dashboard_pages.data.data_sets import DataSet, data_set_of
 from holotype.dashboard_pages.data.image_query import (
-    PAGE_SIZE,
     ImageQuery,
-    page_of,
     select_rows,
 )
 from holotype.dashboard_pages.data.image_table import ImageTable
@@ -28,7 +26,7 @@ from holotype.errors import UsageError
 from holotype.watching.labelling.label_sheet import SELECTION
 
 MAX_DATA_SETS, MAX_SHEETS = 100, 20  # on a page
-PAIRS_ON_PAGE = 12
+IMAGES_ON_PAGE, PAIRS_ON_PAGE = 48, 12
 
 router = page_router("data")
 
@@ -57,12 +55,11 @@ def show_gallery(request: Request, visitor: MayLook) -> Response:
     table, findings = data.table, data.findings
     query = ImageQuery.of(request.query_params)
     rows = select_rows(table, query, findings)
-    shown, num_pages = page_of(rows, query.page)
-    page = min(query.page, num_pages)
+    shown, page, num_pages = page_of(rows, query.page, IMAGES_ON_PAGE)
     return render(
         request, "data/gallery.html.j2", data=data, table=table, query=query,
         rows=[int(row) for row in shown], total=len(rows), page=page, num_pages=num_pages,
-        first=(page - 1) * PAGE_SIZE + 1, findings={k: len(v) for k, v in findings.items()},
+        first=(page - 1) * IMAGES_ON_PAGE + 1, findings={k: len(v) for k, v in findings.items()},
         side=SIDES_PX[0],
     )  # fmt: skip
 
@@ -112,13 +109,11 @@ def show_confusion(request: Request, visitor: MayLook) -> Response:
 @router.get("/duplicates")
 def show_duplicates(request: Request, visitor: MayLook) -> Response:
     data = data_set_of(request)
-    pairs = data.duplicates
-    num_pages = max(1, -(-len(pairs) // PAIRS_ON_PAGE))
-    page = min(ImageQuery.of(request.query_params).page, num_pages)
-    first = (page - 1) * PAIRS_ON_PAGE
+    asked = ImageQuery.of(request.query_params).page
+    shown, page, num_pages = page_of(data.duplicates, asked, PAIRS_ON_PAGE)
     return render(
-        request, "data/duplicates.html.j2", data=data, table=data.table, total=len(pairs),
-        pairs=pairs[first : first + PAIRS_ON_PAGE], page=page, num_pages=num_pages,
+        request, "data/duplicates.html.j2", data=data, table=data.table, total=len(data.duplicates),
+        pairs=shown, page=page, num_pages=num_pages,
         address=lambda page: query_string({"of": data.of, "page": page}), side=SIDES_PX[0],
     )  # fmt: skip
 

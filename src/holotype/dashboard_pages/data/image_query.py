@@ -13,7 +13,6 @@ from holotype.dashboard_pages.addresses import changed_fields, query_string
 from holotype.dashboard_pages.data.image_table import ALL_PARTS, PREDICTED_PARTS, ImageTable
 from holotype.errors import UsageError
 
-PAGE_SIZE = 48
 ORDERS = ("path", "confident", "uncertain")
 ANSWERS = ("", "right", "wrong", "none")
 
@@ -120,13 +119,6 @@ def select_rows(
         sign = -1 if query.order == "confident" else 1
         rows = rows[np.argsort(sign * table.confidence_N[rows], kind="stable")]  # nan comes last
     return rows.astype(np.int64)
-
-
-def page_of(rows: NDArray[np.int64], page: int) -> tuple[NDArray[np.int64], int]:
-    """The rows of one page, and how many pages there are; a page beyond the last is the last."""
-    num_pages = max(1, -(-len(rows) // PAGE_SIZE))
-    first = (min(page, num_pages) - 1) * PAGE_SIZE
-    return rows[first : first + PAGE_SIZE], num_pages
 
 
 def _number(name: str, values: Mapping[str, str], otherwise: float) -> float:

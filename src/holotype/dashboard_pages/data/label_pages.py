@@ -12,6 +12,7 @@ from holotype.dashboard_pages.addresses import (
     directory_below,
     mark_of,
     marked,
+    next_open,
     query_string,
     whole_number,
 )
@@ -81,7 +82,7 @@ def answer(request: Request, visitor: MayReview) -> Response:
     label = _label(form, sheet.classes)
     write_label(sheet.folder / LABELS, path, label)
     if label:
-        number = _next_open(sheet.rows, number)
+        number = next_open([bool(row.label) for row in sheet.rows], number)
     return redirect(request, f"data/label/?{query_string({'of': sheet.of, 'number': number})}")
 
 
@@ -132,10 +133,3 @@ def _label(form: Form, classes: Sequence[str]) -> str:
     if label is None:
         raise UsageError("The classes have changed meanwhile; go back, load the page and choose.")
     return label
-
-
-def _next_open(rows: Sequence[SheetRow], number: int) -> int:
-    """The next image without a label; the next one where there is none."""
-    after = [*range(number + 1, len(rows)), *range(number)]
-    following = min(number + 1, len(rows) - 1)
-    return next((n for n in after if not rows[n].label), following)

@@ -5,7 +5,13 @@ import shlex
 from fastapi import Request
 from starlette.responses import Response
 
-from holotype.dashboard_pages.addresses import mark_of, marked, query_string, whole_number
+from holotype.dashboard_pages.addresses import (
+    mark_of,
+    marked,
+    next_open,
+    query_string,
+    whole_number,
+)
 from holotype.dashboard_pages.data.agreement import reviewer_agreement
 from holotype.dashboard_pages.data.data_sets import DataSet, data_set_of
 from holotype.dashboard_pages.data.gallery_pages import partners_of
@@ -73,7 +79,7 @@ def answer(request: Request, visitor: MayReview) -> Response:
     )
     number = paths.index(path)
     if word != "withdraw":
-        number = _next_open(issues, number, reviewer)
+        number = next_open([_has_answer(one, reviewer) for one in issues], number)
     query = {
         "of": data.of, "kind": form.get("kind"), "number": number, "reviewer": reviewer,
     }  # fmt: skip
@@ -114,10 +120,3 @@ def _of_kind(issues: list[ReviewedIssue], kind: str) -> list[ReviewedIssue]:
 
 def _has_answer(issue: ReviewedIssue, reviewer: str) -> bool:
     return any(review.reviewer == reviewer for review in issue.reviews)
-
-
-def _next_open(issues: list[ReviewedIssue], number: int, reviewer: str) -> int:
-    """The next image that this reviewer has not answered; the next one where there is none."""
-    after = [*range(number + 1, len(issues)), *range(number)]
-    following = min(number + 1, len(issues) - 1)
-    return next((n for n in after if not _has_answer(issues[n], reviewer)), following)

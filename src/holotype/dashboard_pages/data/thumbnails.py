@@ -29,15 +29,10 @@ class Thumbnails:
     All of it is called from one event loop.
     """
 
-    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
-        self._max_bytes, self._num_bytes = max_bytes, 0
+    def __init__(self) -> None:
+        self._num_bytes = 0
         self._kept: OrderedDict[tuple[str, int, int], tuple[bytes, str]] = OrderedDict()
         self._drawing = asyncio.Semaphore(MAX_DRAWN)
-
-    @property
-    def num_bytes(self) -> int:
-        """How much is kept."""
-        return self._num_bytes
 
     async def get(
         self, file: Path, side: int, draw: Callable[[], Awaitable[tuple[bytes, str]]]
@@ -61,7 +56,7 @@ class Thumbnails:
                 self._num_bytes += len(made[0])
         found = self._kept[key]
         self._kept.move_to_end(key)
-        while self._num_bytes > self._max_bytes:
+        while self._num_bytes > MAX_BYTES:
             _, (dropped, _) = self._kept.popitem(last=False)
             self._num_bytes -= len(dropped)
         return found

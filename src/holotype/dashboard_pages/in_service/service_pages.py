@@ -8,10 +8,10 @@ from fastapi import Request
 from starlette.responses import Response
 
 from holotype.dashboard_pages.addresses import directory_below, query_string, whole_number
-from holotype.dashboard_pages.dashboard_state import Section, dashboard_of
+from holotype.dashboard_pages.dashboard_state import dashboard_of
 from holotype.dashboard_pages.file_cache import FileCache
 from holotype.dashboard_pages.in_service.traffic_counts import counts_by_model
-from holotype.dashboard_pages.open_registry import find_registry
+from holotype.dashboard_pages.open_registry import open_registry
 from holotype.dashboard_pages.page import page_router, posted_form, redirect, render
 from holotype.dashboard_pages.runs.run_places import folder_index_of
 from holotype.dashboard_pages.visitors import MayLook, MayPromote, Visitor
@@ -34,7 +34,7 @@ def show_service(request: Request, visitor: MayLook) -> Response:
     """All models: what answers here, what is registered, and what watching found."""
     service = dashboard_of(request).service
     served = [service.traffic.status(name) for name in sorted(service.traffic.champions)]
-    with _registry(visitor) as (registry, why_none):
+    with open_registry() as (registry, why_none):
         models = [] if registry is None else list(registry.list().models)
     index = folder_index_of(request)
     places = index.places(WATCH_JSON)
@@ -145,19 +145,9 @@ def _model(registry: Registry, name: str) -> RegisteredModel:
 
 
 @contextmanager
-def _registry(visitor: Visitor) -> Iterator[tuple[Registry | None, str]]:
-    """The registry, or why there is none; its history names the key of the visitor."""
-    registry, why_none = find_registry(visitor.name)
-    try:
-        yield registry, why_none
-    finally:
-        if registry is not None:
-            registry.close()
-
-
-@contextmanager
 def _needed_registry(visitor: Visitor) -> Iterator[Registry]:
-    with _registry(visitor) as (registry, why_none):
+    """The registry, whose history names the key of the visitor."""
+    with open_registry(visitor.name) as (registry, why_none):
         if registry is None:
             raise UsageError(why_none)
         yield registry
@@ -174,8 +164,3 @@ def _watches(request: Request, places: Sequence[str]) -> list[tuple[str, WatchSt
             status = kept.get(place, [folder / WATCH_JSON], partial(read_watch, folder))
             found.append((place, status, naming(status)))
     return sorted(found, key=lambda one: not one[1].alarm)
-
-
-SECTION = Section(
-    "In service", "Versions, champion, promotion; traffic and watching", "service/", router
-)

@@ -45,6 +45,7 @@ _MARKS: tuple[tuple[Kind, str, tuple[str, ...]], ...] = (
     ("sweep", "sweep.json", ("sweep.json", TAGS)),
     ("audit", "audit.json", ("audit.json", "index.parquet", TAGS)),
 )
+MARK_OF: dict[str, str] = {kind: mark for kind, mark, _ in _MARKS}
 
 # What makes a directory one of slices, a gallery of individuals, the output of a watch, or one of
 # images to label.
@@ -94,11 +95,10 @@ class FolderIndex:
 
     Args:
         folder: it exists.
-        wait_s: how long a page waits for the look to end.
     """
 
-    def __init__(self, folder: Path, wait_s: float = WAIT_S) -> None:
-        self.folder, self.wait_s = folder, wait_s
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._known: dict[str, tuple[str, FolderEntry]] = {}
         self._entries: list[FolderEntry] = []
         self._places: dict[str, list[str]] = {}
@@ -122,8 +122,8 @@ class FolderIndex:
         if now and self._is_looking:
             self._looked.wait()  # it may have passed what has changed
         self._look_soon(force=now)
-        is_quick = self._took_s <= self.wait_s or not self._has_looked
-        self._looked.wait(None if now else self.wait_s if is_quick else 0)
+        is_quick = self._took_s <= WAIT_S or not self._has_looked
+        self._looked.wait(None if now else WAIT_S if is_quick else 0)
         return self._entries
 
     def places(self, file: str) -> list[str]:

@@ -9,7 +9,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from holotype.comparison.result import Comparison
-from holotype.dashboard_pages.addresses import query_string
+from holotype.dashboard_pages.addresses import page_of, query_string
 from holotype.dashboard_pages.dashboard_state import dashboard_of
 from holotype.dashboard_pages.file_cache import Signature, file_signature
 from holotype.dashboard_pages.page import page_router, posted_form, redirect, render
@@ -19,7 +19,6 @@ from holotype.dashboard_pages.runs.run_places import folder_index_of, place_of
 from holotype.dashboard_pages.runs.run_query import (
     KINDS,
     RunQuery,
-    page_of_entries,
     select_entries,
     values_of,
 )
@@ -29,6 +28,7 @@ from holotype.errors import HolotypeError, UsageError
 from holotype.pipeline.compare import compare
 from holotype.progress import duration
 
+RUNS_ON_PAGE = 50
 MAX_COMPARED = 40
 MAX_COMPARISONS = 8  # kept
 WAIT_S = 0.2  # for a comparison, before the page says that it goes on
@@ -41,7 +41,7 @@ def show_runs(request: Request, visitor: MayLook) -> Response:
     index, query = folder_index_of(request), RunQuery.of(request.query_params)
     entries = index.entries()
     chosen = select_entries(entries, query)
-    shown, page, num_pages = page_of_entries(chosen, query.page)
+    shown, page, num_pages = page_of(chosen, query.page, RUNS_ON_PAGE)
     return render(
         request, "runs/runs.html.j2", query=query, entries=shown, total=len(chosen),
         everything=len(entries), page=page, num_pages=num_pages, known=values_of(entries),

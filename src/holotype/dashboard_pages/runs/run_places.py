@@ -6,17 +6,15 @@ from fastapi import Request
 
 from holotype.dashboard_pages.addresses import directory_below
 from holotype.dashboard_pages.dashboard_state import dashboard_of
-from holotype.dashboard_pages.runs.folder_index import FolderIndex
+from holotype.dashboard_pages.runs.folder_index import MARK_OF, FolderIndex
 from holotype.errors import UsageError
-
-MARKS = {"run": "recipe.yaml", "search": "search.json", "sweep": "sweep.json"}
 
 
 def place_of(request: Request, kind: str, name: str | None = None) -> tuple[str, Path]:
     """The path relative to the folder, as the address names it, and the directory.
 
     Args:
-        kind: of `MARKS`.
+        kind: run, search or sweep.
         name: the relative path; by default what the query calls `run`.
 
     Raises:
@@ -24,7 +22,7 @@ def place_of(request: Request, kind: str, name: str | None = None) -> tuple[str,
     """
     name = request.query_params.get("run", "") if name is None else name
     path = directory_below(dashboard_of(request).folder, name)
-    if path is None or not (path / MARKS[kind]).is_file():
+    if path is None or not (path / MARK_OF[kind]).is_file():
         raise UsageError(f"{name!r} is no {kind} below the folder that this server shows.")
     return name, path
 

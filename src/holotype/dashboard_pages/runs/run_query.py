@@ -7,7 +7,6 @@ from holotype.dashboard_pages.addresses import changed_fields, query_string, who
 from holotype.dashboard_pages.runs.folder_index import FolderEntry
 from holotype.errors import UsageError
 
-PAGE_SIZE = 50
 KINDS = ("", "run", "search", "sweep", "audit")
 ORDERS = ("changed", "path", "accuracy", "seconds", "model", "recipe", "data")
 _UPWARDS = ("path", "seconds", "model", "recipe", "data")  # of the others the largest come first
@@ -91,12 +90,3 @@ def values_of(entries: Sequence[FolderEntry]) -> dict[str, list[str]]:
             found[name].add(getattr(entry, name))
         found["tag"].update(entry.tags)
     return {name: sorted(values - {""}) for name, values in found.items()}
-
-
-def page_of_entries(
-    entries: Sequence[FolderEntry], page: int
-) -> tuple[Sequence[FolderEntry], int, int]:
-    """The entries of one page, its number, and how many pages there are."""
-    num_pages = max(1, -(-len(entries) // PAGE_SIZE))
-    page = min(page, num_pages)
-    return entries[(page - 1) * PAGE_SIZE : page * PAGE_SIZE], page, num_pages

@@ -54,14 +54,13 @@ class StartedTraining:
         """Whether the run is there to look at: its images have been audited and split."""
         return (self.run / "recipe.yaml").is_file()
 
-    def last_words(self, count: int = 15) -> str:
+    def last_words(self) -> str:
         """The end of what it said."""
         try:
-            return "\n".join(
-                self.log.read_bytes()[-8000:].decode("utf-8", "replace").splitlines()[-count:]
-            )
+            said = self.log.read_bytes()[-8000:].decode("utf-8", "replace")
         except OSError:
             return ""
+        return "\n".join(said.splitlines()[-15:])
 
 
 def train_words(fields: Mapping[str, str], folder: Path) -> list[str]:

@@ -13,7 +13,6 @@ from holotype.dashboard_pages.classifiers import (
     classifier_choices,
     open_classifiers,
 )
-from holotype.dashboard_pages.dashboard_state import Section
 from holotype.dashboard_pages.page import page_router, render
 from holotype.dashboard_pages.runs.run_places import folder_index_of
 from holotype.dashboard_pages.specimens.overlap import SIDE, overlap_SSC, png_of
@@ -160,9 +159,3 @@ def _png(request: Request, *slices: Slice) -> Response:
     content = png_of(overlap_SSC(*drawn) if len(drawn) > 1 else drawn[0])
     headers = {"cache-control": "private, max-age=600"}
     return Response(content, media_type="image/png", headers=headers)
-
-
-SECTION = Section(
-    "Specimens", "Slices of a specimen against known ones; a stack slice by slice", "specimens/",
-    router,
-)  # fmt: skip

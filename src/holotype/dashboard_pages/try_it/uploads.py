@@ -32,8 +32,7 @@ class Upload:
 class Uploads:
     """The uploads of a server, the oldest first; several threads may ask."""
 
-    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
-        self._max_bytes = max_bytes
+    def __init__(self) -> None:
         self._kept: OrderedDict[str, Upload] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -46,7 +45,7 @@ class Uploads:
             upload.images.extend(images)
             self._kept[upload.id] = upload
             self._kept.move_to_end(upload.id)
-            while self.size > self._max_bytes and len(self._kept) > 1:
+            while self.size > MAX_BYTES and len(self._kept) > 1:
                 self._kept.popitem(last=False)
             return upload
 

@@ -32,7 +32,6 @@ def interval_by_identity(
     *,
     lowest: float = 0.0,
     highest: float = 1.0,
-    seed: int = 0,
 ) -> Estimate:
     """A score with its 95 % interval, from its variance over resampled identities.
 
@@ -43,7 +42,6 @@ def interval_by_identity(
         units: the identity of every image.
         lowest: the smallest possible score.
         highest: the largest possible score.
-        seed: of the bootstrap.
 
     Returns:
         The score of all images; undefined where that is 0/0. One identity gives the whole range.
@@ -58,7 +56,7 @@ def interval_by_identity(
     if few:
         variance = jackknife_variance(value, measure(jackknife_weights(ones_N, units)))
     else:
-        resampled = [measure(weights_NR) for weights_NR in bootstrap_weights(ones_N, units, seed)]
+        resampled = [measure(weights_NR) for weights_NR in bootstrap_weights(ones_N, units, seed=0)]
         variance = bootstrap_variance(np.concatenate(resampled), units.count)
     if not np.isfinite(variance):
         return Estimate(value, lowest, highest, "rests on one identity: the interval is unknown")

@@ -27,16 +27,10 @@ class OpenSetAccuracy:
         known: BAKS, the mean over known individuals of the share of their images that were named
             right; an image called new is wrong.
         unknown: BAUS, the mean over unknown individuals of the share called new.
-        geometric_mean: of both; None where one of them has no image.
-        num_known_identities: behind `known`.
-        num_unknown_identities: behind `unknown`.
     """
 
     known: Estimate
     unknown: Estimate
-    geometric_mean: float | None
-    num_known_identities: int
-    num_unknown_identities: int
 
 
 def open_set_accuracy(
@@ -73,11 +67,7 @@ def open_set_accuracy(
     )
     of_known = _balanced(right_Q, is_known_Q, identities, "no query of a known individual")
     of_unknown = _balanced(right_Q, ~is_known_Q, identities, "no query of an unknown individual")
-    mean = None
-    if of_known.value is not None and of_unknown.value is not None:
-        mean = float(np.sqrt(of_known.value * of_unknown.value))
-    num_known = len(set(identities) & known)
-    return OpenSetAccuracy(of_known, of_unknown, mean, num_known, len(set(identities)) - num_known)
+    return OpenSetAccuracy(of_known, of_unknown)
 
 
 def _balanced(

@@ -12,11 +12,11 @@ from holotype.bundle.bundle import Bundle
 from holotype.bundle.embedding import embed
 from holotype.bundle.image_sources import ImageFile, ImageSource
 from holotype.bundle.onnx_runtime import map_in_threads
+from holotype.bundle.references import l2_normalized
 from holotype.errors import ImageError
 from holotype.identification.storage.gallery_images import (
     THUMBNAIL_SIDE,
     ImageBlock,
-    normalised,
     thumbnail,
 )
 from holotype.identification.storage.image_listing import ListedSource
@@ -72,6 +72,8 @@ def embed_images(
         for position, sha256 in zip(found.positions, found.sha256, strict=True)
     )
     empty = np.empty((0, THUMBNAIL_SIDE, THUMBNAIL_SIDE), np.uint8)
-    block = ImageBlock(images, normalised(found.embeddings_ND), np.stack(small) if small else empty)
+    block = ImageBlock(
+        images, l2_normalized(found.embeddings_ND), np.stack(small) if small else empty
+    )
     used = tuple(sources[position] for position in found.positions)
     return EmbeddedImages(block, used, found.refused, found.warnings)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from holotype.bundle.references import l2_normalized
 from holotype.imaging.decode import Image
 from holotype.imaging.preprocessing import Preprocessing
 
@@ -189,18 +190,12 @@ def _attribute_key(image: GalleryImage) -> str:
     return "\n".join(f"{name}={value}" for name, value in sorted(image.attributes.items()))
 
 
-def normalised(embeddings_ND: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    """Every row scaled to length 1; a row of zeros stays one."""
-    length_N1 = np.linalg.norm(embeddings_ND, axis=1, keepdims=True)
-    return np.asarray(embeddings_ND / np.maximum(length_N1, 1e-12), np.float32)
-
-
 def coarse_pixels(thumbnails_NSS: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Thumbnails at 12 by 12 pixels, without their mean and scaled to length 1: (N, 144)."""
     N, step = len(thumbnails_NSS), THUMBNAIL_SIDE // COARSE_SIDE
     blocks = thumbnails_NSS.reshape(N, COARSE_SIDE, step, COARSE_SIDE, step)
     pixels_NP = blocks.mean((2, 4), dtype=np.float32).reshape(N, -1)
-    return normalised(pixels_NP - pixels_NP.mean(1, keepdims=True))
+    return l2_normalized(pixels_NP - pixels_NP.mean(1, keepdims=True))
 
 
 def thumbnail(image: Image) -> NDArray[np.uint8]:

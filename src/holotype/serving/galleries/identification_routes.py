@@ -11,13 +11,13 @@ from pydantic import Field
 from holotype.errors import UsageError
 from holotype.identification.matching.gallery_calibration import DEFAULT_RATE
 from holotype.serving.galleries.served_gallery import RequestFacts, ServedGallery
-from holotype.serving.http.descriptions import IMAGES_BODY, problems
+from holotype.serving.http.descriptions import image_path, problems
 from holotype.serving.http.image_request import Found, ImageRequest, read_images
 from holotype.serving.http.problems import Problem
-from holotype.serving.http.request_options import NoOptions, options_of, parameters
+from holotype.serving.http.request_options import NoOptions, options_of
 from holotype.serving.http.service import service_of
 
-REFUSALS = problems(400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 504)
+NO_RIGHT = problems(403)
 MAX_TEXT = 200
 
 _Attributes = Annotated[
@@ -51,12 +51,7 @@ def gallery_router(gallery: ServedGallery) -> APIRouter:
     """The paths of one gallery, below the model whose embeddings it holds."""
     router = APIRouter(prefix="/v1/models/{name}", tags=["identification"])
 
-    @router.post(
-        "/identify",
-        response_class=Response,
-        responses=REFUSALS,
-        openapi_extra={**IMAGES_BODY, "parameters": parameters(IdentifyOptions)},
-    )
+    @router.post("/identify", response_class=Response, **image_path(IdentifyOptions, more=NO_RIGHT))
     async def identify(request: Request) -> Response:
         """Who is this? The likeliest individuals for each image, or for all of them together."""
         asked = options_of(request, IdentifyOptions)
@@ -76,12 +71,7 @@ def gallery_router(gallery: ServedGallery) -> APIRouter:
             raise Problem("invalid_parameter", str(error)) from None
         return work.response({**identified.to_json(), "refused": refused}, found)
 
-    @router.post(
-        "/individuals",
-        response_class=Response,
-        responses=REFUSALS,
-        openapi_extra={**IMAGES_BODY, "parameters": parameters(AddOptions)},
-    )
+    @router.post("/individuals", response_class=Response, **image_path(AddOptions, more=NO_RIGHT))
     async def add(request: Request) -> Response:
         """Add images of an individual, known or new. A key needs the right to review."""
         _require_review(request)
@@ -123,10 +113,7 @@ def _require_review(request: Request) -> None:
     Raises:
         Problem: this key may not.
     """
-    keys = service_of(request).keys
-    if keys is None:
-        return
-    _, _, presented = request.headers.get("authorization", "").partition(" ")
-    key = keys.find(presented.strip())
-    if key is None or "review" not in key.rights:
+    key = request.state.key
+    has_keys = service_of(request).keys is not None
+    if has_keys and (key is None or "review" not in key.rights):
         raise Problem("no_right", "Make a key with --rights review.")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from holotype.bundle.references import l2_normalized
 from holotype.errors import UsageError
 from holotype.identification.change_gallery import add_images
 from holotype.identification.gallery import Gallery
@@ -17,7 +18,6 @@ from holotype.identification.storage.gallery_images import (
     THUMBNAIL_SIDE,
     GalleryImage,
     ImageBlock,
-    normalised,
 )
 from holotype.serving.engine.job import ImageRefused, JobAnswer
 
@@ -128,4 +128,6 @@ def _block(found: Sequence[JobAnswer | ImageRefused], facts: RequestFacts) -> Im
     embeddings = [np.frombuffer(answer.parts[0], np.float32) for answer in answers]
     thumbnails = [np.frombuffer(answer.parts[1], np.uint8) for answer in answers]
     shape = (len(answers), THUMBNAIL_SIDE, THUMBNAIL_SIDE)
-    return ImageBlock(images, normalised(np.stack(embeddings)), np.stack(thumbnails).reshape(shape))
+    return ImageBlock(
+        images, l2_normalized(np.stack(embeddings)), np.stack(thumbnails).reshape(shape)
+    )

@@ -13,7 +13,7 @@ from holotype.serving.http.descriptions import problems
 from holotype.serving.http.problems import Problem
 from holotype.serving.http.request_guard import OPEN_PATHS, RequestGuard
 from holotype.serving.http.schemas import ProblemBody
-from holotype.serving.http.service import Service
+from holotype.serving.http.service import Service, service_of
 
 HEADERS_TOO_LARGE = {"description": "The headers are too large"}  # which no path has seen
 OF_STATUS = {404: "no_such_path", 405: "method_not_allowed", 401: "unauthorised"}
@@ -29,7 +29,7 @@ def build_app(service: Service) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.root_path = service.settings.root_path  # as an argument it is deprecated
+    app.root_path = service.settings.proxy.root_path  # as an argument it is deprecated
     app.state.service = service
     service.metrics.add_gauges(service.gauges)
     app.add_middleware(RequestGuard, service=service)
@@ -63,10 +63,7 @@ async def _refuse_path(request: Request, error: Exception) -> Response:
     problem = error.__cause__  # what our guard refused while FastAPI read the body
     if not isinstance(problem, Problem):
         problem = Problem(OF_STATUS.get(error.status_code, "bad_request"), headers=error.headers)
-    service: Service = request.app.state.service
-    if service.refuse_page is not None and service.is_page(request.scope):
-        return service.refuse_page(request.scope, problem)
-    return problem.response(request.state.request_id)
+    return service_of(request).refusal(request.scope, problem)
 
 
 def _describe(app: FastAPI) -> None:

@@ -1,9 +1,11 @@
 """What the OpenAPI description says of bodies and refusals."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from holotype.serving.http.problems import MEDIA_TYPE, PROBLEMS
 from holotype.serving.http.request_body import IMAGE_TYPES
+from holotype.serving.http.request_options import NoOptions, parameters
 from holotype.serving.http.schemas import REQUEST_ID, ProblemBody
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -16,20 +18,30 @@ _FILES = {
     }
 }
 
-IMAGES_BODY: dict[str, Any] = {
-    "requestBody": {
+SEVERAL = "One image as the body, which is quickest, or several as files."
+ONE = "One image."
+
+
+def image_path(
+    options: type[NoOptions], images: str = SEVERAL, more: Mapping[Any, Any] | None = None
+) -> dict[str, Any]:
+    """How a path that takes images is described, as arguments of its route.
+
+    Args:
+        options: its query.
+        images: what its body holds.
+        more: answers that other such paths do not have, by status.
+    """
+    refusals = problems(400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
+    body = {
         "required": True,
-        "description": "One image as the body, which is quickest, or several as files.",
+        "description": images,
         "content": {**_RAW, "multipart/form-data": _FILES},
     }
-}
-IMAGE_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "description": "One image.",
-        "content": {**_RAW, "multipart/form-data": _FILES},
+    return {
+        "responses": dict(sorted({**refusals, **(more or {})}.items())),
+        "openapi_extra": {"requestBody": body, "parameters": parameters(options)},
     }
-}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

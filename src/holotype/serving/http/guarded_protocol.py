@@ -56,7 +56,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._in_headers:  # one header may be as long as all that came
             self._raw_bytes += len(data)
-            self._count(0)
+            self._check_size()
 
     def on_url(self, url: bytes) -> None:
         self._header_bytes += len(url)
@@ -71,13 +71,13 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._header_bytes += len(name) + len(value)
         if not self._in_headers:  # a trailer, which may come for as long as a body may
-            self._count(0)
+            self._check_size()
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._in_headers = False
         self._disarm()
-        self._count(0)
+        self._check_size()
         if not self._discards:
             super().on_headers_complete()
 
@@ -105,8 +105,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Whether the client has not sent all of its request."""
         return not self._message_complete
 
-    def _count(self, count: int) -> None:
-        self._header_bytes += count
+    def _check_size(self) -> None:
         # What came has separators too, and the end of a body that came before.
         if max(self._header_bytes, self._raw_bytes // 2) > self.limits.max_header_kib << 10:
             self._refuse(TOO_LARGE)

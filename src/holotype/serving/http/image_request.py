@@ -17,7 +17,7 @@ from holotype.serving.engine.job import EngineError, ImageRefused, Job, JobAnswe
 from holotype.serving.http.problems import Problem, problem_of
 from holotype.serving.http.request_body import images_of
 from holotype.serving.http.request_options import route_key_of
-from holotype.serving.http.service import Service, service_of
+from holotype.serving.http.service import Service, client_of, service_of
 
 SLOW_FACTOR = 6  # a map may take so many times the deadline of a prediction
 
@@ -185,7 +185,7 @@ class ImageRequest:
                 request_id=self.request.state.request_id,
                 image=place,
                 key=self.key,
-                client=getattr(self.request.state, "client", ""),
+                client=client_of(self.request),
                 route=self.route,
                 answered_by=by,
                 time=self.arrived,

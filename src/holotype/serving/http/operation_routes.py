@@ -10,7 +10,7 @@ from holotype.serving.deployment import NoFeedback, NoSuchRequest
 from holotype.serving.http.descriptions import problems
 from holotype.serving.http.problems import Problem
 from holotype.serving.http.schemas import Feedback, FeedbackAnswer, Health
-from holotype.serving.http.service import service_of
+from holotype.serving.http.service import client_of, service_of
 
 router = APIRouter(tags=["operation"])
 
@@ -41,10 +41,9 @@ async def metrics(request: Request) -> Response:
 @router.post("/v1/feedback", responses=problems(400, 401, 404, 408, 413, 422, 429, 503))
 async def feedback(request: Request, sent: Annotated[Feedback, Body()]) -> FeedbackAnswer:
     """The true class of an image that was answered, by the id of its request."""
-    client = getattr(request.state, "client", "")
     traffic = service_of(request).traffic
     try:
-        await traffic.add_feedback(sent.request_id, sent.image, sent.label, client)
+        await traffic.add_feedback(sent.request_id, sent.image, sent.label, client_of(request))
     except OSError:
         raise Problem("feedback_not_kept", headers={"Retry-After": "5"}) from None
     except NoSuchRequest:

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from holotype.explanation.available_methods import CAM_DESCRIPTIONS
 from holotype.serving.deployment import ModelVersion
 from holotype.serving.engine.job import JobAnswer
-from holotype.serving.http.descriptions import IMAGE_BODY, IMAGES_BODY, problems
+from holotype.serving.http.descriptions import ONE, image_path
 from holotype.serving.http.image_request import read_images
 from holotype.serving.http.model_routes import has_references, has_sets
 from holotype.serving.http.problems import Problem
@@ -20,21 +20,15 @@ from holotype.serving.http.request_options import (
     NoOptions,
     PredictOptions,
     options_of,
-    parameters,
 )
 from holotype.serving.http.schemas import EmbedAnswer, NeighboursAnswer, PredictAnswer
 
-REFUSALS = problems(400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
+PNG = {200: {"content": {"image/png": {}}, "description": "A PNG image."}}
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["answers"])
 
 
-@router.post(
-    "/predict",
-    response_model=PredictAnswer,
-    responses=REFUSALS,
-    openapi_extra={**IMAGES_BODY, "parameters": parameters(PredictOptions)},
-)
+@router.post("/predict", response_model=PredictAnswer, **image_path(PredictOptions))
 async def predict(request: Request) -> Response:
     """The class of one image or several; an image that cannot be used costs itself only."""
     asked = options_of(request, PredictOptions)
@@ -56,12 +50,7 @@ async def predict(request: Request) -> Response:
     return work.response(body, found)
 
 
-@router.post(
-    "/embed",
-    response_model=EmbedAnswer,
-    responses=REFUSALS,
-    openapi_extra={**IMAGES_BODY, "parameters": parameters(NoOptions)},
-)
+@router.post("/embed", response_model=EmbedAnswer, **image_path(NoOptions))
 async def embed(request: Request) -> Response:
     """The embeddings of one image or several: what the head of the classifier sees."""
     work = await read_images(request)
@@ -70,12 +59,7 @@ async def embed(request: Request) -> Response:
     return work.response({"embeddings": rows}, found)
 
 
-@router.post(
-    "/explain",
-    response_class=Response,
-    responses={200: {"content": {"image/png": {}}, "description": "A PNG image."}, **REFUSALS},
-    openapi_extra={**IMAGE_BODY, "parameters": parameters(ExplainOptions)},
-)
+@router.post("/explain", response_class=Response, **image_path(ExplainOptions, ONE, PNG))
 async def explain(request: Request) -> Response:
     """The image with the evidence for a class over it."""
     asked = options_of(request, ExplainOptions)
@@ -91,12 +75,7 @@ async def explain(request: Request) -> Response:
     return Response(bytes(found.parts[0]), media_type="image/png", headers=headers)
 
 
-@router.post(
-    "/neighbours",
-    response_model=NeighboursAnswer,
-    responses=REFUSALS,
-    openapi_extra={**IMAGE_BODY, "parameters": parameters(NeighbourOptions)},
-)
+@router.post("/neighbours", response_model=NeighboursAnswer, **image_path(NeighbourOptions, ONE))
 async def neighbours(request: Request) -> Response:
     """The training images most like an image; only of bundles that keep references."""
     asked = options_of(request, NeighbourOptions)

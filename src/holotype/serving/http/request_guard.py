@@ -13,10 +13,9 @@ import time
 from collections.abc import Iterable
 
 from starlette.datastructures import Headers
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from holotype.serving.http.keys import Keys
+from holotype.serving.http.keys import Key, Keys
 from holotype.serving.http.problems import Problem
 from holotype.serving.http.service import Service
 from holotype.serving.server_settings import LOOPBACK, RequestLimits
@@ -50,7 +49,8 @@ class RequestGuard:
         self._service = service
         self._limits = settings.limits
         self._hosts = {
-            name.strip("[]").lower() for name in (*LOOPBACK, settings.host, *settings.allowed_hosts)
+            name.strip("[]").lower()
+            for name in (*LOOPBACK, settings.host, *settings.proxy.allowed_hosts)
         }
         self._budget = BodyBudget(settings.engine.max_queue_mib << 20)
 
@@ -60,7 +60,7 @@ class RequestGuard:
             return
         started, status = time.perf_counter(), 0
         state = scope.setdefault("state", {})
-        request_id = state["request_id"] = new_request_id(secrets.token_hex(10))
+        request_id = state["request_id"] = new_request_id()
         headers = Headers(scope=scope)
         extra = [*SECURITY_HEADERS, (b"x-request-id", request_id.encode()), *_trace(headers)]
         body = GuardedBody(receive, self._limits, self._budget)
@@ -79,29 +79,23 @@ class RequestGuard:
         try:
             self._check_host(headers)
             if not self._service.is_page(scope):
-                state["client"] = client_of(headers, scope["path"], self._service.keys)
+                state["key"] = key_of(headers, scope["path"], self._service.keys)
             body.check_length(headers)
             self._check_room(scope)
             await self._app(scope, body.receive, send_with_headers)
         except Problem as problem:
             if not status:
-                await self._refusal(scope, problem)(scope, receive, send_with_headers)
+                await self._service.refusal(scope, problem)(scope, receive, send_with_headers)
         except Exception:
             LOGGER.exception("request %s failed", request_id)
             if not status:
-                failed = self._refusal(scope, Problem("internal_error"))
+                failed = self._service.refusal(scope, Problem("internal_error"))
                 await failed(scope, receive, send_with_headers)
         finally:
             body.release()
             seconds = time.perf_counter() - started
             path = getattr(scope.get("route"), "path", "other")
             self._service.metrics.count_request(scope["method"], path, status or 499, seconds)
-
-    def _refusal(self, scope: Scope, problem: Problem) -> Response:
-        service = self._service
-        if service.refuse_page is not None and service.is_page(scope):
-            return service.refuse_page(scope, problem)
-        return problem.response(scope["state"]["request_id"])
 
     def _check_host(self, headers: Headers) -> None:
         host = HOST.fullmatch(headers.get("host", ""))
@@ -187,21 +181,21 @@ class GuardedBody:
         return Problem("body_too_large", f"At most {self._max_bytes >> 20} MiB are read.")
 
 
-def client_of(headers: Headers, path: str, keys: Keys | None) -> str:
-    """The name of the key that came with a request; empty where none is needed.
+def key_of(headers: Headers, path: str, keys: Keys | None) -> Key | None:
+    """The key that came with a request; None where none is needed.
 
     Raises:
         Problem: 401 without a valid key, 429 beyond its rate.
     """
     if keys is None or path in OPEN_PATHS:
-        return ""
+        return None
     scheme, _, presented = headers.get("authorization", "").partition(" ")
     key = keys.find(presented.strip()) if scheme.lower() == "bearer" else None
     if key is None:
         raise Problem("unauthorised", headers={"WWW-Authenticate": "Bearer"})
     if wait_s := keys.wait_s(key):
         raise Problem("too_many_requests", headers={"Retry-After": str(wait_s)})
-    return key.name
+    return key
 
 
 def _trace(headers: Headers) -> Iterable[tuple[bytes, bytes]]:

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from holotype.serving.engine.worker_pool import WorkerPool
-from holotype.serving.http.keys import Keys
+from holotype.serving.http.keys import Key, Keys
 from holotype.serving.http.problems import Problem
 from holotype.serving.http.prometheus_metrics import Metrics
 from holotype.serving.server_settings import ServerSettings
@@ -38,8 +38,14 @@ class Service:
 
     def is_page(self, scope: Scope) -> bool:
         """Whether a request is for the dashboard."""
-        path = scope["path"].removeprefix(self.settings.root_path)
+        path = scope["path"].removeprefix(self.settings.proxy.root_path)
         return self.refuse_page is not None and f"{path}/".startswith(PAGES)
+
+    def refusal(self, scope: Scope, problem: Problem) -> Response:
+        """A page for a person, JSON for a program."""
+        if self.refuse_page is not None and self.is_page(scope):
+            return self.refuse_page(scope, problem)
+        return problem.response(scope["state"]["request_id"])
 
     def gauges(self) -> dict[str, tuple[str, float]]:
         """The values of this moment, for `/metrics`."""
@@ -53,6 +59,12 @@ class Service:
             "holotype_ready": ("1 where everything in service is open.", engine.ready),
             **self.traffic.gauges(),
         }
+
+
+def client_of(request: Request) -> str:
+    """The name of the key that came with a request; empty where none is needed."""
+    key: Key | None = request.state.key
+    return "" if key is None else key.name
 
 
 def service_of(request: Request) -> Service:

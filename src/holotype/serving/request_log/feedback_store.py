@@ -22,13 +22,13 @@ from holotype.serving.request_log.segment_file import SegmentFile, complete_aban
 FEEDBACK = "feedback"  # the folder, below that of the log
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FeedbackRow:
     """The truth of one image, and what had been answered.
 
     Attributes:
         request_id, image: of the answer.
-        label: the true class.
+        label: the true class; "" where it is not known yet.
         client: the name of the API key that sent the truth.
         arm, share, experiment, model, digest: of the answer that was given; see `LogRow`.
         key: hash of its request key, or of its request where it had none.

@@ -80,8 +80,8 @@ def read_log(folder: Path, start_s: float, end_s: float, query: LogQuery | None 
     return {name: found[name] for name in query.columns}
 
 
-def read_feedback(folder: Path, start_s: float = 0.0, *, experiment: str | None = None) -> LogRows:
-    """All feedback since `start_s`, in the order in which it came; see `FEEDBACK_COLUMNS`.
+def read_feedback(folder: Path, *, experiment: str | None = None) -> LogRows:
+    """All feedback in the order in which it came; see `FEEDBACK_COLUMNS`.
 
     Args:
         experiment: only that of one comparison.
@@ -89,13 +89,11 @@ def read_feedback(folder: Path, start_s: float = 0.0, *, experiment: str | None 
     Raises:
         DatasetError: there is no log in this folder, or a file of it cannot be read.
     """
-    source = _Source(folder / FEEDBACK, FEEDBACK_COLUMNS, start_s, float("inf"))
-    sql = "SELECT * FROM feedback WHERE time >= $start::TIMESTAMP"
-    values = {"start": iso_time(start_s).rstrip("Z")}
+    source = _Source(folder / FEEDBACK, FEEDBACK_COLUMNS, 0.0, float("inf"))
+    condition, values = "", {}
     if experiment is not None:
-        sql += " AND experiment = $experiment"
-        values["experiment"] = experiment
-    return _run(f"{sql} ORDER BY time", values, {"feedback": source})
+        condition, values = "WHERE experiment = $experiment", {"experiment": experiment}
+    return _run(f"SELECT * FROM feedback {condition} ORDER BY time", values, {"feedback": source})
 
 
 @dataclass(frozen=True)

@@ -63,18 +63,14 @@ def json_lines(paths: Iterable[Path], columns: Mapping[str, str]) -> str:
     )
 
 
-def roll(folder: Path, columns: Mapping[str, str]) -> list[Path]:
+def roll(folder: Path, columns: Mapping[str, str]) -> None:
     """Turn every complete segment into Parquet; one that cannot be read stays as it is.
-
-    Returns:
-        The new files.
 
     Raises:
         duckdb.Error: of the first that cannot be read, after all others.
     """
     import duckdb
 
-    rolled: list[Path] = []
     failed: duckdb.Error | None = None
     for path in sorted(folder.glob(f"*Z-*{COMPLETE}")):
         target = path.with_suffix(ROLLED)
@@ -86,47 +82,39 @@ def roll(folder: Path, columns: Mapping[str, str]) -> list[Path]:
                         f"TO {quoted(temporary)} "
                         "(FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"  # the held file
                     )
-                rolled.append(target)
             path.unlink()
         except duckdb.Error as error:
             failed = failed or error
     if failed is not None:
         raise failed
-    return rolled
 
 
-def remove_old(paths: Iterable[tuple[Path, float]], max_days: float, max_bytes: int) -> int:
+def remove_old(paths: Iterable[tuple[Path, float]], max_days: float, max_bytes: int) -> None:
     """Remove the files that are older than `max_days`, and the oldest beyond `max_bytes`.
 
     Args:
         paths: files and their times in seconds since 1970; those that must stay are left out.
-
-    Returns:
-        How many were removed.
     """
-    removed, total = 0, 0
+    total = 0
     oldest_s = time.time() - max_days * 86_400
     for path, time_s in sorted(paths, key=lambda pair: -pair[1]):
         with suppress(FileNotFoundError):  # another process was quicker
             total += path.stat().st_size
             if time_s < oldest_s or total > max_bytes:
                 path.unlink()
-                removed += 1
-    return removed
 
 
-def remove_old_segments(folder: Path, max_days: float, max_bytes: int) -> int:
+def remove_old_segments(folder: Path, max_days: float, max_bytes: int) -> None:
     complete = [path for path in segments(folder) if path.suffix != OPEN]
-    return remove_old(((path, opened_at(path)) for path in complete), max_days, max_bytes)
+    remove_old(((path, opened_at(path)) for path in complete), max_days, max_bytes)
 
 
-def remove_old_images(folder: Path, max_days: float, max_bytes: int) -> int:
+def remove_old_images(folder: Path, max_days: float, max_bytes: int) -> None:
     images = [path for path in folder.glob("*/*") if not path.name.startswith(TEMPORARY_PREFIX)]
-    removed = remove_old(((path, path.stat().st_mtime) for path in images), max_days, max_bytes)
+    remove_old(((path, path.stat().st_mtime) for path in images), max_days, max_bytes)
     for day in folder.glob("*/"):
         with suppress(OSError):  # it is not empty, or was just removed
             day.rmdir()
-    return removed
 
 
 def main(words: list[str]) -> None:

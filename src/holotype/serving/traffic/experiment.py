@@ -88,14 +88,13 @@ class Experiment:
         """Whether champion and shadow named one class for an image."""
         self._agreement[agree] += 1
 
-    def count_label(self, row: FeedbackRow, unit: str) -> None:
-        """Take the truth of an image; of what shares a unit only the first counts for the test.
+    def count_label(self, row: FeedbackRow) -> None:
+        """Take the truth of an image; of what shares a key only the first counts for the test.
 
         A correction of a truth that was taken before counts nowhere.
 
         Args:
             row: of this experiment.
-            unit: hash of the request key.
         """
         image = (row.request_id, row.image)
         if image in self._labelled_images:
@@ -103,10 +102,10 @@ class Experiment:
         self._labelled_images.add(image)
         is_right = row.label == row.predicted
         if self.plan.mode == "shadow":
-            self._count_pair(row, is_right, unit)
+            self._count_pair(row, is_right)
             return
-        is_first = unit not in self._labelled
-        self._labelled.add(unit)
+        is_first = row.key not in self._labelled
+        self._labelled.add(row.key)
         self.arms[row.arm].count_label(is_right)
         if is_first and 0 < row.share < 1:
             assert isinstance(self.test, SplitTest)
@@ -195,14 +194,14 @@ class Experiment:
         self._keys.add(answered.key)
         return True
 
-    def _count_pair(self, row: FeedbackRow, champion_right: bool, unit: str) -> None:
+    def _count_pair(self, row: FeedbackRow, champion_right: bool) -> None:
         self.arms["champion"].count_label(champion_right)
         if not row.shadow_predicted:  # the challenger was shed
             return
         shadow_right = row.label == row.shadow_predicted
         self.arms["shadow"].count_label(shadow_right)
-        if unit not in self._labelled:
-            self._labelled.add(unit)
+        if row.key not in self._labelled:
+            self._labelled.add(row.key)
             assert isinstance(self.test, PairedTest)
             self.test.add(np.array([shadow_right]), np.array([champion_right]))
 

@@ -70,9 +70,9 @@ class MeanTest:
         gain_EV = observed_E[:, None] - self._nulls_V
         self._above_EVB += np.log1p((gain_EV / beyond_low_EV)[..., None] * BETS_B)
         self._below_EVB += np.log1p((-gain_EV / beyond_high_EV)[..., None] * BETS_B)
-        refuted_EV = _log_sum(self._above_EVB) >= self._threshold
+        refuted_EV = np.logaddexp.reduce(self._above_EVB, axis=-1) >= self._threshold
         self.lower_E = np.maximum(self.lower_E, np.where(refuted_EV, self._nulls_V, -np.inf).max(1))
-        refuted_EV = _log_sum(self._below_EVB) >= self._threshold
+        refuted_EV = np.logaddexp.reduce(self._below_EVB, axis=-1) >= self._threshold
         self.upper_E = np.minimum(self.upper_E, np.where(refuted_EV, self._nulls_V, np.inf).min(1))
 
     @property
@@ -88,8 +88,8 @@ class MeanTest:
     @property
     def log_evidence_E2(self) -> Floats:
         """The logarithms of the e-values (E, 2) for a mean above 0, and for one below."""
-        sides = (self._above_EVB, self._below_EVB)
-        return np.stack([_log_sum(side[:, self._zero]) for side in sides], axis=1)
+        sides_2EB = [side[:, self._zero] for side in (self._above_EVB, self._below_EVB)]
+        return np.stack([np.logaddexp.reduce(side_EB, axis=-1) for side_EB in sides_2EB], axis=1)
 
 
 class PairedTest(MeanTest):
@@ -133,10 +133,3 @@ class SplitTest(MeanTest):
         self.update((right_E - expected_E) * weight_E, low_E, high_E)
         self._right_E += right_E
         self._count += 1
-
-
-def _log_sum(logs: Floats) -> Floats:
-    """The logarithm of the sum of exponentials over the last axis."""
-    largest = logs.max(axis=-1)
-    total: Floats = largest + np.log(np.exp(logs - largest[..., None]).sum(axis=-1))
-    return total

@@ -70,21 +70,16 @@ def check_classes(version: ModelVersion, current: ModelVersion) -> None:
         )
 
 
-async def check_kept_images(engine: WorkerPool, version: ModelVersion, run: Path) -> int:
+async def check_kept_images(engine: WorkerPool, version: ModelVersion, run: Path) -> None:
     """Ask an opened version for its kept images.
 
     Args:
         run: its run directory; of a bundle alone there are none.
 
-    Returns:
-        How many images were compared; 0 where none is at hand.
-
     Raises:
         VersionRefused: an answer is not what its own run predicted.
     """
-    kept = await asyncio.to_thread(kept_images, run, version.classes)
-    compared = 0
-    for image in kept:
+    for image in await asyncio.to_thread(kept_images, run, version.classes):
         answer = await _ask(engine, version, image)
         if answer is None:
             continue
@@ -95,8 +90,6 @@ async def check_kept_images(engine: WorkerPool, version: ModelVersion, run: Path
                 f"it answers {image.name!r} otherwise than its own run did: a probability "
                 f"differs by {largest:.2g}."
             )
-        compared += 1
-    return compared
 
 
 async def _ask(engine: WorkerPool, version: ModelVersion, image: KeptImage) -> JobAnswer | None:

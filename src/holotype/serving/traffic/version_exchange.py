@@ -46,7 +46,7 @@ class VersionExchange:
         engine: WorkerPool,
         traffic: VersionTraffic,
         open_version: OpenVersion,
-        linger_s: float = 60.0,
+        linger_s: float,
     ) -> None:
         self._engine, self._traffic, self._open = engine, traffic, open_version
         self._linger_s = linger_s
@@ -63,16 +63,15 @@ class VersionExchange:
             before = self._traffic.digests
             try:
                 version = await self._open(model, found.path, found.version)
-                self._traffic.being_taken = version.digest
-                self._keep_open(version.digest)
-                check_classes(version, self._traffic.of(model).champion)
-                await check_kept_images(self._engine, version, found.path)
-                if slot == "champion":
-                    await self._traffic.set_champion(version)
-                else:
-                    await self._traffic.set_challenger(model, version)
+                with self._traffic.taking(version.digest):
+                    self._keep_open(version.digest)
+                    check_classes(version, self._traffic.of(model).champion)
+                    await check_kept_images(self._engine, version, found.path)
+                    if slot == "champion":
+                        await self._traffic.set_champion(version)
+                    else:
+                        await self._traffic.set_challenger(model, version)
             finally:
-                self._traffic.being_taken = ""
                 for digest in (before | set(self._engine.digests)) - self._traffic.digests:
                     self._close_later(digest)
 

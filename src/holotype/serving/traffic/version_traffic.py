@@ -5,8 +5,10 @@ Everything but feedback runs on the event loop, and takes microseconds.
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +76,7 @@ class VersionTraffic:
         self._log = log
         self._feedback = None if log is None else FeedbackStore(log.folder)
         self._models: dict[str, ServedModel] = {}
-        self.being_taken = ""  # the digest of a version that is being checked
+        self._being_taken = ""
         self._recent = RecentAnswers()
         self._looking_back = asyncio.Lock()
 
@@ -115,17 +117,17 @@ class VersionTraffic:
         """
         if self._log is None or self._feedback is None:
             raise NoFeedback("this server keeps no request log, and so no feedback: use --log.")
-        answer = self._recent.find(request_id, image)
-        if answer is None:
+        answer = self._recent.of(request_id, image)
+        if not answer.predicted:
             async with self._looking_back:
                 answer = await asyncio.to_thread(find_in_log, self._log.folder, request_id, image)
-        if answer is None:
+        if not answer.predicted:
             raise NoSuchRequest(f"no image {image} of a request {request_id} was answered here.")
-        row = answer.feedback(request_id, image, label, client)
+        row = replace(answer, label=label, client=client, time_s=time.time())
         await asyncio.to_thread(self._feedback.add, [row])
         experiment = self._experiment(answer.experiment)
         if experiment is not None:
-            experiment.count_label(row, answer.unit)
+            experiment.count_label(row)
 
     # What the exchange of versions asks
 
@@ -155,9 +157,18 @@ class VersionTraffic:
         found = {served.champion.digest for served in self._models.values()}
         return found | {each.challenger.digest for each in self._models.values() if each.challenger}
 
+    @contextmanager
+    def taking(self, digest: str) -> Iterator[None]:
+        """While a version is checked: nobody may close it, though it answers no request yet."""
+        self._being_taken = digest
+        try:
+            yield
+        finally:
+            self._being_taken = ""
+
     def is_needed(self, digest: str) -> bool:
         """Whether a version may be asked, or is about to be."""
-        return digest == self.being_taken or digest in self.digests
+        return digest == self._being_taken or digest in self.digests
 
     def decide_rollouts(self) -> None:
         """Let rollouts go on, hold or stop; called every second or so."""
@@ -231,16 +242,17 @@ class VersionTraffic:
     def _remember(self, answered: AnsweredImage, arm: Arm, experiment: Experiment | None) -> None:
         assert answered.predicted is not None
         recent = self._recent.of(answered.request_id, answered.image)
-        predicted = answered.answered_by.classes[answered.predicted]
+        by = answered.answered_by
+        predicted = by.classes[answered.predicted]
         if arm == "shadow":
-            recent.shadow_digest = answered.answered_by.digest
-            recent.shadow_predicted = predicted
+            recent = replace(recent, shadow_digest=by.digest, shadow_predicted=predicted)
         else:
-            recent.arm, recent.share = arm, answered.route.share
-            recent.experiment = answered.route.experiment
-            recent.unit = hashed_key(answered.key)
-            recent.model, recent.digest = answered.answered_by.model, answered.answered_by.digest
-            recent.predicted, recent.answered_s = predicted, answered.time
+            recent = replace(
+                recent, arm=arm, share=answered.route.share, experiment=answered.route.experiment,
+                key=hashed_key(answered.key), model=by.model, digest=by.digest,
+                predicted=predicted, answered_s=answered.time,
+            )  # fmt: skip
+        self._recent.keep(recent)
         if experiment is not None and recent.predicted and recent.shadow_predicted:
             experiment.count_agreement(recent.predicted == recent.shadow_predicted)
 
@@ -274,7 +286,7 @@ class VersionTraffic:
             LOGGER.warning("feedback of %s is not counted again: %s", experiment.id, error)
             return
         for row in feedback_rows(found):
-            experiment.count_label(row, row.key)
+            experiment.count_label(row)
 
     def _save_state(self, model: str, experiment: Experiment) -> None:
         if self._log is None or not (experiment.rollout or experiment.is_mismatch):

@@ -75,7 +75,7 @@ class KindOfChange:
     remaining: float
 
 
-def kind_of_change(window: WatchedImages, reference: WatchedImages, seed: int = 0) -> KindOfChange:
+def kind_of_change(window: WatchedImages, reference: WatchedImages) -> KindOfChange:
     """What a change of independent images would be called.
 
     Args:
@@ -86,10 +86,10 @@ def kind_of_change(window: WatchedImages, reference: WatchedImages, seed: int = 
     weights_R = (shares.by_em_C / np.clip(shares.reference_C, 1e-6, None))[known_R]
     weights_R = np.clip(weights_R, 1e-3, None)
     window_NF, reference_RF = features(window, reference)
-    plain = domain_classifier(window_NF, reference_RF, seed=seed)
-    weighted = domain_classifier(window_NF, reference_RF, weights_R, seed=seed)
+    plain = domain_classifier(window_NF, reference_RF)
+    weighted = domain_classifier(window_NF, reference_RF, weights_R)
     confidences = domain_classifier(
-        _confidences(window), _confidences(reference), density_ratio_R(plain), seed=seed
+        _confidences(window), _confidences(reference), density_ratio_R(plain)
     )
     remaining = _remaining(weighted, weights_R)
     gains = weighted.auc - 0.5 < 0.5 * (plain.auc - 0.5)

@@ -29,8 +29,8 @@ SHOWN_CLASSES, SHOWN_IMAGES, SHOWN_NEAREST = 20, 12, 3
 
 
 def independent_images(windows: Sequence[LogWindow]) -> WatchedImages:
-    """One image of each request key of every window."""
-    tables = [window.images for window in windows if len(window.images)]
+    """One image of each request key of every window; each of these has some."""
+    tables = [window.images for window in windows]
     return joined([table.select(table.one_of_each_group(seed=0)) for table in tables])
 
 
@@ -57,13 +57,17 @@ def kind_of_alarm(
 
 def what_changed(
     windows: Sequence[LogWindow],
+    images: WatchedImages,
     reference: WatchedImages,
     scores: ImageScores,
     bundle: Bundle,
     change: KindOfChange | None,
 ) -> dict[str, Any]:
-    """The changes of `watch.json`, from the windows since the change began."""
-    images = independent_images(windows)
+    """The changes of `watch.json`, from the windows since the change began.
+
+    Args:
+        images: the independent ones of these windows.
+    """
     found: dict[str, Any] = {
         "images_looked_at": len(images),
         "tests": [asdict(test) for test in _tests(images, reference, scores)],
@@ -128,7 +132,7 @@ def _most_unlike(
 ) -> list[dict[str, Any]]:
     """The images most unlike the reference, with the nearest training images that are kept."""
     rows = [(window, number) for window in windows for number in range(len(window.images))]
-    images = joined([window.images for window in windows if len(window.images)])
+    images = joined([window.images for window in windows])
     odds_N = domain_classifier(*features(images, reference)).odds_N
     kept = None if bundle.members else bundle.references
     found = []

@@ -92,7 +92,6 @@ def domain_classifier(
     window_ND: NDArray[np.float64],
     reference_RD: NDArray[np.float64],
     reference_weights_R: Floats | None = None,
-    seed: int = 0,
 ) -> DomainClassifier:
     """Tell window and reference apart by a logistic regression.
 
@@ -115,7 +114,7 @@ def domain_classifier(
     weights = np.concatenate([np.ones(N), weights_R * N / weights_R.sum()])
     features = (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-12)
     log_odds = np.empty(N + R)
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     for training, held_out in folds.split(features, is_window):
         model = LogisticRegression(C=0.1, max_iter=300)
         model.fit(features[training], is_window[training], sample_weight=weights[training])

@@ -115,14 +115,14 @@ class LabelledEmbeddings:
     classes: Sequence[str]
 
 
-def check_new_labels(labelled: LabelledEmbeddings, *, seed: int = 0) -> LabelCheck:
+def check_new_labels(labelled: LabelledEmbeddings) -> LabelCheck:
     """Suspected labels among the new ones, and whether they are a burst.
 
     Source:
         The rate of old labels has a Beta(½, ½) prior (Jeffreys), so the number among new ones is
         beta-binomial: with few old labels it takes more to refuse.
     """
-    head_NC, suggested_N, is_suspected_N = _suspected(labelled, seed)
+    head_NC, suggested_N, is_suspected_N = _suspected(labelled)
     old_N = ~labelled.is_new_N & labelled.is_held_out_N
     units, suspected_units = _count_units(labelled.groups, labelled.is_new_N, is_suspected_N)
     old_units, old_suspected = _count_units(labelled.groups, old_N, is_suspected_N)
@@ -157,7 +157,7 @@ def chance_of_as_many(suspected: int, units: int, old_suspected: int, old_units:
 
 
 def _suspected(
-    labelled: LabelledEmbeddings, seed: int
+    labelled: LabelledEmbeddings,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
     """What the head says of every image (N, C), the other class, and whether it is suspected."""
     targets_N, is_new_N = labelled.targets_N, labelled.is_new_N
@@ -167,7 +167,7 @@ def _suspected(
     data = TrainingData(
         labelled.embeddings_ND, targets_N, np.where(is_new_N, weight, 1.0), labelled.groups, C
     )
-    head = out_of_fold_predictions(data, Cs=_CS, folds=_FOLDS, seed=seed)
+    head = out_of_fold_predictions(data, Cs=_CS, folds=_FOLDS, seed=0)
     head_NC = np.nan_to_num(head.probabilities_NC)
     suggested_N = head_NC.argmax(axis=1)
     is_suspected_N = (
@@ -179,7 +179,7 @@ def _suspected(
     new = np.flatnonzero(is_new_N)
     of_new_MC = np.zeros((num_new, C))
     if len(np.unique(targets_N[new])) > 1:
-        of_new = out_of_fold_predictions(data.rows(new), Cs=_CS, folds=_FOLDS, seed=seed)
+        of_new = out_of_fold_predictions(data.rows(new), Cs=_CS, folds=_FOLDS, seed=0)
         of_new_MC = np.nan_to_num(of_new.probabilities_NC)
     rows_M = np.arange(num_new)
     given_M, other_M = of_new_MC[rows_M, targets_N[new]], of_new_MC[rows_M, suggested_N[new]]

@@ -214,7 +214,11 @@ def _open_directory(request: RetrainingRequest, champion: Champion) -> Retrainin
     if request.output is not None:
         directory = RetrainingDirectory(request.output)
         if directory.request.is_file():
-            _require_same(request, champion, directory)
+            if not _is_same(request, champion, directory):
+                raise RunExists(
+                    f"{str(directory.path)!r} is a retraining of another champion, of other "
+                    "labels, or with other words; name another --output."
+                )
         elif directory.path.exists() and any(directory.path.iterdir()):
             raise RunExists(
                 f"{str(directory.path)!r} already holds something else; name another --output."
@@ -256,20 +260,6 @@ def _is_same(
         return True
     collected = collect_labels(request.sources, champion.digests)
     return bool(began["labels_sha256"] == _labels_digest(collected))
-
-
-def _require_same(
-    request: RetrainingRequest, champion: Champion, directory: RetrainingDirectory
-) -> None:
-    """
-    Raises:
-        RunExists: see `_is_same`.
-    """
-    if not _is_same(request, champion, directory):
-        raise RunExists(
-            f"{str(directory.path)!r} is a retraining of another champion, of other labels, or "
-            "with other words; name another --output."
-        )
 
 
 def _write_request(

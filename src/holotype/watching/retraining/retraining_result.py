@@ -10,6 +10,7 @@ from holotype.notebook import html_result, html_table
 from holotype.text_tables import printable, short_text
 from holotype.watching.retraining.promotion_decision import PromotionDecision
 
+SUSPECTED_SHOWN = 5  # labels in a sentence
 Outcome = Literal["no alarm", "refused", "rejected", "challenger", "promoted"]
 
 
@@ -131,12 +132,13 @@ def read_retraining(file: Path, *, path: Path) -> Retraining:
         )
 
 
-def suspected_sentence(labels: Mapping[str, Any], shown: int = 5) -> str:
+def suspected_sentence(labels: Mapping[str, Any]) -> str:
     """The images of suspected labels, the surest first."""
     suspected: Sequence[Mapping[str, Any]] = labels["suspected"]
     named = [
         f"{each['path']} ({each['given']}, probably {each['suggested']})"
-        for each in suspected[:shown]
+        for each in suspected[:SUSPECTED_SHOWN]
     ]
-    more = f" and {len(suspected) - shown} more" if len(suspected) > shown else ""
+    num_more = len(suspected) - SUSPECTED_SHOWN
+    more = f" and {num_more} more" if num_more > 0 else ""
     return ", ".join(named) + more
