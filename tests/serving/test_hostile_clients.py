@@ -216,3 +216,13 @@ def test_a_body_that_is_too_large_for_feedback_is_413(server: Running) -> None:
     chunk = b"100000\r\n" + b" " * (1 << 20) + b"\r\n"
     sent = head("/v1/feedback", HOST, "content-type: application/json", CHUNKED)
     assert asyncio.run(talk(server, sent, *[chunk] * 40)).startswith(b"HTTP/1.1 413")
+
+
+def test_a_body_without_images_is_small(server: Running) -> None:
+    """Parsing lists of lists would keep all others waiting: 32 MiB of them take seconds."""
+    head_of = ("/v1/feedback", HOST, "content-type: application/json")
+    for length, status in ((65_537, 413), (65_536, 422)):
+        body = b'{"label": [' + b"[]," * 30_000
+        sent = head(*head_of, f"content-length: {length}") + body[:length].ljust(length)
+        answer = asyncio.run(talk(server, sent))
+        assert answer.startswith(b"HTTP/1.1 %d" % status), answer
