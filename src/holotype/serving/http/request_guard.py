@@ -27,6 +27,7 @@ LOGGER = logging.getLogger("holotype.serve")
 OPEN_PATHS = ("/healthz", "/readyz", "/openapi.json")  # for whoever asks
 IMAGE_PATHS = "/v1/models/"
 TEXT_PATHS = ("/v1/feedback", f"{PAGES}login")  # without images; the login is open to whoever asks
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 KEEP_READING = 1 << 20
 TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?")
@@ -82,6 +83,7 @@ class RequestGuard:
 
         try:
             self._check_host(headers)
+            _check_site(scope, headers)
             if not self._service.is_page(scope):
                 state["client"] = client_of(headers, scope["path"], self._service.keys)
             body.check_length(headers)
@@ -192,6 +194,15 @@ class GuardedBody:
         kib = self._max_bytes >> 10
         most = f"{kib >> 10} MiB" if kib >= 1024 else f"{kib} KiB"
         return Problem("body_too_large", f"At most {most} are read.")
+
+
+def _check_site(scope: Scope, headers: Headers) -> None:
+    """Refuse what a page of another site sends by the browser of somebody who may ask.
+
+    Where no key is needed nothing else would tell it from a program of this machine.
+    """
+    if scope["method"] not in SAFE_METHODS and headers.get("sec-fetch-site") == "cross-site":
+        raise Problem("cross_site")
 
 
 def client_of(headers: Headers, path: str, keys: Keys | None) -> str:
