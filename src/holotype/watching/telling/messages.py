@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import smtplib
+import ssl
 import urllib.request
 from dataclasses import dataclass, replace
 from email.message import EmailMessage
@@ -179,6 +180,6 @@ def _send_email(status: WatchStatus, telling: Telling) -> None:
             password = os.environ.get(PASSWORD, "")
             if not password.isascii():
                 raise ValueError(f"{PASSWORD} has other characters than ASCII; choose another")
-            server.starttls()
+            server.starttls(context=ssl.create_default_context())  # else any certificate will do
             server.login(user, password)
         server.send_message(mail)
