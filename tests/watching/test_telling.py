@@ -146,7 +146,8 @@ class Forged(socketserver.StreamRequestHandler):
                 self.wfile.write(b"220 go on\r\n")
                 with suppress(OSError):
                     secured = self.context.wrap_socket(self.connection, server_side=True)
-                    self.rfile, self.wfile = secured.makefile("rb"), secured.makefile("wb", 0)
+                    self.rfile = secured.makefile("rb")
+                    self.wfile = secured.makefile("wb", 0)  # type: ignore[assignment]
             else:
                 self.wfile.write(b"250-here\r\n250-AUTH PLAIN\r\n250 STARTTLS\r\n")
 

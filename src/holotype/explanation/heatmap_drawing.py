@@ -35,6 +35,7 @@ _INFERNO = np.array(
     ],
     np.float32,
 )
+_ROWS = 256  # drawn at once: numbers of one pixel take 30 times the bytes of the image
 _MARGIN = 12
 _PAPER, _INK, _MISSING = (255, 255, 255), (32, 32, 32), (226, 226, 226)
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -61,6 +62,16 @@ def overlay(
         raise ValueError(
             f"a heatmap of {heatmap_HW.shape} does not fit an image of {image_HWC.shape[:2]}"
         )
+    mixed_HWC = np.empty_like(image_HWC)
+    for top in range(0, len(image_HWC), _ROWS):
+        rows = slice(top, top + _ROWS)
+        mixed_HWC[rows] = _overlaid(image_HWC[rows], heatmap_HW[rows], alpha)
+    return mixed_HWC
+
+
+def _overlaid(
+    image_HWC: NDArray[np.uint8], heatmap_HW: NDArray[np.float32], alpha: float
+) -> NDArray[np.uint8]:
     grey_HW = image_HWC @ np.array([0.299, 0.587, 0.114], np.float32)
     opacity_HW1 = alpha * heatmap_HW[:, :, None] ** 0.75
     mixed_HWC = (1 - opacity_HW1) * grey_HW[:, :, None] + opacity_HW1 * inferno(heatmap_HW)
