@@ -209,6 +209,8 @@ def test_an_alarm_is_told_once_in_the_quiet_time_and_so_is_all_clear(
 def test_addresses_that_make_no_sense_are_refused() -> None:
     for wrong in (
         {"webhook": "file:///etc/passwd"},
+        {"webhook": "http://127.0.0.1:9/hook?token=secret x"},
+        {"webhook": "http://127.0.0.1:9/hook?token=secret\n"},
         {"email": "nobody"},
         {"email": "a@b\r\nBcc: c@d"},
         {"smtp": "host:port"},
