@@ -1,6 +1,8 @@
 """The cache: what was written is read back; what was damaged is thrown away and said once."""
 
 import hashlib
+import os
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +11,8 @@ import numpy as np
 import pytest
 
 from holotype.cache import ArrayCache, read_cached, write_cached
-from holotype.errors import DamagedCache
-from holotype.files import atomic_write
+from holotype.errors import DamagedCache, UsageError
+from holotype.files import atomic_write, cache_directory
 
 KEYS = [hashlib.sha256(bytes([n])).hexdigest() for n in range(6)]
 VALUES = np.arange(24, dtype=np.float32).reshape(6, 4)
@@ -126,3 +128,27 @@ def test_a_file_of_another_name_is_not_believed(fresh_cache: Path) -> None:
     (fresh_cache / "graphs/key/embedding.onnx").rename(fresh_cache / "graphs/key/cut1.onnx")
     with pytest.warns(DamagedCache):
         assert read_cached("graphs/key/cut1.onnx") is None
+
+
+@pytest.mark.parametrize("kind", ["link", "of another", "own", "none"])
+def test_without_a_home_the_cache_is_no_directory_of_another_user(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HOLOTYPE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    user = os.getuid() + (kind == "of another")
+    monkeypatch.setattr(os, "getuid", lambda: user)
+    place = tmp_path / f"holotype-{user}"
+    if kind == "link":
+        (tmp_path / "theirs").mkdir()
+        place.symlink_to(tmp_path / "theirs")
+    elif kind != "none":
+        place.mkdir()
+    if kind in ("link", "of another"):
+        with pytest.raises(UsageError, match="is a link, or of another user"):
+            cache_directory()
+    else:
+        assert cache_directory() == place
+        assert kind == "own" or place.stat().st_mode & 0o077 == 0

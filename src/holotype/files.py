@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import sys
 import tempfile
 import uuid
@@ -21,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from holotype.errors import CorruptFile
+from holotype.errors import CorruptFile, UsageError
 
 if sys.platform != "win32":
     import fcntl
@@ -268,6 +269,9 @@ def cache_directory() -> Path:
     """`$HOLOTYPE_CACHE`, or `holotype` in the user's cache directory; it may not exist yet.
 
     Of a user without a home directory, as in a container, a directory of temporary files.
+
+    Raises:
+        UsageError: that one is of another user, who could write what is read from it.
     """
     named = os.environ.get("HOLOTYPE_CACHE")
     if named:
@@ -277,6 +281,22 @@ def cache_directory() -> Path:
         return Path(base) / "holotype"
     home = os.path.expanduser("~")  # as it is where nobody knows the user
     if home == "~" or not os.access(home, os.X_OK):
-        user = os.getuid() if hasattr(os, "getuid") else "user"
-        return Path(tempfile.gettempdir()) / f"holotype-{user}"
+        return _temporary_cache()
     return Path(home) / ".cache" / "holotype"
+
+
+def _temporary_cache() -> Path:
+    """Made here, since its name is known to all users of the machine."""
+    if not hasattr(os, "getuid"):  # Windows, where each user has temporary files of their own
+        return Path(tempfile.gettempdir()) / "holotype-user"
+    place = Path(tempfile.gettempdir()) / f"holotype-{os.getuid()}"
+    with suppress(OSError):  # it is there, or the disk is read-only, which whoever writes will tell
+        place.mkdir(mode=0o700)
+    with suppress(FileNotFoundError):
+        found = place.lstat()
+        if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
+            raise UsageError(
+                f"{place} is a link, or of another user; name a directory of your own by "
+                "HOLOTYPE_CACHE."
+            )
+    return place

@@ -19,6 +19,7 @@ from holotype.bundle.bundle import Bundle, load_bundle, strip_metadata, write_bu
 from holotype.bundle.image_sources import image_sources
 from holotype.bundle.inference import predict_images
 from holotype.bundle.manifest import Decision
+from holotype.bundle.onnx_runtime import open_session
 from holotype.bundle.sanitise_graph import (
     EXTERNAL_DATA,
     MESSAGES_WITH_TENSORS,
@@ -274,6 +275,17 @@ def test_a_graph_that_reads_other_files_is_not_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def _with_a_long_key(model: ModelProto) -> bytes:
+    """The same model to ONNX Runtime, which drops all bits but 32 of the key of a field."""
+    graph, rest = model.graph.SerializeToString(), ModelProto()
+    rest.CopyFrom(model)
+    rest.ClearField("graph")
+    key = bytes([7 << 3 | 2 | 128, 128, 128, 128, 128 >> 3])  # field 7, and bit 32
+    assert 128 <= len(graph) < 1 << 14
+    length = bytes([len(graph) & 127 | 128, len(graph) >> 7])
+    return bytes(rest.SerializeToString()) + key + length + graph
+
+
 def test_a_graph_with_a_loop_is_refused_wherever_it_stands(tmp_path: Path) -> None:
     """A loop may run for ever, and a call of ONNX Runtime cannot be ended."""
     body = helper.make_graph(
@@ -301,6 +313,10 @@ def test_a_graph_with_a_loop_is_refused_wherever_it_stands(tmp_path: Path) -> No
             tmp_path / "bundle", backbone=backbone_model().SerializeToString(),
             head=model.SerializeToString(), manifest=manifest(),
         )  # fmt: skip
+    hidden = _with_a_long_key(model)
+    assert [one.name for one in open_session(hidden).get_outputs()] == ["logits"]
+    with pytest.raises(CorruptBundle, match="is no ONNX graph"):
+        refuse_endless_operators(hidden, "it")
     model.graph.node[-1].CopyFrom(helper.make_node("Identity", ["first"], ["logits"], name="Loop"))
     refuse_endless_operators(model.SerializeToString(), "the word alone does no harm")
 

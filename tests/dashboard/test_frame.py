@@ -158,6 +158,25 @@ def test_a_form_without_its_token_changes_nothing(visit_with_keys: Callable[...,
     assert "Log out" in visit.page.text
 
 
+def test_whoever_has_no_key_sends_little(visit_with_keys: Callable[..., Visit]) -> None:
+    """Bodies at the login would take the room of those of the API, and time to decode."""
+    visit = visit_with_keys(root_path="/cells")
+    visit.get("/cells/dashboard/login")
+    visit.submit("login", key="x" * 70_000)
+    assert visit.status == 413
+    assert "At most 64 KiB" in visit.page.text
+    visit.post("login", {"key": "x"}, files={"images": b"x" * 70_000})
+    assert visit.status == 413
+
+
+def test_a_form_without_files_is_small(visit_with_keys: Callable[..., Visit]) -> None:
+    visit = visit_with_keys()
+    visit.login("promote")
+    page = visit.get("/dashboard/runs/start")
+    visit.post("start", {"csrf": page.forms[0]["fields"]["csrf"], "settings": "x" * 70_000})
+    assert visit.status == 413
+
+
 @pytest.mark.parametrize(
     "next_page", ["https://evil.example", "//evil.example", "..//x", "a\\b", "/x"]
 )

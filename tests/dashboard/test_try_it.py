@@ -279,6 +279,17 @@ def test_images_that_are_sent_at_the_same_time_are_all_kept() -> None:
     assert uploads.size == 2000
 
 
+def test_one_upload_that_grows_keeps_to_the_memory_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads_module, "MAX_BYTES", 100)
+    uploads, last = Uploads(), ""
+    for number in range(20):
+        last = uploads.add("me", [(str(number), b"x" * 30)], to=last).id
+        assert uploads.size <= 100
+    found = uploads.find(last, "me")
+    assert found is not None
+    assert found.images[-1] == ("19", b"x" * 30)
+
+
 def test_the_oldest_images_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads_module, "MAX_BYTES", 100)
     uploads = Uploads()

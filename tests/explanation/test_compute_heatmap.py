@@ -1,5 +1,6 @@
 """A heatmap points at what the classifier was built to look for, wherever it lies."""
 
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -369,3 +370,15 @@ def test_under_views_the_map_is_the_plain_one_and_the_probability_that_of_predic
     assert found.probability == pytest.approx(
         predicted(turned, path).probabilities_NC.max(), abs=1e-6
     )
+
+
+def test_a_large_image_is_drawn_in_little_memory() -> None:
+    """A file of 70 KB may hold 25 million pixels, and whoever may ask may have it explained."""
+    image_HWC = np.zeros((3000, 4000, 3), np.uint8)
+    heatmap_HW = np.ones((3000, 4000), np.float32)
+    tracemalloc.start()
+    drawn = overlay(image_HWC, heatmap_HW)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * image_HWC.nbytes
+    assert (drawn == overlay(image_HWC[:1], heatmap_HW[:1])).all()

@@ -145,3 +145,25 @@ def test_a_file_that_is_too_large_costs_itself(
     found = client.predict([images[0], tmp_path / "large.png"])
     assert len(found) == 1
     assert [type(each) for each in found.refused] == [FileTooLarge]
+
+
+def test_a_redirect_gets_no_key() -> None:
+    asked: list[str | None] = []
+
+    class Moved(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers["authorization"])
+            self.send_response(302 if self.path.startswith("/v1") else 200)
+            self.send_header("location", f"http://localhost:{self.server.server_address[1]}/login")
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Moved) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(UsageError):
+            server_status(f"http://127.0.0.1:{server.server_port}", key="holotype_key")
+        server.shutdown()
+    assert asked == ["Bearer holotype_key", None]

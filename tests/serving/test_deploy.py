@@ -64,8 +64,12 @@ def test_the_lines_of_the_dockerfile_run_in_a_fresh_environment(
     key = add_key(keys, "test", 100.0)
     (command,) = [exec_form(line) for line in instructions(file, "CMD")]
     port = "18431"
-    swapped = {"cells=/models/cells": f"cells={tiny_bundle.path}", "/run/keys.json": str(keys),
-               "8000": port, "0.0.0.0": "127.0.0.1"}  # fmt: skip
+    swapped = {
+        "cells=/models/cells": f"cells={tiny_bundle.path}",
+        "/run/holotype/keys.json": str(keys),
+        "8000": port,
+        "0.0.0.0": "127.0.0.1",
+    }
     words = [swapped.get(word, word) for word in command]
     env = {**home, "PATH": f"{environment}/bin:{home['PATH']}", "HOLOTYPE_CACHE": str(tmp_path)}
     subprocess.run(["holotype", "--version"], env=env, check=True)  # compiles, as an image has it
@@ -123,7 +127,7 @@ def test_the_files_of_compose_and_kubernetes_name_what_there_is() -> None:
         for volume in service["volumes"]
         if volume.startswith("./")
     ]
-    made_by_hand = {"./keys.json", "./prometheus-key"}
+    made_by_hand = {"./keys", "./prometheus-key"}
     assert all((DEPLOY / name).is_file() for name in mounted if name not in made_by_hand)
     deployment, service = yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())
     assert deployment["spec"]["selector"]["matchLabels"] == service["spec"]["selector"]
@@ -132,6 +136,22 @@ def test_the_files_of_compose_and_kubernetes_name_what_there_is() -> None:
         asked = container[probe]["httpGet"]
         assert asked["path"] in ("/healthz", "/readyz")
         assert asked["httpHeaders"] == [{"name": "Host", "value": "localhost"}]
+
+
+def test_the_folder_of_the_keys_is_mounted_and_not_the_file() -> None:
+    """A file that is mounted alone stays the old one when a key is removed, which replaces it."""
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["holotype"]
+    (keys,) = (word for word in compose["command"] if word.startswith("--keys="))
+    targets = [volume.split(":")[1] for volume in compose["volumes"]]
+    assert keys.removeprefix("--keys=").rpartition("/")[0] in targets
+    (command,) = [exec_form(line) for line in instructions(DEPLOY / "Dockerfile", "CMD")]
+    folder = command[command.index("--keys") + 1].rpartition("/")[0]
+    assert f":{folder}:ro " in (DEPLOY / "Dockerfile").read_text()
+    deployment, _ = yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    (keys,) = (word for word in container["args"] if word.startswith("--keys="))
+    mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
+    assert "subPath" not in mounts[keys.removeprefix("--keys=").rpartition("/")[0]]
 
 
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:

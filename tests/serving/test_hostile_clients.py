@@ -216,3 +216,27 @@ def test_a_body_that_is_too_large_for_feedback_is_413(server: Running) -> None:
     chunk = b"100000\r\n" + b" " * (1 << 20) + b"\r\n"
     sent = head("/v1/feedback", HOST, "content-type: application/json", CHUNKED)
     assert asyncio.run(talk(server, sent, *[chunk] * 40)).startswith(b"HTTP/1.1 413")
+
+
+def test_a_body_without_images_is_small(server: Running) -> None:
+    """Parsing lists of lists would keep all others waiting: 32 MiB of them take seconds."""
+    head_of = ("/v1/feedback", HOST, "content-type: application/json")
+    for length, status in ((65_537, 413), (65_536, 422)):
+        body = b'{"label": [' + b"[]," * 30_000
+        sent = head(*head_of, f"content-length: {length}") + body[:length].ljust(length)
+        answer = asyncio.run(talk(server, sent))
+        assert answer.startswith(b"HTTP/1.1 %d" % status), answer
+
+
+@pytest.mark.parametrize(
+    ("site", "status"), [("cross-site", 403), ("same-origin", 200), ("none", 200), ("", 200)]
+)
+def test_a_page_of_another_site_changes_nothing(
+    server: Running, images: list[Path], site: str, status: int
+) -> None:
+    """A browser on a machine that may ask without a key says where a request comes from."""
+    headers = {"sec-fetch-site": site} if site else {}
+    files = {"images": images[0].read_bytes()}
+    answer = httpx.post(f"{server.url}{PREDICT}", files=files, headers=headers)
+    assert answer.status_code == status, answer.text
+    assert httpx.get(f"{server.url}/v1/models", headers=headers).status_code == 200

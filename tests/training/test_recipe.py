@@ -1,5 +1,6 @@
 """The recipe: read, changed, resolved, refused."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from holotype.training.config.resolve import (
     resolve_recipe,
 )
 from holotype.training.config.stage_config import GradientStage
+from holotype.training.config.yaml_files import parse_yaml
 
 SUITS = {"scratch": "cnn_v1", "svm": "hog", "forest": "hog+lbp"}
 
@@ -267,3 +269,11 @@ def test_a_teacher_is_found_from_any_folder(
         assert again is not None
         assert Path(again.run).resolve() == tmp_path / named
         assert recipe_paths(file) == [tmp_path / "teacher"]
+
+
+@pytest.mark.parametrize("text", ["[" * 20_000, "{a: " * 20_000, "[" * 900 + "]" * 900])
+def test_brackets_without_end_are_refused_at_once(text: str) -> None:
+    began = time.process_time()
+    with pytest.raises(InvalidRecipe, match="more than 50 brackets within each other"):
+        parse_yaml(text, "it")
+    assert time.process_time() - began < 0.5

@@ -1,9 +1,13 @@
 """Who is told of what, and what happens where nobody listens."""
 
 import json
+import shutil
 import socketserver
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -128,6 +132,50 @@ def test_a_password_that_cannot_be_sent_is_a_failure_in_words(
     assert mails == []
 
 
+class Forged(socketserver.StreamRequestHandler):
+    """A mail server that offers TLS with a certificate of its own making, and asks who is there."""
+
+    context: ssl.SSLContext
+    heard: list[bytes]
+
+    def handle(self) -> None:
+        self.wfile.write(b"220 here\r\n")
+        while line := self.rfile.readline():
+            self.heard.append(line)
+            if line.upper().startswith(b"STARTTLS"):
+                self.wfile.write(b"220 go on\r\n")
+                with suppress(OSError):
+                    secured = self.context.wrap_socket(self.connection, server_side=True)
+                    self.rfile = secured.makefile("rb")
+                    self.wfile = secured.makefile("wb", 0)  # type: ignore[assignment]
+            else:
+                self.wfile.write(b"250-here\r\n250-AUTH PLAIN\r\n250 STARTTLS\r\n")
+
+
+def test_a_password_goes_to_no_server_that_cannot_prove_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj",
+         "/CN=mail.example.org", "-keyout", "key.pem", "-out", "certificate.pem"],
+        cwd=tmp_path, check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
+    heard: list[bytes] = []
+    kind = type("Here", (Forged,), {"context": context, "heard": heard})
+    monkeypatch.setenv("HOLOTYPE_SMTP_PASSWORD", "secret")
+    with socketserver.TCPServer(("127.0.0.1", 0), kind) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        place = f"me@127.0.0.1:{server.server_address[1]}"
+        (failure,) = tell(FOUND, Telling(email="me@example.org", smtp=place))
+        server.shutdown()
+    assert "CERTIFICATE_VERIFY_FAILED" in failure
+    assert [line.split()[0].upper() for line in heard] == [b"EHLO", b"STARTTLS"]
+
+
 def test_a_state_of_the_first_version_tells_nothing_again(tmp_path: Path) -> None:
     told = ToldState(True, HOUR_S, "input")
     WatchState("d" * 64, Monitors({}), told={"caller": told}).write(tmp_path)
@@ -161,6 +209,8 @@ def test_an_alarm_is_told_once_in_the_quiet_time_and_so_is_all_clear(
 def test_addresses_that_make_no_sense_are_refused() -> None:
     for wrong in (
         {"webhook": "file:///etc/passwd"},
+        {"webhook": "http://127.0.0.1:9/hook?token=secret x"},
+        {"webhook": "http://127.0.0.1:9/hook?token=secret\n"},
         {"email": "nobody"},
         {"email": "a@b\r\nBcc: c@d"},
         {"smtp": "host:port"},

@@ -120,6 +120,8 @@ def _submessages(message: memoryview) -> Iterator[tuple[int, memoryview]]:
     place = 0
     while place < len(message):
         key, place = _varint(message, place)
+        if key > 0xFFFFFFFF:  # Protocol Buffers would read it without its upper bits
+            raise ValueError("the number of a field has more than 32 bits")
         wire_type = key & 7
         if wire_type == 0:
             _, place = _varint(message, place)

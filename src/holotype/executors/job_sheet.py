@@ -7,13 +7,14 @@ Executors differ only in where `run_job` is called for each number; the files ar
 machines share.
 """
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from holotype.files import read_json, reading, write_json
+from holotype.files import atomic_write, read_json, reading, write_json
 
 JobState = Literal["waiting", "running", "done", "failed"]
 
@@ -45,7 +46,11 @@ class Job:
     @property
     def environment(self) -> dict[str, str]:
         """The variables that a job sets on whatever machine it runs."""
-        passed = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
+        passed = {
+            name: value
+            for name, value in os.environ.items()
+            if name.startswith(PASSED_ON) and not name.endswith("_PASSWORD")
+        }
         return passed | dict.fromkeys(THREAD_VARIABLES, str(self.threads))
 
 
@@ -95,7 +100,10 @@ class JobSheet:
             }
             for job in self.jobs
         ]
-        write_json(self.file, {"directory": os.getcwd(), "jobs": rows})
+        text = json.dumps({"directory": os.getcwd(), "jobs": rows}, indent=2) + "\n"
+        with atomic_write(self.file) as temporary:
+            temporary.chmod(0o600)  # the URL of a registry may hold a password
+            temporary.write_text(text, "utf-8")
 
     def results(self) -> list[JobResult]:
         """How far each job is."""

@@ -28,9 +28,8 @@ SCRIPT = """#!/bin/bash
 #SBATCH --cpus-per-task={threads}
 #SBATCH --requeue
 #SBATCH --open-mode=append
-#SBATCH --output={directory}/slurm-%a.log
 #SBATCH --signal=B:TERM@{warning}
-# Each element of the array is one job of {sheet}.
+# Each element of the array is one job of sheet.json.
 # {warning} seconds before the time limit SLURM sends SIGTERM: the job writes a checkpoint, and the
 # element is queued again, to go on from there.
 stop() {{
@@ -63,7 +62,10 @@ class SlurmExecutor:
     def run(self, sheet: JobSheet, on_change: OnChange) -> None:
         script = sheet.directory / "array.sbatch"
         write_text(script, self.script(sheet))
-        array = _slurm("sbatch", "--parsable", *_options(), str(script)).strip().split(";")[0]
+        # Here and not in the script, where no name of a directory can be quoted.
+        log = f"{str(sheet.directory.absolute()).replace('%', '%%')}/slurm-%a.log"
+        words = ("sbatch", "--parsable", f"--output={log}", *_options(), str(script))
+        array = _slurm(*words).strip().split(";")[0]
         write_text(_number_file(sheet.directory), array)
         gone_since: float | None = None
         while True:
@@ -84,7 +86,7 @@ class SlurmExecutor:
         return SCRIPT.format(
             last=len(sheet.jobs) - 1, slots=self.slots, warning=WARNING_S,
             threads=max(job.threads for job in sheet.jobs), python=shlex.quote(sys.executable),
-            directory=sheet.directory.absolute(), sheet=shlex.quote(str(sheet.file.absolute())),
+            sheet=shlex.quote(str(sheet.file.absolute())),
         )  # fmt: skip
 
 

@@ -37,6 +37,7 @@ _INFERNO = np.array(
 )
 OPACITY = 0.8  # of the greatest heat
 TILE_SIDE = 132  # pixels of a small image in a row
+_ROWS = 256  # drawn at once: numbers of one pixel take 30 times the bytes of the image
 _MARGIN = 12
 _PAPER, _INK, _MISSING = (255, 255, 255), (32, 32, 32), (226, 226, 226)
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -60,6 +61,14 @@ def overlay(image_HWC: NDArray[np.uint8], heatmap_HW: NDArray[np.float32]) -> ND
         raise ValueError(
             f"a heatmap of {heatmap_HW.shape} does not fit an image of {image_HWC.shape[:2]}"
         )
+    mixed_HWC = np.empty_like(image_HWC)
+    for top in range(0, len(image_HWC), _ROWS):
+        rows = slice(top, top + _ROWS)
+        mixed_HWC[rows] = _overlaid(image_HWC[rows], heatmap_HW[rows])
+    return mixed_HWC
+
+
+def _overlaid(image_HWC: NDArray[np.uint8], heatmap_HW: NDArray[np.float32]) -> NDArray[np.uint8]:
     grey_HW = image_HWC @ np.array([0.299, 0.587, 0.114], np.float32)
     opacity_HW1 = OPACITY * heatmap_HW[:, :, None] ** 0.75
     mixed_HWC = (1 - opacity_HW1) * grey_HW[:, :, None] + opacity_HW1 * inferno(heatmap_HW)

@@ -69,11 +69,11 @@ def _another_server(url: str) -> UsageError:
 
 
 def _get(url: str, path: str, key: str | None) -> Any:
-    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     try:
-        with urlopen(
-            Request(url.rstrip("/") + path, headers=headers), timeout=_TIMEOUT_S
-        ) as answer:
+        request = Request(url.rstrip("/") + path)
+        if key is not None:  # which is not for another server that this one redirects to
+            request.add_unredirected_header("Authorization", f"Bearer {key}")
+        with urlopen(request, timeout=_TIMEOUT_S) as answer:
             return json_of(answer.read(), url)
     except HTTPError as error:
         advice = {401: " Give its key by --key.", 404: " GET /v1/models lists what it serves."}

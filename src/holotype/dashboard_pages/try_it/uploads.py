@@ -37,10 +37,15 @@ class Uploads:
         self._lock = threading.Lock()
 
     def add(self, owner: str, images: Sequence[tuple[str, bytes]], to: str = "") -> Upload:
-        """Keep images, in an upload that is there or in a new one."""
+        """Keep images, in an upload that is there and has room, or in a new one."""
+        more_bytes = sum(len(content) for _, content in images)
         with self._lock:
             upload = self.find(to, owner)
-            if upload is None or len(upload.images) + len(images) > MAX_IMAGES:
+            if (
+                upload is None
+                or len(upload.images) + len(images) > MAX_IMAGES
+                or upload.size + more_bytes > MAX_BYTES
+            ):
                 upload = Upload(secrets.token_urlsafe(12), owner)
             upload.images.extend(images)
             self._kept[upload.id] = upload

@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from holotype.bundle.bundle import MANIFEST, MEMBERS
 from holotype.ensembles.ensemble_recipe import KIND
-from holotype.errors import NotARegistry, RunLocked
+from holotype.errors import InvalidRecipe, NotARegistry, RunLocked
 from holotype.files import TEMPORARY_PREFIX
 from holotype.registry.database import DATABASE
 from holotype.registry.registry import DEFAULT_PLACE, Registry
@@ -20,6 +18,7 @@ from holotype.registry.stored_files import kept_recipes
 from holotype.run_directory import LOCK, RunDirectory
 from holotype.search_directory import SearchDirectory
 from holotype.training.config.resolve import recipe_paths
+from holotype.training.config.yaml_files import parse_yaml
 
 SELECTION = "selection.json"  # of a comparison: the bundle that a program is to load
 
@@ -158,8 +157,8 @@ def _members(recipe: str) -> Iterator[str]:
     if KIND not in recipe:
         return
     try:
-        value = yaml.safe_load(recipe)
-    except yaml.YAMLError:
+        value = parse_yaml(recipe, "a recipe")
+    except InvalidRecipe:
         return
     if isinstance(value, dict) and value.get("kind") == KIND:
         for member in value.get("members") or ():

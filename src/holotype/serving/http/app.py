@@ -84,9 +84,11 @@ def _describe(app: FastAPI) -> None:
         }
         parts["securitySchemes"] = {"key": bearer}
         for path, operations in description["paths"].items():
-            for operation in operations.values():
+            for method, operation in operations.items():
                 operation["security"] = [] if path in OPEN_PATHS else [{"key": []}, {}]
                 operation["responses"] |= {"421": problems(421)[421], "431": HEADERS_TOO_LARGE}
+                if method == "post":
+                    operation["responses"]["403"] = problems(403)[403]
         return description
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -28,6 +28,7 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
     "bad_request": (400, "The request is not valid HTTP for this path", "See /openapi.json."),
     "old_form": (403, "This form is too old", "Load the page again, and send it once more."),
     "no_right": (403, "This key may not do this", "Make a key with the right that is needed."),
+    "cross_site": (403, "A page of another site sent this", "Send it from a program."),
     "wrong_host": (421, "This server does not answer for this host", "Use one of its names."),
     "unauthorised": (401, "A valid key is needed", "Send Authorization: Bearer KEY."),
     "too_many_requests": (429, "The key has used up its rate", "Wait as Retry-After says."),

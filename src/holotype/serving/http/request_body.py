@@ -12,6 +12,7 @@ from holotype.serving.http.problems import Problem
 
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp")
 MAX_FIELDS = 1000  # of a form, besides files
+MAX_TEXT_BYTES = 64 << 10  # without files: it is parsed while all other requests wait
 
 
 @dataclass
@@ -39,15 +40,15 @@ async def form_of(request: Request, max_files: int) -> Form:
     """The fields and files of a form, URL-encoded or multipart.
 
     Raises:
-        Problem: another type of body, one that is malformed, or too many files.
+        Problem: another type of body, one that is malformed or too large, or too many files.
     """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind == b"application/x-www-form-urlencoded":
-        form = Form()
+        form, content = Form(), await _body(request)
+        if len(content) > MAX_TEXT_BYTES:
+            raise Problem("body_too_large", f"At most {MAX_TEXT_BYTES >> 10} KiB are read.")
         try:
-            pairs = parse_qsl(
-                (await _body(request)).decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS
-            )
+            pairs = parse_qsl(content.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
         except ValueError:
             raise Problem("invalid_body", "The form is malformed.") from None
         for name, value in pairs:

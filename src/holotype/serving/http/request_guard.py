@@ -17,13 +17,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from holotype.serving.http.keys import Key, Keys
 from holotype.serving.http.problems import Problem
-from holotype.serving.http.service import Service
-from holotype.serving.server_settings import LOOPBACK, RequestLimits
+from holotype.serving.http.request_body import MAX_TEXT_BYTES
+from holotype.serving.http.service import PAGES, Service
+from holotype.serving.server_settings import LOOPBACK
 from holotype.serving.traffic.recent_answers import new_request_id
 
 LOGGER = logging.getLogger("holotype.serve")
 OPEN_PATHS = ("/healthz", "/readyz", "/openapi.json")  # for whoever asks
 IMAGE_PATHS = "/v1/models/"
+TEXT_PATHS = ("/v1/feedback", f"{PAGES}login")  # without images; the login is open to whoever asks
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 KEEP_READING = 1 << 20
 TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?")
@@ -63,7 +66,9 @@ class RequestGuard:
         request_id = state["request_id"] = new_request_id()
         headers = Headers(scope=scope)
         extra = [*SECURITY_HEADERS, (b"x-request-id", request_id.encode()), *_trace(headers)]
-        body = GuardedBody(receive, self._limits, self._budget)
+        path = scope["path"].removeprefix(self._service.settings.root_path)
+        max_bytes = MAX_TEXT_BYTES if path in TEXT_PATHS else self._limits.max_body_mib << 20
+        body = GuardedBody(receive, max_bytes, self._limits.body_timeout_s, self._budget)
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -78,6 +83,7 @@ class RequestGuard:
 
         try:
             self._check_host(headers)
+            _check_site(scope, headers)
             if not self._service.is_page(scope):
                 state["key"] = key_of(headers, scope["path"], self._service.keys)
             body.check_length(headers)
@@ -129,11 +135,12 @@ class BodyBudget:
 class GuardedBody:
     """A body that is counted and timed as it arrives."""
 
-    def __init__(self, receive: Receive, limits: RequestLimits, budget: BodyBudget) -> None:
+    def __init__(
+        self, receive: Receive, max_bytes: int, timeout_s: float, budget: BodyBudget
+    ) -> None:
         self._receive = receive
-        self._max_bytes = limits.max_body_mib << 20
-        self._timeout_s = limits.body_timeout_s
-        self._ends = time.monotonic() + limits.body_timeout_s
+        self._max_bytes = max_bytes
+        self._ends = time.monotonic() + timeout_s
         self._budget = budget
         self._held = 0
         self._expected = 0
@@ -178,7 +185,18 @@ class GuardedBody:
         self._held = 0
 
     def _too_large(self) -> Problem:
-        return Problem("body_too_large", f"At most {self._max_bytes >> 20} MiB are read.")
+        kib = self._max_bytes >> 10
+        most = f"{kib >> 10} MiB" if kib >= 1024 else f"{kib} KiB"
+        return Problem("body_too_large", f"At most {most} are read.")
+
+
+def _check_site(scope: Scope, headers: Headers) -> None:
+    """Refuse what a page of another site sends by the browser of somebody who may ask.
+
+    Where no key is needed nothing else would tell it from a program of this machine.
+    """
+    if scope["method"] not in SAFE_METHODS and headers.get("sec-fetch-site") == "cross-site":
+        raise Problem("cross_site")
 
 
 def key_of(headers: Headers, path: str, keys: Keys | None) -> Key | None:

@@ -9,6 +9,16 @@ from holotype.errors import InvalidRecipe
 
 MAX_BYTES = 4 << 20
 MAX_VALUES = 200_000  # with every alias written out
+MAX_BRACKETS = 50  # open at once: of thousands PyYAML looks at all for each further one
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's, which refuses brackets within brackets without end."""
+
+    def fetch_flow_collection_start(self, token: type[yaml.Token]) -> None:
+        if self.flow_level >= MAX_BRACKETS:
+            raise yaml.YAMLError(f"more than {MAX_BRACKETS} brackets within each other")
+        super().fetch_flow_collection_start(token)
 
 
 def read_yaml_file(path: Path) -> Any:
@@ -62,7 +72,7 @@ def parse_yaml(text: str, name: str) -> Any:
         name: how errors call it.
     """
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return None

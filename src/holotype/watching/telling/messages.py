@@ -6,7 +6,9 @@ Nothing of the log but numbers and names of classes leaves the machine.
 import http.client
 import json
 import os
+import re
 import smtplib
+import ssl
 import urllib.request
 from dataclasses import dataclass, replace
 from email.message import EmailMessage
@@ -44,7 +46,9 @@ class Telling:
     def __post_init__(self) -> None:
         if self.webhook is not None:
             url = urlsplit(self.webhook)
-            if url.scheme not in ("http", "https") or not url.hostname:
+            # A blank cannot be sent, and the error of that would tell the address with its token.
+            is_sendable = re.fullmatch("[!-~]+", self.webhook)
+            if url.scheme not in ("http", "https") or not url.hostname or not is_sendable:
                 raise UsageError("--webhook is no URL; expected https://HOST/PATH.")
         for address in (self.email, self.email_from):
             if address is not None and ("@" not in address or any(c in address for c in "\r\n")):
@@ -179,6 +183,6 @@ def _send_email(status: WatchStatus, telling: Telling) -> None:
             password = os.environ.get(PASSWORD, "")
             if not password.isascii():
                 raise ValueError(f"{PASSWORD} has other characters than ASCII; choose another")
-            server.starttls()
+            server.starttls(context=ssl.create_default_context())  # else any certificate will do
             server.login(user, password)
         server.send_message(mail)
