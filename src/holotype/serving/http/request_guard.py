@@ -66,7 +66,7 @@ class RequestGuard:
         request_id = state["request_id"] = new_request_id()
         headers = Headers(scope=scope)
         extra = [*SECURITY_HEADERS, (b"x-request-id", request_id.encode()), *_trace(headers)]
-        path = scope["path"].removeprefix(self._service.settings.root_path)
+        path = scope["path"].removeprefix(self._service.settings.proxy.root_path)
         max_bytes = MAX_TEXT_BYTES if path in TEXT_PATHS else self._limits.max_body_mib << 20
         body = GuardedBody(receive, max_bytes, self._limits.body_timeout_s, self._budget)
 
