@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from holotype.dataset.reading.encounter_dates import parse_day
 from holotype.imaging.decode import Image
 from holotype.imaging.preprocessing import Preprocessing
 
@@ -32,7 +33,8 @@ class GalleryImage:
         individual: who it shows; "" where that is the question.
         file: its path with forward slashes: of a gallery absolute, of a query as it was named.
         sha256: of its bytes.
-        encounter: what was photographed together, such as one dive; "" where it is not known.
+        encounter: what was photographed together, such as one dive; "" where it is not known, and
+            the images of an individual on one day are taken for one.
         date: as it was given, such as 2026-07-01; "" where it is not known.
         attributes: values such as {"side": "left"}; images that differ in one are never compared.
         added: when it was added, UTC, to the second; "" of a query.
@@ -48,8 +50,12 @@ class GalleryImage:
 
     @property
     def encounter_key(self) -> str:
-        """The encounter; of an image without one, the image alone."""
-        return f"encounter {self.encounter}" if self.encounter else f"image {self.sha256}"
+        """The encounter; without one the day, since one day's images are alike; else the image."""
+        if self.encounter:
+            return f"encounter {self.encounter}"
+        if self.date:
+            return f"day {parse_day(self.date) or self.date}"
+        return f"image {self.sha256}"
 
     def to_json(self) -> dict[str, Any]:
         return {**vars(self), "attributes": dict(self.attributes)}
