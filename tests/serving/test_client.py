@@ -145,3 +145,15 @@ def test_a_file_that_is_too_large_costs_itself(
     found = client.predict([images[0], tmp_path / "large.png"])
     assert len(found) == 1
     assert [type(each) for each in found.refused] == [FileTooLarge]
+
+
+def test_a_refusal_says_what_is_wrong_with_the_image(
+    client: Client, images: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "cut.png").write_bytes(images[0].read_bytes()[:-40])
+    found = client.predict([images[0], tmp_path / "cut.png", b"GIF89a" + bytes(30)])
+    said = [str(each).partition(": ")[2] for each in found.refused]
+    assert said == [
+        "it is cut off or damaged; send the whole file again.",
+        "the server does not read this format; send JPEG, PNG or WebP.",
+    ]
