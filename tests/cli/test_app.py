@@ -56,6 +56,15 @@ def test_a_mistake_in_the_words_costs_one_line_and_exit_code_2(
     assert suggestion in error_of(arguments, 2, capsys)
 
 
+def test_words_that_nothing_takes_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["retrain", "registry://cells", "--with", "a", "b", "c"]) == 2
+    said = capsys.readouterr().err
+    assert said == (
+        "error: nothing takes 'b', 'c'; an option that is repeatable is written before each value. "
+        "See `holotype retrain --help`.\n"
+    )
+
+
 def test_data_that_does_not_exist_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "'nowhere'" in error_of(["audit", "nowhere"], 1, capsys)
 

@@ -127,6 +127,7 @@ def test_several_runs_and_formats_are_rows_and_what_is_refused_says_why(
         ("onnx", True), ("torchscript", False), ("onnx", True), ("torchscript", False),
     ]  # fmt: skip
     assert all("export onnx" in row["refused"] for row in rows if row["path"] is None)
+    assert not any("--method" in row["refused"] for row in rows if row["path"] is None)
     assert (tmp_path / "out" / "b" / "onnx" / "model.onnx").is_file()
     assert not (tmp_path / "out" / "b" / "torchscript").exists()
 
