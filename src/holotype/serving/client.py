@@ -370,6 +370,8 @@ class Client:
 
 def _image_error(source: ImageSource, problem: str, advice: str) -> ImageError:
     reason = _REASONS.get(problem, "the server refused it")
+    if problem == "no_image":  # what the server says of it is for who writes requests
+        advice = "copy or export it again"
     return IMAGE_PROBLEMS[problem](source.id, reason, f"{advice[:1].lower()}{advice[1:]}")
 
 
