@@ -9,8 +9,9 @@ import os
 import re
 import sys
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
+from dataclasses import fields, is_dataclass
 from functools import cache, wraps
 from pathlib import Path
 from typing import (
@@ -24,7 +25,7 @@ from typing import (
     get_origin,
 )
 
-from holotype.errors import HolotypeError, UsageError, WrongType
+from holotype.errors import HolotypeError, UsageError, WrongType, did_you_mean
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -72,6 +73,8 @@ _KINDS = {
 }
 
 _ONE_OF = "one of "
+
+_KEYS_OF_LAST_STAGE = ("epochs", "batch_size", "learning_rate")
 
 _PLAIN = (str, int, float, bool, Path, os.PathLike, type(None))
 
@@ -123,7 +126,7 @@ def check_arguments(verb: Callable[Parameters, Result]) -> Callable[Parameters, 
         try:
             bound = _signature(verb).bind(*args, **kwargs)
         except TypeError as error:
-            raise WrongType(f"{verb.__name__}: {error}.") from None
+            raise WrongType(f"{verb.__name__}: {error}{_where_it_goes(verb, kwargs)}") from None
         for name, annotation in _annotations(verb).items():
             if name in bound.arguments:
                 bound.arguments[name] = _checked(name, bound.arguments[name], annotation)
@@ -135,6 +138,30 @@ def check_arguments(verb: Callable[Parameters, Result]) -> Callable[Parameters, 
             raise
 
     return checking
+
+
+def _where_it_goes(verb: Callable[..., Any], named: Iterable[str]) -> str:
+    """How the first argument that a function does not have is given; a full stop if unknown.
+
+    Options of the command that belong together are one value in Python, and those of the last
+    stage of a recipe are keys of it.
+    """
+    parameters = _signature(verb).parameters
+    unknown = next((name for name in named if name not in parameters), None)
+    if unknown is None:
+        return "."
+    for name, parameter in parameters.items():
+        annotation = _evaluated(parameter.annotation, verb)
+        for kind in (annotation, *get_args(annotation)):
+            if not isinstance(kind, type) or not is_dataclass(kind):
+                continue
+            if unknown in {field.name for field in fields(kind)}:
+                is_public = kind.__name__ in sys.modules["holotype"].__all__
+                place = "holotype" if is_public else kind.__module__
+                return f"; give it as {name}={place}.{kind.__name__}({unknown}=…)."
+    if "overrides" in parameters and unknown in _KEYS_OF_LAST_STAGE:
+        return f"; give it as overrides={{{unknown!r}: …}}."
+    return did_you_mean(unknown, parameters)
 
 
 def check_fields(options: object) -> None:

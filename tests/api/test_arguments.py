@@ -66,7 +66,16 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (lambda: api.train("x", folds=2.5), "folds is 2.5, expected a whole number."),
         (lambda: api.train("x", ratios="abc"), "ratios is 'abc', expected a list."),
         (lambda: api.train("x", overrides={3: 4}), "its keys are names"),
-        (lambda: api.train("x", epochs=3), "unexpected keyword argument 'epochs'"),
+        (
+            lambda: api.train("x", epochs=3),
+            "unexpected keyword argument 'epochs'; give it as overrides={'epochs': …}.",
+        ),
+        (
+            lambda: api.train("x", exclude="issues.csv"),
+            "give it as reading=holotype.ReadingOptions(exclude=…).",
+        ),
+        (lambda: api.export("x", format="onnx", output="y"), "did you mean 'formats'?"),
+        (lambda: api.train("x", zzz=1), "unexpected keyword argument 'zzz'."),
         (
             lambda: api.train("x", recipe=3),
             "recipe is 3, expected a path or keys",

@@ -97,6 +97,15 @@ def test_options_that_say_nothing_alone_are_taken_with_what_they_need(
     assert "says nothing" not in capsys.readouterr().err
 
 
+def test_words_that_nothing_takes_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["retrain", "registry://cells", "--with", "a", "b", "c"]) == 2
+    said = capsys.readouterr().err
+    assert said == (
+        "error: nothing takes 'b', 'c'; an option that is repeatable is written before each value. "
+        "See `holotype retrain --help`.\n"
+    )
+
+
 def test_data_that_does_not_exist_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "'nowhere'" in error_of(["audit", "nowhere"], 1, capsys)
 

@@ -53,6 +53,23 @@ def test_everything_is_found_with_what_its_files_say(folder: Path) -> None:
     assert entries["looked"].num_images == 7
 
 
+def test_a_retraining_is_no_run_but_its_candidate_is(folder: Path) -> None:
+    retraining = folder / "retrained" / "cells-1"
+    make_run(retraining / "run", make_index(folder / "more", CLASSES, 40))
+    shutil.copyfile(retraining / "run" / "recipe.yaml", retraining / "recipe.yaml")
+    write_json(retraining / "retraining.json", {"name": "cells"})
+    entries = found(folder)
+    assert "retrained/cells-1" not in entries
+    assert entries["retrained/cells-1/run"].is_finished
+
+
+def test_the_recipe_of_an_ensemble_is_its_method(folder: Path) -> None:
+    recipe = folder / "one" / "recipe.yaml"
+    recipe.write_text("kind: ensemble\nname: pets\nmethod: greedy\nmembers: []\n")
+    one = found(folder)["one"]
+    assert (one.model, one.recipe) == ("ensemble", "greedy")
+
+
 def test_links_out_of_the_folder_are_not_followed(folder: Path, tmp_path: Path) -> None:
     make_run(tmp_path / "outside", make_index(tmp_path, CLASSES, 8))
     (folder / "link").symlink_to(tmp_path / "outside")

@@ -23,6 +23,17 @@ def test_on_loopback_without_keys_all_is_open(visit: Visit) -> None:
     assert "Log out" not in page.text
 
 
+def test_the_address_of_the_server_leads_to_the_pages(visit: Visit) -> None:
+    page = visit.get("/")
+    assert (visit.status, page.text) == (200, visit.get("/dashboard/").text)
+
+
+def test_with_keys_it_leads_to_the_login(visit_with_keys: Callable[..., Visit]) -> None:
+    visit = visit_with_keys()
+    visit.get("/")
+    assert str(visit.answer.url).partition("?")[0].endswith("/dashboard/login")
+
+
 def test_every_page_forbids_scripts_and_frames_of_others(visit: Visit) -> None:
     for path in ("/dashboard/", "/dashboard/login", "/dashboard/nowhere"):
         visit.get(path)

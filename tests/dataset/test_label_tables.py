@@ -91,7 +91,11 @@ def test_a_missing_image_keeps_its_row_for_the_audit_to_name(tmp_path: Path) -> 
     [
         ("file,label\n1.png,a\n", "no column 'path'.*'file', 'label'"),
         ("path,class\n1.png,a\n", "no column 'label'"),
-        ("path,label\n1.png,a\n2.png,\n", r"row 2 \('2.png'\): no label"),
+        ("path,label\n1.png,a\n2.png,\n", r"row 2 \('2.png'\): no label; expected"),
+        (
+            "path,label\n1.png,\n2.png,b\n3.png,\n",
+            r"row 1 \('1.png'\): no label, the first of 2 rows without one; expected",
+        ),
         ("path,label\n,a\n", "row 1: no path"),
         ("path,label\n1.png,a\n./1.png,b\n", r"names '1.png' 2 times \(rows 1, 2\)"),
         ("path,label,weight\n1.png,a,-1\n", "row 1 .*weight '-1'.*at least 0"),

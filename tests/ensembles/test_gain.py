@@ -115,3 +115,9 @@ def test_one_turtle_does_not_recommend_an_ensemble() -> None:
     gain = gain_over(right, often, "test")
     assert gain.accuracy.value > 0.1
     assert (gain.accuracy.low, gain.accuracy.high, gain.beats) == (-1, 1, False)
+
+
+def test_what_is_nothing_has_no_sign_of_its_own() -> None:
+    almost = DifferenceInterval(-1e-9, -1e-9, 1e-9)
+    said = Gain("test", 9, almost, almost).in_words()
+    assert said.startswith("log loss +0.0000 [+0.0000, +0.0000], accuracy +0.00 points [+0.00")

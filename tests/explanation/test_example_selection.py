@@ -1,6 +1,7 @@
 """The gallery shows what a person should look at first, and never fails for one image."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,16 @@ def test_the_most_confident_mistakes_come_first(
         assert example.kind == "mistake"
         assert example.true_class == CLASSES[predictions.targets_N[row]]
         assert example.predicted_class == CLASSES[predictions.predicted_N[row]]
+
+
+def test_images_that_weigh_nothing_in_the_score_are_not_shown(
+    bundle: Bundle, index: Index, predictions: Predictions
+) -> None:
+    first = select_examples(bundle, index, predictions, mistakes=1, correct=0)[0].id
+    weights_N = np.where(np.array(predictions.ids) == first, 0.0, 1.0)
+    scored = replace(predictions, weights_N=weights_N)
+    shown = select_examples(bundle, index, scored, mistakes=COUNT, correct=COUNT)
+    assert first not in {example.id for example in shown}
 
 
 def test_correct_answers_are_drawn_from_every_class(

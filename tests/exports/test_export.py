@@ -17,6 +17,8 @@ from holotype.dataset.index import Index, read_index
 from holotype.dataset.sources.synthetic import make_synthetic
 from holotype.dataset.splitting.splitter import split
 from holotype.errors import ExportRefused, ParityFailed, UsageError
+from holotype.explanation.torch_models import WITHOUT_TORCH
+from holotype.exports.torch_formats import _no_weights
 from holotype.exports.write_export import ProofImages, compare, run_loading_code, without_heic
 from holotype.run_directory import RunDirectory
 from tests.bundle.tiny import predicted, write_images
@@ -150,6 +152,14 @@ def test_several_runs_and_formats_are_rows_and_what_is_refused_says_why(
     assert all("export onnx" in row["refused"] for row in rows if row["path"] is None)
     assert (tmp_path / "out" / "b" / "onnx" / "model.onnx").is_file()
     assert not (tmp_path / "out" / "b" / "torchscript").exists()
+
+
+def test_a_refusal_does_not_advise_how_to_explain(run: RunDirectory) -> None:
+    bundle = load_bundle(run.path)
+    reason = "hog describes images and is no network, so it has no gradients."
+    for advice in ("Take --method occlusion.", WITHOUT_TORCH):
+        refused = _no_weights(bundle, UsageError(f"{reason} {advice}"))
+        assert str(refused).endswith(f"export onnx. Why: {reason}")
 
 
 def test_what_was_asked_wrongly_is_refused_before_any_work(

@@ -172,6 +172,26 @@ def test_an_evaluation_says_what_it_did_not_ask(
     )
 
 
+def test_images_of_one_day_are_one_encounter_where_none_is_named(
+    tiny: Path, tmp_path: Path
+) -> None:
+    seen = sightings(12, 2, images=2)
+    paths = write(tmp_path / "images", seen)
+    lines = [
+        f"{path},{one.name},2026-0{1 + one.encounter}-01T1{one.number}:00:00"
+        for path, one in zip(paths, seen, strict=True)
+    ]
+    (tmp_path / "table.csv").write_text("\n".join(["path,individual,date", *lines]) + "\n")
+    gallery = holotype.Gallery(tmp_path / "gallery", tiny)
+    gallery.add(tmp_path / "table.csv")
+    found = gallery.evaluate()
+    assert len(found.questions) == 2 * 24  # known, and as if new: a day of an individual each
+    assert any(
+        note.startswith("each question is judged without one in") and "fewer than 10" in note
+        for note in found.notes
+    )
+
+
 def test_images_of_no_question_are_not_grouped(known: holotype.Gallery) -> None:
     block = known.images.blocks[0].select(range(12))
     calibration, few = known.calibration(Progress()), {str(n): [2 * n, 2 * n + 1] for n in range(3)}

@@ -209,7 +209,9 @@ def test_a_part_that_stays_empty_is_said_before_anything_is_fitted(
     (said,) = (line for line in lines if line.startswith(start))
     assert "copies of one image" in said
     assert lines.index(said) < lines.index("writing the report")
-    assert said in (run / "MODEL_CARD.md").read_text("utf-8")
+    card = (run / "MODEL_CARD.md").read_text("utf-8")
+    assert said in card
+    assert "ensembles and the registry refuse the run" in card
 
 
 def test_where_nothing_could_be_reported_nothing_is_trained_and_nothing_is_in_the_way(

@@ -291,6 +291,12 @@ def test_folds_are_the_parts_of_a_cross_validation(tmp_path: Path) -> None:
     assert [row[:2] for row in parts] == [[f"fold {n}", "10"] for n in range(4)]
     assert "On predictions out of fold" in text
     assert "before test was read" not in text
+    weights_N = np.where(np.arange(40) < 3, 0.0, 1.0)  # excluded, and kept to be tested on
+    text = card_of(
+        tmp_path, predictions, index=replace(index, table=table.assign(weight=weights_N)),
+        part="out of fold", context=replace(CONTEXT, folds=folds),
+    )  # fmt: skip
+    assert sum(int(row[1]) for row in table_with(text, "Class")[1:]) == 40 - 3
 
 
 def test_a_classifier_that_may_say_unknown_is_described_so(tmp_path: Path) -> None:

@@ -149,3 +149,19 @@ def test_no_library_that_trains_is_in_the_processes(server: Running) -> None:
         assert "onnxruntime" in mapped or process == server.process.pid
         for library in ("torch", "pandas", "sklearn", "matplotlib", "scipy"):
             assert f"/{library}/" not in mapped
+
+
+def test_a_field_of_the_body_that_does_not_fit_is_named(server: Running) -> None:
+    url = server.url + "/v1/feedback"
+    for body, said in (
+        ({"request_id": "abc", "label": "dark"}, "body request_id: string_pattern_mismatch."),
+        ({"request_id": "0" * 32}, "body label: missing."),
+        (
+            {"request_id": "0" * 32, "label": "dark", "theirs": 1},
+            "The body does not fit its schema.",
+        ),
+    ):
+        answer = httpx.post(url, json=body)
+        assert (answer.status_code, answer.json()["detail"]) == (422, said)
+    answer = httpx.post(url, content=b"{", headers={"content-type": "application/json"})
+    assert answer.json()["detail"] == "The body does not fit its schema."

@@ -167,3 +167,18 @@ def test_a_redirect_gets_no_key() -> None:
             server_status(f"http://127.0.0.1:{server.server_port}", key="holotype_key")
         server.shutdown()
     assert asked == ["Bearer holotype_key", None]
+
+
+def test_a_refusal_says_what_is_wrong_with_the_image(
+    client: Client, images: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "cut.png").write_bytes(images[0].read_bytes()[:-40])
+    (tmp_path / "empty.png").touch()
+    sent = [images[0], tmp_path / "cut.png", b"GIF89a" + bytes(30), tmp_path / "empty.png"]
+    found = client.predict(sent)
+    said = [str(each).partition(": ")[2] for each in found.refused]
+    assert said == [
+        "it is cut off or damaged; send the whole file again.",
+        "the server does not read this format; send JPEG, PNG or WebP.",
+        "it has 0 bytes; copy or export it again.",
+    ]

@@ -10,6 +10,7 @@ from PIL import Image
 
 import holotype
 from holotype.bundle.bundle import Bundle
+from holotype.cli.watch import _name_to_retrain
 from holotype.dataset.image_facts import ImageFacts
 from holotype.errors import DatasetError, HolotypeError, RunExists, UsageError
 from holotype.serving.request_log.feedback_store import FeedbackRow, FeedbackStore
@@ -205,5 +206,7 @@ def test_the_command_says_how_labels_come_back(
     assert code == 0
     assert "5 images to label" in said
     assert "send feedback" in told
+    assert told.endswith(f"Next: holotype retrain registry://NAME --with {tmp_path / 'to-label'}\n")
+    assert _name_to_retrain("registry://cells@champion") == "registry://cells"
     code, said, _ = cli(*words, "--output", tmp_path / "other", "--json")
     assert json.loads(said)["counts"] == {"chosen": 3, "random": 2}

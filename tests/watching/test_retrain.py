@@ -183,6 +183,38 @@ def test_a_burst_of_wrong_labels_is_refused_with_the_images(place: Path, cli: Cl
     assert Registry().current_version("digits", "challenger") is None
 
 
+def test_a_label_that_misspells_a_class_is_refused(place: Path, cli: Cli) -> None:
+    labels = write_labels(Path("misspelt").absolute(), range(300, 380))
+    sheet = labels / "labels.csv"
+    rows = sheet.read_text().splitlines()
+    at = next(n for n, row in enumerate(rows) if row.endswith("chosen"))
+    path, label, purpose = rows[at].split(",")
+    rows[at] = ",".join([path, f"{label}\u200b", purpose])  # a zero-width space
+    sheet.write_text("\n".join(rows) + "\n")
+    code, said, _ = cli("retrain", CHAMPION, "--with", labels)
+    assert code == 1
+    assert f"'{label}\\u200b'), which the champion does not know, beside '{label}'." in said
+    assert not Path("retrained/digits-1/run").exists()
+
+
+def test_a_candidate_of_another_class_says_so_and_is_not_to_be_compared_by_a_server(
+    place: Path, cli: Cli
+) -> None:
+    labels = write_labels(Path("more").absolute(), range(300, 380))
+    sheet = labels / "labels.csv"
+    rows = sheet.read_text().splitlines()
+    at = next(n for n, row in enumerate(rows) if row.endswith("chosen"))
+    rows[at] = ",".join([rows[at].split(",")[0], "letter", "chosen"])
+    sheet.write_text("\n".join(rows) + "\n")
+    code, said, more = cli("retrain", CHAMPION, "--with", labels, "--promote", "--margin", MARGIN)
+    assert code == 0
+    assert "outcome       challenger" in said
+    assert "new classes   'letter'" in said
+    assert "It knows 'letter' too, which the champion does not" in said
+    assert "Next: holotype serve registry://digits@champion digits-2=registry://" in more
+    assert "--challenger" not in more
+
+
 def test_without_an_alarm_nothing_is_done(place: Path, registry: Registry) -> None:
     digest = registry.version("digits/1").bundle_sha256
     model = WatchedModel("digits", 1, digest, CHAMPION)

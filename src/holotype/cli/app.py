@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from holotype import __version__
 from holotype.arguments import COMMAND_LINE
@@ -227,7 +227,7 @@ def run(arguments: Sequence[str]) -> int:
     except CycloptsError as error:
         verb = " ".join(error.command_chain or ())
         asked = f"holotype {verb}".strip()
-        said = f"{_one_line(str(error))}{_dash_note(arguments)} See `{asked} --help`."
+        said = f"{_in_plain_words(error)}{_dash_note(arguments)} See `{asked} --help`."
         return _fail(said, MISUSED)
     except HolotypeError as error:
         return _fail(f"{error}{_dash_note(arguments)}", error.exit_code)
@@ -252,6 +252,14 @@ def _run_command(arguments: Sequence[str]) -> int:
     code = command(*given.args, **given.kwargs)
     sys.stdout.flush()
     return code if isinstance(code, int) else 0
+
+
+def _in_plain_words(error: CycloptsError) -> str:
+    """What is wrong with a command line; words that nothing takes are no tokens to its writer."""
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        words = ", ".join(map(repr, error.unused_tokens))
+        return f"nothing takes {words}; an option that is repeatable is written before each value."
+    return _one_line(str(error))
 
 
 def _is_encodable(word: str) -> bool:

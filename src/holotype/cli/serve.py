@@ -87,14 +87,16 @@ def serve(
         classifiers, host=host, port=port, keys=keys, workers=workers, deadline=deadline,
         proxy=BehindProxy(allowed_hosts, proxies, root_path), grace=grace, dashboard=dashboard,
         gallery=gallery,
-        traffic=traffic, on_listening=partial(_say_where, classifiers, keys is not None),
+        traffic=traffic, on_listening=partial(_say_where, classifiers, keys is not None, dashboard),
     )  # fmt: skip
     return 0
 
 
-def _say_where(classifiers: tuple[str, ...], with_keys: bool, url: str) -> None:
-    """The address, and of each classifier the command that asks it."""
+def _say_where(classifiers: tuple[str, ...], with_keys: bool, with_pages: bool, url: str) -> None:
+    """The address, that of the pages, and of each classifier the command that asks it."""
     print_message(f"serving at {url}; Ctrl-C stops.")
+    if with_pages:
+        print_message(f"dashboard at {url}/dashboard/")
     key = ("-H", "authorization: Bearer KEY") if with_keys else ()
     for name in served_sources(classifiers, TrafficOptions()).champions:
         ask = f"{url}/v1/models/{name}/predict"

@@ -14,6 +14,7 @@ from holotype.cli.output import (
     print_result,
 )
 from holotype.progress import to_stderr
+from holotype.registry.registered_name import is_registered_name, parse_registered_name
 from holotype.text_tables import text_table
 from holotype.watching.labelling.label_next import HEADER
 from holotype.watching.labelling.label_next import label_next as choose_images
@@ -124,8 +125,14 @@ def label_next(
     for note in found.notes:
         print_message(note)
     print_message(f"Fill the column label of {output / LABELS}, or send feedback to the server.")
-    print_next_command("holotype", "retrain", "registry://NAME", "--with", output)
+    print_next_command("holotype", "retrain", _name_to_retrain(champion), "--with", output)
     return 0
+
+
+def _name_to_retrain(classifier: str) -> str:
+    """What `retrain` takes: the name without an alias; NAME of what is not registered."""
+    name = parse_registered_name(classifier).name if is_registered_name(classifier) else "NAME"
+    return f"registry://{name}"
 
 
 app = App(

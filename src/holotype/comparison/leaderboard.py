@@ -142,7 +142,9 @@ class Leaderboard:
     def summary(self) -> str:
         """Which runs differ significantly in accuracy, in a sentence."""
         if len(self) == 1:
-            return "Only one run: there is nothing to compare it with."
+            return (
+                f"Only one run has predictions of {self.part}: there is nothing to compare it with."
+            )
         top, best = self.tied_for_first, self.names[self.best]
         if not any(test.is_significant for test in self.tests):
             return f"No two of the {len(self)} runs differ significantly in accuracy."

@@ -75,7 +75,8 @@ def include_dashboard(folder: Path) -> Callable[[FastAPI], None]:
                 app.include_router(router)
         for router in (login.router, home.router):
             app.include_router(router)
-        app.add_api_route("/dashboard", _to_the_pages, include_in_schema=False)
+        for path in ("/", "/dashboard"):
+            app.add_api_route(path, _to_the_pages, include_in_schema=False)
 
     return extend
 

@@ -71,8 +71,8 @@ class Gain:
     def in_words(self) -> str:
         loss, share = self.log_loss, self.accuracy
         return (
-            f"log loss {loss.value:+.4f} [{loss.low:+.4f}, {loss.high:+.4f}], accuracy "
-            f"{100 * share.value:+.2f} points [{100 * share.low:+.2f}, {100 * share.high:+.2f}] "
+            f"log loss {loss.value:+z.4f} [{loss.low:+z.4f}, {loss.high:+z.4f}], accuracy "
+            f"{100 * share.value:+z.2f} points [{100 * share.low:+z.2f}, {100 * share.high:+z.2f}] "
             f"on {self.num_images:,} images ({self.part})"
         )
 

@@ -38,12 +38,13 @@ def select_examples(
     Args:
         bundle: what made the predictions; of pooled folds, the one of each fold by its number.
         index: where the images of the predictions lie.
-        predictions: of labelled images; others are passed over.
+        predictions: of labelled images; others, and those of weight 0, are passed over, so that
+            what is shown is what was scored.
         mistakes: how many at most.
         correct: how many at most.
         seed: of the sample of correct ones.
     """
-    labelled = predictions.labelled()
+    labelled = predictions.scorable()
     chosen: list[tuple[int, Kind]] = [
         *((row, "mistake") for row in _confident_mistakes(labelled)[:mistakes]),
         *((row, "correct") for row in _balanced_correct(labelled, seed)[:correct]),

@@ -8,7 +8,7 @@ import numpy as np
 from holotype.architectures.catalog import architecture
 from holotype.bundle.bundle import Bundle
 from holotype.errors import ExportRefused, HolotypeError
-from holotype.explanation.torch_models import TorchModels
+from holotype.explanation.torch_models import WITHOUT_TORCH, TorchModels
 from holotype.exports.export_format import ExportOptions, WrittenModel, require_one_input
 
 SCRIPT = """
@@ -123,9 +123,12 @@ def _torch_models(bundle: Bundle, run: str) -> TorchModels:
 
 
 def _no_weights(bundle: Bundle, error: HolotypeError) -> ExportRefused:
+    reason = str(error)
+    for advice in (WITHOUT_TORCH, "Take --method occlusion."):  # of explaining, not of exporting
+        reason = reason.removesuffix(advice).rstrip()
     return ExportRefused(
-        f"{bundle.name}: its network cannot be had in torch, which this format needs; export onnx. "
-        f"({error})"
+        f"{bundle.name}: this format needs its network in torch, which cannot be had; export onnx. "
+        f"Why: {reason}"
     )
 
 

@@ -65,6 +65,8 @@ class LabelledQuestions:
         calibrations: what judges each; it was not fitted on its individual.
         rate: at which known individuals may be called new.
         notes: what of the gallery was not asked about.
+        judged_by: who the calibrations are fitted on, where it is not the whole gallery; the
+            beginning of a sentence.
     """
 
     asked: ImageBlock
@@ -75,6 +77,7 @@ class LabelledQuestions:
     calibrations: tuple[Calibration, ...]
     rate: float
     notes: tuple[str, ...] = ()
+    judged_by: str = ""
 
 
 def questions_of_data(data: ImageBlock, fitted: FittedGallery, rate: float) -> LabelledQuestions:
@@ -132,6 +135,8 @@ def questions_of_gallery(gallery: GalleryImages, rate: float) -> LabelledQuestio
         tuple(of_fold[fold] for fold in fold_M),
         rate,
         tuple(notes),
+        f"each question is judged without one in {FOLDS} of the individuals, its own among them, "
+        "and of the others ",
     )
 
 
@@ -161,7 +166,7 @@ def evaluate_questions(
         hidden_MI[np.arange(len(own_M)), own_M] = -np.inf
         asked += [_question(found, gallery, m, hidden_MI[m], -1) for m in range(len(own_M))]
     asked = [one for one in asked if one.best_score is not None]
-    notes = [*found.notes, *(fit.note for fit in found.calibrations if fit.note)]
+    notes = [*found.notes, *(found.judged_by + fit.note for fit in found.calibrations if fit.note)]
     if len(found.names) > MOST_DISCOVERED:
         notes.append(f"discovery_ari is of the first {MOST_DISCOVERED:,} questions")
     if not any(one.is_known for one in asked):

@@ -100,8 +100,9 @@ class Individual:
 
     @property
     def encounters(self) -> tuple[str, ...]:
-        """The names of its encounters, by date; images without one are not counted."""
-        return tuple(dict.fromkeys(one.encounter for one in self.images if one.encounter))
+        """Its encounters by date: their names, or the dates of images without; others count not."""
+        named = (one.encounter or one.date for one in self.images)
+        return tuple(dict.fromkeys(name for name in named if name))
 
     @property
     def dates(self) -> tuple[str, ...]:

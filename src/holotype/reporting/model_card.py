@@ -176,7 +176,7 @@ def _input_description(bundle: "Bundle") -> str:
 
 def _output_description(bundle: "Bundle") -> str:
     members = len(bundle.members)
-    mean = f"the weighted mean of {members} members: " if members else ""
+    mean = f"the weighted mean of {pluralize(members, 'member')}: " if members else ""
     return f"{mean}a probability for each of {len(bundle.classes):,} classes"
 
 
@@ -216,7 +216,7 @@ def _leakage_check(table: "pd.DataFrame", part_N: "pd.Series[str]") -> str:
 def _rows(report: Report, table: "pd.DataFrame", part_N: "pd.Series[str]") -> list[_ClassRow]:
     """All classes, or those with the lowest recall."""
     is_training = part_N.isin(["training"]) | part_N.str.startswith("fold ")
-    num_training = table["label"][is_training].value_counts()
+    num_training = table["label"][is_training & (table["weight"] > 0)].value_counts()
     shown: list[ClassScores] = list(report.per_class)
     if len(shown) > MAX_CLASSES:
         tested = [scores for scores in shown if scores.recall.value is not None]

@@ -35,6 +35,17 @@ IMAGE_PROBLEMS: dict[str, type[ImageError]] = {
     "body_too_large": FileTooLarge,
     **{kind("", "", "").problem: kind for kind in ImageError.__subclasses__()},
 }
+_REASONS = {
+    "no_image": "it has 0 bytes",
+    "empty_file": "it has 0 bytes",
+    "body_too_large": "the server takes no file as large",
+    "not_an_image": "the server reads it as no image",
+    "unsupported_format": "the server does not read this format",
+    "unsupported_mode": "the server does not read this kind of pixel",
+    "truncated_image": "it is cut off or damaged",
+    "too_many_pixels": "it has more pixels than the server takes",
+    "unreadable_file": "the server cannot read it",
+}
 RETRIED = (429, 502, 503, 504)
 LONGEST_WAIT_S = 30.0
 
@@ -358,7 +369,10 @@ class Client:
 
 
 def _image_error(source: ImageSource, problem: str, advice: str) -> ImageError:
-    return IMAGE_PROBLEMS[problem](source.id, "the server refused it", advice)
+    reason = _REASONS.get(problem, "the server refused it")
+    if problem == "no_image":  # what the server says of it is for who writes requests
+        advice = "copy or export it again"
+    return IMAGE_PROBLEMS[problem](source.id, reason, f"{advice[:1].lower()}{advice[1:]}")
 
 
 def _refusal(error: ServerError | ImageError, source: ImageSource) -> ImageError:

@@ -263,9 +263,10 @@ def _first_images(bundle: Bundle, log: WatchedLog) -> WatchReference:
     window = None if start_s is None else next(first.windows(start_s), None)
     if window is None or len(set(window.images.groups_N.tolist())) < MIN_IMAGES:
         raise DatasetError(
-            f"{bundle.name} keeps fewer than {MIN_IMAGES} validation images to compare with, and "
-            f"the log fewer than {FIRST_IMAGES:,} images that it answered; name its run, or wait "
-            "for more."
+            f"there is nothing to compare with yet: {bundle.name} has fewer than {MIN_IMAGES} "
+            "validation images (or only its bundle was named, and it keeps none), and it has not "
+            f"answered {FIRST_IMAGES:,} images in the log, of which the first would be taken. Wait "
+            "for more, or train it with a larger validation part."
         )
     return reference_of_first_images(window.images, bundle.sha256)
 

@@ -24,6 +24,7 @@ from holotype.files import cache_directory, read_json, write_text
 from holotype.identification.storage.gallery_files import GALLERY
 from holotype.training.config.yaml_files import read_mapping
 from holotype.watching.labelling.label_sheet import SELECTION
+from holotype.watching.retraining.retraining_directory import RETRAINING
 from holotype.watching.watch_status import WATCH_JSON
 
 Kind = Literal["run", "search", "sweep", "audit"]
@@ -188,7 +189,7 @@ def _walk(
     while waiting:
         path, depth = waiting.pop()
         mark = next((m for m in _MARKS if os.path.isfile(f"{path}/{m[1]}")), None)
-        if mark is not None:
+        if mark is not None and not os.path.isfile(f"{path}/{RETRAINING}"):  # its run/ is a run
             yield mark[0], path, mark[2]
             if mark[0] != "sweep":
                 continue
@@ -233,7 +234,7 @@ def _read_run(path: Path) -> dict[str, Any]:
     recipe = read_mapping(path / "recipe.yaml")
     found: dict[str, Any] = {
         "model": str(recipe.get("model", "ensemble" if "members" in recipe else "")),
-        "recipe": str(recipe.get("name", "")),
+        "recipe": str(recipe.get("method" if "members" in recipe else "name", "")),
     }
     if (path / "bundle/manifest.json").is_file():
         found["data"] = str(read_json(path / "bundle/manifest.json").get("name", ""))

@@ -126,7 +126,10 @@ class _TableReader:
     def label(self, row: int) -> str:
         label = class_name(self.text("label", row))
         if not label:
-            self.refuse(row, "no label", "the name of a class; remove images without one")
+            rows = range(len(self.columns["path"] or []))
+            without = sum(not self.text("label", each) for each in rows)
+            more = f", the first of {without:,} rows without one" if without > 1 else ""
+            self.refuse(row, f"no label{more}", "the name of a class; remove images without one")
         return label
 
     def group(self, row: int) -> str:

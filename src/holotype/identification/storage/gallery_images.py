@@ -6,6 +6,7 @@ P pixels.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -33,7 +34,8 @@ class GalleryImage:
         individual: who it shows; "" where that is the question.
         file: its path with forward slashes: of a gallery absolute, of a query as it was named.
         sha256: of its bytes.
-        encounter: what was photographed together, such as one dive; "" where it is not known.
+        encounter: what was photographed together, such as one dive; "" where it is not known, and
+            the images of an individual on one day are taken for one.
         date: as it was given, such as 2026-07-01; "" where it is not known.
         attributes: values such as {"side": "left"}; images that differ in one are never compared.
         added: when it was added, UTC, to the second; "" of a query.
@@ -49,8 +51,10 @@ class GalleryImage:
 
     @property
     def encounter_key(self) -> str:
-        """The encounter; of an image without one, the image alone."""
-        return f"encounter {self.encounter}" if self.encounter else f"image {self.sha256}"
+        """The encounter; without one the day, since one day's images are alike; else the image."""
+        if self.encounter:
+            return f"encounter {self.encounter}"
+        return f"day {_day(self.date)}" if self.date else f"image {self.sha256}"
 
     def to_json(self) -> dict[str, Any]:
         return {**vars(self), "attributes": dict(self.attributes)}
@@ -183,6 +187,14 @@ class GalleryImages:
             np.concatenate([block.embeddings_ND for block in self.blocks]),
             np.concatenate([block.thumbnails_NSS for block in self.blocks]),
         )
+
+
+def _day(text: str) -> str:
+    """The day of a date as ISO 8601 writes it, with or without a time; else the text itself."""
+    try:
+        return datetime.fromisoformat(text).date().isoformat()
+    except ValueError:
+        return text
 
 
 def _attribute_key(image: GalleryImage) -> str:

@@ -105,7 +105,7 @@ def exclusion_notes(
     what = "1 image that was" if count == 1 else f"{count:,} images that were"
     return [
         f"Accuracy is {report['accuracy']} without the {what} excluded on suspicion, and "
-        f"{everything['accuracy']} with them."
+        f"{everything['accuracy']} with {'it' if count == 1 else 'them'}."
     ]
 
 

@@ -34,6 +34,11 @@ from holotype.reporting.report_page import ReportContext
 from holotype.run_directory import RunDirectory
 from holotype.training.train_stages import TrainedModel
 
+_WITHOUT_VALIDATION = (
+    "Without validation images nothing is fitted that makes probabilities right, and ensembles and "
+    "the registry refuse the run: give validation images, or a larger share by --ratios."
+)
+
 
 def train_single_run(
     job: TrainingJob, index: Index, run: RunDirectory, *, command: str, is_fold: bool = False
@@ -48,6 +53,8 @@ def train_single_run(
     """
     index, original_weights = exclude_and_log(index, job.request.reading.exclude, job.progress)
     missing_class_notes = describe_missing_classes(index, ratios=job.recipe.split.ratios)
+    if not is_fold and not len(index.part("val")):
+        missing_class_notes.append(_WITHOUT_VALIDATION)
     # Before anything is written: the same command should do once its cause is removed.
     require_validation(job.recipe, index)
     job = job.in_run(run).with_history(run)

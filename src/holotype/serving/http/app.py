@@ -53,8 +53,8 @@ async def _refuse_parameter(request: Request, error: Exception) -> Response:
     first = error.errors()[0]
     where = " ".join(str(part) for part in first["loc"][:2])
     kind = "invalid_body" if first["loc"][:1] == ("body",) else "invalid_parameter"
-    known = first["loc"][:1] == ("body",) or "extra" in first["type"]
-    detail = "The body does not fit its schema." if known else f"{where}: {first['type']}."
+    is_named = "extra" not in first["type"] and "json" not in first["type"]  # else it is theirs
+    detail = f"{where}: {first['type']}." if is_named else "The body does not fit its schema."
     return Problem(kind, detail).response(request.state.request_id)
 
 

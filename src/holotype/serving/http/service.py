@@ -37,9 +37,9 @@ class Service:
     refuse_page: Callable[[Scope, Problem], Response] | None = None
 
     def is_page(self, scope: Scope) -> bool:
-        """Whether a request is for the dashboard."""
+        """Whether a request is for the dashboard, or for the address that leads to it."""
         path = scope["path"].removeprefix(self.settings.proxy.root_path)
-        return self.refuse_page is not None and f"{path}/".startswith(PAGES)
+        return self.refuse_page is not None and (path == "/" or f"{path}/".startswith(PAGES))
 
     def refusal(self, scope: Scope, problem: Problem) -> Response:
         """A page for a person, JSON for a program."""

@@ -20,6 +20,8 @@ from pathlib import Path
 
 from holotype.run_directory import RunDirectory
 
+RETRAINING = "retraining.json"
+
 
 @dataclass(frozen=True)
 class RetrainingDirectory:
@@ -29,7 +31,7 @@ class RetrainingDirectory:
 
     @property
     def request(self) -> Path:
-        return self.path / "retraining.json"
+        return self.path / RETRAINING
 
     @property
     def labels(self) -> Path:

@@ -30,6 +30,7 @@ class Retraining:
         decision: the comparisons; None without a candidate.
         labels: what was found among the new labels; see `LabelCheck.to_json`.
         images: how many new images stand where.
+        new_classes: of the new labels, those that the champion does not know.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Retraining:
     decision: PromotionDecision | None = None
     labels: Mapping[str, Any] = field(default_factory=dict)
     images: Mapping[str, int] = field(default_factory=dict)
+    new_classes: tuple[str, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -50,6 +52,11 @@ class Retraining:
     @property
     def next_command(self) -> tuple[str, ...]:
         """What to try next, as words; nothing where there is nothing to do."""
+        if self.outcome == "challenger" and self.new_classes:  # no server compares the two
+            return (
+                "holotype", "serve", f"registry://{self.name}@champion",
+                f"{self.name}-{self.candidate}=registry://{self.name}@challenger", "--log", "log",
+            )  # fmt: skip
         if self.outcome == "challenger":
             return (
                 "holotype", "serve", f"registry://{self.name}@champion", "--challenger",
@@ -74,6 +81,8 @@ class Retraining:
                     f"(p = {self.labels['p_value']:.2g})",
                 )
             )
+        if self.new_classes:
+            known.append(("new classes", ", ".join(map(repr, self.new_classes))))
         if self.decision is not None:
             known += [
                 ("old test", str(self.decision.old)), ("fresh labels", str(self.decision.fresh)),
@@ -90,6 +99,7 @@ class Retraining:
             "path": None if self.path is None else str(self.path),
             "decision": self.decision and self.decision.to_json(),
             "labels": dict(self.labels), "images": dict(self.images),
+            "new_classes": list(self.new_classes),
             "next": list(self.next_command),
         }  # fmt: skip
 
@@ -126,6 +136,7 @@ def read_retraining(file: Path, *, path: Path) -> Retraining:
             **{
                 **found,
                 "reasons": tuple(found["reasons"]),
+                "new_classes": tuple(found.get("new_classes", ())),
                 "path": path,
                 "decision": None if decision is None else PromotionDecision.from_json(decision),
             }

@@ -12,7 +12,7 @@ from holotype.bundle.bundle import Bundle, load_bundle
 from holotype.bundle.embedding import Embeddings
 from holotype.bundle.inference import combined_logits, embed_index
 from holotype.dataset.auditing.issues_csv import Issue, write_issues
-from holotype.dataset.class_names import class_name
+from holotype.dataset.class_names import class_name, quoted_names, similar_class_names
 from holotype.dataset.index import Index, read_index_file
 from holotype.dataset.splitting.assignment import atomic_group_names
 from holotype.errors import ChampionMoved, DatasetError, PromotionRefused
@@ -75,6 +75,12 @@ class RetrainingJob:
     deadline_s: float | None = None
     progress: Progress = field(default_factory=default_progress)
 
+    @property
+    def new_classes(self) -> tuple[str, ...]:
+        """Classes of the new labels that the champion does not know, once these were checked."""
+        check = self.directory.label_check
+        return tuple(read_json(check).get("new_classes", ())) if check.is_file() else ()
+
     def ended(self, outcome: Outcome, reasons: Sequence[str], **more: Any) -> Retraining:
         """The result, written."""
         check, placement = self.directory.label_check, self.directory.placement
@@ -85,6 +91,7 @@ class RetrainingJob:
             champion=self.champion.version.version,
             path=self.directory.path,
             labels=read_json(check) if check.is_file() else {},
+            new_classes=self.new_classes,
             images=read_json(placement)["counts"] if placement.is_file() else {},
             **more,
         )
@@ -134,20 +141,41 @@ def check_labels(job: RetrainingJob, data: RetrainingData) -> None:
         for each in check.suspected
     ]
     write_issues(issues, job.directory.label_issues)
-    write_json(job.directory.label_check, check.to_json())
+    new_classes = list(classes[len(bundle.classes) :])
+    write_json(job.directory.label_check, check.to_json() | {"new_classes": new_classes})
 
 
 def require_right_labels(job: RetrainingJob) -> Retraining | None:
-    """The refusal where the new labels are a burst of wrong ones; None where they are not."""
-    found = read_json(job.directory.label_check)
-    if not found["is_burst"] or job.choices.accept_labels:
+    """The refusal where new labels are a burst of wrong ones, or misspell a class; else None."""
+    if job.choices.accept_labels:
         return None
-    reason = (
-        f"{found['suspected_units']} of {found['units']} new labels are probably wrong: "
-        f"{suspected_sentence(found)}. Correct them where they came from, or say --accept-labels "
-        "where they are right."
-    )
-    return job.ended("refused", [reason])
+    reasons = _misspelt_classes(job)
+    found = read_json(job.directory.label_check)
+    if found["is_burst"]:
+        reasons.append(
+            f"{found['suspected_units']} of {found['units']} new labels are probably wrong: "
+            f"{suspected_sentence(found)}. Correct them where they came from, or say "
+            "--accept-labels where they are right."
+        )
+    return job.ended("refused", reasons) if reasons else None
+
+
+def _misspelt_classes(job: RetrainingJob) -> list[str]:
+    """A sentence for each new class whose name differs from another's by its form only.
+
+    One such label would make a candidate of other classes than the champion's, which no server
+    takes in its place.
+    """
+    new = job.new_classes
+    names = {*map(class_name, job.champion.bundle.classes), *new}
+    return [
+        f"The new labels have the class {quoted_names([name], alike)}, which the champion does not "
+        f"know, beside {quoted_names([other for other in alike if other != name], alike)}. Correct "
+        "the label where it came from, or say --accept-labels where it is a class of its own."
+        for alike in similar_class_names(names)
+        for name in alike
+        if name in new
+    ]
 
 
 def train(job: RetrainingJob) -> None:
@@ -193,24 +221,36 @@ def register(job: RetrainingJob, decision: PromotionDecision) -> Retraining:
         job.directory.run.path, name=name, reason=f"{name}/{old} retrained on {trained} new labels"
     ).version
     more: dict[str, Any] = {"candidate": version, "decision": decision}
+    reasons = (*decision.reasons, *_new_classes_sentence(job))
     if registry.current_version(name) == version:
-        return job.ended("promoted", decision.reasons, **more)
+        return job.ended("promoted", reasons, **more)
     if decision.judgement == "reject":
-        return job.ended("rejected", decision.reasons, **more)
+        return job.ended("rejected", reasons, **more)
     if registry.current_version(name, CHALLENGER) != version:
-        registry.tag(name, version, CHALLENGER, reason=" ".join(decision.reasons))
+        registry.tag(name, version, CHALLENGER, reason=" ".join(reasons))
     if decision.judgement != "promote":
-        return job.ended("challenger", decision.reasons, **more)
-    if not job.choices.promote:
-        reasons = (*decision.reasons, "Say --promote, or let it prove itself in a shadow first.")
         return job.ended("challenger", reasons, **more)
+    if not job.choices.promote:
+        advice = "Say --promote, or let it prove itself in a shadow first."
+        return job.ended("challenger", reasons if job.new_classes else (*reasons, advice), **more)
     why = f"old test {decision.old}; fresh labels {decision.fresh}"
     try:
         registry.promote(name, version, if_champion=old, reason=why)
     except (PromotionRefused, ChampionMoved) as error:
-        return job.ended("challenger", (*decision.reasons, str(error)), **more)
+        return job.ended("challenger", (*reasons, str(error)), **more)
     registry.tag(name, None, CHALLENGER, reason="it is the champion")
-    return job.ended("promoted", decision.reasons, **more)
+    return job.ended("promoted", reasons, **more)
+
+
+def _new_classes_sentence(job: RetrainingJob) -> tuple[str, ...]:
+    """That the candidate has other classes than what it would follow, where it does."""
+    if not job.new_classes:
+        return ()
+    known = job.champion.bundle.classes
+    return (
+        f"It knows {quoted_names(job.new_classes, known)} too, which the champion does not: a "
+        "server takes it under another name only.",
+    )
 
 
 def _sample_of_old(data: RetrainingData) -> Index:
