@@ -19,6 +19,7 @@ from holotype.errors import InvalidRatios, InvalidRecipe, RunMismatch
 from holotype.evaluation.intervals import SamplingUnits
 from holotype.evaluation.ood_selection import fit_ood_threshold
 from holotype.pipeline.run import Run
+from holotype.pipeline.training_run import train_and_seal
 from holotype.pipeline.training_run.resume import require_same_inputs
 from holotype.pipeline.training_run.train_and_seal import require_validation
 from holotype.predictions import read_predictions
@@ -265,6 +266,18 @@ def test_few_groups_are_too_few_for_a_promise_about_unknown_images(
             table, output=tmp_path / "r", **HOG,
             overrides={"unknown": "0.2", "split.ratios": "[0.5, 0.25, 0.25]"},
         )  # fmt: skip
+
+
+def test_a_finished_run_is_not_refused_for_what_is_asked_of_new_ones(
+    promising: Run, synthetic: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = promising.report.path.stat().st_mtime_ns
+    monkeypatch.setattr(train_and_seal, "min_images_for_threshold", lambda rate: 1e6)
+    again = holotype.train(
+        synthetic, output=promising.path, **HOG, resuming=holotype.Resuming(resume=True),
+        overrides={**FOLDS, "split.ratios": RATIOS, "references": "true", "unknown": "0.2"},
+    )  # fmt: skip
+    assert again.report.path.stat().st_mtime_ns == before
 
 
 @pytest.mark.parametrize(("groups", "of_each", "is_enough"), [(41, 3, True), (40, 3, False)])
