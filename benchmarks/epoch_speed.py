@@ -34,7 +34,12 @@ from views import Cells, Clock, kept_or_fresh
 
 from holotype.training.config.augmentation_config import Augmentation
 from holotype.training.config.stage_config import GradientStage
-from holotype.training.data.loader import AugmentedImages, LabelledViews, validation_batches
+from holotype.training.data.loader import (
+    AugmentedImages,
+    LabelledViews,
+    image_files,
+    validation_batches,
+)
 from holotype.training.finetuning.finetune import FineTuner, targets_and_weights
 from holotype.training.finetuning.layer_selection import LayerSelection, select_layers
 from holotype.training.finetuning.training_loop import Callbacks, train_loop
@@ -131,8 +136,9 @@ def _data(
     for part in ("train", "val"):
         index, targets_N, weights_N = targets_and_weights(pretrained, part)
         live = AugmentedImages(
-            index, pretrained.recipe.preprocessing, stage.augmentation or Augmentation(), 0
-        )
+            image_files(index), pretrained.recipe.preprocessing,
+            stage.augmentation or Augmentation(), 0,
+        )  # fmt: skip
         views = live if arm == "whole" else ThroughTheFrozenPart(live, below, arm == "live")
         data.append(LabelledViews(views, targets_N, weights_N))
     return data[0], data[1]
@@ -142,7 +148,8 @@ def _on_test(fine_tuner: FineTuner) -> tuple[list[str], list[bool], list[float]]
     import torch
 
     index, targets_N, weights_N = targets_and_weights(fine_tuner.pretrained, "test")
-    live = AugmentedImages(index, fine_tuner.pretrained.recipe.preprocessing, Augmentation(), 0)
+    preprocessing = fine_tuner.pretrained.recipe.preprocessing
+    live = AugmentedImages(image_files(index), preprocessing, Augmentation(), 0)
     classifier, right = fine_tuner.classifier.eval(), []
     with torch.no_grad():
         for batch in validation_batches(LabelledViews(live, targets_N, weights_N), 32):

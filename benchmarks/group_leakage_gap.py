@@ -18,11 +18,13 @@ from holotype.dataset.sources.fetch import fetch
 from holotype.evaluation.group_leakage import GroupLeakage
 from holotype.pipeline.audit import Audit
 from holotype.pipeline.training_run.group_leakage_report import measure_group_leakage
-from holotype.pipeline.training_run.training_job import TrainingJob
+from holotype.pipeline.training_run.train import make_runtime
+from holotype.pipeline.training_run.training_job import TrainingJob, TrainingRequest
 from holotype.progress import to_stderr
 from holotype.reporting.plot_style import save
 from holotype.reporting.plots import group_leakage_figure
 from holotype.training.config.resolve import resolve_recipe
+from holotype.training.interruption import StopSignal
 
 SETS = {
     "micro-ct": "synthetic micro-CT, by specimen",
@@ -33,14 +35,14 @@ SETS = {
 def measured(name: str, directory: Path) -> GroupLeakage:
     """Both accuracies on one sample set; all its images take part."""
     progress = to_stderr()
-    index = read_index(fetch(name, directory / name))
+    data = fetch(name, directory / name)
+    index = read_index(data)
     with progress.bar("auditing") as update:
         findings = audit(index, on_progress=update)
     recipe = resolve_recipe("linear")
-    job = TrainingJob(
-        recipe=recipe, name=name, sources=[name], audit_result=Audit(index, findings, name),
-        device="cpu", progress=progress,
-    )  # fmt: skip
+    request = TrainingRequest(data=data, recipe=recipe, progress=progress, name=name)
+    runtime = make_runtime(request, recipe, directory / "checkpoints", StopSignal())
+    job = TrainingJob(request, recipe, runtime, Audit(index, findings, name))
     found = measure_group_leakage(job, index)
     assert found is not None
     return found

@@ -55,6 +55,8 @@ def command_line() -> str:
     examples = {verb: example for verb, _, example in VERBS}
     lines = []
     for line in text.splitlines():
+        # Of verbs with commands of their own negatives are written, which the parser does not take.
+        line = re.sub(r"^(\* `--[^`]*?), --(?:no|empty)-[\w-]+`", r"\1`", line)
         lines.append(line if line.startswith(("`", "holotype")) else line.replace("<", "&lt;"))
         found = re.fullmatch(r"## holotype (\w+)", line)
         if found and found[1] in examples:

@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from unicodedata import category
 
@@ -11,7 +12,8 @@ import pytest
 from cyclopts import CycloptsError, MissingArgumentError
 
 from holotype.cli.app import VERBS, build_app
-from holotype.cli.options import ratios_as_one_word
+from holotype.cli.options import ratios_as_one_word, refuse_idle_options
+from holotype.errors import UsageError
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -77,9 +79,12 @@ def _words(command: str) -> list[str]:
 
 
 def _parse(words: list[str]) -> None:
-    """Raises: CycloptsError, where no command is called so."""
+    """Raises: CycloptsError, where no command is called so; UsageError, where an option is idle."""
     if words != ["--help"]:
-        build_app().parse_args(ratios_as_one_word(words), print_error=False, exit_on_error=False)
+        command, given, _ = build_app().parse_args(
+            ratios_as_one_word(words), print_error=False, exit_on_error=False
+        )
+        refuse_idle_options(command, given.arguments)
 
 
 def _all(found: "dict[Path, list[str]]") -> list[object]:
@@ -118,6 +123,21 @@ def test_every_command_that_a_sentence_mentions_is_one(command: str) -> None:
 def test_what_is_no_command_would_be_found(words: list[str]) -> None:
     with pytest.raises(CycloptsError):
         _parse(words)
+
+
+def test_an_option_that_a_command_would_ignore_would_be_found() -> None:
+    with pytest.raises(UsageError, match="--challenger"):
+        _parse(["serve", "runs/a", "--share", "10"])
+
+
+def test_the_page_of_the_command_line_names_no_option_that_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("sphinx")
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    options = re.findall(r"^\* `([^`]+)`", import_module("generated").command_line(), re.MULTILINE)
+    assert "--labelled PATH..." in options
+    assert [option for option in options if re.search(r"--(no|empty)-", option)] == []
 
 
 def test_the_pages_have_commands_and_links() -> None:

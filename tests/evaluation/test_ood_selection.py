@@ -1,5 +1,7 @@
 """Which score tells unknown images, and a threshold that turns away no more than promised."""
 
+import math
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -66,7 +68,7 @@ def test_few_groups_promise_nothing_however_many_images_they_have() -> None:
 
 @pytest.mark.parametrize("false_rejection_rate", [0.01, 0.05, 0.2])
 def test_too_few_images_promise_nothing(false_rejection_rate: float) -> None:
-    fewest = min_images_for_threshold(false_rejection_rate)
+    fewest = math.ceil(min_images_for_threshold(false_rejection_rate))
     scores = np.random.default_rng(1).random(fewest)
     assert fit_ood_threshold(scores[:-1], false_rejection_rate) is None
     assert fit_ood_threshold(scores, false_rejection_rate) == scores.min()

@@ -16,8 +16,12 @@ from holotype.bundle.bundle import load_bundle
 from holotype.bundle.inference import predict_index
 from holotype.dataset.index import read_index_file
 from holotype.errors import InvalidRatios, InvalidRecipe, RunMismatch
+from holotype.evaluation.intervals import SamplingUnits
+from holotype.evaluation.ood_selection import fit_ood_threshold
 from holotype.pipeline.run import Run
+from holotype.pipeline.training_run import train_and_seal
 from holotype.pipeline.training_run.resume import require_same_inputs
+from holotype.pipeline.training_run.train_and_seal import require_validation
 from holotype.predictions import read_predictions
 from holotype.run_directory import RunDirectory
 from holotype.training.config.resolve import resolve_recipe
@@ -257,11 +261,40 @@ def test_few_groups_are_too_few_for_a_promise_about_unknown_images(
         for number, file in enumerate(sorted(folder.iterdir()))
     ]
     table.write_text("\n".join(["path,label,group", *rows]))
-    with pytest.raises(InvalidRecipe, match=r"at least 14 .* are 30 in 3 groups, which count as 2"):
+    with pytest.raises(InvalidRecipe, match=r"at least 14 .* are 30 in 3 groups, which count as 1"):
         holotype.train(
             table, output=tmp_path / "r", **HOG,
             overrides={"unknown": "0.2", "split.ratios": "[0.5, 0.25, 0.25]"},
         )  # fmt: skip
+
+
+def test_a_finished_run_is_not_refused_for_what_is_asked_of_new_ones(
+    promising: Run, synthetic: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = promising.report.path.stat().st_mtime_ns
+    monkeypatch.setattr(train_and_seal, "min_images_for_threshold", lambda rate: 1e6)
+    again = holotype.train(
+        synthetic, output=promising.path, **HOG, resuming=holotype.Resuming(resume=True),
+        overrides={**FOLDS, "split.ratios": RATIOS, "references": "true", "unknown": "0.2"},
+    )  # fmt: skip
+    assert again.report.path.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(("groups", "of_each", "is_enough"), [(41, 3, True), (40, 3, False)])
+def test_groups_are_refused_before_training_only_where_no_threshold_can_be_found(
+    groups: int, of_each: int, is_enough: bool
+) -> None:
+    """Images in 41 groups count as 58.7, where 58.4 are needed: 59 single ones."""
+    names = [f"g{number // of_each:02d}" for number in range(groups * of_each)]
+    index = make_index(["a"] * len(names), names, ["val"] * len(names))
+    recipe = resolve_recipe("linear", model="hog", overrides={"unknown": 0.05})
+    units, scores = SamplingUnits.of_groups(names), np.arange(float(len(names)))
+    assert (fit_ood_threshold(scores, 0.05, units) is not None) == is_enough
+    if is_enough:
+        require_validation(recipe, index)
+        return
+    with pytest.raises(InvalidRecipe, match=r"at least 59 .* 120 in 40 groups, which count as 57"):
+        require_validation(recipe, index)
 
 
 def test_with_two_classes_unknown_images_are_told_by_their_neighbours(

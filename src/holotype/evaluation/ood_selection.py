@@ -207,6 +207,9 @@ def independent_images(units: SamplingUnits, rejected: Sequence[int] | NDArray[n
     return float(V / effect * (ndtri(CONFIDENCE) / stdtrit(units.count - 1, CONFIDENCE)) ** 2)
 
 
-def min_images_for_threshold(false_rejection_rate: float) -> int:
-    """The number of validation images at which the smallest score can be the threshold."""
-    return int(np.ceil(np.log(1 - CONFIDENCE) / np.log1p(-false_rejection_rate)))
+def min_images_for_threshold(false_rejection_rate: float) -> float:
+    """As many independent images let the smallest score be the threshold; of whole ones the next.
+
+    Groups are worth a broken number (`independent_images`), which is held against this one.
+    """
+    return float(np.log(1 - CONFIDENCE) / np.log1p(-false_rejection_rate))

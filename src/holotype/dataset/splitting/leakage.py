@@ -34,6 +34,7 @@ def resolve_leaks(
 
     A repair moves them to train, since a test image that was trained on biases the score, while a
     smaller test part only widens its interval.
+
     Args:
         on_leak: `refuse` raises, `repair` moves leaks to train, `keep` leaves the split as it is.
 

@@ -21,7 +21,7 @@ from holotype.pipeline.training_run.excluded_images import (
     relabel_notes,
 )
 from holotype.pipeline.training_run.group_leakage_report import measure_group_leakage
-from holotype.pipeline.training_run.resume import begin_run
+from holotype.pipeline.training_run.resume import begin_run, is_finished
 from holotype.pipeline.training_run.run_report import ScoredBundle, report_run
 from holotype.pipeline.training_run.train_and_seal import require_validation, train_and_seal
 from holotype.pipeline.training_run.training_job import (
@@ -55,8 +55,10 @@ def train_single_run(
     missing_class_notes = describe_missing_classes(index, ratios=job.recipe.split.ratios)
     if not is_fold and not len(index.part("val")):
         missing_class_notes.append(_WITHOUT_VALIDATION)
-    # Before anything is written: the same command should do once its cause is removed.
-    require_validation(job.recipe, index)
+    # Before anything is written: the same command should do once its cause is removed. A run that
+    # an earlier version finished stays finished, whatever is asked of new ones.
+    if not (job.request.resuming.resume and is_finished(run)):
+        require_validation(job.recipe, index)
     job = job.in_run(run).with_history(run)
     job = replace(job, notes=[*job.notes, *missing_class_notes])
     is_resuming = run.recipe.is_file()

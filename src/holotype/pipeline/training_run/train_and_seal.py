@@ -1,5 +1,6 @@
 """Train the stages, write each as a bundle, and calibrate it; refit on validation too."""
 
+import math
 from dataclasses import replace
 
 from holotype.bundle.bundle import Bundle, write_bundle
@@ -157,12 +158,14 @@ def _require_independent_images(groups: list[str], false_rejection_rate: float) 
     units, fewest = SamplingUnits.of_groups(groups), min_images_for_threshold(false_rejection_rate)
     worth = independent_images(units, [])
     if worth < fewest:
-        count_as = f" in {units.count} groups, which count as {worth:.0f}" if units.grouped else ""
+        count_as = ""
+        if units.grouped:
+            count_as = f" in {units.count} groups, which count as {math.floor(worth)}"
         raise InvalidRecipe(
-            f"recipe: unknown: {false_rejection_rate:g} is a promise that takes at least {fewest} "
-            f"independent validation images, and there are {len(groups)}{count_as}. Allow a larger "
-            f"share, or give validation more {'groups' if units.grouped else 'images'} with "
-            "--ratios."
+            f"recipe: unknown: {false_rejection_rate:g} is a promise that takes at least "
+            f"{math.ceil(fewest)} independent validation images, and there are "
+            f"{len(groups)}{count_as}. Allow a larger share, or give validation more {units.noun} "
+            "with --ratios."
         )
 
 
