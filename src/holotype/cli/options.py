@@ -35,7 +35,7 @@ LabelPattern = Annotated[
     Parameter(
         group=READING,
         help="A regular expression that finds the label in a file's name, "
-        r"such as '(?P<label>[a-z]+)\.\d+'.",
+        r"such as '(?P<label>[a-z]+)\.\d+'; or, for a table, column:NAME.",
     ),
 ]
 

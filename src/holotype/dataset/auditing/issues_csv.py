@@ -7,11 +7,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from holotype.dataset.auditing.exclude_confirmed import CONFIRMED, read_issue_rows
+from holotype.dataset.auditing.exclude_confirmed import CONFIRMED, NEW_LABEL, read_issue_rows
 from holotype.dataset.auditing.findings import ExactDuplicates, Findings
 from holotype.dataset.auditing.issue_reviews import (
     FOUND_COLUMNS,
-    NEW_LABEL,
     issues_lock,
     rows_text,
 )
