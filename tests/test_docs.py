@@ -11,7 +11,7 @@ import pytest
 from cyclopts import CycloptsError, MissingArgumentError
 
 from holotype.cli.app import VERBS, build_app
-from holotype.cli.options import ratios_as_one_word
+from holotype.cli.options import one_value_a_flag, ratios_as_one_word
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -79,7 +79,8 @@ def _words(command: str) -> list[str]:
 def _parse(words: list[str]) -> None:
     """Raises: CycloptsError, where no command is called so."""
     if words != ["--help"]:
-        build_app().parse_args(ratios_as_one_word(words), print_error=False, exit_on_error=False)
+        words = ratios_as_one_word(one_value_a_flag(words))
+        build_app().parse_args(words, print_error=False, exit_on_error=False)
 
 
 def _all(found: "dict[Path, list[str]]") -> list[object]:

@@ -17,7 +17,7 @@ from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from holotype import __version__
 from holotype.arguments import COMMAND_LINE
-from holotype.cli.options import ratios_as_one_word, refuse_idle_options
+from holotype.cli.options import one_value_a_flag, ratios_as_one_word, refuse_idle_options
 from holotype.cli.output import print_message
 from holotype.errors import DamagedCache, HolotypeError
 from holotype.extras import with_install_advice
@@ -247,7 +247,7 @@ def run(arguments: Sequence[str]) -> int:
 
 @with_install_advice
 def _run_command(arguments: Sequence[str]) -> int:
-    command, given, _ = build_app().parse_args(ratios_as_one_word(arguments))
+    command, given, _ = build_app().parse_args(ratios_as_one_word(one_value_a_flag(arguments)))
     refuse_idle_options(command, given.arguments)
     code = command(*given.args, **given.kwargs)
     sys.stdout.flush()
@@ -258,7 +258,7 @@ def _in_plain_words(error: CycloptsError) -> str:
     """What is wrong with a command line; words that nothing takes are no tokens to its writer."""
     if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
         words = ", ".join(map(repr, error.unused_tokens))
-        return f"nothing takes {words}; an option that is repeatable is written before each value."
+        return f"nothing takes {words}."
     return _one_line(str(error))
 
 
