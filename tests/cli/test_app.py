@@ -154,6 +154,19 @@ def test_no_option_with_several_values_takes_one_word_alone() -> None:
     assert one_word == {"--set", "--track"}  # which are made several beforehand
 
 
+def test_a_file_that_begins_with_a_dash_is_named_and_can_be_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-left").touch()
+    for file in ("-left 0_0.jpg", "--left.png", "-left"):
+        line = error_of(["predict", "runs/a", file], 2, capsys)
+        assert f"A file that begins with a dash is written './{file}', or after --." in line
+        for words in ([f"./{file}"], ["--", file]):  # the run is what is wrong now
+            assert "'runs/a'" in error_of(["predict", "runs/a", *words], 1, capsys)
+    assert "begins with" not in error_of(["predict", "runs/a", "-x"], 2, capsys)
+
+
 def test_data_that_does_not_exist_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "'nowhere'" in error_of(["audit", "nowhere"], 1, capsys)
 

@@ -22,6 +22,7 @@ from holotype.cli.output import print_message
 from holotype.errors import DamagedCache, HolotypeError
 from holotype.extras import with_install_advice
 from holotype.files import cache_directory
+from holotype.imaging.image_formats import IMAGE_EXTENSIONS
 from holotype.progress import silence
 from holotype.text_tables import LOOK_ALIKES
 from holotype.training.process_group import is_first_process
@@ -311,11 +312,19 @@ def _in_words(error: OSError) -> str:
 
 
 def _dash_note(arguments: Sequence[str]) -> str:
-    """What may be wrong with words that begin with a dash of typography, as pages show `--`."""
+    """What may be wrong with words that begin with a dash of typography, or are names of files."""
     for word in arguments:
+        if word == "--":
+            break
+        if word.startswith("-") and (_is_image_name(word) or os.path.lexists(word)):
+            return f" A file that begins with a dash is written {f'./{word}'!r}, or after --."
         if word.startswith(("\N{EN DASH}", "\N{EM DASH}")):
             return f" {word!r} begins with a dash, {word[0]!r}: type -- for an option."
     return ""
+
+
+def _is_image_name(word: str) -> bool:
+    return Path(word).suffix.lower() in IMAGE_EXTENSIONS
 
 
 def _fail(message: str, code: int) -> int:
