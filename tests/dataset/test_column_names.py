@@ -149,3 +149,25 @@ def test_tables_of_exclusions_and_new_labels_are_read_by_these_names(tmp_path: P
     kept, notes = exclude_images(index, table)
     assert len(kept) == 7
     assert "path from the column 'filename'." in notes
+
+
+def test_blanks_around_labels_are_counted_once(tmp_path: Path) -> None:
+    class_folders(tmp_path, "1.png", "2.png", "3.png", "4.png")
+    table = tmp_path / "t.csv"
+    table.write_text("path,label\n1.png,  lead\n2.png,lead\n3.png, tin\n4.png,iron\n")
+    said = "blanks around 2 labels not counted: '  lead' is 'lead', as in other rows."
+    index = read_index(table)
+    assert index.classes == ("iron", "lead", "tin")
+    assert index.reading_notes() == [said]
+    assert said in collect_labels([table], []).notes[0]
+    heard = Heard()
+    list_images(table, KnownFacts(), heard)
+    assert said in heard.lines
+    table.write_text("path,label\n1.png,lead \n2.png,tin\n")
+    said = "blanks around 1 label not counted: 'lead ' is 'lead'."
+    assert read_index(table).reading_notes() == [said]
+    table.write_text("path,label\n1.png,lead\n2.png,tin\n")
+    assert read_index(table).reading_notes() == []
+    table.write_text("path,new_label\ncat/000000.png, dog\n")
+    notes = relabel_images(make_index(["cat"] * 2 + ["dog"] * 2), table).notes
+    assert "blanks around 1 label not counted: ' dog' is 'dog'." in notes

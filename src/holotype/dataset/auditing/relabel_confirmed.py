@@ -11,7 +11,7 @@ from holotype.dataset.auditing.exclude_confirmed import (
     read_issue_table,
 )
 from holotype.dataset.auditing.issue_reviews import disagreement_note
-from holotype.dataset.class_names import class_name
+from holotype.dataset.class_names import blank_notes, class_name
 from holotype.dataset.index import Index
 from holotype.errors import InvalidTable, did_you_mean
 from holotype.progress import pluralize
@@ -96,6 +96,7 @@ def new_labels(table: Path) -> tuple[dict[str, str], list[str]]:
     named = [row for row in rows if row[NEW_LABEL].strip()]
     confirmed = [row for row in named if is_confirmed(row, table)]
     notes = [*column_notes, *disagreement_note(rows, table)]
+    notes += blank_notes(row[NEW_LABEL] for row in confirmed)
     if not confirmed:
         raise InvalidTable(
             f"no new label in {str(table)!r} is confirmed ({pluralize(len(rows), 'row')}), so no "

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from holotype.dataset.class_names import class_name
+from holotype.dataset.class_names import blank_notes, class_name
 from holotype.dataset.reading.column_names import column_notes, find_columns, known_names
 from holotype.dataset.reading.csv_tables import read_csv_table
 from holotype.dataset.reading.image_ids import with_extensions
@@ -91,7 +91,7 @@ def list_table(
         )
         for row in range(count)
     ]
-    return ImageListing(root, images, notes=column_notes(found))
+    return ImageListing(root, images, notes=(*column_notes(found), *blank_notes(cells["label"])))
 
 
 class _TableReader:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from holotype.bundle.image_sources import ImageFile, Images, ImageSource, as_list, image_sources
+from holotype.dataset.class_names import blank_notes
 from holotype.dataset.index import TABLE_EXTENSIONS
 from holotype.dataset.reading.column_names import column_notes, find_columns, known_names
 from holotype.dataset.reading.csv_tables import read_csv_table
@@ -142,6 +143,9 @@ def _from_table(file: Path, known: KnownFacts, progress: Progress) -> list[Liste
         )
     columns |= {name: columns[column] for name, column in found.items()}
     progress.log_all(column_notes(found))
+    if known.individual is None:
+        individuals = (columns[name] for name in INDIVIDUAL_COLUMNS if name in found)
+        progress.log_all(blank_notes(next(individuals, [])))
     missing = [name for name, value in known.attributes.items() if value is None]
     missing = [name for name in missing if name not in columns]
     if missing:

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from holotype.dataset.class_names import class_name
+from holotype.dataset.class_names import blank_notes, class_name
 from holotype.dataset.reading.column_names import column_notes, find_columns
 from holotype.dataset.reading.csv_tables import CsvTable, read_csv_table
 from holotype.dataset.reading.image_ids import with_extensions
@@ -107,13 +107,15 @@ def read_sheet(file: Path) -> list[SheetRow]:
     return rows
 
 
-def sheet_column_notes(file: Path) -> tuple[str, ...]:
-    """Which columns of a table were taken under another name, in a sentence; none where none was.
+def sheet_notes(file: Path) -> tuple[str, ...]:
+    """What of a table was read in another way than it is written, in sentences.
 
     Raises:
         InvalidTable: it lacks a column.
     """
-    return column_notes(_columns_of(file, read_csv_table(file, expected=EXPECTED)))
+    table = read_csv_table(file, expected=EXPECTED)
+    found = _columns_of(file, table)
+    return (*column_notes(found), *blank_notes(table.column(found["label"])))
 
 
 def _columns_of(file: Path, table: CsvTable) -> dict[str, str]:

@@ -17,8 +17,8 @@ from holotype.watching.labelling.label_sheet import (
     SheetRow,
     read_selection,
     read_sheet,
-    sheet_column_notes,
     sheet_files,
+    sheet_notes,
 )
 from holotype.watching.labelling.logged_images import groups_of_requests
 
@@ -118,7 +118,7 @@ def _of_sheet(source: Path) -> tuple[list[LabelledImage], int, list[str]]:
     told_rows = [row for row in rows if row.label]
     images = sheet_files(file, told_rows)
     found = [_labelled(image, row) for image, row in zip(images, told_rows, strict=True)]
-    notes = [f"{str(file)!r}: {note}" for note in sheet_column_notes(file)]
+    notes = [f"{str(file)!r}: {note}" for note in sheet_notes(file)]
     return found, len(rows) - len(found), notes
 
 
