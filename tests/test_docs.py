@@ -12,7 +12,7 @@ import pytest
 from cyclopts import CycloptsError, MissingArgumentError
 
 from holotype.cli.app import VERBS, build_app
-from holotype.cli.options import ratios_as_one_word, refuse_idle_options
+from holotype.cli.options import one_value_a_flag, ratios_as_one_word, refuse_idle_options
 from holotype.errors import UsageError
 
 ROOT = Path(__file__).parent.parent
@@ -81,9 +81,8 @@ def _words(command: str) -> list[str]:
 def _parse(words: list[str]) -> None:
     """Raises: CycloptsError, where no command is called so; UsageError, where an option is idle."""
     if words != ["--help"]:
-        command, given, _ = build_app().parse_args(
-            ratios_as_one_word(words), print_error=False, exit_on_error=False
-        )
+        words = ratios_as_one_word(one_value_a_flag(words))
+        command, given, _ = build_app().parse_args(words, print_error=False, exit_on_error=False)
         refuse_idle_options(command, given.arguments)
 
 

@@ -126,7 +126,9 @@ def check_arguments(verb: Callable[Parameters, Result]) -> Callable[Parameters, 
         try:
             bound = _signature(verb).bind(*args, **kwargs)
         except TypeError as error:
-            raise WrongType(f"{verb.__name__}: {error}{_where_it_goes(verb, kwargs)}") from None
+            raise WrongType(
+                f"{verb.__name__}: {error}{_where_it_goes(verb, args, kwargs)}"
+            ) from None
         for name, annotation in _annotations(verb).items():
             if name in bound.arguments:
                 bound.arguments[name] = _checked(name, bound.arguments[name], annotation)
@@ -140,13 +142,21 @@ def check_arguments(verb: Callable[Parameters, Result]) -> Callable[Parameters, 
     return checking
 
 
-def _where_it_goes(verb: Callable[..., Any], named: Iterable[str]) -> str:
+def _where_it_goes(verb: Callable[..., Any], args: Sequence[Any], named: Iterable[str]) -> str:
     """How the first argument that a function does not have is given; a full stop if unknown.
 
-    Options of the command that belong together are one value in Python, and those of the last
-    stage of a recipe are keys of it.
+    Several values by position where one list is expected, such as two runs, go into that. Options
+    of the command that belong together are one value in Python, and those of the last stage of a
+    recipe are keys of it.
     """
     parameters = _signature(verb).parameters
+    by_position = [each for each in parameters.values() if each.kind is not each.KEYWORD_ONLY]
+    if len(args) > len(by_position) == 1 and _takes_a_list(by_position[0], verb):
+        name = by_position[0].name
+        return (
+            f"; several {name} are given as one list, {verb.__name__}([…, …]), and every other "
+            "argument by its name."
+        )
     unknown = next((name for name in named if name not in parameters), None)
     if unknown is None:
         return "."
@@ -162,6 +172,13 @@ def _where_it_goes(verb: Callable[..., Any], named: Iterable[str]) -> str:
     if "overrides" in parameters and unknown in _KEYS_OF_LAST_STAGE:
         return f"; give it as overrides={{{unknown!r}: …}}."
     return did_you_mean(unknown, parameters)
+
+
+def _takes_a_list(parameter: inspect.Parameter, verb: Callable[..., Any]) -> bool:
+    annotation = _evaluated(parameter.annotation, verb)
+    if isinstance(annotation, str):  # only a type checker can evaluate it
+        return "Sequence[" in annotation
+    return any(get_origin(kind) is Sequence for kind in (annotation, *get_args(annotation)))
 
 
 def check_fields(options: object) -> None:

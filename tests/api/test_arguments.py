@@ -91,6 +91,10 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (lambda: api.ReadingOptions(label_pattern=3), "label_pattern is 3, expected text."),
         (lambda: api.Resources(device="gpu"), "device is 'gpu', expected one of auto"),
         (lambda: api.Resuming(checkpoint_minutes="x"), "checkpoint_minutes is 'x', expected"),
+        (lambda: api.compare("a", "b"), "several runs are given as one list, compare([…, …])"),
+        (lambda: api.ensemble("a", "b", "c"), "several runs are given as one list, ensemble("),
+        (lambda: api.split("a", "b"), "several data are given as one list, split("),
+        (lambda: api.load("a", "b"), "load: too many positional arguments."),
         (lambda: api.Run(3), "a run is the path of its directory, not 3."),
     ],
 )

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import holotype
+from holotype.errors import NotARun
 from tests.api.programs import QUICK, SAME, stored_metrics, stored_probabilities
 from tests.conftest import Cli
 
@@ -52,6 +53,20 @@ def test_a_run_knows_its_place(run: holotype.Run, runs: Path) -> None:
     assert isinstance(run.path, Path)
     assert run.path == runs / "hog"
     assert os.fspath(run) == str(run.path)
+
+
+def test_its_history_is_one_row_for_each_epoch(run: holotype.Run, tmp_path: Path) -> None:
+    assert len(run.history) == 0  # descriptors have no epochs
+    assert {"stage", "epoch", "train_loss", "val_loss", "val_accuracy"} <= set(run.history)
+    shutil.copytree(run.path, tmp_path / "tuned")
+    tuned = holotype.Run(tmp_path / "tuned")
+    tuned.files.history.write_text("stage,epoch,train_loss\nfull,0,nan\nfull,1,0.25\n")
+    assert list(tuned.history["epoch"]) == [0, 1]
+    assert tuned.history["train_loss"].iloc[1] == 0.25
+    tuned.files.history.unlink()
+    with pytest.raises(NotARun, match=r"has no history\.csv") as refusal:
+        _ = tuned.history
+    one_sentence(refusal)
 
 
 def test_a_score_prints_with_its_interval(run: holotype.Run) -> None:

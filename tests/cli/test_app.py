@@ -3,11 +3,15 @@
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from cyclopts import App
 
 from holotype.cli.app import VERBS, build_app, run
+from holotype.cli.options import one_value_a_flag, ratios_as_one_word
 
 HOLOTYPE = [sys.executable, "-c", "from holotype.cli.app import main; main()"]
 
@@ -98,12 +102,69 @@ def test_options_that_say_nothing_alone_are_taken_with_what_they_need(
 
 
 def test_words_that_nothing_takes_are_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["retrain", "registry://cells", "--with", "a", "b", "c"]) == 2
+    assert run(["retrain", "registry://cells", "b", "c", "--with", "a"]) == 2
     said = capsys.readouterr().err
-    assert said == (
-        "error: nothing takes 'b', 'c'; an option that is repeatable is written before each value. "
-        "See `holotype retrain --help`.\n"
-    )
+    assert said == "error: nothing takes 'b', 'c'. See `holotype retrain --help`.\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "values"),
+    [
+        ("retrain registry://a --with b c", "labels", (Path("b"), Path("c"))),
+        ("track runs/a --to mlflow tensorboard", "to", ("mlflow", "tensorboard")),
+        ("serve runs/a --allowed-hosts a b --proxies c d", "allowed_hosts", ("a", "b")),
+        ("dashboard runs --proxies c d", "proxies", ("c", "d")),
+        ("serve keys add ada --keys k --rights look review", "rights", ("look", "review")),
+        ("train photos --set a=1 b=2", "settings", ("a=1", "b=2")),
+        ("train --set a=1 b=2 photos", "settings", ("a=1", "b=2")),
+        ("train --track mlflow=http://a tensorboard photos", "track",
+         ("mlflow=http://a", "tensorboard")),
+        ("identify add g a.jpg --attribute side=left sex=f", "attributes",
+         {"side": "left", "sex": "f"}),
+    ],
+)  # fmt: skip
+def test_an_option_that_may_be_repeated_takes_several_words(
+    line: str, name: str, values: object
+) -> None:
+    words = ratios_as_one_word(one_value_a_flag(line.split()))
+    _, given, _ = build_app().parse_args(words, print_error=False, exit_on_error=False)
+    assert given.arguments[name] == values
+    if line.startswith("train"):
+        assert given.arguments["data"] == (Path("photos"),)
+
+
+def commands(app: App) -> Iterator[App]:
+    """Every command, those below others too."""
+    for name in app:
+        if not name.startswith("-"):
+            yield app[name]
+            yield from commands(app[name])
+
+
+def test_no_option_with_several_values_takes_one_word_alone() -> None:
+    several = {
+        (app.name[0], argument.name): bool(argument.parameter.consume_multiple)
+        for app in commands(build_app())
+        if app.default_command is not None
+        for argument in app.assemble_argument_collection()
+        if argument.name.startswith("--") and get_args(argument.hint)[1:] == (...,)
+    }
+    assert several["sweep", "--data"]
+    one_word = {name for (_, name), takes_all in several.items() if not takes_all}
+    assert one_word == {"--set", "--track"}  # which are made several beforehand
+
+
+def test_a_file_that_begins_with_a_dash_is_named_and_can_be_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-left").touch()
+    for file in ("-left 0_0.jpg", "--left.png", "-left"):
+        line = error_of(["predict", "runs/a", file], 2, capsys)
+        assert f"A file that begins with a dash is written './{file}', or after --." in line
+        for words in ([f"./{file}"], ["--", file]):  # the run is what is wrong now
+            assert "'runs/a'" in error_of(["predict", "runs/a", *words], 1, capsys)
+    assert "begins with" not in error_of(["predict", "runs/a", "-x"], 2, capsys)
 
 
 def test_data_that_does_not_exist_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from holotype.dataset.reading.csv_tables import read_csv_table
 from tests.bundle.tiny import CLASSES, write_tiny
 from tests.conftest import Cli
 
@@ -52,6 +53,17 @@ def test_reading_for_the_second_time_says_it_too(
         (line,) = lines_with(err, WARNING)
         first = f"'{CLASSES[0]}/0.tif', '{CLASSES[0]}/1.tif', '{CLASSES[0]}/2.tif', …"
         assert line == f"warning: 5 images: {WARNING}: {first}"
+
+
+def test_the_advice_on_a_stack_of_pages_names_slice(data: Path, tmp_path: Path, cli: Cli) -> None:
+    frames = [Image.new("L", (24, 24), level) for level in (9, 99)]
+    frames[0].save(data / CLASSES[1] / "moving.gif", save_all=True, append_images=frames[1:])
+    cli("audit", data, "--quick", "--output", tmp_path / "audit")
+    rows = read_csv_table(tmp_path / "audit" / "issues.csv", expected="").rows
+    advice_of = {row[0]: " ".join(row) for row in rows if WARNING in " ".join(row)}
+    assert "check that this is meant" in advice_of[f"{CLASSES[1]}/moving.gif"]
+    names_slice = {path for path, words in advice_of.items() if "holotype slice" in words}
+    assert names_slice == {f"{CLASSES[0]}/{number}.tif" for number in range(5)}
 
 
 def test_evaluate_says_it_of_images_that_are_cached(data: Path, bundle: Path, cli: Cli) -> None:

@@ -153,7 +153,7 @@ def test_names_with_any_character_and_a_spreadsheets_byte_order_mark_are_read(
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        (["file,confirmed", "a.png,yes"], "expected a column 'path'"),
+        (["where,confirmed", "a.png,yes"], "expected a column 'path'"),
         (["path,confirmed", "train/a/0.png,perhaps"], "'perhaps'"),
         ([""], "it is empty"),
     ],

@@ -57,7 +57,7 @@ def test_folders_of_systems_are_no_classes(tmp_path: Path, name: str) -> None:
     index = read_index(tmp_path)
     assert index.classes == ("a", "b")
     assert len(index) == 2
-    assert index.ignored_notes() == [
+    assert index.reading_notes() == [
         f"not used: 2 hidden images and folders of the system, the first: '{min(name, 'a')}/"
         f"{'' if name < 'a' else name + '/'}'."
     ]
@@ -67,7 +67,7 @@ def test_hidden_images_are_counted_and_other_hidden_files_are_not(tmp_path: Path
     class_folders(tmp_path, "a/1.png", "b/2.png", "b/._2.png", "b/.thumb.jpg")
     (tmp_path / ".DS_Store").touch()
     note = "not used: 2 hidden images and folders of the system, the first: 'b/._2.png'."
-    assert read_index(tmp_path).ignored_notes() == [note]
+    assert read_index(tmp_path).reading_notes() == [note]
     said = io.StringIO()
     assert len(image_sources(tmp_path, Progress(stream=said))) == 2
     assert note in said.getvalue()
@@ -92,7 +92,7 @@ def test_what_holotype_wrote_is_passed_over_and_that_is_said(
         (tmp_path / "runs/one" / name).touch()
     index = read_index(tmp_path)
     assert index.classes == ("a", "b")
-    assert index.ignored_notes() == ["not used: 1 folder that Holotype wrote, 'runs/one/'."]
+    assert index.reading_notes() == ["not used: 1 folder that Holotype wrote, 'runs/one/'."]
     assert len(image_sources(tmp_path)) == 2
     with pytest.raises(EmptyDataset, match="written by Holotype"):
         read_index(tmp_path / "runs")
@@ -119,7 +119,7 @@ def test_what_is_not_used_is_said_in_one_line_for_each_reason(tmp_path: Path) ->
     class_folders(tmp_path, "train/a/1.png", "train/b/2.png", "test/3.png", "test/4.png")
     (tmp_path / "train/c").mkdir()
     (tmp_path / "train/a/notes.txt").touch()
-    assert read_index(tmp_path).ignored_notes() == [
+    assert read_index(tmp_path).reading_notes() == [
         "not used: 2 images in no class folder, the first: 'test/3.png'.",
         "not used: 1 file that is no image, 'train/a/notes.txt'.",
         "not used: 1 class folder without images, 'train/c/'.",

@@ -89,8 +89,8 @@ def test_a_missing_image_keeps_its_row_for_the_audit_to_name(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,label\n1.png,a\n", "no column 'path'.*'file', 'label'"),
-        ("path,class\n1.png,a\n", "no column 'label'"),
+        ("where,label\n1.png,a\n", "no column 'path'.*'where', 'label'.*filename, file"),
+        ("path,what\n1.png,a\n", "no column 'label'.*class"),
         ("path,label\n1.png,a\n2.png,\n", r"row 2 \('2.png'\): no label; expected"),
         (
             "path,label\n1.png,\n2.png,b\n3.png,\n",

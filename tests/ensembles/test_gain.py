@@ -104,6 +104,9 @@ def test_it_beats_its_best_member_where_it_is_surely_better_and_nowhere_surely_w
     assert comparison.recommended is beats
     assert comparison.in_words().startswith("Recommended" if beats else "Not recommended")
     assert "10.0 images a second, runs/a alone 1,325." in comparison.in_words()
+    alone = replace(comparison, only_member="runs/b")
+    assert not alone.recommended
+    assert "use runs/b itself" in alone.in_words()
 
 
 def test_one_turtle_does_not_recommend_an_ensemble() -> None:

@@ -87,6 +87,8 @@ def test_the_decision_names_its_views_and_what_it_was_fitted_on() -> None:
     assert decision.views == "mirror"
     assert decision.predictions_sha256 == predictions.digest()
     assert decision.num_images == 50
+    weights_N = np.where(np.arange(50) < 3, 0.0, predictions.weights_N)
+    assert fit_decision(replace(predictions, weights_N=weights_N)).num_images == 47
     assert (
         fit_decision(with_signal(predictions, 0.1)).predictions_sha256
         != decision.predictions_sha256

@@ -5,6 +5,7 @@ import re
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from holotype.dataset.sources.synthetic import make_synthetic
 from holotype.dataset.splitting.splitter import split
 from holotype.errors import ExportRefused, ParityFailed, UsageError
 from holotype.explanation.torch_models import WITHOUT_TORCH
+from holotype.exports.loading_code import loading_code
 from holotype.exports.torch_formats import _no_weights
 from holotype.exports.write_export import ProofImages, compare, run_loading_code, without_heic
 from holotype.run_directory import RunDirectory
@@ -120,6 +122,37 @@ def test_sixteen_bits_that_count_from_white_are_no_negative(
     assert np.array_equal(first_C, second_C)
     (shipped_C,) = holotype.load(run.path).predict_proba(white)
     assert np.abs(shipped_C - second_C).max() < 1e-4
+
+
+def test_a_damaged_image_is_named_and_the_others_are_answered(
+    run: RunDirectory, index: Index, tmp_path: Path
+) -> None:
+    """Of a script of Pillow's lines, one with the size in the graph, and one that asks Holotype."""
+    good = index.file(index.table["path"].iloc[0])
+    with Image.open(good) as image:
+        image.resize((640, 640)).save(tmp_path / "cut.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:3000])
+    (tmp_path / "text.png").write_text("no image")
+    holotype.export(run.path, output=tmp_path / "out", formats=["onnx", "openvino"])
+    holotype.export(run.path, output=tmp_path / "sized", source_size=(40, 40))
+    codes = [*(tmp_path / "out").rglob("predict.py"), *(tmp_path / "sized").rglob("predict.py")]
+    asks_holotype = tmp_path / "out" / "onnx" / "by_holotype.py"
+    text = loading_code(
+        replace(load_bundle(run.path).preprocessing, content="crop"),
+        "def probabilities(x): return np.full((1, 3), x.shape[0] / 3)", imports="", needs="",
+    )  # fmt: skip
+    asks_holotype.write_text(text)
+    assert len(codes) == 3
+    for code in (*codes, asks_holotype):
+        bad = ("cut.jpg", "text.png", "gone.png")
+        words = [sys.executable, code, *(tmp_path / name for name in bad), good]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert done.returncode == 1, done.stderr
+        (answer,) = done.stdout.splitlines()
+        assert json.loads(answer)["image"] == str(good)
+        said = done.stderr.splitlines()
+        for name, line in zip(bad, said, strict=True):
+            assert line.startswith(f"{tmp_path / name}: no answer: ")
 
 
 def test_an_interpreter_without_heic_is_proved_on_other_images(tmp_path: Path) -> None:

@@ -59,4 +59,4 @@ def test_pipes_and_sockets_among_images_are_counted(
         index = read_index(top / "data")
     assert len(index) == 12
     note = "not used: 2 files that are no images, the first: 'cat/pipe.png'."
-    assert index.ignored_notes() == [note]
+    assert index.reading_notes() == [note]

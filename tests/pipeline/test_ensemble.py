@@ -1,5 +1,6 @@
 """Runs become one run: the mean that was promised, sealed on validation, judged once on test."""
 
+import html
 import json
 import shutil
 from pathlib import Path
@@ -179,6 +180,24 @@ def test_the_report_says_whether_it_is_worth_its_cost(assembled: Run) -> None:
     assert comparison.images_per_second > 0
     card = assembled.files.card.read_text(encoding="utf-8")
     assert "3 × " in card or "tiny32" in card
+
+
+def test_an_ensemble_of_one_member_says_so_and_advises_the_member(
+    members: list[Path], index: Index, tmp_path: Path, cli: Cli
+) -> None:
+    other = make_run(tmp_path / "other", index, side=32, seed=1).path
+    output = tmp_path / "whole"
+    code, out, err = cli("ensemble", members[1], other, "--output", output, "--method", "greedy")
+    assert code == 0
+    recipe, comparison = read_ensemble(output)
+    (only,) = recipe.members
+    assert not comparison.recommended
+    said = f"Not recommended: {only.run} has all the weight, so this ensemble is that one member"
+    assert said in out
+    assert said in html.unescape((output / "report" / "index.html").read_text(encoding="utf-8"))
+    assert f"holotype predict {only.run} IMAGE" in out + err
+    told = json.loads((output / "report" / "best_member_comparison.json").read_text("utf-8"))
+    assert (told["only_member"], told["recommended"]) == (only.run, False)
 
 
 def test_predict_evaluate_and_explain_take_it(

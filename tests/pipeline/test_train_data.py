@@ -345,7 +345,7 @@ def test_a_table_of_exclusions_that_is_none_is_one_line(
     synthetic: Path, tmp_path: Path, run: Path, cli: Cli
 ) -> None:
     issues = tmp_path / "issues.csv"
-    issues.write_text("file,problem\na.png,leak\n")
+    issues.write_text("where,problem\na.png,leak\n")
     code, _, error = cli("train", synthetic, "--exclude", issues, "--output", run, *QUICK)
     assert code == 1
     assert "column 'path'" in error.splitlines()[-1]

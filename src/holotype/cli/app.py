@@ -17,11 +17,12 @@ from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from holotype import __version__
 from holotype.arguments import COMMAND_LINE
-from holotype.cli.options import ratios_as_one_word, refuse_idle_options
+from holotype.cli.options import one_value_a_flag, ratios_as_one_word, refuse_idle_options
 from holotype.cli.output import print_message
 from holotype.errors import DamagedCache, HolotypeError
 from holotype.extras import with_install_advice
 from holotype.files import cache_directory
+from holotype.imaging.image_formats import IMAGE_EXTENSIONS
 from holotype.progress import silence
 from holotype.text_tables import LOOK_ALIKES
 from holotype.training.process_group import is_first_process
@@ -247,7 +248,7 @@ def run(arguments: Sequence[str]) -> int:
 
 @with_install_advice
 def _run_command(arguments: Sequence[str]) -> int:
-    command, given, _ = build_app().parse_args(ratios_as_one_word(arguments))
+    command, given, _ = build_app().parse_args(ratios_as_one_word(one_value_a_flag(arguments)))
     refuse_idle_options(command, given.arguments)
     code = command(*given.args, **given.kwargs)
     sys.stdout.flush()
@@ -258,7 +259,7 @@ def _in_plain_words(error: CycloptsError) -> str:
     """What is wrong with a command line; words that nothing takes are no tokens to its writer."""
     if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
         words = ", ".join(map(repr, error.unused_tokens))
-        return f"nothing takes {words}; an option that is repeatable is written before each value."
+        return f"nothing takes {words}."
     return _one_line(str(error))
 
 
@@ -311,11 +312,19 @@ def _in_words(error: OSError) -> str:
 
 
 def _dash_note(arguments: Sequence[str]) -> str:
-    """What may be wrong with words that begin with a dash of typography, as pages show `--`."""
+    """What may be wrong with words that begin with a dash of typography, or are names of files."""
     for word in arguments:
+        if word == "--":
+            break
+        if word.startswith("-") and (_is_image_name(word) or os.path.lexists(word)):
+            return f" A file that begins with a dash is written {f'./{word}'!r}, or after --."
         if word.startswith(("\N{EN DASH}", "\N{EM DASH}")):
             return f" {word!r} begins with a dash, {word[0]!r}: type -- for an option."
     return ""
+
+
+def _is_image_name(word: str) -> bool:
+    return Path(word).suffix.lower() in IMAGE_EXTENSIONS
 
 
 def _fail(message: str, code: int) -> int:

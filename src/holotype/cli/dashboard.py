@@ -1,7 +1,9 @@
 """`holotype dashboard`: pages for people, over the runs below a folder."""
 
 from pathlib import Path
+from typing import Annotated
 
+from holotype.cli.options import Several
 from holotype.cli.output import print_message
 from holotype.dashboard_pages import dashboard as verb
 from holotype.serving.server_settings import BehindProxy
@@ -15,8 +17,8 @@ def dashboard(
     port: int = 8501,
     keys: Path | None = None,
     workers: int | None = None,
-    allowed_hosts: tuple[str, ...] = (),
-    proxies: tuple[str, ...] = (),
+    allowed_hosts: Annotated[tuple[str, ...], Several] = (),
+    proxies: Annotated[tuple[str, ...], Several] = (),
     root_path: str = "",
 ) -> int:
     """Until SIGTERM or Ctrl-C; `holotype serve --dashboard` has the same pages beside the API.
@@ -27,8 +29,8 @@ def dashboard(
         port: 0 for one that is free.
         keys: A file that `holotype serve keys add NAME --rights look,review,promote` made.
         workers: Processes that decode and run; one for each core that may be used by default.
-        allowed_hosts: A further name that requests may be addressed to; repeatable.
-        proxies: An address whose forwarded headers are believed; repeatable.
+        allowed_hosts: Further names that requests may be addressed to.
+        proxies: Addresses whose forwarded headers are believed.
         root_path: What a proxy takes off the path, such as /cells.
     """
     verb.dashboard(

@@ -52,6 +52,6 @@ def ensemble(
     print_result(f"comparison   {comparison.in_words()}")
     print_result(f"run          {run.path}")
     print_result(f"report       {report.path}")
-    taken = run.path if comparison.recommended else comparison.best_member
+    taken = run.path if comparison.recommended else comparison.advised_member
     print_next_command("holotype", "predict", taken, "IMAGE")
     return 0

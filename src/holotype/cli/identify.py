@@ -52,10 +52,10 @@ Attributes = Annotated[
     dict[str, str | None] | None,
     Parameter(
         name="--attribute",
-        n_tokens=1,
+        n_tokens=-1,
         accepts_keys=False,
         converter=_attributes,
-        help="NAME=VALUE, such as side=left, or NAME for a column of a table; repeatable. Images "
+        help="NAME=VALUE, such as side=left, or several; or NAME for a column of a table. Images "
         "that differ in it are never compared.",
     ),
 ]

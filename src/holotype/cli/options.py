@@ -35,7 +35,7 @@ LabelPattern = Annotated[
     Parameter(
         group=READING,
         help="A regular expression that finds the label in a file's name, "
-        r"such as '(?P<label>[a-z]+)\.\d+'.",
+        r"such as '(?P<label>[a-z]+)\.\d+'; or, for a table, column:NAME.",
     ),
 ]
 
@@ -123,7 +123,7 @@ Settings = Annotated[
         group=RECIPE,
         name="--set",
         show_default=False,
-        help="KEY=VALUE: any field of the recipe, such as stages.1.epochs=3. Repeatable.",
+        help="KEY=VALUE: any field of the recipe, such as stages.1.epochs=3; or several.",
     ),
 ]
 
@@ -186,6 +186,35 @@ def ratios_as_one_word(arguments: Sequence[str]) -> list[str]:
             numbers.append(rest.pop(0))
         words.append(f"{word}={','.join(numbers)}" if numbers else word)
     return words
+
+
+def one_value_a_flag(arguments: Sequence[str]) -> list[str]:
+    """`--set a=1 b=2` becomes `--set a=1 --set b=2`.
+
+    These take the words that follow only as long as they look like a value: the data may come next.
+    """
+    words: list[str] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        words.append(word)
+        if word == "--":
+            return [*words, *rest]
+        if word in _FLAGS_OF_VALUES and rest:
+            words.append(rest.pop(0))  # its value, whatever that looks like
+            while rest and _is_value_of(word, rest[0]):
+                words += [word, rest.pop(0)]
+    return words
+
+
+_FLAGS_OF_VALUES = ("--set", "--attribute", "--track")
+_TRACKERS = ("mlflow", "tensorboard")
+
+
+def _is_value_of(flag: str, word: str) -> bool:
+    if flag == "--track" and word in _TRACKERS:
+        return True
+    return "=" in word and not word.startswith("-")
 
 
 def _is_number(word: str) -> bool:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Group, Parameter
 
-from holotype.cli.options import AsJson, Device, Needs, Switch
+from holotype.cli.options import AsJson, Device, Needs, Several, Switch
 from holotype.cli.output import print_found, print_next_command
 from holotype.progress import to_stderr
 from holotype.watching.retraining.promotion_decision import MARGIN
@@ -19,7 +19,7 @@ def retrain(
     champion: str,
     /,
     *,
-    labels: Annotated[tuple[Path, ...], Parameter(name="--with")],
+    labels: Annotated[tuple[Path, ...], Parameter(name="--with"), Several],
     output: Path | None = None,
     start: Literal["anew", "champion"] = "anew",
     accept_labels: Switch = False,
@@ -39,7 +39,7 @@ def retrain(
     Args:
         champion: registry://NAME, of which the champion is retrained.
         labels: A folder of images to label, a CSV file with the columns path and label, or a
-            request log with feedback; repeatable.
+            request log with feedback; or several.
         output: The directory; retrained/NAME-1, -2, … unless said otherwise.
         start: Train anew, or from the weights of the champion.
         accept_labels: Train on the new labels even where many look wrong.

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from holotype.cli.options import AsJson, Needs, Switch
+from holotype.cli.options import AsJson, Needs, Several, Switch
 from holotype.cli.output import print_json, print_message, print_next_command, print_result
 from holotype.dashboard_pages import serve as verb
 from holotype.serving.http import keys as key_files
@@ -29,8 +29,8 @@ def serve(
     keys: Path | None = None,
     workers: int | None = None,
     deadline: float = 10.0,
-    allowed_hosts: tuple[str, ...] = (),
-    proxies: tuple[str, ...] = (),
+    allowed_hosts: Annotated[tuple[str, ...], Several] = (),
+    proxies: Annotated[tuple[str, ...], Several] = (),
     root_path: str = "",
     grace: float = 20.0,
     dashboard: Switch = False,
@@ -60,8 +60,8 @@ def serve(
         keys: A file that `holotype serve keys add` made.
         workers: Processes that decode and run; one for each core that may be used by default.
         deadline: Seconds that an image may wait.
-        allowed_hosts: A further name that requests may be addressed to; repeatable.
-        proxies: An address whose forwarded headers are believed; repeatable.
+        allowed_hosts: Further names that requests may be addressed to.
+        proxies: Addresses whose forwarded headers are believed.
         root_path: What a proxy takes off the path, such as /cells.
         grace: Seconds for requests in flight when told to stop.
         dashboard: Pages for people below /dashboard/, with the runs below the working directory.
@@ -143,14 +143,21 @@ app.command(keys_app)
 
 
 @keys_app.command
-def add(name: str, /, *, keys: Path, rate: float = 20.0, rights: tuple[str, ...] = ()) -> int:
+def add(
+    name: str,
+    /,
+    *,
+    keys: Path,
+    rate: float = 20.0,
+    rights: Annotated[tuple[str, ...], Several] = (),
+) -> int:
     """Make a key and print it, once; the file holds its hash.
 
     Args:
         name: What the key is for, such as the program that will use it.
         keys: The file of keys; made where there is none.
         rate: Requests a second that it allows.
-        rights: What it opens in the dashboard: look, review, promote; several with commas. Without
+        rights: What it opens in the dashboard: look, review, promote; or several. Without
             it the key is for the API alone.
     """
     words = [word for given in rights for word in given.split(",") if word]

@@ -112,7 +112,7 @@ def train(
         disk_budget: For what is computed once and kept, such as 20G.
         deterministic: Refuse operations whose result could differ from one time to the next.
         track: Send the finished run there too: mlflow=URI, mlflow (MLFLOW_TRACKING_URI) or
-            tensorboard; repeatable. A server that cannot be reached costs the run nothing.
+            tensorboard; or both. A server that cannot be reached costs the run nothing.
         resume: Go on with the run at --output, if there is one, as if nothing had happened.
         checkpoint_every: Minutes between two checkpoints within an epoch; one is written after
             every epoch, and when the process is told to stop (SIGTERM).

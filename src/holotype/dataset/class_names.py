@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable
 from itertools import permutations
 
 from holotype.dataset.safe_filenames import collision_key
+from holotype.progress import pluralize
 
 _MAX_NAMED = 3
 # Lower-case Cyrillic and Greek letters that print as Latin ones.
@@ -14,6 +15,19 @@ _LOOK_ALIKES = str.maketrans("асеорхуіјѕο", "aceopxyijso")
 def class_name(text: str) -> str:
     """The name of a class or group in the Unicode form NFC; macOS writes names in another."""
     return unicodedata.normalize("NFC", text)
+
+
+def blank_notes(labels: Iterable[object]) -> tuple[str, ...]:
+    """A sentence that counts the labels of a table that lose the blanks around them, if any do."""
+    texts = [label for label in labels if isinstance(label, str)]
+    blank = [text for text in texts if text.strip() and text != text.strip()]
+    if not blank:
+        return ()
+    merged = sorted({text.strip() for text in blank}.intersection(texts))
+    first = next((text for text in blank if text.strip() in merged), blank[0])
+    rest = ", as in other rows" if merged else ""
+    count = pluralize(len(blank), "label")
+    return (f"blanks around {count} not counted: {first!r} is {first.strip()!r}{rest}.",)
 
 
 def similar_class_names(names: Iterable[str]) -> list[tuple[str, ...]]:

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from holotype.dataset.reading.filename_groups import date_column, group_column, with_groups
+from holotype.dataset.reading.filename_groups import (
+    date_column,
+    group_column,
+    label_column,
+    with_groups,
+)
 from holotype.dataset.reading.folders import list_folder
 from holotype.dataset.reading.label_tables import list_table
 from holotype.dataset.reading.merge_sources import merge_listings
@@ -69,6 +74,7 @@ class Index:
         ignored: files and folders (with a slash at the end) that are not used, and why.
         undecodable_names: images left out because their names are not valid UTF-8, with these
             bytes escaped.
+        notes: what was read in another way than it is written, in sentences.
         dates: path -> day as ISO 8601 writes it; empty unless dates were asked for. They are not
             written: a split is made once.
     """
@@ -78,6 +84,7 @@ class Index:
     classes: tuple[str, ...]
     ignored: Mapping[str, IgnoredReason] = field(default_factory=dict)
     undecodable_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     dates: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -94,12 +101,13 @@ class Index:
         reason = "its name is not valid UTF-8"
         return [UnreadableFile(name, reason, "rename the file") for name in self.undecodable_names]
 
-    def ignored_notes(self) -> list[str]:
-        """What of the data is not used, in sentences: one for each reason."""
+    def reading_notes(self) -> list[str]:
+        """What was read in another way than it is written, and what is not used, in sentences."""
         by_reason: dict[IgnoredReason, list[str]] = {}
         for path, reason in self.ignored.items():
             by_reason.setdefault(reason, []).append(path)
-        return [ignored_note(paths, reason) for reason, paths in by_reason.items()]
+        unused = [ignored_note(paths, reason) for reason, paths in by_reason.items()]
+        return [*self.notes, *unused]
 
     @property
     def targets_N(self) -> NDArray[np.int64]:
@@ -153,7 +161,7 @@ def read_index(
             and weight. Or several of these: paths are then relative to the folder that all
             share, and equal labels are one class.
         label_pattern: a regular expression with a group `label`, searched in the file name,
-            such as `(?P<label>[a-z]+)\\.\\d+`.
+            such as `(?P<label>[a-z]+)\\.\\d+`; or, for tables, `column:NAME`.
         group_pattern: a regular expression with a group `group` (or any group: the first),
             searched in the path relative to the source; or `parent-folder`; or, for tables,
             `column:NAME`. Images of one group stay in one part of a split. `column:NAME@DATE` names
@@ -181,13 +189,18 @@ def _read_source(
     allow_class_mismatch: bool,
 ) -> ImageListing:
     """The listing of one source."""
-    column = group_column(group_pattern)
+    column, label = group_column(group_pattern), label_column(label_pattern)
     name = describe_source(data)
     if isinstance(data, Path) and data.is_dir():
         if column is not None:
             raise InvalidPattern(
                 f"--group-pattern {group_pattern!r} names a column, but {name!r} is a folder; "
                 "expected a table, or a regular expression, or parent-folder."
+            )
+        if label is not None:
+            raise InvalidPattern(
+                f"--label-pattern {label_pattern!r} names a column, but {name!r} is a folder; "
+                "expected a table, or a regular expression."
             )
         listing = list_folder(
             data, label_pattern=label_pattern, allow_class_mismatch=allow_class_mismatch
@@ -203,12 +216,12 @@ def _read_source(
             f"a file ending in {', '.join(sorted(TABLE_EXTENSIONS))}. Unpack archives first: "
             "holotype fetch ARCHIVE --output FOLDER."
         )
-    if label_pattern is not None:
+    if label_pattern is not None and label is None:
         raise InvalidPattern(
-            f"--label-pattern was given, but {name!r} is a table with a column 'label'; "
-            "omit the pattern, or name the folder instead of the table."
+            f"--label-pattern {label_pattern!r} was given, but {name!r} is a table, which has a "
+            "column with the label; omit the pattern, say column:NAME, or name the folder instead."
         )
-    listing = list_table(data, column or "group", date_column(group_pattern))
+    listing = list_table(data, column or "group", date_column(group_pattern), label)
     if group_pattern is None or column is not None:
         return listing
     return with_groups(listing, group_pattern)
@@ -314,6 +327,7 @@ def _build_index(listing: ImageListing) -> Index:
         classes=tuple(sorted({image.label for image in images})),
         ignored=dict(sorted(listing.ignored.items())),
         undecodable_names=tuple(sorted(listing.undecodable_names)),
+        notes=listing.notes,
         dates={image.path: image.day for image in images if image.day},
     )
 

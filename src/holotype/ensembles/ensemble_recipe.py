@@ -60,6 +60,11 @@ class EnsembleRecipe:
         """The weight of every member, in words."""
         return ", ".join(f"{member.run} {member.weight_text}" for member in self.members)
 
+    @property
+    def only_member(self) -> str:
+        """The run that has all the weight; "" where several have some."""
+        return self.members[0].run if len(self.members) == 1 else ""
+
     def to_yaml(self) -> str:
         value = {"kind": KIND, **asdict(self)}
         value["members"] = [asdict(member) for member in self.members]

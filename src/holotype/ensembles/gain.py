@@ -87,6 +87,7 @@ class BestMemberComparison:
         held_out: on held-out folds of the validation images.
         images_per_second, best_member_images_per_second: with decoding; None where they could not
             be measured.
+        only_member: the one that has all the weight; "" where several have some.
     """
 
     best_member: str
@@ -94,11 +95,17 @@ class BestMemberComparison:
     held_out: Gain
     images_per_second: float | None
     best_member_images_per_second: float | None
+    only_member: str = ""
 
     @property
     def recommended(self) -> bool:
-        """On held-out validation images."""
-        return self.held_out.beats
+        """On held-out validation images; never where one member alone answers."""
+        return not self.only_member and self.held_out.beats
+
+    @property
+    def advised_member(self) -> str:
+        """What to use where the ensemble is not recommended."""
+        return self.only_member or self.best_member
 
     def in_words(self) -> str:
         """One sentence for a reader."""
@@ -108,6 +115,11 @@ class BestMemberComparison:
                 f"It predicts {images_per_second_text(self.images_per_second)} images a second, "
                 f"{self.best_member} alone "
                 f"{images_per_second_text(self.best_member_images_per_second)}."
+            )
+        if self.only_member:
+            return (
+                f"Not recommended: {self.only_member} has all the weight, so this ensemble is that "
+                f"one member under another name; use {self.only_member} itself. {cost}"
             )
         if self.recommended:
             return (
@@ -131,6 +143,7 @@ class BestMemberComparison:
             held_out=Gain.from_json(value["held_out"]),
             images_per_second=_number_or_none(value["images_per_second"]),
             best_member_images_per_second=_number_or_none(value["best_member_images_per_second"]),
+            only_member=str(value.get("only_member", "")),  # absent before version 0.3
         )
 
 

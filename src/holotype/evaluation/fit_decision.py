@@ -31,7 +31,7 @@ def fit_decision(predictions: Predictions, *, views: ViewSet = "one") -> Decisio
     return Decision(
         temperature=fit_temperature(labelled),
         predictions_sha256=labelled.digest(),
-        num_images=len(labelled),
+        num_images=len(labelled.scorable()),  # those of weight 0 do not move it
         views=views,
     )
 

@@ -13,6 +13,8 @@ from holotype.imaging.significant_bits import FULL_BITS
 HEAD = '''\
 """Classify images: python predict.py IMAGE …; prints one JSON object a line.
 
+An image that cannot be read is named on stderr; the others are answered, and the exit code is 1.
+
 Needs: {needs}
 """
 
@@ -116,8 +118,8 @@ def model_input(path):
     """(1, {height}, {width}, 3), uint8: the graph resizes and normalises."""
     image = rgb_image(path)
     if image.size != ({width}, {height}):
-        sys.exit(f"{{path}}: {{image.size[0]}} x {{image.size[1]}} pixels; "
-                 "this graph was made for images of {width} x {height}")
+        raise ValueError(f"it has {{image.size[0]}} x {{image.size[1]}} pixels; "
+                         "this graph was made for images of {width} x {height}")
     return np.asarray(image)[None]
 '''
 
@@ -125,10 +127,18 @@ TAIL = """\
 
 
 if __name__ == "__main__":
+    exit_code = 0
     for path in sys.argv[1:]:
-        row = [float(number) for number in probabilities(model_input(path))[0]]
+        try:
+            image = model_input(path)
+        except Exception as error:  # decoders raise many kinds for a damaged file
+            print(f"{path}: no answer: {error}", file=sys.stderr, flush=True)
+            exit_code = 1
+            continue
+        row = [float(number) for number in probabilities(image)[0]]
         label = CLASS_NAMES[int(np.argmax(row))]
         print(json.dumps({"image": path, "class": label, "probabilities": row}), flush=True)
+    sys.exit(exit_code)
 """
 
 

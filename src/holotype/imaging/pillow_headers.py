@@ -42,6 +42,9 @@ EXIF_TRANSPOSES = {  # EXIF orientation -> what makes the image upright
 }
 
 
+SEVERAL_FRAMES = "the file holds several frames or pages; only the first is used"
+
+
 def unused_contents(plugin: ImageFile.ImageFile) -> tuple[str, ...]:
     """What of the file is not used."""
     bands = unused_bands(plugin)
@@ -51,7 +54,7 @@ def unused_contents(plugin: ImageFile.ImageFile) -> tuple[str, ...]:
         plugin.seek(0)
         several = True
     if several:
-        return ("the file holds several frames or pages; only the first is used", *bands)
+        return (SEVERAL_FRAMES, *bands)
     return bands
 
 

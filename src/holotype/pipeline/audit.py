@@ -193,7 +193,8 @@ def audit(
             `failed` true.
         labels: refuse to go on where labels cannot be looked at.
         quick: run no network.
-        label_pattern: a regular expression that finds the label in a file's name.
+        label_pattern: a regular expression that finds the label in a file's name, or
+            `column:NAME` of a table.
         group_pattern: where the group of an image is read from; see `holotype audit --help`.
         label_prefix: put the name of its source before each label.
         tolerate_truncated: read files that are cut off as far as they go, as a training with the
@@ -224,7 +225,7 @@ def audit(
         data, label_pattern=label_pattern, group_pattern=group_pattern, label_prefix=label_prefix,
         allow_class_mismatch=True,
     )  # fmt: skip
-    progress.log_all(index.ignored_notes())
+    progress.log_all(index.reading_notes())
     with progress.bar("auditing") as update:
         findings = audit_index(index, tolerate_truncated=tolerate_truncated, on_progress=update)
     progress.log_all(warning_notes(findings.warnings))

@@ -86,7 +86,8 @@ def augment(
         image_size: height and width that the network sees, in pixels.
         overrides: fields of the recipe, such as `{"stages.1.views": 8}`.
         images: how many images, 1 to 100, taken in turn from each class.
-        label_pattern: a regular expression that finds the label in a file's name.
+        label_pattern: a regular expression that finds the label in a file's name, or
+            `column:NAME` of a table.
         group_pattern: where the group of an image is read from.
 
     Raises:
@@ -112,7 +113,7 @@ def augment(
             "symmetry: auto is measured when training; drawn are all mirror images and turns"
         )
     index = read_index(data, label_pattern=label_pattern, group_pattern=group_pattern)
-    progress.log_all(index.ignored_notes())
+    progress.log_all(index.reading_notes())
     if resolved.bits == "auto":
         may_be_deep = ~index.table["format"].isin(["JPEG", "MPO", "GIF", "WEBP", "BMP", "AVIF"])
         deep = replace(index, table=index.table[may_be_deep])

@@ -104,6 +104,7 @@ def report_ensemble(job: EnsembleJob, bundle: Bundle) -> None:
             held_out=held_out,
             images_per_second=measure_images_per_second(bundle, files),
             best_member_images_per_second=measure_images_per_second(best.bundle, files),
+            only_member=job.recipe.only_member,
         )
     part = "test" if test is not None else OUT_OF_FOLD if best.is_cross_validated else "val"
     report = build_report(reported, part=part)

@@ -70,7 +70,8 @@ def evaluate(
             several of these.
         output: write report/ and predictions.parquet into this directory; nothing is written
             without it.
-        label_pattern: a regular expression that finds the label in a file's name.
+        label_pattern: a regular expression that finds the label in a file's name, or
+            `column:NAME` of a table.
         group_pattern: where the group of an image is read from.
         on, jobs: see `predict`.
 
@@ -91,7 +92,7 @@ def evaluate(
     location = registered_path(run)
     bundle = load_bundle(location)
     index = read_index(data, label_pattern=label_pattern, group_pattern=group_pattern)
-    progress.log_all(index.ignored_notes())
+    progress.log_all(index.reading_notes())
     progress.log_all(refusal_notes("left out", index.undecodable()))
     sources = as_sources(data)
     names = [describe_source(source) for source in sources]

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from holotype.arguments import shown
 from holotype.dataset.index import Index, read_index_file
@@ -18,6 +18,9 @@ from holotype.run_directory import RunDirectory
 from holotype.text_tables import short_text
 from holotype.training.config.recipe import Recipe
 from holotype.training.config.resolve import read_fields
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Run(os.PathLike[str]):
@@ -66,6 +69,28 @@ class Run(os.PathLike[str]):
     def index(self) -> Index:
         """One row per image, with its label, group and split."""
         return read_index_file(self.files.index)
+
+    @property
+    def history(self) -> "pd.DataFrame":
+        """`history.csv`: one row per epoch; no rows where no stage had epochs.
+
+        Example:
+            >>> holotype.Run("runs/photos-1").history[["epoch", "val_loss"]]  # doctest: +SKIP
+               epoch  val_loss
+            0      0  1.386294
+            1      1  0.702101
+
+        Raises:
+            NotARun: it did not train by itself, as an ensemble or a run with folds.
+        """
+        import pandas as pd
+
+        if not self.files.history.is_file():
+            raise NotARun(
+                f"{str(self.path)!r} has no history.csv: expected a run that trained by itself, "
+                "not an ensemble, a run with folds, or one that is not finished."
+            )
+        return pd.read_csv(self.files.history)
 
     @property
     def classifier(self) -> Classifier:

@@ -148,7 +148,8 @@ def split(
         force: build anew what is there, even if it is stale.
         on_leak: what becomes of groups and copies that stand on both sides of a split that came
             with the data.
-        label_pattern: a regular expression that finds the label in a file's name.
+        label_pattern: a regular expression that finds the label in a file's name, or
+            `column:NAME` of a table.
         group_pattern: where the group of an image is read from; see `holotype split --help`.
         label_prefix: put the name of its source before each label.
         unseen: the share of the classes (individuals) that is held out whole, in a folder `unseen`
@@ -177,7 +178,7 @@ def split(
         data, label_pattern=label_pattern, group_pattern=group_pattern, label_prefix=label_prefix
     )
     progress.log(f"{index.size_summary} in {index.root}")
-    progress.log_all(index.ignored_notes())
+    progress.log_all(index.reading_notes())
     records = image_records(index)
     files = LINKS if link else "copies"
     settings: dict[str, Any] = {

@@ -2,18 +2,21 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from holotype.dataset.auditing.findings import Findings
 from holotype.dataset.class_names import class_name
 from holotype.dataset.index import Index, require_classes
+from holotype.dataset.reading.column_names import column_notes, find_columns
 from holotype.dataset.reading.csv_tables import read_csv_table
+from holotype.dataset.reading.image_ids import files_of_ids, is_image_id
 from holotype.errors import EmptyDataset, InvalidTable
 from holotype.imaging.image_warnings import refusal_notes
 from holotype.progress import Progress, pluralize
 
-CONFIRMED = "confirmed"
+CONFIRMED, NEW_LABEL = "confirmed", "new_label"
 _YES = frozenset(["yes", "y", "true", "1", "x"])
 _NO = frozenset(["no", "n", "false", "0", ""])
 
@@ -42,7 +45,7 @@ def exclude_images(index: Index, issues: str | Path) -> tuple[Index, list[str]]:
         row["path"]
         for row in rows
         if row["path"] in labels
-        and class_name(row.get("new_label", "").strip()) == labels[row["path"]]
+        and class_name(row.get(NEW_LABEL, "").strip()) == labels[row["path"]]
     }
     rows = [row for row in rows if row["path"] not in corrected]
     present = index.table["path"].isin({row["path"] for row in rows})
@@ -51,7 +54,10 @@ def exclude_images(index: Index, issues: str | Path) -> tuple[Index, list[str]]:
     table.loc[in_test, "weight"] = 0.0
     remaining = replace(index, table=table[~present | in_test].reset_index(drop=True))
     excluded_paths = set(index.table.loc[present, "path"])
-    notes = _notes(rows, excluded_paths, not_in_index, int(in_test.sum()), issues)
+    notes = [
+        *read_issue_table(Path(issues))[1],
+        *_notes(rows, excluded_paths, not_in_index, int(in_test.sum()), issues),
+    ]
     if corrected:
         notes.append(f"{pluralize(len(corrected), 'image')} kept with the new label.")
     return remaining, notes
@@ -105,31 +111,54 @@ def confirmed_rows(issues: Path) -> list[dict[str, str]]:
 
 
 def _confirmed_rows_of(index: Index, issues: str | Path) -> list[dict[str, str]]:
-    """The confirmed rows, without blanks around paths unless they are those of an image."""
-    known = set(index.table["path"])
-    return [
-        row if row["path"] in known else row | {"path": row["path"].strip()}
-        for row in confirmed_rows(Path(issues))
-    ]
+    """The confirmed rows, with paths as the index has them."""
+    rows = confirmed_rows(Path(issues))
+    path_of = paths_in_index(index, issues, [row["path"] for row in rows])
+    return [row | {"path": path_of[row["path"]]} for row in rows]
 
 
 def read_issue_rows(issues: Path) -> list[dict[str, str]]:
     """All rows of a CSV table of images, as column -> text.
 
     Raises:
-        InvalidTable: it cannot be read, or has no column `path`.
+        InvalidTable: as `read_issue_table`.
+    """
+    return read_issue_table(issues)[0]
+
+
+def read_issue_table(issues: Path) -> tuple[list[dict[str, str]], tuple[str, ...]]:
+    """All rows of a CSV table of images, as column -> text; which columns have another name.
+
+    Raises:
+        InvalidTable: it cannot be read, or no column names the images, or two could.
     """
     table = read_csv_table(
         issues,
         expected="Expected a CSV file with a column 'path', such as the issues.csv that holotype "
         "audit writes.",
     )
-    if "path" not in table.columns:
-        found = ", ".join(map(repr, table.columns)) or "no columns"
+    found = find_columns(repr(str(issues)), table.columns, ("path", NEW_LABEL, CONFIRMED))
+    if "path" not in found:
+        columns = ", ".join(map(repr, table.columns)) or "no columns"
         raise InvalidTable(
-            f"{str(issues)!r} has {found}; expected a column 'path' and optionally 'confirmed'."
+            f"{str(issues)!r} has {columns}; expected a column 'path' and optionally 'confirmed'."
         )
-    return [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    name_of = {column: name for name, column in found.items()}
+    names = [name_of.get(column, column) for column in table.columns]
+    return [dict(zip(names, row, strict=True)) for row in table.rows], column_notes(found)
+
+
+def paths_in_index(index: Index, issues: str | Path, named: Iterable[str]) -> dict[str, str]:
+    """The path of an image as a table writes it -> as the index does, which has an extension.
+
+    Raises:
+        InvalidTable: a path without an extension is that of several images.
+    """
+    known = set(index.table["path"])
+    stripped = {path: path if path in known else path.strip() for path in named}
+    ids = {path for path in stripped.values() if path not in known and is_image_id(path)}
+    found = files_of_ids(repr(str(issues)), sorted(ids), index.table["path"]) if ids else {}
+    return {path: found.get(name, name) for path, name in stripped.items()}
 
 
 def is_confirmed(row: dict[str, str], issues: Path) -> bool:

@@ -16,14 +16,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from holotype.dataset.auditing.exclude_confirmed import CONFIRMED, read_issue_rows
+from holotype.dataset.auditing.exclude_confirmed import CONFIRMED, NEW_LABEL, read_issue_rows
 from holotype.errors import InvalidTable, UsageError, did_you_mean
 from holotype.files import csv_cell, write_text
 from holotype.progress import pluralize
 
 Decision = Literal["accept", "correct", "dismiss"]
 DECISIONS: tuple[Decision, ...] = get_args(Decision)
-NEW_LABEL = "new_label"
 REVIEWS = "reviews"
 FOUND_COLUMNS = ("path", "problem", "evidence", "suggestion")
 ANSWER_COLUMNS = (CONFIRMED, NEW_LABEL, REVIEWS)

@@ -5,13 +5,12 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from holotype.dataset.auditing.exclude_confirmed import CONFIRMED, read_issue_rows
+from holotype.dataset.auditing.exclude_confirmed import CONFIRMED, NEW_LABEL, read_issue_rows
 from holotype.dataset.auditing.findings import ExactDuplicates, Findings
 from holotype.dataset.auditing.issue_reviews import (
     FOUND_COLUMNS,
-    NEW_LABEL,
     issues_lock,
     rows_text,
 )
@@ -19,6 +18,7 @@ from holotype.dataset.auditing.quality import QUALITY_ADVICE
 from holotype.dataset.near_duplicates.search import NearDuplicate
 from holotype.errors import InvalidTable
 from holotype.files import write_bytes, write_json, write_text
+from holotype.imaging.pillow_headers import SEVERAL_FRAMES
 from holotype.progress import pluralize
 
 JOINT = "; "  # between several problems of one image
@@ -148,7 +148,14 @@ def _notes(findings: Findings) -> Iterator[_Note]:
     yield from _probable_problems(findings)
     for path, warnings in findings.warnings.items():
         for warning in warnings:
-            yield path, "warning", warning, "check that this is meant"
+            yield path, "warning", warning, _advice(path, warning)
+
+
+def _advice(path: str, warning: str) -> str:
+    """On a warning; the pages of a TIFF are often the slices of a volume."""
+    if warning == SEVERAL_FRAMES and PurePosixPath(path).suffix.lower() in (".tif", ".tiff"):
+        return "check that this is meant; of a stack of slices, holotype slice makes images"
+    return "check that this is meant"
 
 
 def _probable_problems(findings: Findings) -> Iterator[_Note]:

@@ -4,12 +4,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from holotype.dataset.auditing.exclude_confirmed import (
+    NEW_LABEL,
     is_confirmed,
+    paths_in_index,
     paths_not_in_index,
-    read_issue_rows,
+    read_issue_table,
 )
-from holotype.dataset.auditing.issue_reviews import NEW_LABEL, disagreement_note
-from holotype.dataset.class_names import class_name
+from holotype.dataset.auditing.issue_reviews import disagreement_note
+from holotype.dataset.class_names import blank_notes, class_name
 from holotype.dataset.index import Index
 from holotype.errors import InvalidTable, did_you_mean
 from holotype.progress import pluralize
@@ -45,7 +47,8 @@ def relabel_images(index: Index, table: str | Path) -> Relabelled:
     """
     labels, notes = new_labels(Path(table))
     known = set(index.table["path"])
-    labels = {path if path in known else path.strip(): label for path, label in labels.items()}
+    path_of = paths_in_index(index, table, labels)
+    labels = {path_of[path]: label for path, label in labels.items()}
     unknown = sorted(set(labels.values()) - set(index.classes))
     if unknown:
         raise InvalidTable(
@@ -84,7 +87,7 @@ def new_labels(table: Path) -> tuple[dict[str, str], list[str]]:
         InvalidTable: no such file, no column `path` or `new_label`, a `confirmed` that is neither
             yes nor no, no confirmed new label, or one path with two.
     """
-    rows = read_issue_rows(table)
+    rows, column_notes = read_issue_table(table)
     if not rows or NEW_LABEL not in rows[0]:
         raise InvalidTable(
             f"{str(table)!r} gives no new labels: expected the columns 'path' and 'new_label', as "
@@ -92,7 +95,8 @@ def new_labels(table: Path) -> tuple[dict[str, str], list[str]]:
         )
     named = [row for row in rows if row[NEW_LABEL].strip()]
     confirmed = [row for row in named if is_confirmed(row, table)]
-    notes = disagreement_note(rows, table)
+    notes = [*column_notes, *disagreement_note(rows, table)]
+    notes += blank_notes(row[NEW_LABEL] for row in confirmed)
     if not confirmed:
         raise InvalidTable(
             f"no new label in {str(table)!r} is confirmed ({pluralize(len(rows), 'row')}), so no "

@@ -6,6 +6,7 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
+from holotype.dataset.reading.column_names import has_path_column
 from holotype.errors import InvalidTable
 from holotype.files import from_csv_cell
 from holotype.progress import pluralize
@@ -109,14 +110,14 @@ def _decoded(content: bytes) -> str:
 
 
 def _separator(text: str) -> str:
-    """The one that finds a column `path` in the header; else the one that finds most columns."""
+    """The one that finds a column of paths in the header; else the one that finds most columns."""
     lines = text.lstrip().splitlines()
     if lines and lines[0].lower().startswith("sep=") and len(lines[0]) > 4:
         return lines[0][4]
     headers = {sep: next(csv.reader(lines[:1], delimiter=sep), []) for sep in _SEPARATORS}
     return max(
         _SEPARATORS,
-        key=lambda sep: ("path" in (name.strip() for name in headers[sep]), len(headers[sep])),
+        key=lambda sep: (has_path_column(headers[sep]), len(headers[sep])),
     )
 
 

@@ -24,6 +24,13 @@ def group_column(group_pattern: str | None) -> str | None:
     return name.strip() or ("group" if sign else "")
 
 
+def label_column(label_pattern: str | None) -> str | None:
+    """The NAME in a pattern `column:NAME`; None for other patterns."""
+    if label_pattern is None or not label_pattern.startswith(COLUMN_PREFIX):
+        return None
+    return label_pattern.removeprefix(COLUMN_PREFIX).strip()
+
+
 def date_column(group_pattern: str | None) -> str | None:
     """The DATE in a pattern `column:NAME@DATE`; None for other patterns."""
     if group_pattern is None or not group_pattern.startswith(COLUMN_PREFIX):

@@ -5,13 +5,16 @@ import math
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from holotype.dataset.class_names import class_name
+from holotype.dataset.class_names import blank_notes, class_name
+from holotype.dataset.reading.column_names import column_notes, find_columns, known_names
 from holotype.dataset.reading.csv_tables import read_csv_table
+from holotype.dataset.reading.image_ids import with_extensions
 from holotype.dataset.reading.sample_records import PART_ALIASES, ImageListing, ListedImage
 from holotype.errors import EmptyDataset, InvalidTable
 
@@ -25,7 +28,10 @@ MAX_WEIGHT = 1e12  # sums of larger ones, and of the inverse of larger ones, los
 
 
 def list_table(
-    table: "Path | pd.DataFrame", group_column: str, date_column: str | None
+    table: "Path | pd.DataFrame",
+    group_column: str,
+    date_column: str | None,
+    label_column: str | None = None,
 ) -> ImageListing:
     """The images of a table file or a DataFrame, which is not changed.
 
@@ -35,6 +41,7 @@ def list_table(
     Args:
         group_column: the column with the group (specimen, patient, …) of an image.
         date_column: the column with its date; an encounter, a group on one day, is then the group.
+        label_column: the column with its label; None: `label`, or a well-known other name.
 
     Raises:
         InvalidTable: a column or value is missing or invalid.
@@ -44,28 +51,33 @@ def list_table(
     if not isinstance(table, Path):
         columns, base = _read_frame(table, source), Path.cwd()
     elif table.suffix.lower() == ".parquet":
-        names = (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, group_column, date_column or "path")
-        columns, base = _read_parquet(table, names)
+        columns, base = _read_parquet(table)
     else:
         columns, base = _read_csv(table)
-    asked = [group_column] if group_column != "group" else []
-    asked += [] if date_column is None else [date_column]
-    for name in (*REQUIRED_COLUMNS, *asked):
-        if name not in columns:
-            raise InvalidTable(
-                f"{source} has no column {name!r}; its columns are "
-                f"{', '.join(map(repr, columns)) or 'none'}. Expected path and label, and "
-                "optionally group, split and weight."
-            )
-    columns["group"] = columns.get(group_column)
-    columns["date"] = None if date_column is None else columns[date_column]
-    count = len(columns["path"] or [])
+    asked = {"label": label_column, "group": group_column, "date": date_column}
+    if group_column == "group":  # which a table need not have
+        del asked["group"]
+    named = {name: column for name, column in asked.items() if column is not None}
+    wanted = [name for name in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS) if name not in named]
+    found = find_columns(source, columns, wanted, taken=tuple(named.values()))
+    missing = [column for column in named.values() if column not in columns]
+    missing += [name for name in REQUIRED_COLUMNS if name not in found | named]
+    if missing:
+        raise InvalidTable(
+            f"{source} has no column {missing[0]!r}; its columns are "
+            f"{', '.join(map(repr, columns)) or 'none'}. Expected the path ({known_names('path')}) "
+            f"and the label ({known_names('label')}), and optionally group, split and weight."
+        )
+    cells = {name: columns[column]() for name, column in (found | named).items()}
+    count = len(cells["path"])
     if not count:
         raise EmptyDataset(f"{source} has no rows; expected one row per image.")
     rows = _TableReader(
-        source, {name: columns.get(name) for name in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, "date")}
+        source, {name: cells.get(name) for name in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, "date")}
     )
-    absolute_paths = [rows.absolute_path(row, base) for row in range(count)]
+    absolute_paths = with_extensions(
+        source, [rows.absolute_path(row, base) for row in range(count)], base
+    )
     root, paths = _relative_to_root(absolute_paths, base)
     _require_distinct(source, paths)
     images = [
@@ -79,7 +91,7 @@ def list_table(
         )
         for row in range(count)
     ]
-    return ImageListing(root, images)
+    return ImageListing(root, images, notes=(*column_notes(found), *blank_notes(cells["label"])))
 
 
 class _TableReader:
@@ -183,15 +195,17 @@ def _is_missing(cell: Any) -> bool:
     return cell is None or cell == "" or (isinstance(cell, float) and math.isnan(cell))
 
 
-_Columns = dict[str, list[Any] | None]  # by name, the cells from the first row to the last
+_Columns = dict[str, Callable[[], list[Any]]]  # by name, what reads the cells, first row to last
 
 
 def _read_frame(table: "pd.DataFrame", source: str) -> _Columns:
-    columns = (
-        (name, cells.astype(object).where(cells.notna(), None).tolist())
-        for name, cells in table.items()
+    return _by_stripped_name(
+        source, ((name, partial(_cells_of_frame, cells)) for name, cells in table.items())
     )
-    return _by_stripped_name(source, columns)
+
+
+def _cells_of_frame(column: "pd.Series[Any]") -> list[Any]:
+    return column.astype(object).where(column.notna(), None).tolist()
 
 
 def _read_csv(file: Path) -> tuple[_Columns, Path]:
@@ -199,10 +213,10 @@ def _read_csv(file: Path) -> tuple[_Columns, Path]:
     table = read_csv_table(
         file, expected="Expected text in UTF-8 with a header line such as path,label."
     )
-    return {name: list(table.column(name)) for name in table.columns}, file.parent
+    return {name: partial(table.column, name) for name in table.columns}, file.parent
 
 
-def _read_parquet(file: Path, names: Sequence[str]) -> tuple[_Columns, Path]:
+def _read_parquet(file: Path) -> tuple[_Columns, Path]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -215,9 +229,8 @@ def _read_parquet(file: Path, names: Sequence[str]) -> tuple[_Columns, Path]:
     except (pa.ArrowException, OSError) as error:
         raise InvalidTable(f"{str(file)!r} cannot be read as Parquet: {error}") from None
     columns = (
-        (name, cells.to_pylist())
+        (name, cells.to_pylist)
         for name, cells in zip(table.column_names, table.columns, strict=True)
-        if name.strip() in names
     )
     root = (table.schema.metadata or {}).get(b"holotype_root")  # an index that Holotype wrote
     return _by_stripped_name(repr(str(file)), columns), Path(
@@ -225,7 +238,9 @@ def _read_parquet(file: Path, names: Sequence[str]) -> tuple[_Columns, Path]:
     ) if root else file.parent
 
 
-def _by_stripped_name(source: str, columns: Iterable[tuple[Any, list[Any]]]) -> _Columns:
+def _by_stripped_name(
+    source: str, columns: Iterable[tuple[Any, Callable[[], list[Any]]]]
+) -> _Columns:
     stripped: _Columns = {}
     for name, cells in columns:
         if str(name).strip() in stripped:

@@ -58,6 +58,7 @@ def merge_listings(
         [image for listing in rebased for image in listing.images],
         {path: reason for listing in rebased for path, reason in listing.ignored.items()},
         tuple(path for listing in rebased for path in listing.undecodable_names),
+        tuple(dict.fromkeys(note for listing in listings for note in listing.notes)),
     )
 
 

@@ -54,12 +54,14 @@ class ImageListing:
     Attributes:
         ignored: files and folders (with a slash at the end) that are not used, and why.
         undecodable_names: images whose names are not valid UTF-8, with these bytes escaped.
+        notes: what was read in another way than it is written, in sentences.
     """
 
     root: Path
     images: list[ListedImage]
     ignored: Mapping[str, IgnoredReason] = field(default_factory=dict)
     undecodable_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 _IGNORED_IN_WORDS: dict[IgnoredReason, tuple[str, str]] = {  # one, several

@@ -7,16 +7,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from holotype.bundle.image_sources import ImageFile, Images, ImageSource, as_list, image_sources
+from holotype.dataset.class_names import blank_notes
 from holotype.dataset.index import TABLE_EXTENSIONS
+from holotype.dataset.reading.column_names import column_notes, find_columns, known_names
 from holotype.dataset.reading.csv_tables import read_csv_table
+from holotype.dataset.reading.image_ids import with_extensions
 from holotype.errors import ImageError, InvalidTable, UsageError
 from holotype.files import sha256_of
 from holotype.identification.storage.gallery_images import GalleryImage
 from holotype.imaging.file_limits import require_plain_file
 from holotype.progress import Progress
 
-# What a column is called in a table of individuals, or in one that `train` reads.
+# What a column is called in a table of individuals, or in one that `train` reads; and what else is
+# read by `find_columns`, of which `label` stands for `individual` only where that one is missing.
 INDIVIDUAL_COLUMNS, ENCOUNTER_COLUMNS = ("individual", "label"), ("encounter", "group")
+_COLUMNS = ("path", "individual", *ENCOUNTER_COLUMNS, "date")
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,8 @@ def list_images(images: Images, known: KnownFacts, progress: Progress) -> list[L
     """Every image with what is known of it; none is decoded yet.
 
     A table (CSV, TSV, Parquet) has a column `path`, and may have `individual` (or `label`),
-    `encounter` (or `group`), `date` and a column for every attribute. In a folder of folders,
+    `encounter` (or `group`), `date` and a column for every attribute; well-known other names are
+    taken too. In a folder of folders,
     without an individual in `known`, the first folder is the individual and the second, where there
     is one, the encounter.
 
@@ -56,7 +62,7 @@ def list_images(images: Images, known: KnownFacts, progress: Progress) -> list[L
     found: list[ListedSource] = []
     for place in as_list(images):
         if isinstance(place, str | os.PathLike) and Path(place).suffix.lower() in TABLE_EXTENSIONS:
-            found += _from_table(Path(place), known)
+            found += _from_table(Path(place), known, progress)
         elif isinstance(place, str | os.PathLike) and Path(place).is_dir() and known.is_labelled:
             found += _from_folder(Path(place), known, progress)
         else:
@@ -124,12 +130,22 @@ def _from_folder(folder: Path, known: KnownFacts, progress: Progress) -> list[Li
     return listed
 
 
-def _from_table(file: Path, known: KnownFacts) -> list[ListedSource]:
+def _from_table(file: Path, known: KnownFacts, progress: Progress) -> list[ListedSource]:
     columns = _columns(file)
-    if "path" not in columns:
+    attributes = tuple(known.attributes)
+    found = find_columns(repr(str(file)), columns, _COLUMNS, taken=attributes)
+    if "label" in columns or ("individual" not in found and known.individual is None):
+        found |= find_columns(repr(str(file)), columns, ["label"], taken=attributes)
+    if "path" not in found:
         raise InvalidTable(
-            f"{str(file)!r} has no column 'path'; its columns are {', '.join(columns) or 'none'}."
+            f"{str(file)!r} has no column 'path'; its columns are {', '.join(columns) or 'none'}. "
+            f"Expected one of {known_names('path')}."
         )
+    columns |= {name: columns[column] for name, column in found.items()}
+    progress.log_all(column_notes(found))
+    if known.individual is None:
+        individuals = (columns[name] for name in INDIVIDUAL_COLUMNS if name in found)
+        progress.log_all(blank_notes(next(individuals, [])))
     missing = [name for name, value in known.attributes.items() if value is None]
     missing = [name for name in missing if name not in columns]
     if missing:
@@ -137,12 +153,16 @@ def _from_table(file: Path, known: KnownFacts) -> list[ListedSource]:
             f"{str(file)!r} has no column {missing[0]!r}, and this gallery never compares images "
             f"that differ in it; add the column, or give --attribute {missing[0]}=VALUE."
         )
+    folder = file.absolute().parent
+    named = [cell.strip() for cell in columns["path"]]
+    if "" in named:
+        row = named.index("") + 1
+        raise InvalidTable(f"{str(file)!r}, row {row}: no path; expected one of an image.")
+    paths = [os.path.normpath(folder / name) for name in named]
     listed: list[ListedSource] = []
-    for row in range(len(columns["path"])):
+    for row, place in enumerate(with_extensions(repr(str(file)), paths, folder)):
         cells = {name: cells[row] for name, cells in columns.items()}
-        if not cells["path"].strip():
-            raise InvalidTable(f"{str(file)!r}, row {row + 1}: no path; expected one of an image.")
-        path = Path(os.path.normpath(file.absolute().parent / cells["path"].strip()))
+        path = Path(place)
         listed.append((_described(path.as_posix(), known, cells), ImageFile(path.as_posix(), path)))
     return listed
 

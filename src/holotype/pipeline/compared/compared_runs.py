@@ -158,6 +158,10 @@ def _advice(run: RunDirectory) -> str:
     comparison = read_best_member_comparison(file)
     if comparison.recommended:
         return ""
+    if comparison.only_member:
+        return (
+            f"its report does not recommend it, since {comparison.only_member} has all the weight"
+        )
     return (
         "its report does not recommend it, since on held-out images it is not significantly better "
         f"than its best member, {comparison.best_member}"

@@ -234,7 +234,7 @@ def read_and_audit(
         request.data, label_pattern=reading.label_pattern,
         group_pattern=reading.group_pattern, label_prefix=reading.label_prefix,
     )  # fmt: skip
-    progress.log_all(index.ignored_notes())
+    progress.log_all(index.reading_notes())
     require_classes(index)
     if reading.exclude is not None:
         exclude_images(index, reading.exclude)

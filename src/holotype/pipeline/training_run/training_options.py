@@ -20,7 +20,7 @@ class ReadingOptions:
 
     Attributes:
         label_pattern: a regular expression that finds the label in a file's name, such as
-            `(?P<label>[a-z]+)`.
+            `(?P<label>[a-z]+)`, or `column:NAME` of a table.
         group_pattern: where the specimen, patient, … is read from: a regular expression on a
             file's path, `parent-folder`, or `column:NAME` of a table. A group is in one split only.
         label_prefix: put the name of its source before each label.

@@ -9,14 +9,17 @@ Labels come back in the file itself, from a spreadsheet or the dashboard, or as 
 request: what the sheet says counts.
 """
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from holotype.dataset.class_names import class_name
-from holotype.dataset.reading.csv_tables import read_csv_table
+from holotype.dataset.class_names import blank_notes, class_name
+from holotype.dataset.reading.column_names import column_notes, find_columns
+from holotype.dataset.reading.csv_tables import CsvTable, read_csv_table
+from holotype.dataset.reading.image_ids import with_extensions
 from holotype.errors import InvalidTable, UsageError
 from holotype.files import atomic_write, csv_text, read_json, sha256_of, write_json, write_text
 
@@ -81,21 +84,18 @@ def write_sheet(
 
 
 def read_sheet(file: Path) -> list[SheetRow]:
-    """The rows of a labels.csv, or of any table with the columns path and label.
+    """The rows of a labels.csv, or of any table with a path and a label, by whatever name.
 
     Raises:
         InvalidTable: it lacks a column, or has an unknown purpose.
     """
     table = read_csv_table(file, expected=EXPECTED)
-    missing = [name for name in ("path", "label") if name not in table.columns]
-    if missing:
-        raise InvalidTable(f"{str(file)!r} has no column {missing[0]!r}. {EXPECTED}")
-    known = [name for name in COLUMNS if name in table.columns]
-    columns = [table.column(name) for name in known]
+    found = _columns_of(file, table)
+    columns = [table.column(column) for column in found.values()]
     rows = []
     for number, cells in enumerate(zip(*columns, strict=True), start=1):
         values: dict[str, Any] = {
-            name: cell.strip() for name, cell in zip(known, cells, strict=True)
+            name: cell.strip() for name, cell in zip(found, cells, strict=True)
         }
         values["purpose"] = values.get("purpose") or "chosen"
         if values["purpose"] not in get_args(Purpose):
@@ -105,6 +105,38 @@ def read_sheet(file: Path) -> list[SheetRow]:
             )
         rows.append(SheetRow(**values))
     return rows
+
+
+def sheet_notes(file: Path) -> tuple[str, ...]:
+    """What of a table was read in another way than it is written, in sentences.
+
+    Raises:
+        InvalidTable: it lacks a column.
+    """
+    table = read_csv_table(file, expected=EXPECTED)
+    found = _columns_of(file, table)
+    return (*column_notes(found), *blank_notes(table.column(found["label"])))
+
+
+def _columns_of(file: Path, table: CsvTable) -> dict[str, str]:
+    """What a sheet may say -> the column that does."""
+    found = find_columns(repr(str(file)), table.columns, ("path", "label", "purpose", "group"))
+    missing = [name for name in ("path", "label") if name not in found]
+    if missing:
+        raise InvalidTable(f"{str(file)!r} has no column {missing[0]!r}. {EXPECTED}")
+    rest = (name for name in COLUMNS if name in table.columns and name not in found.values())
+    return found | {name: name for name in rest if name not in found}
+
+
+def sheet_files(file: Path, rows: Sequence[SheetRow]) -> list[Path]:
+    """The images of the rows of a sheet.
+
+    Raises:
+        InvalidTable: a path has no extension, and is that of no file or of several.
+    """
+    folder = file.absolute().parent
+    paths = [os.path.join(folder, row.path) for row in rows]
+    return [Path(path) for path in with_extensions(repr(str(file)), paths, folder)]
 
 
 def labels_of_sheets(sheets: Sequence[Path]) -> dict[str, str]:
@@ -119,9 +151,9 @@ def labels_of_sheets(sheets: Sequence[Path]) -> dict[str, str]:
     found = {}
     for sheet in sheets:
         file = sheet / LABELS if sheet.is_dir() else sheet
-        for row in read_sheet(file):
-            if row.label:
-                found[row.sha256 or sha256_of(file.parent / row.path)] = row.label
+        rows = [row for row in read_sheet(file) if row.label]
+        for row, image in zip(rows, sheet_files(file, rows), strict=True):
+            found[row.sha256 or sha256_of(image)] = row.label
     return found
 
 
@@ -156,10 +188,11 @@ def write_label(file: Path, path: str, label: str) -> None:
         with filelock.FileLock(file.with_name(LOCK), timeout=LOCK_SECONDS):
             table = read_csv_table(file, expected=EXPECTED)
             columns = {name: table.column(name) for name in table.columns}
-            paths = [each.strip() for each in columns["path"]]
+            found = _columns_of(file, table)
+            paths = [each.strip() for each in columns[found["path"]]]
             if path not in paths:
                 raise UsageError(f"{str(file)!r} has no image {path!r} any more; begin again.")
-            columns["label"][paths.index(path)] = class_name(label.strip())
+            columns[found["label"]][paths.index(path)] = class_name(label.strip())
             write_text(file, csv_text(columns))
     except filelock.Timeout:
         raise InvalidTable(

@@ -17,6 +17,8 @@ from holotype.watching.labelling.label_sheet import (
     SheetRow,
     read_selection,
     read_sheet,
+    sheet_files,
+    sheet_notes,
 )
 from holotype.watching.labelling.logged_images import groups_of_requests
 
@@ -50,11 +52,13 @@ class CollectedLabels:
         images: each once, sorted by hash.
         num_unlabelled: rows of sheets without a label yet.
         num_not_kept: feedback for images that are not on disk.
+        notes: what was read in another way than it is written, in sentences.
     """
 
     images: tuple[LabelledImage, ...]
     num_unlabelled: int = 0
     num_not_kept: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def collect_labels(sources: Sequence[Path], digests: Collection[str]) -> CollectedLabels:
@@ -76,6 +80,7 @@ def collect_labels(sources: Sequence[Path], digests: Collection[str]) -> Collect
     """
     by_sha256: dict[str, LabelledImage] = {}
     unlabelled = not_kept = 0
+    notes: list[str] = []
     for source in sorted(sources, key=_is_log):  # sheets first
         if _is_log(source):
             found, missing = _of_log(source, digests)
@@ -83,20 +88,21 @@ def collect_labels(sources: Sequence[Path], digests: Collection[str]) -> Collect
             for image in found:
                 by_sha256.setdefault(image.sha256, image)
             continue
-        rows, waiting = _of_sheet(source)
+        images, waiting, said = _of_sheet(source)
         unlabelled += waiting
-        for image in rows:
+        notes += said
+        for image in images:
             by_sha256[image.sha256] = _merged(by_sha256.get(image.sha256), image)
-    images = tuple(by_sha256[key] for key in sorted(by_sha256))
-    return CollectedLabels(images, unlabelled, not_kept)
+    kept = tuple(by_sha256[key] for key in sorted(by_sha256))
+    return CollectedLabels(kept, unlabelled, not_kept, tuple(notes))
 
 
 def _is_log(source: Path) -> bool:
     return source.is_dir() and (source / FEEDBACK).is_dir() and not (source / LABELS).is_file()
 
 
-def _of_sheet(source: Path) -> tuple[list[LabelledImage], int]:
-    """The labelled rows of a sheet, and how many have no label."""
+def _of_sheet(source: Path) -> tuple[list[LabelledImage], int, list[str]]:
+    """The labelled rows of a sheet, how many have no label, and notes on how it was read."""
     file = source / LABELS if source.is_dir() else source
     if not file.is_file():
         raise DatasetError(
@@ -109,8 +115,11 @@ def _of_sheet(source: Path) -> tuple[list[LabelledImage], int]:
         row if row.label else replace(row, label=told.get((row.request_id, row.image), ""))
         for row in rows
     ]
-    found = [_labelled(file.parent / row.path, row) for row in rows if row.label]
-    return found, len(rows) - len(found)
+    told_rows = [row for row in rows if row.label]
+    images = sheet_files(file, told_rows)
+    found = [_labelled(image, row) for image, row in zip(images, told_rows, strict=True)]
+    notes = [f"{str(file)!r}: {note}" for note in sheet_notes(file)]
+    return found, len(rows) - len(found), notes
 
 
 def _labelled(file: Path, row: SheetRow) -> LabelledImage:

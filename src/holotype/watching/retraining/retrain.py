@@ -271,6 +271,7 @@ def _write_request(
         DatasetError: there are none.
     """
     collected = collect_labels(request.sources, champion.digests)
+    request.progress.log_all(collected.notes)
     if not collected.images:
         raise DatasetError(
             f"no label came back: {collected.num_unlabelled} images wait for one, and "
