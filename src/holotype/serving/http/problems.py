@@ -103,7 +103,8 @@ def problem_of(error: EngineError) -> Problem:
         case DeadlineExceeded():
             return Problem("deadline_exceeded")
         case ImageRefused():
-            return Problem(error.problem if error.problem in PROBLEMS else "unreadable_file")
+            known = error.problem in PROBLEMS
+            return Problem(error.problem if known else "unreadable_file", error.detail)
         case JobRefused():
             return Problem("not_possible", str(error))
         case _:
