@@ -171,7 +171,7 @@ def test_a_form_without_its_token_changes_nothing(visit_with_keys: Callable[...,
 
 def test_whoever_has_no_key_sends_little(visit_with_keys: Callable[..., Visit]) -> None:
     """Bodies at the login would take the room of those of the API, and time to decode."""
-    visit = visit_with_keys(root_path="/cells")
+    visit = visit_with_keys(proxy=BehindProxy(root_path="/cells"))
     visit.get("/cells/dashboard/login")
     visit.submit("login", key="x" * 70_000)
     assert visit.status == 413
