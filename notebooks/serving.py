@@ -22,7 +22,6 @@ WORK = Path("/kaggle/working") if Path("/kaggle/working").is_dir() else Path("wo
 IMAGE_SIZE = 64
 
 # %%
-import json
 import socket
 import subprocess
 import sys
@@ -88,30 +87,10 @@ client.predict([images[0], WORK / "no-image.jpg"]).refused
 # %% [markdown]
 # ## Tell the truth
 #
-# Where the true class becomes known, feedback is sent for the id of the request. It is joined with the answer.
-
+# Where the true class becomes known, feedback is sent for the answer. It is joined with it in the log.
 
 # %%
-def ask(image: Path) -> dict:
-    request = urllib.request.Request(
-        f"{url}/v1/models/pets/predict",
-        image.read_bytes(),
-        {"content-type": f"image/{image.suffix[1:]}"},
-    )
-    with urllib.request.urlopen(request) as answer:
-        return json.load(answer)
-
-
-def tell(request_id: str, label: str) -> None:
-    body = json.dumps({"request_id": request_id, "image": 0, "label": label}).encode()
-    request = urllib.request.Request(
-        f"{url}/v1/feedback", body, {"content-type": "application/json"}
-    )
-    urllib.request.urlopen(request).close()
-
-
-for image in images:
-    tell(ask(image)["request_id"], image.parent.name)
+client.feedback(found, [image.parent.name for image in images])
 
 # %% [markdown]
 # ## Which version is better?

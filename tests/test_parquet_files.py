@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -52,6 +53,38 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"name": damaged}), file)
     with pytest.raises(InvalidTable):
         read_parquet(file, {"name": "text"}, "a table")
+
+
+LONG = "x" * (1 << 20)
+PLAIN: dict[str, Any] = {"use_dictionary": False}
+GROWING: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "repeated": ({"name": [LONG] * 400}, {}, "401 MiB"),
+    "last": ({"name": ["a"] * 9000 + [LONG] * 400}, {}, "MiB"),
+    "compressed": ({"name": [LONG] * 400}, PLAIN, "400 MiB"),
+    "lists": ({"name": [[LONG]] * 400}, {}, "not numbers"),
+    "zeros": ({"name": np.zeros(10_000_000, np.int64)}, {}, "76 MiB"),
+    "prefixes": (
+        {"name": ["a"] + [LONG] * 400}, {**PLAIN, "column_encoding": {"name": "DELTA_BYTE_ARRAY"}},
+        "cannot be read as a table",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", GROWING)
+def test_a_small_file_that_would_fill_the_memory_is_refused(tmp_path: Path, case: str) -> None:
+    table, options, said = GROWING[case]
+    file = tmp_path / "table.parquet"
+    pq.write_table(pa.table(table), file, compression="zstd", **options)
+    assert file.stat().st_size < 50_000
+    with pytest.raises(InvalidTable, match=said):
+        read_parquet(file, {"name": "text"}, "a table")
+
+
+def test_one_long_text_and_many_alike_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "table.parquet"
+    for texts, rows in (([LONG, *"abc"], 1), (["a long name of a class " * 9] * 300_000, 1 << 20)):
+        pq.write_table(pa.table({"name": texts}), file, row_group_size=rows)
+        assert list(read_parquet(file, {"name": "text"}, "a table")[0]["name"]) == texts
 
 
 def test_texts_are_numbered_by_a_list() -> None:

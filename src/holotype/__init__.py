@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from holotype.search.sweeping.sweep_result import Sweep
     from holotype.search.tune import tune
     from holotype.serving.client import Client
+    from holotype.serving.sent_feedback import Feedback
     from holotype.single_prediction import Prediction
     from holotype.tracking.track import Tracking, track
     from holotype.training.config.recipe import Recipe
@@ -106,6 +107,7 @@ _PUBLIC_API = {
     "registry.registry": ("Registry",),
     "registry.registry_events": ("RegistryEvent",),
     "serving.client": ("Client",),
+    "serving.sent_feedback": ("Feedback",),
     "search.running": ("Running",),
     "search.search_result": ("Search",),
     "search.sweeping.sweep": ("sweep",),
@@ -136,6 +138,7 @@ __all__ = [
     "Explanations",
     "Export",
     "Exports",
+    "Feedback",
     "Gallery",
     "HolotypeError",
     "Identifications",

@@ -7,6 +7,7 @@ number. Files of versions before it lack it, and are read all the same.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,12 +19,18 @@ from holotype.files import atomic_write
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 Kind = Literal["text", "integer", "number", "numbers"]  # numbers: a list of one length in all rows
 
 MAX_ROWS = 50_000_000
 MAX_BYTES = 16 << 30
 _DIGEST = "holotype_sha256"
+# What a table may take in memory: so much, and so many times its file. Rows of a true table differ,
+# so it takes some ten times its file; a long text that all rows repeat takes a million times.
+_FREE_BYTES = 64 << 20
+_MAX_GROWTH = 200
+_ENCODINGS = {"PLAIN", "PLAIN_DICTIONARY", "RLE_DICTIONARY", "RLE", "BIT_PACKED"}
 
 
 class Texts:
@@ -95,6 +102,14 @@ def read_parquet(
                 raise ValueError(f"{file.metadata.num_rows:,} rows are too many")
             if sorted(file.schema_arrow.names) != sorted(kinds):
                 raise ValueError(f"its columns are {', '.join(file.schema_arrow.names)[:80]}")
+            texts = [
+                name
+                for name, kind in kinds.items()
+                if kind == "text" and not pa.types.is_nested(file.schema_arrow.field(name).type)
+            ]
+            limit = _FREE_BYTES + _MAX_GROWTH * path.stat().st_size
+            with pq.ParquetFile(path, metadata=file.metadata, read_dictionary=texts) as numbered:
+                _refuse_growth(numbered, texts, limit)
             table = file.read()
         metadata = {
             key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()
@@ -111,6 +126,51 @@ def read_parquet(
             f"{str(path)!r} cannot be read as {what}: {reason}. It is damaged, or not of Holotype; "
             "bring it back from a copy, or make it again."
         ) from None
+
+
+def _refuse_growth(file: "pq.ParquetFile", texts: Sequence[str], limit: int) -> None:
+    """Refuse what would take more bytes of memory than the limit.
+
+    Args:
+        file: one that reads these columns of texts as numbers and a dictionary.
+
+    Raises:
+        ValueError: it would, or is encoded as `write_parquet` encodes nothing.
+    """
+    groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+    size = sum(group.total_byte_size for group in groups)  # of its pages
+    others = [name for name in file.schema_arrow.names if name not in texts]
+    if size <= limit and others:
+        file.scan_contents(others)  # keeps nothing
+    for number, group in enumerate(groups):
+        if size > limit:
+            break
+        size += group.num_rows * _longest_texts(file, number, texts)
+        # Only of columns that were read: pyarrow ends the process over those that are damaged.
+        for column in (group.column(n) for n in range(group.num_columns)):
+            size += 8 * column.num_values  # numbers, and where each text begins
+            if "BYTE_ARRAY" in column.physical_type and column.path_in_schema not in texts:
+                raise ValueError(f"{column.path_in_schema} is not numbers")
+            if not _ENCODINGS.issuperset(column.encodings):
+                raise ValueError(f"{column.path_in_schema} is encoded in another way")
+    if size > limit:
+        raise ValueError(f"it would take {size >> 20:,} MiB of memory, far above its own size")
+
+
+def _longest_texts(file: "pq.ParquetFile", group: int, texts: Sequence[str]) -> int:
+    """The bytes that a row takes at most by texts of the dictionaries of its row group.
+
+    The first row comes with the whole dictionary. Texts beside it are in the pages as they are.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return sum(
+        pc.max(pc.binary_length(column.dictionary)).as_py() or 0
+        for first in islice(file.iter_batches(1, row_groups=[group], columns=texts), 1)
+        for column in first.columns
+        if pa.types.is_dictionary(column.type)
+    )
 
 
 def parse_names(text: str | None, path: Path) -> tuple[str, ...]:

@@ -74,6 +74,7 @@ class Predictions(Sequence[Prediction]):
         warnings: id of an image -> what of it is not used, such as further pages.
         notes: caveats, in sentences.
         bundle_sha256: the identity of the bundle; "" where it is not known.
+        request_ids: N ids of the requests that a server answered; empty where none did.
     """
 
     classes: tuple[str, ...]
@@ -91,16 +92,12 @@ class Predictions(Sequence[Prediction]):
     warnings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     bundle_sha256: str = ""
+    request_ids: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         N, C = len(self.ids), len(self.classes)
-        expected: dict[str, tuple[int, ...]] = {
-            "targets_N": (N,),
-            "weights_N": (N,),
-            "folds_N": (N,),
-            "logits_NC": (N, C),
-            "probabilities_NC": (N, C),
-        }
+        expected: dict[str, tuple[int, ...]] = {"logits_NC": (N, C), "probabilities_NC": (N, C)}
+        expected |= dict.fromkeys(("targets_N", "weights_N", "folds_N"), (N,))
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
                 raise DatasetError(
@@ -108,6 +105,8 @@ class Predictions(Sequence[Prediction]):
                 )
         if len(self.groups) != N or len(self.sha256) != N:
             raise DatasetError(f"predictions: groups and sha256 must have {N} entries each")
+        if self.request_ids and len(self.request_ids) != N:
+            raise DatasetError(f"predictions: request_ids must have {N} entries, or none")
         if N and not np.isfinite(self.logits_NC).all():
             raise DatasetError("predictions: logits hold numbers that are not finite")
         if N and not np.abs(self.probabilities_NC.sum(axis=1) - 1).max() <= 1e-6:  # nan too
@@ -140,6 +139,7 @@ class Predictions(Sequence[Prediction]):
             unknown=None if self.unknown_N is None else bool(self.unknown_N[row]),
             set=None if self.prediction_sets is None else frozenset(self._set(row)),
             target=None if target == UNLABELLED else self.classes[target],
+            request_id=self.request_ids[row] if self.request_ids else "",
         )
 
     def _set(self, row: int) -> list[str]:
@@ -191,10 +191,10 @@ class Predictions(Sequence[Prediction]):
     def select(self, rows: NDArray[Any]) -> "Predictions":
         """The rows of a boolean mask or of an array of positions, in that order."""
         positions = np.flatnonzero(rows) if rows.dtype == bool else rows
-        sets = self.prediction_sets
+        ids, sets = tuple(self.ids[i] for i in positions), self.prediction_sets
         return replace(
             self,
-            ids=tuple(self.ids[i] for i in positions),
+            ids=ids,
             sha256=tuple(self.sha256[i] for i in positions),
             groups=tuple(self.groups[i] for i in positions),
             targets_N=self.targets_N[positions],
@@ -205,11 +205,8 @@ class Predictions(Sequence[Prediction]):
             unknown_N=None if self.unknown_N is None else self.unknown_N[positions],
             prediction_sets=sets and replace(sets, included_NC=sets.included_NC[positions]),
             refused=(),
-            warnings={
-                self.ids[i]: self.warnings[self.ids[i]]
-                for i in positions
-                if self.ids[i] in self.warnings
-            },
+            warnings={name: self.warnings[name] for name in ids if name in self.warnings},
+            request_ids=tuple(self.request_ids[i] for i in positions if self.request_ids),
         )
 
     def labelled(self) -> "Predictions":
@@ -270,7 +267,7 @@ class Predictions(Sequence[Prediction]):
 
     def to_frame(self) -> "pd.DataFrame":
         """A pandas DataFrame: file, class, probability, unknown, set, `p:CLASS` for every class,
-        and the target where any is known.
+        the target where any is known, and `request_id` where a server answered.
 
         Raises:
             MissingExtra: pandas is not installed.
@@ -290,6 +287,8 @@ class Predictions(Sequence[Prediction]):
             columns[f"p:{name}"] = probability_N.tolist()
         if self.targets is not None:
             columns["target"] = [None if t == UNLABELLED else self.classes[t] for t in self.targets]
+        if self.request_ids:
+            columns["request_id"] = list(self.request_ids)
         return columns
 
     def to_json(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ class Prediction:
         unknown: whether it is of no known class; None where the classifier does not say.
         set: the prediction set; None where no coverage was asked for.
         target: the true class; None where it is not known.
+        request_id: of the request that a server answered, for feedback; "" where none did.
     """
 
     file: str
@@ -27,6 +28,7 @@ class Prediction:
     unknown: bool | None = None
     set: frozenset[str] | None = None
     target: str | None = None
+    request_id: str = ""
 
     def __repr__(self) -> str:
         words = [f"{self.label} {self.probability:.3f}"]

@@ -26,6 +26,7 @@ from holotype.training.epoch_metrics import EpochMetrics
 from holotype.training.finetuning.history import history_writer, write_history
 from tests.dashboard.browsing import Visit, open_dashboard
 from tests.dashboard.made_runs import make_index, make_run
+from tests.registry.made import write_run
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -53,6 +54,28 @@ def test_the_table_has_the_numbers_of_the_files(visit: Visit, folder: Path) -> N
     order = re.findall(r'"Compare (\w+)"', visit.answer.text)
     assert order[-1] == "bad"
     assert "1 of 3" in visit.get("/dashboard/runs/?words=TWO").text
+
+
+def test_runs_of_the_registry_are_called_by_name_and_version(
+    visit: Visit, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOLOTYPE_REGISTRY", str(folder / "registry"))
+    registry = holotype.Registry()
+    made = [write_run(tmp_path / name, name) for name in ("first", "second")]
+    digests = [registry.add(run, name="cells").record_sha256 for run in made]
+    registry.close()
+    for address in ("runs/", "data/"):
+        page = visit.get(f"/dashboard/{address}")
+        assert "cells/1" in page.text
+        assert "cells/2" in page.text
+        assert not any(digest in page.text for digest in digests)
+    visit.get(f"/dashboard/runs/run?run=registry/runs/{digests[1]}")
+    assert "<h1>cells/2</h1>" in visit.answer.text
+    style = (Path(run_pages.__file__).parents[1] / "static" / "data.css").read_text()
+    rules = re.findall(r"\.runs td\.text {.*", style)
+    assert "overflow-wrap: break-word" in rules[0]  # `anywhere` makes columns narrower than a word
+    monkeypatch.setenv("HOLOTYPE_REGISTRY", str(tmp_path / "another"))
+    assert f"registry/runs/{digests[0][:12]}… finished" in visit.get("/dashboard/runs/").text
 
 
 def test_a_run_shows_the_scores_of_its_report(visit: Visit, folder: Path) -> None:

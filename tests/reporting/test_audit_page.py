@@ -9,6 +9,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
+import holotype
 from holotype.dataset.auditing.audit_without_network import audit
 from holotype.dataset.auditing.embedding_neighbors import NeighbourPair, Outlier
 from holotype.dataset.auditing.findings import Findings
@@ -178,3 +179,13 @@ def test_an_image_that_has_gone_is_named_and_not_shown(root: Path, tmp_path: Pat
     assert "cannot be shown" in page.text
     assert "b/1.png" in page.text
     assert page.sources == []
+
+
+def test_no_page_breaks_an_option_after_its_hyphens() -> None:
+    package = Path(holotype.__file__).parent
+    assert ".option { white-space: nowrap; }" in (package / "reporting" / "page.css").read_text()
+    whole = '<span class="option">--exclude</span>'
+    assert whole in (package / "reporting" / "audit.html.j2").read_text()
+    for template in package.rglob("*.html.j2"):
+        for code in re.findall(r"<code>.*?</code>", template.read_text()):
+            assert "--" not in re.sub(r'<span class="option">--[a-z-]+</span>', "", code), template

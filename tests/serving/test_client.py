@@ -1,7 +1,10 @@
 """`holotype.Client` answers as `Classifier` does."""
 
+import json
+import pickle
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -12,9 +15,12 @@ from PIL import Image
 import holotype
 from holotype.bundle.bundle import Bundle
 from holotype.errors import FileTooLarge, TruncatedImage, UsageError
-from holotype.serving.client import Client, ServerError
+from holotype.serving.client import Client
+from holotype.serving.client_errors import ServerError
+from holotype.serving.request_log.read_log import read_feedback
+from holotype.serving.sent_feedback import SentLabel
 from holotype.serving.server_status import ServerUnreachable, server_status
-from tests.serving.running import Running
+from tests.serving.running import Running, running
 
 
 @pytest.fixture
@@ -64,6 +70,91 @@ def test_an_image_that_cannot_be_used_costs_itself(
     assert isinstance(found.refused[0], TruncatedImage)
     with pytest.raises(TruncatedImage, match="cut"):
         client.predict_proba(tmp_path / "cut.png")
+
+
+def test_labels_of_predictions_are_kept_and_what_is_no_class_is_said(
+    tiny_bundle: Bundle, images: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "cut.png").write_bytes(images[0].read_bytes()[:-30])
+    with (
+        running(tiny_bundle.path, "--workers", 1, "--log", tmp_path / "log") as server,
+        holotype.Client(server.url) as client,
+    ):
+        assert client.models() == ["tiny"]
+        found = client.predict([images[0], tmp_path / "cut.png", *images[1:4]])
+        assert len(set(found.request_ids)) == len(found) == 4
+        assert found.to_frame()["request_id"].tolist() == list(found.request_ids)
+        found = pickle.loads(pickle.dumps(found))
+
+        one = client.feedback(found[0], label="crack")
+        assert one.kept[0].sent == SentLabel(found.request_ids[0], 0, "crack", str(images[0]))
+        assert (one.kept[0].known, one.refused, one.new_classes) == (True, (), {})
+        assert repr(one) == "Feedback: 1 label kept"
+        several = client.feedback(found[1:], ["Crack", "dent", "dark"])
+        assert several.new_classes == {"Crack": "crack", "dent": None}
+        assert repr(several).splitlines() == [
+            "Feedback: 3 labels kept",
+            "'Crack' (1 image) is no class of the model; was 'crack' meant?",
+            "'dent' (1 image) is no class of the model",
+        ]
+        by_id = client.feedback(found.request_ids[1], "crack")
+        assert by_id.new_classes == {}
+
+        elsewhere = [replace(found[0], request_id="f" * 32), found[2]]
+        partly = client.feedback(elsewhere, "dark")
+        assert [each.sent.file for each in partly.kept] == [found[2].file]
+        assert f"{found[0].file!r}: {server.url}: No answered request" in str(partly.refused[0])
+        with pytest.raises(ServerError, match=r"Answered were the images 0\.") as caught:
+            client.feedback(found.request_ids[0], "dark", image=9)
+        assert caught.value.problem == "no_such_image"
+        server.terminate()
+    labels = read_feedback(tmp_path / "log")["label"].tolist()
+    assert labels == ["crack", "Crack", "dent", "dark", "crack", "dark"]
+
+
+def test_labels_that_cannot_be_sent_are_refused_in_words(
+    client: Client, tiny_bundle: Bundle, images: list[Path]
+) -> None:
+    found = client.predict(images[:2])
+    with pytest.raises(ServerError, match=r"keeps no feedback.* 0 of 2 labels were kept"):
+        client.feedback(found, "crack")
+    with pytest.raises(UsageError, match="1 label for 2 images"):
+        client.feedback(found, ["crack"])
+    with pytest.raises(UsageError, match="was not answered by a server"):
+        client.feedback(holotype.load(tiny_bundle.path).predict(images[:2]), "crack")
+    with pytest.raises(UsageError, match="one label"):
+        client.feedback(found.request_ids[0], ["crack", "dark"])
+    with pytest.raises(UsageError, match="names its own image"):
+        client.feedback(found[0], "crack", image=1)
+
+
+def test_feedback_is_sent_again_where_the_disk_was_full() -> None:
+    sent: list[bytes] = []
+
+    class Full(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.answer(200, {"classes": ["a"], "digest": "d"})
+
+        def do_POST(self) -> None:
+            sent.append(self.rfile.read(int(self.headers["content-length"])))
+            self.answer(503 if len(sent) < 2 else 200, {"kept": True, "known": True})
+
+        def answer(self, status: int, found: dict[str, object]) -> None:
+            body = json.dumps(found).encode()
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Full) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with Client(f"http://127.0.0.1:{server.server_port}", "tiny") as client:
+            assert len(client.feedback("0" * 32, "a", image=3).kept) == 1
+        server.shutdown()
+    assert sent == [json.dumps({"request_id": "0" * 32, "image": 3, "label": "a"}).encode()] * 2
 
 
 def test_what_the_classifier_cannot_do_is_an_error(client: Client, images: list[Path]) -> None:

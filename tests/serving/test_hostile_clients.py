@@ -118,6 +118,10 @@ def test_a_large_image_is_served_and_a_huge_one_is_refused(server: Running) -> N
         server.url + PREDICT, content=huge.getvalue(), headers={"content-type": "image/png"}
     )
     assert (answer.status_code, answer.json()["type"]) == (422, "too_many_pixels")
+    assert answer.json()["detail"] == (
+        "6000 x 5000 pixels are more than the 25,000,000 that are read. "
+        "Scale it down, or cut it into tiles."
+    )
 
 
 def test_nothing_of_an_upload_comes_back(server: Running) -> None:

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 import holotype
+from holotype.serving.client_errors import ServerError
 from holotype.serving.http.keys import add_key
 from tests.bundle.tiny import write_tiny
 from tests.identification.individuals import Sighting, sightings, write, write_table
@@ -127,9 +128,9 @@ def test_the_client_answers_as_the_gallery(
                     assert each.best_pair.asked == its.best_pair.asked
                     assert each.probability == pytest.approx(its.probability, abs=1e-6)
             assert [one.file for one in found.refused] == [str(bad)]
-        with pytest.raises(holotype.serving.client.ServerError, match="side=VALUE"):
+        with pytest.raises(ServerError, match="side=VALUE"):
             client.identify(paths)
-        with pytest.raises(holotype.serving.client.ServerError, match="rate"):
+        with pytest.raises(ServerError, match="rate"):
             client.identify(paths, attributes=left, new_rate=0.001)
         with pytest.raises(holotype.errors.UsageError, match="no image"):
             client.identify([], attributes=left)

@@ -6,6 +6,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -230,6 +231,36 @@ def test_feedback_for_an_answer_of_another_process_is_found_in_the_log(
     feedback = read_feedback(log)
     assert feedback["predicted"].tolist() == [answer.json()["predictions"][0]["class"]]
     assert not np.isnat(feedback["answered"][0])
+
+
+def test_feedback_says_which_label_is_no_class_and_which_image_was_not_answered(
+    versions: tuple[Path, Path], images: list[Path], tmp_path: Path
+) -> None:
+    parts = [images[0].read_bytes(), images[1].read_bytes()[:-30], images[2].read_bytes()]
+    with running(versions[0], "--workers", 1, "--log", tmp_path) as server:
+        url = f"{server.url}/v1/models/tiny/predict"
+        answer = httpx.post(url, files=[("images", (str(n), one)) for n, one in enumerate(parts)])
+        assert [one["image"] for one in answer.json()["refused"]] == [1]
+
+        def told(image: int, label: str) -> dict[str, Any]:
+            body = {"request_id": answer.json()["request_id"], "image": image, "label": label}
+            found: dict[str, Any] = httpx.post(f"{server.url}/v1/feedback", json=body).json()
+            return found
+
+        for image, label, known, similar in (
+            (0, "crack", True, None),
+            (0, " Crack", False, "crack"),
+            (2, "dent", False, None),
+        ):
+            found = told(image, label)
+            assert (found["kept"], found["image"]) == (True, image)
+            assert (found["known"], found["similar_class"]) == (known, similar)
+        for image in (1, 9):
+            found = told(image, "crack")
+            assert (found["type"], found["status"]) == ("no_such_image", 404)
+            assert found["detail"] == "Answered were the images 0, 2. Places count from 0."
+        server.terminate()
+    assert read_feedback(tmp_path)["label"].tolist() == ["crack", " Crack", "dent"]
 
 
 def test_a_damaged_rollout_begins_anew_and_says_so(

@@ -38,6 +38,12 @@ def similar_class_names(names: Iterable[str]) -> list[tuple[str, ...]]:
     return [tuple(found) for found in alike.values() if len(found) > 1]
 
 
+def similar_class_name(name: str, classes: Collection[str]) -> str | None:
+    """The first class whose name differs from another name by its form only; None without one."""
+    alike = (found for found in similar_class_names({name, *classes}) if name in found)
+    return next((one for found in alike for one in found if one != name), None)
+
+
 def quoted_names(names: Iterable[str], beside: Iterable[str]) -> str:
     """The names in quotes; with code points where one of those beside them prints alike."""
     looks = {_look(name) for name in beside}

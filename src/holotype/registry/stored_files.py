@@ -19,6 +19,19 @@ def kept_recipes(registry: Registry) -> Iterator[tuple[str, int, str, str]]:
             yield row["name"], row["version"], row["bundle_sha256"], row["recipe"]
 
 
+def registered_runs(registry: Registry) -> dict[Path, list[str]]:
+    """Directory of a stored run -> the versions that it belongs to, such as ``cells/7``."""
+    found: dict[Path, list[str]] = {}
+    with registry.database.reading() as connection:
+        for row in connection.rows(
+            "SELECT name, version, record_sha256 FROM holotype_versions "
+            "WHERE removed_at IS NULL AND record_sha256 <> '' ORDER BY name, version"
+        ):
+            path = registry.store.record(row["record_sha256"]).resolve()
+            found.setdefault(path, []).append(f"{row['name']}/{row['version']}")
+    return found
+
+
 def unreferenced_files(registry: Registry) -> list[Path]:
     """Stored bundles and records of runs that no version refers to."""
     with registry.database.reading() as connection:

@@ -8,7 +8,8 @@ import io
 import json
 import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -17,53 +18,31 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from holotype.bundle.image_sources import ImageLike, Images, ImageSource, image_sources
-from holotype.errors import EmptyFile, FileTooLarge, HolotypeError, ImageError, UsageError
+from holotype.errors import ImageError, UsageError
 from holotype.identification.matching.gallery_calibration import DEFAULT_RATE
 from holotype.identification.query_result import Identification, Identifications
-from holotype.predictions import UNLABELLED, Predictions, PredictionSets
+from holotype.predictions import Predictions
+from holotype.serving.answered_images import predictions_of
+from holotype.serving.client_errors import ServerError, image_error, refusal
 from holotype.serving.galleries.identified_over_http import (
     answers_of,
     identify_query,
     threshold_of,
 )
 from holotype.serving.image_upload import body_of
+from holotype.serving.sent_feedback import (
+    NOT_THIS_IMAGE,
+    Feedback,
+    KeptLabel,
+    SentLabel,
+    labels_to_send,
+)
 from holotype.serving.server_status import json_of, model_names
+from holotype.single_prediction import Prediction
 
 EXAMPLE_URL = "http://127.0.0.1:8000"
-IMAGE_PROBLEMS: dict[str, type[ImageError]] = {
-    "no_image": EmptyFile,
-    "body_too_large": FileTooLarge,
-    **{kind("", "", "").problem: kind for kind in ImageError.__subclasses__()},
-}
-_REASONS = {
-    "no_image": "it has 0 bytes",
-    "empty_file": "it has 0 bytes",
-    "body_too_large": "the server takes no file as large",
-    "not_an_image": "the server reads it as no image",
-    "unsupported_format": "the server does not read this format",
-    "unsupported_mode": "the server does not read this kind of pixel",
-    "truncated_image": "it is cut off or damaged",
-    "too_many_pixels": "it has more pixels than the server takes",
-    "unreadable_file": "the server cannot read it",
-}
 RETRIED = (429, 502, 503, 504)
 LONGEST_WAIT_S = 30.0
-
-
-class ServerError(HolotypeError):
-    """The server refused a request, or could not be reached.
-
-    Attributes:
-        status: of HTTP; 0 where there was no answer.
-        problem: what the server calls it, such as ``overloaded``.
-        advice: what the server says to do.
-    """
-
-    def __init__(self, status: int, problem: str, message: str, advice: str = "") -> None:
-        self.status = status
-        self.problem = problem
-        self.advice = advice
-        super().__init__(message)
 
 
 class Client:
@@ -126,8 +105,18 @@ class Client:
         """Of the bundle that answered when the client was made."""
         return str(self._details["digest"])
 
+    def models(self) -> list[str]:
+        """The names of all models that the server answers with.
+
+        Raises:
+            ServerError: see `predict`.
+        """
+        return model_names(self._json("GET", "/v1/models"), self.url)
+
     def predict(self, images: Images, *, coverage: float | None = None) -> Predictions:
         """The class of every image, as `Classifier.predict`; one request for each image.
+
+        `request_ids` of what is returned name the answers, for `feedback`.
 
         Raises:
             ServerError: a request was refused, or not answered; an image that cannot be used is in
@@ -137,17 +126,60 @@ class Client:
         query = {} if coverage is None else {"coverage": coverage}
         answers: list[tuple[ImageSource, Mapping[str, Any]]] = []
         refused: list[ImageError] = []
-        digest, notes = self.digest, dict[str, None]()
         for source in sources:
             try:
                 found = self._json("POST", self._of_model("/predict", query), source)
             except (ServerError, ImageError) as error:
-                refused.append(_refusal(error, source))
+                refused.append(refusal(error, source))
                 continue
-            answers.append((source, found["predictions"][0]))
-            digest = found["digest"]
-            notes.update(dict.fromkeys(found["notes"]))
-        return self._predictions(answers, refused, coverage, tuple(notes), digest)
+            answers.append((source, found))
+        digest = answers[-1][1]["digest"] if answers else self.digest
+        predictions = predictions_of(self.classes, answers, coverage)
+        return replace(predictions, refused=tuple(refused), bundle_sha256=digest)
+
+    def feedback(
+        self,
+        answered: Sequence[Prediction] | Prediction | str,
+        label: str | Sequence[str],
+        *,
+        image: int = 0,
+    ) -> Feedback:
+        """Tell the server the true class of images that it answered.
+
+        Example:
+            >>> found = client.predict(["a.jpg", "b.jpg"])  # doctest: +SKIP
+            >>> client.feedback(found[0], label="disc")  # doctest: +SKIP
+            >>> client.feedback(found, ["disc", "cube"])  # doctest: +SKIP
+
+        A label may be sent again, and corrects the one before. One that is no class of the model
+        is kept too, and said in `new_classes`.
+
+        Args:
+            answered: one prediction or several of `predict`, or the id of a request.
+            label: the true class; of several predictions a list, or one class that all have.
+            image: of a request id: the place of the image in its request, from 0.
+
+        Raises:
+            UsageError: a prediction that no server gave, or another number of labels.
+            ServerError: the server does not know the image, of which several have `refused`
+                instead; it keeps no feedback; and see `predict`. What was kept by then is said.
+        """
+        sent = labels_to_send(answered, label, image)
+        kept: list[KeptLabel] = []
+        refused: list[ServerError] = []
+        for one in sent:
+            try:
+                kept.append(self._send_label(one))
+            except ServerError as error:
+                said = f"{one.of}: {error}"
+                is_of_all = error.problem not in NOT_THIS_IMAGE
+                if is_of_all and len(sent) > 1:
+                    said = f"{error} {len(kept)} of {len(sent)} labels were kept."
+                named = ServerError(error.status, error.problem, said, error.advice)
+                if is_of_all or len(sent) == 1:
+                    raise named from None
+                refused.append(named)
+        return Feedback(tuple(kept), tuple(refused))
 
     def predict_proba(self, images: Images) -> NDArray[np.float64]:
         """The probabilities (N, C); rows sum to 1.
@@ -240,11 +272,11 @@ class Client:
             except (ServerError, ImageError) as error:
                 if len(asked) > 1:
                     raise
-                refused.append(_refusal(error, asked[0]))
+                refused.append(refusal(error, asked[0]))
                 continue
             answers += answers_of(found, [source.id for source in asked])
             refused += [
-                _image_error(asked[one["image"]], one["problem"], one["detail"])
+                image_error(asked[one["image"]], one["problem"], one["detail"])
                 for one in found["refused"]
             ]
             notes.update(dict.fromkeys(found["notes"]))
@@ -265,7 +297,7 @@ class Client:
         return f"Client({self.url}: {self.model}, {len(self.classes)} classes)"
 
     def _only_model(self) -> str:
-        names = model_names(self._json("GET", "/v1/models"), self.url)
+        names = self.models()
         if len(names) != 1:
             raise UsageError(
                 f"{self.url} serves {', '.join(names) or 'nothing'}; name one of them."
@@ -280,14 +312,24 @@ class Client:
         return json_of(self._send(method, path, *sources), self.url)
 
     def _send(self, method: str, path: str, *sources: ImageSource) -> bytes:
+        content, kind = body_of(sources) if sources else (None, "")
+        return self._answer(method, path, content, kind)
+
+    def _send_label(self, sent: SentLabel) -> KeptLabel:
+        body = {"request_id": sent.request_id, "image": sent.image, "label": sent.label}
+        answer = self._answer("POST", "/v1/feedback", json.dumps(body).encode(), "application/json")
+        found = json_of(answer, self.url)
+        return KeptLabel(sent, found.get("known"), found.get("similar_class"))
+
+    def _answer(self, method: str, path: str, content: bytes | None, kind: str) -> bytes:
         """The body of the answer, after so many attempts as are allowed.
+
+        Args:
+            content: the body to send, and `kind` its type; None for none.
 
         Raises:
             ServerError: it is none, or a refusal.
         """
-        content, kind = None, ""
-        if sources:
-            content, kind = body_of(sources)
         headers = {**self._headers, **({"content-type": kind} if kind else {})}
         for attempt in range(self._retries + 1):
             status, wait, body = self._attempt(method, path, content, headers)
@@ -325,60 +367,7 @@ class Client:
             problem, said, advice = "unknown", "what answered is no server of Holotype.", ""
         return ServerError(status, problem, f"{self.url}: {said} (HTTP {status})", advice)
 
-    def _predictions(
-        self,
-        answers: Sequence[tuple[ImageSource, Mapping[str, Any]]],
-        refused: Iterable[ImageError],
-        coverage: float | None,
-        notes: tuple[str, ...],
-        digest: str,
-    ) -> Predictions:
-        N, C = len(answers), len(self.classes)
-        probabilities = [
-            [one["probabilities"][name] for name in self.classes] for _, one in answers
-        ]
-        probabilities_NC = np.array(probabilities, np.float64).reshape(N, C)
-        sets = None
-        if coverage is not None:
-            rows = [[name in one["set"] for name in self.classes] for _, one in answers]
-            included_NC = np.array(rows, np.bool_).reshape(N, C)
-            sets = PredictionSets(included_NC, coverage, "lac", False, 0)
-        said = [one["unknown"] for _, one in answers]
-        return Predictions(
-            classes=self.classes,
-            ids=tuple(source.id for source, _ in answers),
-            sha256=("",) * N,
-            targets_N=np.full(N, UNLABELLED, np.int64),
-            weights_N=np.ones(N),
-            groups=("",) * N,
-            folds_N=np.full(N, -1, np.int64),
-            logits_NC=np.log(np.maximum(probabilities_NC, 1e-300)).astype(np.float32),
-            probabilities_NC=probabilities_NC,
-            unknown_N=None if None in said or not said else np.array(said, np.bool_),
-            prediction_sets=sets,
-            refused=tuple(refused),
-            warnings={s.id: tuple(one["warnings"]) for s, one in answers if one["warnings"]},
-            notes=notes,
-            bundle_sha256=digest,
-        )
-
     def _all(self, found: Predictions) -> Predictions:
         if found.refused:
             raise found.refused[0]
         return found
-
-
-def _image_error(source: ImageSource, problem: str, advice: str) -> ImageError:
-    reason = _REASONS.get(problem, "the server refused it")
-    if problem == "no_image":  # what the server says of it is for who writes requests
-        advice = "copy or export it again"
-    return IMAGE_PROBLEMS[problem](source.id, reason, f"{advice[:1].lower()}{advice[1:]}")
-
-
-def _refusal(error: ServerError | ImageError, source: ImageSource) -> ImageError:
-    """The error of an image, which may have been found here; one of the request is raised again."""
-    if isinstance(error, ImageError):
-        return error
-    if error.problem not in IMAGE_PROBLEMS:
-        raise error
-    return _image_error(source, error.problem, error.advice)

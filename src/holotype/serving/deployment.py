@@ -1,6 +1,6 @@
 """Versions, routes and answers: what the API and the traffic tell each other."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,8 +19,33 @@ class NoSuchRequest(HolotypeError):
     """Feedback for a request that was never answered here, or is no longer kept."""
 
 
+class NoSuchImage(HolotypeError):
+    """Feedback for an image that a known request does not have, or that was refused.
+
+    Attributes:
+        answered: the places of the images of the request that were answered, from 0.
+    """
+
+    def __init__(self, message: str, answered: Sequence[int]) -> None:
+        self.answered = tuple(answered)
+        super().__init__(message)
+
+
 class NoFeedback(HolotypeError):
     """This server keeps no feedback."""
+
+
+@dataclass(frozen=True)
+class KnownLabel:
+    """What the model that answered knows of a label.
+
+    Attributes:
+        known: whether it is one of its classes; None where the model is no longer served.
+        similar_class: one of its classes whose name differs by its form only; None without one.
+    """
+
+    known: bool | None = None
+    similar_class: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from holotype.dashboard_pages.addresses import page_of, query_string, whole_number
+from holotype.dashboard_pages.dashboard_state import dashboard_of
 from holotype.dashboard_pages.data.confusion_table import (
     MAX_CLASSES,
     confusion_table,
@@ -20,6 +21,7 @@ from holotype.dashboard_pages.data.image_query import (
 from holotype.dashboard_pages.data.image_table import ImageTable
 from holotype.dashboard_pages.data.thumbnails import SIDES_PX, thumbnail_of
 from holotype.dashboard_pages.page import page_router, render
+from holotype.dashboard_pages.runs.run_names import shown_names
 from holotype.dashboard_pages.runs.run_places import folder_index_of
 from holotype.dashboard_pages.visitors import MayLook
 from holotype.errors import UsageError
@@ -41,9 +43,11 @@ def show_data_sets(request: Request, visitor: MayLook) -> Response:
         if entry.kind != "sweep" and words.casefold() in entry.path.casefold()
     ]
     found.sort(key=lambda entry: -entry.changed)
-    sheets = index.places(SELECTION)
+    sheets, shown = index.places(SELECTION), found[:MAX_DATA_SETS]
+    folder = dashboard_of(request).folder
     return render(
-        request, "data/data_sets.html.j2", entries=found[:MAX_DATA_SETS], total=len(found),
+        request, "data/data_sets.html.j2", entries=shown, total=len(found),
+        names=shown_names(folder, (one.path for one in shown)),
         words=words, is_complete=index.is_complete, sheets=sheets[:MAX_SHEETS],
         num_more=len(sheets[MAX_SHEETS:]),
     )  # fmt: skip

@@ -11,10 +11,12 @@ from fastapi import Request
 from starlette.responses import Response
 
 from holotype.dashboard_pages.addresses import query_string
+from holotype.dashboard_pages.dashboard_state import dashboard_of
 from holotype.dashboard_pages.events import event_stream
 from holotype.dashboard_pages.file_cache import file_signature
 from holotype.dashboard_pages.page import page_router, redirect, render
 from holotype.dashboard_pages.runs.run_holder import holder_of, stop_holder
+from holotype.dashboard_pages.runs.run_names import shown_names
 from holotype.dashboard_pages.runs.run_places import place_of
 from holotype.dashboard_pages.runs.run_tags import read_tags
 from holotype.dashboard_pages.runs.training_progress import training_progress
@@ -53,7 +55,8 @@ def show_run(request: Request, visitor: MayLook) -> Response:
     except HolotypeError as error:
         problem = str(error)
     return render(
-        request, "runs/run.html.j2", run=name, path=str(path), progress=progress,
+        request, "runs/run.html.j2", shown=shown_names(dashboard_of(request).folder, [name])[name],
+        run=name, path=str(path), progress=progress,
         report=report, quoted=shlex.quote(str(path)),
         problem=problem, environment=environment, tags=read_tags(path), duration=duration,
         recipe=_recipe_text(run), curves=json.dumps(list(progress.epochs)),

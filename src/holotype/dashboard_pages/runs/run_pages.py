@@ -15,6 +15,7 @@ from holotype.dashboard_pages.file_cache import Signature, file_signature
 from holotype.dashboard_pages.page import page_router, posted_form, redirect, render
 from holotype.dashboard_pages.runs.folder_index import FolderEntry
 from holotype.dashboard_pages.runs.run_holder import HeldLocks, held_locks, holder_of
+from holotype.dashboard_pages.runs.run_names import shown_names
 from holotype.dashboard_pages.runs.run_places import folder_index_of, place_of
 from holotype.dashboard_pages.runs.run_query import (
     KINDS,
@@ -42,11 +43,12 @@ def show_runs(request: Request, visitor: MayLook) -> Response:
     entries = index.entries()
     chosen = select_entries(entries, query)
     shown, page, num_pages = page_of(chosen, query.page, RUNS_ON_PAGE)
+    folder = dashboard_of(request).folder
     return render(
         request, "runs/runs.html.j2", query=query, entries=shown, total=len(chosen),
         everything=len(entries), page=page, num_pages=num_pages, known=values_of(entries),
-        kinds=KINDS, states=_states(dashboard_of(request).folder, shown), duration=duration,
-        is_complete=index.is_complete,
+        kinds=KINDS, states=_states(folder, shown), duration=duration,
+        is_complete=index.is_complete, names=shown_names(folder, (one.path for one in shown)),
     )  # fmt: skip
 
 
@@ -79,7 +81,7 @@ def show_leaderboard(request: Request, visitor: MayLook) -> Response:
     }  # fmt: skip
     return render(
         request, "runs/leaderboard.html.j2", names=names, comparison=comparison, error=error,
-        paths_of=paths_of,
+        paths_of=paths_of, shown=shown_names(folder, paths_of.values()),
     )  # fmt: skip
 
 

@@ -33,10 +33,15 @@ class WorkerDied(EngineError):
 
 
 class ImageRefused(EngineError):
-    """The image cannot be used; `problem` says why, such as ``truncated_image``."""
+    """The image cannot be used; `problem` says why, such as ``truncated_image``.
 
-    def __init__(self, problem: str) -> None:
+    Attributes:
+        detail: a limit and what arrived, where there is one; nothing else of the image.
+    """
+
+    def __init__(self, problem: str, detail: str = "") -> None:
         self.problem = problem
+        self.detail = detail
         super().__init__(problem)
 
 

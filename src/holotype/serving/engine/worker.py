@@ -22,7 +22,7 @@ from PIL import Image
 
 from holotype.bundle.image_sources import Decoder, ImageInMemory
 from holotype.dataset.image_facts import image_facts
-from holotype.errors import HolotypeError, ImageError, UsageError
+from holotype.errors import HolotypeError, ImageError, TooManyPixels, UsageError
 from holotype.explanation.explanation_figures import caption_of
 from holotype.explanation.heatmap_drawing import captioned_row, scaled_rgb
 from holotype.explanation.nearest_training import nearest_training_images
@@ -105,7 +105,8 @@ class Worker:
                 classifier = self._classifiers[header["digest"]]
                 found, parts = self._tasks[header["task"]](classifier, source, header)
         except ImageError as error:
-            found, parts = {"status": "image_refused", "problem": error.problem}, []
+            refused = {"problem": error.problem, "detail": _limit_and_size(error)}
+            found, parts = {"status": "image_refused", **refused}, []
         except HolotypeError as error:
             found, parts = {"status": "refused", "message": str(error)}, []
         run_ms = (time.perf_counter() - started) * 1000
@@ -115,6 +116,13 @@ class Worker:
         with self._writing:
             self._output.writelines(frame(header, parts or []))
             self._output.flush()
+
+
+def _limit_and_size(error: ImageError) -> str:
+    """What is said besides the problem: numbers only, and nothing that an upload spells."""
+    if not isinstance(error, TooManyPixels):
+        return ""
+    return " ".join(f"{said[:1].upper()}{said[1:]}." for said in (error.reason, error.advice))
 
 
 def _warm_up(classifier: Classifier) -> float:

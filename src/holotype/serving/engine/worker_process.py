@@ -238,7 +238,7 @@ class WorkerProcess:
                 waited = (time.monotonic() - job.arrived) * 1000 - header["run_ms"]
                 job.answer.set_result(JobAnswer(header, parts, waited, header["run_ms"]))
             case "image_refused":
-                job.fail(ImageRefused(header["problem"]))
+                job.fail(ImageRefused(header["problem"], header["detail"]))
             case "expired":
                 job.fail(DeadlineExceeded("the image was not begun before its deadline."))
             case _:

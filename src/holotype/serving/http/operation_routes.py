@@ -6,11 +6,13 @@ from fastapi import APIRouter, Body, Request
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from holotype.serving.deployment import NoFeedback, NoSuchRequest
+from holotype.serving.deployment import NoFeedback, NoSuchImage, NoSuchRequest
 from holotype.serving.http.descriptions import problems
 from holotype.serving.http.problems import Problem
 from holotype.serving.http.schemas import Feedback, FeedbackAnswer, Health
 from holotype.serving.http.service import client_of, service_of
+
+MAX_PLACES = 20  # of the images of a request that are named in a refusal
 
 router = APIRouter(tags=["operation"])
 
@@ -43,11 +45,21 @@ async def feedback(request: Request, sent: Annotated[Feedback, Body()]) -> Feedb
     """The true class of an image that was answered, by the id of its request."""
     traffic = service_of(request).traffic
     try:
-        await traffic.add_feedback(sent.request_id, sent.image, sent.label, client_of(request))
+        found = await traffic.add_feedback(
+            sent.request_id, sent.image, sent.label, client_of(request)
+        )
     except OSError:
         raise Problem("feedback_not_kept", headers={"Retry-After": "5"}) from None
     except NoSuchRequest:
         raise Problem("no_such_request") from None
+    except NoSuchImage as error:
+        places = ", ".join(map(str, error.answered[:MAX_PLACES]))
+        more = " …" if len(error.answered) > MAX_PLACES else ""
+        said = f"Answered were the images {places}{more}." if places else "None was answered."
+        raise Problem("no_such_image", f"{said} Places count from 0.") from None
     except NoFeedback:
         raise Problem("no_feedback") from None
-    return FeedbackAnswer(request_id=sent.request_id, kept=True)
+    return FeedbackAnswer(
+        request_id=sent.request_id, image=sent.image, kept=True,
+        known=found.known, similar_class=found.similar_class,
+    )  # fmt: skip

@@ -24,6 +24,9 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
     "method_not_allowed": (405, "This path has no such method", "See /openapi.json."),
     "no_such_model": (404, "No model of this name is served", "GET /v1/models lists them."),
     "no_such_request": (404, "No answered request of this id is known", "Send its request_id."),
+    "no_such_image": (
+        404, "No image at this place of the request was answered", "Places count from 0.",
+    ),
     "no_feedback": (404, "This server keeps no feedback", "Start it with a request log."),
     "bad_request": (400, "The request is not valid HTTP for this path", "See /openapi.json."),
     "old_form": (403, "This form is too old", "Load the page again, and send it once more."),
@@ -103,7 +106,8 @@ def problem_of(error: EngineError) -> Problem:
         case DeadlineExceeded():
             return Problem("deadline_exceeded")
         case ImageRefused():
-            return Problem(error.problem if error.problem in PROBLEMS else "unreadable_file")
+            known = error.problem in PROBLEMS
+            return Problem(error.problem if known else "unreadable_file", error.detail)
         case JobRefused():
             return Problem("not_possible", str(error))
         case _:

@@ -139,7 +139,16 @@ class FeedbackAnswer(BaseModel):
     """The feedback is kept."""
 
     request_id: Annotated[str, Field(examples=[REQUEST_ID])]
+    image: Annotated[int, Field(ge=0)]
     kept: bool
+    known: Annotated[
+        bool | None,
+        Field(description="A class of the model; null where that is no longer served."),
+    ]
+    similar_class: Annotated[
+        str | None,
+        Field(description="The class that a label was perhaps meant for.", examples=["crack"]),
+    ]
 
 
 class VersionIdentity(BaseModel):

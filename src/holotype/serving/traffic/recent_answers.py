@@ -15,7 +15,7 @@ MAX_ANSWERS = 20_000  # images, some 20 MB
 _TIME_DIGITS = 12
 _SPAN_S = 600.0  # an answer comes so long after its request at most
 
-_COLUMNS = ("arm", "share", "experiment", "key", "model", "digest", "top_classes", "time")
+_COLUMNS = ("image", "arm", "share", "experiment", "key", "model", "digest", "top_classes", "time")
 
 
 class RecentAnswers:
@@ -28,36 +28,44 @@ class RecentAnswers:
         """The answer of an image, still empty where there was none."""
         return self._answers.get((request_id, image)) or FeedbackRow(request_id, image, "")
 
+    def of_request(self, request_id: str) -> dict[int, FeedbackRow]:
+        """The answers of a request by the place of the image; slow, as all are looked at."""
+        return {image: row for (name, image), row in self._answers.items() if name == request_id}
+
     def keep(self, answer: FeedbackRow) -> None:
         self._answers[answer.request_id, answer.image] = answer
         if len(self._answers) > MAX_ANSWERS:
             self._answers.popitem(last=False)
 
 
-def find_in_log(folder: Path, request_id: str, image: int) -> FeedbackRow:
-    """An answer that is no longer remembered, empty where there is none; slow, as the log is read.
+def find_in_log(folder: Path, request_id: str) -> dict[int, FeedbackRow]:
+    """The answers of a request that is no longer remembered, by the place of the image.
+
+    Slow, as the log is read. An image that was refused has an empty one.
 
     Raises:
         DatasetError: the log cannot be read.
     """
-    found = FeedbackRow(request_id, image, "")
+    found: dict[int, FeedbackRow] = {}
     try:
         asked_s = int(request_id[:_TIME_DIGITS], 16) / 1000
     except ValueError:
         return found
     if asked_s > time.time() + _SPAN_S:
         return found
-    query = LogQuery(_COLUMNS, equal={"request_id": request_id, "image": image})
+    query = LogQuery(_COLUMNS, equal={"request_id": request_id})
     rows = read_log(folder, asked_s - 1, asked_s + _SPAN_S, query)
     for n, arm in enumerate(rows["arm"]):
+        image = int(rows["image"][n])
+        known = found.get(image) or FeedbackRow(request_id, image, "")
         names = rows["top_classes"][n]
         predicted = str(names[0]) if len(names) else ""
         if arm == "shadow":
             digest = str(rows["digest"][n])
-            found = replace(found, shadow_digest=digest, shadow_predicted=predicted)
+            found[image] = replace(known, shadow_digest=digest, shadow_predicted=predicted)
             continue
-        found = replace(
-            found,
+        found[image] = replace(
+            known,
             arm=arm,
             share=float(rows["share"][n]),
             key=str(rows["key"][n]) or hashed_key(request_id),

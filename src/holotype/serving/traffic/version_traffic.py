@@ -6,7 +6,7 @@ Everything but feedback runs on the event loop, and takes microseconds.
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,17 +14,20 @@ from typing import Any
 
 import numpy as np
 
+from holotype.dataset.class_names import class_name, similar_class_name
 from holotype.dataset.image_facts import ImageFacts
 from holotype.errors import CorruptFile, HolotypeError
 from holotype.files import read_json, reading, write_json
 from holotype.serving.deployment import (
     AnsweredImage,
+    KnownLabel,
     ModelVersion,
     NoFeedback,
+    NoSuchImage,
     NoSuchRequest,
     Route,
 )
-from holotype.serving.request_log.feedback_store import FeedbackStore, feedback_rows
+from holotype.serving.request_log.feedback_store import FeedbackRow, FeedbackStore, feedback_rows
 from holotype.serving.request_log.log_row import TOP_CLASSES, Arm, LogRow, Timing, hashed_key
 from holotype.serving.request_log.log_writer import LogWriter
 from holotype.serving.request_log.read_log import read_feedback
@@ -107,11 +110,16 @@ class VersionTraffic:
             self._remember(answered, arm, experiment)
         self._log.append(log_row(answered, arm), answered.content)
 
-    async def add_feedback(self, request_id: str, image: int, label: str, client: str = "") -> None:
+    async def add_feedback(
+        self, request_id: str, image: int, label: str, client: str = ""
+    ) -> KnownLabel:
         """The true class of an image that was answered; on disk when this returns.
+
+        It may be a class that the model does not have; what is returned says so.
 
         Raises:
             NoSuchRequest: it is not known.
+            NoSuchImage: the request is known, and no image at this place was answered.
             NoFeedback: nothing is kept here.
             OSError: the disk is full.
         """
@@ -119,15 +127,14 @@ class VersionTraffic:
             raise NoFeedback("this server keeps no request log, and so no feedback: use --log.")
         answer = self._recent.of(request_id, image)
         if not answer.predicted:
-            async with self._looking_back:
-                answer = await asyncio.to_thread(find_in_log, self._log.folder, request_id, image)
-        if not answer.predicted:
-            raise NoSuchRequest(f"no image {image} of a request {request_id} was answered here.")
+            answer = await self._look_back(request_id, image)
         row = replace(answer, label=label, client=client, time_s=time.time())
         await asyncio.to_thread(self._feedback.add, [row])
         experiment = self._experiment(answer.experiment)
         if experiment is not None:
             experiment.count_label(row)
+        served = self._models.get(answer.model)
+        return KnownLabel() if served is None else _known_label(label, served.champion.classes)
 
     # What the exchange of versions asks
 
@@ -231,6 +238,23 @@ class VersionTraffic:
 
     # How it works
 
+    async def _look_back(self, request_id: str, image: int) -> FeedbackRow:
+        """An answer that is not remembered, from the log.
+
+        Raises:
+            NoSuchRequest, NoSuchImage: there is none.
+        """
+        assert self._log is not None
+        async with self._looking_back:
+            found = await asyncio.to_thread(find_in_log, self._log.folder, request_id)
+        if image in found and found[image].predicted:
+            return found[image]
+        found |= self._recent.of_request(request_id)
+        said = f"no image {image} of a request {request_id} was answered here."
+        if not found:
+            raise NoSuchRequest(said)
+        raise NoSuchImage(said, sorted(place for place, row in found.items() if row.predicted))
+
     def _experiment(self, identity: str) -> Experiment | None:
         """The comparison of this id, if it still goes on."""
         if identity:
@@ -295,6 +319,13 @@ class VersionTraffic:
             write_json(rollout_file(self._log.folder, model), experiment.state())
         except OSError as error:
             LOGGER.warning("the rollout of %s was not saved: %s", model, error)
+
+
+def _known_label(label: str, classes: Sequence[str]) -> KnownLabel:
+    """By the rule of retraining, which takes no label for new that differs by its form only."""
+    label, names = class_name(label), [class_name(name) for name in classes]
+    known = label in names
+    return KnownLabel(known, None if known else similar_class_name(label, names))
 
 
 def rollout_file(log_folder: Path, model: str) -> Path:
