@@ -63,6 +63,13 @@ def test_the_columns_of_the_documentation_come_first_and_are_not_mentioned(tmp_p
     assert index.reading_notes() == ["group from the column 'Group'."]
 
 
+def test_the_weight_of_an_animal_is_not_that_of_its_image(tmp_path: Path) -> None:
+    class_folders(tmp_path, "1.png", "2.png")
+    for name, expected in (("Weight", [1, 1]), ("weight", [90, 120])):
+        (tmp_path / "t.csv").write_text(f"path,species,{name}\n1.png,cat,90\n2.png,dog,120\n")
+        assert read_index(tmp_path / "t.csv").table["weight"].tolist() == expected
+
+
 def test_an_id_counts_only_where_no_column_names_files(tmp_path: Path) -> None:
     class_folders(tmp_path, "1.png", "2.png")
     (tmp_path / "t.csv").write_text("id;filename;label\n2;1.png;cat\n1;2.png;dog\n")

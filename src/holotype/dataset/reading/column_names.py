@@ -20,6 +20,7 @@ OTHER_NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
     "individual": (_INDIVIDUAL_NAMES,),
     "encounter": (("encounterid",),),
 }
+_AS_WRITTEN = ("weight",)  # a column Weight may be that of the animals
 
 
 def find_columns(
@@ -28,7 +29,7 @@ def find_columns(
     """What is wanted -> the column that has it; what no column has is absent.
 
     A column of the very name comes first, then one that differs in capitals, blanks, underscores or
-    hyphens only, then one of `OTHER_NAMES`.
+    hyphens only (but for weights), then one of `OTHER_NAMES`.
 
     Args:
         source: the table, for messages.
@@ -43,7 +44,8 @@ def find_columns(
         if name in columns:
             found[name] = name
             continue
-        for names in ((_folded(name),), *OTHER_NAMES.get(name, ())):
+        folded = () if name in _AS_WRITTEN else (_folded(name),)
+        for names in (folded, *OTHER_NAMES.get(name, ())):
             meant = [each for each in columns if _folded(each) in names and each not in taken]
             if len(meant) > 1:
                 option = f", or say --label-pattern column:{meant[0]}" if name == "label" else ""
