@@ -48,9 +48,9 @@ def test_a_negative_seed_draws_nothing(tmp_path: Path) -> None:
         holotype.fetch("synthetic", output=tmp_path / "shapes", seed=-1)
 
 
-def test_columns_of_another_case_are_shown(synthetic: Path) -> None:
-    table = pd.DataFrame({"Path": ["a.png"], "Label": ["a"]})
-    with pytest.raises(HolotypeError, match="its columns are 'Path', 'Label'"):
+def test_columns_that_nothing_is_known_by_are_shown(synthetic: Path) -> None:
+    table = pd.DataFrame({"Pfad": ["a.png"], "Art": ["a"]})
+    with pytest.raises(HolotypeError, match="its columns are 'Pfad', 'Art'"):
         holotype.audit(table)
 
 

@@ -238,7 +238,7 @@ LAYOUTS = [
     Layout("decimal commas", table("path;label;weight\nROWS{p};{l};0,5\n"), BOTH),
     Layout("a cell too many in a row", table("path,label\ncat/0.png,cat,dog\nROWS"), refused="has 3 cells, and the header 2"),
     Layout("Windows paths", table("path,label\ncat\\0.png,cat\nROWS"), refused="backslashes"),
-    Layout("no column of labels", table("path,class\nROWS{p},{l}\n"), refused="no column 'label'"),
+    Layout("no column of labels", table("path,kind\nROWS{p},{l}\n"), refused="no column 'label'"),
     Layout("no label in a row", table("path,label\ncat/0.png,\nROWS"), refused="row 1 .*no label"),
     Layout("the same image twice", table("path,label\ncat/0.png,cat\nROWS{p},{l}\n"), refused="2 times"),
     Layout("an unknown part", table("path,label,split\nROWS{p},{l},holdout\n"), refused="unknown split 'holdout'"),
